@@ -1,0 +1,75 @@
+"""Runs one target: `python -m assay_server --target=all`."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from assay_server.kernel.config import ConfigurationInvalid
+
+
+def arguments(args: Sequence[str]) -> dict[str, str]:
+    """`--key=value` and `--key value` as a mapping. Raises ConfigurationInvalid for anything else."""
+    found: dict[str, str] = {}
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        key, separator, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not key or (not separator and not rest):
+            raise ConfigurationInvalid([f"{word!r}: settings are given as --section.key=value"])
+        found[key] = value if separator else rest.pop(0)
+    return found
+
+
+def run(target: str, *, file: Path | None = None, flags: dict[str, str] | None = None, upgrade: bool = False) -> int:
+    """Runs a target until SIGTERM or SIGINT. Returns the exit code: 0 after a drain, 1 if it can't start."""
+    from assay_server.config import Config
+    from assay_server.kernel import telemetry
+    from assay_server.kernel.config import load
+    from assay_server.kernel.db import SchemaUnknown
+    from assay_server.targets import TARGETS, build, database
+
+    try:
+        if target not in TARGETS:
+            raise ConfigurationInvalid([f"--target={target!r}: there is no such target; use one of {', '.join(TARGETS)}"])
+        config = load(Config, file=file, environment=os.environ, flags=flags or {})
+        telemetry.start_logging(config.server.log_level)
+        if upgrade:
+            for room in TARGETS[target]:
+                database(config, room).upgrade()
+        server = build(target, config)
+    except (ConfigurationInvalid, SchemaUnknown) as mistake:
+        print(mistake, file=sys.stderr)
+        return 1
+    if config.server.metrics_port:
+        telemetry.serve_metrics(config.server.listen.rsplit(":", 1)[0] or "127.0.0.1", config.server.metrics_port)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    server.start()
+    print(f"assay {target} is listening on port {server.port}", flush=True)
+    try:
+        server.wait()
+    except SystemExit:
+        server.stop()
+    return 0
+
+
+def main() -> None:
+    """Runs what the command line says."""
+    try:
+        flags = arguments(sys.argv[1:])
+    except ConfigurationInvalid as mistake:
+        print(mistake, file=sys.stderr)
+        raise SystemExit(2) from None
+    target, file = flags.pop("target", "all"), flags.pop("config", "")
+    raise SystemExit(run(target, file=Path(file) if file else None, flags=flags))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Access: workspaces; later tokens and roles.
+
+Owns the tables `workspaces`, `access_requests`, `access_secrets`. Asks nobody.
+
+Always true:
+- the workspace `default` exists;
+- a workspace never changes its name.
+"""

@@ -1,0 +1,13 @@
+"""Settings of access."""
+
+from dataclasses import dataclass
+
+from assay_server.kernel.config import setting
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """Workspaces."""
+
+    address: str = setting("127.0.0.1:5101", "Where other rooms find access, as `host:port`.")
+    database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `access.db` in the data folder.")

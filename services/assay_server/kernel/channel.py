@@ -1,0 +1,63 @@
+"""Calls to neighbours: they carry the caller, what is left of the caller's deadline, and the trace.
+
+Never call a neighbour inside a transaction, and only along the order registry -> artifacts -> tracking -> access.
+"""
+
+from typing import Any, TypeVar
+
+import grpc
+
+from assay_server.kernel import caller, status
+from assay_server.kernel.errors import AssayError, DeadlinePassed, NeighbourUnavailable
+
+_LONGEST_S = 10.0
+_MARGIN_S = 0.05
+_Stub = TypeVar("_Stub")
+
+
+class Neighbour:
+    """Another room, found at an address; the channel opens with the first call."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = address
+        self._channel = grpc.insecure_channel(
+            address,
+            options=[
+                ("grpc.enable_retries", 0),
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
+        )
+
+    def stub(self, kind: type[_Stub]) -> _Stub:
+        """A stub of one of the neighbour's services."""
+        return kind(self._channel)  # type: ignore[call-arg]
+
+    def call(self, method: Any, request: Any) -> Any:
+        """Calls a method of a stub for the present caller, within what is left of the caller's time.
+
+        Raises what the neighbour answered with, as the same class and reason; NeighbourUnavailable if it does not answer.
+        """
+        present = caller.current()
+        left = present.time_left()
+        if left is not None and left <= _MARGIN_S:
+            raise DeadlinePassed
+        timeout = _LONGEST_S if left is None else min(_LONGEST_S, left - _MARGIN_S)
+        metadata = (("assay-subject", present.subject), ("traceparent", f"00-{present.trace_id}-{present.trace_id[:16]}-01"))
+        try:
+            return method(request, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: Any) -> AssayError:
+        answered = status.from_rpc_error(error)
+        if error.code() is grpc.StatusCode.UNAVAILABLE and answered.reason == "INTERNAL":
+            return NeighbourUnavailable(self.name, self.address)
+        return answered
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()

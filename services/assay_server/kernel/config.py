@@ -1,0 +1,170 @@
+"""Settings: a file, the environment and flags become frozen dataclasses; all mistakes are told at once.
+
+A key has the same name everywhere: `[tracking] commit_group = 100` in the TOML file, `ASSAY_TRACKING_COMMIT_GROUP` in the
+environment, `--tracking.commit-group` as a flag. A flag wins over the environment, the environment over the file. Durations and
+sizes carry their unit: `5ms`, `2s`, `24h`, `64MiB`.
+"""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NewType, TypeVar
+
+Duration = NewType("Duration", float)
+"""Seconds."""
+Size = NewType("Size", int)
+"""Bytes."""
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
+_Section = TypeVar("_Section")
+
+
+class ConfigurationInvalid(Exception):
+    """The settings can't be used. `mistakes` names each key, its value and what would be right."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("the configuration can't be used:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+        self.mistakes = list(mistakes)
+
+
+def setting(default: Any, doc: str, *, choices: Sequence[str] = (), least: float | None = None, most: float | None = None) -> Any:
+    """A field of a section: its default, what it means, and what is allowed."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most})
+
+
+def load(
+    schema: type[_Section], *, file: Path | None = None, environment: Mapping[str, str], flags: Mapping[str, str]
+) -> _Section:
+    """Reads all settings of `schema`, a dataclass with one section for each field.
+
+    `environment` is searched for `ASSAY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text.
+    Raises ConfigurationInvalid with every mistake.
+    """
+    mistakes: list[str] = []
+    given: dict[str, tuple[Any, str]] = {}
+    if file is not None:
+        given.update(_from_file(file, mistakes))
+    known = {f"{section}.{field.name}": field for section, kind in sections(schema) for field in dataclasses.fields(kind)}
+    for key in known:
+        name = f"ASSAY_{key.replace('.', '_').upper()}"
+        if name in environment:
+            given[key] = (environment[name], f"the environment variable {name}")
+    for flag, text in flags.items():
+        given[flag.replace("-", "_")] = (text, f"the flag --{flag}")
+    values: dict[str, dict[str, Any]] = {section: {} for section, _ in sections(schema)}
+    for key, (value, origin) in given.items():
+        if key not in known:
+            mistakes.append(f"{key} = {value!r} ({origin}): there is no such setting; {_nearest(key, known)}")
+            continue
+        section, name = key.split(".", 1)
+        try:
+            values[section][name] = _read(known[key], value)
+        except ValueError as problem:
+            mistakes.append(f"{key} = {value!r} ({origin}): {problem}")
+    if mistakes:
+        raise ConfigurationInvalid(mistakes)
+    return schema(**{section: kind(**values[section]) for section, kind in sections(schema)})
+
+
+def sections(schema: type) -> Iterator[tuple[str, type]]:
+    """The sections of a schema by name, in order."""
+    for field in dataclasses.fields(schema):
+        if not isinstance(field.type, type):
+            raise TypeError(f"{schema.__name__}.{field.name} must be annotated with a class, not with text")
+        yield field.name, field.type
+
+
+def reference(schema: type) -> str:
+    """The reference page of all settings, as Markdown tables."""
+    lines: list[str] = []
+    for section, kind in sections(schema):
+        lines += [f"## [{section}]", "", (kind.__doc__ or "").strip(), "", "| key | default | what it means |", "| --- | --- | --- |"]
+        for field in dataclasses.fields(kind):
+            doc = field.metadata["doc"]
+            if field.metadata["choices"]:
+                doc += " One of: " + ", ".join(f"`{choice}`" for choice in field.metadata["choices"]) + "."
+            lines.append(f"| `{field.name}` | {_written(field)} | {doc} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _from_file(file: Path, mistakes: list[str]) -> Iterator[tuple[str, tuple[Any, str]]]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        mistakes.append(f"{file}: can't be read as TOML: {problem}")
+        return
+    for section, keys in content.items():
+        if not isinstance(keys, dict):
+            mistakes.append(f"{section} = {keys!r} ({file}): settings stand in sections, such as [tracking]")
+            continue
+        for name, value in keys.items():
+            yield f"{section}.{name}", (value, str(file))
+
+
+def _read(field: dataclasses.Field[Any], value: Any) -> Any:
+    kind = field.type
+    if kind is bool:
+        return _read_bool(value)
+    if kind is int:
+        number: float = _read_int(value)
+    elif kind is Duration:
+        number = _read_unit(value, _SECONDS, "a duration such as '5ms', '2s' or '24h'")
+    elif kind is Size:
+        number = int(_read_unit(value, _BYTES, "a size such as '512KiB' or '64MiB'"))
+    else:
+        if not isinstance(value, str):
+            raise ValueError("needs a text")
+        if field.metadata["choices"] and value not in field.metadata["choices"]:
+            raise ValueError(f"must be one of {', '.join(field.metadata['choices'])}")
+        return value
+    least, most = field.metadata["least"], field.metadata["most"]
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise ValueError(f"must be from {least} to {most}" if most is not None else f"must be at least {least}")
+    return number
+
+
+def _read_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    raise ValueError("must be true or false")
+
+
+def _read_int(value: Any) -> int:
+    try:
+        if isinstance(value, (bool, float)):
+            raise ValueError
+        return int(value)
+    except (ValueError, TypeError):
+        raise ValueError("must be a whole number") from None
+
+
+def _read_unit(value: Any, units: Mapping[str, float], wanted: str) -> float:
+    match = _WITH_UNIT.match(value) if isinstance(value, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"must be {wanted}")
+    return float(match[1]) * units[match[2]]
+
+
+def _nearest(key: str, known: Mapping[str, object]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {close[0]}?" if close else "`assay server --help` lists all"
+
+
+def _written(field: dataclasses.Field[Any]) -> str:
+    if field.default == "":
+        return "(empty)"
+    if field.type is Duration:
+        return f"`{field.default:g}s`" if field.default >= 1 else f"`{field.default * 1000:g}ms`"
+    if field.type is Size:
+        unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if field.default % _BYTES[unit] == 0)
+        return f"`{field.default // _BYTES[unit]}{unit}`"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"

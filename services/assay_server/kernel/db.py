@@ -1,0 +1,200 @@
+"""Transactions on SQLite or PostgreSQL, and the version of the schema.
+
+The same code serves both: SQLAlchemy Core, no dialect-specific SQL in the rooms. What differs is declared here. SQLite has one
+writer at a time, so `write()` queues on a lock of the process before it takes the database's, and it keeps a write-ahead log,
+so that readers wait for nobody.
+"""
+
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from assay_server.kernel.errors import Aborted, DatabaseUnavailable
+
+Transaction = sa.Connection
+"""An open transaction, as stores take it."""
+
+_POSTGRES_RETRYABLE = {"40001", "40P01"}
+
+
+class SchemaUnknown(Exception):
+    """The database has another schema than this program knows; the message holds the command to run."""
+
+
+class ConcurrentChange(Aborted):
+    """Two transactions stood in each other's way, and the database gave up this one."""
+
+    reason = "DATABASE_UNAVAILABLE"
+
+
+class Database:
+    """The database of one room.
+
+    `url` is a SQLAlchemy URL: `sqlite:///<path>` or `postgresql+psycopg://user@host/name`. Rooms may share a PostgreSQL
+    database: tables that the kernel adds carry the name of the room. `connections` bounds the pool.
+    """
+
+    def __init__(self, url: str, *, room: str, migrations: Path, connections: int = 32) -> None:
+        self.room = room
+        self.url = sa.make_url(url)
+        self.migrations = migrations
+        self.version_table = f"{room}_schema_version"
+        self._writer = threading.Lock()
+        self._is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._engine = self._sqlite(connections) if self._is_sqlite else self._postgres(connections)
+
+    def _sqlite(self, connections: int) -> sa.Engine:
+        if self.url.database and self.url.database != ":memory:":
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = sa.create_engine(
+            self.url,
+            poolclass=sa.QueuePool,
+            pool_size=connections,
+            max_overflow=16,
+            connect_args={"check_same_thread": False, "timeout": 30},
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def prepare(connection: Any, record: Any) -> None:
+            connection.isolation_level = None  # transactions begin where `begin` below says, not where the driver guesses
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            immediate = connection.get_execution_options().get("assay_write")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+        return engine
+
+    def _postgres(self, connections: int) -> sa.Engine:
+        # No server-side prepared statements: they break behind a pooler that hands out connections by transaction.
+        return sa.create_engine(
+            self.url, pool_size=connections, max_overflow=16, pool_timeout=10, connect_args={"prepare_threshold": None}
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A transaction that only reads. On SQLite it sees one moment; on PostgreSQL each statement sees its own."""
+        with self._translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that commits when the block ends, and leaves nothing behind when it raises."""
+        if not self._is_sqlite:
+            with self._translated(), self._engine.begin() as connection:
+                yield connection
+            return
+        with self._writer, self._translated(), self._engine.connect().execution_options(assay_write=True) as connection:
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            state = getattr(getattr(error, "orig", None), "sqlstate", None)
+            if state in _POSTGRES_RETRYABLE:
+                raise ConcurrentChange("another change came in between; nothing was changed, send the call again") from error
+            raise DatabaseUnavailable(self.room) from error
+
+    def check(self) -> None:
+        """Does nothing when the schema is the one that this program knows; raises SchemaUnknown otherwise."""
+        present, known = self._present_version(), self._known_version()
+        if present == known:
+            return
+        state = "has no schema yet" if present is None else f"has the schema {present}, this program knows {known}"
+        raise SchemaUnknown(f"the database of {self.room}, {self.url.render_as_string()}, {state}; run: assay db upgrade")
+
+    def upgrade(self) -> tuple[str | None, str]:
+        """Brings the schema to the version that this program knows. Returns the versions before and after."""
+        from alembic import command
+
+        before = self._present_version()
+        command.upgrade(self._alembic(), "head")
+        return before, self._known_version()
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def secret(self, name: str) -> bytes:
+        """A random key of 32 bytes that all processes on this database share; made at the first call."""
+        table = secrets_table(sa.MetaData(), self.room)
+        with self.write() as tx:
+            row = {"name": name, "value": secrets.token_hex(32)}
+            tx.execute(insert(tx, table).values(row).on_conflict_do_nothing())
+            return bytes.fromhex(tx.execute(sa.select(table.c.value).where(table.c.name == name)).scalar_one())
+
+    def _present_version(self) -> str | None:
+        table = sa.table(self.version_table, sa.column("version_num", sa.String))
+        with self.read() as tx:
+            if not sa.inspect(tx).has_table(self.version_table):
+                return None
+            return tx.execute(sa.select(table.c.version_num)).scalar_one_or_none()
+
+    def _known_version(self) -> str:
+        from alembic.script import ScriptDirectory
+
+        head = ScriptDirectory(str(self.migrations)).get_current_head()
+        if head is None:
+            raise SchemaUnknown(f"{self.migrations} holds no migrations")
+        return head
+
+    def _alembic(self) -> Any:
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(self.migrations).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["database"] = self
+        return config
+
+
+def migrate() -> None:
+    """What the `env.py` of each room's migrations runs: all revisions in one transaction, one program at a time."""
+    from alembic import context
+
+    database: Database = context.config.attributes["database"]
+    with database.write() as tx:
+        if tx.dialect.name == "postgresql":  # SQLite's BEGIN IMMEDIATE locks out others already
+            tx.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": database.version_table})
+        context.configure(connection=tx, version_table=database.version_table, transactional_ddl=False)
+        context.run_migrations()
+
+
+def insert(tx: Transaction, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT; both databases spell it alike."""
+    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:
+    """The table of requests that may come twice; see `idempotency`."""
+    return sa.Table(
+        f"{room}_requests",
+        metadata,
+        sa.Column("subject", sa.Text, primary_key=True),
+        sa.Column("rpc", sa.Text, primary_key=True),
+        sa.Column("request_id", sa.Text, primary_key=True),
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("resource_id", sa.Text, nullable=False),
+        sa.Column("create_time", sa.BigInteger, nullable=False, index=True),
+    )
+
+
+def secrets_table(metadata: sa.MetaData, room: str) -> sa.Table:
+    """The table of keys that the processes of a room share."""
+    return sa.Table(
+        f"{room}_secrets",
+        metadata,
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", sa.Text, nullable=False),
+    )

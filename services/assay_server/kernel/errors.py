@@ -1,0 +1,199 @@
+"""What can go wrong, one class for each canonical code; rooms add a class for each reason. Knows no transport.
+
+    AssayError
+    ├── InvalidArgument ── FieldInvalid
+    ├── NotFound
+    ├── AlreadyExists
+    ├── PermissionDenied ── PermissionMissing
+    ├── Unauthenticated
+    ├── ResourceExhausted ── TooManyStreams
+    ├── FailedPrecondition
+    ├── Aborted ── RequestInFlight, EtagMismatch
+    ├── OutOfRange
+    ├── Unavailable ── NeighbourUnavailable, Draining, DatabaseUnavailable
+    ├── DataLoss
+    ├── DeadlineExceeded ── DeadlinePassed
+    └── Internal
+"""
+
+from collections.abc import Mapping
+
+
+class AssayError(Exception):
+    """Something that the caller can act on: the message says what was wrong, with which value, and what would be right.
+
+    Every value in the message is also in `metadata`.
+    """
+
+    reason: str = "INTERNAL"
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+
+class InvalidArgument(AssayError):
+    """The request is wrong whatever the state of the system. `violations` holds each bad field by its path."""
+
+    def __init__(self, message: str, *, field: str = "", violations: Mapping[str, str] | None = None, **metadata: object):
+        super().__init__(message, **metadata)
+        self.violations = dict(violations) if violations else ({field: message} if field else {})
+
+
+class NotFound(AssayError):
+    """What was asked for is not there, or the caller may not know of it. `kind` and `name` say what."""
+
+    def __init__(self, message: str, *, kind: str = "", name: str = "", **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.kind, self.name = kind, name
+
+
+class AlreadyExists(AssayError):
+    """What was to be made is there already."""
+
+
+class PermissionDenied(AssayError):
+    """The caller may not do this."""
+
+
+class Unauthenticated(AssayError):
+    """Nobody knows who calls."""
+
+
+class ResourceExhausted(AssayError):
+    """A limit is reached; the same call may work later."""
+
+    retry_after_s: float = 1.0
+
+
+class FailedPrecondition(AssayError):
+    """The state of the system does not allow it; `unmet` holds each condition by its name."""
+
+    def __init__(self, message: str, *, unmet: Mapping[str, str] | None = None, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.unmet = dict(unmet) if unmet else {self.reason: message}
+
+
+class Aborted(AssayError):
+    """Somebody else was faster; read again and try again."""
+
+
+class OutOfRange(AssayError):
+    """Beyond what there is."""
+
+
+class Unavailable(AssayError):
+    """Not now; the same call works later."""
+
+    retry_after_s: float = 1.0
+
+
+class DataLoss(AssayError):
+    """Bytes are not what they were said to be."""
+
+
+class DeadlineExceeded(AssayError):
+    """The caller's time has run out."""
+
+
+class Internal(AssayError):
+    """A fault of the server."""
+
+
+class FieldInvalid(InvalidArgument):
+    """One or more fields are missing, too long, or not of the form that the contract asks for."""
+
+    reason = "FIELD_INVALID"
+
+    def __init__(self, violations: Mapping[str, str], **metadata: object) -> None:
+        super().__init__("; ".join(f"{path}: {text}" for path, text in violations.items()), violations=violations, **metadata)
+
+
+class PermissionMissing(PermissionDenied):
+    """The caller lacks a permission."""
+
+    reason = "PERMISSION_MISSING"
+
+    def __init__(self, subject: str, permission: str, rpc: str) -> None:
+        super().__init__(
+            f"{subject} may not call {rpc}: it needs the permission {permission}", permission=permission, subject=subject, rpc=rpc
+        )
+
+
+class TooManyStreams(ResourceExhausted):
+    """The server has as many streams open as it allows."""
+
+    reason = "TOO_MANY_STREAMS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} streams are open, which is the limit of this server; try again later", limit=limit)
+
+
+class RequestIdReused(InvalidArgument):
+    """The request id was used before with other contents."""
+
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"request_id {request_id!r} was used within 24 hours with other contents; use a new one for a new request",
+            field="request_id",
+            request_id=request_id,
+        )
+
+
+class RequestInFlight(Aborted):
+    """The same request is being worked on."""
+
+    reason = "REQUEST_IN_FLIGHT"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"the request {request_id!r} is being worked on; send it again", request_id=request_id)
+
+
+class EtagMismatch(Aborted):
+    """The thing was changed since it was read."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self, given: str, present: str) -> None:
+        super().__init__(
+            f"etag {given!r} is not the present one, {present!r}: somebody changed it since; read it again", given=given, etag=present
+        )
+
+
+class NeighbourUnavailable(Unavailable):
+    """A service that the call needs does not answer."""
+
+    reason = "NEIGHBOUR_UNAVAILABLE"
+
+    def __init__(self, service: str, address: str) -> None:
+        super().__init__(f"the {service} service does not answer at {address}; try again later", service=service, address=address)
+
+
+class Draining(Unavailable):
+    """The server is shutting down."""
+
+    reason = "DRAINING"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; send the call again")
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer or is busy."""
+
+    reason = "DATABASE_UNAVAILABLE"
+
+    def __init__(self, room: str) -> None:
+        super().__init__(f"the database of {room} does not answer or is busy; nothing was changed, send the call again", room=room)
+
+
+class DeadlinePassed(DeadlineExceeded):
+    """The caller's time ran out before the work was done."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("the time that the caller gave has run out; nothing more is done")

@@ -1,0 +1,104 @@
+"""Limits of single fields, in one place: what the contract's comments promise is judged here.
+
+`Fields` collects every mistake of a request before it complains, so that the caller hears of all of them at once.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from assay_server.kernel.errors import FieldInvalid
+
+KEY_LENGTH = 250
+PARAM_VALUE_LENGTH = 6000
+TAG_VALUE_LENGTH = 8000
+NAME_LENGTH = 500
+DESCRIPTION_LENGTH = 100_000
+NOTE_LENGTH = 5000
+REQUEST_ID_LENGTH = 64
+KEYS_PER_CALL = 1000
+
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def shown(value: object, limit: int = 100) -> str:
+    """The value as an error message shows it: quoted, with control characters escaped, and cut after `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(str(value))} characters)"
+
+
+class Fields:
+    """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with all of them."""
+
+    def __init__(self) -> None:
+        self.violations: dict[str, str] = {}
+
+    def __enter__(self) -> "Fields":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None and self.violations:
+            raise FieldInvalid(self.violations)
+
+    def refuse(self, path: str, problem: str) -> None:
+        """Notes a mistake; the first one of a field stands."""
+        self.violations.setdefault(path, problem)
+
+    def text(self, path: str, value: str, *, longest: int, shortest: int = 0, controls: bool = False) -> None:
+        """A text of `shortest` to `longest` characters; without control characters unless `controls`. Never NUL."""
+        if len(value) < shortest:
+            self.refuse(path, f"is required: 1 to {longest} characters" if shortest == 1 else f"needs {shortest} characters")
+        elif len(value) > longest:
+            self.refuse(path, f"has {len(value)} characters, at most {longest} are allowed; it begins {shown(value, 40)}")
+        elif "\0" in value or (not controls and _CONTROL.search(value)):
+            self.refuse(path, f"{shown(value)} contains a control character")
+
+    def name(self, path: str, value: str, *, longest: int = NAME_LENGTH) -> None:
+        """A name: not empty, no control characters, no white space at either end."""
+        self.text(path, value, longest=longest, shortest=1)
+        if value != value.strip():
+            self.refuse(path, f"{shown(value)} begins or ends with white space")
+
+    def key(self, path: str, value: str) -> None:
+        """A key of a param, tag or metric: 1 to 250 characters, no control characters."""
+        self.text(path, value, longest=KEY_LENGTH, shortest=1)
+
+    def id(self, path: str, value: str) -> None:
+        """An id: 32 lower-case hexadecimal characters."""
+        if not _ID.match(value):
+            self.refuse(path, f"{shown(value)} is not an id: 32 lower-case hexadecimal characters")
+
+    def number_id(self, path: str, value: str) -> None:
+        """An id that is a number as text, such as that of an experiment."""
+        if not (value.isascii() and value.isdigit() and len(value) <= 18):
+            self.refuse(path, f"{shown(value)} is not an id: a whole number such as '7'")
+
+    def tags(self, path: str, tags: Mapping[str, str], *, longest: int = TAG_VALUE_LENGTH, required: bool = False) -> None:
+        """A map of keys to values: at most 1000, each key and value within its limit."""
+        self.count(path, tags, required=required)
+        for key, value in tags.items():
+            self.key(f"{path}[{key[:40]!r}]", key)
+            self.text(f"{path}[{key[:40]!r}]", value, longest=longest, controls=True)
+
+    def keys(self, path: str, keys: Collection[str]) -> None:
+        """A list of 1 to 1000 keys."""
+        self.count(path, keys, required=True)
+        for index, key in enumerate(keys):
+            self.key(f"{path}[{index}]", key)
+
+    def count(self, path: str, items: Collection[object], *, required: bool = False, most: int = KEYS_PER_CALL) -> None:
+        """A number of items: at most `most`, and at least one if `required`."""
+        if len(items) > most:
+            self.refuse(path, f"has {len(items)} entries, at most {most} are allowed in one call")
+        elif required and not items:
+            self.refuse(path, f"is required: 1 to {most} entries")
+
+    def request_id(self, value: str) -> None:
+        """A request id: at most 64 characters."""
+        self.text("request_id", value, longest=REQUEST_ID_LENGTH)
+
+    def mask(self, path: str, paths: Iterable[str], allowed: Collection[str]) -> None:
+        """A field mask that names nothing but `allowed` fields."""
+        unknown = [name for name in paths if name not in allowed]
+        if unknown:
+            self.refuse(path, f"{', '.join(map(repr, unknown))} can't be named here; allowed: {', '.join(sorted(allowed))}")

@@ -1,0 +1,92 @@
+"""Requests that may come twice: a `request_id` makes a retry answer with what the first one made.
+
+What is kept is the id of the thing, in the transaction that made it; a repeat answers with the thing as it is now.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from assay_server.kernel import caller
+from assay_server.kernel.clock import Clock
+from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.errors import RequestIdReused, RequestInFlight
+
+KEPT_MS = 24 * 3600 * 1000
+"""How long a request id is remembered, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that may come twice: whose it is, and a digest of what it asks for. An empty `request_id` means once only."""
+
+    subject: str
+    rpc: str
+    request_id: str
+    digest: str
+
+
+def request(message: Message) -> Request:
+    """The request that is being answered, from its message, which must have a field `request_id`."""
+    request_id: str = message.request_id  # type: ignore[attr-defined]
+    if not request_id:
+        return Request("", "", "", "")
+    digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
+    return Request(caller.current().subject, message.DESCRIPTOR.full_name, request_id, digest)
+
+
+class Requests:
+    """Remembers what requests made, within the transaction of the change."""
+
+    def __init__(self, table: sa.Table, clock: Clock) -> None:
+        self._table = table
+        self._clock = clock
+
+    def recall(self, tx: Transaction, request: Request) -> str | None:
+        """The id of what an earlier request of this id made; None if it is the first.
+
+        Raises RequestIdReused when the earlier one asked for something else.
+        """
+        if not request.request_id:
+            return None
+        t = self._table
+        row = tx.execute(
+            sa.select(t.c.digest, t.c.resource_id).where(
+                t.c.subject == request.subject,
+                t.c.rpc == request.rpc,
+                t.c.request_id == request.request_id,
+                t.c.create_time > self._clock.now() - KEPT_MS,
+            )
+        ).one_or_none()
+        if row is None:
+            return None
+        if row.digest != request.digest:
+            raise RequestIdReused(request.request_id)
+        return str(row.resource_id)
+
+    def remember(self, tx: Transaction, request: Request, resource_id: str) -> None:
+        """Notes what the request made. Raises RequestInFlight when the same request was faster."""
+        if not request.request_id:
+            return
+        row = {
+            "subject": request.subject,
+            "rpc": request.rpc,
+            "request_id": request.request_id,
+            "digest": request.digest,
+            "resource_id": resource_id,
+            "create_time": self._clock.now(),
+        }
+        t = self._table
+        expired = t.c.create_time <= self._clock.now() - KEPT_MS
+        statement = insert(tx, t).values(row)
+        statement = statement.on_conflict_do_update(
+            index_elements=[t.c.subject, t.c.rpc, t.c.request_id], set_=row, where=expired
+        )
+        if tx.execute(statement).rowcount == 0:
+            raise RequestInFlight(request.request_id)
+
+    def forget(self, tx: Transaction) -> int:
+        """Removes what is older than 24 hours; returns how many."""
+        return tx.execute(sa.delete(self._table).where(self._table.c.create_time <= self._clock.now() - KEPT_MS)).rowcount

@@ -1,0 +1,70 @@
+"""What a process runs: the table of targets. `all` is every room in one process; no room can tell."""
+
+import ipaddress
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from assay_server.access import module as access
+from assay_server.artifacts import module as artifacts
+from assay_server.config import Config
+from assay_server.kernel.config import ConfigurationInvalid
+from assay_server.kernel.db import Database
+from assay_server.kernel.server import Limits, Room, Server
+from assay_server.permissions import PERMISSIONS, granted
+from assay_server.registry import module as registry
+from assay_server.tracking import module as tracking
+
+MODULES: dict[str, Any] = {"access": access, "tracking": tracking, "artifacts": artifacts, "registry": registry}
+"""The rooms, from the one that asks nobody to the one that asks most; each `module.NEIGHBOURS` names whom it asks."""
+
+TARGETS: dict[str, tuple[str, ...]] = {"all": tuple(MODULES), **{name: (name,) for name in MODULES}}
+"""Target to the rooms that it runs."""
+
+
+def database(config: Config, room: str, **options: Any) -> Database:
+    """The database of a room; the default is a SQLite file of its own in the data folder."""
+    url = getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
+    return Database(url, room=room, migrations=Path(MODULES[room].__file__).parent / "migrations", **options)
+
+
+def build(target: str, config: Config) -> Server:
+    """A server for a target, not yet started. Raises SchemaUnknown if a database is not ready for this program."""
+    names = TARGETS[target]
+    listen = config.server.listen or ("127.0.0.1:5100" if target == "all" else getattr(config, target).address)
+    _refuse_strangers(listen)
+    sockets = _sockets(names) if len(names) > 1 else {}
+    databases = {name: database(config, name) for name in names}
+    for each in databases.values():
+        each.check()
+    rooms = [_room(name, config, databases[name], sockets) for name in names]
+    server = config.server
+    limits = Limits(workers=server.workers, streams=server.streams, drain_s=server.drain)
+    return Server(rooms, address=listen, sockets=sockets, permissions=PERMISSIONS, granted=granted, limits=limits)
+
+
+def _room(name: str, config: Config, db: Database, sockets: Mapping[str, str]) -> Room:
+    module = MODULES[name]
+    addresses = {room: sockets.get(room) or getattr(config, room).address for room in module.NEIGHBOURS}
+    make: Callable[..., Room] = module.build
+    return make(getattr(config, name), db, folder=config.server.folder(), addresses=addresses)
+
+
+def _sockets(names: tuple[str, ...]) -> dict[str, str]:
+    folder = tempfile.mkdtemp(prefix="assay-")  # readable by this user only, and short, as socket paths must be
+    return {name: f"unix:{folder}/{name}.sock" for name in names}
+
+
+def _refuse_strangers(listen: str) -> None:
+    host = listen.rsplit(":", 1)[0].strip("[]")
+    if host == "localhost" or listen.startswith("unix:"):
+        return
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise ConfigurationInvalid(
+        [f"server.listen = {listen!r}: other machines could reach it, and no authentication is configured; use 127.0.0.1:<port>"]
+    )
