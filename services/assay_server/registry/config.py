@@ -1,0 +1,13 @@
+"""Settings of the registry."""
+
+from dataclasses import dataclass
+
+from assay_server.kernel.config import setting
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """Models, versions, stages, aliases, audit records and events."""
+
+    address: str = setting("127.0.0.1:5104", "Where other rooms find the registry, as `host:port`.")
+    database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `registry.db` in the data folder.")
