@@ -1,0 +1,128 @@
+# Everything that a person or CI does here. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
+BUF := node_modules/.bin/buf
+
+# The first of these that runs, is 3.11 or newer and can make environments. PYTHON=... decides otherwise.
+PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python3.14 python \
+	$(wildcard $(HOME)/.pyenv/versions/3.1[1-9].*/bin/python3)
+define FIND_PYTHON
+for python in $(PYTHONS); do \
+	if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	python=; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "No Python 3.11 or newer that can make a virtual environment was found." >&2; \
+	echo "Install one (on Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	exit 1; \
+fi
+endef
+
+.PHONY: help
+help: ## list what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- environments --------------------------------------------------------------------------------------------------
+
+.venv/created:
+	@$(FIND_PYTHON); \
+	echo "Making .venv with $$("$$python" --version)"; \
+	"$$python" -m venv --clear .venv
+	@touch $@
+
+.venv/demo-ready: .venv/created pyproject.toml constraints.txt
+	@echo "Installing what the demo needs (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,cli,models,demo]'
+	@touch $@
+
+.venv/dev-ready: .venv/created pyproject.toml constraints.txt
+	@echo "Installing the platform and the tools for working on it (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,cli,models,demo,dev]'
+	@touch .venv/demo-ready $@
+
+protos/node_modules/ready: protos/package.json protos/package-lock.json
+	@command -v npm >/dev/null || { \
+		echo "npm was not found: buf, which checks the contracts, comes as an npm package. Install Node.js 18 or newer" \
+			"(on Debian: apt-get install nodejs npm)." >&2; exit 1; }
+	@cd protos && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
+.PHONY: setup
+setup: .venv/dev-ready ## make .venv with everything for development; nothing to do when nothing changed
+
+# --- the contract --------------------------------------------------------------------------------------------------
+
+.PHONY: protos
+protos: .venv/created ## make the generated code from protos/
+	@$(BIN)/python protos/generate.py
+
+# --- proof ---------------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: setup protos/node_modules/ready ## style, types, layers, contracts, the building's own rules (a minute)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir .cache/import-linter
+	cd protos && $(BUF) lint && $(BUF) format --diff --exit-code
+	@$(BREAKING)
+	$(BIN)/python -m pytest -q tests/architecture
+
+# The contracts are compared with the last release; before the first one with what everybody has, origin/main, or with
+# the branch main where there is no such remote. A clone that knows none of these says so and passes: it can't find out.
+# BREAKING_AGAINST=REF decides otherwise. Needs no network and no history.
+define BREAKING
+old=; \
+for candidate in $(BREAKING_AGAINST) "$$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || true)" \
+	origin/main main; do \
+	if [ -n "$$candidate" ] && git cat-file -e "$$candidate:protos/assay" 2>/dev/null; then old=$$candidate; break; fi; \
+done; \
+if [ -z "$$old" ]; then echo "buf breaking: this clone knows no older contracts, nothing to compare with"; else \
+	echo "buf breaking --against $$old ($$(git rev-parse --short "$$old"))"; \
+	rm -rf .cache/old; mkdir -p .cache/old; \
+	git archive "$$old" protos/assay protos/buf.yaml | tar -x -C .cache/old; \
+	cd protos && $(BUF) breaking --against ../.cache/old/protos; \
+fi
+endef
+
+.PHONY: test
+test: setup ## run every test: SQLite, a real PostgreSQL, a real MinIO
+	@if command -v go >/dev/null && ! command -v minio >/dev/null && [ -z "$${ASSAY_TEST_S3_ENDPOINT:-}" ] \
+		&& ! docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory minio \
+		|| echo "MinIO could not be built; its tests will say so" >&2; fi
+	$(BIN)/python -m pytest
+
+.PHONY: bench
+bench: setup ## measure the workloads against their targets
+	$(BIN)/python -m tests.bench
+
+# --- a real MinIO --------------------------------------------------------------------------------------------------
+
+.PHONY: minio
+minio: .cache/bin/minio ## build the object store that the tests use (needs Go; once, about two minutes)
+
+.cache/bin/minio:
+	@command -v go >/dev/null || { echo "go was not found: MinIO is built from its Go module" >&2; exit 1; }
+	@echo "Building MinIO $(MINIO_VERSION) into .cache/bin (once, about two minutes)"
+	@mkdir -p .cache/bin
+	@GOBIN=$(CURDIR)/.cache/bin CGO_ENABLED=0 go install -v github.com/minio/minio@$(MINIO_VERSION) 2>&1 \
+		| awk 'NR % 100 == 0 { printf "  %d packages compiled\n", NR; fflush() } /error|Error|cannot/ { print }'
+	@$@ --version | head -1
+
+# --- trying it -----------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: .venv/demo-ready ## start the platform, train real models, register and promote the best one
+	@$(BIN)/python clients/demo/train_and_promote.py
+
+.PHONY: clean
+clean: ## remove environments, caches and what was built
+	rm -rf .venv .cache build dist protos/node_modules .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +
