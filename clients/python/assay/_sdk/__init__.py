@@ -1,0 +1,1 @@
+"""The implementation of the SDK. Private: only what `assay.__all__` names is promised."""

@@ -1,0 +1,248 @@
+"""The way to a server: one channel per process and address, opened by the first call."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from assay._sdk import forks, settings
+from assay.errors import AssayError
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+
+    Request = TypeVar("Request", bound=Message)
+    Response = TypeVar("Response", bound=Message)
+
+STREAM_TIMEOUT_SECONDS = 600.0
+"""The default deadline of a streaming call."""
+
+NOT_REPEATABLE: dict[str, tuple[str, ...]] = {
+    "assay.api.access.v1.WorkspaceService": ("UpdateWorkspace",),
+    "assay.api.tracking.v1.ExperimentService": ("UpdateExperiment", "DeleteExperimentTags"),
+    "assay.api.tracking.v1.RunService": ("UpdateRun", "DeleteRunTags"),
+    "assay.api.artifacts.v1.ArtifactService": ("WriteArtifacts", "DeleteArtifact"),
+    "assay.api.registry.v1.ModelService": ("UpdateModel", "DeleteModel", "DeleteModelTags"),
+    "assay.api.registry.v1.VersionService": ("UpdateVersion", "DeleteVersion", "DeleteVersionTags"),
+    "assay.api.registry.v1.AliasService": ("DeleteAlias",),
+    "assay.api.registry.v1.PromotionService": ("PromoteVersion",),
+}
+"""Calls that answer otherwise the second time. All others may be sent again when the server was not in reach."""
+
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.enable_retries", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("SingleThreadedUnaryStream", 1),
+]
+_METADATA_LIMIT = 128
+
+
+class Connection:
+    """A way to one server. Safe to use from several threads and after a fork.
+
+    A call names its rpc as `assay.api.<room>.v1.<Noun>Service/<Verb><Noun>`. It has a deadline in seconds; without one
+    given, that of the settings. Every failure is raised as AssayError.
+    """
+
+    def __init__(self, address: settings.Address, *, timeout: float, insecure: bool) -> None:
+        self.address = address
+        self.timeout = timeout
+        self._plain = address.loopback or insecure
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._calls: dict[tuple[str, str], Any] = {}
+        self._metadata = (("assay-subject", _subject()),)
+
+    def call(
+        self, method: str, request: Message, response: type[Response], *, timeout: float | None = None
+    ) -> Response:
+        """Makes a unary call and answers with its response."""
+        callable_ = self._calls.get((method, "unary_unary")) or self._callable("unary_unary", method, response)
+        forks.enter()
+        try:
+            answer = callable_(request, timeout=self._deadline(timeout), metadata=self._metadata)
+        except _failure() as failed:
+            raise self._error(failed) from None
+        finally:
+            forks.leave()
+        return cast("Response", answer)
+
+    def read(
+        self, method: str, request: Message, response: type[Response], *, timeout: float | None = None
+    ) -> Iterator[Response]:
+        """Makes a call that the server answers with a stream of messages.
+
+        Leaving the iterator early ends the call.
+        """
+        callable_ = self._calls.get((method, "unary_stream")) or self._callable("unary_stream", method, response)
+        stream: Any = None
+        try:
+            while True:
+                forks.enter()
+                try:
+                    if stream is None:
+                        deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
+                        stream = callable_(request, timeout=deadline, metadata=self._metadata)
+                    message = next(stream, None)
+                except _failure() as failed:
+                    raise self._error(failed) from None
+                finally:
+                    forks.leave()
+                if message is None:
+                    return
+                yield message
+        finally:
+            if stream is not None:
+                stream.cancel()
+
+    def write(
+        self, method: str, requests: Iterable[Message], response: type[Response], *, timeout: float | None = None
+    ) -> Response:
+        """Makes a call that sends a stream of messages and gets one answer."""
+        callable_ = self._calls.get((method, "stream_unary")) or self._callable("stream_unary", method, response)
+        forks.enter()
+        try:
+            deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
+            answer = callable_(iter(requests), timeout=deadline, metadata=self._metadata)
+        except _failure() as failed:
+            raise self._error(failed) from None
+        finally:
+            forks.leave()
+        return cast("Response", answer)
+
+    def begin(self, method: str, request: bytes, *, timeout: float) -> grpc.Future[bytes]:
+        """Starts a unary call of the background from bytes to bytes; a fork cancels it. Raises nothing of gRPC's."""
+        callable_ = self._calls.get((method, "bytes")) or self._callable("bytes", method, None)
+        call = forks.begin(lambda: callable_.future(request, timeout=timeout, metadata=self._metadata))
+        future = cast("grpc.Future[bytes]", call)
+        future.add_done_callback(lambda _: forks.end(call))
+        return future
+
+    def close(self) -> None:
+        """Closes the channel; the next call opens another one."""
+        with self._lock:
+            channel, self._channel = self._channel, None
+            self._calls = {}
+        if channel is not None:
+            channel.close()
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout
+
+    def _error(self, failed: Any) -> AssayError:
+        from assay._sdk.status import error_of
+
+        error = error_of(failed)
+        if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not error.metadata:
+            said = error.message.rpartition("last error: ")[2]
+            named = f"no answer from {self.address.target}: {said}"
+            if error.code == "UNAVAILABLE":
+                named += " (is the server up? start one with `assay up`, or set ASSAY_TRACKING_URI)"
+            return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
+        return error
+
+    def _callable(self, kind: str, method: str, response: type[Message] | None) -> Any:
+        with self._lock:
+            if self._channel is None:
+                self._channel = self._open()
+            channel: Any = self._channel
+            maker = channel.unary_unary if kind == "bytes" else getattr(channel, kind)
+            made = maker(
+                f"/{method}",
+                request_serializer=None if response is None else _serialize,
+                response_deserializer=None if response is None else response.FromString,
+            )
+            self._calls[(method, kind)] = made
+            return made
+
+    def _open(self) -> grpc.Channel:
+        forks.prepare()
+        import grpc
+
+        options = [*_OPTIONS, ("grpc.service_config", _service_config())]
+        if self._plain:
+            return grpc.insecure_channel(self.address.target, options=options)
+        return grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
+
+    def _forget(self) -> None:
+        """Lets go of a channel that belongs to the parent of this process. To close it would wait for its threads."""
+        if self._channel is not None:
+            _abandoned.append((self._channel, self._calls))
+        self._lock = threading.Lock()
+        self._channel = None
+        self._calls = {}
+
+
+_connections: dict[tuple[str, bool, float], Connection] = {}
+_connections_lock = threading.Lock()
+_abandoned: list[object] = []
+
+
+def connect(uri: str | None = None, *, insecure: bool | None = None) -> Connection:
+    """The connection of this process to a server. Opens nothing yet: the first call does.
+
+    Raises InvalidArgument for a URI that can't be read.
+    """
+    chosen = settings.read()
+    address = settings.parse_address(settings.tracking_uri() if uri is None else uri)
+    open_to_all = chosen.insecure if insecure is None else insecure
+    key = (address.target, open_to_all, chosen.timeout)
+    with _connections_lock:
+        if key not in _connections:
+            _connections[key] = Connection(address, timeout=chosen.timeout, insecure=open_to_all)
+        return _connections[key]
+
+
+def _forget_all() -> None:
+    global _connections_lock
+    _connections_lock = threading.Lock()
+    for connection in _connections.values():
+        connection._forget()
+
+
+forks.on_child(_forget_all)
+
+
+def _serialize(request: Message) -> bytes:
+    return request.SerializeToString()
+
+
+def _failure() -> type[Exception]:
+    import grpc
+
+    return cast("type[Exception]", grpc.RpcError)
+
+
+def _subject() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "unknown"
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in name)[:_METADATA_LIMIT].strip() or "unknown"
+
+
+def _service_config() -> str:
+    retries = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    once = [{"service": service, "method": name} for service, names in NOT_REPEATABLE.items() for name in names]
+    return json.dumps(
+        {
+            "methodConfig": [{"name": [{}], "retryPolicy": retries}, {"name": once}],
+            "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+            "loadBalancingConfig": [{"round_robin": {}}],
+        }
+    )

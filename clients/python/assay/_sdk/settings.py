@@ -1,0 +1,147 @@
+"""What the environment says and what holds without it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import InvalidArgument
+
+DEFAULT_PORT = 5100
+DEFAULT_TRACKING_URI = f"grpc://127.0.0.1:{DEFAULT_PORT}"
+DEFAULT_WORKSPACE = "default"
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LOOPBACK = re.compile(r"^(localhost|127(\.\d{1,3}){3}|\[::1\])$")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of this process. Durations are seconds."""
+
+    timeout: float
+    start_timeout: float
+    exit_timeout: float
+    flush_interval: float
+    buffer_points: int
+    spool_folder: Path
+    workspace: str
+    insecure: bool
+    experiment_name: str
+    experiment_id: str
+    run_id: str
+
+
+def read() -> Settings:
+    """Reads the settings from `ASSAY_*` variables.
+
+    Raises InvalidArgument for a value that can't be read, naming the variable and what would be right.
+    """
+    return Settings(
+        timeout=_duration("ASSAY_TIMEOUT", 30.0),
+        start_timeout=_duration("ASSAY_START_TIMEOUT", 5.0),
+        exit_timeout=_duration("ASSAY_EXIT_TIMEOUT", 30.0),
+        flush_interval=_duration("ASSAY_FLUSH_INTERVAL", 0.2),
+        buffer_points=_count("ASSAY_BUFFER_POINTS", 2_000_000),
+        spool_folder=_spool_folder(),
+        workspace=os.environ.get("ASSAY_WORKSPACE", DEFAULT_WORKSPACE),
+        insecure=_truth("ASSAY_INSECURE"),
+        experiment_name=os.environ.get("ASSAY_EXPERIMENT_NAME", ""),
+        experiment_id=os.environ.get("ASSAY_EXPERIMENT_ID", ""),
+        run_id=os.environ.get("ASSAY_RUN_ID", ""),
+    )
+
+
+def tracking_uri() -> str:
+    """The tracking URI that the environment names, or the default one."""
+    return os.environ.get("ASSAY_TRACKING_URI") or DEFAULT_TRACKING_URI
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens: what gRPC dials, and whether it is this machine."""
+
+    target: str
+    loopback: bool
+
+
+def parse_address(uri: str) -> Address:
+    """Reads a tracking URI: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
+
+    The port is 5100 where none is given. Raises InvalidArgument for anything else; the message says what would be right.
+    """
+    scheme, separator, rest = uri.strip().partition("://")
+    if not separator:
+        scheme, rest = "grpc", uri.strip()
+    if scheme == "unix" and rest.startswith("/") and len(rest) > 1:
+        return Address(target=f"unix:{rest}", loopback=True)
+    if scheme == "dns" and rest.startswith("/"):
+        return Address(target=f"dns:///{_host_and_port(uri, rest[1:])}", loopback=False)
+    if scheme == "grpc":
+        target = _host_and_port(uri, rest)
+        return Address(target=target, loopback=_LOOPBACK.match(target.rpartition(":")[0]) is not None)
+    raise InvalidArgument(
+        f"tracking URI {uri!r} has the scheme {scheme!r}, which this client does not speak; "
+        f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path of a socket",
+        reason="TRACKING_URI_INVALID",
+        metadata={"tracking_uri": uri, "scheme": scheme},
+    )
+
+
+def _host_and_port(uri: str, text: str) -> str:
+    match = re.match(r"^(\[[0-9a-fA-F:.]+\]|[^\s:/?#\[\]@]+)(?::(\d{1,5}))?/?$", text)
+    port = int(match[2] or DEFAULT_PORT) if match else 0
+    if match is None or not 0 < port < 65536:
+        raise InvalidArgument(
+            f"tracking URI {uri!r} is not a host and a port from 1 to 65535; write grpc://host:port, "
+            f"such as {DEFAULT_TRACKING_URI}",
+            reason="TRACKING_URI_INVALID",
+            metadata={"tracking_uri": uri},
+        )
+    return f"{match[1]}:{port}"
+
+
+def _spool_folder() -> Path:
+    given = os.environ.get("ASSAY_SPOOL_DIR")
+    if given:
+        return Path(given).expanduser()
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "assay" / "spool"
+
+
+def _duration(variable: str, default: float) -> float:
+    text = os.environ.get(variable)
+    if not text:
+        return default
+    match = re.match(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$", text)
+    if match is None:
+        raise _unreadable(variable, text, "a duration with its unit, such as 500ms, 30s or 2m")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _count(variable: str, default: int) -> int:
+    text = os.environ.get(variable)
+    if not text:
+        return default
+    if not text.strip().isdecimal() or int(text) == 0:
+        raise _unreadable(variable, text, "a whole number above 0")
+    return int(text)
+
+
+def _truth(variable: str) -> bool:
+    text = os.environ.get(variable, "").strip().lower()
+    if text in {"", "0", "false", "no"}:
+        return False
+    if text in {"1", "true", "yes"}:
+        return True
+    raise _unreadable(variable, text, "1 or 0")
+
+
+def _unreadable(variable: str, text: str, wanted: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{variable}={text!r} can't be read; it is {wanted}",
+        reason="SETTING_INVALID",
+        metadata={"variable": variable, "value": text},
+    )

@@ -1,0 +1,32 @@
+"""Times of the contract <-> times of Python, always UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+
+class _Timed(Protocol):
+    def HasField(self, name: str) -> bool: ...
+
+
+def time_of(message: _Timed, field: str) -> datetime | None:
+    """The time in a field as timezone-aware UTC, or None where the field is absent."""
+    if not message.HasField(field):
+        return None
+    stamp: Timestamp = getattr(message, field)
+    return datetime.fromtimestamp(stamp.seconds, UTC).replace(microsecond=stamp.nanos // 1000)
+
+
+def stamp_of(time: datetime | None) -> Timestamp | None:
+    """The timestamp of a time; a time without a zone is taken as local, as Python does."""
+    if time is None:
+        return None
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    stamp = Timestamp()
+    stamp.FromDatetime(time.astimezone(UTC))
+    return stamp
