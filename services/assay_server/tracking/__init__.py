@@ -1,0 +1,11 @@
+"""Tracking: experiments, runs, their params, tags and metrics, and the datasets that they used.
+
+Owns the tables `experiments`, `experiment_tags`, `runs`, `params`, `tags`, `metric_chunks`, `metric_summaries`, `metric_writers`,
+`datasets`, `dataset_inputs`, `tracking_requests`, `tracking_secrets`. Asks `access` whether a workspace exists.
+
+Always true:
+- an acknowledged point is committed;
+- a summary row is what the chunks of its series say;
+- a param never changes;
+- a batch of a writer is there once, and so are all before it.
+"""

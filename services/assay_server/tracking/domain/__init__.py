@@ -1,0 +1,1 @@
+"""The rules of tracking; opens transactions; knows no gRPC and no SQL."""
