@@ -1,0 +1,1 @@
+"""Tests: a mirror of the source, the contract from outside, and the building's own rules."""

@@ -1,0 +1,79 @@
+"""Fixtures: the real parts that tests run on. A part is started once for all tests, and only when one asks for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.parts import PartMissing, in_ci, minio, postgres
+
+DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("ASSAY_TEST_OLDEST_POSTGRES") == "1" else [])
+Part = TypeVar("Part")
+MISSING = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session")
+def parts_folder() -> Iterator[Path]:
+    """A folder for the files of started parts, open to the user that PostgreSQL runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="assay-parts-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[postgres.PostgresServer]:
+    """The newest PostgreSQL that is to be had."""
+    yield from _started(request, "PostgreSQL", postgres.running(parts_folder / "postgres"))
+
+
+@pytest.fixture(scope="session")
+def oldest_postgres_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[postgres.PostgresServer]:
+    """The oldest PostgreSQL that is supported."""
+    yield from _started(request, "PostgreSQL 15", postgres.oldest(parts_folder / "postgres15"))
+
+
+@pytest.fixture(scope="session")
+def minio_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[minio.MinioServer]:
+    """A real MinIO."""
+    yield from _started(request, "MinIO", minio.running(parts_folder / "minio"))
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database, once for each database that is supported."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'assay.db'}"
+        return
+    fixture = "postgres_server" if request.param == "postgres" else "oldest_postgres_server"
+    server: postgres.PostgresServer = request.getfixturevalue(fixture)
+    with server.database() as url:
+        yield url
+
+
+def _started(request: pytest.FixtureRequest, name: str, part: AbstractContextManager[Part]) -> Iterator[Part]:
+    try:
+        running = part.__enter__()
+    except PartMissing as missing:
+        if in_ci():
+            pytest.fail(str(missing), pytrace=False)
+        request.config.stash.setdefault(MISSING, {})[name] = str(missing)
+        pytest.skip(str(missing))
+    try:
+        yield running
+    finally:
+        part.__exit__(None, None, None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says loudly which parts were missing: what they would have proved is not proved."""
+    for name, reason in config.stash.get(MISSING, {}).items():
+        terminalreporter.write_sep("!", f"NOT TESTED ON {name.upper()}", red=True, bold=True)
+        terminalreporter.write_line(reason)
