@@ -1,0 +1,63 @@
+"""Settings of artifacts."""
+
+from dataclasses import dataclass
+
+from assay_server.kernel.config import ConfigurationInvalid, Duration, setting
+
+_S3_REQUIRED = {
+    "s3_endpoint": "the address of the server, such as 'minio.example:9000'",
+    "s3_bucket": "the name of a bucket, such as 'assay'",
+    "s3_access_key": "the name of a key of the store",
+    "s3_secret_key": "the secret of that key",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactsConfig:
+    """Files and where their content lies."""
+
+    address: str = setting("127.0.0.1:5103", "Where other rooms find artifacts, as `host:port`.")
+    database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.")
+    store: str = setting("local", "Where content lies: in a folder, or in MinIO or another S3.", choices=("local", "minio"))
+    local_folder: str = setting("", "With `local`: the folder. Empty: `blobs` in the data folder.")
+    s3_endpoint: str = setting("", "With `minio`: the server, as `host:port` without a scheme.")
+    s3_bucket: str = setting("", "With `minio`: the bucket. It is made if it is missing and the key may make it.")
+    s3_access_key: str = setting("", "With `minio`: the name of the key.")
+    s3_secret_key: str = setting("", "With `minio`: the secret of the key. Best given in the environment.")
+    s3_region: str = setting("us-east-1", "With `minio`: the region of the bucket.")
+    s3_secure: bool = setting(True, "With `minio`: whether to use TLS.")
+    upload_limit: Duration = setting(Duration(12 * 3600.0), "How long one stream of files may take to write.", least=1)
+    garbage_interval: Duration = setting(Duration(3600.0), "How often content that nothing refers to is looked for.", least=1)
+    garbage_grace: Duration = setting(
+        Duration(24 * 3600.0), "How long such content is kept. Must be longer than `upload_limit`.", least=2
+    )
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationInvalid with every combination that can't work."""
+        mistakes = [*self._store_mistakes()]
+        if self.garbage_grace <= self.upload_limit:
+            mistakes.append(
+                f"artifacts.garbage_grace = {self.garbage_grace:g}s: must be longer than artifacts.upload_limit, "
+                f"which is {self.upload_limit:g}s, so that nothing is removed under an upload"
+            )
+        if mistakes:
+            raise ConfigurationInvalid(mistakes)
+
+    def _store_mistakes(self) -> list[str]:
+        if self.store == "local":
+            given = [key for key in _S3_REQUIRED if getattr(self, key)]
+            return [f"artifacts.{key}: is given, but artifacts.store is 'local'; set it to 'minio'" for key in given]
+        mistakes = [
+            f"artifacts.{key} = '': artifacts.store is 'minio', which needs {what}"
+            for key, what in _S3_REQUIRED.items()
+            if not getattr(self, key)
+        ]
+        if "/" in self.s3_endpoint:
+            host = self.s3_endpoint.split("://", 1)[-1].strip("/")
+            mistakes.append(
+                f"artifacts.s3_endpoint = {self.s3_endpoint!r}: must be {host!r}, without scheme or path; "
+                "artifacts.s3_secure says whether to use TLS"
+            )
+        if self.local_folder:
+            mistakes.append("artifacts.local_folder: is given, but artifacts.store is 'minio'; leave it empty, or set 'local'")
+        return mistakes
