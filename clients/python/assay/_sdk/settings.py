@@ -70,7 +70,7 @@ class Address:
 def parse_address(uri: str) -> Address:
     """Reads a tracking URI: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
 
-    The port is 5100 where none is given. Raises InvalidArgument for anything else; the message says what would be right.
+    The port is 5100 where none is given. Raises InvalidArgument for anything else, saying what would be right.
     """
     scheme, separator, rest = uri.strip().partition("://")
     if not separator:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
 
 
-class _Timed(Protocol):
-    def HasField(self, name: str) -> bool: ...
-
-
-def time_of(message: _Timed, field: str) -> datetime | None:
+def time_of(message: Message, field: str) -> datetime | None:
     """The time in a field as timezone-aware UTC, or None where the field is absent."""
     if not message.HasField(field):
         return None

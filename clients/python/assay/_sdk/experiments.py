@@ -1,0 +1,184 @@
+"""Experiments: each holds the runs of one question."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from assay._sdk.connection import Connection
+from assay._sdk.lazy_list import LazyList
+from assay._sdk.paging import paged
+from assay._sdk.times import time_of
+from assay.api.tracking import v1 as tracking
+from assay.errors import InvalidArgument
+
+_SERVICE = "assay.api.tracking.v1.ExperimentService"
+
+
+class Lifecycle(StrEnum):
+    """Whether a thing is in use or deleted; ANY is for searches only."""
+
+    ACTIVE = "ACTIVE"
+    DELETED = "DELETED"
+    ANY = "ANY"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment as it was when it was read."""
+
+    experiment_id: str
+    name: str
+    workspace: str
+    lifecycle: Lifecycle
+    tags: Mapping[str, str]
+    create_time: datetime | None
+    update_time: datetime | None
+    delete_time: datetime | None
+    etag: str
+
+
+class Experiments:
+    """Makes, reads, changes, deletes and finds experiments of a workspace."""
+
+    def __init__(self, connection: Connection, workspace: str) -> None:
+        self._connection = connection
+        self._workspace = workspace
+
+    def create(
+        self,
+        name: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        allow_existing: bool = False,
+        timeout: float | None = None,
+    ) -> Experiment:
+        """Makes an experiment; sending it again after a lost answer makes no second one.
+
+        With `allow_existing` it answers with the active experiment of that name where there is one, unchanged. Raises
+        ExperimentExists otherwise, and FieldInvalid for a name or tag over the limits.
+        """
+        request = tracking.CreateExperimentRequest(
+            workspace=self._workspace,
+            name=name,
+            tags=tags or {},
+            allow_existing=allow_existing,
+            request_id=uuid.uuid4().hex,
+        )
+        answer = self._connection.call(
+            f"{_SERVICE}/CreateExperiment", request, tracking.CreateExperimentResponse, timeout=timeout
+        )
+        return experiment_of(answer.experiment)
+
+    def get(self, experiment_id: str) -> Experiment:
+        """Reads an experiment, also a deleted one. Raises ExperimentNotFound."""
+        request = tracking.GetExperimentRequest(experiment_id=experiment_id)
+        answer = self._connection.call(f"{_SERVICE}/GetExperiment", request, tracking.GetExperimentResponse)
+        return experiment_of(answer.experiment)
+
+    def get_by_name(self, name: str) -> Experiment:
+        """Reads the experiment of a name, also a deleted one. Raises ExperimentNotFound."""
+        request = tracking.GetExperimentByNameRequest(workspace=self._workspace, name=name)
+        answer = self._connection.call(f"{_SERVICE}/GetExperimentByName", request, tracking.GetExperimentByNameResponse)
+        return experiment_of(answer.experiment)
+
+    def update(self, experiment_id: str, *, name: str, etag: str = "") -> Experiment:
+        """Renames an experiment.
+
+        With an `etag` it raises EtagMismatch where somebody else changed the experiment since. Raises
+        ExperimentNotFound, ExperimentExists or ExperimentDeleted.
+        """
+        request = tracking.UpdateExperimentRequest(
+            experiment=tracking.Experiment(experiment_id=experiment_id, name=name, etag=etag)
+        )
+        request.update_mask.paths.append("name")
+        answer = self._connection.call(f"{_SERVICE}/UpdateExperiment", request, tracking.UpdateExperimentResponse)
+        return experiment_of(answer.experiment)
+
+    def delete(self, experiment_id: str) -> Experiment:
+        """Deletes an experiment, which `restore` undoes; again changes nothing. Raises ExperimentNotFound."""
+        request = tracking.DeleteExperimentRequest(experiment_id=experiment_id)
+        answer = self._connection.call(f"{_SERVICE}/DeleteExperiment", request, tracking.DeleteExperimentResponse)
+        return experiment_of(answer.experiment)
+
+    def restore(self, experiment_id: str) -> Experiment:
+        """Restores a deleted experiment. Restoring an active one changes nothing. Raises ExperimentNotFound."""
+        request = tracking.RestoreExperimentRequest(experiment_id=experiment_id)
+        answer = self._connection.call(f"{_SERVICE}/RestoreExperiment", request, tracking.RestoreExperimentResponse)
+        return experiment_of(answer.experiment)
+
+    def search(
+        self,
+        filter: str = "",
+        *,
+        order_by: Iterable[str] = (),
+        lifecycle: Lifecycle | str = Lifecycle.ACTIVE,
+        max_results: int | None = None,
+        page_size: int = 100,
+    ) -> LazyList[Experiment]:
+        """Finds experiments, the newest first unless `order_by` says otherwise.
+
+        Raises FilterSyntax and FieldInvalid when the list is read.
+        """
+        sort_keys, wanted = list(order_by), lifecycle_number(lifecycle)
+
+        def fetch(size: int, token: str) -> tuple[list[Experiment], str]:
+            request = tracking.SearchExperimentsRequest(
+                workspace=self._workspace,
+                filter=filter,
+                order_by=sort_keys,
+                lifecycle=wanted,
+                page_size=size,
+                page_token=token,
+            )
+            page = self._connection.call(f"{_SERVICE}/SearchExperiments", request, tracking.SearchExperimentsResponse)
+            return [experiment_of(message) for message in page.experiments], page.next_page_token
+
+        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+
+    def set_tags(self, experiment_id: str, tags: Mapping[str, str]) -> Experiment:
+        """Sets tags, all or none; tags of the same keys are replaced, others stay. Raises ExperimentNotFound."""
+        request = tracking.SetExperimentTagsRequest(experiment_id=experiment_id, tags=tags)
+        answer = self._connection.call(f"{_SERVICE}/SetExperimentTags", request, tracking.SetExperimentTagsResponse)
+        return experiment_of(answer.experiment)
+
+    def delete_tags(self, experiment_id: str, keys: Iterable[str]) -> Experiment:
+        """Removes tags, all or none. Raises ExperimentNotFound or TagNotFound."""
+        request = tracking.DeleteExperimentTagsRequest(experiment_id=experiment_id, keys=keys)
+        answer = self._connection.call(
+            f"{_SERVICE}/DeleteExperimentTags", request, tracking.DeleteExperimentTagsResponse
+        )
+        return experiment_of(answer.experiment)
+
+
+def experiment_of(message: tracking.Experiment) -> Experiment:
+    """The experiment that a message holds."""
+    return Experiment(
+        experiment_id=message.experiment_id,
+        name=message.name,
+        workspace=message.workspace,
+        lifecycle=lifecycle_of(message.lifecycle),
+        tags=dict(message.tags),
+        create_time=time_of(message, "create_time"),
+        update_time=time_of(message, "update_time"),
+        delete_time=time_of(message, "delete_time"),
+        etag=message.etag,
+    )
+
+
+def lifecycle_of(number: int) -> Lifecycle:
+    """The lifecycle that a message names; an unknown one counts as active."""
+    return Lifecycle.DELETED if number == tracking.LIFECYCLE_DELETED else Lifecycle.ACTIVE
+
+
+def lifecycle_number(lifecycle: Lifecycle | str) -> tracking.Lifecycle.ValueType:
+    """The lifecycle of a request. Raises InvalidArgument for a word that is none."""
+    try:
+        return tracking.Lifecycle.Value(f"LIFECYCLE_{Lifecycle(lifecycle.upper()).value}")
+    except ValueError:
+        raise InvalidArgument(
+            f"lifecycle {lifecycle!r} is not one of {', '.join(Lifecycle)}", fields={"lifecycle": "is unknown"}
+        ) from None
