@@ -7,7 +7,7 @@ a floor in the layer list of `pyproject.toml`. From the ground up:
 - `caller`, `clock`, `ids`: who calls, when it is, what a new thing is called
 - `telemetry`, `config`, `fields`: logs and metrics; settings; limits of single fields
 - `db`, `filter`, `paging`: transactions; the filter language; page tokens
-- `status`, `idempotency`: errors on the wire; requests that may come twice
+- `status`, `idempotency`, `predicate`: errors on the wire; requests that may come twice; filters and orders as SQL
 - `channel`, `interceptors`, `jobs`: calls to neighbours; what happens around every call; what happens in the background
 - `server`: listening, health, reflection, limits, drain
 """
