@@ -164,9 +164,13 @@ def _reachable(binaries: Path, folder: Path, user: pwd.struct_passwd) -> Path:
     )
     if probe.returncode == 0:
         return binaries
-    copy = folder / "installation"
-    if not copy.exists():
-        shutil.copytree(binaries.parent, copy, symlinks=True)
+    # A wheel keeps its libraries in a folder beside the package, and the programs look for them there.
+    package, copy = binaries.parents[1], folder / "installation"
+    there = copy / package.name / binaries.parent.name / binaries.name
+    if not there.exists():
+        shutil.copytree(binaries.parent, there.parent, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
         subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
-        (copy / binaries.name / "postgres").chmod(0o755)
-    return copy / binaries.name
+    return there
