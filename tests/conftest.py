@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,6 +71,18 @@ def _started(request: pytest.FixtureRequest, name: str, part: AbstractContextMan
         yield running
     finally:
         part.__exit__(None, None, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is tested through the stubs alone, so that it can be run on other runtimes."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent / "contract"):
+            item.add_marker(pytest.mark.contract)
+
+
+def pytest_report_header() -> str:
+    """Says on which runtime the tests run."""
+    return f"runtime: grpcio {metadata.version('grpcio')}, protobuf {metadata.version('protobuf')}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.architecture.tree import files, imports, parsed
+
+MAY_CATCH_ALL = {
+    "services/assay_server/kernel/interceptors.py",  # the border of every call
+    "services/assay_server/kernel/jobs.py",  # the loop of every background job
+}
+
+
+def catches_all(node: ast.AST) -> bool:
+    if not isinstance(node, ast.ExceptHandler):
+        return False
+    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    everything = any(kind is None or ast.unparse(kind) in {"Exception", "BaseException"} for kind in kinds)
+    # Tidying up and passing the error on hides nothing.
+    return everything and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
+
+
+def calls(path: Path, *names: str) -> list[str]:
+    found = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
+    return [f"{path}:{call.lineno}" for call in found if ast.unparse(call.func) in names]
+
+
+def test_only_the_interceptor_and_the_job_loop_catch_everything() -> None:
+    server = [path for path in files(".py") if path.is_relative_to("services") and str(path) not in MAY_CATCH_ALL]
+
+    assert [
+        f"{path}:{node.lineno}"
+        for path in server
+        for node in ast.walk(parsed(path))
+        if catches_all(node) and isinstance(node, ast.ExceptHandler)
+    ] == []
+
+
+def test_no_test_sleeps() -> None:
+    tests = [path for path in files(".py") if path.is_relative_to("tests")]
+
+    assert [line for path in tests for line in calls(path, "time.sleep", "sleep")] == []
+
+
+def test_no_test_puts_a_mock_in_place_of_our_code() -> None:
+    tests = [path for path in files(".py") if path.is_relative_to("tests")]
+
+    assert [
+        str(path) for path in tests if any(name.startswith(("unittest.mock", "mock.")) for name in imports(path))
+    ] == []
+
+
+def test_nothing_prints_but_a_program() -> None:
+    libraries = [
+        path for path in files(".py") if path.parts[:2] in {("services", "assay_server"), ("clients", "python")}
+    ]
+
+    assert [line for path in libraries if path.name != "__main__.py" for line in calls(path, "print")] == []

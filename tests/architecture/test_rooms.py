@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import sqlalchemy as sa
+
+from tests.architecture.tree import ROOMS, ROOT, SERVER, files, imports, nouns
+
+PLAN = {
+    *("__init__.py", "module.py", "config.py", "errors.py", "entities.py", "instruments.py", "clients.py", "jobs.py"),
+    *("rpc", "domain", "store", "migrations"),
+}
+WITHOUT = {"access": {"clients.py"}}
+"""What a room can do without, because it has nothing to say there. Access asks nobody."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_the_plan_and_nothing_else(room: str) -> None:
+    found = {path.name for path in (SERVER / room).iterdir() if path.name != "__pycache__"}
+
+    assert found == PLAN - WITHOUT.get(room, set())
+
+
+@pytest.mark.parametrize("layer", ["rpc", "domain", "store"])
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_noun_of_the_contract_has_its_file_in_each_layer(room: str, layer: str) -> None:
+    found = {path.stem for path in (SERVER / room / layer).glob("*.py")}
+
+    assert sorted(set(nouns(room)) - found) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_rpc_layer_holds_nothing_but_nouns(room: str) -> None:
+    found = {path.stem for path in (SERVER / room / "rpc").glob("*.py")} - {"__init__"}
+
+    assert sorted(found - set(nouns(room))) == []
+
+
+@pytest.mark.parametrize("place", ["contract", "server"])
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_noun_is_tested_through_its_contract_and_inside(room: str, place: str) -> None:
+    found = {path.stem for path in (ROOT / "tests" / place / room).rglob("test_*.py")}
+
+    assert sorted({f"test_{noun}" for noun in nouns(room)} - found) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_asks_only_rooms_that_stand_below_it(room: str) -> None:
+    inside = [path for path in files(".py") if path.is_relative_to(f"services/assay_server/{room}")]
+    asked = {
+        (path.name, name.split(".")[2])
+        for path in inside
+        for name in imports(path)
+        if name.startswith("assay.api.") and name.split(".")[2] not in {room, "common"}
+    }
+
+    assert {file for file, _ in asked} <= {"clients.py"}
+    assert {other for _, other in asked} <= set(ROOMS[: ROOMS.index(room)])
+    assert {other for _, other in asked} == set(importlib.import_module(f"assay_server.{room}.module").NEIGHBOURS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_page_of_a_room_names_the_tables_that_it_owns(room: str) -> None:
+    page = importlib.import_module(f"assay_server.{room}").__doc__ or ""
+    tables = importlib.import_module(f"assay_server.{room}.store.tables")
+
+    owned = {
+        name for metadata in vars(tables).values() if isinstance(metadata, sa.MetaData) for name in metadata.tables
+    }
+
+    assert owned
+    assert sorted(name for name in owned if f"`{name}`" not in page) == []
+
+
+def test_the_parts_of_the_server_are_the_kernel_the_rooms_and_the_tables_above_them() -> None:
+    found = {path.name for path in SERVER.iterdir() if path.name != "__pycache__"}
+
+    tables = {"__init__.py", "__main__.py", "targets.py", "permissions.py", "config.py", "py.typed"}
+    assert found == {*ROOMS, "kernel", *tables}
