@@ -65,13 +65,28 @@ protos: .venv/created ## make the generated code from protos/
 # --- proof ---------------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: setup protos/node_modules/ready ## style, types, layers, contracts, the building's own rules (a minute)
+check: style types layers contracts rules ## all checks, a minute; `make -k check` goes on after the first that fails
+
+.PHONY: style
+style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: setup
 	$(BIN)/mypy
-	$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+.PHONY: layers
+layers: setup
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
+
+.PHONY: contracts
+contracts: protos/node_modules/ready
 	cd protos && $(BUF) lint && $(BUF) format --diff --exit-code
 	@$(BREAKING)
+
+.PHONY: rules
+rules: setup
 	$(BIN)/python -m pytest -q tests/architecture
 
 # The contracts are compared with the last release; before the first one with what everybody has, origin/main, or with
