@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from assay_server.kernel.filter import Node, OrderKey
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -166,10 +168,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """What runs to find, in what order. `filter` and `order` are trees of the filter language."""
+    """What runs to find, in what order. No experiment ids: in all experiments of the workspace."""
 
     workspace: str
     experiment_ids: Sequence[str]
     lifecycle: Lifecycle
-    filter: object | None
-    order: Sequence[object]
+    filter: Node | None
+    order: Sequence[OrderKey]

@@ -1,0 +1,51 @@
+"""A series -> at most n points that look the same.
+
+MinMaxLTTB (J. Van Der Donckt and others, 2023, "MinMaxLTTB: Leveraging MinMax-Preselection to Scale LTTB") from tsdownsample on
+the finite points; the first, the last, the smallest and the largest point are always among them. What is not finite breaks
+the line: of each stretch of NaN or infinity one point is kept.
+"""
+
+import numpy as np
+from tsdownsample import MinMaxLTTBDownsampler
+
+from assay_server.tracking.entities import Ints, MetricColumns
+
+LEAST = 4
+_SHARE_OF_BREAKS = 4
+
+
+def downsample(columns: MetricColumns, n: int) -> MetricColumns:
+    """At most `n` points (at least 4) of a series that is sorted by step."""
+    if len(columns) <= n:
+        return columns
+    values = columns.values
+    finite = np.isfinite(values)
+    always = np.unique([0, len(columns) - 1])
+    if finite.all():
+        kept = _thinned(columns, np.arange(len(columns)), always, n)
+    else:
+        breaks = _breaks(finite, values)[: max(1, n // _SHARE_OF_BREAKS)]
+        always = np.unique(np.concatenate([always, breaks])) if n > LEAST else always
+        kept = _thinned(columns, np.flatnonzero(finite), always, n)
+    return MetricColumns(columns.key, columns.steps[kept], columns.times[kept], values[kept])
+
+
+def _thinned(columns: MetricColumns, finite: Ints, always: Ints, n: int) -> Ints:
+    """The indexes of at most `n` points: `always`, the extremes, and what MinMaxLTTB picks of the finite ones."""
+    if len(finite):
+        values = columns.values[finite]
+        extremes = finite[[int(values.argmin()), int(values.argmax())]]
+        always = np.unique(np.concatenate([always, extremes]))
+        room = n - len(always)
+        if room >= 3:
+            steps = columns.steps[finite]
+            picked = MinMaxLTTBDownsampler().downsample(steps, values, n_out=min(room, len(finite)))
+            always = np.unique(np.concatenate([always, finite[picked.astype(np.int64)]]))
+    return always.astype(np.int64)
+
+
+def _breaks(finite: np.ndarray, values: np.ndarray) -> Ints:  # type: ignore[type-arg]
+    """The index of the first point of each stretch of NaN, of infinity and of minus infinity."""
+    kind = np.where(finite, 0, np.where(np.isnan(values), 1, np.where(values > 0, 2, 3)))
+    begins = np.flatnonzero((kind != 0) & (np.diff(kind, prepend=0) != 0))
+    return begins.astype(np.int64)

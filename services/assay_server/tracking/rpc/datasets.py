@@ -1,0 +1,64 @@
+"""DatasetService: contract in, contract out."""
+
+import grpc
+
+from assay.api.tracking import v1 as api
+from assay_server.kernel import caller
+from assay_server.kernel.paging import Pager
+from assay_server.tracking.domain.datasets import Datasets
+from assay_server.tracking.entities import Dataset, DatasetInput
+
+_DEFAULT_WORKSPACE = "default"
+
+
+class DatasetService(api.DatasetServiceServicer):
+    """Answers calls about datasets."""
+
+    def __init__(self, datasets: Datasets, pager: Pager) -> None:
+        self._datasets = datasets
+        self._pager = pager
+
+    def LogDatasets(  # noqa: N802
+        self, request: api.LogDatasetsRequest, context: grpc.ServicerContext
+    ) -> api.LogDatasetsResponse:
+        """Adds datasets to a run."""
+        inputs = [DatasetInput(_entity(each.dataset), each.context) for each in request.inputs]
+        return api.LogDatasetsResponse(datasets=map(message, self._datasets.log(request.run_id, inputs)))
+
+    def GetDataset(  # noqa: N802
+        self, request: api.GetDatasetRequest, context: grpc.ServicerContext
+    ) -> api.GetDatasetResponse:
+        """Reads one dataset."""
+        return api.GetDatasetResponse(dataset=message(self._datasets.get(request.dataset_id)))
+
+    def SearchDatasets(  # noqa: N802
+        self, request: api.SearchDatasetsRequest, context: grpc.ServicerContext
+    ) -> api.SearchDatasetsResponse:
+        """Finds datasets."""
+        workspace = request.workspace or _DEFAULT_WORKSPACE
+        scope = ("SearchDatasets", caller.current().subject, workspace, request.filter)
+        page = self._pager.page(request.page_size, request.page_token, scope=scope)
+        found = self._datasets.search(workspace, request.filter, page.after, page.size + 1)
+        token = self._pager.token(scope, found[page.size - 1][1]) if len(found) > page.size else ""
+        messages = [message(dataset) for dataset, _ in found[: page.size]]
+        return api.SearchDatasetsResponse(datasets=messages, next_page_token=token)
+
+
+def message(dataset: Dataset) -> api.Dataset:
+    """The dataset as the contract has it."""
+    result = api.Dataset(
+        dataset_id=dataset.dataset_id,
+        workspace=dataset.workspace,
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type=dataset.source_type,
+        source=dataset.source,
+        schema=dataset.schema,
+        profile=dataset.profile,
+    )
+    result.create_time.FromMilliseconds(dataset.create_time)
+    return result
+
+
+def _entity(given: api.Dataset) -> Dataset:
+    return Dataset("", "", given.name, given.digest, given.source_type, given.source, given.schema, given.profile)

@@ -1,0 +1,85 @@
+"""MetricService: columns in, columns out. There is no message and no object for a single point."""
+
+from collections.abc import Iterable, Iterator
+
+import grpc
+import numpy as np
+
+from assay.api.tracking import v1 as api
+from assay_server.tracking.domain.metrics import Metrics, SeriesQuery
+from assay_server.tracking.entities import Batch, MetricColumns, MetricSummary
+
+MESSAGE_POINTS = 32_768
+"""Points in one message of a stream: about 0.7 MiB."""
+
+
+class MetricService(api.MetricServiceServicer):
+    """Answers calls about series."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def WriteMetrics(  # noqa: N802
+        self, request: api.WriteMetricsRequest, context: grpc.ServicerContext
+    ) -> api.WriteMetricsResponse:
+        """Commits a numbered batch."""
+        batch = Batch(
+            request.run_id, columns(request.metrics), writer_id=request.writer_id, number=request.batch_number
+        )
+        return api.WriteMetricsResponse(durable_batch_number=self._metrics.write(batch))
+
+    def ReadMetrics(  # noqa: N802
+        self, request: api.ReadMetricsRequest, context: grpc.ServicerContext
+    ) -> Iterator[api.ReadMetricsResponse]:
+        """Streams series."""
+        query = SeriesQuery(
+            list(request.run_ids),
+            list(request.keys),
+            request.max_points,
+            request.min_step if request.HasField("min_step") else None,
+            request.max_step if request.HasField("max_step") else None,
+        )
+        for series in self._metrics.read(query):
+            for begin in range(0, len(series.columns), MESSAGE_POINTS):
+                part = slice(begin, begin + MESSAGE_POINTS)
+                yield api.ReadMetricsResponse(
+                    run_id=series.run_id,
+                    columns=api.MetricColumns(
+                        key=series.columns.key,
+                        steps=series.columns.steps[part].tolist(),
+                        times_ms=series.columns.times[part].tolist(),
+                        values=series.columns.values[part].tolist(),
+                    ),
+                    point_count=series.point_count,
+                )
+
+
+def columns(messages: Iterable[api.MetricColumns]) -> list[MetricColumns]:
+    """The columns of a batch, as arrays."""
+    return [
+        MetricColumns(
+            message.key,
+            np.fromiter(message.steps, np.int64, len(message.steps)),
+            np.fromiter(message.times_ms, np.int64, len(message.times_ms)),
+            np.fromiter(message.values, np.float64, len(message.values)),
+        )
+        for message in messages
+    ]
+
+
+def summary(metric: MetricSummary) -> api.MetricSummary:
+    """What is known of a series, as the contract has it."""
+    return api.MetricSummary(
+        key=metric.key,
+        last_value=metric.last_value,
+        last_step=metric.last_step,
+        last_time_ms=metric.last_time,
+        min_value=metric.min_value,
+        min_step=metric.min_step,
+        max_value=metric.max_value,
+        max_step=metric.max_step,
+        point_count=metric.point_count,
+        first_value=metric.first_value,
+        first_step=metric.first_step,
+        first_time_ms=metric.first_time,
+    )

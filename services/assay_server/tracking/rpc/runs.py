@@ -1,0 +1,168 @@
+"""RunService: contract in, contract out."""
+
+from typing import Any
+
+import grpc
+
+from assay.api.tracking import v1 as api
+from assay_server.kernel import caller, idempotency
+from assay_server.kernel.fields import Fields
+from assay_server.kernel.paging import Pager
+from assay_server.tracking.domain.runs import NewRun, Runs
+from assay_server.tracking.entities import PARTS, Batch, DatasetInput, Run, RunStatus
+from assay_server.tracking.rpc import datasets, metrics
+from assay_server.tracking.rpc.experiments import DEFAULT_WORKSPACE, lifecycle
+
+PAGE_BYTES = 3 << 20
+"""A page of runs ends before it is larger, so that every client can receive it."""
+_CHANGEABLE = ("name", "status", "end_time")
+
+
+class RunService(api.RunServiceServicer):
+    """Answers calls about runs."""
+
+    def __init__(self, runs: Runs, pager: Pager) -> None:
+        self._runs = runs
+        self._pager = pager
+
+    def CreateRun(self, request: api.CreateRunRequest, context: grpc.ServicerContext) -> api.CreateRunResponse:  # noqa: N802
+        """Starts a run."""
+        new = NewRun(
+            experiment_id=request.experiment_id,
+            name=request.name,
+            run_id=request.run_id,
+            parent_run_id=request.parent_run_id,
+            start_time=request.start_time.ToMilliseconds() if request.HasField("start_time") else None,
+            user=request.user,
+            params=dict(request.params),
+            tags=dict(request.tags),
+            metrics=metrics.columns(request.metrics),
+        )
+        return api.CreateRunResponse(run=_brief(self._runs.create(new, idempotency.request(request))))
+
+    def GetRun(self, request: api.GetRunRequest, context: grpc.ServicerContext) -> api.GetRunResponse:  # noqa: N802
+        """Reads one run."""
+        return api.GetRunResponse(run=message(self._runs.get(request.run_id, _parts(request))))
+
+    def UpdateRun(self, request: api.UpdateRunRequest, context: grpc.ServicerContext) -> api.UpdateRunResponse:  # noqa: N802
+        """Changes name, status or end time."""
+        given, paths = request.run, list(request.update_mask.paths)
+        with Fields() as fields:
+            fields.mask("update_mask", paths, _CHANGEABLE)
+        paths = paths or [field.name for field, _ in given.ListFields() if field.name in _CHANGEABLE]
+        values: dict[str, Any] = {
+            "name": given.name,
+            "status": status(given.status),
+            "end_time": given.end_time.ToMilliseconds() if given.HasField("end_time") else None,
+        }
+        changed = self._runs.update(given.run_id, given.etag, {path: values[path] for path in paths})
+        return api.UpdateRunResponse(run=_brief(changed))
+
+    def FinishRun(self, request: api.FinishRunRequest, context: grpc.ServicerContext) -> api.FinishRunResponse:  # noqa: N802
+        """Ends a run."""
+        ended = RunStatus.FINISHED if request.status == api.RUN_STATUS_UNSPECIFIED else status(request.status)
+        end_time = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
+        return api.FinishRunResponse(run=_brief(self._runs.finish(request.run_id, ended, end_time)))
+
+    def DeleteRun(self, request: api.DeleteRunRequest, context: grpc.ServicerContext) -> api.DeleteRunResponse:  # noqa: N802
+        """Deletes a run."""
+        return api.DeleteRunResponse(run=_brief(self._runs.delete(request.run_id)))
+
+    def RestoreRun(self, request: api.RestoreRunRequest, context: grpc.ServicerContext) -> api.RestoreRunResponse:  # noqa: N802
+        """Restores a run."""
+        return api.RestoreRunResponse(run=_brief(self._runs.restore(request.run_id)))
+
+    def SearchRuns(self, request: api.SearchRunsRequest, context: grpc.ServicerContext) -> api.SearchRunsResponse:  # noqa: N802
+        """Finds runs."""
+        workspace, wanted = request.workspace or DEFAULT_WORKSPACE, lifecycle(request.lifecycle)
+        scope = (
+            "SearchRuns",
+            caller.current().subject,
+            workspace,
+            wanted.name,
+            " ".join(request.experiment_ids),
+            request.filter,
+            *request.order_by,
+        )
+        page = self._pager.page(request.page_size, request.page_token, scope=scope)
+        found, more = self._runs.search(
+            workspace,
+            list(request.experiment_ids),
+            wanted,
+            request.filter,
+            list(request.order_by),
+            page.after,
+            page.size,
+            _parts(request),
+        )
+        response, size = api.SearchRunsResponse(), 0
+        for index, each in enumerate(found):
+            run = message(each.run)
+            size += run.ByteSize()
+            if size > PAGE_BYTES and index:
+                more, found = True, found[:index]
+                break
+            response.runs.append(run)
+        if more:
+            response.next_page_token = self._pager.token(scope, found[-1].place)
+        return response
+
+    def LogBatch(self, request: api.LogBatchRequest, context: grpc.ServicerContext) -> api.LogBatchResponse:  # noqa: N802
+        """Adds params, metrics and tags."""
+        batch = Batch(request.run_id, metrics.columns(request.metrics), dict(request.params), dict(request.tags))
+        self._runs.log_batch(batch)
+        return api.LogBatchResponse()
+
+    def DeleteRunTags(  # noqa: N802
+        self, request: api.DeleteRunTagsRequest, context: grpc.ServicerContext
+    ) -> api.DeleteRunTagsResponse:
+        """Removes tags."""
+        self._runs.delete_tags(request.run_id, list(request.keys))
+        return api.DeleteRunTagsResponse()
+
+
+def message(run: Run) -> api.Run:
+    """The run as the contract has it, with all its parts."""
+    result = _brief(run)
+    result.params.update(run.params)
+    result.tags.update(run.tags)
+    result.metrics.extend(map(metrics.summary, run.metrics))
+    result.datasets.extend(map(_input, run.datasets))
+    return result
+
+
+def status(number: int) -> RunStatus | None:
+    """The status of a number of the contract; None for one that it does not have."""
+    return RunStatus(number) if number in RunStatus.__members__.values() else None
+
+
+def _brief(run: Run) -> api.Run:
+    result = api.Run(
+        run_id=run.run_id,
+        experiment_id=run.experiment_id,
+        workspace=run.workspace,
+        name=run.name,
+        status=api.RunStatus.ValueType(run.status),
+        lifecycle=api.Lifecycle.ValueType(run.lifecycle),
+        parent_run_id=run.parent_run_id,
+        user=run.user,
+        etag=run.etag,
+    )
+    result.start_time.FromMilliseconds(run.start_time)
+    if run.end_time is not None:
+        result.end_time.FromMilliseconds(run.end_time)
+    if run.delete_time is not None:
+        result.delete_time.FromMilliseconds(run.delete_time)
+    return result
+
+
+def _input(used: DatasetInput) -> api.DatasetInput:
+    return api.DatasetInput(dataset=datasets.message(used.dataset), context=used.context)
+
+
+def _parts(request: api.GetRunRequest | api.SearchRunsRequest) -> tuple[str, ...]:
+    if not request.HasField("read_mask"):
+        return PARTS
+    with Fields() as fields:
+        fields.mask("read_mask", request.read_mask.paths, PARTS)
+    return tuple(request.read_mask.paths)

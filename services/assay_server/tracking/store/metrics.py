@@ -1,0 +1,219 @@
+"""Series as rows: chunks hold the points, summaries what lists need. History reads chunks only, lists summaries only."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from assay_server.kernel.db import Transaction, insert
+from assay_server.tracking.entities import MetricColumns, MetricSummary
+from assay_server.tracking.store import chunks
+from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Columns on their way into the store: whose they are."""
+
+    run_id: str
+    experiment_id: int
+    columns: MetricColumns
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk as it was read: its id, and the columns."""
+
+    chunk_id: int
+    columns: MetricColumns
+
+
+def append(tx: Transaction, series: Sequence[Series]) -> None:
+    """Adds points: a chunk for each series, and its summary, in an order that keeps writers from deadlock."""
+    if not series:
+        return
+    ordered = sorted(series, key=lambda each: (each.run_id, each.columns.key))
+    tx.execute(sa.insert(metric_chunks), [_chunk_row(each.run_id, each.columns) for each in ordered])
+    tx.execute(_upsert(tx), [_summary_row(each) for each in ordered])
+
+
+def durable_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The highest batch number of each (run, writer) that has one; locked until the transaction ends."""
+    w = metric_writers
+    query = sa.select(w).where(sa.tuple_(w.c.run_id, w.c.writer_id).in_(writers)).order_by(w.c.run_id, w.c.writer_id)
+    return {(row.run_id, row.writer_id): row.batch_number for row in tx.execute(query.with_for_update())}
+
+
+def set_durable_numbers(tx: Transaction, numbers: dict[tuple[str, str], int]) -> None:
+    """Writes the highest batch number of each (run, writer)."""
+    if not numbers:
+        return
+    statement = insert(tx, metric_writers)
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "writer_id"], set_={"batch_number": statement.excluded.batch_number}
+    )
+    rows = [{"run_id": r, "writer_id": w, "batch_number": number} for (r, w), number in sorted(numbers.items())]
+    tx.execute(statement, rows)
+
+
+def summaries(tx: Transaction, run_ids: Collection[str]) -> dict[str, list[MetricSummary]]:
+    """The summaries of each run, by key."""
+    found: dict[str, list[MetricSummary]] = {run_id: [] for run_id in run_ids}
+    s = metric_summaries
+    query = sa.select(
+        s.c.run_id, s.c.key, s.c.point_count, s.c.first_step, s.c.first_time, s.c.first_bits, s.c.last_step,
+        s.c.last_time, s.c.last_bits, s.c.min_value, s.c.min_step, s.c.max_value, s.c.max_step,
+    )  # fmt: skip
+    for run_id, key, count, step0, time0, bits0, step1, time1, bits1, low, low_step, high, high_step in tx.execute(
+        query.where(s.c.run_id.in_(run_ids)).order_by(s.c.run_id, s.c.key)
+    ):
+        first, last = chunks.value_of(bits0), chunks.value_of(bits1)
+        found[run_id].append(
+            MetricSummary(key, count, step0, time0, first, step1, time1, last, low, low_step, high, high_step)
+        )
+    return found
+
+
+def keys(tx: Transaction, run_id: str) -> list[str]:
+    """The metrics of a run, by key."""
+    c = metric_chunks
+    return list(tx.execute(sa.select(c.c.key).where(c.c.run_id == run_id).distinct().order_by(c.c.key)).scalars())
+
+
+def read(
+    tx: Transaction, run_id: str, key: str, *, min_step: int | None = None, max_step: int | None = None
+) -> Iterator[Chunk]:
+    """The chunks of a series that touch a range of steps, in the order in which they were written."""
+    c = metric_chunks
+    query = sa.select(c.c.chunk_id, c.c.columns).where(c.c.run_id == run_id, c.c.key == key).order_by(c.c.chunk_id)
+    if min_step is not None:
+        query = query.where(c.c.max_step >= min_step)
+    if max_step is not None:
+        query = query.where(c.c.min_step <= max_step)
+    for chunk_id, blob in tx.execute(query):
+        yield Chunk(chunk_id, MetricColumns(key, *chunks.decode(blob)))
+
+
+def lock(tx: Transaction, run_id: str, key: str) -> None:
+    """Keeps others from writing to a series, or merging it, until the transaction ends."""
+    s = metric_summaries
+    tx.execute(sa.select(s.c.key).where(s.c.run_id == run_id, s.c.key == key).with_for_update()).all()
+
+
+def replace(tx: Transaction, run_id: str, old: Sequence[int], new: Iterable[MetricColumns], *, lost: int) -> None:
+    """Puts new chunks in the place of old ones; `lost` says how many repeated points are no longer counted."""
+    rows = [_chunk_row(run_id, columns) for columns in new]
+    tx.execute(sa.delete(metric_chunks).where(metric_chunks.c.chunk_id.in_(old)))
+    tx.execute(sa.insert(metric_chunks), rows)
+    if lost:
+        s = metric_summaries
+        here = sa.and_(s.c.run_id == run_id, s.c.key == rows[0]["key"])
+        tx.execute(sa.update(s).where(here).values(point_count=s.c.point_count - lost))
+
+
+def small_chunks(tx: Transaction, run_id: str, key: str, smaller_than: int) -> list[int]:
+    """The ids of the chunks of a series with fewer points, in the order in which they were written."""
+    c = metric_chunks
+    query = sa.select(c.c.chunk_id).where(c.c.run_id == run_id, c.c.key == key, c.c.point_count < smaller_than)
+    return list(tx.execute(query.order_by(c.c.chunk_id)).scalars())
+
+
+def read_chunks(tx: Transaction, key: str, chunk_ids: Sequence[int]) -> list[Chunk]:
+    """The chunks of the ids that are still there, in the order in which they were written."""
+    c = metric_chunks
+    query = sa.select(c.c.chunk_id, c.c.columns).where(c.c.chunk_id.in_(chunk_ids)).order_by(c.c.chunk_id)
+    return [Chunk(chunk_id, MetricColumns(key, *chunks.decode(blob))) for chunk_id, blob in tx.execute(query)]
+
+
+def scattered(tx: Transaction, smaller_than: int, at_least: int) -> list[tuple[str, str]]:
+    """The series with at least so many chunks of fewer points."""
+    c = metric_chunks
+    query = sa.select(c.c.run_id, c.c.key).where(c.c.point_count < smaller_than).group_by(c.c.run_id, c.c.key)
+    return [(row.run_id, row.key) for row in tx.execute(query.having(sa.func.count() >= at_least))]
+
+
+def _chunk_row(run_id: str, columns: MetricColumns) -> dict[str, Any]:
+    steps = columns.steps
+    single = len(steps) == 1
+    return {
+        "run_id": run_id,
+        "key": columns.key,
+        "point_count": len(steps),
+        "min_step": int(steps[0] if single else steps.min()),
+        "max_step": int(steps[0] if single else steps.max()),
+        "columns": chunks.encode(steps, columns.times, columns.values),
+    }
+
+
+def _summary_row(series: Series) -> dict[str, Any]:
+    columns = series.columns
+    steps, times, values = columns.steps, columns.times, columns.values
+    bits = chunks.ordered_bits(values)
+    first, last = 0, len(steps) - 1
+    if last and not (steps[1:] > steps[:-1]).all():
+        order = np.lexsort((bits, times, steps))
+        first, last = int(order[0]), int(order[-1])
+    row = {
+        "run_id": series.run_id,
+        "key": columns.key,
+        "experiment_id": series.experiment_id,
+        "point_count": len(steps),
+        "first_step": int(steps[first]),
+        "first_time": int(times[first]),
+        "first_bits": int(bits[first]),
+        "last_step": int(steps[last]),
+        "last_time": int(times[last]),
+        "last_bits": int(bits[last]),
+        "last_value": _or_null(float(values[last])),
+    }
+    return row | _extremes(steps, values)
+
+
+def _extremes(steps: Any, values: Any) -> dict[str, Any]:
+    low, high = int(values.argmin()), int(values.argmax())
+    if values[low] != values[low]:  # NaN wins both searches where there is one
+        kept = ~np.isnan(values)
+        if not kept.any():
+            return {"min_value": None, "min_step": None, "max_value": None, "max_step": None}
+        steps, values = steps[kept], values[kept]
+        low, high = int(values.argmin()), int(values.argmax())
+    if len(values) > 1:
+        low_step, high_step = int(steps[values == values[low]].min()), int(steps[values == values[high]].min())
+    else:
+        low_step = high_step = int(steps[0])
+    return {"min_value": float(values[low]), "min_step": low_step, "max_value": float(values[high]), "max_step": high_step}
+
+
+def _or_null(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _upsert(tx: Transaction) -> Any:
+    """Adds a summary to the one that is there, whatever the order in which writers come."""
+    statement = insert(tx, metric_summaries)
+    new, old = statement.excluded, metric_summaries.c
+    later = sa.tuple_(new.last_step, new.last_time, new.last_bits) > sa.tuple_(old.last_step, old.last_time, old.last_bits)
+    earlier = sa.tuple_(new.first_step, new.first_time, new.first_bits) < sa.tuple_(
+        old.first_step, old.first_time, old.first_bits
+    )
+    lower = sa.or_(
+        sa.and_(old.min_value.is_(None), new.min_value.is_not(None)),
+        new.min_value < old.min_value,
+        sa.and_(new.min_value == old.min_value, new.min_step < old.min_step),
+    )
+    higher = sa.or_(
+        sa.and_(old.max_value.is_(None), new.max_value.is_not(None)),
+        new.max_value > old.max_value,
+        sa.and_(new.max_value == old.max_value, new.max_step < old.max_step),
+    )
+    changes: dict[str, Any] = {"point_count": old.point_count + new.point_count}
+    for condition, names in (
+        (later, ("last_step", "last_time", "last_bits", "last_value")),
+        (earlier, ("first_step", "first_time", "first_bits")),
+        (lower, ("min_value", "min_step")),
+        (higher, ("max_value", "max_step")),
+    ):
+        changes.update({name: sa.case((condition, new[name]), else_=old[name]) for name in names})
+    return statement.on_conflict_do_update(index_elements=["run_id", "key"], set_=changes)

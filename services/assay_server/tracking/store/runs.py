@@ -1,0 +1,142 @@
+"""Runs with their params and tags as rows."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from assay_server.kernel.db import Transaction, insert
+from assay_server.tracking.entities import PARTS, Run, RunStatus
+from assay_server.tracking.store import datasets as dataset_store
+from assay_server.tracking.store import metrics as metric_store
+from assay_server.tracking.store.tables import experiments, params, runs, tags
+
+
+def add(tx: Transaction, run: Run) -> bool:
+    """Writes a new run with its params and tags; False if the id is taken."""
+    row = {
+        "run_id": run.run_id,
+        "experiment_id": int(run.experiment_id),
+        "name": run.name,
+        "status": int(run.status),
+        "parent_run_id": run.parent_run_id,
+        "user_id": run.user,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "revision": run.revision,
+    }
+    if tx.execute(insert(tx, runs).values(row).on_conflict_do_nothing()).rowcount == 0:
+        return False
+    add_params(tx, run.run_id, run.params)
+    set_tags(tx, run.run_id, run.tags)
+    return True
+
+
+def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run | None:
+    """The run of an id with the parts named; `lock` keeps others from changing it until the transaction ends."""
+    query = _SELECT.where(runs.c.run_id == run_id)
+    row = tx.execute(query.with_for_update(of=runs) if lock else query).one_or_none()
+    return with_parts(tx, [entity(row, row.workspace)], parts)[0] if row else None
+
+
+def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
+    """For each run that exists: the number of its experiment, and whether it is deleted."""
+    query = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time).where(runs.c.run_id.in_(run_ids))
+    return {row.run_id: (row.experiment_id, row.delete_time is not None) for row in tx.execute(query)}
+
+
+def lock(tx: Transaction, run_ids: Collection[str]) -> None:
+    """Keeps others from adding params to the runs until the transaction ends."""
+    tx.execute(sa.select(runs.c.run_id).where(runs.c.run_id.in_(run_ids)).order_by(runs.c.run_id).with_for_update()).all()
+
+
+def update(tx: Transaction, run: Run) -> None:
+    """Writes name, status, times and revision."""
+    values = {
+        "name": run.name,
+        "status": int(run.status),
+        "end_time": run.end_time,
+        "delete_time": run.delete_time,
+        "revision": run.revision,
+    }
+    tx.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(values))
+
+
+def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> dict[str, str]:
+    """The values of those params that the run has."""
+    query = sa.select(params.c.key, params.c.value).where(params.c.run_id == run_id, params.c.key.in_(keys))
+    return {key: value for key, value in tx.execute(query)}
+
+
+def add_params(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
+    """Writes params that the run does not have; one that another writer just added stays as it is."""
+    if values:
+        rows = [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())]
+        tx.execute(insert(tx, params).on_conflict_do_nothing(), rows)
+
+
+def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
+    """Writes tags over those of the same keys."""
+    if not values:
+        return
+    statement = insert(tx, tags)
+    statement = statement.on_conflict_do_update(index_elements=["run_id", "key"], set_={"value": statement.excluded.value})
+    tx.execute(statement, [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())])
+
+
+def tag_keys(tx: Transaction, run_id: str, keys: Collection[str]) -> set[str]:
+    """Which of the tags the run has."""
+    return set(tx.execute(sa.select(tags.c.key).where(tags.c.run_id == run_id, tags.c.key.in_(keys))).scalars())
+
+
+def delete_tags(tx: Transaction, run_id: str, keys: Collection[str]) -> None:
+    """Removes tags."""
+    tx.execute(sa.delete(tags).where(tags.c.run_id == run_id, tags.c.key.in_(keys)))
+
+
+def with_parts(tx: Transaction, found: Sequence[Run], parts: Collection[str] = PARTS) -> list[Run]:
+    """The runs with the parts named, in the same order."""
+    ids = [run.run_id for run in found]
+    if not ids or not parts:
+        return list(found)
+    read: dict[str, Mapping[str, Any]] = {}
+    if "params" in parts:
+        read["params"] = _pairs(tx, params, ids)
+    if "tags" in parts:
+        read["tags"] = _pairs(tx, tags, ids)
+    if "metrics" in parts:
+        read["metrics"] = metric_store.summaries(tx, ids)
+    if "datasets" in parts:
+        read["datasets"] = dataset_store.inputs(tx, ids)
+    return [replace(run, **{part: by_run[run.run_id] for part, by_run in read.items()}) for run in found]
+
+
+def entity(row: Any, workspace: str) -> Run:
+    """The run of a row of `runs`, without its parts."""
+    return Run(
+        run_id=row.run_id,
+        experiment_id=str(row.experiment_id),
+        workspace=workspace,
+        name=row.name,
+        status=RunStatus(row.status),
+        start_time=row.start_time,
+        end_time=row.end_time,
+        delete_time=row.delete_time,
+        parent_run_id=row.parent_run_id,
+        user=row.user_id,
+        revision=row.revision,
+    )
+
+
+_SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
+    experiments, experiments.c.experiment_id == runs.c.experiment_id
+)
+
+
+def _pairs(tx: Transaction, table: sa.Table, run_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
+    query = sa.select(table.c.run_id, table.c.key, table.c.value).where(table.c.run_id.in_(run_ids))
+    for run_id, key, value in tx.execute(query.order_by(table.c.run_id, table.c.key)):
+        found[run_id][key] = value
+    return found
