@@ -1,0 +1,61 @@
+"""MLflow's packaging code, borrowed: its model format without its tracking client.
+
+Assay does not write the format a second time. `mlflow-skinny` is imported when a model is first saved or loaded, and
+only its functions that work on local folders are called; docs/adr/0005-model-packaging.md says what that costs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Read by MLflow while it is imported: without it, MLflow writes an installation id into the home folder and reports
+# from a thread of its own what its users do.
+_WHILE_IMPORTING = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+
+_lock = threading.Lock()
+
+
+def mlflow_module(name: str) -> Any:
+    """Imports a module of MLflow, such as `mlflow.sklearn`; the first time takes about a second.
+
+    MLflow's telemetry stays off in this process, unless the environment says otherwise or MLflow was imported before.
+    Raises ModuleNotFoundError that says what to install.
+    """
+    with _lock, _environment(_WHILE_IMPORTING):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as missing:
+            raise ModuleNotFoundError(
+                f"models are saved and loaded with MLflow's packaging code, but there is no module {missing.name!r}; "
+                "install what it needs: pip install 'assay[models]'",
+                name=missing.name,
+            ) from missing
+
+
+@contextmanager
+def errors_only(logger: str) -> Iterator[None]:
+    """Keeps a logger of MLflow from giving advice that does not hold here, such as about its own defaults."""
+    named = logging.getLogger(logger)
+    before = named.level
+    named.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        named.setLevel(before)
+
+
+@contextmanager
+def _environment(defaults: dict[str, str]) -> Iterator[None]:
+    added = {key: value for key, value in defaults.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
