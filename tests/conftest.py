@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from tests.parts import PartMissing, in_ci, minio, postgres
+from tests.parts import deployment as deployments
 
 DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("ASSAY_TEST_OLDEST_POSTGRES") == "1" else [])
 Part = TypeVar("Part")
@@ -57,6 +58,25 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server: postgres.PostgresServer = request.getfixturevalue(fixture)
     with server.database() as url:
         yield url
+
+
+# One program and four, and both databases; the tests can't tell which.
+DEPLOYMENTS = ["all-sqlite", "split-postgres"]
+
+
+@pytest.fixture(scope="session", params=DEPLOYMENTS)
+def deployment(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[deployments.Deployment]:
+    """The platform at work, kept for all tests: use names of your own in it, and leave its processes alone."""
+    name, kind = request.param.split("-")
+    if kind == "sqlite":
+        with deployments.running(name, parts_folder / request.param) as running:
+            yield running
+        return
+    server: postgres.PostgresServer = request.getfixturevalue("postgres_server")
+    with server.database() as url, deployments.running(
+        name, parts_folder / request.param, dict.fromkeys(deployments.ROOMS, url)
+    ) as running:
+        yield running
 
 
 def _started(request: pytest.FixtureRequest, name: str, part: AbstractContextManager[Part]) -> Iterator[Part]:

@@ -1,32 +1,31 @@
 """What a process runs: the table of targets. `all` is every room in one process; no room can tell."""
 
+import importlib
 import ipaddress
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assay_server.access import module as access
-from assay_server.artifacts import module as artifacts
 from assay_server.config import Config
 from assay_server.kernel.config import ConfigurationInvalid
 from assay_server.kernel.db import Database
 from assay_server.kernel.server import Limits, Room, Server
 from assay_server.permissions import PERMISSIONS, granted
-from assay_server.registry import module as registry
-from assay_server.tracking import module as tracking
 
-MODULES: dict[str, Any] = {"access": access, "tracking": tracking, "artifacts": artifacts, "registry": registry}
-"""The rooms, from the one that asks nobody to the one that asks most; each `module.NEIGHBOURS` names whom it asks."""
+ROOMS = ("access", "tracking", "artifacts", "registry")
+"""The rooms, from the one that asks nobody to the one that asks most."""
 
-TARGETS: dict[str, tuple[str, ...]] = {"all": tuple(MODULES), **{name: (name,) for name in MODULES}}
-"""Target to the rooms that it runs."""
+TARGETS: dict[str, tuple[str, ...]] = {"all": ROOMS, **{name: (name,) for name in ROOMS}}
+"""Target to the rooms that it runs. A process imports the rooms that it runs and no other."""
+
+HERE = Path(__file__).parent
 
 
 def database(config: Config, room: str, **options: Any) -> Database:
     """The database of a room; the default is a SQLite file of its own in the data folder."""
     url = getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
-    return Database(url, room=room, migrations=Path(MODULES[room].__file__).parent / "migrations", **options)
+    return Database(url, room=room, migrations=HERE / room / "migrations", **options)
 
 
 def build(target: str, config: Config) -> Server:
@@ -45,10 +44,10 @@ def build(target: str, config: Config) -> Server:
 
 
 def _room(name: str, config: Config, db: Database, sockets: Mapping[str, str]) -> Room:
-    module = MODULES[name]
-    addresses = {room: sockets.get(room) or getattr(config, room).address for room in module.NEIGHBOURS}
-    make: Callable[..., Room] = module.build
-    return make(getattr(config, name), db, folder=config.server.folder(), addresses=addresses)
+    module = importlib.import_module(f"assay_server.{name}.module")
+    addresses = {each: sockets.get(each) or getattr(config, each).address for each in module.NEIGHBOURS}
+    room: Room = module.build(getattr(config, name), db, folder=config.server.folder(), addresses=addresses)
+    return room
 
 
 def _sockets(names: tuple[str, ...]) -> dict[str, str]:

@@ -107,7 +107,7 @@ class FieldInvalid(InvalidArgument):
     reason = "FIELD_INVALID"
 
     def __init__(self, violations: Mapping[str, str], **metadata: object) -> None:
-        super().__init__("; ".join(f"{path}: {text}" for path, text in violations.items()), violations=violations, **metadata)
+        super().__init__("; ".join(f"{path}: {text}" for path, text in violations.items()), field="", violations=violations, **metadata)
 
 
 class PermissionMissing(PermissionDenied):
