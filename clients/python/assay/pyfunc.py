@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.models import loading, logging, packaging, requirements
+from assay._sdk.packaging import borrowed, loading, logged, requirements
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel as PyFuncModel
@@ -32,7 +32,7 @@ __all__ = ["PyFuncModel", "PythonModel", "PythonModelContext", "load_model", "lo
 
 def __getattr__(name: str) -> Any:
     if name in _MLFLOWS:
-        return getattr(packaging.mlflow_module("mlflow.pyfunc"), name)
+        return getattr(borrowed.mlflow_module("mlflow.pyfunc"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -55,14 +55,14 @@ def save_model(
     options are those of MLflow's `save_model`: `signature`, `input_example`, `metadata`, `code_paths`, `loader_module`,
     `data_path`, `model_config`, …. Raises MlflowException for what can't be saved.
     """
-    flavor = packaging.mlflow_module("mlflow.pyfunc")
+    flavor = borrowed.mlflow_module("mlflow.pyfunc")
     needed, extra = pip_requirements, extra_pip_requirements
     if pip_requirements is None and conda_env is None and python_model is not None:
         found = requirements.inferred(_inspectable(python_model), packaging_options.get("input_example"))
         own = flavor.get_default_pip_requirements()
         needed, extra = requirements.merged(own, found, requirements.listed(extra)), None
     # The advice is to give a script, which is pickled nowhere; what loading means is said above.
-    with packaging.errors_only("mlflow.pyfunc"), tempfile.TemporaryDirectory(prefix="assay-artifacts-") as temporary:
+    with borrowed.errors_only("mlflow.pyfunc"), tempfile.TemporaryDirectory(prefix="assay-artifacts-") as temporary:
         flavor.save_model(
             os.fspath(path),
             python_model=python_model,
@@ -83,19 +83,19 @@ def log_model(
     client: Client | None = None,
     await_registration_for: int | None = None,
     **save_options: Any,
-) -> logging.LoggedModel:
+) -> logged.LoggedModel:
     """Logs a model to the active run, which is started if there is none, or to the run of `run_id`.
 
     It lies at `name`, or `artifact_path` as MLflow 2 spells it; by default at `model`. With `registered_model_name` it
     becomes the next version of that registered model, which is made if it is missing. `save_options` are those of
     `save_model`. `await_registration_for` is accepted for MLflow's sake: a version is ready when the call returns.
     """
-    destination = logging.Destination(artifact_path, name, run_id, registered_model_name, client)
+    destination = logged.Destination(artifact_path, name, run_id, registered_model_name, client)
 
     def save(folder: str, metadata: Any) -> None:
         save_model(folder, mlflow_model=metadata, client=client, **save_options)
 
-    return logging.log(save, destination)
+    return logged.log(save, destination)
 
 
 def load_model(
@@ -113,7 +113,7 @@ def load_model(
     warns of packages that are installed in another version than the model asks for. Raises NotFound where there is
     none, InvalidArgument for a URI that can't be read, and MlflowException where the files are no such model.
     """
-    flavor = packaging.mlflow_module("mlflow.pyfunc")
+    flavor = borrowed.mlflow_module("mlflow.pyfunc")
 
     def load(folder: str) -> PyFuncModel:
         model: PyFuncModel = flavor.load_model(folder, suppress_warnings=suppress_warnings, model_config=model_config)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from assay.models import loading, logging, packaging, requirements
+from assay._sdk.packaging import borrowed, loading, logged, requirements
 
 if TYPE_CHECKING:
     from assay._sdk.client import Client
@@ -37,7 +37,7 @@ def save_model(
     those of MLflow's `save_model`: `signature`, `input_example`, `metadata`, `code_paths`, `pyfunc_predict_fn`, ….
     Raises MlflowException for what can't be saved.
     """
-    flavor = packaging.mlflow_module("mlflow.sklearn")
+    flavor = borrowed.mlflow_module("mlflow.sklearn")
     needed, extra = pip_requirements, extra_pip_requirements
     if pip_requirements is None and conda_env is None:
         own = flavor.get_default_pip_requirements(
@@ -46,7 +46,7 @@ def save_model(
         found = requirements.inferred(sk_model, packaging_options.get("input_example"))
         needed, extra = requirements.merged(own, found, requirements.listed(extra)), None
     # The advice is to use skops, which can't save a tree without naming its types.
-    with packaging.errors_only("mlflow.sklearn"):
+    with borrowed.errors_only("mlflow.sklearn"):
         flavor.save_model(
             sk_model,
             os.fspath(path),
@@ -68,19 +68,19 @@ def log_model(
     client: Client | None = None,
     await_registration_for: int | None = None,
     **save_options: Any,
-) -> logging.LoggedModel:
+) -> logged.LoggedModel:
     """Logs a model to the active run, which is started if there is none, or to the run of `run_id`.
 
     It lies at `name`, or `artifact_path` as MLflow 2 spells it; by default at `model`. With `registered_model_name` it
     becomes the next version of that registered model, which is made if it is missing. `save_options` are those of
     `save_model`. `await_registration_for` is accepted for MLflow's sake: a version is ready when the call returns.
     """
-    destination = logging.Destination(artifact_path, name, run_id, registered_model_name, client)
+    destination = logged.Destination(artifact_path, name, run_id, registered_model_name, client)
 
     def save(folder: str, metadata: Any) -> None:
         save_model(sk_model, folder, mlflow_model=metadata, **save_options)
 
-    return logging.log(save, destination)
+    return logged.log(save, destination)
 
 
 def load_model(
@@ -94,5 +94,5 @@ def load_model(
     The files are downloaded to `dst_path`, or to a temporary folder. Raises NotFound where there is none,
     InvalidArgument for a URI that can't be read, and MlflowException where the files are no scikit-learn model.
     """
-    flavor = packaging.mlflow_module("mlflow.sklearn")
+    flavor = borrowed.mlflow_module("mlflow.sklearn")
     return loading.loaded(model_uri, flavor.load_model, dst_path=dst_path, client=client)

@@ -12,7 +12,7 @@ from assay.models import signature as signature
 from assay.models.signature import infer_signature as infer_signature
 
 if TYPE_CHECKING:
-    from assay.models.logging import LoggedModel as LoggedModel
+    from assay._sdk.packaging.logged import LoggedModel as LoggedModel
     from assay.models.signature import ModelSignature as ModelSignature
 
 __all__ = ["LoggedModel", "ModelSignature", "infer_signature", "signature"]
@@ -20,7 +20,7 @@ __all__ = ["LoggedModel", "ModelSignature", "infer_signature", "signature"]
 
 def __getattr__(name: str) -> Any:
     if name == "LoggedModel":
-        from assay.models.logging import LoggedModel
+        from assay._sdk.packaging.logged import LoggedModel
 
         return LoggedModel
     if name == "ModelSignature":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.models.packaging import mlflow_module
+from assay._sdk.packaging.borrowed import mlflow_module
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature as ModelSignature

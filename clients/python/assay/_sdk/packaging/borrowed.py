@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,7 +28,8 @@ def mlflow_module(name: str) -> Any:
     MLflow's telemetry stays off in this process, unless the environment says otherwise or MLflow was imported before.
     Raises ModuleNotFoundError that says what to install.
     """
-    with _lock, _environment(_WHILE_IMPORTING):
+    with _lock, _environment(_WHILE_IMPORTING), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints while it is imported
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as missing:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assay._sdk import paths
+from assay._sdk.packaging.borrowed import mlflow_module
 from assay.errors import InvalidArgument
-from assay.models.packaging import mlflow_module
 
 if TYPE_CHECKING:
     from assay._sdk.client import Client
