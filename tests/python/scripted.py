@@ -1,0 +1,87 @@
+"""A server of artifacts that answers as it is told, also as no honest server does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+
+from assay import Client
+from assay.api.artifacts import v1 as artifacts
+
+OWNER = "runs/" + "0" * 32
+
+
+class BreakOff:
+    """Ends a stream as a server does that is stopped in the middle of it."""
+
+
+Step = artifacts.Artifact | bytes | BreakOff
+
+
+@dataclass
+class Script(artifacts.ArtifactServiceServicer):
+    """What the server says: of the path that is asked for, and in each stream that is read, one after the other."""
+
+    artifact: artifacts.Artifact
+    streams: list[list[Step]]
+    listed: list[artifacts.Artifact] = field(default_factory=list)
+    read: list[artifacts.ReadArtifactsRequest] = field(default_factory=list)
+
+    def GetArtifact(
+        self, request: artifacts.GetArtifactRequest, context: grpc.ServicerContext
+    ) -> artifacts.GetArtifactResponse:
+        return artifacts.GetArtifactResponse(artifact=self.artifact)
+
+    def ListArtifacts(
+        self, request: artifacts.ListArtifactsRequest, context: grpc.ServicerContext
+    ) -> artifacts.ListArtifactsResponse:
+        return artifacts.ListArtifactsResponse(artifacts=self.listed)
+
+    def ReadArtifacts(
+        self, request: artifacts.ReadArtifactsRequest, context: grpc.ServicerContext
+    ) -> Iterator[artifacts.ReadArtifactsResponse]:
+        self.read.append(request)
+        for step in self.streams.pop(0):
+            if isinstance(step, BreakOff):
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+            elif isinstance(step, bytes):
+                yield artifacts.ReadArtifactsResponse(content=step)
+            else:
+                yield artifacts.ReadArtifactsResponse(artifact=step)
+
+
+def a_file(path: str, content: bytes) -> artifacts.Artifact:
+    """What a server says of a file."""
+    return artifacts.Artifact(
+        owner=OWNER,
+        path=path,
+        kind=artifacts.ARTIFACT_KIND_FILE,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        file_count=1,
+    )
+
+
+def a_folder(path: str) -> artifacts.Artifact:
+    """What a server says of a folder."""
+    return artifacts.Artifact(owner=OWNER, path=path, kind=artifacts.ARTIFACT_KIND_FOLDER, size_bytes=10, file_count=1)
+
+
+@contextmanager
+def client_of(script: Script) -> Iterator[Client]:
+    """A client of a server that follows the script."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    artifacts.add_ArtifactServiceServicer_to_server(script, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    client = Client(f"grpc://127.0.0.1:{port}")
+    try:
+        yield client
+    finally:
+        client._connection.close()
+        server.stop(None).wait()

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from assay.api.artifacts import v1 as artifacts
+from assay.errors import DataLoss, DigestMismatch, FailedPrecondition, PathInvalid, Unavailable
+from tests.python.scripted import OWNER, BreakOff, Script, a_file, a_folder, client_of
+
+CONTENT = bytes(range(256)) * 40
+
+
+def everything_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../stolen",
+        "model/../../stolen",
+        "/etc/stolen",
+        "model/..\\stolen",
+        "model/./stolen",
+        "model//stolen",
+        "model/stolen/",
+        "model/sto\x00len",
+        "model/sto\nlen",
+        "C:/stolen",
+        "C:stolen",
+        "model/" + "x" * 1020,
+        "",
+    ],
+)
+def test_a_path_of_a_hostile_server_writes_nothing_anywhere(tmp_path: Path, path: str) -> None:
+    script = Script(a_folder("model"), [[a_file("model/good", CONTENT), CONTENT, a_file(path, CONTENT), CONTENT]])
+
+    with client_of(script) as client, pytest.raises(PathInvalid):
+        client.artifacts.download(OWNER, "model", tmp_path / "in")
+
+    assert everything_below(tmp_path) == ["in", "in/good"]
+
+
+def test_a_file_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
+    script = Script(a_folder("model"), [[a_file("modelling/x", CONTENT), CONTENT]])
+
+    with client_of(script) as client, pytest.raises(DataLoss, match="modelling/x"):
+        client.artifacts.download(OWNER, "model", tmp_path / "in")
+
+    assert everything_below(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "what"),
+    [
+        ([CONTENT[:-1]], "bytes"),
+        ([CONTENT, b"!"], "more than"),
+        ([CONTENT[:-1] + b"!"], "SHA-256"),
+        ([], "0 of"),
+    ],
+    ids=["shorter", "longer", "another", "nothing"],
+)
+def test_content_that_is_not_what_was_announced_never_gets_the_name(
+    tmp_path: Path, sent: list[bytes], what: str
+) -> None:
+    whole = a_file("model/weights", CONTENT)
+
+    with client_of(Script(whole, [[whole, *sent]])) as client, pytest.raises(DigestMismatch, match=what):
+        client.artifacts.download(OWNER, "model/weights", tmp_path)
+    with client_of(Script(a_folder("model"), [[whole, *sent]])) as client, pytest.raises(DigestMismatch, match=what):
+        client.artifacts.download(OWNER, "model", tmp_path)
+    with client_of(Script(whole, [[whole, *sent]])) as client, pytest.raises(DigestMismatch, match=what):
+        client.artifacts.read_bytes(OWNER, "model/weights")
+
+    assert everything_below(tmp_path) == []
+
+
+def test_content_before_the_first_header_is_refused(tmp_path: Path) -> None:
+    with client_of(Script(a_folder(""), [[CONTENT]])) as client, pytest.raises(DataLoss, match="before it said"):
+        client.artifacts.download(OWNER, "", tmp_path)
+
+    assert everything_below(tmp_path) == []
+
+
+def test_a_file_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = a_file("weights", CONTENT)
+    script = Script(whole, [[whole, CONTENT[:1000], BreakOff()], [whole, CONTENT[1000:]]])
+    told: list[tuple[int, int]] = []
+
+    with client_of(script) as client:
+        got = client.artifacts.download(OWNER, "weights", tmp_path, progress=lambda *state: told.append(state))
+
+    assert got == tmp_path / "weights"
+    assert got.read_bytes() == CONTENT
+    assert [request.offset_bytes for request in script.read] == [0, 1000]
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert everything_below(tmp_path) == ["weights"]
+
+
+def test_a_later_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path) -> None:
+    whole = a_file("weights", CONTENT)
+    broken: list[list[artifacts.Artifact | bytes | BreakOff]] = [[whole, CONTENT[:1000], BreakOff()]]
+    # What gRPC repeats by itself and what the client repeats: none of it gets further.
+    broken += [[BreakOff()] for _ in range(20)]
+
+    with client_of(Script(whole, broken)) as client, pytest.raises(Unavailable):
+        client.artifacts.download(OWNER, "weights", tmp_path)
+    rest = Script(whole, [[whole, CONTENT[1000:]]])
+    with client_of(rest) as client:
+        client.artifacts.download(OWNER, "weights", tmp_path)
+
+    assert [request.offset_bytes for request in rest.read] == [1000]
+    assert (tmp_path / "weights").read_bytes() == CONTENT
+
+
+def test_a_damaged_beginning_is_thrown_away_and_read_again(tmp_path: Path) -> None:
+    whole = a_file("weights", CONTENT)
+    (tmp_path / f".assay-{whole.sha256[:32]}.part").write_bytes(b"damaged")
+    script = Script(whole, [[whole, CONTENT[7:]], [whole, CONTENT]])
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "weights", tmp_path)
+
+    assert [request.offset_bytes for request in script.read] == [7, 0]
+    assert (tmp_path / "weights").read_bytes() == CONTENT
+
+
+def test_a_folder_that_breaks_off_gets_its_missing_files_one_by_one(tmp_path: Path) -> None:
+    first, second = a_file("model/a", b"aaaa"), a_file("model/sub/b", CONTENT)
+    script = Script(
+        a_folder("model"),
+        [[first, b"aaaa", second, CONTENT[:10], BreakOff()], [second, CONTENT]],
+        listed=[first, second],
+    )
+
+    with client_of(script) as client:
+        got = client.artifacts.download(OWNER, "model", tmp_path / "in")
+
+    assert got == tmp_path / "in"
+    assert [request.path for request in script.read] == ["model", "model/sub/b"]
+    assert everything_below(got) == ["a", "sub", "sub/b"]
+    assert (got / "sub/b").read_bytes() == CONTENT
+
+
+def test_a_symbolic_link_in_the_destination_is_not_followed(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "in"
+    outside.mkdir()
+    inside.mkdir()
+    (inside / "sub").symlink_to(outside)
+    script = Script(a_folder(""), [[a_file("sub/b", CONTENT), CONTENT]])
+
+    with client_of(script) as client, pytest.raises(FailedPrecondition, match="symbolic link"):
+        client.artifacts.download(OWNER, "", inside)
+
+    assert everything_below(outside) == []
+
+
+def test_a_symbolic_link_under_the_files_own_name_is_replaced(tmp_path: Path) -> None:
+    kept, inside = tmp_path / "kept", tmp_path / "in"
+    kept.write_text("mine")
+    inside.mkdir()
+    (inside / "weights").symlink_to(kept)
+    whole = a_file("weights", CONTENT)
+
+    with client_of(Script(whole, [[whole, CONTENT]])) as client:
+        client.artifacts.download(OWNER, "weights", inside)
+
+    assert kept.read_text() == "mine"
+    assert not os.path.islink(inside / "weights")
+
+
+def test_what_was_there_before_stays_until_the_whole_is_there(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_text("before")
+    whole = a_file("weights", CONTENT)
+
+    with client_of(Script(whole, [[whole, b"?" * len(CONTENT)]])) as client, pytest.raises(DigestMismatch):
+        client.artifacts.download(OWNER, "weights", tmp_path)
+
+    assert (tmp_path / "weights").read_text() == "before"
+    assert everything_below(tmp_path) == ["weights"]

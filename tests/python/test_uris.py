@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay._sdk import uris
+from assay._sdk.uris import RunUri, VersionUri
+from assay.errors import InvalidArgument
+
+RUN = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        (f"runs:/{RUN}/model", RunUri(RUN, "model")),
+        (f"runs:/{RUN}/a/b%20c", RunUri(RUN, "a/b%20c")),
+        (f"runs:/{RUN}/model/", RunUri(RUN, "model")),
+        ("models:/bikes/1", VersionUri("bikes", number=1)),
+        ("models:/bikes/0042", VersionUri("bikes", number=42)),
+        ("models:/bikes/Production", VersionUri("bikes", stage="Production")),
+        ("models:/bikes/staging", VersionUri("bikes", stage="Staging")),
+        ("models:/bikes/None", VersionUri("bikes", stage="None")),
+        ("models:/bikes/latest", VersionUri("bikes")),
+        ("models:/bikes/Latest", VersionUri("bikes")),
+        ("models:/bikes@Champion", VersionUri("bikes", alias="Champion")),
+        ("models:/a model, v2.1/3", VersionUri("a model, v2.1", number=3)),
+        ("/tmp/model", Path("/tmp/model")),
+        ("relative/model", Path("relative/model")),
+        ("a:b", Path("a:b")),
+        ("C:\\models", Path("C:\\models")),
+        ("file:///tmp/a%20model", Path("/tmp/a model")),
+        ("file:relative", Path("relative")),
+        (Path("x:/y"), Path("x:/y")),
+    ],
+)
+def test_a_uri_means_what_it_says(text: str, meant: object) -> None:
+    assert uris.parse(text) == meant
+
+
+@pytest.mark.parametrize("text", [f"runs:/{RUN}/model", "models:/bikes/1", "models:/bikes/latest", "models:/bikes@a"])
+def test_a_uri_is_written_as_it_is_read(text: str) -> None:
+    assert str(uris.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "no URI"),
+        ("a\0b", "no URI"),
+        (f"runs:/{RUN}", "lacks a path"),
+        (f"runs:/{RUN}/", "lacks a path"),
+        ("runs:/abc/model", "32 lower-case"),
+        (f"runs:/{RUN.upper()}/model", "32 lower-case"),
+        (f"runs://{RUN}/model", "one slash"),
+        (f"runs:{RUN}/model", "one slash"),
+        (f"runs:/{RUN}/../x", "climbs"),
+        (f"runs:/{RUN}//x", "absolute"),
+        ("models:/bikes", "does not name"),
+        ("models:/bikes/", "does not name"),
+        ("models:/bikes/1/model", "does not name"),
+        ("models:/bikes/0", "version number"),
+        ("models:/bikes/-1", "version number"),
+        ("models:/bikes/v1", "version number"),
+        ("models:/bikes/Live", "Staging, Production, Archived"),
+        ("models:/bikes/99999999999999999999", "version number"),
+        ("models:/@champion", "<name>@<alias>"),
+        ("models:/bikes@", "<name>@<alias>"),
+        ("models:/a@b@c", "<name>@<alias>"),
+        ("models:/ bikes/1", "does not name"),
+        ("models:/a:b/1", "does not name"),
+        ("s3://bucket/model", "'s3'"),
+        ("https://host/model", "'https'"),
+        ("mlflow-artifacts:/x", "'mlflow-artifacts'"),
+        ("file://host/model", "file:///<path>"),
+        ("file:///model?x=1", "file:///<path>"),
+    ],
+)
+def test_what_is_no_uri_is_refused_and_says_what_would_be_right(text: str, problem: str) -> None:
+    with pytest.raises(InvalidArgument, match="runs:/<run_id>/<path>") as refused:
+        uris.parse(text)
+
+    assert problem in refused.value.message
+    assert refused.value.metadata["uri"] == text
