@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 
+from assay_server.targets import ROOMS
 from tests.parts import PartMissing, in_ci, minio, postgres
 from tests.parts import deployment as deployments
 
@@ -73,9 +74,10 @@ def deployment(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[d
             yield running
         return
     server: postgres.PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database() as url, deployments.running(
-        name, parts_folder / request.param, dict.fromkeys(deployments.ROOMS, url)
-    ) as running:
+    with (
+        server.database() as url,
+        deployments.running(name, parts_folder / request.param, dict.fromkeys(ROOMS, url)) as running,
+    ):
         yield running
 
 

@@ -33,7 +33,9 @@ def run(target: str, *, file: Path | None = None, flags: dict[str, str] | None =
 
     try:
         if target not in TARGETS:
-            raise ConfigurationInvalid([f"--target={target!r}: there is no such target; use one of {', '.join(TARGETS)}"])
+            raise ConfigurationInvalid(
+                [f"--target={target!r}: there is no such target; use one of {', '.join(TARGETS)}"]
+            )
         config = load(Config, file=file, environment=os.environ, flags=flags or {})
         telemetry.start_logging(config.server.log_level)
         if upgrade:

@@ -18,13 +18,17 @@ def _home() -> str:
 class ServerConfig:
     """What every process needs, whichever rooms it runs."""
 
-    listen: str = setting("", "Where to listen, as `host:port`. Empty: `127.0.0.1:5100` for all rooms, the room's own `address` for one.")
+    listen: str = setting(
+        "", "Where to listen, as `host:port`. Empty: `127.0.0.1:5100` for all rooms, the room's own `address` for one."
+    )
     data_folder: str = setting("", "Where SQLite files and local blobs lie. Empty: `~/.local/share/assay`.")
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(16, "Threads that answer unary calls, for each listener.", least=2, most=256)
     streams: int = setting(64, "Streams that may be open at once, for each listener.", least=2, most=4096)
-    drain: Duration = setting(Duration(10.0), "How long calls in flight may take at shutdown.", least=0)
-    metrics_port: int = setting(0, "Port for Prometheus metrics over HTTP, on the host of `listen`. 0: none.", least=0, most=65535)
+    drain: Duration = setting(10.0, "How long calls in flight may take at shutdown.", least=0)
+    metrics_port: int = setting(
+        0, "Port for Prometheus metrics over HTTP, on the host of `listen`. 0: none.", least=0, most=65535
+    )
 
     def folder(self) -> Path:
         """The data folder, with the default filled in."""

@@ -68,7 +68,9 @@ _BY_SERVICE: dict[str, dict[str, str]] = {
     "assay.api.registry.v1.EventService": {"ListEvents": READ},
 }
 
-PERMISSIONS: dict[str, str] = {f"/{service}/{rpc}": need for service, rpcs in _BY_SERVICE.items() for rpc, need in rpcs.items()}
+PERMISSIONS: dict[str, str] = {
+    f"/{service}/{rpc}": need for service, rpcs in _BY_SERVICE.items() for rpc, need in rpcs.items()
+}
 """Full rpc name to the permission that it needs."""
 
 

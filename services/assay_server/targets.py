@@ -65,5 +65,8 @@ def _refuse_strangers(listen: str) -> None:
     except ValueError:
         pass
     raise ConfigurationInvalid(
-        [f"server.listen = {listen!r}: other machines could reach it, and no authentication is configured; use 127.0.0.1:<port>"]
+        [
+            f"server.listen = {listen!r}: other machines could reach it, and no authentication is configured; "
+            "use 127.0.0.1:<port>"
+        ]
     )

@@ -21,7 +21,7 @@ NEIGHBOURS: tuple[str, ...] = ()
 
 
 def build(config: AccessConfig, db: Database, *, folder: Path, addresses: Mapping[str, str]) -> Room:
-    """Puts the room together. `folder` is for local files, `addresses` says where its neighbours are: it needs neither."""
+    """Puts the room together. `folder` is for local files, `addresses` for neighbours: it needs neither."""
     requests = Requests(tables.requests, Clock())
     workspaces = WorkspaceService(Workspaces(db, requests, Clock()), Pager(db.secret("paging")))
 

@@ -1,7 +1,7 @@
 """What every room needs and no room owns.
 
-A file enters when at least two rooms need it today, it names no noun of the business, it has tests of its own, and it was given
-a floor in the layer list of `pyproject.toml`. From the ground up:
+A file enters when at least two rooms need it today, it names no noun of the business, it has tests of its own, and it
+was given a floor in the layer list of `pyproject.toml`. From the ground up:
 
 - `errors`: what can go wrong, by canonical code; knows no transport
 - `caller`, `clock`, `ids`: who calls, when it is, what a new thing is called

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 class Caller:
     """Who calls, until when, and on behalf of which trace.
 
-    `subject` is the name of a person or program. `deadline` is a reading of `time.monotonic()`, or None for a call without
-    one. `trace_id` is 32 hexadecimal characters. `peer` is the address that the call came from.
+    `subject` is the name of a person or program. `deadline` is a reading of `time.monotonic()`, or None for a call
+    without one. `trace_id` is 32 hexadecimal characters. `peer` is the address that the call came from.
     """
 
     subject: str

@@ -39,14 +39,18 @@ class Neighbour:
     def call(self, method: Any, request: Any) -> Any:
         """Calls a method of a stub for the present caller, within what is left of the caller's time.
 
-        Raises what the neighbour answered with, as the same class and reason; NeighbourUnavailable if it does not answer.
+        Raises what the neighbour answered with, as the same class and reason; NeighbourUnavailable if it does not
+        answer.
         """
         present = caller.current()
         left = present.time_left()
         if left is not None and left <= _MARGIN_S:
             raise DeadlinePassed
         timeout = _LONGEST_S if left is None else min(_LONGEST_S, left - _MARGIN_S)
-        metadata = (("assay-subject", present.subject), ("traceparent", f"00-{present.trace_id}-{present.trace_id[:16]}-01"))
+        metadata = (
+            ("assay-subject", present.subject),
+            ("traceparent", f"00-{present.trace_id}-{present.trace_id[:16]}-01"),
+        )
         try:
             return method(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:

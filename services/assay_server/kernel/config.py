@@ -1,8 +1,8 @@
 """Settings: a file, the environment and flags become frozen dataclasses; all mistakes are told at once.
 
-A key has the same name everywhere: `[tracking] commit_group = 100` in the TOML file, `ASSAY_TRACKING_COMMIT_GROUP` in the
-environment, `--tracking.commit-group` as a flag. A flag wins over the environment, the environment over the file. Durations and
-sizes carry their unit: `5ms`, `2s`, `24h`, `64MiB`.
+A key has the same name everywhere: `[tracking] commit_group = 100` in the TOML file, `ASSAY_TRACKING_COMMIT_GROUP` in
+the environment, `--tracking.commit-group` as a flag. A flag wins over the environment, the environment over the file.
+Durations and sizes carry their unit: `5ms`, `2s`, `24h`, `64MiB`.
 """
 
 import dataclasses
@@ -31,9 +31,13 @@ class ConfigurationInvalid(Exception):
         self.mistakes = list(mistakes)
 
 
-def setting(default: Any, doc: str, *, choices: Sequence[str] = (), least: float | None = None, most: float | None = None) -> Any:
+def setting(
+    default: Any, doc: str, *, choices: Sequence[str] = (), least: float | None = None, most: float | None = None
+) -> Any:
     """A field of a section: its default, what it means, and what is allowed."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most})
+    return dataclasses.field(
+        default=default, metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most}
+    )
 
 
 def load(
@@ -48,7 +52,9 @@ def load(
     given: dict[str, tuple[Any, str]] = {}
     if file is not None:
         given.update(_from_file(file, mistakes))
-    known = {f"{section}.{field.name}": field for section, kind in sections(schema) for field in dataclasses.fields(kind)}
+    known = {
+        f"{section}.{field.name}": field for section, kind in sections(schema) for field in dataclasses.fields(kind)
+    }
     for key in known:
         name = f"ASSAY_{key.replace('.', '_').upper()}"
         if name in environment:
@@ -82,7 +88,14 @@ def reference(schema: type) -> str:
     """The reference page of all settings, as Markdown tables."""
     lines: list[str] = []
     for section, kind in sections(schema):
-        lines += [f"## [{section}]", "", (kind.__doc__ or "").strip(), "", "| key | default | what it means |", "| --- | --- | --- |"]
+        lines += [
+            f"## [{section}]",
+            "",
+            (kind.__doc__ or "").strip(),
+            "",
+            "| key | default | what it means |",
+            "| --- | --- | --- |",
+        ]
         for field in dataclasses.fields(kind):
             doc = field.metadata["doc"]
             if field.metadata["choices"]:
@@ -160,11 +173,12 @@ def _nearest(key: str, known: Mapping[str, object]) -> str:
 
 
 def _written(field: dataclasses.Field[Any]) -> str:
-    if field.default == "":
+    default: Any = field.default
+    if default == "":
         return "(empty)"
     if field.type is Duration:
-        return f"`{field.default:g}s`" if field.default >= 1 else f"`{field.default * 1000:g}ms`"
+        return f"`{default:g}s`" if default >= 1 else f"`{default * 1000:g}ms`"
     if field.type is Size:
-        unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if field.default % _BYTES[unit] == 0)
-        return f"`{field.default // _BYTES[unit]}{unit}`"
-    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+        unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if default % _BYTES[unit] == 0)
+        return f"`{default // _BYTES[unit]}{unit}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"

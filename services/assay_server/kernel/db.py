@@ -1,8 +1,8 @@
 """Transactions on SQLite or PostgreSQL, and the version of the schema.
 
-The same code serves both: SQLAlchemy Core, no dialect-specific SQL in the rooms. What differs is declared here. SQLite has one
-writer at a time, so `write()` queues on a lock of the process before it takes the database's, and it keeps a write-ahead log,
-so that readers wait for nobody.
+The same code serves both: SQLAlchemy Core, no dialect-specific SQL in the rooms. What differs is declared here. SQLite
+has one writer at a time, so `write()` queues on a lock of the process before it takes the database's, and it keeps a
+write-ahead log, so that readers wait for nobody.
 """
 
 import secrets
@@ -62,8 +62,16 @@ class Database:
 
         @sa.event.listens_for(engine, "connect")
         def prepare(connection: Any, record: Any) -> None:
-            connection.isolation_level = None  # transactions begin where `begin` below says, not where the driver guesses
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY"):
+            connection.isolation_level = (
+                None  # transactions begin where `begin` below says, not where the driver guesses
+            )
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=NORMAL",
+                "foreign_keys=ON",
+                "cache_size=-65536",
+                "temp_store=MEMORY",
+            ):
                 connection.execute(f"PRAGMA {pragma}")
 
         @sa.event.listens_for(engine, "begin")
@@ -92,7 +100,8 @@ class Database:
             with self._translated(), self._engine.begin() as connection:
                 yield connection
             return
-        with self._writer, self._translated(), self._engine.connect().execution_options(assay_write=True) as connection:
+        with self._writer, self._translated(), self._engine.connect() as connection:
+            connection.execution_options(assay_write=True)
             with connection.begin():
                 yield connection
 
@@ -103,7 +112,9 @@ class Database:
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             state = getattr(getattr(error, "orig", None), "sqlstate", None)
             if state in _POSTGRES_RETRYABLE:
-                raise ConcurrentChange("another change came in between; nothing was changed, send the call again") from error
+                raise ConcurrentChange(
+                    "another change came in between; nothing was changed, send the call again"
+                ) from error
             raise DatabaseUnavailable(self.room) from error
 
     def check(self) -> None:
@@ -112,7 +123,9 @@ class Database:
         if present == known:
             return
         state = "has no schema yet" if present is None else f"has the schema {present}, this program knows {known}"
-        raise SchemaUnknown(f"the database of {self.room}, {self.url.render_as_string()}, {state}; run: assay db upgrade")
+        raise SchemaUnknown(
+            f"the database of {self.room}, {self.url.render_as_string()}, {state}; run: assay db upgrade"
+        )
 
     def upgrade(self) -> tuple[str | None, str]:
         """Brings the schema to the version that this program knows. Returns the versions before and after."""

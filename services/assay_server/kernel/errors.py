@@ -1,19 +1,19 @@
 """What can go wrong, one class for each canonical code; rooms add a class for each reason. Knows no transport.
 
-    AssayError
-    ├── InvalidArgument ── FieldInvalid
-    ├── NotFound
-    ├── AlreadyExists
-    ├── PermissionDenied ── PermissionMissing
-    ├── Unauthenticated
-    ├── ResourceExhausted ── TooManyStreams
-    ├── FailedPrecondition
-    ├── Aborted ── RequestInFlight, EtagMismatch
-    ├── OutOfRange
-    ├── Unavailable ── NeighbourUnavailable, Draining, DatabaseUnavailable
-    ├── DataLoss
-    ├── DeadlineExceeded ── DeadlinePassed
-    └── Internal
+AssayError
+├── InvalidArgument ── FieldInvalid
+├── NotFound
+├── AlreadyExists
+├── PermissionDenied ── PermissionMissing
+├── Unauthenticated
+├── ResourceExhausted ── TooManyStreams
+├── FailedPrecondition
+├── Aborted ── RequestInFlight, EtagMismatch
+├── OutOfRange
+├── Unavailable ── NeighbourUnavailable, Draining, DatabaseUnavailable
+├── DataLoss
+├── DeadlineExceeded ── DeadlinePassed
+└── Internal
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,9 @@ class AssayError(Exception):
 class InvalidArgument(AssayError):
     """The request is wrong whatever the state of the system. `violations` holds each bad field by its path."""
 
-    def __init__(self, message: str, *, field: str = "", violations: Mapping[str, str] | None = None, **metadata: object):
+    def __init__(
+        self, message: str, *, field: str = "", violations: Mapping[str, str] | None = None, **metadata: object
+    ):
         super().__init__(message, **metadata)
         self.violations = dict(violations) if violations else ({field: message} if field else {})
 
@@ -107,7 +109,12 @@ class FieldInvalid(InvalidArgument):
     reason = "FIELD_INVALID"
 
     def __init__(self, violations: Mapping[str, str], **metadata: object) -> None:
-        super().__init__("; ".join(f"{path}: {text}" for path, text in violations.items()), field="", violations=violations, **metadata)
+        super().__init__(
+            "; ".join(f"{path}: {text}" for path, text in violations.items()),
+            field="",
+            violations=violations,
+            **metadata,
+        )
 
 
 class PermissionMissing(PermissionDenied):
@@ -117,7 +124,10 @@ class PermissionMissing(PermissionDenied):
 
     def __init__(self, subject: str, permission: str, rpc: str) -> None:
         super().__init__(
-            f"{subject} may not call {rpc}: it needs the permission {permission}", permission=permission, subject=subject, rpc=rpc
+            f"{subject} may not call {rpc}: it needs the permission {permission}",
+            permission=permission,
+            subject=subject,
+            rpc=rpc,
         )
 
 
@@ -159,7 +169,9 @@ class EtagMismatch(Aborted):
 
     def __init__(self, given: str, present: str) -> None:
         super().__init__(
-            f"etag {given!r} is not the present one, {present!r}: somebody changed it since; read it again", given=given, etag=present
+            f"etag {given!r} is not the present one, {present!r}: somebody changed it since; read it again",
+            given=given,
+            etag=present,
         )
 
 
@@ -169,7 +181,9 @@ class NeighbourUnavailable(Unavailable):
     reason = "NEIGHBOUR_UNAVAILABLE"
 
     def __init__(self, service: str, address: str) -> None:
-        super().__init__(f"the {service} service does not answer at {address}; try again later", service=service, address=address)
+        super().__init__(
+            f"the {service} service does not answer at {address}; try again later", service=service, address=address
+        )
 
 
 class Draining(Unavailable):
@@ -187,7 +201,9 @@ class DatabaseUnavailable(Unavailable):
     reason = "DATABASE_UNAVAILABLE"
 
     def __init__(self, room: str) -> None:
-        super().__init__(f"the database of {room} does not answer or is busy; nothing was changed, send the call again", room=room)
+        super().__init__(
+            f"the database of {room} does not answer or is busy; nothing was changed, send the call again", room=room
+        )
 
 
 class DeadlinePassed(DeadlineExceeded):

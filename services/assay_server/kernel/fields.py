@@ -22,7 +22,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def shown(value: object, limit: int = 100) -> str:
-    """The value as an error message shows it: quoted, with control characters escaped, and cut after `limit` characters."""
+    """The value as a message shows it: quoted, with control characters escaped, cut after `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(str(value))} characters)"
 
@@ -47,9 +47,13 @@ class Fields:
     def text(self, path: str, value: str, *, longest: int, shortest: int = 0, controls: bool = False) -> None:
         """A text of `shortest` to `longest` characters; without control characters unless `controls`. Never NUL."""
         if len(value) < shortest:
-            self.refuse(path, f"is required: 1 to {longest} characters" if shortest == 1 else f"needs {shortest} characters")
+            self.refuse(
+                path, f"is required: 1 to {longest} characters" if shortest == 1 else f"needs {shortest} characters"
+            )
         elif len(value) > longest:
-            self.refuse(path, f"has {len(value)} characters, at most {longest} are allowed; it begins {shown(value, 40)}")
+            self.refuse(
+                path, f"has {len(value)} characters, at most {longest} are allowed; it begins {shown(value, 40)}"
+            )
         elif "\0" in value or (not controls and _CONTROL.search(value)):
             self.refuse(path, f"{shown(value)} contains a control character")
 
@@ -73,7 +77,9 @@ class Fields:
         if not (value.isascii() and value.isdigit() and len(value) <= 18):
             self.refuse(path, f"{shown(value)} is not an id: a whole number such as '7'")
 
-    def tags(self, path: str, tags: Mapping[str, str], *, longest: int = TAG_VALUE_LENGTH, required: bool = False) -> None:
+    def tags(
+        self, path: str, tags: Mapping[str, str], *, longest: int = TAG_VALUE_LENGTH, required: bool = False
+    ) -> None:
         """A map of keys to values: at most 1000, each key and value within its limit."""
         self.count(path, tags, required=required)
         for key, value in tags.items():
@@ -101,4 +107,6 @@ class Fields:
         """A field mask that names nothing but `allowed` fields."""
         unknown = [name for name in paths if name not in allowed]
         if unknown:
-            self.refuse(path, f"{', '.join(map(repr, unknown))} can't be named here; allowed: {', '.join(sorted(allowed))}")
+            self.refuse(
+                path, f"{', '.join(map(repr, unknown))} can't be named here; allowed: {', '.join(sorted(allowed))}"
+            )

@@ -20,7 +20,7 @@ KEPT_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that may come twice: whose it is, and a digest of what it asks for. An empty `request_id` means once only."""
+    """A request that may come twice: whose it is, and a digest of what it asks for. No `request_id`: once only."""
 
     subject: str
     rpc: str
@@ -89,4 +89,6 @@ class Requests:
 
     def forget(self, tx: Transaction) -> int:
         """Removes what is older than 24 hours; returns how many."""
-        return tx.execute(sa.delete(self._table).where(self._table.c.create_time <= self._clock.now() - KEPT_MS)).rowcount
+        return tx.execute(
+            sa.delete(self._table).where(self._table.c.create_time <= self._clock.now() - KEPT_MS)
+        ).rowcount

@@ -21,7 +21,11 @@ ORDER = ("trace", "measure", "errors", "caller", "permission")
 """The steps around a call, from the outside in."""
 
 ANONYMOUS = "anonymous"
-_OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/", "/grpc.reflection.v1.ServerReflection/")
+_OPEN_SERVICES = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+    "/grpc.reflection.v1.ServerReflection/",
+)
 _END = object()
 _log = Log("rpc")
 
@@ -37,15 +41,16 @@ class Internally(Internal):
 
     def __init__(self, correlation_id: str) -> None:
         super().__init__(
-            f"something went wrong in the server; its log says more under {correlation_id}", correlation_id=correlation_id
+            f"something went wrong in the server; its log says more under {correlation_id}",
+            correlation_id=correlation_id,
         )
 
 
-class Calls(grpc.ServerInterceptor):  # type: ignore[misc]
+class Calls(grpc.ServerInterceptor):
     """Wraps every method of the server.
 
-    `permissions` maps each full rpc name to the permission that it needs; `granted` says whether a subject has it. `streams`
-    bounds the number of streams that are open at once, in each process; `stream_pool` runs them.
+    `permissions` maps each full rpc name to the permission that it needs; `granted` says whether a subject has it.
+    `streams` bounds the number of streams that are open at once, in each process; `stream_pool` runs them.
     """
 
     def __init__(
@@ -84,7 +89,11 @@ class Calls(grpc.ServerInterceptor):  # type: ignore[misc]
                 return self._stream(rpc, permission, seconds, inner, request, context)
 
             stream.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
-            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
             return make(stream, *pair)
         inner = handler.stream_unary or handler.unary_unary
 
@@ -102,7 +111,13 @@ class Calls(grpc.ServerInterceptor):  # type: ignore[misc]
         return grpc.stream_unary_rpc_method_handler(upload, *pair)
 
     def _single(
-        self, rpc: str, permission: str, seconds: Any, inner: Callable[[Any, Any], Any], request: Any, context: grpc.ServicerContext
+        self,
+        rpc: str,
+        permission: str,
+        seconds: Any,
+        inner: Callable[[Any, Any], Any],
+        request: Any,
+        context: grpc.ServicerContext,
     ) -> Any:
         begun = time.perf_counter()
         present = _caller_of(context)
@@ -118,7 +133,13 @@ class Calls(grpc.ServerInterceptor):  # type: ignore[misc]
                 seconds.observe(time.perf_counter() - begun)
 
     def _stream(
-        self, rpc: str, permission: str, seconds: Any, inner: Callable[[Any, Any], Any], request: Any, context: grpc.ServicerContext
+        self,
+        rpc: str,
+        permission: str,
+        seconds: Any,
+        inner: Callable[[Any, Any], Any],
+        request: Any,
+        context: grpc.ServicerContext,
     ) -> Iterator[Any]:
         begun = time.perf_counter()
         present = _caller_of(context)

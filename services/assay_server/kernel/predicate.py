@@ -5,7 +5,8 @@ tree finds the same rows on SQLite and on PostgreSQL:
 
 - a missing value is NULL: no comparison with it is true, nor is its `NOT`; only IS NULL finds it;
 - texts are compared and sorted by their bytes in UTF-8, whatever the database's locale;
-- in a pattern `%` stands for any characters and `_` for one; `\\%`, `\\_` and `\\\\` stand for the character itself, any
+- in a pattern `%` stands for any characters and `_` for one; `\\%`, `\\_` and `\\\\` stand for the character itself,
+any
   other backslash for itself; LIKE heeds upper and lower case, ILIKE does not heed that of the letters A to Z;
 - missing values come last, whether a sort key goes up or down.
 """
@@ -51,9 +52,9 @@ class Column:
     """What a field is in SQL: an expression, and the kind of its values.
 
     `nullable` is False where the expression is never NULL. `long` says that a text may have thousands of characters: it
-    is sorted by its beginning. `choices` are the only texts that it can be equal to, where there are few. `within` is for
-    a field of many values, such as the aliases of a version: it makes of a condition on one value "there is a value for
-    which it holds"; such a field can't be sorted by.
+    is sorted by its beginning. `choices` are the only texts that it can be equal to, where there are few. `within` is
+    for a field of many values, such as the aliases of a version: it makes of a condition on one value "there is a value
+    for which it holds"; such a field can't be sorted by.
     """
 
     sql: sa.ColumnElement[Any]
@@ -66,7 +67,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a search knows: `of` says what a field is in SQL, or None if there is no such field; `names` lists them all."""
+    """What a search knows: `of` says what a field is in SQL, None if there is no such field; `names` lists all."""
 
     of: Callable[[Field], Column | None]
     names: str

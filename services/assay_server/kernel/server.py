@@ -1,14 +1,15 @@
 """Listening: one gRPC server for the public, one for each room's neighbours; health, reflection, limits, drain.
 
-Unary calls and streams run on pools of their own, so that streams never starve unary calls. Rooms in one process dial each
-other at a Unix socket that has a pool of its own for each room, so that a room that waits for a neighbour never holds a
-worker that the neighbour needs.
+Unary calls and streams run on pools of their own, so that streams never starve unary calls. Rooms in one process dial
+each other at a Unix socket that has a pool of its own for each room, so that a room that waits for a neighbour never
+holds a worker that the neighbour needs.
 """
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -59,7 +60,12 @@ class Server:
         granted: Callable[[str, str], bool],
         limits: Limits,
     ) -> None:
-        missing = [name for room in rooms for name in room.services if not any(rpc.startswith(f"/{name}/") for rpc in permissions)]
+        missing = [
+            name
+            for room in rooms
+            for name in room.services
+            if not any(rpc.startswith(f"/{name}/") for rpc in permissions)
+        ]
         if missing:
             raise ValueError(f"permissions.py names no rpc of {', '.join(missing)}")
         self._rooms = rooms
@@ -128,6 +134,6 @@ class Server:
         """Waits until the server has stopped."""
         self._stopped.wait()
 
-    def _say(self, state: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+    def _say(self, state: Any) -> None:
         for name in ["", *(name for room in self._rooms for name in room.services)]:
             self._health.set(name, state)

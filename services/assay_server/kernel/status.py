@@ -1,11 +1,12 @@
 """AssayError <-> google.rpc.Status with details: the only mapping there is.
 
-Each detail type occurs at most once: ErrorInfo always; BadRequest with every bad field; PreconditionFailure with every unmet
-condition; ResourceInfo with what was not found; RetryInfo where the same call may work later. Text that would make the
-trailers too long is cut: clients refuse more than 8 KiB of them.
+Each detail type occurs at most once: ErrorInfo always; BadRequest with every bad field; PreconditionFailure with every
+unmet condition; ResourceInfo with what was not found; RetryInfo where the same call may work later. Text that would
+make the trailers too long is cut: clients refuse more than 8 KiB of them.
 """
 
-import grpc
+from typing import Any
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -46,7 +47,9 @@ def to_status(error: errors.AssayError) -> status_pb2.Status:
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, errors.InvalidArgument) and error.violations:
         shown = list(error.violations.items())[:_ENTRIES]
-        violations = [error_details_pb2.BadRequest.FieldViolation(field=path, description=_cut(text)) for path, text in shown]
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=path, description=_cut(text)) for path, text in shown
+        ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
     if isinstance(error, errors.NotFound) and error.kind:
         details.append(error_details_pb2.ResourceInfo(resource_type=error.kind, resource_name=_cut(error.name)))
@@ -64,7 +67,7 @@ def to_status(error: errors.AssayError) -> status_pb2.Status:
     return status
 
 
-def from_rpc_error(error: grpc.RpcError) -> errors.AssayError:
+def from_rpc_error(error: Any) -> errors.AssayError:
     """The error that a neighbour answered with, of the class of its code and with its own reason."""
     status = rpc_status.from_call(error)
     number = status.code if status else error.code().value[0]

@@ -1,7 +1,8 @@
 """Logs and metrics of the server itself; cheap when nothing listens.
 
-A log event is `<noun>.<what happened>` with fields, one JSON object a line, with the trace id of the call that it belongs to.
-Instruments are Prometheus ones, named `assay_<room>_<what>_<unit>[_total]`; each room defines its own in `instruments.py`.
+A log event is `<noun>.<what happened>` with fields, one JSON object a line, with the trace id of the call that it
+belongs to. Instruments are Prometheus ones, named `assay_<room>_<what>_<unit>[_total]`; each room defines its own in
+`instruments.py`.
 """
 
 import json

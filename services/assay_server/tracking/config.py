@@ -12,7 +12,9 @@ class TrackingConfig:
     address: str = setting("127.0.0.1:5102", "Where other rooms find tracking, as `host:port`.")
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `tracking.db` in the data folder.")
     group_points: int = setting(200_000, "How many points one transaction takes at most.", least=1)
-    gap_wait: Duration = setting(Duration(1.0), "How long a numbered batch waits for its predecessor.", least=0, most=30)
-    merge_interval: Duration = setting(Duration(2.0), "How often small chunks are merged into big ones.", least=0.05)
+    gap_wait: Duration = setting(
+        Duration(1.0), "How long a numbered batch waits for its predecessor.", least=0, most=30
+    )
+    merge_interval: Duration = setting(2.0, "How often small chunks are merged into big ones.", least=0.05)
     merge_chunks: int = setting(32, "From how many small chunks on a series is merged.", least=2)
     chunk_points: int = setting(16_384, "How many points a merged chunk holds.", least=128, most=1_000_000)

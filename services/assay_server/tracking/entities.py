@@ -75,7 +75,7 @@ class MetricColumns:
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """What lists and filters know of a series; `min_*` and `max_*` leave NaN out and are None when nothing else is there."""
+    """What lists know of a series; `min_*` and `max_*` leave NaN out and are None when nothing else is there."""
 
     key: str
     point_count: int

@@ -89,7 +89,8 @@ class ParamConflict(AlreadyExists):
 
     def __init__(self, key: str, stored: str, given: str) -> None:
         super().__init__(
-            f"param {shown(key)} is already {shown(stored)} and cannot become {shown(given)}; use another key or a new run",
+            f"param {shown(key)} is already {shown(stored)} and cannot become {shown(given)}; "
+            "use another key or a new run",
             key=key,
             stored=stored,
             given=given,
@@ -103,7 +104,8 @@ class BatchGap(Aborted):
 
     def __init__(self, number: int, durable: int) -> None:
         super().__init__(
-            f"batch {number} came, but the writer's last durable batch is {durable}; send {durable + 1} and what follows",
+            f"batch {number} came, but the writer's last durable batch is {durable}; "
+            f"send {durable + 1} and what follows",
             batch_number=number,
             durable_batch_number=durable,
         )
@@ -115,7 +117,9 @@ class DatasetNotFound(NotFound):
     reason = "DATASET_NOT_FOUND"
 
     def __init__(self, dataset_id: str) -> None:
-        super().__init__(f"there is no dataset {shown(dataset_id)}", kind="dataset", name=dataset_id, dataset_id=dataset_id)
+        super().__init__(
+            f"there is no dataset {shown(dataset_id)}", kind="dataset", name=dataset_id, dataset_id=dataset_id
+        )
 
 
 class TagNotFound(NotFound):

@@ -1,7 +1,8 @@
 """The Prometheus instruments of tracking, all of them."""
 
-from assay_server.kernel.telemetry import DURATION_BUCKETS
 from prometheus_client import Counter, Histogram
+
+from assay_server.kernel.telemetry import DURATION_BUCKETS
 
 points_total = Counter("assay_tracking_points_total", "Metric points committed.")
 batches_dropped_total = Counter("assay_tracking_batches_dropped_total", "Batches that were durable already.")

@@ -19,20 +19,18 @@ class WorkspaceService(api.WorkspaceServiceServicer):
         self._workspaces = workspaces
         self._pager = pager
 
-    def CreateWorkspace(  # noqa: N802
+    def CreateWorkspace(
         self, request: api.CreateWorkspaceRequest, context: grpc.ServicerContext
     ) -> api.CreateWorkspaceResponse:
         """Makes a workspace."""
         workspace = self._workspaces.create(request.name, request.description, idempotency.request(request))
         return api.CreateWorkspaceResponse(workspace=_message(workspace))
 
-    def GetWorkspace(  # noqa: N802
-        self, request: api.GetWorkspaceRequest, context: grpc.ServicerContext
-    ) -> api.GetWorkspaceResponse:
+    def GetWorkspace(self, request: api.GetWorkspaceRequest, context: grpc.ServicerContext) -> api.GetWorkspaceResponse:
         """Reads one workspace."""
         return api.GetWorkspaceResponse(workspace=_message(self._workspaces.get(request.name)))
 
-    def ListWorkspaces(  # noqa: N802
+    def ListWorkspaces(
         self, request: api.ListWorkspacesRequest, context: grpc.ServicerContext
     ) -> api.ListWorkspacesResponse:
         """Lists workspaces by name."""
@@ -42,7 +40,7 @@ class WorkspaceService(api.WorkspaceServiceServicer):
         token = self._pager.token(scope, (found[page.size - 1].name,)) if len(found) > page.size else ""
         return api.ListWorkspacesResponse(workspaces=map(_message, found[: page.size]), next_page_token=token)
 
-    def UpdateWorkspace(  # noqa: N802
+    def UpdateWorkspace(
         self, request: api.UpdateWorkspaceRequest, context: grpc.ServicerContext
     ) -> api.UpdateWorkspaceResponse:
         """Changes the description."""

@@ -1,14 +1,15 @@
 """A series -> at most n points that look the same.
 
-MinMaxLTTB (J. Van Der Donckt and others, 2023, "MinMaxLTTB: Leveraging MinMax-Preselection to Scale LTTB") from tsdownsample on
-the finite points; the first, the last, the smallest and the largest point are always among them. What is not finite breaks
-the line: of each stretch of NaN or infinity one point is kept.
+MinMaxLTTB (J. Van Der Donckt and others, 2023, "MinMaxLTTB: Leveraging MinMax-Preselection to Scale LTTB") from
+tsdownsample on the finite points; the first, the last, the smallest and the largest point are always among them. What
+is not finite breaks the line: of each stretch of NaN or infinity one point is kept.
 """
 
 import numpy as np
+import numpy.typing as npt
 from tsdownsample import MinMaxLTTBDownsampler
 
-from assay_server.tracking.entities import Ints, MetricColumns
+from assay_server.tracking.entities import Floats, Ints, MetricColumns
 
 LEAST = 4
 _SHARE_OF_BREAKS = 4
@@ -39,12 +40,13 @@ def _thinned(columns: MetricColumns, finite: Ints, always: Ints, n: int) -> Ints
         room = n - len(always)
         if room >= 3:
             steps = columns.steps[finite]
-            picked = MinMaxLTTBDownsampler().downsample(steps, values, n_out=min(room, len(finite)))
+            sampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
+            picked = sampler.downsample(steps, values, n_out=min(room, len(finite)))
             always = np.unique(np.concatenate([always, finite[picked.astype(np.int64)]]))
     return always.astype(np.int64)
 
 
-def _breaks(finite: np.ndarray, values: np.ndarray) -> Ints:  # type: ignore[type-arg]
+def _breaks(finite: npt.NDArray[np.bool_], values: Floats) -> Ints:
     """The index of the first point of each stretch of NaN, of infinity and of minus infinity."""
     kind = np.where(finite, 0, np.where(np.isnan(values), 1, np.where(values > 0, 2, 3)))
     begins = np.flatnonzero((kind != 0) & (np.diff(kind, prepend=0) != 0))

@@ -74,7 +74,7 @@ class Experiments:
         return experiment
 
     def rename(self, experiment_id: str, name: str, etag: str) -> Experiment:
-        """Gives an experiment another name. Raises ExperimentNotFound, -Deleted, -Exists, FieldInvalid, EtagMismatch."""
+        """Gives it another name. Raises ExperimentNotFound, -Deleted, -Exists, FieldInvalid, EtagMismatch."""
         with Fields() as fields:
             fields.number_id("experiment.experiment_id", experiment_id)
             fields.name("experiment.name", name)

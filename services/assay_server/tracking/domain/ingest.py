@@ -1,7 +1,7 @@
 """Groups what all writers sent into one transaction, and drops what is durable already.
 
-Whoever comes first leads: it commits everything that has gathered, answers each caller, and hands the lead to the next one
-that came meanwhile. So a single writer pays for no thread switch, and many writers share one commit.
+Whoever comes first leads: it commits everything that has gathered, answers each caller, and hands the lead to the next
+one that came meanwhile. So a single writer pays for no thread switch, and many writers share one commit.
 """
 
 import threading
@@ -50,7 +50,8 @@ class Ingest:
     def write(self, batch: Batch) -> int:
         """Commits a batch; returns the writer's highest durable number.
 
-        All or nothing. Raises RunNotFound, RunDeleted, ParamConflict; BatchGap when a predecessor does not come in time.
+        All or nothing. Raises RunNotFound, RunDeleted, ParamConflict; BatchGap when a predecessor does not come in
+        time.
         """
         until = time.monotonic() + self._gap_wait_s
         while True:
@@ -190,7 +191,7 @@ def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
 def _accept(
     tx: Transaction, ticket: _Ticket, states: dict[str, tuple[int, bool]], durable: dict[tuple[str, str], int]
 ) -> bool:
-    """Whether a batch is to be written; its params and tags are written here. Raises why not, having written nothing."""
+    """Whether a batch is to be written; its params and tags are, here. Raises why not, having written nothing."""
     batch = ticket.batch
     if batch.run_id not in states:
         raise RunNotFound(batch.run_id)

@@ -69,7 +69,7 @@ class Metrics:
         return self._ingest.write(batch)
 
     def read(self, query: SeriesQuery) -> Iterator[SeriesRead]:
-        """The series that a query names, run by run and key by key. Raises FieldInvalid, RunNotFound before the first."""
+        """The series of a query, run by run and key by key. Raises FieldInvalid, RunNotFound before the first."""
         with Fields() as fields:
             fields.count("run_ids", query.run_ids, required=True, most=READ_RUNS)
             for index, run_id in enumerate(query.run_ids):
@@ -78,7 +78,9 @@ class Metrics:
             for index, key in enumerate(query.keys):
                 fields.key(f"keys[{index}]", key)
             if query.max_points and not LEAST <= query.max_points <= MOST_POINTS:
-                fields.refuse("max_points", f"{query.max_points} must be 0 (all points) or from {LEAST} to {MOST_POINTS}")
+                fields.refuse(
+                    "max_points", f"{query.max_points} must be 0 (all points) or from {LEAST} to {MOST_POINTS}"
+                )
             if query.min_step is not None and query.max_step is not None and query.min_step > query.max_step:
                 fields.refuse("min_step", f"{query.min_step} is above max_step, {query.max_step}")
         with self._db.read() as tx:
@@ -94,7 +96,9 @@ class Metrics:
                 keys = list(query.keys) or store.keys(tx, run_id)
             for key in keys:
                 with self._db.read() as tx:  # one for each series: a slow reader holds no transaction
-                    parts = [c.columns for c in store.read(tx, run_id, key, min_step=query.min_step, max_step=query.max_step)]
+                    parts = [
+                        c.columns for c in store.read(tx, run_id, key, min_step=query.min_step, max_step=query.max_step)
+                    ]
                 if not parts:
                     continue
                 columns = _within(distinct(joined(parts)), query.min_step, query.max_step)
@@ -136,7 +140,7 @@ class Metrics:
         return sum(self.merge_series(run_id, key) for key in keys)
 
     def merge_series(self, run_id: str, key: str) -> int:
-        """Puts chunks of `chunk_points` points in the place of the small ones of a series; no point is lost or doubled."""
+        """Puts big chunks in the place of the small ones of a series; no point is lost or doubled."""
         with self._db.read() as tx:
             if len(store.small_chunks(tx, run_id, key, self._chunk_points // 2)) < 2:
                 return 0

@@ -35,8 +35,34 @@ from assay_server.tracking.store import search
 SEARCHED_EXPERIMENTS = 100
 _SCOPES = ("metrics", "params", "tags", "attributes", "datasets")
 _SORTED_SCOPES = ("metrics", "params", "tags", "attributes")
-_QUALITIES = ("bright", "fine", "noble", "pure", "proven", "ductile", "molten", "polished", "refined", "sterling", "tested", "true")
-_THINGS = ("anvil", "assay", "carat", "crucible", "furnace", "hallmark", "ingot", "ore", "planchet", "scale", "stamp", "touchstone")
+_QUALITIES = (
+    "bright",
+    "fine",
+    "noble",
+    "pure",
+    "proven",
+    "ductile",
+    "molten",
+    "polished",
+    "refined",
+    "sterling",
+    "tested",
+    "true",
+)
+_THINGS = (
+    "anvil",
+    "assay",
+    "carat",
+    "crucible",
+    "furnace",
+    "hallmark",
+    "ingot",
+    "ore",
+    "planchet",
+    "scale",
+    "stamp",
+    "touchstone",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +198,7 @@ class Runs:
         return self._set_lifecycle(run_id, deleted=False)
 
     def log_batch(self, batch: Batch) -> None:
-        """Adds params, metrics and tags, all or nothing. Raises RunNotFound, RunDeleted, ParamConflict, FieldInvalid."""
+        """Adds it to its run, all or nothing. Raises RunNotFound, RunDeleted, ParamConflict, FieldInvalid."""
         with Fields() as fields:
             fields.id("run_id", batch.run_id)
             fields.tags("params", batch.params, longest=PARAM_VALUE_LENGTH)

@@ -18,20 +18,16 @@ class DatasetService(api.DatasetServiceServicer):
         self._datasets = datasets
         self._pager = pager
 
-    def LogDatasets(  # noqa: N802
-        self, request: api.LogDatasetsRequest, context: grpc.ServicerContext
-    ) -> api.LogDatasetsResponse:
+    def LogDatasets(self, request: api.LogDatasetsRequest, context: grpc.ServicerContext) -> api.LogDatasetsResponse:
         """Adds datasets to a run."""
         inputs = [DatasetInput(_entity(each.dataset), each.context) for each in request.inputs]
         return api.LogDatasetsResponse(datasets=map(message, self._datasets.log(request.run_id, inputs)))
 
-    def GetDataset(  # noqa: N802
-        self, request: api.GetDatasetRequest, context: grpc.ServicerContext
-    ) -> api.GetDatasetResponse:
+    def GetDataset(self, request: api.GetDatasetRequest, context: grpc.ServicerContext) -> api.GetDatasetResponse:
         """Reads one dataset."""
         return api.GetDatasetResponse(dataset=message(self._datasets.get(request.dataset_id)))
 
-    def SearchDatasets(  # noqa: N802
+    def SearchDatasets(
         self, request: api.SearchDatasetsRequest, context: grpc.ServicerContext
     ) -> api.SearchDatasetsResponse:
         """Finds datasets."""

@@ -20,7 +20,7 @@ class ExperimentService(api.ExperimentServiceServicer):
         self._experiments = experiments
         self._pager = pager
 
-    def CreateExperiment(  # noqa: N802
+    def CreateExperiment(
         self, request: api.CreateExperimentRequest, context: grpc.ServicerContext
     ) -> api.CreateExperimentResponse:
         """Makes an experiment."""
@@ -33,20 +33,20 @@ class ExperimentService(api.ExperimentServiceServicer):
         )
         return api.CreateExperimentResponse(experiment=message(made))
 
-    def GetExperiment(  # noqa: N802
+    def GetExperiment(
         self, request: api.GetExperimentRequest, context: grpc.ServicerContext
     ) -> api.GetExperimentResponse:
         """Reads one experiment."""
         return api.GetExperimentResponse(experiment=message(self._experiments.get(request.experiment_id)))
 
-    def GetExperimentByName(  # noqa: N802
+    def GetExperimentByName(
         self, request: api.GetExperimentByNameRequest, context: grpc.ServicerContext
     ) -> api.GetExperimentByNameResponse:
         """Reads the experiment of a name."""
         found = self._experiments.get_by_name(request.workspace or DEFAULT_WORKSPACE, request.name)
         return api.GetExperimentByNameResponse(experiment=message(found))
 
-    def UpdateExperiment(  # noqa: N802
+    def UpdateExperiment(
         self, request: api.UpdateExperimentRequest, context: grpc.ServicerContext
     ) -> api.UpdateExperimentResponse:
         """Renames an experiment."""
@@ -56,19 +56,19 @@ class ExperimentService(api.ExperimentServiceServicer):
         changed = self._experiments.rename(given.experiment_id, given.name, given.etag)
         return api.UpdateExperimentResponse(experiment=message(changed))
 
-    def DeleteExperiment(  # noqa: N802
+    def DeleteExperiment(
         self, request: api.DeleteExperimentRequest, context: grpc.ServicerContext
     ) -> api.DeleteExperimentResponse:
         """Deletes an experiment."""
         return api.DeleteExperimentResponse(experiment=message(self._experiments.delete(request.experiment_id)))
 
-    def RestoreExperiment(  # noqa: N802
+    def RestoreExperiment(
         self, request: api.RestoreExperimentRequest, context: grpc.ServicerContext
     ) -> api.RestoreExperimentResponse:
         """Restores an experiment."""
         return api.RestoreExperimentResponse(experiment=message(self._experiments.restore(request.experiment_id)))
 
-    def SearchExperiments(  # noqa: N802
+    def SearchExperiments(
         self, request: api.SearchExperimentsRequest, context: grpc.ServicerContext
     ) -> api.SearchExperimentsResponse:
         """Finds experiments."""
@@ -83,14 +83,14 @@ class ExperimentService(api.ExperimentServiceServicer):
         messages = [message(experiment) for experiment, _ in found[: page.size]]
         return api.SearchExperimentsResponse(experiments=messages, next_page_token=token)
 
-    def SetExperimentTags(  # noqa: N802
+    def SetExperimentTags(
         self, request: api.SetExperimentTagsRequest, context: grpc.ServicerContext
     ) -> api.SetExperimentTagsResponse:
         """Sets tags."""
         changed = self._experiments.set_tags(request.experiment_id, dict(request.tags))
         return api.SetExperimentTagsResponse(experiment=message(changed))
 
-    def DeleteExperimentTags(  # noqa: N802
+    def DeleteExperimentTags(
         self, request: api.DeleteExperimentTagsRequest, context: grpc.ServicerContext
     ) -> api.DeleteExperimentTagsResponse:
         """Removes tags."""

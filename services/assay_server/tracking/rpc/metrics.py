@@ -19,16 +19,14 @@ class MetricService(api.MetricServiceServicer):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def WriteMetrics(  # noqa: N802
-        self, request: api.WriteMetricsRequest, context: grpc.ServicerContext
-    ) -> api.WriteMetricsResponse:
+    def WriteMetrics(self, request: api.WriteMetricsRequest, context: grpc.ServicerContext) -> api.WriteMetricsResponse:
         """Commits a numbered batch."""
         batch = Batch(
             request.run_id, columns(request.metrics), writer_id=request.writer_id, number=request.batch_number
         )
         return api.WriteMetricsResponse(durable_batch_number=self._metrics.write(batch))
 
-    def ReadMetrics(  # noqa: N802
+    def ReadMetrics(
         self, request: api.ReadMetricsRequest, context: grpc.ServicerContext
     ) -> Iterator[api.ReadMetricsResponse]:
         """Streams series."""

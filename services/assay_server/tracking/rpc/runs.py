@@ -25,7 +25,7 @@ class RunService(api.RunServiceServicer):
         self._runs = runs
         self._pager = pager
 
-    def CreateRun(self, request: api.CreateRunRequest, context: grpc.ServicerContext) -> api.CreateRunResponse:  # noqa: N802
+    def CreateRun(self, request: api.CreateRunRequest, context: grpc.ServicerContext) -> api.CreateRunResponse:
         """Starts a run."""
         new = NewRun(
             experiment_id=request.experiment_id,
@@ -40,11 +40,11 @@ class RunService(api.RunServiceServicer):
         )
         return api.CreateRunResponse(run=_brief(self._runs.create(new, idempotency.request(request))))
 
-    def GetRun(self, request: api.GetRunRequest, context: grpc.ServicerContext) -> api.GetRunResponse:  # noqa: N802
+    def GetRun(self, request: api.GetRunRequest, context: grpc.ServicerContext) -> api.GetRunResponse:
         """Reads one run."""
         return api.GetRunResponse(run=message(self._runs.get(request.run_id, _parts(request))))
 
-    def UpdateRun(self, request: api.UpdateRunRequest, context: grpc.ServicerContext) -> api.UpdateRunResponse:  # noqa: N802
+    def UpdateRun(self, request: api.UpdateRunRequest, context: grpc.ServicerContext) -> api.UpdateRunResponse:
         """Changes name, status or end time."""
         given, paths = request.run, list(request.update_mask.paths)
         with Fields() as fields:
@@ -58,21 +58,21 @@ class RunService(api.RunServiceServicer):
         changed = self._runs.update(given.run_id, given.etag, {path: values[path] for path in paths})
         return api.UpdateRunResponse(run=_brief(changed))
 
-    def FinishRun(self, request: api.FinishRunRequest, context: grpc.ServicerContext) -> api.FinishRunResponse:  # noqa: N802
+    def FinishRun(self, request: api.FinishRunRequest, context: grpc.ServicerContext) -> api.FinishRunResponse:
         """Ends a run."""
         ended = RunStatus.FINISHED if request.status == api.RUN_STATUS_UNSPECIFIED else status(request.status)
         end_time = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
         return api.FinishRunResponse(run=_brief(self._runs.finish(request.run_id, ended, end_time)))
 
-    def DeleteRun(self, request: api.DeleteRunRequest, context: grpc.ServicerContext) -> api.DeleteRunResponse:  # noqa: N802
+    def DeleteRun(self, request: api.DeleteRunRequest, context: grpc.ServicerContext) -> api.DeleteRunResponse:
         """Deletes a run."""
         return api.DeleteRunResponse(run=_brief(self._runs.delete(request.run_id)))
 
-    def RestoreRun(self, request: api.RestoreRunRequest, context: grpc.ServicerContext) -> api.RestoreRunResponse:  # noqa: N802
+    def RestoreRun(self, request: api.RestoreRunRequest, context: grpc.ServicerContext) -> api.RestoreRunResponse:
         """Restores a run."""
         return api.RestoreRunResponse(run=_brief(self._runs.restore(request.run_id)))
 
-    def SearchRuns(self, request: api.SearchRunsRequest, context: grpc.ServicerContext) -> api.SearchRunsResponse:  # noqa: N802
+    def SearchRuns(self, request: api.SearchRunsRequest, context: grpc.ServicerContext) -> api.SearchRunsResponse:
         """Finds runs."""
         workspace, wanted = request.workspace or DEFAULT_WORKSPACE, lifecycle(request.lifecycle)
         scope = (
@@ -107,13 +107,13 @@ class RunService(api.RunServiceServicer):
             response.next_page_token = self._pager.token(scope, found[-1].place)
         return response
 
-    def LogBatch(self, request: api.LogBatchRequest, context: grpc.ServicerContext) -> api.LogBatchResponse:  # noqa: N802
+    def LogBatch(self, request: api.LogBatchRequest, context: grpc.ServicerContext) -> api.LogBatchResponse:
         """Adds params, metrics and tags."""
         batch = Batch(request.run_id, metrics.columns(request.metrics), dict(request.params), dict(request.tags))
         self._runs.log_batch(batch)
         return api.LogBatchResponse()
 
-    def DeleteRunTags(  # noqa: N802
+    def DeleteRunTags(
         self, request: api.DeleteRunTagsRequest, context: grpc.ServicerContext
     ) -> api.DeleteRunTagsResponse:
         """Removes tags."""

@@ -1,8 +1,9 @@
 """Columns <-> one compressed blob.
 
-A blob is one byte for its kind and the columns, little-endian. Steps and times are stored as differences; of all three columns
-the first bytes of all numbers come first, then the second bytes, and so on, since they resemble each other; zlib packs the rest.
-Measured on a loss curve with noisy values and jittering times: 8 to 10 bytes a point, 50 million points a second to read.
+A blob is one byte for its kind and the columns, little-endian. Steps and times are stored as differences; of all three
+columns the first bytes of all numbers come first, then the second bytes, and so on, since they resemble each other;
+zlib packs the rest. Measured on a loss curve with noisy values and jittering times: 8 to 10 bytes a point, 50 million
+points a second to read.
 """
 
 import struct
@@ -38,7 +39,7 @@ def decode(blob: bytes) -> tuple[Ints, Ints, Floats]:
 
 
 def ordered_bits(values: Floats) -> Ints:
-    """Whole numbers that sort as the values do (IEEE 754 total order: NaN beyond infinity); twice gives the bits again."""
+    """Whole numbers that sort as the values do (IEEE 754 total order: NaN beyond infinity); twice gives the bits."""
     bits = values.view(np.int64)
     return bits ^ ((bits >> 63) & np.int64(0x7FFF_FFFF_FFFF_FFFF))
 

@@ -48,7 +48,9 @@ def update(tx: Transaction, experiment: Experiment) -> None:
         "delete_time": experiment.delete_time,
         "revision": experiment.revision,
     }
-    tx.execute(sa.update(experiments).where(experiments.c.experiment_id == int(experiment.experiment_id)).values(values))
+    tx.execute(
+        sa.update(experiments).where(experiments.c.experiment_id == int(experiment.experiment_id)).values(values)
+    )
 
 
 def set_tags(tx: Transaction, experiment_id: str, tags: Mapping[str, str]) -> None:
@@ -59,7 +61,9 @@ def set_tags(tx: Transaction, experiment_id: str, tags: Mapping[str, str]) -> No
     statement = statement.on_conflict_do_update(
         index_elements=["experiment_id", "key"], set_={"value": statement.excluded.value}
     )
-    tx.execute(statement, [{"experiment_id": int(experiment_id), "key": k, "value": v} for k, v in sorted(tags.items())])
+    tx.execute(
+        statement, [{"experiment_id": int(experiment_id), "key": k, "value": v} for k, v in sorted(tags.items())]
+    )
 
 
 def delete_tags(tx: Transaction, experiment_id: str, keys: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Series as rows: chunks hold the points, summaries what lists need. History reads chunks only, lists summaries only."""
+"""Series as rows: chunks hold the points, and only history reads them; summaries hold what lists need."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -183,7 +183,12 @@ def _extremes(steps: Any, values: Any) -> dict[str, Any]:
         low_step, high_step = int(steps[values == values[low]].min()), int(steps[values == values[high]].min())
     else:
         low_step = high_step = int(steps[0])
-    return {"min_value": float(values[low]), "min_step": low_step, "max_value": float(values[high]), "max_step": high_step}
+    return {
+        "min_value": float(values[low]),
+        "min_step": low_step,
+        "max_value": float(values[high]),
+        "max_step": high_step,
+    }
 
 
 def _or_null(value: float) -> float | None:
@@ -194,7 +199,9 @@ def _upsert(tx: Transaction) -> Any:
     """Adds a summary to the one that is there, whatever the order in which writers come."""
     statement = insert(tx, metric_summaries)
     new, old = statement.excluded, metric_summaries.c
-    later = sa.tuple_(new.last_step, new.last_time, new.last_bits) > sa.tuple_(old.last_step, old.last_time, old.last_bits)
+    later = sa.tuple_(new.last_step, new.last_time, new.last_bits) > sa.tuple_(
+        old.last_step, old.last_time, old.last_bits
+    )
     earlier = sa.tuple_(new.first_step, new.first_time, new.first_bits) < sa.tuple_(
         old.first_step, old.first_time, old.first_bits
     )

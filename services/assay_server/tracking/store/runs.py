@@ -48,7 +48,9 @@ def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bo
 
 def lock(tx: Transaction, run_ids: Collection[str]) -> None:
     """Keeps others from adding params to the runs until the transaction ends."""
-    tx.execute(sa.select(runs.c.run_id).where(runs.c.run_id.in_(run_ids)).order_by(runs.c.run_id).with_for_update()).all()
+    tx.execute(
+        sa.select(runs.c.run_id).where(runs.c.run_id.in_(run_ids)).order_by(runs.c.run_id).with_for_update()
+    ).all()
 
 
 def update(tx: Transaction, run: Run) -> None:
@@ -81,7 +83,9 @@ def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
     if not values:
         return
     statement = insert(tx, tags)
-    statement = statement.on_conflict_do_update(index_elements=["run_id", "key"], set_={"value": statement.excluded.value})
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "key"], set_={"value": statement.excluded.value}
+    )
     tx.execute(statement, [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())])
 
 

@@ -1,8 +1,8 @@
 """Filter tree -> SQL for runs, experiments and datasets; on summaries only, never on chunks.
 
-The best runs by a metric are a walk along `metric_summaries_by_value` that stops when the page is full: runs that have the metric
-first (part 0), then those that have not (part 1). Every other field of a run is looked up for each run on the way, as a scalar
-subquery: PostgreSQL would turn an EXISTS into a join and sort everything.
+The best runs by a metric are a walk along `metric_summaries_by_value` that stops when the page is full: runs that have
+the metric first (part 0), then those that have not (part 1). Every other field of a run is looked up for each run on
+the way, as a scalar subquery: PostgreSQL would turn an EXISTS into a join and sort everything.
 """
 
 from collections.abc import Sequence
@@ -239,7 +239,8 @@ def _dataset_column(field: Field) -> Column | None:
 
 _RUN_COLUMNS = Columns(
     _run_column,
-    f"metrics.<key>, params.<key>, tags.<key>, datasets.name, datasets.digest, datasets.context, {', '.join(_RUN_ATTRIBUTES)}",
+    "metrics.<key>, params.<key>, tags.<key>, datasets.name, datasets.digest, datasets.context, "
+    + ", ".join(_RUN_ATTRIBUTES),
 )
 _EXPERIMENT_COLUMNS = Columns(_experiment_column, f"tags.<key>, {', '.join(_EXPERIMENT_ATTRIBUTES)}")
 _DATASET_COLUMNS = Columns(_dataset_column, ", ".join(_DATASET_ATTRIBUTES))

@@ -70,8 +70,8 @@ tags = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# `*_bits` hold the exact bits of a value, turned so that they sort as values do; `*_value` are for filters and orders, with
-# NULL for NaN.
+# `*_bits` hold the exact bits of a value, turned so that they sort as values do; `*_value` are for filters and orders,
+# with NULL for NaN.
 metric_summaries = sa.Table(
     "metric_summaries",
     metadata,
