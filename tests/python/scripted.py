@@ -31,6 +31,8 @@ class Script(artifacts.ArtifactServiceServicer):
     streams: list[list[Step]]
     listed: list[artifacts.Artifact] = field(default_factory=list)
     read: list[artifacts.ReadArtifactsRequest] = field(default_factory=list)
+    written: list[list[artifacts.WriteArtifactsRequest]] = field(default_factory=list)
+    refusals: int = 0
 
     def GetArtifact(
         self, request: artifacts.GetArtifactRequest, context: grpc.ServicerContext
@@ -53,6 +55,21 @@ class Script(artifacts.ArtifactServiceServicer):
                 yield artifacts.ReadArtifactsResponse(content=step)
             else:
                 yield artifacts.ReadArtifactsResponse(artifact=step)
+
+    def WriteArtifacts(
+        self, request_iterator: Iterator[artifacts.WriteArtifactsRequest], context: grpc.ServicerContext
+    ) -> artifacts.WriteArtifactsResponse:
+        steps = list(request_iterator)
+        if self.refusals:
+            self.refusals -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+        self.written.append(steps)
+        return artifacts.WriteArtifactsResponse()
+
+    def DeleteArtifact(
+        self, request: artifacts.DeleteArtifactRequest, context: grpc.ServicerContext
+    ) -> artifacts.DeleteArtifactResponse:
+        return artifacts.DeleteArtifactResponse(file_count=1)
 
 
 def a_file(path: str, content: bytes) -> artifacts.Artifact:

@@ -61,22 +61,18 @@ class _Modules:
 
     def __init__(self) -> None:
         self.found: set[str] = set()
-        self._read: set[str] = set()
 
-    def add(self, name: str | None) -> None:
-        top = (name or "").partition(".")[0]
-        if not name or name in self.found or top in _NEVER_READ:
+    def add(self, name: str) -> None:
+        if name in self.found or not name or name.partition(".")[0] in _NEVER_READ:
             return
         self.found.add(name)
-        if top in self._read or not _is_local(top):
-            return
-        self._read.add(top)
-        for loaded, module in tuple(sys.modules.items()):
-            if loaded == top or loaded.startswith(f"{top}."):
-                self.add_code(_code_of(module))
+        module = sys.modules.get(name)
+        if module is not None and _is_local(name):
+            self.add(name.rpartition(".")[0])
+            self.add_code(_code_of(module), module.__package__ or "")
 
-    def add_code(self, code: CodeType | None) -> None:
-        for imported in _imports(code) if code else ():
+    def add_code(self, code: CodeType | None, package: str = "") -> None:
+        for imported in _imports(code, package) if code else ():
             self.add(imported)
 
     def add_object(self, part: object) -> None:
@@ -97,13 +93,13 @@ class _Modules:
     def add_reference(self, thing: Any) -> None:
         if isinstance(thing, ModuleType):
             self.add(thing.__name__)
-        elif isinstance(thing, FunctionType):
+        elif not isinstance(thing, type | FunctionType):
+            self.add_reference(type(thing))
+        elif _can_be_imported(thing):
             self.add(thing.__module__)
-            if _is_local((thing.__module__ or "__main__").partition(".")[0]):
-                self.add_code(thing.__code__)
-        else:
-            kind = thing if isinstance(thing, type) else type(thing)
-            self.add(kind.__module__)
+        elif isinstance(thing, FunctionType):
+            # It is pickled with its code; what its code names from outside is pickled next.
+            self.add_code(thing.__code__, thing.__globals__.get("__package__") or "")
 
 
 class _Nowhere:
@@ -113,28 +109,45 @@ class _Nowhere:
         return len(memoryview(content).cast("B"))  # type: ignore[arg-type]
 
 
-def _imports(code: CodeType) -> Iterator[str]:
-    """The modules that code imports absolutely, at any depth of functions and classes."""
-    level = 0
+def _imports(code: CodeType, package: str) -> Iterator[str]:
+    """The modules that code imports, at any depth of functions and classes; also names in them that may be modules."""
+    level, module = 0, ""
     for instruction in dis.get_instructions(code):
         if instruction.opname == "LOAD_CONST" and isinstance(instruction.argval, int):
             level = instruction.argval
         elif instruction.opname == "IMPORT_NAME":
-            if level == 0:
-                yield instruction.argval
+            module = instruction.argval
+            if level:
+                above = package.split(".")[: len(package.split(".")) - level + 1]
+                module = ".".join([*above, module] if module else above)
+            yield module
             level = 0
+        elif instruction.opname == "IMPORT_FROM" and f"{module}.{instruction.argval}" in sys.modules:
+            yield f"{module}.{instruction.argval}"
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _imports(constant)
+            yield from _imports(constant, package)
+
+
+def _can_be_imported(thing: type | FunctionType) -> bool:
+    """Whether pickle names it by its module; else it is pickled by value."""
+    found: Any = sys.modules.get(thing.__module__ or "__main__")
+    if found is None or found.__name__ in _NEVER_READ:
+        return False
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is thing
 
 
 def _code_of(module: ModuleType) -> CodeType | None:
     spec = getattr(module, "__spec__", None)
     get_code = getattr(spec.loader, "get_code", None) if spec else None
-    return get_code(spec.name) if get_code and spec else None
+    code: CodeType | None = get_code(spec.name) if get_code and spec else None
+    return code
 
 
-def _is_local(top: str) -> bool:
+def _is_local(module: str) -> bool:
+    top = module.partition(".")[0]
     return top not in sys.stdlib_module_names and top not in _installed()
 
 

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pickle
+from pathlib import Path
+
+import numpy
+import pandas
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from assay._sdk.packaging import requirements
+
+
+def pinned(*packages: str) -> list[str]:
+    return [f"{package}=={importlib.metadata.version(package)}" for package in sorted(packages)]
+
+
+def by_value(source: str) -> dict[str, object]:
+    """What a notebook or script defines: it lies in no module, so it is pickled with its code."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(source, names)
+    return names
+
+
+def test_a_model_needs_the_packages_of_its_parts_and_nothing_else() -> None:
+    forest = RandomForestClassifier(3).fit([[0.0], [1.0]], [0, 1])
+
+    assert requirements.inferred(forest) == pinned("numpy", "scikit-learn")
+
+
+def test_an_input_example_counts_too() -> None:
+    assert requirements.inferred([], pandas.DataFrame({"a": [1]})) == pinned("numpy", "pandas")
+
+
+def test_what_a_function_of_a_script_uses_and_imports_is_needed() -> None:
+    defined = by_value(
+        """
+import numpy as np
+import pandas as pd
+
+def transform(x):
+    import os
+    from google.protobuf import message
+    return np.log1p(x)
+"""
+    )
+
+    found = requirements.inferred(make_pipeline(FunctionTransformer(defined["transform"])))
+
+    assert set(pinned("numpy", "protobuf", "scikit-learn")) <= set(found)
+    assert not any(pin.startswith(("pandas", "google")) for pin in found)
+
+
+def test_what_the_methods_of_a_class_of_a_script_import_is_needed() -> None:
+    defined = by_value(
+        """
+class Model:
+    def predict(self, x):
+        def inner():
+            import yaml
+        return inner
+"""
+    )
+    model = defined["Model"]()  # type: ignore[operator]
+
+    assert pinned("PyYAML")[0] in requirements.inferred(model)
+
+
+def test_a_script_is_read_without_being_run() -> None:
+    script = compile("import numpy.linalg\nraise SystemExit", "model.py", "exec")
+
+    assert requirements.inferred(script) == pinned("numpy")
+
+
+def test_what_can_not_be_pickled_is_read_as_far_as_it_goes() -> None:
+    class Stubborn:
+        def __reduce__(self) -> str:
+            raise pickle.PicklingError("no")
+
+    assert pinned("numpy")[0] in requirements.inferred([numpy.zeros(1), Stubborn()])
+
+
+def test_nothing_is_copied_to_find_out() -> None:
+    large = numpy.zeros(2**27)
+
+    found = requirements.inferred([large])
+
+    assert found == pinned("numpy")
+
+
+@pytest.mark.parametrize(
+    ("groups", "result"),
+    [
+        ([["b==1", "a"], ["B>=2"]], ["a", "B>=2"]),
+        ([["my_pkg==1"], ["My.Pkg[extra]==2 ; python_version > '3'"]], ["My.Pkg[extra]==2 ; python_version > '3'"]),
+        ([["a"], ["-r more.txt"], []], ["-r more.txt", "a"]),
+    ],
+)
+def test_of_two_requirements_of_one_package_the_later_group_holds(groups: list[list[str]], result: list[str]) -> None:
+    assert requirements.merged(*groups) == result
+
+
+def test_cloudpickle_itself_is_named_only_where_it_is_needed_to_load() -> None:
+    assert requirements.inferred({"a": [1, 2.0]}) == []
+    assert requirements.inferred(lambda: 1) == pinned("cloudpickle")
+
+
+def test_a_module_of_the_project_is_read_for_what_it_imports_and_no_other_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "bicycles"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "models.py").write_text("from . import scaling\nclass Model:\n    pass\n")
+    (package / "scaling.py").write_text("from .deep import units\n")
+    (package / "deep.py").write_text("import numpy\nunits = 1\n")
+    (package / "training.py").write_text("import matplotlib\nfrom bicycles.models import Model\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    training = importlib.import_module("bicycles.training")
+
+    assert requirements.inferred(training.Model()) == pinned("numpy")
