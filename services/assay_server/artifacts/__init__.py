@@ -1,7 +1,7 @@
 """Artifacts: the files of runs and model versions, and the snapshots that freeze them.
 
-Owns the tables `blobs`, `artifacts`, `snapshots`, `artifacts_secrets`, and the object store. Asks `tracking` whether a run
-exists.
+Owns the tables `blobs`, `artifacts`, `snapshots`, `artifacts_secrets`, and the object store. Asks `tracking` whether
+a run exists.
 
 Always true:
 - a file that is listed has its content in the store, whole and with the SHA-256 that is said of it;

@@ -18,7 +18,9 @@ class ArtifactsConfig:
 
     address: str = setting("127.0.0.1:5103", "Where other rooms find artifacts, as `host:port`.")
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.")
-    store: str = setting("local", "Where content lies: in a folder, or in MinIO or another S3.", choices=("local", "minio"))
+    store: str = setting(
+        "local", "Where content lies: in a folder, or in MinIO or another S3.", choices=("local", "minio")
+    )
     local_folder: str = setting("", "With `local`: the folder. Empty: `blobs` in the data folder.")
     s3_endpoint: str = setting("", "With `minio`: the server, as `host:port` without a scheme.")
     s3_bucket: str = setting("", "With `minio`: the bucket. It is made if it is missing and the key may make it.")
@@ -27,7 +29,9 @@ class ArtifactsConfig:
     s3_region: str = setting("us-east-1", "With `minio`: the region of the bucket.")
     s3_secure: bool = setting(True, "With `minio`: whether to use TLS.")
     upload_limit: Duration = setting(Duration(12 * 3600.0), "How long one stream of files may take to write.", least=1)
-    garbage_interval: Duration = setting(Duration(3600.0), "How often content that nothing refers to is looked for.", least=1)
+    garbage_interval: Duration = setting(
+        Duration(3600.0), "How often content that nothing refers to is looked for.", least=1
+    )
     garbage_grace: Duration = setting(
         Duration(24 * 3600.0), "How long such content is kept. Must be longer than `upload_limit`.", least=2
     )
@@ -59,5 +63,7 @@ class ArtifactsConfig:
                 "artifacts.s3_secure says whether to use TLS"
             )
         if self.local_folder:
-            mistakes.append("artifacts.local_folder: is given, but artifacts.store is 'minio'; leave it empty, or set 'local'")
+            mistakes.append(
+                "artifacts.local_folder: is given, but artifacts.store is 'minio'; leave it empty, or set 'local'"
+            )
         return mistakes

@@ -1,0 +1,1 @@
+"""The rules of artifacts; opens transactions; knows no gRPC and no SQL."""

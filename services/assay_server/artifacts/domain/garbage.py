@@ -1,0 +1,88 @@
+"""Content that nothing refers to, and objects that were never committed: found, condemned, removed.
+
+Condemned means that a row says so before anything is removed, and a condemned key can't come into use: a writer that
+brings it is refused, and one that brings content of its digest stores its own. So it needs no agreement on the time, and no
+lock that a writer waits for; the grace time only keeps writers from being refused.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from itertools import islice
+
+from assay_server.artifacts import instruments
+from assay_server.artifacts.store import digests
+from assay_server.artifacts.store.blobs import Blobs
+from assay_server.kernel.clock import Clock
+from assay_server.kernel.db import Database
+from assay_server.kernel.telemetry import Log
+
+_BATCH = 500
+_log = Log("artifacts")
+
+
+class Garbage:
+    """Removes garbage that is older than the grace time. Several may be at work at once."""
+
+    def __init__(self, db: Database, blobs: Blobs, clock: Clock, *, pool: Executor, grace_s: float) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._clock = clock
+        self._pool = pool
+        self._grace_ms = int(grace_s * 1000)
+
+    def collect(self) -> int:
+        """Removes what can be removed now; returns the number of objects. Raises StoreUnavailable."""
+        removed = self._finish() + self._unreferenced() + self._strays()
+        if removed:
+            _log.info("garbage.removed", blobs=removed)
+        return removed
+
+    def _old(self) -> int:
+        return self._clock.now() - self._grace_ms
+
+    def _unreferenced(self) -> int:
+        removed = 0
+        while True:
+            with self._db.read() as tx:
+                found = digests.idle(tx, self._old(), _BATCH)
+            condemned = []
+            for blob, since in found:
+                with self._db.write() as tx:
+                    if digests.condemn(tx, blob, since, self._clock.now()):
+                        condemned.append(blob.key)
+                    else:
+                        digests.absolve(tx, blob, since)
+            removed += self._remove(condemned)
+            if len(found) < _BATCH:
+                return removed
+
+    def _strays(self) -> int:
+        """Objects that no row knows. One that an upload in flight will bring is younger than the grace time."""
+        removed = 0
+        old = (blob.key for blob in self._blobs.stored() if blob.modify_time <= self._old())
+        for keys in _batches(old):
+            with self._db.write() as tx:
+                condemned = digests.condemn_strays(tx, keys, self._clock.now())
+            removed += self._remove(condemned)
+        return removed
+
+    def _finish(self) -> int:
+        """Removes what was condemned long ago, again: its remover may have died, or a late writer have put it."""
+        while True:
+            with self._db.read() as tx:
+                keys = digests.condemned(tx, self._old(), _BATCH)
+            if not keys:
+                return 0
+            self._remove(keys)
+            with self._db.write() as tx:
+                digests.forget(tx, keys)
+
+    def _remove(self, keys: Iterable[str]) -> int:
+        removed = sum(1 for _ in self._pool.map(self._blobs.delete, keys))
+        instruments.garbage_blobs_total.inc(removed)
+        return removed
+
+
+def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(keys, _BATCH)):
+        yield batch

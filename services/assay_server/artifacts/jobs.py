@@ -1,0 +1,9 @@
+"""The background loops of artifacts."""
+
+from assay_server.artifacts.domain.garbage import Garbage
+from assay_server.kernel.jobs import Job
+
+
+def jobs(garbage: Garbage, *, interval_s: float) -> list[Job]:
+    """Removes garbage from time to time."""
+    return [Job("artifacts.garbage.collect", interval_s, garbage.collect)]

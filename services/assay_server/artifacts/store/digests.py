@@ -1,0 +1,139 @@
+"""Which object holds which content.
+
+A row leads from a SHA-256 to the key of one object. Who refers to content writes to its row first, in the transaction
+of the reference; who condemns it does so only if the row was not written to since it was found idle. So the two can't
+pass each other.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from assay_server.artifacts.entities import Blob
+from assay_server.artifacts.store.artifacts import chunks
+from assay_server.artifacts.store.tables import artifacts, blobs
+from assay_server.kernel.db import ConcurrentChange, Transaction, insert
+
+
+def find(tx: Transaction, digests: Collection[str]) -> dict[str, Blob]:
+    """What is stored of the digests."""
+    b = blobs
+    rows = (row for chunk in chunks(sorted(digests)) for row in tx.execute(sa.select(b).where(b.c.sha256.in_(chunk))))
+    return {row.sha256: Blob(row.blob_key, row.sha256, row.size_bytes) for row in rows}
+
+
+def lock(tx: Transaction, digests: Collection[str]) -> None:
+    """Holds off other changes of what is stored of the digests, in an order that all follow."""
+    b = blobs
+    for chunk in chunks(sorted(digests)):
+        query = sa.select(b.c.blob_key).where(b.c.sha256.in_(chunk)).order_by(b.c.sha256)
+        tx.execute(query.with_for_update(key_share=True)).all()
+
+
+def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
+    """Marks content as in use; where nothing is stored of a digest, the object that was brought for it is from now on.
+
+    Raises ConcurrentChange if such an object is condemned.
+    """
+    b = blobs
+    rows = [
+        {
+            "blob_key": blob.key,
+            "sha256": blob.sha256,
+            "size_bytes": blob.size_bytes,
+            "create_time": now,
+            "idle_time": None,
+        }
+        for blob in sorted(brought, key=lambda blob: blob.sha256)
+    ]
+    statement = insert(tx, b).on_conflict_do_update(index_elements=["sha256"], set_={"idle_time": None})
+    try:
+        for chunk in chunks(rows):
+            tx.execute(statement, chunk)
+    except sa.exc.IntegrityError as error:
+        raise ConcurrentChange("the upload took so long that its content was removed; send the files again") from error
+
+
+def refer_known(tx: Transaction, query: sa.Select[Any]) -> None:
+    """Marks content that a query names as in use. Raises ConcurrentChange if some of it is gone."""
+    b = blobs
+    wanted = set(tx.execute(query.distinct()).scalars())
+    lock(tx, wanted)
+    if len(find(tx, wanted)) != len(wanted):
+        raise ConcurrentChange("files were deleted meanwhile; send the call again")
+    for chunk in chunks(sorted(wanted)):
+        tx.execute(sa.update(b).where(b.c.sha256.in_(chunk), b.c.idle_time.is_not(None)).values(idle_time=None))
+
+
+def leave(tx: Transaction, digests: Collection[str], now: int) -> None:
+    """Notes that a reference to each of the digests was taken away, or is about to be, in this transaction."""
+    b = blobs
+    lock(tx, digests)
+    for chunk in chunks(sorted(digests)):
+        tx.execute(sa.update(b).where(b.c.sha256.in_(chunk)).values(idle_time=now))
+
+
+def leave_all(tx: Transaction, query: sa.Select[Any], now: int) -> None:
+    """As `leave`, for the digests that a query names."""
+    leave(tx, set(tx.execute(query.distinct()).scalars()), now)
+
+
+def replace(tx: Transaction, lost: Blob, brought: Blob) -> bool:
+    """Puts an object in the place of one that is lost; False if that is not the one in use any more."""
+    b = blobs
+    same = (b.c.blob_key == lost.key, b.c.sha256 == brought.sha256)
+    change = sa.update(b).where(*same).values(blob_key=brought.key, size_bytes=brought.size_bytes, idle_time=None)
+    return tx.execute(change).rowcount == 1
+
+
+def idle(tx: Transaction, since: int, limit: int) -> list[tuple[Blob, int]]:
+    """Content of which a reference was taken away at `since` or before, longest ago first, with that time."""
+    b = blobs
+    query = sa.select(b).where(b.c.idle_time <= since, b.c.sha256.is_not(None)).order_by(b.c.idle_time).limit(limit)
+    return [(Blob(row.blob_key, row.sha256, row.size_bytes), row.idle_time) for row in tx.execute(query)]
+
+
+def condemn(tx: Transaction, blob: Blob, idle_time: int, now: int) -> bool:
+    """Condemns content that nothing refers to; False, with no change, if something does or it was touched meanwhile."""
+    b = blobs
+    unused = ~sa.exists().where(artifacts.c.sha256 == blob.sha256)
+    same = (b.c.blob_key == blob.key, b.c.sha256 == blob.sha256, b.c.idle_time == idle_time)
+    return tx.execute(sa.update(b).where(*same, unused).values(sha256=None, idle_time=now)).rowcount == 1
+
+
+def absolve(tx: Transaction, blob: Blob, idle_time: int) -> None:
+    """Notes that content found idle is in use."""
+    b = blobs
+    used = sa.exists().where(artifacts.c.sha256 == blob.sha256)
+    same = (b.c.blob_key == blob.key, b.c.sha256 == blob.sha256, b.c.idle_time == idle_time)
+    tx.execute(sa.update(b).where(*same, used).values(idle_time=None))
+
+
+def condemn_strays(tx: Transaction, keys: Sequence[str], now: int) -> list[str]:
+    """Condemns the objects that no row knows, so that none can come later. Returns their keys."""
+    b = blobs
+    known = {
+        row.blob_key
+        for chunk in chunks(keys)
+        for row in tx.execute(sa.select(b.c.blob_key).where(b.c.blob_key.in_(chunk)))
+    }
+    row = {"sha256": None, "size_bytes": 0, "create_time": now, "idle_time": now}
+    return [
+        key
+        for key in sorted(set(keys) - known)
+        if tx.execute(insert(tx, b).values(blob_key=key, **row).on_conflict_do_nothing()).rowcount == 1
+    ]
+
+
+def condemned(tx: Transaction, since: int, limit: int) -> list[str]:
+    """The keys of objects that were condemned at `since` or before."""
+    b = blobs
+    query = sa.select(b.c.blob_key).where(b.c.idle_time <= since, b.c.sha256.is_(None)).order_by(b.c.idle_time)
+    return list(tx.execute(query.limit(limit)).scalars())
+
+
+def forget(tx: Transaction, keys: Sequence[str]) -> None:
+    """Forgets condemned objects."""
+    b = blobs
+    tx.execute(sa.delete(b).where(b.c.blob_key.in_(keys), b.c.sha256.is_(None)))
