@@ -1,5 +1,6 @@
 """Settings of artifacts."""
 
+import re
 from dataclasses import dataclass
 
 from assay_server.kernel.config import ConfigurationInvalid, Duration, setting
@@ -10,6 +11,8 @@ _S3_REQUIRED = {
     "s3_access_key": "the name of a key of the store",
     "s3_secret_key": "the secret of that key",
 }
+_ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?\Z")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,15 @@ class ArtifactsConfig:
             for key, what in _S3_REQUIRED.items()
             if not getattr(self, key)
         ]
-        if "/" in self.s3_endpoint:
-            host = self.s3_endpoint.split("://", 1)[-1].strip("/")
+        if self.s3_endpoint and not _ENDPOINT.match(self.s3_endpoint):
             mistakes.append(
-                f"artifacts.s3_endpoint = {self.s3_endpoint!r}: must be {host!r}, without scheme or path; "
-                "artifacts.s3_secure says whether to use TLS"
+                f"artifacts.s3_endpoint = {self.s3_endpoint!r}: must be `host:port`, such as 'minio.example:9000', without "
+                "scheme or path; artifacts.s3_secure says whether to use TLS"
+            )
+        if self.s3_bucket and not _BUCKET.match(self.s3_bucket):
+            mistakes.append(
+                f"artifacts.s3_bucket = {self.s3_bucket!r}: must be 3 to 63 of a-z, 0-9 and '-', beginning and ending with a "
+                "letter or digit"
             )
         if self.local_folder:
             mistakes.append(

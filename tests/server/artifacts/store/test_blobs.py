@@ -218,7 +218,11 @@ def test_a_missing_bucket_is_made_also_by_two_at_once(minio_server: MinioServer)
 def test_a_store_that_refuses_is_unavailable_and_shows_no_secret(minio_server: MinioServer) -> None:
     store = minio_blobs(minio_server, minio_server.new_bucket(), secret_key="wrong-secret-of-mine")
 
-    for call in (lambda: store.put(new_key(), [b"x"], 1), lambda: list(store.read(new_key())), lambda: list(store.stored())):
+    for call in (
+        lambda: store.put(new_key(), [b"x"], 1),
+        lambda: list(store.read(new_key())),
+        lambda: list(store.stored()),
+    ):
         with pytest.raises(StoreUnavailable) as refused:
             call()
         assert "wrong-secret-of-mine" not in refused.value.message
@@ -227,7 +231,13 @@ def test_a_store_that_refuses_is_unavailable_and_shows_no_secret(minio_server: M
 
 def test_a_store_that_does_not_answer_is_unavailable() -> None:
     store = MinioBlobs(
-        f"127.0.0.1:{free_port()}", "b", access_key="a", secret_key="b", region="us-east-1", secure=False, connections=2
+        f"127.0.0.1:{free_port()}",
+        "bucket",
+        access_key="a",
+        secret_key="b",
+        region="us-east-1",
+        secure=False,
+        connections=2,
     )
 
     for call in (

@@ -79,7 +79,11 @@ def test_a_link_in_place_of_a_folder_is_not_followed(folder: Path, tmp_path: Pat
     (folder / key[:2]).symlink_to(elsewhere)
     blobs = LocalBlobs(folder)
 
-    for call in (lambda: list(blobs.read(key)), lambda: blobs.put(new_key()[:0] + key, [b"x"], 1), lambda: blobs.delete(key)):
+    for call in (
+        lambda: list(blobs.read(key)),
+        lambda: blobs.put(new_key()[:0] + key, [b"x"], 1),
+        lambda: blobs.delete(key),
+    ):
         with pytest.raises(StoreUnavailable):
             call()
     assert (elsewhere / key).read_text() == "secret"
