@@ -127,7 +127,7 @@ minio: .cache/bin/minio ## build the object store that the tests use (needs Go; 
 	@echo "Building MinIO $(MINIO_VERSION) into .cache/bin (once, about two minutes)"
 	@mkdir -p .cache/bin
 	@GOBIN=$(CURDIR)/.cache/bin CGO_ENABLED=0 go install -v github.com/minio/minio@$(MINIO_VERSION) 2>&1 \
-		| awk 'NR % 100 == 0 { printf "  %d packages compiled\n", NR; fflush() } /error|Error|cannot/ { print }'
+		| awk 'NR % 100 == 0 { printf "  %d packages compiled\n", NR; fflush() } /^go: |^# |\.go:[0-9]/ && !/downloading/ { print }'
 	@$@ --version | head -1
 
 # --- trying it -----------------------------------------------------------------------------------------------------
