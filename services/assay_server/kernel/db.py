@@ -20,6 +20,8 @@ from assay_server.kernel.errors import Aborted, DatabaseUnavailable
 Transaction = sa.Connection
 """An open transaction, as stores take it."""
 
+# Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
+_OPTIONS = {"preserve_rowcount": True}
 _POSTGRES_RETRYABLE = {"40001", "40P01"}
 
 
@@ -58,6 +60,7 @@ class Database:
             pool_size=connections,
             max_overflow=16,
             connect_args={"check_same_thread": False, "timeout": 30},
+            execution_options=_OPTIONS,
         )
 
         @sa.event.listens_for(engine, "connect")
@@ -84,7 +87,12 @@ class Database:
     def _postgres(self, connections: int) -> sa.Engine:
         # No server-side prepared statements: they break behind a pooler that hands out connections by transaction.
         return sa.create_engine(
-            self.url, pool_size=connections, max_overflow=16, pool_timeout=10, connect_args={"prepare_threshold": None}
+            self.url,
+            pool_size=connections,
+            max_overflow=16,
+            pool_timeout=10,
+            connect_args={"prepare_threshold": None},
+            execution_options=_OPTIONS,
         )
 
     @contextmanager
