@@ -5,19 +5,30 @@ import hashlib
 import hmac
 import json
 from binascii import Error as Base64Error
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from assay_server.kernel.errors import FieldInvalid, InvalidArgument
 
 LONGEST_TOKEN = 4096
+PAGE_BYTES = 3 << 20
+"""The most that the things on a page may take, in bytes: with room to spare below what every client can receive."""
 
 _SHORTEST_SECRET = 16
 _VERSION = b"\x01"
 _MAC_SIZE = 16
 _PURPOSE = b"assay page token\0"
 
+
+class Message(Protocol):
+    """What knows its size in bytes on the wire."""
+
+    def ByteSize(self) -> int:
+        """The size."""
+
+
+_Message = TypeVar("_Message", bound=Message)
 SortValue: TypeAlias = str | int | float | bool | None
 
 
@@ -101,6 +112,18 @@ class Pager:
         # JSON in ASCII has no NUL, so that the parts can't run into each other.
         message = _PURPOSE + json.dumps(list(scope)).encode() + b"\0" + payload
         return hmac.digest(self._secret, message, hashlib.sha256)[:_MAC_SIZE]
+
+
+def fitting(messages: Iterable[_Message], size: int) -> list[_Message]:
+    """The first of the messages: at most `size` of them, and at most 3 MiB together, but one in any case."""
+    fitted: list[_Message] = []
+    left = PAGE_BYTES
+    for message in messages:
+        left -= message.ByteSize()
+        if len(fitted) == size or (fitted and left < 0):
+            break
+        fitted.append(message)
+    return fitted
 
 
 def _encoded(content: bytes) -> str:

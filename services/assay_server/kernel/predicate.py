@@ -6,8 +6,7 @@ tree finds the same rows on SQLite and on PostgreSQL:
 - a missing value is NULL: no comparison with it is true, nor is its `NOT`; only IS NULL finds it;
 - texts are compared and sorted by their bytes in UTF-8, whatever the database's locale;
 - in a pattern `%` stands for any characters and `_` for one; `\\%`, `\\_` and `\\\\` stand for the character itself,
-any
-  other backslash for itself; LIKE heeds upper and lower case, ILIKE does not heed that of the letters A to Z;
+  any other backslash for itself; LIKE heeds upper and lower case, ILIKE does not heed that of the letters A to Z;
 - missing values come last, whether a sort key goes up or down.
 """
 
@@ -15,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -67,7 +66,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a search knows: `of` says what a field is in SQL, None if there is no such field; `names` lists all."""
+    """What a search knows: `of` says what a field is in SQL, None if there is no such field; `names` lists them all."""
 
     of: Callable[[Field], Column | None]
     names: str
@@ -219,15 +218,11 @@ def _glob(pattern: str) -> str:
     return "".join(token[1] if len(token) == 2 else _GLOB.get(token, token) for token in tokens)
 
 
-class _Bytewise(sa.ColumnElement[str]):
+class _Bytewise(sa.sql.functions.FunctionElement[str]):
     """A text that is compared by its bytes: SQLite's way, PostgreSQL's with the collation C."""
 
     inherit_cache = True
-    _traverse_internals: ClassVar = [("inner", sa.sql.visitors.InternalTraversal.dp_clauseelement)]
     type = sa.Text()
-
-    def __init__(self, inner: sa.ColumnElement[Any]) -> None:
-        self.inner = inner
 
 
 class _Like(sa.sql.functions.FunctionElement[bool]):
@@ -239,12 +234,14 @@ class _Like(sa.sql.functions.FunctionElement[bool]):
 
 @compiles(_Bytewise)
 def _bytewise(element: _Bytewise, compiler: Any, **options: Any) -> str:
-    return str(compiler.process(element.inner, **options))
+    (inner,) = element.clauses
+    return str(compiler.process(inner, **options))
 
 
 @compiles(_Bytewise, "postgresql")
 def _bytewise_postgresql(element: _Bytewise, compiler: Any, **options: Any) -> str:
-    return f'({compiler.process(element.inner, **options)} COLLATE "C")'
+    (inner,) = element.clauses
+    return f'({compiler.process(inner, **options)} COLLATE "C")'
 
 
 @compiles(_Like, "sqlite")
