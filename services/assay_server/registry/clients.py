@@ -1,0 +1,91 @@
+"""What the registry asks of other rooms. Never inside a transaction."""
+
+import threading
+import time
+
+from assay.api.access import v1 as access
+from assay.api.artifacts import v1 as artifacts
+from assay.api.tracking import v1 as tracking
+from assay_server.kernel.channel import Neighbour
+from assay_server.kernel.errors import NotFound
+from assay_server.registry.entities import DEFAULT_WORKSPACE, Files, SourceRun
+from assay_server.registry.errors import SourceEmpty
+
+KEPT_S = 5.0
+"""How long an answer of access is believed, in seconds."""
+_MOST_KEPT = 10_000
+
+
+class Workspaces:
+    """Asks access whether a workspace is there."""
+
+    def __init__(self, neighbour: Neighbour) -> None:
+        self._neighbour = neighbour
+        self._stub = neighbour.stub(access.WorkspaceServiceStub)
+        self._lock = threading.Lock()
+        self._seen: dict[str, float] = {}
+
+    def require(self, workspace: str) -> None:
+        """Does nothing if the workspace is there, which is believed for 5 seconds; `default` always is.
+
+        Raises what access answers: WORKSPACE_NOT_FOUND; NeighbourUnavailable.
+        """
+        now = time.monotonic()
+        if workspace == DEFAULT_WORKSPACE or now - self._seen.get(workspace, -KEPT_S) < KEPT_S:
+            return
+        self._neighbour.call(self._stub.GetWorkspace, access.GetWorkspaceRequest(name=workspace))
+        with self._lock:
+            if len(self._seen) >= _MOST_KEPT:
+                self._seen.clear()
+            self._seen[workspace] = now
+
+
+class Runs:
+    """Asks tracking about runs."""
+
+    def __init__(self, neighbour: Neighbour) -> None:
+        self._neighbour = neighbour
+        self._stub = neighbour.stub(tracking.RunServiceStub)
+
+    def get(self, run_id: str) -> SourceRun:
+        """What the registry needs to know of a run. Raises RUN_NOT_FOUND, NeighbourUnavailable."""
+        request = tracking.GetRunRequest(run_id=run_id)
+        request.read_mask.paths.append("datasets")  # the smallest of what can be asked for: an empty mask asks for all
+        run = self._neighbour.call(self._stub.GetRun, request).run
+        return SourceRun(run.run_id, run.workspace, is_deleted=run.lifecycle == tracking.LIFECYCLE_DELETED)
+
+
+class Snapshots:
+    """Asks artifacts to freeze files for versions."""
+
+    def __init__(self, neighbour: Neighbour) -> None:
+        self._neighbour = neighbour
+        self._stub = neighbour.stub(artifacts.SnapshotServiceStub)
+
+    def of_run(self, version_id: str, run_id: str, path: str) -> Files:
+        """Freezes the files of a run at a path for a version; again with the same source changes nothing.
+
+        Raises SourceEmpty, PATH_INVALID, NeighbourUnavailable.
+        """
+        try:
+            return self._create(version_id, f"runs/{run_id}", path)
+        except NotFound as error:
+            if error.reason == "ARTIFACT_NOT_FOUND":
+                raise SourceEmpty(run_id, path) from error
+            raise
+
+    def of_version(self, version_id: str, source_id: str) -> Files:
+        """Freezes the files of another version for a version. Raises NeighbourUnavailable."""
+        return self._create(version_id, f"versions/{source_id}", "")
+
+    def _create(self, version_id: str, source_owner: str, source_path: str) -> Files:
+        request = artifacts.CreateSnapshotRequest(
+            owner=f"versions/{version_id}", source_owner=source_owner, source_path=source_path
+        )
+        snapshot = self._neighbour.call(self._stub.CreateSnapshot, request).snapshot
+        return Files(snapshot.manifest_sha256, snapshot.file_count, snapshot.size_bytes)
+
+    def delete(self, version_id: str) -> None:
+        """Lets the files of a version go; again changes nothing. Raises NeighbourUnavailable."""
+        request = artifacts.DeleteSnapshotRequest(owner=f"versions/{version_id}")
+        self._neighbour.call(self._stub.DeleteSnapshot, request)

@@ -1,0 +1,77 @@
+"""The files of versions: frozen before a version is there, let go after it is gone, and never forgotten in between.
+
+A snapshot lies in another room, so that no transaction covers it and its version. Therefore each snapshot that no
+version refers to is written down here: before it is made, and in the transaction that removes its version.
+"""
+
+from collections.abc import Callable, Collection
+
+from assay_server.kernel.clock import Clock
+from assay_server.kernel.db import Database, Transaction
+from assay_server.kernel.errors import AssayError
+from assay_server.kernel.telemetry import Log
+from assay_server.registry.clients import Snapshots as Neighbour
+from assay_server.registry.entities import Files
+from assay_server.registry.errors import SourceEmpty, VersionInFlight
+from assay_server.registry.store import snapshots as store
+
+LOOSE_MS = 3_600_000
+"""How long a snapshot may wait for its version, in milliseconds: far longer than any call takes."""
+_AT_ONCE = 100
+_log = Log("registry")
+
+
+class Snapshots:
+    """Freezes files for versions, and lets them go."""
+
+    def __init__(self, db: Database, neighbour: Neighbour, clock: Clock) -> None:
+        self._db = db
+        self._neighbour = neighbour
+        self._clock = clock
+
+    def freeze(self, version_id: str, freeze: Callable[[Neighbour], Files]) -> Files:
+        """Freezes files for a version that is about to be made; again with the same source changes nothing.
+
+        Unless a version claims them within an hour they are let go. Raises VersionInFlight, and what `freeze` raises.
+        """
+        with self._db.write() as tx:
+            if not store.reserve(tx, version_id, self._clock.now() + LOOSE_MS):
+                raise VersionInFlight(version_id)
+        try:
+            return freeze(self._neighbour)
+        except SourceEmpty:
+            with self._db.write() as tx:
+                store.forget(tx, version_id)
+            raise
+
+    def claim(self, tx: Transaction, version_id: str) -> None:
+        """Notes that a version refers to its files from now on. Raises VersionInFlight if they are being let go."""
+        if not store.claim(tx, version_id):
+            raise VersionInFlight(version_id)
+
+    def give_up(self, version_id: str) -> None:
+        """Lets the files of a version go that was not made; does nothing if it was made after all."""
+        with self._db.write() as tx:
+            loose = store.give_up(tx, version_id, self._clock.now())
+        if loose:
+            self._delete([version_id])
+
+    def discard(self, tx: Transaction, version_ids: Collection[str]) -> None:
+        """Notes that versions are gone; call `sweep` when the transaction is through."""
+        store.discard(tx, version_ids, self._clock.now())
+
+    def sweep(self) -> None:
+        """Lets the files of versions go that are gone or were never made; the next sweep tries again what failed."""
+        with self._db.write() as tx:
+            due = store.due(tx, self._clock.now(), _AT_ONCE)
+        self._delete(due)
+
+    def _delete(self, version_ids: Collection[str]) -> None:
+        for version_id in version_ids:
+            try:
+                self._neighbour.delete(version_id)
+            except AssayError as error:
+                _log.warning("snapshot.kept", version_id=version_id, reason=error.reason)
+                return
+            with self._db.write() as tx:
+                store.forget(tx, version_id)

@@ -1,0 +1,1 @@
+"""Contract in, entities to the domain, contract out."""

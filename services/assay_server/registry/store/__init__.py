@@ -1,0 +1,1 @@
+"""Rows to entities and back; takes a transaction, never opens one."""

@@ -1,0 +1,44 @@
+"""Aliases as rows."""
+
+import sqlalchemy as sa
+
+from assay_server.kernel.db import Transaction, insert
+from assay_server.registry.entities import Alias, Version
+from assay_server.registry.store import versions as version_rows
+from assay_server.registry.store.tables import aliases, models, versions
+
+
+def point(tx: Transaction, model_id: str, alias: str, number: int, now: int) -> None:
+    """Points an alias at a version."""
+    values = {"number": number, "update_time": now}
+    added = insert(tx, aliases).values(model_id=model_id, alias=alias, **values)
+    tx.execute(added.on_conflict_do_update(index_elements=[aliases.c.model_id, aliases.c.alias], set_=values))
+
+
+def target(tx: Transaction, model_id: str, alias: str) -> tuple[int, int] | None:
+    """The number of the version that an alias points at, and when it was set."""
+    if "\0" in alias:
+        return None
+    query = sa.select(aliases.c.number, aliases.c.update_time)
+    row = tx.execute(query.where(aliases.c.model_id == model_id, aliases.c.alias == alias)).one_or_none()
+    return (row.number, row.update_time) if row else None
+
+
+def resolve(tx: Transaction, workspace: str, model: str, alias: str) -> tuple[Alias, Version] | None:
+    """An alias of a model with the version that it points at."""
+    if "\0" in workspace + model + alias:  # PostgreSQL has no such texts, and refuses to be asked
+        return None
+    query = version_rows.with_name.add_columns(aliases.c.update_time.label("set_time")).join(
+        aliases, sa.and_(aliases.c.model_id == versions.c.model_id, aliases.c.number == versions.c.number)
+    )
+    named = query.where(models.c.workspace == workspace, models.c.name == model, aliases.c.alias == alias)
+    row = tx.execute(named).one_or_none()
+    if row is None:
+        return None
+    return Alias(workspace, model, alias, row.number, row.set_time), version_rows.whole(tx, [row])[0]
+
+
+def delete(tx: Transaction, model_id: str, alias: str | None = None) -> None:
+    """Removes an alias, or all aliases of a model."""
+    doomed = sa.delete(aliases).where(aliases.c.model_id == model_id)
+    tx.execute(doomed if alias is None else doomed.where(aliases.c.alias == alias))

@@ -1,0 +1,51 @@
+"""Snapshots of files that no version refers to: not yet, or not any more."""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from assay_server.kernel.db import Transaction, insert
+from assay_server.registry.store.tables import loose_snapshots
+
+
+def reserve(tx: Transaction, version_id: str, due_time: int) -> bool:
+    """Notes that a snapshot is about to be made; False if one of that id is being removed."""
+    t = loose_snapshots
+    values = {"discarded": False, "due_time": due_time}
+    added = insert(tx, t).values(version_id=version_id, **values)
+    same = added.on_conflict_do_update(index_elements=[t.c.version_id], set_=values, where=sa.not_(t.c.discarded))
+    return tx.execute(same).rowcount == 1
+
+
+def claim(tx: Transaction, version_id: str) -> bool:
+    """Notes that a version refers to the snapshot from now on; False if it is being removed."""
+    t = loose_snapshots
+    claimed = sa.delete(t).where(t.c.version_id == version_id, sa.not_(t.c.discarded))
+    return tx.execute(claimed).rowcount == 1
+
+
+def discard(tx: Transaction, version_ids: Collection[str], now: int) -> None:
+    """Notes that snapshots of versions that are gone must be removed."""
+    rows = [{"version_id": version_id, "discarded": True, "due_time": now} for version_id in version_ids]
+    if rows:
+        tx.execute(insert(tx, loose_snapshots), rows)
+
+
+def give_up(tx: Transaction, version_id: str, now: int) -> bool:
+    """Notes that a reserved snapshot must be removed; False if it is not loose, as a version refers to it."""
+    t = loose_snapshots
+    change = sa.update(t).where(t.c.version_id == version_id).values(discarded=True, due_time=now)
+    return tx.execute(change).rowcount == 1
+
+
+def due(tx: Transaction, now: int, limit: int) -> list[str]:
+    """Snapshots that were due to be removed by now; from here on nobody can claim them."""
+    t = loose_snapshots
+    found = sa.select(t.c.version_id).where(t.c.due_time <= now).order_by(t.c.due_time).limit(limit)
+    change = sa.update(t).where(t.c.version_id.in_(found), t.c.due_time <= now).values(discarded=True)
+    return list(tx.scalars(change.returning(t.c.version_id)))
+
+
+def forget(tx: Transaction, version_id: str) -> None:
+    """Notes that a snapshot is gone."""
+    tx.execute(sa.delete(loose_snapshots).where(loose_snapshots.c.version_id == version_id))

@@ -1,0 +1,145 @@
+"""Versions as rows."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from assay_server.kernel.db import Transaction, insert
+from assay_server.registry.entities import Files, Stage, Version
+from assay_server.registry.store.tables import aliases, models, version_tags, versions
+
+with_name = sa.select(versions, models.c.name.label("model")).join_from(versions, models)
+"""Versions with the present names of their models."""
+_SHARED = [column.name for column in versions.columns if column.name in Version.__slots__]
+
+
+def add(tx: Transaction, version: Version) -> None:
+    """Writes a new version with its tags."""
+    row = {name: getattr(version, name) for name in _SHARED}
+    files = version.files
+    row |= {"manifest_sha256": files.manifest_sha256, "file_count": files.file_count, "size_bytes": files.size_bytes}
+    tx.execute(insert(tx, versions).values(row))
+    set_tags(tx, version.model_id, version.number, version.tags)
+
+
+def find(tx: Transaction, model_id: str, number: int) -> Version | None:
+    """The version of a number, with its tags and aliases."""
+    query = with_name.where(versions.c.model_id == model_id, versions.c.number == number)
+    row = tx.execute(query).one_or_none()
+    return whole(tx, [row])[0] if row else None
+
+
+def of_id(tx: Transaction, version_id: str) -> Version | None:
+    """The version of an id, with its tags and aliases."""
+    row = tx.execute(with_name.where(versions.c.version_id == version_id)).one_or_none()
+    return whole(tx, [row])[0] if row else None
+
+
+def in_stages(tx: Transaction, model_id: str, stages: Collection[Stage]) -> list[Version]:
+    """The versions of a model that stand in one of the stages, by number."""
+    query = with_name.where(versions.c.model_id == model_id, versions.c.stage.in_(stages))
+    return whole(tx, tx.execute(query.order_by(versions.c.number)).all())
+
+
+def latest(tx: Transaction, model_id: str, stages: Collection[Stage]) -> list[Version]:
+    """The version with the highest number of each of the stages that has one."""
+    t = versions
+    highest = (
+        sa.select(sa.func.max(t.c.number)).where(t.c.model_id == model_id, t.c.stage.in_(stages)).group_by(t.c.stage)
+    )
+    return whole(tx, tx.execute(with_name.where(t.c.model_id == model_id, t.c.number.in_(highest))).all())
+
+
+def ids(tx: Transaction, model_id: str) -> dict[int, str]:
+    """The ids of all versions of a model, by number."""
+    query = sa.select(versions.c.number, versions.c.version_id).where(versions.c.model_id == model_id)
+    return {number: version_id for number, version_id in tx.execute(query.order_by(versions.c.number))}
+
+
+def describe(tx: Transaction, version: Version, description: str, now: int) -> None:
+    """Changes the description."""
+    tx.execute(_of(sa.update(versions), version).values(description=description, update_time=now, revision=_next))
+
+
+def move(tx: Transaction, version: Version, stage: Stage, now: int) -> None:
+    """Changes the stage."""
+    tx.execute(_of(sa.update(versions), version).values(stage=stage, update_time=now, revision=_next))
+
+
+def touch(tx: Transaction, model_id: str, numbers: Collection[int], now: int) -> None:
+    """Notes that something of versions changed."""
+    touched = sa.update(versions).where(versions.c.model_id == model_id, versions.c.number.in_(numbers))
+    tx.execute(touched.values(update_time=now))
+
+
+def delete(tx: Transaction, model_id: str, number: int | None = None) -> None:
+    """Removes a version with its tags, or all versions of a model; aliases must not point at them any more."""
+    for table in (version_tags, versions):
+        doomed = sa.delete(table).where(table.c.model_id == model_id)
+        tx.execute(doomed if number is None else doomed.where(table.c.number == number))
+
+
+def set_tags(tx: Transaction, model_id: str, number: int, tags: Mapping[str, str]) -> None:
+    """Writes tags over those of the same keys."""
+    if tags:
+        rows = [{"model_id": model_id, "number": number, "key": key, "value": value} for key, value in tags.items()]
+        added = insert(tx, version_tags)
+        same = [version_tags.c.model_id, version_tags.c.number, version_tags.c.key]
+        tx.execute(added.on_conflict_do_update(index_elements=same, set_={"value": added.excluded.value}), rows)
+
+
+def delete_tags(tx: Transaction, model_id: str, number: int, keys: Collection[str]) -> None:
+    """Removes tags."""
+    t = version_tags
+    tx.execute(sa.delete(t).where(t.c.model_id == model_id, t.c.number == number, t.c.key.in_(keys)))
+
+
+def whole(tx: Transaction, rows: Sequence[Any]) -> list[Version]:
+    """Versions from their rows, which must have the column `model` too, with tags and aliases."""
+    keys = [(row.model_id, row.number) for row in rows]
+    tags: dict[tuple[str, int], dict[str, str]] = {key: {} for key in keys}
+    names: dict[tuple[str, int], list[str]] = {key: [] for key in keys}
+    if keys:
+        t = version_tags
+        query = sa.select(t.c.model_id, t.c.number, t.c.key, t.c.value)
+        for model_id, number, key, value in tx.execute(query.where(_among(t, keys))):
+            tags[model_id, number][key] = value
+        pointing = sa.select(aliases.c.model_id, aliases.c.number, aliases.c.alias).order_by(aliases.c.alias)
+        for model_id, number, alias in tx.execute(pointing.where(_among(aliases, keys))):
+            names[model_id, number].append(alias)
+    found = [(_entity(row), key) for row, key in zip(rows, keys, strict=True)]
+    return [replace(version, tags=tags[key], aliases=tuple(names[key])) for version, key in found]
+
+
+_next = versions.c.revision + 1
+
+
+def _of(statement: sa.Update, version: Version) -> sa.Update:
+    return statement.where(versions.c.model_id == version.model_id, versions.c.number == version.number)
+
+
+def _among(table: sa.Table, keys: Sequence[tuple[str, int]]) -> sa.ColumnElement[bool]:
+    if len(keys) == 1:
+        return sa.and_(table.c.model_id == keys[0][0], table.c.number == keys[0][1])
+    return sa.tuple_(table.c.model_id, table.c.number).in_(keys)
+
+
+def _entity(row: Any) -> Version:
+    return Version(
+        version_id=row.version_id,
+        model_id=row.model_id,
+        workspace=row.workspace,
+        model=row.model,
+        number=row.number,
+        stage=Stage(row.stage),
+        run_id=row.run_id,
+        source=row.source,
+        description=row.description,
+        user=row.user,
+        files=Files(row.manifest_sha256, row.file_count, row.size_bytes),
+        create_time=row.create_time,
+        update_time=row.update_time,
+        revision=row.revision,
+    )

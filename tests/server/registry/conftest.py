@@ -1,0 +1,90 @@
+"""The registry's rules on a real database of its own, with a clock that the test holds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from assay_server.kernel.channel import Neighbour
+from assay_server.kernel.clock import HeldClock
+from assay_server.kernel.db import Database
+from assay_server.kernel.idempotency import Request, Requests
+from assay_server.kernel.ids import new_id
+from assay_server.registry import clients, module
+from assay_server.registry.domain.aliases import Aliases
+from assay_server.registry.domain.audit import Audit
+from assay_server.registry.domain.events import Events
+from assay_server.registry.domain.models import Models
+from assay_server.registry.domain.promotions import Promotions
+from assay_server.registry.domain.snapshots import Snapshots
+from assay_server.registry.entities import Files, Model, Stage, Version
+from assay_server.registry.store import models as model_rows
+from assay_server.registry.store import tables
+from assay_server.registry.store import versions as version_rows
+
+MIGRATIONS = Path(module.__file__).parent / "migrations"
+NOWHERE = "127.0.0.1:1"
+ONCE = Request("", "", "", "")
+"""A request without a request id."""
+
+
+@dataclass
+class Registry:
+    """All nouns of the registry on one database. Its neighbours are out of reach."""
+
+    db: Database
+    clock: HeldClock = field(default_factory=HeldClock)
+
+    def __post_init__(self) -> None:
+        requests = Requests(tables.requests, self.clock)
+        workspaces = clients.Workspaces(Neighbour("access", NOWHERE))
+        snapshots = Snapshots(self.db, clients.Snapshots(Neighbour("artifacts", NOWHERE)), self.clock)
+        self.models = Models(self.db, requests, workspaces, snapshots, self.clock)
+        self.promotions = Promotions(self.db, self.clock)
+        self.aliases = Aliases(self.db, self.clock)
+        self.audit = Audit(self.db)
+        self.events = Events(self.db, workspaces)
+
+    def a_model(self, name: str = "fraud", **fields: object) -> Model:
+        """A model that was made by the rules."""
+        return self.models.create("default", name, request=ONCE, **fields)  # type: ignore[arg-type]
+
+    def a_version(self, model: str = "fraud", **fields: object) -> Version:
+        """A version that was written past the rules, as no run is there to make it from."""
+        with self.db.write() as tx:
+            owner = model_rows.lock(tx, "default", model)
+            assert owner is not None
+            version = Version(
+                version_id=new_id(),
+                model_id=owner.model_id,
+                workspace="default",
+                model=model,
+                number=model_rows.next_number(tx, owner.model_id),
+                stage=Stage.NONE,
+                run_id=new_id(),
+                source="runs:/0123456789abcdef0123456789abcdef/model",
+                description="",
+                user="ada",
+                files=Files("d" * 64, 3, 1000),
+                create_time=self.clock.now(),
+                update_time=self.clock.now(),
+            )
+            version = replace(version, **fields)  # type: ignore[arg-type]
+            version_rows.add(tx, version)
+        return version
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """The registry's database, empty but for its schema."""
+    database = Database(database_url, room="registry", migrations=MIGRATIONS)
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def registry(db: Database) -> Registry:
+    """The registry at work."""
+    return Registry(db)
