@@ -59,7 +59,7 @@ def save_model(
     needed, extra = pip_requirements, extra_pip_requirements
     if pip_requirements is None and conda_env is None and python_model is not None:
         found = requirements.inferred(_inspectable(python_model), packaging_options.get("input_example"))
-        own = flavor.get_default_pip_requirements()
+        own = requirements.pinned("cloudpickle")
         needed, extra = requirements.merged(own, found, requirements.listed(extra)), None
     # The advice is to give a script, which is pickled nowhere; what loading means is said above.
     with borrowed.errors_only("mlflow.pyfunc"), tempfile.TemporaryDirectory(prefix="assay-artifacts-") as temporary:

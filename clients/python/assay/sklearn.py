@@ -40,9 +40,7 @@ def save_model(
     flavor = borrowed.mlflow_module("mlflow.sklearn")
     needed, extra = pip_requirements, extra_pip_requirements
     if pip_requirements is None and conda_env is None:
-        own = flavor.get_default_pip_requirements(
-            include_cloudpickle=serialization_format == "cloudpickle", include_skops=serialization_format == "skops"
-        )
+        own = requirements.pinned("scikit-learn", *({serialization_format} & {"cloudpickle", "skops"}))
         found = requirements.inferred(sk_model, packaging_options.get("input_example"))
         needed, extra = requirements.merged(own, found, requirements.listed(extra)), None
     # The advice is to use skops, which can't save a tree without naming its types.

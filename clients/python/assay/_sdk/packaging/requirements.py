@@ -35,8 +35,21 @@ def inferred(*parts: object) -> list[str]:
             modules.add_code(part)
         elif part is not None:
             modules.add_object(part)
-    pinned = {_pin(package) for module in modules.found for package in _packages_of(module)}
-    return sorted(pin for pin in pinned if pin is not None)
+    packages = {package for module in modules.found for package in _packages_of(module)}
+    return sorted(pinned(*(package for package in packages if _normal(package) not in _NEVER)))
+
+
+def pinned(*packages: str) -> list[str]:
+    """The requirements of packages at the versions that are installed; what is not installed is left out."""
+    pins = []
+    for package in packages:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        # A local label such as `+cu121` names a build that no public index has.
+        pins.append(f"{package}=={version.partition('+')[0]}")
+    return pins
 
 
 def merged(*groups: Iterable[str]) -> list[str]:
@@ -164,13 +177,6 @@ def _packages_of(module: str) -> Iterator[str]:
 def _has(package: str, module: tuple[str, ...]) -> bool:
     files = importlib.metadata.files(package) or ()
     return any(file.with_suffix("").parts[: len(module)] == module for file in files if file.suffix == ".py")
-
-
-def _pin(package: str) -> str | None:
-    if _normal(package) in _NEVER:
-        return None
-    # A local label such as `+cu121` names a build that no public index has.
-    return f"{package}=={importlib.metadata.version(package).partition('+')[0]}"
 
 
 @functools.cache
