@@ -37,7 +37,7 @@ def loaded(
         if not uri.exists():
             raise NotFound(f"there is no model at {os.fspath(uri)!r}", reason="LOCAL_FILE_NOT_FOUND")
         return load(os.fspath(uri))
-    source = client or _client()
+    source = client or _client(uri)
     location = uris.locate(uri, source)
     if dst_path is not None:
         return load(os.fspath(source.artifacts.download(location.owner, location.path, dst_path)))
@@ -60,7 +60,7 @@ def local_path(uri: str | PathLike[str], folder: str, client: Client | None) -> 
     parsed = uris.parse(uri)
     if isinstance(parsed, Path):
         return os.fspath(parsed)
-    source = client or _client()
+    source = client or _client(parsed)
     location = uris.locate(parsed, source)
     return os.fspath(source.artifacts.download(location.owner, location.path, folder))
 
@@ -80,7 +80,7 @@ def _lifetime(model: object) -> object:
     return model
 
 
-def _client() -> Client:
-    from assay._sdk import fluent
+def _client(uri: uris.RunUri | uris.VersionUri) -> Client:
+    from assay._sdk import session
 
-    return fluent.client()
+    return session.client() if isinstance(uri, uris.RunUri) else session.registry_client()

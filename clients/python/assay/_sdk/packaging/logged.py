@@ -69,12 +69,12 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
     if it is not yet, and gets a version; where that fails, the model stays logged.
     """
     path = destination.path()
-    client, run_id = _target(destination)
+    run_id, upload = _target(destination)
     metadata = mlflow_module("mlflow.models").Model(artifact_path=path, run_id=run_id)
     with tempfile.TemporaryDirectory(prefix="assay-model-") as temporary:
         folder = os.path.join(temporary, "model")
         save(folder, metadata)
-        client.artifacts.upload(f"runs/{run_id}", folder, path)
+        upload(folder, path)
     model_uri = f"runs:/{run_id}/{path}"
     return LoggedModel(
         model_uri=model_uri,
@@ -84,22 +84,30 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
         flavors=metadata.flavors,
         model_uuid=metadata.model_uuid,
         utc_time_created=str(metadata.utc_time_created),
-        registered_model_version=_registered(client, destination.registered_model_name, model_uri),
+        registered_model_version=_registered(destination, model_uri),
     )
 
 
-def _target(destination: Destination) -> tuple[Client, str]:
-    from assay._sdk import fluent
+def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
+    """The run that gets the model, and how files get there from a folder of this machine."""
+    from assay._sdk import fluent, session
 
-    client = destination.client or fluent.client()
-    if destination.run_id:
-        return client, destination.run_id
+    if destination.run_id or destination.client:
+        if not destination.run_id:
+            raise InvalidArgument("a client is given, but not the run; give run_id too", reason="FIELD_INVALID")
+        client = destination.client or session.client()
+        owner = f"runs/{destination.run_id}"
+        return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
     run = fluent.active_run() or fluent.start_run()
-    return client, run.run_id
+    return run.run_id, run.log_artifacts
 
 
-def _registered(client: Client, name: str | None, model_uri: str) -> int | None:
+def _registered(destination: Destination, model_uri: str) -> int | None:
+    from assay._sdk import session
+
+    name = destination.registered_model_name
     if name is None:
         return None
+    client = destination.client or session.registry_client()
     client.models.create(name, allow_existing=True)
     return client.versions.create(name, model_uri).number
