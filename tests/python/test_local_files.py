@@ -74,7 +74,7 @@ def test_what_is_neither_file_nor_folder_is_refused(tree: Path) -> None:
 def test_a_name_that_can_not_be_a_path_is_refused(tree: Path) -> None:
     (tree / "new\nline").write_text("")
 
-    with pytest.raises(PathInvalid, match="control character"):
+    with pytest.raises(PathInvalid, match="control characters"):
         paths(tree)
 
 

@@ -11,8 +11,13 @@ import unicodedata
 
 from assay.errors import PathInvalid
 
-MAX_BYTES = 1024
+LONGEST = 1024
+"""Bytes of UTF-8."""
+
 _DRIVE = re.compile(r"[A-Za-z]:")
+_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|7f|[01][0-9a-f])", re.IGNORECASE)
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LOOKALIKES = frozenset("\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe52\ufe68\uff0e\uff0f\uff3c")
 
 
 def checked(path: str) -> str:
@@ -20,13 +25,14 @@ def checked(path: str) -> str:
 
     Raises PathInvalid naming the path and the rule that it breaks. The root, which is the empty path, is refused too.
     """
-    problem = _problem(path)
-    if problem:
+    broken = _broken_rule(path)
+    if broken:
+        rule, wanted = broken
         shown = ascii(path if len(path) <= 200 else path[:200] + "...")
         raise PathInvalid(
-            f"artifact path {shown} {problem}",
-            metadata={"path": path.encode("utf-8", "backslashreplace").decode(), "rule": problem},
-            fields={"path": problem},
+            f"artifact path {shown}: {wanted}",
+            metadata={"path": path.encode("utf-8", "backslashreplace").decode(), "rule": rule},
+            fields={"path": wanted},
         )
     return path
 
@@ -36,24 +42,29 @@ def joined(folder: str, name: str) -> str:
     return checked(f"{folder}/{name}" if folder else name)
 
 
-def _problem(path: str) -> str:
+def _broken_rule(path: str) -> tuple[str, str] | None:
+    """The name of the first rule that a path breaks, and what would be right."""
+    if not path:
+        return "empty", "it names nothing, and the root is not a path"
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
-        return "is not valid Unicode text"
-    if not path:
-        return "is empty"
-    if size > MAX_BYTES:
-        return f"is {size} bytes long; at most {MAX_BYTES} are allowed"
-    if any(unicodedata.category(letter) == "Cc" for letter in path):
-        return "holds a control character"
+        return "encoding", "it must be Unicode text"
+    if size > LONGEST:
+        return "length", f"it has {size} bytes, at most {LONGEST} are allowed"
+    if any(unicodedata.category(letter) in {"Cc", "Zl", "Zp"} or letter in _BIDIRECTIONAL for letter in path):
+        return "control", "it must hold no control characters"
     if "\\" in path:
-        return "holds a backslash; parts are separated by /"
+        return "backslash", "its parts are separated by '/', and it must hold no backslash"
     if path.startswith("/") or _DRIVE.match(path):
-        return "is absolute; it must be relative"
+        return "absolute", "it must be relative, without a leading '/' or a drive letter"
     parts = path.split("/")
     if ".." in parts:
-        return "climbs with '..'"
+        return "climbs", "it must not hold the part '..'"
     if "" in parts or "." in parts:
-        return "is not in normal form: no empty part, no '.' part, no '/' at the end"
-    return ""
+        return "normal-form", "it must be in normal form: no empty part, no part '.', no '/' at the end"
+    if _ENCODED.search(path):
+        return "encoded", "it must not hold an encoded dot, slash, backslash or control character, such as '%2f'"
+    if not _LOOKALIKES.isdisjoint(path):
+        return "lookalike", "it must not hold a character that is easily taken for a dot, slash or backslash"
+    return None
