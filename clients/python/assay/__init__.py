@@ -15,25 +15,170 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay import errors as errors
-    from assay._sdk.client import Client as Client
-    from assay.errors import AssayError as AssayError
+    from assay import datasets as data
+    from assay import errors, models, pyfunc, sklearn
+    from assay._sdk.client import Client
+    from assay._sdk.experiments import Experiment, Lifecycle
+    from assay._sdk.fluent import (
+        active_run,
+        create_experiment,
+        delete_run,
+        delete_tag,
+        end_run,
+        flush,
+        get_experiment,
+        get_experiment_by_name,
+        get_registry_uri,
+        get_run,
+        get_tracking_uri,
+        last_active_run,
+        log_artifact,
+        log_artifacts,
+        log_dict,
+        log_figure,
+        log_image,
+        log_input,
+        log_metric,
+        log_metrics,
+        log_param,
+        log_params,
+        log_text,
+        register_model,
+        search_experiments,
+        search_runs,
+        set_experiment,
+        set_registered_model_alias,
+        set_registry_uri,
+        set_tag,
+        set_tags,
+        set_tracking_uri,
+        start_run,
+        sync,
+        transition_model_version_stage,
+    )
+    from assay._sdk.metrics import MetricColumns, MetricSummary
+    from assay._sdk.run import ActiveRun
+    from assay._sdk.runs import Run, RunStatus
+    from assay.errors import AssayError
 
-_MODULES = ("errors", "models", "pyfunc", "sklearn")
+_MODULES = {
+    "data": "assay.datasets",
+    "errors": "assay.errors",
+    "models": "assay.models",
+    "pyfunc": "assay.pyfunc",
+    "sklearn": "assay.sklearn",
+}
 _NAMES = {
     "AssayError": "assay.errors",
+    "ActiveRun": "assay._sdk.run",
     "Client": "assay._sdk.client",
+    "Experiment": "assay._sdk.experiments",
+    "Lifecycle": "assay._sdk.experiments",
+    "MetricColumns": "assay._sdk.metrics",
+    "MetricSummary": "assay._sdk.metrics",
+    "Run": "assay._sdk.runs",
+    "RunStatus": "assay._sdk.runs",
+    **dict.fromkeys(
+        (
+            "active_run",
+            "create_experiment",
+            "delete_run",
+            "delete_tag",
+            "end_run",
+            "flush",
+            "get_experiment",
+            "get_experiment_by_name",
+            "get_registry_uri",
+            "get_run",
+            "get_tracking_uri",
+            "last_active_run",
+            "log_artifact",
+            "log_artifacts",
+            "log_dict",
+            "log_figure",
+            "log_image",
+            "log_input",
+            "log_metric",
+            "log_metrics",
+            "log_param",
+            "log_params",
+            "log_text",
+            "register_model",
+            "search_experiments",
+            "search_runs",
+            "set_experiment",
+            "set_registered_model_alias",
+            "set_registry_uri",
+            "set_tag",
+            "set_tags",
+            "set_tracking_uri",
+            "start_run",
+            "sync",
+            "transition_model_version_stage",
+        ),
+        "assay._sdk.fluent",
+    ),
 }
 
 __version__ = "0.1.0"
-__all__ = ["AssayError", "Client", "errors", "models", "pyfunc", "sklearn"]
+__all__ = [
+    "ActiveRun",
+    "AssayError",
+    "Client",
+    "Experiment",
+    "Lifecycle",
+    "MetricColumns",
+    "MetricSummary",
+    "Run",
+    "RunStatus",
+    "active_run",
+    "create_experiment",
+    "data",
+    "delete_run",
+    "delete_tag",
+    "end_run",
+    "errors",
+    "flush",
+    "get_experiment",
+    "get_experiment_by_name",
+    "get_registry_uri",
+    "get_run",
+    "get_tracking_uri",
+    "last_active_run",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_image",
+    "log_input",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "log_text",
+    "models",
+    "pyfunc",
+    "register_model",
+    "search_experiments",
+    "search_runs",
+    "set_experiment",
+    "set_registered_model_alias",
+    "set_registry_uri",
+    "set_tag",
+    "set_tags",
+    "set_tracking_uri",
+    "sklearn",
+    "start_run",
+    "sync",
+    "transition_model_version_stage",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         value = getattr(importlib.import_module(_NAMES[name]), name)
     elif name in _MODULES:
-        value = importlib.import_module(f"assay.{name}")
+        value = importlib.import_module(_MODULES[name])
     else:
         raise AttributeError(f"module 'assay' has no attribute {name!r}")
     globals()[name] = value

@@ -66,12 +66,12 @@ class Connection:
         self, method: str, request: Message, response: type[Response], *, timeout: float | None = None
     ) -> Response:
         """Makes a unary call and answers with its response."""
-        callable_ = self._calls.get((method, "unary_unary")) or self._callable("unary_unary", method, response)
         forks.enter()
         try:
+            callable_ = self._calls.get((method, "unary_unary")) or self._callable("unary_unary", method, response)
             answer = callable_(request, timeout=self._deadline(timeout), metadata=self._metadata)
         except _failure() as failed:
-            raise self._error(failed) from None
+            raise self.error_of(failed) from None
         finally:
             forks.leave()
         return cast("Response", answer)
@@ -83,18 +83,19 @@ class Connection:
 
         Leaving the iterator early ends the call.
         """
-        callable_ = self._calls.get((method, "unary_stream")) or self._callable("unary_stream", method, response)
         stream: Any = None
         try:
             while True:
                 forks.enter()
                 try:
                     if stream is None:
+                        kind = "unary_stream"
+                        callable_ = self._calls.get((method, kind)) or self._callable(kind, method, response)
                         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
                         stream = callable_(request, timeout=deadline, metadata=self._metadata)
                     message = next(stream, None)
                 except _failure() as failed:
-                    raise self._error(failed) from None
+                    raise self.error_of(failed) from None
                 finally:
                     forks.leave()
                 if message is None:
@@ -108,21 +109,25 @@ class Connection:
         self, method: str, requests: Iterable[Message], response: type[Response], *, timeout: float | None = None
     ) -> Response:
         """Makes a call that sends a stream of messages and gets one answer."""
-        callable_ = self._calls.get((method, "stream_unary")) or self._callable("stream_unary", method, response)
         forks.enter()
         try:
+            callable_ = self._calls.get((method, "stream_unary")) or self._callable("stream_unary", method, response)
             deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
             answer = callable_(iter(requests), timeout=deadline, metadata=self._metadata)
         except _failure() as failed:
-            raise self._error(failed) from None
+            raise self.error_of(failed) from None
         finally:
             forks.leave()
         return cast("Response", answer)
 
     def begin(self, method: str, request: bytes, *, timeout: float) -> grpc.Future[bytes]:
         """Starts a unary call of the background from bytes to bytes; a fork cancels it. Raises nothing of gRPC's."""
-        callable_ = self._calls.get((method, "bytes")) or self._callable("bytes", method, None)
-        call = forks.begin(lambda: callable_.future(request, timeout=timeout, metadata=self._metadata))
+
+        def start() -> forks.Cancellable:
+            callable_ = self._calls.get((method, "bytes")) or self._callable("bytes", method, None)
+            return cast("forks.Cancellable", callable_.future(request, timeout=timeout, metadata=self._metadata))
+
+        call = forks.begin(start)
         future = cast("grpc.Future[bytes]", call)
         future.add_done_callback(lambda _: forks.end(call))
         return future
@@ -138,10 +143,11 @@ class Connection:
     def _deadline(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
 
-    def _error(self, failed: Any) -> AssayError:
-        from assay._sdk.status import error_of
+    def error_of(self, failed: Any) -> AssayError:
+        """The error that a failed call of this connection stands for."""
+        from assay._sdk import status
 
-        error = error_of(failed)
+        error = status.error_of(failed)
         if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not error.metadata:
             said = error.message.rpartition("last error: ")[2]
             named = f"no answer from {self.address.target}: {said}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
 from assay._sdk.times import time_of
 from assay.api.tracking import v1 as tracking
+from assay.errors import InvalidArgument
 
 _SERVICE = "assay.api.tracking.v1.DatasetService"
 
@@ -111,3 +114,33 @@ def _dataset_of(message: tracking.Dataset) -> LoggedDataset:
         workspace=message.workspace,
         create_time=time_of(message, "create_time"),
     )
+
+
+def logged_dataset_of(dataset: Any) -> LoggedDataset:
+    """What is recorded of a dataset: one of ours, or anything with a name, a digest and perhaps a source.
+
+    Raises InvalidArgument where there is neither name nor digest.
+    """
+    if isinstance(dataset, LoggedDataset):
+        return dataset
+    name, digest = getattr(dataset, "name", None), getattr(dataset, "digest", None)
+    if not name or not digest:
+        raise InvalidArgument(
+            f"{type(dataset).__name__} is no dataset: it has no name and digest; make one by assay.data.from_pandas(...)"
+        )
+    described = dataset.to_dict() if callable(getattr(dataset, "to_dict", None)) else {}
+    source = described.get("source", getattr(dataset, "source", ""))
+    return LoggedDataset(
+        name=str(name),
+        digest=str(digest),
+        source_type=str(described.get("source_type", "")),
+        source=_text(source),
+        schema=_text(described.get("schema", "")),
+        profile=_text(described.get("profile", "")),
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -115,9 +115,9 @@ class Metrics:
                     yield run_id, series
                 run_id = message.run_id
                 series = MetricColumns(part.key, array("q"), array("q"), array("d"), message.point_count)
-            series.steps.extend(array("q", part.steps))
-            series.times_ms.extend(array("q", part.times_ms))
-            series.values.extend(array("d", part.values))
+            series.steps.extend(array("q", part.steps[:]))
+            series.times_ms.extend(array("q", part.times_ms[:]))
+            series.values.extend(array("d", part.values[:]))
         if series is not None:
             yield run_id, series
 

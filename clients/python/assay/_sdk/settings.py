@@ -61,8 +61,9 @@ def tracking_uri() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens: what gRPC dials, and whether it is this machine."""
+    """Where a server listens: as it was given, what gRPC dials, and whether it is this machine."""
 
+    uri: str
     target: str
     loopback: bool
 
@@ -76,12 +77,12 @@ def parse_address(uri: str) -> Address:
     if not separator:
         scheme, rest = "grpc", uri.strip()
     if scheme == "unix" and rest.startswith("/") and len(rest) > 1:
-        return Address(target=f"unix:{rest}", loopback=True)
+        return Address(uri, target=f"unix:{rest}", loopback=True)
     if scheme == "dns" and rest.startswith("/"):
-        return Address(target=f"dns:///{_host_and_port(uri, rest[1:])}", loopback=False)
+        return Address(uri, target=f"dns:///{_host_and_port(uri, rest[1:])}", loopback=False)
     if scheme == "grpc":
         target = _host_and_port(uri, rest)
-        return Address(target=target, loopback=_LOOPBACK.match(target.rpartition(":")[0]) is not None)
+        return Address(uri, target=target, loopback=_LOOPBACK.match(target.rpartition(":")[0]) is not None)
     raise InvalidArgument(
         f"tracking URI {uri!r} has the scheme {scheme!r}, which this client does not speak; "
         f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path of a socket",

@@ -1,0 +1,388 @@
+"""The functions that training code calls: `assay.start_run`, `assay.log_metric` and so on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from assay._sdk import recorders, session, settings, starting
+from assay._sdk.buffer import milliseconds
+from assay._sdk.experiments import Experiment, Lifecycle
+from assay._sdk.lazy_list import LazyList
+from assay._sdk.run import ActiveRun
+from assay._sdk.runs import Run, RunStatus
+from assay._sdk.sync import SyncReport, deliver
+from assay.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from assay._sdk.versions import Version
+
+log = logging.getLogger("assay")
+
+_local = session.local
+_VIEWS = {1: Lifecycle.ACTIVE, 2: Lifecycle.DELETED, 3: Lifecycle.ANY}
+
+
+def set_tracking_uri(uri: str) -> None:
+    """Says which server to use from now on: `grpc://host:port`, `host:port` or `unix:///path`.
+
+    Runs that are on stay where they are. Raises InvalidArgument for another form.
+    """
+    session.set_tracking_uri(uri)
+
+
+def get_tracking_uri() -> str:
+    """The server in use: what was set, else `ASSAY_TRACKING_URI`, else `grpc://127.0.0.1:5100`."""
+    return session.tracking_uri()
+
+
+def set_registry_uri(uri: str) -> None:
+    """Says which server has the registry, where it is another one than that of tracking."""
+    session.set_registry_uri(uri)
+
+
+def get_registry_uri() -> str:
+    """The server of the registry: what was set, else that of tracking."""
+    return session.registry_uri()
+
+
+def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
+    """Chooses the experiment of the runs that follow; one of that name is made when there is none.
+
+    While no server answers, the name is kept for the runs, and None is the answer. Raises ExperimentDeleted or
+    ExperimentNotFound.
+    """
+    if (experiment_name is None) == (experiment_id is None):
+        raise InvalidArgument("set_experiment needs either a name or an id")
+    experiments = session.client().experiments
+    try:
+        if experiment_id is not None:
+            found = experiments.get(experiment_id)
+        else:
+            limit = settings.read().start_timeout
+            found = experiments.create(str(experiment_name), allow_existing=True, timeout=limit)
+    except (Unavailable, DeadlineExceeded) as error:
+        log.warning("%s; the experiment is looked up later", error.message)
+        session.set_experiment(starting.ExperimentChoice(experiment_id or "", experiment_name or ""))
+        return None
+    if found.lifecycle is Lifecycle.DELETED:
+        raise FailedPrecondition(f"experiment {found.name!r} is deleted; restore it first", reason="EXPERIMENT_DELETED")
+    session.set_experiment(starting.ExperimentChoice(found.experiment_id))
+    return found
+
+
+def create_experiment(name: str, tags: Mapping[str, str] | None = None) -> str:
+    """Makes an experiment and answers with its id. Raises ExperimentExists."""
+    return session.client().experiments.create(name, tags=tags).experiment_id
+
+
+def get_experiment(experiment_id: str) -> Experiment:
+    """Reads an experiment, also a deleted one. Raises ExperimentNotFound."""
+    return session.client().experiments.get(experiment_id)
+
+
+def get_experiment_by_name(name: str) -> Experiment | None:
+    """Reads the experiment of a name, also a deleted one; None where there is none."""
+    from assay.errors import ExperimentNotFound
+
+    try:
+        return session.client().experiments.get_by_name(name)
+    except ExperimentNotFound:
+        return None
+
+
+def start_run(
+    run_id: str | None = None,
+    experiment_id: str | None = None,
+    run_name: str | None = None,
+    nested: bool = False,
+    *,
+    parent_run_id: str | None = None,
+    tags: Mapping[str, object] | None = None,
+    description: str | None = None,
+) -> ActiveRun:
+    """Starts a run, or goes on with that of `run_id` (or of `ASSAY_RUN_ID`), and makes it the active one.
+
+    Use it as a context manager, or end the run by `end_run`. With `nested` it becomes a child of the active run. Where
+    no server answers within `ASSAY_START_TIMEOUT` the run goes on offline, with a warning, and is sent later. Raises
+    FailedPrecondition while another run is active, and AssayError where the server refuses.
+    """
+    outer = session.active()
+    own = _local.runs[-1] if _local.runs else None
+    if own is not None and not nested:
+        raise FailedPrecondition(
+            f"run {own.id} is active; end it by assay.end_run(), or start one inside it with nested=True",
+            reason="RUN_IS_ACTIVE",
+            metadata={"run_id": own.id},
+        )
+    labels = dict(tags or {})
+    if description is not None:
+        labels["assay.description"] = description
+    client = session.client()
+    resumed = run_id or os.environ.pop("ASSAY_RUN_ID", "")
+    if resumed:
+        run = starting.resume(client, resumed, name=run_name or "", tags=labels)
+    else:
+        choice = starting.ExperimentChoice(experiment_id) if experiment_id else session.experiment()
+        if nested and outer is not None and experiment_id is None and outer.experiment_id:
+            choice = starting.ExperimentChoice(outer.experiment_id)
+        parent = parent_run_id or (outer.id if nested and outer is not None else "")
+        run = starting.start(client, choice, name=run_name or "", parent_run_id=parent, tags=labels)
+    session.push(run)
+    return run
+
+
+def end_run(status: RunStatus | str = RunStatus.FINISHED) -> None:
+    """Ends the active run, after everything that was logged to it. Nothing where none is active."""
+    run = _local.runs[-1] if _local.runs else None
+    if run is not None:
+        run.end(status)
+
+
+def active_run() -> ActiveRun | None:
+    """The run that is on in this thread, or the only one that is on in another; None where there is none."""
+    return session.active()
+
+
+def last_active_run() -> Run | None:
+    """The active run, else the one that was started last, as the server knows it. None before the first."""
+    run = session.last()
+    if run is None:
+        return None
+    _settle()
+    return run.client.runs.get(run.id)
+
+
+def get_run(run_id: str) -> Run:
+    """Reads a run, with everything that was logged here before. Raises RunNotFound."""
+    _settle()
+    return session.client().runs.get(run_id)
+
+
+def delete_run(run_id: str) -> None:
+    """Deletes a run; `assay.Client().runs.restore` undoes it. Raises RunNotFound."""
+    _settle()
+    session.client().runs.delete(run_id)
+
+
+def log_metric(
+    key: str,
+    value: float,
+    step: int | None = None,
+    timestamp: int | datetime | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Logs one point to the active run, which is started if there is none, or to the run of `run_id`.
+
+    Without a step it is 0, without a time (ms since the epoch, or a datetime) now. Takes about a microsecond: the point
+    is sent in the background. Raises nothing: a value that is no number is warned of once and counted.
+    """
+    if run_id is None:
+        buffer = _local.buffer
+        if buffer is None:
+            buffer = _run().buffer
+    else:
+        buffer = session.buffer_of(run_id)
+    buffer.log_metric(key, value, step, None if timestamp is None else milliseconds(timestamp))
+
+
+def log_metrics(
+    metrics: Mapping[str, float],
+    step: int | None = None,
+    timestamp: int | datetime | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Logs one point of each metric, all with the same step and time; see `log_metric`."""
+    buffer = _run().buffer if run_id is None else session.buffer_of(run_id)
+    moment = milliseconds(datetime.now().astimezone()) if timestamp is None else milliseconds(timestamp)
+    for key, value in metrics.items():
+        buffer.log_metric(key, value, step, moment)
+
+
+def log_param(key: str, value: Any) -> Any:
+    """Logs a param to the active run, which is started if there is none; answers with the value.
+
+    A param is write-once: another value later is refused, with a warning that names both.
+    """
+    _run().log_param(key, value)
+    return value
+
+
+def log_params(params: Mapping[str, object], run_id: str | None = None) -> None:
+    """Logs params; see `log_param`."""
+    (_run().buffer if run_id is None else session.buffer_of(run_id)).log_params(params)
+
+
+def set_tag(key: str, value: object) -> None:
+    """Sets a tag of the active run, which is started if there is none; the last value stands."""
+    _run().set_tag(key, value)
+
+
+def set_tags(tags: Mapping[str, object], run_id: str | None = None) -> None:
+    """Sets tags; see `set_tag`."""
+    (_run().buffer if run_id is None else session.buffer_of(run_id)).set_tags(tags)
+
+
+def delete_tag(key: str) -> None:
+    """Removes a tag of the active run; one that isn't there is warned of."""
+    _run().delete_tag(key)
+
+
+def log_input(dataset: Any, context: str = "") -> None:
+    """Says that the active run used a dataset: one of `assay.data`, or anything with a name and a digest."""
+    _run().log_input(dataset, context)
+
+
+def log_artifact(local_path: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
+    """Uploads a file, or a folder with its name, into the folder `artifact_path` of the run; returns when it is there.
+
+    While no server answers, a copy is kept in the spool and uploaded later. Raises FileNotFoundError, and AssayError
+    where the server refuses, as for a path that climbs.
+    """
+    _run(run_id).log_artifact(local_path, artifact_path or "")
+
+
+def log_artifacts(local_dir: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
+    """Uploads what is in a folder into the folder `artifact_path` of the run; see `log_artifact`."""
+    _run(run_id).log_artifacts(local_dir, artifact_path or "")
+
+
+def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
+    """Writes a text into a file of the run; see `log_artifact`."""
+    _run(run_id).log_text(text, artifact_file)
+
+
+def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> None:
+    """Writes a dictionary or list into a file of the run: JSON, or YAML where the path ends so; see `log_artifact`."""
+    _run(run_id).log_dict(dictionary, artifact_file)
+
+
+def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
+    """Writes a figure of Matplotlib or Plotly into a file of the active run, in the format of its ending."""
+    _run().log_figure(figure, artifact_file, save_kwargs=save_kwargs)
+
+
+def log_image(image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None) -> None:
+    """Writes a picture of PIL, or an array, into a file of the active run, named whole or by `key` and `step`."""
+    _run().log_image(image, artifact_file, key=key, step=step)
+
+
+def search_runs(
+    experiment_ids: Sequence[str] | None = None,
+    filter_string: str = "",
+    run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
+    max_results: int = 100_000,
+    order_by: Sequence[str] | None = None,
+    output_format: Literal["pandas", "list"] | None = None,
+    search_all_experiments: bool = False,
+    experiment_names: Sequence[str] | None = None,
+) -> pd.DataFrame | LazyList[Run]:
+    """Finds runs, in the experiment in use unless others are named; the newest first unless ordered.
+
+    The answer is a pandas DataFrame where pandas is installed, else a list of runs; `output_format` decides otherwise.
+    Raises FilterSyntax, whose message points at the place, and ExperimentNotFound.
+    """
+    _settle()
+    client = session.client()
+    ids = list(experiment_ids or ())
+    ids += [client.experiments.get_by_name(name).experiment_id for name in experiment_names or ()]
+    if not ids and not search_all_experiments:
+        chosen = session.experiment()
+        ids = [chosen.experiment_id or client.experiments.get_by_name(chosen.name).experiment_id]
+    found = client.runs.search(
+        ids,
+        filter_string,
+        order_by=order_by or (),
+        lifecycle=_VIEWS[run_view_type] if isinstance(run_view_type, int) else run_view_type,
+        max_results=max_results,
+        page_size=min(1000, max_results),
+    )
+    if output_format == "list":
+        return found
+    try:
+        from assay._sdk.frames import frame_of
+
+        return frame_of(found)
+    except ModuleNotFoundError:
+        if output_format == "pandas":
+            raise
+        return found
+
+
+def search_experiments(
+    view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
+    max_results: int | None = None,
+    filter_string: str = "",
+    order_by: Sequence[str] | None = None,
+) -> LazyList[Experiment]:
+    """Finds experiments, the newest first unless ordered. Raises FilterSyntax when the list is read."""
+    return session.client().experiments.search(
+        filter_string,
+        order_by=order_by or (),
+        lifecycle=_VIEWS[view_type] if isinstance(view_type, int) else view_type,
+        max_results=max_results,
+    )
+
+
+def register_model(model_uri: str, name: str, *, tags: Mapping[str, str] | None = None) -> Version:
+    """Makes the next version of a model, and the model if there is none, from `runs:/<run_id>/<path>`.
+
+    Raises RunNotFound, SourceEmpty and other AssayErrors of `Client.versions.create`.
+    """
+    _settle()
+    client = session.registry_client()
+    client.models.create(name, allow_existing=True)
+    return client.versions.create(name, model_uri, tags=tags)
+
+
+def transition_model_version_stage(
+    name: str, version: int | str, stage: str, archive_existing_versions: bool = False
+) -> Version:
+    """Moves a version to None, Staging, Production or Archived, and the others in that stage to Archived if asked.
+
+    Raises ModelNotFound, VersionNotFound, FieldInvalid for a stage that isn't one.
+    """
+    promotions = session.registry_client().promotions
+    return promotions.promote(name, version, stage, archive_existing=archive_existing_versions).version
+
+
+def set_registered_model_alias(name: str, alias: str, version: int | str) -> None:
+    """Points an alias at a version. Raises ModelNotFound, VersionNotFound, FieldInvalid for an alias that can't be one."""
+    session.registry_client().aliases.set(name, alias, version)
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Waits until everything that was logged is durable, at most so many seconds; says whether it is.
+
+    While no server answers it tries once, and says no.
+    """
+    return recorders.flush_all(timeout)
+
+
+def sync(address: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> SyncReport:
+    """Delivers what processes that are gone left in the spool, each to its server, or all to `address`.
+
+    `progress(done, total)` is told requests. Nothing is written twice. What can't be delivered now stays.
+    """
+    recorders.flush_all(settings.read().exit_timeout)
+    return deliver(address, progress=progress)
+
+
+def _run(run_id: str | None = None) -> ActiveRun:
+    """The run of an id, else the active one, else a new one."""
+    active = session.active()
+    if run_id is None:
+        return active or start_run()
+    if active is not None and active.id == run_id:
+        return active
+    return ActiveRun(session.client(), run_id, experiment_id="", name="", online=True)
+
+
+def _settle() -> None:
+    """Sends what was logged here, so that it is found by what is asked next."""
+    recorders.flush_all(settings.read().timeout)

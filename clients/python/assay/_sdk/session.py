@@ -1,0 +1,146 @@
+"""What the fluent functions remember between calls: the server, the experiment, and the runs that are on.
+
+A thread that started runs works on its own innermost one. A thread that started none works on that of the other threads
+where there is only one such thread: a helper of the training loop logs to the loop's run.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from assay._sdk import exits, settings
+from assay._sdk.buffer import Buffer
+from assay._sdk.client import Client
+from assay._sdk.recorders import recorder_of
+from assay._sdk.run import ActiveRun, status_after
+from assay._sdk.starting import ExperimentChoice, default_experiment
+
+
+class _Local(threading.local):
+    buffer: Buffer | None = None
+    """The buffer of the thread's innermost run, for the shortest way from `log_metric` to memory."""
+
+    def __init__(self) -> None:
+        self.runs: list[ActiveRun] = []
+
+
+local = _Local()
+_lock = threading.Lock()
+_by_thread: dict[int, list[ActiveRun]] = {}
+_clients: dict[tuple[str, str], Client] = {}
+_tracking_uri = ""
+_registry_uri = ""
+_experiment: ExperimentChoice | None = None
+_last_run: ActiveRun | None = None
+
+
+def tracking_uri() -> str:
+    """The URI that was set, else the environment's, else the default one."""
+    return _tracking_uri or settings.tracking_uri()
+
+
+def set_tracking_uri(uri: str) -> None:
+    """Sets the URI for what follows; runs that are on stay where they are. Raises InvalidArgument."""
+    global _tracking_uri
+    settings.parse_address(uri)
+    _tracking_uri = uri
+
+
+def registry_uri() -> str:
+    """The URI that was set for the registry, else that of tracking."""
+    return _registry_uri or tracking_uri()
+
+
+def set_registry_uri(uri: str) -> None:
+    """Sets the URI of the registry, where it is another one. Raises InvalidArgument."""
+    global _registry_uri
+    settings.parse_address(uri)
+    _registry_uri = uri
+
+
+def client() -> Client:
+    """The client of the tracking URI and the workspace of the environment."""
+    return _client_of(tracking_uri())
+
+
+def registry_client() -> Client:
+    """The client of the registry's URI."""
+    return _client_of(registry_uri())
+
+
+def _client_of(uri: str) -> Client:
+    key = (uri, settings.read().workspace)
+    with _lock:
+        if key not in _clients:
+            _clients[key] = Client(*key)
+        return _clients[key]
+
+
+def experiment() -> ExperimentChoice:
+    """Where runs go: what was set, else the environment's choice, else the default experiment."""
+    if _experiment is not None:
+        return _experiment
+    chosen = settings.read()
+    if chosen.experiment_id or chosen.experiment_name:
+        return ExperimentChoice(chosen.experiment_id, "" if chosen.experiment_id else chosen.experiment_name)
+    return default_experiment(chosen.workspace)
+
+
+def set_experiment(choice: ExperimentChoice) -> None:
+    """Sets where runs go."""
+    global _experiment
+    _experiment = choice
+
+
+def active() -> ActiveRun | None:
+    """The run that this thread works on, None where none is on or where it isn't clear which."""
+    if local.runs:
+        return local.runs[-1]
+    with _lock:
+        stacks = [runs for runs in _by_thread.values() if runs]
+        return stacks[0][-1] if len(stacks) == 1 else None
+
+
+def last() -> ActiveRun | None:
+    """The run that is on, else the one that was started last."""
+    return active() or _last_run
+
+
+def push(run: ActiveRun) -> None:
+    """Makes a run the innermost one of this thread."""
+    global _last_run
+    exits.prepare()
+    run.on_end = _remove
+    with _lock:
+        local.runs.append(run)
+        _by_thread[threading.get_ident()] = local.runs
+        local.buffer = run.buffer
+        _last_run = run
+
+
+def buffer_of(run_id: str) -> Buffer:
+    """The buffer of any run, on or not."""
+    found = client()
+    return recorder_of(found._connection, found.workspace).buffer(run_id)
+
+
+def _remove(run: ActiveRun) -> None:
+    with _lock:
+        for thread, runs in list(_by_thread.items()):
+            if run in runs:
+                runs.remove(run)
+            if not runs:
+                del _by_thread[thread]
+        local.buffer = local.runs[-1].buffer if local.runs else None
+
+
+def _end_all() -> None:
+    """Ends what is on when the process ends: FAILED or KILLED where an error ended it."""
+    error = getattr(sys, "last_value", None)
+    for runs in list(_by_thread.values()):
+        for run in reversed(list(runs)):
+            run.end(status_after(error if isinstance(error, BaseException) else None))
+
+
+exits.at_exit(_end_all)
