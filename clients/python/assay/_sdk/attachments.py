@@ -16,9 +16,8 @@ def of_dict(content: object, path: str) -> bytes:
         try:
             import yaml
         except ImportError:
-            raise InvalidArgument(
-                f"{path!r} asks for YAML, which needs PyYAML; install it or name the file .json"
-            ) from None
+            problem = f"{path!r} asks for YAML, which needs PyYAML; install it or name the file .json"
+            raise InvalidArgument(problem) from None
         return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)).encode()
     return json.dumps(content, indent=2, default=str, ensure_ascii=False).encode(errors="replace")
 

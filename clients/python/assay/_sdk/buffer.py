@@ -19,7 +19,7 @@ KEYS_PER_BATCH = 1_000
 TEXT_PER_BATCH = 1 << 20
 _KEY_LENGTH = 250
 
-Columns: TypeAlias = tuple[array[int], array[int], array[float]]
+Columns: TypeAlias = "tuple[array[int], array[int], array[float]]"
 _now = time.time_ns
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Client:
     """Everything that a server can do, by nouns: `client.runs.get(...)`, `client.versions.search(...)`.
 
-    `address` is a tracking URI; without one the environment's (`ASSAY_TRACKING_URI`), else `grpc://127.0.0.1:5100`.
+    `address` is a tracking URI; without one that of `set_tracking_uri`, else the environment's (`ASSAY_TRACKING_URI`),
+    else `grpc://127.0.0.1:5100`.
     `workspace` is where things are made and looked for; without one `ASSAY_WORKSPACE`, else `default`. Making a client
     opens no connection. Plain text goes to this machine only, unless `insecure` is true.
 

@@ -126,7 +126,7 @@ def logged_dataset_of(dataset: Any) -> LoggedDataset:
     name, digest = getattr(dataset, "name", None), getattr(dataset, "digest", None)
     if not name or not digest:
         raise InvalidArgument(
-            f"{type(dataset).__name__} is no dataset: it has no name and digest; make one by assay.data.from_pandas(...)"
+            f"{type(dataset).__name__} is no dataset: it lacks name or digest; make one by assay.data.from_pandas(...)"
         )
     described = dataset.to_dict() if callable(getattr(dataset, "to_dict", None)) else {}
     source = described.get("source", getattr(dataset, "source", ""))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from assay._sdk import recorders, session, settings, starting
 from assay._sdk.buffer import milliseconds
+from assay._sdk.client import Client
 from assay._sdk.experiments import Experiment, Lifecycle
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.run import ActiveRun
@@ -31,14 +32,15 @@ _VIEWS = {1: Lifecycle.ACTIVE, 2: Lifecycle.DELETED, 3: Lifecycle.ANY}
 def set_tracking_uri(uri: str) -> None:
     """Says which server to use from now on: `grpc://host:port`, `host:port` or `unix:///path`.
 
-    Runs that are on stay where they are. Raises InvalidArgument for another form.
+    Runs that are on stay where they are; an empty URI means that of the environment again. Raises InvalidArgument for
+    another form.
     """
-    session.set_tracking_uri(uri)
+    settings.choose_tracking_uri(uri)
 
 
 def get_tracking_uri() -> str:
     """The server in use: what was set, else `ASSAY_TRACKING_URI`, else `grpc://127.0.0.1:5100`."""
-    return session.tracking_uri()
+    return settings.tracking_uri()
 
 
 def set_registry_uri(uri: str) -> None:
@@ -79,6 +81,11 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
 def create_experiment(name: str, tags: Mapping[str, str] | None = None) -> str:
     """Makes an experiment and answers with its id. Raises ExperimentExists."""
     return session.client().experiments.create(name, tags=tags).experiment_id
+
+
+def client() -> Client:
+    """The client that these functions use: that of the tracking URI."""
+    return session.client()
 
 
 def get_experiment(experiment_id: str) -> Experiment:
@@ -123,16 +130,16 @@ def start_run(
     labels = dict(tags or {})
     if description is not None:
         labels["assay.description"] = description
-    client = session.client()
+    server = session.client()
     resumed = run_id or os.environ.pop("ASSAY_RUN_ID", "")
     if resumed:
-        run = starting.resume(client, resumed, name=run_name or "", tags=labels)
+        run = starting.resume(server, resumed, name=run_name or "", tags=labels)
     else:
         choice = starting.ExperimentChoice(experiment_id) if experiment_id else session.experiment()
         if nested and outer is not None and experiment_id is None and outer.experiment_id:
             choice = starting.ExperimentChoice(outer.experiment_id)
         parent = parent_run_id or (outer.id if nested and outer is not None else "")
-        run = starting.start(client, choice, name=run_name or "", parent_run_id=parent, tags=labels)
+        run = starting.start(server, choice, name=run_name or "", parent_run_id=parent, tags=labels)
     session.push(run)
     return run
 
@@ -288,13 +295,13 @@ def search_runs(
     Raises FilterSyntax, whose message points at the place, and ExperimentNotFound.
     """
     _settle()
-    client = session.client()
+    server = session.client()
     ids = list(experiment_ids or ())
-    ids += [client.experiments.get_by_name(name).experiment_id for name in experiment_names or ()]
+    ids += [server.experiments.get_by_name(name).experiment_id for name in experiment_names or ()]
     if not ids and not search_all_experiments:
         chosen = session.experiment()
-        ids = [chosen.experiment_id or client.experiments.get_by_name(chosen.name).experiment_id]
-    found = client.runs.search(
+        ids = [chosen.experiment_id or server.experiments.get_by_name(chosen.name).experiment_id]
+    found = server.runs.search(
         ids,
         filter_string,
         order_by=order_by or (),
@@ -335,9 +342,9 @@ def register_model(model_uri: str, name: str, *, tags: Mapping[str, str] | None 
     Raises RunNotFound, SourceEmpty and other AssayErrors of `Client.versions.create`.
     """
     _settle()
-    client = session.registry_client()
-    client.models.create(name, allow_existing=True)
-    return client.versions.create(name, model_uri, tags=tags)
+    registry = session.registry_client()
+    registry.models.create(name, allow_existing=True)
+    return registry.versions.create(name, model_uri, tags=tags)
 
 
 def transition_model_version_stage(
@@ -352,7 +359,7 @@ def transition_model_version_stage(
 
 
 def set_registered_model_alias(name: str, alias: str, version: int | str) -> None:
-    """Points an alias at a version. Raises ModelNotFound, VersionNotFound, FieldInvalid for an alias that can't be one."""
+    """Points an alias at a version. Raises ModelNotFound, VersionNotFound, or FieldInvalid for a bad alias."""
     session.registry_client().aliases.set(name, alias, version)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from assay._sdk import exits, settings
+from assay._sdk import exits, forks, settings
 from assay._sdk.buffer import Buffer
 from assay._sdk.client import Client
 from assay._sdk.recorders import recorder_of
@@ -29,27 +29,14 @@ local = _Local()
 _lock = threading.Lock()
 _by_thread: dict[int, list[ActiveRun]] = {}
 _clients: dict[tuple[str, str], Client] = {}
-_tracking_uri = ""
 _registry_uri = ""
 _experiment: ExperimentChoice | None = None
 _last_run: ActiveRun | None = None
 
 
-def tracking_uri() -> str:
-    """The URI that was set, else the environment's, else the default one."""
-    return _tracking_uri or settings.tracking_uri()
-
-
-def set_tracking_uri(uri: str) -> None:
-    """Sets the URI for what follows; runs that are on stay where they are. Raises InvalidArgument."""
-    global _tracking_uri
-    settings.parse_address(uri)
-    _tracking_uri = uri
-
-
 def registry_uri() -> str:
     """The URI that was set for the registry, else that of tracking."""
-    return _registry_uri or tracking_uri()
+    return _registry_uri or settings.tracking_uri()
 
 
 def set_registry_uri(uri: str) -> None:
@@ -61,7 +48,7 @@ def set_registry_uri(uri: str) -> None:
 
 def client() -> Client:
     """The client of the tracking URI and the workspace of the environment."""
-    return _client_of(tracking_uri())
+    return _client_of(settings.tracking_uri())
 
 
 def registry_client() -> Client:
@@ -143,4 +130,10 @@ def _end_all() -> None:
             run.end(status_after(error if isinstance(error, BaseException) else None))
 
 
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
 exits.at_exit(_end_all)
+forks.on_child(_after_fork)

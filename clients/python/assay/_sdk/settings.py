@@ -54,9 +54,20 @@ def read() -> Settings:
     )
 
 
+_chosen_uri = ""
+
+
 def tracking_uri() -> str:
-    """The tracking URI that the environment names, or the default one."""
-    return os.environ.get("ASSAY_TRACKING_URI") or DEFAULT_TRACKING_URI
+    """The tracking URI that was chosen in this process, else that of the environment, else the default one."""
+    return _chosen_uri or os.environ.get("ASSAY_TRACKING_URI") or DEFAULT_TRACKING_URI
+
+
+def choose_tracking_uri(uri: str) -> None:
+    """Chooses the tracking URI of this process; an empty one undoes it. Raises InvalidArgument."""
+    global _chosen_uri
+    if uri:
+        parse_address(uri)
+    _chosen_uri = uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,10 @@ def start(
 
 
 def resume(client: Client, run_id: str, *, name: str = "", tags: Mapping[str, object] | None = None) -> ActiveRun:
-    """Goes on with a run, which is set running again; offline where no server answers. Raises RunNotFound, RunDeleted."""
+    """Goes on with a run, which is set running again; offline where no server answers.
+
+    Raises RunNotFound or RunDeleted.
+    """
     request = tracking.UpdateRunRequest(run=tracking.Run(run_id=run_id, status=tracking.RUN_STATUS_RUNNING))
     request.update_mask.paths.append("status")
     if name:
