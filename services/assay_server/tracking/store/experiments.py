@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.db import Transaction, insert, insert_rows
 from assay_server.tracking.entities import Experiment
 from assay_server.tracking.store.tables import experiment_tags, experiments
 
@@ -55,15 +55,8 @@ def update(tx: Transaction, experiment: Experiment) -> None:
 
 def set_tags(tx: Transaction, experiment_id: str, tags: Mapping[str, str]) -> None:
     """Writes tags over those of the same keys."""
-    if not tags:
-        return
-    statement = insert(tx, experiment_tags)
-    statement = statement.on_conflict_do_update(
-        index_elements=["experiment_id", "key"], set_={"value": statement.excluded.value}
-    )
-    tx.execute(
-        statement, [{"experiment_id": int(experiment_id), "key": k, "value": v} for k, v in sorted(tags.items())]
-    )
+    rows = [{"experiment_id": int(experiment_id), "key": key, "value": value} for key, value in sorted(tags.items())]
+    insert_rows(tx, experiment_tags, rows, _replaced)
 
 
 def delete_tags(tx: Transaction, experiment_id: str, keys: Collection[str]) -> None:
@@ -79,6 +72,12 @@ def with_tags(tx: Transaction, rows: Collection[Any]) -> list[Experiment]:
     for number, key, value in tx.execute(sa.select(t).where(t.c.experiment_id.in_(tags)).order_by(t.c.key)):
         tags[number][key] = value
     return [_entity(row, tags[row.experiment_id]) for row in rows]
+
+
+def _replaced(statement: Any) -> Any:
+    return statement.on_conflict_do_update(
+        index_elements=["experiment_id", "key"], set_={"value": statement.excluded.value}
+    )
 
 
 def _one(tx: Transaction, query: sa.Select[Any]) -> Experiment | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.db import Transaction, insert_rows
 from assay_server.tracking.entities import MetricColumns, MetricSummary
 from assay_server.tracking.store import chunks
 from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers
@@ -35,8 +35,8 @@ def append(tx: Transaction, series: Sequence[Series]) -> None:
     if not series:
         return
     ordered = sorted(series, key=lambda each: (each.run_id, each.columns.key))
-    tx.execute(sa.insert(metric_chunks), [_chunk_row(each.run_id, each.columns) for each in ordered])
-    tx.execute(_upsert(tx), [_summary_row(each) for each in ordered])
+    insert_rows(tx, metric_chunks, [_chunk_row(each.run_id, each.columns) for each in ordered])
+    insert_rows(tx, metric_summaries, [_summary_row(each) for each in ordered], _added_to_summary)
 
 
 def durable_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -48,14 +48,8 @@ def durable_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> di
 
 def set_durable_numbers(tx: Transaction, numbers: dict[tuple[str, str], int]) -> None:
     """Writes the highest batch number of each (run, writer)."""
-    if not numbers:
-        return
-    statement = insert(tx, metric_writers)
-    statement = statement.on_conflict_do_update(
-        index_elements=["run_id", "writer_id"], set_={"batch_number": statement.excluded.batch_number}
-    )
     rows = [{"run_id": r, "writer_id": w, "batch_number": number} for (r, w), number in sorted(numbers.items())]
-    tx.execute(statement, rows)
+    insert_rows(tx, metric_writers, rows, _advanced)
 
 
 def summaries(tx: Transaction, run_ids: Collection[str]) -> dict[str, list[MetricSummary]]:
@@ -195,9 +189,14 @@ def _or_null(value: float) -> float | None:
     return None if value != value else value
 
 
-def _upsert(tx: Transaction) -> Any:
+def _advanced(statement: Any) -> Any:
+    return statement.on_conflict_do_update(
+        index_elements=["run_id", "writer_id"], set_={"batch_number": statement.excluded.batch_number}
+    )
+
+
+def _added_to_summary(statement: Any) -> Any:
     """Adds a summary to the one that is there, whatever the order in which writers come."""
-    statement = insert(tx, metric_summaries)
     new, old = statement.excluded, metric_summaries.c
     later = sa.tuple_(new.last_step, new.last_time, new.last_bits) > sa.tuple_(
         old.last_step, old.last_time, old.last_bits

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.db import Transaction, insert, insert_rows
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
@@ -73,20 +73,12 @@ def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> dict[st
 
 def add_params(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
     """Writes params that the run does not have; one that another writer just added stays as it is."""
-    if values:
-        rows = [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())]
-        tx.execute(insert(tx, params).on_conflict_do_nothing(), rows)
+    insert_rows(tx, params, _rows(run_id, values), _kept)
 
 
 def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
     """Writes tags over those of the same keys."""
-    if not values:
-        return
-    statement = insert(tx, tags)
-    statement = statement.on_conflict_do_update(
-        index_elements=["run_id", "key"], set_={"value": statement.excluded.value}
-    )
-    tx.execute(statement, [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())])
+    insert_rows(tx, tags, _rows(run_id, values), _replaced)
 
 
 def tag_keys(tx: Transaction, run_id: str, keys: Collection[str]) -> set[str]:
@@ -136,6 +128,18 @@ def entity(row: Any, workspace: str) -> Run:
 _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
     experiments, experiments.c.experiment_id == runs.c.experiment_id
 )
+
+
+def _kept(statement: Any) -> Any:
+    return statement.on_conflict_do_nothing()
+
+
+def _replaced(statement: Any) -> Any:
+    return statement.on_conflict_do_update(index_elements=["run_id", "key"], set_={"value": statement.excluded.value})
+
+
+def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())]
 
 
 def _pairs(tx: Transaction, table: sa.Table, run_ids: Sequence[str]) -> dict[str, dict[str, str]]:

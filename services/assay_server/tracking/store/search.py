@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from assay_server.kernel.db import Transaction
-from assay_server.kernel.filter import Field, Node, OrderKey
+from assay_server.kernel.filter import And, Comparison, Field, Node, Op, OrderKey
 from assay_server.kernel.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
 from assay_server.tracking.entities import Dataset, Experiment, Lifecycle, Run, RunQuery, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
@@ -74,7 +74,7 @@ def page_of_runs(tx: Transaction, query: RunQuery, after: Sequence[Any] | None, 
     if part == 0:
         found = _walk_by_metric(tx, query, first, within, rest, limit)
         rest = None
-    if len(found) < limit:
+    if len(found) < limit and not _requires(query.filter, first.field):
         found += _walk_without_metric(tx, query, first, within, rest, limit - len(found))
     return found
 
@@ -129,6 +129,13 @@ def _walk_without_metric(
     missing = _RUN_COLUMNS.find(first.field, 1, "order_by[0]").sql.is_(None)
     keys = order(query.order[1:], _RUN_COLUMNS, last=_NEWEST)
     return _walk(tx, query, sa.select(runs).where(within, missing), _RUN_COLUMNS, keys, 1, after, limit)
+
+
+def _requires(node: Node | None, field: Field) -> bool:
+    """Whether a filter is true only for what has the field, so that there is no need to look further."""
+    if isinstance(node, And):
+        return any(_requires(term, field) for term in node.terms)
+    return isinstance(node, Comparison) and node.field == field and node.op is not Op.IS_NULL
 
 
 def _walk(
