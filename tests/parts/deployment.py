@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,7 +127,8 @@ class Deployment:
             with socket.socket() as probe:
                 if probe.connect_ex((host, int(port))) == 0:
                     return
-            time.sleep(0.02)
+            with suppress(subprocess.TimeoutExpired):
+                self._processes[target].wait(0.02)
         raise RuntimeError(f"{target} did not start:\n{self.log(target)}")
 
 

@@ -61,13 +61,13 @@ class ArtifactsConfig:
         ]
         if self.s3_endpoint and not _ENDPOINT.match(self.s3_endpoint):
             mistakes.append(
-                f"artifacts.s3_endpoint = {self.s3_endpoint!r}: must be `host:port`, such as 'minio.example:9000', without "
-                "scheme or path; artifacts.s3_secure says whether to use TLS"
+                f"artifacts.s3_endpoint = {self.s3_endpoint!r}: must be `host:port`, such as 'minio.example:9000', "
+                "without scheme or path; artifacts.s3_secure says whether to use TLS"
             )
         if self.s3_bucket and not _BUCKET.match(self.s3_bucket):
             mistakes.append(
-                f"artifacts.s3_bucket = {self.s3_bucket!r}: must be 3 to 63 of a-z, 0-9 and '-', beginning and ending with a "
-                "letter or digit"
+                f"artifacts.s3_bucket = {self.s3_bucket!r}: must be 3 to 63 of a-z, 0-9 and '-', beginning and "
+                "ending with a letter or digit"
             )
         if self.local_folder:
             mistakes.append(

@@ -1,8 +1,8 @@
 """Content that nothing refers to, and objects that were never committed: found, condemned, removed.
 
 Condemned means that a row says so before anything is removed, and a condemned key can't come into use: a writer that
-brings it is refused, and one that brings content of its digest stores its own. So it needs no agreement on the time, and
-no lock that a writer waits for; the grace time only keeps writers from being refused.
+brings it is refused, and one that brings content of its digest stores its own. So it needs no agreement on the time,
+and no lock that a writer waits for; the grace time only keeps writers from being refused.
 """
 
 from collections.abc import Iterable, Iterator
