@@ -142,7 +142,9 @@ def test_what_is_at_a_limit_is_kept(registry: Registry) -> None:
     assert (made.tags, len(made.description)) == (tags, 100_000)
 
 
-@pytest.mark.parametrize(("workspace", "name"), [("default", "none"), ("other", "fraud"), ("default", "a\0b"), ("\0", "x")])
+@pytest.mark.parametrize(
+    ("workspace", "name"), [("default", "none"), ("other", "fraud"), ("default", "a\0b"), ("\0", "x")]
+)
 def test_a_model_that_is_not_there_is_named(registry: Registry, workspace: str, name: str) -> None:
     registry.a_model("fraud")
 

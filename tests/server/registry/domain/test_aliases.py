@@ -1,0 +1,131 @@
+"""What holds for aliases."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from assay_server.kernel.errors import FieldInvalid
+from assay_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
+from tests.server.registry.conftest import Registry
+
+
+@pytest.fixture(autouse=True)
+def _versions(registry: Registry) -> None:
+    registry.a_model("fraud")
+    registry.a_version("fraud")
+    registry.a_version("fraud", tags={"k": "v"})
+
+
+def test_an_alias_is_answered_with_the_version_that_it_points_at(registry: Registry) -> None:
+    registry.aliases.point("default", "fraud", "champion", 2)
+
+    alias, version = registry.aliases.resolve("default", "fraud", "champion")
+
+    assert (alias.alias, alias.number, alias.update_time) == ("champion", 2, registry.clock.now())
+    assert (version.number, version.tags, version.aliases) == (2, {"k": "v"}, ("champion",))
+    assert registry.models.get("default", "fraud").aliases == {"champion": 2}
+
+
+def test_an_alias_moves_from_version_to_version(registry: Registry) -> None:
+    registry.aliases.point("default", "fraud", "champion", 1)
+    registry.clock.advance(1)
+
+    registry.aliases.point("default", "fraud", "champion", 2)
+
+    alias, version = registry.aliases.resolve("default", "fraud", "champion")
+    assert (alias.update_time, version.number) == (registry.clock.now(), 2)
+
+
+def test_pointing_where_it_points_changes_nothing(registry: Registry) -> None:
+    before = registry.aliases.point("default", "fraud", "champion", 1)
+    registry.clock.advance(1)
+
+    assert registry.aliases.point("default", "fraud", "champion", 1) == before
+    records = registry.audit.page("default", model="fraud", model_id="", number=0, before=None, limit=9)
+    assert [record.action for record in records] == ["alias.set", "model.created"]
+
+
+def test_a_version_may_have_many_aliases_and_upper_and_lower_case_differ(registry: Registry) -> None:
+    for alias in ("champion", "Champion", "blue"):
+        registry.aliases.point("default", "fraud", alias, 1)
+
+    assert registry.aliases.resolve("default", "fraud", "blue")[1].aliases == ("Champion", "blue", "champion")
+
+
+def test_a_removed_alias_is_gone_and_the_version_stays(registry: Registry) -> None:
+    registry.aliases.point("default", "fraud", "champion", 1)
+
+    registry.aliases.delete("default", "fraud", "champion")
+
+    with pytest.raises(AliasNotFound, match="no alias 'champion'") as refusal:
+        registry.aliases.resolve("default", "fraud", "champion")
+    assert (refusal.value.kind, refusal.value.name) == ("alias", "fraud@champion")
+    assert registry.models.get("default", "fraud").last_version == 2
+
+
+@pytest.mark.parametrize("alias", ["c", "a" * 250, "champion-2026.11_v2", "v", "V2x", "nonesuch", "Latest-1"])
+def test_what_the_rule_allows_is_an_alias(registry: Registry, alias: str) -> None:
+    assert registry.aliases.point("default", "fraud", alias, 1).alias == alias
+
+
+@pytest.mark.parametrize(
+    ("alias", "problem"),
+    [
+        ("", "is not an alias"),
+        ("a" * 251, "is not an alias"),
+        ("3", "is not an alias"),
+        ("v3", "looks like a version number"),
+        ("V12", "looks like a version number"),
+        ("latest", "means something else"),
+        ("LATEST", "means something else"),
+        ("none", "means something else"),
+        ("Staging", "means something else"),
+        ("pRoDuCtIoN", "means something else"),
+        ("archived", "means something else"),
+        ("a/b", "is not an alias"),
+        ("a:b", "is not an alias"),
+        ("a@b", "is not an alias"),
+        ("-a", "is not an alias"),
+        (".a", "is not an alias"),
+        ("a b", "is not an alias"),
+        ("a\n", "is not an alias"),
+        ("a\0", "is not an alias"),
+        ("é", "is not an alias"),
+        ("champion\u200b", "is not an alias"),
+    ],
+)
+def test_what_can_be_taken_for_something_else_is_no_alias(registry: Registry, alias: str, problem: str) -> None:
+    with pytest.raises(FieldInvalid, match=problem) as refusal:
+        registry.aliases.point("default", "fraud", alias, 1)
+
+    assert list(refusal.value.violations) == ["alias"]
+
+
+def test_what_is_not_there_is_named(registry: Registry) -> None:
+    with pytest.raises(ModelNotFound):
+        registry.aliases.point("default", "none", "champion", 1)
+    with pytest.raises(VersionNotFound):
+        registry.aliases.point("default", "fraud", "champion", 3)
+    with pytest.raises(ModelNotFound):
+        registry.aliases.resolve("default", "none", "champion")
+    for alias in ("champion", "", "a\0b", "latest"):
+        with pytest.raises(AliasNotFound):
+            registry.aliases.resolve("default", "fraud", alias)
+        with pytest.raises(AliasNotFound):
+            registry.aliases.delete("default", "fraud", alias)
+
+
+@pytest.mark.parametrize("reason", ["x" * 5001, "a\0b"])
+def test_a_reason_beyond_its_limit_is_refused(registry: Registry, reason: str) -> None:
+    with pytest.raises(FieldInvalid, match="reason"):
+        registry.aliases.point("default", "fraud", "champion", 1, reason=reason)
+    with pytest.raises(FieldInvalid, match="reason"):
+        registry.aliases.delete("default", "fraud", "champion", reason=reason)
+
+
+def test_of_many_who_point_at_once_the_last_one_decides_and_each_is_on_record(registry: Registry) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: registry.aliases.point("default", "fraud", "champion", n % 2 + 1), range(32)))
+
+    last, *_ = registry.audit.page("default", model="fraud", model_id="", number=0, before=None, limit=1)
+    assert registry.aliases.resolve("default", "fraud", "champion")[0].number == last.number
