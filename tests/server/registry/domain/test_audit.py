@@ -70,13 +70,12 @@ def test_the_digest_is_what_the_contract_says(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("field", ["action", "user", "create_time", "before", "after", "reason", "peer", "sequence"])
-def test_a_record_that_was_changed_has_another_digest(registry: Registry, field: str) -> None:
-    registry.a_model("fraud")
-    (record,) = records(registry)
+def test_a_record_that_was_changed_has_another_digest(field: str) -> None:
+    record = AuditRecord(1, "0" * 32, "default", "fraud", 1, "alias.set", "ada", 1000, "{}", "{}", "why", "peer", "")
 
     other = AuditRecord(**(asdict(record) | {field: 99 if field in ("create_time", "sequence") else "other"}))
 
-    assert digest(other) != record.digest
+    assert digest(other) != digest(record)
 
 
 def test_many_who_change_a_model_at_once_leave_one_chain(registry: Registry) -> None:
