@@ -8,6 +8,7 @@ SHELL := bash
 BIN := .venv/bin
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
 BUF := node_modules/.bin/buf
+BENCH := assay -o backend=sqlite --tag sqlite
 
 # The first of these that runs, is 3.11 or newer and can make environments. PYTHON=... decides otherwise.
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python3.14 python \
@@ -114,8 +115,8 @@ test: setup ## run every test: SQLite, a real PostgreSQL, a real MinIO
 	$(BIN)/python -m pytest
 
 .PHONY: bench
-bench: setup ## measure the workloads against their targets
-	$(BIN)/python -m tests.bench
+bench: setup ## measure the shared workloads; BENCH='assay -o backend=postgres -w W1,W3' chooses
+	$(BIN)/python tests/bench/run.py $(BENCH)
 
 # --- a real MinIO --------------------------------------------------------------------------------------------------
 
