@@ -3,11 +3,15 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from assay_server.kernel.config import ConfigurationInvalid
+
+if TYPE_CHECKING:
+    from assay_server.config import Config
 
 
 def arguments(args: Sequence[str]) -> dict[str, str]:
@@ -23,12 +27,24 @@ def arguments(args: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def run(target: str, *, file: Path | None = None, flags: dict[str, str] | None = None, upgrade: bool = False) -> int:
-    """Runs a target until SIGTERM or SIGINT. Returns the exit code: 0 after a drain, 1 if it can't start."""
+def run(
+    target: str,
+    *,
+    file: Path | None = None,
+    flags: dict[str, str] | None = None,
+    upgrade: bool = False,
+    announce: "Callable[[Config, int], None] | None" = None,
+) -> int:
+    """Runs a target until SIGTERM or SIGINT. Returns the exit code: 0 after a drain, 1 if it can't start.
+
+    `upgrade` brings its databases to this program's schema first. `announce` is told the settings and the port once the
+    target answers; without it a line on standard output says the port.
+    """
     from assay_server.config import Config
     from assay_server.kernel import telemetry
     from assay_server.kernel.config import load
     from assay_server.kernel.db import SchemaUnknown
+    from assay_server.kernel.server import AddressUnusable
     from assay_server.targets import TARGETS, build, database
 
     try:
@@ -42,7 +58,7 @@ def run(target: str, *, file: Path | None = None, flags: dict[str, str] | None =
             for room in TARGETS[target]:
                 database(config, room).upgrade()
         server = build(target, config)
-    except (ConfigurationInvalid, SchemaUnknown) as mistake:
+    except (ConfigurationInvalid, SchemaUnknown, AddressUnusable) as mistake:
         print(mistake, file=sys.stderr)
         return 1
     if config.server.metrics_port:
@@ -54,7 +70,10 @@ def run(target: str, *, file: Path | None = None, flags: dict[str, str] | None =
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     server.start()
-    print(f"assay {target} is listening on port {server.port}", flush=True)
+    if announce is None:
+        print(f"assay {target} is listening on port {server.port}", flush=True)
+    else:
+        announce(config, server.port)
     try:
         server.wait()
     except SystemExit:

@@ -136,6 +136,10 @@ class Database:
             f"the database of {self.room}, {self.url.render_as_string()}, {state}; run: assay db upgrade"
         )
 
+    def versions(self) -> tuple[str | None, str]:
+        """The version of the schema in the database (None before the first upgrade), and the one that is known."""
+        return self._present_version(), self._known_version()
+
     def upgrade(self) -> tuple[str | None, str]:
         """Brings the schema to the version that this program knows. Returns the versions before and after."""
         from alembic import command

@@ -27,6 +27,10 @@ KEEPALIVE_S = 60
 _log = Log("server")
 
 
+class AddressUnusable(Exception):
+    """The server can't listen where it should; the message names the address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """A room that was built: what it registers, what it runs in the background, what it closes at the end."""
@@ -75,7 +79,7 @@ class Server:
         self._stopped = threading.Event()
         public = self._build(rooms, "public")
         self._listeners = [public]
-        self.port = public.add_insecure_port(address)
+        self.port = _listen(public, address)
         for room in rooms:
             if room.name in sockets:
                 internal = self._build([room], room.name)
@@ -137,3 +141,12 @@ class Server:
     def _say(self, state: Any) -> None:
         for name in ["", *(name for room in self._rooms for name in room.services)]:
             self._health.set(name, state)
+
+
+def _listen(server: grpc.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise AddressUnusable(
+            f"can't listen at {address}: another program listens there, or this is not its host"
+        ) from None
