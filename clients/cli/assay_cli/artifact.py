@@ -1,0 +1,106 @@
+"""`assay artifact`: the files of runs and of model versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assay_cli import output
+from assay_cli.options import Limit, Yes, agreed
+from assay_cli.output import Column, counted, size
+from assay_cli.session import Session, asks
+
+if TYPE_CHECKING:
+    from assay._sdk.artifacts import Artifact
+
+app = typer.Typer(help="Files of runs and of model versions.", no_args_is_help=True)
+
+Owner = Annotated[
+    str, typer.Argument(help="Whose files: runs/RUN_ID or versions/VERSION_ID; RUN_ID alone is a run.", metavar="OWNER")
+]
+ArtifactPath = Annotated[str, typer.Argument(help="A file or folder of the owner; empty for all.", metavar="PATH")]
+
+
+@asks(app, "list")
+def list_artifacts(
+    session: Session,
+    owner: Owner,
+    path: ArtifactPath = "",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="All files, at any depth.")] = False,
+    limit: Limit = None,
+) -> None:
+    """Lists the files and folders of a folder."""
+    columns: list[Column[Artifact]] = [
+        Column("PATH", lambda artifact: artifact.path + ("/" if artifact.kind == "folder" else "")),
+        Column("SIZE", lambda artifact: size(artifact.size_bytes), whole=True),
+        Column("FILES", lambda artifact: artifact.file_count if artifact.kind == "folder" else ""),
+        Column("TYPE", lambda artifact: artifact.content_type),
+        Column("SHA-256", lambda artifact: artifact.sha256[:12]),
+        Column("CREATED", lambda artifact: artifact.create_time),
+    ]
+    found = session.client.artifacts.list(_owner(owner), path, recursive=recursive)
+    session.show_all(found, columns, limit=limit, nothing="No files.")
+
+
+@asks(app, "get")
+def get_artifact(session: Session, owner: Owner, path: ArtifactPath = "") -> None:
+    """Shows what is known of a file or folder, without its content."""
+    session.show(session.client.artifacts.get(_owner(owner), path))
+
+
+@asks(app, "read")
+def read_artifact(session: Session, owner: Owner, path: ArtifactPath) -> None:
+    """Writes the content of a file to standard output."""
+    output.write_bytes(session.client.artifacts.read_bytes(_owner(owner), path))
+
+
+@asks(app, "upload")
+def upload_artifacts(
+    session: Session,
+    owner: Owner,
+    local: Annotated[Path, typer.Argument(help="A file or folder of this machine.", metavar="LOCAL")],
+    path: Annotated[str, typer.Argument(help="The folder to put it in.", metavar="PATH")] = "",
+) -> None:
+    """Uploads a file into a folder, or what is in a folder of this machine into it."""
+    to = _owner(owner)
+    with output.progress(f"{local} -> {to}/{path}") as progress:
+        written = session.client.artifacts.upload(to, local, path, progress=progress)
+    files = counted(written.file_count, "file")
+    session.done(
+        f"Uploaded {files}, {size(written.size_bytes)}, to {to}/{path}",
+        owner=to,
+        path=path,
+        file_count=written.file_count,
+        size_bytes=written.size_bytes,
+    )
+
+
+@asks(app, "download")
+def download_artifacts(
+    session: Session,
+    owner: Owner,
+    path: ArtifactPath = "",
+    to: Annotated[
+        Path, typer.Option(help="The folder to put it in; made when it is missing.", metavar="FOLDER")
+    ] = Path("."),
+) -> None:
+    """Downloads a file, or what is in a folder, verified by SHA-256; goes on where it broke off."""
+    whose = _owner(owner)
+    with output.progress(f"{whose}/{path} -> {to}") as progress:
+        written = session.client.artifacts.download(whose, path, to, progress=progress)
+    session.done(f"Downloaded {whose}/{path} to {written}", owner=whose, path=path, local_path=str(written))
+
+
+@asks(app, "delete")
+def delete_artifact(session: Session, owner: Owner, path: ArtifactPath, yes: Yes = False) -> None:
+    """Deletes a file, or a folder with everything in it."""
+    whose = _owner(owner)
+    agreed(f"Delete {path!r} of {whose}?", yes)
+    count = session.client.artifacts.delete(whose, path)
+    session.done(f"Deleted {counted(count, 'file')}: {whose}/{path}", owner=whose, path=path, file_count=count)
+
+
+def _owner(word: str) -> str:
+    return word if "/" in word else f"runs/{word}"

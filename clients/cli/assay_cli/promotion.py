@@ -1,0 +1,37 @@
+"""`assay promotion`: moves of versions from stage to stage; `assay version promote` makes one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assay_cli.options import Limit, ModelName
+from assay_cli.output import Column
+from assay_cli.session import Session, asks
+
+if TYPE_CHECKING:
+    from assay._sdk.promotions import Promotion
+
+app = typer.Typer(help="Moves of versions from stage to stage.", no_args_is_help=True)
+
+
+@asks(app, "list")
+def list_promotions(
+    session: Session,
+    model: ModelName,
+    number: Annotated[int | None, typer.Option(help="Only of this version.", min=1)] = None,
+    limit: Limit = None,
+) -> None:
+    """Lists the moves of a model's versions, the newest first."""
+    columns: list[Column[Promotion]] = [
+        Column("NUMBER", lambda move: move.number),
+        Column("FROM", lambda move: move.from_stage, whole=True),
+        Column("TO", lambda move: move.to_stage, whole=True),
+        Column("ARCHIVED", lambda move: move.archived_numbers),
+        Column("WHEN", lambda move: move.create_time),
+        Column("BY", lambda move: move.user),
+        Column("REASON", lambda move: move.reason),
+    ]
+    found = session.client.promotions.list(model, number)
+    session.show_all(found, columns, limit=limit, nothing=f"No version of {model} was moved.")

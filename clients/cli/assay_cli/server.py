@@ -1,0 +1,27 @@
+"""`assay server`: running one room, or all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from assay_cli.settings import File, alone
+
+
+def serve(
+    settings: dict[str, str],
+    target: Annotated[str, typer.Option(help="all, access, tracking, artifacts or registry.")] = "all",
+    config: File = None,
+) -> None:
+    """Runs one room, or all of them, until SIGTERM; its databases must be upgraded: `assay db upgrade`.
+
+    Each setting below is also a key of the file and a variable of the environment: `--tracking.address` is `address`
+    in section `[tracking]`, and ASSAY_TRACKING_ADDRESS. An option wins over the environment, which wins over the file.
+    """
+    from assay_server.__main__ import run
+
+    raise typer.Exit(run(target, file=config, flags=settings))
+
+
+command = alone(serve)
