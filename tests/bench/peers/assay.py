@@ -23,7 +23,7 @@ class AssayClient(Client):
 
         assay.set_tracking_uri(address)
         self.assay, self.c = assay, assay.Client(address)
-        self.active = None
+        self.active = self.with_model = None
 
     def create_run(self, name, params, metrics, tags):
         points = {key: ([0], [T0], [value]) for key, value in metrics.items()}
@@ -33,7 +33,11 @@ class AssayClient(Client):
         self.c.runs.log_metrics(run, [(key, value, ts, step)])
 
     def log_async(self, run, key, value, ts, step):
-        self.assay.log_metric(key, value, step=step, timestamp=ts, run_id=run)
+        if self.active != run:
+            self.assay.end_run()
+            self.assay.start_run(run_id=run)
+            self.active = run
+        self.assay.log_metric(key, value, step, ts)
 
     def flush(self, run):
         self.assay.flush()
@@ -62,9 +66,9 @@ class AssayClient(Client):
         self.c.models.create(name)
 
     def create_version(self, name, run):
-        if self.active != run:
+        if self.with_model != run:
             self.c.artifacts.upload_bytes(f"runs/{run}", "model/MLmodel", b"flavors: {}\n")
-            self.active = run
+            self.with_model = run
         return self.c.versions.create(name, f"runs:/{run}/model").number
 
     def set_alias(self, name, alias, version):
