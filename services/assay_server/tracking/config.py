@@ -15,6 +15,6 @@ class TrackingConfig:
     gap_wait: Duration = setting(
         Duration(1.0), "How long a numbered batch waits for its predecessor.", least=0, most=30
     )
-    merge_interval: Duration = setting(2.0, "How often small chunks are merged into big ones.", least=0.05)
-    merge_chunks: int = setting(32, "From how many small chunks on a series is merged.", least=2)
+    merge_interval: Duration = setting(5.0, "How often small chunks are merged into big ones.", least=0.05)
+    merge_chunks: int = setting(128, "From how many small chunks on a series is merged.", least=2)
     chunk_points: int = setting(16_384, "How many points a merged chunk holds.", least=128, most=1_000_000)
