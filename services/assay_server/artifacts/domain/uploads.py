@@ -70,7 +70,8 @@ class Uploads:
                 if not is_wanted() or time.monotonic() - begun > self._limit_s:
                     raise UploadBrokenOff
 
-            self._commit(owner, written, brought, staging, check)
+            in_use = {file.sha256: brought[file.sha256] for file in written.values()}
+            self._commit(owner, written, in_use, staging, check)
         size = sum(file.size_bytes for file in written.values())
         instruments.files_written_total.inc(len(written))
         instruments.written_bytes_total.inc(size)
