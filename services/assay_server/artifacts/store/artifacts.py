@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from assay_server.artifacts.entities import Artifact
 from assay_server.artifacts.store.tables import artifacts
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.db import Transaction, insert, insert_rows
 
 _CHUNK = 500
 
@@ -57,28 +57,16 @@ def files(tx: Transaction, owner: str, folder: str, after: str, limit: int) -> l
 
 def put(tx: Transaction, written: Iterable[Artifact]) -> None:
     """Writes files; those of the same path are replaced. Their folders are not counted anew."""
-    statement = insert(tx, artifacts)
-    changed = ("sha256", "size_bytes", "content_type", "create_time")
-    statement = statement.on_conflict_do_update(
-        index_elements=["owner", "path"], set_={name: statement.excluded[name] for name in changed}
-    )
-    rows = [_row(file, file.path.rpartition("/")[0]) for file in written]
-    for chunk in chunks(rows):
-        tx.execute(statement, chunk)
+    insert_rows(tx, artifacts, [_row(file, file.path.rpartition("/")[0]) for file in written], _replacing)
 
 
 def grow(tx: Transaction, owner: str, changes: Mapping[str, tuple[int, int]]) -> None:
     """Adds to the file counts and sizes of folders, which may be negative; makes the folders that are missing."""
-    t = artifacts
-    statement = insert(tx, t)
-    added = {name: t.c[name] + statement.excluded[name] for name in ("file_count", "size_bytes")}
-    statement = statement.on_conflict_do_update(index_elements=["owner", "path"], set_=added)
     rows = [
         _row(Artifact(owner, path, size, count), path.rpartition("/")[0] if path else None)
         for path, (count, size) in sorted(changes.items())
     ]
-    if rows:
-        tx.execute(statement, rows)
+    insert_rows(tx, artifacts, rows, _adding)
 
 
 def remove(tx: Transaction, owner: str, path: str) -> None:
@@ -105,6 +93,17 @@ def digests(owner: str, path: str) -> sa.Select[Any]:
 def chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:
     """The items in pieces that one statement can take."""
     return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def _replacing(statement: Any) -> Any:
+    changed = ("sha256", "size_bytes", "content_type", "create_time")
+    new = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=["owner", "path"], set_=new)
+
+
+def _adding(statement: Any) -> Any:
+    added = {name: artifacts.c[name] + statement.excluded[name] for name in ("file_count", "size_bytes")}
+    return statement.on_conflict_do_update(index_elements=["owner", "path"], set_=added)
 
 
 def _below(owner: str, folder: str) -> tuple[sa.ColumnElement[bool], ...]:

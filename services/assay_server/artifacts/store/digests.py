@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from assay_server.artifacts.entities import Blob
 from assay_server.artifacts.store.artifacts import chunks
 from assay_server.artifacts.store.tables import artifacts, blobs
-from assay_server.kernel.db import ConcurrentChange, Transaction, insert
+from assay_server.kernel.db import ConcurrentChange, Transaction, insert, insert_rows
 
 
 def find(tx: Transaction, digests: Collection[str]) -> dict[str, Blob]:
@@ -36,7 +36,6 @@ def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
 
     Raises ConcurrentChange if such an object is condemned.
     """
-    b = blobs
     rows = [
         {
             "blob_key": blob.key,
@@ -47,12 +46,14 @@ def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
         }
         for blob in sorted(brought, key=lambda blob: blob.sha256)
     ]
-    statement = insert(tx, b).on_conflict_do_update(index_elements=["sha256"], set_={"idle_time": None})
     try:
-        for chunk in chunks(rows):
-            tx.execute(statement, chunk)
+        insert_rows(tx, blobs, rows, _in_use)
     except sa.exc.IntegrityError as error:
         raise ConcurrentChange("the upload took so long that its content was removed; send the files again") from error
+
+
+def _in_use(statement: Any) -> Any:
+    return statement.on_conflict_do_update(index_elements=["sha256"], set_={"idle_time": None})
 
 
 def refer_known(tx: Transaction, query: sa.Select[Any]) -> None:
