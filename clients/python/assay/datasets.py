@@ -11,6 +11,8 @@ import hashlib
 import json
 from typing import Any
 
+__all__ = ["Dataset", "from_numpy", "from_pandas"]
+
 _ROWS_OF_DIGEST = 10_000
 
 

@@ -401,26 +401,6 @@ class BlobLost(DataLoss):
     reason = "BLOB_LOST"
 
 
-_BY_CODE: dict[str, type[AssayError]] = {kind.code: kind for kind in AssayError.__subclasses__()}
-_BY_REASON: dict[str, type[AssayError]] = {
-    kind.reason: kind for parent in _BY_CODE.values() for kind in (parent, *parent.__subclasses__()) if kind.reason
-}
-
-
-def error_for(
-    code: str,
-    message: str,
-    *,
-    reason: str = "",
-    metadata: Mapping[str, str] | None = None,
-    fields: Mapping[str, str] | None = None,
-) -> AssayError:
-    """Makes the error of a reason, or of the code where the reason is unknown or belongs to another code."""
-    kind = _BY_CODE.get(code, Unknown)
-    exact = _BY_REASON.get(reason)
-    if exact is not None and issubclass(exact, kind):
-        kind = exact
-    return kind(message, reason=reason, metadata=metadata, fields=fields)
-
-
-__all__ = ["AssayError", *sorted(kind.__name__ for kind in {*_BY_CODE.values(), *_BY_REASON.values()})]
+__all__ = sorted(
+    name for name, kind in list(globals().items()) if isinstance(kind, type) and issubclass(kind, AssayError)
+)

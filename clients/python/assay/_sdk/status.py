@@ -7,7 +7,7 @@ package for them and never meets another copy of the same names.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, cast
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -15,11 +15,15 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from assay.errors import AssayError, error_for
+from assay.errors import AssayError, Unknown
 
 _DETAILS = "grpc-status-details-bin"
 _STRING, _MESSAGE = FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_MESSAGE
 _BYTES = FieldDescriptorProto.TYPE_BYTES
+_BY_CODE: dict[str, type[AssayError]] = {kind.code: kind for kind in AssayError.__subclasses__()}
+_BY_REASON: dict[str, type[AssayError]] = {
+    kind.reason: kind for parent in _BY_CODE.values() for kind in (parent, *parent.__subclasses__()) if kind.reason
+}
 
 
 class FailedCall(Protocol):
@@ -43,7 +47,7 @@ def error_of(failed: FailedCall) -> AssayError:
     for key, value in failed.trailing_metadata() or ():
         if key == _DETAILS:
             return _with_details(name, message, value if isinstance(value, bytes) else value.encode("latin-1"))
-    return error_for(name, message)
+    return _error(name, message)
 
 
 def _with_details(code: str, message: str, encoded: bytes) -> AssayError:
@@ -60,8 +64,24 @@ def _with_details(code: str, message: str, encoded: bytes) -> AssayError:
                 content = messages["BadRequest"].FromString(detail.value)
                 fields = {violation.field: violation.description for violation in content.field_violations}
     except DecodeError:
-        return error_for(code, message)
-    return error_for(code, message, reason=reason, metadata=metadata, fields=fields)
+        return _error(code, message)
+    return _error(code, message, reason=reason, metadata=metadata, fields=fields)
+
+
+def _error(
+    code: str,
+    message: str,
+    *,
+    reason: str = "",
+    metadata: Mapping[str, str] | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> AssayError:
+    """Makes the error of a reason, or of the code where the reason is unknown or belongs to another code."""
+    kind = _BY_CODE.get(code, Unknown)
+    exact = _BY_REASON.get(reason)
+    if exact is not None and issubclass(exact, kind):
+        kind = exact
+    return kind(message, reason=reason, metadata=metadata, fields=fields)
 
 
 @functools.cache

@@ -66,7 +66,7 @@ _THINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class NewRun:
+class RunDraft:
     """What is known of a run at its start. Empty texts and None mean the default."""
 
     experiment_id: str = ""
@@ -93,7 +93,7 @@ class Runs:
         self._metrics = metrics
         self._clock = clock
 
-    def create(self, new: NewRun, request: Request) -> Run:
+    def create(self, new: RunDraft, request: Request) -> Run:
         """Starts a run with what is known of it, all or nothing.
 
         Asking again for the same run id in the same experiment is answered with the run as it is. Raises FieldInvalid,

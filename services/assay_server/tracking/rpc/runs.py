@@ -8,7 +8,7 @@ from assay.api.tracking import v1 as api
 from assay_server.kernel import caller, idempotency
 from assay_server.kernel.fields import Fields
 from assay_server.kernel.paging import Pager
-from assay_server.tracking.domain.runs import NewRun, Runs
+from assay_server.tracking.domain.runs import RunDraft, Runs
 from assay_server.tracking.entities import PARTS, Batch, DatasetInput, Run, RunStatus
 from assay_server.tracking.rpc import datasets, metrics
 from assay_server.tracking.rpc.experiments import DEFAULT_WORKSPACE, lifecycle
@@ -27,7 +27,7 @@ class RunService(api.RunServiceServicer):
 
     def CreateRun(self, request: api.CreateRunRequest, context: grpc.ServicerContext) -> api.CreateRunResponse:
         """Starts a run."""
-        new = NewRun(
+        new = RunDraft(
             experiment_id=request.experiment_id,
             name=request.name,
             run_id=request.run_id,
