@@ -8,7 +8,7 @@ from datetime import datetime
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
-from assay._sdk.stages import name_of_stage, number_of_stage, version_number
+from assay._sdk.stages import PROMOTE, name_of_stage, promotion, version_number
 from assay._sdk.times import time_of
 from assay._sdk.versions import Version, version_of
 from assay.api.registry import v1 as registry
@@ -61,16 +61,10 @@ class Promotions:
         transaction. With an `etag` it raises EtagMismatch where somebody else changed the version since. Raises
         ModelNotFound, VersionNotFound, or FieldInvalid for a stage that does not exist.
         """
-        request = registry.PromoteVersionRequest(
-            workspace=self._workspace,
-            model=name,
-            number=version_number(version),
-            archive_existing=archive_existing,
-            reason=reason,
-            etag=etag,
+        request = promotion(
+            self._workspace, name, version, stage, archive_existing=archive_existing, reason=reason, etag=etag
         )
-        request.stage = number_of_stage(stage)  # type: ignore[assignment]
-        answer = self._connection.call(f"{_SERVICE}/PromoteVersion", request, registry.PromoteVersionResponse)
+        answer = self._connection.call(PROMOTE, request, registry.PromoteVersionResponse)
         return Promoted(version_of(answer.version), tuple(map(version_of, answer.archived_versions)))
 
     def list(

@@ -10,7 +10,7 @@ from datetime import datetime
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
-from assay._sdk.stages import name_of_stage, number_of_stage, version_number
+from assay._sdk.stages import PROMOTE, name_of_stage, number_of_stage, promotion, version_number
 from assay._sdk.times import time_of
 from assay.api.registry import v1 as registry
 from assay.errors import FieldInvalid
@@ -175,12 +175,10 @@ class Versions:
         transaction; `client.promotions.promote` says which. Raises ModelNotFound, VersionNotFound, FieldInvalid or
         EtagMismatch.
         """
-        from assay._sdk.promotions import Promotions
-
-        promotions = Promotions(self._connection, self._workspace)
-        return promotions.promote(
-            name, version, stage, archive_existing=archive_existing, reason=reason, etag=etag
-        ).version
+        request = promotion(
+            self._workspace, name, version, stage, archive_existing=archive_existing, reason=reason, etag=etag
+        )
+        return version_of(self._connection.call(PROMOTE, request, registry.PromoteVersionResponse).version)
 
     def set_tags(self, name: str, version: int | str, tags: Mapping[str, str]) -> Version:
         """Sets tags, all or none; tags of the same keys are replaced, others stay.
