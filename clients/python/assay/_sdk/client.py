@@ -27,7 +27,8 @@ class Client:
     """Everything that a server can do, by nouns: `client.runs.get(...)`, `client.versions.search(...)`.
 
     `address` is a tracking URI; without one that of `set_tracking_uri`, else the environment's (`ASSAY_TRACKING_URI`),
-    else `grpc://127.0.0.1:5100`.
+    else `grpc://127.0.0.1:5100`. Where the rooms of that server live apart, the environment says where the others are:
+    `ASSAY_ACCESS_URI`, `ASSAY_ARTIFACTS_URI`, `ASSAY_REGISTRY_URI`.
     `workspace` is where things are made and looked for; without one `ASSAY_WORKSPACE`, else `default`. Making a client
     opens no connection. Plain text goes to this machine only, unless `insecure` is true.
 
@@ -73,56 +74,56 @@ class Client:
         """Workspaces."""
         from assay._sdk.workspaces import Workspaces
 
-        return Workspaces(self._connection, self.workspace)
+        return Workspaces(self._connection.of("access"), self.workspace)
 
     @cached_property
     def artifacts(self) -> Artifacts:
         """Files of runs and model versions."""
         from assay._sdk.artifacts import Artifacts
 
-        return Artifacts(self._connection, self.workspace)
+        return Artifacts(self._connection.of("artifacts"), self.workspace)
 
     @cached_property
     def models(self) -> Models:
         """Registered models."""
         from assay._sdk.models import Models
 
-        return Models(self._connection, self.workspace)
+        return Models(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def versions(self) -> Versions:
         """Versions of registered models."""
         from assay._sdk.versions import Versions
 
-        return Versions(self._connection, self.workspace)
+        return Versions(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def aliases(self) -> Aliases:
         """Names that point at versions."""
         from assay._sdk.aliases import Aliases
 
-        return Aliases(self._connection, self.workspace)
+        return Aliases(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def promotions(self) -> Promotions:
         """Moves of versions between stages."""
         from assay._sdk.promotions import Promotions
 
-        return Promotions(self._connection, self.workspace)
+        return Promotions(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def audit(self) -> Audit:
         """Records of every change in the registry."""
         from assay._sdk.audit import Audit
 
-        return Audit(self._connection, self.workspace)
+        return Audit(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def events(self) -> Events:
         """What happened in the registry, in order."""
         from assay._sdk.events import Events
 
-        return Events(self._connection, self.workspace)
+        return Events(self._connection.of("registry"), self.workspace)
 
     def __repr__(self) -> str:
         """Names the address and the workspace."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from assay._sdk import forks, settings
@@ -50,17 +50,30 @@ class Connection:
     """A way to one server. Safe to use from several threads and after a fork.
 
     A call names its rpc as `assay.api.<room>.v1.<Noun>Service/<Verb><Noun>`. It has a deadline in seconds; without one
-    given, that of the settings. Every failure is raised as AssayError.
+    given, that of the settings. Every failure is raised as AssayError. `elsewhere` are the connections of rooms that
+    have an address of their own.
     """
 
-    def __init__(self, address: settings.Address, *, timeout: float, insecure: bool) -> None:
+    def __init__(
+        self,
+        address: settings.Address,
+        *,
+        timeout: float,
+        insecure: bool,
+        elsewhere: Mapping[str, Connection] | None = None,
+    ) -> None:
         self.address = address
+        self._elsewhere = dict(elsewhere or {})
         self.timeout = timeout
         self._plain = address.loopback or insecure
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._calls: dict[tuple[str, str], Any] = {}
         self._metadata = (("assay-subject", _subject()),)
+
+    def of(self, room: str) -> Connection:
+        """The connection to the server of a room: this one, unless the room has an address of its own."""
+        return self._elsewhere.get(room, self)
 
     def call(
         self, method: str, request: Message, response: type[Response], *, timeout: float | None = None
@@ -188,7 +201,7 @@ class Connection:
         self._calls = {}
 
 
-_connections: dict[tuple[str, bool, float], Connection] = {}
+_connections: dict[tuple[object, ...], Connection] = {}
 _connections_lock = threading.Lock()
 _abandoned: list[object] = []
 
@@ -196,15 +209,24 @@ _abandoned: list[object] = []
 def connect(uri: str | None = None, *, insecure: bool | None = None) -> Connection:
     """The connection of this process to a server. Opens nothing yet: the first call does.
 
-    Raises InvalidArgument for a URI that can't be read.
+    Where the URI is that of the environment, the other rooms are where the environment says. Raises InvalidArgument for
+    a URI that can't be read.
     """
-    chosen = settings.read()
     address = settings.parse_address(settings.tracking_uri() if uri is None else uri)
+    rooms = {room: _connected(settings.parse_address(each), insecure) for room, each in settings.room_uris(address)}
+    return _connected(address, insecure, rooms)
+
+
+def _connected(
+    address: settings.Address, insecure: bool | None, elsewhere: Mapping[str, Connection] | None = None
+) -> Connection:
+    chosen = settings.read()
     open_to_all = chosen.insecure if insecure is None else insecure
-    key = (address.target, open_to_all, chosen.timeout)
+    rooms = tuple((room, each.address.target) for room, each in (elsewhere or {}).items())
+    key = (address.target, open_to_all, chosen.timeout, rooms)
     with _connections_lock:
         if key not in _connections:
-            _connections[key] = Connection(address, timeout=chosen.timeout, insecure=open_to_all)
+            _connections[key] = Connection(address, timeout=chosen.timeout, insecure=open_to_all, elsewhere=elsewhere)
         return _connections[key]
 
 

@@ -207,4 +207,4 @@ class Delivery:
         folder = source.folder / upload.folder
         if not folder.is_dir():
             raise InvalidArgument(f"the files kept for {upload.owner} {upload.path!r} are gone from {folder}")
-        Artifacts(self._connection, self._workspace).upload(upload.owner, folder, upload.path)
+        Artifacts(self._connection.of("artifacts"), self._workspace).upload(upload.owner, folder, upload.path)

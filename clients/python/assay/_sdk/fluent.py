@@ -49,7 +49,7 @@ def set_registry_uri(uri: str) -> None:
 
 
 def get_registry_uri() -> str:
-    """The server of the registry: what was set, else that of tracking."""
+    """The server of the registry: what was set, else `ASSAY_REGISTRY_URI`, else that of tracking."""
     return session.registry_uri()
 
 

@@ -35,8 +35,9 @@ _last_run: ActiveRun | None = None
 
 
 def registry_uri() -> str:
-    """The URI that was set for the registry, else that of tracking."""
-    return _registry_uri or settings.tracking_uri()
+    """The URI that was set for the registry, else that of the environment, else that of tracking."""
+    tracking = settings.tracking_uri()
+    return _registry_uri or dict(settings.room_uris(settings.parse_address(tracking))).get("registry", tracking)
 
 
 def set_registry_uri(uri: str) -> None:
@@ -53,7 +54,7 @@ def client() -> Client:
 
 def registry_client() -> Client:
     """The client of the registry's URI."""
-    return _client_of(registry_uri())
+    return _client_of(_registry_uri) if _registry_uri else client()
 
 
 def _client_of(uri: str) -> Client:

@@ -12,6 +12,8 @@ from assay.errors import InvalidArgument
 DEFAULT_PORT = 5100
 DEFAULT_TRACKING_URI = f"grpc://127.0.0.1:{DEFAULT_PORT}"
 DEFAULT_WORKSPACE = "default"
+ELSEWHERE = ("access", "artifacts", "registry")
+"""Rooms that may have an address of their own, as `ASSAY_<ROOM>_URI`."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOOPBACK = re.compile(r"^(localhost|127(\.\d{1,3}){3}|\[::1\])$")
@@ -60,6 +62,17 @@ _chosen_uri = ""
 def tracking_uri() -> str:
     """The tracking URI that was chosen in this process, else that of the environment, else the default one."""
     return _chosen_uri or os.environ.get("ASSAY_TRACKING_URI") or DEFAULT_TRACKING_URI
+
+
+def room_uris(address: Address) -> list[tuple[str, str]]:
+    """The rooms that the environment places elsewhere than its tracking URI, with their URIs.
+
+    None for an address that is not that of the environment: whoever names another server means all of it.
+    """
+    if address.target != parse_address(os.environ.get("ASSAY_TRACKING_URI") or DEFAULT_TRACKING_URI).target:
+        return []
+    given = ((room, os.environ.get(f"ASSAY_{room.upper()}_URI", "")) for room in ELSEWHERE)
+    return [(room, uri) for room, uri in given if uri]
 
 
 def choose_tracking_uri(uri: str) -> None:
