@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay import Client
+from tests.cli.conftest import Assay
+
+Read = Callable[..., Any]
+
+
+@pytest.fixture
+def run_id(client: Client, name: str) -> str:
+    return client.runs.create(client.experiments.create(name).experiment_id).run_id
+
+
+def test_a_folder_goes_up_and_comes_back_the_same(read: Read, run_id: str, tmp_path: Path) -> None:
+    content = {"a.txt": b"hello", "deep/b.bin": os.urandom(3_000_000)}
+    for path, written in content.items():
+        (tmp_path / "up" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "up" / path).write_bytes(written)
+
+    uploaded = read("artifact", "upload", run_id, tmp_path / "up", "files")
+    listed = read("artifact", "list", run_id, "--recursive")
+    read("artifact", "download", run_id, "files", "--to", tmp_path / "down")
+
+    assert uploaded["file_count"] == 2
+    assert [each["path"] for each in listed] == ["files/a.txt", "files/deep/b.bin"]
+    for path, written in content.items():
+        assert (tmp_path / "down" / path).read_bytes() == written
+
+
+def test_a_file_is_read_to_standard_output_byte_for_byte(assay: Assay, client: Client, run_id: str) -> None:
+    client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"one\ntwo\x1b[0m")
+
+    assert assay("artifact", "read", f"runs/{run_id}", "notes/a.txt").out == "one\ntwo\x1b[0m"
+
+
+def test_a_listing_shows_folders_with_what_is_in_them(assay: Assay, client: Client, run_id: str) -> None:
+    client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"12345")
+    client.artifacts.upload_bytes(f"runs/{run_id}", "notes/b.txt", b"12345")
+
+    table = assay("artifact", "list", run_id)
+
+    assert "notes/" in table.out
+    assert "10 B" in table.out
+
+
+def test_a_deletion_is_confirmed_and_counts(read: Read, assay: Assay, client: Client, run_id: str) -> None:
+    client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"1")
+
+    unconfirmed = assay("artifact", "delete", run_id, "notes")
+    deleted = read("artifact", "delete", run_id, "notes", "--yes")
+
+    assert unconfirmed.code == 2
+    assert deleted["file_count"] == 1
+    assert read("artifact", "list", run_id) == []
+
+
+def test_a_local_file_that_is_not_there_is_refused(assay: Assay, run_id: str, tmp_path: Path) -> None:
+    answer = assay("artifact", "upload", run_id, tmp_path / "missing")
+
+    assert answer.code == 1
+    assert "missing" in answer.err
+
+
+def test_a_path_that_climbs_is_refused(assay: Assay, run_id: str) -> None:
+    answer = assay("artifact", "get", run_id, "../x")
+
+    assert answer.code == 1
+    assert ".." in answer.err

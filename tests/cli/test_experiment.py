@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.cli.conftest import Assay
+
+Read = Callable[..., Any]
+
+
+def test_an_experiment_is_found_by_its_id_and_by_its_name(read: Read, name: str) -> None:
+    made = read("experiment", "create", name, "--tag", "team=vision")
+
+    assert read("experiment", "get", made["experiment_id"]) == made
+    assert read("experiment", "get", name) == made
+    assert made["tags"] == {"team": "vision"}
+
+
+def test_an_experiment_is_renamed_tagged_deleted_and_restored(read: Read, assay: Assay, name: str) -> None:
+    read("experiment", "create", name)
+
+    read("experiment", "update", name, "--name", f"{name}-2")
+    read("experiment", "set-tags", f"{name}-2", "a=1", "b=x=y")
+    read("experiment", "delete-tags", f"{name}-2", "a")
+    deleted = read("experiment", "delete", f"{name}-2")
+    listed = [each["name"] for each in read("experiment", "list", "--deleted")]
+    restored = read("experiment", "restore", deleted["experiment_id"])
+
+    assert f"{name}-2" in listed
+    assert (restored["lifecycle"], restored["tags"]) == ("ACTIVE", {"b": "x=y"})
+
+
+def test_a_name_that_is_taken_is_refused_unless_that_is_welcome(assay: Assay, name: str) -> None:
+    assay("experiment", "create", name)
+
+    refused = assay("experiment", "create", name)
+    welcome = assay("experiment", "create", name, "--allow-existing")
+
+    assert (refused.code, refused.out) == (1, "")
+    assert name in refused.err
+    assert welcome.code == 0
+
+
+def test_what_is_not_there_is_refused_with_the_reason(assay: Assay) -> None:
+    answer = assay("experiment", "get", "no-such-experiment")
+
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("error: ")
+    assert "no-such-experiment" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_tags_must_be_pairs(assay: Assay, name: str) -> None:
+    answer = assay("experiment", "create", name, "--tag", "team")
+
+    assert answer.code == 2
+    assert "KEY=VALUE" in answer.err
+
+
+def test_a_table_shows_what_a_filter_finds(assay: Assay, name: str) -> None:
+    assay("experiment", "create", name, "--tag", "colour=teal")
+
+    answer = assay("experiment", "list", "--filter", f"name = '{name}'")
+    same = assay("experiment", "search", f"name = '{name}'")
+
+    title, line = answer.out.splitlines()
+    assert title.split() == ["ID", "NAME", "TAGS", "CREATED"]
+    assert name in line
+    assert "colour=teal" in line
+    assert "just now" in line
+    assert same.out == answer.out

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from assay import Client
+from tests.cli.conftest import Assay
+
+Read = Callable[..., Any]
+
+
+@pytest.fixture
+def source(client: Client, name: str) -> str:
+    run = client.runs.create(client.experiments.create(name).experiment_id)
+    client.artifacts.upload_bytes(f"runs/{run.run_id}", "model/MLmodel", b"flavors: {}")
+    return f"runs:/{run.run_id}/model"
+
+
+@pytest.fixture
+def model(read: Read, source: str, name: str) -> str:
+    """A model with two versions."""
+    read("model", "create", name, "--description", "Counts bikes", "--tag", "team=rides")
+    for _ in range(2):
+        read("version", "create", name, source)
+    return name
+
+
+def test_a_model_is_made_changed_and_deleted(read: Read, assay: Assay, name: str) -> None:
+    read("model", "create", name)
+
+    read("model", "update", name, "--description", "Counts")
+    read("model", "set-tags", name, "a=1", "b=2")
+    changed = read("model", "delete-tags", name, "a")
+    renamed = read("model", "update", name, "--name", f"{name}-2")
+    assay("model", "delete", f"{name}-2", "--yes")
+
+    assert (changed["description"], changed["tags"]) == ("Counts", {"b": "2"})
+    assert renamed["name"] == f"{name}-2"
+    assert assay("model", "get", f"{name}-2").code == 1
+
+
+def test_what_can_not_be_undone_is_confirmed(assay: Assay, model: str) -> None:
+    answer = assay("model", "delete", model)
+
+    assert answer.code == 2
+    assert "--yes" in answer.err
+    assert assay("model", "get", model).code == 0
+
+
+def test_a_version_passes_the_stages_and_archives_the_one_before(read: Read, assay: Assay, model: str) -> None:
+    first = read("version", "promote", model, 1, "production")
+    second = read("version", "promote", model, 2, "Production", "--archive-existing", "--reason", "better")
+    latest = read("version", "latest", model, "--stage", "Production")
+    moves = read("promotion", "list", model, "--number", 2)
+
+    assert (first["version"]["stage"], first["archived_numbers"]) == ("Production", [])
+    assert (second["version"]["number"], second["archived_numbers"]) == (2, [1])
+    assert [each["number"] for each in latest] == [2]
+    assert [(move["to_stage"], move["reason"]) for move in moves] == [("Production", "better")]
+
+
+def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(assay: Assay, model: str) -> None:
+    answer = assay("version", "promote", model, 1, "Prod")
+
+    assert answer.code == 1
+    assert "None, Staging, Production, Archived" in answer.err
+
+
+def test_versions_are_listed_by_model_and_filter(read: Read, assay: Assay, model: str) -> None:
+    read("version", "set-tags", model, 2, "risk=low")
+
+    both = read("version", "list", model)
+    low = read("version", "list", model, "--filter", "tags.risk = 'low' OR tags.risk = 'none'")
+    table = assay("version", "list", model)
+
+    assert [each["number"] for each in both] == [2, 1]
+    assert [each["number"] for each in low] == [2]
+    assert both[0]["run_id"] in table.out
+
+
+def test_a_version_is_described_and_deleted(read: Read, assay: Assay, model: str) -> None:
+    described = read("version", "update", model, 1, "--description", "The first")
+    assay("version", "delete", model, 2, "--yes", "--reason", "a mistake")
+
+    assert described["description"] == "The first"
+    assert [each["number"] for each in read("version", "list", model)] == [1]
+
+
+def test_an_alias_points_moves_and_goes(read: Read, assay: Assay, model: str) -> None:
+    read("alias", "set", model, "champion", 1)
+    read("alias", "set", model, "champion", 2)
+
+    listed = read("alias", "list", model)
+    found = read("alias", "get", model, "champion")
+    assay("alias", "delete", model, "champion")
+
+    assert listed == [{"model": model, "alias": "champion", "number": 2}]
+    assert (found["number"], found["aliases"]) == (2, ["champion"])
+    assert assay("alias", "get", model, "champion").code == 1
+
+
+def test_the_trail_says_who_did_what_and_why(read: Read, assay: Assay, model: str) -> None:
+    read("version", "promote", model, 1, "Staging", "--reason", "passed review")
+
+    records = read("audit", "list", model)
+    table = assay("audit", "list", model)
+    events = read("event", "list", "--model", model)
+
+    assert [record["sequence"] for record in records] == list(range(len(records), 0, -1))
+    assert records[0]["reason"] == "passed review"
+    assert "stage: None -> Staging" in table.out
+    assert [event["type"] for event in events] == [record["action"] for record in reversed(records)]
+    assert read("event", "list", "--model", model, "--after", events[-1]["cursor"]) == []
+
+
+def test_the_trail_needs_one_model(assay: Assay) -> None:
+    assert assay("audit", "list").code == 2

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from assay import Client
+from assay._sdk.datasets import DatasetInput, LoggedDataset
+from tests.cli.conftest import Assay
+from tests.parts.deployment import Deployment
+
+Read = Callable[..., Any]
+
+
+def test_a_workspace_keeps_its_things_to_itself(read: Read, name: str) -> None:
+    read("workspace", "create", name, "--description", "Team A")
+    described = read("workspace", "update", name, "--description", "Team B")
+    read("experiment", "create", "inside", "--workspace", name)
+
+    assert described["description"] == read("workspace", "get", name)["description"] == "Team B"
+    assert name in [each["name"] for each in read("workspace", "list")]
+    assert [each["name"] for each in read("experiment", "list", "--workspace", name)] == ["inside"]
+
+
+def test_a_dataset_is_found_by_filter_and_id(read: Read, client: Client, name: str) -> None:
+    run = client.runs.create(client.experiments.create(name).experiment_id)
+    client.datasets.log(run.run_id, [DatasetInput(LoggedDataset(name=name, digest="d1"), "training")])
+
+    (found,) = read("dataset", "list", "--filter", f"name = '{name}'")
+
+    assert read("dataset", "get", found["dataset_id"])["digest"] == "d1"
+
+
+def test_an_address_wins_over_the_environment(assay: Assay, deployment: Deployment, name: str) -> None:
+    answer = assay("experiment", "list", "--address", "127.0.0.1:9")
+
+    assert answer.code == 1
+    assert "127.0.0.1:9" in answer.err
+
+
+def test_an_address_that_can_not_be_read_is_refused(assay: Assay) -> None:
+    answer = assay("experiment", "list", "--address", "http://example.com")
+
+    assert answer.code == 1
+    assert "grpc://" in answer.err
+
+
+def test_a_verb_that_does_not_exist_is_wrong_use(assay: Assay) -> None:
+    assert assay("run", "frobnicate").code == 2
+    assert assay("frobnicate").code == 2
+
+
+def test_an_empty_spool_is_nothing_to_deliver(assay: Assay, read: Read) -> None:
+    assert "nothing to deliver" in assay("sync").out
+    assert read("sync")["requests_left"] == 0

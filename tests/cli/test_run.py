@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from assay import Client
+from tests.cli.conftest import Assay
+
+Read = Callable[..., Any]
+
+
+@pytest.fixture
+def run_id(read: Read, name: str) -> str:
+    read("experiment", "create", name)
+    made = read("run", "create", "--experiment", name, "--name", "first", "--param", "lr=0.1", "--tag", "a=1")
+    return str(made["run_id"])
+
+
+def test_a_shell_script_can_track_a_run(read: Read, assay: Assay, run_id: str) -> None:
+    for step, loss in enumerate((0.5, 0.25)):
+        assay("run", "log", run_id, "--metric", f"loss={loss}", "--step", step)
+    assay("run", "log", run_id, "--param", "seed=7", "--tag", "b=2", "--metric", "odd=nan", "--metric", "big=-inf")
+
+    finished = read("run", "finish", run_id)
+    seen = read("run", "get", run_id)
+
+    assert finished["status"] == seen["status"] == "FINISHED"
+    assert seen["params"] == {"lr": "0.1", "seed": "7"}
+    assert (seen["tags"]["a"], seen["tags"]["b"]) == ("1", "2")
+    assert seen["metrics"]["loss"]["last_value"] == 0.25
+    assert (seen["metrics"]["loss"]["last_step"], seen["metrics"]["loss"]["point_count"]) == (1, 2)
+    assert (seen["metrics"]["odd"]["last_value"], seen["metrics"]["big"]["last_value"]) == ("NaN", "-Infinity")
+    assert seen["start_time"].endswith("Z")
+
+
+def test_a_run_is_renamed_deleted_and_restored(read: Read, assay: Assay, run_id: str, name: str) -> None:
+    read("run", "update", run_id, "--name", "second")
+    read("run", "delete", run_id)
+
+    gone = read("run", "list", "--experiment", name)
+    deleted = read("run", "list", "--experiment", name, "--deleted")
+    restored = read("run", "restore", run_id)
+
+    assert gone == []
+    assert [each["name"] for each in deleted] == ["second"]
+    assert restored["lifecycle"] == "ACTIVE"
+
+
+def test_a_list_is_filtered_ordered_and_limited(read: Read, assay: Assay, client: Client, name: str) -> None:
+    experiment = client.experiments.create(name)
+    for acc in (0.7, 0.9, 0.8):
+        client.runs.create(experiment.experiment_id, name=f"acc {acc}", metrics={"acc": acc}, params={"k": "v"})
+    words = ("run", "list", "--experiment", name, "--order-by", "metrics.acc DESC")
+
+    best = read(*words, "--filter", "metrics.acc > 0.75")
+    table = assay(*words, "--limit", 1)
+    chosen = assay(*words, "--column", "params.k")
+
+    assert [each["name"] for each in best] == ["acc 0.9", "acc 0.8"]
+    assert "acc 0.9" in table.out
+    assert "acc 0.8" not in table.out
+    assert "--limit" in table.err
+    assert "params.k" in chosen.out.splitlines()[0]
+    assert best[0]["run_id"] in table.out, "ids are shown whole"
+
+
+def test_a_filter_that_can_not_be_read_is_refused_where_it_is_wrong(assay: Assay) -> None:
+    answer = assay("run", "list", "--filter", "metrics.acc >")
+
+    assert answer.code == 1
+    assert "column 14" in answer.err
+
+
+def test_what_a_server_sends_can_not_steer_the_terminal(assay: Assay, run_id: str) -> None:
+    assay("run", "log", run_id, "--tag", "evil=\x1b[2J[red]\u202ex")
+
+    answer = assay("run", "get", run_id)
+
+    assert "\x1b" not in answer.out
+    assert "\\x1b[2J[red]\\u202ex" in answer.out
+
+
+def test_json_keeps_the_same_characters(read: Read, assay: Assay, run_id: str) -> None:
+    assay("run", "log", run_id, "--tag", "evil=\x1b[2J[red]")
+
+    assert read("run", "get", run_id)["tags"]["evil"] == "\x1b[2J[red]"
+
+
+def test_runs_are_compared_side_by_side(read: Read, assay: Assay, client: Client, name: str) -> None:
+    experiment = client.experiments.create(name).experiment_id
+    one = client.runs.create(experiment, name="one", params={"lr": "0.1", "seed": "7"}, metrics={"acc": 0.5})
+    two = client.runs.create(experiment, name="two", params={"lr": "0.2", "seed": "7"})
+
+    compared = read("run", "compare", one.run_id, two.run_id)
+    table = assay("run", "compare", one.run_id, two.run_id, "--differing")
+
+    assert compared["params"]["lr"] == {one.run_id: "0.1", two.run_id: "0.2"}
+    assert compared["metrics"] == {"acc": {one.run_id: 0.5}}
+    assert "params.lr" in table.out
+    assert "params.seed" not in table.out
+
+
+def test_a_series_is_shown_as_points_as_a_curve_and_as_columns(
+    read: Read, assay: Assay, client: Client, run_id: str
+) -> None:
+    client.runs.log_batch(run_id, metrics=[("loss", 1 / (step + 1), 1_700_000_000_000, step) for step in range(100)])
+
+    columns = read("run", "metrics", run_id, "loss")
+    points = assay("run", "metrics", run_id, "loss")
+    curve = assay("run", "metrics", run_id, "loss", "--plot")
+    overview = assay("run", "metrics", run_id)
+
+    assert columns["steps"] == list(range(100))
+    assert columns["values"][1] == 0.5
+    assert points.out.splitlines()[0].split() == ["STEP", "TIME", "loss"]
+    assert "100 points" in points.err
+    assert "loss: 100 points" in curve.out
+    assert "step 99" in curve.out
+    assert "█" in overview.out
+
+
+@pytest.mark.parametrize("words", [("log",), ("update",)])
+def test_a_command_with_nothing_to_do_is_wrong_use(assay: Assay, run_id: str, words: tuple[str, ...]) -> None:
+    answer = assay("run", *words, run_id)
+
+    assert answer.code == 2
+    assert "nothing to" in answer.err

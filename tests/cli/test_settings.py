@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from typer.testing import CliRunner
+
+from assay_cli.main import app
+from assay_server.config import Config
+from assay_server.kernel.config import sections
+
+
+@pytest.mark.parametrize("command", [["server"], ["up"], ["db", "upgrade"], ["db", "status"]])
+def test_help_lists_every_setting(command: list[str]) -> None:
+    options = [
+        f"--{section}.{field.name.replace('_', '-')}"
+        for section, kind in sections(Config)
+        for field in dataclasses.fields(kind)
+    ]
+
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).stdout
+
+    assert [option for option in options if option not in shown] == []
+
+
+def test_every_command_has_help() -> None:
+    names = [str(group.name) for group in app.registered_groups]
+
+    answers = {name: CliRunner().invoke(app, [name, "--help"]) for name in names}
+
+    assert len(names) >= 15
+    assert {name: answer.output for name, answer in answers.items() if answer.exit_code != 0} == {}

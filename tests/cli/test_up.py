@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts.deployment import REPOSITORY
+
+SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-c", "from assay_cli.main import main; main()", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    return {**{key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}, "PYTHONPATH": SOURCES}
+
+
+def assay(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), env=environment(), capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`assay up` at work, and its address."""
+    up = subprocess.Popen(
+        command("up", "--port", 0, "--data-folder", tmp_path / "kept", "--server.drain", "1s"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert up.stdout is not None
+    address = next(line.split()[1] for line in up.stdout if line.split()[:1] == ["address"])
+    yield up, address
+    if up.poll() is None:
+        up.kill()
+    up.wait()
+    up.stdout.close()
+
+
+def test_up_makes_the_databases_answers_and_ends_in_peace(
+    platform: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    up, address = platform
+
+    made = assay("model", "create", "bikes", "--address", address)
+    status = assay("db", "status", "--server.data-folder", tmp_path / "kept")
+    up.send_signal(signal.SIGINT)
+
+    assert made.returncode == 0, made.stderr
+    assert status.returncode == 0, status.stdout
+    assert up.wait(30) == 0
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        answer = assay("up", "--port", port, "--data-folder", tmp_path)
+
+    assert answer.returncode == 1
+    assert f"127.0.0.1:{port}" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_host_that_others_reach_is_refused_without_authentication(tmp_path: Path) -> None:
+    answer = assay("up", "--data-folder", tmp_path, "--server.listen", "0.0.0.0:5100")
+
+    assert answer.returncode == 1
+    assert "authentication" in answer.stderr
+
+
+def test_a_server_refuses_databases_that_were_not_upgraded_and_says_what_to_run(tmp_path: Path) -> None:
+    folder = ("--server.data-folder", tmp_path)
+
+    refused = assay("server", "--target", "access", *folder)
+    before = assay("db", "status", *folder)
+    upgraded = assay("db", "upgrade", *folder)
+    after = assay("db", "status", *folder)
+
+    assert refused.returncode == 1
+    assert "assay db upgrade" in refused.stderr
+    assert (before.returncode, upgraded.returncode, after.returncode) == (1, 0, 0)
+    assert [line.split()[0] for line in upgraded.stdout.splitlines()] == ["access", "tracking", "artifacts", "registry"]
+
+
+def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "assay.toml"
+    file.write_text('[tracking]\nadress = "x"\n')
+
+    answer = assay("server", "--config", file, "--server.drain", "5")
+
+    assert answer.returncode == 1
+    assert "tracking.adress" in answer.stderr
+    assert "server.drain" in answer.stderr
+
+
+def test_a_setting_that_does_not_exist_is_wrong_use() -> None:
+    answer = assay("server", "--tracking.adress", "x")
+
+    assert answer.returncode == 2
+    assert "--tracking.address" in answer.stderr
+
+
+def test_listing_needs_no_server_code_and_help_no_client() -> None:
+    program = (
+        "import sys; from assay_cli.main import app\n"
+        "try: app(sys.argv[1:], prog_name='assay')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'assay', 'assay_server', 'grpc', 'sqlalchemy'}))"
+    )
+
+    def loaded(*words: str) -> str:
+        line = [sys.executable, "-c", program, *words]
+        ran = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=60, check=True)
+        return ran.stdout.splitlines()[-1]
+
+    assert loaded("--help") == "[]"
+    assert loaded("run", "--help") == "[]"
+    assert loaded("run", "list", "--address", "127.0.0.1:9") == "['assay', 'grpc']"
