@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from assay import Client
+from assay.errors import AliasNotFound, EtagMismatch, FieldInvalid, ModelExists, ModelInUse, ModelNotFound, TagNotFound
+
+pytestmark = pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True)
+
+
+def test_a_model_is_made_read_changed_and_deleted(client: Client, unique: str) -> None:
+    made = client.models.create(f"a {unique}", description="what it is", tags={"team": "x"})
+    changed = client.models.update(made.name, description="other", etag=made.etag)
+    renamed = client.models.rename(made.name, f"b {unique}", reason="a better name")
+
+    assert (made.description, made.tags, made.last_version, made.aliases) == ("what it is", {"team": "x"}, 0, {})
+    assert changed.description == "other"
+    assert (renamed.name, renamed.model_id, renamed.tags) == (f"b {unique}", made.model_id, {"team": "x"})
+    assert client.models.get(renamed.name) == renamed
+    with pytest.raises(ModelNotFound):
+        client.models.get(made.name)
+    with pytest.raises(EtagMismatch):
+        client.models.update(renamed.name, description="late", etag=made.etag)
+
+    client.models.delete(renamed.name)
+
+    with pytest.raises(ModelNotFound):
+        client.models.get(renamed.name)
+
+
+def test_a_name_is_taken_once_unless_the_existing_one_will_do(client: Client, unique: str) -> None:
+    made = client.models.create(unique, description="first")
+
+    with pytest.raises(ModelExists):
+        client.models.create(unique)
+    assert client.models.create(unique, description="second", allow_existing=True) == made
+
+
+def test_models_are_found_by_name_and_tags(client: Client, unique: str) -> None:
+    for number in range(3):
+        client.models.create(f"{unique}-{number}", tags={"unique": unique, "number": str(number)})
+
+    found = client.models.search(f"tags.unique = '{unique}'", order_by=["name DESC"], page_size=2)
+
+    assert [model.name for model in found] == [f"{unique}-{number}" for number in (2, 1, 0)]
+    assert [model.name for model in client.models.search(f"name LIKE '{unique}%' AND tags.number = '1'")] == [
+        f"{unique}-1"
+    ]
+
+
+def test_tags_are_set_and_removed(client: Client, unique: str) -> None:
+    client.models.create(unique)
+
+    assert client.models.set_tags(unique, {"a": "1", "b": "2"}).tags == {"a": "1", "b": "2"}
+    assert client.models.delete_tags(unique, ["a"]).tags == {"b": "2"}
+    with pytest.raises(TagNotFound):
+        client.models.delete_tags(unique, ["a"])
+
+
+def test_a_model_in_production_is_not_deleted(client: Client, unique: str, a_run: Callable[..., str]) -> None:
+    client.models.create(unique)
+    client.versions.create(unique, f"runs:/{a_run()}/model")
+    client.versions.promote(unique, 1, "Production")
+
+    with pytest.raises(ModelInUse):
+        client.models.delete(unique)
+
+
+def test_an_alias_points_at_a_version_and_moves(client: Client, unique: str, a_run: Callable[..., str]) -> None:
+    client.models.create(unique)
+    for _ in range(2):
+        client.versions.create(unique, f"runs:/{a_run()}/model")
+
+    first = client.aliases.set(unique, "Champion", 1)
+    assert (first.alias, first.number) == ("Champion", 1)
+    assert client.aliases.get(unique, "Champion").number == 1
+    client.aliases.set(name=unique, alias="Champion", version="2", reason="better")
+
+    assert client.aliases.get(unique, "Champion").aliases == ("Champion",)
+    assert client.aliases.get(unique, "Champion").number == 2
+    assert client.models.get(unique).aliases == {"Champion": 2}
+    client.aliases.delete(unique, "Champion")
+    with pytest.raises(AliasNotFound):
+        client.aliases.get(unique, "Champion")
+
+
+@pytest.mark.parametrize("alias", ["3", "v3", "latest", "Production", "a/b", ""])
+def test_an_alias_that_could_be_taken_for_something_else_is_refused(
+    client: Client, unique: str, a_run: Callable[..., str], alias: str
+) -> None:
+    client.models.create(unique)
+    client.versions.create(unique, f"runs:/{a_run()}/model")
+
+    with pytest.raises(FieldInvalid):
+        client.aliases.set(unique, alias, 1)
+
+
+def test_every_change_is_on_record(client: Client, unique: str, a_run: Callable[..., str]) -> None:
+    model = client.models.create(unique)
+    client.versions.create(unique, f"runs:/{a_run()}/model", reason="trained anew")
+    client.versions.promote(unique, 1, "Staging", reason="to be tested")
+    client.aliases.set(unique, "candidate", 1)
+
+    records = client.audit.list(unique)
+    of_version = client.audit.list(unique, 1, page_size=1)
+
+    assert [record.sequence for record in records] == [4, 3, 2, 1]
+    assert [record.previous_digest for record in records] == [*[record.digest for record in records][1:], ""]
+    assert [record.reason for record in records] == ["", "to be tested", "trained anew", ""]
+    assert all(record.user and record.action for record in records)
+    assert {record.number for record in of_version} == {1}
+    assert list(client.audit.list(model_id=model.model_id)) == list(records)
+
+
+def test_events_are_read_on_from_a_cursor(client: Client, unique: str, a_run: Callable[..., str]) -> None:
+    client.models.create(unique)
+    first = list(client.events.list(name=unique))
+    client.versions.create(unique, f"runs:/{a_run()}/model")
+
+    rest = client.events.list(first[-1].cursor, name=unique)
+
+    assert len(first) == 1
+    assert [(event.model, event.number) for event in rest] == [(unique, 1)]
+    assert len(client.events.list(name=unique, page_size=1)) == 2
+    assert len(client.events.list(name=unique, max_results=1)) == 1
