@@ -23,6 +23,8 @@ def add(tx: Transaction, workspace: Workspace) -> bool:
 
 def find(tx: Transaction, name: str) -> Workspace | None:
     """The workspace of a name."""
+    if "\0" in name:  # PostgreSQL has no such texts, and refuses to be asked
+        return None
     row = tx.execute(sa.select(workspaces).where(workspaces.c.name == name)).one_or_none()
     return _entity(row) if row else None
 
