@@ -37,7 +37,11 @@ class Workspaces:
                 return store.find(tx, known) or Workspace(known, description, now, now)
             workspace = Workspace(name, description, now, now)
             if not store.add(tx, workspace):
-                raise WorkspaceExists(name)
+                known = self._requests.recall(tx, request)  # the same request may have been faster
+                raced = store.find(tx, known) if known else None
+                if raced is None:
+                    raise WorkspaceExists(name)
+                return raced
             self._requests.remember(tx, request, name)
         instruments.workspaces_created_total.inc()
         return workspace

@@ -11,12 +11,14 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+_name = sa.String(63).with_variant(sa.String(63, collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Makes the first tables."""
     workspaces = op.create_table(
         "workspaces",
-        sa.Column("name", sa.String(63), primary_key=True),
+        sa.Column("name", _name, primary_key=True),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("update_time", sa.BigInteger, nullable=False),
