@@ -1,0 +1,33 @@
+"""Access on a real database of its own, with a clock that the test holds."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from assay_server.access.domain.workspaces import Workspaces
+from assay_server.access.store import tables
+from assay_server.kernel.clock import HeldClock
+from assay_server.kernel.db import Database
+from assay_server.kernel.idempotency import Requests
+from assay_server.targets import HERE
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """The database of access, with what its migrations put there."""
+    database = Database(database_url, room="access", migrations=HERE / "access" / "migrations")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    """A clock that stands still."""
+    return HeldClock()
+
+
+@pytest.fixture
+def workspaces(db: Database, clock: HeldClock) -> Workspaces:
+    """The rules of workspaces at work."""
+    return Workspaces(db, Requests(tables.requests, clock), clock)

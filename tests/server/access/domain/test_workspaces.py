@@ -1,0 +1,118 @@
+"""What holds for workspaces."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from assay_server.access.domain.workspaces import Workspaces
+from assay_server.access.entities import Workspace
+from assay_server.access.errors import WorkspaceExists, WorkspaceNotFound
+from assay_server.access.jobs import jobs
+from assay_server.access.store import tables
+from assay_server.kernel.clock import HeldClock
+from assay_server.kernel.db import Database
+from assay_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
+from assay_server.kernel.idempotency import KEPT_MS, Request, Requests
+
+ONCE = Request("", "", "", "")
+REQUEST = Request("ada", "assay.api.access.v1.CreateWorkspaceRequest", "request-1", "digest-1")
+
+
+def test_the_default_workspace_is_there_from_the_beginning(workspaces: Workspaces) -> None:
+    assert [each.name for each in workspaces.page("", 9)] == ["default"]
+
+
+def test_a_workspace_that_was_made_is_found(workspaces: Workspaces, clock: HeldClock) -> None:
+    made = workspaces.create("risk", "The risk team.", ONCE)
+
+    assert made == workspaces.get("risk") == Workspace("risk", "The risk team.", clock.now(), clock.now())
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 63, "a-1", "default-2"])
+def test_what_the_rule_allows_is_a_name(workspaces: Workspaces, name: str) -> None:
+    assert workspaces.create(name, "", ONCE).name == name
+
+
+def test_all_mistakes_are_told_at_once(workspaces: Workspaces) -> None:
+    with pytest.raises(FieldInvalid) as refusal:
+        workspaces.create("A", "x" * 5001, replace(REQUEST, request_id="x" * 65))
+
+    assert list(refusal.value.violations) == ["name", "description", "request_id"]
+
+
+def test_of_many_who_make_the_same_workspace_at_once_one_makes_it(workspaces: Workspaces) -> None:
+    def make(_: int) -> bool:
+        try:
+            workspaces.create("risk", "", ONCE)
+        except WorkspaceExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(32) as pool:
+        assert sum(pool.map(make, range(32))) == 1
+
+
+def test_the_same_request_twice_makes_one_workspace(workspaces: Workspaces) -> None:
+    made = workspaces.create("risk", "", REQUEST)
+
+    assert workspaces.create("risk", "", REQUEST) == made
+    with pytest.raises(RequestIdReused):
+        workspaces.create("risk", "", replace(REQUEST, digest="digest-2"))
+    with pytest.raises(WorkspaceExists):
+        workspaces.create("risk", "", replace(REQUEST, subject="eve"))
+
+
+def test_the_same_request_many_times_at_once_makes_one_workspace(workspaces: Workspaces) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(lambda _: workspaces.create("risk", "", REQUEST), range(16)))
+
+    assert {each.name for each in made} == {"risk"}
+
+
+def test_a_request_is_forgotten_after_a_day(workspaces: Workspaces, clock: HeldClock, db: Database) -> None:
+    workspaces.create("risk", "", REQUEST)
+    (forget,) = jobs(db, Requests(tables.requests, clock))
+
+    forget.run()
+    assert workspaces.create("risk", "", REQUEST).name == "risk"
+    clock.advance(KEPT_MS)
+    forget.run()
+
+    with pytest.raises(WorkspaceExists):
+        workspaces.create("risk", "", REQUEST)
+
+
+def test_a_description_changes_with_its_etag(workspaces: Workspaces, clock: HeldClock) -> None:
+    made = workspaces.create("risk", "", ONCE)
+    clock.advance(1)
+
+    changed = workspaces.describe("risk", "Words.", made.etag)
+
+    assert changed == workspaces.get("risk")
+    assert (changed.description, changed.update_time, changed.create_time) == ("Words.", clock.now(), made.create_time)
+    with pytest.raises(EtagMismatch):
+        workspaces.describe("risk", "Mine.", made.etag)
+
+
+def test_what_is_not_there_is_named(workspaces: Workspaces) -> None:
+    for name in ("nowhere", "", "a\0b"):
+        with pytest.raises(WorkspaceNotFound):
+            workspaces.get(name)
+        with pytest.raises(WorkspaceNotFound):
+            workspaces.describe(name, "", "")
+
+
+def test_a_page_begins_after_a_name(workspaces: Workspaces) -> None:
+    for name in ("b", "a", "e"):
+        workspaces.create(name, "", ONCE)
+
+    assert [each.name for each in workspaces.page("a", 2)] == ["b", "default"]
+
+
+def test_pages_are_in_the_order_of_the_bytes_on_every_database(workspaces: Workspaces) -> None:
+    names = ["ab", "a-c", "aa", "a1", "default"]
+    for name in names[:-1]:
+        workspaces.create(name, "", ONCE)
+
+    assert [each.name for each in workspaces.page("", 9)] == sorted(names)
