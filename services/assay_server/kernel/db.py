@@ -23,6 +23,7 @@ Transaction = sa.Connection
 
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
 _OPTIONS = {"preserve_rowcount": True}
+_DIALECTS: dict[str, Any] = {"postgresql": postgresql.psycopg.dialect(), "sqlite": sqlite.dialect()}
 _POSTGRES_RETRYABLE = {"40001", "40P01"}
 
 
@@ -81,7 +82,9 @@ class Database:
         @sa.event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:
             immediate = connection.get_execution_options().get("assay_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
         return engine
 
@@ -216,26 +219,27 @@ def insert_rows(
     if not rows:
         return
     names = tuple(rows[0])
+    statement = _insert_text(tx.dialect.name, table, names, conflict)
     if tx.dialect.name == "postgresql":
-        tx.execute(_insert_arrays(table, names, conflict), {name: [row[name] for row in rows] for name in names})
+        tx.exec_driver_sql(statement, {name: [row[name] for row in rows] for name in names})
     else:
-        tx.execute(_insert_many(table, conflict), rows)
+        tx.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
 
 
 @functools.cache
-def _insert_arrays(table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None) -> Any:
-    arrays = [sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
-    source = (
-        sa.func.unnest(*arrays).table_valued(*(sa.column(name, table.c[name].type) for name in names)).render_derived()
-    )
-    statement = postgresql.insert(table).from_select(list(names), sa.select(*source.c))
-    return conflict(statement) if conflict else statement
-
-
-@functools.cache
-def _insert_many(table: sa.Table, conflict: Callable[[Any], Any] | None) -> Any:
-    statement = sqlite.insert(table)
-    return conflict(statement) if conflict else statement
+def _insert_text(dialect: str, table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None) -> str:
+    """The statement as the driver takes it; compiled once, since SQLAlchemy's work for each row costs more than SQLite's."""
+    statement: Any
+    if dialect == "postgresql":
+        arrays = [sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
+        source = sa.func.unnest(*arrays).table_valued(*(sa.column(name, table.c[name].type) for name in names))
+        chosen = sa.select(*source.render_derived().c)
+        statement = postgresql.insert(table).from_select(list(names), chosen)
+    else:
+        statement = sqlite.insert(table).values({name: sa.bindparam(name) for name in names})
+    if conflict:
+        statement = conflict(statement)
+    return str(statement.compile(dialect=_DIALECTS[dialect]))
 
 
 def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:

@@ -26,7 +26,7 @@ class AssayClient(Client):
         self.active = self.with_model = None
 
     def create_run(self, name, params, metrics, tags):
-        points = {key: ([0], [T0], [value]) for key, value in metrics.items()}
+        points = [(key, value, T0, 0) for key, value in metrics.items()]
         return self.c.runs.create("0", name=name, params=params, metrics=points, tags=tags).run_id
 
     def log_metric(self, run, key, value, ts, step):

@@ -42,8 +42,11 @@ def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: boo
 
 def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
     """For each run that exists: the number of its experiment, and whether it is deleted."""
-    query = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time).where(runs.c.run_id.in_(run_ids))
-    return {row.run_id: (row.experiment_id, row.delete_time is not None) for row in tx.execute(query)}
+    if len(run_ids) == 1:  # the common case, at half the cost
+        found = tx.execute(_STATE_OF_ONE, {"one": next(iter(run_ids))})
+    else:
+        found = tx.execute(_STATE.where(runs.c.run_id.in_(run_ids)))
+    return {run_id: (experiment_id, delete_time is not None) for run_id, experiment_id, delete_time in found}
 
 
 def lock(tx: Transaction, run_ids: Collection[str]) -> None:
@@ -125,6 +128,8 @@ def entity(row: Any, workspace: str) -> Run:
     )
 
 
+_STATE = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time)
+_STATE_OF_ONE = _STATE.where(runs.c.run_id == sa.bindparam("one"))
 _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
     experiments, experiments.c.experiment_id == runs.c.experiment_id
 )
