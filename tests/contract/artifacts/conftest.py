@@ -1,0 +1,127 @@
+"""Short ways to write, read and be refused through the stubs of artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from assay.api.artifacts import v1 as api
+from assay.api.tracking import v1 as tracking
+from tests.parts.deployment import Deployment
+
+PIECE = 1 << 20
+Step = api.WriteArtifactsRequest
+
+
+@dataclass
+class Refusal:
+    """What a refused call was answered with."""
+
+    code: str
+    reason: str
+    message: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    fields: list[str] = field(default_factory=list)
+    resource: str = ""
+
+
+def refused(call: Callable[[], object]) -> Refusal:
+    """Makes a call that must be refused, and gives what it was answered with."""
+    with pytest.raises(grpc.RpcError) as raised:
+        call()
+    error = raised.value
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    assert status is not None, f"no status with details: {error}"
+    refusal = Refusal(error.code().name, "", status.message)
+    for detail in status.details:
+        info, bad, resource = (
+            error_details_pb2.ErrorInfo(),
+            error_details_pb2.BadRequest(),
+            error_details_pb2.ResourceInfo(),
+        )
+        if detail.Unpack(info):
+            refusal.reason, refusal.metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad):
+            refusal.fields = [violation.field for violation in bad.field_violations]
+        elif detail.Unpack(resource):
+            refusal.resource = resource.resource_type
+    return refusal
+
+
+def file_steps(path: str, content: bytes) -> Iterator[Step]:
+    """The steps of one file."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    yield Step(header=api.ArtifactHeader(path=path, size_bytes=len(content), sha256=sha256))
+    for at in range(0, len(content), PIECE):
+        yield Step(content=content[at : at + PIECE])
+
+
+class Client:
+    """The stubs of artifacts and of the runs that own them."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.artifacts = deployment.stub(api.ArtifactServiceStub)
+        self.snapshots = deployment.stub(api.SnapshotServiceStub)
+        self.runs = deployment.stub(tracking.RunServiceStub)
+
+    def new_run(self) -> str:
+        """The owner that a new run is."""
+        return f"runs/{self.runs.CreateRun(tracking.CreateRunRequest()).run.run_id}"
+
+    def write(self, owner: str, files: dict[str, bytes]) -> api.WriteArtifactsResponse:
+        """Writes files by path."""
+        return self.send([Step(owner=owner)], *(file_steps(path, content) for path, content in files.items()))
+
+    def send(self, *steps: Iterable[Step]) -> api.WriteArtifactsResponse:
+        """Sends a stream as it is."""
+        return self.artifacts.WriteArtifacts((step for part in steps for step in part), timeout=30)
+
+    def read(self, owner: str, path: str = "", offset: int = 0) -> dict[str, bytes]:
+        """Files with their content, by path."""
+        found: dict[str, bytes] = {}
+        request = api.ReadArtifactsRequest(owner=owner, path=path, offset_bytes=offset)
+        last = ""
+        for step in self.artifacts.ReadArtifacts(request, timeout=30):
+            if step.WhichOneof("step") == "artifact":
+                last = step.artifact.path
+                found[last] = b""
+            else:
+                assert 0 < len(step.content) <= PIECE
+                found[last] += step.content
+        return found
+
+    def get(self, owner: str, path: str = "") -> api.Artifact:
+        """What is known of a file or folder."""
+        return self.artifacts.GetArtifact(api.GetArtifactRequest(owner=owner, path=path)).artifact
+
+    def list(self, owner: str, path: str = "", **more: object) -> list[str]:
+        """The paths on the first page of a folder."""
+        request = api.ListArtifactsRequest(owner=owner, path=path, **more)  # type: ignore[arg-type]
+        return [artifact.path for artifact in self.artifacts.ListArtifacts(request).artifacts]
+
+    def delete(self, owner: str, path: str) -> int:
+        """Deletes a file or folder."""
+        return self.artifacts.DeleteArtifact(api.DeleteArtifactRequest(owner=owner, path=path)).file_count
+
+    def freeze(self, owner: str, source: str, path: str = "") -> api.Snapshot:
+        """Makes a snapshot."""
+        request = api.CreateSnapshotRequest(owner=owner, source_owner=source, source_path=path)
+        return self.snapshots.CreateSnapshot(request).snapshot
+
+
+@pytest.fixture
+def client(deployment: Deployment) -> Client:
+    """The stubs, for each deployment."""
+    return Client(deployment)
+
+
+@pytest.fixture
+def run(client: Client) -> str:
+    """A run without files."""
+    return client.new_run()

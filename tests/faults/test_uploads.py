@@ -1,0 +1,166 @@
+"""Killed clients, killed servers, missing neighbours: what was acknowledged is there, and of a stream all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+
+from assay.api.artifacts import v1 as api
+from assay_server.targets import ROOMS
+from tests.contract.artifacts.conftest import Client, refused
+from tests.parts import deployment as deployments
+from tests.parts.deployment import Deployment
+from tests.parts.minio import MinioServer
+from tests.parts.postgres import PostgresServer
+
+# Opens a stream for each owner, sends two whole files on each, says so, and waits to be killed.
+DYING_CLIENT = """
+import hashlib, sys, threading
+import grpc
+from assay.api.artifacts import v1 as api
+
+Step = api.WriteArtifactsRequest
+never = threading.Event()
+sent = threading.Semaphore(0)
+
+def steps(owner):
+    yield Step(owner=owner)
+    for path in ("a", "b"):
+        yield Step(header=api.ArtifactHeader(path=path, size_bytes=3, sha256=hashlib.sha256(b"abc").hexdigest()))
+        yield Step(content=b"abc")
+    sent.release()
+    never.wait()
+
+stub = api.ArtifactServiceStub(grpc.insecure_channel(sys.argv[1]))
+calls = [stub.WriteArtifacts.future(steps(owner)) for owner in sys.argv[2:]]
+for _ in calls:
+    sent.acquire()
+print("sent", flush=True)
+never.wait()
+"""
+
+
+@pytest.fixture(params=["all-sqlite", "split-postgres"])
+def fragile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment of the test's own, whose processes it may kill."""
+    name, database = request.param.split("-")
+    with contextlib.ExitStack() as stack:
+        urls: dict[str, str] = {}
+        if database == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            urls = dict.fromkeys(ROOMS, stack.enter_context(server.database()))
+        yield stack.enter_context(deployments.running(name, tmp_path / "platform", urls))
+
+
+def test_a_client_that_is_killed_between_two_files_leaves_nothing(fragile: Deployment) -> None:
+    client = Client(fragile)
+    owners = [client.new_run() for _ in range(20)]
+    command = [sys.executable, "-c", DYING_CLIENT, fragile.addresses["artifacts"], *owners]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as dying:
+        assert dying.stdout
+        assert dying.stdout.readline() == "sent\n"
+        dying.kill()
+
+    for owner in owners:
+        client.write(owner, {"last": b"x"})
+        assert client.list(owner) == ["last"]
+
+
+def test_a_server_that_is_killed_keeps_what_it_acknowledged_and_no_half_of_a_stream(fragile: Deployment) -> None:
+    client = Client(fragile)
+    owners = [client.new_run() for _ in range(4)]
+    acknowledged: dict[str, list[int]] = {owner: [] for owner in owners}
+    enough = threading.Event()
+
+    def files(number: int) -> dict[str, bytes]:
+        return {f"{number}/small{n}": b"%d-%d" % (number, n) for n in range(10)} | {
+            f"{number}/big": bytes(300_000) + b"%d" % number
+        }
+
+    def load(owner: str) -> None:
+        for number in range(10_000):
+            try:
+                client.write(owner, files(number))
+            except grpc.RpcError:
+                return
+            acknowledged[owner].append(number)
+            if sum(map(len, acknowledged.values())) >= 40:
+                enough.set()
+
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(load, owner) for owner in owners]
+        assert enough.wait(60)
+        fragile.kill(fragile.target_of("artifacts"))
+        for each in loads:
+            each.result()
+    fragile.start()
+
+    for owner in owners:
+        found = client.read(owner)
+        streams = {int(path.split("/")[0]) for path in found}
+        assert streams >= set(acknowledged[owner])
+        assert found == {path: content for number in streams for path, content in files(number).items()}
+        assert client.get(owner).file_count == len(found)
+
+
+def test_files_are_read_but_not_written_while_tracking_is_away(tmp_path: Path) -> None:
+    with deployments.running("split", tmp_path / "platform") as fragile:
+        client = Client(fragile)
+        run = client.new_run()
+        client.write(run, {"a": b"abc"})
+        fragile.kill("tracking")
+
+        assert client.read(run) == {"a": b"abc"}
+        assert client.list(run) == ["a"]
+        snapshot = client.freeze(f"versions/{'0' * 32}", run)
+        assert snapshot.file_count == 1
+        answer = refused(lambda: client.write(run, {"b": b"x"}))
+        assert (answer.code, answer.reason) == ("UNAVAILABLE", "NEIGHBOUR_UNAVAILABLE")
+        assert answer.metadata["service"] == "tracking"
+
+        fragile.start("tracking")
+        assert _answered(lambda: client.write(run, {"b": b"x"})).file_count == 1
+
+
+def _answered(call: Callable[[], api.WriteArtifactsResponse]) -> api.WriteArtifactsResponse:
+    """Makes a call again, as clients do, until the neighbour that was away is found again."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if time.monotonic() > until or error.code() is not grpc.StatusCode.UNAVAILABLE:  # type: ignore[attr-defined]
+                raise
+
+
+def test_files_on_an_object_store_are_written_and_read_through_the_whole_platform(
+    tmp_path: Path, minio_server: MinioServer
+) -> None:
+    settings = {
+        "artifacts.store": "minio",
+        "artifacts.s3-endpoint": minio_server.address,
+        "artifacts.s3-bucket": minio_server.new_bucket(),
+        "artifacts.s3-access-key": minio_server.access_key,
+        "artifacts.s3-secret-key": minio_server.secret_key,
+        "artifacts.s3-secure": str(minio_server.secure).lower(),
+    }
+    with deployments.running("all", tmp_path / "platform", settings=settings) as platform:
+        client = Client(platform)
+        run = client.new_run()
+        content = {"small": b"abc", "empty": b"", "big": bytes(range(256)) * 100_000}
+        client.write(run, content)
+
+        assert client.read(run) == content
+        assert client.read(run, "big", 20_000_000) == {"big": content["big"][20_000_000:]}
+        assert not (platform.folder / "blobs").exists()
+        assert client.get(run, "big").kind == api.ARTIFACT_KIND_FILE
