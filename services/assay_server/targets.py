@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 def database(config: Config, room: str, **options: Any) -> Database:
     """The database of a room; the default is a SQLite file of its own in the data folder."""
     url = getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
-    return Database(url, room=room, migrations=HERE / room / "migrations", **options)
+    synchronous = getattr(config, room).sqlite_synchronous
+    return Database(url, room=room, migrations=HERE / room / "migrations", synchronous=synchronous, **options)
 
 
 def build(target: str, config: Config) -> Server:

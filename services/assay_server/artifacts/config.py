@@ -21,6 +21,12 @@ class ArtifactsConfig:
 
     address: str = setting("127.0.0.1:5103", "Where other rooms find artifacts, as `host:port`.")
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.")
+    sqlite_synchronous: str = setting(
+        "full",
+        "Whether SQLite waits for the disk at each commit (`full`) or leaves that to the system (`normal`): "
+        "a killed process loses nothing either way, a power cut may take the last commits of `normal`.",
+        choices=("full", "normal"),
+    )
     store: str = setting(
         "local", "Where content lies: in a folder, or in MinIO or another S3.", choices=("local", "minio")
     )

@@ -23,7 +23,10 @@ Transaction = sa.Connection
 
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
 _OPTIONS = {"preserve_rowcount": True}
-_DIALECTS: dict[str, Any] = {"postgresql": postgresql.psycopg.dialect(), "sqlite": sqlite.dialect()}
+_DIALECTS: dict[str, Any] = {
+    "postgresql": postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
+    "sqlite": sqlite.dialect(),
+}
 _POSTGRES_RETRYABLE = {"40001", "40P01"}
 
 
@@ -41,14 +44,18 @@ class Database:
     """The database of one room.
 
     `url` is a SQLAlchemy URL: `sqlite:///<path>` or `postgresql+psycopg://user@host/name`. Rooms may share a PostgreSQL
-    database: tables that the kernel adds carry the name of the room. `connections` bounds the pool.
+    database: tables that the kernel adds carry the name of the room. `connections` bounds the pool; `synchronous` is
+    SQLite's: `full` or `normal`.
     """
 
-    def __init__(self, url: str, *, room: str, migrations: Path, connections: int = 32) -> None:
+    def __init__(
+        self, url: str, *, room: str, migrations: Path, connections: int = 32, synchronous: str = "full"
+    ) -> None:
         self.room = room
         self.url = sa.make_url(url)
         self.migrations = migrations
         self.version_table = f"{room}_schema_version"
+        self._synchronous = synchronous
         self._writer = threading.Lock()
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = self._sqlite(connections) if self._is_sqlite else self._postgres(connections)
@@ -72,7 +79,7 @@ class Database:
             )
             for pragma in (
                 "journal_mode=WAL",
-                "synchronous=NORMAL",
+                f"synchronous={self._synchronous}",
                 "foreign_keys=ON",
                 "cache_size=-65536",
                 "temp_store=MEMORY",
@@ -228,7 +235,7 @@ def insert_rows(
 
 @functools.cache
 def _insert_text(dialect: str, table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None) -> str:
-    """The statement as the driver takes it; compiled once, since SQLAlchemy's work for each row costs more than SQLite's."""
+    """The statement as the driver takes it, compiled once: SQLAlchemy's work for a row costs more than SQLite's."""
     statement: Any
     if dialect == "postgresql":
         arrays = [sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]

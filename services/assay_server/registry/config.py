@@ -11,3 +11,9 @@ class RegistryConfig:
 
     address: str = setting("127.0.0.1:5104", "Where other rooms find the registry, as `host:port`.")
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `registry.db` in the data folder.")
+    sqlite_synchronous: str = setting(
+        "full",
+        "Whether SQLite waits for the disk at each commit (`full`) or leaves that to the system (`normal`): "
+        "a killed process loses nothing either way, a power cut may take the last commits of `normal`.",
+        choices=("full", "normal"),
+    )

@@ -11,6 +11,12 @@ class TrackingConfig:
 
     address: str = setting("127.0.0.1:5102", "Where other rooms find tracking, as `host:port`.")
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `tracking.db` in the data folder.")
+    sqlite_synchronous: str = setting(
+        "normal",
+        "Whether SQLite waits for the disk at each commit (`full`) or leaves that to the system (`normal`): "
+        "a killed process loses nothing either way, a power cut may take the last commits of `normal`.",
+        choices=("full", "normal"),
+    )
     group_points: int = setting(200_000, "How many points one transaction takes at most.", least=1)
     gap_wait: Duration = setting(
         Duration(1.0), "How long a numbered batch waits for its predecessor.", least=0, most=30
