@@ -1,4 +1,4 @@
-"""Killed clients, killed servers, missing neighbours: what was acknowledged is there, and of a stream all or nothing."""
+"""Killed clients, killed servers, missing neighbours: the acknowledged is there, and of a stream all or nothing."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _answered(call: Callable[[], api.WriteArtifactsResponse]) -> api.WriteArtifa
         try:
             return call()
         except grpc.RpcError as error:
-            if time.monotonic() > until or error.code() is not grpc.StatusCode.UNAVAILABLE:  # type: ignore[attr-defined]
+            if time.monotonic() > until or error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
 
 

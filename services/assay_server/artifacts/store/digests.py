@@ -53,7 +53,7 @@ def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
 
 
 def _in_use(statement: Any) -> Any:
-    return statement.on_conflict_do_update(index_elements=["sha256"], set_={"idle_time": None})
+    return statement.on_conflict_do_update(index_elements=["sha256"], set_={"idle_time": statement.excluded.idle_time})
 
 
 def refer_known(tx: Transaction, query: sa.Select[Any]) -> None:
