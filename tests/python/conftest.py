@@ -9,27 +9,32 @@ import pytest
 
 import assay
 from assay import Client
-from assay._sdk import session, settings
 from tests.parts.deployment import Deployment
 
 
 @pytest.fixture
-def client(deployment: Deployment) -> Client:
-    """A client of the platform."""
-    return Client(deployment.address)
+def platform(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """The platform, where the environment says that it is."""
+    for key, value in deployment.environment().items():
+        monkeypatch.setenv(key, value)
+    return deployment
 
 
 @pytest.fixture
-def fluent(deployment: Deployment) -> Iterator[None]:
-    """`assay.start_run` and its like, going to the platform; runs that a test leaves on are ended."""
-    before = settings.tracking_uri(), session.registry_uri()
-    assay.set_tracking_uri(deployment.address)
-    assay.set_registry_uri(deployment.address)
+def client(platform: Deployment) -> Client:
+    """A client of the platform."""
+    return Client(platform.address)
+
+
+@pytest.fixture
+def fluent(platform: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`assay.start_run` and its like, going to the platform; what a test sets and leaves on is taken back."""
+    monkeypatch.setattr("assay._sdk.session._registry_uri", "")
+    monkeypatch.setattr("assay._sdk.settings._chosen_uri", "")
+    assay.set_tracking_uri(platform.address)
     yield
     while assay.active_run() is not None:
         assay.end_run()
-    assay.set_tracking_uri(before[0])
-    assay.set_registry_uri(before[1])
 
 
 @pytest.fixture

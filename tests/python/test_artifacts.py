@@ -17,8 +17,6 @@ from assay.errors import (
     PathInvalid,
 )
 
-pytestmark = pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True)
-
 
 @pytest.fixture
 def owner(client: Client) -> str:

@@ -7,8 +7,6 @@ import pytest
 from assay import Client
 from assay.errors import AliasNotFound, EtagMismatch, FieldInvalid, ModelExists, ModelInUse, ModelNotFound, TagNotFound
 
-pytestmark = pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True)
-
 
 def test_a_model_is_made_read_changed_and_deleted(client: Client, unique: str) -> None:
     made = client.models.create(f"a {unique}", description="what it is", tags={"team": "x"})

@@ -26,7 +26,6 @@ from tests.parts.deployment import Deployment
 INPUTS, OUTPUTS = load_diabetes(return_X_y=True, as_frame=True)
 
 pytestmark = [
-    pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True),
     pytest.mark.usefixtures("fluent"),
     pytest.mark.filterwarnings("ignore:.*type hint:UserWarning"),
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
@@ -129,7 +128,7 @@ def test_seed_2_tracks_an_experiment(client: Client, tmp_path: Path, monkeypatch
     assert client.artifacts.read_bytes(f"runs/{run.run_id}", "model.pkl") == b"weights"
 
 
-def test_seed_2_manages_models(deployment: Deployment, model: Ridge, unique: str) -> None:
+def test_seed_2_manages_models(platform: Deployment, model: Ridge, unique: str) -> None:
     with assay.start_run() as run:
         assay.sklearn.log_model(model, artifact_path="model")
     run_id = run.run_id
@@ -137,7 +136,7 @@ def test_seed_2_manages_models(deployment: Deployment, model: Ridge, unique: str
     loaded_model: Any = assay.sklearn.load_model(model_uri)
     assert list(loaded_model.predict(INPUTS)) == pytest.approx(list(model.predict(INPUTS)))
 
-    assay.set_tracking_uri(f"grpc://{deployment.address}")
+    assay.set_tracking_uri(f"grpc://{platform.address}")
     client = Client()
     client.models.create(f"my_model-{unique}")
     client.versions.create(name=f"my_model-{unique}", source=f"runs:/{run_id}/model", run_id=run_id)
@@ -147,10 +146,10 @@ def test_seed_2_manages_models(deployment: Deployment, model: Ridge, unique: str
     assert (version.stage, version.run_id, version.source) == ("Production", run_id, model_uri)
 
 
-def test_seed_3_registers_signs_finds_and_aliases(deployment: Deployment, unique: str) -> None:
+def test_seed_3_registers_signs_finds_and_aliases(platform: Deployment, unique: str) -> None:
     bikes = f"bikes-{unique}"
-    assay.set_tracking_uri(f"grpc://{deployment.address}")
-    assay.set_registry_uri(f"grpc://{deployment.address}")
+    assay.set_tracking_uri(f"grpc://{platform.address}")
+    assay.set_registry_uri(f"grpc://{platform.address}")
     client = Client()
     client.models.create(bikes)
 

@@ -22,7 +22,6 @@ from assay.errors import AliasNotFound, InvalidArgument, OwnerNotFound, VersionN
 FEATURES, TARGET = load_diabetes(return_X_y=True, as_frame=True)
 
 pytestmark = [
-    pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True),
     pytest.mark.usefixtures("fluent"),
     pytest.mark.filterwarnings("ignore:.*type hint:UserWarning"),
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),

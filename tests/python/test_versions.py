@@ -16,8 +16,6 @@ from assay.errors import (
     VersionNotFound,
 )
 
-pytestmark = pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True)
-
 
 @pytest.fixture
 def source(a_run: Callable[..., str]) -> str:
