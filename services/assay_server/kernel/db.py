@@ -226,16 +226,22 @@ def insert_rows(
     if not rows:
         return
     names = tuple(rows[0])
-    statement = _insert_text(tx.dialect.name, table, names, conflict)
+    statement, constants = _insert_text(tx.dialect.name, table, names, conflict)
     if tx.dialect.name == "postgresql":
-        tx.exec_driver_sql(statement, {name: [row[name] for row in rows] for name in names})
+        tx.exec_driver_sql(statement, {name: [row[name] for row in rows] for name in names} | constants)
     else:
-        tx.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
+        rest = tuple(constants.values())
+        tx.exec_driver_sql(statement, [(*row.values(), *rest) for row in rows])
 
 
 @functools.cache
-def _insert_text(dialect: str, table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None) -> str:
-    """The statement as the driver takes it, compiled once: SQLAlchemy's work for a row costs more than SQLite's."""
+def _insert_text(
+    dialect: str, table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None
+) -> tuple[str, dict[str, Any]]:
+    """The statement as the driver takes it, and what it needs besides the rows, in the order of its placeholders.
+
+    Compiled once: SQLAlchemy's work for a row costs more than SQLite's.
+    """
     statement: Any
     if dialect == "postgresql":
         arrays = [sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
@@ -246,7 +252,9 @@ def _insert_text(dialect: str, table: sa.Table, names: tuple[str, ...], conflict
         statement = sqlite.insert(table).values({name: sa.bindparam(name) for name in names})
     if conflict:
         statement = conflict(statement)
-    return str(statement.compile(dialect=_DIALECTS[dialect]))
+    compiled = statement.compile(dialect=_DIALECTS[dialect])
+    order = compiled.positiontup or compiled.params
+    return str(compiled), {name: compiled.params[name] for name in order if name not in names}
 
 
 def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:
