@@ -14,7 +14,7 @@ def test_an_alias_is_answered_with_the_version_that_it_points_at(platform: Platf
     answer = platform.aliases.GetAlias(api.GetAliasRequest(model=version.model, alias="champion"))
 
     assert (answer.alias.model, answer.alias.alias, answer.alias.number) == (version.model, "champion", 1)
-    assert (answer.version.version_id, answer.version.tags) == (version.version_id, {"k": "v"})
+    assert (answer.version.version_id, dict(answer.version.tags)) == (version.version_id, {"k": "v"})
     assert list(answer.version.aliases) == ["champion"]
     assert platform.models.GetModel(api.GetModelRequest(name=version.model)).model.aliases == {"champion": 1}
 

@@ -18,7 +18,7 @@ def test_a_model_that_was_made_is_found_by_its_name(platform: Platform) -> None:
     found = platform.models.GetModel(api.GetModelRequest(name=made.name)).model
 
     assert found == made
-    assert (found.workspace, found.description, found.tags) == ("default", "Finds fraud.", {"team": "risk"})
+    assert (found.workspace, found.description, dict(found.tags)) == ("default", "Finds fraud.", {"team": "risk"})
     assert (found.last_version, len(found.model_id)) == (0, 32)
     assert found.create_time.ToMilliseconds() > 1_700_000_000_000
 

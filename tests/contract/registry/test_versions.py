@@ -28,7 +28,7 @@ def test_a_version_holds_the_files_of_its_run(platform: Platform) -> None:
 
     assert (version.workspace, version.model, version.number, version.run_id) == ("default", model.name, 1, run_id)
     assert (version.stage, version.state) == (api.STAGE_NONE, api.VERSION_STATE_READY)
-    assert (version.source, version.description, version.tags) == (f"runs:/{run_id}/model", "First.", {"k": "v"})
+    assert (version.source, version.description, dict(version.tags)) == (f"runs:/{run_id}/model", "First.", {"k": "v"})
     assert (version.file_count, version.size_bytes, len(version.manifest_sha256)) == (2, 1012, 64)
     assert listed(platform, f"versions/{version.version_id}") == {"MLmodel": 12, "weights.bin": 1000}
     request = api.GetVersionRequest(model=model.name, number=1)
