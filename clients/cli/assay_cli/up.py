@@ -46,7 +46,7 @@ def _banner(config: Config, port: int) -> None:
                 "Assay is up.",
                 "",
                 f"  address      {address}",
-                f"  data folder  {config.server.folder()}",
+                f"  data folder  {config.server.folder().resolve()}",
                 "",
                 "In another terminal:",
                 "",
