@@ -217,21 +217,21 @@ def insert_rows(
     table: sa.Table,
     rows: Sequence[Mapping[str, Any]],
     conflict: Callable[[Any], Any] | None = None,
-) -> None:
-    """Writes rows that name the same columns, none of them twice, in one statement.
+) -> int:
+    """Writes rows that name the same columns, none of them twice, in one statement; returns how many it wrote.
 
     `conflict` adds an ON CONFLICT clause to an insert; it must be a function of a module, since what it made is kept.
     PostgreSQL gets each column as an array: measured, a tenth of the time of a statement for each row.
     """
     if not rows:
-        return
+        return 0
     names = tuple(rows[0])
     statement, constants = _insert_text(tx.dialect.name, table, names, conflict)
     if tx.dialect.name == "postgresql":
-        tx.exec_driver_sql(statement, {name: [row[name] for row in rows] for name in names} | constants)
-    else:
-        rest = tuple(constants.values())
-        tx.exec_driver_sql(statement, [(*row.values(), *rest) for row in rows])
+        arrays = {name: [row[name] for row in rows] for name in names}
+        return tx.exec_driver_sql(statement, arrays | constants).rowcount
+    rest = tuple(constants.values())
+    return tx.exec_driver_sql(statement, [(*row.values(), *rest) for row in rows]).rowcount
 
 
 @functools.cache

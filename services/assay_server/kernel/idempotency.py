@@ -5,13 +5,14 @@ What is kept is the id of the thing, in the transaction that made it; a repeat a
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
 
 from assay_server.kernel import caller
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.db import Transaction, insert_rows
 from assay_server.kernel.errors import RequestIdReused, RequestInFlight
 
 KEPT_MS = 24 * 3600 * 1000
@@ -41,8 +42,14 @@ class Requests:
     """Remembers what requests made, within the transaction of the change."""
 
     def __init__(self, table: sa.Table, clock: Clock) -> None:
-        self._table = table
+        self._table = t = table
         self._clock = clock
+        self._known = sa.select(t.c.digest, t.c.resource_id).where(
+            t.c.subject == sa.bindparam("subject"),
+            t.c.rpc == sa.bindparam("rpc"),
+            t.c.request_id == sa.bindparam("request_id"),
+            t.c.create_time > sa.bindparam("since"),
+        )
 
     def recall(self, tx: Transaction, request: Request) -> str | None:
         """The id of what an earlier request of this id made; None if it is the first.
@@ -51,15 +58,9 @@ class Requests:
         """
         if not request.request_id:
             return None
-        t = self._table
-        row = tx.execute(
-            sa.select(t.c.digest, t.c.resource_id).where(
-                t.c.subject == request.subject,
-                t.c.rpc == request.rpc,
-                t.c.request_id == request.request_id,
-                t.c.create_time > self._clock.now() - KEPT_MS,
-            )
-        ).one_or_none()
+        since = self._clock.now() - KEPT_MS
+        values = {"subject": request.subject, "rpc": request.rpc, "request_id": request.request_id, "since": since}
+        row = tx.execute(self._known, values).one_or_none()
         if row is None:
             return None
         if row.digest != request.digest:
@@ -78,13 +79,7 @@ class Requests:
             "resource_id": resource_id,
             "create_time": self._clock.now(),
         }
-        t = self._table
-        expired = t.c.create_time <= self._clock.now() - KEPT_MS
-        statement = insert(tx, t).values(row)
-        statement = statement.on_conflict_do_update(
-            index_elements=[t.c.subject, t.c.rpc, t.c.request_id], set_=row, where=expired
-        )
-        if tx.execute(statement).rowcount == 0:
+        if insert_rows(tx, self._table, [row], _over_expired) == 0:
             raise RequestInFlight(request.request_id)
 
     def forget(self, tx: Transaction) -> int:
@@ -92,3 +87,13 @@ class Requests:
         return tx.execute(
             sa.delete(self._table).where(self._table.c.create_time <= self._clock.now() - KEPT_MS)
         ).rowcount
+
+
+def _over_expired(statement: Any) -> Any:
+    """Replaces a request of the same id that is no longer remembered."""
+    t, new = statement.table, statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[t.c.subject, t.c.rpc, t.c.request_id],
+        set_={name: new[name] for name in ("digest", "resource_id", "create_time")},
+        where=t.c.create_time <= new.create_time - KEPT_MS,
+    )

@@ -244,8 +244,8 @@ class Runs:
         self._workspaces.require(workspace)
         with self._db.read() as tx:
             for experiment_id in experiment_ids:
-                experiment = experiment_store.find(tx, experiment_id)
-                if experiment is None or experiment.workspace != workspace:
+                home = experiment_store.home(tx, experiment_id)
+                if home is None or home[0] != workspace:
                     raise ExperimentNotFound(experiment_id)
             found = search.page_of_runs(tx, query, after, limit + 1)
             more, found = len(found) > limit, found[:limit]
@@ -254,14 +254,15 @@ class Runs:
 
     def _home(self, tx: Transaction, experiment_id: str, parent_run_id: str) -> str:
         """The workspace of a new run: its experiment is active, its parent there and in the same workspace."""
-        experiment = experiment_store.find(tx, experiment_id)
-        if experiment is None:
+        home = experiment_store.home(tx, experiment_id)
+        if home is None:
             raise ExperimentNotFound(experiment_id)
-        if experiment.delete_time is not None:
+        workspace, deleted = home
+        if deleted:
             raise ExperimentDeleted(experiment_id)
-        if parent_run_id and _found(tx, parent_run_id).workspace != experiment.workspace:
+        if parent_run_id and _found(tx, parent_run_id).workspace != workspace:
             raise RunNotFound(parent_run_id)
-        return experiment.workspace
+        return workspace
 
     def _set_lifecycle(self, run_id: str, *, deleted: bool) -> Run:
         with Fields() as fields:

@@ -44,6 +44,12 @@ def ordered_bits(values: Floats) -> Ints:
     return bits ^ ((bits >> 63) & np.int64(0x7FFF_FFFF_FFFF_FFFF))
 
 
+def ordered_bits_of(value: float) -> int:
+    """The whole number that `ordered_bits` makes of one value."""
+    bits: int = _LONG.unpack(_DOUBLE.pack(value))[0]
+    return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
+
+
 def value_of(ordered: int) -> float:
     """The value, bit for bit, of a number that `ordered_bits` made."""
     bits = ordered if ordered >= 0 else ordered ^ 0x7FFF_FFFF_FFFF_FFFF

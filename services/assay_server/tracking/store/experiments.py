@@ -35,6 +35,12 @@ def find(tx: Transaction, experiment_id: str, *, lock: bool = False) -> Experime
     return _one(tx, query.with_for_update() if lock else query)
 
 
+def home(tx: Transaction, experiment_id: str) -> tuple[str, bool] | None:
+    """The workspace of an experiment, and whether it is deleted."""
+    row = tx.execute(_HOME, {"number": int(experiment_id)}).one_or_none()
+    return (row.workspace, row.delete_time is not None) if row else None
+
+
 def find_by_name(tx: Transaction, workspace: str, name: str) -> Experiment | None:
     """The experiment of a name, active or deleted."""
     return _one(tx, sa.select(experiments).where(experiments.c.workspace == workspace, experiments.c.name == name))
@@ -78,6 +84,11 @@ def _replaced(statement: Any) -> Any:
     return statement.on_conflict_do_update(
         index_elements=["experiment_id", "key"], set_={"value": statement.excluded.value}
     )
+
+
+_HOME = sa.select(experiments.c.workspace, experiments.c.delete_time).where(
+    experiments.c.experiment_id == sa.bindparam("number")
+)
 
 
 def _one(tx: Transaction, query: sa.Select[Any]) -> Experiment | None:

@@ -144,6 +144,8 @@ def _chunk_row(run_id: str, columns: MetricColumns) -> dict[str, Any]:
 def _summary_row(series: Series) -> dict[str, Any]:
     columns = series.columns
     steps, times, values = columns.steps, columns.times, columns.values
+    if len(steps) == 1:
+        return _summary_row_of_one(series, int(steps[0]), int(times[0]), float(values[0]))
     bits = chunks.ordered_bits(values)
     first, last = 0, len(steps) - 1
     if last and not (steps[1:] > steps[:-1]).all():
@@ -163,6 +165,29 @@ def _summary_row(series: Series) -> dict[str, Any]:
         "last_value": _or_null(float(values[last])),
     }
     return row | _extremes(steps, values)
+
+
+def _summary_row_of_one(series: Series, step: int, time: int, value: float) -> dict[str, Any]:
+    """What the general way gives for one point, at a quarter of the cost: runs often log a metric once."""
+    bits, number = chunks.ordered_bits_of(value), _or_null(value)
+    extreme_step = None if number is None else step
+    return {
+        "run_id": series.run_id,
+        "key": series.columns.key,
+        "experiment_id": series.experiment_id,
+        "point_count": 1,
+        "first_step": step,
+        "first_time": time,
+        "first_bits": bits,
+        "last_step": step,
+        "last_time": time,
+        "last_bits": bits,
+        "last_value": number,
+        "min_value": number,
+        "min_step": extreme_step,
+        "max_value": number,
+        "max_step": extreme_step,
+    }
 
 
 def _extremes(steps: Any, values: Any) -> dict[str, Any]:

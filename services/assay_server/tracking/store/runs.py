@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert, insert_rows
+from assay_server.kernel.db import Transaction, insert_rows
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
@@ -26,7 +26,7 @@ def add(tx: Transaction, run: Run) -> bool:
         "end_time": run.end_time,
         "revision": run.revision,
     }
-    if tx.execute(insert(tx, runs).values(row).on_conflict_do_nothing()).rowcount == 0:
+    if insert_rows(tx, runs, [row], _kept) == 0:
         return False
     add_params(tx, run.run_id, run.params)
     set_tags(tx, run.run_id, run.tags)
