@@ -166,6 +166,20 @@ def test_requirements_given_are_taken_as_they_are(tmp_path: Path, model: Ridge) 
     assert not any(pin.startswith("numpy==") for pin in more)
 
 
+def test_a_machine_can_refuse_to_load_what_may_run_code(
+    tmp_path: Path, model: Ridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    assay.sklearn.save_model(model, tmp_path / "model")
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+    with pytest.raises(MlflowException, match="disallowed"):
+        assay.sklearn.load_model(tmp_path / "model")
+    with pytest.raises(MlflowException, match="disallowed"):
+        assay.pyfunc.load_model(tmp_path / "model")
+
+
 def test_what_is_not_there_or_no_uri_says_so() -> None:
     with pytest.raises(NotFound, match="no model at"):
         assay.sklearn.load_model("/nowhere/model")

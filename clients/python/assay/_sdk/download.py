@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assay._sdk import paths
@@ -39,14 +40,13 @@ class Destination:
             self._make(folder)
         return os.path.join(self.root, folder), name
 
-    def keep(self, part: str, file: int, path: str) -> None:
-        """Gives a finished file its name.
+    def keep(self, part: str, written: tuple[int, int], path: str) -> None:
+        """Gives a finished file its name; `written` is its identity.
 
         Raises FailedPrecondition where this disk takes the name for that of another file of the same download.
         """
         folder, name = self.place(path)
         target = os.path.join(folder, name)
-        written = _identity(os.fstat(file))
         try:
             if _identity(os.lstat(target)) in self._written:
                 raise FailedPrecondition(
@@ -115,20 +115,21 @@ def _new_file(
     incoming = Incoming(header)
     before = meter.done
     kept = False
-    file = os.open(part, _NEW_FILE | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        for piece in pieces:
-            incoming.add(piece)
-            _write(file, piece)
-            meter.add(len(piece))
-        incoming.verify()
-        target.keep(part, file, path)
+        with _opened(part, os.O_EXCL | os.O_WRONLY) as file:
+            for piece in pieces:
+                incoming.add(piece)
+                _write(file, piece)
+                meter.add(len(piece))
+            incoming.verify()
+            written = _identity(os.fstat(file))
+        target.keep(part, written, path)
         kept = True
     finally:
-        os.close(file)
         if not kept:
             meter.done = before
-            os.unlink(part)
+            with suppress(FileNotFoundError):
+                os.unlink(part)
 
 
 def _whole_file(
@@ -137,25 +138,24 @@ def _whole_file(
     """Downloads one file; goes on where an earlier attempt broke off, also one of another process."""
     folder, _ = target.place(path)
     part = os.path.join(folder, f".assay-{paths.checked(artifact.sha256)[:32]}.part")
-    file = os.open(part, _NEW_FILE | os.O_RDWR, 0o666)
     try:
-        begun = os.fstat(file).st_size > 0
-        before = meter.done
-        try:
-            _fill(connection, owner, artifact, file, meter)
-        except DigestMismatch:
-            if not begun:
-                raise
-            # What an earlier attempt left may be damaged: once more, from the beginning.
-            os.ftruncate(file, 0)
-            meter.done = before
-            _fill(connection, owner, artifact, file, meter)
-        target.keep(part, file, path)
+        with _opened(part, os.O_RDWR) as file:
+            begun = os.fstat(file).st_size > 0
+            before = meter.done
+            try:
+                _fill(connection, owner, artifact, file, meter)
+            except DigestMismatch:
+                if not begun:
+                    raise
+                # What an earlier attempt left may be damaged: once more, from the beginning.
+                os.ftruncate(file, 0)
+                meter.done = before
+                _fill(connection, owner, artifact, file, meter)
+            written = _identity(os.fstat(file))
+        target.keep(part, written, path)
     except (DigestMismatch, FailedPrecondition):
         os.unlink(part)
         raise
-    finally:
-        os.close(file)
 
 
 def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file: int, meter: Meter) -> None:
@@ -193,6 +193,15 @@ def _listed(connection: Connection, owner: str, path: str) -> list[artifacts.Art
         token = page.next_page_token
         if not token:
             return found
+
+
+@contextmanager
+def _opened(part: str, flags: int) -> Iterator[int]:
+    file = os.open(part, _NEW_FILE | flags, 0o666)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def _write(file: int, piece: bytes) -> None:

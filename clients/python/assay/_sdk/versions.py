@@ -24,7 +24,8 @@ class Version:
     """A version of a registered model as it was when it was read.
 
     `number` counts from 1 without gaps; `stage` is None, Staging, Production or Archived, as text; `state` is READY
-    when its files are there, else PENDING or FAILED. Its files belong to `owner` and never change.
+    when its files are there, else PENDING or FAILED. Its files belong to `owner` and never change. Who comes from
+    MLflow finds `name`, `version` and `current_stage` too.
     """
 
     model: str
@@ -48,8 +49,18 @@ class Version:
 
     @property
     def version(self) -> int:
-        """The number, under the name by which MLflow's versions have it."""
+        """The number."""
         return self.number
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self.model
+
+    @property
+    def current_stage(self) -> str:
+        """The stage."""
+        return self.stage
 
     @property
     def owner(self) -> str:
