@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -44,6 +45,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("SingleThreadedUnaryStream", 1),
 ]
 _METADATA_LIMIT = 128
+_WHERE = re.compile(r"^(UNKNOWN: )?(ipv[46]|unix):\S+: ")
 
 
 class Connection:
@@ -162,7 +164,7 @@ class Connection:
 
         error = status.error_of(failed)
         if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not error.metadata:
-            said = error.message.rpartition("last error: ")[2]
+            said = _WHERE.sub("", error.message.rpartition("last error: ")[2])
             named = f"no answer from {self.address.target}: {said}"
             if error.code == "UNAVAILABLE":
                 named += " (is the server up? start one with `assay up`, or set ASSAY_TRACKING_URI)"
@@ -184,18 +186,25 @@ class Connection:
             return made
 
     def _open(self) -> grpc.Channel:
-        forks.prepare()
         import grpc
 
         options = [*_OPTIONS, ("grpc.service_config", _service_config())]
         if self._plain:
-            return grpc.insecure_channel(self.address.target, options=options)
-        return grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
+            channel = grpc.insecure_channel(self.address.target, options=options)
+        else:
+            channel = grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
+        forks.watch()
+        return channel
 
     def _forget(self) -> None:
         """Lets go of a channel that belongs to the parent of this process. To close it would wait for its threads."""
         if self._channel is not None:
             _abandoned.append((self._channel, self._calls))
+            if not forks.usable():
+                # Not even when the interpreter ends may it be closed: that would hang.
+                import ctypes
+
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(_abandoned[-1]))
         self._lock = threading.Lock()
         self._channel = None
         self._calls = {}

@@ -71,48 +71,50 @@ class Delivery:
         while True:
             if not source.idle():
                 return Cancelled("the delivery was stopped")
-            self._fill(source)
-            if not self._under_way:
-                if not self._first:
+            obstacle = self._fill(source)
+            if obstacle is None:
+                if self._under_way:
+                    obstacle = self._await_oldest(source)
+                elif self._first:
+                    obstacle = self._do(source, self._first[0])
+                else:
                     return None
-                obstacle = self._send_alone(source, self._first[0])
-            else:
-                obstacle = self._await_oldest(source)
             if obstacle is not None:
                 return obstacle
 
-    def _fill(self, source: Source) -> None:
+    def _fill(self, source: Source) -> AssayError | None:
+        """Sends as much as may be under way: several numbered batches, or one request of another kind."""
         while len(self._under_way) < AT_ONCE:
             if not self._first:
                 taken = source.take()
                 if taken is None:
-                    return
+                    return None
                 self._numbering.apply(taken)
                 self._first.append(taken)
             request = self._first[0]
-            if not request.numbered:
-                return
-            self._first.popleft()
-            self._under_way.append((request, self._begin(request)))
-
-    def _begin(self, request: Request) -> grpc.Future[bytes]:
-        return self._connection.begin(request.method, request.content, timeout=self._connection.timeout)
-
-    def _send_alone(self, source: Source, request: Request) -> AssayError | None:
-        if request.method in (requests.START_RUN, requests.UPLOAD):
+            if self._under_way and not (request.numbered and self._under_way[-1][0].numbered):
+                return None
+            if request.method in (requests.START_RUN, requests.UPLOAD):
+                return None
             try:
-                if request.method == requests.START_RUN:
-                    self._start_run(request)
-                else:
-                    self._upload(source, request)
+                future = self._connection.begin(request.method, request.content, timeout=self._connection.timeout)
             except AssayError as error:
-                return self._judge(source, request, error)
-            self._first.popleft()
-            source.done(request)
-            return None
+                return error
+            self._under_way.append((self._first.popleft(), future))
+        return None
+
+    def _do(self, source: Source, request: Request) -> AssayError | None:
+        """Does what is more than one call."""
+        try:
+            if request.method == requests.START_RUN:
+                self._start_run(request)
+            else:
+                self._upload(source, request)
+        except AssayError as error:
+            return self._judge(source, request, error)
         self._first.popleft()
-        self._under_way.append((request, self._begin(request)))
-        return self._await_oldest(source)
+        source.done(request)
+        return None
 
     def _await_oldest(self, source: Source) -> AssayError | None:
         request, future = self._under_way[0]

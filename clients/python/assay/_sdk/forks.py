@@ -35,6 +35,7 @@ _background: set[Cancellable] = set()
 _in_child: list[Callable[[], None]] = []
 _grpc_was_loaded_without_fork_support = False
 _unusable = False
+_watching = False
 
 
 def enter() -> None:
@@ -72,6 +73,11 @@ def end(call: Cancellable) -> None:
         _background.discard(call)
         if _closed:
             _condition.notify_all()
+
+
+def usable() -> bool:
+    """Whether this process may use gRPC. Not in a child whose parent was in the middle of a call."""
+    return not _unusable
 
 
 def on_child(action: Callable[[], None]) -> None:
@@ -120,13 +126,22 @@ def _after_in_child() -> None:
         action()
 
 
-def prepare() -> None:
-    """Asks gRPC for fork support. Must come before the first import of grpc to have an effect."""
-    global _grpc_was_loaded_without_fork_support
-    if "GRPC_ENABLE_FORK_SUPPORT" not in os.environ:
-        _grpc_was_loaded_without_fork_support = "grpc" in sys.modules
-        os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "1"
+def watch() -> None:
+    """Begins to guard forks. Must come after gRPC is initialized, that is, after the first channel is made.
 
+    What is registered last runs first before a fork: gRPC stops its threads then, and cancelled calls need them.
+    """
+    global _watching
+    with _condition:
+        if not _watching and hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=_before, after_in_parent=_after_in_parent)
+        _watching = True
+
+
+# gRPC reads the variable when it is first imported, which this module must precede.
+if "GRPC_ENABLE_FORK_SUPPORT" not in os.environ:
+    _grpc_was_loaded_without_fork_support = "grpc" in sys.modules
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "1"
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    os.register_at_fork(after_in_child=_after_in_child)

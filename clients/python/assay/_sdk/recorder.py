@@ -189,11 +189,14 @@ class Recorder:
             self._thread.start()
 
     def _run(self) -> None:
+        whole = False
         try:
             while not self._work():
                 pass
+            whole = True
         finally:
             with self._changed:
+                self._complete = self._complete and whole
                 if self._spool is not None:
                     self._spool.close()
                 self._begin_delivery(patient=False)
