@@ -45,7 +45,7 @@ class Aliases:
         """An alias with the version that it points at. Raises ModelNotFound, AliasNotFound."""
         with self._db.read() as tx:
             found = store.resolve(tx, workspace, model, alias)
-            if found is None and models.find(tx, workspace, model) is None:
+            if found is None and models.id_of(tx, workspace, model) is None:
                 raise ModelNotFound(workspace, model)
         if found is None:
             raise AliasNotFound(model, alias)

@@ -47,10 +47,10 @@ class Audit:
                 fields.refuse("number", f"{number} is negative; 0 means all records of the model")
         with self._db.read() as tx:
             if model:
-                found = models.find(tx, workspace, model)
+                found = models.id_of(tx, workspace, model)
                 if found is None:
                     raise ModelNotFound(workspace, model)
-                model_id = found.model_id
+                model_id = found
             elif "\0" in workspace or not store.exists(tx, workspace, model_id):
                 raise ModelNotFound(workspace, model_id)
             return store.page(tx, model_id, number, before=before, limit=limit)

@@ -85,10 +85,10 @@ class Promotions:
             if number < 0:
                 fields.refuse("number", f"{number} is negative; 0 means all versions")
         with self._db.read() as tx:
-            found = models.find(tx, workspace, model)
-            if found is None:
+            model_id = models.id_of(tx, workspace, model)
+            if model_id is None:
                 raise ModelNotFound(workspace, model)
-            return store.page(tx, found.model_id, number, before=before, limit=limit)
+            return store.page(tx, model_id, number, before=before, limit=limit)
 
 
 def _change(promotion: Promotion) -> Change:

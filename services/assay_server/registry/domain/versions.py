@@ -67,7 +67,7 @@ class Versions:
         with self._db.read() as tx:
             if earlier := self._made_by(tx, request, model):
                 return earlier
-            if models.find(tx, workspace, model) is None:
+            if models.id_of(tx, workspace, model) is None:
                 raise ModelNotFound(workspace, model)
             version_id = _new_id(tx, request)
         run_id, files = self._freeze(version_id, workspace, wanted)
@@ -107,7 +107,12 @@ class Versions:
     def get(self, workspace: str, model: str, number: int) -> Version:
         """The version of a number. Raises ModelNotFound, VersionNotFound."""
         with self._db.read() as tx:
-            return _found(tx, _present(tx, workspace, model), number)
+            version = store.named(tx, workspace, model, number)
+            if version is None and models.id_of(tx, workspace, model) is None:
+                raise ModelNotFound(workspace, model)
+        if version is None:
+            raise VersionNotFound(model, number)
+        return version
 
     def describe(
         self,
@@ -206,7 +211,10 @@ class Versions:
         Raises ModelNotFound.
         """
         with self._db.read() as tx:
-            found = store.latest(tx, _present(tx, workspace, model).model_id, stages or tuple(Stage))
+            model_id = models.id_of(tx, workspace, model)
+            if model_id is None:
+                raise ModelNotFound(workspace, model)
+            found = store.latest(tx, model_id, stages or tuple(Stage))
         return sorted(found, key=lambda version: list(Stage).index(version.stage))
 
     def _freeze(self, version_id: str, workspace: str, source: RunSource | VersionSource | None) -> tuple[str, Files]:
@@ -242,13 +250,6 @@ def _new_id(tx: Transaction, request: Request) -> str:
     parts = json.dumps([request.subject, request.rpc, request.request_id, request.digest])
     derived = hashlib.sha256(parts.encode()).hexdigest()[:32]
     return new_id() if store.of_id(tx, derived) else derived  # a request id may be used again after 24 hours
-
-
-def _present(tx: Transaction, workspace: str, model: str) -> Model:
-    found = models.find(tx, workspace, model)
-    if found is None:
-        raise ModelNotFound(workspace, model)
-    return found
 
 
 def _found(tx: Transaction, model: Model, number: int) -> Version:

@@ -7,6 +7,14 @@ from assay_server.registry.entities import Alias, Version
 from assay_server.registry.store import versions as version_rows
 from assay_server.registry.store.tables import aliases, models, versions
 
+# Made once: this is asked before each prediction that somebody makes by an alias.
+_resolve = (
+    version_rows.with_name.add_columns(aliases.c.update_time.label("set_time"))
+    .join(aliases, sa.and_(aliases.c.model_id == versions.c.model_id, aliases.c.number == versions.c.number))
+    .where(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("model"))
+    .where(aliases.c.alias == sa.bindparam("alias"))
+)
+
 
 def point(tx: Transaction, model_id: str, alias: str, number: int, now: int) -> None:
     """Points an alias at a version."""
@@ -28,11 +36,7 @@ def resolve(tx: Transaction, workspace: str, model: str, alias: str) -> tuple[Al
     """An alias of a model with the version that it points at."""
     if "\0" in workspace + model + alias:  # PostgreSQL has no such texts, and refuses to be asked
         return None
-    query = version_rows.with_name.add_columns(aliases.c.update_time.label("set_time")).join(
-        aliases, sa.and_(aliases.c.model_id == versions.c.model_id, aliases.c.number == versions.c.number)
-    )
-    named = query.where(models.c.workspace == workspace, models.c.name == model, aliases.c.alias == alias)
-    row = tx.execute(named).one_or_none()
+    row = tx.execute(_resolve, {"workspace": workspace, "model": model, "alias": alias}).one_or_none()
     if row is None:
         return None
     return Alias(workspace, model, alias, row.number, row.set_time), version_rows.whole(tx, [row])[0]

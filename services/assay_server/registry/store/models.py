@@ -10,6 +10,10 @@ from assay_server.kernel.db import Transaction, insert
 from assay_server.registry.entities import Model
 from assay_server.registry.store.tables import aliases, model_tags, models
 
+_id_of = sa.select(models.c.model_id).where(
+    models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("name")
+)
+
 
 def add(tx: Transaction, model: Model) -> bool:
     """Writes a new model without its tags; False if the name is taken in the workspace."""
@@ -21,6 +25,13 @@ def find(tx: Transaction, workspace: str, name: str) -> Model | None:
     """The model of a name, with its tags and aliases."""
     row = tx.execute(sa.select(models).where(_named(workspace, name))).one_or_none()
     return whole(tx, [row])[0] if row else None
+
+
+def id_of(tx: Transaction, workspace: str, name: str) -> str | None:
+    """The id of the model of a name."""
+    if "\0" in workspace or "\0" in name:
+        return None
+    return tx.execute(_id_of, {"workspace": workspace, "name": name}).scalar_one_or_none()
 
 
 def of_id(tx: Transaction, model_id: str) -> Model | None:

@@ -1,6 +1,6 @@
 """Versions as rows."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,9 @@ from assay_server.registry.store.tables import aliases, models, version_tags, ve
 
 with_name = sa.select(versions, models.c.name.label("model")).join_from(versions, models)
 """Versions with the present names of their models."""
+_named = with_name.where(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("model")).where(
+    versions.c.number == sa.bindparam("number")
+)
 _SHARED = [column.name for column in versions.columns if column.name in Version.__slots__]
 
 
@@ -28,6 +31,14 @@ def find(tx: Transaction, model_id: str, number: int) -> Version | None:
     """The version of a number, with its tags and aliases."""
     query = with_name.where(versions.c.model_id == model_id, versions.c.number == number)
     row = tx.execute(query).one_or_none()
+    return whole(tx, [row])[0] if row else None
+
+
+def named(tx: Transaction, workspace: str, model: str, number: int) -> Version | None:
+    """The version of a number of the model of a name, with its tags and aliases."""
+    if "\0" in workspace or "\0" in model:  # PostgreSQL has no such texts, and refuses to be asked
+        return None
+    row = tx.execute(_named, {"workspace": workspace, "model": model, "number": number}).one_or_none()
     return whole(tx, [row])[0] if row else None
 
 
@@ -101,29 +112,37 @@ def whole(tx: Transaction, rows: Sequence[Any]) -> list[Version]:
     keys = [(row.model_id, row.number) for row in rows]
     tags: dict[tuple[str, int], dict[str, str]] = {key: {} for key in keys}
     names: dict[tuple[str, int], list[str]] = {key: [] for key in keys}
-    if keys:
-        t = version_tags
-        query = sa.select(t.c.model_id, t.c.number, t.c.key, t.c.value)
-        for model_id, number, key, value in tx.execute(query.where(_among(t, keys))):
+    if len(keys) == 1:
+        labels = tx.execute(_labels_of_one, {"model_id": keys[0][0], "number": keys[0][1]})
+    else:
+        labels = tx.execute(_labels_of_many, {"keys": keys or [("", 0)]})
+    for model_id, number, key, value in labels:
+        if value is None:
+            names[model_id, number].append(key)
+        else:
             tags[model_id, number][key] = value
-        pointing = sa.select(aliases.c.model_id, aliases.c.number, aliases.c.alias).order_by(aliases.c.alias)
-        for model_id, number, alias in tx.execute(pointing.where(_among(aliases, keys))):
-            names[model_id, number].append(alias)
     found = [(_entity(row), key) for row, key in zip(rows, keys, strict=True)]
-    return [replace(version, tags=tags[key], aliases=tuple(names[key])) for version, key in found]
+    return [replace(version, tags=tags[key], aliases=tuple(sorted(names[key]))) for version, key in found]
 
 
+def _labels(chosen: Callable[[sa.Table], sa.ColumnElement[bool]]) -> sa.CompoundSelect[Any]:
+    """Tags and, without a value, aliases of versions."""
+    t, a = version_tags, aliases
+    tags = sa.select(t.c.model_id, t.c.number, t.c.key, t.c.value).where(chosen(t))
+    names = sa.select(a.c.model_id, a.c.number, a.c.alias, sa.null()).where(chosen(a))
+    return sa.union_all(tags, names)
+
+
+# Made once: to make a statement takes longer than SQLite needs to answer it.
+_labels_of_one = _labels(
+    lambda t: sa.and_(t.c.model_id == sa.bindparam("model_id"), t.c.number == sa.bindparam("number"))
+)
+_labels_of_many = _labels(lambda t: sa.tuple_(t.c.model_id, t.c.number).in_(sa.bindparam("keys", expanding=True)))
 _next = versions.c.revision + 1
 
 
 def _of(statement: sa.Update, version: Version) -> sa.Update:
     return statement.where(versions.c.model_id == version.model_id, versions.c.number == version.number)
-
-
-def _among(table: sa.Table, keys: Sequence[tuple[str, int]]) -> sa.ColumnElement[bool]:
-    if len(keys) == 1:
-        return sa.and_(table.c.model_id == keys[0][0], table.c.number == keys[0][1])
-    return sa.tuple_(table.c.model_id, table.c.number).in_(keys)
 
 
 def _entity(row: Any) -> Version:
