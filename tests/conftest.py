@@ -61,6 +61,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
 
 
+@pytest.fixture(scope="session", params=DATABASES)
+def kept_database_url(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[str]:
+    """The SQLAlchemy URL of a database that is kept for all tests: use things of your own in it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{parts_folder / 'kept.db'}"
+        return
+    fixture = "postgres_server" if request.param == "postgres" else "oldest_postgres_server"
+    server: postgres.PostgresServer = request.getfixturevalue(fixture)
+    with server.database() as url:
+        yield url
+
+
 # One program and four, and both databases; the tests can't tell which.
 DEPLOYMENTS = ["all-sqlite", "split-postgres"]
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,9 +27,17 @@ _Stub = TypeVar("_Stub")
 class Deployment:
     """The platform at work. `addresses` says where each room answers; in `all` it is the same for each."""
 
-    def __init__(self, name: str, folder: Path, database_urls: Mapping[str, str], settings: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        database_urls: Mapping[str, str],
+        settings: Mapping[str, str],
+        rooms: Sequence[str] = ROOMS,
+    ) -> None:
         self.name = name
-        self.targets = ("all",) if name == "all" else ROOMS
+        self.rooms = tuple(rooms)
+        self.targets = ("all",) if name == "all" else self.rooms
         self.folder = folder
         self.addresses = {room: f"127.0.0.1:{port}" for room, port in zip(ROOMS, _free_ports(len(ROOMS)), strict=True)}
         if name == "all":
@@ -53,7 +61,7 @@ class Deployment:
     def upgrade(self) -> None:
         """Brings all databases to the schema of this program."""
         config = load(Config, environment={}, flags=self.flags)
-        for room in ROOMS:
+        for room in self.rooms:
             db = database(config, room)
             db.upgrade()
             db.close()
@@ -134,11 +142,18 @@ class Deployment:
 
 @contextmanager
 def running(
-    name: str, folder: Path, database_urls: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+    name: str,
+    folder: Path,
+    database_urls: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    rooms: Sequence[str] = ROOMS,
 ) -> Iterator[Deployment]:
-    """A deployment that has started: `all` or `split`, by default on SQLite files in the folder."""
+    """A deployment that has started: `all` or `split`, by default on SQLite files in the folder.
+
+    A split one may run the first few rooms only, where a test needs no more.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    deployment = Deployment(name, folder, database_urls or {}, settings or {})
+    deployment = Deployment(name, folder, database_urls or {}, settings or {}, rooms)
     deployment.upgrade()
     deployment.start()
     try:

@@ -1,0 +1,127 @@
+"""The room as its own layers see it: built on a real database, without a server in front."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+
+from assay_server.kernel.channel import Neighbour
+from assay_server.kernel.clock import HeldClock
+from assay_server.kernel.db import Database
+from assay_server.kernel.idempotency import Request, Requests
+from assay_server.kernel.ids import new_id
+from assay_server.targets import HERE
+from assay_server.tracking.clients import Workspaces
+from assay_server.tracking.domain.datasets import Datasets
+from assay_server.tracking.domain.experiments import Experiments
+from assay_server.tracking.domain.ingest import Ingest
+from assay_server.tracking.domain.metrics import Metrics, SeriesQuery
+from assay_server.tracking.domain.runs import NewRun, Runs
+from assay_server.tracking.entities import Batch, MetricColumns, MetricSummary
+from assay_server.tracking.store import tables
+
+ONCE = Request("", "", "", "")
+"""A request without a request id."""
+
+Point = tuple[int, int, int]
+"""Step, time, and the bits of the value as a signed number."""
+_numbers = itertools.count(1)
+
+
+class Room:
+    """Tracking on one database. A second one on the same URL is what another process would be."""
+
+    def __init__(self, url: str, *, chunk_points: int = 128, gap_wait_s: float = 0.0, group_points: int = 200_000) -> None:
+        self.url = url
+        self.db = Database(url, room="tracking", migrations=HERE / "tracking" / "migrations")
+        self.clock = HeldClock()
+        self.requests = Requests(tables.requests, self.clock)
+        self.access = Neighbour("access", "127.0.0.1:1")  # nobody listens there; `default` needs no asking
+        workspaces = Workspaces(self.access)
+        self.ingest = Ingest(self.db, group_points=group_points, gap_wait_s=gap_wait_s)
+        self.metrics = Metrics(self.db, self.ingest, chunk_points=chunk_points, merge_chunks=2)
+        self.experiments = Experiments(self.db, self.requests, workspaces, self.clock)
+        self.runs = Runs(self.db, self.requests, workspaces, self.ingest, self.metrics, self.clock)
+        self.datasets = Datasets(self.db, workspaces, self.clock)
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self.access.close()
+        self.db.close()
+
+    def an_experiment(self, name: str = "") -> str:
+        """The id of a new experiment."""
+        name = name or f"experiment {new_id()} {next(_numbers)}"
+        return self.experiments.create("default", name, {}, ONCE).experiment_id
+
+    def a_run(self, experiment_id: str = "0") -> str:
+        """The id of a new run."""
+        return self.runs.create(NewRun(experiment_id=experiment_id), ONCE).run_id
+
+    def points(self, run_id: str, key: str) -> list[Point]:
+        """The points of a series as a reader gets them."""
+        found: list[Point] = []
+        for series in self.metrics.read(SeriesQuery([run_id], [key])):
+            found += points_of(series.columns)
+        return found
+
+    def stored_points(self, run_id: str, key: str) -> int:
+        """How many points the chunks of a series hold, repeated ones too."""
+        c = tables.metric_chunks
+        counts = sa.select(sa.func.coalesce(sa.func.sum(c.c.point_count), 0)).where(c.c.run_id == run_id, c.c.key == key)
+        with self.db.read() as tx:
+            return int(tx.execute(counts).scalar_one())
+
+    def chunks(self, run_id: str) -> int:
+        """How many chunks a run has."""
+        c = tables.metric_chunks
+        with self.db.read() as tx:
+            return int(tx.execute(sa.select(sa.func.count()).where(c.c.run_id == run_id)).scalar_one())
+
+    def summary(self, run_id: str, key: str) -> MetricSummary | None:
+        """What lists know of a series."""
+        found = {each.key: each for each in self.runs.get(run_id).metrics}
+        return found.get(key)
+
+
+def columns(key: str, points: Iterable[Point]) -> MetricColumns:
+    """Points as columns, in the order given."""
+    steps, times, bits = zip(*points, strict=True)
+    return MetricColumns(key, np.array(steps, np.int64), np.array(times, np.int64), np.array(bits, np.int64).view(np.float64))
+
+
+def points_of(series: MetricColumns) -> list[Point]:
+    """Columns as points."""
+    return list(zip(series.steps.tolist(), series.times.tolist(), series.values.view(np.int64).tolist(), strict=True))
+
+
+def a_batch(run_id: str, *metrics: MetricColumns, writer: str = "", number: int = 0) -> Batch:
+    """A batch of points; a numbered one where a writer is named."""
+    return Batch(run_id, metrics, writer_id=writer, number=number)
+
+
+def line(key: str, steps: Sequence[int], *, time: int = 0) -> MetricColumns:
+    """A series whose values are its steps."""
+    return columns(key, [(step, time, bits_of(float(step))) for step in steps])
+
+
+def bits_of(value: float) -> int:
+    """The bits of a value, as a signed number."""
+    number: int = struct.unpack("<q", struct.pack("<d", value))[0]
+    return number
+
+
+def value_of(bits: int) -> float:
+    """The value of bits."""
+    value: float = struct.unpack("<d", struct.pack("<q", bits))[0]
+    return value
+
+
+def in_order(point: Point) -> Point:
+    """What points are sorted by: step, time, value in IEEE 754 total order."""
+    step, time, bits = point
+    return step, time, bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
