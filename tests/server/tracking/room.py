@@ -76,6 +76,13 @@ class Room:
         with self.db.read() as tx:
             return int(tx.execute(counts).scalar_one())
 
+    def leftovers(self, run_id: str) -> int:
+        """How many rows there are of a run beside its own."""
+        with self.db.read() as tx:
+            owned = (tables.metric_chunks, tables.metric_summaries, tables.metric_writers, tables.params, tables.tags)
+            counts = [sa.select(sa.func.count()).select_from(t).where(t.c.run_id == run_id) for t in owned]
+            return sum(tx.execute(count).scalar_one() for count in counts)
+
     def chunks(self, run_id: str) -> int:
         """How many chunks a run has."""
         c = tables.metric_chunks

@@ -21,6 +21,7 @@ from assay_server.tracking.store import runs as run_store
 
 _ATTEMPTS = 5
 _POLL_S = 0.05
+_MOST_EARLY = 8  # batches that may wait at once: each holds a thread that its predecessor may need
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +47,7 @@ class Ingest:
         self._led = False
         self._gaps: dict[tuple[str, str, int], threading.Event] = {}
         self._written: dict[tuple[str, str], int] = {}
+        self._early = threading.BoundedSemaphore(_MOST_EARLY)
 
     def write(self, batch: Batch) -> int:
         """Commits a batch; returns the writer's highest durable number.
@@ -53,15 +55,15 @@ class Ingest:
         All or nothing. Raises RunNotFound, RunDeleted, ParamConflict; BatchGap when a predecessor does not come in
         time.
         """
-        until = time.monotonic() + self._gap_wait_s
-        while True:
-            try:
-                return self._submit(batch)
-            except BatchGap:
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise
-                self._await_predecessor(batch, min(left, _POLL_S))
+        try:
+            return self._submit(batch)
+        except BatchGap:
+            if self._gap_wait_s <= 0 or not self._early.acquire(blocking=False):
+                raise
+        try:
+            return self._submit_later(batch, time.monotonic() + self._gap_wait_s)
+        finally:
+            self._early.release()
 
     def written_series(self) -> dict[tuple[str, str], int]:
         """The (run, key) that got chunks since the last call, with their number."""
@@ -82,6 +84,16 @@ class Ingest:
         if ticket.error is not None:
             raise ticket.error
         return ticket.durable
+
+    def _submit_later(self, batch: Batch, until: float) -> int:
+        while True:
+            left = until - time.monotonic()
+            self._await_predecessor(batch, min(max(left, 0.0), _POLL_S))
+            try:
+                return self._submit(batch)
+            except BatchGap:
+                if left <= 0:
+                    raise
 
     def _lead(self) -> None:
         """Commits one group, which holds the leader's own batch, and hands the lead on."""
@@ -169,6 +181,8 @@ def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
         run_store.lock(tx, with_params)
     states = run_store.states(tx, run_ids)
     writers = {(ticket.batch.run_id, ticket.batch.writer_id) for ticket in group if ticket.batch.writer_id}
+    begun = {(ticket.batch.run_id, ticket.batch.writer_id) for ticket in group if ticket.batch.number == 1}
+    metric_store.begin_numbers(tx, [writer for writer in begun if writer[0] in states])
     durable = metric_store.durable_numbers(tx, writers) if writers else {}
     advanced: dict[tuple[str, str], int] = {}
     accepted: list[_Ticket] = []

@@ -22,6 +22,7 @@ WRITER_LENGTH = 64
 READ_RUNS = 100
 MOST_POINTS = 100_000
 STEP_LIMIT = 1 << 63
+_MERGED_AT_ONCE = 1000  # chunks: keeps the transaction short, and their ids within what a statement takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +142,21 @@ class Metrics:
 
     def merge_series(self, run_id: str, key: str) -> int:
         """Puts big chunks in the place of the small ones of a series; no point is lost or doubled."""
+        merged = 0
+        while taken := self._merge_some(run_id, key):
+            merged += taken
+        instruments.chunks_merged_total.inc(merged)
+        return merged
+
+    def _merge_some(self, run_id: str, key: str) -> int:
+        """Merges as many small chunks as one transaction takes; 0 when fewer than two are left."""
+        small = self._chunk_points // 2
         with self._db.read() as tx:
-            if len(store.small_chunks(tx, run_id, key, self._chunk_points // 2)) < 2:
+            if len(store.small_chunks(tx, run_id, key, small, 2)) < 2:
                 return 0
         with self._db.write() as tx:
             store.lock(tx, run_id, key)
-            ids = store.small_chunks(tx, run_id, key, self._chunk_points // 2)
-            old = store.read_chunks(tx, key, ids)
+            old = store.read_chunks(tx, key, store.small_chunks(tx, run_id, key, small, _MERGED_AT_ONCE))
             if len(old) < 2:
                 return 0
             everything = joined([chunk.columns for chunk in old])
@@ -158,7 +167,6 @@ class Metrics:
                 for end in [at + self._chunk_points]
             ]
             store.replace(tx, run_id, [chunk.chunk_id for chunk in old], new, lost=len(everything) - len(kept))
-        instruments.chunks_merged_total.inc(len(old))
         return len(old)
 
 

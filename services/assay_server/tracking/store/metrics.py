@@ -39,6 +39,13 @@ def append(tx: Transaction, series: Sequence[Series]) -> None:
     insert_rows(tx, metric_summaries, [_summary_row(each) for each in ordered], _added_to_summary)
 
 
+def begin_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> None:
+    """Makes the row of each (run, writer) that has none, so that `durable_numbers` has one to lock."""
+    if writers:
+        rows = [{"run_id": run_id, "writer_id": writer, "batch_number": 0} for run_id, writer in sorted(writers)]
+        tx.execute(insert(tx, metric_writers).on_conflict_do_nothing(), rows)
+
+
 def durable_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """The highest batch number of each (run, writer) that has one; locked until the transaction ends."""
     w = metric_writers
@@ -107,11 +114,11 @@ def replace(tx: Transaction, run_id: str, old: Sequence[int], new: Iterable[Metr
         tx.execute(sa.update(s).where(here).values(point_count=s.c.point_count - lost))
 
 
-def small_chunks(tx: Transaction, run_id: str, key: str, smaller_than: int) -> list[int]:
-    """The ids of the chunks of a series with fewer points, in the order in which they were written."""
+def small_chunks(tx: Transaction, run_id: str, key: str, smaller_than: int, limit: int) -> list[int]:
+    """The ids of at most `limit` chunks of a series with fewer points, in the order in which they were written."""
     c = metric_chunks
     query = sa.select(c.c.chunk_id).where(c.c.run_id == run_id, c.c.key == key, c.c.point_count < smaller_than)
-    return list(tx.execute(query.order_by(c.c.chunk_id)).scalars())
+    return list(tx.execute(query.order_by(c.c.chunk_id).limit(limit)).scalars())
 
 
 def read_chunks(tx: Transaction, key: str, chunk_ids: Sequence[int]) -> list[Chunk]:
