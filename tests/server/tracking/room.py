@@ -35,7 +35,9 @@ _numbers = itertools.count(1)
 class Room:
     """Tracking on one database. A second one on the same URL is what another process would be."""
 
-    def __init__(self, url: str, *, chunk_points: int = 128, gap_wait_s: float = 0.0, group_points: int = 200_000) -> None:
+    def __init__(
+        self, url: str, *, chunk_points: int = 128, gap_wait_s: float = 0.0, group_points: int = 200_000
+    ) -> None:
         self.url = url
         self.db = Database(url, room="tracking", migrations=HERE / "tracking" / "migrations")
         self.clock = HeldClock()
@@ -72,7 +74,9 @@ class Room:
     def stored_points(self, run_id: str, key: str) -> int:
         """How many points the chunks of a series hold, repeated ones too."""
         c = tables.metric_chunks
-        counts = sa.select(sa.func.coalesce(sa.func.sum(c.c.point_count), 0)).where(c.c.run_id == run_id, c.c.key == key)
+        counts = sa.select(sa.func.coalesce(sa.func.sum(c.c.point_count), 0)).where(
+            c.c.run_id == run_id, c.c.key == key
+        )
         with self.db.read() as tx:
             return int(tx.execute(counts).scalar_one())
 
@@ -98,7 +102,9 @@ class Room:
 def columns(key: str, points: Iterable[Point]) -> MetricColumns:
     """Points as columns, in the order given."""
     steps, times, bits = zip(*points, strict=True)
-    return MetricColumns(key, np.array(steps, np.int64), np.array(times, np.int64), np.array(bits, np.int64).view(np.float64))
+    return MetricColumns(
+        key, np.array(steps, np.int64), np.array(times, np.int64), np.array(bits, np.int64).view(np.float64)
+    )
 
 
 def points_of(series: MetricColumns) -> list[Point]:

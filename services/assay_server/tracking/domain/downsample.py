@@ -13,6 +13,7 @@ from assay_server.tracking.entities import Floats, Ints, MetricColumns
 
 LEAST = 4
 _SHARE_OF_BREAKS = 4
+_WIDEST = 1 << 62
 
 
 def downsample(columns: MetricColumns, n: int) -> MetricColumns:
@@ -39,11 +40,16 @@ def _thinned(columns: MetricColumns, finite: Ints, always: Ints, n: int) -> Ints
         always = np.unique(np.concatenate([always, extremes]))
         room = n - len(always)
         if room >= 3:
-            steps = columns.steps[finite]
-            sampler = MinMaxLTTBDownsampler()
-            picked = sampler.downsample(steps, values, n_out=min(room, len(finite)))
-            always = np.unique(np.concatenate([always, finite[picked.astype(np.int64)]]))
+            picked = _picked(columns.steps[finite], values, min(room, len(finite)))
+            always = np.unique(np.concatenate([always, finite[picked]]))
     return always.astype(np.int64)
+
+
+def _picked(steps: Ints, values: Floats, n: int) -> Ints:
+    # The library takes steps that rise, and not by more than an int64 holds; others are drawn evenly spaced.
+    rising = bool((steps[1:] > steps[:-1]).all()) and int(steps[-1]) - int(steps[0]) < _WIDEST
+    sampler = MinMaxLTTBDownsampler()
+    return np.asarray(sampler.downsample(*([steps] if rising else []), values, n_out=n), np.int64)
 
 
 def _breaks(finite: npt.NDArray[np.bool_], values: Floats) -> Ints:

@@ -55,7 +55,9 @@ def test_what_many_threads_send_at_once_is_written_in_few_transactions_and_all_t
 
     with ThreadPoolExecutor(writers) as pool, held_up(room, writers):
         sent = [
-            pool.submit(room.metrics.write, a_batch(run_id, line("loss", range(w * 10, w * 10 + 10)), writer=f"w{w}", number=1))
+            pool.submit(
+                room.metrics.write, a_batch(run_id, line("loss", range(w * 10, w * 10 + 10)), writer=f"w{w}", number=1)
+            )
             for w in range(writers)
         ]
 
@@ -132,7 +134,8 @@ def test_batches_that_come_in_any_order_wait_for_each_other(patient: Room) -> No
 
     with ThreadPoolExecutor(4) as pool:
         later = [
-            pool.submit(patient.metrics.write, a_batch(run_id, line("loss", [n]), writer="w", number=n)) for n in (4, 3, 2)
+            pool.submit(patient.metrics.write, a_batch(run_id, line("loss", [n]), writer="w", number=n))
+            for n in (4, 3, 2)
         ]
         eventually(lambda: patient.ingest._gaps)
         first = patient.metrics.write(a_batch(run_id, line("loss", [1]), writer="w", number=1))
@@ -220,10 +223,12 @@ def test_a_param_that_two_processes_log_with_two_values_gets_one(another_room: C
 
     acknowledged: dict[str, set[str]] = {key: set() for key in keys}
     for key in keys:
-        answers = at_once([
-            lambda key=key, value=value: rooms[value % 2].runs.log_batch(Batch(run_id, params={key: str(value)}))  # type: ignore[misc]
-            for value in range(4)
-        ])
+        answers = at_once(
+            [
+                lambda key=key, value=value: rooms[value % 2].runs.log_batch(Batch(run_id, params={key: str(value)}))  # type: ignore[misc]
+                for value in range(4)
+            ]
+        )
         assert len(of(ParamConflict, answers)) == 3
         acknowledged[key] = {str(value) for value, answer in enumerate(answers) if answer is None}
 
@@ -238,7 +243,9 @@ def test_many_params_in_opposite_order_from_two_processes_block_nobody(another_r
     def write(room: Room, order: list[str], value: int) -> None:
         for number in range(20):
             for run_id in order:
-                room.runs.log_batch(Batch(run_id, [line("loss", [number])], {f"p{number}": "same"}, {"last": str(value)}))
+                room.runs.log_batch(
+                    Batch(run_id, [line("loss", [number])], {f"p{number}": "same"}, {"last": str(value)})
+                )
 
     answers = at_once([lambda: write(rooms[0], runs, 0), lambda: write(rooms[1], runs[::-1], 1)])
 
