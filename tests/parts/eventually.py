@@ -37,6 +37,6 @@ def at_once(actions: Sequence[Callable[[], Answer]]) -> list[Answer | Exception]
         return list(pool.map(one, actions))
 
 
-def of(kind: type[Thing], answers: Sequence[object]) -> list[Thing]:
+def of(kind: type[Thing] | tuple[type[Thing], ...], answers: Sequence[object]) -> list[Thing]:
     """The answers of a kind."""
     return [answer for answer in answers if isinstance(answer, kind)]

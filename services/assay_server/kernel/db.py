@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from assay_server.kernel.errors import Aborted, DatabaseUnavailable
+from assay_server.kernel.errors import DatabaseUnavailable, Unavailable
 
 Transaction = sa.Connection
 """An open transaction, as stores take it."""
@@ -27,14 +27,16 @@ _DIALECTS: dict[str, Any] = {
     "postgresql": postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
     "sqlite": sqlite.dialect(),
 }
-_POSTGRES_RETRYABLE = {"40001", "40P01"}
+_RETRYABLE = {"40001", "40P01"}
+_TAKEN = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+_CAME_BETWEEN = "another change came in between; nothing was changed, send the call again"
 
 
 class SchemaUnknown(Exception):
     """The database has another schema than this program knows; the message holds the command to run."""
 
 
-class ConcurrentChange(Aborted):
+class ConcurrentChange(Unavailable):
     """Two transactions stood in each other's way, and the database gave up this one."""
 
     reason = "DATABASE_UNAVAILABLE"
@@ -131,12 +133,13 @@ class Database:
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            state = getattr(getattr(error, "orig", None), "sqlstate", None)
-            if state in _POSTGRES_RETRYABLE:
-                raise ConcurrentChange(
-                    "another change came in between; nothing was changed, send the call again"
-                ) from error
+            if _name_of(error) in _RETRYABLE:
+                raise ConcurrentChange(_CAME_BETWEEN) from error
             raise DatabaseUnavailable(self.room) from error
+        except sa.exc.IntegrityError as error:
+            if _name_of(error) in _TAKEN:  # whoever looked first found it free: somebody took it meanwhile
+                raise ConcurrentChange(_CAME_BETWEEN) from error
+            raise
 
     def check(self) -> None:
         """Does nothing when the schema is the one that this program knows; raises SchemaUnknown otherwise."""
@@ -195,6 +198,12 @@ class Database:
         config.set_main_option("path_separator", "os")
         config.attributes["database"] = self
         return config
+
+
+def _name_of(error: sa.exc.DBAPIError | sa.exc.SQLAlchemyError) -> str:
+    """What the database calls an error: PostgreSQL by a number, SQLite by a name."""
+    original = getattr(error, "orig", None)
+    return str(getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", ""))
 
 
 def migrate() -> None:

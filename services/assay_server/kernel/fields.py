@@ -16,8 +16,11 @@ DESCRIPTION_LENGTH = 100_000
 NOTE_LENGTH = 5000
 REQUEST_ID_LENGTH = 64
 KEYS_PER_CALL = 1000
+LAST_TIME = 253_402_300_799_999
+"""The last millisecond that a Timestamp can hold."""
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -74,8 +77,13 @@ class Fields:
 
     def number_id(self, path: str, value: str) -> None:
         """An id that is a number as text, such as that of an experiment."""
-        if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        if not _NUMBER.match(value):
             self.refuse(path, f"{shown(value)} is not an id: a whole number such as '7'")
+
+    def time(self, path: str, value: int | None) -> None:
+        """A time in milliseconds since the epoch, where there is one: in the years 1970 to 9999."""
+        if value is not None and not 0 <= value <= LAST_TIME:
+            self.refuse(path, f"{value} ms since 1970 is not in the years 1970 to 9999")
 
     def tags(
         self, path: str, tags: Mapping[str, str], *, longest: int = TAG_VALUE_LENGTH, required: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -21,7 +20,8 @@ from assay_server.tracking.domain.experiments import Experiments
 from assay_server.tracking.domain.ingest import Ingest
 from assay_server.tracking.domain.metrics import Metrics, SeriesQuery
 from assay_server.tracking.domain.runs import NewRun, Runs
-from assay_server.tracking.entities import Batch, MetricColumns, MetricSummary
+from assay_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
+from assay_server.tracking.store import experiments as store
 from assay_server.tracking.store import tables
 
 ONCE = Request("", "", "", "")
@@ -29,7 +29,6 @@ ONCE = Request("", "", "", "")
 
 Point = tuple[int, int, int]
 """Step, time, and the bits of the value as a signed number."""
-_numbers = itertools.count(1)
 
 
 class Room:
@@ -55,10 +54,13 @@ class Room:
         self.access.close()
         self.db.close()
 
-    def an_experiment(self, name: str = "") -> str:
-        """The id of a new experiment."""
-        name = name or f"experiment {new_id()} {next(_numbers)}"
-        return self.experiments.create("default", name, {}, ONCE).experiment_id
+    def an_experiment(self, workspace: str = "default") -> str:
+        """The id of a new experiment; in another workspace, without asking whether there is one."""
+        new = Experiment("", workspace, f"experiment {new_id()}", self.clock.now(), self.clock.now())
+        with self.db.write() as tx:
+            made = store.add(tx, new)
+        assert made is not None
+        return made.experiment_id
 
     def a_run(self, experiment_id: str = "0") -> str:
         """The id of a new run."""
@@ -101,7 +103,7 @@ class Room:
 
 def columns(key: str, points: Iterable[Point]) -> MetricColumns:
     """Points as columns, in the order given."""
-    steps, times, bits = zip(*points, strict=True)
+    steps, times, bits = zip(*points, strict=True) if (points := list(points)) else ((), (), ())
     return MetricColumns(
         key, np.array(steps, np.int64), np.array(times, np.int64), np.array(bits, np.int64).view(np.float64)
     )

@@ -6,7 +6,7 @@ one that came meanwhile. So a single writer pays for no thread switch, and many 
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -197,7 +197,8 @@ def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
             ticket.error = error
     for ticket in group:
         ticket.durable = durable.get((ticket.batch.run_id, ticket.batch.writer_id), 0)
-    metric_store.append(tx, _series(accepted, states))
+    experiments = {run_id: experiment for run_id, (experiment, _) in states.items()}
+    metric_store.append(tx, series((ticket.batch for ticket in accepted), experiments))
     metric_store.set_durable_numbers(tx, advanced)
     return accepted
 
@@ -228,14 +229,14 @@ def _accept(
     return True
 
 
-def _series(accepted: Sequence[_Ticket], states: dict[str, tuple[int, bool]]) -> list[metric_store.Series]:
-    """One series for each (run, key) of a group, so that many small batches make one chunk."""
+def series(batches: Iterable[Batch], experiments: Mapping[str, int]) -> list[metric_store.Series]:
+    """One series for each (run, key), so that many small batches make one chunk."""
     parts: dict[tuple[str, str], list[MetricColumns]] = {}
-    for ticket in accepted:
-        for columns in ticket.batch.metrics:
+    for batch in batches:
+        for columns in batch.metrics:
             if len(columns):
-                parts.setdefault((ticket.batch.run_id, columns.key), []).append(columns)
-    return [metric_store.Series(run_id, states[run_id][0], joined(each)) for (run_id, _), each in parts.items()]
+                parts.setdefault((batch.run_id, columns.key), []).append(columns)
+    return [metric_store.Series(run_id, experiments[run_id], joined(each)) for (run_id, _), each in parts.items()]
 
 
 def joined(parts: Sequence[MetricColumns]) -> MetricColumns:

@@ -15,7 +15,7 @@ from assay_server.kernel.idempotency import Request, Requests
 from assay_server.kernel.ids import new_id
 from assay_server.tracking import instruments
 from assay_server.tracking.clients import Workspaces
-from assay_server.tracking.domain.ingest import Ingest
+from assay_server.tracking.domain.ingest import Ingest, series
 from assay_server.tracking.domain.metrics import Metrics, check_columns
 from assay_server.tracking.entities import PARTS, Batch, Lifecycle, MetricColumns, Run, RunQuery, RunStatus
 from assay_server.tracking.errors import (
@@ -108,8 +108,7 @@ class Runs:
                 fields.id("run_id", new.run_id)
             if new.parent_run_id:
                 fields.id("parent_run_id", new.parent_run_id)
-            if new.start_time is not None and new.start_time < 0:
-                fields.refuse("start_time", "is before 1970")
+            fields.time("start_time", new.start_time)
             fields.text("user", new.user, longest=KEY_LENGTH)
             fields.tags("params", new.params, longest=PARAM_VALUE_LENGTH)
             fields.tags("tags", new.tags)
@@ -137,8 +136,8 @@ class Runs:
                     raise RunExists(run.run_id, present.experiment_id)
                 run = present
             else:
-                given = [columns for columns in new.metrics if len(columns)]
-                metric_store.append(tx, [metric_store.Series(run.run_id, int(experiment_id), each) for each in given])
+                first = Batch(run.run_id, new.metrics)
+                metric_store.append(tx, series([first], {run.run_id: int(experiment_id)}))
                 instruments.runs_created_total.inc()
             self._requests.remember(tx, request, run.run_id)
         return run
@@ -156,6 +155,7 @@ class Runs:
             fields.id("run.run_id", run_id)
             if "name" in changes:
                 fields.name("run.name", changes["name"])
+            fields.time("run.end_time", changes.get("end_time"))
             if changes.get("status", RunStatus.RUNNING) is None:
                 fields.refuse("run.status", f"must be one of {', '.join(status.name for status in RunStatus)}")
         with self._db.write() as tx:
@@ -164,7 +164,7 @@ class Runs:
                 raise EtagMismatch(etag, run.etag)
             changed = replace(run, **changes, revision=run.revision + 1)
             if "status" in changes and "end_time" not in changes:
-                ended = run.end_time or self._clock.now()
+                ended = self._clock.now() if run.end_time is None else run.end_time
                 changed = replace(changed, end_time=ended if changed.status.ended else None)
             store.update(tx, changed)
         if changed.status.ended:
@@ -175,6 +175,7 @@ class Runs:
         """Ends a run; again with the same status changes nothing. Raises RunNotFound, RunDeleted, RunAlreadyEnded."""
         with Fields() as fields:
             fields.id("run_id", run_id)
+            fields.time("end_time", end_time)
             if status is None or not status.ended:
                 fields.refuse("status", "must be FINISHED, FAILED or KILLED")
         assert status is not None
@@ -184,7 +185,8 @@ class Runs:
                 if run.status is status:
                     return run
                 raise RunAlreadyEnded(run_id, run.status.name, status.name)
-            ended = replace(run, status=status, end_time=end_time or self._clock.now(), revision=run.revision + 1)
+            end_time = self._clock.now() if end_time is None else end_time
+            ended = replace(run, status=status, end_time=end_time, revision=run.revision + 1)
             store.update(tx, ended)
         self._metrics.run_ended(run_id)
         return ended

@@ -3,6 +3,7 @@
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from assay.api.tracking import v1 as api
 from assay_server.kernel import caller, idempotency
@@ -32,7 +33,7 @@ class RunService(api.RunServiceServicer):
             name=request.name,
             run_id=request.run_id,
             parent_run_id=request.parent_run_id,
-            start_time=request.start_time.ToMilliseconds() if request.HasField("start_time") else None,
+            start_time=_milliseconds(request, "start_time"),
             user=request.user,
             params=dict(request.params),
             tags=dict(request.tags),
@@ -53,7 +54,7 @@ class RunService(api.RunServiceServicer):
         values: dict[str, Any] = {
             "name": given.name,
             "status": status(given.status),
-            "end_time": given.end_time.ToMilliseconds() if given.HasField("end_time") else None,
+            "end_time": _milliseconds(given, "end_time"),
         }
         changed = self._runs.update(given.run_id, given.etag, {path: values[path] for path in paths})
         return api.UpdateRunResponse(run=_brief(changed))
@@ -61,7 +62,7 @@ class RunService(api.RunServiceServicer):
     def FinishRun(self, request: api.FinishRunRequest, context: grpc.ServicerContext) -> api.FinishRunResponse:
         """Ends a run."""
         ended = RunStatus.FINISHED if request.status == api.RUN_STATUS_UNSPECIFIED else status(request.status)
-        end_time = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
+        end_time = _milliseconds(request, "end_time")
         return api.FinishRunResponse(run=_brief(self._runs.finish(request.run_id, ended, end_time)))
 
     def DeleteRun(self, request: api.DeleteRunRequest, context: grpc.ServicerContext) -> api.DeleteRunResponse:
@@ -134,6 +135,14 @@ def message(run: Run) -> api.Run:
 def status(number: int) -> RunStatus | None:
     """The status of a number of the contract; None for one that it does not have."""
     return RunStatus(number) if number in RunStatus.__members__.values() else None
+
+
+def _milliseconds(message: Message, field: str) -> int | None:
+    """A time field as milliseconds, whether or not a Timestamp may hold it: the domain judges that."""
+    if not message.HasField(field):
+        return None
+    time = getattr(message, field)
+    return int(time.seconds * 1000 + time.nanos // 1_000_000)
 
 
 def _brief(run: Run) -> api.Run:

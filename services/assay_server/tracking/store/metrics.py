@@ -41,9 +41,8 @@ def append(tx: Transaction, series: Sequence[Series]) -> None:
 
 def begin_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> None:
     """Makes the row of each (run, writer) that has none, so that `durable_numbers` has one to lock."""
-    if writers:
-        rows = [{"run_id": run_id, "writer_id": writer, "batch_number": 0} for run_id, writer in sorted(writers)]
-        tx.execute(insert(tx, metric_writers).on_conflict_do_nothing(), rows)
+    rows = [{"run_id": run_id, "writer_id": writer, "batch_number": 0} for run_id, writer in sorted(writers)]
+    insert_rows(tx, metric_writers, rows, _kept)
 
 
 def durable_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -219,6 +218,10 @@ def _extremes(steps: Any, values: Any) -> dict[str, Any]:
 
 def _or_null(value: float) -> float | None:
     return None if value != value else value
+
+
+def _kept(statement: Any) -> Any:
+    return statement.on_conflict_do_nothing()
 
 
 def _advanced(statement: Any) -> Any:

@@ -180,12 +180,12 @@ def test_merging_loses_and_doubles_nothing_while_others_write_and_read(another_r
             assert before <= set(seen)
 
     with ThreadPoolExecutor(6) as pool:
-        background = [pool.submit(merge), pool.submit(read)]
+        merging, reading = pool.submit(merge), pool.submit(read)
         for writer in [pool.submit(write, writer) for writer in range(4)]:
             writer.result(60)
         writing.clear()
-        merged = background[0].result(60)
-        background[1].result(60)
+        merged = merging.result(60)
+        reading.result(60)
 
     assert merged > 0
     assert room.points(run_id, "loss") == expected(acknowledged)

@@ -1,0 +1,176 @@
+"""Experiments: one for each name, changed by one person at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from assay_server.kernel.errors import EtagMismatch, FieldInvalid, NeighbourUnavailable, RequestIdReused, Unavailable
+from assay_server.kernel.idempotency import Request
+from assay_server.kernel.ids import new_id
+from assay_server.tracking.entities import Experiment, Lifecycle
+from assay_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
+from tests.parts.eventually import at_once, of
+from tests.server.tracking.room import ONCE, Room
+
+
+def name() -> str:
+    return f"experiment {new_id()}"
+
+
+def test_an_experiment_has_what_it_was_made_with(room: Room) -> None:
+    called = name()
+
+    made = room.experiments.create("default", called, {"team": "blue"}, ONCE)
+
+    found = room.experiments.get(made.experiment_id)
+    assert found == made == room.experiments.get_by_name("default", called)
+    assert (found.name, found.tags, found.workspace) == (called, {"team": "blue"}, "default")
+    assert found.create_time == found.update_time == room.clock.now()
+    assert found.experiment_id.isdigit()
+
+
+def test_the_experiment_0_is_there_from_the_beginning(room: Room) -> None:
+    assert (room.experiments.get("0").name, room.experiments.get("0").workspace) == ("Default", "default")
+
+
+def test_a_taken_name_is_refused_and_says_whose_it_is(room: Room) -> None:
+    called = name()
+    first = room.experiments.create("default", called, {}, ONCE)
+
+    with pytest.raises(ExperimentExists) as caught:
+        room.experiments.create("default", called, {}, ONCE)
+
+    assert caught.value.metadata == {"name": called, "experiment_id": first.experiment_id, "lifecycle": "active"}
+
+
+def test_a_deleted_experiment_keeps_its_name_also_from_those_who_would_take_what_is_there(room: Room) -> None:
+    called = name()
+    first = room.experiments.create("default", called, {}, ONCE)
+    room.experiments.delete(first.experiment_id)
+
+    with pytest.raises(ExperimentExists, match="restore it"):
+        room.experiments.create("default", called, {}, ONCE, allow_existing=True)
+
+
+def test_many_who_take_what_is_there_get_the_same_experiment(another_room: Callable[..., Room]) -> None:
+    rooms, called = [another_room(), another_room()], name()
+
+    answers = at_once(
+        [
+            lambda n=n: rooms[n % 2].experiments.create("default", called, {"n": str(n)}, ONCE, allow_existing=True)  # type: ignore[misc]
+            for n in range(32)
+        ]
+    )
+
+    made = of(Experiment, answers)
+    assert len(made) == 32
+    assert len({each.experiment_id for each in made}) == 1
+    assert len(rooms[0].experiments.get(made[0].experiment_id).tags) == 1
+
+
+def test_names_that_differ_in_case_or_composition_are_different(room: Room) -> None:
+    prefix = name()
+
+    ids = {
+        room.experiments.create("default", prefix + end, {}, ONCE).experiment_id
+        for end in ("x", "X", "\u00e9", "e\u0301")
+    }
+
+    assert len(ids) == 4
+
+
+def test_a_request_that_comes_twice_makes_one_experiment_and_with_other_contents_is_refused(room: Room) -> None:
+    called, request_id = name(), new_id()
+    request, other = (Request("ann", "CreateExperiment", request_id, digest) for digest in ("a", "b"))
+
+    made = [room.experiments.create("default", called, {}, request) for _ in range(2)]
+
+    assert made[0] == made[1]
+    with pytest.raises(RequestIdReused):
+        room.experiments.create("default", name(), {}, other)
+
+
+def test_renaming_moves_the_name_and_changes_the_etag(room: Room) -> None:
+    old, new = name(), name()
+    made = room.experiments.create("default", old, {}, ONCE)
+
+    renamed = room.experiments.rename(made.experiment_id, new, made.etag)
+
+    assert renamed.etag != made.etag
+    assert room.experiments.get_by_name("default", new) == renamed
+    with pytest.raises(ExperimentNotFound):
+        room.experiments.get_by_name("default", old)
+    with pytest.raises(EtagMismatch) as caught:
+        room.experiments.rename(made.experiment_id, old, made.etag)
+    assert caught.value.metadata == {"given": made.etag, "etag": renamed.etag}
+
+
+def test_renaming_to_a_taken_name_is_refused_and_to_its_own_is_fine(room: Room) -> None:
+    first, second = (room.experiments.create("default", name(), {}, ONCE) for _ in range(2))
+
+    with pytest.raises(ExperimentExists):
+        room.experiments.rename(first.experiment_id, second.name, "")
+
+    assert room.experiments.rename(first.experiment_id, first.name, "").name == first.name
+
+
+def test_two_who_rename_to_the_same_name_at_once_do_not_both_get_it(another_room: Callable[..., Room]) -> None:
+    rooms = [another_room(), another_room()]
+
+    for _ in range(10):
+        both = [rooms[0].experiments.create("default", name(), {}, ONCE) for _ in range(2)]
+        wanted = name()
+        answers = at_once(
+            [
+                lambda room=room, e=e, w=wanted: room.experiments.rename(e.experiment_id, w, "")  # type: ignore[misc]
+                for room, e in zip(rooms, both, strict=True)
+            ]
+        )
+        assert len(of(Experiment, answers)) == 1
+        assert of((ExperimentExists, Unavailable), answers)
+
+
+def test_a_deleted_experiment_is_read_but_not_changed_until_it_is_restored(room: Room) -> None:
+    made = room.experiments.create("default", name(), {"t": "1"}, ONCE)
+    deleted = room.experiments.delete(made.experiment_id)
+
+    assert room.experiments.delete(made.experiment_id) == deleted
+    assert room.experiments.get(made.experiment_id).lifecycle is Lifecycle.DELETED
+    with pytest.raises(ExperimentDeleted):
+        room.experiments.rename(made.experiment_id, name(), "")
+    with pytest.raises(ExperimentDeleted):
+        room.experiments.set_tags(made.experiment_id, {"t": "2"})
+    with pytest.raises(ExperimentDeleted):
+        room.experiments.delete_tags(made.experiment_id, ["t"])
+    restored = room.experiments.restore(made.experiment_id)
+    assert room.experiments.restore(made.experiment_id) == restored
+    assert (restored.lifecycle, restored.tags) == (Lifecycle.ACTIVE, {"t": "1"})
+
+
+def test_tags_are_replaced_and_removed_all_or_none(room: Room) -> None:
+    made = room.experiments.create("default", name(), {"a": "1", "b": "2"}, ONCE)
+
+    room.experiments.set_tags(made.experiment_id, {"a": "3"})
+    with pytest.raises(TagNotFound, match="'c'"):
+        room.experiments.delete_tags(made.experiment_id, ["a", "c"])
+    before = room.experiments.get(made.experiment_id).tags
+    after = room.experiments.delete_tags(made.experiment_id, ["a", "a"]).tags
+
+    assert (before, after) == ({"a": "3", "b": "2"}, {"b": "2"})
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "", "1.0", "१", "01", "00", "1" * 19])
+def test_an_id_that_is_no_number_is_refused_with_its_value(room: Room, number: str) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        room.experiments.get(number)
+
+    assert repr(number) in caught.value.violations["experiment_id"]
+
+
+def test_a_workspace_that_nobody_can_ask_about_names_who_is_missing(room: Room) -> None:
+    with pytest.raises(NeighbourUnavailable) as caught:
+        room.experiments.create("blue", name(), {}, ONCE)
+
+    assert caught.value.metadata["service"] == "access"

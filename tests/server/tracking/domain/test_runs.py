@@ -1,0 +1,312 @@
+"""Runs: made once however often asked for, changed by one person at a time, refused whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from assay_server.kernel import caller
+from assay_server.kernel.caller import Caller
+from assay_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused, RequestInFlight, Unavailable
+from assay_server.kernel.idempotency import KEPT_MS, Request
+from assay_server.kernel.ids import new_id
+from assay_server.tracking.domain.runs import NewRun
+from assay_server.tracking.entities import Batch, Run, RunStatus
+from assay_server.tracking.errors import (
+    ExperimentDeleted,
+    ExperimentNotFound,
+    ParamConflict,
+    RunAlreadyEnded,
+    RunDeleted,
+    RunExists,
+    RunNotFound,
+    TagNotFound,
+)
+from tests.parts.eventually import at_once, of
+from tests.server.tracking.room import ONCE, Room, line, points_of
+
+
+def asked(request_id: str, digest: str = "d", subject: str = "ann") -> Request:
+    return Request(subject, "CreateRun", request_id, digest)
+
+
+def test_a_run_has_what_it_was_made_with(room: Room) -> None:
+    experiment_id, run_id = room.an_experiment(), new_id()
+    new = NewRun(
+        experiment_id=experiment_id,
+        name="first try",
+        run_id=run_id,
+        start_time=1_600_000_000_123,
+        user="ann",
+        params={"lr": "0.1"},
+        tags={"team": "blue"},
+        metrics=[line("loss", [1, 2])],
+    )
+
+    room.runs.create(new, ONCE)
+
+    run = room.runs.get(run_id)
+    assert (run.name, run.user, run.start_time, run.status) == (
+        "first try",
+        "ann",
+        1_600_000_000_123,
+        RunStatus.RUNNING,
+    )
+    assert (run.params, run.tags, [each.key for each in run.metrics]) == ({"lr": "0.1"}, {"team": "blue"}, ["loss"])
+    assert (run.experiment_id, run.workspace, run.end_time) == (experiment_id, "default", None)
+    assert room.points(run_id, "loss") == points_of(line("loss", [1, 2]))
+
+
+def test_what_is_not_said_of_a_run_has_a_default(room: Room) -> None:
+    with caller.using(Caller("bob", "0" * 32)):
+        run = room.runs.create(NewRun(), ONCE)
+
+    assert (run.experiment_id, run.user, run.start_time) == ("0", "bob", room.clock.now())
+    assert run.name
+    assert len(run.run_id) == 32
+
+
+def test_a_metric_named_twice_at_the_start_of_a_run_is_one_series(room: Room) -> None:
+    run = room.runs.create(NewRun(metrics=[line("loss", [2, 3]), line("loss", [1, 2]), line("acc", [])]), ONCE)
+
+    assert room.points(run.run_id, "loss") == points_of(line("loss", [1, 2, 3]))
+    assert [each.key for each in room.runs.get(run.run_id).metrics] == ["loss"]
+
+
+def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) -> None:
+    experiment_id, run_id = room.an_experiment(), new_id()
+    room.runs.create(NewRun(experiment_id, "first", run_id, params={"lr": "1"}), ONCE)
+    room.runs.finish(run_id, RunStatus.FAILED, None)
+
+    again = room.runs.create(NewRun(experiment_id, "second", run_id, params={"lr": "2"}), ONCE)
+
+    assert (again.name, again.status) == ("first", RunStatus.FAILED)
+    assert room.runs.get(run_id).params == {"lr": "1"}
+
+
+def test_a_run_id_of_another_experiment_is_refused_and_names_it(room: Room) -> None:
+    here, there, run_id = room.an_experiment(), room.an_experiment(), new_id()
+    room.runs.create(NewRun(here, run_id=run_id), ONCE)
+
+    with pytest.raises(RunExists) as caught:
+        room.runs.create(NewRun(there, run_id=run_id), ONCE)
+
+    assert caught.value.metadata == {"run_id": run_id, "experiment_id": here}
+
+
+def test_many_processes_that_start_the_same_run_make_one(another_room: Callable[..., Room]) -> None:
+    rooms, run_id = [another_room(), another_room()], new_id()
+    new = NewRun(run_id=run_id, params={"lr": "1"}, metrics=[line("loss", [1])])
+
+    answers = at_once([lambda n=n: rooms[n % 2].runs.create(new, ONCE) for n in range(16)])  # type: ignore[misc]
+
+    assert [each.run_id for each in of(Run, answers)] == [run_id] * 16
+    assert rooms[0].stored_points(run_id, "loss") == 1
+
+
+def test_a_request_that_comes_twice_makes_one_run(room: Room) -> None:
+    request = asked(new_id())
+
+    runs = [room.runs.create(NewRun(name="once"), request) for _ in range(2)]
+
+    assert runs[0].run_id == runs[1].run_id
+
+
+def test_a_request_id_with_other_contents_is_refused_for_a_day_and_for_its_caller_only(room: Room) -> None:
+    request_id = new_id()
+    first = room.runs.create(NewRun(), asked(request_id))
+
+    with pytest.raises(RequestIdReused) as caught:
+        room.runs.create(NewRun(name="other"), asked(request_id, digest="e"))
+    other = room.runs.create(NewRun(), asked(request_id, digest="e", subject="bob"))
+    room.clock.advance(KEPT_MS)
+    later = room.runs.create(NewRun(), asked(request_id, digest="e"))
+
+    assert caught.value.metadata["request_id"] == request_id
+    assert len({first.run_id, other.run_id, later.run_id}) == 3
+
+
+def test_one_request_at_two_processes_at_once_makes_one_run(another_room: Callable[..., Room]) -> None:
+    rooms = [another_room(), another_room()]
+
+    for _ in range(10):
+        request = asked(new_id())
+        answers = at_once([lambda r=r, q=request: r.runs.create(NewRun(), q) for r in rooms])  # type: ignore[misc]
+        made = of(Run, answers)
+        assert len(made) + len(of(RequestInFlight, answers)) == 2
+        assert len({run.run_id for run in made}) == 1
+        assert rooms[0].runs.create(NewRun(), request).run_id == made[0].run_id
+
+
+def test_old_request_ids_are_forgotten(room: Room) -> None:
+    room.runs.create(NewRun(), asked(new_id()))
+    room.clock.advance(KEPT_MS)
+
+    with room.db.write() as tx:
+        forgotten = room.requests.forget(tx)
+        again = room.requests.forget(tx)
+
+    assert forgotten >= 1
+    assert again == 0
+
+
+def test_a_run_needs_an_experiment_that_is_there_and_in_use(room: Room) -> None:
+    deleted = room.an_experiment()
+    room.experiments.delete(deleted)
+
+    with pytest.raises(ExperimentDeleted):
+        room.runs.create(NewRun(deleted), ONCE)
+    with pytest.raises(ExperimentNotFound):
+        room.runs.create(NewRun("123456789012345678"), ONCE)
+
+
+def test_a_run_is_nested_in_one_that_is_there_and_in_its_workspace(room: Room) -> None:
+    parent, elsewhere = room.a_run(), room.an_experiment("elsewhere")
+
+    child = room.runs.create(NewRun(room.an_experiment(), parent_run_id=parent), ONCE)
+    grandchild = room.runs.create(NewRun(parent_run_id=child.run_id), ONCE)
+
+    assert room.runs.get(grandchild.run_id).parent_run_id == child.run_id
+    with pytest.raises(RunNotFound):
+        room.runs.create(NewRun(parent_run_id="0" * 32), ONCE)
+    with pytest.raises(RunNotFound):
+        room.runs.create(NewRun(elsewhere, parent_run_id=parent), ONCE)
+
+
+def test_finishing_twice_alike_changes_nothing_and_otherwise_is_refused(room: Room) -> None:
+    run_id = room.a_run()
+
+    first = room.runs.finish(run_id, RunStatus.FINISHED, None)
+    room.clock.advance(1000)
+    again = room.runs.finish(run_id, RunStatus.FINISHED, None)
+    with pytest.raises(RunAlreadyEnded) as caught:
+        room.runs.finish(run_id, RunStatus.FAILED, None)
+
+    assert again == first == room.runs.get(run_id, parts=())
+    assert caught.value.metadata == {"run_id": run_id, "status": "FINISHED", "given": "FAILED"}
+
+
+@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.SCHEDULED, None])
+def test_a_run_ends_in_an_end_only(room: Room, status: RunStatus | None) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        room.runs.finish(room.a_run(), status, None)
+
+    assert "FINISHED, FAILED or KILLED" in caught.value.violations["status"]
+
+
+def test_a_run_may_end_at_the_beginning_of_time(room: Room) -> None:
+    run_id = room.a_run()
+
+    room.runs.finish(run_id, RunStatus.FINISHED, 0)
+
+    assert room.runs.get(run_id).end_time == 0
+
+
+def test_a_run_set_running_again_has_no_end_and_can_end_otherwise(room: Room) -> None:
+    run_id = room.a_run()
+    room.runs.finish(run_id, RunStatus.FINISHED, None)
+
+    running = room.runs.update(run_id, "", {"status": RunStatus.RUNNING})
+    ended = room.runs.finish(run_id, RunStatus.KILLED, 7)
+
+    assert (running.status, running.end_time) == (RunStatus.RUNNING, None)
+    assert (ended.status, ended.end_time) == (RunStatus.KILLED, 7)
+
+
+def test_of_two_changes_made_from_the_same_reading_one_is_told_of_the_other(another_room: Callable[..., Room]) -> None:
+    rooms = [another_room(), another_room()]
+    run_id = rooms[0].a_run()
+
+    for _ in range(5):
+        etag = rooms[0].runs.get(run_id).etag
+        answers = at_once(
+            [
+                lambda room=room, n=n, etag=etag: room.runs.update(run_id, etag, {"name": f"name {n}"})  # type: ignore[misc]
+                for n, room in enumerate(rooms)
+            ]
+        )
+        refused = of(EtagMismatch, answers)
+        assert len(refused) == len(of(Run, answers)) == 1
+        assert refused[0].metadata["etag"] == rooms[0].runs.get(run_id).etag
+
+
+def test_a_deleted_run_is_read_but_not_changed_until_it_is_restored(room: Room) -> None:
+    run_id = room.a_run()
+    deleted = room.runs.delete(run_id)
+    again = room.runs.delete(run_id)
+
+    with pytest.raises(RunDeleted):
+        room.runs.log_batch(Batch(run_id, params={"lr": "1"}))
+    with pytest.raises(RunDeleted):
+        room.runs.update(run_id, "", {"name": "other"})
+    with pytest.raises(RunDeleted):
+        room.runs.finish(run_id, RunStatus.FINISHED, None)
+    with pytest.raises(RunDeleted):
+        room.runs.delete_tags(run_id, ["t"])
+    read = room.runs.get(run_id)
+    restored = room.runs.restore(run_id)
+    room.runs.log_batch(Batch(run_id, params={"lr": "1"}))
+
+    assert deleted == again
+    assert (read.delete_time, restored.delete_time) == (room.clock.now(), None)
+    assert room.runs.get(run_id).params == {"lr": "1"}
+
+
+def test_a_param_is_written_once_and_one_conflict_writes_none_of_the_batch(room: Room) -> None:
+    run_id = room.a_run()
+    room.runs.log_batch(Batch(run_id, params={"lr": "0.1", "seed": "7"}))
+    room.runs.log_batch(Batch(run_id, params={"lr": "0.1"}))
+
+    with pytest.raises(ParamConflict) as caught:
+        room.runs.log_batch(Batch(run_id, [line("loss", [1])], {"depth": "3", "lr": "0.2"}, {"t": "1"}))
+
+    assert caught.value.metadata == {"key": "lr", "stored": "0.1", "given": "0.2"}
+    run = room.runs.get(run_id)
+    assert (run.params, run.tags, run.metrics) == ({"lr": "0.1", "seed": "7"}, {}, [])
+
+
+def test_keys_that_differ_in_case_or_composition_are_different(room: Room) -> None:
+    run_id = room.a_run()
+    params = {"lr": "1", "LR": "2", "\u00e9": "3", "e\u0301": "4", "lr ": "5"}
+
+    room.runs.log_batch(Batch(run_id, params=params, tags=params))
+
+    run = room.runs.get(run_id)
+    assert (run.params, run.tags) == (params, params)
+
+
+def test_tags_are_replaced_and_removed_all_or_none(room: Room) -> None:
+    run_id = room.a_run()
+    room.runs.log_batch(Batch(run_id, tags={"a": "1", "b": "2"}))
+    room.runs.log_batch(Batch(run_id, tags={"a": "3"}))
+
+    with pytest.raises(TagNotFound, match="'c'"):
+        room.runs.delete_tags(run_id, ["a", "c"])
+    before = room.runs.get(run_id).tags
+    room.runs.delete_tags(run_id, ["a"])
+
+    assert before == {"a": "3", "b": "2"}
+    assert room.runs.get(run_id).tags == {"b": "2"}
+
+
+def test_everything_that_is_wrong_with_a_run_is_told_at_once_and_nothing_is_written(room: Room) -> None:
+    run_id = new_id()
+    new = NewRun("x", " n ", run_id, "p", -1, "u" * 251, {"": "1"}, {"t": "v" * 8001}, [line("m" * 251, [1])])
+
+    with pytest.raises(FieldInvalid) as caught:
+        room.runs.create(new, asked("r" * 65))
+
+    assert set(caught.value.violations) == {
+        *("experiment_id", "name", "parent_run_id", "start_time", "user", "request_id"),
+        *("params['']", "tags['t']", "metrics[0].key"),
+    }
+    assert room.leftovers(run_id) == 0
+
+
+def test_a_database_that_went_away_is_unavailable_and_says_that_nothing_was_changed(room: Room) -> None:
+    broken = Room("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+
+    with pytest.raises(Unavailable, match="nothing was changed"):
+        broken.runs.get(new_id())
+    broken.close()
