@@ -19,7 +19,7 @@ from assay_server.tracking.domain.datasets import Datasets
 from assay_server.tracking.domain.experiments import Experiments
 from assay_server.tracking.domain.ingest import Ingest
 from assay_server.tracking.domain.metrics import Metrics, SeriesQuery
-from assay_server.tracking.domain.runs import NewRun, Runs
+from assay_server.tracking.domain.runs import RunDraft, Runs
 from assay_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
 from assay_server.tracking.store import experiments as store
 from assay_server.tracking.store import tables
@@ -64,7 +64,7 @@ class Room:
 
     def a_run(self, experiment_id: str = "0") -> str:
         """The id of a new run."""
-        return self.runs.create(NewRun(experiment_id=experiment_id), ONCE).run_id
+        return self.runs.create(RunDraft(experiment_id=experiment_id), ONCE).run_id
 
     def points(self, run_id: str, key: str) -> list[Point]:
         """The points of a series as a reader gets them."""

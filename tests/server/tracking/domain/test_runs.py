@@ -11,7 +11,7 @@ from assay_server.kernel.caller import Caller
 from assay_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused, RequestInFlight, Unavailable
 from assay_server.kernel.idempotency import KEPT_MS, Request
 from assay_server.kernel.ids import new_id
-from assay_server.tracking.domain.runs import NewRun
+from assay_server.tracking.domain.runs import RunDraft
 from assay_server.tracking.entities import Batch, Run, RunStatus
 from assay_server.tracking.errors import (
     ExperimentDeleted,
@@ -33,7 +33,7 @@ def asked(request_id: str, digest: str = "d", subject: str = "ann") -> Request:
 
 def test_a_run_has_what_it_was_made_with(room: Room) -> None:
     experiment_id, run_id = room.an_experiment(), new_id()
-    new = NewRun(
+    new = RunDraft(
         experiment_id=experiment_id,
         name="first try",
         run_id=run_id,
@@ -60,7 +60,7 @@ def test_a_run_has_what_it_was_made_with(room: Room) -> None:
 
 def test_what_is_not_said_of_a_run_has_a_default(room: Room) -> None:
     with caller.using(Caller("bob", "0" * 32)):
-        run = room.runs.create(NewRun(), ONCE)
+        run = room.runs.create(RunDraft(), ONCE)
 
     assert (run.experiment_id, run.user, run.start_time) == ("0", "bob", room.clock.now())
     assert run.name
@@ -68,7 +68,7 @@ def test_what_is_not_said_of_a_run_has_a_default(room: Room) -> None:
 
 
 def test_a_metric_named_twice_at_the_start_of_a_run_is_one_series(room: Room) -> None:
-    run = room.runs.create(NewRun(metrics=[line("loss", [2, 3]), line("loss", [1, 2]), line("acc", [])]), ONCE)
+    run = room.runs.create(RunDraft(metrics=[line("loss", [2, 3]), line("loss", [1, 2]), line("acc", [])]), ONCE)
 
     assert room.points(run.run_id, "loss") == points_of(line("loss", [1, 2, 3]))
     assert [each.key for each in room.runs.get(run.run_id).metrics] == ["loss"]
@@ -76,10 +76,10 @@ def test_a_metric_named_twice_at_the_start_of_a_run_is_one_series(room: Room) ->
 
 def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) -> None:
     experiment_id, run_id = room.an_experiment(), new_id()
-    room.runs.create(NewRun(experiment_id, "first", run_id, params={"lr": "1"}), ONCE)
+    room.runs.create(RunDraft(experiment_id, "first", run_id, params={"lr": "1"}), ONCE)
     room.runs.finish(run_id, RunStatus.FAILED, None)
 
-    again = room.runs.create(NewRun(experiment_id, "second", run_id, params={"lr": "2"}), ONCE)
+    again = room.runs.create(RunDraft(experiment_id, "second", run_id, params={"lr": "2"}), ONCE)
 
     assert (again.name, again.status) == ("first", RunStatus.FAILED)
     assert room.runs.get(run_id).params == {"lr": "1"}
@@ -87,17 +87,17 @@ def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) 
 
 def test_a_run_id_of_another_experiment_is_refused_and_names_it(room: Room) -> None:
     here, there, run_id = room.an_experiment(), room.an_experiment(), new_id()
-    room.runs.create(NewRun(here, run_id=run_id), ONCE)
+    room.runs.create(RunDraft(here, run_id=run_id), ONCE)
 
     with pytest.raises(RunExists) as caught:
-        room.runs.create(NewRun(there, run_id=run_id), ONCE)
+        room.runs.create(RunDraft(there, run_id=run_id), ONCE)
 
     assert caught.value.metadata == {"run_id": run_id, "experiment_id": here}
 
 
 def test_many_processes_that_start_the_same_run_make_one(another_room: Callable[..., Room]) -> None:
     rooms, run_id = [another_room(), another_room()], new_id()
-    new = NewRun(run_id=run_id, params={"lr": "1"}, metrics=[line("loss", [1])])
+    new = RunDraft(run_id=run_id, params={"lr": "1"}, metrics=[line("loss", [1])])
 
     answers = at_once([lambda n=n: rooms[n % 2].runs.create(new, ONCE) for n in range(16)])  # type: ignore[misc]
 
@@ -108,20 +108,20 @@ def test_many_processes_that_start_the_same_run_make_one(another_room: Callable[
 def test_a_request_that_comes_twice_makes_one_run(room: Room) -> None:
     request = asked(new_id())
 
-    runs = [room.runs.create(NewRun(name="once"), request) for _ in range(2)]
+    runs = [room.runs.create(RunDraft(name="once"), request) for _ in range(2)]
 
     assert runs[0].run_id == runs[1].run_id
 
 
 def test_a_request_id_with_other_contents_is_refused_for_a_day_and_for_its_caller_only(room: Room) -> None:
     request_id = new_id()
-    first = room.runs.create(NewRun(), asked(request_id))
+    first = room.runs.create(RunDraft(), asked(request_id))
 
     with pytest.raises(RequestIdReused) as caught:
-        room.runs.create(NewRun(name="other"), asked(request_id, digest="e"))
-    other = room.runs.create(NewRun(), asked(request_id, digest="e", subject="bob"))
+        room.runs.create(RunDraft(name="other"), asked(request_id, digest="e"))
+    other = room.runs.create(RunDraft(), asked(request_id, digest="e", subject="bob"))
     room.clock.advance(KEPT_MS)
-    later = room.runs.create(NewRun(), asked(request_id, digest="e"))
+    later = room.runs.create(RunDraft(), asked(request_id, digest="e"))
 
     assert caught.value.metadata["request_id"] == request_id
     assert len({first.run_id, other.run_id, later.run_id}) == 3
@@ -132,15 +132,15 @@ def test_one_request_at_two_processes_at_once_makes_one_run(another_room: Callab
 
     for _ in range(10):
         request = asked(new_id())
-        answers = at_once([lambda r=r, q=request: r.runs.create(NewRun(), q) for r in rooms])  # type: ignore[misc]
+        answers = at_once([lambda r=r, q=request: r.runs.create(RunDraft(), q) for r in rooms])  # type: ignore[misc]
         made = of(Run, answers)
         assert len(made) + len(of(RequestInFlight, answers)) == 2
         assert len({run.run_id for run in made}) == 1
-        assert rooms[0].runs.create(NewRun(), request).run_id == made[0].run_id
+        assert rooms[0].runs.create(RunDraft(), request).run_id == made[0].run_id
 
 
 def test_old_request_ids_are_forgotten(room: Room) -> None:
-    room.runs.create(NewRun(), asked(new_id()))
+    room.runs.create(RunDraft(), asked(new_id()))
     room.clock.advance(KEPT_MS)
 
     with room.db.write() as tx:
@@ -156,22 +156,22 @@ def test_a_run_needs_an_experiment_that_is_there_and_in_use(room: Room) -> None:
     room.experiments.delete(deleted)
 
     with pytest.raises(ExperimentDeleted):
-        room.runs.create(NewRun(deleted), ONCE)
+        room.runs.create(RunDraft(deleted), ONCE)
     with pytest.raises(ExperimentNotFound):
-        room.runs.create(NewRun("123456789012345678"), ONCE)
+        room.runs.create(RunDraft("123456789012345678"), ONCE)
 
 
 def test_a_run_is_nested_in_one_that_is_there_and_in_its_workspace(room: Room) -> None:
     parent, elsewhere = room.a_run(), room.an_experiment("elsewhere")
 
-    child = room.runs.create(NewRun(room.an_experiment(), parent_run_id=parent), ONCE)
-    grandchild = room.runs.create(NewRun(parent_run_id=child.run_id), ONCE)
+    child = room.runs.create(RunDraft(room.an_experiment(), parent_run_id=parent), ONCE)
+    grandchild = room.runs.create(RunDraft(parent_run_id=child.run_id), ONCE)
 
     assert room.runs.get(grandchild.run_id).parent_run_id == child.run_id
     with pytest.raises(RunNotFound):
-        room.runs.create(NewRun(parent_run_id="0" * 32), ONCE)
+        room.runs.create(RunDraft(parent_run_id="0" * 32), ONCE)
     with pytest.raises(RunNotFound):
-        room.runs.create(NewRun(elsewhere, parent_run_id=parent), ONCE)
+        room.runs.create(RunDraft(elsewhere, parent_run_id=parent), ONCE)
 
 
 def test_finishing_twice_alike_changes_nothing_and_otherwise_is_refused(room: Room) -> None:
@@ -292,7 +292,7 @@ def test_tags_are_replaced_and_removed_all_or_none(room: Room) -> None:
 
 def test_everything_that_is_wrong_with_a_run_is_told_at_once_and_nothing_is_written(room: Room) -> None:
     run_id = new_id()
-    new = NewRun("x", " n ", run_id, "p", -1, "u" * 251, {"": "1"}, {"t": "v" * 8001}, [line("m" * 251, [1])])
+    new = RunDraft("x", " n ", run_id, "p", -1, "u" * 251, {"": "1"}, {"t": "v" * 8001}, [line("m" * 251, [1])])
 
     with pytest.raises(FieldInvalid) as caught:
         room.runs.create(new, asked("r" * 65))
