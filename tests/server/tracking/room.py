@@ -27,6 +27,9 @@ from assay_server.tracking.store import tables
 ONCE = Request("", "", "", "")
 """A request without a request id."""
 
+NOBODY_THERE = "127.0.0.1:1"
+"""An address at which nobody listens. The workspace `default` needs no asking."""
+
 Point = tuple[int, int, int]
 """Step, time, and the bits of the value as a signed number."""
 
@@ -35,13 +38,19 @@ class Room:
     """Tracking on one database. A second one on the same URL is what another process would be."""
 
     def __init__(
-        self, url: str, *, chunk_points: int = 128, gap_wait_s: float = 0.0, group_points: int = 200_000
+        self,
+        url: str,
+        *,
+        access: str = NOBODY_THERE,
+        chunk_points: int = 128,
+        gap_wait_s: float = 0.0,
+        group_points: int = 200_000,
     ) -> None:
         self.url = url
         self.db = Database(url, room="tracking", migrations=HERE / "tracking" / "migrations")
         self.clock = HeldClock()
         self.requests = Requests(tables.requests, self.clock)
-        self.access = Neighbour("access", "127.0.0.1:1")  # nobody listens there; `default` needs no asking
+        self.access = Neighbour("access", access)
         workspaces = Workspaces(self.access)
         self.ingest = Ingest(self.db, group_points=group_points, gap_wait_s=gap_wait_s)
         self.metrics = Metrics(self.db, self.ingest, chunk_points=chunk_points, merge_chunks=2)

@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from assay_server.kernel.errors import EtagMismatch, FieldInvalid, NeighbourUnavailable, RequestIdReused, Unavailable
+from assay_server.kernel.errors import (
+    EtagMismatch,
+    FieldInvalid,
+    NeighbourUnavailable,
+    NotFound,
+    RequestIdReused,
+    Unavailable,
+)
 from assay_server.kernel.idempotency import Request
 from assay_server.kernel.ids import new_id
 from assay_server.tracking.entities import Experiment, Lifecycle
@@ -169,8 +176,23 @@ def test_an_id_that_is_no_number_is_refused_with_its_value(room: Room, number: s
     assert repr(number) in caught.value.violations["experiment_id"]
 
 
-def test_a_workspace_that_nobody_can_ask_about_names_who_is_missing(room: Room) -> None:
+def test_a_workspace_that_access_knows_can_hold_experiments_and_another_is_refused_as_access_refused_it(
+    room: Room,
+) -> None:
+    called = name()
+
+    made = room.experiments.create("blue", called, {}, ONCE)
+
+    assert (made.workspace, room.experiments.get_by_name("blue", called)) == ("blue", made)
+    with pytest.raises(ExperimentNotFound):
+        room.experiments.get_by_name("red", called)
+    with pytest.raises(NotFound, match="'green'") as caught:
+        room.experiments.create("green", called, {}, ONCE)
+    assert caught.value.reason == "WORKSPACE_NOT_FOUND"
+
+
+def test_a_workspace_that_nobody_can_ask_about_names_who_is_missing(another_room: Callable[..., Room]) -> None:
     with pytest.raises(NeighbourUnavailable) as caught:
-        room.experiments.create("blue", name(), {}, ONCE)
+        another_room().experiments.create("blue", name(), {}, ONCE)
 
     assert caught.value.metadata["service"] == "access"
