@@ -1,7 +1,7 @@
 """Assay: `assay up` on SQLite, or on the harness's PostgreSQL. Options: backend=sqlite|postgres.
 
-Runs and the long series of W5, W6 and W11 are written with the server's own store functions, many in a transaction; all that is
-measured goes through the SDK.
+Runs and the long series of W5, W6 and W11 are written with the server's own store functions, many in a transaction; all
+that is measured goes through the SDK.
 """
 
 import sys
@@ -94,7 +94,7 @@ class Peer(Adapter):
     """The platform in one process."""
 
     name, import_name, dist, has_server = "assay", "assay", "assay", True
-    notes = "one process with all rooms; runs and the 1M-point history for W5/W6/W11 are populated with its store functions"
+    notes = "one process with all rooms; runs and the long history for W5/W6/W11 are populated with its store functions"
 
     @staticmethod
     def version():
@@ -149,6 +149,7 @@ class Peer(Adapter):
     def populate_runs(self, lo, hi):
         import numpy as np
         import sqlalchemy as sa
+
         from assay_server.kernel.ids import new_id
         from assay_server.tracking.entities import MetricColumns
         from assay_server.tracking.store import metrics, tables
@@ -160,8 +161,19 @@ class Peer(Adapter):
             for i in range(at, min(hi, at + 1000)):
                 name, p, m, t = run_row(i)
                 run = new_id()
-                runs.append({"run_id": run, "experiment_id": 0, "name": name, "status": 3, "parent_run_id": "",
-                             "user_id": "bench", "start_time": T0 + i, "end_time": T0 + i + 1, "revision": 1})
+                runs.append(
+                    {
+                        "run_id": run,
+                        "experiment_id": 0,
+                        "name": name,
+                        "status": 3,
+                        "parent_run_id": "",
+                        "user_id": "bench",
+                        "start_time": T0 + i,
+                        "end_time": T0 + i + 1,
+                        "revision": 1,
+                    }
+                )
                 params += [{"run_id": run, "key": k, "value": v} for k, v in p.items()]
                 tags += [{"run_id": run, "key": k, "value": v} for k, v in t.items()]
                 series += [metrics.Series(run, 0, MetricColumns(k, step, moment, np.array([v]))) for k, v in m.items()]
