@@ -8,7 +8,8 @@ from datetime import datetime
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
-from assay._sdk.stages import PROMOTE, name_of_stage, promotion, version_number
+from assay._sdk.promoting import PROMOTE, promotion
+from assay._sdk.stages import name_of_stage, version_number
 from assay._sdk.times import time_of
 from assay._sdk.versions import Version, version_of
 from assay.api.registry import v1 as registry

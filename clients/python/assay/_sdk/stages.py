@@ -1,16 +1,11 @@
-"""Stages and version numbers, as people write them, and the request that moves a version to a stage."""
+"""Stages and version numbers, as people write them."""
 
 from __future__ import annotations
 
-from assay.api.registry import v1 as registry
 from assay.errors import FieldInvalid
 
 STAGES = ("None", "Staging", "Production", "Archived")
 """The stages, in the order in which a version passes them. Their place, from 1, is their number in the contract."""
-
-
-PROMOTE = "assay.api.registry.v1.PromotionService/PromoteVersion"
-"""The rpc that moves a version."""
 
 
 def number_of_stage(stage: str) -> int:
@@ -41,19 +36,3 @@ def version_number(version: int | str) -> int:
         return int(version[:20])
     problem = f"{version!r} is not a version number; it is a whole number from 1, such as 3"
     raise FieldInvalid(f"version: {problem}", metadata={"version": str(version)}, fields={"version": problem})
-
-
-def promotion(
-    workspace: str, name: str, version: int | str, stage: str, *, archive_existing: bool, reason: str, etag: str
-) -> registry.PromoteVersionRequest:
-    """The request that moves a version. Raises FieldInvalid for a stage or a version number that can't be."""
-    request = registry.PromoteVersionRequest(
-        workspace=workspace,
-        model=name,
-        number=version_number(version),
-        archive_existing=archive_existing,
-        reason=reason,
-        etag=etag,
-    )
-    request.stage = number_of_stage(stage)  # type: ignore[assignment]
-    return request

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -28,9 +29,12 @@ def mlflow_module(name: str) -> Any:
     MLflow's telemetry stays off in this process, unless the environment says otherwise or MLflow was imported before.
     Raises ModuleNotFoundError that says what to install.
     """
+    if name in sys.modules:
+        return importlib.import_module(name)
     with _lock, _environment(_WHILE_IMPORTING), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow warns of its own type hints while it is imported
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints while mlflow.pyfunc is imported
         try:
+            importlib.import_module("mlflow.pyfunc")  # would else be imported at its first use, out of reach
             return importlib.import_module(name)
         except ModuleNotFoundError as missing:
             raise ModuleNotFoundError(
@@ -43,13 +47,17 @@ def mlflow_module(name: str) -> Any:
 @contextmanager
 def errors_only(logger: str) -> Iterator[None]:
     """Keeps a logger of MLflow from giving advice that does not hold here, such as about its own defaults."""
+    thread = threading.get_ident()
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or record.thread != thread
+
     named = logging.getLogger(logger)
-    before = named.level
-    named.setLevel(logging.ERROR)
+    named.addFilter(wanted)
     try:
         yield
     finally:
-        named.setLevel(before)
+        named.removeFilter(wanted)
 
 
 @contextmanager
