@@ -3,8 +3,8 @@
     python tests/bench/run.py --harness ../shared/bench assay -o backend=sqlite --tag sqlite -w W1,W3
 
 `--harness` (or ASSAY_BENCH_HARNESS) is the folder of the harness; all other arguments are the harness's own, see its
-README. The peer `assay` is the adapter in `peers/assay.py`; other peers are the harness's. Results go to `results/` beside
-this file. Each system needs a Python that has it installed: run Assay with this project's, MLflow with one that has it.
+README. The peer `assay` is the adapter in `peers/assay.py`; other peers are the harness's. Results go to `results/`
+beside this file. Each system needs a Python that has it: run Assay with this project's, MLflow with one that has it.
 """
 
 import os
