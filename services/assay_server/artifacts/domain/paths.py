@@ -57,7 +57,7 @@ def _broken_rule(text: str) -> tuple[str, str] | None:
         return "encoding", "it must be UTF-8"
     if length > LONGEST:
         return "length", f"it has {length} bytes, at most {LONGEST} are allowed"
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _BIDIRECTIONAL for character in text):
+    if any(map(_is_control, text)):
         return "control", "it must hold no control characters"
     if "\\" in text:
         return "backslash", "its parts are separated by '/', and it must hold no backslash"
@@ -73,3 +73,9 @@ def _broken_rule(text: str) -> tuple[str, str] | None:
     if not _LOOKALIKES.isdisjoint(text):
         return "lookalike", "it must not hold a character that is easily taken for a dot, slash or backslash"
     return None
+
+
+def _is_control(character: str) -> bool:
+    if " " <= character < "\x7f":
+        return False
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _BIDIRECTIONAL

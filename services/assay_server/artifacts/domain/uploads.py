@@ -141,7 +141,8 @@ class Uploads:
             store.lock(tx, name)
             present = self._present(tx, name, written.keys())
             replaced = {old.sha256 for path, old in present.items() if path in written} - brought.keys()
-            digests.lock(tx, replaced | brought.keys())
+            if replaced:
+                digests.lock(tx, replaced | brought.keys())
             healed = {blob.sha256 for blob in lost if digests.replace(tx, blob, brought[blob.sha256])}
             others = [blob for sha256, blob in brought.items() if sha256 not in healed]
             digests.refer(tx, others, self._clock.now())

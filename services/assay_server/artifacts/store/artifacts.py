@@ -11,33 +11,31 @@ import sqlalchemy as sa
 
 from assay_server.artifacts.entities import Artifact
 from assay_server.artifacts.store.tables import artifacts
-from assay_server.kernel.db import Transaction, insert, insert_rows
+from assay_server.kernel.db import Transaction, insert_rows
 
 _CHUNK = 500
+
+# Made once: for a single file, making statements anew is most of the work.
+_FIND = sa.select(artifacts).where(artifacts.c.owner == sa.bindparam("owner"), artifacts.c.path == sa.bindparam("path"))
+_FIND_ALL = sa.select(artifacts).where(
+    artifacts.c.owner == sa.bindparam("owner"), artifacts.c.path.in_(sa.bindparam("paths", expanding=True))
+)
 
 
 def lock(tx: Transaction, owner: str) -> None:
     """Makes the root of an owner if need be, and holds off other changes of its files until the transaction ends."""
-    statement = insert(tx, artifacts).values(_row(Artifact(owner, "", 0, 0), None))
-    keep = {"file_count": artifacts.c.file_count}
-    tx.execute(statement.on_conflict_do_update(index_elements=["owner", "path"], set_=keep))
+    insert_rows(tx, artifacts, [_row(Artifact(owner, "", 0, 0), None)], _adding)
 
 
 def find(tx: Transaction, owner: str, path: str) -> Artifact | None:
     """The file or folder at a path; the root if the path is empty, None if nothing was ever stored."""
-    t = artifacts
-    row = tx.execute(sa.select(t).where(t.c.owner == owner, t.c.path == path)).one_or_none()
+    row = tx.execute(_FIND, {"owner": owner, "path": path}).one_or_none()
     return _entity(row) if row else None
 
 
 def find_all(tx: Transaction, owner: str, paths: Collection[str]) -> dict[str, Artifact]:
     """What stands at the paths, by path."""
-    t = artifacts
-    rows = (
-        row
-        for chunk in chunks(sorted(paths))
-        for row in tx.execute(sa.select(t).where(t.c.owner == owner, t.c.path.in_(chunk)))
-    )
+    rows = (row for chunk in chunks(sorted(paths)) for row in tx.execute(_FIND_ALL, {"owner": owner, "paths": chunk}))
     return {row.path: _entity(row) for row in rows}
 
 

@@ -15,20 +15,26 @@ from assay_server.artifacts.store.artifacts import chunks
 from assay_server.artifacts.store.tables import artifacts, blobs
 from assay_server.kernel.db import ConcurrentChange, Transaction, insert, insert_rows
 
+# Made once: for a single file, making statements anew is most of the work.
+_FIND = sa.select(blobs).where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))
+_LOCK = (
+    sa.select(blobs.c.blob_key)
+    .where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))
+    .order_by(blobs.c.sha256)
+    .with_for_update(key_share=True)
+)
+
 
 def find(tx: Transaction, digests: Collection[str]) -> dict[str, Blob]:
     """What is stored of the digests."""
-    b = blobs
-    rows = (row for chunk in chunks(sorted(digests)) for row in tx.execute(sa.select(b).where(b.c.sha256.in_(chunk))))
+    rows = (row for chunk in chunks(sorted(digests)) for row in tx.execute(_FIND, {"digests": chunk}))
     return {row.sha256: Blob(row.blob_key, row.sha256, row.size_bytes) for row in rows}
 
 
 def lock(tx: Transaction, digests: Collection[str]) -> None:
     """Holds off other changes of what is stored of the digests, in an order that all follow."""
-    b = blobs
     for chunk in chunks(sorted(digests)):
-        query = sa.select(b.c.blob_key).where(b.c.sha256.in_(chunk)).order_by(b.c.sha256)
-        tx.execute(query.with_for_update(key_share=True)).all()
+        tx.execute(_LOCK, {"digests": chunk}).all()
 
 
 def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:

@@ -23,6 +23,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = (
     os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 )  # non-blocking: a planted pipe must not hold a thread
+_FLUSH = 8 << 20
 _log = Log("artifacts")
 
 
@@ -54,12 +55,15 @@ class LocalBlobs:
             part = key + _PART
             file = os.open(part, _NEW, 0o600, dir_fd=shard)
         try:
-            left = size
+            written, flushed = 0, 0
             for piece in pieces:
-                left -= len(piece)
                 with _translated():
                     _write(file, piece)
-                if left <= 0:
+                written += len(piece)
+                if written - flushed >= _FLUSH:
+                    _flush(file, max(0, flushed - 3 * _FLUSH), written)
+                    flushed = written
+                if written >= size:
                     break
             with _translated():
                 os.fsync(file)
@@ -172,6 +176,16 @@ def _write(file: int, piece: bytes) -> None:
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(file, rest) :]
+
+
+def _flush(file: int, begin: int, end: int) -> None:
+    """Has the system begin to write to the disk, and let go of what lies there already.
+
+    Measured on 1 GiB: a third of the system's time, most of which was a search for fresh memory, and hardly anything is
+    left for the sync at the end. What others have in memory, such as the database, stays there.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, begin, end - begin, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
