@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import UTC
+
+import pytest
+
+from assay import Client, Lifecycle
+from assay.errors import (
+    EtagMismatch,
+    ExperimentDeleted,
+    ExperimentExists,
+    ExperimentNotFound,
+    FieldInvalid,
+    FilterSyntax,
+    InvalidArgument,
+    TagNotFound,
+)
+
+
+def test_an_experiment_is_read_as_it_was_made(client: Client, unique: str) -> None:
+    made = client.experiments.create(unique, tags={"team": "vision"})
+
+    assert client.experiments.get(made.experiment_id) == made
+    assert client.experiments.get_by_name(unique) == made
+    assert (made.name, made.workspace, made.lifecycle, made.tags) == (
+        unique,
+        "default",
+        Lifecycle.ACTIVE,
+        {"team": "vision"},
+    )
+    assert made.create_time is not None
+    assert made.create_time.tzinfo is UTC
+    assert made.delete_time is None
+
+
+def test_a_name_that_is_taken_is_refused_or_found(client: Client, unique: str) -> None:
+    made = client.experiments.create(unique)
+
+    with pytest.raises(ExperimentExists) as taken:
+        client.experiments.create(unique)
+
+    assert taken.value.metadata["experiment_id"] == made.experiment_id
+    assert client.experiments.create(unique, allow_existing=True).experiment_id == made.experiment_id
+
+
+def test_renaming_minds_what_others_did(client: Client, unique: str) -> None:
+    made = client.experiments.create(unique)
+    renamed = client.experiments.update(made.experiment_id, name=f"{unique}-b", etag=made.etag)
+
+    with pytest.raises(EtagMismatch):
+        client.experiments.update(made.experiment_id, name=f"{unique}-c", etag=made.etag)
+
+    assert client.experiments.get(made.experiment_id).name == renamed.name == f"{unique}-b"
+
+
+def test_a_deleted_experiment_is_restored(client: Client, unique: str) -> None:
+    made = client.experiments.create(unique)
+    deleted = client.experiments.delete(made.experiment_id)
+
+    with pytest.raises(ExperimentDeleted):
+        client.runs.create(made.experiment_id)
+
+    assert deleted.lifecycle is Lifecycle.DELETED
+    assert client.experiments.restore(made.experiment_id).lifecycle is Lifecycle.ACTIVE
+
+
+def test_tags_are_set_and_removed(client: Client, unique: str) -> None:
+    made = client.experiments.create(unique, tags={"a": "1"})
+    tagged = client.experiments.set_tags(made.experiment_id, {"a": "2", "b": "3"})
+    bare = client.experiments.delete_tags(made.experiment_id, ["a"])
+
+    with pytest.raises(TagNotFound):
+        client.experiments.delete_tags(made.experiment_id, ["a"])
+
+    assert (tagged.tags, bare.tags) == ({"a": "2", "b": "3"}, {"b": "3"})
+
+
+def test_a_search_pages_by_itself(client: Client, unique: str) -> None:
+    names = [f"{unique}-{number}" for number in range(7)]
+    for name in names:
+        client.experiments.create(name)
+
+    found = client.experiments.search(f"name LIKE '{unique}%'", order_by=["name"], page_size=2)
+
+    assert [experiment.name for experiment in found] == names
+    assert [each.name for each in client.experiments.search(f"name LIKE '{unique}%'", max_results=3)] == names[:3:-1]
+
+
+def test_deleted_experiments_are_found_when_asked_for(client: Client, unique: str) -> None:
+    client.experiments.delete(client.experiments.create(unique).experiment_id)
+
+    assert list(client.experiments.search(f"name = '{unique}'")) == []
+    assert len(client.experiments.search(f"name = '{unique}'", lifecycle="deleted")) == 1
+    assert len(client.experiments.search(f"name = '{unique}'", lifecycle=Lifecycle.ANY)) == 1
+
+
+def test_what_cant_be_is_refused(client: Client) -> None:
+    with pytest.raises(ExperimentNotFound):
+        client.experiments.get("999999999")
+    with pytest.raises(FieldInvalid):
+        client.experiments.create("x" * 501)
+    with pytest.raises(FilterSyntax) as syntax:
+        list(client.experiments.search("name >> 'x'"))
+    with pytest.raises(InvalidArgument, match="not one of ACTIVE, DELETED, ANY"):
+        client.experiments.search(lifecycle="gone")
+
+    assert syntax.value.metadata["column"] == "6"

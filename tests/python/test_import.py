@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+REST = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+
+
+def printed(code: str) -> set[str]:
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(answer.stdout.split())
+
+
+def median(action: Callable[[], object]) -> float:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def test_importing_brings_nothing_but_the_standard_library() -> None:
+    plain = printed(REST)
+
+    brought = printed(f"import assay; {REST}") - plain
+
+    assert brought - set(sys.stdlib_module_names) == {"assay"}
+
+
+def test_importing_costs_less_than_100_ms_more_than_python_itself() -> None:
+    plain = median(lambda: printed("pass"))
+    with_assay = median(lambda: printed("import assay"))
+
+    assert with_assay - plain < 0.1
+
+
+def test_using_it_brings_grpc_and_protobuf_and_nothing_else() -> None:
+    used = (
+        "import assay, assay._sdk.fluent, assay._sdk.status as s; "
+        "assay.Client('127.0.0.1:1').runs, assay.Client('127.0.0.1:1').versions; s._messages()"
+    )
+
+    brought = printed(f"{used}; {REST}") - printed(REST)
+
+    # grpc itself looks for its companions, and loads those that are installed.
+    companions = {"cython_runtime", "grpc_health", "grpc_reflection", "grpc_status", "typing_extensions"}
+    others = {name for name in brought - set(sys.stdlib_module_names) - companions if not name.startswith("_cython")}
+    assert others == {"assay", "google", "grpc"}
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    import assay
+
+    bare = [
+        name for name in assay.__all__ if name != "__version__" and not (getattr(assay, name).__doc__ or "").strip()
+    ]
+
+    assert bare == []
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    import assay
+
+    assert not hasattr(assay, "log_everything")
+    assert "log_metric" in dir(assay)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import math
+from array import array
+
+import pytest
+
+from assay import Client, MetricColumns
+from assay.errors import BatchGap, RunNotFound
+
+
+@pytest.fixture
+def run_id(client: Client) -> str:
+    return client.runs.create().run_id
+
+
+def columns(key: str, values: list[float]) -> MetricColumns:
+    count = len(values)
+    return MetricColumns(key, array("q", range(count)), array("q", range(count)), array("d", values), count)
+
+
+def test_values_come_back_bit_for_bit(client: Client, run_id: str) -> None:
+    values = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7976931348623157e308]
+    client.metrics.write(run_id, {"m": columns("m", values)}, writer_id="w", batch_number=1)
+
+    read = client.metrics.read(run_id, "m")
+
+    assert [value.hex() for value in read.values] == [value.hex() for value in values]
+    assert (list(read.steps), list(read.times_ms), len(read)) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], 6)
+
+
+def test_a_batch_that_is_sent_again_is_written_once(client: Client, run_id: str) -> None:
+    first = {"m": columns("m", [1.0, 2.0])}
+    durable = [client.metrics.write(run_id, first, writer_id="w", batch_number=1) for _ in range(2)]
+
+    with pytest.raises(BatchGap) as gap:
+        client.metrics.write(run_id, first, writer_id="w", batch_number=3)
+
+    assert durable == [1, 1]
+    assert gap.value.metadata["durable_batch_number"] == "1"
+    assert client.runs.get(run_id).summaries["m"].point_count == 2
+
+
+def test_a_long_series_comes_whole_or_thinned(client: Client, run_id: str) -> None:
+    count = 90_000
+    client.metrics.write(
+        run_id, {"m": columns("m", [math.sin(step / 99) for step in range(count)])}, writer_id="w", batch_number=1
+    )
+
+    whole = client.metrics.read(run_id, "m")
+    thin = client.metrics.read(run_id, "m", max_points=100)
+    part = client.metrics.read(run_id, "m", min_step=10, max_step=19)
+
+    assert (len(whole), list(whole.steps) == list(range(count))) == (count, True)
+    assert len(thin) <= 100
+    assert thin.point_count == count
+    assert list(part.steps) == list(range(10, 20))
+
+
+def test_many_series_are_streamed_by_run_and_key(client: Client, run_id: str) -> None:
+    other = client.runs.create(metrics={"b": 1.0, "a": 2.0}).run_id
+    client.runs.log_metrics(run_id, [("c", 3.0, 5, 1), ("c", 4.0, 6, 2)])
+
+    read = [(run, series.key, list(series.values)) for run, series in client.metrics.read_many([run_id, other])]
+
+    assert read == [(run_id, "c", [3.0, 4.0]), (other, "a", [2.0]), (other, "b", [1.0])]
+
+
+def test_a_series_that_is_not_there_is_empty_and_a_run_is_an_error(client: Client, run_id: str) -> None:
+    assert len(client.metrics.read(run_id, "nothing")) == 0
+    with pytest.raises(RunNotFound):
+        client.metrics.read("f" * 32, "nothing")

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from assay import Client
+from assay.errors import EtagMismatch, FieldInvalid, WorkspaceExists, WorkspaceNotFound
+
+
+def test_a_workspace_is_made_described_and_listed(client: Client, unique: str) -> None:
+    name = f"w{unique}"
+    made = client.workspaces.create(name, description="ours")
+    changed = client.workspaces.update(name, description="all of ours", etag=made.etag)
+
+    assert client.workspaces.get(name) == changed
+    assert {"default", name} <= {workspace.name for workspace in client.workspaces.list(page_size=1)}
+    with pytest.raises(EtagMismatch):
+        client.workspaces.update(name, description="mine", etag=made.etag)
+
+
+def test_what_cant_be_is_refused(client: Client) -> None:
+    with pytest.raises(WorkspaceExists):
+        client.workspaces.create("default")
+    with pytest.raises(WorkspaceNotFound):
+        client.workspaces.get("nowhere")
+    with pytest.raises(FieldInvalid):
+        client.workspaces.create("Not A Name")
+
+
+def test_experiments_of_workspaces_are_apart(client: Client, unique: str) -> None:
+    name = f"w{unique}"
+    client.workspaces.create(name)
+    other = Client(client._connection.address.uri, workspace=name)
+
+    here, there = client.experiments.create(unique), other.experiments.create(unique)
+
+    assert here.experiment_id != there.experiment_id
+    assert [each.experiment_id for each in other.experiments.search(f"name = '{unique}'")] == [there.experiment_id]
