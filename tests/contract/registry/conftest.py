@@ -36,6 +36,21 @@ class Platform:
     files: artifacts.ArtifactServiceStub
     snapshots: artifacts.SnapshotServiceStub
 
+    @classmethod
+    def of(cls, deployment: Deployment) -> Platform:
+        """The stubs of a deployment."""
+        return cls(
+            models=deployment.stub(registry.ModelServiceStub),
+            versions=deployment.stub(registry.VersionServiceStub),
+            promotions=deployment.stub(registry.PromotionServiceStub),
+            aliases=deployment.stub(registry.AliasServiceStub),
+            audit=deployment.stub(registry.AuditServiceStub),
+            events=deployment.stub(registry.EventServiceStub),
+            runs=deployment.stub(tracking.RunServiceStub),
+            files=deployment.stub(artifacts.ArtifactServiceStub),
+            snapshots=deployment.stub(artifacts.SnapshotServiceStub),
+        )
+
     def a_run(self, files: Mapping[str, bytes] = FILES) -> str:
         """The id of a new run that has logged files."""
         run_id = self.runs.CreateRun(tracking.CreateRunRequest()).run.run_id
@@ -78,14 +93,4 @@ def _upload(owner: str, files: Mapping[str, bytes]) -> Iterator[artifacts.WriteA
 @pytest.fixture
 def platform(deployment: Deployment) -> Platform:
     """The platform at work; use names of your own in it."""
-    return Platform(
-        models=deployment.stub(registry.ModelServiceStub),
-        versions=deployment.stub(registry.VersionServiceStub),
-        promotions=deployment.stub(registry.PromotionServiceStub),
-        aliases=deployment.stub(registry.AliasServiceStub),
-        audit=deployment.stub(registry.AuditServiceStub),
-        events=deployment.stub(registry.EventServiceStub),
-        runs=deployment.stub(tracking.RunServiceStub),
-        files=deployment.stub(artifacts.ArtifactServiceStub),
-        snapshots=deployment.stub(artifacts.SnapshotServiceStub),
-    )
+    return Platform.of(deployment)

@@ -1,6 +1,6 @@
 """The registry's rules on a real database of its own, with a clock that the test holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,10 +18,13 @@ from assay_server.registry.domain.events import Events
 from assay_server.registry.domain.models import Models
 from assay_server.registry.domain.promotions import Promotions
 from assay_server.registry.domain.snapshots import Snapshots
+from assay_server.registry.domain.versions import Versions
 from assay_server.registry.entities import Files, Model, Stage, Version
 from assay_server.registry.store import models as model_rows
 from assay_server.registry.store import tables
 from assay_server.registry.store import versions as version_rows
+from tests.contract.registry.conftest import Platform
+from tests.parts.deployment import Deployment
 
 MIGRATIONS = Path(module.__file__).parent / "migrations"
 NOWHERE = "127.0.0.1:1"
@@ -31,20 +34,38 @@ ONCE = Request("", "", "", "")
 
 @dataclass
 class Registry:
-    """All nouns of the registry on one database. Its neighbours are out of reach."""
+    """All nouns of the registry on one database; without `addresses` its neighbours are out of reach."""
 
     db: Database
+    addresses: Mapping[str, str] = field(default_factory=dict)
     clock: HeldClock = field(default_factory=HeldClock)
 
     def __post_init__(self) -> None:
         requests = Requests(tables.requests, self.clock)
-        workspaces = clients.Workspaces(Neighbour("access", NOWHERE))
-        snapshots = Snapshots(self.db, clients.Snapshots(Neighbour("artifacts", NOWHERE)), self.clock)
-        self.models = Models(self.db, requests, workspaces, snapshots, self.clock)
+        names = ("access", "tracking", "artifacts")
+        access, tracking, artifacts = self.neighbours = [
+            Neighbour(name, self.addresses.get(name, NOWHERE)) for name in names
+        ]
+        workspaces = clients.Workspaces(access)
+        self.snapshots = Snapshots(self.db, clients.Snapshots(artifacts), self.clock)
+        self.models = Models(self.db, requests, workspaces, self.snapshots, self.clock)
+        self.versions = Versions(
+            self.db,
+            requests,
+            self.clock,
+            workspaces=workspaces,
+            runs=clients.Runs(tracking),
+            snapshots=self.snapshots,
+        )
         self.promotions = Promotions(self.db, self.clock)
         self.aliases = Aliases(self.db, self.clock)
         self.audit = Audit(self.db)
         self.events = Events(self.db, workspaces)
+
+    def close(self) -> None:
+        """Lets go of the neighbours."""
+        for neighbour in self.neighbours:
+            neighbour.close()
 
     def a_model(self, name: str = "fraud", **fields: object) -> Model:
         """A model that was made by the rules."""
@@ -85,6 +106,22 @@ def db(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def registry(db: Database) -> Registry:
-    """The registry at work."""
-    return Registry(db)
+def registry(db: Database) -> Iterator[Registry]:
+    """The registry at work, alone."""
+    made = Registry(db)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connected(db: Database, deployment: Deployment) -> Iterator[Registry]:
+    """The registry at work, with real neighbours."""
+    made = Registry(db, deployment.addresses)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def platform(deployment: Deployment) -> Platform:
+    """What the neighbours are asked through."""
+    return Platform.of(deployment)

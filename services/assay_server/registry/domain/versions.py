@@ -69,7 +69,7 @@ class Versions:
                 return earlier
             if models.id_of(tx, workspace, model) is None:
                 raise ModelNotFound(workspace, model)
-            version_id = _new_id(tx, request)
+            version_id = id_for(tx, request)
         run_id, files = self._freeze(version_id, workspace, wanted)
         try:
             with self._db.write() as tx:
@@ -243,7 +243,7 @@ class Versions:
         return version
 
 
-def _new_id(tx: Transaction, request: Request) -> str:
+def id_for(tx: Transaction, request: Request) -> str:
     """The id for a version: for the same request the same one, so that a retry finds the files that it froze before."""
     if not request.request_id:
         return new_id()

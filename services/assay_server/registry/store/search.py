@@ -48,7 +48,7 @@ _VERSION_ATTRIBUTES = {
     "run_id": _text(versions.c.run_id),
     "source": _text(versions.c.source, long=True),
     "source_path": _text(versions.c.source, long=True),  # the name by which MLflow's filters call it
-    "stage": _text(versions.c.stage, choices=tuple(Stage)),
+    "stage": _text(versions.c.stage, choices=tuple(stage.value for stage in Stage)),
     "alias": _text(aliases.c.alias, within=_has_alias),
     "user_id": _text(versions.c.user, long=True),
     "creation_timestamp": _number(versions.c.create_time),

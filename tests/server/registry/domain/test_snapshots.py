@@ -1,0 +1,95 @@
+"""The files of a version are never lost, and never kept for nothing."""
+
+import grpc
+import pytest
+
+from assay.api.artifacts import v1 as artifacts
+from assay_server.kernel.errors import NeighbourUnavailable
+from assay_server.kernel.ids import new_id
+from assay_server.registry.domain.snapshots import LOOSE_MS
+from assay_server.registry.errors import SourceEmpty, VersionInFlight
+from tests.contract.registry.conftest import Platform
+from tests.parts.refusal import refused
+from tests.server.registry.conftest import Registry
+
+
+def are_kept(platform: Platform, version_id: str) -> bool:
+    """Whether artifacts still holds the files of a version."""
+    request = artifacts.GetSnapshotRequest(owner=f"versions/{version_id}")
+    try:
+        return bool(platform.snapshots.GetSnapshot(request).snapshot.file_count)
+    except grpc.RpcError:
+        assert refused(platform.snapshots.GetSnapshot, request).reason == "SNAPSHOT_NOT_FOUND"
+        return False
+
+
+def freeze(registry: Registry, platform: Platform, version_id: str = "", path: str = "model") -> str:
+    """Freezes the files of a new run for a version, and gives the version's id."""
+    version_id, run_id = version_id or new_id(), platform.a_run()
+    registry.snapshots.freeze(version_id, lambda asked: asked.of_run(version_id, run_id, path))
+    return version_id
+
+
+def test_files_that_no_version_claims_are_let_go_after_an_hour(connected: Registry, platform: Platform) -> None:
+    version_id = freeze(connected, platform)
+
+    connected.snapshots.sweep()
+    assert are_kept(platform, version_id)
+    connected.clock.advance(LOOSE_MS)
+    connected.snapshots.sweep()
+
+    assert not are_kept(platform, version_id)
+
+
+def test_files_that_a_version_claimed_are_kept(connected: Registry, platform: Platform) -> None:
+    version_id = freeze(connected, platform)
+    with connected.db.write() as tx:
+        connected.snapshots.claim(tx, version_id)
+
+    connected.clock.advance(LOOSE_MS)
+    connected.snapshots.sweep()
+    connected.snapshots.give_up(version_id)
+
+    assert are_kept(platform, version_id)
+
+
+def test_files_of_a_version_that_was_not_made_are_let_go(connected: Registry, platform: Platform) -> None:
+    version_id = freeze(connected, platform)
+
+    connected.snapshots.give_up(version_id)
+
+    assert not are_kept(platform, version_id)
+
+
+def test_an_empty_source_leaves_nothing_to_let_go(connected: Registry, platform: Platform) -> None:
+    version_id = new_id()
+
+    with pytest.raises(SourceEmpty):
+        freeze(connected, platform, version_id, path="nothing")
+
+    with connected.db.write() as tx, pytest.raises(VersionInFlight):
+        connected.snapshots.claim(tx, version_id)
+
+
+def test_without_artifacts_files_wait_to_be_let_go(connected: Registry, platform: Platform) -> None:
+    version_id = freeze(connected, platform)
+    alone = Registry(connected.db, clock=connected.clock)
+
+    alone.snapshots.give_up(version_id)
+    assert are_kept(platform, version_id)
+    with connected.db.write() as tx, pytest.raises(VersionInFlight):
+        connected.snapshots.claim(tx, version_id)
+    with pytest.raises(VersionInFlight):
+        freeze(connected, platform, version_id)
+    connected.snapshots.sweep()
+
+    assert not are_kept(platform, version_id)
+    assert freeze(connected, platform, version_id)
+    alone.close()
+
+
+def test_without_artifacts_nothing_is_frozen(registry: Registry) -> None:
+    with pytest.raises(NeighbourUnavailable) as refusal:
+        registry.snapshots.freeze(new_id(), lambda asked: asked.of_version(new_id(), new_id()))
+
+    assert refusal.value.metadata["service"] == "artifacts"
