@@ -177,7 +177,8 @@ def _written(field: dataclasses.Field[Any]) -> str:
     if default == "":
         return "(empty)"
     if field.type is Duration:
-        return f"`{default:g}s`" if default >= 1 else f"`{default * 1000:g}ms`"
+        unit = next(unit for unit in ("h", "m", "s", "ms") if default >= _SECONDS[unit] or unit == "ms")
+        return f"`{default / _SECONDS[unit]:g}{unit}`"
     if field.type is Size:
         unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if default % _BYTES[unit] == 0)
         return f"`{default // _BYTES[unit]}{unit}`"
