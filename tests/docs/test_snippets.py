@@ -15,7 +15,7 @@ import pytest
 
 from tests.parts.deployment import REPOSITORY, Deployment
 
-PAGES = ["README.md", "docs/quick-start.md", "docs/cli.md", "docs/sdk.md"]
+PAGES = ["README.md", "docs/quick-start.md", "docs/cli.md", "docs/sdk.md", "docs/operating.md"]
 _BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
