@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 import assay
 from assay import Client
 from tests.parts.deployment import Deployment
+
+
+@pytest.fixture(scope="session", autouse=True)
+def spool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where what is logged is kept while no server answers: not in the home of who runs the tests."""
+    folder = tmp_path_factory.mktemp("spool")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_SPOOL_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture

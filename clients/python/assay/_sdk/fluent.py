@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from assay._sdk import recorders, session, settings, starting
 from assay._sdk.buffer import milliseconds
@@ -277,6 +277,33 @@ def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any
 def log_image(image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None) -> None:
     """Writes a picture of PIL, or an array, into a file of the active run, named whole or by `key` and `step`."""
     _run().log_image(image, artifact_file, key=key, step=step)
+
+
+@overload
+def search_runs(
+    experiment_ids: Sequence[str] | None = None,
+    filter_string: str = "",
+    run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
+    max_results: int = 100_000,
+    order_by: Sequence[str] | None = None,
+    output_format: Literal["pandas"] | None = None,
+    search_all_experiments: bool = False,
+    experiment_names: Sequence[str] | None = None,
+) -> pd.DataFrame: ...
+
+
+@overload
+def search_runs(
+    experiment_ids: Sequence[str] | None = None,
+    filter_string: str = "",
+    run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
+    max_results: int = 100_000,
+    order_by: Sequence[str] | None = None,
+    *,
+    output_format: Literal["list"],
+    search_all_experiments: bool = False,
+    experiment_names: Sequence[str] | None = None,
+) -> LazyList[Run]: ...
 
 
 def search_runs(
