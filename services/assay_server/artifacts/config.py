@@ -41,6 +41,9 @@ class ArtifactsConfig:
     garbage_interval: Duration = setting(
         Duration(3600.0), "How often content that nothing refers to is looked for.", least=1
     )
+    stray_interval: Duration = setting(
+        Duration(6 * 3600.0), "How often the store is searched for what was never committed.", least=1
+    )
     garbage_grace: Duration = setting(
         Duration(24 * 3600.0), "How long such content is kept. Must be longer than `upload_limit`.", least=2
     )

@@ -52,7 +52,8 @@ def build(config: ArtifactsConfig, db: Database, *, folder: Path, addresses: Map
         db.close()
 
     services = ["assay.api.artifacts.v1.ArtifactService", "assay.api.artifacts.v1.SnapshotService"]
-    return Room("artifacts", services, register, jobs(garbage, interval_s=config.garbage_interval), close)
+    loops = jobs(garbage, interval_s=config.garbage_interval, stray_interval_s=config.stray_interval)
+    return Room("artifacts", services, register, loops, close)
 
 
 def _blobs(config: ArtifactsConfig, folder: Path) -> Blobs:

@@ -31,16 +31,8 @@ class Garbage:
         self._grace_ms = int(grace_s * 1000)
 
     def collect(self) -> int:
-        """Removes what can be removed now; returns the number of objects. Raises StoreUnavailable."""
-        removed = self._finish() + self._unreferenced() + self._strays()
-        if removed:
-            _log.info("garbage.removed", blobs=removed)
-        return removed
-
-    def _old(self) -> int:
-        return self._clock.now() - self._grace_ms
-
-    def _unreferenced(self) -> int:
+        """Removes the content that nothing refers to; returns the number of objects. Raises StoreUnavailable."""
+        self._finish()
         removed = 0
         while True:
             with self._db.read() as tx:
@@ -56,29 +48,40 @@ class Garbage:
             if len(found) < _BATCH:
                 return removed
 
-    def _strays(self) -> int:
-        """Objects that no row knows. One that an upload in flight will bring is younger than the grace time."""
+    def collect_strays(self) -> int:
+        """Removes the objects that no row knows; returns their number. Reads the whole list of the store.
+
+        One that an upload in flight will bring is younger than the grace time. Raises StoreUnavailable.
+        """
         removed = 0
         old = (blob.key for blob in self._blobs.stored() if blob.modify_time <= self._old())
         for keys in _batches(old):
-            with self._db.write() as tx:
-                condemned = digests.condemn_strays(tx, keys, self._clock.now())
-            removed += self._remove(condemned)
+            with self._db.read() as tx:
+                strays = digests.unknown(tx, keys)
+            if strays:
+                with self._db.write() as tx:
+                    condemned = digests.condemn_strays(tx, strays, self._clock.now())
+                removed += self._remove(condemned)
         return removed
 
-    def _finish(self) -> int:
+    def _old(self) -> int:
+        return self._clock.now() - self._grace_ms
+
+    def _finish(self) -> None:
         """Removes what was condemned long ago, again: its remover may have died, or a late writer have put it."""
         while True:
             with self._db.read() as tx:
                 keys = digests.condemned(tx, self._old(), _BATCH)
             if not keys:
-                return 0
+                return
             self._remove(keys)
             with self._db.write() as tx:
                 digests.forget(tx, keys)
 
     def _remove(self, keys: Iterable[str]) -> int:
         removed = sum(1 for _ in self._pool.map(self._blobs.delete, keys))
+        if removed:
+            _log.info("garbage.removed", blobs=removed)
         instruments.garbage_blobs_total.inc(removed)
         return removed
 

@@ -18,8 +18,8 @@ from assay_server.artifacts.store import artifacts as store
 from assay_server.artifacts.store import digests
 from assay_server.artifacts.store.blobs import Blobs
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database, Transaction
-from assay_server.kernel.errors import Aborted, Unavailable
+from assay_server.kernel.db import ConcurrentChange, Database, Transaction
+from assay_server.kernel.errors import Unavailable
 from assay_server.kernel.fields import Fields, shown
 
 MOST_FILES = 10_000
@@ -107,14 +107,12 @@ class Uploads:
             lost = self._lost(brought)
             try:
                 used = self._write_rows(owner, written, brought, lost, check)
-            except Unavailable:
-                staging.keep(
-                    lambda key: True
-                )  # it may have been committed: the garbage job will know, here nobody does
-                raise
-            except Aborted:
+            except ConcurrentChange:  # nothing was written: another try may find its way
                 if attempt == _ATTEMPTS:
                     raise
+            except Unavailable:  # the rows may be there: whether they are, the garbage job will know, here nobody does
+                staging.keep(lambda key: True)
+                raise
             else:
                 staging.keep(used.__contains__)
                 instruments.known_files_total.inc(len(brought) - len(used))

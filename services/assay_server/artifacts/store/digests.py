@@ -117,19 +117,24 @@ def absolve(tx: Transaction, blob: Blob, idle_time: int) -> None:
     tx.execute(sa.update(b).where(*same, used).values(idle_time=None))
 
 
-def condemn_strays(tx: Transaction, keys: Sequence[str], now: int) -> list[str]:
-    """Condemns the objects that no row knows, so that none can come later. Returns their keys."""
+def unknown(tx: Transaction, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that no row knows."""
     b = blobs
     known = {
-        row.blob_key
+        key
         for chunk in chunks(keys)
-        for row in tx.execute(sa.select(b.c.blob_key).where(b.c.blob_key.in_(chunk)))
+        for key in tx.execute(sa.select(b.c.blob_key).where(b.c.blob_key.in_(chunk))).scalars()
     }
+    return [key for key in keys if key not in known]
+
+
+def condemn_strays(tx: Transaction, keys: Sequence[str], now: int) -> list[str]:
+    """Condemns the objects that no row knows, so that none can come later. Returns their keys."""
     row = {"sha256": None, "size_bytes": 0, "create_time": now, "idle_time": now}
     return [
         key
-        for key in sorted(set(keys) - known)
-        if tx.execute(insert(tx, b).values(blob_key=key, **row).on_conflict_do_nothing()).rowcount == 1
+        for key in sorted(keys)
+        if tx.execute(insert(tx, blobs).values(blob_key=key, **row).on_conflict_do_nothing()).rowcount == 1
     ]
 
 

@@ -13,9 +13,11 @@ from assay_server.artifacts.domain.garbage import Garbage
 from assay_server.artifacts.domain.owners import Owner
 from assay_server.artifacts.domain.staging import Incoming
 from assay_server.artifacts.errors import ArtifactNotFound, StoreUnavailable
+from assay_server.artifacts.store import digests
 from assay_server.artifacts.store.blobs import new_key
 from assay_server.kernel.clock import HeldClock
-from assay_server.kernel.errors import Aborted
+from assay_server.kernel.db import ConcurrentChange
+from assay_server.kernel.errors import DatabaseUnavailable
 from tests.server.artifacts.conftest import GRACE_S, Files, incoming
 
 GRACE_MS = GRACE_S * 1000
@@ -104,11 +106,11 @@ def test_content_that_comes_back_too_late_is_stored_anew(files: Files, run: Owne
 def test_what_a_killed_server_left_goes_after_the_grace_time(files: Files, run: Owner, clock: HeldClock) -> None:
     files.write(run, {"a": b"one"})
     files.blobs.put(new_key(), [b"never committed"], 15)
-    assert files.garbage.collect() == 0
+    assert files.garbage.collect_strays() == 0
 
     clock.advance(GRACE_MS + 60_000)
 
-    assert files.garbage.collect() == 1
+    assert files.garbage.collect_strays() == 1
     assert files.stored() == 1
     assert files.read(run) == {"a": b"one"}
 
@@ -120,14 +122,45 @@ def test_an_upload_whose_bytes_were_taken_for_garbage_is_refused_and_can_be_sent
         yield incoming("a", b"one")
         yield incoming("b", bytes(1_000_000))
         clock.advance(GRACE_MS + 60_000)  # a clock that jumps, or an upload that takes for ever
-        files.garbage.collect()
+        assert files.garbage.collect_strays() >= 1
 
-    with pytest.raises(Aborted, match="send the files again"):
+    with pytest.raises(ConcurrentChange, match="send the files again"):
         files.take(run, stream())
 
     assert files.list(run) == []
     files.write(run, {"a": b"one"})
     assert files.read(run) == {"a": b"one"}
+
+
+def test_content_stays_while_nobody_knows_whether_its_rows_were_committed(
+    files: Files, run: Owner, clock: HeldClock
+) -> None:
+    def lost_connection() -> bool:
+        raise DatabaseUnavailable("artifacts")
+
+    with pytest.raises(DatabaseUnavailable):
+        files.write(run, {"a": b"one"}, is_wanted=lost_connection)
+
+    assert files.stored() == 1
+    clock.advance(GRACE_MS + 60_000)
+    assert files.garbage.collect_strays() == 1
+
+
+def test_what_was_condemned_is_removed_also_if_its_remover_died(files: Files, run: Owner, clock: HeldClock) -> None:
+    files.write(run, {"a": b"one"})
+    files.delete(run, "a")
+    clock.advance(GRACE_MS)
+    with files.db.write() as tx:
+        [(blob, since)] = digests.idle(tx, clock.now(), 10)
+        assert digests.condemn(tx, blob, since, clock.now())
+    assert files.stored() == 1
+    clock.advance(GRACE_MS)
+
+    files.garbage.collect()
+
+    assert files.stored() == 0
+    with files.db.read() as tx:
+        assert digests.condemned(tx, clock.now(), 10) == []
 
 
 def test_garbage_and_a_writer_of_the_same_content_at_once_leave_the_writer_whole(
@@ -168,7 +201,7 @@ def test_no_file_is_ever_without_its_content(files: Files) -> None:
     def collect() -> int:
         total = 0
         while not done.is_set():
-            total += hasty.collect()
+            total += hasty.collect() + hasty.collect_strays()
         return total
 
     def work(seed: int) -> int:
@@ -187,7 +220,7 @@ def test_no_file_is_ever_without_its_content(files: Files) -> None:
                         version = files.new_version()
                         files.snapshots.create(version, run, None)
                         versions.append(version)
-            except (ArtifactNotFound, Aborted, StoreUnavailable):
+            except (ArtifactNotFound, ConcurrentChange, StoreUnavailable):
                 refused += 1
         return refused
 
