@@ -15,8 +15,8 @@ from grpc_status import rpc_status
 from assay_server.kernel import errors
 
 DOMAIN = "assay.dev"
-_TEXT = 1000
-_ENTRIES = 20
+_TRAILERS = 6000  # bytes: what is left of 8 KiB for what else a proxy adds
+_SHORTENINGS = ((1000, 20), (400, 20), (200, 10), (80, 5))  # characters of a text and entries of a list, the best first
 
 _CODES: dict[type[errors.AssayError], int] = {
     errors.InvalidArgument: code_pb2.INVALID_ARGUMENT,
@@ -42,26 +42,37 @@ def code(error: errors.AssayError) -> int:
 
 
 def to_status(error: errors.AssayError) -> status_pb2.Status:
-    """The status that the caller gets."""
-    metadata = {key: _cut(value) for key, value in list(error.metadata.items())[:_ENTRIES]}
+    """The status that the caller gets, cut so that it fits into what clients receive."""
+    for longest, entries in _SHORTENINGS:
+        status = _status(error, longest, entries)
+        if _size(status) <= _TRAILERS:
+            break
+    return status
+
+
+def _status(error: errors.AssayError, longest: int, entries: int) -> status_pb2.Status:
+    def cut(text: str) -> str:
+        return text if len(text) <= longest else text[:longest] + "…"
+
+    metadata = {key: cut(value) for key, value in list(error.metadata.items())[:entries]}
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, errors.InvalidArgument) and error.violations:
-        shown = list(error.violations.items())[:_ENTRIES]
+        shown = list(error.violations.items())[:entries]
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=path, description=_cut(text)) for path, text in shown
+            error_details_pb2.BadRequest.FieldViolation(field=path, description=cut(text)) for path, text in shown
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
     if isinstance(error, errors.NotFound) and error.kind:
-        details.append(error_details_pb2.ResourceInfo(resource_type=error.kind, resource_name=_cut(error.name)))
+        details.append(error_details_pb2.ResourceInfo(resource_type=error.kind, resource_name=cut(error.name)))
     if isinstance(error, errors.FailedPrecondition):
-        unmet = list(error.unmet.items())[:_ENTRIES]
+        unmet = list(error.unmet.items())[:entries]
         conditions = [
-            error_details_pb2.PreconditionFailure.Violation(type=kind, description=_cut(text)) for kind, text in unmet
+            error_details_pb2.PreconditionFailure.Violation(type=kind, description=cut(text)) for kind, text in unmet
         ]
         details.append(error_details_pb2.PreconditionFailure(violations=conditions))
     if isinstance(error, (errors.ResourceExhausted, errors.Unavailable)):
         details.append(error_details_pb2.RetryInfo(retry_delay=Duration(nanos=0, seconds=int(error.retry_after_s))))
-    status = status_pb2.Status(code=code(error), message=_cut(error.message))
+    status = status_pb2.Status(code=code(error), message=cut(error.message))
     for detail in details:
         status.details.add().Pack(detail)
     return status
@@ -69,7 +80,10 @@ def to_status(error: errors.AssayError) -> status_pb2.Status:
 
 def from_rpc_error(error: Any) -> errors.AssayError:
     """The error that a neighbour answered with, of the class of its code and with its own reason."""
-    status = rpc_status.from_call(error)
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:  # the transport ended the call with a code of its own
+        status = None
     number = status.code if status else error.code().value[0]
     result = _KINDS.get(number, errors.Internal)(status.message if status else error.details() or error.code().name)
     for detail in status.details if status else ():
@@ -88,5 +102,7 @@ def from_rpc_error(error: Any) -> errors.AssayError:
     return result
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT else text[:_TEXT] + "…"
+def _size(status: status_pb2.Status) -> int:
+    """The bytes of a status on the wire: the message once more as a header, where most characters take three for a byte."""
+    header = sum(1 if 0x20 <= byte <= 0x7E else 3 for byte in status.message.encode())
+    return header + status.ByteSize() * 4 // 3

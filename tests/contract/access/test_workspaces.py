@@ -159,3 +159,17 @@ def test_a_page_that_cannot_be_given_is_refused(
     workspaces: api.WorkspaceServiceStub, request_: api.ListWorkspacesRequest, reason: str
 ) -> None:
     assert refused(workspaces.ListWorkspaces, request_).reason == reason
+
+
+def test_a_page_is_never_larger_than_a_client_receives(workspaces: api.WorkspaceServiceStub) -> None:
+    made = {create(workspaces, description="\u65e5" * 5000).name for _ in range(300)}
+
+    request, found = api.ListWorkspacesRequest(page_size=1000), set[str]()
+    while True:
+        page = workspaces.ListWorkspaces(request)
+        found |= {each.name for each in page.workspaces}
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            break
+
+    assert made <= found

@@ -24,7 +24,9 @@ def in_order(point: Point) -> Point:
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(st.lists(st.tuples(longs, longs, st.sampled_from([bits_of(v) for v in SPECIAL]) | longs), min_size=1, max_size=30))
+@given(
+    st.lists(st.tuples(longs, longs, st.sampled_from([bits_of(v) for v in SPECIAL]) | longs), min_size=1, max_size=30)
+)
 def test_points_come_back_bit_for_bit_in_order_and_once(tracking: Tracking, sent: list[Point]) -> None:
     run_id = tracking.a_run()
 
@@ -71,7 +73,10 @@ def test_writers_side_by_side_lose_nothing(tracking: Tracking) -> None:
                     run_id=run_id,
                     writer_id=f"writer {writer}",
                     batch_number=number,
-                    metrics=[columns("loss", [(number, writer, bits_of(float(number)))]), line(f"own {writer}", [number])],
+                    metrics=[
+                        columns("loss", [(number, writer, bits_of(float(number)))]),
+                        line(f"own {writer}", [number]),
+                    ],
                 )
             ).durable_batch_number
             for number in range(1, 16)

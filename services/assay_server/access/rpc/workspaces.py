@@ -7,7 +7,7 @@ from assay_server.access.domain.workspaces import Workspaces
 from assay_server.access.entities import Workspace
 from assay_server.kernel import idempotency
 from assay_server.kernel.fields import Fields
-from assay_server.kernel.paging import Pager
+from assay_server.kernel.paging import Pager, fitting
 
 _CHANGEABLE = ("description",)
 
@@ -37,8 +37,9 @@ class WorkspaceService(api.WorkspaceServiceServicer):
         scope = ("ListWorkspaces",)
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         found = self._workspaces.page(str(page.after[0]) if page.after else "", page.size + 1)
-        token = self._pager.token(scope, (found[page.size - 1].name,)) if len(found) > page.size else ""
-        return api.ListWorkspacesResponse(workspaces=map(_message, found[: page.size]), next_page_token=token)
+        messages = fitting(map(_message, found), page.size)
+        token = self._pager.token(scope, (messages[-1].name,)) if len(found) > len(messages) else ""
+        return api.ListWorkspacesResponse(workspaces=messages, next_page_token=token)
 
     def UpdateWorkspace(
         self, request: api.UpdateWorkspaceRequest, context: grpc.ServicerContext

@@ -1,10 +1,12 @@
 """DatasetService: contract in, contract out."""
 
+from dataclasses import replace
+
 import grpc
 
 from assay.api.tracking import v1 as api
 from assay_server.kernel import caller
-from assay_server.kernel.paging import Pager
+from assay_server.kernel.paging import Pager, fitting
 from assay_server.tracking.domain.datasets import Datasets
 from assay_server.tracking.entities import Dataset, DatasetInput
 
@@ -21,7 +23,7 @@ class DatasetService(api.DatasetServiceServicer):
     def LogDatasets(self, request: api.LogDatasetsRequest, context: grpc.ServicerContext) -> api.LogDatasetsResponse:
         """Adds datasets to a run."""
         inputs = [DatasetInput(_entity(each.dataset), each.context) for each in request.inputs]
-        return api.LogDatasetsResponse(datasets=map(message, self._datasets.log(request.run_id, inputs)))
+        return api.LogDatasetsResponse(datasets=map(_brief, self._datasets.log(request.run_id, inputs)))
 
     def GetDataset(self, request: api.GetDatasetRequest, context: grpc.ServicerContext) -> api.GetDatasetResponse:
         """Reads one dataset."""
@@ -35,8 +37,8 @@ class DatasetService(api.DatasetServiceServicer):
         scope = ("SearchDatasets", caller.current().subject, workspace, request.filter)
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         found = self._datasets.search(workspace, request.filter, page.after, page.size + 1)
-        token = self._pager.token(scope, found[page.size - 1][1]) if len(found) > page.size else ""
-        messages = [message(dataset) for dataset, _ in found[: page.size]]
+        messages = fitting((message(dataset) for dataset, _ in found), page.size)
+        token = self._pager.token(scope, found[len(messages) - 1][1]) if len(found) > len(messages) else ""
         return api.SearchDatasetsResponse(datasets=messages, next_page_token=token)
 
 
@@ -54,6 +56,10 @@ def message(dataset: Dataset) -> api.Dataset:
     )
     result.create_time.FromMilliseconds(dataset.create_time)
     return result
+
+
+def _brief(dataset: Dataset) -> api.Dataset:
+    return message(replace(dataset, schema="", profile=""))
 
 
 def _entity(given: api.Dataset) -> Dataset:

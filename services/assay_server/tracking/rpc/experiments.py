@@ -5,7 +5,7 @@ import grpc
 from assay.api.tracking import v1 as api
 from assay_server.kernel import caller, idempotency
 from assay_server.kernel.fields import Fields
-from assay_server.kernel.paging import Pager
+from assay_server.kernel.paging import Pager, fitting
 from assay_server.tracking.domain.experiments import Experiments
 from assay_server.tracking.entities import Experiment, Lifecycle
 
@@ -79,8 +79,8 @@ class ExperimentService(api.ExperimentServiceServicer):
         found = self._experiments.search(
             workspace, request.filter, list(request.order_by), wanted, page.after, page.size + 1
         )
-        token = self._pager.token(scope, found[page.size - 1][1]) if len(found) > page.size else ""
-        messages = [message(experiment) for experiment, _ in found[: page.size]]
+        messages = fitting((message(experiment) for experiment, _ in found), page.size)
+        token = self._pager.token(scope, found[len(messages) - 1][1]) if len(found) > len(messages) else ""
         return api.SearchExperimentsResponse(experiments=messages, next_page_token=token)
 
     def SetExperimentTags(

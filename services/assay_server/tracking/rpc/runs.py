@@ -8,14 +8,12 @@ from google.protobuf.message import Message
 from assay.api.tracking import v1 as api
 from assay_server.kernel import caller, idempotency
 from assay_server.kernel.fields import Fields
-from assay_server.kernel.paging import Pager
+from assay_server.kernel.paging import Pager, fitting
 from assay_server.tracking.domain.runs import RunDraft, Runs
 from assay_server.tracking.entities import PARTS, Batch, DatasetInput, Run, RunStatus
 from assay_server.tracking.rpc import datasets, metrics
 from assay_server.tracking.rpc.experiments import DEFAULT_WORKSPACE, lifecycle
 
-PAGE_BYTES = 3 << 20
-"""A page of runs ends before it is larger, so that every client can receive it."""
 _CHANGEABLE = ("name", "status", "end_time")
 
 
@@ -96,17 +94,10 @@ class RunService(api.RunServiceServicer):
             page.size,
             _parts(request),
         )
-        response, size = api.SearchRunsResponse(), 0
-        for index, each in enumerate(found):
-            run = message(each.run)
-            size += run.ByteSize()
-            if size > PAGE_BYTES and index:
-                more, found = True, found[:index]
-                break
-            response.runs.append(run)
-        if more:
-            response.next_page_token = self._pager.token(scope, found[-1].place)
-        return response
+        messages = fitting((message(each.run) for each in found), page.size)
+        more = more or len(messages) < len(found)
+        token = self._pager.token(scope, found[len(messages) - 1].place) if more else ""
+        return api.SearchRunsResponse(runs=messages, next_page_token=token)
 
     def LogBatch(self, request: api.LogBatchRequest, context: grpc.ServicerContext) -> api.LogBatchResponse:
         """Adds params, metrics and tags."""

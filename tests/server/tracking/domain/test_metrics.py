@@ -42,7 +42,9 @@ keys = st.sampled_from(["loss", "acc"])
 batches = st.lists(st.tuples(keys, points), max_size=3)
 writers = st.lists(st.lists(batches, min_size=1, max_size=4), min_size=1, max_size=3)
 
-bounded = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+bounded = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def expected(sent: Iterable[Point]) -> list[Point]:

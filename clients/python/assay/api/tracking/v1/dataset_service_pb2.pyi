@@ -56,7 +56,7 @@ class LogDatasetsResponse(_message.Message):
     DATASETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Dataset]:
-        """One for each input, in the same order."""
+        """One for each input, in the same order; `schema` and `profile` are left out, GetDataset has them."""
 
     def __init__(
         self,

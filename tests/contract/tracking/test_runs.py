@@ -1,0 +1,480 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from assay.api.tracking import v1 as api
+from assay_server.kernel.ids import new_id
+from tests.contract.tracking.conftest import Tracking, line, points_of
+from tests.parts.refusal import refused
+
+NOBODY = "0" * 32
+
+
+def test_a_run_lives_from_its_start_to_its_end(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    started = tracking.runs.CreateRun(
+        api.CreateRunRequest(
+            experiment_id=experiment_id,
+            name="first try",
+            start_time=Timestamp(seconds=1_600_000_000),
+            user="ann",
+            params={"lr": "0.1"},
+            tags={"team": "blue"},
+            metrics=[line("loss", [1])],
+        )
+    ).run
+    tracking.runs.LogBatch(
+        api.LogBatchRequest(
+            run_id=started.run_id, params={"seed": "7"}, tags={"team": "red"}, metrics=[line("loss", [2])]
+        )
+    )
+    ended = tracking.runs.FinishRun(api.FinishRunRequest(run_id=started.run_id)).run
+
+    run = tracking.run(started.run_id)
+
+    assert (run.name, run.user, run.experiment_id, run.workspace) == ("first try", "ann", experiment_id, "default")
+    assert (dict(run.params), dict(run.tags)) == ({"lr": "0.1", "seed": "7"}, {"team": "red"})
+    assert [(each.key, each.point_count) for each in run.metrics] == [("loss", 2)]
+    assert (started.status, ended.status, run.status) == (
+        api.RUN_STATUS_RUNNING,
+        api.RUN_STATUS_FINISHED,
+        api.RUN_STATUS_FINISHED,
+    )
+    assert run.start_time.seconds == 1_600_000_000
+    assert run.end_time.ToMilliseconds() > 1_700_000_000_000
+    assert (started.etag != run.etag, ended.etag == run.etag) == (True, True)
+
+
+def test_a_run_without_anything_has_a_name_a_user_and_the_experiment_0(tracking: Tracking) -> None:
+    run = tracking.runs.CreateRun(api.CreateRunRequest(), metadata=(("assay-subject", "ann"),)).run
+
+    assert (run.experiment_id, run.user, run.lifecycle) == ("0", "ann", api.LIFECYCLE_ACTIVE)
+    assert run.name
+
+
+@pytest.mark.parametrize("part", ["params", "tags", "metrics", "datasets"])
+def test_a_reader_gets_the_parts_that_it_asks_for(tracking: Tracking, part: str) -> None:
+    run_id = tracking.a_run(params={"a": "1"}, tags={"b": "2"}, metrics=[line("loss", [1])])
+    used = api.DatasetInput(dataset=api.Dataset(name=new_id(), digest="d"))
+    tracking.datasets.LogDatasets(api.LogDatasetsRequest(run_id=run_id, inputs=[used]))
+
+    run = tracking.runs.GetRun(api.GetRunRequest(run_id=run_id, read_mask=FieldMask(paths=[part]))).run
+
+    assert [name for name in ("params", "tags", "metrics", "datasets") if len(getattr(run, name))] == [part]
+    assert run.name
+
+
+def test_a_mask_of_nothing_reads_nothing_beside_the_run(tracking: Tracking) -> None:
+    run_id = tracking.a_run(params={"a": "1"})
+
+    run = tracking.runs.GetRun(api.GetRunRequest(run_id=run_id, read_mask=FieldMask())).run
+
+    assert (len(run.params), run.run_id) == (0, run_id)
+
+
+def test_what_a_mask_names_changes_and_the_rest_stays(tracking: Tracking) -> None:
+    run_id = tracking.a_run(name="old")
+    given = api.Run(run_id=run_id, name="new", status=api.RUN_STATUS_FAILED, end_time=Timestamp(seconds=7))
+
+    by_mask = tracking.runs.UpdateRun(api.UpdateRunRequest(run=given, update_mask=FieldMask(paths=["name"]))).run
+    by_what_is_set = tracking.runs.UpdateRun(api.UpdateRunRequest(run=given)).run
+
+    assert (by_mask.name, by_mask.status, by_mask.HasField("end_time")) == ("new", api.RUN_STATUS_RUNNING, False)
+    assert (by_what_is_set.status, by_what_is_set.end_time.seconds) == (api.RUN_STATUS_FAILED, 7)
+
+
+def test_a_change_from_an_old_reading_is_refused(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+    etag = tracking.run(run_id).etag
+    changed = tracking.runs.UpdateRun(api.UpdateRunRequest(run=api.Run(run_id=run_id, name="a", etag=etag))).run
+
+    refusal = refused(tracking.runs.UpdateRun, api.UpdateRunRequest(run=api.Run(run_id=run_id, name="b", etag=etag)))
+
+    assert (refusal.code, refusal.reason, refusal.metadata["etag"]) == ("ABORTED", "ETAG_MISMATCH", changed.etag)
+    assert tracking.run(run_id).name == "a"
+
+
+def test_ending_twice_alike_changes_nothing_and_otherwise_is_refused(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+    first = tracking.runs.FinishRun(api.FinishRunRequest(run_id=run_id)).run
+
+    again = tracking.runs.FinishRun(api.FinishRunRequest(run_id=run_id, status=api.RUN_STATUS_FINISHED)).run
+    refusal = refused(tracking.runs.FinishRun, api.FinishRunRequest(run_id=run_id, status=api.RUN_STATUS_FAILED))
+
+    assert first == again
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "RUN_ALREADY_ENDED")
+    assert "FINISHED" in refusal.message
+
+
+def test_a_deleted_run_is_found_by_those_who_ask_for_it_and_comes_back(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    run_id = tracking.a_run(experiment_id)
+    deleted = tracking.runs.DeleteRun(api.DeleteRunRequest(run_id=run_id)).run
+
+    def found(lifecycle: api.Lifecycle.ValueType) -> int:
+        request = api.SearchRunsRequest(experiment_ids=[experiment_id], lifecycle=lifecycle)
+        return len(tracking.runs.SearchRuns(request).runs)
+
+    assert (deleted.lifecycle, deleted.HasField("delete_time")) == (api.LIFECYCLE_DELETED, True)
+    wanted = (api.LIFECYCLE_UNSPECIFIED, api.LIFECYCLE_ACTIVE, api.LIFECYCLE_DELETED, api.LIFECYCLE_ANY)
+    assert [found(each) for each in wanted] == [0, 0, 1, 1]
+    refusal = refused(tracking.runs.LogBatch, api.LogBatchRequest(run_id=run_id, tags={"a": "1"}))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "RUN_DELETED")
+    tracking.runs.RestoreRun(api.RestoreRunRequest(run_id=run_id))
+    assert [found(each) for each in wanted] == [1, 1, 0, 1]
+
+
+def test_a_run_id_chosen_by_the_client_makes_one_run_however_often_asked_for(tracking: Tracking) -> None:
+    experiment_id, run_id = tracking.an_experiment(), new_id()
+    request = api.CreateRunRequest(experiment_id=experiment_id, run_id=run_id, metrics=[line("loss", [1])])
+
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(lambda _: tracking.runs.CreateRun(request).run.run_id, range(16)))
+    refusal = refused(tracking.runs.CreateRun, api.CreateRunRequest(run_id=run_id))
+
+    assert set(made) == {run_id}
+    assert tracking.run(run_id).metrics[0].point_count == 1
+    assert (refusal.code, refusal.reason) == ("ALREADY_EXISTS", "RUN_EXISTS")
+    assert refusal.metadata["experiment_id"] == experiment_id
+
+
+def test_a_request_sent_twice_makes_one_run_and_with_another_body_is_refused(tracking: Tracking) -> None:
+    request = api.CreateRunRequest(name="a", request_id=new_id())
+
+    made = [tracking.runs.CreateRun(request).run for _ in range(2)]
+    request.name = "b"
+    refusal = refused(tracking.runs.CreateRun, request)
+    other = tracking.runs.CreateRun(request, metadata=(("assay-subject", "somebody else"),)).run
+
+    assert made[0].run_id == made[1].run_id != other.run_id
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
+    assert list(refusal.violations) == ["request_id"]
+
+
+def test_a_request_sent_many_times_at_once_makes_one_run(tracking: Tracking) -> None:
+    request = api.CreateRunRequest(request_id=new_id())
+
+    def ask(_: int) -> str:
+        try:
+            return tracking.runs.CreateRun(request).run.run_id
+        except Exception as error:
+            assert "REQUEST_IN_FLIGHT" in repr(error) or "being worked on" in str(error)  # noqa: PT017
+            return ""
+
+    with ThreadPoolExecutor(12) as pool:
+        made = set(pool.map(ask, range(12))) - {""}
+
+    assert made == {tracking.runs.CreateRun(request).run.run_id}
+
+
+def test_a_run_is_nested_within_its_workspace_only(tracking: Tracking) -> None:
+    parent, elsewhere = tracking.a_run(), tracking.an_experiment(tracking.a_workspace())
+
+    child = tracking.runs.CreateRun(api.CreateRunRequest(parent_run_id=parent)).run
+    stranger = refused(tracking.runs.CreateRun, api.CreateRunRequest(experiment_id=elsewhere, parent_run_id=parent))
+    orphan = refused(tracking.runs.CreateRun, api.CreateRunRequest(parent_run_id=NOBODY))
+
+    assert child.parent_run_id == parent
+    assert [(each.code, each.reason) for each in (stranger, orphan)] == [("NOT_FOUND", "RUN_NOT_FOUND")] * 2
+    found = tracking.runs.SearchRuns(api.SearchRunsRequest(filter=f"parent_run_id = '{parent}'")).runs
+    assert [run.run_id for run in found] == [child.run_id]
+
+
+def test_a_param_logged_with_another_value_is_refused_with_both_and_writes_nothing(tracking: Tracking) -> None:
+    run_id = tracking.a_run(params={"lr": "0.1"})
+    tracking.runs.LogBatch(api.LogBatchRequest(run_id=run_id, params={"lr": "0.1"}))
+    batch = api.LogBatchRequest(
+        run_id=run_id, params={"depth": "3", "lr": "0.2"}, tags={"t": "1"}, metrics=[line("loss", [1])]
+    )
+
+    refusal = refused(tracking.runs.LogBatch, batch)
+
+    assert (refusal.code, refusal.reason) == ("ALREADY_EXISTS", "PARAM_CONFLICT")
+    assert refusal.metadata == {"key": "lr", "stored": "0.1", "given": "0.2"}
+    assert "'0.1'" in refusal.message
+    assert "'0.2'" in refusal.message
+    run = tracking.run(run_id)
+    assert (dict(run.params), dict(run.tags), len(run.metrics)) == ({"lr": "0.1"}, {}, 0)
+
+
+def test_of_many_values_for_a_param_one_is_kept_and_the_others_are_told_which(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+
+    def log(value: int) -> str:
+        request = api.LogBatchRequest(run_id=run_id, params={"lr": str(value)})
+        try:
+            tracking.runs.LogBatch(request)
+        except Exception:
+            return refused(tracking.runs.LogBatch, request).metadata["stored"]
+        return str(value)
+
+    with ThreadPoolExecutor(16) as pool:
+        told = set(pool.map(log, range(16)))
+
+    assert told == {tracking.run(run_id).params["lr"]}
+
+
+def test_tags_are_removed_all_or_none(tracking: Tracking) -> None:
+    run_id = tracking.a_run(tags={"a": "1", "b": "2"})
+
+    refusal = refused(tracking.runs.DeleteRunTags, api.DeleteRunTagsRequest(run_id=run_id, keys=["a", "c"]))
+    before = dict(tracking.run(run_id).tags)
+    tracking.runs.DeleteRunTags(api.DeleteRunTagsRequest(run_id=run_id, keys=["a"]))
+
+    assert (refusal.code, refusal.reason, refusal.metadata["key"]) == ("NOT_FOUND", "TAG_NOT_FOUND", "c")
+    assert before == {"a": "1", "b": "2"}
+    assert dict(tracking.run(run_id).tags) == {"b": "2"}
+
+
+def test_text_of_every_script_comes_back_as_it_was(tracking: Tracking) -> None:
+    text = "\u0645\u0631\u062d\u0628\u0627 \u65e5\u672c \U0001f600 e\u0301 \u202e \\ % ' \" \t\n\x01"
+    run_id = tracking.a_run(name="\u65e5\u672c \U0001f600", params={"\u00e9": text}, tags={"e\u0301": text})
+
+    run = tracking.run(run_id)
+
+    assert (run.name, dict(run.params), dict(run.tags)) == (
+        "\u65e5\u672c \U0001f600",
+        {"\u00e9": text},
+        {"e\u0301": text},
+    )
+
+
+def test_values_at_their_limits_are_taken(tracking: Tracking) -> None:
+    run_id = tracking.a_run(
+        name="\u65e5" * 500,
+        user="u" * 250,
+        request_id=new_id() * 2,
+        params={"\u65e5" * 250: "\u65e5" * 6000, **{f"p{n}": "" for n in range(999)}},
+        tags={"k" * 250: "v" * 8000},
+    )
+
+    run = tracking.run(run_id)
+
+    assert (len(run.name), len(run.user), len(run.params), len(run.tags["k" * 250])) == (500, 250, 1000, 8000)
+
+
+Ask = Callable[[Tracking, str], tuple[Any, Any]]
+
+
+def create(**fields: Any) -> Ask:
+    return lambda tracking, run_id: (tracking.runs.CreateRun, api.CreateRunRequest(**fields))
+
+
+def update(**fields: Any) -> Ask:
+    paths = FieldMask(paths=[name for name in fields if name != "run_id"])
+    return lambda tracking, run_id: (
+        tracking.runs.UpdateRun,
+        api.UpdateRunRequest(run=api.Run(**({"run_id": run_id} | fields)), update_mask=paths),
+    )
+
+
+def log(**fields: Any) -> Ask:
+    return lambda tracking, run_id: (tracking.runs.LogBatch, api.LogBatchRequest(**({"run_id": run_id} | fields)))
+
+
+def finish(**fields: Any) -> Ask:
+    return lambda tracking, run_id: (tracking.runs.FinishRun, api.FinishRunRequest(**({"run_id": run_id} | fields)))
+
+
+def remove(**fields: Any) -> Ask:
+    return lambda tracking, run_id: (
+        tracking.runs.DeleteRunTags,
+        api.DeleteRunTagsRequest(**({"run_id": run_id} | fields)),
+    )
+
+
+def search(**fields: Any) -> Ask:
+    return lambda tracking, run_id: (tracking.runs.SearchRuns, api.SearchRunsRequest(**fields))
+
+
+@pytest.mark.parametrize(
+    ("ask", "field", "said"),
+    [
+        (create(experiment_id="x"), "experiment_id", "'x'"),
+        (create(experiment_id="-1"), "experiment_id", "'-1'"),
+        (create(experiment_id="9" * 30), "experiment_id", "whole number"),
+        (create(name="n" * 501), "name", "501 characters, at most 500"),
+        (create(name=" n"), "name", "white space"),
+        (create(name="a\0b"), "name", "control"),
+        (create(name="a\nb"), "name", "control"),
+        (create(run_id="x"), "run_id", "'x'"),
+        (create(run_id="A" * 32), "run_id", "lower-case"),
+        (create(run_id="../../etc/passwd"), "run_id", "'../../etc/passwd'"),
+        (create(parent_run_id="x"), "parent_run_id", "'x'"),
+        (create(start_time=Timestamp(seconds=-1)), "start_time", "1970 to 9999"),
+        (create(start_time=Timestamp(seconds=2**62)), "start_time", "1970 to 9999"),
+        (create(user="u" * 251), "user", "251"),
+        (create(params={"": "v"}), "params['']", "1 to 250"),
+        (create(params={"k" * 251: "v"}), f"params['{'k' * 40}']", "251"),
+        (create(params={"k": "v" * 6001}), "params['k']", "6001"),
+        (create(params={str(n): "" for n in range(1001)}), "params", "1001"),
+        (create(tags={"k": "v" * 8001}), "tags['k']", "8001"),
+        (create(tags={"a\0": "v"}), "tags['a\\x00']", "control"),
+        (create(tags={"a": "\0"}), "tags['a']", "control"),
+        (create(metrics=[line("k" * 251, [1])]), "metrics[0].key", "251"),
+        (create(request_id="r" * 65), "request_id", "65"),
+        (update(run_id="x"), "run.run_id", "'x'"),
+        (update(name=""), "run.name", "1 to 500"),
+        (update(name="n" * 501), "run.name", "501"),
+        (update(status=77), "run.status", "RUNNING"),
+        (update(status=0), "run.status", "RUNNING"),
+        (update(end_time=Timestamp(seconds=-(2**40))), "run.end_time", "1970 to 9999"),
+        (update(end_time=Timestamp(seconds=2**45)), "run.end_time", "1970 to 9999"),
+        (update(user="u"), "update_mask", "'user' can't be named here; allowed: end_time, name, status"),
+        (finish(run_id="x"), "run_id", "'x'"),
+        (finish(status=api.RUN_STATUS_RUNNING), "status", "FINISHED, FAILED or KILLED"),
+        (finish(status=99), "status", "FINISHED, FAILED or KILLED"),
+        (finish(end_time=Timestamp(seconds=2**50)), "end_time", "1970 to 9999"),
+        (log(run_id="x"), "run_id", "'x'"),
+        (log(params={"k": "v" * 6001}), "params['k']", "it begins 'vvv"),
+        (log(tags={"k" * 300: "v"}), f"tags['{'k' * 40}']", "300"),
+        (log(tags={str(n): "" for n in range(1001)}), "tags", "1001"),
+        (log(metrics=[line(str(n), [1]) for n in range(1001)]), "metrics", "1001"),
+        (remove(run_id="x", keys=["a"]), "run_id", "'x'"),
+        (remove(keys=[]), "keys", "1 to 1000"),
+        (remove(keys=["k"] * 1001), "keys", "1001"),
+        (remove(keys=["a", ""]), "keys[1]", "1 to 250"),
+        (search(experiment_ids=["1"] * 101), "experiment_ids", "101"),
+        (search(experiment_ids=["0", "x"]), "experiment_ids[1]", "'x'"),
+        (search(lifecycle=9), "lifecycle", "9"),
+        (search(page_size=-1), "page_size", "-1"),
+        (search(order_by=["start_time"] * 9), "order_by", "9"),
+        (search(read_mask=FieldMask(paths=["metrics", "secrets"])), "read_mask", "'secrets'"),
+        (search(filter="run_name = 'a' AND"), "filter", "column 19"),
+        (search(filter="run_name = " + "x" * 100_000), "filter", ""),
+        (search(order_by=["metrics.acc UP"]), "order_by[0]", "UP"),
+    ],
+)
+def test_a_field_outside_its_limits_is_refused_by_its_path_with_value_and_rule(
+    tracking: Tracking, ask: Ask, field: str, said: str
+) -> None:
+    run_id = tracking.a_run(name="as it was")
+    before = tracking.run(run_id)
+
+    refusal = refused(*ask(tracking, run_id))
+
+    assert (refusal.code, refusal.domain) == ("INVALID_ARGUMENT", "assay.dev")
+    assert refusal.reason in ("FIELD_INVALID", "FILTER_SYNTAX")
+    assert list(refusal.violations) == [field]
+    assert said in refusal.violations[field]
+    assert tracking.run(run_id) == before
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda t: (t.runs.GetRun, api.GetRunRequest(run_id=NOBODY)),
+        lambda t: (t.runs.UpdateRun, api.UpdateRunRequest(run=api.Run(run_id=NOBODY, name="n"))),
+        lambda t: (t.runs.FinishRun, api.FinishRunRequest(run_id=NOBODY)),
+        lambda t: (t.runs.DeleteRun, api.DeleteRunRequest(run_id=NOBODY)),
+        lambda t: (t.runs.RestoreRun, api.RestoreRunRequest(run_id=NOBODY)),
+        lambda t: (t.runs.LogBatch, api.LogBatchRequest(run_id=NOBODY, tags={"a": "1"})),
+        lambda t: (t.runs.DeleteRunTags, api.DeleteRunTagsRequest(run_id=NOBODY, keys=["a"])),
+    ],
+)
+def test_a_run_that_is_not_there_is_named(tracking: Tracking, ask: Callable[[Tracking], tuple[Any, Any]]) -> None:
+    refusal = refused(*ask(tracking))
+
+    assert (refusal.code, refusal.reason, refusal.resource) == ("NOT_FOUND", "RUN_NOT_FOUND", ("run", NOBODY))
+
+
+def test_a_batch_with_a_mistake_in_its_last_entry_writes_nothing(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+    broken = api.MetricColumns(key="acc", steps=[1], times_ms=[], values=[1])
+
+    refusal = refused(
+        tracking.runs.LogBatch,
+        api.LogBatchRequest(run_id=run_id, params={"a": "1"}, tags={"b": "2"}, metrics=[line("loss", [1]), broken]),
+    )
+
+    assert list(refusal.violations) == ["metrics[1]"]
+    run = tracking.run(run_id)
+    assert (len(run.params), len(run.tags), len(run.metrics)) == (0, 0, 0)
+    assert tracking.points(run_id, "loss") == []
+
+
+def test_a_hundred_mistakes_are_told_within_what_a_client_receives(tracking: Tracking) -> None:
+    tags = {f"\u65e5\u672c{n}" + "\x01\u8a9e" * 100: "v" for n in range(1000)}
+
+    refusal = refused(tracking.runs.LogBatch, api.LogBatchRequest(run_id=tracking.a_run(), tags=tags))
+
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert refusal.violations
+
+
+def test_values_as_long_as_they_may_be_are_refused_within_what_a_client_receives(tracking: Tracking) -> None:
+    run_id = tracking.a_run(params={"\u65e5" * 250: "\u65e5" * 6000})
+
+    refusal = refused(
+        tracking.runs.LogBatch, api.LogBatchRequest(run_id=run_id, params={"\u65e5" * 250: "\u8a9e" * 6000})
+    )
+
+    assert (refusal.code, refusal.reason) == ("ALREADY_EXISTS", "PARAM_CONFLICT")
+    assert refusal.metadata["stored"].startswith("\u65e5")
+
+
+def test_a_message_over_the_limit_is_refused_and_the_connection_goes_on(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+
+    refusal = refused(tracking.runs.LogBatch, api.LogBatchRequest(run_id=run_id, tags={"t": "x" * (5 << 20)}))
+
+    assert refusal.code == "RESOURCE_EXHAUSTED"
+    assert tracking.run(run_id).run_id == run_id
+
+
+def test_a_page_is_never_larger_than_a_client_receives(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    for _ in range(9):
+        tracking.a_run(experiment_id, tags={f"t{n}": "x" * 8000 for n in range(80)})
+    request = api.SearchRunsRequest(experiment_ids=[experiment_id], page_size=9)
+
+    pages = [tracking.runs.SearchRuns(request)]
+    while pages[-1].next_page_token:
+        request.page_token = pages[-1].next_page_token
+        pages.append(tracking.runs.SearchRuns(request))
+
+    assert len(pages) > 1
+    assert max(page.ByteSize() for page in pages) < 4 << 20
+    assert len({run.run_id for page in pages for run in page.runs}) == 9
+
+
+def test_a_page_token_holds_for_its_own_search_and_caller_only(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    for _ in range(3):
+        tracking.a_run(experiment_id)
+    first = api.SearchRunsRequest(experiment_ids=[experiment_id], page_size=1)
+    token = tracking.runs.SearchRuns(first).next_page_token
+    changes: list[dict[str, Any]] = [
+        {"filter": "run_name != ''"},
+        {"order_by": ["start_time ASC"]},
+        {"experiment_ids": [experiment_id, "0"]},
+        {"lifecycle": api.LIFECYCLE_ANY},
+        {"page_token": token[:-1] + ("A" if token[-1] != "A" else "B")},
+        {"page_token": "A" * 1_000_000},
+    ]
+
+    for change in changes:
+        fields: dict[str, Any] = {"experiment_ids": [experiment_id], "page_token": token} | change
+        refusal = refused(tracking.runs.SearchRuns, api.SearchRunsRequest(**fields))
+        assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID"), change
+    first.page_token = token
+    other = refused(tracking.runs.SearchRuns, first, metadata=(("assay-subject", "somebody else"),))
+
+    assert other.reason == "PAGE_TOKEN_INVALID"
+    assert len(tracking.runs.SearchRuns(first).runs) == 1
+
+
+def test_what_the_loop_logged_is_what_a_reader_gets_while_the_run_goes_on(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+
+    for step in range(1, 31):
+        tracking.metrics.WriteMetrics(
+            api.WriteMetricsRequest(run_id=run_id, writer_id="loop", batch_number=step, metrics=[line("loss", [step])])
+        )
+        assert tracking.points(run_id, "loss") == points_of(line("", range(1, step + 1)))
