@@ -39,7 +39,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_retries", 1),
     ("grpc.use_local_subchannel_pool", 1),
     ("SingleThreadedUnaryStream", 1),
@@ -279,7 +279,7 @@ def _service_config() -> str:
     return json.dumps(
         {
             "methodConfig": [{"name": [{}], "retryPolicy": retries}, {"name": once}],
-            "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+            "retryThrottling": {"maxTokens": 20, "tokenRatio": 1.0},
             "loadBalancingConfig": [{"round_robin": {}}],
         }
     )

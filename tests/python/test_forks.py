@@ -1,0 +1,114 @@
+"""Forks, also in the middle of a send: parent and child go on, and each point is there once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import assay
+from assay import Client
+from tests.parts.deployment import Deployment
+
+POINTS = 300
+CHILDREN = 6
+
+SCRIPT = f"""
+import os, sys, threading
+import assay
+
+def log(key):
+    for step in range({POINTS}):
+        assay.log_metric(key, step, step=step)
+
+stop = threading.Event()
+count = 0
+
+def loop():
+    global count
+    while not stop.wait(0.002):
+        for _ in range(200):
+            assay.log_metric("parent", 0.5, step=count)
+            count += 1
+
+with assay.start_run() as run:
+    thread = threading.Thread(target=loop)
+    thread.start()
+    {{body}}
+    stop.set()
+    thread.join()
+print(run.id, count)
+"""
+
+BY_OS_FORK = f"""
+    for number in range({CHILDREN}):
+        pid = os.fork()
+        if pid == 0:
+            log(f"child{{number}}")
+            if number % 2:
+                sys.exit(0)
+            os._exit(0 if assay.flush(20) and assay.get_run(run.id).status == "RUNNING" else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+"""
+
+BY_MULTIPROCESSING = f"""
+    import multiprocessing
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=log, args=(f"child{{number}}",)) for number in range({CHILDREN})]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(30)
+        assert child.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize("body", [BY_OS_FORK, BY_MULTIPROCESSING], ids=["os.fork", "multiprocessing"])
+def test_children_log_to_the_run_of_their_parent_while_it_sends(
+    client: Client, platform: Deployment, body: str
+) -> None:
+    script = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(body=body.strip())],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, **platform.environment()},
+        check=False,
+    )
+
+    assert script.returncode == 0, script.stderr
+    run_id, count = script.stdout.split()
+    logged = {series.key: list(series.steps) for _, series in client.metrics.read_many([run_id])}
+    assert logged.pop("parent") == list(range(int(count)))
+    assert logged == {f"child{number}": list(range(POINTS)) for number in range(CHILDREN)}
+    assert client.runs.get(run_id).status == "FINISHED"
+
+
+@pytest.mark.usefixtures("fluent")
+def test_a_program_that_is_started_meanwhile_disturbs_nothing() -> None:
+    with assay.start_run() as run:
+        for step in range(5):
+            assay.log_metric("m", 0.5, step=step)
+            assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, check=True).stdout == b"1\n"
+
+    assert assay.get_run(run.id).summaries["m"].point_count == 5
+
+
+@pytest.mark.usefixtures("fluent")
+def test_a_spawned_child_logs_too() -> None:
+    with assay.start_run() as run:
+        child = multiprocessing.get_context("spawn").Process(target=_log_elsewhere, args=(run.id,))
+        child.start()
+        child.join(60)
+
+    assert child.exitcode == 0
+    assert assay.get_run(run.id).metrics == {"spawned": 0.5}
+
+
+def _log_elsewhere(run_id: str) -> None:
+    assert threading.active_count() == 1
+    assay.log_metric("spawned", 0.5, run_id=run_id)

@@ -1,0 +1,300 @@
+"""What was logged arrives, once, whatever happens to the server meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import assay
+from assay import ActiveRun, Client
+from assay._sdk import sync
+from assay._sdk.connection import connect
+from assay._sdk.recorder import Recorder
+from assay._sdk.settings import read
+from assay._sdk.spool import left_in
+from assay_server.targets import ROOMS
+from tests.parts.deployment import Deployment, running
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def own(database_url: str, tmp_path: Path) -> Iterator[Deployment]:
+    """A platform that the test may kill."""
+    with running("all", tmp_path / "own", dict.fromkeys(ROOMS, database_url)) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def own_on_sqlite(tmp_path: Path) -> Iterator[Deployment]:
+    with running("all", tmp_path / "own") as deployment:
+        yield deployment
+
+
+@pytest.fixture(autouse=True)
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "spool"
+    monkeypatch.setenv("ASSAY_SPOOL_DIR", str(folder))
+    monkeypatch.setattr("assay._sdk.session._experiment", None)
+    monkeypatch.setattr("assay._sdk.settings._chosen_uri", "")
+    return folder
+
+
+def use(deployment: Deployment) -> Client:
+    assay.set_tracking_uri(deployment.address)
+    return Client()
+
+
+def settle(run: ActiveRun) -> None:
+    """Waits until everything is delivered, as a user does who looks again."""
+    until = time.monotonic() + PATIENCE_S
+    while not run.flush(PATIENCE_S):
+        assert time.monotonic() < until, "not delivered in time"
+
+
+def start_again(deployment: Deployment) -> None:
+    """Starts the platform; this process, which saw it away, looks for it at once."""
+    deployment.start()
+    connect(deployment.address).close()
+
+
+def steps(client: Client, run: ActiveRun, key: str = "m") -> list[int]:
+    return list(client.metrics.read(run.id, key).steps)
+
+
+def test_a_server_that_is_killed_in_the_middle_of_a_load_has_each_point_once(own: Deployment, spool: Path) -> None:
+    client = use(own)
+    count = 150_000
+    with assay.start_run() as run:
+        for step in range(count):
+            assay.log_metric("m", step / 2, step=step)
+            if step in (50_000, 100_000):
+                own.kill()
+            if step in (60_000, 120_000):
+                own.start()
+        assay.log_param("after", "all")
+        own.kill()
+        own.start()
+        settle(run)
+
+    stored = client.runs.get(run.id)
+    assert steps(client, run) == list(range(count))
+    assert (stored.params, stored.status) == ({"after": "all"}, "FINISHED")
+    assert stored.summaries["m"].point_count == count
+    assert left_in(spool) == []
+
+
+def test_the_process_needs_no_new_call_after_the_server_is_back(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    run = assay.start_run()
+    own_on_sqlite.kill()
+    for step in range(100):
+        assay.log_metric("m", 1.0, step=step)
+    assert not run.flush(PATIENCE_S)
+    own_on_sqlite.start()
+
+    until = time.monotonic() + PATIENCE_S
+    while run.recorder.offline and time.monotonic() < until:
+        with run.recorder._changed:
+            run.recorder._changed.wait(0.1)
+
+    assert steps(client, run) == list(range(100))
+    assay.end_run()
+
+
+def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
+    own_on_sqlite: Deployment, spool: Path, caplog: pytest.LogCaptureFixture, unique: str
+) -> None:
+    client = use(own_on_sqlite)
+    own_on_sqlite.kill()
+    with caplog.at_level(logging.WARNING, "assay"):
+        assert assay.set_experiment(unique) is None
+        start = time.monotonic()
+        with assay.start_run(run_name="offline", tags={"a": "b"}) as run:
+            assay.log_metric("m", 1.0, step=1)
+            with assay.start_run(nested=True) as inner:
+                assay.log_param("p", 1)
+            assay.log_text("kept", "texts/a.txt")
+            assay.log_artifact(__file__, "code")
+        took = time.monotonic() - start
+    kept = left_in(spool)
+    own_on_sqlite.start()
+    settle(run)
+
+    stored = client.runs.get(run.id)
+    experiment = client.experiments.get_by_name(unique)
+    files = [artifact.path for artifact in client.artifacts.list(f"runs/{run.id}", recursive=True)]
+    assert took < 20
+    assert len(kept) == 1
+    assert (stored.name, stored.status, stored.metrics) == ("offline", "FINISHED", {"m": 1.0})
+    assert stored.experiment_id == client.runs.get(inner.id).experiment_id == experiment.experiment_id
+    assert client.runs.get(inner.id).parent_run_id == run.id
+    assert files == ["code/test_recorder.py", "texts/a.txt"]
+    assert [text for text in caplog.messages if "offline" in text and run.id in text]
+    assert list(spool.iterdir()) == []
+
+
+def test_a_server_that_stands_still_blocks_no_loop(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    with assay.start_run() as run:
+        assay.log_metric("m", 0.0, step=0)
+        run.flush()
+        own_on_sqlite.process("all").send_signal(signal.SIGSTOP)
+        start = time.perf_counter()
+        for step in range(1, 100_000):
+            assay.log_metric("m", 0.5, step=step)
+        took = time.perf_counter() - start
+        own_on_sqlite.process("all").send_signal(signal.SIGCONT)
+
+    assert took < 5
+    assert steps(client, run) == list(range(100_000))
+
+
+def test_past_its_memory_it_spools_and_delivers_from_there(
+    own_on_sqlite: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = use(own_on_sqlite)
+    monkeypatch.setenv("ASSAY_BUFFER_POINTS", "1000")
+    run_id = client.runs.create().run_id
+    recorder = Recorder(connect(own_on_sqlite.address), "default", read())
+    own_on_sqlite.process("all").send_signal(signal.SIGSTOP)
+    for step in range(200_000):
+        recorder.buffer(run_id).log_metric("m", 0.5, step)
+    until = time.monotonic() + PATIENCE_S
+    while not recorder.offline and time.monotonic() < until:
+        with recorder._changed:
+            recorder._changed.wait(0.05)
+    waiting = recorder._points()
+    own_on_sqlite.process("all").send_signal(signal.SIGCONT)
+    while not recorder.flush(PATIENCE_S):
+        assert time.monotonic() < until
+
+    assert waiting < 200_000
+    assert list(client.metrics.read(run_id, "m").steps) == list(range(200_000))
+    assert client.runs.get(run_id).summaries["m"].point_count == 200_000
+    assert left_in(spool) == []
+
+
+def test_what_the_server_has_lost_again_is_gone_but_the_rest_goes_on(own_on_sqlite: Deployment) -> None:
+    """As after a restored backup: batches that were acknowledged are not there, and numbers have a gap."""
+    client = use(own_on_sqlite)
+    with assay.start_run() as run:
+        run.buffer._batch_number = 5
+        assay.log_metric("m", 1.0, step=1)
+        run.flush()
+        assay.log_metric("m", 2.0, step=2)
+
+    assert steps(client, run) == [1, 2]
+
+
+def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(
+    own_on_sqlite: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    monkeypatch.setenv("ASSAY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    recorder = Recorder(connect(own_on_sqlite.address), "default", read())
+    own_on_sqlite.kill()
+    with caplog.at_level(logging.WARNING, "assay"):
+        for step in range(1000):
+            recorder.buffer(run_id).log_metric("m", 0.5, step)
+        delivered = recorder.flush(PATIENCE_S)
+    own_on_sqlite.start()
+    until = time.monotonic() + PATIENCE_S
+    while not recorder.flush(PATIENCE_S):
+        assert time.monotonic() < until
+
+    assert not delivered
+    assert [text for text in caplog.messages if "can't be written" in text]
+    assert list(client.metrics.read(run_id, "m").steps) == list(range(1000))
+
+
+OFFLINE_SCRIPT = """
+import assay
+assay.set_experiment({experiment!r})
+with assay.start_run(run_name="alone") as run:
+    for step in range(1000):
+        assay.log_metric("m", 0.5, step=step)
+    assay.log_text("hello", "a.txt")
+    print(run.id)
+"""
+
+
+def run_script(code: str, deployment: Deployment, spool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    settings = {**os.environ, "ASSAY_TRACKING_URI": deployment.address, "ASSAY_SPOOL_DIR": str(spool), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=settings, check=False
+    )
+
+
+def test_what_a_process_left_is_delivered_by_another_and_only_once(
+    own_on_sqlite: Deployment, spool: Path, unique: str
+) -> None:
+    client = use(own_on_sqlite)
+    own_on_sqlite.kill()
+    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite, spool)
+    run_id = script.stdout.strip()
+    spooled = {path: path.read_bytes() for path in left_in(spool)}
+    without_server = sync.deliver(folder=spool)
+    start_again(own_on_sqlite)
+    told: list[tuple[int, int]] = []
+    report = sync.deliver(folder=spool, progress=lambda done, total: told.append((done, total)))
+    for path, content in spooled.items():
+        path.write_bytes(content)
+    again = sync.deliver(folder=spool)
+
+    stored = client.runs.get(run_id)
+    assert script.returncode == 0, script.stderr
+    assert "assay sync" in script.stderr
+    assert (without_server.files_left, len(without_server.problems)) == (1, 1)
+    assert (report.files_delivered, report.files_left, report.requests_left) == (1, 0, 0)
+    assert told[-1] == (report.requests_delivered, report.requests_delivered)
+    assert again.requests_refused == 1
+    assert (stored.name, stored.status) == ("alone", "FINISHED")
+    assert stored.summaries["m"].point_count == 1000
+    assert client.artifacts.read_bytes(f"runs/{run_id}", "a.txt") == b"hello"
+
+
+def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deployment, spool: Path) -> None:
+    client = use(own_on_sqlite)
+    code = (
+        "import assay\nrun = assay.start_run()\nfor i in range(1000): assay.log_metric('m', i, step=i)\nprint(run.id)"
+    )
+
+    well = run_script(code, own_on_sqlite, spool)
+    badly = run_script(f"{code}\nraise ValueError('ouch')", own_on_sqlite, spool)
+
+    runs = [client.runs.get(script.stdout.strip()) for script in (well, badly)]
+    assert [run.status for run in runs] == ["FINISHED", "FAILED"]
+    assert [run.summaries["m"].point_count for run in runs] == [1000, 1000]
+
+
+def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, spool: Path) -> None:
+    use(own_on_sqlite)
+    code = (
+        "import assay, os, signal\n"
+        "assay.start_run()\n"
+        f"os.kill({own_on_sqlite.process('all').pid}, signal.SIGSTOP)\n"
+        "for i in range(1000): assay.log_metric('m', i, step=i)\n"
+    )
+
+    start = time.monotonic()
+    script = run_script(code, own_on_sqlite, spool, ASSAY_EXIT_TIMEOUT="1s")
+    took = time.monotonic() - start
+    own_on_sqlite.process("all").send_signal(signal.SIGCONT)
+    report = sync.deliver(folder=spool)
+
+    assert took < 10
+    assert "assay sync" in script.stderr
+    assert report.requests_left == 0
+    assert report.requests_delivered >= 2
