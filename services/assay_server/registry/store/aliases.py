@@ -5,14 +5,14 @@ import sqlalchemy as sa
 from assay_server.kernel.db import Transaction, insert
 from assay_server.registry.entities import Alias, Version
 from assay_server.registry.store import versions as version_rows
-from assay_server.registry.store.tables import aliases, models, versions
+from assay_server.registry.store.tables import aliases, versions
 
 # Made once: this is asked before each prediction that somebody makes by an alias.
-_resolve = (
-    version_rows.with_name.add_columns(aliases.c.update_time.label("set_time"))
-    .join(aliases, sa.and_(aliases.c.model_id == versions.c.model_id, aliases.c.number == versions.c.number))
-    .where(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("model"))
-    .where(aliases.c.alias == sa.bindparam("alias"))
+_pointing = sa.and_(aliases.c.model_id == version_rows.of_name, aliases.c.alias == sa.bindparam("alias"))
+_set_time = sa.select(aliases.c.update_time).where(_pointing).scalar_subquery()
+_resolve = version_rows.with_given_name.add_columns(_set_time.label("set_time")).where(
+    versions.c.model_id == version_rows.of_name,
+    versions.c.number == sa.select(aliases.c.number).where(_pointing).scalar_subquery(),
 )
 
 

@@ -12,9 +12,16 @@ from assay_server.registry.store.tables import aliases, models, version_tags, ve
 
 with_name = sa.select(versions, models.c.name.label("model")).join_from(versions, models)
 """Versions with the present names of their models."""
-_named = with_name.where(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("model")).where(
-    versions.c.number == sa.bindparam("number")
+# Subqueries and no joins: without statistics PostgreSQL would walk through all versions of the model.
+of_name = (
+    sa.select(models.c.model_id)
+    .where(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("model"))
+    .scalar_subquery()
 )
+"""The id of the model with the name `model` in the workspace `workspace`, which are to be given with the query."""
+with_given_name = sa.select(versions, sa.bindparam("model", type_=sa.Text).label("model"))
+"""Versions with the name by which their model is asked for."""
+_named = with_given_name.where(versions.c.model_id == of_name, versions.c.number == sa.bindparam("number"))
 _SHARED = [column.name for column in versions.columns if column.name in Version.__slots__]
 
 
