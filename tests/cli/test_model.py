@@ -101,6 +101,16 @@ def test_an_alias_points_moves_and_goes(read: Read, assay: Assay, model: str) ->
     assert assay("alias", "get", model, "champion").code == 1
 
 
+def test_the_files_of_a_version_are_reached_by_its_uri(read: Read, assay: Assay, model: str) -> None:
+    read("alias", "set", model, "champion", 2)
+
+    listed = read("artifact", "list", f"models:/{model}@champion")
+
+    assert [each["path"] for each in listed] == ["MLmodel"]
+    assert assay("artifact", "read", f"models:/{model}/1", "MLmodel").out == "flavors: {}"
+    assert assay("artifact", "list", f"models:/{model}@nobody").code == 1
+
+
 def test_the_trail_says_who_did_what_and_why(read: Read, assay: Assay, model: str) -> None:
     read("version", "promote", model, 1, "Staging", "--reason", "passed review")
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from assay_cli import output, plot
+from assay_cli import output, plot, words
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
     ],
 )
 def test_times_are_said_as_people_say_them(before: timedelta, said: str) -> None:
-    assert output.ago(NOW - before, NOW) == said
+    assert words.ago(NOW - before, NOW) == said
 
 
 def test_json_has_numbers_that_are_none_as_texts_and_times_in_utc() -> None:
@@ -41,21 +41,21 @@ def test_json_has_numbers_that_are_none_as_texts_and_times_in_utc() -> None:
 
 @pytest.mark.parametrize("letter", ["\x1b", "\x00", "\x7f", "\x9b", "\u202e", "\u2066", "\u2028", "\ud800"])
 def test_letters_that_steer_or_hide_are_shown_as_escapes(letter: str) -> None:
-    assert output.clean(f"a{letter}b") == f"a{letter.encode('unicode_escape').decode()}b"
+    assert words.clean(f"a{letter}b") == f"a{letter.encode('unicode_escape').decode()}b"
 
 
 def test_letters_of_all_languages_stay() -> None:
-    assert output.clean("Größe 数据 é 🙂") == "Größe 数据 é 🙂"
+    assert words.clean("Größe 数据 é 🙂") == "Größe 数据 é 🙂"
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.25, "0.2 s"), (61, "1 min 1 s"), (3 * 3600 + 120, "3 h 2 min")])
 def test_durations_have_units(seconds: float, said: str) -> None:
-    assert output.lasted(NOW, NOW + timedelta(seconds=seconds)) == said
+    assert words.lasted(NOW, NOW + timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
 def test_sizes_have_units(count: int, said: str) -> None:
-    assert output.size(count) == said
+    assert words.size(count) == said
 
 
 def test_a_sparkline_has_a_bar_for_each_number_and_a_blank_for_each_gap() -> None:
@@ -74,3 +74,19 @@ def test_a_curve_is_drawn_of_any_numbers(values: list[float]) -> None:
 
 def test_a_series_without_numbers_says_so() -> None:
     assert "none can be drawn" in plot.curve("m", [0], [float("nan")], point_count=1)
+
+
+def test_what_does_not_fit_a_narrow_screen_is_left_out_last_things_first() -> None:
+    rows = [{"id": "0" * 32, "note": "n" * 20, "by": "somebody"}]
+    columns: list[output.Column[dict[str, str]]] = [
+        output.Column("ID", lambda row: row["id"]),
+        output.Column("NOTE", lambda row: row["note"], spare=1),
+        output.Column("BY", lambda row: row["by"], spare=2),
+    ]
+
+    def titles(width: int) -> list[str]:
+        return [column.title for column in output.fitting(columns, rows, width)]
+
+    assert titles(64) == ["ID", "NOTE", "BY"]
+    assert titles(63) == ["ID", "NOTE"]
+    assert titles(40) == ["ID"]

@@ -23,7 +23,7 @@ def list_aliases(session: Session, model: ModelName) -> None:
         {"model": model, "alias": alias, "number": number} for alias, number in sorted(aliases.items())
     ]
     columns: list[Column[dict[str, object]]] = [
-        Column("ALIAS", lambda row: row["alias"], whole=True),
+        Column("ALIAS", lambda row: row["alias"]),
         Column("NUMBER", lambda row: row["number"]),
     ]
     session.show_all(found, columns, nothing=f"{model} has no aliases.")

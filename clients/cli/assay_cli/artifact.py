@@ -9,8 +9,9 @@ import typer
 
 from assay_cli import output
 from assay_cli.options import Limit, Yes, agreed
-from assay_cli.output import Column, counted, size
+from assay_cli.output import Column
 from assay_cli.session import Session, asks
+from assay_cli.words import counted, size
 
 if TYPE_CHECKING:
     from assay._sdk.artifacts import Artifact
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Files of runs and of model versions.", no_args_is_help=True)
 
 Owner = Annotated[
-    str, typer.Argument(help="Whose files: runs/RUN_ID or versions/VERSION_ID; RUN_ID alone is a run.", metavar="OWNER")
+    str,
+    typer.Argument(
+        help="Whose files: runs/RUN_ID (or RUN_ID), versions/VERSION_ID, or a URI such as models:/NAME@ALIAS.",
+        metavar="OWNER",
+    ),
 ]
 ArtifactPath = Annotated[str, typer.Argument(help="A file or folder of the owner; empty for all.", metavar="PATH")]
 
@@ -33,27 +38,27 @@ def list_artifacts(
 ) -> None:
     """Lists the files and folders of a folder."""
     columns: list[Column[Artifact]] = [
-        Column("PATH", lambda artifact: artifact.path + ("/" if artifact.kind == "folder" else "")),
-        Column("SIZE", lambda artifact: size(artifact.size_bytes), whole=True),
+        Column("PATH", lambda artifact: artifact.path + ("/" if artifact.kind == "folder" else ""), wraps=True),
+        Column("SIZE", lambda artifact: size(artifact.size_bytes)),
         Column("FILES", lambda artifact: artifact.file_count if artifact.kind == "folder" else ""),
-        Column("TYPE", lambda artifact: artifact.content_type),
-        Column("SHA-256", lambda artifact: artifact.sha256[:12]),
-        Column("CREATED", lambda artifact: artifact.create_time),
+        Column("TYPE", lambda artifact: artifact.content_type, spare=2),
+        Column("SHA-256", lambda artifact: artifact.sha256[:12], spare=3),
+        Column("CREATED", lambda artifact: artifact.create_time, spare=1),
     ]
-    found = session.client.artifacts.list(_owner(owner), path, recursive=recursive)
+    found = session.client.artifacts.list(_owner(session, owner), path, recursive=recursive)
     session.show_all(found, columns, limit=limit, nothing="No files.")
 
 
 @asks(app, "get")
 def get_artifact(session: Session, owner: Owner, path: ArtifactPath = "") -> None:
     """Shows what is known of a file or folder, without its content."""
-    session.show(session.client.artifacts.get(_owner(owner), path))
+    session.show(session.client.artifacts.get(_owner(session, owner), path))
 
 
 @asks(app, "read")
 def read_artifact(session: Session, owner: Owner, path: ArtifactPath) -> None:
     """Writes the content of a file to standard output."""
-    output.write_bytes(session.client.artifacts.read_bytes(_owner(owner), path))
+    output.write_bytes(session.client.artifacts.read_bytes(_owner(session, owner), path))
 
 
 @asks(app, "upload")
@@ -64,7 +69,7 @@ def upload_artifacts(
     path: Annotated[str, typer.Argument(help="The folder to put it in.", metavar="PATH")] = "",
 ) -> None:
     """Uploads a file into a folder, or what is in a folder of this machine into it."""
-    to = _owner(owner)
+    to = _owner(session, owner)
     with output.progress(f"{local} -> {to}/{path}") as progress:
         written = session.client.artifacts.upload(to, local, path, progress=progress)
     files = counted(written.file_count, "file")
@@ -87,7 +92,7 @@ def download_artifacts(
     ] = Path("."),
 ) -> None:
     """Downloads a file, or what is in a folder, verified by SHA-256; goes on where it broke off."""
-    whose = _owner(owner)
+    whose = _owner(session, owner)
     with output.progress(f"{whose}/{path} -> {to}") as progress:
         written = session.client.artifacts.download(whose, path, to, progress=progress)
     session.done(f"Downloaded {whose}/{path} to {written}", owner=whose, path=path, local_path=str(written))
@@ -96,11 +101,17 @@ def download_artifacts(
 @asks(app, "delete")
 def delete_artifact(session: Session, owner: Owner, path: ArtifactPath, yes: Yes = False) -> None:
     """Deletes a file, or a folder with everything in it."""
-    whose = _owner(owner)
+    whose = _owner(session, owner)
     agreed(f"Delete {path!r} of {whose}?", yes)
     count = session.client.artifacts.delete(whose, path)
     session.done(f"Deleted {counted(count, 'file')}: {whose}/{path}", owner=whose, path=path, file_count=count)
 
 
-def _owner(word: str) -> str:
+def _owner(session: Session, word: str) -> str:
+    if word.startswith("models:"):
+        from assay._sdk import uris
+
+        found = uris.parse(word)
+        if isinstance(found, uris.VersionUri):
+            return uris.version(found, session.client).owner
     return word if "/" in word else f"runs/{word}"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay_cli.options import Limit
-from assay_cli.output import Column, said
+from assay_cli.output import Column
 from assay_cli.session import Session, asks
+from assay_cli.words import said
 
 if TYPE_CHECKING:
     from assay._sdk.audit import AuditRecord
@@ -30,12 +31,12 @@ def list_records(
         raise typer.BadParameter("name the model, or give its --model-id")
     columns: list[Column[AuditRecord]] = [
         Column("#", lambda record: record.sequence),
-        Column("WHEN", lambda record: record.create_time),
+        Column("WHEN", lambda record: record.create_time, spare=1),
         Column("BY", lambda record: record.user),
-        Column("ACTION", lambda record: record.action, whole=True),
+        Column("ACTION", lambda record: record.action),
         Column("VERSION", lambda record: record.number or ""),
-        Column("CHANGE", lambda record: _change(record.before, record.after)),
-        Column("REASON", lambda record: record.reason),
+        Column("CHANGE", lambda record: _change(record.before, record.after), wraps=True),
+        Column("REASON", lambda record: record.reason, wraps=True),
     ]
     found = session.client.audit.list(model, number, model_id=model_id)
     session.show_all(found, columns, limit=limit, nothing="No records.")

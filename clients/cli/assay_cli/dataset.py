@@ -20,12 +20,12 @@ app = typer.Typer(help="Datasets that runs used.", no_args_is_help=True)
 def list_datasets(session: Session, filter: Filter = "", limit: Limit = None) -> None:
     """Lists datasets, the newest first."""
     columns: list[Column[LoggedDataset]] = [
-        Column("DATASET ID", lambda dataset: dataset.dataset_id, whole=True),
-        Column("NAME", lambda dataset: dataset.name),
+        Column("DATASET ID", lambda dataset: dataset.dataset_id),
+        Column("NAME", lambda dataset: dataset.name, wraps=True),
         Column("DIGEST", lambda dataset: dataset.digest),
-        Column("SOURCE TYPE", lambda dataset: dataset.source_type),
-        Column("SOURCE", lambda dataset: dataset.source),
-        Column("CREATED", lambda dataset: dataset.create_time),
+        Column("SOURCE TYPE", lambda dataset: dataset.source_type, spare=3),
+        Column("SOURCE", lambda dataset: dataset.source, wraps=True, spare=1),
+        Column("CREATED", lambda dataset: dataset.create_time, spare=2),
     ]
     session.show_all(session.client.datasets.search(filter), columns, limit=limit, nothing="No datasets.")
 

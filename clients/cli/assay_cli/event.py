@@ -13,6 +13,9 @@ from assay_cli.session import Session, asks
 if TYPE_CHECKING:
     from assay._sdk.events import Event
 
+SHORT = 32
+"""How long a value may be to stand in a table."""
+
 app = typer.Typer(help="What happened in the registry, for programs that follow it.", no_args_is_help=True)
 
 
@@ -27,11 +30,16 @@ def list_events(
     columns: list[Column[Event]] = [
         Column("CURSOR", lambda event: event.cursor),
         Column("WHEN", lambda event: event.create_time),
-        Column("TYPE", lambda event: event.type, whole=True),
-        Column("MODEL", lambda event: event.model),
+        Column("TYPE", lambda event: event.type),
+        Column("MODEL", lambda event: event.model, wraps=True),
         Column("VERSION", lambda event: event.number or ""),
-        Column("PAYLOAD", lambda event: {key: value for key, value in event.payload.items() if value}),
+        Column("PAYLOAD", _payload, wraps=True, spare=1),
     ]
     session.show_all(
         session.client.events.list(after, name=model), columns, limit=limit, nothing="Nothing happened since."
     )
+
+
+def _payload(event: Event) -> dict[str, object]:
+    """What is short enough for a table."""
+    return {key: value for key, value in event.payload.items() if value and len(str(value)) <= SHORT}

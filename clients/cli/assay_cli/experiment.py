@@ -36,9 +36,9 @@ def list_experiments(
         filter, order_by=order_by or (), lifecycle="DELETED" if deleted else "ACTIVE"
     )
     columns: list[Column[Experiment]] = [
-        Column("ID", lambda experiment: experiment.experiment_id, whole=True),
-        Column("NAME", lambda experiment: experiment.name),
-        Column("TAGS", lambda experiment: experiment.tags),
+        Column("ID", lambda experiment: experiment.experiment_id),
+        Column("NAME", lambda experiment: experiment.name, wraps=True),
+        Column("TAGS", lambda experiment: experiment.tags, wraps=True, spare=1),
         Column("CREATED", lambda experiment: experiment.create_time),
     ]
     session.show_all(found, columns, limit=limit, nothing="No experiments.")

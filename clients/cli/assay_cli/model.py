@@ -35,12 +35,12 @@ def list_models(session: Session, filter: Filter = "", order_by: OrderBy = None,
     """Lists models by name."""
     found = session.client.models.search(filter, order_by=order_by or ())
     columns: list[Column[Model]] = [
-        Column("NAME", lambda model: model.name, whole=True),
+        Column("NAME", lambda model: model.name),
         Column("LAST VERSION", lambda model: model.last_version or ""),
-        Column("ALIASES", lambda model: {alias: number for alias, number in sorted(model.aliases.items())}),
-        Column("DESCRIPTION", lambda model: model.description),
-        Column("TAGS", lambda model: model.tags),
-        Column("UPDATED", lambda model: model.update_time),
+        Column("ALIASES", lambda model: {alias: number for alias, number in sorted(model.aliases.items())}, wraps=True),
+        Column("DESCRIPTION", lambda model: model.description, wraps=True),
+        Column("TAGS", lambda model: model.tags, wraps=True, spare=2),
+        Column("UPDATED", lambda model: model.update_time, spare=1),
     ]
     session.show_all(found, columns, limit=limit, nothing="No models.")
 

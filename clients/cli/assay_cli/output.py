@@ -10,12 +10,13 @@ import dataclasses
 import json
 import math
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from assay_cli.words import ago, clean, said
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -30,7 +31,8 @@ _STYLES = {
     **dict.fromkeys(("None", "Archived"), "dim"),
 }
 _NOT_A_TERMINAL_COLUMNS = 10_000
-_UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+_WRAPPED_COLUMNS = 24
+_GAP = 2
 _LAYOUT = {"\n", "\t"}
 
 
@@ -43,11 +45,16 @@ class Format(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A column of a table: its title, what stands in it, and whether it must stay whole on a narrow screen."""
+    """A column of a table: its title, and what stands in it.
+
+    On a screen that is too narrow, columns that are `spare` are left out, the highest first, and those that `wrap`
+    take several lines.
+    """
 
     title: str
     cell: Callable[[T], object]
-    whole: bool = False
+    wraps: bool = False
+    spare: int = 0
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------------
@@ -73,73 +80,6 @@ def write_json(value: object) -> None:
     print(json.dumps(plain(value), ensure_ascii=not _speaks_unicode(), indent=2, allow_nan=False))
 
 
-# --- texts ---------------------------------------------------------------------------------------------------------
-
-
-def clean(text: str, *, keep: Iterable[str] = ()) -> str:
-    """The text with every character that could steer a terminal, or hide in it, as an escape."""
-    kept = set(keep)
-    return "".join(
-        letter if letter in kept or unicodedata.category(letter) not in _UNSHOWN else _escaped(letter)
-        for letter in text
-    )
-
-
-def ago(time: datetime, now: datetime | None = None) -> str:
-    """A time as people say it; the date when it is more than a month away."""
-    seconds = ((now or datetime.now(UTC)) - time).total_seconds()
-    if not -60 < seconds < 30 * 86400:
-        return time.astimezone().strftime("%Y-%m-%d")
-    if seconds < 10:
-        return "just now"
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count = int(seconds // size)
-        if count:
-            return f"{counted(count, unit)} ago"
-    return "just now"
-
-
-def lasted(start: datetime | None, end: datetime | None) -> str:
-    """How long something took; empty while it has not ended."""
-    if start is None or end is None:
-        return ""
-    seconds = max(0.0, (end - start).total_seconds())
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
-
-
-def size(count: int) -> str:
-    """A number of bytes with its unit."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things, with the word in singular or plural."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def said(value: object) -> str:
-    """A value as a table says it."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return ago(value)
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={said(inner)}" for key, inner in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(said(inner) for inner in value)
-    return str(value)
-
-
 # --- tables --------------------------------------------------------------------------------------------------------
 
 
@@ -148,14 +88,18 @@ def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str
     if not items:
         note(nothing)
         return
-    table = _table(*((column.title, column.whole) for column in columns))
+    console = _console()
+    shown = fitting(columns, items, console.width)
+    table = _table(*((column.title, not column.wraps) for column in shown))
     for item in items:
-        cells = [column.cell(item) for column in columns]
-        table.add_row(*(_text(cell) for cell in cells))
-    for position, column in enumerate(columns):
+        table.add_row(*(_text(column.cell(item)) for column in shown))
+    for position, column in enumerate(shown):
         if all(isinstance(column.cell(item), int | float) or column.cell(item) in ("", None) for item in items):
             table.columns[position].justify = "right"
-    _console().print(table)
+    console.print(table)
+    if len(shown) < len(columns):
+        left_out = ", ".join(column.title for column in columns if column not in shown)
+        note(f"Left out for want of room: {left_out}.")
     if more:
         note(f"The first {len(items)} are shown; --limit shows more, --output json shows all.")
 
@@ -248,10 +192,26 @@ def _console(*, errors: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _NOT_A_TERMINAL_COLUMNS, highlight=False)
 
 
+def fitting(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> list[Column[T]]:
+    """The columns for a screen of a width: without the spare ones that would not fit."""
+    shown = list(columns)
+    widths = {column.title: _width(column, items) for column in columns}
+    for column in sorted(columns, key=lambda column: -column.spare):
+        if column.spare == 0 or sum(widths[each.title] + _GAP for each in shown) - _GAP <= width:
+            break
+        shown.remove(column)
+    return shown
+
+
+def _width(column: Column[T], items: Sequence[T]) -> int:
+    widest = max(len(column.title), *(_text(column.cell(item)).cell_len for item in items))
+    return min(widest, _WRAPPED_COLUMNS) if column.wraps else widest
+
+
 def _table(*columns: tuple[str, bool], headed: bool = True) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, show_header=headed, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, show_header=headed, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
     for title, whole in columns:
         table.add_column(_text(title), no_wrap=whole, overflow="fold")
     return table
@@ -285,10 +245,6 @@ def _when(value: object) -> object:
     if isinstance(value, datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S %Z} ({ago(value)})"
     return value
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
 
 
 def _speaks_unicode() -> bool:

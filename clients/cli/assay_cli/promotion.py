@@ -26,12 +26,12 @@ def list_promotions(
     """Lists the moves of a model's versions, the newest first."""
     columns: list[Column[Promotion]] = [
         Column("NUMBER", lambda move: move.number),
-        Column("FROM", lambda move: move.from_stage, whole=True),
-        Column("TO", lambda move: move.to_stage, whole=True),
+        Column("FROM", lambda move: move.from_stage),
+        Column("TO", lambda move: move.to_stage),
         Column("ARCHIVED", lambda move: move.archived_numbers),
-        Column("WHEN", lambda move: move.create_time),
-        Column("BY", lambda move: move.user),
-        Column("REASON", lambda move: move.reason),
+        Column("WHEN", lambda move: move.create_time, spare=2),
+        Column("BY", lambda move: move.user, spare=1),
+        Column("REASON", lambda move: move.reason, wraps=True),
     ]
     found = session.client.promotions.list(model, number)
     session.show_all(found, columns, limit=limit, nothing=f"No version of {model} was moved.")

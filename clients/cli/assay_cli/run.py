@@ -21,11 +21,12 @@ from assay_cli.options import (
     numbers,
     pairs,
 )
-from assay_cli.output import Column, counted, lasted
+from assay_cli.output import Column
 from assay_cli.session import Session, asks, fields_of
+from assay_cli.words import counted, lasted
 
 if TYPE_CHECKING:
-    from assay import Run
+    from assay import Client, Run
 
 app = typer.Typer(help="Runs: one execution of training code each.", no_args_is_help=True)
 
@@ -64,7 +65,9 @@ def list_runs(
         order_by=order_by or (),
         lifecycle="DELETED" if deleted else "ACTIVE",
     )
-    session.show_all(found, lambda runs: _columns(runs, column), limit=limit, nothing="No runs.", document=_document)
+    session.show_all(
+        found, lambda runs: _columns(client, runs, column), limit=limit, nothing="No runs.", document=_document
+    )
 
 
 @asks(app, "search", hidden=True)
@@ -187,16 +190,21 @@ def delete_tags(session: Session, run_id: RunId, keys: TagKeys) -> None:
 series.add_to(app)
 
 
-def _columns(runs: Sequence[Run], wanted: Sequence[str] | None) -> list[Column[Run]]:
+def _columns(client: Client, runs: Sequence[Run], wanted: Sequence[str] | None) -> list[Column[Run]]:
+    experiments = {run.experiment_id for run in runs}
+    names = {each: client.experiments.get(each).name for each in experiments if len(experiments) > 1}
     columns: list[Column[Run]] = [
-        Column("RUN ID", lambda run: run.run_id, whole=True),
-        Column("NAME", lambda run: run.name),
-        Column("EXPERIMENT", lambda run: run.experiment_id),
-        Column("STATUS", lambda run: run.status, whole=True),
-        Column("STARTED", lambda run: run.start_time),
-        Column("LASTED", lambda run: lasted(run.start_time, run.end_time)),
+        Column("RUN ID", lambda run: run.run_id),
+        Column("NAME", lambda run: run.name, wraps=True),
+        Column("STATUS", lambda run: run.status),
+        Column("STARTED", lambda run: run.start_time, spare=1),
+        Column("LASTED", lambda run: lasted(run.start_time, run.end_time), spare=8),
     ]
-    return columns + [_chosen(name) for name in (_usual(runs) if wanted is None else wanted)]
+    if names:
+        columns.insert(2, Column("EXPERIMENT", lambda run: names[run.experiment_id], wraps=True))
+    if wanted is not None:
+        return columns + [_chosen(name) for name in wanted]
+    return columns + [_chosen(name, spare=position) for position, name in enumerate(_usual(runs))]
 
 
 def _usual(runs: Sequence[Run]) -> list[str]:
@@ -209,12 +217,12 @@ def _usual(runs: Sequence[Run]) -> list[str]:
     return [f"metrics.{key}" for key in ranked[:METRIC_COLUMNS]]
 
 
-def _chosen(name: str) -> Column[Run]:
+def _chosen(name: str, *, spare: int = 0) -> Column[Run]:
     kind, _, key = name.partition(".")
     if kind not in {"metrics", "params", "tags"} or not key:
         raise typer.BadParameter(f"--column {name!r} is not metrics.KEY, params.KEY or tags.KEY")
     title = key if kind == "metrics" else name
-    return Column(title, lambda run: getattr(run, kind).get(key))
+    return Column(title, lambda run: getattr(run, kind).get(key), spare=spare)
 
 
 def _document(run: Run) -> dict[str, object]:

@@ -12,6 +12,7 @@ from assay_cli import output, plot
 from assay_cli.options import RunId
 from assay_cli.output import Column, Format
 from assay_cli.session import SHOWN, Session, asks
+from assay_cli.words import lasted
 
 if TYPE_CHECKING:
     from assay import MetricColumns, MetricSummary, Run
@@ -72,7 +73,7 @@ def compare_runs(
     rows: list[tuple[Sequence[object], bool]] = [
         (("run_id", *(run.run_id for run in runs)), False),
         (("status", *(run.status for run in runs)), False),
-        (("lasted", *(output.lasted(run.start_time, run.end_time) for run in runs)), False),
+        (("lasted", *(lasted(run.start_time, run.end_time) for run in runs)), False),
     ]
     for kind, found in (("params", params), ("metrics", metrics)):
         rows += [((f"{kind}.{key}", *values), len(set(map(str, values))) > 1) for key, values in found]
@@ -92,8 +93,8 @@ def _overview(session: Session, run_id: str) -> None:
         for _, columns in session.client.metrics.read_many([run_id], max_points=SPARKLINE_POINTS)
     }
     columns: list[Column[MetricSummary]] = [
-        Column("METRIC", lambda summary: summary.key, whole=True),
-        Column("CURVE", lambda summary: curves.get(summary.key, ""), whole=True),
+        Column("METRIC", lambda summary: summary.key, wraps=True),
+        Column("CURVE", lambda summary: curves.get(summary.key, ""), spare=1),
         Column("LAST", lambda summary: summary.last_value),
         Column("STEP", lambda summary: summary.last_step),
         Column("MIN", lambda summary: summary.min_value),

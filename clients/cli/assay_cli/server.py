@@ -16,8 +16,8 @@ def serve(
 ) -> None:
     """Runs one room, or all of them, until SIGTERM; its databases must be upgraded: `assay db upgrade`.
 
-    Each setting below is also a key of the file and a variable of the environment: `--tracking.address` is `address`
-    in section `[tracking]`, and ASSAY_TRACKING_ADDRESS. An option wins over the environment, which wins over the file.
+    Each setting has the same name in the file (section tracking, key address) and in the environment
+    (ASSAY_TRACKING_ADDRESS). An option wins over the environment, the environment over the file.
     """
     from assay_server.__main__ import run
 

@@ -60,17 +60,17 @@ def alone(function: Function[Arguments]) -> Callable[[], Any]:
 
 def _options() -> list[inspect.Parameter]:
     from assay_server.config import Config
-    from assay_server.kernel.config import sections
+    from assay_server.kernel.config import sections, written
 
     parameters = []
     for section, kind in sections(Config):
         for field in dataclasses.fields(kind):
             option = typer.Option(
                 f"--{section}.{field.name.replace('_', '-')}",
-                help=field.metadata["doc"] + _choices(field),
+                help=_help(field),
                 metavar="VALUE",
-                show_default=str(field.default) or "empty",
-                rich_help_panel=f"[{section}] {(kind.__doc__ or '').strip().splitlines()[0]}",
+                show_default=False,
+                rich_help_panel=f"{section}: {(kind.__doc__ or '').strip().splitlines()[0]}",
             )
             name = f"{_PREFIX}{section}__{field.name}"
             annotation = Annotated[str | None, option]
@@ -80,6 +80,8 @@ def _options() -> list[inspect.Parameter]:
     return parameters
 
 
-def _choices(field: dataclasses.Field[Any]) -> str:
+def _help(field: dataclasses.Field[Any]) -> str:
     choices = field.metadata["choices"]
-    return f" One of: {', '.join(choices)}." if choices else ""
+    allowed = f" One of: {', '.join(choices)}." if choices else ""
+    default = "" if field.default == "" else f" Default: {written(field).strip('`')}."
+    return f"{field.metadata['doc']}{allowed}{default}"

@@ -22,8 +22,9 @@ from assay_cli.options import (
     agreed,
     pairs,
 )
-from assay_cli.output import Column, Format, counted, size
+from assay_cli.output import Column, Format
 from assay_cli.session import Session, asks, fields_of
+from assay_cli.words import counted, size
 
 if TYPE_CHECKING:
     from assay._sdk.versions import Version
@@ -149,13 +150,13 @@ def _show(session: Session, version: Version) -> None:
 
 def _columns() -> list[Column[Version]]:
     return [
-        Column("MODEL", lambda version: version.model, whole=True),
+        Column("MODEL", lambda version: version.model),
         Column("NUMBER", lambda version: version.number),
-        Column("STAGE", lambda version: version.stage, whole=True),
-        Column("ALIASES", lambda version: version.aliases),
-        Column("STATE", lambda version: version.state, whole=True),
-        Column("RUN ID", lambda version: version.run_id, whole=True),
-        Column("SIZE", lambda version: size(version.size_bytes)),
-        Column("CREATED", lambda version: version.create_time),
-        Column("BY", lambda version: version.user),
+        Column("STAGE", lambda version: version.stage),
+        Column("ALIASES", lambda version: version.aliases, wraps=True),
+        Column("STATE", lambda version: version.state, spare=3),
+        Column("RUN ID", lambda version: version.run_id, spare=1),
+        Column("SIZE", lambda version: size(version.size_bytes), spare=5),
+        Column("CREATED", lambda version: version.create_time, spare=2),
+        Column("BY", lambda version: version.user, spare=4),
     ]

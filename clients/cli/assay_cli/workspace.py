@@ -22,8 +22,8 @@ Name = Annotated[str, typer.Argument(help="The workspace.", metavar="WORKSPACE")
 def list_workspaces(session: Session, limit: Limit = None) -> None:
     """Lists workspaces by name."""
     columns: list[Column[Workspace]] = [
-        Column("NAME", lambda workspace: workspace.name, whole=True),
-        Column("DESCRIPTION", lambda workspace: workspace.description),
+        Column("NAME", lambda workspace: workspace.name),
+        Column("DESCRIPTION", lambda workspace: workspace.description, wraps=True),
         Column("CREATED", lambda workspace: workspace.create_time),
     ]
     session.show_all(session.client.workspaces.list(), columns, limit=limit)

@@ -100,7 +100,7 @@ def reference(schema: type) -> str:
             doc = field.metadata["doc"]
             if field.metadata["choices"]:
                 doc += " One of: " + ", ".join(f"`{choice}`" for choice in field.metadata["choices"]) + "."
-            lines.append(f"| `{field.name}` | {_written(field)} | {doc} |")
+            lines.append(f"| `{field.name}` | {written(field)} | {doc} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -172,7 +172,8 @@ def _nearest(key: str, known: Mapping[str, object]) -> str:
     return f"did you mean {close[0]}?" if close else "`assay server --help` lists all"
 
 
-def _written(field: dataclasses.Field[Any]) -> str:
+def written(field: dataclasses.Field[Any]) -> str:
+    """The default of a setting as a person would write it, in backticks."""
     default: Any = field.default
     if default == "":
         return "(empty)"
