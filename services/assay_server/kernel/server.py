@@ -24,6 +24,7 @@ MESSAGE_BYTES = 4 << 20
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
+_TURNING_AWAY = 4  # threads beyond the limit of streams: without them, one too many would wait and never be told
 _log = Log("server")
 
 
@@ -89,7 +90,7 @@ class Server:
 
     def _build(self, rooms: Sequence[Room], name: str) -> grpc.Server:
         limits = self._limits
-        streams = ThreadPoolExecutor(limits.streams, thread_name_prefix=f"{name}-stream")
+        streams = ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-stream")
         server = grpc.server(
             ThreadPoolExecutor(limits.workers, thread_name_prefix=name),
             interceptors=[Calls(self._permissions, self._granted, streams=limits.streams, stream_pool=streams)],

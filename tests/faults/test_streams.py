@@ -1,0 +1,32 @@
+"""Too many streams: the next one is told so at once, and everything else goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from assay.api.artifacts import v1 as api
+from tests.contract.artifacts.conftest import Client, refused
+from tests.parts import deployment as deployments
+
+LIMIT = 8
+BIG = bytes(32 << 20)  # more than a connection holds of what nobody reads
+
+
+def test_a_stream_beyond_the_limit_is_refused_at_once_and_unary_calls_go_on(tmp_path: Path) -> None:
+    settings = {"server.streams": str(LIMIT)}
+    with deployments.running("all", tmp_path / "platform", settings=settings) as platform:
+        client = Client(platform)
+        run = client.new_run()
+        client.write(run, {"big": BIG})
+        request = api.ReadArtifactsRequest(owner=run, path="big")
+        open_streams = [client.artifacts.ReadArtifacts(request) for _ in range(LIMIT)]
+        for stream in open_streams:
+            next(stream)
+
+        answers = [refused(lambda: client.read(run)) for _ in range(3 * LIMIT)]
+
+        assert {(answer.code, answer.reason) for answer in answers} == {("RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS")}
+        assert client.list(run) == ["big"]
+        for stream in open_streams:
+            assert sum(len(step.content) for step in stream) == len(BIG)
+        assert client.read(run) == {"big": BIG}
