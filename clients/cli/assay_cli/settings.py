@@ -60,7 +60,7 @@ def alone(function: Function[Arguments]) -> Callable[[], Any]:
 
 def _options() -> list[inspect.Parameter]:
     from assay_server.config import Config
-    from assay_server.kernel.config import sections, written
+    from assay_server.kernel.config import sections
 
     parameters = []
     for section, kind in sections(Config):
@@ -81,6 +81,8 @@ def _options() -> list[inspect.Parameter]:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
+    from assay_server.kernel.config import written
+
     choices = field.metadata["choices"]
     allowed = f" One of: {', '.join(choices)}." if choices else ""
     default = "" if field.default == "" else f" Default: {written(field).strip('`')}."
