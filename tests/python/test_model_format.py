@@ -59,7 +59,8 @@ def test_the_folder_is_a_model_of_mlflows(tmp_path: Path, model: Ridge) -> None:
     assert described["flavors"].keys() == {"python_function", "sklearn"}
     assert "bmi" in described["signature"]["inputs"]
     pins = (tmp_path / "model" / "requirements.txt").read_text().split()
-    assert [pin.partition("==")[0] for pin in pins] == ["mlflow", "cloudpickle", "numpy", "pandas", "scikit-learn"]
+    named = [pin.partition("==")[0] for pin in pins if not pin.startswith("pyarrow")]  # pandas may keep texts in it
+    assert named == ["mlflow", "cloudpickle", "numpy", "pandas", "scikit-learn"]
     assert yaml.safe_load((tmp_path / "model" / "conda.yaml").read_text())["dependencies"][-1] == {"pip": pins}
 
 
