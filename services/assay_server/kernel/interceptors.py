@@ -11,10 +11,18 @@ from typing import Any
 
 import grpc
 import prometheus_client
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from assay_server.kernel import caller, status
-from assay_server.kernel.errors import AssayError, DeadlinePassed, Internal, PermissionMissing, TooManyStreams
+from assay_server.kernel.errors import (
+    AssayError,
+    DeadlinePassed,
+    FieldInvalid,
+    Internal,
+    PermissionMissing,
+    TooManyStreams,
+)
 from assay_server.kernel.telemetry import DURATION_BUCKETS, Log
 
 ORDER = ("trace", "measure", "errors", "caller", "permission")
@@ -81,7 +89,7 @@ class Calls(grpc.ServerInterceptor):
     def _wrap(self, rpc: str, handler: Any) -> Any:
         permission = self._permissions[rpc]
         seconds = call_seconds.labels(rpc)
-        pair = (handler.request_deserializer, handler.response_serializer)
+        pair = (_reading(handler.request_deserializer), handler.response_serializer)
         if handler.response_streaming:
             inner = handler.stream_stream or handler.unary_stream
 
@@ -103,9 +111,9 @@ class Calls(grpc.ServerInterceptor):
         if not handler.request_streaming:
             return grpc.unary_unary_rpc_method_handler(single, *pair)
 
-        def upload(request: Any, context: grpc.ServicerContext) -> Any:
+        def upload(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
             with self._stream_slot(rpc, context):
-                return single(request, context)
+                return single(map(_readable, requests), context)
 
         upload.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(upload, *pair)
@@ -124,7 +132,7 @@ class Calls(grpc.ServerInterceptor):
         with caller.using(present):
             try:
                 self._check(present, permission, rpc)
-                response = inner(request, context)
+                response = inner(_readable(request), context)
                 calls_total.labels(rpc, "OK").inc()
                 return response
             except Exception as error:
@@ -147,7 +155,7 @@ class Calls(grpc.ServerInterceptor):
             try:
                 with caller.using(present):
                     self._check(present, permission, rpc)
-                    responses = iter(inner(request, context))
+                    responses = iter(inner(_readable(request), context))
                 while True:
                     with caller.using(present):  # set anew for each step: a generator may be resumed by another thread
                         response = next(responses, _END)
@@ -186,6 +194,33 @@ class Calls(grpc.ServerInterceptor):
         correlation_id = secrets.token_hex(8)
         _log.error("rpc.failed", trace=True, rpc=rpc, correlation_id=correlation_id)
         return Internally(correlation_id)
+
+
+class _Unreadable:
+    """What stands for a message that is none of its type, until the call is begun and can be refused."""
+
+
+_UNREADABLE = _Unreadable()
+
+
+def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Reads a message; left to gRPC, one that can't be read would be answered as a fault of the server."""
+
+    def read(content: bytes) -> Any:
+        try:
+            return deserialize(content)
+        except DecodeError:
+            return _UNREADABLE
+
+    return read
+
+
+def _readable(request: Any) -> Any:
+    if request is _UNREADABLE:
+        raise FieldInvalid(
+            {"message": "can't be read: it is cut off, of another type, or holds text that is not UTF-8"}
+        )
+    return request
 
 
 class _Slot:

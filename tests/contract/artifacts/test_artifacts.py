@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import grpc
 import pytest
@@ -345,3 +346,19 @@ def test_streams_of_one_run_at_once_are_all_written(client: Client, run: str) ->
     assert client.get(run).file_count == 255
     expected = {f"d/{a}/{b}" for a, b in itertools.product(range(5), range(50))} | {f"big{n}" for n in range(5)}
     assert client.read(run).keys() == expected
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x0a\x02\xff\xfe", b"\x0a\x7fshort", b"\xff\xff\xff"], ids=["not-utf8", "cut", "no"]
+)
+def test_a_message_that_can_not_be_read_is_refused_as_the_callers_mistake(
+    deployment: Deployment, content: bytes
+) -> None:
+    channel, service = deployment.channel("artifacts"), "/assay.api.artifacts.v1.ArtifactService"
+    single: Any = channel.unary_unary(f"{service}/GetArtifact")
+    upload: Any = channel.stream_unary(f"{service}/WriteArtifacts")
+    download: Any = channel.unary_stream(f"{service}/ReadArtifacts")
+
+    for call in (lambda: single(content), lambda: upload(iter([content])), lambda: list(download(content))):
+        answer = refused(call)
+        assert (answer.code, answer.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
