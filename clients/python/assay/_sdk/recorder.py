@@ -111,6 +111,8 @@ class Recorder:
             self._changed.notify_all()
         if thread is not None:
             thread.join(timeout + _GRACE_SECONDS)
+            if thread.is_alive():
+                self._rescue()
 
     def warn(self, kind: str, points: int, text: str) -> None:
         """Says once for each kind of refusal what was not recorded and why; later ones are counted."""
@@ -311,6 +313,12 @@ class Recorder:
             dropped = self._requests.pop()
             points -= dropped.points
             self.warn("memory", dropped.points, f"{dropped.points} points: memory and spool are full")
+
+    def _rescue(self) -> None:
+        """Spools everything in place of the thread, which hangs in a call, as gRPC may after a fork."""
+        if self._spool is None:
+            self._go_offline("a call to the server does not come back")
+        self._say_what_is_left()
 
     def _say_what_is_left(self) -> None:
         self._harvest()

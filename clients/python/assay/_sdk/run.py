@@ -150,9 +150,14 @@ class ActiveRun:
 
         Ending it again does nothing, and neither does it in a forked child, whose parent ends it.
         """
+        if self.end_soon(status) and not self.recorder.offline:
+            self.recorder.flush(settings.read().exit_timeout)
+
+    def end_soon(self, status: RunStatus | str = RunStatus.FINISHED) -> bool:
+        """Ends the run as `end` does, without waiting; says whether it was still on."""
         number = status_number(status)
         if self.status is not RunStatus.RUNNING:
-            return
+            return False
         if self._process == os.getpid():
             from assay.api.tracking import v1 as tracking
 
@@ -162,8 +167,7 @@ class ActiveRun:
             self.buffer.add(Request(requests.FINISH_RUN, message.SerializeToString()), urgent=True)
         if self.on_end is not None:
             self.on_end(self)
-        if not self.recorder.offline:
-            self.recorder.flush(settings.read().exit_timeout)
+        return True
 
     def __enter__(self) -> ActiveRun:
         return self

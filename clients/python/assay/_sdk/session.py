@@ -128,7 +128,7 @@ def _end_all() -> None:
     error = getattr(sys, "last_value", None)
     for runs in list(_by_thread.values()):
         for run in reversed(list(runs)):
-            run.end(status_after(error if isinstance(error, BaseException) else None))
+            run.end_soon(status_after(error if isinstance(error, BaseException) else None))
 
 
 def _after_fork() -> None:
