@@ -209,11 +209,8 @@ def test_a_search_that_cannot_be_answered_is_refused(
 
 def test_a_page_of_large_models_ends_before_it_is_too_large_to_receive(platform: Platform) -> None:
     mark = new_id()
-    names = [platform.a_model(f"{mark}-{n}", description="x" * 100_000).name for n in range(9)]
-    for name in names:
-        for part in range(5):
-            tags = {f"{part}-{n}": "ä" * 8000 for n in range(8)}
-            platform.models.SetModelTags(api.SetModelTagsRequest(name=name, tags=tags))
+    tags = {str(n): "ä" * 8000 for n in range(16)}
+    names = [platform.a_model(f"{mark}-{n}", description="🦉" * 100_000, tags=tags).name for n in range(9)]
 
     request = api.SearchModelsRequest(filter=f"name LIKE '{mark}%'")
     first = platform.models.SearchModels(request)

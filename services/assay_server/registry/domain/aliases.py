@@ -2,6 +2,7 @@
 
 from assay_server.kernel.clock import Clock
 from assay_server.kernel.db import Database
+from assay_server.kernel.errors import FieldInvalid
 from assay_server.kernel.fields import Fields
 from assay_server.registry.domain import journal, names
 from assay_server.registry.domain.models import locked
@@ -33,6 +34,9 @@ class Aliases:
             present = store.target(tx, chain.model_id, alias)
             if present and present[0] == number:
                 return Alias(workspace, model, alias, number, present[1])
+            if present is None and store.count(tx, chain.model_id) >= names.ALIASES_PER_MODEL:
+                most = f"the model has {names.ALIASES_PER_MODEL} aliases, which is the limit; remove one first"
+                raise FieldInvalid({"alias": most})
             now = self._clock.now()
             store.point(tx, chain.model_id, alias, number, now)
             versions.touch(tx, chain.model_id, [number, *(present or ())[:1]], now)

@@ -1,21 +1,15 @@
 """The record of all changes: how its chain is made, and how it is read."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict
 
 from assay_server.kernel.db import Database
 from assay_server.kernel.fields import Fields
-from assay_server.registry.entities import AuditRecord, Value
+from assay_server.registry.domain.names import canonical
+from assay_server.registry.entities import AuditRecord
 from assay_server.registry.errors import ModelNotFound
 from assay_server.registry.store import audit as store
 from assay_server.registry.store import models
-
-
-def canonical(value: Mapping[str, Value]) -> str:
-    """A value as JSON that is always the same: keys sorted, no white space, characters as they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(record: AuditRecord) -> str:

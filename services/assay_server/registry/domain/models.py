@@ -126,7 +126,7 @@ class Models:
                 "description": model.description,
                 "tags": dict(model.tags),
                 "aliases": dict(model.aliases),
-                "versions": {str(number): version_id for number, version_id in doomed.items()},
+                "version_count": len(doomed),
             }
             journal.write(tx, model, [Change("model.deleted", content, {})], reason=reason, now=self._clock.now())
         if doomed:
@@ -138,8 +138,10 @@ class Models:
             fields.tags("tags", tags, required=True)
         with self._db.write() as tx:
             model = locked(tx, workspace, name)
-            before = store.tags(tx, model.model_id, tags)
+            before = _whole(tx, model).tags
             after = {key: value for key, value in tags.items() if before.get(key) != value}
+            with Fields() as fields:
+                names.judge_tags_together(fields, {**before, **after})
             if after:
                 store.set_tags(tx, model.model_id, after)
                 change = Change("model.tags_set", {key: before[key] for key in after if key in before}, after)
@@ -152,9 +154,10 @@ class Models:
             fields.keys("keys", keys)
         with self._db.write() as tx:
             model = locked(tx, workspace, name)
-            before = store.tags(tx, model.model_id, keys)
-            if missing := [key for key in keys if key not in before]:
+            present = _whole(tx, model).tags
+            if missing := [key for key in keys if key not in present]:
                 raise TagNotFound(shown(name), missing)
+            before = {key: present[key] for key in keys}
             store.delete_tags(tx, model.model_id, keys)
             journal.write(tx, model, [Change("model.tags_deleted", before, {})], now=self._clock.now())
             return _whole(tx, model)

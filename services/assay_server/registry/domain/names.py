@@ -1,19 +1,28 @@
 """Names, labels and limits of the registry: what the contract's comments promise is judged here."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
 
 from assay_server.kernel.fields import DESCRIPTION_LENGTH, NOTE_LENGTH, Fields, shown
-from assay_server.registry.entities import Stage
+from assay_server.registry.entities import Stage, Value
 
 MODEL_NAME_LENGTH = 250
 ALIAS_LENGTH = 250
+ALIASES_PER_MODEL = 2000
+TAG_BYTES = 256 << 10
+"""The most that all tags of a thing take as JSON: so a model, a version and a record of them can always be sent."""
 
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 _ALIAS = re.compile(rf"[A-Za-z][A-Za-z0-9_.-]{{0,{ALIAS_LENGTH - 1}}}\Z")
 _VERSION = re.compile(r"v?[0-9]+\Z")
 _TAKEN = {"latest", *(stage.lower() for stage in Stage)}
+
+
+def canonical(value: Mapping[str, Value]) -> str:
+    """A value as JSON that is always the same: keys sorted, no white space, characters as they are."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def judge_model(fields: Fields, path: str, name: str) -> None:
@@ -36,10 +45,19 @@ def judge_alias(fields: Fields, path: str, alias: str) -> None:
         fields.refuse(path, f"{shown(alias)} can't be an alias: it looks like a version number")
 
 
+def judge_tags_together(fields: Fields, tags: Mapping[str, str]) -> None:
+    """All tags that a thing has, or would have."""
+    fields.count("tags", tags)
+    size = len(canonical(tags).encode())
+    if size > TAG_BYTES:
+        fields.refuse("tags", f"{size} bytes of tags as JSON, at most {TAG_BYTES} are allowed on one thing")
+
+
 def judge_texts(
     fields: Fields, *, description: str = "", tags: Mapping[str, str] | None = None, reason: str = "", at: str = ""
 ) -> None:
     """A description, first tags and a reason; `at` is the path of the message that holds the description."""
     fields.text(f"{at}description", description, longest=DESCRIPTION_LENGTH, controls=True)
     fields.tags("tags", tags or {})
+    judge_tags_together(fields, tags or {})
     fields.text("reason", reason, longest=NOTE_LENGTH, controls=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 from assay_server.kernel.clock import Clock
 from assay_server.kernel.db import Database, Transaction
-from assay_server.kernel.errors import AssayError
+from assay_server.kernel.errors import AssayError, DeadlineExceeded, Unavailable
 from assay_server.kernel.telemetry import Log
 from assay_server.registry.clients import Snapshots as Neighbour
 from assay_server.registry.entities import Files
@@ -17,6 +17,8 @@ from assay_server.registry.store import snapshots as store
 
 LOOSE_MS = 3_600_000
 """How long a snapshot may wait for its version, in milliseconds: far longer than any call takes."""
+AGAIN_MS = 60_000
+"""After what time, in milliseconds, what failed is tried again; what is due before goes first."""
 _AT_ONCE = 100
 _log = Log("registry")
 
@@ -61,9 +63,9 @@ class Snapshots:
         store.discard(tx, version_ids, self._clock.now())
 
     def sweep(self) -> None:
-        """Lets the files of versions go that are gone or were never made; the next sweep tries again what failed."""
+        """Lets the files of versions go that are gone or were never made; what fails is tried again later."""
         with self._db.write() as tx:
-            due = store.due(tx, self._clock.now(), _AT_ONCE)
+            due = store.due(tx, self._clock.now(), again=self._clock.now() + AGAIN_MS, limit=_AT_ONCE)
         self._delete(due)
 
     def _delete(self, version_ids: Collection[str]) -> None:
@@ -72,6 +74,8 @@ class Snapshots:
                 self._neighbour.delete(version_id)
             except AssayError as error:
                 _log.warning("snapshot.kept", version_id=version_id, reason=error.reason)
-                return
+                if isinstance(error, (Unavailable, DeadlineExceeded)):
+                    return
+                continue
             with self._db.write() as tx:
                 store.forget(tx, version_id)

@@ -32,6 +32,11 @@ def target(tx: Transaction, model_id: str, alias: str) -> tuple[int, int] | None
     return (row.number, row.update_time) if row else None
 
 
+def count(tx: Transaction, model_id: str) -> int:
+    """How many aliases a model has."""
+    return int(tx.execute(sa.select(sa.func.count()).where(aliases.c.model_id == model_id)).scalar_one())
+
+
 def resolve(tx: Transaction, workspace: str, model: str, alias: str) -> tuple[Alias, Version] | None:
     """An alias of a model with the version that it points at."""
     if "\0" in workspace + model + alias:  # PostgreSQL has no such texts, and refuses to be asked

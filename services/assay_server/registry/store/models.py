@@ -76,13 +76,6 @@ def delete(tx: Transaction, model_id: str) -> None:
         tx.execute(sa.delete(table).where(table.c.model_id == model_id))
 
 
-def tags(tx: Transaction, model_id: str, keys: Collection[str]) -> dict[str, str]:
-    """Those tags of a model that have one of the keys."""
-    query = sa.select(model_tags.c.key, model_tags.c.value)
-    chosen = query.where(model_tags.c.model_id == model_id, model_tags.c.key.in_(keys))
-    return {key: value for key, value in tx.execute(chosen)}
-
-
 def set_tags(tx: Transaction, model_id: str, tags: Mapping[str, str]) -> None:
     """Writes tags over those of the same keys."""
     if tags:

@@ -38,11 +38,11 @@ def give_up(tx: Transaction, version_id: str, now: int) -> bool:
     return tx.execute(change).rowcount == 1
 
 
-def due(tx: Transaction, now: int, limit: int) -> list[str]:
-    """Snapshots that were due to be removed by now; from here on nobody can claim them."""
+def due(tx: Transaction, now: int, *, again: int, limit: int) -> list[str]:
+    """Snapshots due to be removed by now, which nobody can claim any more; they are due once more at `again`."""
     t = loose_snapshots
     found = sa.select(t.c.version_id).where(t.c.due_time <= now).order_by(t.c.due_time).limit(limit)
-    change = sa.update(t).where(t.c.version_id.in_(found), t.c.due_time <= now).values(discarded=True)
+    change = sa.update(t).where(t.c.version_id.in_(found), t.c.due_time <= now).values(discarded=True, due_time=again)
     return list(tx.scalars(change.returning(t.c.version_id)))
 
 

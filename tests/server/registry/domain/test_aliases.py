@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from assay_server.kernel.errors import FieldInvalid
+from assay_server.registry.domain.names import ALIASES_PER_MODEL
 from assay_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
+from assay_server.registry.store import aliases as alias_rows
 from tests.server.registry.conftest import Registry
 
 
@@ -68,6 +70,18 @@ def test_what_can_be_taken_for_something_else_is_no_alias(registry: Registry) ->
         registry.aliases.point("default", "fraud", "v3", 1)
 
     assert list(refusal.value.violations) == ["alias"]
+
+
+def test_a_model_has_at_most_as_many_aliases_as_can_be_sent(registry: Registry) -> None:
+    model_id = registry.models.get("default", "fraud").model_id
+    with registry.db.write() as tx:
+        for number in range(ALIASES_PER_MODEL):
+            alias_rows.point(tx, model_id, f"alias-{number}", 1, 1000)
+
+    with pytest.raises(FieldInvalid, match="has 2000 aliases, which is the limit"):
+        registry.aliases.point("default", "fraud", "champion", 1)
+
+    assert registry.aliases.point("default", "fraud", "alias-7", 2).number == 2
 
 
 def test_what_is_not_there_is_named(registry: Registry) -> None:

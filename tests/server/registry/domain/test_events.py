@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import FieldInvalid, NeighbourUnavailable
 from assay_server.registry.entities import Event
-from tests.server.registry.conftest import Registry
+from tests.server.registry.conftest import MIGRATIONS, Registry
 
 WRITERS = 8
 CHANGES = 12
@@ -42,14 +43,18 @@ def test_each_audit_record_has_its_event(registry: Registry) -> None:
     assert told == [(each.action, each.model, each.number, each.after) for each in reversed(records)]
 
 
-def test_who_follows_from_the_last_cursor_misses_nothing_and_sees_nothing_twice(registry: Registry) -> None:
+def test_who_follows_from_the_last_cursor_misses_nothing_and_sees_nothing_twice(
+    registry: Registry, database_url: str
+) -> None:
+    other = Registry(Database(database_url, room="registry", migrations=MIGRATIONS))  # as another process would be
     writing = threading.Event()
     seen: list[Event] = []
 
     def write(writer: int) -> None:
-        registry.a_model(f"model-{writer}")
+        own = (registry, other)[writer % 2]
+        own.a_model(f"model-{writer}")
         for change in range(CHANGES):
-            registry.models.set_tags("default", f"model-{writer}", {"n": str(change)})
+            own.models.set_tags("default", f"model-{writer}", {"n": str(change)})
 
     def follow() -> None:
         while True:
@@ -70,6 +75,8 @@ def test_who_follows_from_the_last_cursor_misses_nothing_and_sees_nothing_twice(
     for writer in range(WRITERS):
         of_writer = [event.payload for event in seen if event.model == f"model-{writer}"][1:]
         assert of_writer == [f'{{"n":"{change}"}}' for change in range(CHANGES)]
+    other.close()
+    other.db.close()
 
 
 def test_a_follower_may_ask_for_one_model_only(registry: Registry) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
 from assay_server.kernel.idempotency import Request
 from assay_server.registry.entities import Stage
 from assay_server.registry.errors import ModelExists, ModelInUse, ModelNotFound, TagNotFound
-from tests.server.registry.conftest import ONCE, Registry
+from tests.server.registry.conftest import MIGRATIONS, ONCE, Registry
 
 REQUEST = Request("ada", "assay.api.registry.v1.CreateModelRequest", "request-1", "digest-1")
 
@@ -97,6 +98,7 @@ def test_a_name_that_misleads_is_refused_by_its_path(registry: Registry) -> None
         ({"tags": {"k": "x" * 8001}}, "tags['k']"),
         ({"tags": {"k": "a\0b"}}, "tags['k']"),
         ({"tags": {str(n): "" for n in range(1001)}}, "tags"),
+        ({"tags": {str(n): "x" * 8000 for n in range(33)}}, "tags"),
         ({"request": replace(REQUEST, request_id="x" * 65)}, "request_id"),
     ],
 )
@@ -260,3 +262,32 @@ def test_keys_beyond_a_limit_are_refused(registry: Registry, keys: list[str]) ->
 
     with pytest.raises(FieldInvalid):
         registry.models.delete_tags("default", "fraud", keys)
+
+
+@pytest.mark.parametrize(
+    ("present", "more"),
+    [
+        ({f"a{n}": "" for n in range(500)}, {f"b{n}": "" for n in range(501)}),
+        ({f"a{n}": "x" * 8000 for n in range(16)}, {f"b{n}": "x" * 8000 for n in range(17)}),
+        ({f"a{n}": "x" * 8000 for n in range(16)}, {f"b{n}": "\1" * 8000 for n in range(3)}),
+    ],
+)
+def test_all_tags_together_have_a_limit(registry: Registry, present: dict[str, str], more: dict[str, str]) -> None:
+    registry.a_model("fraud", tags=present)
+
+    with pytest.raises(FieldInvalid) as refusal:
+        registry.models.set_tags("default", "fraud", more)
+
+    assert list(refusal.value.violations) == ["tags"]
+    assert registry.models.get("default", "fraud").tags == present
+
+
+def test_many_in_two_processes_who_make_the_same_model_get_one_model(registry: Registry, database_url: str) -> None:
+    other = Registry(Database(database_url, room="registry", migrations=MIGRATIONS))
+
+    with ThreadPoolExecutor(64) as pool:
+        made = list(pool.map(lambda n: (registry, other)[n % 2].a_model("fraud", allow_existing=True), range(64)))
+
+    assert len({model.model_id for model in made}) == 1
+    other.close()
+    other.db.close()

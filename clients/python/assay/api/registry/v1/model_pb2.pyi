@@ -89,11 +89,11 @@ class Model(_message.Message):
     """The id, 32 hexadecimal characters; it stays when the model is renamed."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels: keys of 1 to 250 characters, values of at most 8000."""
+        """Free labels: keys of 1 to 250 characters, values of at most 8000; at most 1000, and 256 KiB as JSON all together."""
 
     @_builtins.property
     def aliases(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Which version number each alias points at."""
+        """Which version number each alias points at. At most 2000."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

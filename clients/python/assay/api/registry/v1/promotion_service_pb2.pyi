@@ -82,7 +82,7 @@ class PromoteVersionResponse(_message.Message):
 
     @_builtins.property
     def archived_versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """The versions that were archived by it."""
+        """The versions that were archived by it; of very many only the first, `ListPromotions` has the numbers of all."""
 
     def __init__(
         self,
