@@ -103,6 +103,7 @@ def from_rpc_error(error: Any) -> errors.AssayError:
 
 
 def _size(status: status_pb2.Status) -> int:
-    """The bytes of a status on the wire: the message once more as a header, where most characters take three for a byte."""
+    """The bytes of a status on the wire: the message once more as a header, where most characters take three each."""
     header = sum(1 if 0x20 <= byte <= 0x7E else 3 for byte in status.message.encode())
-    return header + status.ByteSize() * 4 // 3
+    details: int = status.ByteSize()
+    return header + details * 4 // 3
