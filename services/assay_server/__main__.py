@@ -1,11 +1,11 @@
 """Runs one target: `python -m assay_server --target=all`."""
 
 import os
+import queue
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from assay_server.kernel.config import ConfigurationInvalid
@@ -64,20 +64,16 @@ def run(
     if config.server.metrics_port:
         telemetry.serve_metrics(config.server.listen.rsplit(":", 1)[0] or "127.0.0.1", config.server.metrics_port)
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put() may be called by a signal at any moment
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: asked.put(number))
     server.start()
     if announce is None:
         print(f"assay {target} is listening on port {server.port}", flush=True)
     else:
         announce(config, server.port)
-    try:
-        server.wait()
-    except SystemExit:
-        server.stop()
+    asked.get()
+    server.stop()
     return 0
 
 

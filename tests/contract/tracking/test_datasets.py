@@ -10,9 +10,9 @@ from tests.contract.tracking.conftest import Tracking
 from tests.parts.refusal import refused
 
 
-def an_input(name: str = "", **fields: str) -> api.DatasetInput:
-    dataset = api.Dataset(**({"name": name or f"data {new_id()}", "digest": "d"} | fields))
-    return api.DatasetInput(dataset=dataset, context="training")
+def an_input(name: str = "", **fields: Any) -> api.DatasetInput:
+    given: dict[str, Any] = {"name": name or f"data {new_id()}", "digest": "d"} | fields
+    return api.DatasetInput(dataset=api.Dataset(**given), context="training")
 
 
 def log(tracking: Tracking, run_id: str, *inputs: api.DatasetInput) -> list[api.Dataset]:

@@ -1,0 +1,118 @@
+"""A server that is asked to end finishes what it has begun, and then ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from assay.api.tracking import v1 as api
+from tests.contract.tracking.conftest import line, points_of
+from tests.parts import deployment as deployments
+from tests.parts.deployment import Deployment
+from tests.parts.refusal import unpacked
+
+ENDED_S = 20
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> Iterator[Deployment]:
+    """Access and tracking at work, with time for a batch to wait for its predecessor."""
+    settings = {"tracking.gap-wait": "3s", "server.drain": "15s"}
+    with deployments.running(
+        "split", tmp_path / "platform", settings=settings, rooms=("access", "tracking")
+    ) as running:
+        yield running
+
+
+def terminated(deployment: Deployment, target: str) -> subprocess.Popen[bytes]:
+    """The process of a target, asked to end."""
+    process = deployment.process(target)
+    process.send_signal(signal.SIGTERM)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_asked_to_end_as_soon_as_it_answers_ends(tmp_path: Path, number: signal.Signals) -> None:
+    deployment = Deployment("split", tmp_path, {}, {}, rooms=("access",))
+    deployment.upgrade()
+
+    for _ in range(4):
+        deployment.start()
+        process = deployment.process("access")
+        process.send_signal(number)
+
+        assert process.wait(ENDED_S) == 0
+        deployment.stop()
+
+
+def test_a_call_in_flight_is_answered(tracking: Deployment) -> None:
+    run_id = tracking.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest()).run.run_id
+    early = api.WriteMetricsRequest(run_id=run_id, writer_id="w", batch_number=2, metrics=[line("loss", [2])])
+    health: Any = health_pb2_grpc.HealthStub(tracking.channel("tracking"))
+    states = health.Watch(health_pb2.HealthCheckRequest(service="assay.api.tracking.v1.RunService"))
+    assert next(states).status == health_pb2.HealthCheckResponse.SERVING
+
+    call = tracking.stub(api.MetricServiceStub).WriteMetrics.future(early)
+    tracking.stub(api.RunServiceStub).SearchRuns(api.SearchRunsRequest(page_size=1))  # came later and is answered
+    process = terminated(tracking, "tracking")
+
+    assert next(states).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    states.cancel()
+    answer = unpacked(call.exception(timeout=ENDED_S))
+    assert (answer.code, answer.reason) == ("ABORTED", "BATCH_GAP")
+    assert process.wait(ENDED_S) == 0
+
+
+def test_a_stream_in_flight_comes_to_its_end(tracking: Deployment) -> None:
+    run_id = tracking.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest()).run.run_id
+    metrics = tracking.stub(api.MetricServiceStub)
+    for number in range(1, 6):
+        steps = range((number - 1) * 100_000, number * 100_000)
+        batch = api.WriteMetricsRequest(run_id=run_id, writer_id="w", batch_number=number, metrics=[line("k", steps)])
+        metrics.WriteMetrics(batch)
+    stream = metrics.ReadMetrics(api.ReadMetricsRequest(run_ids=[run_id]))
+    found = points_of(next(stream).columns)
+
+    process = terminated(tracking, "tracking")
+    for answer in stream:
+        found += points_of(answer.columns)
+
+    assert found == points_of(line("", range(500_000)))
+    assert process.wait(ENDED_S) == 0
+
+
+def test_what_was_acknowledged_until_the_end_is_there_after_a_restart(tracking: Deployment) -> None:
+    runs, enough = tracking.stub(api.RunServiceStub), threading.Event()
+
+    def load(_: int) -> list[str]:
+        made: list[str] = []
+        try:
+            while True:
+                made.append(runs.CreateRun(api.CreateRunRequest()).run.run_id)
+                if len(made) == 10:
+                    enough.set()
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+                raise
+        return made
+
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(load, number) for number in range(4)]
+        assert enough.wait(30)
+        process = terminated(tracking, "tracking")
+        acknowledged = {run_id for each in loads for run_id in each.result(30)}
+    assert process.wait(ENDED_S) == 0
+    tracking.stop("tracking")
+    tracking.start("tracking")
+
+    for run_id in acknowledged:
+        assert runs.GetRun(api.GetRunRequest(run_id=run_id), wait_for_ready=True).run.run_id == run_id
