@@ -58,8 +58,8 @@ class Things:
         if room == "tracking":
             return stub(tracking.RunServiceStub).GetRun(tracking.GetRunRequest(run_id=self.run), **options)
         if room == "artifacts":
-            request = artifacts.ListArtifactsRequest(owner=f"runs/{self.run}")
-            return stub(artifacts.ArtifactServiceStub).ListArtifacts(request, **options)
+            folder = artifacts.ListArtifactsRequest(owner=f"runs/{self.run}")
+            return stub(artifacts.ArtifactServiceStub).ListArtifacts(folder, **options)
         return stub(registry.ModelServiceStub).GetModel(registry.GetModelRequest(name=self.model), **options)
 
     def needing(self, room: str) -> list[tuple[Callable[..., Any], Any]]:
