@@ -34,6 +34,7 @@ def program(page: str) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True)
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_shows_works(page: str, deployment: Deployment, tmp_path: Path) -> None:
     sources = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))

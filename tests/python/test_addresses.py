@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+import assay
+from assay._sdk import session
+
+HERE = "127.0.0.1:7001"
+REGISTRY = "127.0.0.1:7002"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in ("ACCESS", "ARTIFACTS"):
+        monkeypatch.delenv(f"ASSAY_{room}_URI", raising=False)
+    monkeypatch.setenv("ASSAY_TRACKING_URI", HERE)
+    monkeypatch.setenv("ASSAY_REGISTRY_URI", REGISTRY)
+
+
+def targets(client: assay.Client) -> list[str]:
+    nouns = (client.runs, client.workspaces, client.artifacts, client.versions)
+    return [noun._connection.address.target for noun in nouns]
+
+
+def test_a_room_with_an_address_of_its_own_is_called_there_and_the_others_at_trackings() -> None:
+    assert targets(assay.Client()) == [HERE, HERE, HERE, REGISTRY]
+    assert targets(session.client()) == [HERE, HERE, HERE, REGISTRY]
+    assert assay.get_registry_uri() == REGISTRY
+
+
+def test_naming_the_address_of_the_environment_changes_nothing() -> None:
+    assert targets(assay.Client(f"grpc://{HERE}")) == [HERE, HERE, HERE, REGISTRY]
+
+
+def test_naming_another_server_means_all_of_it() -> None:
+    other = "127.0.0.1:7009"
+
+    assert targets(assay.Client(other)) == [other, other, other, other]
+
+
+def test_one_platform_at_one_address_needs_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASSAY_REGISTRY_URI")
+
+    assert targets(assay.Client()) == [HERE, HERE, HERE, HERE]
+    assert assay.get_registry_uri() == HERE
