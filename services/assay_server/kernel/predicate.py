@@ -112,7 +112,14 @@ class Order:
                 follows = sa.or_(follows, column.is_(None))
             alternatives.append(sa.and_(*equal, follows))
             equal.append(column == _bound(value))
-        return sa.or_(sa.false(), *alternatives)
+        return sa.and_(self._beginning(values[0]), sa.or_(sa.false(), *alternatives))
+
+    def _beginning(self, value: Scalar | None) -> Condition:
+        """What follows from the alternatives already, said once more so that a database begins to read there."""
+        key, column = self._keys[0], self.columns[0]
+        if value is None or key.column.nullable:
+            return sa.true()
+        return column <= _bound(value) if key.descending else column >= _bound(value)
 
 
 def order(keys: Sequence[OrderKey], columns: Columns, *, last: Sequence[SortKey], source: str = "order_by") -> Order:
