@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 
 from assay_server.artifacts import instruments
 from assay_server.artifacts.domain.owners import Owner, Owners
-from assay_server.artifacts.domain.paths import ArtifactPath
+from assay_server.artifacts.domain.paths import ArtifactPath, ancestors
 from assay_server.artifacts.domain.staging import SMALL
 from assay_server.artifacts.entities import Artifact, Blob
 from assay_server.artifacts.errors import ArtifactNotFound, BlobLost, OwnerFrozen
@@ -106,7 +106,7 @@ class Artifacts:
                 raise ArtifactNotFound(name, path.text)
             digests.leave_all(tx, store.digests(name, path.text), self._clock.now())
             store.remove(tx, name, path.text)
-            folders = path.ancestors()
+            folders = ancestors(path.text)
             store.grow(tx, name, dict.fromkeys(folders, (-found.file_count, -found.size_bytes)))
             store.remove_empty(tx, name, folders)
         return found.file_count

@@ -37,14 +37,16 @@ class ArtifactPath:
     def __str__(self) -> str:
         return self.text
 
-    def ancestors(self) -> list[str]:
-        """The folders that it lies in, from the root, which is the empty text, downwards."""
-        return ["", *(self.text[:at] for at, character in enumerate(self.text) if character == "/")]
-
 
 def folder(text: str, field: str = "path") -> ArtifactPath | None:
     """A path, or None for the root, which is the empty text. Raises PathInvalid."""
     return ArtifactPath(text, field) if text else None
+
+
+def ancestors(path: str) -> list[str]:
+    """The folders that a good path lies in, from the root, which is the empty text, downwards."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(len(parts))]
 
 
 def _broken_rule(text: str) -> tuple[str, str] | None:

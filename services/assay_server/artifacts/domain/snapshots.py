@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from assay_server.artifacts.domain.owners import Owner, Owners
-from assay_server.artifacts.domain.paths import ArtifactPath
+from assay_server.artifacts.domain.paths import ArtifactPath, ancestors
 from assay_server.artifacts.entities import Artifact, Snapshot
 from assay_server.artifacts.errors import ArtifactNotFound, SnapshotExists, SnapshotNotFound
 from assay_server.artifacts.store import artifacts as store
@@ -78,7 +78,7 @@ class Snapshots:
             store.put(tx, linked)
             lines += [f"{file.sha256} {file.size_bytes} {file.path}\n".encode() for file in linked]
             for file in linked:
-                for folder in ArtifactPath(file.path).ancestors():
+                for folder in ancestors(file.path):
                     count, size = folders.get(folder, (0, 0))
                     folders[folder] = (count + 1, size + file.size_bytes)
         store.grow(tx, owner, folders)

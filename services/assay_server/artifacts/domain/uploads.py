@@ -10,7 +10,7 @@ from mimetypes import MimeTypes
 
 from assay_server.artifacts import instruments
 from assay_server.artifacts.domain.owners import Owner, Owners
-from assay_server.artifacts.domain.paths import ArtifactPath
+from assay_server.artifacts.domain.paths import ancestors
 from assay_server.artifacts.domain.staging import Incoming, Staging
 from assay_server.artifacts.entities import Artifact, Blob
 from assay_server.artifacts.errors import ArtifactKindConflict, UploadBrokenOff
@@ -154,7 +154,7 @@ class Uploads:
     def _present(self, tx: Transaction, owner: str, paths: Iterable[str]) -> dict[str, Artifact]:
         """What stands at the paths now. Raises ArtifactKindConflict where a file would be a folder, or the reverse."""
         files = set(paths)
-        folders = {folder for path in files for folder in ArtifactPath(path).ancestors() if folder}
+        folders = {folder for path in files for folder in ancestors(path) if folder}
         for path in sorted(files & folders):
             raise ArtifactKindConflict(path, "file", "folder")
         present = store.find_all(tx, owner, files | folders)
@@ -172,7 +172,7 @@ def _changes(written: Mapping[str, Artifact], present: Mapping[str, Artifact]) -
     sizes: Counter[str] = Counter()
     for path, file in written.items():
         old = present.get(path)
-        for folder in ArtifactPath(path).ancestors():
+        for folder in ancestors(path):
             counts[folder] += 0 if old else 1
             sizes[folder] += file.size_bytes - (old.size_bytes if old else 0)
     return {folder: (counts[folder], sizes[folder]) for folder in counts}

@@ -64,13 +64,11 @@ def _in_use(statement: Any) -> Any:
 
 def refer_known(tx: Transaction, query: sa.Select[Any]) -> None:
     """Marks content that a query names as in use. Raises ConcurrentChange if some of it is gone."""
-    b = blobs
-    wanted = set(tx.execute(query.distinct()).scalars())
-    lock(tx, wanted)
-    if len(find(tx, wanted)) != len(wanted):
+    wanted = tx.execute(sa.select(sa.func.count()).select_from(query.distinct().subquery())).scalar_one()
+    if _lock_all(tx, query) != wanted:
         raise ConcurrentChange("files were deleted meanwhile; send the call again")
-    for chunk in chunks(sorted(wanted)):
-        tx.execute(sa.update(b).where(b.c.sha256.in_(chunk), b.c.idle_time.is_not(None)).values(idle_time=None))
+    b = blobs
+    tx.execute(sa.update(b).where(b.c.sha256.in_(query), b.c.idle_time.is_not(None)).values(idle_time=None))
 
 
 def leave(tx: Transaction, digests: Collection[str], now: int) -> None:
@@ -83,7 +81,8 @@ def leave(tx: Transaction, digests: Collection[str], now: int) -> None:
 
 def leave_all(tx: Transaction, query: sa.Select[Any], now: int) -> None:
     """As `leave`, for the digests that a query names."""
-    leave(tx, set(tx.execute(query.distinct()).scalars()), now)
+    _lock_all(tx, query)
+    tx.execute(sa.update(blobs).where(blobs.c.sha256.in_(query)).values(idle_time=now))
 
 
 def replace(tx: Transaction, lost: Blob, brought: Blob) -> bool:
@@ -149,3 +148,10 @@ def forget(tx: Transaction, keys: Sequence[str]) -> None:
     """Forgets condemned objects."""
     b = blobs
     tx.execute(sa.delete(b).where(b.c.blob_key.in_(keys), b.c.sha256.is_(None)))
+
+
+def _lock_all(tx: Transaction, query: sa.Select[Any]) -> int:
+    """As `lock`, for the digests that a query names; returns how many are stored."""
+    found = sa.select(blobs.c.blob_key).where(blobs.c.sha256.in_(query)).order_by(blobs.c.sha256)
+    locked = found.with_for_update(key_share=True).subquery()
+    return int(tx.execute(sa.select(sa.func.count()).select_from(locked)).scalar_one())
