@@ -70,7 +70,7 @@ def upload_artifacts(
 ) -> None:
     """Uploads a file into a folder, or what is in a folder of this machine into it."""
     to = _owner(session, owner)
-    with output.progress(f"{local} -> {to}/{path}") as progress:
+    with output.progress(f"Uploading {local.name}") as progress:
         written = session.client.artifacts.upload(to, local, path, progress=progress)
     files = counted(written.file_count, "file")
     session.done(
@@ -93,7 +93,7 @@ def download_artifacts(
 ) -> None:
     """Downloads a file, or what is in a folder, verified by SHA-256; goes on where it broke off."""
     whose = _owner(session, owner)
-    with output.progress(f"{whose}/{path} -> {to}") as progress:
+    with output.progress(f"Downloading {path}".rstrip()) as progress:
         written = session.client.artifacts.download(whose, path, to, progress=progress)
     session.done(f"Downloaded {whose}/{path} to {written}", owner=whose, path=path, local_path=str(written))
 

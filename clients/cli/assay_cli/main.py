@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -83,4 +85,7 @@ def main() -> None:
     """Runs what the command line says. Exit codes: 0 done, 1 refused, 2 wrong use."""
     # What gRPC's core has to say about a port or a peer is said by us, as an error.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app(prog_name="assay")

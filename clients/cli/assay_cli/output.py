@@ -33,6 +33,7 @@ _STYLES = {
 _NOT_A_TERMINAL_COLUMNS = 10_000
 _WRAPPED_COLUMNS = 24
 _GAP = 2
+_TITLE_LETTERS = 32
 _LAYOUT = {"\n", "\t"}
 
 
@@ -138,7 +139,10 @@ def write_text(text: str) -> None:
 
 
 def write_bytes(content: bytes) -> None:
-    """Writes the content of a file to standard output, byte for byte."""
+    """Writes the content of a file to standard output: byte for byte, but to a terminal as text that can't steer it."""
+    if sys.stdout.isatty():
+        write_text(content.decode(errors="replace"))
+        return
     sys.stdout.flush()
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
@@ -178,7 +182,7 @@ def progress(title: str, *, unit: str = "bytes") -> Iterator[Callable[[int, int]
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amount, TimeRemainingColumn())
     console = _console(errors=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task(clean(title), total=None)
+        task = bars.add_task(clean(title[:_TITLE_LETTERS]), total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 

@@ -39,7 +39,8 @@ def up(
 
 
 def _banner(config: Config, port: int) -> None:
-    address = f"127.0.0.1:{port}"
+    host, _, path = config.server.listen.rpartition(":")
+    address = f"unix://{path}" if host == "unix" else f"{host}:{port}"
     output.write_text(
         "\n".join(
             (
