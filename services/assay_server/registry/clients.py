@@ -55,7 +55,7 @@ class Runs:
         return SourceRun(run.run_id, run.workspace, is_deleted=run.lifecycle == tracking.LIFECYCLE_DELETED)
 
 
-class Snapshots:
+class Artifacts:
     """Asks artifacts to freeze files for versions."""
 
     def __init__(self, neighbour: Neighbour) -> None:

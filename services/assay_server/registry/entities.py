@@ -1,5 +1,6 @@
 """The nouns of the registry. Times are milliseconds since the epoch."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,10 +8,13 @@ from typing import TypeAlias
 
 Value: TypeAlias = bool | int | float | str | Mapping[str, "Value"] | Sequence["Value"] | None
 """What a record holds of a change: anything that JSON can."""
-
-
 DEFAULT_WORKSPACE = "default"
 """The workspace that a request means when it names none; it is always there."""
+
+
+def canonical(value: Mapping[str, Value]) -> str:
+    """A value as JSON that is always the same: keys sorted, no white space, characters as they are."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class Stage(StrEnum):

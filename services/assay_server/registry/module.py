@@ -41,7 +41,7 @@ def build(config: RegistryConfig, db: Database, *, folder: Path, addresses: Mapp
     requests = Requests(tables.requests, clock)
     artifacts, tracking, access = (Neighbour(name, addresses[name]) for name in NEIGHBOURS)
     workspaces = clients.Workspaces(access)
-    snapshots = Snapshots(db, clients.Snapshots(artifacts), clock)
+    snapshots = Snapshots(db, clients.Artifacts(artifacts), clock)
     models = Models(db, requests, workspaces, snapshots, clock)
     versions = Versions(db, requests, clock, workspaces=workspaces, runs=clients.Runs(tracking), snapshots=snapshots)
     model_service = ModelService(models, pager)

@@ -1,11 +1,20 @@
-"""Page tokens: what comes back, and what is refused."""
+"""Page tokens: what comes back, and what is refused; what fits on a page."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assay.api.registry import v1 as api
 from assay_server.kernel.errors import FieldInvalid
-from assay_server.kernel.paging import LONGEST_TOKEN, Page, Pager, PageTokenInvalid, SortValue
+from assay_server.kernel.paging import (
+    LONGEST_TOKEN,
+    PAGE_BYTES,
+    Page,
+    Pager,
+    PageTokenInvalid,
+    SortValue,
+    fitting,
+)
 
 SECRET = bytes(range(32))
 SCOPE = ("assay.api.tracking.v1.RunService/SearchRuns", "default", "metrics.acc > 1", "metrics.acc DESC", "ann")
@@ -159,3 +168,21 @@ def test_nan_has_no_place_in_an_order() -> None:
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="15 bytes"):
         Pager(b"x" * 15)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "count"),
+    [
+        ([], 5, 0),
+        ([10] * 9, 5, 5),
+        ([10] * 3, 5, 3),
+        ([PAGE_BYTES * 2], 5, 1),
+        ([PAGE_BYTES // 2] * 3, 5, 1),
+        ([PAGE_BYTES // 3 - 100] * 9, 5, 3),
+        ([10, PAGE_BYTES, 10], 5, 1),
+    ],
+)
+def test_as_many_messages_fit_as_are_small_enough_but_one_in_any_case(sizes: list[int], most: int, count: int) -> None:
+    messages = [api.Model(description="x" * size) for size in sizes]
+
+    assert fitting(messages, most) == messages[:count]

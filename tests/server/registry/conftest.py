@@ -47,7 +47,7 @@ class Registry:
             Neighbour(name, self.addresses.get(name, NOWHERE)) for name in names
         ]
         workspaces = clients.Workspaces(access)
-        self.snapshots = Snapshots(self.db, clients.Snapshots(artifacts), self.clock)
+        self.snapshots = Snapshots(self.db, clients.Artifacts(artifacts), self.clock)
         self.models = Models(self.db, requests, workspaces, self.snapshots, self.clock)
         self.versions = Versions(
             self.db,

@@ -5,8 +5,7 @@ from dataclasses import asdict
 
 from assay_server.kernel.db import Database
 from assay_server.kernel.fields import Fields
-from assay_server.registry.domain.names import canonical
-from assay_server.registry.entities import AuditRecord
+from assay_server.registry.entities import AuditRecord, canonical
 from assay_server.registry.errors import ModelNotFound
 from assay_server.registry.store import audit as store
 from assay_server.registry.store import models

@@ -7,8 +7,7 @@ from assay_server.kernel import caller
 from assay_server.kernel.db import Transaction
 from assay_server.registry import instruments
 from assay_server.registry.domain.audit import digest
-from assay_server.registry.domain.names import canonical
-from assay_server.registry.entities import AuditRecord, Change, Event, Model
+from assay_server.registry.entities import AuditRecord, Change, Event, Model, canonical
 from assay_server.registry.store import audit, events, models
 
 

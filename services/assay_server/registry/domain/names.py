@@ -1,12 +1,11 @@
 """Names, labels and limits of the registry: what the contract's comments promise is judged here."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
 
 from assay_server.kernel.fields import DESCRIPTION_LENGTH, NOTE_LENGTH, Fields, shown
-from assay_server.registry.entities import Stage, Value
+from assay_server.registry.entities import Stage, canonical
 
 MODEL_NAME_LENGTH = 250
 ALIAS_LENGTH = 250
@@ -18,11 +17,6 @@ _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 _ALIAS = re.compile(rf"[A-Za-z][A-Za-z0-9_.-]{{0,{ALIAS_LENGTH - 1}}}\Z")
 _VERSION = re.compile(r"v?[0-9]+\Z")
 _TAKEN = {"latest", *(stage.lower() for stage in Stage)}
-
-
-def canonical(value: Mapping[str, Value]) -> str:
-    """A value as JSON that is always the same: keys sorted, no white space, characters as they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def judge_model(fields: Fields, path: str, name: str) -> None:

@@ -10,7 +10,7 @@ from assay_server.kernel.clock import Clock
 from assay_server.kernel.db import Database, Transaction
 from assay_server.kernel.errors import AssayError, DeadlineExceeded, Unavailable
 from assay_server.kernel.telemetry import Log
-from assay_server.registry.clients import Snapshots as Neighbour
+from assay_server.registry.clients import Artifacts
 from assay_server.registry.entities import Files
 from assay_server.registry.errors import SourceEmpty, VersionInFlight
 from assay_server.registry.store import snapshots as store
@@ -26,12 +26,12 @@ _log = Log("registry")
 class Snapshots:
     """Freezes files for versions, and lets them go."""
 
-    def __init__(self, db: Database, neighbour: Neighbour, clock: Clock) -> None:
+    def __init__(self, db: Database, artifacts: Artifacts, clock: Clock) -> None:
         self._db = db
-        self._neighbour = neighbour
+        self._artifacts = artifacts
         self._clock = clock
 
-    def freeze(self, version_id: str, freeze: Callable[[Neighbour], Files]) -> Files:
+    def freeze(self, version_id: str, freeze: Callable[[Artifacts], Files]) -> Files:
         """Freezes files for a version that is about to be made; again with the same source changes nothing.
 
         Unless a version claims them within an hour they are let go. Raises VersionInFlight, and what `freeze` raises.
@@ -40,7 +40,7 @@ class Snapshots:
             if not store.reserve(tx, version_id, self._clock.now() + LOOSE_MS):
                 raise VersionInFlight(version_id)
         try:
-            return freeze(self._neighbour)
+            return freeze(self._artifacts)
         except SourceEmpty:
             with self._db.write() as tx:
                 store.forget(tx, version_id)
@@ -71,7 +71,7 @@ class Snapshots:
     def _delete(self, version_ids: Collection[str]) -> None:
         for version_id in version_ids:
             try:
-                self._neighbour.delete(version_id)
+                self._artifacts.delete(version_id)
             except AssayError as error:
                 _log.warning("snapshot.kept", version_id=version_id, reason=error.reason)
                 if isinstance(error, (Unavailable, DeadlineExceeded)):
