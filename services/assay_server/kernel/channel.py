@@ -10,23 +10,26 @@ import grpc
 from assay_server.kernel import caller, status
 from assay_server.kernel.errors import AssayError, DeadlinePassed, NeighbourUnavailable
 
-_LONGEST_S = 10.0
 _MARGIN_S = 0.05
 _Stub = TypeVar("_Stub")
 
 
 class Neighbour:
-    """Another room, found at an address; the channel opens with the first call."""
+    """Another room, found at an address; the channel opens with the first call.
 
-    def __init__(self, name: str, address: str) -> None:
+    A neighbour that takes more than `longest_s` seconds counts as one that does not answer.
+    """
+
+    def __init__(self, name: str, address: str, *, longest_s: float = 10.0) -> None:
         self.name = name
         self.address = address
+        self._longest_s = longest_s
         self._channel = grpc.insecure_channel(
             address,
             options=[
                 ("grpc.enable_retries", 0),
                 ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take, despite its name
                 ("grpc.max_reconnect_backoff_ms", 1000),
                 ("grpc.use_local_subchannel_pool", 1),
             ],
@@ -46,7 +49,7 @@ class Neighbour:
         left = present.time_left()
         if left is not None and left <= _MARGIN_S:
             raise DeadlinePassed
-        timeout = _LONGEST_S if left is None else min(_LONGEST_S, left - _MARGIN_S)
+        timeout = self._longest_s if left is None else min(self._longest_s, left - _MARGIN_S)
         metadata = (
             ("assay-subject", present.subject),
             ("traceparent", f"00-{present.trace_id}-{present.trace_id[:16]}-01"),
@@ -54,11 +57,15 @@ class Neighbour:
         try:
             return method(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
-            raise self._translated(error) from error
+            raise self._translated(error, is_callers_time=timeout < self._longest_s) from error
 
-    def _translated(self, error: Any) -> AssayError:
+    def _translated(self, error: Any, *, is_callers_time: bool) -> AssayError:
         answered = status.from_rpc_error(error)
-        if error.code() is grpc.StatusCode.UNAVAILABLE and answered.reason == "INTERNAL":
+        if answered.reason != "INTERNAL":  # the neighbour itself said why
+            return answered
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and is_callers_time:
+            return DeadlinePassed()
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             return NeighbourUnavailable(self.name, self.address)
         return answered
 

@@ -6,12 +6,13 @@ holds a worker that the neighbour needs.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -65,14 +66,9 @@ class Server:
         granted: Callable[[str, str], bool],
         limits: Limits,
     ) -> None:
-        missing = [
-            name
-            for room in rooms
-            for name in room.services
-            if not any(rpc.startswith(f"/{name}/") for rpc in permissions)
-        ]
+        missing = [rpc for room in rooms for rpc in _rpcs(room.services) if rpc not in permissions]
         if missing:
-            raise ValueError(f"permissions.py names no rpc of {', '.join(missing)}")
+            raise ValueError(f"permissions.py does not name {', '.join(missing)}")
         self._rooms = rooms
         self._limits = limits
         self._permissions, self._granted = permissions, granted
@@ -142,6 +138,13 @@ class Server:
     def _say(self, state: Any) -> None:
         for name in ["", *(name for room in self._rooms for name in room.services)]:
             self._health.set(name, state)
+
+
+def _rpcs(services: Sequence[str]) -> Iterator[str]:
+    """The full names of the rpcs of services, as their contracts say."""
+    for name in services:
+        for method in descriptor_pool.Default().FindServiceByName(name).methods:
+            yield f"/{name}/{method.name}"
 
 
 def _listen(server: grpc.Server, address: str) -> int:
