@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 from array import array
 from datetime import UTC, datetime, timedelta, timezone
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from assay_cli import output, plot, words
+from tests.architecture.tree import files, imports, parsed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -90,3 +92,18 @@ def test_what_does_not_fit_a_narrow_screen_is_left_out_last_things_first() -> No
     assert titles(64) == ["ID", "NOTE", "BY"]
     assert titles(63) == ["ID", "NOTE"]
     assert titles(40) == ["ID"]
+
+
+def test_only_one_file_prints() -> None:
+    others = [
+        path for path in files(".py") if path.is_relative_to("clients/cli/assay_cli") and path.name != "output.py"
+    ]
+    called = [
+        f"{path}: {ast.unparse(node.func)}"
+        for path in others
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"print", "echo", "secho", "write"}
+    ]
+
+    assert called == []
+    assert [str(path) for path in others if any(name.startswith("rich") for name in imports(path))] == []
