@@ -29,6 +29,7 @@ _DIALECTS: dict[str, Any] = {
 }
 _RETRYABLE = {"40001", "40P01"}
 _TAKEN = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+_upgrading = threading.Lock()  # Alembic keeps what it works on in a place of the process
 _CAME_BETWEEN = "another change came in between; nothing was changed, send the call again"
 
 
@@ -159,9 +160,10 @@ class Database:
         """Brings the schema to the version that this program knows. Returns the versions before and after."""
         from alembic import command
 
-        before = self._present_version()
-        command.upgrade(self._alembic(), "head")
-        return before, self._known_version()
+        with _upgrading:
+            before = self._present_version()
+            command.upgrade(self._alembic(), "head")
+            return before, self._known_version()
 
     def close(self) -> None:
         """Closes all connections."""

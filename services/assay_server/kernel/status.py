@@ -54,12 +54,12 @@ def _status(error: errors.AssayError, longest: int, entries: int) -> status_pb2.
     def cut(text: str) -> str:
         return text if len(text) <= longest else text[:longest] + "…"
 
-    metadata = {key: cut(value) for key, value in list(error.metadata.items())[:entries]}
+    metadata = {cut(key): cut(value) for key, value in list(error.metadata.items())[:entries]}
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, errors.InvalidArgument) and error.violations:
         shown = list(error.violations.items())[:entries]
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=path, description=cut(text)) for path, text in shown
+            error_details_pb2.BadRequest.FieldViolation(field=cut(path), description=cut(text)) for path, text in shown
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
     if isinstance(error, errors.NotFound) and error.kind:
@@ -67,7 +67,8 @@ def _status(error: errors.AssayError, longest: int, entries: int) -> status_pb2.
     if isinstance(error, errors.FailedPrecondition):
         unmet = list(error.unmet.items())[:entries]
         conditions = [
-            error_details_pb2.PreconditionFailure.Violation(type=kind, description=cut(text)) for kind, text in unmet
+            error_details_pb2.PreconditionFailure.Violation(type=cut(kind), description=cut(text))
+            for kind, text in unmet
         ]
         details.append(error_details_pb2.PreconditionFailure(violations=conditions))
     if isinstance(error, (errors.ResourceExhausted, errors.Unavailable)):

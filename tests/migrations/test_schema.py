@@ -1,0 +1,213 @@
+"""A schema is what its tables say, is made once however many begin, and stops a program that doesn't know it.
+
+From the first release on, a database file of each release is kept beside this file and upgraded; so far there is none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from assay_server.kernel.db import Database, SchemaUnknown
+from assay_server.targets import HERE, ROOMS
+from tests.parts.deployment import REPOSITORY
+from tests.parts.eventually import at_once
+
+SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")},
+    "PYTHONPATH": SOURCES,
+}
+
+
+def database(room: str, url: str) -> Database:
+    return Database(url, room=room, migrations=HERE / room / "migrations")
+
+
+def tables_of(room: str) -> sa.MetaData:
+    tables = importlib.import_module(f"assay_server.{room}.store.tables")
+    [metadata] = [each for each in vars(tables).values() if isinstance(each, sa.MetaData)]
+    return metadata
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """The database, seen from outside."""
+    found = sa.create_engine(database_url)
+    yield found
+    found.dispose()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_migrations_make_exactly_the_tables_of_the_room(room: str, database_url: str, engine: sa.Engine) -> None:
+    db = database(room, database_url)
+    metadata = tables_of(room)
+
+    db.upgrade()
+    db.close()
+
+    with engine.connect() as connection:
+        options: dict[str, Any] = {"version_table": db.version_table, "compare_type": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+        inspector = sa.inspect(connection)
+        assert set(inspector.get_table_names()) == {*metadata.tables, db.version_table}
+        for name, table in metadata.tables.items():
+            found = {column["name"]: column for column in inspector.get_columns(name)}
+            assert list(found) == [column.name for column in table.columns]
+            assert {key: each["nullable"] for key, each in found.items()} == {c.name: c.nullable for c in table.columns}
+            assert inspector.get_pk_constraint(name)["constrained_columns"] == [c.name for c in table.primary_key]
+            assert {
+                index["name"]: index["column_names"] for index in inspector.get_indexes(name) if not _doubled(index)
+            } == {index.name: [column.name for column in index.columns] for index in table.indexes}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_tables_without_row_ids_are_made_so(room: str, tmp_path: Path) -> None:
+    db = database(room, f"sqlite:///{tmp_path / 'room.db'}")
+    db.upgrade()
+
+    with db.read() as tx:
+        rows = tx.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+        made = {row.name: row.sql for row in rows}
+    db.close()
+
+    wanted = {
+        name for name, table in tables_of(room).tables.items() if table.dialect_options["sqlite"]["with_rowid"] is False
+    }
+    assert {name for name, sql in made.items() if "WITHOUT ROWID" in sql} == wanted
+
+
+def test_all_rooms_fit_into_one_database(database_url: str) -> None:
+    rooms = [database(room, database_url) for room in ROOMS]
+
+    for db in rooms:
+        db.upgrade()
+
+    for db in rooms:
+        db.check()
+        db.close()
+
+
+def test_programs_that_upgrade_at_once_make_the_schema_once(database_url: str) -> None:
+    db = database("tracking", database_url)
+    program = (
+        "import sys; from pathlib import Path; from assay_server.kernel.db import Database\n"
+        "db = Database(sys.argv[1], room='tracking', migrations=Path(sys.argv[2]))\n"
+        "print('ready', flush=True); sys.stdin.readline(); db.upgrade(); db.check(); db.close()"
+    )
+    command = [sys.executable, "-c", program, database_url, str(db.migrations)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with ExitStack() as stack:
+        programs = [
+            stack.enter_context(subprocess.Popen(command, **pipes, text=True, env=ENVIRONMENT)) for _ in range(3)
+        ]
+        for each in programs:
+            assert each.stdout
+            assert each.stdout.readline() == "ready\n"
+
+        ended = [each.communicate("go\n", timeout=60) for each in programs]
+
+    assert [(each.returncode, error) for each, (_, error) in zip(programs, ended, strict=True)] == [(0, "")] * 3
+    db.check()
+    db.close()
+
+
+def test_threads_that_upgrade_at_once_make_the_schema_once(database_url: str) -> None:
+    programs = [database(room, database_url) for room in ROOMS for _ in range(2)]
+
+    answers = at_once([db.upgrade for db in programs])
+
+    assert [type(answer) for answer in answers] == [tuple] * len(programs), answers
+    for db in programs:
+        db.check()
+        db.close()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_upgrading_again_changes_nothing(room: str, database_url: str) -> None:
+    db = database(room, database_url)
+    before, made = db.upgrade()
+
+    again = db.upgrade()
+
+    assert (before, again) == (None, (made, made))
+    db.close()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_database_without_a_schema_is_refused_with_the_command_to_run(room: str, database_url: str) -> None:
+    db = database(room, database_url)
+
+    with pytest.raises(SchemaUnknown) as caught:
+        db.check()
+
+    assert room in str(caught.value)
+    assert "run: assay db upgrade" in str(caught.value)
+    db.close()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_schema_of_another_program_is_refused_and_both_are_named(room: str, database_url: str) -> None:
+    db = database(room, database_url)
+    _, known = db.upgrade()
+    with db.write() as tx:
+        tx.execute(sa.text(f"UPDATE {db.version_table} SET version_num = '9999'"))
+
+    with pytest.raises(SchemaUnknown) as caught:
+        db.check()
+
+    assert "'9999'" in repr(str(caught.value)) or "9999" in str(caught.value)
+    assert known in str(caught.value)
+    db.close()
+
+
+def test_a_server_on_an_empty_database_does_not_start_and_says_what_to_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "assay_server", "--target=tracking", f"--server.data-folder={tmp_path}"]
+
+    ended = subprocess.run(
+        [*command, "--server.listen=127.0.0.1:0"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "tracking" in ended.stderr
+    assert "assay db upgrade" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    (folder / "env.py").write_text("from assay_server.kernel.db import migrate\n\nmigrate()\n")
+    (folder / "versions" / "0001_half.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0001'\ndown_revision = None\n\n\n"
+        "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise RuntimeError('the middle')\n"
+    )
+    db = Database(database_url, room="half", migrations=folder)
+
+    with pytest.raises(RuntimeError, match="the middle"):
+        db.upgrade()
+
+    with db.read() as tx:
+        assert sa.inspect(tx).get_table_names() == []
+    db.close()
+
+
+def _doubled(index: Any) -> bool:
+    """Whether an index is there because of a constraint, which is compared as one."""
+    return "duplicates_constraint" in index or str(index["name"]).startswith("sqlite_autoindex")

@@ -1,0 +1,126 @@
+"""Settings: the same key everywhere, a flag before the environment before the file, all mistakes at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from assay_server.config import Config
+from assay_server.kernel.config import ConfigurationInvalid, Duration, Size, load, reference, sections, setting
+
+
+@dataclass(frozen=True, slots=True)
+class Pump:
+    """A pump."""
+
+    level: int = setting(3, "How high.", least=1, most=9)
+    pause: Duration = setting(Duration(0.5), "How long it rests.", least=0)
+    tank: Size = setting(Size(1 << 20), "How much it holds.", least=1)
+    colour: str = setting("red", "What it looks like.", choices=("red", "blue"))
+    loud: bool = setting(False, "Whether one hears it.")
+    place: str = setting("", "Where it stands.")
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """The works."""
+
+    pump: Pump = field(default_factory=Pump)
+
+
+def read(
+    tmp_path: Path, *, file: str = "", environment: Mapping[str, str] = MappingProxyType({}), **flags: str
+) -> Pump:
+    path = tmp_path / "assay.toml"
+    path.write_text(file)
+    named = {f"pump.{key.replace('_', '-')}": value for key, value in flags.items()}
+    return load(Works, file=path, environment=environment, flags=named).pump
+
+
+def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
+    assert read(tmp_path) == Pump()
+
+
+def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(tmp_path: Path) -> None:
+    file = "[pump]\nlevel = 4\npause = '2s'\nplace = 'cellar'\n"
+
+    found = read(tmp_path, file=file, environment={"ASSAY_PUMP_LEVEL": "5", "ASSAY_PUMP_PAUSE": "3s"}, level="6")
+
+    assert (found.level, found.pause, found.place) == (6, 3.0, "cellar")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5ms", 0.005), ("2s", 2), ("1.5m", 90), ("24h", 86_400), ("7d", 604_800), (" 1 s ", 1)]
+)
+def test_durations_carry_their_unit(tmp_path: Path, text: str, seconds: float) -> None:
+    assert read(tmp_path, pause=text).pause == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1B", 1), ("512KiB", 524_288), ("64MiB", 67_108_864), ("1.5GiB", 1_610_612_736)]
+)
+def test_sizes_carry_their_unit(tmp_path: Path, text: str, size: int) -> None:
+    assert read(tmp_path, tank=text).tank == size
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("FALSE", False)])
+def test_truths_are_true_or_false(tmp_path: Path, text: str, value: bool) -> None:
+    assert read(tmp_path, loud=text).loud is value
+
+
+def test_all_mistakes_are_told_at_once_each_with_key_value_origin_and_what_would_be_right(tmp_path: Path) -> None:
+    file = "stray = 1\n[pump]\nlevel = 99\nlouder = true\n[pomp]\nlevel = 1\n"
+    environment = {"ASSAY_PUMP_PAUSE": "5", "ASSAY_PUMP_TANK": "5MB"}
+
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read(tmp_path, file=file, environment=environment, colour="green", loud="maybe")
+
+    told = "\n".join(caught.value.mistakes)
+    assert len(caught.value.mistakes) == 8
+    for said in (
+        "stray = 1",
+        "pump.level = 99",
+        "must be from 1 to 9",
+        "pump.louder = True",
+        "did you mean pump.loud?",
+        "pomp.level = 1",
+        "ASSAY_PUMP_PAUSE",
+        "must be a duration such as '5ms'",
+        "ASSAY_PUMP_TANK",
+        "must be a size such as",
+        "pump.colour = 'green' (the flag --pump.colour)",
+        "must be one of red, blue",
+        "must be true or false",
+    ):
+        assert said in told
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("level", "1.0"), ("level", "x"), ("level", ""), ("level", "0"), ("pause", "-1s"), ("pause", "s"), ("tank", "0B")],
+)
+def test_a_value_that_can_not_be_read_is_refused_with_its_text(key: str, text: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=f"pump.{key} = {text!r}"):
+        load(Works, environment={}, flags={f"pump.{key}": text})
+
+
+@pytest.mark.parametrize("content", ["[pump", "level = = 1", "\0"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=r"assay\.toml: can't be read as TOML"):
+        read(tmp_path, file=content)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match="nowhere"):
+        load(Works, file=tmp_path / "nowhere.toml", environment={}, flags={})
+
+
+def test_the_reference_names_every_setting_with_its_default() -> None:
+    page = reference(Config)
+
+    for section, kind in sections(Config):
+        assert f"## [{section}]" in page
+        for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
+            assert f"| `{name}` |" in page

@@ -1,0 +1,153 @@
+"""Transactions: there whole or not at all, one writer at a time where the database has no more, errors that say so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from assay_server.kernel.db import Database, insert_rows, requests_table, secrets_table
+from assay_server.kernel.errors import Unavailable
+from tests.parts.eventually import at_once, eventually
+from tests.parts.postgres import PostgresServer
+
+metadata = sa.MetaData()
+things = sa.Table("things", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text))
+requests_table(metadata, "kernel")
+secrets_table(metadata, "kernel")
+
+
+@pytest.fixture
+def another(database_url: str, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Opens the database once more, as another process would."""
+    opened: list[Database] = []
+
+    def open_it() -> Database:
+        opened.append(Database(database_url, room="kernel", migrations=tmp_path))
+        return opened[-1]
+
+    with open_it().write() as tx:
+        metadata.create_all(tx)
+    yield open_it
+    for db in opened:
+        db.close()
+
+
+@pytest.fixture
+def db(another: Callable[[], Database]) -> Database:
+    return another()
+
+
+def ids(db: Database) -> list[int]:
+    with db.read() as tx:
+        return list(tx.execute(sa.select(things.c.id).order_by(things.c.id)).scalars())
+
+
+def test_what_raises_leaves_nothing_behind(db: Database) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "a"}])
+
+    def half() -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": 2, "name": "b"}])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+
+    assert ids(db) == [1]
+
+
+def test_readers_see_what_is_committed_and_do_not_wait(db: Database) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "a"}])
+        with ThreadPoolExecutor(1) as pool:
+            during = pool.submit(ids, db).result(10)
+
+    assert (during, ids(db)) == ([], [1])
+
+
+def test_writers_of_two_processes_take_turns(another: Callable[[], Database]) -> None:
+    opened = [another(), another()]
+    with opened[0].write() as tx:
+        insert_rows(tx, things, [{"id": 0, "name": None}])
+
+    def count(db: Database) -> None:
+        for _ in range(20):
+            with db.write() as tx:
+                tx.execute(sa.update(things).values(id=things.c.id + 1))
+
+    answers = at_once([lambda db=db: count(db) for db in opened for _ in range(2)])  # type: ignore[misc]
+
+    assert answers == [None] * 4
+    assert ids(opened[0]) == [80]
+
+
+def test_a_key_that_was_taken_meanwhile_is_a_reason_to_try_again(db: Database) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "a"}])
+
+    with pytest.raises(Unavailable, match="send the call again") as caught, db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "b"}])
+
+    assert caught.value.reason == "DATABASE_UNAVAILABLE"
+
+
+def test_two_that_wait_for_each_other_are_parted_and_one_is_told_to_try_again(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    with postgres_server.database() as url:
+        opened = [Database(url, room="kernel", migrations=tmp_path) for _ in range(2)]
+        with opened[0].write() as tx:
+            metadata.create_all(tx)
+            insert_rows(tx, things, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+        both = threading.Barrier(2)
+
+        def touch(db: Database, order: tuple[int, int]) -> None:
+            with db.write() as tx:
+                tx.execute(sa.update(things).where(things.c.id == order[0]).values(name="x"))
+                both.wait(10)
+                tx.execute(sa.update(things).where(things.c.id == order[1]).values(name="x"))
+
+        answers = at_once([lambda: touch(opened[0], (1, 2)), lambda: touch(opened[1], (2, 1))])
+        for db in opened:
+            db.close()
+
+    assert [answer is None for answer in answers].count(True) == 1
+    [refused] = [answer for answer in answers if answer is not None]
+    assert isinstance(refused, Unavailable)
+
+
+def test_a_secret_is_the_same_for_all_who_ask(another: Callable[[], Database]) -> None:
+    opened = [another(), another()]
+
+    secrets = at_once([lambda db=db: db.secret("paging") for db in opened for _ in range(3)])  # type: ignore[misc]
+
+    assert len(set(secrets)) == 1
+    assert isinstance(secrets[0], bytes)
+    assert len(secrets[0]) == 32
+    assert opened[0].secret("other") != secrets[0]
+
+
+def test_a_sqlite_file_and_its_folder_are_closed_to_others(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'new' / 'room.db'}", room="kernel", migrations=tmp_path)
+    with db.write() as tx:
+        metadata.create_all(tx)
+    db.close()
+
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
+def test_many_threads_write_at_once_without_losing_anything(db: Database) -> None:
+    def write(number: int) -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": number, "name": str(number)}])
+
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(write, range(120)))
+
+    assert eventually(lambda: ids(db)) == list(range(120))

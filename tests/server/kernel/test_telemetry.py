@@ -1,0 +1,61 @@
+"""Log lines: one JSON object each, whatever is in the values, with the trace that they belong to."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from assay_server.kernel import caller
+from assay_server.kernel.caller import Caller
+from assay_server.kernel.telemetry import Log, start_logging
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """What is logged."""
+    found = io.StringIO()
+    start_logging("info", found)
+    yield found
+    start_logging("error", io.StringIO())
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_an_event_is_one_line_whatever_is_in_its_values(stream: io.StringIO) -> None:
+    Log("runs").info("run.finished", name='a\nb\x1b[31m"\u65e5', points=3, thing=object)
+
+    [line] = lines(stream)
+    assert (line["event"], line["level"], line["logger"], line["points"]) == ("run.finished", "info", "assay.runs", 3)
+    assert line["name"] == 'a\nb\x1b[31m"\u65e5'
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_line_of_a_call_has_its_trace_and_one_of_the_server_has_none(stream: io.StringIO) -> None:
+    with caller.using(Caller("ann", "ab" * 16)):
+        Log("runs").warning("run.lost")
+    Log("runs").warning("run.lost")
+
+    first, second = lines(stream)
+    assert first["trace_id"] == "ab" * 16
+    assert "trace_id" not in second
+
+
+def test_below_its_level_nothing_is_logged(stream: io.StringIO) -> None:
+    Log("runs").debug("run.looked_at")
+
+    assert lines(stream) == []
+
+
+def test_an_error_can_bring_its_trace(stream: io.StringIO) -> None:
+    try:
+        raise ValueError("inside")
+    except ValueError:
+        Log("runs").error("run.failed", trace=True)
+
+    assert "ValueError: inside" in lines(stream)[0]["exception"]
