@@ -196,11 +196,11 @@ def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, tmp_pat
     (folder / "env.py").write_text("from assay_server.kernel.db import migrate\n\nmigrate()\n")
     (folder / "versions" / "0001_half.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0001'\ndown_revision = None\n\n\n"
-        "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise RuntimeError('the middle')\n"
+        "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise RuntimeError('no more')\n"
     )
     db = Database(database_url, room="half", migrations=folder)
 
-    with pytest.raises(RuntimeError, match="the middle"):
+    with pytest.raises(RuntimeError, match="no more"):
         db.upgrade()
 
     with db.read() as tx:
