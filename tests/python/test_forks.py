@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 import assay
 from assay import Client
-from tests.parts.deployment import Deployment
+from assay._sdk import sync
+from tests.parts.deployment import Deployment, running
 
 POINTS = 300
 CHILDREN = 6
@@ -112,3 +114,60 @@ def test_a_spawned_child_logs_too() -> None:
 def _log_elsewhere(run_id: str) -> None:
     assert threading.active_count() == 1
     assay.log_metric("spawned", 0.5, run_id=run_id)
+
+
+IN_A_CALL = """
+import os, signal, sys, threading
+import assay
+from assay._sdk import forks
+
+forks.PATIENCE_SECONDS = 0.2
+server = int(sys.argv[1])
+run = assay.start_run()
+os.kill(server, signal.SIGSTOP)
+entered = threading.Event()
+
+def ask():
+    entered.set()
+    assay.Client().runs.get(run.id)
+
+thread = threading.Thread(target=ask)
+thread.start()
+entered.wait()
+while not forks._foreground:
+    pass
+pid = os.fork()
+if pid == 0:
+    assay.log_metric("child", 0.5)
+    try:
+        assay.Client().runs.get(run.id)
+    except assay.errors.Unavailable as error:
+        print(error.reason, flush=True)
+    sys.exit(0)
+print(os.waitpid(pid, 0)[1])
+os.kill(server, signal.SIGCONT)
+thread.join()
+print(run.id)
+"""
+
+
+def test_a_child_whose_parent_is_in_a_call_spools_instead_of_hanging(tmp_path: Path) -> None:
+    with running("all", tmp_path / "own") as own:
+        spool = tmp_path / "spool"
+        script = subprocess.run(
+            [sys.executable, "-c", IN_A_CALL, str(own.process("all").pid)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "ASSAY_TRACKING_URI": own.address, "ASSAY_SPOOL_DIR": str(spool)},
+            check=False,
+        )
+        assert script.returncode == 0, script.stderr
+        reason, status, run_id = script.stdout.split()
+        report = sync.deliver(folder=spool)
+        logged = Client(own.address).runs.get(run_id).metrics
+
+    assert (reason, status) == ("FORKED_IN_CALL", "0")
+    assert "assay sync" in script.stderr
+    assert (report.files_delivered, report.requests_left) == (1, 0)
+    assert logged == {"child": 0.5}

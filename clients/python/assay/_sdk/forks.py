@@ -21,6 +21,10 @@ PATIENCE_SECONDS = 5.0
 """How long a fork waits for calls that other threads are in."""
 
 
+_CALLS = os.path.join("grpc", "_channel.py")
+_WAITING = {"_blocking", "_consume_next_event"}
+
+
 class Cancellable(Protocol):
     """A call under way that may be given up, because its sender will send it again."""
 
@@ -34,6 +38,7 @@ _foreground = 0
 _background: set[Cancellable] = set()
 _in_child: list[Callable[[], None]] = []
 _grpc_was_loaded_without_fork_support = False
+_others_in_call = False
 _unusable = False
 _watching = False
 
@@ -97,7 +102,7 @@ def _wait_until_open() -> None:
 
 
 def _before() -> None:
-    global _closed
+    global _closed, _others_in_call
     _condition.acquire()
     _closed = True
     for call in tuple(_background):
@@ -105,6 +110,25 @@ def _before() -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (_background or _foreground) and time.monotonic() < deadline:
         _condition.wait(0.1)
+    _others_in_call = _grpc_is_called_by_others()
+
+
+def _grpc_is_called_by_others() -> bool:
+    """Whether a thread waits in a call that did not pass the gate: gRPC is used by more than this SDK."""
+    return any(
+        frame.f_code.co_filename.endswith(_CALLS) and frame.f_code.co_name in _WAITING
+        for frame in sys._current_frames().values()
+    )
+
+
+def _keep_grpc_from_closing() -> None:
+    """Stops gRPC's own handler in this child, which would close its channels and wait for threads that are not here.
+
+    The flag is gRPC's own way to say that a fork came at a bad time; where it is missing, nothing is changed.
+    """
+    cygrpc = sys.modules.get("grpc._cython.cygrpc")
+    if hasattr(cygrpc, "_fork_handler_failed"):
+        cygrpc._fork_handler_failed = True  # type: ignore[union-attr]
 
 
 def _after_in_parent() -> None:
@@ -116,8 +140,10 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     global _closed, _condition, _foreground, _unusable
-    in_call = bool(_background or _foreground)
+    in_call = bool(_background or _foreground or _others_in_call)
     _unusable = _unusable or in_call or (_grpc_was_loaded_without_fork_support and "grpc" in sys.modules)
+    if _unusable:
+        _keep_grpc_from_closing()
     _condition = threading.Condition()
     _closed = False
     _foreground = 0

@@ -6,6 +6,7 @@ where there is only one such thread: a helper of the training loop logs to the l
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 
@@ -99,12 +100,19 @@ def push(run: ActiveRun) -> None:
     """Makes a run the innermost one of this thread."""
     global _last_run
     exits.prepare()
+    _load_what_threads_use()
     run.on_end = _remove
     with _lock:
         local.runs.append(run)
         _by_thread[threading.get_ident()] = local.runs
         local.buffer = run.buffer
         _last_run = run
+
+
+def _load_what_threads_use() -> None:
+    """Loads what logging needs before threads do: a fork in the middle of an import leaves its lock to the child."""
+    for name in ("logs", "status"):
+        importlib.import_module(f"assay._sdk.{name}")
 
 
 def buffer_of(run_id: str) -> Buffer:
