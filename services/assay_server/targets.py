@@ -24,9 +24,15 @@ HERE = Path(__file__).parent
 
 def database(config: Config, room: str, **options: Any) -> Database:
     """The database of a room; the default is a SQLite file of its own in the data folder."""
-    url = getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
-    synchronous = getattr(config, room).sqlite_synchronous
-    return Database(url, room=room, migrations=HERE / room / "migrations", synchronous=synchronous, **options)
+    section = getattr(config, room)
+    return Database(
+        section.database_url or f"sqlite:///{config.server.folder() / room}.db",
+        room=room,
+        migrations=HERE / room / "migrations",
+        synchronous=section.sqlite_synchronous,
+        prepared=section.postgres_prepared,
+        **options,
+    )
 
 
 def build(target: str, config: Config) -> Server:

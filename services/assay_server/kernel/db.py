@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from assay_server.kernel.errors import DatabaseUnavailable, Unavailable
+from assay_server.kernel.telemetry import Log
 
 Transaction = sa.Connection
 """An open transaction, as stores take it."""
@@ -27,10 +28,15 @@ _DIALECTS: dict[str, Any] = {
     "postgresql": postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
     "sqlite": sqlite.dialect(),
 }
+_PREPARED_AFTER = 3
 _RETRYABLE = {"40001", "40P01"}
+_UNPREPARED = {"26000", "42P05"}
 _TAKEN = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 _upgrading = threading.Lock()  # Alembic keeps what it works on in a place of the process
 _CAME_BETWEEN = "another change came in between; nothing was changed, send the call again"
+
+
+_log = Log("db")
 
 
 class SchemaUnknown(Exception):
@@ -48,17 +54,25 @@ class Database:
 
     `url` is a SQLAlchemy URL: `sqlite:///<path>` or `postgresql+psycopg://user@host/name`. Rooms may share a PostgreSQL
     database: tables that the kernel adds carry the name of the room. `connections` bounds the pool; `synchronous` is
-    SQLite's: `full` or `normal`.
+    SQLite's: `full` or `normal`; `prepared` lets PostgreSQL keep the plans of statements.
     """
 
     def __init__(
-        self, url: str, *, room: str, migrations: Path, connections: int = 32, synchronous: str = "full"
+        self,
+        url: str,
+        *,
+        room: str,
+        migrations: Path,
+        connections: int = 32,
+        synchronous: str = "full",
+        prepared: bool = True,
     ) -> None:
         self.room = room
         self.url = sa.make_url(url)
         self.migrations = migrations
         self.version_table = f"{room}_schema_version"
         self._synchronous = synchronous
+        self._prepared = prepared
         self._writer = threading.Lock()
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = self._sqlite(connections) if self._is_sqlite else self._postgres(connections)
@@ -101,13 +115,12 @@ class Database:
         return engine
 
     def _postgres(self, connections: int) -> sa.Engine:
-        # No server-side prepared statements: they break behind a pooler that hands out connections by transaction.
         return sa.create_engine(
             self.url,
             pool_size=connections,
             max_overflow=16,
             pool_timeout=10,
-            connect_args={"prepare_threshold": None},
+            connect_args={"prepare_threshold": _PREPARED_AFTER if self._prepared else None},
             execution_options=_OPTIONS,
         )
 
@@ -137,6 +150,11 @@ class Database:
             if _name_of(error) in _RETRYABLE:
                 raise ConcurrentChange(_CAME_BETWEEN) from error
             raise DatabaseUnavailable(self.room) from error
+        except sa.exc.ProgrammingError as error:
+            if _name_of(error) in _UNPREPARED:  # a pooler in between gave the connection to somebody else
+                _log.error("database.pooled", room=self.room, remedy=f"set {self.room}.postgres_prepared = false")
+                raise DatabaseUnavailable(self.room) from error
+            raise
         except sa.exc.IntegrityError as error:
             if _name_of(error) in _TAKEN:  # whoever looked first found it free: somebody took it meanwhile
                 raise ConcurrentChange(_CAME_BETWEEN) from error

@@ -17,6 +17,11 @@ class TrackingConfig:
         "a killed process loses nothing either way, a power cut may take the last commits of `normal`.",
         choices=("full", "normal"),
     )
+    postgres_prepared: bool = setting(
+        True,
+        "Whether PostgreSQL keeps the plans of statements, for about half the time of a small call. "
+        "False behind a pooler that hands out connections by transaction and does not know of prepared statements.",
+    )
     group_points: int = setting(200_000, "How many points one transaction takes at most.", least=1)
     gap_wait: Duration = setting(
         Duration(1.0), "How long a numbered batch waits for its predecessor.", least=0, most=30
