@@ -44,6 +44,7 @@ def run(
     from assay_server.kernel import telemetry
     from assay_server.kernel.config import load
     from assay_server.kernel.db import SchemaUnknown
+    from assay_server.kernel.errors import DatabaseUnavailable
     from assay_server.kernel.server import AddressUnusable
     from assay_server.targets import TARGETS, build, database
 
@@ -58,7 +59,7 @@ def run(
             for room in TARGETS[target]:
                 database(config, room).upgrade()
         server = build(target, config)
-    except (ConfigurationInvalid, SchemaUnknown, AddressUnusable) as mistake:
+    except (ConfigurationInvalid, SchemaUnknown, AddressUnusable, DatabaseUnavailable) as mistake:
         print(mistake, file=sys.stderr)
         return 1
     if config.server.metrics_port:

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from assay_server.kernel.config import ConfigurationInvalid
 from assay_server.kernel.errors import DatabaseUnavailable, Unavailable
 from assay_server.kernel.telemetry import Log
 
@@ -68,7 +69,7 @@ class Database:
         prepared: bool = True,
     ) -> None:
         self.room = room
-        self.url = sa.make_url(url)
+        self.url = _read_url(room, url)
         self.migrations = migrations
         self.version_table = f"{room}_schema_version"
         self._synchronous = synchronous
@@ -218,6 +219,21 @@ class Database:
         config.set_main_option("path_separator", "os")
         config.attributes["database"] = self
         return config
+
+
+def _read_url(room: str, url: str) -> sa.URL:
+    """The URL of a database that is supported. Raises ConfigurationInvalid without repeating a password."""
+    try:
+        found = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        found = sa.URL.create("nothing")
+    if found.get_backend_name() not in ("sqlite", "postgresql"):
+        kind = url.partition(":")[0][:30]
+        right = "use sqlite:///<path> or postgresql://<user>@<host>/<name>"
+        raise ConfigurationInvalid(
+            [f"{room}.database_url = '{kind}:…': is no URL of a database that is supported; {right}"]
+        )
+    return found.set(drivername="postgresql+psycopg") if found.drivername == "postgresql" else found
 
 
 def _name_of(error: sa.exc.DBAPIError | sa.exc.SQLAlchemyError) -> str:

@@ -1,0 +1,118 @@
+"""Before a server answers: each rpc has its permission, strangers can't reach it, what is wrong is said in words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assay_server.config import Config
+from assay_server.kernel.config import ConfigurationInvalid, load
+from assay_server.permissions import ADMIN, PERMISSIONS, READ, WRITE
+from assay_server.targets import ROOMS, TARGETS, build, database
+from tests.contract.test_every_service import RPCS
+from tests.parts.deployment import REPOSITORY
+
+READING = ("Get", "List", "Search", "Read", "Watch", "Verify")
+SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
+
+
+def test_every_rpc_of_every_contract_has_a_permission_and_no_other() -> None:
+    assert set(PERMISSIONS) == set(RPCS)
+    assert set(PERMISSIONS.values()) <= {READ, WRITE, ADMIN}
+
+
+@pytest.mark.parametrize("rpc", sorted(RPCS))
+def test_what_only_reads_needs_no_more_than_to_read(rpc: str) -> None:
+    assert (PERMISSIONS[rpc] == READ) == rpc.rsplit("/", 1)[1].startswith(READING)
+
+
+def started(room: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A server that is expected not to start."""
+    flags = [f"--{key.replace('__', '.').replace('_', '-')}={value}" for key, value in settings.items()]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "assay_server", f"--target={room}", *flags],
+        env={**kept, "PYTHONPATH": SOURCES},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "0.0.0.0:0",
+        "[::]:0",
+        "192.168.0.1:0",
+        "example.org:0",
+        "localhost.example.org:0",
+        "127.0.0.1.example.org:0",
+        ":0",
+    ],
+)
+def test_a_server_that_strangers_could_reach_does_not_start(tmp_path: Path, listen: str) -> None:
+    config = load(Config, environment={}, flags={"server.listen": listen, "server.data-folder": str(tmp_path)})
+
+    with pytest.raises(ConfigurationInvalid, match="no authentication is configured"):
+        build("access", config)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.9.9.9:0", "localhost:0", "[::1]:0"])
+def test_a_server_on_this_machine_starts(tmp_path: Path, listen: str) -> None:
+    config = load(Config, environment={}, flags={"server.listen": listen, "server.data-folder": str(tmp_path)})
+    db = database(config, "access")
+    db.upgrade()
+    db.close()
+
+    server = build("access", config)
+
+    server.start()
+    server.stop()
+
+
+def test_all_is_every_room_and_each_room_is_a_target_of_its_own() -> None:
+    assert {"all": ROOMS, **{room: (room,) for room in ROOMS}} == TARGETS
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://root:swordfish@127.0.0.1/x", "sqlite+nothing", "://"])
+def test_a_database_that_is_not_supported_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
+    config = load(Config, environment={}, flags={"tracking.database-url": url})
+
+    with pytest.raises(ConfigurationInvalid, match=r"tracking\.database_url") as caught:
+        database(config, "tracking")
+
+    assert "swordfish" not in str(caught.value)
+
+
+def test_the_short_form_of_a_postgresql_url_is_understood() -> None:
+    config = load(Config, environment={}, flags={"tracking.database-url": "postgresql://assay@127.0.0.1/x"})
+
+    db = database(config, "tracking")
+
+    assert db.url.drivername == "postgresql+psycopg"
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"tracking__database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none"},
+            "database of tracking does not answer",
+        ),
+        ({"tracking__database_url": "mysql://127.0.0.1/x"}, "tracking.database_url"),
+        ({"server__workers": "many", "server__strems": "1"}, "did you mean server.streams"),
+    ],
+)
+def test_a_server_that_can_not_start_says_why_in_words(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+    ended = started("tracking", server__data_folder=str(tmp_path), server__listen="127.0.0.1:0", **settings)
+
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
