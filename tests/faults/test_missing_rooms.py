@@ -40,9 +40,11 @@ class Things:
         stub = platform.stub
         stub(access.WorkspaceServiceStub).CreateWorkspace(access.CreateWorkspaceRequest(name=self.workspace))
         self.run = stub(tracking.RunServiceStub).CreateRun(tracking.CreateRunRequest()).run.run_id
-        stub(artifacts.ArtifactServiceStub).WriteArtifacts(_file(self.run))
+        files = stub(artifacts.ArtifactServiceStub)
+        # Whoever was away before is found again by each neighbour at its own time.
+        eventually(lambda: _answered(lambda: files.WriteArtifacts(_file(self.run), timeout=20)))
         stub(registry.ModelServiceStub).CreateModel(registry.CreateModelRequest(name=self.model))
-        self.version()
+        eventually(lambda: _answered(self.version))
 
     def version(self) -> registry.Version:
         request = registry.CreateVersionRequest(model=self.model, source=f"runs:/{self.run}/model")

@@ -19,7 +19,7 @@ class MetricServiceStub:
     WriteMetrics: _grpc.UnaryUnaryMultiCallable[_metric_service_pb2.WriteMetricsRequest, _metric_service_pb2.WriteMetricsResponse]
     """Adds a numbered batch of points to a run. Once answered, the batch is committed. A writer numbers its batches 1, 2, 3
     and so on, may keep several in flight, and may send any of them again: a batch that is already durable is answered
-    and dropped. A batch that comes before its predecessor waits for it for up to a second.
+    and dropped. A batch that comes before its predecessor waits for it for up to a second, where few do so already.
 
     Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID` (column lengths, keys); `BATCH_GAP`.
     """
@@ -41,7 +41,7 @@ class MetricServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _metric_service_pb2.WriteMetricsResponse:
         """Adds a numbered batch of points to a run. Once answered, the batch is committed. A writer numbers its batches 1, 2, 3
         and so on, may keep several in flight, and may send any of them again: a batch that is already durable is answered
-        and dropped. A batch that comes before its predecessor waits for it for up to a second.
+        and dropped. A batch that comes before its predecessor waits for it for up to a second, where few do so already.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID` (column lengths, keys); `BATCH_GAP`.
         """
