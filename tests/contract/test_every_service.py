@@ -195,3 +195,26 @@ def _put(message: Any, path: tuple[str, ...], field: FieldDescriptor, value: Any
     except (ValueError, TypeError):
         return False
     return True
+
+
+@pytest.mark.parametrize("room", ["access", "tracking", "artifacts", "registry"])
+def test_what_is_large_once_unpacked_is_refused(deployment: Deployment, room: str) -> None:
+    channel: Any = deployment.channel(room)
+    rpc = next(rpc for rpc in UNARY if room_of(rpc) == room and not RPCS[rpc].server_streaming)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(rpc)(bytes(64 << 20), compression=grpc.Compression.Gzip, timeout=20)
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("room", ["access", "tracking", "artifacts", "registry"])
+def test_metadata_over_the_limit_is_refused_and_the_connection_goes_on(deployment: Deployment, room: str) -> None:
+    channel: Any = deployment.channel(room)
+    health: Any = health_pb2_grpc.HealthStub(channel)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        health.Check(health_pb2.HealthCheckRequest(), metadata=(("x-large", "a" * 70_000),), timeout=20)
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert health.Check(health_pb2.HealthCheckRequest(), timeout=20).status == health_pb2.HealthCheckResponse.SERVING
