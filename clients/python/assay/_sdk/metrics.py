@@ -54,6 +54,31 @@ class MetricSummary:
     point_count: int
 
 
+class Summaries(Mapping[str, MetricSummary]):
+    """The summaries of a run by key, each made when it is asked for: a page of runs has thousands."""
+
+    def __init__(self, messages: Iterable[tracking.MetricSummary]) -> None:
+        self._messages = {message.key: message for message in messages}
+
+    def __getitem__(self, key: str) -> MetricSummary:
+        """The summary of a metric."""
+        return summary_of(self._messages[key])
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys."""
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        """How many metrics there are."""
+        return len(self._messages)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other mapping has the same summaries."""
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 Point: TypeAlias = tuple[str, float, int, int]
 """Key, value, time in milliseconds since the epoch, step."""
 Points: TypeAlias = Mapping[str, "MetricColumns | float"] | Iterable[Point]

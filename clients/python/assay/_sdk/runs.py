@@ -12,7 +12,7 @@ from assay._sdk.connection import Connection
 from assay._sdk.datasets import DatasetInput, input_of
 from assay._sdk.experiments import Lifecycle, lifecycle_number, lifecycle_of
 from assay._sdk.lazy_list import LazyList
-from assay._sdk.metrics import MetricSummary, Points, add_columns, summary_of
+from assay._sdk.metrics import MetricSummary, Points, Summaries, add_columns
 from assay._sdk.paging import paged
 from assay._sdk.times import stamp_of, time_of
 from assay.api.tracking import v1 as tracking
@@ -246,7 +246,7 @@ def run_of(message: tracking.Run) -> Run:
         params=dict(message.params),
         tags=dict(message.tags),
         metrics={summary.key: summary.last_value for summary in message.metrics},
-        summaries={summary.key: summary_of(summary) for summary in message.metrics},
+        summaries=Summaries(message.metrics),
         datasets=tuple(input_of(given) for given in message.datasets),
         workspace=message.workspace,
         user=message.user,

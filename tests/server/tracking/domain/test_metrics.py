@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -80,7 +79,7 @@ def same(summary: MetricSummary | None, other: MetricSummary) -> bool:
     for name in ("first_value", "last_value"):
         if bits_of(getattr(summary, name)) != bits_of(getattr(other, name)):
             return False
-    return replace(summary, first_value=0.0, last_value=0.0) == replace(other, first_value=0.0, last_value=0.0)
+    return summary._replace(first_value=0.0, last_value=0.0) == other._replace(first_value=0.0, last_value=0.0)
 
 
 @bounded
