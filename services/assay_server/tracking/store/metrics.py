@@ -66,10 +66,10 @@ def summaries(tx: Transaction, run_ids: Collection[str]) -> dict[str, list[Metri
         s.c.run_id, s.c.key, s.c.point_count, s.c.first_step, s.c.first_time, s.c.first_bits, s.c.last_step,
         s.c.last_time, s.c.last_bits, s.c.min_value, s.c.min_step, s.c.max_value, s.c.max_step,
     )  # fmt: skip
-    for run_id, key, count, step0, time0, bits0, step1, time1, bits1, low, low_step, high, high_step in tx.execute(
-        query.where(s.c.run_id.in_(run_ids)).order_by(s.c.run_id, s.c.key)
-    ):
-        first, last = chunks.value_of(bits0), chunks.value_of(bits1)
+    rows = tx.execute(query.where(s.c.run_id.in_(run_ids)).order_by(s.c.run_id, s.c.key)).all()
+    for run_id, key, count, step0, time0, bits0, step1, time1, bits1, low, low_step, high, high_step in rows:
+        first = chunks.value_of(bits0)
+        last = first if bits1 == bits0 else chunks.value_of(bits1)
         found[run_id].append(
             MetricSummary(key, count, step0, time0, first, step1, time1, last, low, low_step, high, high_step)
         )

@@ -150,6 +150,6 @@ def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
 def _pairs(tx: Transaction, table: sa.Table, run_ids: Sequence[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
     query = sa.select(table.c.run_id, table.c.key, table.c.value).where(table.c.run_id.in_(run_ids))
-    for run_id, key, value in tx.execute(query.order_by(table.c.run_id, table.c.key)):
+    for run_id, key, value in tx.execute(query.order_by(table.c.run_id, table.c.key)).all():
         found[run_id][key] = value
     return found
