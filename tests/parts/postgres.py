@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,15 +101,12 @@ def started(binaries: Path, folder: Path, settings: dict[str, str] = QUICK) -> I
         log = folder / f"{program}.log"
         with log.open("a") as output:
             ended = subprocess.run(
-                [binaries / program, "-D", cluster, *arguments],
+                _run_by(user, binaries / program, "-D", cluster, *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=folder,
                 env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-                user=user.pw_uid if user else None,
-                group=user.pw_gid if user else None,
-                extra_groups=[] if user else None,
                 check=False,
                 timeout=60,
             )
@@ -157,11 +155,26 @@ def _unprivileged() -> pwd.struct_passwd | None:
     raise PartMissing("PostgreSQL doesn't run as root, and there is no user `postgres` or `nobody` to run it as")
 
 
+def _run_by(user: pwd.struct_passwd | None, program: Path, *arguments: str | Path) -> list[str | Path]:
+    """The command that runs a program as a user.
+
+    A program changes the user, not `subprocess`: that would fork, which gRPC does not survive once it is at work here.
+    """
+    if user is None:
+        return [program, *arguments]
+    change = f"os.setgroups([]); os.setgid({user.pw_gid}); os.setuid({user.pw_uid})"
+    return [
+        sys.executable,
+        "-ISc",
+        f"import os, sys; {change}; os.execv(sys.argv[1], sys.argv[1:])",
+        program,
+        *arguments,
+    ]
+
+
 def _reachable(binaries: Path, folder: Path, user: pwd.struct_passwd) -> Path:
     """The binaries where `user` can run them: a copy in `folder` when theirs is closed to others."""
-    probe = subprocess.run(
-        ["test", "-x", binaries / "postgres"], user=user.pw_uid, group=user.pw_gid, extra_groups=[], check=False
-    )
+    probe = subprocess.run(_run_by(user, Path("/bin/sh"), "-c", f"test -x '{binaries / 'postgres'}'"), check=False)
     if probe.returncode == 0:
         return binaries
     # A wheel keeps its libraries in a folder beside the package, and the programs look for them there.
