@@ -1,7 +1,9 @@
 """What a process runs: the table of targets. `all` is every room in one process; no room can tell."""
 
+import atexit
 import importlib
 import ipaddress
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,6 +61,7 @@ def _room(name: str, config: Config, db: Database, sockets: Mapping[str, str]) -
 
 def _sockets(names: tuple[str, ...]) -> dict[str, str]:
     folder = tempfile.mkdtemp(prefix="assay-")  # readable by this user only, and short, as socket paths must be
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return {name: f"unix:{folder}/{name}.sock" for name in names}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,16 @@ def test_a_server_that_is_asked_to_end_as_soon_as_it_answers_ends(tmp_path: Path
 
         assert process.wait(ENDED_S) == 0
         deployment.stop()
+
+
+def test_a_server_that_ends_leaves_no_sockets_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # the path of a socket has 107 characters at most
+        monkeypatch.setenv("TMPDIR", short)
+        with deployments.running("all", tmp_path):
+            during = list(Path(short).iterdir())
+
+        assert len(during) == 1
+        assert list(Path(short).iterdir()) == []
 
 
 def test_a_call_in_flight_is_answered(tracking: Deployment) -> None:
