@@ -30,7 +30,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_FILTER_SYNTAX: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT: a filter or an order can't be read. Metadata: `column` (from 1), `found`, `expected`.
-    Example: `metrics.acc >> 3` fails at column 14.
+    Example: `metrics.acc >> 3` fails at column 13.
     """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT: the page token is damaged, or belongs to another query. Repeat the query without a token."""
@@ -131,7 +131,7 @@ Example: `run_id: 'x' is not a run id; it is 32 lower-case hexadecimal character
 """
 ERROR_REASON_FILTER_SYNTAX: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT: a filter or an order can't be read. Metadata: `column` (from 1), `found`, `expected`.
-Example: `metrics.acc >> 3` fails at column 14.
+Example: `metrics.acc >> 3` fails at column 13.
 """
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the page token is damaged, or belongs to another query. Repeat the query without a token."""
