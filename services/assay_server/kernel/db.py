@@ -304,6 +304,22 @@ def _insert_text(
     return str(compiled), {name: compiled.params[name] for name in order if name not in names}
 
 
+def fetch(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Sequence[sa.Row[Any]]:
+    """The rows of a query that is made once and has a `bindparam` for each of `values`, texts and whole numbers only.
+
+    Compiled once: for a small query on a hot path that halves the time.
+    """
+    text, order = _query_text(tx.dialect.name, query)
+    bound: Any = dict(values) if tx.dialect.name == "postgresql" else tuple(values[name] for name in order)
+    return tx.exec_driver_sql(text, bound).all()
+
+
+@functools.cache
+def _query_text(dialect: str, query: sa.Select[Any]) -> tuple[str, tuple[str, ...]]:
+    compiled = query.compile(dialect=_DIALECTS[dialect])
+    return str(compiled), tuple(compiled.positiontup or ())
+
+
 def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:
     """The table of requests that may come twice; see `idempotency`."""
     return sa.Table(

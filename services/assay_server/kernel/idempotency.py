@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from assay_server.kernel import caller
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Transaction, insert_rows
+from assay_server.kernel.db import Transaction, fetch, insert_rows
 from assay_server.kernel.errors import RequestIdReused, RequestInFlight
 
 KEPT_MS = 24 * 3600 * 1000
@@ -60,9 +60,10 @@ class Requests:
             return None
         since = self._clock.now() - KEPT_MS
         values = {"subject": request.subject, "rpc": request.rpc, "request_id": request.request_id, "since": since}
-        row = tx.execute(self._known, values).one_or_none()
-        if row is None:
+        found = fetch(tx, self._known, values)
+        if not found:
             return None
+        (row,) = found
         if row.digest != request.digest:
             raise RequestIdReused(request.request_id)
         return str(row.resource_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert_rows
+from assay_server.kernel.db import Transaction, fetch, insert_rows
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
@@ -42,10 +42,11 @@ def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: boo
 
 def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
     """For each run that exists: the number of its experiment, and whether it is deleted."""
+    found: Sequence[Any]
     if len(run_ids) == 1:  # the common case, at half the cost
-        found = tx.execute(_STATE_OF_ONE, {"one": next(iter(run_ids))})
+        found = fetch(tx, _STATE_OF_ONE, {"one": next(iter(run_ids))})
     else:
-        found = tx.execute(_STATE.where(runs.c.run_id.in_(run_ids)))
+        found = tx.execute(_STATE.where(runs.c.run_id.in_(run_ids))).all()
     return {run_id: (experiment_id, delete_time is not None) for run_id, experiment_id, delete_time in found}
 
 
