@@ -42,7 +42,7 @@ def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: boo
 
 def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
     """For each run that exists: the number of its experiment, and whether it is deleted."""
-    found: Sequence[Any]
+    found: Any
     if len(run_ids) == 1:  # the common case, at half the cost
         found = fetch(tx, _STATE_OF_ONE, {"one": next(iter(run_ids))})
     else:
