@@ -54,9 +54,8 @@ class Staging:
             self._pending.append(self._pool.submit(self._blobs.put, blob.key, (content,), file.size_bytes))
             return blob
         self._blobs.put(blob.key, pieces, file.size_bytes)
-        for (
-            _
-        ) in pieces:  # a store stops at the announced size: whether more comes, and the digest, is judged at the end
+        # A store stops at the announced size: whether more comes, and the digest, is judged at the end.
+        for _ in pieces:
             pass
         return blob
 

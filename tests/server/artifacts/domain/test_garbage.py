@@ -18,6 +18,7 @@ from assay_server.artifacts.store.blobs import new_key
 from assay_server.kernel.clock import HeldClock
 from assay_server.kernel.db import ConcurrentChange
 from assay_server.kernel.errors import DatabaseUnavailable
+from tests.parts.eventually import eventually
 from tests.server.artifacts.conftest import GRACE_S, Files, incoming
 
 GRACE_MS = GRACE_S * 1000
@@ -121,6 +122,7 @@ def test_an_upload_whose_bytes_were_taken_for_garbage_is_refused_and_can_be_sent
     def stream() -> Iterator[Incoming]:
         yield incoming("a", b"one")
         yield incoming("b", bytes(1_000_000))
+        assert eventually(lambda: files.stored() == 2)  # small files are put by other threads
         clock.advance(GRACE_MS + 60_000)  # a clock that jumps, or an upload that takes for ever
         assert files.garbage.collect_strays() >= 1
 
