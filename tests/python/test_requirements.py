@@ -33,7 +33,7 @@ def test_a_model_needs_the_packages_of_its_parts_and_nothing_else() -> None:
 
 
 def test_an_input_example_counts_too() -> None:
-    assert requirements.inferred([], pandas.DataFrame({"a": [1]})) == pinned("numpy", "pandas")
+    assert requirements.inferred([], pandas.DataFrame([[1]])) == pinned("numpy", "pandas")
 
 
 def test_what_a_function_of_a_script_uses_and_imports_is_needed() -> None:
