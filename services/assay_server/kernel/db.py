@@ -304,6 +304,11 @@ def _insert_text(
     return str(compiled), {name: compiled.params[name] for name in order if name not in names}
 
 
+def keep_existing(statement: Any) -> Any:
+    """For `insert_rows`: a row that is there already stays as it is."""
+    return statement.on_conflict_do_nothing()
+
+
 def fetch(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Sequence[sa.Row[Any]]:
     """The rows of a query that is made once and has a `bindparam` for each of `values`, texts and whole numbers only.
 

@@ -15,6 +15,7 @@ from assay_server.tracking.entities import Batch, MetricColumns
 from assay_server.tracking.errors import RunNotFound
 from assay_server.tracking.store import metrics as store
 from assay_server.tracking.store import runs as run_store
+from assay_server.tracking.store.chunks import ordered_bits
 
 BATCH_POINTS = 100_000
 BATCH_KEYS = 1000
@@ -195,9 +196,8 @@ def distinct(columns: MetricColumns) -> MetricColumns:
     steps, times, values = columns.steps, columns.times, columns.values
     if (steps[1:] > steps[:-1]).all():
         return columns
-    bits = values.view(np.int64)
-    order = np.lexsort((bits ^ ((bits >> 63) & np.int64(0x7FFF_FFFF_FFFF_FFFF)), times, steps))
-    steps, times, bits = steps[order], times[order], bits[order]
+    order = np.lexsort((ordered_bits(values), times, steps))
+    steps, times, bits = steps[order], times[order], values.view(np.int64)[order]
     kept = np.ones(len(steps), bool)
     kept[1:] = (steps[1:] != steps[:-1]) | (times[1:] != times[:-1]) | (bits[1:] != bits[:-1])
     return MetricColumns(columns.key, steps[kept], times[kept], bits[kept].view(np.float64))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert_rows
+from assay_server.kernel.db import Transaction, insert_rows, keep_existing
 from assay_server.tracking.entities import MetricColumns, MetricSummary
 from assay_server.tracking.store import chunks
 from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers
@@ -42,7 +42,7 @@ def append(tx: Transaction, series: Sequence[Series]) -> None:
 def begin_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> None:
     """Makes the row of each (run, writer) that has none, so that `durable_numbers` has one to lock."""
     rows = [{"run_id": run_id, "writer_id": writer, "batch_number": 0} for run_id, writer in sorted(writers)]
-    insert_rows(tx, metric_writers, rows, _kept)
+    insert_rows(tx, metric_writers, rows, keep_existing)
 
 
 def durable_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -218,10 +218,6 @@ def _extremes(steps: Any, values: Any) -> dict[str, Any]:
 
 def _or_null(value: float) -> float | None:
     return None if value != value else value
-
-
-def _kept(statement: Any) -> Any:
-    return statement.on_conflict_do_nothing()
 
 
 def _advanced(statement: Any) -> Any:

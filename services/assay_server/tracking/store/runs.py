@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, fetch, insert_rows
+from assay_server.kernel.db import Transaction, fetch, insert_rows, keep_existing
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
@@ -26,7 +26,7 @@ def add(tx: Transaction, run: Run) -> bool:
         "end_time": run.end_time,
         "revision": run.revision,
     }
-    if insert_rows(tx, runs, [row], _kept) == 0:
+    if insert_rows(tx, runs, [row], keep_existing) == 0:
         return False
     add_params(tx, run.run_id, run.params)
     set_tags(tx, run.run_id, run.tags)
@@ -77,7 +77,7 @@ def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> dict[st
 
 def add_params(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
     """Writes params that the run does not have; one that another writer just added stays as it is."""
-    insert_rows(tx, params, _rows(run_id, values), _kept)
+    insert_rows(tx, params, _rows(run_id, values), keep_existing)
 
 
 def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
@@ -134,10 +134,6 @@ _STATE_OF_ONE = _STATE.where(runs.c.run_id == sa.bindparam("one"))
 _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
     experiments, experiments.c.experiment_id == runs.c.experiment_id
 )
-
-
-def _kept(statement: Any) -> Any:
-    return statement.on_conflict_do_nothing()
 
 
 def _replaced(statement: Any) -> Any:
