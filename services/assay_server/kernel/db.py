@@ -5,10 +5,9 @@ has one writer at a time, so `write()` queues on a lock of the process before it
 write-ahead log, so that readers wait for nobody.
 """
 
-import functools
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from assay_server.kernel.config import ConfigurationInvalid
 from assay_server.kernel.errors import DatabaseUnavailable, Unavailable
+from assay_server.kernel.statements import Transaction, answer_at_once, pipeline
 from assay_server.kernel.telemetry import Log
-
-Transaction = sa.Connection
-"""An open transaction, as stores take it."""
 
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
 _OPTIONS = {"preserve_rowcount": True}
-_DIALECTS: dict[str, Any] = {
-    "postgresql": postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
-    "sqlite": sqlite.dialect(),
-}
 _PREPARED_AFTER = 3
 _RETRYABLE = {"40001", "40P01"}
 _UNPREPARED = {"26000", "42P05"}
@@ -77,8 +70,7 @@ class Database:
         self._writer = threading.Lock()
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = self._sqlite(connections) if self._is_sqlite else self._postgres(connections)
-        # On PostgreSQL BEGIN and ROLLBACK around statements that see a moment each are two round trips for nothing.
-        self._reader = self._engine if self._is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._errors: Any = self._engine.dialect.dbapi
 
     def _sqlite(self, connections: int) -> sa.Engine:
         if self.url.database and self.url.database != ":memory:":
@@ -116,26 +108,41 @@ class Database:
         return engine
 
     def _postgres(self, connections: int) -> sa.Engine:
-        return sa.create_engine(
+        engine = sa.create_engine(
             self.url,
+            # Transactions begin and end in `write`: BEGIN and COMMIT of their own would be two round trips for nothing.
+            isolation_level="AUTOCOMMIT",
             pool_size=connections,
             max_overflow=16,
             pool_timeout=10,
             connect_args={"prepare_threshold": _PREPARED_AFTER if self._prepared else None},
             execution_options=_OPTIONS,
         )
+        answer_at_once(engine)
+
+        @sa.event.listens_for(engine, "connect")
+        def prepare(connection: Any, record: Any) -> None:
+            from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+
+            # A whole number has one type however small it is: by its size a statement would have a plan for each mix.
+            connection.adapters.register_dumper(int, Int8Dumper)
+            connection.adapters.register_dumper(int, Int8BinaryDumper)
+
+        return engine
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that only reads. On SQLite it sees one moment; on PostgreSQL each statement sees its own."""
-        with self._translated(), self._reader.connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
+            if self._is_sqlite:
+                connection.begin()
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that commits when the block ends, and leaves nothing behind when it raises."""
         if not self._is_sqlite:
-            with self._translated(), self._engine.begin() as connection:
+            with self._translated(), self._engine.connect() as connection, _piped(connection):
                 yield connection
             return
         with self._writer, self._translated(), self._engine.connect() as connection:
@@ -147,19 +154,25 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            if _name_of(error) in _RETRYABLE:
-                raise ConcurrentChange(_CAME_BETWEEN) from error
+        except sa.exc.TimeoutError as error:
             raise DatabaseUnavailable(self.room) from error
-        except sa.exc.ProgrammingError as error:
-            if _name_of(error) in _UNPREPARED:  # a pooler in between gave the connection to somebody else
-                _log.error("database.pooled", room=self.room, remedy=f"set {self.room}.postgres_prepared = false")
-                raise DatabaseUnavailable(self.room) from error
-            raise
-        except sa.exc.IntegrityError as error:
-            if _name_of(error) in _TAKEN:  # whoever looked first found it free: somebody took it meanwhile
-                raise ConcurrentChange(_CAME_BETWEEN) from error
-            raise
+        except (sa.exc.DBAPIError, self._errors.Error) as error:
+            told = self._told(getattr(error, "orig", error))
+            if told is None:
+                raise
+            raise told from error
+
+    def _told(self, original: Any) -> Unavailable | None:
+        """What a caller is told of an error of the driver; None if it is a mistake of ours."""
+        name = _name_of(original)
+        if name in _RETRYABLE or name in _TAKEN:  # taken: whoever looked first found it free
+            return ConcurrentChange(_CAME_BETWEEN)
+        if name in _UNPREPARED:  # a pooler in between gave the connection to somebody else
+            _log.error("database.pooled", room=self.room, remedy=f"set {self.room}.postgres_prepared = false")
+            return DatabaseUnavailable(self.room)
+        if isinstance(original, (self._errors.OperationalError, self._errors.InterfaceError)):
+            return DatabaseUnavailable(self.room)
+        return None
 
     def check(self) -> None:
         """Does nothing when the schema is the one that this program knows; raises SchemaUnknown otherwise."""
@@ -236,10 +249,26 @@ def _read_url(room: str, url: str) -> sa.URL:
     return found.set(drivername="postgresql+psycopg") if found.drivername == "postgresql" else found
 
 
-def _name_of(error: sa.exc.DBAPIError | sa.exc.SQLAlchemyError) -> str:
+def _name_of(error: Any) -> str:
     """What the database calls an error: PostgreSQL by a number, SQLite by a name."""
-    original = getattr(error, "orig", None)
-    return str(getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", ""))
+    return str(getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", ""))
+
+
+@contextmanager
+def _piped(tx: Transaction) -> Iterator[None]:
+    """A transaction on PostgreSQL: what is written waits for no answer before COMMIT asks for all of them."""
+    driver: Any = tx.connection.driver_connection
+    try:
+        with pipeline(tx):
+            driver.execute("BEGIN")
+            yield
+            ended = driver.execute("COMMIT")
+        if ended.statusmessage != "COMMIT":  # PostgreSQL answers ROLLBACK, and no error, where an error was passed over
+            raise ConcurrentChange(_CAME_BETWEEN)
+    except BaseException:
+        if not driver.closed:
+            driver.rollback()
+        raise
 
 
 def migrate() -> None:
@@ -257,72 +286,6 @@ def migrate() -> None:
 def insert(tx: Transaction, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that knows ON CONFLICT; both databases spell it alike."""
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
-
-
-def insert_rows(
-    tx: Transaction,
-    table: sa.Table,
-    rows: Sequence[Mapping[str, Any]],
-    conflict: Callable[[Any], Any] | None = None,
-) -> int:
-    """Writes rows that name the same columns, none of them twice, in one statement; returns how many it wrote.
-
-    `conflict` adds an ON CONFLICT clause to an insert; it must be a function of a module, since what it made is kept.
-    PostgreSQL gets each column as an array: measured, a tenth of the time of a statement for each row.
-    """
-    if not rows:
-        return 0
-    names = tuple(rows[0])
-    statement, constants = _insert_text(tx.dialect.name, table, names, conflict)
-    if tx.dialect.name == "postgresql":
-        arrays = {name: [row[name] for row in rows] for name in names}
-        return tx.exec_driver_sql(statement, arrays | constants).rowcount
-    rest = tuple(constants.values())
-    return tx.exec_driver_sql(statement, [(*row.values(), *rest) for row in rows]).rowcount
-
-
-@functools.cache
-def _insert_text(
-    dialect: str, table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None
-) -> tuple[str, dict[str, Any]]:
-    """The statement as the driver takes it, and what it needs besides the rows, in the order of its placeholders.
-
-    Compiled once: SQLAlchemy's work for a row costs more than SQLite's.
-    """
-    statement: Any
-    if dialect == "postgresql":
-        arrays = [sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
-        source = sa.func.unnest(*arrays).table_valued(*(sa.column(name, table.c[name].type) for name in names))
-        chosen = sa.select(*source.render_derived().c)
-        statement = postgresql.insert(table).from_select(list(names), chosen)
-    else:
-        statement = sqlite.insert(table).values({name: sa.bindparam(name) for name in names})
-    if conflict:
-        statement = conflict(statement)
-    compiled = statement.compile(dialect=_DIALECTS[dialect])
-    order = compiled.positiontup or compiled.params
-    return str(compiled), {name: compiled.params[name] for name in order if name not in names}
-
-
-def keep_existing(statement: Any) -> Any:
-    """For `insert_rows`: a row that is there already stays as it is."""
-    return statement.on_conflict_do_nothing()
-
-
-def fetch(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Sequence[sa.Row[Any]]:
-    """The rows of a query that is made once and has a `bindparam` for each of `values`, texts and whole numbers only.
-
-    Compiled once: for a small query on a hot path that halves the time.
-    """
-    text, order = _query_text(tx.dialect.name, query)
-    bound: Any = dict(values) if tx.dialect.name == "postgresql" else tuple(values[name] for name in order)
-    return tx.exec_driver_sql(text, bound).all()
-
-
-@functools.cache
-def _query_text(dialect: str, query: sa.Select[Any]) -> tuple[str, tuple[str, ...]]:
-    compiled = query.compile(dialect=_DIALECTS[dialect])
-    return str(compiled), tuple(compiled.positiontup or ())
 
 
 def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:

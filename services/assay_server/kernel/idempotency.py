@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 
 from assay_server.kernel import caller
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Transaction, fetch, insert_rows
 from assay_server.kernel.errors import RequestIdReused, RequestInFlight
+from assay_server.kernel.statements import Transaction, fetch, insert_rows
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a request id is remembered, in milliseconds."""
@@ -63,10 +63,10 @@ class Requests:
         found = fetch(tx, self._known, values)
         if not found:
             return None
-        (row,) = found
-        if row.digest != request.digest:
+        ((digest, resource_id),) = found
+        if digest != request.digest:
             raise RequestIdReused(request.request_id)
-        return str(row.resource_id)
+        return str(resource_id)
 
     def remember(self, tx: Transaction, request: Request, resource_id: str) -> None:
         """Notes what the request made. Raises RequestInFlight when the same request was faster."""
@@ -80,7 +80,7 @@ class Requests:
             "resource_id": resource_id,
             "create_time": self._clock.now(),
         }
-        if insert_rows(tx, self._table, [row], _over_expired) == 0:
+        if insert_rows(tx, self._table, [row], _over_expired).count() == 0:
             raise RequestInFlight(request.request_id)
 
     def forget(self, tx: Transaction) -> int:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from assay_server.artifacts.entities import Artifact
 from assay_server.artifacts.store.tables import artifacts
-from assay_server.kernel.db import Transaction, insert_rows
+from assay_server.kernel.statements import Transaction, insert_rows
 
 _CHUNK = 500
 

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from assay_server.artifacts.entities import Blob
 from assay_server.artifacts.store.artifacts import chunks
 from assay_server.artifacts.store.tables import artifacts, blobs
-from assay_server.kernel.db import ConcurrentChange, Transaction, insert, insert_rows
+from assay_server.kernel.db import ConcurrentChange, Transaction, insert
+from assay_server.kernel.statements import insert_rows
 
 # Made once: for a single file, making statements anew is most of the work.
 _FIND = sa.select(blobs).where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))

@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, fetch, insert, insert_rows
+from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import fetch, insert_rows
 from assay_server.tracking.entities import Experiment
 from assay_server.tracking.store.tables import experiment_tags, experiments
 
@@ -38,7 +39,7 @@ def find(tx: Transaction, experiment_id: str, *, lock: bool = False) -> Experime
 def home(tx: Transaction, experiment_id: str) -> tuple[str, bool] | None:
     """The workspace of an experiment, and whether it is deleted."""
     rows = fetch(tx, _HOME, {"number": int(experiment_id)})
-    return (rows[0].workspace, rows[0].delete_time is not None) if rows else None
+    return (rows[0][0], rows[0][1] is not None) if rows else None
 
 
 def find_by_name(tx: Transaction, workspace: str, name: str) -> Experiment | None:

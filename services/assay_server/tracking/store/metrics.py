@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert_rows, keep_existing
+from assay_server.kernel.statements import Transaction, insert_rows, keep_existing
 from assay_server.tracking.entities import MetricColumns, MetricSummary
 from assay_server.tracking.store import chunks
 from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers

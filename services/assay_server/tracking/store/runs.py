@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, fetch, insert_rows, keep_existing
+from assay_server.kernel.statements import Transaction, fetch, insert_rows, keep_existing
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
@@ -26,7 +26,7 @@ def add(tx: Transaction, run: Run) -> bool:
         "end_time": run.end_time,
         "revision": run.revision,
     }
-    if insert_rows(tx, runs, [row], keep_existing) == 0:
+    if insert_rows(tx, runs, [row], keep_existing).count() == 0:
         return False
     add_params(tx, run.run_id, run.params)
     set_tags(tx, run.run_id, run.tags)
