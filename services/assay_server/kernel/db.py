@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from assay_server.kernel.config import ConfigurationInvalid
 from assay_server.kernel.errors import DatabaseUnavailable, Unavailable
-from assay_server.kernel.statements import Transaction, answer_at_once, pipeline
+from assay_server.kernel.statements import Transaction, answer_at_once, insert_rows, keep_existing, pipeline
 from assay_server.kernel.telemetry import Log
 
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
@@ -151,6 +150,19 @@ class Database:
                 yield connection
 
     @contextmanager
+    def write_once(self) -> Iterator[Transaction]:
+        """As `write`, for a single statement that may be several on SQLite only, such as `insert_if`.
+
+        PostgreSQL commits it by itself: one round trip in the place of two.
+        """
+        if self._is_sqlite:
+            with self.write() as tx:
+                yield tx
+            return
+        with self._translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
@@ -206,7 +218,7 @@ class Database:
         table = secrets_table(sa.MetaData(), self.room)
         with self.write() as tx:
             row = {"name": name, "value": secrets.token_hex(32)}
-            tx.execute(insert(tx, table).values(row).on_conflict_do_nothing())
+            insert_rows(tx, table, [row], keep_existing)
             return bytes.fromhex(tx.execute(sa.select(table.c.value).where(table.c.name == name)).scalar_one())
 
     def _present_version(self) -> str | None:
@@ -281,11 +293,6 @@ def migrate() -> None:
             tx.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": database.version_table})
         context.configure(connection=tx, version_table=database.version_table, transactional_ddl=False)
         context.run_migrations()
-
-
-def insert(tx: Transaction, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that knows ON CONFLICT; both databases spell it alike."""
-    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:

@@ -6,9 +6,10 @@ for an answer waits, and then once for all that was sent before. SQLite answers 
 """
 
 import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -72,21 +73,61 @@ def insert_rows(
     tx: Transaction,
     table: sa.Table,
     rows: Sequence[Mapping[str, Any]],
-    conflict: Callable[[Any], Any] | None = None,
+    conflict: "_Conflict" = None,
 ) -> Answer:
     """Writes rows that name the same columns, none of them twice, in one statement; none at all if there are no rows.
 
     `conflict` adds an ON CONFLICT clause to an insert; it must be a function of a module, since what it made is kept.
-    PostgreSQL gets each column as an array: measured, a tenth of the time of a statement for each row.
+    PostgreSQL gets each column of several rows as an array: measured, a tenth of the time of a statement for each row.
     """
     if not rows:
         return _NOTHING
     names = tuple(rows[0])
-    text, constants = _insert_text(tx.dialect.name, table, names, conflict)
-    if tx.dialect.name == "postgresql":
+    arrays = len(rows) > 1 and tx.dialect.name == "postgresql"
+    text, constants, order = _insert_text(tx.dialect.name, table, names, conflict, arrays)
+    if arrays:
         return _send(tx, text, {name: [row[name] for row in rows] for name in names} | constants)
-    rest = tuple(constants.values())
-    return Answer(_driver(tx).executemany(text, [(*row.values(), *rest) for row in rows]))
+    if tx.dialect.name == "postgresql":
+        return _send(tx, text, {**rows[0], **constants})
+    complete = [{**row, **constants} for row in rows] if constants else rows
+    return Answer(_driver(tx).executemany(text, map(order, complete)))
+
+
+def insert(tx: Transaction, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT; both databases spell it alike."""
+    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+class Rows(NamedTuple):
+    """Rows for a table, as `insert_rows` takes them."""
+
+    table: sa.Table
+    rows: Sequence[Mapping[str, Any]]
+    conflict: "_Conflict" = None
+
+
+def insert_if(tx: Transaction, condition: sa.Select[Any], values: Mapping[str, Any], parts: Sequence[Rows]) -> bool:
+    """Writes rows to several tables if a query, as `ask` takes it, finds a row; each table gets those of its
+    columns that it has.
+
+    PostgreSQL gets a single statement, which is a transaction by itself. False, with nothing written, if the query
+    finds nothing.
+    """
+    if tx.dialect.name != "postgresql":
+        found = fetch(tx, condition, values)
+        for table, rows, conflict in parts if found else ():
+            names = condition.selected_columns.keys()
+            added = {name: value for name, value in zip(names, found[0], strict=True) if name in table.c}
+            insert_rows(tx, table, [{**row, **added} for row in rows], conflict)
+        return bool(found)
+    arrays = len(parts[-1].rows) > 1
+    shape = tuple((table, tuple(rows[0]), conflict) for table, rows, conflict in parts)
+    text, constants, _ = _insert_if_text(condition, shape, arrays)
+    bound = {**constants, **values}
+    for table, rows, _ in parts:
+        for name in rows[0]:
+            bound[f"{table.name}_{name}"] = [row[name] for row in rows] if arrays else rows[0][name]
+    return _send(tx, text, bound).count() > 0
 
 
 def keep_existing(statement: Any) -> Any:
@@ -128,6 +169,12 @@ def answer_at_once(engine: sa.Engine) -> None:
     sa.event.listen(engine, "do_executemany", execute_many)
 
 
+def _values_in(order: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:
+    if len(order) > 1:
+        return operator.itemgetter(*order)
+    return lambda row: (row[order[0]],)
+
+
 def _driver(tx: Transaction) -> Any:
     return tx.connection.driver_connection
 
@@ -148,25 +195,61 @@ def _query_text(dialect: str, query: sa.Select[Any]) -> tuple[str, tuple[str, ..
     return str(compiled), tuple(compiled.positiontup or ())
 
 
+_Conflict = Callable[[Any], Any] | None
+_Shape = tuple[tuple[sa.Table, tuple[str, ...], _Conflict], ...]
+
+
+class _Statement(NamedTuple):
+    """A statement as the driver takes it, what it needs besides the rows, and what puts a row into its order."""
+
+    text: str
+    constants: dict[str, Any]
+    order: Callable[[Mapping[str, Any]], Any]
+
+
 @functools.cache
 def _insert_text(
-    dialect: str, table: sa.Table, names: tuple[str, ...], conflict: Callable[[Any], Any] | None
-) -> tuple[str, dict[str, Any]]:
-    """The statement as the driver takes it, and what it needs besides the rows, in the order of its placeholders."""
-    statement: Any
-    if dialect == "postgresql":
-        arrays = [sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
-        source = sa.func.unnest(*arrays).table_valued(*(sa.column(name, table.c[name].type) for name in names))
-        chosen = sa.select(*source.render_derived().c)
-        statement = postgresql.insert(table).from_select(list(names), chosen)
+    dialect: str, table: sa.Table, names: tuple[str, ...], conflict: _Conflict, arrays: bool
+) -> _Statement:
+    if arrays:
+        statement = postgresql.insert(table).from_select(list(names), sa.select(*_items(table, names)))
     else:
-        statement = sqlite.insert(table).values({name: sa.bindparam(name) for name in names})
-    if conflict:
-        statement = conflict(statement)
+        insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        statement = insert(table).values({name: sa.bindparam(name) for name in names})
+    return _text(dialect, conflict(statement) if conflict else statement, names, arrays)
+
+
+@functools.cache
+def _insert_if_text(condition: sa.Select[Any], shape: _Shape, arrays: bool) -> _Statement:
+    """All tables at once: the last one's is the statement, the others are its parts."""
+    found = condition.cte("found")
+    statements: list[Any] = []
+    for table, names, conflict in shape:
+        if arrays:
+            given = _items(table, names, f"{table.name}_")
+        else:
+            given = [sa.bindparam(f"{table.name}_{name}", type_=table.c[name].type) for name in names]
+        added = [column for name, column in found.c.items() if name in table.c]
+        chosen = sa.select(*given, *added).select_from(found)
+        statement = postgresql.insert(table).from_select([*names, *(column.name for column in added)], chosen)
+        statements.append(conflict(statement) if conflict else statement)
+    whole = statements[-1].add_cte(*(each.cte(f"part_{at}") for at, each in enumerate(statements[:-1])))
+    return _text("postgresql", whole, [f"{table.name}_{name}" for table, names, _ in shape for name in names], arrays)
+
+
+def _items(table: sa.Table, names: Sequence[str], prefix: str = "") -> Sequence[sa.ColumnElement[Any]]:
+    """The columns of rows that come as an array for each column."""
+    arrays = [sa.bindparam(prefix + name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
+    source = sa.func.unnest(*arrays).table_valued(*(sa.column(name, table.c[name].type) for name in names))
+    return tuple(source.render_derived().c)
+
+
+def _text(dialect: str, statement: Any, given: Sequence[str], arrays: bool) -> _Statement:
     compiled = statement.compile(dialect=_DIALECTS[dialect])
     order = compiled.positiontup or compiled.params
     text = str(compiled)
-    if dialect == "postgresql":  # arrays as bytes: as text, psycopg looks for what to quote in each of their items
-        for name in names:
+    if arrays:  # as bytes: as text, psycopg looks for what to quote in each of their items
+        for name in given:
             text = text.replace(f"%({name})s", f"%({name})b")
-    return text, {name: compiled.params[name] for name in order if name not in names}
+    constants = {name: compiled.params[name] for name in order if name not in given}
+    return _Statement(text, constants, _values_in(order))

@@ -168,6 +168,11 @@ class Batch:
         """How many points it has."""
         return sum(len(columns) for columns in self.metrics)
 
+    @property
+    def only_points(self) -> bool:
+        """Whether it is not numbered and has neither params nor tags."""
+        return not (self.writer_id or self.params or self.tags)
+
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:

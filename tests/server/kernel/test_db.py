@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from assay_server.kernel.db import Database, requests_table, secrets_table
-from assay_server.kernel.statements import insert_rows
 from assay_server.kernel.errors import Unavailable
+from assay_server.kernel.statements import insert_rows
 from tests.parts.eventually import at_once, eventually
 from tests.parts.postgres import PostgresServer
 

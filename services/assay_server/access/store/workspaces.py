@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from assay_server.access.entities import Workspace
 from assay_server.access.store.tables import workspaces
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert
 
 
 def add(tx: Transaction, workspace: Workspace) -> bool:

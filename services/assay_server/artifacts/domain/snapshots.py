@@ -12,7 +12,8 @@ from assay_server.artifacts.store import artifacts as store
 from assay_server.artifacts.store import digests
 from assay_server.artifacts.store import snapshots as rows
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database, Transaction
+from assay_server.kernel.db import Database
+from assay_server.kernel.statements import Transaction
 
 _ROWS = 1000
 

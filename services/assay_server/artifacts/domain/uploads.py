@@ -18,9 +18,10 @@ from assay_server.artifacts.store import artifacts as store
 from assay_server.artifacts.store import digests
 from assay_server.artifacts.store.blobs import Blobs
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import ConcurrentChange, Database, Transaction
+from assay_server.kernel.db import ConcurrentChange, Database
 from assay_server.kernel.errors import Unavailable
 from assay_server.kernel.fields import Fields, shown
+from assay_server.kernel.statements import Transaction
 
 MOST_FILES = 10_000
 """Files in one stream."""

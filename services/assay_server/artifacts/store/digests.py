@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from assay_server.artifacts.entities import Blob
 from assay_server.artifacts.store.artifacts import chunks
 from assay_server.artifacts.store.tables import artifacts, blobs
-from assay_server.kernel.db import ConcurrentChange, Transaction, insert
-from assay_server.kernel.statements import insert_rows
+from assay_server.kernel.db import ConcurrentChange
+from assay_server.kernel.statements import Transaction, insert, insert_rows
 
 # Made once: for a single file, making statements anew is most of the work.
 _FIND = sa.select(blobs).where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))
@@ -41,7 +41,7 @@ def lock(tx: Transaction, digests: Collection[str]) -> None:
 def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
     """Marks content as in use; where nothing is stored of a digest, the object that was brought for it is from now on.
 
-    Raises ConcurrentChange if such an object is condemned.
+    An object that was condemned meanwhile has a row of its own: then the transaction ends with ConcurrentChange.
     """
     rows = [
         {
@@ -53,10 +53,7 @@ def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
         }
         for blob in sorted(brought, key=lambda blob: blob.sha256)
     ]
-    try:
-        insert_rows(tx, blobs, rows, _in_use)
-    except sa.exc.IntegrityError as error:
-        raise ConcurrentChange("the upload took so long that its content was removed; send the files again") from error
+    insert_rows(tx, blobs, rows, _in_use)
 
 
 def _in_use(statement: Any) -> Any:

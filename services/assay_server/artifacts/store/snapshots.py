@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from assay_server.artifacts.entities import Snapshot
 from assay_server.artifacts.store.tables import snapshots
-from assay_server.kernel.db import Transaction
+from assay_server.kernel.statements import Transaction
 
 
 def add(tx: Transaction, snapshot: Snapshot) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay_server.kernel import caller
-from assay_server.kernel.db import Transaction
+from assay_server.kernel.statements import Transaction
 from assay_server.registry import instruments
 from assay_server.registry.domain.audit import digest
 from assay_server.registry.entities import AuditRecord, Change, Event, Model, canonical

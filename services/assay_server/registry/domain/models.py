@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database, Transaction
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import EtagMismatch
 from assay_server.kernel.fields import Fields, shown
 from assay_server.kernel.filter import parse, parse_order
 from assay_server.kernel.idempotency import Request, Requests
 from assay_server.kernel.ids import new_id
+from assay_server.kernel.statements import Transaction
 from assay_server.registry.clients import Workspaces
 from assay_server.registry.domain import journal, names
 from assay_server.registry.domain.snapshots import Snapshots

@@ -7,8 +7,9 @@ version refers to is written down here: before it is made, and in the transactio
 from collections.abc import Callable, Collection
 
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database, Transaction
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import AssayError, DeadlineExceeded, Unavailable
+from assay_server.kernel.statements import Transaction
 from assay_server.kernel.telemetry import Log
 from assay_server.registry.clients import Artifacts
 from assay_server.registry.entities import Files

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 from assay_server.kernel import caller
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database, Transaction
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import EtagMismatch, FieldInvalid
 from assay_server.kernel.fields import Fields, shown
 from assay_server.kernel.filter import parse, parse_order
 from assay_server.kernel.idempotency import Request, Requests
 from assay_server.kernel.ids import new_id
+from assay_server.kernel.statements import Transaction
 from assay_server.registry.clients import Runs, Workspaces
 from assay_server.registry.domain import journal, names, sources
 from assay_server.registry.domain.models import locked

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert
 from assay_server.registry.entities import Alias, Version
 from assay_server.registry.store import versions as version_rows
 from assay_server.registry.store.tables import aliases, versions

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert
 from assay_server.registry.entities import Event
 from assay_server.registry.store.tables import event_cursor, events
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert
 from assay_server.registry.entities import Model
 from assay_server.registry.store.tables import aliases, model_tags, models
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert
 from assay_server.registry.entities import Promotion, Stage
 from assay_server.registry.store.tables import promotions
 

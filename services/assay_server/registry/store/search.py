@@ -5,9 +5,9 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction
 from assay_server.kernel.filter import Field, Node, OrderKey, Scalar
 from assay_server.kernel.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
+from assay_server.kernel.statements import Transaction
 from assay_server.registry.entities import Model, Stage, Version
 from assay_server.registry.store import models as model_rows
 from assay_server.registry.store import versions as version_rows

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert
 from assay_server.registry.store.tables import loose_snapshots
 
 

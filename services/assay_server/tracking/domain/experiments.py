@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database, Transaction
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import EtagMismatch
 from assay_server.kernel.fields import Fields
 from assay_server.kernel.filter import parse, parse_order
 from assay_server.kernel.idempotency import Request, Requests
+from assay_server.kernel.statements import Transaction
 from assay_server.tracking.clients import Workspaces
 from assay_server.tracking.entities import Experiment, Lifecycle
 from assay_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound

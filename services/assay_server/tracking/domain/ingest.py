@@ -6,13 +6,14 @@ one that came meanwhile. So a single writer pays for no thread switch, and many 
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from assay_server.kernel.db import ConcurrentChange, Database, Transaction
+from assay_server.kernel.db import ConcurrentChange, Database
 from assay_server.kernel.errors import AssayError, DatabaseUnavailable
+from assay_server.kernel.statements import Transaction
 from assay_server.tracking import instruments
 from assay_server.tracking.entities import Batch, MetricColumns
 from assay_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
@@ -143,8 +144,7 @@ class Ingest:
     def _write(self, group: list[_Ticket]) -> None:
         for attempt in range(_ATTEMPTS):
             try:
-                with self._db.write() as tx:
-                    accepted = _write_group(tx, group)
+                accepted = self._write_points(group) or self._write_all(group)
                 break
             except ConcurrentChange:
                 if attempt == _ATTEMPTS - 1:
@@ -160,6 +160,24 @@ class Ingest:
                 if gap is not None:
                     gap.set()
         instruments.points_total.inc(points)
+
+    def _write_points(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
+        """Writes a group of nothing but points of one run, for which there is nothing to look up; else does nothing.
+
+        Nothing is written either if the run is missing or deleted: `_write_all` says so.
+        """
+        run_id = group[0].batch.run_id
+        if any(not ticket.batch.only_points or ticket.batch.run_id != run_id for ticket in group):
+            return ()
+        metrics = gathered(ticket.batch for ticket in group)
+        if not metrics:
+            return ()
+        with self._db.write_once() as tx:
+            return group if metric_store.append_if_active(tx, run_id, list(metrics.values())) else ()
+
+    def _write_all(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
+        with self._db.write() as tx:
+            return _write_group(tx, group)
 
     def _await_predecessor(self, batch: Batch, seconds: float) -> None:
         """Waits until this process has committed the batch before, or the time is over (another process may have)."""
@@ -197,8 +215,10 @@ def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
             ticket.error = error
     for ticket in group:
         ticket.durable = durable.get((ticket.batch.run_id, ticket.batch.writer_id), 0)
-    experiments = {run_id: experiment for run_id, (experiment, _) in states.items()}
-    metric_store.append(tx, series((ticket.batch for ticket in accepted), experiments))
+    written = gathered(ticket.batch for ticket in accepted)
+    metric_store.append(
+        tx, [metric_store.Series(run_id, states[run_id][0], columns) for (run_id, _), columns in written.items()]
+    )
     metric_store.set_durable_numbers(tx, advanced)
     return accepted
 
@@ -229,14 +249,14 @@ def _accept(
     return True
 
 
-def series(batches: Iterable[Batch], experiments: Mapping[str, int]) -> list[metric_store.Series]:
-    """One series for each (run, key), so that many small batches make one chunk."""
+def gathered(batches: Iterable[Batch]) -> dict[tuple[str, str], MetricColumns]:
+    """All points by (run, key), so that many small batches make one chunk."""
     parts: dict[tuple[str, str], list[MetricColumns]] = {}
     for batch in batches:
         for columns in batch.metrics:
             if len(columns):
                 parts.setdefault((batch.run_id, columns.key), []).append(columns)
-    return [metric_store.Series(run_id, experiments[run_id], joined(each)) for (run_id, _), each in parts.items()]
+    return {series: joined(each) for series, each in parts.items()}
 
 
 def joined(parts: Sequence[MetricColumns]) -> MetricColumns:

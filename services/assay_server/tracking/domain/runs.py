@@ -7,15 +7,16 @@ from typing import Any
 
 from assay_server.kernel import caller
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database, Transaction
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import EtagMismatch
 from assay_server.kernel.fields import KEY_LENGTH, PARAM_VALUE_LENGTH, Fields
 from assay_server.kernel.filter import parse, parse_order
 from assay_server.kernel.idempotency import Request, Requests
 from assay_server.kernel.ids import new_id
+from assay_server.kernel.statements import Transaction
 from assay_server.tracking import instruments
 from assay_server.tracking.clients import Workspaces
-from assay_server.tracking.domain.ingest import Ingest, series
+from assay_server.tracking.domain.ingest import Ingest, gathered
 from assay_server.tracking.domain.metrics import Metrics, check_columns
 from assay_server.tracking.entities import PARTS, Batch, Lifecycle, MetricColumns, Run, RunQuery, RunStatus
 from assay_server.tracking.errors import (
@@ -136,8 +137,10 @@ class Runs:
                     raise RunExists(run.run_id, present.experiment_id)
                 run = present
             else:
-                first = Batch(run.run_id, new.metrics)
-                metric_store.append(tx, series([first], {run.run_id: int(experiment_id)}))
+                first = gathered([Batch(run.run_id, new.metrics)])
+                metric_store.append(
+                    tx, [metric_store.Series(run.run_id, int(experiment_id), columns) for columns in first.values()]
+                )
                 instruments.runs_created_total.inc()
             self._requests.remember(tx, request, run.run_id)
         return run

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert
 from assay_server.tracking.entities import Dataset, DatasetInput
 from assay_server.tracking.store.tables import dataset_inputs, datasets
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction, insert
-from assay_server.kernel.statements import fetch, insert_rows
+from assay_server.kernel.statements import Transaction, fetch, insert, insert_rows
 from assay_server.tracking.entities import Experiment
 from assay_server.tracking.store.tables import experiment_tags, experiments
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert_rows, keep_existing
+from assay_server.kernel.statements import Rows, Transaction, insert_if, insert_rows, keep_existing
 from assay_server.tracking.entities import MetricColumns, MetricSummary
 from assay_server.tracking.store import chunks
-from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers
+from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,20 @@ class Chunk:
 
 def append(tx: Transaction, series: Sequence[Series]) -> None:
     """Adds points: a chunk for each series, and its summary, in an order that keeps writers from deadlock."""
-    if not series:
-        return
     ordered = sorted(series, key=lambda each: (each.run_id, each.columns.key))
-    insert_rows(tx, metric_chunks, [_chunk_row(each.run_id, each.columns) for each in ordered])
-    insert_rows(tx, metric_summaries, [_summary_row(each) for each in ordered], _added_to_summary)
+    insert_rows(tx, metric_chunks, [{"run_id": each.run_id, **_chunk_row(each.columns)} for each in ordered])
+    summaries = [
+        {"run_id": each.run_id, "experiment_id": each.experiment_id, **_summary_row(each.columns)} for each in ordered
+    ]
+    insert_rows(tx, metric_summaries, summaries, _added_to_summary)
+
+
+def append_if_active(tx: Transaction, run_id: str, metrics: Collection[MetricColumns]) -> bool:
+    """Adds points, at most one series of each key, to a run; False, and adds nothing, if it is missing or deleted."""
+    ordered = sorted(metrics, key=lambda each: each.key)
+    new_chunks = Rows(metric_chunks, [_chunk_row(each) for each in ordered])
+    new_summaries = Rows(metric_summaries, [_summary_row(each) for each in ordered], _added_to_summary)
+    return insert_if(tx, _ACTIVE, {"one": run_id}, [new_chunks, new_summaries])
 
 
 def begin_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> None:
@@ -104,7 +113,7 @@ def lock(tx: Transaction, run_id: str, key: str) -> None:
 
 def replace(tx: Transaction, run_id: str, old: Sequence[int], new: Iterable[MetricColumns], *, lost: int) -> None:
     """Puts new chunks in the place of old ones; `lost` says how many repeated points are no longer counted."""
-    rows = [_chunk_row(run_id, columns) for columns in new]
+    rows = [{"run_id": run_id, **_chunk_row(columns)} for columns in new]
     tx.execute(sa.delete(metric_chunks).where(metric_chunks.c.chunk_id.in_(old)))
     tx.execute(sa.insert(metric_chunks), rows)
     if lost:
@@ -134,53 +143,57 @@ def scattered(tx: Transaction, smaller_than: int, at_least: int) -> list[tuple[s
     return [(row.run_id, row.key) for row in tx.execute(query.having(sa.func.count() >= at_least))]
 
 
-def _chunk_row(run_id: str, columns: MetricColumns) -> dict[str, Any]:
+_ACTIVE = sa.select(runs.c.run_id, runs.c.experiment_id).where(
+    runs.c.run_id == sa.bindparam("one"), runs.c.delete_time.is_(None)
+)
+
+
+def _chunk_row(columns: MetricColumns) -> dict[str, Any]:
     steps = columns.steps
-    single = len(steps) == 1
+    lowest, highest = (steps[0], steps[0]) if len(steps) == 1 else (steps.min(), steps.max())
     return {
-        "run_id": run_id,
         "key": columns.key,
         "point_count": len(steps),
-        "min_step": int(steps[0] if single else steps.min()),
-        "max_step": int(steps[0] if single else steps.max()),
+        "min_step": int(lowest),
+        "max_step": int(highest),
         "columns": chunks.encode(steps, columns.times, columns.values),
     }
 
 
-def _summary_row(series: Series) -> dict[str, Any]:
-    columns = series.columns
+def _summary_row(columns: MetricColumns) -> dict[str, Any]:
     steps, times, values = columns.steps, columns.times, columns.values
     if len(steps) == 1:
-        return _summary_row_of_one(series, int(steps[0]), int(times[0]), float(values[0]))
-    bits = chunks.ordered_bits(values)
+        return _summary_row_of_one(columns.key, int(steps[0]), int(times[0]), float(values[0]))
     first, last = 0, len(steps) - 1
-    if last and not (steps[1:] > steps[:-1]).all():
-        order = np.lexsort((bits, times, steps))
+    rising = bool((steps[1:] > steps[:-1]).all())
+    if not rising:
+        order = np.lexsort((chunks.ordered_bits(values), times, steps))
         first, last = int(order[0]), int(order[-1])
-    row = {
-        "run_id": series.run_id,
+    last_value = float(values[last])
+    low, low_step, high, high_step = _extremes(steps, values, rising)
+    return {
         "key": columns.key,
-        "experiment_id": series.experiment_id,
         "point_count": len(steps),
         "first_step": int(steps[first]),
         "first_time": int(times[first]),
-        "first_bits": int(bits[first]),
+        "first_bits": chunks.ordered_bits_of(float(values[first])),
         "last_step": int(steps[last]),
         "last_time": int(times[last]),
-        "last_bits": int(bits[last]),
-        "last_value": _or_null(float(values[last])),
+        "last_bits": chunks.ordered_bits_of(last_value),
+        "last_value": _or_null(last_value),
+        "min_value": low,
+        "min_step": low_step,
+        "max_value": high,
+        "max_step": high_step,
     }
-    return row | _extremes(steps, values)
 
 
-def _summary_row_of_one(series: Series, step: int, time: int, value: float) -> dict[str, Any]:
+def _summary_row_of_one(key: str, step: int, time: int, value: float) -> dict[str, Any]:
     """What the general way gives for one point, at a quarter of the cost: runs often log a metric once."""
     bits, number = chunks.ordered_bits_of(value), _or_null(value)
     extreme_step = None if number is None else step
     return {
-        "run_id": series.run_id,
-        "key": series.columns.key,
-        "experiment_id": series.experiment_id,
+        "key": key,
         "point_count": 1,
         "first_step": step,
         "first_time": time,
@@ -196,24 +209,19 @@ def _summary_row_of_one(series: Series, step: int, time: int, value: float) -> d
     }
 
 
-def _extremes(steps: Any, values: Any) -> dict[str, Any]:
+def _extremes(steps: Any, values: Any, rising: bool) -> tuple[float | None, int | None, float | None, int | None]:
+    """The lowest and the highest value, NaN aside, each with the first of its steps; `rising`: as the steps come."""
     low, high = int(values.argmin()), int(values.argmax())
     if values[low] != values[low]:  # NaN wins both searches where there is one
         kept = ~np.isnan(values)
         if not kept.any():
-            return {"min_value": None, "min_step": None, "max_value": None, "max_step": None}
+            return None, None, None, None
         steps, values = steps[kept], values[kept]
         low, high = int(values.argmin()), int(values.argmax())
-    if len(values) > 1:
-        low_step, high_step = int(steps[values == values[low]].min()), int(steps[values == values[high]].min())
-    else:
-        low_step = high_step = int(steps[0])
-    return {
-        "min_value": float(values[low]),
-        "min_step": low_step,
-        "max_value": float(values[high]),
-        "max_step": high_step,
-    }
+    least, most = float(values[low]), float(values[high])
+    if rising:
+        return least, int(steps[low]), most, int(steps[high])
+    return least, int(steps[values == least].min()), most, int(steps[values == most].min())
 
 
 def _or_null(value: float) -> float | None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Transaction
 from assay_server.kernel.filter import And, Comparison, Field, Node, Op, OrderKey
 from assay_server.kernel.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
+from assay_server.kernel.statements import Transaction
 from assay_server.tracking.entities import Dataset, Experiment, Lifecycle, Run, RunQuery, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import experiments as experiment_store

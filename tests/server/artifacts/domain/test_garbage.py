@@ -126,7 +126,7 @@ def test_an_upload_whose_bytes_were_taken_for_garbage_is_refused_and_can_be_sent
         clock.advance(GRACE_MS + 60_000)  # a clock that jumps, or an upload that takes for ever
         assert files.garbage.collect_strays() >= 1
 
-    with pytest.raises(ConcurrentChange, match="send the files again"):
+    with pytest.raises(ConcurrentChange, match="send the call again"):
         files.take(run, stream())
 
     assert files.list(run) == []

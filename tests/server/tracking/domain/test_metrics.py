@@ -214,7 +214,7 @@ def test_a_series_of_thousands_of_chunks_is_merged_in_several_transactions(room:
     run_id = room.a_run()
     many = 2_500
     with room.db.write() as tx:
-        blob = store._chunk_row(run_id, line("loss", [0]))
+        blob = {"run_id": run_id, **store._chunk_row(line("loss", [0]))}
         rows = [{**blob, "min_step": step, "max_step": step} for step in range(many)]
         store.append(tx, [store.Series(run_id, 0, line("loss", [0]))])
         tx.execute(sa.insert(tables.metric_chunks), rows)

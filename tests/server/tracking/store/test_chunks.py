@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,6 +34,26 @@ def test_a_chunk_of_any_length_comes_back(count: int) -> None:
     found = decode(encode(steps, steps * 1000, values))
 
     assert [np.array_equal(a, b) for a, b in zip(found, (steps, steps * 1000, values), strict=True)] == [True] * 3
+
+
+def test_threads_that_pack_at_once_do_not_disturb_each_other() -> None:
+    def pack(seed: int) -> bool:
+        random = np.random.default_rng(seed)
+        columns = [random.integers(0, 10**12, 500), random.integers(0, 10**12, 500), random.random(500)]
+        packed = [encode(*columns) for _ in range(200)]  # type: ignore[arg-type]
+        return all(np.array_equal(a, b) for blob in packed for a, b in zip(decode(blob), columns, strict=True))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(pack, range(8)))
+
+
+def test_a_chunk_that_zlib_packed_is_read() -> None:
+    steps, times, values = np.arange(20), np.arange(20) * 7, np.arange(20) / 8
+    columns = np.stack([np.diff(steps, prepend=0), np.diff(times, prepend=0), values.view(np.int64)])
+
+    found = decode(b"\x01" + zlib.compress(columns.view(np.uint8).reshape(3, 20, 8).transpose(0, 2, 1).tobytes()))
+
+    assert [np.array_equal(a, b) for a, b in zip(found, (steps, times, values), strict=True)] == [True] * 3
 
 
 def test_a_noisy_curve_takes_fewer_than_fifteen_bytes_a_point() -> None:
