@@ -30,6 +30,11 @@ def shown(value: object, limit: int = 100) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(str(value))} characters)"
 
 
+def is_key(value: str) -> bool:
+    """Whether it is a key of a param, tag or metric: 1 to 250 characters, no control characters."""
+    return 0 < len(value) <= KEY_LENGTH and not _CONTROL.search(value)
+
+
 class Fields:
     """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with all of them."""
 
@@ -91,6 +96,8 @@ class Fields:
         """A map of keys to values: at most 1000, each key and value within its limit."""
         self.count(path, tags, required=required)
         for key, value in tags.items():
+            if is_key(key) and len(value) <= longest and "\0" not in value:
+                continue  # the usual case; to name a field costs more than to judge it
             self.key(f"{path}[{key[:40]!r}]", key)
             self.text(f"{path}[{key[:40]!r}]", value, longest=longest, controls=True)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay_server.kernel.db import Database
-from assay_server.kernel.fields import Fields
+from assay_server.kernel.fields import Fields, is_key
 from assay_server.tracking import instruments
 from assay_server.tracking.domain.downsample import LEAST, downsample
 from assay_server.tracking.domain.ingest import Ingest, joined
@@ -178,15 +178,15 @@ def check_columns(fields: Fields, metrics: Sequence[MetricColumns], path: str = 
         return
     points = 0
     for index, columns in enumerate(metrics):
-        fields.key(f"{path}[{index}].key", columns.key)
-        lengths = (len(columns.steps), len(columns.times), len(columns.values))
-        if len(set(lengths)) > 1:
-            steps, times, values = lengths
+        if not is_key(columns.key):
+            fields.key(f"{path}[{index}].key", columns.key)
+        steps, times, values = len(columns.steps), len(columns.times), len(columns.values)
+        if not steps == times == values:
             fields.refuse(
                 f"{path}[{index}]",
                 f"{columns.key!r} has {steps} steps, {times} times_ms and {values} values; all must be equally many",
             )
-        points += lengths[0]
+        points += steps
     if points > BATCH_POINTS:
         fields.refuse(path, f"has {points} points, at most {BATCH_POINTS} are allowed in one call")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from assay_server.kernel import caller
 from assay_server.kernel.clock import Clock
-from assay_server.kernel.db import Database
+from assay_server.kernel.db import ConcurrentChange, Database
 from assay_server.kernel.errors import EtagMismatch
 from assay_server.kernel.fields import KEY_LENGTH, PARAM_VALUE_LENGTH, Fields
 from assay_server.kernel.filter import parse, parse_order
@@ -115,12 +115,27 @@ class Runs:
             fields.tags("tags", new.tags)
             check_columns(fields, new.metrics)
             fields.request_id(request.request_id)
+        try:
+            return self._create(new, request, experiment_id)
+        except ConcurrentChange:  # somebody made the same run meanwhile: now it will be found
+            return self._create(new, request, experiment_id)
+
+    def _create(self, new: RunDraft, request: Request, experiment_id: str) -> Run:
+        run_id = new.run_id or new_id()
         with self._db.write() as tx:
-            if known := self._requests.recall(tx, request):
-                return _found(tx, known)
-            workspace = self._home(tx, experiment_id, new.parent_run_id)
+            known = self._requests.claim(tx, request, run_id)
+            asked = _Home(tx, experiment_id, new.parent_run_id)
+            taken = store.ask_workspace(tx, new.run_id) if new.run_id else lambda: None
+            if (made := known()) is not None:
+                return _found(tx, made)
+            workspace = asked.workspace()
+            if taken() is not None:
+                present = _found(tx, run_id)
+                if present.experiment_id != experiment_id:
+                    raise RunExists(run_id, present.experiment_id)
+                return present
             run = Run(
-                run_id=new.run_id or new_id(),
+                run_id=run_id,
                 experiment_id=experiment_id,
                 workspace=workspace,
                 name=new.name or _made_up_name(),
@@ -131,18 +146,12 @@ class Runs:
                 params=new.params,
                 tags=new.tags,
             )
-            if not store.add(tx, run):
-                present = _found(tx, run.run_id)
-                if present.experiment_id != experiment_id:
-                    raise RunExists(run.run_id, present.experiment_id)
-                run = present
-            else:
-                first = gathered([Batch(run.run_id, new.metrics)])
-                metric_store.append(
-                    tx, [metric_store.Series(run.run_id, int(experiment_id), columns) for columns in first.values()]
-                )
-                instruments.runs_created_total.inc()
-            self._requests.remember(tx, request, run.run_id)
+            first = gathered([Batch(run_id, new.metrics)])
+            metric_store.append(
+                tx, [metric_store.Series(run_id, int(experiment_id), columns) for columns in first.values()]
+            )
+            store.add(tx, run)
+        instruments.runs_created_total.inc()
         return run
 
     def get(self, run_id: str, parts: Collection[str] = PARTS) -> Run:
@@ -257,18 +266,6 @@ class Runs:
             whole = store.with_parts(tx, [each.run for each in found], parts)
         return [replace(each, run=run) for each, run in zip(found, whole, strict=True)], more
 
-    def _home(self, tx: Transaction, experiment_id: str, parent_run_id: str) -> str:
-        """The workspace of a new run: its experiment is active, its parent there and in the same workspace."""
-        home = experiment_store.home(tx, experiment_id)
-        if home is None:
-            raise ExperimentNotFound(experiment_id)
-        workspace, deleted = home
-        if deleted:
-            raise ExperimentDeleted(experiment_id)
-        if parent_run_id and _found(tx, parent_run_id).workspace != workspace:
-            raise RunNotFound(parent_run_id)
-        return workspace
-
     def _set_lifecycle(self, run_id: str, *, deleted: bool) -> Run:
         with Fields() as fields:
             fields.id("run_id", run_id)
@@ -279,6 +276,27 @@ class Runs:
             changed = replace(run, delete_time=self._clock.now() if deleted else None, revision=run.revision + 1)
             store.update(tx, changed)
         return changed
+
+
+class _Home:
+    """Where a new run will be: asked for at once, judged later."""
+
+    def __init__(self, tx: Transaction, experiment_id: str, parent_run_id: str) -> None:
+        self._experiment_id, self._parent_run_id = experiment_id, parent_run_id
+        self._home = experiment_store.ask_home(tx, experiment_id)
+        self._parents_workspace = store.ask_workspace(tx, parent_run_id) if parent_run_id else None
+
+    def workspace(self) -> str:
+        """The workspace. Raises unless the experiment is active, and the parent there and in the same workspace."""
+        home = self._home()
+        if home is None:
+            raise ExperimentNotFound(self._experiment_id)
+        workspace, deleted = home
+        if deleted:
+            raise ExperimentDeleted(self._experiment_id)
+        if self._parents_workspace and self._parents_workspace() != workspace:
+            raise RunNotFound(self._parent_run_id)
+        return workspace
 
 
 def _found(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run:

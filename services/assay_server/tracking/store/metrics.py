@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -13,8 +13,7 @@ from assay_server.tracking.store import chunks
 from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers, runs
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """Columns on their way into the store: whose they are."""
 
     run_id: str
@@ -33,11 +32,11 @@ class Chunk:
 def append(tx: Transaction, series: Sequence[Series]) -> None:
     """Adds points: a chunk for each series, and its summary, in an order that keeps writers from deadlock."""
     ordered = sorted(series, key=lambda each: (each.run_id, each.columns.key))
-    insert_rows(tx, metric_chunks, [{"run_id": each.run_id, **_chunk_row(each.columns)} for each in ordered])
     summaries = [
         {"run_id": each.run_id, "experiment_id": each.experiment_id, **_summary_row(each.columns)} for each in ordered
     ]
     insert_rows(tx, metric_summaries, summaries, _added_to_summary)
+    insert_rows(tx, metric_chunks, [{"run_id": each.run_id, **_chunk_row(each.columns)} for each in ordered])
 
 
 def append_if_active(tx: Transaction, run_id: str, metrics: Collection[MetricColumns]) -> bool:

@@ -1,20 +1,20 @@
 """Runs with their params and tags as rows."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, fetch, insert_rows, keep_existing
+from assay_server.kernel.statements import Transaction, ask, fetch, insert_rows, keep_existing
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
 from assay_server.tracking.store.tables import experiments, params, runs, tags
 
 
-def add(tx: Transaction, run: Run) -> bool:
-    """Writes a new run with its params and tags; False if the id is taken."""
+def add(tx: Transaction, run: Run) -> None:
+    """Writes a new run with its params and tags."""
     row = {
         "run_id": run.run_id,
         "experiment_id": int(run.experiment_id),
@@ -26,11 +26,15 @@ def add(tx: Transaction, run: Run) -> bool:
         "end_time": run.end_time,
         "revision": run.revision,
     }
-    if insert_rows(tx, runs, [row], keep_existing).count() == 0:
-        return False
+    insert_rows(tx, runs, [row])
     add_params(tx, run.run_id, run.params)
     set_tags(tx, run.run_id, run.tags)
-    return True
+
+
+def ask_workspace(tx: Transaction, run_id: str) -> Callable[[], str | None]:
+    """Asks for the workspace of a run; None if there is no such run."""
+    asked = ask(tx, _WORKSPACE, {"one": run_id})
+    return lambda: next((workspace for (workspace,) in asked.rows()), None)
 
 
 def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run | None:
@@ -133,6 +137,13 @@ _STATE = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time)
 _STATE_OF_ONE = _STATE.where(runs.c.run_id == sa.bindparam("one"))
 _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
     experiments, experiments.c.experiment_id == runs.c.experiment_id
+)
+
+
+_WORKSPACE = (
+    sa.select(experiments.c.workspace)
+    .join(runs, experiments.c.experiment_id == runs.c.experiment_id)
+    .where(runs.c.run_id == sa.bindparam("one"))
 )
 
 
