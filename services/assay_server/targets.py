@@ -6,12 +6,14 @@ import ipaddress
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay_server.config import Config
 from assay_server.kernel.config import ConfigurationInvalid
 from assay_server.kernel.db import Database
+from assay_server.kernel.jobs import Job
 from assay_server.kernel.server import Limits, Room, Server
 from assay_server.permissions import PERMISSIONS, granted
 
@@ -56,7 +58,8 @@ def _room(name: str, config: Config, db: Database, sockets: Mapping[str, str]) -
     module = importlib.import_module(f"assay_server.{name}.module")
     addresses = {each: sockets.get(each) or getattr(config, each).address for each in module.NEIGHBOURS}
     room: Room = module.build(getattr(config, name), db, folder=config.server.folder(), addresses=addresses)
-    return room
+    chores = [Job(f"{name}.db.{chore}", interval, run) for chore, (interval, run) in db.chores().items()]
+    return replace(room, jobs=[*room.jobs, *chores])
 
 
 def _sockets(names: tuple[str, ...]) -> dict[str, str]:

@@ -7,7 +7,7 @@ write-ahead log, so that readers wait for nobody.
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from assay_server.kernel.telemetry import Log
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
 _OPTIONS = {"preserve_rowcount": True}
 _PREPARED_AFTER = 3
+_CHECKPOINT_S = 1.0
+_MOST_PAGES = 16_000  # of SQLite's log, 64 MiB; beyond that, whoever commits copies them into the database
 _RETRYABLE = {"40001", "40P01"}
 _UNPREPARED = {"26000", "42P05"}
 _TAKEN = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
@@ -94,6 +96,7 @@ class Database:
                 "foreign_keys=ON",
                 "cache_size=-65536",
                 "temp_store=MEMORY",
+                f"wal_autocheckpoint={_MOST_PAGES}",
             ):
                 connection.execute(f"PRAGMA {pragma}")
 
@@ -208,6 +211,18 @@ class Database:
             before = self._present_version()
             command.upgrade(self._alembic(), "head")
             return before, self._known_version()
+
+    def chores(self) -> Mapping[str, tuple[float, Callable[[], object]]]:
+        """What is to be done in the background while a server is up, by name, each with its interval in seconds.
+
+        SQLite copies its log into the database; left to itself, it does so every 1000 pages in somebody's commit.
+        """
+        return {"checkpoint": (_CHECKPOINT_S, self._checkpoint)} if self._is_sqlite else {}
+
+    def _checkpoint(self) -> None:
+        with self._translated(), self._engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Closes all connections."""
