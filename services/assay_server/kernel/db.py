@@ -6,9 +6,10 @@ write-ahead log, so that readers wait for nobody.
 """
 
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from assay_server.kernel.telemetry import Log
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
 _OPTIONS = {"preserve_rowcount": True}
 _PREPARED_AFTER = 3
-_CHECKPOINT_S = 1.0
-_MOST_PAGES = 16_000  # of SQLite's log, 64 MiB; beyond that, whoever commits copies them into the database
+# SQLite's log, in pages of 4 KiB: it begins anew once it has the few, and beyond the most whoever commits must copy it.
+_CHECKPOINT_S, _FEW_PAGES, _MOST_PAGES = 0.5, 1_000, 16_000
 _RETRYABLE = {"40001", "40P01"}
 _UNPREPARED = {"26000", "42P05"}
 _TAKEN = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
@@ -220,9 +221,12 @@ class Database:
         return {"checkpoint": (_CHECKPOINT_S, self._checkpoint)} if self._is_sqlite else {}
 
     def _checkpoint(self) -> None:
-        with self._translated(), self._engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with closing(sqlite3.connect(str(self.url.database), timeout=0)) as connection:
+            [(_, pages, _)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if pages > _FEW_PAGES:
+                # Only while nobody writes can the log begin anew. Little is left to copy; readers are not waited for.
+                with self._writer:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """Closes all connections."""

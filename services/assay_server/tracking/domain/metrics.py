@@ -1,6 +1,7 @@
 """Writing and reading series, and merging their chunks."""
 
 import queue
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ WRITER_LENGTH = 64
 READ_RUNS = 100
 MOST_POINTS = 100_000
 STEP_LIMIT = 1 << 63
+_LONGEST_PAUSE_S = 0.1
 _MERGED_AT_ONCE = 1000  # chunks: keeps the transaction short, and their ids within what a statement takes
 
 
@@ -144,31 +146,37 @@ class Metrics:
     def merge_series(self, run_id: str, key: str) -> int:
         """Puts big chunks in the place of the small ones of a series; no point is lost or doubled."""
         merged = 0
+        begun = time.perf_counter()
         while taken := self._merge_some(run_id, key):
             merged += taken
+            time.sleep(min(time.perf_counter() - begun, _LONGEST_PAUSE_S))  # at most half of the time is for merging
+            begun = time.perf_counter()
         instruments.chunks_merged_total.inc(merged)
         return merged
 
     def _merge_some(self, run_id: str, key: str) -> int:
-        """Merges as many small chunks as one transaction takes; 0 when fewer than two are left."""
-        small = self._chunk_points // 2
+        """Merges as many small chunks as one transaction takes; 0 when fewer than two are left.
+
+        Chunks never change, so they are read and put together while others write. Where another process merged some of
+        them meanwhile, nothing is changed: it goes on with the rest.
+        """
         with self._db.read() as tx:
-            if len(store.small_chunks(tx, run_id, key, small, 2)) < 2:
-                return 0
+            old = store.read_chunks(
+                tx, key, store.small_chunks(tx, run_id, key, self._chunk_points // 2, _MERGED_AT_ONCE)
+            )
+        if len(old) < 2:
+            return 0
+        everything = joined([chunk.columns for chunk in old])
+        kept = distinct(everything)
+        new = [
+            MetricColumns(key, kept.steps[at:end], kept.times[at:end], kept.values[at:end])
+            for at in range(0, len(kept), self._chunk_points)
+            for end in [at + self._chunk_points]
+        ]
         with self._db.write() as tx:
-            store.lock(tx, run_id, key)
-            old = store.read_chunks(tx, key, store.small_chunks(tx, run_id, key, small, _MERGED_AT_ONCE))
-            if len(old) < 2:
-                return 0
-            everything = joined([chunk.columns for chunk in old])
-            kept = distinct(everything)
-            new = [
-                MetricColumns(key, kept.steps[at:end], kept.times[at:end], kept.values[at:end])
-                for at in range(0, len(kept), self._chunk_points)
-                for end in [at + self._chunk_points]
-            ]
-            store.replace(tx, run_id, [chunk.chunk_id for chunk in old], new, lost=len(everything) - len(kept))
-        return len(old)
+            lost = len(everything) - len(kept)
+            replaced = store.replace(tx, run_id, [chunk.chunk_id for chunk in old], new, lost=lost)
+        return len(old) if replaced else 0
 
 
 def check_columns(fields: Fields, metrics: Sequence[MetricColumns], path: str = "metrics") -> None:

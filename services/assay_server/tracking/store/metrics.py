@@ -1,6 +1,6 @@
 """Series as rows: chunks hold the points, and only history reads them; summaries hold what lists need."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,21 +104,21 @@ def read(
         yield Chunk(chunk_id, MetricColumns(key, *chunks.decode(blob)))
 
 
-def lock(tx: Transaction, run_id: str, key: str) -> None:
-    """Keeps others from writing to a series, or merging it, until the transaction ends."""
-    s = metric_summaries
-    tx.execute(sa.select(s.c.key).where(s.c.run_id == run_id, s.c.key == key).with_for_update()).all()
+def replace(tx: Transaction, run_id: str, old: Sequence[int], new: Sequence[MetricColumns], *, lost: int) -> bool:
+    """Puts new chunks in the place of old ones of a series; `lost` says how many repeated points are no longer counted.
 
-
-def replace(tx: Transaction, run_id: str, old: Sequence[int], new: Iterable[MetricColumns], *, lost: int) -> None:
-    """Puts new chunks in the place of old ones; `lost` says how many repeated points are no longer counted."""
-    rows = [{"run_id": run_id, **_chunk_row(columns)} for columns in new]
-    tx.execute(sa.delete(metric_chunks).where(metric_chunks.c.chunk_id.in_(old)))
-    tx.execute(sa.insert(metric_chunks), rows)
+    False, and changes nothing, if one of the old ones is gone.
+    """
+    s, c = metric_summaries.c, metric_chunks.c
+    here = sa.and_(s.run_id == run_id, s.key == new[0].key)
+    tx.execute(sa.select(s.key).where(here).with_for_update()).all()  # so that two who merge take turns
+    if len(tx.execute(sa.select(c.chunk_id).where(c.chunk_id.in_(old))).all()) < len(old):
+        return False
+    tx.execute(sa.delete(metric_chunks).where(c.chunk_id.in_(old)))
+    insert_rows(tx, metric_chunks, [{"run_id": run_id, **_chunk_row(columns)} for columns in new])
     if lost:
-        s = metric_summaries
-        here = sa.and_(s.c.run_id == run_id, s.c.key == rows[0]["key"])
-        tx.execute(sa.update(s).where(here).values(point_count=s.c.point_count - lost))
+        tx.execute(sa.update(metric_summaries).where(here).values(point_count=s.point_count - lost))
+    return True
 
 
 def small_chunks(tx: Transaction, run_id: str, key: str, smaller_than: int, limit: int) -> list[int]:
