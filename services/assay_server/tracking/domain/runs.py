@@ -146,10 +146,9 @@ class Runs:
                 params=new.params,
                 tags=new.tags,
             )
-            first = gathered([Batch(run_id, new.metrics)])
-            metric_store.append(
-                tx, [metric_store.Series(run_id, int(experiment_id), columns) for columns in first.values()]
-            )
+            given = gathered([Batch(run_id, new.metrics)]).values()
+            series = [metric_store.Series(run_id, int(experiment_id), columns) for columns in given]
+            metric_store.append(tx, series, first=True)
             store.add(tx, run)
         instruments.runs_created_total.inc()
         return run

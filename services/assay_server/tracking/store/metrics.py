@@ -29,13 +29,16 @@ class Chunk:
     columns: MetricColumns
 
 
-def append(tx: Transaction, series: Sequence[Series]) -> None:
-    """Adds points: a chunk for each series, and its summary, in an order that keeps writers from deadlock."""
+def append(tx: Transaction, series: Sequence[Series], *, first: bool = False) -> None:
+    """Adds points: a chunk for each series, and its summary, in an order that keeps writers from deadlock.
+
+    `first`: the runs are made in this transaction, so that there is nothing to add to.
+    """
     ordered = sorted(series, key=lambda each: (each.run_id, each.columns.key))
     summaries = [
         {"run_id": each.run_id, "experiment_id": each.experiment_id, **_summary_row(each.columns)} for each in ordered
     ]
-    insert_rows(tx, metric_summaries, summaries, _added_to_summary)
+    insert_rows(tx, metric_summaries, summaries, None if first else _added_to_summary)
     insert_rows(tx, metric_chunks, [{"run_id": each.run_id, **_chunk_row(each.columns)} for each in ordered])
 
 

@@ -27,8 +27,8 @@ def add(tx: Transaction, run: Run) -> None:
         "revision": run.revision,
     }
     insert_rows(tx, runs, [row])
-    add_params(tx, run.run_id, run.params)
-    set_tags(tx, run.run_id, run.tags)
+    insert_rows(tx, params, _rows(run.run_id, run.params))
+    insert_rows(tx, tags, _rows(run.run_id, run.tags))
 
 
 def ask_workspace(tx: Transaction, run_id: str) -> Callable[[], str | None]:
