@@ -136,10 +136,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that only reads. On SQLite it sees one moment; on PostgreSQL each statement sees its own."""
-        with self._translated(), self._engine.connect() as connection:
-            if self._is_sqlite:
-                connection.begin()
-            yield connection
+        with self._translated(), self._engine.connect() as tx, tx.begin() if self._is_sqlite else pipeline(tx):
+            yield tx
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

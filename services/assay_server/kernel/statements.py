@@ -6,6 +6,7 @@ for an answer waits, and then once for all that was sent before. SQLite answers 
 """
 
 import functools
+import json
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 Transaction = sa.Connection
 """An open transaction, as stores take it."""
@@ -57,16 +60,45 @@ class Answer:
 
 
 def ask(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Answer:
-    """Sends a query that is made once and has a `bindparam` for each of `values`: texts and whole numbers only."""
+    """Sends a query that is made once and has a `bindparam` for each of `values`.
+
+    It gives and takes texts and numbers only; a list of them where the query says `one_of`.
+    """
     text, order = _query_text(tx.dialect.name, query)
     if tx.dialect.name == "postgresql":
         return _send(tx, text, values)
-    return Answer(_driver(tx).execute(text, [values[name] for name in order]))
+    bound = (values[name] for name in order)
+    return Answer(_driver(tx).execute(text, [json.dumps(v) if isinstance(v, list) else v for v in bound]))
 
 
 def fetch(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> list[Any]:
     """The rows of a query as `ask` takes it."""
     return ask(tx, query, values).rows()
+
+
+class one_of(FunctionElement[Any]):
+    """For `ask`: whether a column is one of the items of a list, given by the name of its value.
+
+    An IN has a placeholder for each item, and so would be another statement for each length of the list.
+    """
+
+    inherit_cache = True
+    type = sa.types.NullType()  # for a Boolean SQLAlchemy says `= 1` on SQLite, which then uses no index
+
+    def __init__(self, column: sa.ColumnElement[Any], name: str) -> None:
+        super().__init__(column, sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
+
+
+@compiles(one_of, "postgresql")
+def _one_of_array(element: one_of, compiler: Any, **given: Any) -> str:
+    column, items = element.clauses
+    return f"{compiler.process(column, **given)} = ANY ({compiler.process(items, **given)})"
+
+
+@compiles(one_of, "sqlite")
+def _one_of_json(element: one_of, compiler: Any, **given: Any) -> str:
+    column, items = element.clauses
+    return f"{compiler.process(column, **given)} IN (SELECT value FROM json_each({compiler.process(items, **given)}))"
 
 
 def insert_rows(

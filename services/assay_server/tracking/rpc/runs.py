@@ -118,7 +118,7 @@ def message(run: Run) -> api.Run:
     result = _brief(run)
     result.params.update(run.params)
     result.tags.update(run.tags)
-    result.metrics.extend(map(metrics.summary, run.metrics))
+    metrics.add_summaries(result.metrics, run.metrics)
     result.datasets.extend(map(_input, run.datasets))
     return result
 

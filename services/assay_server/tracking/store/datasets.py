@@ -1,15 +1,22 @@
 """Datasets and their use by runs as rows."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert
+from assay_server.kernel.statements import Transaction, ask, insert, one_of
 from assay_server.tracking.entities import Dataset, DatasetInput
 from assay_server.tracking.store.tables import dataset_inputs, datasets
 
 _BRIEF = [column for column in datasets.c if column.name not in ("schema", "profile")]
+_i = dataset_inputs.c
+_INPUTS = (
+    sa.select(_i.run_id, _i.context, *_BRIEF)
+    .join(datasets, datasets.c.dataset_id == _i.dataset_id)
+    .where(one_of(_i.run_id, "run_ids"))
+    .order_by(datasets.c.name, _i.context)
+)
 
 
 def add(tx: Transaction, dataset: Dataset) -> Dataset:
@@ -34,19 +41,18 @@ def use(tx: Transaction, run_id: str, dataset_id: str, context: str) -> None:
     tx.execute(insert(tx, dataset_inputs).values(row).on_conflict_do_nothing())
 
 
-def inputs(tx: Transaction, run_ids: Collection[str]) -> dict[str, list[DatasetInput]]:
-    """What each run used; without schema and profile, which can be long."""
-    found: dict[str, list[DatasetInput]] = {run_id: [] for run_id in run_ids}
-    i = dataset_inputs
-    query = (
-        sa.select(i.c.run_id, i.c.context, *_BRIEF)
-        .join(datasets, datasets.c.dataset_id == i.c.dataset_id)
-        .where(i.c.run_id.in_(run_ids))
-        .order_by(i.c.run_id, datasets.c.name, i.c.context)
-    )
-    for row in tx.execute(query):
-        found[row.run_id].append(DatasetInput(_entity(row), row.context))
-    return found
+def ask_inputs(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dict[str, list[DatasetInput]]]:
+    """Asks what each run used; without schema and profile, which can be long."""
+    asked = ask(tx, _INPUTS, {"run_ids": list(run_ids)})
+
+    def answer() -> dict[str, list[DatasetInput]]:
+        found: dict[str, list[DatasetInput]] = {run_id: [] for run_id in run_ids}
+        for run_id, context, *brief in asked.rows():
+            named = {column.name: value for column, value in zip(_BRIEF, brief, strict=True)}
+            found[run_id].append(DatasetInput(Dataset(**named), context))
+        return found
+
+    return answer
 
 
 def select() -> sa.Select[Any]:

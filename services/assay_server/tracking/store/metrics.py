@@ -1,13 +1,13 @@
 """Series as rows: chunks hold the points, and only history reads them; summaries hold what lists need."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Rows, Transaction, insert_if, insert_rows, keep_existing
+from assay_server.kernel.statements import Rows, Transaction, ask, insert_if, insert_rows, keep_existing, one_of
 from assay_server.tracking.entities import MetricColumns, MetricSummary
 from assay_server.tracking.store import chunks
 from assay_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers, runs
@@ -69,22 +69,20 @@ def set_durable_numbers(tx: Transaction, numbers: dict[tuple[str, str], int]) ->
     insert_rows(tx, metric_writers, rows, _advanced)
 
 
-def summaries(tx: Transaction, run_ids: Collection[str]) -> dict[str, list[MetricSummary]]:
-    """The summaries of each run, by key."""
-    found: dict[str, list[MetricSummary]] = {run_id: [] for run_id in run_ids}
-    s = metric_summaries
-    query = sa.select(
-        s.c.run_id, s.c.key, s.c.point_count, s.c.first_step, s.c.first_time, s.c.first_bits, s.c.last_step,
-        s.c.last_time, s.c.last_bits, s.c.min_value, s.c.min_step, s.c.max_value, s.c.max_step,
-    )  # fmt: skip
-    rows = tx.execute(query.where(s.c.run_id.in_(run_ids)).order_by(s.c.run_id, s.c.key)).all()
-    for run_id, key, count, step0, time0, bits0, step1, time1, bits1, low, low_step, high, high_step in rows:
-        first = chunks.value_of(bits0)
-        last = first if bits1 == bits0 else chunks.value_of(bits1)
-        found[run_id].append(
-            MetricSummary(key, count, step0, time0, first, step1, time1, last, low, low_step, high, high_step)
-        )
-    return found
+def ask_summaries(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dict[str, list[MetricSummary]]]:
+    """Asks for the summaries of each run, by key."""
+    asked = ask(tx, _SUMMARIES, {"run_ids": list(run_ids)})
+
+    def answer() -> dict[str, list[MetricSummary]]:
+        found: dict[str, list[MetricSummary]] = {run_id: [] for run_id in run_ids}
+        rows = sorted(asked.rows())  # here: SQLite would walk through all runs to spare itself the sorting
+        firsts, lasts = chunks.values_of([row[5] for row in rows]), chunks.values_of([row[8] for row in rows])
+        for row, first, last in zip(rows, firsts, lasts, strict=True):
+            run_id, key, count, step0, time0, _, step1, time1, _, *extremes = row
+            found[run_id].append(MetricSummary(key, count, step0, time0, first, step1, time1, last, *extremes))
+        return found
+
+    return answer
 
 
 def keys(tx: Transaction, run_id: str) -> list[str]:
@@ -145,6 +143,11 @@ def scattered(tx: Transaction, smaller_than: int, at_least: int) -> list[tuple[s
     return [(row.run_id, row.key) for row in tx.execute(query.having(sa.func.count() >= at_least))]
 
 
+_s = metric_summaries.c
+_SUMMARIES = sa.select(
+    _s.run_id, _s.key, _s.point_count, _s.first_step, _s.first_time, _s.first_bits, _s.last_step, _s.last_time,
+    _s.last_bits, _s.min_value, _s.min_step, _s.max_value, _s.max_step,
+).where(one_of(_s.run_id, "run_ids"))  # fmt: skip
 _ACTIVE = sa.select(runs.c.run_id, runs.c.experiment_id).where(
     runs.c.run_id == sa.bindparam("one"), runs.c.delete_time.is_(None)
 )

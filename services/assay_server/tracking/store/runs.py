@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, ask, fetch, insert_rows, keep_existing
+from assay_server.kernel.statements import Transaction, ask, fetch, insert_rows, keep_existing, one_of
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
@@ -39,18 +40,17 @@ def ask_workspace(tx: Transaction, run_id: str) -> Callable[[], str | None]:
 
 def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run | None:
     """The run of an id with the parts named; `lock` keeps others from changing it until the transaction ends."""
-    query = _SELECT.where(runs.c.run_id == run_id)
-    row = tx.execute(query.with_for_update(of=runs) if lock else query).one_or_none()
-    return with_parts(tx, [entity(row, row.workspace)], parts)[0] if row else None
+    asked = ask(tx, _LOCK_ONE if lock else _FIND_ONE, {"one": run_id})
+    answers = _ask_parts(tx, [run_id], parts)
+    for row in asked.rows():
+        named = SimpleNamespace(**dict(zip(_NAMES, row, strict=True)))
+        return replace(entity(named, named.workspace), **{part: answer()[run_id] for part, answer in answers.items()})
+    return None
 
 
 def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
     """For each run that exists: the number of its experiment, and whether it is deleted."""
-    found: Any
-    if len(run_ids) == 1:  # the common case, at half the cost
-        found = fetch(tx, _STATE_OF_ONE, {"one": next(iter(run_ids))})
-    else:
-        found = tx.execute(_STATE.where(runs.c.run_id.in_(run_ids))).all()
+    found = fetch(tx, _STATES, {"run_ids": list(run_ids)})
     return {run_id: (experiment_id, delete_time is not None) for run_id, experiment_id, delete_time in found}
 
 
@@ -101,18 +101,10 @@ def delete_tags(tx: Transaction, run_id: str, keys: Collection[str]) -> None:
 
 def with_parts(tx: Transaction, found: Sequence[Run], parts: Collection[str] = PARTS) -> list[Run]:
     """The runs with the parts named, in the same order."""
-    ids = [run.run_id for run in found]
-    if not ids or not parts:
-        return list(found)
-    read: dict[str, Mapping[str, Any]] = {}
-    if "params" in parts:
-        read["params"] = _pairs(tx, params, ids)
-    if "tags" in parts:
-        read["tags"] = _pairs(tx, tags, ids)
-    if "metrics" in parts:
-        read["metrics"] = metric_store.summaries(tx, ids)
-    if "datasets" in parts:
-        read["datasets"] = dataset_store.inputs(tx, ids)
+    if not found:
+        return []
+    answers = _ask_parts(tx, [run.run_id for run in found], parts)
+    read = {part: answer() for part, answer in answers.items()}
     return [replace(run, **{part: by_run[run.run_id] for part, by_run in read.items()}) for run in found]
 
 
@@ -133,13 +125,13 @@ def entity(row: Any, workspace: str) -> Run:
     )
 
 
-_STATE = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time)
-_STATE_OF_ONE = _STATE.where(runs.c.run_id == sa.bindparam("one"))
+_STATES = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time).where(one_of(runs.c.run_id, "run_ids"))
 _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
     experiments, experiments.c.experiment_id == runs.c.experiment_id
 )
-
-
+_FIND_ONE = _SELECT.where(runs.c.run_id == sa.bindparam("one"))
+_LOCK_ONE = _FIND_ONE.with_for_update(of=runs)
+_NAMES = tuple(_SELECT.selected_columns.keys())
 _WORKSPACE = (
     sa.select(experiments.c.workspace)
     .join(runs, experiments.c.experiment_id == runs.c.experiment_id)
@@ -155,9 +147,36 @@ def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())]
 
 
-def _pairs(tx: Transaction, table: sa.Table, run_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
-    query = sa.select(table.c.run_id, table.c.key, table.c.value).where(table.c.run_id.in_(run_ids))
-    for run_id, key, value in tx.execute(query.order_by(table.c.run_id, table.c.key)).all():
-        found[run_id][key] = value
-    return found
+def _ask_parts(
+    tx: Transaction, run_ids: Sequence[str], parts: Collection[str]
+) -> dict[str, Callable[[], Mapping[str, Any]]]:
+    """Asks for parts of runs, all at once; each answer is by run."""
+    asking: dict[str, Callable[[], Callable[[], Mapping[str, Any]]]] = {
+        "params": lambda: _ask_pairs(tx, _PARAMS, run_ids),
+        "tags": lambda: _ask_pairs(tx, _TAGS, run_ids),
+        "metrics": lambda: metric_store.ask_summaries(tx, run_ids),
+        "datasets": lambda: dataset_store.ask_inputs(tx, run_ids),
+    }
+    return {part: ask_it() for part, ask_it in asking.items() if part in parts}
+
+
+def _ask_pairs(
+    tx: Transaction, query: sa.Select[Any], run_ids: Sequence[str]
+) -> Callable[[], dict[str, dict[str, str]]]:
+    asked = ask(tx, query, {"run_ids": list(run_ids)})
+
+    def answer() -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
+        for run_id, key, value in asked.rows():
+            found[run_id][key] = value
+        return found
+
+    return answer
+
+
+def _pairs(table: sa.Table) -> sa.Select[Any]:
+    c = table.c
+    return sa.select(c.run_id, c.key, c.value).where(one_of(c.run_id, "run_ids"))
+
+
+_PARAMS, _TAGS = _pairs(params), _pairs(tags)

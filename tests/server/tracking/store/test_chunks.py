@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay_server.tracking.store.chunks import decode, encode, ordered_bits, value_of
+from assay_server.tracking.store.chunks import decode, encode, ordered_bits, values_of
 from tests.server.tracking.room import bits_of
 
 longs = st.integers(-(2**63), 2**63 - 1)
@@ -72,7 +72,7 @@ def test_ordered_bits_sort_as_values_do_and_give_the_value_again(pair: list[int]
 
     ordered = ordered_bits(values).tolist()
 
-    assert [bits_of(value_of(each)) for each in ordered] == pair
+    assert [bits_of(each) for each in values_of(ordered)] == pair
     if values[0] < values[1]:
         assert ordered[0] < ordered[1]
 
