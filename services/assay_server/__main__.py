@@ -42,7 +42,7 @@ def run(
     `upgrade` brings its databases to this program's schema first. `announce` is told the settings and the port once the
     target answers; without it a line on standard output says the port.
     """
-    _choose_poller()
+    choose_poller()
     from assay_server.config import Config
     from assay_server.kernel import telemetry
     from assay_server.kernel.config import load
@@ -86,7 +86,7 @@ def run(
     return 0
 
 
-def _choose_poller() -> None:
+def choose_poller() -> None:
     """Lets the threads that wait for calls read from the network themselves, as they did before gRPC 1.80.
 
     Since then a pool of threads reads for them, and on few cores to hand each event of a call from thread to thread

@@ -44,6 +44,28 @@ def started(room: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("given", [None, "", "-event_engine_client"])
+def test_grpc_reads_from_the_network_as_it_is_told_and_knows_the_word_for_it(given: str | None) -> None:
+    script = (
+        "import os; from assay_server.__main__ import choose_poller; choose_poller(); import grpc; "
+        "grpc.insecure_channel('127.0.0.1:1').close(); print(os.environ.get('GRPC_EXPERIMENTS'))"
+    )
+    kept = {key: value for key, value in os.environ.items() if key != "GRPC_EXPERIMENTS"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**kept, "PYTHONPATH": SOURCES} | ({} if given is None else {"GRPC_EXPERIMENTS": given}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    chosen = "-event_engine_client,-event_engine_listener"
+    assert done.stdout.strip() in ({chosen, "None"} if given is None else {given})
+    assert "Unknown experiment" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "listen",
     [

@@ -142,8 +142,8 @@ def insert_if(tx: Transaction, condition: sa.Select[Any], values: Mapping[str, A
     """Writes rows to several tables if a query, as `ask` takes it, finds a row; each table gets those of its
     columns that it has.
 
-    PostgreSQL gets a single statement, which is a transaction by itself. False, with nothing written, if the query
-    finds nothing.
+    PostgreSQL gets a single statement, which is a transaction by itself; the conflict of the last table must not leave
+    rows out, since they are counted. False, with nothing written, if the query finds nothing.
     """
     if tx.dialect.name != "postgresql":
         found = fetch(tx, condition, values)

@@ -152,3 +152,33 @@ def test_many_threads_write_at_once_without_losing_anything(db: Database) -> Non
         list(pool.map(write, range(120)))
 
     assert eventually(lambda: ids(db)) == list(range(120))
+
+
+def test_the_log_of_sqlite_goes_into_the_database_in_the_background(tmp_path: Path) -> None:
+    path = tmp_path / "room.db"
+    db = Database(f"sqlite:///{path}", room="kernel", migrations=tmp_path)
+    log = path.with_name("room.db-wal")
+    with db.write() as tx:
+        metadata.create_all(tx)
+        insert_rows(tx, things, [{"id": number, "name": "x" * 4000} for number in range(1500)])
+    before = path.stat().st_size
+    assert log.stat().st_size > 4 << 20
+
+    [(interval, checkpoint)] = db.chores().values()
+    with db.read() as tx:  # who reads is in nobody's way
+        assert tx.execute(sa.select(sa.func.count()).select_from(things)).scalar_one() == 1500
+        checkpoint()
+    checkpoint()
+
+    assert log.stat().st_size == 0
+    assert path.stat().st_size > before + (4 << 20)
+    assert 0 < interval <= 1
+    assert len(ids(db)) == 1500
+    db.close()
+
+
+def test_postgres_needs_nothing_done_in_the_background(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    with postgres_server.database() as url:
+        db = Database(url, room="kernel", migrations=tmp_path)
+        assert db.chores() == {}
+        db.close()
