@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from assay_server.targets import ROOMS
-from tests.parts import PartMissing, in_ci, minio, postgres
+from tests.parts import PartMissing, in_ci, minio, pgbouncer, postgres
 from tests.parts import deployment as deployments
 
 DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("ASSAY_TEST_OLDEST_POSTGRES") == "1" else [])
@@ -71,6 +71,15 @@ def kept_database_url(request: pytest.FixtureRequest, parts_folder: Path) -> Ite
     server: postgres.PostgresServer = request.getfixturevalue(fixture)
     with server.database() as url:
         yield url
+
+
+@pytest.fixture
+def pooled_database_url(
+    request: pytest.FixtureRequest, postgres_server: postgres.PostgresServer, parts_folder: Path
+) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database behind a PgBouncer with three connections, lent by transaction."""
+    with postgres_server.database() as url:
+        yield from _started(request, "PgBouncer", pgbouncer.pooling(url, parts_folder, connections=3))
 
 
 # One program and four, and both databases; the tests can't tell which.

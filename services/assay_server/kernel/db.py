@@ -52,7 +52,8 @@ class Database:
 
     `url` is a SQLAlchemy URL: `sqlite:///<path>` or `postgresql+psycopg://user@host/name`. Rooms may share a PostgreSQL
     database: tables that the kernel adds carry the name of the room. `connections` bounds the pool; `synchronous` is
-    SQLite's: `full` or `normal`; `prepared` lets PostgreSQL keep the plans of statements.
+    SQLite's: `full` or `normal`; `prepared` says whether PostgreSQL keeps the plans of statements: `always`, `never`,
+    or `auto`, which is unless a pooler stands in between.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Database:
         migrations: Path,
         connections: int = 32,
         synchronous: str = "full",
-        prepared: bool = True,
+        prepared: str = "auto",
     ) -> None:
         self.room = room
         self.url = _read_url(room, url)
@@ -120,7 +121,7 @@ class Database:
             pool_size=connections,
             **_POOL,
             pool_timeout=10,
-            connect_args={"prepare_threshold": _PREPARED_AFTER if self._prepared else None},
+            connect_args={"prepare_threshold": None if self._prepared == "never" else _PREPARED_AFTER},
             execution_options=_OPTIONS,
         )
         answer_at_once(engine)
@@ -132,6 +133,8 @@ class Database:
             # A whole number has one type however small it is: by its size a statement would have a plan for each mix.
             connection.adapters.register_dumper(int, Int8Dumper)
             connection.adapters.register_dumper(int, Int8BinaryDumper)
+            if self._prepared == "auto" and _is_pooled(connection):
+                connection.prepare_threshold = None
 
         return engine
 
@@ -184,7 +187,7 @@ class Database:
         if name in _RETRYABLE or name in _TAKEN:  # taken: whoever looked first found it free
             return ConcurrentChange(_CAME_BETWEEN)
         if name in _UNPREPARED:  # a pooler in between gave the connection to somebody else
-            _log.error("database.pooled", room=self.room, remedy=f"set {self.room}.postgres_prepared = false")
+            _log.error("database.pooled", room=self.room, remedy=f"set {self.room}.postgres_prepared = never")
             return DatabaseUnavailable(self.room)
         if isinstance(original, (self._errors.OperationalError, self._errors.InterfaceError)):
             return DatabaseUnavailable(self.room)
@@ -283,6 +286,16 @@ def _read_url(room: str, url: str) -> sa.URL:
 def _name_of(error: Any) -> str:
     """What the database calls an error: PostgreSQL by a number, SQLite by a name."""
     return str(getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", ""))
+
+
+def _is_pooled(connection: Any) -> bool:
+    """Whether something between here and PostgreSQL hands out its connections.
+
+    A pooler makes up the number of the process that it tells at the start. A plan that was kept under a name in one
+    process is, under the same name, a plan of something else in another.
+    """
+    [(process,)] = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchall()
+    return bool(process != connection.info.backend_pid)
 
 
 @contextmanager

@@ -17,10 +17,11 @@ class TrackingConfig:
         "a killed process loses nothing either way, a power cut may take the last commits of `normal`.",
         choices=("full", "normal"),
     )
-    postgres_prepared: bool = setting(
-        True,
-        "Whether PostgreSQL keeps the plans of statements, for about half the time of a small call. "
-        "False behind a pooler that hands out connections by transaction and does not know of prepared statements.",
+    postgres_prepared: str = setting(
+        "auto",
+        "Whether PostgreSQL keeps the plans of statements, for about half the time of a small call. `auto`: unless a "
+        "pooler stands in between; behind one that knows of prepared statements, `always` is quicker.",
+        choices=("auto", "always", "never"),
     )
     group_points: int = setting(200_000, "How many points one transaction takes at most.", least=1)
     gap_wait: Duration = setting(

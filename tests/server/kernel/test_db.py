@@ -182,3 +182,24 @@ def test_postgres_needs_nothing_done_in_the_background(postgres_server: Postgres
         db = Database(url, room="kernel", migrations=tmp_path)
         assert db.chores() == {}
         db.close()
+
+
+@pytest.mark.parametrize("prepared", ["auto", "never"])
+def test_behind_a_pooler_by_transaction_everything_works(
+    pooled_database_url: str, tmp_path: Path, prepared: str
+) -> None:
+    db = Database(pooled_database_url, room="kernel", migrations=tmp_path, prepared=prepared)
+    with db.write() as tx:
+        metadata.create_all(tx)
+
+    def write_and_read(number: int) -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": number, "name": str(number)}])
+            tx.execute(sa.update(things).where(things.c.id == number).values(name="changed"))
+        assert number in ids(db)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(write_and_read, range(200)))
+
+    assert ids(db) == list(range(200))
+    db.close()
