@@ -139,8 +139,7 @@ class Rows(NamedTuple):
 
 
 def insert_if(tx: Transaction, condition: sa.Select[Any], values: Mapping[str, Any], parts: Sequence[Rows]) -> bool:
-    """Writes rows to several tables if a query, as `ask` takes it, finds a row; each table gets those of its
-    columns that it has.
+    """Writes rows to several tables if a query, as `ask` takes it, finds a row, whose columns are added where they fit.
 
     PostgreSQL gets a single statement, which is a transaction by itself; the conflict of the last table must not leave
     rows out, since they are counted. False, with nothing written, if the query finds nothing.
@@ -181,24 +180,19 @@ def pipeline(tx: Transaction) -> Iterator[None]:
 def answer_at_once(engine: sa.Engine) -> None:
     """Makes SQLAlchemy's own statements wait for their answer within a pipeline: it looks at it straight away."""
 
-    def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
-        sent = _pipeline_of(context.root_connection)
-        if sent is None:
-            return False
-        cursor.execute(statement, parameters)
-        sent.sync()
-        return True
+    def at_once(method: str) -> Callable[..., bool]:
+        def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+            sent = _pipeline_of(context.root_connection)
+            if sent is None:
+                return False
+            getattr(cursor, method)(statement, parameters)
+            sent.sync()
+            return True
 
-    def execute_many(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
-        sent = _pipeline_of(context.root_connection)
-        if sent is None:
-            return False
-        cursor.executemany(statement, parameters)
-        sent.sync()
-        return True
+        return execute
 
-    sa.event.listen(engine, "do_execute", execute)
-    sa.event.listen(engine, "do_executemany", execute_many)
+    sa.event.listen(engine, "do_execute", at_once("execute"))
+    sa.event.listen(engine, "do_executemany", at_once("executemany"))
 
 
 def _values_in(order: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:

@@ -72,6 +72,8 @@ def start_logging(level: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [sink]
     root.propagate = False
     root.setLevel(level.upper())
+    # Of a pipeline that failed psycopg warns again for each statement that was not run; the error itself is raised.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def serve_metrics(host: str, port: int) -> None:

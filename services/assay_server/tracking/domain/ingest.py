@@ -143,6 +143,8 @@ class Ingest:
 
     def _write(self, group: list[_Ticket]) -> None:
         for attempt in range(_ATTEMPTS):
+            for ticket in group:
+                ticket.error, ticket.durable = None, 0
             try:
                 accepted = self._write_points(group) or self._write_all(group)
                 break
@@ -191,8 +193,6 @@ class Ingest:
 
 def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
     """Writes what can be written of a group, and notes on each ticket what became of it."""
-    for ticket in group:
-        ticket.error, ticket.durable = None, 0
     run_ids = {ticket.batch.run_id for ticket in group}
     with_params = {ticket.batch.run_id for ticket in group if ticket.batch.params}
     if with_params:
