@@ -3,6 +3,9 @@
 Never call a neighbour inside a transaction, and only along the order registry -> artifacts -> tracking -> access.
 """
 
+import threading
+import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -10,7 +13,11 @@ import grpc
 from assay_server.kernel import caller, status
 from assay_server.kernel.errors import AssayError, DeadlinePassed, NeighbourUnavailable
 
+BELIEVED_S = 5.0
+"""How long what a neighbour confirmed is believed, in seconds."""
+
 _MARGIN_S = 0.05
+_MOST_BELIEVED = 10_000
 _Stub = TypeVar("_Stub")
 
 
@@ -72,3 +79,26 @@ class Neighbour:
     def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
+
+
+class Believed:
+    """What a neighbour confirmed is believed for five seconds, so that asking costs a hot path nothing.
+
+    `confirm` asks the neighbour about a name and raises what it answers unless the name is right.
+    """
+
+    def __init__(self, confirm: Callable[[str], object]) -> None:
+        self._confirm = confirm
+        self._lock = threading.Lock()
+        self._since: dict[str, float] = {}
+
+    def require(self, name: str) -> None:
+        """Does nothing if the name was confirmed lately, or is now."""
+        now = time.monotonic()
+        if now - self._since.get(name, -BELIEVED_S) < BELIEVED_S:
+            return
+        self._confirm(name)
+        with self._lock:
+            if len(self._since) >= _MOST_BELIEVED:
+                self._since.clear()
+            self._since[name] = now

@@ -1,43 +1,28 @@
 """What the registry asks of other rooms. Never inside a transaction."""
 
-import threading
-import time
-
 from assay.api.access import v1 as access
 from assay.api.artifacts import v1 as artifacts
 from assay.api.tracking import v1 as tracking
-from assay_server.kernel.channel import Neighbour
+from assay_server.kernel.channel import Believed, Neighbour
 from assay_server.kernel.errors import NotFound
 from assay_server.registry.entities import DEFAULT_WORKSPACE, Files, SourceRun
 from assay_server.registry.errors import SourceEmpty
-
-KEPT_S = 5.0
-"""How long an answer of access is believed, in seconds."""
-_MOST_KEPT = 10_000
 
 
 class Workspaces:
     """Asks access whether a workspace is there."""
 
     def __init__(self, neighbour: Neighbour) -> None:
-        self._neighbour = neighbour
-        self._stub = neighbour.stub(access.WorkspaceServiceStub)
-        self._lock = threading.Lock()
-        self._seen: dict[str, float] = {}
+        stub = neighbour.stub(access.WorkspaceServiceStub)
+        self._there = Believed(lambda name: neighbour.call(stub.GetWorkspace, access.GetWorkspaceRequest(name=name)))
 
     def require(self, workspace: str) -> None:
-        """Does nothing if the workspace is there, which is believed for 5 seconds; `default` always is.
+        """Does nothing if the workspace is there; `default` always is.
 
         Raises what access answers: WORKSPACE_NOT_FOUND; NeighbourUnavailable.
         """
-        now = time.monotonic()
-        if workspace == DEFAULT_WORKSPACE or now - self._seen.get(workspace, -KEPT_S) < KEPT_S:
-            return
-        self._neighbour.call(self._stub.GetWorkspace, access.GetWorkspaceRequest(name=workspace))
-        with self._lock:
-            if len(self._seen) >= _MOST_KEPT:
-                self._seen.clear()
-            self._seen[workspace] = now
+        if workspace != DEFAULT_WORKSPACE:
+            self._there.require(workspace)
 
 
 class Runs:

@@ -13,7 +13,7 @@ import pytest
 from assay.api.access import v1 as access
 from assay_server.kernel import caller
 from assay_server.kernel.caller import Caller
-from assay_server.kernel.channel import Neighbour
+from assay_server.kernel.channel import Believed, Neighbour
 from assay_server.kernel.errors import (
     AssayError,
     DeadlineExceeded,
@@ -180,3 +180,20 @@ def test_an_answer_that_is_too_large_is_an_error_and_not_a_missing_neighbour() -
 def test_many_at_once_share_one_connection() -> None:
     with served() as channel, neighbour(address_of(channel)) as found, ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda number: asked(found, str(number)), range(64))) == [str(n) for n in range(64)]
+
+
+def test_what_a_neighbour_confirmed_is_believed_and_what_it_refused_is_asked_again() -> None:
+    asked: list[str] = []
+
+    def confirm(name: str) -> None:
+        asked.append(name)
+        if name == "missing":
+            raise NotFound("there is no such thing")
+
+    believed = Believed(confirm)
+    for _ in range(3):
+        believed.require("there")
+        with pytest.raises(NotFound):
+            believed.require("missing")
+
+    assert asked == ["there", "missing", "missing", "missing"]
