@@ -59,6 +59,9 @@ class Answer:
             self._pipeline = None
 
 
+_NOTHING = Answer(_NoCursor())
+
+
 def ask(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Answer:
     """Sends a query that is made once and has a `bindparam` for each of `values`.
 
@@ -164,9 +167,6 @@ def insert_if(tx: Transaction, condition: sa.Select[Any], values: Mapping[str, A
 def keep_existing(statement: Any) -> Any:
     """For `insert_rows`: a row that is there already stays as it is."""
     return statement.on_conflict_do_nothing()
-
-
-_NOTHING = Answer(_NoCursor())
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def encode(steps: Ints, times: Ints, values: Floats) -> bytes:
     if count < _WORTH_PACKING:
         return bytes((_PLAIN,)) + steps.tobytes() + times.tobytes() + values.tobytes()
     columns = np.empty((3, count), np.int64)
-    for column, found in zip(columns, (steps, times), strict=False):
+    for column, found in zip(columns[:2], (steps, times), strict=True):
         column[0] = found[0]
         np.subtract(found[1:], found[:-1], out=column[1:])  # wraps around, as adding up does
     columns[2] = values.view(np.int64)
