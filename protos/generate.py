@@ -119,6 +119,8 @@ def _generate(made: Path) -> None:
     for folder in [made / PACKAGE, *(path for path in (made / PACKAGE).rglob("*") if path.is_dir())]:
         if folder not in modules:
             (folder / "__init__.py").write_text(MARK)
+    # Before the first stub imports gRPC in another way.
+    (made / PACKAGE / "__init__.py").write_text(f"{MARK}\nimport assay._grpc\n")
 
 
 def _reexports(exports: list[tuple[str, list[str]]]) -> str:

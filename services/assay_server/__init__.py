@@ -6,3 +6,5 @@ calls run one way only, registry -> artifacts -> tracking -> access. Below them 
 of theirs. Above them lie the tables: `config` (a section for each room), `permissions` (who may call what), `targets`
 (which rooms a process runs).
 """
+
+import assay._grpc  # noqa: F401 - before anything else imports gRPC

@@ -6,7 +6,6 @@ import queue
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,6 @@ def run(
     `upgrade` brings its databases to this program's schema first. `announce` is told the settings and the port once the
     target answers; without it a line on standard output says the port.
     """
-    choose_poller()
     from assay_server.config import Config
     from assay_server.kernel import telemetry
     from assay_server.kernel.config import load
@@ -84,21 +82,6 @@ def run(
     asked.get()
     server.stop()
     return 0
-
-
-def choose_poller() -> None:
-    """Lets the threads that wait for calls read from the network themselves, as they did before gRPC 1.80.
-
-    Since then a pool of threads reads for them, and on few cores to hand each event of a call from thread to thread
-    costs a quarter of the time of a small one (docs/adr/0001). gRPC looks at the variable when it is first imported,
-    and complains of names that it does not know: newer releases than those that were measured are left alone.
-    """
-    if "GRPC_EXPERIMENTS" not in os.environ and (1, 80) <= _grpc_release() <= (1, 85):
-        os.environ["GRPC_EXPERIMENTS"] = "-event_engine_client,-event_engine_listener"
-
-
-def _grpc_release() -> tuple[int, ...]:
-    return tuple(int(part) for part in metadata.version("grpcio").split(".")[:2])
 
 
 def main() -> None:

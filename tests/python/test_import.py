@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 
+import pytest
+
 REST = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
 
@@ -67,3 +69,26 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
     assert not hasattr(assay, "log_everything")
     assert "log_metric" in dir(assay)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it was not measured, and nothing is chosen")
+@pytest.mark.parametrize("given", [None, ""])
+def test_who_calls_reads_from_the_network_unless_grpc_is_told_otherwise_and_nobody_else_sees_it(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GRPC_EXPERIMENTS", given)
+    monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
+    monkeypatch.setenv("GRPC_TRACE", "event_engine")
+    code = (
+        "import assay, os\n"
+        "try: assay.Client('127.0.0.1:1').runs.get('0' * 32)\n"
+        "except assay.errors.Unavailable: print(os.environ.get('GRPC_EXPERIMENTS'))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.strip() == str(given)
+    assert "Unknown experiment" not in done.stderr
+    assert ("EventEngine::Connect" in done.stderr) == (given is not None)

@@ -186,7 +186,7 @@ class Connection:
             return made
 
     def _open(self) -> grpc.Channel:
-        import grpc
+        from assay._grpc import grpc
 
         options = [*_OPTIONS, ("grpc.service_config", _service_config())]
         if self._plain:
@@ -254,7 +254,7 @@ def _serialize(request: Message) -> bytes:
 
 
 def _failure() -> type[Exception]:
-    import grpc
+    from assay._grpc import grpc
 
     return cast("type[Exception]", grpc.RpcError)
 
