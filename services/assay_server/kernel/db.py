@@ -128,11 +128,14 @@ class Database:
 
         @sa.event.listens_for(engine, "connect")
         def prepare(connection: Any, record: Any) -> None:
+            from psycopg.types.array import ListBinaryDumper
             from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
             # A whole number has one type however small it is: by its size a statement would have a plan for each mix.
             connection.adapters.register_dumper(int, Int8Dumper)
             connection.adapters.register_dumper(int, Int8BinaryDumper)
+            # As text, psycopg would look for what to quote in each item of a list.
+            connection.adapters.register_dumper(list, ListBinaryDumper)
             if self._prepared == "auto" and _is_pooled(connection):
                 connection.prepare_threshold = None
 

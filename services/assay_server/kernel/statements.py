@@ -22,7 +22,8 @@ Transaction = sa.Connection
 
 _PIPELINE = "assay_pipeline"
 _DIALECTS: dict[str, Any] = {
-    "postgresql": postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
+    # PostgreSQL's own way to name what is bound: psycopg would look for its own in the text each time.
+    "postgresql": postgresql.psycopg.dialect(paramstyle="numeric_dollar"),
     "sqlite": sqlite.dialect(),
 }
 
@@ -68,9 +69,9 @@ def ask(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> An
     It gives and takes texts and numbers only; a list of them where the query says `one_of`.
     """
     text, order = _query_text(tx.dialect.name, query)
+    bound = [values[name] for name in order]
     if tx.dialect.name == "postgresql":
-        return _send(tx, text, values)
-    bound = (values[name] for name in order)
+        return _send(tx, text, bound)
     return Answer(_driver(tx).execute(text, [json.dumps(v) if isinstance(v, list) else v for v in bound]))
 
 
@@ -121,9 +122,9 @@ def insert_rows(
     arrays = len(rows) > 1 and tx.dialect.name == "postgresql"
     text, constants, order = _insert_text(tx.dialect.name, table, names, conflict, arrays)
     if arrays:
-        return _send(tx, text, {name: [row[name] for row in rows] for name in names} | constants)
+        return _send(tx, text, order({name: [row[name] for row in rows] for name in names} | constants))
     if tx.dialect.name == "postgresql":
-        return _send(tx, text, {**rows[0], **constants})
+        return _send(tx, text, order({**rows[0], **constants}))
     complete = [{**row, **constants} for row in rows] if constants else rows
     return Answer(_driver(tx).executemany(text, map(order, complete)))
 
@@ -156,12 +157,12 @@ def insert_if(tx: Transaction, condition: sa.Select[Any], values: Mapping[str, A
         return bool(found)
     arrays = len(parts[-1].rows) > 1
     shape = tuple((table, tuple(rows[0]), conflict) for table, rows, conflict in parts)
-    text, constants, _ = _insert_if_text(condition, shape, arrays)
+    text, constants, order = _insert_if_text(condition, shape, arrays)
     bound = {**constants, **values}
     for table, rows, _ in parts:
         for name in rows[0]:
             bound[f"{table.name}_{name}"] = [row[name] for row in rows] if arrays else rows[0][name]
-    return _send(tx, text, bound).count() > 0
+    return _send(tx, text, order(bound)).count() > 0
 
 
 def keep_existing(statement: Any) -> Any:
@@ -209,8 +210,10 @@ def _pipeline_of(tx: Transaction) -> Any:
     return tx.get_execution_options().get(_PIPELINE)
 
 
-def _send(tx: Transaction, text: str, values: Mapping[str, Any]) -> Answer:
-    cursor = _driver(tx).cursor()
+def _send(tx: Transaction, text: str, values: Sequence[Any]) -> Answer:
+    from psycopg import RawCursor
+
+    cursor = RawCursor(_driver(tx))
     cursor.execute(text, values)
     return Answer(cursor, _pipeline_of(tx))
 
@@ -242,7 +245,7 @@ def _insert_text(
     else:
         insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
         statement = insert(table).values({name: sa.bindparam(name) for name in names})
-    return _text(dialect, conflict(statement) if conflict else statement, names, arrays)
+    return _text(dialect, conflict(statement) if conflict else statement, names)
 
 
 @functools.cache
@@ -260,7 +263,7 @@ def _insert_if_text(condition: sa.Select[Any], shape: _Shape, arrays: bool) -> _
         statement = postgresql.insert(table).from_select([*names, *(column.name for column in added)], chosen)
         statements.append(conflict(statement) if conflict else statement)
     whole = statements[-1].add_cte(*(each.cte(f"part_{at}") for at, each in enumerate(statements[:-1])))
-    return _text("postgresql", whole, [f"{table.name}_{name}" for table, names, _ in shape for name in names], arrays)
+    return _text("postgresql", whole, [f"{table.name}_{name}" for table, names, _ in shape for name in names])
 
 
 def _items(table: sa.Table, names: Sequence[str], prefix: str = "") -> Sequence[sa.ColumnElement[Any]]:
@@ -270,12 +273,8 @@ def _items(table: sa.Table, names: Sequence[str], prefix: str = "") -> Sequence[
     return tuple(source.render_derived().c)
 
 
-def _text(dialect: str, statement: Any, given: Sequence[str], arrays: bool) -> _Statement:
+def _text(dialect: str, statement: Any, given: Sequence[str]) -> _Statement:
     compiled = statement.compile(dialect=_DIALECTS[dialect])
-    order = compiled.positiontup or compiled.params
-    text = str(compiled)
-    if arrays:  # as bytes: as text, psycopg looks for what to quote in each of their items
-        for name in given:
-            text = text.replace(f"%({name})s", f"%({name})b")
+    order = compiled.positiontup
     constants = {name: compiled.params[name] for name in order if name not in given}
-    return _Statement(text, constants, _values_in(order))
+    return _Statement(str(compiled), constants, _values_in(order))
