@@ -46,6 +46,9 @@ class ConcurrentChange(Unavailable):
 
     reason = "DATABASE_UNAVAILABLE"
 
+    def __init__(self, message: str = _CAME_BETWEEN) -> None:
+        super().__init__(message)
+
 
 class Database:
     """The database of one room.
@@ -128,14 +131,14 @@ class Database:
 
         @sa.event.listens_for(engine, "connect")
         def prepare(connection: Any, record: Any) -> None:
-            from psycopg.types.array import ListBinaryDumper
             from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+
+            from assay_server.kernel.arrays import ArrayDumper
 
             # A whole number has one type however small it is: by its size a statement would have a plan for each mix.
             connection.adapters.register_dumper(int, Int8Dumper)
             connection.adapters.register_dumper(int, Int8BinaryDumper)
-            # As text, psycopg would look for what to quote in each item of a list.
-            connection.adapters.register_dumper(list, ListBinaryDumper)
+            connection.adapters.register_dumper(list, ArrayDumper)
             if self._prepared == "auto" and _is_pooled(connection):
                 connection.prepare_threshold = None
 
@@ -188,7 +191,7 @@ class Database:
         """What a caller is told of an error of the driver; None if it is a mistake of ours."""
         name = _name_of(original)
         if name in _RETRYABLE or name in _TAKEN:  # taken: whoever looked first found it free
-            return ConcurrentChange(_CAME_BETWEEN)
+            return ConcurrentChange()
         if name in _UNPREPARED:  # a pooler in between gave the connection to somebody else
             _log.error("database.pooled", room=self.room, remedy=f"set {self.room}.postgres_prepared = never")
             return DatabaseUnavailable(self.room)
@@ -311,7 +314,7 @@ def _piped(tx: Transaction) -> Iterator[None]:
             yield
             ended = driver.execute("COMMIT")
         if ended.statusmessage != "COMMIT":  # PostgreSQL answers ROLLBACK, and no error, where an error was passed over
-            raise ConcurrentChange(_CAME_BETWEEN)
+            raise ConcurrentChange
     except BaseException:
         if not driver.closed:
             driver.rollback()

@@ -4,7 +4,7 @@ What is kept is the id of the thing, in the transaction that made it; a repeat a
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from assay_server.kernel import caller
 from assay_server.kernel.clock import Clock
 from assay_server.kernel.errors import RequestIdReused, RequestInFlight
-from assay_server.kernel.statements import Answer, Transaction, fetch, insert_rows
+from assay_server.kernel.statements import Rows, Transaction, fetch, insert_rows
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a request id is remembered, in milliseconds."""
@@ -71,21 +71,14 @@ class Requests:
 
     def remember(self, tx: Transaction, request: Request, resource_id: str) -> None:
         """Notes what the request made. Raises RequestInFlight when the same request was faster."""
-        if request.request_id and self._note(tx, request, resource_id).count() == 0:
-            raise RequestInFlight(request.request_id)
+        for noted in self.note(request, resource_id):
+            if insert_rows(tx, noted.table, noted.rows, _over_expired).count() == 0:
+                raise RequestInFlight(request.request_id)
 
-    def claim(self, tx: Transaction, request: Request, resource_id: str) -> Callable[[], str | None]:
-        """Notes what the request is going to make, where its id is known before: `recall` and `remember` in one.
-
-        Whoever sends the same request meanwhile waits for this transaction to end. What is returned answers as
-        `recall` does; ask it before anything is made.
-        """
+    def note(self, request: Request, resource_id: str) -> Sequence[Rows]:
+        """What is to be written with the thing that the request makes; it conflicts with the same request's."""
         if not request.request_id:
-            return lambda: None
-        noted = self._note(tx, request, resource_id)
-        return lambda: self.recall(tx, request) if noted.count() == 0 else None
-
-    def _note(self, tx: Transaction, request: Request, resource_id: str) -> Answer:
+            return ()
         row = {
             "subject": request.subject,
             "rpc": request.rpc,
@@ -94,7 +87,7 @@ class Requests:
             "resource_id": resource_id,
             "create_time": self._clock.now(),
         }
-        return insert_rows(tx, self._table, [row], _over_expired)
+        return (Rows(self._table, [row]),)
 
     def forget(self, tx: Transaction) -> int:
         """Removes what is older than 24 hours; returns how many."""

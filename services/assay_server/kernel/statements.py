@@ -23,7 +23,7 @@ Transaction = sa.Connection
 _PIPELINE = "assay_pipeline"
 _DIALECTS: dict[str, Any] = {
     # PostgreSQL's own way to name what is bound: psycopg would look for its own in the text each time.
-    "postgresql": postgresql.psycopg.dialect(paramstyle="numeric_dollar"),
+    "postgresql": postgresql.psycopg.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
     "sqlite": sqlite.dialect(),
 }
 
@@ -142,27 +142,31 @@ class Rows(NamedTuple):
     conflict: "_Conflict" = None
 
 
-def insert_if(tx: Transaction, condition: sa.Select[Any], values: Mapping[str, Any], parts: Sequence[Rows]) -> bool:
-    """Writes rows to several tables if a query, as `ask` takes it, finds a row, whose columns are added where they fit.
+def insert_if(
+    tx: Transaction, condition: sa.Select[Any], values: Mapping[str, Any], parts: Sequence[Rows]
+) -> Sequence[Any] | None:
+    """Writes rows to several tables if a query, as `ask` takes it, finds a row; answers with that row.
 
-    PostgreSQL gets a single statement, which is a transaction by itself; the conflict of the last table must not leave
-    rows out, since they are counted. False, with nothing written, if the query finds nothing.
+    None, with nothing written, if the query finds nothing. Its columns are added to rows of tables that have them.
+    PostgreSQL gets a single statement, which is a transaction by itself.
     """
+    parts = [each for each in parts if each.rows]
     if tx.dialect.name != "postgresql":
         found = fetch(tx, condition, values)
         for table, rows, conflict in parts if found else ():
             names = condition.selected_columns.keys()
             added = {name: value for name, value in zip(names, found[0], strict=True) if name in table.c}
             insert_rows(tx, table, [{**row, **added} for row in rows], conflict)
-        return bool(found)
-    arrays = len(parts[-1].rows) > 1
+        return found[0] if found else None
+    arrays = any(len(each.rows) > 1 for each in parts)
     shape = tuple((table, tuple(rows[0]), conflict) for table, rows, conflict in parts)
     text, constants, order = _insert_if_text(condition, shape, arrays)
     bound = {**constants, **values}
     for table, rows, _ in parts:
         for name in rows[0]:
             bound[f"{table.name}_{name}"] = [row[name] for row in rows] if arrays else rows[0][name]
-    return _send(tx, text, order(bound)).count() > 0
+    found = _send(tx, text, order(bound)).rows()
+    return found[0] if found else None
 
 
 def keep_existing(statement: Any) -> Any:
@@ -250,20 +254,19 @@ def _insert_text(
 
 @functools.cache
 def _insert_if_text(condition: sa.Select[Any], shape: _Shape, arrays: bool) -> _Statement:
-    """All tables at once: the last one's is the statement, the others are its parts."""
+    """All tables at once: PostgreSQL does the parts of a query to their end whatever is asked of it itself."""
     found = condition.cte("found")
-    statements: list[Any] = []
-    for table, names, conflict in shape:
+    query = sa.select(found)
+    for at, (table, names, conflict) in enumerate(shape):
         if arrays:
             given = _items(table, names, f"{table.name}_")
         else:
             given = [sa.bindparam(f"{table.name}_{name}", type_=table.c[name].type) for name in names]
         added = [column for name, column in found.c.items() if name in table.c]
         chosen = sa.select(*given, *added).select_from(found)
-        statement = postgresql.insert(table).from_select([*names, *(column.name for column in added)], chosen)
-        statements.append(conflict(statement) if conflict else statement)
-    whole = statements[-1].add_cte(*(each.cte(f"part_{at}") for at, each in enumerate(statements[:-1])))
-    return _text("postgresql", whole, [f"{table.name}_{name}" for table, names, _ in shape for name in names])
+        statement: Any = postgresql.insert(table).from_select([*names, *(column.name for column in added)], chosen)
+        query = query.add_cte((conflict(statement) if conflict else statement).cte(f"part_{at}"))
+    return _text("postgresql", query, [f"{table.name}_{name}" for table, names, _ in shape for name in names])
 
 
 def _items(table: sa.Table, names: Sequence[str], prefix: str = "") -> Sequence[sa.ColumnElement[Any]]:

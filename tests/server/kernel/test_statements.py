@@ -26,10 +26,12 @@ things = sa.Table(
 parts = sa.Table(
     "parts", metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("part", sa.Text, primary_key=True)
 )
+labels = sa.Table("labels", metadata, sa.Column("label", sa.Text, primary_key=True))
 ALL = sa.select(things.c.id, things.c.name, things.c.weight, things.c.content).order_by(things.c.id)
 NAMED = sa.select(things.c.id).where(things.c.name == sa.bindparam("name"))
 AMONG = sa.select(things.c.id).where(one_of(things.c.name, "names"), things.c.id > sa.bindparam("above"))
 COUNT = sa.select(sa.func.count()).select_from(parts)
+LABELS = sa.select(labels.c.label).order_by(labels.c.label)
 
 
 def raised(statement: Any) -> Any:
@@ -165,18 +167,34 @@ def test_a_query_finds_those_of_a_list(db: Database, names: list[str], found: li
         assert sorted(number for (number,) in fetch(tx, AMONG, {"names": names, "above": 1})) == found
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 3])
 def test_rows_for_several_tables_are_written_if_the_condition_holds(db: Database, count: int) -> None:
     with db.write() as tx:
         insert_rows(tx, things, [thing(7, "there", weight=1.0)])
     condition = sa.select(things.c.id, things.c.name).where(things.c.name == sa.bindparam("name"))
 
-    answers: list[bool] = []
+    answers: list[Any] = []
     for name in ("there", "missing", "there"):
         rows = [{"part": f"{len(answers)}.{number}"} for number in range(count)]
+        label = {"label": str(len(answers))}
         with db.write_once() as tx:
-            answers.append(insert_if(tx, condition, {"name": name}, [Rows(parts, rows)]))
+            answers.append(insert_if(tx, condition, {"name": name}, [Rows(parts, rows), Rows(labels, [label])]))
 
-    assert answers == [True, False, True]
+    assert answers == [(7, "there"), None, (7, "there")]
     with db.read() as tx:
         assert fetch(tx, COUNT, {}) == [(2 * count,)]
+        assert fetch(tx, LABELS, {}) == [("0",), ("2",)]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_for_several_tables_are_written_all_or_none(db: Database, count: int) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [thing(7, "there")])
+        insert_rows(tx, labels, [{"label": "taken"}])
+    rows = [{"part": str(number)} for number in range(count)]
+
+    with pytest.raises(ConcurrentChange), db.write_once() as tx:
+        insert_if(tx, NAMED, {"name": "there"}, [Rows(parts, rows), Rows(labels, [{"label": "taken"}])])
+
+    with db.read() as tx:
+        assert fetch(tx, COUNT, {}) == [(0,)]

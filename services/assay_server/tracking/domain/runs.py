@@ -115,43 +115,51 @@ class Runs:
             fields.tags("tags", new.tags)
             check_columns(fields, new.metrics)
             fields.request_id(request.request_id)
-        try:
-            return self._create(new, request, experiment_id)
-        except ConcurrentChange:  # somebody made the same run meanwhile: now it will be found
-            return self._create(new, request, experiment_id)
+        run = Run(
+            run_id=new.run_id or new_id(),
+            experiment_id=experiment_id,
+            workspace="",
+            name=new.name or _made_up_name(),
+            status=RunStatus.RUNNING,
+            start_time=self._clock.now() if new.start_time is None else new.start_time,
+            parent_run_id=new.parent_run_id,
+            user=new.user or caller.current().subject,
+            params=new.params,
+            tags=new.tags,
+        )
+        given = gathered([Batch(run.run_id, new.metrics)]).values()
+        series = [metric_store.Series(run.run_id, int(experiment_id), columns) for columns in given]
+        made = self._add(run, series, request) or self._present(run, request) or self._add(run, series, request)
+        if made is None:
+            raise ConcurrentChange
+        return made
 
-    def _create(self, new: RunDraft, request: Request, experiment_id: str) -> Run:
-        run_id = new.run_id or new_id()
-        with self._db.write() as tx:
-            known = self._requests.claim(tx, request, run_id)
-            asked = _Home(tx, experiment_id, new.parent_run_id)
-            taken = store.ask_workspace(tx, new.run_id) if new.run_id else lambda: None
-            if (made := known()) is not None:
-                return _found(tx, made)
-            workspace = asked.workspace()
-            if taken() is not None:
-                present = _found(tx, run_id)
-                if present.experiment_id != experiment_id:
-                    raise RunExists(run_id, present.experiment_id)
-                return present
-            run = Run(
-                run_id=run_id,
-                experiment_id=experiment_id,
-                workspace=workspace,
-                name=new.name or _made_up_name(),
-                status=RunStatus.RUNNING,
-                start_time=self._clock.now() if new.start_time is None else new.start_time,
-                parent_run_id=new.parent_run_id,
-                user=new.user or caller.current().subject,
-                params=new.params,
-                tags=new.tags,
-            )
-            given = gathered([Batch(run_id, new.metrics)]).values()
-            series = [metric_store.Series(run_id, int(experiment_id), columns) for columns in given]
-            metric_store.append(tx, series, first=True)
-            store.add(tx, run)
+    def _add(self, run: Run, series: Sequence[metric_store.Series], request: Request) -> Run | None:
+        """Makes a run, without a look at what may be in the way; None if something is."""
+        try:
+            with self._db.write_once() as tx:
+                workspace = store.add(tx, run, series, self._requests.note(request, run.run_id))
+        except ConcurrentChange:
+            return None
+        if workspace is None:
+            return None
         instruments.runs_created_total.inc()
-        return run
+        return replace(run, workspace=workspace)
+
+    def _present(self, run: Run, request: Request) -> Run | None:
+        """The run that the same request made, or that has the same id; raises whatever else is in the way."""
+        with self._db.write() as tx:
+            self._requests.forget(tx)  # an id that is too old to be remembered may still be there
+            made = self._requests.recall(tx, request)
+            if made is not None:
+                return _found(tx, made)
+            workspace = _home(tx, run.experiment_id)
+            if run.parent_run_id and store.workspace(tx, run.parent_run_id) != workspace:
+                raise RunNotFound(run.parent_run_id)
+            present = store.find(tx, run.run_id)
+            if present is not None and present.experiment_id != run.experiment_id:
+                raise RunExists(run.run_id, present.experiment_id)
+            return present
 
     def get(self, run_id: str, parts: Collection[str] = PARTS) -> Run:
         """The run of an id, also a deleted one, with the parts named. Raises RunNotFound."""
@@ -277,25 +285,15 @@ class Runs:
         return changed
 
 
-class _Home:
-    """Where a new run will be: asked for at once, judged later."""
-
-    def __init__(self, tx: Transaction, experiment_id: str, parent_run_id: str) -> None:
-        self._experiment_id, self._parent_run_id = experiment_id, parent_run_id
-        self._home = experiment_store.ask_home(tx, experiment_id)
-        self._parents_workspace = store.ask_workspace(tx, parent_run_id) if parent_run_id else None
-
-    def workspace(self) -> str:
-        """The workspace. Raises unless the experiment is active, and the parent there and in the same workspace."""
-        home = self._home()
-        if home is None:
-            raise ExperimentNotFound(self._experiment_id)
-        workspace, deleted = home
-        if deleted:
-            raise ExperimentDeleted(self._experiment_id)
-        if self._parents_workspace and self._parents_workspace() != workspace:
-            raise RunNotFound(self._parent_run_id)
-        return workspace
+def _home(tx: Transaction, experiment_id: str) -> str:
+    """The workspace of an active experiment."""
+    home = experiment_store.home(tx, experiment_id)
+    if home is None:
+        raise ExperimentNotFound(experiment_id)
+    workspace, deleted = home
+    if deleted:
+        raise ExperimentDeleted(experiment_id)
+    return workspace
 
 
 def _found(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run:

@@ -1,12 +1,12 @@
 """Experiments as rows."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, ask, insert, insert_rows
+from assay_server.kernel.statements import Transaction, fetch, insert, insert_rows
 from assay_server.tracking.entities import Experiment
 from assay_server.tracking.store.tables import experiment_tags, experiments
 
@@ -37,19 +37,9 @@ def find(tx: Transaction, experiment_id: str, *, lock: bool = False) -> Experime
 
 def home(tx: Transaction, experiment_id: str) -> tuple[str, bool] | None:
     """The workspace of an experiment, and whether it is deleted."""
-    return ask_home(tx, experiment_id)()
-
-
-def ask_home(tx: Transaction, experiment_id: str) -> Callable[[], tuple[str, bool] | None]:
-    """As `home`, for those who have more to ask before they need the answer."""
-    asked = ask(tx, _HOME, {"number": int(experiment_id)})
-
-    def answer() -> tuple[str, bool] | None:
-        for workspace, delete_time in asked.rows():
-            return workspace, delete_time is not None
-        return None
-
-    return answer
+    for workspace, delete_time in fetch(tx, _HOME, {"number": int(experiment_id)}):
+        return workspace, delete_time is not None
+    return None
 
 
 def find_by_name(tx: Transaction, workspace: str, name: str) -> Experiment | None:

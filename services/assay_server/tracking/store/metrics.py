@@ -29,17 +29,21 @@ class Chunk:
     columns: MetricColumns
 
 
-def append(tx: Transaction, series: Sequence[Series], *, first: bool = False) -> None:
-    """Adds points: a chunk for each series, and its summary, in an order that keeps writers from deadlock.
-
-    `first`: the runs are made in this transaction, so that there is nothing to add to.
-    """
+def append(tx: Transaction, series: Sequence[Series]) -> None:
+    """Adds points: a chunk for each series, and its summary, in an order that keeps writers from deadlock."""
     ordered = sorted(series, key=lambda each: (each.run_id, each.columns.key))
+    new_summaries, new_chunks = first(ordered)
+    insert_rows(tx, *new_summaries._replace(conflict=_added_to_summary))
+    insert_rows(tx, *new_chunks)
+
+
+def first(series: Sequence[Series]) -> tuple[Rows, Rows]:
+    """The rows of the first points of runs: the summary of each series, and its chunk."""
     summaries = [
-        {"run_id": each.run_id, "experiment_id": each.experiment_id, **_summary_row(each.columns)} for each in ordered
+        {"run_id": each.run_id, "experiment_id": each.experiment_id, **_summary_row(each.columns)} for each in series
     ]
-    insert_rows(tx, metric_summaries, summaries, None if first else _added_to_summary)
-    insert_rows(tx, metric_chunks, [{"run_id": each.run_id, **_chunk_row(each.columns)} for each in ordered])
+    new_chunks = [{"run_id": each.run_id, **_chunk_row(each.columns)} for each in series]
+    return Rows(metric_summaries, summaries), Rows(metric_chunks, new_chunks)
 
 
 def append_if_active(tx: Transaction, run_id: str, metrics: Collection[MetricColumns]) -> bool:
@@ -47,7 +51,7 @@ def append_if_active(tx: Transaction, run_id: str, metrics: Collection[MetricCol
     ordered = sorted(metrics, key=lambda each: each.key)
     new_chunks = Rows(metric_chunks, [_chunk_row(each) for each in ordered])
     new_summaries = Rows(metric_summaries, [_summary_row(each) for each in ordered], _added_to_summary)
-    return insert_if(tx, _ACTIVE, {"one": run_id}, [new_chunks, new_summaries])
+    return insert_if(tx, _ACTIVE, {"one": run_id}, [new_chunks, new_summaries]) is not None
 
 
 def begin_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> None:

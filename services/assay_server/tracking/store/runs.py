@@ -7,15 +7,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, ask, fetch, insert_rows, keep_existing, one_of
+from assay_server.kernel.statements import Rows, Transaction, ask, fetch, insert_if, insert_rows, keep_existing, one_of
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
 from assay_server.tracking.store.tables import experiments, params, runs, tags
 
 
-def add(tx: Transaction, run: Run) -> None:
-    """Writes a new run with its params and tags."""
+def add(tx: Transaction, run: Run, series: Sequence[metric_store.Series], others: Sequence[Rows]) -> str | None:
+    """Writes a new run with its params, its tags, its first points, and what else is given; answers with its workspace.
+
+    None, with nothing written, unless the experiment is active, and the parent there and in the same workspace.
+    """
     row = {
         "run_id": run.run_id,
         "experiment_id": int(run.experiment_id),
@@ -27,15 +30,26 @@ def add(tx: Transaction, run: Run) -> None:
         "end_time": run.end_time,
         "revision": run.revision,
     }
-    insert_rows(tx, runs, [row])
-    insert_rows(tx, params, _rows(run.run_id, run.params))
-    insert_rows(tx, tags, _rows(run.run_id, run.tags))
+    rows = [
+        Rows(runs, [row]),
+        Rows(params, _rows(run.run_id, run.params)),
+        Rows(tags, _rows(run.run_id, run.tags)),
+        *metric_store.first(series),
+        *others,
+    ]
+    home = {"experiment": int(run.experiment_id)}
+    if run.parent_run_id:
+        found = insert_if(tx, _HOME_OF_CHILD, home | {"parent": run.parent_run_id}, rows)
+    else:
+        found = insert_if(tx, _HOME, home, rows)
+    return found[0] if found else None
 
 
-def ask_workspace(tx: Transaction, run_id: str) -> Callable[[], str | None]:
-    """Asks for the workspace of a run; None if there is no such run."""
-    asked = ask(tx, _WORKSPACE, {"one": run_id})
-    return lambda: next((workspace for (workspace,) in asked.rows()), None)
+def workspace(tx: Transaction, run_id: str) -> str | None:
+    """The workspace of a run; None if there is no such run."""
+    for (found,) in fetch(tx, _WORKSPACE, {"parent": run_id}):
+        return str(found)
+    return None
 
 
 def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run | None:
@@ -132,11 +146,16 @@ _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
 _FIND_ONE = _SELECT.where(runs.c.run_id == sa.bindparam("one"))
 _LOCK_ONE = _FIND_ONE.with_for_update(of=runs)
 _NAMES = tuple(_SELECT.selected_columns.keys())
-_WORKSPACE = (
-    sa.select(experiments.c.workspace)
-    .join(runs, experiments.c.experiment_id == runs.c.experiment_id)
-    .where(runs.c.run_id == sa.bindparam("one"))
+_HOME = sa.select(experiments.c.workspace).where(
+    experiments.c.experiment_id == sa.bindparam("experiment"), experiments.c.delete_time.is_(None)
 )
+_parents_experiment = experiments.alias()
+_WORKSPACE = (
+    sa.select(_parents_experiment.c.workspace)
+    .join(runs, _parents_experiment.c.experiment_id == runs.c.experiment_id)
+    .where(runs.c.run_id == sa.bindparam("parent"))
+)
+_HOME_OF_CHILD = _HOME.where(experiments.c.workspace == _WORKSPACE.scalar_subquery())
 
 
 def _replaced(statement: Any) -> Any:
