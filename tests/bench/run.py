@@ -28,5 +28,5 @@ import bench  # noqa: E402
 bench.HERE = Path(os.environ.get("ASSAY_BENCH_RESULTS", HERE))
 
 if __name__ == "__main__":
-    (bench.HERE / "results").mkdir(exist_ok=True)
+    (bench.HERE / "results").mkdir(parents=True, exist_ok=True)
     bench.main()

@@ -218,7 +218,7 @@ def _send(tx: Transaction, text: str, values: Sequence[Any]) -> Answer:
     from psycopg import RawCursor
 
     cursor = RawCursor(_driver(tx))
-    cursor.execute(text, values)
+    cursor.execute(text, values, binary=True)
     return Answer(cursor, _pipeline_of(tx))
 
 
