@@ -10,7 +10,7 @@ from psycopg.adapt import Dumper
 
 
 class ArrayDumper(Dumper):
-    """Turns a list of texts, bytes or numbers, any of them None, into an array whose type the statement names.
+    """Turns a list of texts, bytes, numbers or truths, any of them None, into an array whose type the statement names.
 
     The source of the format: PostgreSQL's documentation of arrays, "Array Input and Output Syntax".
     """
@@ -22,7 +22,7 @@ class ArrayDumper(Dumper):
             items = ["NULL" if item is None else _quoted(item) for item in obj]
         elif kinds == {bytes}:
             items = ["NULL" if item is None else f'"\\\\x{item.hex()}"' for item in obj]
-        elif kinds <= {int, float}:
+        elif kinds <= {int, float, bool}:
             items = ["NULL" if item is None else repr(item) for item in obj]
         else:
             raise TypeError(f"an array of {' and '.join(sorted(kind.__name__ for kind in kinds))} is not known here")

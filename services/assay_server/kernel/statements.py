@@ -5,6 +5,7 @@ hot path says is compiled once, and on PostgreSQL the statements of a transactio
 for an answer waits, and then once for all that was sent before. SQLite answers at once.
 """
 
+import collections
 import functools
 import json
 import operator
@@ -19,6 +20,8 @@ from sqlalchemy.sql.functions import FunctionElement
 
 Transaction = sa.Connection
 """An open transaction, as stores take it."""
+Statement = sa.Select[Any] | sa.CompoundSelect[Any] | sa.Update | sa.Delete
+"""What is sent as it was made, with values for what it leaves open."""
 
 _PIPELINE = "assay_pipeline"
 _DIALECTS: dict[str, Any] = {
@@ -63,21 +66,28 @@ class Answer:
 _NOTHING = Answer(_NoCursor())
 
 
-def ask(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Answer:
-    """Sends a query that is made once and has a `bindparam` for each of `values`.
+def ask(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> Answer:
+    """Sends a query or a change that is made once and has a `bindparam` for each of `values`.
 
-    It gives and takes texts and numbers only; a list of them where the query says `one_of`.
+    It gives and takes texts and numbers only; a list of them where the statement says `one_of`.
     """
-    text, order = _query_text(tx.dialect.name, query)
-    bound = [values[name] for name in order]
+    text, constants, order = _statement_text(tx.dialect.name, statement)
+    bound = order({**constants, **values})
     if tx.dialect.name == "postgresql":
         return _send(tx, text, bound)
     return Answer(_driver(tx).execute(text, [json.dumps(v) if isinstance(v, list) else v for v in bound]))
 
 
-def fetch(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> list[Any]:
-    """The rows of a query as `ask` takes it."""
-    return ask(tx, query, values).rows()
+def fetch(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+    """The rows of a statement as `ask` takes it."""
+    return ask(tx, statement, values).rows()
+
+
+def fetch_one(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Any:
+    """The only row of a query as `ask` takes it, with the names of its columns; None if there is none."""
+    for row in fetch(tx, query, values):
+        return _row_type(query)._make(row)
+    return None
 
 
 class one_of(FunctionElement[Any]):
@@ -203,7 +213,7 @@ def answer_at_once(engine: sa.Engine) -> None:
 def _values_in(order: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:
     if len(order) > 1:
         return operator.itemgetter(*order)
-    return lambda row: (row[order[0]],)
+    return lambda row: tuple(row[name] for name in order)
 
 
 def _driver(tx: Transaction) -> Any:
@@ -223,16 +233,20 @@ def _send(tx: Transaction, text: str, values: Sequence[Any]) -> Answer:
 
 
 @functools.cache
-def _query_text(dialect: str, query: sa.Select[Any]) -> tuple[str, tuple[str, ...]]:
-    compiled = query.compile(dialect=_DIALECTS[dialect])
-    return str(compiled), tuple(compiled.positiontup or ())
+def _statement_text(dialect: str, statement: Statement) -> "_Compiled":
+    return _text(dialect, statement, ())
+
+
+@functools.cache
+def _row_type(query: sa.Select[Any]) -> Any:
+    return collections.namedtuple("Row", query.selected_columns.keys())
 
 
 _Conflict = Callable[[Any], Any] | None
 _Shape = tuple[tuple[sa.Table, tuple[str, ...], _Conflict], ...]
 
 
-class _Statement(NamedTuple):
+class _Compiled(NamedTuple):
     """A statement as the driver takes it, what it needs besides the rows, and what puts a row into its order."""
 
     text: str
@@ -243,7 +257,7 @@ class _Statement(NamedTuple):
 @functools.cache
 def _insert_text(
     dialect: str, table: sa.Table, names: tuple[str, ...], conflict: _Conflict, arrays: bool
-) -> _Statement:
+) -> _Compiled:
     if arrays:
         statement = postgresql.insert(table).from_select(list(names), sa.select(*_items(table, names)))
     else:
@@ -253,7 +267,7 @@ def _insert_text(
 
 
 @functools.cache
-def _insert_if_text(condition: sa.Select[Any], shape: _Shape, arrays: bool) -> _Statement:
+def _insert_if_text(condition: sa.Select[Any], shape: _Shape, arrays: bool) -> _Compiled:
     """All tables at once: PostgreSQL does the parts of a query to their end whatever is asked of it itself."""
     found = condition.cte("found")
     query = sa.select(found)
@@ -276,8 +290,8 @@ def _items(table: sa.Table, names: Sequence[str], prefix: str = "") -> Sequence[
     return tuple(source.render_derived().c)
 
 
-def _text(dialect: str, statement: Any, given: Sequence[str]) -> _Statement:
+def _text(dialect: str, statement: Any, given: Sequence[str]) -> _Compiled:
     compiled = statement.compile(dialect=_DIALECTS[dialect])
-    order = compiled.positiontup
+    order = compiled.positiontup or ()
     constants = {name: compiled.params[name] for name in order if name not in given}
-    return _Statement(str(compiled), constants, _values_in(order))
+    return _Compiled(str(compiled), constants, _values_in(order))

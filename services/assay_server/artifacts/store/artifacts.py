@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from assay_server.artifacts.entities import Artifact
 from assay_server.artifacts.store.tables import artifacts
-from assay_server.kernel.statements import Transaction, insert_rows
+from assay_server.kernel.statements import Transaction, fetch_one, insert_rows
 
 _CHUNK = 500
 
@@ -29,7 +29,7 @@ def lock(tx: Transaction, owner: str) -> None:
 
 def find(tx: Transaction, owner: str, path: str) -> Artifact | None:
     """The file or folder at a path; the root if the path is empty, None if nothing was ever stored."""
-    row = tx.execute(_FIND, {"owner": owner, "path": path}).one_or_none()
+    row = fetch_one(tx, _FIND, {"owner": owner, "path": path})
     return _entity(row) if row else None
 
 

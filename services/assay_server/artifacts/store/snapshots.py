@@ -6,18 +6,20 @@ import sqlalchemy as sa
 
 from assay_server.artifacts.entities import Snapshot
 from assay_server.artifacts.store.tables import snapshots
-from assay_server.kernel.statements import Transaction
+from assay_server.kernel.statements import Transaction, fetch_one, insert_rows
+
+_FIND = sa.select(snapshots).where(snapshots.c.owner == sa.bindparam("owner"))
 
 
 def add(tx: Transaction, snapshot: Snapshot) -> None:
     """Writes a new snapshot."""
-    tx.execute(sa.insert(snapshots).values(asdict(snapshot)))
+    insert_rows(tx, snapshots, [asdict(snapshot)])
 
 
 def find(tx: Transaction, owner: str) -> Snapshot | None:
     """The snapshot of an owner."""
-    row = tx.execute(sa.select(snapshots).where(snapshots.c.owner == owner)).one_or_none()
-    return Snapshot(**row._mapping) if row else None
+    row = fetch_one(tx, _FIND, {"owner": owner})
+    return Snapshot(**row._asdict()) if row else None
 
 
 def remove(tx: Transaction, owner: str) -> bool:

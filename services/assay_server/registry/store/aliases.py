@@ -1,8 +1,10 @@
 """Aliases as rows."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert
+from assay_server.kernel.statements import Transaction, fetch_one, insert_rows
 from assay_server.registry.entities import Alias, Version
 from assay_server.registry.store import versions as version_rows
 from assay_server.registry.store.tables import aliases, versions
@@ -18,9 +20,8 @@ _resolve = version_rows.with_given_name.add_columns(_set_time.label("set_time"))
 
 def point(tx: Transaction, model_id: str, alias: str, number: int, now: int) -> None:
     """Points an alias at a version."""
-    values = {"number": number, "update_time": now}
-    added = insert(tx, aliases).values(model_id=model_id, alias=alias, **values)
-    tx.execute(added.on_conflict_do_update(index_elements=[aliases.c.model_id, aliases.c.alias], set_=values))
+    row = {"model_id": model_id, "alias": alias, "number": number, "update_time": now}
+    insert_rows(tx, aliases, [row], _over)
 
 
 def target(tx: Transaction, model_id: str, alias: str) -> tuple[int, int] | None:
@@ -41,7 +42,7 @@ def resolve(tx: Transaction, workspace: str, model: str, alias: str) -> tuple[Al
     """An alias of a model with the version that it points at."""
     if "\0" in workspace + model + alias:  # PostgreSQL has no such texts, and refuses to be asked
         return None
-    row = tx.execute(_resolve, {"workspace": workspace, "model": model, "alias": alias}).one_or_none()
+    row = fetch_one(tx, _resolve, {"workspace": workspace, "model": model, "alias": alias})
     if row is None:
         return None
     return Alias(workspace, model, alias, row.number, row.set_time), version_rows.whole(tx, [row])[0]
@@ -51,3 +52,8 @@ def delete(tx: Transaction, model_id: str, alias: str | None = None) -> None:
     """Removes an alias, or all aliases of a model."""
     doomed = sa.delete(aliases).where(aliases.c.model_id == model_id)
     tx.execute(doomed if alias is None else doomed.where(aliases.c.alias == alias))
+
+
+def _over(statement: Any) -> Any:
+    values = {name: statement.excluded[name] for name in ("number", "update_time")}
+    return statement.on_conflict_do_update(index_elements=["model_id", "alias"], set_=values)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert
+from assay_server.kernel.statements import Transaction, insert_rows
 from assay_server.registry.entities import AuditRecord
 from assay_server.registry.store.tables import audit_records
 
@@ -14,7 +14,7 @@ _COLUMNS = [column.name for column in audit_records.columns]
 def add(tx: Transaction, records: Sequence[AuditRecord]) -> None:
     """Writes records."""
     rows = [{name: getattr(record, name) for name in _COLUMNS} for record in records]
-    tx.execute(insert(tx, audit_records), rows)
+    insert_rows(tx, audit_records, rows)
 
 
 def exists(tx: Transaction, workspace: str, model_id: str) -> bool:

@@ -5,11 +5,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert
+from assay_server.kernel.statements import Transaction, fetch, insert_rows
 from assay_server.registry.entities import Event
 from assay_server.registry.store.tables import event_cursor, events
 
 _COLUMNS = [column.name for column in events.columns]
+_COUNTED = (
+    sa.update(event_cursor)
+    .where(event_cursor.c.room == "registry")
+    .values(last=event_cursor.c.last + sa.bindparam("count"))
+    .returning(event_cursor.c.last)
+)
 
 
 def append(tx: Transaction, new: Sequence[Event]) -> None:
@@ -18,13 +24,12 @@ def append(tx: Transaction, new: Sequence[Event]) -> None:
     Must be the last thing that the transaction does: from here to its end it holds the counter, so that cursors are in
     the order of the commits, and who reads up to a cursor has seen all that ever gets a lower one.
     """
-    t = event_cursor
-    counted = sa.update(t).where(t.c.room == "registry").values(last=t.c.last + len(new)).returning(t.c.last)
-    first = int(tx.execute(counted).scalar_one()) - len(new) + 1
+    [(highest,)] = fetch(tx, _COUNTED, {"count": len(new)})
+    first = highest - len(new) + 1
     rows: list[dict[str, Any]] = [
         {name: getattr(event, name) for name in _COLUMNS} | {"cursor": first + index} for index, event in enumerate(new)
     ]
-    tx.execute(insert(tx, events), rows)
+    insert_rows(tx, events, rows)
 
 
 def page(tx: Transaction, workspace: str, model: str, *, after: int, limit: int) -> list[Event]:

@@ -6,12 +6,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert
+from assay_server.kernel.statements import Transaction, ask, fetch, fetch_one, insert
 from assay_server.registry.entities import Model
 from assay_server.registry.store.tables import aliases, model_tags, models
 
-_id_of = sa.select(models.c.model_id).where(
-    models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("name")
+# A text with a NUL names nothing: PostgreSQL has no such texts, and refuses to be asked.
+_named = sa.and_(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("name"))
+_id_of = sa.select(models.c.model_id).where(_named)
+_NAMED = sa.select(models).where(_named)
+_LOCK = _NAMED.with_for_update()
+_one = sa.update(models).where(models.c.model_id == sa.bindparam("model"))
+_NEXT_NUMBER = _one.values(last_version=models.c.last_version + 1).returning(models.c.last_version)
+_ADVANCE = _one.values(
+    sequence=sa.bindparam("new_sequence"), digest=sa.bindparam("new_digest"), update_time=sa.bindparam("now")
 )
 
 
@@ -23,15 +30,17 @@ def add(tx: Transaction, model: Model) -> bool:
 
 def find(tx: Transaction, workspace: str, name: str) -> Model | None:
     """The model of a name, with its tags and aliases."""
-    row = tx.execute(sa.select(models).where(_named(workspace, name))).one_or_none()
+    row = None if "\0" in workspace + name else fetch_one(tx, _NAMED, {"workspace": workspace, "name": name})
     return whole(tx, [row])[0] if row else None
 
 
 def id_of(tx: Transaction, workspace: str, name: str) -> str | None:
     """The id of the model of a name."""
-    if "\0" in workspace or "\0" in name:
+    if "\0" in workspace + name:
         return None
-    return tx.execute(_id_of, {"workspace": workspace, "name": name}).scalar_one_or_none()
+    for (model_id,) in fetch(tx, _id_of, {"workspace": workspace, "name": name}):
+        return str(model_id)
+    return None
 
 
 def of_id(tx: Transaction, model_id: str) -> Model | None:
@@ -42,7 +51,7 @@ def of_id(tx: Transaction, model_id: str) -> Model | None:
 
 def lock(tx: Transaction, workspace: str, name: str) -> Model | None:
     """The model of a name, without tags and aliases; nobody else changes it or what belongs to it until the end."""
-    row = tx.execute(sa.select(models).where(_named(workspace, name)).with_for_update()).one_or_none()
+    row = None if "\0" in workspace + name else fetch_one(tx, _LOCK, {"workspace": workspace, "name": name})
     return _entity(row) if row else None
 
 
@@ -59,15 +68,13 @@ def describe(tx: Transaction, model_id: str, name: str, description: str, revisi
 
 def next_number(tx: Transaction, model_id: str) -> int:
     """The number of the next version; it is given once."""
-    t = models
-    change = sa.update(t).where(t.c.model_id == model_id).values(last_version=t.c.last_version + 1)
-    return int(tx.execute(change.returning(t.c.last_version)).scalar_one())
+    [(number,)] = fetch(tx, _NEXT_NUMBER, {"model": model_id})
+    return int(number)
 
 
 def advance(tx: Transaction, model_id: str, *, sequence: int, digest: str, now: int) -> None:
     """Notes the model's last audit record, and that it changed."""
-    change = sa.update(models).where(models.c.model_id == model_id)
-    tx.execute(change.values(sequence=sequence, digest=digest, update_time=now))
+    ask(tx, _ADVANCE, {"model": model_id, "new_sequence": sequence, "new_digest": digest, "now": now})
 
 
 def delete(tx: Transaction, model_id: str) -> None:
@@ -101,12 +108,6 @@ def whole(tx: Transaction, rows: Sequence[Any]) -> list[Model]:
     for model_id, alias, number in tx.execute(pointing.where(aliases.c.model_id.in_(numbers))):
         numbers[model_id][alias] = number
     return [replace(model, tags=tags[model.model_id], aliases=numbers[model.model_id]) for model in found]
-
-
-def _named(workspace: str, name: str) -> sa.ColumnElement[bool]:
-    if "\0" in workspace or "\0" in name:  # PostgreSQL has no such texts, and refuses to be asked
-        return sa.false()
-    return sa.and_(models.c.workspace == workspace, models.c.name == name)
 
 
 def _entity(row: Any) -> Model:

@@ -1,34 +1,33 @@
 """Snapshots of files that no version refers to: not yet, or not any more."""
 
 from collections.abc import Collection
+from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert
+from assay_server.kernel.statements import Transaction, ask, insert_rows
 from assay_server.registry.store.tables import loose_snapshots
+
+_CLAIM = sa.delete(loose_snapshots).where(
+    loose_snapshots.c.version_id == sa.bindparam("version"), sa.not_(loose_snapshots.c.discarded)
+)
 
 
 def reserve(tx: Transaction, version_id: str, due_time: int) -> bool:
     """Notes that a snapshot is about to be made; False if one of that id is being removed."""
-    t = loose_snapshots
-    values = {"discarded": False, "due_time": due_time}
-    added = insert(tx, t).values(version_id=version_id, **values)
-    same = added.on_conflict_do_update(index_elements=[t.c.version_id], set_=values, where=sa.not_(t.c.discarded))
-    return tx.execute(same).rowcount == 1
+    row = {"version_id": version_id, "discarded": False, "due_time": due_time}
+    return insert_rows(tx, loose_snapshots, [row], _if_not_discarded).count() == 1
 
 
 def claim(tx: Transaction, version_id: str) -> bool:
     """Notes that a version refers to the snapshot from now on; False if it is being removed."""
-    t = loose_snapshots
-    claimed = sa.delete(t).where(t.c.version_id == version_id, sa.not_(t.c.discarded))
-    return tx.execute(claimed).rowcount == 1
+    return ask(tx, _CLAIM, {"version": version_id}).count() == 1
 
 
 def discard(tx: Transaction, version_ids: Collection[str], now: int) -> None:
     """Notes that snapshots of versions that are gone must be removed."""
     rows = [{"version_id": version_id, "discarded": True, "due_time": now} for version_id in version_ids]
-    if rows:
-        tx.execute(insert(tx, loose_snapshots), rows)
+    insert_rows(tx, loose_snapshots, rows)
 
 
 def give_up(tx: Transaction, version_id: str, now: int) -> bool:
@@ -49,3 +48,9 @@ def due(tx: Transaction, now: int, *, again: int, limit: int) -> list[str]:
 def forget(tx: Transaction, version_id: str) -> None:
     """Notes that a snapshot is gone."""
     tx.execute(sa.delete(loose_snapshots).where(loose_snapshots.c.version_id == version_id))
+
+
+def _if_not_discarded(statement: Any) -> Any:
+    t, new = statement.table.c, statement.excluded
+    values = {"discarded": new.discarded, "due_time": new.due_time}
+    return statement.on_conflict_do_update(index_elements=["version_id"], set_=values, where=sa.not_(t.discarded))

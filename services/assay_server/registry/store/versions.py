@@ -1,12 +1,12 @@
 """Versions as rows."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, insert
+from assay_server.kernel.statements import Transaction, ask, fetch, fetch_one, insert, insert_rows
 from assay_server.registry.entities import Files, Stage, Version
 from assay_server.registry.store.tables import aliases, models, version_tags, versions
 
@@ -30,14 +30,13 @@ def add(tx: Transaction, version: Version) -> None:
     row = {name: getattr(version, name) for name in _SHARED}
     files = version.files
     row |= {"manifest_sha256": files.manifest_sha256, "file_count": files.file_count, "size_bytes": files.size_bytes}
-    tx.execute(insert(tx, versions).values(row))
+    insert_rows(tx, versions, [row | {"stage": str(version.stage)}])
     set_tags(tx, version.model_id, version.number, version.tags)
 
 
 def find(tx: Transaction, model_id: str, number: int) -> Version | None:
     """The version of a number, with its tags and aliases."""
-    query = with_name.where(versions.c.model_id == model_id, versions.c.number == number)
-    row = tx.execute(query).one_or_none()
+    row = fetch_one(tx, _FIND, {"model_id": model_id, "number": number})
     return whole(tx, [row])[0] if row else None
 
 
@@ -45,13 +44,13 @@ def named(tx: Transaction, workspace: str, model: str, number: int) -> Version |
     """The version of a number of the model of a name, with its tags and aliases."""
     if "\0" in workspace or "\0" in model:  # PostgreSQL has no such texts, and refuses to be asked
         return None
-    row = tx.execute(_named, {"workspace": workspace, "model": model, "number": number}).one_or_none()
+    row = fetch_one(tx, _named, {"workspace": workspace, "model": model, "number": number})
     return whole(tx, [row])[0] if row else None
 
 
 def of_id(tx: Transaction, version_id: str) -> Version | None:
     """The version of an id, with its tags and aliases."""
-    row = tx.execute(with_name.where(versions.c.version_id == version_id)).one_or_none()
+    row = fetch_one(tx, _OF_ID, {"version_id": version_id})
     return whole(tx, [row])[0] if row else None
 
 
@@ -83,7 +82,8 @@ def describe(tx: Transaction, version: Version, description: str, now: int) -> N
 
 def move(tx: Transaction, version: Version, stage: Stage, now: int) -> None:
     """Changes the stage."""
-    tx.execute(_of(sa.update(versions), version).values(stage=stage, update_time=now, revision=_next))
+    one = {"model": version.model_id, "one": version.number}
+    ask(tx, _MOVE, one | {"new_stage": str(stage), "now": now})
 
 
 def touch(tx: Transaction, model_id: str, numbers: Collection[int], now: int) -> None:
@@ -119,8 +119,9 @@ def whole(tx: Transaction, rows: Sequence[Any]) -> list[Version]:
     keys = [(row.model_id, row.number) for row in rows]
     tags: dict[tuple[str, int], dict[str, str]] = {key: {} for key in keys}
     names: dict[tuple[str, int], list[str]] = {key: [] for key in keys}
+    labels: Iterable[Any]
     if len(keys) == 1:
-        labels = tx.execute(_labels_of_one, {"model_id": keys[0][0], "number": keys[0][1]})
+        labels = fetch(tx, _labels_of_one, {"model_id": keys[0][0], "number": keys[0][1]})
     else:
         labels = tx.execute(_labels_of_many, {"keys": keys or [("", 0)]})
     for model_id, number, key, value in labels:
@@ -146,6 +147,13 @@ _labels_of_one = _labels(
 )
 _labels_of_many = _labels(lambda t: sa.tuple_(t.c.model_id, t.c.number).in_(sa.bindparam("keys", expanding=True)))
 _next = versions.c.revision + 1
+_FIND = with_name.where(versions.c.model_id == sa.bindparam("model_id"), versions.c.number == sa.bindparam("number"))
+_OF_ID = with_name.where(versions.c.version_id == sa.bindparam("version_id"))
+_MOVE = (
+    sa.update(versions)
+    .where(versions.c.model_id == sa.bindparam("model"), versions.c.number == sa.bindparam("one"))
+    .values(stage=sa.bindparam("new_stage"), update_time=sa.bindparam("now"), revision=_next)
+)
 
 
 def _of(statement: sa.Update, version: Version) -> sa.Update:
