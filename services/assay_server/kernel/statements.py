@@ -144,6 +144,13 @@ def insert(tx: Transaction, table: sa.Table) -> postgresql.Insert | sqlite.Inser
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
 
 
+class Query(NamedTuple):
+    """A query as `ask` takes it, with its values."""
+
+    select: sa.Select[Any]
+    values: Mapping[str, Any]
+
+
 class Rows(NamedTuple):
     """Rows for a table, as `insert_rows` takes them."""
 
@@ -255,9 +262,7 @@ class _Compiled(NamedTuple):
 
 
 @functools.cache
-def _insert_text(
-    dialect: str, table: sa.Table, names: tuple[str, ...], conflict: _Conflict, arrays: bool
-) -> _Compiled:
+def _insert_text(dialect: str, table: sa.Table, names: tuple[str, ...], conflict: _Conflict, arrays: bool) -> _Compiled:
     if arrays:
         statement = postgresql.insert(table).from_select(list(names), sa.select(*_items(table, names)))
     else:

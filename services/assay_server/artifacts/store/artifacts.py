@@ -11,12 +11,18 @@ import sqlalchemy as sa
 
 from assay_server.artifacts.entities import Artifact
 from assay_server.artifacts.store.tables import artifacts
-from assay_server.kernel.statements import Transaction, fetch_one, insert_rows
+from assay_server.kernel.statements import Query, Transaction, fetch_one, insert_rows
 
 _CHUNK = 500
 
 # Made once: for a single file, making statements anew is most of the work.
 _FIND = sa.select(artifacts).where(artifacts.c.owner == sa.bindparam("owner"), artifacts.c.path == sa.bindparam("path"))
+_DIGESTS = sa.select(artifacts.c.sha256).where(
+    artifacts.c.owner == sa.bindparam("owner"), artifacts.c.sha256.is_not(None)
+)
+_here = artifacts.c.path == sa.bindparam("path")
+_inside = sa.and_(artifacts.c.path > sa.bindparam("first"), artifacts.c.path < sa.bindparam("end"))
+_DIGESTS_AT = _DIGESTS.where(sa.or_(_here, _inside))
 _FIND_ALL = sa.select(artifacts).where(
     artifacts.c.owner == sa.bindparam("owner"), artifacts.c.path.in_(sa.bindparam("paths", expanding=True))
 )
@@ -81,11 +87,11 @@ def remove_empty(tx: Transaction, owner: str, paths: Collection[str]) -> None:
     tx.execute(sa.delete(t).where(*empty))
 
 
-def digests(owner: str, path: str) -> sa.Select[Any]:
+def digests(owner: str, path: str) -> Query:
     """A query for the digests of a file, or of all files below a folder."""
-    t = artifacts
-    here = sa.or_(sa.and_(t.c.owner == owner, t.c.path == path), sa.and_(*_below(owner, path)))
-    return sa.select(t.c.sha256).where(here, t.c.sha256.is_not(None))
+    if not path:
+        return Query(_DIGESTS, {"owner": owner})
+    return Query(_DIGESTS_AT, {"owner": owner, "path": path, "first": f"{path}/", "end": f"{path}0"})
 
 
 def chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:

@@ -5,6 +5,7 @@ of the reference; who condemns it does so only if the row was not written to sin
 pass each other.
 """
 
+import functools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from assay_server.artifacts.entities import Blob
 from assay_server.artifacts.store.artifacts import chunks
 from assay_server.artifacts.store.tables import artifacts, blobs
 from assay_server.kernel.db import ConcurrentChange
-from assay_server.kernel.statements import Transaction, insert, insert_rows
+from assay_server.kernel.statements import Query, Transaction, ask, insert, insert_rows
 
 # Made once: for a single file, making statements anew is most of the work.
 _FIND = sa.select(blobs).where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))
@@ -60,13 +61,13 @@ def _in_use(statement: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=["sha256"], set_={"idle_time": statement.excluded.idle_time})
 
 
-def refer_known(tx: Transaction, query: sa.Select[Any]) -> None:
+def refer_known(tx: Transaction, named: Query) -> None:
     """Marks content that a query names as in use. Raises ConcurrentChange if some of it is gone."""
-    wanted = tx.execute(sa.select(sa.func.count()).select_from(query.distinct().subquery())).scalar_one()
-    if _lock_all(tx, query) != wanted:
+    wanted = ask(tx, _count(named.select), named.values)
+    locked = ask(tx, _lock_all(named.select), named.values)
+    if wanted.rows() != locked.rows():
         raise ConcurrentChange("files were deleted meanwhile; send the call again")
-    b = blobs
-    tx.execute(sa.update(b).where(b.c.sha256.in_(query), b.c.idle_time.is_not(None)).values(idle_time=None))
+    ask(tx, _use_all(named.select), named.values)
 
 
 def leave(tx: Transaction, digests: Collection[str], now: int) -> None:
@@ -77,10 +78,10 @@ def leave(tx: Transaction, digests: Collection[str], now: int) -> None:
         tx.execute(sa.update(b).where(b.c.sha256.in_(chunk)).values(idle_time=now))
 
 
-def leave_all(tx: Transaction, query: sa.Select[Any], now: int) -> None:
+def leave_all(tx: Transaction, named: Query, now: int) -> None:
     """As `leave`, for the digests that a query names."""
-    _lock_all(tx, query)
-    tx.execute(sa.update(blobs).where(blobs.c.sha256.in_(query)).values(idle_time=now))
+    ask(tx, _lock_all(named.select), named.values)
+    ask(tx, _leave_all(named.select), {**named.values, "now": now})
 
 
 def replace(tx: Transaction, lost: Blob, brought: Blob) -> bool:
@@ -148,8 +149,25 @@ def forget(tx: Transaction, keys: Sequence[str]) -> None:
     tx.execute(sa.delete(b).where(b.c.blob_key.in_(keys), b.c.sha256.is_(None)))
 
 
-def _lock_all(tx: Transaction, query: sa.Select[Any]) -> int:
-    """As `lock`, for the digests that a query names; returns how many are stored."""
+@functools.cache
+def _count(query: sa.Select[Any]) -> sa.Select[Any]:
+    """How many digests a query names."""
+    return sa.select(sa.func.count()).select_from(query.distinct().subquery())
+
+
+@functools.cache
+def _lock_all(query: sa.Select[Any]) -> sa.Select[Any]:
+    """As `lock`, for the digests that a query names; how many of them are stored."""
     found = sa.select(blobs.c.blob_key).where(blobs.c.sha256.in_(query)).order_by(blobs.c.sha256)
-    locked = found.with_for_update(key_share=True).subquery()
-    return int(tx.execute(sa.select(sa.func.count()).select_from(locked)).scalar_one())
+    return sa.select(sa.func.count()).select_from(found.with_for_update(key_share=True).subquery())
+
+
+@functools.cache
+def _use_all(query: sa.Select[Any]) -> sa.Update:
+    b = blobs
+    return sa.update(b).where(b.c.sha256.in_(query), b.c.idle_time.is_not(None)).values(idle_time=sa.null())
+
+
+@functools.cache
+def _leave_all(query: sa.Select[Any]) -> sa.Update:
+    return sa.update(blobs).where(blobs.c.sha256.in_(query)).values(idle_time=sa.bindparam("now"))

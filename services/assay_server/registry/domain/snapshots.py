@@ -37,7 +37,7 @@ class Snapshots:
 
         Unless a version claims them within an hour they are let go. Raises VersionInFlight, and what `freeze` raises.
         """
-        with self._db.write() as tx:
+        with self._db.write_once() as tx:
             if not store.reserve(tx, version_id, self._clock.now() + LOOSE_MS):
                 raise VersionInFlight(version_id)
         try:
