@@ -11,7 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from assay_server.kernel.db import ConcurrentChange, Database
-from assay_server.kernel.statements import Rows, ask, fetch, insert_if, insert_rows, keep_existing, one_of
+from assay_server.kernel.statements import (
+    Rows,
+    ask,
+    fetch,
+    fetch_one,
+    insert_if,
+    insert_rows,
+    keep_existing,
+    one_of,
+)
 from tests.parts.postgres import PostgresServer
 
 metadata = sa.MetaData()
@@ -165,6 +174,46 @@ def test_a_query_finds_those_of_a_list(db: Database, names: list[str], found: li
         insert_rows(tx, things, [thing(1, "a"), thing(2, "b"), thing(3, 'x"], {')])
     with db.read() as tx:
         assert sorted(number for (number,) in fetch(tx, AMONG, {"names": names, "above": 1})) == found
+
+
+def test_a_change_is_sent_with_what_it_says_itself_and_counts_the_rows_that_it_changed(db: Database) -> None:
+    named = sa.update(things).where(things.c.name == sa.bindparam("old"))
+    renaming = named.values(name=sa.bindparam("new"), weight=things.c.weight + 1)
+    removing = sa.delete(things).where(things.c.id > sa.bindparam("above"))
+    with db.write() as tx:
+        insert_rows(tx, things, [thing(1, "a"), thing(2, "a"), thing(3, "b")])
+
+        renamed = ask(tx, renaming, {"old": "a", "new": "c"})
+        removed = ask(tx, removing, {"above": 1})
+
+        assert (renamed.count(), removed.count()) == (2, 2)
+        assert fetch(tx, renaming.returning(things.c.id), {"old": "c", "new": "d"}) == [(1,)]
+
+    assert [row[:3] for row in stored(db)] == [(1, "d", 2.5)]
+
+
+def test_one_row_comes_with_the_names_of_its_columns(db: Database) -> None:
+    query = sa.select(things.c.id, things.c.name.label("title")).where(things.c.id == sa.bindparam("id"))
+    with db.write() as tx:
+        insert_rows(tx, things, [thing(1, "a")])
+        found = fetch_one(tx, query, {"id": 1})
+
+        assert (found.id, found.title) == (1, "a")
+        assert fetch_one(tx, query, {"id": 2}) is None
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_numbers_keep_their_bits_and_truths_stay_true_in_several_rows(db: Database, count: int) -> None:
+    weights = [0.1 + 0.2, -1.5, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), None]
+    flags = sa.Table("flags", sa.MetaData(), sa.Column("id", sa.BigInteger), sa.Column("set", sa.Boolean))
+    with db.write() as tx:
+        flags.create(tx)
+        insert_rows(tx, things, [thing(number, weight=weight) for number, weight in enumerate(weights)])
+        insert_rows(tx, flags, [{"id": number, "set": number % 2 == 0} for number in range(count)])
+
+    assert repr([row[2] for row in stored(db)]) == repr(weights)
+    with db.read() as tx:
+        assert list(tx.execute(sa.select(flags.c.set).order_by(flags.c.id)).scalars()) == [True, False, True][:count]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

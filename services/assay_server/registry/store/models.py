@@ -12,7 +12,7 @@ from assay_server.registry.store.tables import aliases, model_tags, models
 
 # A text with a NUL names nothing: PostgreSQL has no such texts, and refuses to be asked.
 _named = sa.and_(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("name"))
-_id_of = sa.select(models.c.model_id).where(_named)
+_ID_OF = sa.select(models.c.model_id).where(_named)
 _NAMED = sa.select(models).where(_named)
 _LOCK = _NAMED.with_for_update()
 _one = sa.update(models).where(models.c.model_id == sa.bindparam("model"))
@@ -38,7 +38,7 @@ def id_of(tx: Transaction, workspace: str, name: str) -> str | None:
     """The id of the model of a name."""
     if "\0" in workspace + name:
         return None
-    for (model_id,) in fetch(tx, _id_of, {"workspace": workspace, "name": name}):
+    for (model_id,) in fetch(tx, _ID_OF, {"workspace": workspace, "name": name}):
         return str(model_id)
     return None
 
