@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.parts.grpc_traces import trace
+
 REST = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
 
@@ -72,23 +74,20 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it was not measured, and nothing is chosen")
-@pytest.mark.parametrize("given", [None, ""])
+@pytest.mark.parametrize("given", [None, "", "-event_engine_client"])
 def test_who_calls_reads_from_the_network_unless_grpc_is_told_otherwise_and_nobody_else_sees_it(
     monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
-    monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
-    if given is not None:
-        monkeypatch.setenv("GRPC_EXPERIMENTS", given)
-    monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
-    monkeypatch.setenv("GRPC_TRACE", "event_engine")
+    trace(monkeypatch, "event_engine", experiments=given)
     code = (
         "import assay, os\n"
         "try: assay.Client('127.0.0.1:1').runs.get('0' * 32)\n"
-        "except assay.errors.Unavailable: print(os.environ.get('GRPC_EXPERIMENTS'))"
+        "except assay.errors.Unavailable: print(os.environ.get('GRPC_EXPERIMENTS'), "
+        "os.environ.get('GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS'))"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
-    assert done.stdout.strip() == str(given)
+    assert done.stdout == f"{given} None\n"
     assert "Unknown experiment" not in done.stderr
-    assert ("EventEngine::Connect" in done.stderr) == (given is not None)
+    assert ("EventEngine::Connect" in done.stderr) == (given == "")

@@ -17,6 +17,7 @@ from assay_server.permissions import ADMIN, PERMISSIONS, READ, WRITE
 from assay_server.targets import ROOMS, TARGETS, build, database
 from tests.contract.test_every_service import RPCS
 from tests.parts.deployment import REPOSITORY, running
+from tests.parts.grpc_traces import trace
 
 READING = ("Get", "List", "Search", "Read", "Watch", "Verify")
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
@@ -47,15 +48,11 @@ def started(room: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it was not measured, and nothing is chosen")
-@pytest.mark.parametrize("given", [None, ""])
+@pytest.mark.parametrize("given", [None, "", "-event_engine_client"])
 def test_who_waits_for_calls_reads_from_the_network_unless_grpc_is_told_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
-    monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
-    if given is not None:
-        monkeypatch.setenv("GRPC_EXPERIMENTS", given)
-    monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
-    monkeypatch.setenv("GRPC_TRACE", "event_engine_endpoint")
+    trace(monkeypatch, "event_engine_endpoint", experiments=given)
 
     with running("all", tmp_path) as platform:
         platform.stub(WorkspaceServiceStub).GetWorkspace(GetWorkspaceRequest(name="default"), timeout=30)

@@ -91,7 +91,8 @@ def digests(owner: str, path: str) -> Query:
     """A query for the digests of a file, or of all files below a folder."""
     if not path:
         return Query(_DIGESTS, {"owner": owner})
-    return Query(_DIGESTS_AT, {"owner": owner, "path": path, "first": f"{path}/", "end": f"{path}0"})
+    first, end = _bounds(path)
+    return Query(_DIGESTS_AT, {"owner": owner, "path": path, "first": first, "end": end})
 
 
 def chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:
@@ -114,7 +115,13 @@ def _below(owner: str, folder: str) -> tuple[sa.ColumnElement[bool], ...]:
     t = artifacts
     if not folder:
         return (t.c.owner == owner, t.c.path > "")
-    return (t.c.owner == owner, t.c.path > f"{folder}/", t.c.path < f"{folder}0")  # '0' is the byte that follows '/'
+    first, end = _bounds(folder)
+    return (t.c.owner == owner, t.c.path > first, t.c.path < end)
+
+
+def _bounds(folder: str) -> tuple[str, str]:
+    """What all paths below a folder lie between: '0' is the byte that follows '/'."""
+    return f"{folder}/", f"{folder}0"
 
 
 def _row(artifact: Artifact, parent: str | None) -> dict[str, Any]:
