@@ -86,8 +86,13 @@ def fetch(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> l
 def fetch_one(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any]) -> Any:
     """The only row of a query as `ask` takes it, with the names of its columns; None if there is none."""
     for row in fetch(tx, query, values):
-        return _row_type(query)._make(row)
+        return named(query, row)
     return None
+
+
+def named(query: sa.Select[Any], row: Any) -> Any:
+    """A row of a query with the names of its columns."""
+    return _row_type(query)._make(row)
 
 
 class one_of(FunctionElement[Any]):

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Rows, Transaction, ask, fetch, insert_if, insert_rows, keep_existing, one_of
+from assay_server.kernel.statements import (
+    Rows,
+    Transaction,
+    ask,
+    fetch,
+    insert_if,
+    insert_rows,
+    keep_existing,
+    named,
+    one_of,
+)
 from assay_server.tracking.entities import PARTS, Run, RunStatus
 from assay_server.tracking.store import datasets as dataset_store
 from assay_server.tracking.store import metrics as metric_store
@@ -57,8 +66,8 @@ def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: boo
     asked = ask(tx, _LOCK_ONE if lock else _FIND_ONE, {"one": run_id})
     answers = _ask_parts(tx, [run_id], parts)
     for row in asked.rows():
-        named = SimpleNamespace(**dict(zip(_NAMES, row, strict=True)))
-        return replace(entity(named, named.workspace), **{part: answer()[run_id] for part, answer in answers.items()})
+        found = named(_FIND_ONE, row)
+        return replace(entity(found, found.workspace), **{part: answer()[run_id] for part, answer in answers.items()})
     return None
 
 
@@ -145,7 +154,6 @@ _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
 )
 _FIND_ONE = _SELECT.where(runs.c.run_id == sa.bindparam("one"))
 _LOCK_ONE = _FIND_ONE.with_for_update(of=runs)
-_NAMES = tuple(_SELECT.selected_columns.keys())
 _HOME = sa.select(experiments.c.workspace).where(
     experiments.c.experiment_id == sa.bindparam("experiment"), experiments.c.delete_time.is_(None)
 )
