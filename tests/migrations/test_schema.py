@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.dialects import postgresql
 
 from assay_server.kernel.db import Database, SchemaUnknown
 from assay_server.targets import HERE, ROOMS
@@ -25,6 +26,7 @@ from tests.parts.deployment import REPOSITORY
 from tests.parts.eventually import at_once
 
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
+POSTGRES: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")},
     "PYTHONPATH": SOURCES,
@@ -70,6 +72,32 @@ def test_the_migrations_make_exactly_the_tables_of_the_room(room: str, database_
             assert {
                 index["name"]: index["column_names"] for index in inspector.get_indexes(name) if not _doubled(index)
             } == {index.name: [column.name for column in index.columns] for index in table.indexes}
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("room", ROOMS)
+def test_texts_by_which_rows_are_found_are_compared_by_their_bytes(
+    room: str, database_url: str, engine: sa.Engine
+) -> None:
+    db = database(room, database_url)
+    db.upgrade()
+    db.close()
+
+    with engine.connect() as connection:
+        columns = connection.execute(
+            sa.text("SELECT table_name, column_name, collation_name FROM information_schema.columns")
+        )
+        made = {(table, column) for table, column, collation in columns if collation == "C"}
+
+    tables = tables_of(room).tables.values()
+    texts: dict[tuple[str, str], Any] = {
+        (t.name, c.name): c.type for t in tables for c in t.columns if isinstance(c.type, sa.String)
+    }
+    parts: list[tuple[str, Any]] = [(t.name, part) for t in tables for part in (*t.constraints, *t.indexes)]
+    keys = {(name, column.name) for name, part in parts for column in part.columns}
+    bytewise = {name for name, text in texts.items() if text.dialect_impl(POSTGRES).collation == "C"}
+    assert keys & texts.keys() <= bytewise
+    assert bytewise == made & texts.keys()
 
 
 @pytest.mark.parametrize("room", ROOMS)

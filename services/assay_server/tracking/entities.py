@@ -1,7 +1,7 @@
 """The nouns of tracking. Times are milliseconds since the epoch."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -176,10 +176,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """What runs to find, in what order. No experiment ids: in all experiments of the workspace."""
+    """What runs to find, in what order.
+
+    No experiment ids: in all experiments of the workspace. `deleted_ids` are those of them that are deleted.
+    """
 
     workspace: str
     experiment_ids: Sequence[str]
+    deleted_ids: Collection[str]
     lifecycle: Lifecycle
     filter: Node | None
     order: Sequence[OrderKey]

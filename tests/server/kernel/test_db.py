@@ -184,6 +184,22 @@ def test_postgres_needs_nothing_done_in_the_background(postgres_server: Postgres
         db.close()
 
 
+def test_postgres_does_not_compile_what_is_over_sooner(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    with postgres_server.database() as url:
+        db = Database(url, room="kernel", migrations=tmp_path)
+        for transaction in (db.read, db.write, db.read):
+            with transaction() as tx:
+                assert tx.execute(sa.text("SHOW jit")).scalar_one() == "off"
+        db.close()
+
+
+def test_settings_of_a_pooled_connection_are_left_alone(pooled_database_url: str, tmp_path: Path) -> None:
+    db = Database(pooled_database_url, room="kernel", migrations=tmp_path)
+    with db.read() as tx:
+        assert tx.execute(sa.text("SELECT name FROM pg_settings WHERE source = 'session'")).all() == []
+    db.close()
+
+
 @pytest.mark.parametrize("prepared", ["auto", "never"])
 def test_behind_a_pooler_by_transaction_everything_works(
     pooled_database_url: str, tmp_path: Path, prepared: str

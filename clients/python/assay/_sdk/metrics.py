@@ -6,6 +6,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from assay._sdk.connection import Connection
@@ -58,15 +59,19 @@ class Summaries(Mapping[str, MetricSummary]):
     """The summaries of a run by key, each made when it is asked for: a page of runs has thousands."""
 
     def __init__(self, messages: Iterable[tracking.MetricSummary]) -> None:
-        self._messages = {message.key: message for message in messages}
+        self._messages = tuple(messages)
+
+    def last_values(self) -> dict[str, float]:
+        """The last value of each metric."""
+        return {message.key: message.last_value for message in self._messages}
 
     def __getitem__(self, key: str) -> MetricSummary:
         """The summary of a metric."""
-        return summary_of(self._messages[key])
+        return summary_of(self._by_key[key])
 
     def __iter__(self) -> Iterator[str]:
         """The keys."""
-        return iter(self._messages)
+        return iter(self._by_key)
 
     def __len__(self) -> int:
         """How many metrics there are."""
@@ -77,6 +82,10 @@ class Summaries(Mapping[str, MetricSummary]):
         return isinstance(other, Mapping) and dict(self) == dict(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def _by_key(self) -> dict[str, tracking.MetricSummary]:
+        return {message.key: message for message in self._messages}
 
 
 Point: TypeAlias = tuple[str, float, int, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -234,6 +235,7 @@ class Runs:
 
 def run_of(message: tracking.Run) -> Run:
     """The run that a message holds."""
+    summaries = Summaries(message.metrics)
     return Run(
         run_id=message.run_id,
         experiment_id=message.experiment_id,
@@ -245,8 +247,8 @@ def run_of(message: tracking.Run) -> Run:
         end_time=time_of(message, "end_time"),
         params=dict(message.params),
         tags=dict(message.tags),
-        metrics={summary.key: summary.last_value for summary in message.metrics},
-        summaries=Summaries(message.metrics),
+        metrics=summaries.last_values(),
+        summaries=summaries,
         datasets=tuple(input_of(given) for given in message.datasets),
         workspace=message.workspace,
         user=message.user,
@@ -270,6 +272,7 @@ def status_number(status: RunStatus | str) -> tracking.RunStatus.ValueType:
         ) from None
 
 
+@functools.cache
 def _status_of(number: tracking.RunStatus.ValueType) -> RunStatus:
     known = number in tracking.RunStatus.values() and number != tracking.RUN_STATUS_UNSPECIFIED
     return RunStatus(tracking.RunStatus.Name(number).removeprefix("RUN_STATUS_")) if known else RunStatus.RUNNING

@@ -6,13 +6,10 @@ from assay_server.kernel import db
 
 metadata = sa.MetaData()
 
-# Sorted by its bytes on both databases.
-_name = sa.String(63).with_variant(sa.String(63, collation="C"), "postgresql")
-
 workspaces = sa.Table(
     "workspaces",
     metadata,
-    sa.Column("name", _name, primary_key=True),
+    sa.Column("name", db.bytewise(63), primary_key=True),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),

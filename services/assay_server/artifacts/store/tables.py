@@ -1,20 +1,18 @@
 """The tables of artifacts, and nothing but tables."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from assay_server.kernel import db
 
 metadata = sa.MetaData()
 
-Bytewise = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Text that both databases compare and sort by its bytes, so that the paths of a folder are one range of an index."""
+_Key = db.bytewise()  # so that the paths of a folder are one range of an index
 
 blobs = sa.Table(
     "blobs",
     metadata,
-    sa.Column("blob_key", Bytewise, primary_key=True),
-    sa.Column("sha256", Bytewise, unique=True),  # NULL: condemned, nothing may refer to it any more
+    sa.Column("blob_key", _Key, primary_key=True),
+    sa.Column("sha256", _Key, unique=True),  # NULL: condemned, nothing may refer to it any more
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("idle_time", sa.BigInteger),  # when a reference was taken away, or when it was condemned; NULL: in use
@@ -30,10 +28,10 @@ sa.Index(
 artifacts = sa.Table(
     "artifacts",
     metadata,
-    sa.Column("owner", Bytewise, primary_key=True),
-    sa.Column("path", Bytewise, primary_key=True),
-    sa.Column("parent", Bytewise),  # the folder that it lies in; NULL for the root, whose path is empty
-    sa.Column("sha256", Bytewise, sa.ForeignKey("blobs.sha256")),  # NULL for a folder
+    sa.Column("owner", _Key, primary_key=True),
+    sa.Column("path", _Key, primary_key=True),
+    sa.Column("parent", _Key),  # the folder that it lies in; NULL for the root, whose path is empty
+    sa.Column("sha256", _Key, sa.ForeignKey("blobs.sha256")),  # NULL for a folder
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("file_count", sa.BigInteger, nullable=False),
     sa.Column("content_type", sa.Text, nullable=False),
@@ -51,9 +49,9 @@ sa.Index(
 snapshots = sa.Table(
     "snapshots",
     metadata,
-    sa.Column("owner", Bytewise, primary_key=True),
-    sa.Column("source_owner", Bytewise, nullable=False),
-    sa.Column("source_path", Bytewise, nullable=False),
+    sa.Column("owner", _Key, primary_key=True),
+    sa.Column("source_owner", _Key, nullable=False),
+    sa.Column("source_path", _Key, nullable=False),
     sa.Column("manifest_sha256", sa.Text, nullable=False),
     sa.Column("file_count", sa.BigInteger, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),

@@ -10,8 +10,7 @@ from assay_server.kernel import db
 
 metadata = sa.MetaData()
 
-_Id = sa.String(32)
-_Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_Id, _Name, _Stage = db.bytewise(32), db.bytewise(), db.bytewise(10)
 
 models = sa.Table(
     "models",
@@ -44,7 +43,7 @@ versions = sa.Table(
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("version_id", _Id, nullable=False, unique=True),
     sa.Column("workspace", _Name, nullable=False),
-    sa.Column("stage", sa.String(10), nullable=False),
+    sa.Column("stage", _Stage, nullable=False),
     sa.Column("run_id", _Id, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
@@ -86,8 +85,8 @@ promotions = sa.Table(
     sa.Column("model_id", _Id, sa.ForeignKey("models.model_id"), primary_key=True),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("number", sa.BigInteger, nullable=False),
-    sa.Column("from_stage", sa.String(10), nullable=False),
-    sa.Column("to_stage", sa.String(10), nullable=False),
+    sa.Column("from_stage", _Stage, nullable=False),
+    sa.Column("to_stage", _Stage, nullable=False),
     sa.Column("archived_numbers", sa.JSON, nullable=False),
     sa.Column("user", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
@@ -133,7 +132,7 @@ events = sa.Table(
 event_cursor = sa.Table(
     "event_cursor",
     metadata,
-    sa.Column("room", sa.Text, primary_key=True),
+    sa.Column("room", _Name, primary_key=True),
     sa.Column("last", sa.BigInteger, nullable=False),
 )
 

@@ -259,19 +259,15 @@ class Runs:
             fields.count("experiment_ids", experiment_ids, most=SEARCHED_EXPERIMENTS)
             for index, experiment_id in enumerate(experiment_ids):
                 fields.number_id(f"experiment_ids[{index}]", experiment_id)
-        query = RunQuery(
-            workspace, experiment_ids, lifecycle, parse(filter, _SCOPES), parse_order(order, _SORTED_SCOPES)
-        )
+        node, keys = parse(filter, _SCOPES), parse_order(order, _SORTED_SCOPES)
         self._workspaces.require(workspace)
         with self._db.read() as tx:
-            for experiment_id in experiment_ids:
-                home = experiment_store.home(tx, experiment_id)
-                if home is None or home[0] != workspace:
-                    raise ExperimentNotFound(experiment_id)
+            deleted_ids = _deleted(tx, workspace, experiment_ids)
+            query = RunQuery(workspace, experiment_ids, deleted_ids, lifecycle, node, keys)
             found = search.page_of_runs(tx, query, after, limit + 1)
             more, found = len(found) > limit, found[:limit]
             whole = store.with_parts(tx, [each.run for each in found], parts)
-        return [replace(each, run=run) for each, run in zip(found, whole, strict=True)], more
+        return [search.FoundRun(run, each.place) for each, run in zip(found, whole, strict=True)], more
 
     def _set_lifecycle(self, run_id: str, *, deleted: bool) -> Run:
         with Fields() as fields:
@@ -285,9 +281,18 @@ class Runs:
         return changed
 
 
+def _deleted(tx: Transaction, workspace: str, experiment_ids: Sequence[str]) -> list[str]:
+    """Which experiments of a workspace are deleted. Raises ExperimentNotFound if one of them is not there."""
+    homes = experiment_store.homes(tx, experiment_ids) if experiment_ids else {}
+    for experiment_id in experiment_ids:
+        if experiment_id not in homes or homes[experiment_id][0] != workspace:
+            raise ExperimentNotFound(experiment_id)
+    return [experiment_id for experiment_id in experiment_ids if homes[experiment_id][1]]
+
+
 def _home(tx: Transaction, experiment_id: str) -> str:
     """The workspace of an active experiment."""
-    home = experiment_store.home(tx, experiment_id)
+    home = experiment_store.homes(tx, [experiment_id]).get(experiment_id)
     if home is None:
         raise ExperimentNotFound(experiment_id)
     workspace, deleted = home

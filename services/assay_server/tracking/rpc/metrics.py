@@ -73,18 +73,19 @@ def add_summaries(
     target: "RepeatedCompositeFieldContainer[api.MetricSummary]", metrics: Iterable[MetricSummary]
 ) -> None:
     """Appends what is known of series, as the contract has it; made in place, since a page of runs has thousands."""
-    for metric in metrics:
-        target.add(
-            key=metric.key,
-            last_value=metric.last_value,
-            last_step=metric.last_step,
-            last_time_ms=metric.last_time,
-            min_value=metric.min_value,
-            min_step=metric.min_step,
-            max_value=metric.max_value,
-            max_step=metric.max_step,
-            point_count=metric.point_count,
-            first_value=metric.first_value,
-            first_step=metric.first_step,
-            first_time_ms=metric.first_time,
+    add = target.add
+    for key, count, step0, time0, first, step1, time1, last, low, low_step, high, high_step in metrics:
+        add(
+            key=key,
+            last_value=last,
+            last_step=step1,
+            last_time_ms=time1,
+            min_value=low,
+            min_step=low_step,
+            max_value=high,
+            max_step=high_step,
+            point_count=count,
+            first_value=first,
+            first_step=step0,
+            first_time_ms=time0,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel.statements import Transaction, fetch, insert, insert_rows
+from assay_server.kernel.statements import Transaction, fetch, insert, insert_rows, one_of
 from assay_server.tracking.entities import Experiment
 from assay_server.tracking.store.tables import experiment_tags, experiments
 
@@ -35,11 +35,10 @@ def find(tx: Transaction, experiment_id: str, *, lock: bool = False) -> Experime
     return _one(tx, query.with_for_update() if lock else query)
 
 
-def home(tx: Transaction, experiment_id: str) -> tuple[str, bool] | None:
-    """The workspace of an experiment, and whether it is deleted."""
-    for workspace, delete_time in fetch(tx, _HOME, {"number": int(experiment_id)}):
-        return workspace, delete_time is not None
-    return None
+def homes(tx: Transaction, experiment_ids: Collection[str]) -> dict[str, tuple[str, bool]]:
+    """For each experiment that exists: its workspace, and whether it is deleted."""
+    found = fetch(tx, _HOMES, {"numbers": [int(each) for each in experiment_ids]})
+    return {str(number): (workspace, delete_time is not None) for number, workspace, delete_time in found}
 
 
 def find_by_name(tx: Transaction, workspace: str, name: str) -> Experiment | None:
@@ -87,8 +86,8 @@ def _replaced(statement: Any) -> Any:
     )
 
 
-_HOME = sa.select(experiments.c.workspace, experiments.c.delete_time).where(
-    experiments.c.experiment_id == sa.bindparam("number")
+_HOMES = sa.select(experiments.c.experiment_id, experiments.c.workspace, experiments.c.delete_time).where(
+    one_of(experiments.c.experiment_id, "numbers")
 )
 
 

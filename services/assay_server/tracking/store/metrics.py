@@ -80,10 +80,12 @@ def ask_summaries(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dic
     def answer() -> dict[str, list[MetricSummary]]:
         found: dict[str, list[MetricSummary]] = {run_id: [] for run_id in run_ids}
         rows = sorted(asked.rows())  # here: SQLite would walk through all runs to spare itself the sorting
-        firsts, lasts = chunks.values_of([row[5] for row in rows]), chunks.values_of([row[8] for row in rows])
-        for row, first, last in zip(rows, firsts, lasts, strict=True):
-            run_id, key, count, step0, time0, _, step1, time1, _, *extremes = row
-            found[run_id].append(MetricSummary(key, count, step0, time0, first, step1, time1, last, *extremes))
+        if rows:
+            ids, key, count, step0, time0, first, step1, time1, last, *extremes = zip(*rows, strict=True)
+            values = chunks.values_of(first), chunks.values_of(last)
+            columns = zip(key, count, step0, time0, values[0], step1, time1, values[1], *extremes, strict=True)
+            for run_id, summary in zip(ids, map(MetricSummary._make, columns), strict=True):
+                found[run_id].append(summary)
         return found
 
     return answer

@@ -64,7 +64,7 @@ class FoundRun:
 
 def page_of_runs(tx: Transaction, query: RunQuery, after: Sequence[Any] | None, limit: int) -> list[FoundRun]:
     """At most `limit` runs that follow a place, without their parts."""
-    within = _within_experiments(tx, query)
+    within = _within_experiments(query)
     part, rest = (int(after[0]), list(after[1:])) if after else (0, None)
     first = query.order[0] if query.order else None
     if first is None or first.field.scope != "metrics":
@@ -170,7 +170,7 @@ def _page(
     return [(row, tuple(row[-len(places) :])) for row in rows]
 
 
-def _within_experiments(tx: Transaction, query: RunQuery) -> Any:
+def _within_experiments(query: RunQuery) -> Any:
     """The condition on the run's experiment and lifecycle."""
     e = experiments
     if not query.experiment_ids:
@@ -178,14 +178,8 @@ def _within_experiments(tx: Transaction, query: RunQuery) -> Any:
         active = runs.c.experiment_id.in_(mine.where(e.c.delete_time.is_(None)))
         anything = runs.c.experiment_id.in_(mine)
     else:
-        numbers = [int(each) for each in query.experiment_ids]
-        gone = set(
-            tx.execute(
-                sa.select(e.c.experiment_id).where(e.c.experiment_id.in_(numbers), e.c.delete_time.is_not(None))
-            ).scalars()
-        )
-        active = _one_of(runs.c.experiment_id, [number for number in numbers if number not in gone])
-        anything = _one_of(runs.c.experiment_id, numbers)
+        active = _one_of(runs.c.experiment_id, [each for each in query.experiment_ids if each not in query.deleted_ids])
+        anything = _one_of(runs.c.experiment_id, query.experiment_ids)
     if query.lifecycle is Lifecycle.ACTIVE:
         return sa.and_(active, runs.c.delete_time.is_(None))
     if query.lifecycle is Lifecycle.DELETED:
@@ -193,7 +187,8 @@ def _within_experiments(tx: Transaction, query: RunQuery) -> Any:
     return anything
 
 
-def _one_of(column: Any, numbers: Sequence[int]) -> Any:
+def _one_of(column: Any, experiment_ids: Sequence[str]) -> Any:
+    numbers = [int(each) for each in experiment_ids]
     return column == numbers[0] if len(numbers) == 1 else column.in_(numbers)
 
 

@@ -11,14 +11,14 @@ metadata = sa.MetaData()
 
 # SQLite numbers rows by itself only where the column is called INTEGER.
 _Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_Id = sa.String(32)
+_Id, _Key = db.bytewise(32), db.bytewise()
 
 experiments = sa.Table(
     "experiments",
     metadata,
     sa.Column("experiment_id", _Number, primary_key=True, autoincrement=True),
-    sa.Column("workspace", sa.String(63), nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("workspace", db.bytewise(63), nullable=False),
+    sa.Column("name", _Key, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("delete_time", sa.BigInteger),
@@ -30,7 +30,7 @@ experiment_tags = sa.Table(
     "experiment_tags",
     metadata,
     sa.Column("experiment_id", sa.BigInteger, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", _Key, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -56,7 +56,7 @@ params = sa.Table(
     "params",
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", _Key, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -65,7 +65,7 @@ tags = sa.Table(
     "tags",
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", _Key, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -76,7 +76,7 @@ metric_summaries = sa.Table(
     "metric_summaries",
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", _Key, primary_key=True),
     sa.Column("experiment_id", sa.BigInteger, nullable=False),
     sa.Column("point_count", sa.BigInteger, nullable=False),
     sa.Column("first_step", sa.BigInteger, nullable=False),
@@ -99,7 +99,7 @@ metric_chunks = sa.Table(
     metadata,
     sa.Column("chunk_id", _Number, primary_key=True, autoincrement=True),
     sa.Column("run_id", _Id, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("key", _Key, nullable=False),
     sa.Column("point_count", sa.Integer, nullable=False),
     sa.Column("min_step", sa.BigInteger, nullable=False),
     sa.Column("max_step", sa.BigInteger, nullable=False),
@@ -111,7 +111,7 @@ metric_writers = sa.Table(
     "metric_writers",
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
-    sa.Column("writer_id", sa.String(64), primary_key=True),
+    sa.Column("writer_id", db.bytewise(64), primary_key=True),
     sa.Column("batch_number", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -120,9 +120,9 @@ datasets = sa.Table(
     "datasets",
     metadata,
     sa.Column("dataset_id", _Id, primary_key=True),
-    sa.Column("workspace", sa.String(63), nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("digest", sa.String(128), nullable=False),
+    sa.Column("workspace", db.bytewise(63), nullable=False),
+    sa.Column("name", _Key, nullable=False),
+    sa.Column("digest", db.bytewise(128), nullable=False),
     sa.Column("source_type", sa.Text, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("schema", sa.Text, nullable=False),
@@ -136,7 +136,7 @@ dataset_inputs = sa.Table(
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
     sa.Column("dataset_id", _Id, primary_key=True),
-    sa.Column("context", sa.Text, primary_key=True),
+    sa.Column("context", _Key, primary_key=True),
     sqlite_with_rowid=False,
 )
 

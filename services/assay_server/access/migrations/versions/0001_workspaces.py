@@ -11,14 +11,19 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_name = sa.String(63).with_variant(sa.String(63, collation="C"), "postgresql")
+
+def _bytewise(length: int | None = None) -> sa.String:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+_NAME, _KEY = _bytewise(63), _bytewise()
 
 
 def upgrade() -> None:
     """Makes the first tables."""
     workspaces = op.create_table(
         "workspaces",
-        sa.Column("name", _name, primary_key=True),
+        sa.Column("name", _NAME, primary_key=True),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("update_time", sa.BigInteger, nullable=False),
@@ -29,15 +34,15 @@ def upgrade() -> None:
     op.bulk_insert(workspaces, [row])
     op.create_table(
         "access_requests",
-        sa.Column("subject", sa.Text, primary_key=True),
-        sa.Column("rpc", sa.Text, primary_key=True),
-        sa.Column("request_id", sa.Text, primary_key=True),
+        sa.Column("subject", _KEY, primary_key=True),
+        sa.Column("rpc", _KEY, primary_key=True),
+        sa.Column("request_id", _KEY, primary_key=True),
         sa.Column("digest", sa.Text, nullable=False),
         sa.Column("resource_id", sa.Text, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False, index=True),
     )
     op.create_table(
         "access_secrets",
-        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("name", _KEY, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
     )

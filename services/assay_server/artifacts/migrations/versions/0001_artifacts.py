@@ -5,20 +5,19 @@ Release: 0.1.0
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
 
-bytewise = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_BYTEWISE = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     """Makes the first tables."""
     op.create_table(
         "blobs",
-        sa.Column("blob_key", bytewise, primary_key=True),
-        sa.Column("sha256", bytewise, unique=True),
+        sa.Column("blob_key", _BYTEWISE, primary_key=True),
+        sa.Column("sha256", _BYTEWISE, unique=True),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("idle_time", sa.BigInteger),
@@ -28,10 +27,10 @@ def upgrade() -> None:
     op.create_index("blobs_idle", "blobs", ["idle_time"], postgresql_where=idle, sqlite_where=idle)
     op.create_table(
         "artifacts",
-        sa.Column("owner", bytewise, primary_key=True),
-        sa.Column("path", bytewise, primary_key=True),
-        sa.Column("parent", bytewise),
-        sa.Column("sha256", bytewise, sa.ForeignKey("blobs.sha256")),
+        sa.Column("owner", _BYTEWISE, primary_key=True),
+        sa.Column("path", _BYTEWISE, primary_key=True),
+        sa.Column("parent", _BYTEWISE),
+        sa.Column("sha256", _BYTEWISE, sa.ForeignKey("blobs.sha256")),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("file_count", sa.BigInteger, nullable=False),
         sa.Column("content_type", sa.Text, nullable=False),
@@ -43,9 +42,9 @@ def upgrade() -> None:
     op.create_index("artifacts_by_sha256", "artifacts", ["sha256"], postgresql_where=is_file, sqlite_where=is_file)
     op.create_table(
         "snapshots",
-        sa.Column("owner", bytewise, primary_key=True),
-        sa.Column("source_owner", bytewise, nullable=False),
-        sa.Column("source_path", bytewise, nullable=False),
+        sa.Column("owner", _BYTEWISE, primary_key=True),
+        sa.Column("source_owner", _BYTEWISE, nullable=False),
+        sa.Column("source_path", _BYTEWISE, nullable=False),
         sa.Column("manifest_sha256", sa.Text, nullable=False),
         sa.Column("file_count", sa.BigInteger, nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
@@ -53,6 +52,6 @@ def upgrade() -> None:
     )
     op.create_table(
         "artifacts_secrets",
-        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("name", _BYTEWISE, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
     )

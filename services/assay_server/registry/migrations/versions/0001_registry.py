@@ -9,17 +9,21 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_id = sa.String(32)
-_name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+def _bytewise(length: int | None = None) -> sa.String:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+_ID, _NAME, _STAGE = _bytewise(32), _bytewise(), _bytewise(10)
 
 
 def upgrade() -> None:
     """Makes the first tables."""
     op.create_table(
         "models",
-        sa.Column("model_id", _id, primary_key=True),
-        sa.Column("workspace", _name, nullable=False),
-        sa.Column("name", _name, nullable=False),
+        sa.Column("model_id", _ID, primary_key=True),
+        sa.Column("workspace", _NAME, nullable=False),
+        sa.Column("name", _NAME, nullable=False),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("last_version", sa.BigInteger, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
@@ -31,18 +35,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "model_tags",
-        sa.Column("model_id", _id, sa.ForeignKey("models.model_id"), primary_key=True),
-        sa.Column("key", _name, primary_key=True),
+        sa.Column("model_id", _ID, sa.ForeignKey("models.model_id"), primary_key=True),
+        sa.Column("key", _NAME, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
     )
     op.create_table(
         "versions",
-        sa.Column("model_id", _id, sa.ForeignKey("models.model_id"), primary_key=True),
+        sa.Column("model_id", _ID, sa.ForeignKey("models.model_id"), primary_key=True),
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("version_id", _id, nullable=False, unique=True),
-        sa.Column("workspace", _name, nullable=False),
-        sa.Column("stage", sa.String(10), nullable=False),
-        sa.Column("run_id", _id, nullable=False, index=True),
+        sa.Column("version_id", _ID, nullable=False, unique=True),
+        sa.Column("workspace", _NAME, nullable=False),
+        sa.Column("stage", _STAGE, nullable=False),
+        sa.Column("run_id", _ID, nullable=False, index=True),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("user", sa.Text, nullable=False),
@@ -57,16 +61,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "version_tags",
-        sa.Column("model_id", _id, primary_key=True),
+        sa.Column("model_id", _ID, primary_key=True),
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("key", _name, primary_key=True),
+        sa.Column("key", _NAME, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(["model_id", "number"], ["versions.model_id", "versions.number"]),
     )
     op.create_table(
         "aliases",
-        sa.Column("model_id", _id, primary_key=True),
-        sa.Column("alias", _name, primary_key=True),
+        sa.Column("model_id", _ID, primary_key=True),
+        sa.Column("alias", _NAME, primary_key=True),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("update_time", sa.BigInteger, nullable=False),
         sa.ForeignKeyConstraint(["model_id", "number"], ["versions.model_id", "versions.number"]),
@@ -74,11 +78,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "promotions",
-        sa.Column("model_id", _id, sa.ForeignKey("models.model_id"), primary_key=True),
+        sa.Column("model_id", _ID, sa.ForeignKey("models.model_id"), primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("number", sa.BigInteger, nullable=False),
-        sa.Column("from_stage", sa.String(10), nullable=False),
-        sa.Column("to_stage", sa.String(10), nullable=False),
+        sa.Column("from_stage", _STAGE, nullable=False),
+        sa.Column("to_stage", _STAGE, nullable=False),
         sa.Column("archived_numbers", sa.JSON, nullable=False),
         sa.Column("user", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
@@ -87,10 +91,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "audit_records",
-        sa.Column("model_id", _id, primary_key=True),
+        sa.Column("model_id", _ID, primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("workspace", _name, nullable=False),
-        sa.Column("model", _name, nullable=False),
+        sa.Column("workspace", _NAME, nullable=False),
+        sa.Column("model", _NAME, nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("user", sa.Text, nullable=False),
@@ -106,8 +110,8 @@ def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("cursor", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("workspace", _name, nullable=False),
-        sa.Column("model", _name, nullable=False),
+        sa.Column("workspace", _NAME, nullable=False),
+        sa.Column("model", _NAME, nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
@@ -117,27 +121,27 @@ def upgrade() -> None:
     )
     op.create_table(
         "event_cursor",
-        sa.Column("room", sa.Text, primary_key=True),
+        sa.Column("room", _NAME, primary_key=True),
         sa.Column("last", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "loose_snapshots",
-        sa.Column("version_id", _id, primary_key=True),
+        sa.Column("version_id", _ID, primary_key=True),
         sa.Column("discarded", sa.Boolean, nullable=False),
         sa.Column("due_time", sa.BigInteger, nullable=False, index=True),
     )
     op.bulk_insert(sa.table("event_cursor", sa.column("room"), sa.column("last")), [{"room": "registry", "last": 0}])
     op.create_table(
         "registry_requests",
-        sa.Column("subject", sa.Text, primary_key=True),
-        sa.Column("rpc", sa.Text, primary_key=True),
-        sa.Column("request_id", sa.Text, primary_key=True),
+        sa.Column("subject", _NAME, primary_key=True),
+        sa.Column("rpc", _NAME, primary_key=True),
+        sa.Column("request_id", _NAME, primary_key=True),
         sa.Column("digest", sa.Text, nullable=False),
         sa.Column("resource_id", sa.Text, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False, index=True),
     )
     op.create_table(
         "registry_secrets",
-        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("name", _NAME, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
     )
