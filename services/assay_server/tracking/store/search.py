@@ -117,7 +117,10 @@ def _walk_by_metric(
         select = select.where(s.c.experiment_id == int(query.experiment_ids[0]))
     if after:  # says once more what the order says, so that the walk begins there
         select = select.where(s.c.last_value <= after[0] if first.descending else s.c.last_value >= after[0])
-    columns = Columns(lambda field: metric if field == first.field else _run_column(field), _RUN_COLUMNS.names)
+    # What is not of the run itself is asked of the walk's own id, so that only runs that pass are looked up.
+    columns = Columns(
+        lambda field: metric if field == first.field else _run_column(field, s.c.run_id), _RUN_COLUMNS.names
+    )
     # The index knows run ids too: sorted by the metric and the run id, nothing is left to sort.
     newest = SortKey(Column(s.c.run_id, Kind.NUMBER, nullable=False), descending=True)
     return _walk(tx, query, select, columns, order(query.order, columns, last=[newest]), 0, after, limit)
@@ -199,30 +202,30 @@ def _alive(table: sa.Table, lifecycle: Lifecycle) -> list[Any]:
     return [deleted if lifecycle is Lifecycle.DELETED else sa.not_(deleted)]
 
 
-def _run_column(field: Field) -> Column | None:
+def _run_column(field: Field, run_id: Any = runs.c.run_id) -> Column | None:
     match field.scope:
         case "metrics":
             s = metric_summaries
-            value = sa.select(s.c.last_value).where(s.c.run_id == runs.c.run_id, s.c.key == field.key)
-            return Column(value.correlate(runs).scalar_subquery(), Kind.NUMBER)
+            value = sa.select(s.c.last_value).where(s.c.run_id == run_id, s.c.key == field.key)
+            return Column(value.correlate(run_id.table).scalar_subquery(), Kind.NUMBER)
         case "params" | "tags":
             t = params if field.scope == "params" else tags
-            text = sa.select(t.c.value).where(t.c.run_id == runs.c.run_id, t.c.key == field.key)
-            return Column(text.correlate(runs).scalar_subquery(), Kind.TEXT, long=True)
+            text = sa.select(t.c.value).where(t.c.run_id == run_id, t.c.key == field.key)
+            return Column(text.correlate(run_id.table).scalar_subquery(), Kind.TEXT, long=True)
         case "datasets":
-            return _dataset_of_run(field)
+            return _dataset_of_run(field, run_id)
     return _RUN_ATTRIBUTES.get(field.key)
 
 
-def _dataset_of_run(field: Field) -> Column | None:
+def _dataset_of_run(field: Field, run_id: Any) -> Column | None:
     known = {"name": datasets.c.name, "digest": datasets.c.digest, "context": dataset_inputs.c.context}
     if field.key not in known:
         return None
     joined = dataset_inputs.join(datasets, datasets.c.dataset_id == dataset_inputs.c.dataset_id)
 
     def within(condition: Any) -> Any:
-        used = sa.select(sa.literal(1)).select_from(joined).where(dataset_inputs.c.run_id == runs.c.run_id, condition)
-        return used.correlate(runs).exists()
+        used = sa.select(sa.literal(1)).select_from(joined).where(dataset_inputs.c.run_id == run_id, condition)
+        return used.correlate(run_id.table).exists()
 
     return Column(known[field.key], Kind.TEXT, within=within)
 
