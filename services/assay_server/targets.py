@@ -1,16 +1,14 @@
 """What a process runs: the table of targets. `all` is every room in one process; no room can tell."""
 
-import atexit
 import importlib
 import ipaddress
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay_server.config import Config
+from assay_server.kernel import sockets
 from assay_server.kernel.config import ConfigurationInvalid
 from assay_server.kernel.db import Database
 from assay_server.kernel.jobs import Job
@@ -44,28 +42,23 @@ def build(target: str, config: Config) -> Server:
     names = TARGETS[target]
     listen = config.server.listen or ("127.0.0.1:5100" if target == "all" else getattr(config, target).address)
     _refuse_strangers(listen)
-    sockets = _sockets(names) if len(names) > 1 else {}
     databases = {name: database(config, name) for name in names}
     for each in databases.values():
         each.check()
-    rooms = [_room(name, config, databases[name], sockets) for name in names]
+    folder = sockets.make_folder() if len(names) > 1 else None
+    own = {name: f"unix:{folder}/{name}.sock" for name in names} if folder else {}
+    rooms = [_room(name, config, databases[name], own) for name in names]
     server = config.server
     limits = Limits(workers=server.workers, streams=server.streams, drain_s=server.drain)
-    return Server(rooms, address=listen, sockets=sockets, permissions=PERMISSIONS, granted=granted, limits=limits)
+    return Server(rooms, address=listen, sockets=own, permissions=PERMISSIONS, granted=granted, limits=limits)
 
 
-def _room(name: str, config: Config, db: Database, sockets: Mapping[str, str]) -> Room:
+def _room(name: str, config: Config, db: Database, own: Mapping[str, str]) -> Room:
     module = importlib.import_module(f"assay_server.{name}.module")
-    addresses = {each: sockets.get(each) or getattr(config, each).address for each in module.NEIGHBOURS}
+    addresses = {each: own.get(each) or getattr(config, each).address for each in module.NEIGHBOURS}
     room: Room = module.build(getattr(config, name), db, folder=config.server.folder(), addresses=addresses)
     chores = [Job(f"{name}.db.{chore}", interval, run) for chore, (interval, run) in db.chores().items()]
     return replace(room, jobs=[*room.jobs, *chores])
-
-
-def _sockets(names: tuple[str, ...]) -> dict[str, str]:
-    folder = tempfile.mkdtemp(prefix="assay-")  # readable by this user only, and short, as socket paths must be
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return {name: f"unix:{folder}/{name}.sock" for name in names}
 
 
 def _refuse_strangers(listen: str) -> None:

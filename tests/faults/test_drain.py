@@ -15,6 +15,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from assay.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
+from assay.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from assay.api.tracking import v1 as api
 from tests.contract.tracking.conftest import line, points_of
 from tests.parts import deployment as deployments
@@ -63,6 +65,35 @@ def test_a_server_that_ends_leaves_no_sockets_behind(tmp_path: Path, monkeypatch
 
         assert len(during) == 1
         assert list(Path(short).iterdir()) == []
+
+
+def test_what_a_killed_server_leaves_is_taken_away_by_the_next_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        folder = Path(short)
+        monkeypatch.setenv("TMPDIR", short)
+        (folder / "assay-rooms-of-somebody").mkdir()
+        (folder / "assay-rooms-elsewhere").symlink_to(tmp_path)
+        (tmp_path / "lock").touch()
+        others = set(folder.iterdir())
+        with deployments.running("all", tmp_path / "one") as alive, deployments.running("all", tmp_path / "two") as two:
+            both = set(folder.iterdir()) - others
+            two.kill()
+            left = set(folder.iterdir()) - others
+            two.start()
+            again = set(folder.iterdir()) - others
+
+            workspace = GetWorkspaceRequest(name="default")
+            assert alive.stub(WorkspaceServiceStub).GetWorkspace(workspace).workspace.name == "default"
+            runs = alive.stub(api.RunServiceStub).SearchRuns(api.SearchRunsRequest())  # asks access by its socket
+            assert list(runs.runs) == []
+
+        assert len(both) == len(again) == 2
+        assert left == both
+        assert len(both & again) == 1
+        assert set(folder.iterdir()) == others
+        assert (tmp_path / "lock").exists()
 
 
 def test_a_call_in_flight_is_answered(tracking: Deployment) -> None:

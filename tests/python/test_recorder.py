@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,6 @@ def use(deployment: Deployment) -> Client:
     return Client()
 
 
-def settle(run: ActiveRun) -> None:
-    """Waits until everything is delivered, as a user does who looks again."""
-    until = time.monotonic() + PATIENCE_S
-    while not run.flush(PATIENCE_S):
-        assert time.monotonic() < until, "not delivered in time"
-
-
 def start_again(deployment: Deployment) -> None:
     """Starts the platform; this process, which saw it away, looks for it at once."""
     deployment.start()
@@ -82,7 +76,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load_has_each_point_once(own
         assay.log_param("after", "all")
         own.kill()
         own.start()
-        settle(run)
+        assert run.flush(PATIENCE_S)
 
     stored = client.runs.get(run.id)
     assert steps(client, run) == list(range(count))
@@ -97,7 +91,7 @@ def test_the_process_needs_no_new_call_after_the_server_is_back(own_on_sqlite: D
     own_on_sqlite.kill()
     for step in range(100):
         assay.log_metric("m", 1.0, step=step)
-    assert not run.flush(PATIENCE_S)
+    assert not run.flush()
     own_on_sqlite.start()
 
     until = time.monotonic() + PATIENCE_S
@@ -106,6 +100,28 @@ def test_the_process_needs_no_new_call_after_the_server_is_back(own_on_sqlite: D
             run.recorder._changed.wait(0.1)
 
     assert steps(client, run) == list(range(100))
+    assay.end_run()
+
+
+def test_flush_waits_for_a_server_as_long_as_it_may(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    run = assay.start_run()
+    own_on_sqlite.kill()
+    assay.log_metric("m", 1.0, step=1)
+
+    start = time.monotonic()
+    assert not assay.flush()
+    at_once = time.monotonic() - start
+    assert not assay.flush(2)
+    waited = time.monotonic() - start - at_once
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(assay.flush, PATIENCE_S)
+        own_on_sqlite.start()
+        assert flushed.result()
+
+    assert at_once < 5
+    assert 1.5 < waited < PATIENCE_S
+    assert steps(client, run) == [1]
     assay.end_run()
 
 
@@ -126,7 +142,7 @@ def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
         took = time.monotonic() - start
     kept = left_in(spool)
     own_on_sqlite.start()
-    settle(run)
+    assert run.flush(PATIENCE_S)
 
     stored = client.runs.get(run.id)
     experiment = client.experiments.get_by_name(unique)
@@ -173,9 +189,8 @@ def test_past_its_memory_it_spools_and_delivers_from_there(
             recorder._changed.wait(0.05)
     waiting = recorder._points()
     own_on_sqlite.process("all").send_signal(signal.SIGCONT)
-    while not recorder.flush(PATIENCE_S):
-        assert time.monotonic() < until
 
+    assert recorder.flush(PATIENCE_S)
     assert waiting < 200_000
     assert list(client.metrics.read(run_id, "m").steps) == list(range(200_000))
     assert client.runs.get(run_id).summaries["m"].point_count == 200_000
@@ -206,13 +221,11 @@ def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(
     with caplog.at_level(logging.WARNING, "assay"):
         for step in range(1000):
             recorder.buffer(run_id).log_metric("m", 0.5, step)
-        delivered = recorder.flush(PATIENCE_S)
+        delivered = recorder.flush()
     own_on_sqlite.start()
-    until = time.monotonic() + PATIENCE_S
-    while not recorder.flush(PATIENCE_S):
-        assert time.monotonic() < until
 
     assert not delivered
+    assert recorder.flush(PATIENCE_S)
     assert [text for text in caplog.messages if "can't be written" in text]
     assert list(client.metrics.read(run_id, "m").steps) == list(range(1000))
 

@@ -289,7 +289,7 @@ def set_registered_model_alias(name: str, alias: str, version: int | str) -> Non
 def flush(timeout: float | None = None) -> bool:
     """Waits until everything that was logged is durable, at most so many seconds; says whether it is.
 
-    While no server answers it tries once, and says no.
+    While no server answers it tries again until the time is up; without a limit it tries once, and says no.
     """
     return recorders.flush_all(timeout)
 

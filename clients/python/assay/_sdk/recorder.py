@@ -89,8 +89,19 @@ class Recorder:
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until all that was logged before is durable, at most so many seconds; says whether it is.
 
-        While no server answers it tries once, and says no.
+        While no server answers it tries again until the time is up; without a limit it tries once.
         """
+        if timeout is None:
+            return self.attempt()
+        until = time.monotonic() + timeout
+        while not self.attempt(until - time.monotonic()):
+            if time.monotonic() + _SHORTEST_PAUSE >= until:
+                return False
+            time.sleep(_SHORTEST_PAUSE)
+        return True
+
+    def attempt(self, timeout: float | None = None) -> bool:
+        """Tries once to deliver all that was logged before, at most so many seconds; says whether it is durable."""
         with self._changed:
             if self._thread is None and not self._news:
                 return True

@@ -142,7 +142,7 @@ class ActiveRun:
         self._upload_content(path, attachments.of_image(image, path))
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Waits until what was logged is durable, at most so many seconds; says whether it is."""
+        """Waits until what was logged is durable, at most so many seconds; see `assay.flush`."""
         return self.recorder.flush(timeout)
 
     def end(self, status: RunStatus | str = RunStatus.FINISHED) -> None:
@@ -151,7 +151,7 @@ class ActiveRun:
         Ending it again does nothing, and neither does it in a forked child, whose parent ends it.
         """
         if self.end_soon(status) and not self.recorder.offline:
-            self.recorder.flush(settings.read().exit_timeout)
+            self.recorder.attempt(settings.read().exit_timeout)
 
     def end_soon(self, status: RunStatus | str = RunStatus.FINISHED) -> bool:
         """Ends the run as `end` does, without waiting; says whether it was still on."""
@@ -199,7 +199,7 @@ class ActiveRun:
 
     def _upload(self, send: Callable[[], object], keep: Callable[[], Request]) -> None:
         """Sends, or keeps a copy where the server is out of reach or does not know of the run yet."""
-        self._online = self._online or self.recorder.flush(1.0)
+        self._online = self._online or self.recorder.attempt(1.0)
         if self._online and not self.recorder.offline:
             try:
                 send()
