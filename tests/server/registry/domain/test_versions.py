@@ -5,15 +5,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from assay_server.kernel.db import ConcurrentChange
 from assay_server.kernel.errors import EtagMismatch, FieldInvalid, NeighbourUnavailable
 from assay_server.kernel.idempotency import KEPT_MS, Request
 from assay_server.kernel.ids import new_id
 from assay_server.registry.domain import versions
 from assay_server.registry.domain.snapshots import LOOSE_MS
-from assay_server.registry.entities import Stage
-from assay_server.registry.errors import ModelNotFound, SourceEmpty, TagNotFound, VersionInUse, VersionNotFound
+from assay_server.registry.entities import Stage, Version
+from assay_server.registry.errors import (
+    ModelNotFound,
+    SourceEmpty,
+    TagNotFound,
+    VersionInFlight,
+    VersionInUse,
+    VersionNotFound,
+)
 from assay_server.registry.store import models as model_rows
 from tests.contract.registry.conftest import Platform
+from tests.parts.eventually import at_once
 from tests.server.registry.conftest import ONCE, Registry
 from tests.server.registry.domain.test_snapshots import are_kept
 
@@ -39,6 +48,42 @@ def test_a_retry_after_a_crash_between_files_and_version_uses_the_same_files(
     connected.clock.advance(LOOSE_MS)
     connected.snapshots.sweep()
     assert are_kept(platform, version_id)
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_slower_call_of_the_same_request_does_not_doom_the_files(
+    connected: Registry, platform: Platform, again: Request, swept: bool
+) -> None:
+    connected.a_model("fraud")
+    run_id = platform.a_run()
+    made = connected.versions.create("default", "fraud", f"runs:/{run_id}/model", request=again)
+
+    # What a call does that looked before the version was there.
+    connected.snapshots.freeze(made.version_id, lambda asked: asked.of_run(made.version_id, run_id, "model"))
+    if swept:
+        connected.snapshots.give_up(made.version_id)
+        connected.clock.advance(LOOSE_MS)
+        connected.snapshots.sweep()
+
+    assert are_kept(platform, made.version_id)
+    connected.versions.delete("default", "fraud", made.number)
+    assert not are_kept(platform, made.version_id)
+
+
+def test_calls_of_one_request_at_once_make_one_version_that_keeps_its_files(
+    connected: Registry, platform: Platform, again: Request
+) -> None:
+    connected.a_model("fraud")
+    source = f"runs:/{platform.a_run()}/model"
+
+    answers = at_once([lambda: connected.versions.create("default", "fraud", source, request=again)] * 6)
+    connected.clock.advance(LOOSE_MS)
+    connected.snapshots.sweep()
+
+    made = {answer.version_id for answer in answers if isinstance(answer, Version)}
+    assert all(isinstance(answer, Version | VersionInFlight | ConcurrentChange) for answer in answers)
+    assert len(made) == 1
+    assert are_kept(platform, made.pop())
 
 
 def test_a_version_that_cannot_be_made_after_its_files_were_frozen_lets_them_go(
