@@ -21,7 +21,11 @@ from sqlalchemy.ext.compiler import compiles
 
 from assay_server.kernel.filter import And, Comparison, Field, FilterSyntax, Node, Not, Op, Or, OrderKey, Scalar
 
-_LONGS = 300  # characters of all long texts of a sort key together: more would not fit into a page token
+LONGS = 2000
+"""Characters of all long texts of a sort key together: with the short ones, of less than 2000, they fit into a token."""
+MOST_PATTERN = 1000
+"""Characters of a pattern, which is tried at each place of a text."""
+
 _TOKENS = re.compile(r"\\[%_\\]|.", re.DOTALL)
 _GLOB = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
 _FOLDED = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -96,7 +100,7 @@ class Order:
     def __init__(self, keys: Sequence[SortKey]) -> None:
         longs = sum(key.column.long for key in keys)
         self._keys = keys
-        self.columns = [_sortable(key.column, _LONGS // max(longs, 1)) for key in keys]
+        self.columns = [_sortable(key.column, LONGS // max(longs, 1)) for key in keys]
         self.clauses = [_directed(key, column) for key, column in zip(keys, self.columns, strict=True)]
 
     def after(self, values: Sequence[Scalar | None]) -> Condition:
@@ -107,11 +111,11 @@ class Order:
             if value is None:  # what is missing comes last, so nothing follows it by this key
                 equal.append(column.is_(None))
                 continue
-            follows = column < _bound(value) if key.descending else column > _bound(value)
+            follows = column < _bound(value, column) if key.descending else column > _bound(value, column)
             if key.column.nullable:
                 follows = sa.or_(follows, column.is_(None))
             alternatives.append(sa.and_(*equal, follows))
-            equal.append(column == _bound(value))
+            equal.append(column == _bound(value, column))
         return sa.and_(self._beginning(values[0]), sa.or_(sa.false(), *alternatives))
 
     def _beginning(self, value: Scalar | None) -> Condition:
@@ -119,7 +123,7 @@ class Order:
         key, column = self._keys[0], self.columns[0]
         if value is None or key.column.nullable:
             return sa.true()
-        return column <= _bound(value) if key.descending else column >= _bound(value)
+        return column <= _bound(value, column) if key.descending else column >= _bound(value, column)
 
 
 def order(keys: Sequence[OrderKey], columns: Columns, *, last: Sequence[SortKey], source: str = "order_by") -> Order:
@@ -168,31 +172,37 @@ def _comparison(node: Comparison, column: Column) -> Condition:
             values = node.value if isinstance(node.value, tuple) else ()
             for value in values:
                 _expect(node, column, value)
-            found = expression.in_([_bound(value) for value in values])
+            found = expression.in_([_bound(value, column.sql) for value in values])
             return within(found if node.op is Op.IN else sa.not_(found))
         case _:
             _expect(node, column, node.value)
-            return within(_COMPARE[node.op](expression, _bound(node.value)))
+            return within(_COMPARE[node.op](expression, _bound(node.value, column.sql)))
 
 
 def _expect(node: Comparison, column: Column, value: object) -> None:
     is_pattern = node.op in (Op.LIKE, Op.ILIKE)
-    expected = ""
+    at, found, expected = node.value_column, repr(value)[:100], ""
     if is_pattern and column.kind is not Kind.TEXT:
-        expected = f"{node.field} to be a text, which it is not"
+        at, expected = node.column, f"{node.field} to be a text, which it is not"
+    elif is_pattern and len(str(value)) > MOST_PATTERN:
+        found, expected = f"a pattern of {len(str(value))} characters", f"at most {MOST_PATTERN}"
     elif isinstance(value, str) != (column.kind is Kind.TEXT):
         expected = f"{column.kind.value} to compare {node.field} with"
     elif column.choices and node.op in _EQUALITY and value not in column.choices:
         expected = f"one of {', '.join(map(repr, column.choices))} for {node.field}"
     if expected:
-        raise FilterSyntax(node.column, repr(value)[:100], expected)
+        raise FilterSyntax(at, found, expected)
 
 
-def _bound(value: object) -> sa.ColumnElement[Any]:
+def _bound(value: object, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if isinstance(value, str):
         return sa.literal(value, sa.Text())
-    # Of the value's own type: a number of the column's type would be rounded, `version_number > 1.5` to 2.
-    return sa.literal(value, sa.BigInteger() if isinstance(value, int) else sa.Double())
+    if isinstance(value, int) and not isinstance(column.type, sa.Double):
+        return sa.literal(value, sa.BigInteger())
+    # Beside a Double SQLite would compare a whole number exactly, where PostgreSQL rounds it. Not of the column's type
+    # in general: `version_number > 1.5` would be rounded to 2.
+    assert isinstance(value, int | float)
+    return sa.literal(float(value), sa.Double())
 
 
 def _comparable(column: Column) -> sa.ColumnElement[Any]:

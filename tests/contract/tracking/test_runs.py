@@ -444,6 +444,28 @@ def test_a_page_is_never_larger_than_a_client_receives(tracking: Tracking) -> No
     assert len({run.run_id for page in pages for run in page.runs}) == 9
 
 
+def test_a_page_is_left_behind_however_long_the_texts_are_that_it_is_sorted_by(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    made = [
+        tracking.a_run(
+            experiment_id, name="\U0001f600" * 500, user="\u578b" * 250, params={"p": "\U0001f600" * 6000},
+            tags={"a": "\x01" * 7999 + str(n), "b": "\\" * 8000},
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    request = api.SearchRunsRequest(
+        experiment_ids=[experiment_id], order_by=["run_name", "user_id", "params.p", "tags.a", "tags.b"], page_size=1
+    )
+
+    found: list[str] = []
+    while not found or request.page_token:
+        page = tracking.runs.SearchRuns(request)
+        found += [run.run_id for run in page.runs]
+        request.page_token = page.next_page_token
+
+    assert sorted(found) == sorted(made)
+
+
 def test_a_page_token_holds_for_its_own_search_and_caller_only(tracking: Tracking) -> None:
     experiment_id = tracking.an_experiment()
     for _ in range(3):

@@ -162,10 +162,11 @@ def test_a_pattern_means_the_same_on_every_database(store: Things, op: str, patt
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("size = 2 AND name = 3", "column 14: found 3, expected a text in quotes"),
-        ("size = '2'", "column 1: found '2', expected a number"),
+        ("size = 2 AND name = 3", "column 21: found 3, expected a text in quotes"),
+        ("size = '2'", "column 8: found '2', expected a number"),
         ("size LIKE '2%'", "column 1: found '2%', expected size to be a text, which it is not"),
         ("name IN ('a', 3)", "found 3"),
+        (f"name ILIKE '{'%a' * 500}b'", "column 12: found a pattern of 1001 characters, expected at most 1000"),
         ("shape = 'round'", "found the field shape, expected one of name, size"),
         ("colour = 'green'", "found 'green', expected one of 'red', 'blue' for colour"),
         ("colour IN ('red', 'green')", "found 'green'"),
@@ -177,6 +178,15 @@ def test_what_a_field_cannot_be_compared_with_is_refused_at_its_column(text: str
 
     with pytest.raises(FilterSyntax, match=message):
         predicate(tree, COLUMNS)
+
+
+def test_whole_numbers_beyond_what_a_double_holds_find_the_same_on_every_database(store: Things) -> None:
+    for id in range(3):
+        store.add(id, "", score=float(2**53 + 2 * id))
+
+    assert store.found(f"score = {2**53 + 1}") == [0]  # the nearest double, as for the metric itself
+    assert store.found(f"score > {2**53 + 1}") == [1, 2]
+    assert store.found(f"score NOT IN ({2**53 + 1}, 1.5)") == [1, 2]
 
 
 @pytest.mark.parametrize("term", ["shape", "label DESC"])

@@ -51,9 +51,13 @@ def _comparison(branch: Branch, source: Source) -> Comparison:
     (named,) = _branches(branch)
     tokens = tokens_of(branch)
     op = Op(" ".join(token.upper() for token in tokens if token.type not in _VALUES))
-    values = tuple(_value(token) for token in tokens if token.type in _VALUES)
+    given = [token for token in tokens if token.type in _VALUES]
+    values = tuple(map(_value, given))
     value = values if op in (Op.IN, Op.NOT_IN) else values[0] if values else None
-    return Comparison(source.field(named), op, value, column=place(tokens_of(named)[0]) + 1)
+    begin = place(tokens_of(named)[0]) + 1
+    return Comparison(
+        source.field(named), op, value, column=begin, value_column=place(given[0]) + 1 if given else begin
+    )
 
 
 def _chain(branch: Branch, source: Source) -> Node:

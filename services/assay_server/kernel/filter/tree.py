@@ -51,13 +51,15 @@ class Field:
 class Comparison:
     """One field against a value: a tuple for IN and NOT IN, None for IS [NOT] NULL, a text for LIKE and ILIKE.
 
-    `column` is where it began in the text, from 1. It does not count when nodes are compared.
+    `column` is where it began in the text, from 1, and `value_column` where its first value did. They do not count when
+    nodes are compared.
     """
 
     field: Field
     op: Op
     value: Scalar | tuple[Scalar, ...] | None = None
     column: int = attribute(default=1, compare=False)
+    value_column: int = attribute(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def test_no_terms_are_no_keys() -> None:
         ("  ", 1),
         ("DESC DESC DESC", 11),
         ("metrics.acc DOWN", 13),
+        ("metrics.acc A\u017fC", 13),
         ("metrics.acc DESC ASC", 18),
         ("metrics.acc, params.lr", 12),
         ("metrics.acc > 1", 13),
