@@ -8,6 +8,7 @@ write-ahead log, so that readers wait for nobody.
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from assay_server.kernel import caller
 from assay_server.kernel.config import ConfigurationInvalid
-from assay_server.kernel.errors import DatabaseUnavailable, Unavailable
+from assay_server.kernel.errors import AssayError, DatabaseUnavailable, DeadlinePassed, Unavailable
 from assay_server.kernel.statements import Transaction, answer_at_once, insert_rows, keep_existing, pipeline
 from assay_server.kernel.telemetry import Log
 
@@ -29,6 +31,9 @@ _PREPARED_AFTER = 3
 _CHECKPOINT_S, _FEW_PAGES, _MOST_PAGES = 0.5, 1_000, 16_000
 _RETRYABLE = {"40001", "40P01"}
 _UNPREPARED = {"26000", "42P05"}
+_STOPPED = {"57014", "SQLITE_INTERRUPT"}
+_LOST = {"", "57P01", "57P02", "57P03"}
+_LOOK_S = 1.0  # how often it is looked whether a read goes on when nobody waits for it any more
 _TAKEN = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 _upgrading = threading.Lock()  # Alembic keeps what it works on in a place of the process
 _CAME_BETWEEN = "another change came in between; nothing was changed, send the call again"
@@ -76,6 +81,8 @@ class Database:
         self._synchronous = synchronous
         self._prepared = prepared
         self._writer = threading.Lock()
+        self._reads: dict[Any, float] = {}  # connections that are read from, with the moment when their caller gives up
+        self._reads_change = threading.Lock()
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = self._sqlite(connections) if self._is_sqlite else self._postgres(connections)
         self._errors: Any = self._engine.dialect.dbapi
@@ -150,18 +157,21 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A transaction that only reads. On SQLite it sees one moment; on PostgreSQL each statement sees its own."""
-        with self._translated(), self._engine.connect() as tx, tx.begin() if self._is_sqlite else pipeline(tx):
+        """A transaction that only reads. On SQLite it sees one moment; on PostgreSQL each statement sees its own.
+
+        It is stopped when the caller's time has run out, or when the database is closed. Raises DeadlinePassed.
+        """
+        with self._connection() as tx, self._stoppable(tx), tx.begin() if self._is_sqlite else pipeline(tx):
             yield tx
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that commits when the block ends, and leaves nothing behind when it raises."""
         if not self._is_sqlite:
-            with self._translated(), self._engine.connect() as connection, _piped(connection):
+            with self._connection() as connection, _piped(connection):
                 yield connection
             return
-        with self._writer, self._translated(), self._engine.connect() as connection:
+        with self._writer, self._connection() as connection:
             connection.execution_options(assay_write=True)
             with connection.begin():
                 yield connection
@@ -176,13 +186,21 @@ class Database:
             with self.write() as tx:
                 yield tx
             return
-        with self._translated(), self._engine.connect() as connection:
+        with self._connection() as connection:
             yield connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _connection(self) -> Iterator[Transaction]:
+        """A connection of the pool; what its driver raises is raised as an error of ours."""
         try:
-            yield
+            with self._engine.connect() as connection:
+                try:
+                    yield connection
+                except self._errors.Error as error:
+                    if self._is_lost(error):
+                        connection.invalidate()
+                        self._engine.dispose()  # what cut off this connection cut off those that wait in the pool, too
+                    raise
         except sa.exc.TimeoutError as error:
             raise DatabaseUnavailable(self.room) from error
         except (sa.exc.DBAPIError, self._errors.Error) as error:
@@ -191,9 +209,35 @@ class Database:
                 raise
             raise told from error
 
-    def _told(self, original: Any) -> Unavailable | None:
+    @contextmanager
+    def _stoppable(self, tx: Transaction) -> Iterator[None]:
+        deadline = caller.current().deadline
+        if deadline is not None and deadline <= time.monotonic():
+            raise DeadlinePassed
+        driver = tx.connection.driver_connection
+        self._reads[driver] = float("inf") if deadline is None else deadline
+        try:
+            yield
+        finally:
+            with self._reads_change:  # else the next reader of this connection might be the one who is stopped
+                del self._reads[driver]
+
+    def _stop_reads(self, due: float) -> None:
+        with self._reads_change:
+            overdue = [driver for driver, deadline in list(self._reads.items()) if deadline <= due]
+            for driver in overdue:
+                driver.interrupt() if self._is_sqlite else driver.cancel_safe(timeout=_LOOK_S)
+
+    def _is_lost(self, error: Any) -> bool:
+        """Whether an error of PostgreSQL's driver says that the connection is gone."""
+        name = _name_of(error)
+        return isinstance(error, self._errors.OperationalError) and (name in _LOST or name.startswith("08"))
+
+    def _told(self, original: Any) -> AssayError | None:
         """What a caller is told of an error of the driver; None if it is a mistake of ours."""
         name = _name_of(original)
+        if name in _STOPPED:
+            return DeadlinePassed()
         if name in _RETRYABLE or name in _TAKEN:  # taken: whoever looked first found it free
             return ConcurrentChange()
         if name in _UNPREPARED:  # a pooler in between gave the connection to somebody else
@@ -229,9 +273,11 @@ class Database:
     def chores(self) -> Mapping[str, tuple[float, Callable[[], object]]]:
         """What is to be done in the background while a server is up, by name, each with its interval in seconds.
 
-        SQLite copies its log into the database; left to itself, it does so every 1000 pages in somebody's commit.
+        Reads for which nobody waits any more are stopped. SQLite copies its log into the database; left to itself, it
+        does so every 1000 pages in somebody's commit.
         """
-        return {"checkpoint": (_CHECKPOINT_S, self._checkpoint)} if self._is_sqlite else {}
+        stop = {"stop-reads": (_LOOK_S, lambda: self._stop_reads(time.monotonic()))}
+        return stop | ({"checkpoint": (_CHECKPOINT_S, self._checkpoint)} if self._is_sqlite else {})
 
     def _checkpoint(self) -> None:
         with closing(sqlite3.connect(str(self.url.database), timeout=0)) as connection:
@@ -242,7 +288,12 @@ class Database:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Stops what is read, and closes all connections."""
+        self._stop_reads(float("inf"))
+        pool: Any = self._engine.pool
+        until = time.monotonic() + _LOOK_S
+        while pool.checkedout() and time.monotonic() < until:
+            time.sleep(0.01)
         self._engine.dispose()
 
     def secret(self, name: str) -> bytes:

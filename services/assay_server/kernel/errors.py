@@ -202,7 +202,9 @@ class DatabaseUnavailable(Unavailable):
 
     def __init__(self, room: str) -> None:
         super().__init__(
-            f"the database of {room} does not answer or is busy; nothing was changed, send the call again", room=room
+            f"the database of {room} does not answer or is busy; send the call again (what it asks for may be done "
+            "already: with a request_id it is done once)",
+            room=room,
         )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.compiler import compiles
 from assay_server.kernel.filter import And, Comparison, Field, FilterSyntax, Node, Not, Op, Or, OrderKey, Scalar
 
 LONGS = 2000
-"""Characters of all long texts of a sort key together: with the short ones, of less than 2000, they fit into a token."""
+"""Characters of all long texts of a sort key together: with the short ones, below 2000, they fit into a page token."""
 MOST_PATTERN = 1000
 """Characters of a pattern, which is tried at each place of a text."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from assay_server.kernel import caller
 from assay_server.kernel.db import Database, requests_table, secrets_table
-from assay_server.kernel.errors import Unavailable
+from assay_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
 from assay_server.kernel.statements import insert_rows
 from tests.parts.eventually import at_once, eventually
 from tests.parts.postgres import PostgresServer
@@ -164,7 +166,7 @@ def test_the_log_of_sqlite_goes_into_the_database_in_the_background(tmp_path: Pa
     before = path.stat().st_size
     assert log.stat().st_size > 4 << 20
 
-    [(interval, checkpoint)] = db.chores().values()
+    interval, checkpoint = db.chores()["checkpoint"]
     with db.read() as tx:  # who reads is in nobody's way
         assert tx.execute(sa.select(sa.func.count()).select_from(things)).scalar_one() == 1500
         checkpoint()
@@ -177,10 +179,64 @@ def test_the_log_of_sqlite_goes_into_the_database_in_the_background(tmp_path: Pa
     db.close()
 
 
-def test_postgres_needs_nothing_done_in_the_background(postgres_server: PostgresServer, tmp_path: Path) -> None:
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000) SELECT count(*) FROM n"
+
+
+def slowly(db: Database, seconds: float | None) -> None:
+    """Reads for minutes, for a caller who waits only so long."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    with caller.using(caller.Caller("ada", "0" * 32, deadline=deadline)), db.read() as tx:
+        tx.execute(sa.text(SLOW))
+
+
+def test_a_read_ends_when_nobody_waits_for_it_any_more(db: Database) -> None:
+    _, stop = db.chores()["stop-reads"]
+    with ThreadPoolExecutor(2) as pool:
+        hasty, patient = pool.submit(slowly, db, 0.3), pool.submit(slowly, db, None)
+        while not hasty.done():
+            stop()
+        assert not patient.done()
+        db.close()
+
+        with pytest.raises(DeadlinePassed):
+            hasty.result()
+        with pytest.raises(DeadlinePassed):
+            patient.result()
+    assert ids(db) == []
+
+
+def test_a_read_for_which_nobody_waits_is_not_begun(db: Database) -> None:
+    with pytest.raises(DeadlinePassed):
+        slowly(db, 0)
+
+
+def test_what_cut_off_one_connection_is_told_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
     with postgres_server.database() as url:
         db = Database(url, room="kernel", migrations=tmp_path)
-        assert db.chores() == {}
+        with db.write() as tx:
+            metadata.create_all(tx)
+        several = threading.Barrier(8)
+
+        def hold(number: int) -> None:
+            with db.write() as tx:
+                insert_rows(tx, things, [{"id": number, "name": ""}])
+                several.wait(20)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(hold, range(8)))
+        outside = sa.create_engine(url)
+        with outside.connect() as connection:
+            others = "pid <> pg_backend_pid() AND datname = current_database()"
+            connection.execute(sa.text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
+        outside.dispose()
+
+        with pytest.raises(DatabaseUnavailable), db.write() as tx:
+            insert_rows(tx, things, [{"id": 9, "name": ""}])
+        several.reset()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(hold, range(10, 18)))
+
+        assert ids(db) == [*range(8), *range(10, 18)]
         db.close()
 
 
