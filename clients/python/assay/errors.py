@@ -11,7 +11,7 @@
     │       SnapshotExists, ModelExists
     ├── PermissionDenied: PermissionMissing
     ├── ResourceExhausted: TooManyStreams
-    ├── FailedPrecondition: ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen, ModelInUse,
+    ├── FailedPrecondition: AnswerTooLarge, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen, ModelInUse,
     │       VersionInUse, SourceEmpty
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap
     ├── OutOfRange
@@ -305,6 +305,12 @@ class TooManyStreams(ResourceExhausted):
     reason = "TOO_MANY_STREAMS"
 
 
+class AnswerTooLarge(FailedPrecondition):
+    """The answer is larger than what can be sent: ask for less, by a read mask or a smaller page."""
+
+    reason = "ANSWER_TOO_LARGE"
+
+
 class ExperimentDeleted(FailedPrecondition):
     """The experiment is deleted; restore it first."""
 
@@ -378,7 +384,7 @@ class Draining(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer or is busy; nothing was changed."""
+    """The database does not answer or is busy; what was asked for may be done already."""
 
     reason = "DATABASE_UNAVAILABLE"
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from assay_server.kernel import caller
 from assay_server.kernel.config import ConfigurationInvalid
 from assay_server.kernel.errors import AssayError, DatabaseUnavailable, DeadlinePassed, Unavailable
+from assay_server.kernel.reads import Reads
 from assay_server.kernel.statements import Transaction, answer_at_once, insert_rows, keep_existing, pipeline
+from assay_server.kernel.tables import secrets_table
 from assay_server.kernel.telemetry import Log
 
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
@@ -81,9 +82,10 @@ class Database:
         self._synchronous = synchronous
         self._prepared = prepared
         self._writer = threading.Lock()
-        self._reads: dict[Any, float] = {}  # connections that are read from, with the moment when their caller gives up
-        self._reads_change = threading.Lock()
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._reads = Reads(
+            lambda driver: driver.interrupt() if self._is_sqlite else driver.cancel_safe(timeout=_LOOK_S)
+        )
         self._engine = self._sqlite(connections) if self._is_sqlite else self._postgres(connections)
         self._errors: Any = self._engine.dialect.dbapi
 
@@ -161,7 +163,8 @@ class Database:
 
         It is stopped when the caller's time has run out, or when the database is closed. Raises DeadlinePassed.
         """
-        with self._connection() as tx, self._stoppable(tx), tx.begin() if self._is_sqlite else pipeline(tx):
+        begun = sa.Connection.begin if self._is_sqlite else pipeline
+        with self._connection() as tx, self._reads.begun(tx.connection.driver_connection), begun(tx):
             yield tx
 
     @contextmanager
@@ -208,25 +211,6 @@ class Database:
             if told is None:
                 raise
             raise told from error
-
-    @contextmanager
-    def _stoppable(self, tx: Transaction) -> Iterator[None]:
-        deadline = caller.current().deadline
-        if deadline is not None and deadline <= time.monotonic():
-            raise DeadlinePassed
-        driver = tx.connection.driver_connection
-        self._reads[driver] = float("inf") if deadline is None else deadline
-        try:
-            yield
-        finally:
-            with self._reads_change:  # else the next reader of this connection might be the one who is stopped
-                del self._reads[driver]
-
-    def _stop_reads(self, due: float) -> None:
-        with self._reads_change:
-            overdue = [driver for driver, deadline in list(self._reads.items()) if deadline <= due]
-            for driver in overdue:
-                driver.interrupt() if self._is_sqlite else driver.cancel_safe(timeout=_LOOK_S)
 
     def _is_lost(self, error: Any) -> bool:
         """Whether an error of PostgreSQL's driver says that the connection is gone."""
@@ -276,7 +260,7 @@ class Database:
         Reads for which nobody waits any more are stopped. SQLite copies its log into the database; left to itself, it
         does so every 1000 pages in somebody's commit.
         """
-        stop = {"stop-reads": (_LOOK_S, lambda: self._stop_reads(time.monotonic()))}
+        stop = {"stop-reads": (_LOOK_S, self._reads.stop_overdue)}
         return stop | ({"checkpoint": (_CHECKPOINT_S, self._checkpoint)} if self._is_sqlite else {})
 
     def _checkpoint(self) -> None:
@@ -289,7 +273,7 @@ class Database:
 
     def close(self) -> None:
         """Stops what is read, and closes all connections."""
-        self._stop_reads(float("inf"))
+        self._reads.stop_all()
         pool: Any = self._engine.pool
         until = time.monotonic() + _LOOK_S
         while pool.checkedout() and time.monotonic() < until:
@@ -386,35 +370,3 @@ def migrate() -> None:
             tx.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": database.version_table})
         context.configure(connection=tx, version_table=database.version_table, transactional_ddl=False)
         context.run_migrations()
-
-
-def bytewise(length: int | None = None) -> sa.String:
-    """The type of a text by which rows are found or sorted: both databases compare it by its bytes.
-
-    PostgreSQL would sort by the rules of the language that it was set up with, otherwise than SQLite and more slowly.
-    """
-    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
-
-
-def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:
-    """The table of requests that may come twice; see `idempotency`."""
-    return sa.Table(
-        f"{room}_requests",
-        metadata,
-        sa.Column("subject", bytewise(), primary_key=True),
-        sa.Column("rpc", bytewise(), primary_key=True),
-        sa.Column("request_id", bytewise(), primary_key=True),
-        sa.Column("digest", sa.Text, nullable=False),
-        sa.Column("resource_id", sa.Text, nullable=False),
-        sa.Column("create_time", sa.BigInteger, nullable=False, index=True),
-    )
-
-
-def secrets_table(metadata: sa.MetaData, room: str) -> sa.Table:
-    """The table of keys that the processes of a room share."""
-    return sa.Table(
-        f"{room}_secrets",
-        metadata,
-        sa.Column("name", bytewise(), primary_key=True),
-        sa.Column("value", sa.Text, nullable=False),
-    )

@@ -140,6 +140,19 @@ class TooManyStreams(ResourceExhausted):
         super().__init__(f"{limit} streams are open, which is the limit of this server; try again later", limit=limit)
 
 
+class AnswerTooLarge(FailedPrecondition):
+    """The answer is larger than what can be sent."""
+
+    reason = "ANSWER_TOO_LARGE"
+
+    def __init__(self, size_bytes: int, most: int) -> None:
+        super().__init__(
+            f"the answer has {size_bytes} bytes, at most {most} can be sent; ask for less: for a part of it by a "
+            "read_mask, or for a smaller page",
+            size_bytes=size_bytes,
+        )
+
+
 class RequestIdReused(InvalidArgument):
     """The request id was used before with other contents."""
 

@@ -3,6 +3,7 @@
 `Fields` collects every mistake of a request before it complains, so that the caller hears of all of them at once.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 
@@ -16,12 +17,16 @@ DESCRIPTION_LENGTH = 100_000
 NOTE_LENGTH = 5000
 REQUEST_ID_LENGTH = 64
 KEYS_PER_CALL = 1000
+TAG_BYTES = 256 << 10
+"""The most that all tags of a thing take as JSON: so it can always be sent, alone and in a list."""
 LAST_TIME = 253_402_300_799_999
 """The last millisecond that a Timestamp can hold."""
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# And what ends lines, or turns the direction of what is shown after it.
+_NUL = re.compile("\0")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200b\u200e\u200f\ufeff]")
 
 
 def shown(value: object, limit: int = 100) -> str:
@@ -62,8 +67,8 @@ class Fields:
             self.refuse(
                 path, f"has {len(value)} characters, at most {longest} are allowed; it begins {shown(value, 40)}"
             )
-        elif "\0" in value or (not controls and _CONTROL.search(value)):
-            self.refuse(path, f"{shown(value)} contains a control character")
+        elif bad := (_NUL if controls else _CONTROL).search(value):
+            self.refuse(path, f"{shown(value)} contains the control character U+{ord(bad.group()):04X}")
 
     def name(self, path: str, value: str, *, longest: int = NAME_LENGTH) -> None:
         """A name: not empty, no control characters, no white space at either end."""
@@ -100,6 +105,13 @@ class Fields:
                 continue  # the usual case; to name a field costs more than to judge it
             self.key(f"{path}[{key[:40]!r}]", key)
             self.text(f"{path}[{key[:40]!r}]", value, longest=longest, controls=True)
+
+    def tags_together(self, path: str, tags: Mapping[str, str]) -> None:
+        """All tags that a thing has, or would have: at most 1000, and 256 KiB as JSON."""
+        self.count(path, tags)
+        size = len(json.dumps(dict(tags), separators=(",", ":"), ensure_ascii=False).encode())
+        if size > TAG_BYTES:
+            self.refuse(path, f"{size} bytes of tags as JSON, at most {TAG_BYTES} are allowed on one thing")
 
     def keys(self, path: str, keys: Collection[str]) -> None:
         """A list of 1 to 1000 keys."""

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import prometheus_client
@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 
 from assay_server.kernel import caller, status
 from assay_server.kernel.errors import (
+    AnswerTooLarge,
     AssayError,
     DeadlinePassed,
     FieldInvalid,
@@ -28,6 +29,8 @@ from assay_server.kernel.telemetry import DURATION_BUCKETS, Log
 ORDER = ("trace", "measure", "errors", "caller", "permission")
 """The steps around a call, from the outside in."""
 
+MESSAGE_BYTES = 4 << 20
+"""The largest message, in bytes: gRPC's own default, which every client can receive."""
 ANONYMOUS = "anonymous"
 _OPEN_SERVICES = (
     "/grpc.health.v1.Health/",
@@ -105,34 +108,38 @@ class Calls(grpc.ServerInterceptor):
             return make(stream, *pair)
         inner = handler.stream_unary or handler.unary_unary
 
-        def single(request: Any, context: grpc.ServicerContext) -> Any:
-            return self._single(rpc, permission, seconds, inner, request, context)
+        serialize = handler.response_serializer
+
+        def single(request: Any, context: grpc.ServicerContext) -> bytes:
+            return self._single(rpc, permission, seconds, lambda *given: serialize(inner(*given)), request, context)
 
         if not handler.request_streaming:
-            return grpc.unary_unary_rpc_method_handler(single, *pair)
+            return grpc.unary_unary_rpc_method_handler(single, pair[0])
 
-        def upload(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        def upload(requests: Iterator[Any], context: grpc.ServicerContext) -> bytes:
             with self._stream_slot(rpc, context):
                 return single(map(_readable, requests), context)
 
         upload.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
-        return grpc.stream_unary_rpc_method_handler(upload, *pair)
+        return grpc.stream_unary_rpc_method_handler(upload, pair[0])
 
     def _single(
         self,
         rpc: str,
         permission: str,
         seconds: Any,
-        inner: Callable[[Any, Any], Any],
+        inner: Callable[[Any, Any], bytes],
         request: Any,
         context: grpc.ServicerContext,
-    ) -> Any:
+    ) -> bytes:
         begun = time.perf_counter()
         present = _caller_of(context)
         with caller.using(present):
             try:
                 self._check(present, permission, rpc)
                 response = inner(_readable(request), context)
+                if len(response) > MESSAGE_BYTES:
+                    raise AnswerTooLarge(len(response), MESSAGE_BYTES)
                 calls_total.labels(rpc, "OK").inc()
                 return response
             except Exception as error:
@@ -180,7 +187,7 @@ class Calls(grpc.ServerInterceptor):
         if not self._granted(present.subject, permission):
             raise PermissionMissing(present.subject, permission, rpc)
 
-    def _refuse(self, rpc: str, error: Exception, context: grpc.ServicerContext) -> None:
+    def _refuse(self, rpc: str, error: Exception, context: grpc.ServicerContext) -> NoReturn:
         """Ends the call with the status of the error; always raises."""
         if not isinstance(error, AssayError):
             error = self._unexpected(rpc)

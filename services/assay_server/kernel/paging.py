@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
+from assay_server.kernel import caller
 from assay_server.kernel.errors import FieldInvalid, InvalidArgument
 
 LONGEST_TOKEN = 32_768
@@ -70,7 +71,8 @@ class Pager:
     ) -> Page:
         """What a request asks for. A `page_size` of 0 means `default`, above `maximum` is lowered.
 
-        `scope` is what has to be equal for a token to hold: rpc, workspace, filter, order, caller; not the page size.
+        `scope` is what has to be equal for a token to hold, besides the caller: rpc, workspace, filter, order; not the
+        page size.
         Raises FieldInvalid for a negative size, PageTokenInvalid.
         """
         if page_size < 0:
@@ -110,7 +112,7 @@ class Pager:
 
     def _mac(self, scope: Sequence[str], payload: bytes) -> bytes:
         # JSON in ASCII has no NUL, so that the parts can't run into each other.
-        message = _PURPOSE + json.dumps(list(scope)).encode() + b"\0" + payload
+        message = _PURPOSE + json.dumps([caller.current().subject, *scope]).encode() + b"\0" + payload
         return hmac.digest(self._secret, message, hashlib.sha256)[:_MAC_SIZE]
 
 

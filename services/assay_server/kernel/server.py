@@ -16,12 +16,10 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from assay_server.kernel.interceptors import Calls
+from assay_server.kernel.interceptors import MESSAGE_BYTES, Calls
 from assay_server.kernel.jobs import Job, JobLoop
 from assay_server.kernel.telemetry import Log
 
-MESSAGE_BYTES = 4 << 20
-"""The largest message, in bytes: gRPC's own default, which every client can receive."""
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 

@@ -23,7 +23,7 @@ from assay_server.kernel.errors import (
     NotFound,
     Unavailable,
 )
-from assay_server.kernel.server import MESSAGE_BYTES
+from assay_server.kernel.interceptors import MESSAGE_BYTES
 from tests.server.kernel.stage import served
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from assay_server.kernel import caller
-from assay_server.kernel.db import Database, requests_table, secrets_table
+from assay_server.kernel.db import Database
 from assay_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
 from assay_server.kernel.statements import insert_rows
+from assay_server.kernel.tables import requests_table, secrets_table
 from tests.parts.eventually import at_once, eventually
 from tests.parts.postgres import PostgresServer
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.api.registry import v1 as api
+from assay_server.kernel import caller
 from assay_server.kernel.errors import FieldInvalid
 from assay_server.kernel.paging import (
     LONGEST_TOKEN,
@@ -17,7 +18,7 @@ from assay_server.kernel.paging import (
 )
 
 SECRET = bytes(range(32))
-SCOPE = ("assay.api.tracking.v1.RunService/SearchRuns", "default", "metrics.acc > 1", "metrics.acc DESC", "ann")
+SCOPE = ("assay.api.tracking.v1.RunService/SearchRuns", "default", "metrics.acc > 1", "metrics.acc DESC")
 
 pager = Pager(SECRET)
 values = st.one_of(st.text(max_size=50), st.integers(), st.floats(allow_nan=False), st.none(), st.booleans())
@@ -38,6 +39,15 @@ def test_types_signs_and_infinities_come_back(value: SortValue) -> None:
     page = pager.page(0, pager.token(SCOPE, (value,)), scope=SCOPE)
 
     assert repr(page.after) == repr((value,))
+
+
+def test_a_token_is_for_its_caller_only() -> None:
+    with caller.using(caller.Caller("ada", "0" * 32)):
+        token = pager.token(SCOPE, (1,))
+        assert pager.page(0, token, scope=SCOPE).after == (1,)
+
+    with caller.using(caller.Caller("bob", "0" * 32)), pytest.raises(PageTokenInvalid):
+        pager.page(0, token, scope=SCOPE)
 
 
 def test_the_first_page_has_no_token() -> None:

@@ -2,19 +2,19 @@
 
 import sqlalchemy as sa
 
-from assay_server.kernel import db
+from assay_server.kernel.tables import bytewise, requests_table, secrets_table
 
 metadata = sa.MetaData()
 
 workspaces = sa.Table(
     "workspaces",
     metadata,
-    sa.Column("name", db.bytewise(63), primary_key=True),
+    sa.Column("name", bytewise(63), primary_key=True),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
 )
 
-requests = db.requests_table(metadata, "access")
-secrets = db.secrets_table(metadata, "access")
+requests = requests_table(metadata, "access")
+secrets = secrets_table(metadata, "access")

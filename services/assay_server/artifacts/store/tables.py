@@ -2,11 +2,11 @@
 
 import sqlalchemy as sa
 
-from assay_server.kernel import db
+from assay_server.kernel.tables import bytewise, secrets_table
 
 metadata = sa.MetaData()
 
-_Key = db.bytewise()  # so that the paths of a folder are one range of an index
+_Key = bytewise()  # so that the paths of a folder are one range of an index
 
 blobs = sa.Table(
     "blobs",
@@ -58,4 +58,4 @@ snapshots = sa.Table(
     sa.Column("create_time", sa.BigInteger, nullable=False),
 )
 
-secrets = db.secrets_table(metadata, "artifacts")
+secrets = secrets_table(metadata, "artifacts")

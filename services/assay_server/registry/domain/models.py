@@ -142,7 +142,7 @@ class Models:
             before = _whole(tx, model).tags
             after = {key: value for key, value in tags.items() if before.get(key) != value}
             with Fields() as fields:
-                names.judge_tags_together(fields, {**before, **after})
+                fields.tags_together("tags", {**before, **after})
             if after:
                 store.set_tags(tx, model.model_id, after)
                 change = Change("model.tags_set", {key: before[key] for key in after if key in before}, after)

@@ -5,13 +5,11 @@ import unicodedata
 from collections.abc import Mapping
 
 from assay_server.kernel.fields import DESCRIPTION_LENGTH, NOTE_LENGTH, Fields, shown
-from assay_server.registry.entities import Stage, canonical
+from assay_server.registry.entities import Stage
 
 MODEL_NAME_LENGTH = 250
 ALIAS_LENGTH = 250
 ALIASES_PER_MODEL = 2000
-TAG_BYTES = 256 << 10
-"""The most that all tags of a thing take as JSON: so a model, a version and a record of them can always be sent."""
 
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 _ALIAS = re.compile(rf"[A-Za-z][A-Za-z0-9_.-]{{0,{ALIAS_LENGTH - 1}}}\Z")
@@ -39,19 +37,11 @@ def judge_alias(fields: Fields, path: str, alias: str) -> None:
         fields.refuse(path, f"{shown(alias)} can't be an alias: it looks like a version number")
 
 
-def judge_tags_together(fields: Fields, tags: Mapping[str, str]) -> None:
-    """All tags that a thing has, or would have."""
-    fields.count("tags", tags)
-    size = len(canonical(tags).encode())
-    if size > TAG_BYTES:
-        fields.refuse("tags", f"{size} bytes of tags as JSON, at most {TAG_BYTES} are allowed on one thing")
-
-
 def judge_texts(
     fields: Fields, *, description: str = "", tags: Mapping[str, str] | None = None, reason: str = "", at: str = ""
 ) -> None:
     """A description, first tags and a reason; `at` is the path of the message that holds the description."""
     fields.text(f"{at}description", description, longest=DESCRIPTION_LENGTH, controls=True)
     fields.tags("tags", tags or {})
-    judge_tags_together(fields, tags or {})
+    fields.tags_together("tags", tags or {})
     fields.text("reason", reason, longest=NOTE_LENGTH, controls=True)

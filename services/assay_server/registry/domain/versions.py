@@ -171,7 +171,7 @@ class Versions:
             version = _found(tx, chain, number)
             after = {key: value for key, value in tags.items() if version.tags.get(key) != value}
             with Fields() as fields:
-                names.judge_tags_together(fields, {**version.tags, **after})
+                fields.tags_together("tags", {**version.tags, **after})
             if after:
                 now = self._clock.now()
                 store.set_tags(tx, chain.model_id, number, after)

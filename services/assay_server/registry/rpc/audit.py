@@ -3,7 +3,6 @@
 import grpc
 
 from assay.api.registry import v1 as api
-from assay_server.kernel import caller
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.registry.domain.audit import Audit
 from assay_server.registry.entities import DEFAULT_WORKSPACE, AuditRecord
@@ -21,8 +20,7 @@ class AuditService(api.AuditServiceServicer):
     ) -> api.ListAuditRecordsResponse:
         """Lists the audit records of a model, the newest first."""
         workspace = request.workspace or DEFAULT_WORKSPACE
-        subject = caller.current().subject
-        scope = ("ListAuditRecords", subject, workspace, request.model, request.model_id, str(request.number))
+        scope = ("ListAuditRecords", workspace, request.model, request.model_id, str(request.number))
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         found = self._audit.page(
             workspace,

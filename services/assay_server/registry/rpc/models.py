@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from assay.api.registry import v1 as api
-from assay_server.kernel import caller, idempotency
+from assay_server.kernel import idempotency
 from assay_server.kernel.fields import Fields
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.registry.domain.models import Models
@@ -58,7 +58,7 @@ class ModelService(api.ModelServiceServicer):
     def SearchModels(self, request: api.SearchModelsRequest, context: grpc.ServicerContext) -> api.SearchModelsResponse:
         """Finds models."""
         workspace = request.workspace or DEFAULT_WORKSPACE
-        scope = ("SearchModels", caller.current().subject, workspace, request.filter, *request.order_by)
+        scope = ("SearchModels", workspace, request.filter, *request.order_by)
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         found = self._models.search(workspace, request.filter, request.order_by, after=page.after, limit=page.size + 1)
         models = fitting((message(model) for model, _ in found), page.size)

@@ -3,7 +3,6 @@
 import grpc
 
 from assay.api.registry import v1 as api
-from assay_server.kernel import caller
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.registry.domain.promotions import Promotions
 from assay_server.registry.entities import DEFAULT_WORKSPACE, Promotion
@@ -39,7 +38,7 @@ class PromotionService(api.PromotionServiceServicer):
     ) -> api.ListPromotionsResponse:
         """Lists moves, the newest first."""
         workspace = request.workspace or DEFAULT_WORKSPACE
-        scope = ("ListPromotions", caller.current().subject, workspace, request.model, str(request.number))
+        scope = ("ListPromotions", workspace, request.model, str(request.number))
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         before = int(page.after[0] or 0) if page.after else None
         found = self._promotions.page(workspace, request.model, request.number, before=before, limit=page.size + 1)

@@ -3,7 +3,7 @@
 import grpc
 
 from assay.api.registry import v1 as api
-from assay_server.kernel import caller, idempotency
+from assay_server.kernel import idempotency
 from assay_server.kernel.errors import FieldInvalid
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.registry.domain.versions import Versions
@@ -77,7 +77,7 @@ class VersionService(api.VersionServiceServicer):
     ) -> api.SearchVersionsResponse:
         """Finds versions."""
         workspace = request.workspace or DEFAULT_WORKSPACE
-        scope = ("SearchVersions", caller.current().subject, workspace, request.filter, *request.order_by)
+        scope = ("SearchVersions", workspace, request.filter, *request.order_by)
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         found = self._versions.search(
             workspace, request.filter, request.order_by, after=page.after, limit=page.size + 1

@@ -6,11 +6,11 @@ by their bytes on both databases, so that the index on them serves filters and p
 
 import sqlalchemy as sa
 
-from assay_server.kernel import db
+from assay_server.kernel.tables import bytewise, requests_table, secrets_table
 
 metadata = sa.MetaData()
 
-_Id, _Name, _Stage = db.bytewise(32), db.bytewise(), db.bytewise(10)
+_Id, _Name, _Stage = bytewise(32), bytewise(), bytewise(10)
 
 models = sa.Table(
     "models",
@@ -144,5 +144,5 @@ loose_snapshots = sa.Table(
     sa.Column("due_time", sa.BigInteger, nullable=False, index=True),
 )
 
-requests = db.requests_table(metadata, "registry")
-secrets = db.secrets_table(metadata, "registry")
+requests = requests_table(metadata, "registry")
+secrets = secrets_table(metadata, "registry")

@@ -39,6 +39,7 @@ class Experiments:
         with Fields() as fields:
             fields.name("name", name)
             fields.tags("tags", tags)
+            fields.tags_together("tags", tags)
             fields.request_id(request.request_id)
         self._workspaces.require(workspace)
         with self._db.write() as tx:
@@ -47,6 +48,8 @@ class Experiments:
             now = self._clock.now()
             made = store.add(tx, Experiment("", workspace, name, now, now, tags=tags))
             if made is None:
+                if known := self._requests.recall(tx, request):  # the same request, while this one waited for the name
+                    return _found(tx, known)
                 present = store.find_by_name(tx, workspace, name)
                 if present is None:
                     raise ExperimentNotFound(name)
@@ -104,9 +107,11 @@ class Experiments:
             fields.number_id("experiment_id", experiment_id)
             fields.tags("tags", tags, required=True)
         with self._db.write() as tx:
-            self._active(tx, experiment_id)
+            experiment = self._active(tx, experiment_id)
+            with Fields() as fields:
+                fields.tags_together("tags", {**experiment.tags, **tags})
             store.set_tags(tx, experiment_id, tags)
-            return _found(tx, experiment_id)
+            return self._labelled(tx, experiment, {**experiment.tags, **tags})
 
     def delete_tags(self, experiment_id: str, keys: Collection[str]) -> Experiment:
         """Removes tags, all or none. Raises ExperimentNotFound, ExperimentDeleted, TagNotFound, FieldInvalid."""
@@ -119,7 +124,8 @@ class Experiments:
             if missing:
                 raise TagNotFound(f"experiment {experiment_id}", missing)
             store.delete_tags(tx, experiment_id, keys)
-            return _found(tx, experiment_id)
+            left = {key: value for key, value in experiment.tags.items() if key not in keys}
+            return self._labelled(tx, experiment, left)
 
     def search(
         self,
@@ -149,6 +155,11 @@ class Experiments:
         changed = replace(experiment, update_time=self._clock.now(), revision=experiment.revision + 1)
         store.update(tx, changed)
         return changed
+
+    def _labelled(self, tx: Transaction, experiment: Experiment, tags: Mapping[str, str]) -> Experiment:
+        labelled = replace(experiment, tags=tags, update_time=self._clock.now())
+        store.update(tx, labelled)
+        return labelled
 
     def _active(self, tx: Transaction, experiment_id: str) -> Experiment:
         experiment = _found(tx, experiment_id, lock=True)

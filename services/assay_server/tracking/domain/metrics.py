@@ -25,6 +25,7 @@ READ_RUNS = 100
 MOST_POINTS = 100_000
 STEP_LIMIT = 1 << 63
 _LONGEST_PAUSE_S = 0.1
+_MOST_SMALL = 1_000_000  # series whose small chunks are counted; what is forgotten is looked for later
 _MERGED_AT_ONCE = 1000  # chunks: keeps the transaction short, and their ids within what a statement takes
 
 
@@ -127,9 +128,12 @@ class Metrics:
         for series in [series for series, count in self._small.items() if count >= self._merge_chunks]:
             del self._small[series]
             merged += self.merge_series(*series)
-        for _ in range(self._ended.qsize()):
-            merged += self.merge_run(self._ended.get())
-        return merged
+        ended = {self._ended.get() for _ in range(self._ended.qsize())}
+        if ended:
+            self._small = {series: count for series, count in self._small.items() if series[0] not in ended}
+        for series in list(self._small)[: max(0, len(self._small) - _MOST_SMALL)]:  # of runs that never ended
+            del self._small[series]
+        return merged + sum(map(self.merge_run, ended))
 
     def merge_all(self) -> int:
         """Looks for scattered series in the whole store, as after a restart, and merges them."""

@@ -153,13 +153,15 @@ class Runs:
             made = self._requests.recall(tx, request)
             if made is not None:
                 return _found(tx, made)
-            workspace = _home(tx, run.experiment_id)
-            if run.parent_run_id and store.workspace(tx, run.parent_run_id) != workspace:
-                raise RunNotFound(run.parent_run_id)
             present = store.find(tx, run.run_id)
             if present is not None and present.experiment_id != run.experiment_id:
                 raise RunExists(run.run_id, present.experiment_id)
-            return present
+            if present is not None:
+                return present
+            workspace = _home(tx, run.experiment_id)
+            if run.parent_run_id and store.workspace(tx, run.parent_run_id) != workspace:
+                raise RunNotFound(run.parent_run_id)
+            return None
 
     def get(self, run_id: str, parts: Collection[str] = PARTS) -> Run:
         """The run of an id, also a deleted one, with the parts named. Raises RunNotFound."""
@@ -181,14 +183,24 @@ class Runs:
             run = _active(tx, run_id)
             if etag and etag != run.etag:
                 raise EtagMismatch(etag, run.etag)
-            changed = replace(run, **changes, revision=run.revision + 1)
-            if "status" in changes and "end_time" not in changes:
-                ended = self._clock.now() if run.end_time is None else run.end_time
-                changed = replace(changed, end_time=ended if changed.status.ended else None)
+            changed = self._with_end(run, replace(run, **changes), "end_time" in changes)
+            if changed == run:
+                return run
+            changed = replace(changed, revision=run.revision + 1)
             store.update(tx, changed)
         if changed.status.ended:
             self._metrics.run_ended(run_id)
         return changed
+
+    def _with_end(self, run: Run, changed: Run, given: bool) -> Run:
+        """The changed run with an end time if, and only if, it has ended."""
+        if changed.status.ended:
+            end_time = changed.end_time if given else run.end_time
+            return replace(changed, end_time=self._clock.now() if end_time is None else end_time)
+        with Fields() as fields:
+            if given and changed.end_time is not None:
+                fields.refuse("run.end_time", f"a run that is {changed.status.name} has none; set its status too")
+        return replace(changed, end_time=None)
 
     def finish(self, run_id: str, status: RunStatus | None, end_time: int | None) -> Run:
         """Ends a run; again with the same status changes nothing. Raises RunNotFound, RunDeleted, RunAlreadyEnded."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 import grpc
 
 from assay.api.tracking import v1 as api
-from assay_server.kernel import caller
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.tracking.domain.datasets import Datasets
 from assay_server.tracking.entities import Dataset, DatasetInput
@@ -34,7 +33,7 @@ class DatasetService(api.DatasetServiceServicer):
     ) -> api.SearchDatasetsResponse:
         """Finds datasets."""
         workspace = request.workspace or _DEFAULT_WORKSPACE
-        scope = ("SearchDatasets", caller.current().subject, workspace, request.filter)
+        scope = ("SearchDatasets", workspace, request.filter)
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         found = self._datasets.search(workspace, request.filter, page.after, page.size + 1)
         messages = fitting((message(dataset) for dataset, _ in found), page.size)

@@ -3,7 +3,7 @@
 import grpc
 
 from assay.api.tracking import v1 as api
-from assay_server.kernel import caller, idempotency
+from assay_server.kernel import idempotency
 from assay_server.kernel.fields import Fields
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.tracking.domain.experiments import Experiments
@@ -73,8 +73,7 @@ class ExperimentService(api.ExperimentServiceServicer):
     ) -> api.SearchExperimentsResponse:
         """Finds experiments."""
         workspace, wanted = request.workspace or DEFAULT_WORKSPACE, lifecycle(request.lifecycle)
-        subject = caller.current().subject
-        scope = ("SearchExperiments", subject, workspace, wanted.name, request.filter, *request.order_by)
+        scope = ("SearchExperiments", workspace, wanted.name, request.filter, *request.order_by)
         page = self._pager.page(request.page_size, request.page_token, scope=scope)
         found = self._experiments.search(
             workspace, request.filter, list(request.order_by), wanted, page.after, page.size + 1

@@ -6,7 +6,7 @@ import grpc
 from google.protobuf.message import Message
 
 from assay.api.tracking import v1 as api
-from assay_server.kernel import caller, idempotency
+from assay_server.kernel import idempotency
 from assay_server.kernel.fields import Fields
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.tracking.domain.runs import RunDraft, Runs
@@ -76,7 +76,6 @@ class RunService(api.RunServiceServicer):
         workspace, wanted = request.workspace or DEFAULT_WORKSPACE, lifecycle(request.lifecycle)
         scope = (
             "SearchRuns",
-            caller.current().subject,
             workspace,
             wanted.name,
             " ".join(request.experiment_ids),

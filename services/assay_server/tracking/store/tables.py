@@ -5,19 +5,19 @@ Tables with a run's key in front are kept in key order by SQLite (no row ids) an
 
 import sqlalchemy as sa
 
-from assay_server.kernel import db
+from assay_server.kernel.tables import bytewise, requests_table, secrets_table
 
 metadata = sa.MetaData()
 
 # SQLite numbers rows by itself only where the column is called INTEGER.
 _Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_Id, _Key = db.bytewise(32), db.bytewise()
+_Id, _Key = bytewise(32), bytewise()
 
 experiments = sa.Table(
     "experiments",
     metadata,
     sa.Column("experiment_id", _Number, primary_key=True, autoincrement=True),
-    sa.Column("workspace", db.bytewise(63), nullable=False),
+    sa.Column("workspace", bytewise(63), nullable=False),
     sa.Column("name", _Key, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
@@ -111,7 +111,7 @@ metric_writers = sa.Table(
     "metric_writers",
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
-    sa.Column("writer_id", db.bytewise(64), primary_key=True),
+    sa.Column("writer_id", bytewise(64), primary_key=True),
     sa.Column("batch_number", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -120,9 +120,9 @@ datasets = sa.Table(
     "datasets",
     metadata,
     sa.Column("dataset_id", _Id, primary_key=True),
-    sa.Column("workspace", db.bytewise(63), nullable=False),
+    sa.Column("workspace", bytewise(63), nullable=False),
     sa.Column("name", _Key, nullable=False),
-    sa.Column("digest", db.bytewise(128), nullable=False),
+    sa.Column("digest", bytewise(128), nullable=False),
     sa.Column("source_type", sa.Text, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("schema", sa.Text, nullable=False),
@@ -140,5 +140,5 @@ dataset_inputs = sa.Table(
     sqlite_with_rowid=False,
 )
 
-requests = db.requests_table(metadata, "tracking")
-secrets = db.secrets_table(metadata, "tracking")
+requests = requests_table(metadata, "tracking")
+secrets = secrets_table(metadata, "tracking")

@@ -52,6 +52,48 @@ def test_a_taken_name_is_refused_and_says_whose_it_is(room: Room) -> None:
     assert caught.value.metadata == {"name": called, "experiment_id": first.experiment_id, "lifecycle": "active"}
 
 
+def test_one_request_at_two_processes_at_once_makes_one_experiment(another_room: Callable[..., Room]) -> None:
+    rooms = [another_room(), another_room()]
+
+    for allow_existing in (False, True) * 5:
+        called, again = name(), Request("ada", "CreateExperiment", new_id(), "digest")
+        answers = at_once(
+            [
+                lambda room=room, called=called, again=again, allow=allow_existing: room.experiments.create(  # type: ignore[misc]
+                    "default", called, {}, again, allow_existing=allow
+                )
+                for room in rooms * 2
+            ]
+        )
+        assert len({made.experiment_id for made in of(Experiment, answers)}) == 1
+        assert len(of(Experiment, answers)) == 4, answers
+
+
+def test_all_tags_of_an_experiment_together_have_a_limit(room: Room) -> None:
+    made = room.experiments.create("default", name(), {f"a{n}": "x" * 8000 for n in range(20)}, ONCE)
+
+    with pytest.raises(FieldInvalid) as caught:
+        room.experiments.set_tags(made.experiment_id, {f"b{n}": "x" * 8000 for n in range(13)})
+    with pytest.raises(FieldInvalid):
+        room.experiments.create("default", name(), {f"a{n}": "x" * 8000 for n in range(33)}, ONCE)
+
+    assert list(caught.value.violations) == ["tags"]
+    assert room.experiments.get(made.experiment_id) == made
+
+
+def test_tags_change_the_time_of_the_last_change_but_not_the_etag(room: Room) -> None:
+    made = room.experiments.create("default", name(), {}, ONCE)
+
+    room.clock.advance(5)
+    labelled = room.experiments.set_tags(made.experiment_id, {"a": "b"})
+    room.clock.advance(5)
+    bare = room.experiments.delete_tags(made.experiment_id, ["a"])
+
+    assert (labelled.update_time, labelled.etag, labelled.tags) == (made.update_time + 5, made.etag, {"a": "b"})
+    assert (bare.update_time, bare.etag, bare.tags) == (made.update_time + 10, made.etag, {})
+    assert room.experiments.get(made.experiment_id) == bare
+
+
 def test_a_deleted_experiment_keeps_its_name_also_from_those_who_would_take_what_is_there(room: Room) -> None:
     called = name()
     first = room.experiments.create("default", called, {}, ONCE)

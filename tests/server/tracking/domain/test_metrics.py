@@ -238,6 +238,7 @@ def test_the_end_of_a_run_merges_what_is_left_and_small_series_wait_for_it(room:
 
     assert before == 3
     assert room.chunks(run_id) == 2
+    assert [key for run, key in room.metrics._small if run == run_id] == []
 
 
 def test_what_was_scattered_before_a_restart_is_found_and_merged(another_room: Callable[..., Room]) -> None:

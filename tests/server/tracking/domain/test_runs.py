@@ -85,6 +85,16 @@ def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) 
     assert room.runs.get(run_id).params == {"lr": "1"}
 
 
+def test_a_run_id_is_asked_for_again_when_its_experiment_is_deleted(room: Room) -> None:
+    experiment_id = room.an_experiment()
+    made = room.runs.create(RunDraft(experiment_id=experiment_id), ONCE)
+    room.experiments.delete(experiment_id)
+
+    again = room.runs.create(RunDraft(experiment_id=experiment_id, run_id=made.run_id), ONCE)
+
+    assert again == room.runs.get(made.run_id, ())
+
+
 def test_a_run_id_of_another_experiment_is_refused_and_names_it(room: Room) -> None:
     here, there, run_id = room.an_experiment(), room.an_experiment(), new_id()
     room.runs.create(RunDraft(here, run_id=run_id), ONCE)
@@ -214,15 +224,38 @@ def test_a_run_set_running_again_has_no_end_and_can_end_otherwise(room: Room) ->
     assert (ended.status, ended.end_time) == (RunStatus.KILLED, 7)
 
 
+def test_a_run_has_an_end_time_if_and_only_if_it_has_ended(room: Room) -> None:
+    run_id = room.a_run()
+
+    for changes in ({"end_time": 5}, {"status": RunStatus.RUNNING, "end_time": 9}):
+        with pytest.raises(FieldInvalid) as caught:
+            room.runs.update(run_id, "", changes)
+        assert list(caught.value.violations) == ["run.end_time"]
+    assert room.runs.get(run_id).end_time is None
+    now = room.clock.now()
+    assert room.runs.update(run_id, "", {"status": RunStatus.FAILED, "end_time": None}).end_time == now
+    assert room.runs.update(run_id, "", {"end_time": 5}).end_time == 5
+    assert room.runs.update(run_id, "", {"status": RunStatus.FINISHED}).end_time == 5
+    assert room.runs.update(run_id, "", {"status": RunStatus.RUNNING, "end_time": None}).end_time is None
+
+
+def test_a_change_to_what_is_so_already_is_none(room: Room) -> None:
+    run_id = room.a_run()
+    before = room.runs.get(run_id, ())
+
+    assert room.runs.update(run_id, before.etag, {}) == before
+    assert room.runs.update(run_id, before.etag, {"name": before.name, "status": RunStatus.RUNNING}) == before
+
+
 def test_of_two_changes_made_from_the_same_reading_one_is_told_of_the_other(another_room: Callable[..., Room]) -> None:
     rooms = [another_room(), another_room()]
     run_id = rooms[0].a_run()
 
-    for _ in range(5):
+    for turn in range(5):
         etag = rooms[0].runs.get(run_id).etag
         answers = at_once(
             [
-                lambda room=room, n=n, etag=etag: room.runs.update(run_id, etag, {"name": f"name {n}"})  # type: ignore[misc]
+                lambda room=room, name=f"{turn} {n}", etag=etag: room.runs.update(run_id, etag, {"name": name})  # type: ignore[misc]
                 for n, room in enumerate(rooms)
             ]
         )
@@ -304,9 +337,9 @@ def test_everything_that_is_wrong_with_a_run_is_told_at_once_and_nothing_is_writ
     assert room.leftovers(run_id) == 0
 
 
-def test_a_database_that_went_away_is_unavailable_and_says_that_nothing_was_changed(room: Room) -> None:
+def test_a_database_that_went_away_is_unavailable_and_claims_nothing_about_the_change(room: Room) -> None:
     broken = Room("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
 
-    with pytest.raises(Unavailable, match="nothing was changed"):
+    with pytest.raises(Unavailable, match="may be done already"):
         broken.runs.get(new_id())
     broken.close()

@@ -54,6 +54,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the time that the caller gave has run out before the work was done."""
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 13
     """UNAVAILABLE: the database does not answer or is busy. Nothing was changed. Send the call again."""
+    ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION: the answer is larger than the 4 MiB that can be sent: ask for less, by a `read_mask` or a smaller
+    page. Metadata: `size_bytes`.
+    """
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: there is no such workspace, or the caller may not know of it."""
     ERROR_REASON_WORKSPACE_EXISTS: _ErrorReason.ValueType  # 21
@@ -155,6 +159,10 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 12
 """DEADLINE_EXCEEDED: the time that the caller gave has run out before the work was done."""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 13
 """UNAVAILABLE: the database does not answer or is busy. Nothing was changed. Send the call again."""
+ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION: the answer is larger than the 4 MiB that can be sent: ask for less, by a `read_mask` or a smaller
+page. Metadata: `size_bytes`.
+"""
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: there is no such workspace, or the caller may not know of it."""
 ERROR_REASON_WORKSPACE_EXISTS: ErrorReason.ValueType  # 21

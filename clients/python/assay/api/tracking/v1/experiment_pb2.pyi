@@ -95,7 +95,7 @@ class Experiment(_message.Message):
     """Changes with each change of name or lifecycle; send it back with an update to be told of other people's changes."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels: keys of 1 to 250 characters, values of at most 8000."""
+        """Free labels: keys of 1 to 250 characters, values of at most 8000; at most 1000, and 256 KiB as JSON all together."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

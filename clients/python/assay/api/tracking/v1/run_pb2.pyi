@@ -122,7 +122,7 @@ class Run(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """A UUIDv7 as 32 lower-case hexadecimal characters, so that ids sort by time."""
+    """32 lower-case hexadecimal characters: a UUIDv7, so that ids sort by time, unless a client chose another."""
     experiment_id: _builtins.str
     """The experiment that it belongs to."""
     name: _builtins.str

@@ -84,7 +84,8 @@ class CreateRunRequest(_message.Message):
     name: _builtins.str
     """Its name. Default: one that the server makes up. At most 500 characters."""
     run_id: _builtins.str
-    """An id that the client chose, so that it can begin without a server: a UUIDv7 as 32 lower-case hexadecimal characters.
+    """An id that the client chose, so that it can begin without a server: 32 lower-case hexadecimal characters, best a
+    UUIDv7, since ids that are not in the order of time cost the store more.
     Asking again for the same id in the same experiment answers with the run as it is. Default: the server chooses.
     """
     parent_run_id: _builtins.str
