@@ -1,0 +1,90 @@
+"""Runs by pages: whatever their size and whatever they are sorted by, each is found once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.api.tracking import v1 as api
+from tests.contract.tracking.conftest import Tracking
+from tests.parts.refusal import refused
+
+
+def test_a_run_that_is_larger_than_an_answer_is_read_in_parts(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    run_id = tracking.a_run(experiment_id)
+    for part in "ab":
+        params = {f"{part}{n}": "x" * 6000 for n in range(400)}
+        tracking.runs.LogBatch(api.LogBatchRequest(run_id=run_id, params=params))
+    whole, page = api.GetRunRequest(run_id=run_id), api.SearchRunsRequest(experiment_ids=[experiment_id])
+
+    refusals = [refused(tracking.runs.GetRun, whole), refused(tracking.runs.SearchRuns, page)]
+    for request in (whole, page):
+        request.read_mask.paths.append("metrics")
+
+    assert [(each.code, each.reason) for each in refusals] == [("FAILED_PRECONDITION", "ANSWER_TOO_LARGE")] * 2
+    assert all("read_mask" in each.message for each in refusals)
+    assert tracking.runs.GetRun(whole).run.run_id == tracking.runs.SearchRuns(page).runs[0].run_id == run_id
+
+
+def test_a_page_is_never_larger_than_a_client_receives(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    for _ in range(9):
+        tracking.a_run(experiment_id, tags={f"t{n}": "x" * 8000 for n in range(80)})
+    request = api.SearchRunsRequest(experiment_ids=[experiment_id], page_size=9)
+
+    pages = [tracking.runs.SearchRuns(request)]
+    while pages[-1].next_page_token:
+        request.page_token = pages[-1].next_page_token
+        pages.append(tracking.runs.SearchRuns(request))
+
+    assert len(pages) > 1
+    assert max(page.ByteSize() for page in pages) < 4 << 20
+    assert len({run.run_id for page in pages for run in page.runs}) == 9
+
+
+def test_a_page_is_left_behind_however_long_the_texts_are_that_it_is_sorted_by(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    made = [
+        tracking.a_run(
+            experiment_id, name="\U0001f600" * 500, user="\u578b" * 250, params={"p": "\U0001f600" * 6000},
+            tags={"a": "\x01" * 7999 + str(n), "b": "\\" * 8000},
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    request = api.SearchRunsRequest(
+        experiment_ids=[experiment_id], order_by=["run_name", "user_id", "params.p", "tags.a", "tags.b"], page_size=1
+    )
+
+    found: list[str] = []
+    while not found or request.page_token:
+        page = tracking.runs.SearchRuns(request)
+        found += [run.run_id for run in page.runs]
+        request.page_token = page.next_page_token
+
+    assert sorted(found) == sorted(made)
+
+
+def test_a_page_token_holds_for_its_own_search_and_caller_only(tracking: Tracking) -> None:
+    experiment_id = tracking.an_experiment()
+    for _ in range(3):
+        tracking.a_run(experiment_id)
+    first = api.SearchRunsRequest(experiment_ids=[experiment_id], page_size=1)
+    token = tracking.runs.SearchRuns(first).next_page_token
+    changes: list[dict[str, Any]] = [
+        {"filter": "run_name != ''"},
+        {"order_by": ["start_time ASC"]},
+        {"experiment_ids": [experiment_id, "0"]},
+        {"lifecycle": api.LIFECYCLE_ANY},
+        {"page_token": token[:-1] + ("A" if token[-1] != "A" else "B")},
+        {"page_token": "A" * 1_000_000},
+    ]
+
+    for change in changes:
+        fields: dict[str, Any] = {"experiment_ids": [experiment_id], "page_token": token} | change
+        refusal = refused(tracking.runs.SearchRuns, api.SearchRunsRequest(**fields))
+        assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID"), change
+    first.page_token = token
+    other = refused(tracking.runs.SearchRuns, first, metadata=(("assay-subject", "somebody else"),))
+
+    assert other.reason == "PAGE_TOKEN_INVALID"
+    assert len(tracking.runs.SearchRuns(first).runs) == 1
