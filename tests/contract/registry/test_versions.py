@@ -327,7 +327,7 @@ def test_versions_are_found_by_what_they_are(platform: Platform) -> None:
 
 @pytest.mark.parametrize(
     ("filter", "column"),
-    [("stage = 'Live'", 1), ("version_number = '3'", 1), ("run_id = 'x' AND ", 17), ("colour = 'x'", 1)],
+    [("stage = 'Live'", 9), ("version_number = '3'", 18), ("run_id = 'x' AND ", 17), ("colour = 'x'", 1)],
 )
 def test_a_filter_that_means_nothing_is_refused_at_its_column(platform: Platform, filter: str, column: int) -> None:
     refusal = refused(platform.versions.SearchVersions, api.SearchVersionsRequest(filter=filter))
