@@ -66,6 +66,22 @@ class VersionNotFound(NotFound):
         )
 
 
+class MadeVersionDeleted(NotFound):
+    """The version that an earlier call of the same request made is deleted."""
+
+    reason = "VERSION_NOT_FOUND"
+
+    def __init__(self, model: str, version_id: str) -> None:
+        super().__init__(
+            f"the version of {shown(model)} that this request made, {version_id}, is deleted; send another request_id "
+            "to make a new one",
+            kind="version",
+            name=f"versions/{version_id}",
+            model=model,
+            version_id=version_id,
+        )
+
+
 class VersionInFlight(Aborted):
     """The same version is being made by another call, or its files are being let go."""
 

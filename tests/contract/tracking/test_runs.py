@@ -309,6 +309,8 @@ def search(**fields: Any) -> Ask:
         (create(parent_run_id="x"), "parent_run_id", "'x'"),
         (create(start_time=Timestamp(seconds=-1)), "start_time", "1970 to 9999"),
         (create(start_time=Timestamp(seconds=2**62)), "start_time", "1970 to 9999"),
+        (create(start_time=Timestamp(seconds=10, nanos=1_999_999_999)), "start_time", "1999999999"),
+        (update(end_time=Timestamp(seconds=10, nanos=-1)), "run.end_time", "-1"),
         (create(user="u" * 251), "user", "251"),
         (create(params={"": "v"}), "params['']", "1 to 250"),
         (create(params={"k" * 251: "v"}), f"params['{'k' * 40}']", "251"),

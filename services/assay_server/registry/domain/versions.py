@@ -19,7 +19,14 @@ from assay_server.registry.domain.models import locked
 from assay_server.registry.domain.snapshots import Snapshots
 from assay_server.registry.domain.sources import RunSource, VersionSource
 from assay_server.registry.entities import IN_USE, Change, Files, Model, Stage, Version
-from assay_server.registry.errors import ModelNotFound, RunDeleted, TagNotFound, VersionInUse, VersionNotFound
+from assay_server.registry.errors import (
+    MadeVersionDeleted,
+    ModelNotFound,
+    RunDeleted,
+    TagNotFound,
+    VersionInUse,
+    VersionNotFound,
+)
 from assay_server.registry.store import models, search
 from assay_server.registry.store import versions as store
 from assay_server.registry.store.search import Key
@@ -242,7 +249,7 @@ class Versions:
             return None
         version = store.of_id(tx, made)
         if version is None:
-            raise VersionNotFound(model, made)
+            raise MadeVersionDeleted(model, made)
         return version
 
 

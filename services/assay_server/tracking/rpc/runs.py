@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from assay.api.tracking import v1 as api
 from assay_server.kernel import idempotency
+from assay_server.kernel.errors import FieldInvalid
 from assay_server.kernel.fields import Fields
 from assay_server.kernel.paging import Pager, fitting
 from assay_server.tracking.domain.runs import RunDraft, Runs
@@ -52,7 +53,7 @@ class RunService(api.RunServiceServicer):
         values: dict[str, Any] = {
             "name": given.name,
             "status": status(given.status),
-            "end_time": _milliseconds(given, "end_time"),
+            "end_time": _milliseconds(given, "end_time", at="run."),
         }
         changed = self._runs.update(given.run_id, given.etag, {path: values[path] for path in paths})
         return api.UpdateRunResponse(run=_brief(changed))
@@ -127,11 +128,13 @@ def status(number: int) -> RunStatus | None:
     return RunStatus(number) if number in RunStatus.__members__.values() else None
 
 
-def _milliseconds(message: Message, field: str) -> int | None:
-    """A time field as milliseconds, whether or not a Timestamp may hold it: the domain judges that."""
+def _milliseconds(message: Message, field: str, *, at: str = "") -> int | None:
+    """A time field as milliseconds, whether or not a Timestamp may hold its seconds: the domain judges that."""
     if not message.HasField(field):
         return None
     time = getattr(message, field)
+    if not 0 <= time.nanos < 1_000_000_000:
+        raise FieldInvalid({f"{at}{field}": f"{time.nanos} nanoseconds are not within a second: 0 to 999999999"})
     return int(time.seconds * 1000 + time.nanos // 1_000_000)
 
 

@@ -13,6 +13,7 @@ from assay_server.registry.domain import versions
 from assay_server.registry.domain.snapshots import LOOSE_MS
 from assay_server.registry.entities import Stage, Version
 from assay_server.registry.errors import (
+    MadeVersionDeleted,
     ModelNotFound,
     SourceEmpty,
     TagNotFound,
@@ -130,10 +131,10 @@ def test_a_repeated_request_for_a_version_that_is_gone_says_so(
 ) -> None:
     connected.a_model("fraud")
     source = f"runs:/{platform.a_run()}/model"
-    connected.versions.create("default", "fraud", source, request=again)
+    made = connected.versions.create("default", "fraud", source, request=again)
     connected.versions.delete("default", "fraud", 1)
 
-    with pytest.raises(VersionNotFound):
+    with pytest.raises(MadeVersionDeleted, match=f"this request made, {made.version_id}, is deleted"):
         connected.versions.create("default", "fraud", source, request=again)
 
 
