@@ -278,6 +278,53 @@ def test_what_a_process_left_is_delivered_by_another_and_only_once(
     assert client.artifacts.read_bytes(f"runs/{run_id}", "a.txt") == b"hello"
 
 
+def test_what_was_damaged_in_the_spool_is_told(own_on_sqlite: Deployment, spool: Path, unique: str) -> None:
+    client = use(own_on_sqlite)
+    own_on_sqlite.kill()
+    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite, spool)
+    (path,) = left_in(spool)
+    path.write_bytes(path.read_bytes().replace(b"WriteMetrics\0", b"WriteMetricz\0"))
+    start_again(own_on_sqlite)
+    report = sync.deliver(folder=spool)
+
+    damaged = path.with_suffix(".damaged")
+    assert damaged.exists()
+    assert [problem for problem in report.problems if problem.startswith(path.name) and str(damaged) in problem]
+    assert client.runs.get(script.stdout.strip()).metrics == {}
+
+
+def test_what_was_damaged_in_its_own_spool_is_warned_of(
+    own_on_sqlite: Deployment, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = use(own_on_sqlite)
+    run = assay.start_run()
+    own_on_sqlite.kill()
+    for name in ("a", "b", "c"):
+        assay.log_param(name, 1)
+        assert not run.flush()
+    (path,) = left_in(spool)
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(content.rindex(b"LogBatch\0"))
+        file.write(b"l")
+    with caplog.at_level(logging.WARNING, "assay"):
+        own_on_sqlite.start()
+        assert run.flush(PATIENCE_S)
+
+    assert client.runs.get(run.id).params == {"a": "1", "b": "1"}
+    assert [text for text in caplog.messages if text.startswith(path.name) and "damaged, 1 record" in text]
+    assay.end_run()
+
+
+def test_a_spool_that_is_no_folder_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    report = sync.deliver(folder=tmp_path / "file")
+
+    assert [problem for problem in report.problems if "ASSAY_SPOOL_DIR" in problem]
+    assert sync.deliver(folder=tmp_path / "nowhere").problems == ()
+
+
 def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deployment, spool: Path) -> None:
     client = use(own_on_sqlite)
     code = (

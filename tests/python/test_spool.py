@@ -82,11 +82,50 @@ def test_a_damaged_record_is_left_out_and_the_file_is_kept_to_look_at(tmp_path: 
 
     spool = Spool.open(path)
     found = rest(spool)
-    spool.remove()
+    damage = spool.remove()
 
     assert found == ["one", "three"]
+    assert damage.startswith("damaged, 1 record could not")
+    assert str(path.with_suffix(".damaged")) in damage
     assert not path.exists()
     assert path.with_suffix(".damaged").exists()
+
+
+def test_a_damaged_length_takes_the_rest_with_it_and_is_told(tmp_path: Path) -> None:
+    path = left_behind(tmp_path, "one", "two", "three")
+    content = path.read_bytes()
+    place = content.index(b"m\0two") - 8
+    path.write_bytes(content[:place] + b"\xff\xff\xff\xff" + content[place + 4 :])
+
+    spool = Spool.open(path)
+    found = rest(spool)
+
+    assert found == ["one"]
+    assert spool.remove().startswith(f"damaged, the last {len(content) - place} bytes could not")
+
+
+def test_damage_is_known_after_an_earlier_delivery_went_past_it(tmp_path: Path) -> None:
+    path = left_behind(tmp_path, "one", "two", "three")
+    path.write_bytes(path.read_bytes().replace(b"one", b"onE"))
+    spool = Spool.open(path)
+    second = spool.next()
+    assert second is not None
+    spool.delivered(second)
+    spool.close()
+
+    again = Spool.open(path)
+
+    assert again.requests_left == 1
+    assert rest(again) == ["three"]
+    assert again.remove().startswith("damaged, 1 record could not")
+
+
+def test_a_spool_that_is_whole_leaves_nothing(tmp_path: Path) -> None:
+    spool = Spool.open(left_behind(tmp_path, "one"))
+    rest(spool)
+
+    assert spool.remove() == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_delivered_is_not_read_again(tmp_path: Path) -> None:

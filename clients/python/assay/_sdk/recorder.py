@@ -223,8 +223,10 @@ class Recorder:
         serving, closing = self._await_work()
         obstacle = self._delivery.run(self)
         if obstacle is None and self._spool is not None:
-            log.info("everything from %s is delivered to %s", self._spool.path, self._connection.address.target)
-            self._spool.remove()
+            if damage := self._spool.remove():
+                log.warning("%s: %s", self._spool.path.name, damage)
+            else:
+                log.info("everything from %s is delivered to %s", self._spool.path, self._connection.address.target)
             self._spool = None
             return False
         self._stuck = obstacle is not None

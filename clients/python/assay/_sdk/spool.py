@@ -18,6 +18,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class Spool:
         self._end = os.fstat(descriptor).st_size
         self._position = self._delivered
         self.requests_left = 0
-        self.damaged = 0
+        self._damaged_at: set[int] = set()
 
     @classmethod
     def create(cls, folder: Path, server: dict[str, str]) -> Spool:
@@ -96,9 +97,10 @@ class Spool:
             os.close(descriptor)
             raise
         spool._delivered = max(spool._delivered, found.end)
-        spool._position = spool._delivered
-        while spool.next() is not None:
-            spool.requests_left += 1
+        # From the first record on, so that damage is known also where an earlier delivery went past it.
+        spool._position = found.end
+        while (request := spool.next()) is not None:
+            spool.requests_left += request.end > spool._delivered
         spool._end = spool._position
         spool._position = spool._delivered
         return spool
@@ -116,8 +118,13 @@ class Spool:
             written.append((request, record, position))
         data = b"".join(record for _, record, _ in written)
         done = 0
-        while done < len(data):
-            done += os.pwrite(self._descriptor, data[done : done + _WRITE_BYTES], self._end + done)
+        try:
+            while done < len(data):
+                done += os.pwrite(self._descriptor, data[done : done + _WRITE_BYTES], self._end + done)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._end)
+            raise
         for request, _, end in written:
             request.end = end
         self._end = position
@@ -128,10 +135,11 @@ class Spool:
     def next(self) -> Request | None:
         """The next request that was not read yet; None at the end. A damaged record is counted and left out."""
         while (request := _read(self._descriptor, self._position, self._end)) is not None:
+            if not request.method:
+                self._damaged_at.add(self._position)
             self._position = request.end
             if request.method:
                 return request
-            self.damaged += 1
         return None
 
     def delivered(self, request: Request) -> None:
@@ -145,12 +153,24 @@ class Spool:
         """Whether nothing is left to deliver."""
         return bool(self._delivered >= self._end)
 
-    def remove(self) -> None:
-        """Deletes the file, after everything is delivered; a damaged one is renamed for people to look at."""
-        if self.damaged or self._end < os.fstat(self._descriptor).st_size:
-            self.path.rename(self.path.with_suffix(".damaged"))
+    def remove(self) -> str:
+        """Deletes the file, after everything in it was read and delivered; answers with nothing.
+
+        A damaged one is renamed for people to look at; then the answer says what can't be read, and where it lies now.
+        """
+        found = []
+        if self._damaged_at:
+            count = len(self._damaged_at)
+            found.append(f"{count} record{'s' if count > 1 else ''}")
+        if tail := os.fstat(self._descriptor).st_size - self._position:
+            found.append(f"the last {tail} bytes")
+        damage = ""
+        if found:
+            kept = self.path.rename(self.path.with_suffix(".damaged"))
+            damage = f"damaged, {' and '.join(found)} could not be read and delivered; the file is now {kept}"
         self.path.unlink(missing_ok=True)
         self.close()
+        return damage
 
     def close(self) -> None:
         """Lets go of the file and of its lock, and leaves it for `assay sync`."""
@@ -158,10 +178,15 @@ class Spool:
 
 
 def left_in(folder: Path) -> list[Path]:
-    """The spools of a folder, the oldest first."""
-    if not folder.is_dir():
+    """The spools of a folder, the oldest first; none where there is no folder.
+
+    Raises OSError where the folder can't be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
         return []
-    return sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.name)
+    return [folder / name for name in sorted(names) if name.endswith(SUFFIX)]
 
 
 def keep_files(spool_folder: Path, owner: str, path: str, source: Path) -> Request:

@@ -19,7 +19,8 @@ from assay.errors import AssayError
 class SyncReport:
     """What a delivery of the spool came to, in requests and files.
 
-    `problems` says of each file that was not delivered whole, and of each kind of refusal, what was wrong.
+    `problems` says what was wrong: of each file that was not delivered whole, of each damaged one, and of each kind of
+    refusal.
     """
 
     files_delivered: int
@@ -76,7 +77,12 @@ def deliver(
     spools: list[Spool] = []
     in_use = 0
     problems: list[str] = []
-    for path in left_in(folder):
+    try:
+        found = left_in(folder)
+    except OSError as problem:
+        found = []
+        problems.append(f"the spool can't be read: {problem}; ASSAY_SPOOL_DIR says which folder it is")
+    for path in found:
         try:
             spools.append(Spool.open(path))
         except SpoolInUse:
@@ -101,7 +107,8 @@ def deliver(
         problems += [f"{spool.path.name}: refused: {message}" for message in source.refusals.values()]
         if obstacle is None:
             whole += 1
-            spool.remove()
+            if damage := spool.remove():
+                problems.append(f"{spool.path.name}: {damage}")
         else:
             left += spool.requests_left
             problems.append(f"{spool.path.name}: {obstacle.message}")
