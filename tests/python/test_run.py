@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +12,9 @@ from typing import Any
 import pytest
 
 import assay
-from assay import Client, RunStatus
+from assay import ActiveRun, Client, RunStatus
 from assay.errors import FailedPrecondition, InvalidArgument, NotFound, PathInvalid, RunNotFound
+from tests.parts.deployment import Deployment
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +143,48 @@ def test_a_thread_logs_to_the_run_of_the_loop_and_may_have_its_own() -> None:
     assert seen["shared"] is run
     assert assay.get_run(run.id).metrics == {"helper": 1.0}
     assert assay.get_run(seen["own"].id).metrics == {"own": 1.0}
+
+
+def test_the_run_that_a_thread_left_open_takes_nothing_of_another_thread() -> None:
+    left: list[ActiveRun] = []
+    thread = threading.Thread(target=lambda: left.append(assay.start_run()))
+    thread.start()
+    thread.join()
+    assert assay.active_run() is None
+    assay.log_metric("a", 1.0)
+    own = assay.active_run()
+    assay.end_run()
+    left[0].end()
+
+    assert own is not None
+    assert assay.get_run(own.id).metrics == {"a": 1.0}
+    assert assay.get_run(left[0].id).metrics == {}
+
+
+RUNS_OF_THREADS = """
+import threading
+import assay
+
+def work():
+    run = assay.start_run()
+    assay.log_metric("a", 1.0)
+    print(run.id)
+
+for _ in range(3):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+"""
+
+
+def test_runs_that_threads_left_open_end_with_the_process(platform: Deployment) -> None:
+    environment = {**os.environ, "ASSAY_TRACKING_URI": platform.address}
+    script = subprocess.run(
+        [sys.executable, "-c", RUNS_OF_THREADS], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+
+    runs = [assay.get_run(run_id) for run_id in script.stdout.split()]
+    assert [(run.status, run.metrics) for run in runs] == [("FINISHED", {"a": 1.0})] * 3
 
 
 def test_a_param_with_another_value_is_warned_of_and_the_rest_is_kept(caplog: pytest.LogCaptureFixture) -> None:

@@ -28,7 +28,8 @@ class _Local(threading.local):
 
 local = _Local()
 _lock = threading.Lock()
-_by_thread: dict[int, list[ActiveRun]] = {}
+_stacks: list[tuple[threading.Thread, list[ActiveRun]]] = []
+"""The runs of each thread that has some, also of threads that are gone: their runs end when the process does."""
 _clients: dict[tuple[str, str], Client] = {}
 _registry_uri = ""
 _experiment: ExperimentChoice | None = None
@@ -87,7 +88,7 @@ def active() -> ActiveRun | None:
     if local.runs:
         return local.runs[-1]
     with _lock:
-        stacks = [runs for runs in _by_thread.values() if runs]
+        stacks = [runs for thread, runs in _stacks if thread.is_alive()]
         return stacks[0][-1] if len(stacks) == 1 else None
 
 
@@ -103,8 +104,9 @@ def push(run: ActiveRun) -> None:
     _load_what_threads_use()
     run.on_end = _remove
     with _lock:
+        if not local.runs:
+            _stacks.append((threading.current_thread(), local.runs))
         local.runs.append(run)
-        _by_thread[threading.get_ident()] = local.runs
         local.buffer = run.buffer
         _last_run = run
 
@@ -123,18 +125,17 @@ def buffer_of(run_id: str) -> Buffer:
 
 def _remove(run: ActiveRun) -> None:
     with _lock:
-        for thread, runs in list(_by_thread.items()):
+        for _, runs in _stacks:
             if run in runs:
                 runs.remove(run)
-            if not runs:
-                del _by_thread[thread]
+        _stacks[:] = [stack for stack in _stacks if stack[1]]
         local.buffer = local.runs[-1].buffer if local.runs else None
 
 
 def _end_all() -> None:
     """Ends what is on when the process ends: FAILED or KILLED where an error ended it."""
     error = getattr(sys, "last_value", None)
-    for runs in list(_by_thread.values()):
+    for _, runs in list(_stacks):
         for run in reversed(list(runs)):
             run.end_soon(status_after(error if isinstance(error, BaseException) else None))
 
@@ -142,6 +143,8 @@ def _end_all() -> None:
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
+    # The threads of the parent are not here, but what the child logs belongs to the run that was on.
+    _stacks[:] = [(threading.current_thread(), runs) for _, runs in _stacks]
 
 
 exits.at_exit(_end_all)
