@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,6 +13,16 @@ from assay.api.tracking import v1 as tracking
 RUN_ID = "0" * 32
 
 
+class Hostile:
+    """A value of another library that raises what it likes, also where it is shown."""
+
+    def __float__(self) -> float:
+        raise LookupError("no")
+
+    def __repr__(self) -> str:
+        raise LookupError("no")
+
+
 class Listener:
     def __init__(self) -> None:
         self.woken: list[bool] = []
@@ -20,7 +31,7 @@ class Listener:
     def wake(self, buffer: Buffer, urgent: bool) -> None:
         self.woken.append(urgent)
 
-    def refuse(self, kind: str, points: int, text: str) -> None:
+    def refuse(self, kind: str, key: str, text: str) -> None:
         self.refused.append(text)
 
 
@@ -64,6 +75,8 @@ def test_points_come_out_as_columns_in_a_numbered_batch(buffer: Buffer) -> None:
     ("key", "value", "step"),
     [
         ("a", "0.5x", 1),
+        ("a", b"1", 1),
+        ("a", Hostile(), 1),
         ("a", None, 1),
         ("a", [1.0, 2.0], 1),
         ("a", 1.0, "1"),
@@ -94,6 +107,28 @@ def test_numbers_of_other_libraries_are_numbers(buffer: Buffer) -> None:
     buffer.log_metric("a", True, 4.0)  # type: ignore[arg-type]
 
     assert points(buffer.take()) == [("a", 3, 0.5), ("a", 4, 1.0)]
+
+
+def test_one_element_and_a_numeric_text_are_numbers(buffer: Buffer, listener: Listener) -> None:
+    import numpy as np
+
+    for step, value in enumerate([np.array([0.25]), np.array([[2]]), np.array(3.5), "0.9", " 1e3 "]):
+        buffer.log_metric("a", value, step)  # type: ignore[arg-type]
+    buffer.log_metric("b", np.array([1.0, 2.0]))  # type: ignore[arg-type]
+
+    assert points(buffer.take()) == [("a", 0, 0.25), ("a", 1, 2.0), ("a", 2, 3.5), ("a", 3, 0.9), ("a", 4, 1000.0)]
+    assert [text[:10] for text in listener.refused] == ["metric 'b'"]
+
+
+def test_a_time_is_milliseconds_or_a_datetime_and_nothing_else(buffer: Buffer, listener: Listener) -> None:
+    for timestamp in (5, 6.5, datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)):
+        buffer.log_metric("a", 1.0, 0, timestamp)
+    for wrong in ("now", math.nan, math.inf, [1]):
+        buffer.log_metric("a", 1.0, 0, wrong)  # type: ignore[arg-type]
+
+    (batch,) = batches(buffer.take())
+    assert list(batch.metrics[0].times_ms)[:3] == [5, 6, 7000]
+    assert [text for text in listener.refused if "time 'now'" in text]
 
 
 def test_nan_infinity_and_negative_zero_are_values(buffer: Buffer) -> None:

@@ -230,6 +230,24 @@ def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(
     assert list(client.metrics.read(run_id, "m").steps) == list(range(1000))
 
 
+def test_a_file_that_no_server_and_no_spool_takes_is_warned_of(
+    own_on_sqlite: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    monkeypatch.setenv("ASSAY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
+    use(own_on_sqlite)
+    run = assay.start_run()
+    own_on_sqlite.kill()
+    with caplog.at_level(logging.WARNING, "assay"):
+        assay.log_text("lost", "a.txt")
+        assay.log_artifact(__file__)
+    own_on_sqlite.start()
+    assay.end_run()
+
+    warned = [text for text in caplog.messages if "no copy can be kept" in text and "ASSAY_SPOOL_DIR" in text]
+    assert ["'a.txt'" in warned[0], __file__ in warned[1], run.status] == [True, True, "FINISHED"]
+
+
 OFFLINE_SCRIPT = """
 import assay
 assay.set_experiment({experiment!r})

@@ -13,6 +13,9 @@ import pytest
 
 import assay
 from assay import ActiveRun, Client, RunStatus
+from assay._sdk.connection import connect
+from assay._sdk.recorder import Recorder
+from assay._sdk.settings import read
 from assay.errors import FailedPrecondition, InvalidArgument, NotFound, PathInvalid, RunNotFound
 from tests.parts.deployment import Deployment
 
@@ -210,6 +213,42 @@ def test_what_is_no_number_is_warned_of_once_and_raises_nothing(caplog: pytest.L
     assert len([text for text in caplog.messages if "'high'" in text]) == 1
 
 
+def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
+    caplog: pytest.LogCaptureFixture, platform: Deployment
+) -> None:
+    recorder = Recorder(connect(platform.address), "default", read())
+    with caplog.at_level(logging.WARNING, "assay"):
+        buffer = recorder.buffer(Client().runs.create().run_id)
+        for key in ("skipped", "auc", "auc", "auc", *(f"many{number}" for number in range(30))):
+            buffer.log_metric(key, None)  # type: ignore[arg-type]
+        buffer.log_params({"lr": 1})
+        recorder.flush()
+        buffer.log_params({"lr": 2})
+        recorder.flush()
+        buffer.log_params({"lr": 3})
+        recorder.close(5)
+
+    shown = [text for text in caplog.messages if text.startswith("not recorded: metric")]
+    (metrics,) = [text for text in caplog.messages if text.startswith("not recorded in all, metric")]
+    (params,) = [text for text in caplog.messages if text.startswith("not recorded in all, param")]
+    assert "'skipped'" in shown[0]
+    assert "'auc'" in shown[1]
+    assert len(shown) == 21
+    assert "'skipped' 1 times, 'auc' 3 times, 'many0' 1 times" in metrics
+    assert metrics.endswith("others 12 times")
+    assert params.endswith("(PARAM_CONFLICT): 'lr' 2 times")
+
+
+def test_a_time_that_is_none_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "assay"), assay.start_run() as run:
+        assay.log_metric("ts", 1, timestamp="now")  # type: ignore[arg-type]
+        assay.log_metrics({"ts": 1}, timestamp="now")  # type: ignore[arg-type]
+        run.log_metric("ts", 1, timestamp="now")  # type: ignore[arg-type]
+
+    assert assay.get_run(run.id).metrics == {}
+    assert [text for text in caplog.messages if "time 'now'" in text]
+
+
 def test_a_refused_metric_takes_no_other_with_it(client: Client) -> None:
     with assay.start_run() as run:
         assay.log_metrics({"a": 1.0, "bad\x07key": 2.0, "b": 3.0}, step=1)
@@ -284,6 +323,13 @@ def test_files_of_all_kinds_are_where_they_were_put(client: Client, tmp_path: Pa
     assert client.artifacts.read_bytes(owner, "pictures/black.png").startswith(b"\x89PNG")
 
 
+def test_a_picture_with_transparency_becomes_a_jpeg_without(client: Client) -> None:
+    with assay.start_run() as run:
+        assay.log_image([[[255, 0, 0, 128]]], "a.jpg")
+
+    assert client.artifacts.read_bytes(f"runs/{run.id}", "a.jpg").startswith(b"\xff\xd8\xff")
+
+
 def test_what_cant_be_an_artifact_is_refused(tmp_path: Path) -> None:
     with assay.start_run():
         with pytest.raises(FileNotFoundError):
@@ -294,6 +340,8 @@ def test_what_cant_be_an_artifact_is_refused(tmp_path: Path) -> None:
             assay.log_text("x", "../up.txt")
         with pytest.raises(InvalidArgument, match="path of its file or a key"):
             assay.log_image([[0]])
+        with pytest.raises(InvalidArgument, match=r"'a.txt'.*name it .png or .jpg"):
+            assay.log_image([[0]], "a.txt")
         with pytest.raises(InvalidArgument, match="shape"):
             assay.log_image([[[0, 0]]], "a.png")
         with pytest.raises(InvalidArgument, match="Matplotlib or Plotly"):

@@ -39,12 +39,21 @@ def of_figure(figure: Any, path: str, **options: Any) -> bytes:
 def of_image(image: Any, path: str) -> bytes:
     """A picture of PIL, or an array of height x width (x 1, 3 or 4), as numbers from 0 to 255 or fractions from 0 to 1.
 
-    Raises InvalidArgument for an array of another form, and where an array is given and Pillow isn't installed.
+    JPEG knows no transparency, which is left out there. Raises InvalidArgument for an array of another form, for an
+    ending that is no format of a picture, and where an array is given and Pillow isn't installed.
     """
     picture = image if hasattr(image, "save") else _picture_of(image)
     ending = PurePosixPath(path).suffix.lstrip(".").lower() or "png"
+    form = {"jpg": "jpeg", "tif": "tiff"}.get(ending, ending)
+    if form == "jpeg" and getattr(picture, "mode", "RGB") not in {"1", "L", "RGB", "CMYK", "YCbCr"}:
+        picture = picture.convert("RGB")
     out = io.BytesIO()
-    picture.save(out, format={"jpg": "jpeg", "tif": "tiff"}.get(ending, ending))
+    try:
+        picture.save(out, format=form)
+    except (KeyError, OSError, ValueError) as problem:
+        raise InvalidArgument(
+            f"{path!r}: no picture of this kind can be written as {ending!r} ({problem}); name it .png or .jpg"
+        ) from None
     return out.getvalue()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import reprlib
 import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from assay._sdk import ids
+from assay._sdk.arguments import number_of
 from assay._sdk.requests import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, Request
 
 FULL = 10_000
@@ -24,13 +26,14 @@ _now = time.time_ns
 
 
 class Buffer:
-    """Collects what a run logs. Every method returns at once and raises nothing; what can't be kept is told `refuse`.
+    """Collects what a run logs. Every method returns at once and raises nothing.
 
+    What can't be kept is told to `refuse(kind, key, text)`.
     `wake(buffer, urgent)` is called after the first entry since the last `take`, and with `urgent` when many have come.
     """
 
     def __init__(
-        self, run_id: str, wake: Callable[[Buffer, bool], None], refuse: Callable[[str, int, str], None]
+        self, run_id: str, wake: Callable[[Buffer, bool], None], refuse: Callable[[str, str, str], None]
     ) -> None:
         self.run_id = run_id
         self.points = 0
@@ -50,15 +53,17 @@ class Buffer:
         self._writer_id = ids.writer_id()
         self._batch_number = 0
 
-    def log_metric(self, key: str, value: float, step: int | None = None, time_ms: int | None = None) -> None:
-        """Adds a point; without a step 0, without a time now."""
+    def log_metric(
+        self, key: str, value: float, step: int | None = None, timestamp: int | float | datetime | None = None
+    ) -> None:
+        """Adds a point; without a step 0, without a time (milliseconds since the epoch, or a datetime) now."""
         with self._lock:
             try:
                 columns = self._columns.get(key) or self._open(key)
                 columns[2].append(value)
                 columns[0].append(0 if step is None else step)
-                columns[1].append(_now() // 1_000_000 if time_ms is None else time_ms)
-            except (TypeError, ValueError, OverflowError, RuntimeError) as problem:
+                columns[1].append(_now() // 1_000_000 if timestamp is None else timestamp)  # type: ignore[arg-type]
+            except Exception as problem:  # A value of another library may raise anything.
                 self._mend(key)
                 reason = str(problem) or type(problem).__name__
             else:
@@ -68,10 +73,23 @@ class Buffer:
                 reason = ""
         if not reason:
             self._wake(self, points == FULL)
-        elif isinstance(step, float) and step.is_integer():
-            self.log_metric(key, value, int(step), time_ms)
-        else:
-            self._refuse("metric", 1, f"metric {key!r} with value {value!r} at step {step!r}: {reason}")
+            return
+        plain = number_of(value), _whole(step), milliseconds(timestamp)
+        if plain[0] is not value or plain[1] is not step or plain[2] is not timestamp:
+            self.log_metric(key, *plain)
+            return
+        time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
+        name = reprlib.repr(key)
+        said = f"metric {name} with value {reprlib.repr(value)} at step {reprlib.repr(step)}{time}: {reason}"
+        self._refuse("metric", name, said)
+
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int | None, timestamp: int | float | datetime | None
+    ) -> None:
+        """Adds a point of each metric, all with the same step and time; see `log_metric`."""
+        moment = _now() // 1_000_000 if timestamp is None else timestamp
+        for key, value in metrics.items():
+            self.log_metric(key, value, step, moment)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Adds params. One that was given another value before is left for the server to refuse."""
@@ -155,11 +173,18 @@ class Buffer:
             self._requests.append(Request(LOG_BATCH, message.SerializeToString()))
 
 
-def milliseconds(moment: int | float | datetime | None) -> int | None:
-    """A time as people give it, in milliseconds since the epoch."""
-    if moment is None:
-        return None
-    return int(moment.timestamp() * 1000) if isinstance(moment, datetime) else int(moment)
+def milliseconds(moment: Any) -> Any:
+    """A time as people give it, in milliseconds since the epoch; what is no time as it was given."""
+    try:
+        if isinstance(moment, datetime):
+            return int(moment.timestamp() * 1000)
+        return int(moment) if isinstance(moment, float) else moment
+    except (OverflowError, ValueError, OSError):
+        return moment
+
+
+def _whole(step: Any) -> Any:
+    return int(step) if isinstance(step, float) and step.is_integer() else step
 
 
 def _batches(columns: Mapping[str, Columns]) -> Iterator[list[tuple[str, array[int], array[int], array[float]]]]:

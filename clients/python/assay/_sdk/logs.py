@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from assay._sdk import session
-from assay._sdk.buffer import milliseconds
 from assay._sdk.fluent import start_run
 from assay._sdk.run import ActiveRun
 
@@ -25,7 +24,8 @@ def log_metric(
     """Logs one point to the active run, which is started if there is none, or to the run of `run_id`.
 
     Without a step it is 0, without a time (ms since the epoch, or a datetime) now. Takes about a microsecond: the point
-    is sent in the background. Raises nothing: a value that is no number is warned of once and counted.
+    is sent in the background. A numeric text, and an array or tensor of one element, is taken as its number. Raises
+    nothing: what is no number is warned of once for each key, and counted.
     """
     if run_id is None:
         buffer = _local.buffer
@@ -33,7 +33,7 @@ def log_metric(
             buffer = _run().buffer
     else:
         buffer = session.buffer_of(run_id)
-    buffer.log_metric(key, value, step, None if timestamp is None else milliseconds(timestamp))
+    buffer.log_metric(key, value, step, timestamp)
 
 
 def log_metrics(
@@ -44,9 +44,7 @@ def log_metrics(
 ) -> None:
     """Logs one point of each metric, all with the same step and time; see `log_metric`."""
     buffer = _run().buffer if run_id is None else session.buffer_of(run_id)
-    moment = milliseconds(datetime.now().astimezone()) if timestamp is None else milliseconds(timestamp)
-    for key, value in metrics.items():
-        buffer.log_metric(key, value, step, moment)
+    buffer.log_metrics(metrics, step, timestamp)
 
 
 def log_param(key: str, value: Any) -> Any:

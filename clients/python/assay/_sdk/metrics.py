@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
+from assay._sdk.arguments import number_of
 from assay._sdk.connection import Connection
 from assay.api.tracking import v1 as tracking
+from assay.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -159,7 +161,8 @@ class Metrics:
 def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns], metrics: Points) -> None:
     """Appends points to the `metrics` of a request, as columns.
 
-    A value that is no number raises TypeError, before anything is sent.
+    A numeric text, and an array or tensor of one element, is taken as its number. Raises InvalidArgument, naming key
+    and value, for what is none, before anything is sent.
     """
     if isinstance(metrics, Mapping):
         now = time.time_ns() // 1_000_000
@@ -167,7 +170,7 @@ def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns],
             if isinstance(given, MetricColumns):
                 target.add(key=key, steps=given.steps, times_ms=given.times_ms, values=given.values)
             else:
-                target.add(key=key, steps=[0], times_ms=[now], values=[given])
+                target.add(key=key, steps=[0], times_ms=[now], values=[_value_of(key, given)])
         return
     columns: dict[str, tuple[list[int], list[int], list[float]]] = {}
     for key, value, time_ms, step in metrics:
@@ -176,9 +179,18 @@ def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns],
             found = columns[key] = ([], [], [])
         found[0].append(step)
         found[1].append(time_ms)
-        found[2].append(value)
+        found[2].append(_value_of(key, value))
     for key, (steps, times_ms, values) in columns.items():
         target.add(key=key, steps=steps, times_ms=times_ms, values=values)
+
+
+def _value_of(key: str, given: object) -> float:
+    try:
+        return float(number_of(given))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgument(
+            f"metric {key!r} has the value {given!r}, which is no number", fields={"metrics": f"{key!r} is no number"}
+        ) from None
 
 
 def summary_of(message: tracking.MetricSummary) -> MetricSummary:

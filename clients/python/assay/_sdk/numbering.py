@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from assay._sdk.requests import WRITE_METRICS, Request
+from assay._sdk.requests import LOG_BATCH, WRITE_METRICS, Request
 from assay.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
 from assay.api.tracking.v1.run_service_pb2 import LogBatchRequest
 
@@ -70,3 +70,14 @@ def split(request: Request) -> list[Request]:
         return []
     parts[-1].end = request.end
     return parts
+
+
+def key_of(request: Request) -> str:
+    """The metric, param or tag that a request is about, quoted; empty where that is not one alone."""
+    keys: list[str] = []
+    if request.method == WRITE_METRICS:
+        keys = [columns.key for columns in WriteMetricsRequest.FromString(request.content).metrics]
+    elif request.method == LOG_BATCH:
+        texts = LogBatchRequest.FromString(request.content)
+        keys = [*texts.params, *texts.tags]
+    return repr(keys[0]) if len(keys) == 1 else ""

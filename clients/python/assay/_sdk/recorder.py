@@ -13,13 +13,14 @@ import random
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 
-from assay._sdk import exits
+from assay._sdk import exits, requests
 from assay._sdk.buffer import Buffer
 from assay._sdk.connection import Connection
 from assay._sdk.delivery import Delivery
+from assay._sdk.numbering import key_of
 from assay._sdk.requests import Request
 from assay._sdk.settings import Settings
 from assay._sdk.spool import Spool, drop_files
@@ -31,6 +32,19 @@ _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _GRACE_SECONDS = 5.0
 _COUNT_SECONDS = 0.05
+_KEYS_TOLD_APART = 20
+_OTHERS = "others"
+_NOUNS = {
+    requests.WRITE_METRICS: "metric",
+    requests.LOG_BATCH: "param or tag",
+    requests.DELETE_RUN_TAGS: "tag",
+    requests.LOG_DATASETS: "dataset",
+    requests.UPLOAD: "file",
+    requests.START_RUN: "run",
+    requests.CREATE_RUN: "run",
+    requests.UPDATE_RUN: "run",
+    requests.FINISH_RUN: "run",
+}
 
 
 class Recorder:
@@ -41,7 +55,7 @@ class Recorder:
         self._workspace = workspace
         self._settings = settings
         self._by_run: dict[str, Buffer] = {}
-        self._warned: dict[str, int] = {}
+        self._warned: dict[str, Counter[str]] = {}
         self._begin(patient=False)
 
     def _begin(self, *, patient: bool) -> None:
@@ -125,15 +139,20 @@ class Recorder:
             if thread.is_alive():
                 self._rescue()
 
-    def warn(self, kind: str, points: int, text: str) -> None:
-        """Says once for each kind of refusal what was not recorded and why; later ones are counted."""
+    def warn(self, kind: str, key: str, text: str) -> None:
+        """Says once for each kind of refusal and key what was not recorded and why; later ones are counted.
+
+        Of each kind the first keys are told apart, the others are counted together.
+        """
         with self._changed:
-            known = kind in self._warned
-            self._warned[kind] = self._warned.get(kind, 0) + 1
+            counts = self._warned.setdefault(kind, Counter())
+            name = key if key in counts or len(counts) < _KEYS_TOLD_APART else _OTHERS
+            counts[name] += 1
+            known = counts[name] > 1
         if known:
             log.debug("not recorded: %s", text)
         else:
-            log.warning("not recorded: %s (more of this kind will be counted, not shown)", text)
+            log.warning("not recorded: %s (more like this will be counted, not shown)", text)
 
     def after_fork(self) -> None:
         """Makes this the recorder of a forked child: empty, another writer, no thread, no channel, no spool."""
@@ -164,7 +183,8 @@ class Recorder:
 
     def refused(self, request: Request, error: AssayError) -> None:
         """Warns of what the server will not take."""
-        self.warn(f"{request.method} {error.reason or error.code}", request.points, error.message)
+        kind = f"{_NOUNS.get(request.method, 'request')} ({error.reason or error.code})"
+        self.warn(kind, error.metadata.get("run_id") or key_of(request), error.message)
 
     def idle(self) -> bool:
         """Spools what must not stay in memory; False when it is time to end."""
@@ -299,7 +319,7 @@ class Recorder:
             spool = Spool.create(self.folder, server)
             spool.append(self._delivery.unanswered, held=True)
         except OSError as problem:
-            self.warn("spool", 0, f"{self.folder} can't be written ({problem}); what is logged stays in memory")
+            self._cant_spool(self.folder, problem)
             self._keep_what_fits()
             return
         log.warning("%s; what is logged is kept in %s and sent later", why, spool.path)
@@ -313,10 +333,16 @@ class Recorder:
         try:
             self._spool.append(self._requests)
         except OSError as problem:
-            self.warn("spool", 0, f"{self._spool.path} can't be written ({problem}); what is logged stays in memory")
+            self._cant_spool(self._spool.path, problem)
             self._keep_what_fits()
         else:
             self._requests.clear()
+
+    def _cant_spool(self, path: Path, problem: OSError) -> None:
+        text = (
+            f"{path} can't be written ({problem}); what is logged stays in memory; ASSAY_SPOOL_DIR says where it goes"
+        )
+        self.warn("spool", "", text)
 
     def _keep_what_fits(self) -> None:
         """Drops the newest points once memory is full and the disk takes nothing: training must go on."""
@@ -325,7 +351,7 @@ class Recorder:
         while self._requests and points > self._settings.buffer_points:
             dropped = self._requests.pop()
             points -= dropped.points
-            self.warn("memory", dropped.points, f"{dropped.points} points: memory and spool are full")
+            self.warn("memory", "", f"{dropped.points} points: memory and spool are full")
 
     def _rescue(self) -> None:
         """Spools everything in place of the thread, which hangs in a call, as gRPC may after a fork."""
@@ -343,6 +369,7 @@ class Recorder:
             )
         elif left:
             log.warning("%d requests are lost: neither the server nor the spool could take them", left)
-        for kind, count in self._warned.items():
-            if count > 1:
-                log.warning("refused %d times: %s", count, kind)
+        for kind, counts in self._warned.items():
+            if counts.total() > len(counts) or _OTHERS in counts:
+                told = ", ".join(f"{key} {count} times".strip() for key, count in counts.items())
+                log.warning("not recorded in all, %s: %s", kind, told)

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 from assay._sdk import attachments, requests, settings, spool
-from assay._sdk.buffer import milliseconds
 from assay._sdk.client import Client
 from assay._sdk.recorders import recorder_of
 from assay._sdk.requests import Request
@@ -61,15 +60,13 @@ class ActiveRun:
         self, key: str, value: float, step: int | None = None, timestamp: int | datetime | None = None
     ) -> None:
         """Logs one point; without a step 0, without a time (ms since the epoch, or a datetime) now."""
-        self.buffer.log_metric(key, value, step, milliseconds(timestamp))
+        self.buffer.log_metric(key, value, step, timestamp)
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int | None = None, timestamp: int | datetime | None = None
     ) -> None:
         """Logs one point of each metric, all with the same step and time."""
-        moment = milliseconds(datetime.now(UTC)) if timestamp is None else milliseconds(timestamp)
-        for key, value in metrics.items():
-            self.buffer.log_metric(key, value, step, moment)
+        self.buffer.log_metrics(metrics, step, timestamp)
 
     def log_param(self, key: str, value: object) -> None:
         """Logs a param. It is write-once: another value later is refused, with a warning that names both."""
@@ -184,6 +181,7 @@ class ActiveRun:
         if not source.exists():
             raise FileNotFoundError(f"{source} is not there")
         self._upload(
+            os.fspath(source),
             lambda: self.client.artifacts.upload(self._owner, source, path),
             lambda: spool.keep_files(self.recorder.folder, self._owner, path, source),
         )
@@ -193,11 +191,12 @@ class ActiveRun:
 
         paths.checked(path)
         self._upload(
+            path,
             lambda: self.client.artifacts.upload_bytes(self._owner, path, content),
             lambda: spool.keep_content(self.recorder.folder, self._owner, path, content),
         )
 
-    def _upload(self, send: Callable[[], object], keep: Callable[[], Request]) -> None:
+    def _upload(self, name: str, send: Callable[[], object], keep: Callable[[], Request]) -> None:
         """Sends, or keeps a copy where the server is out of reach or does not know of the run yet."""
         self._online = self._online or self.recorder.attempt(1.0)
         if self._online and not self.recorder.offline:
@@ -207,7 +206,13 @@ class ActiveRun:
                 log.warning("%s; a copy is kept in %s and uploaded later", error.message, self.recorder.folder)
             else:
                 return
-        self.buffer.add(keep())
+        try:
+            kept = keep()
+        except OSError as problem:
+            why = f"no server answers, and no copy can be kept ({problem}); ASSAY_SPOOL_DIR says where copies go"
+            self.recorder.warn("file", repr(name), f"file {name!r}: {why}")
+            return
+        self.buffer.add(kept)
 
     @property
     def _owner(self) -> str:
