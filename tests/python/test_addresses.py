@@ -4,6 +4,7 @@ import pytest
 
 import assay
 from assay._sdk import session
+from assay.errors import InvalidArgument, Unavailable
 
 HERE = "127.0.0.1:7001"
 REGISTRY = "127.0.0.1:7002"
@@ -43,3 +44,31 @@ def test_one_platform_at_one_address_needs_one_variable(monkeypatch: pytest.Monk
 
     assert targets(assay.Client()) == [HERE, HERE, HERE, HERE]
     assert assay.get_registry_uri() == HERE
+
+
+def test_an_address_of_a_room_that_is_none_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_REGISTRY_URI", "bad://x")
+
+    with pytest.raises(InvalidArgument, match="ASSAY_REGISTRY_URI 'bad://x'"):
+        assay.Client()
+
+
+def test_a_room_that_does_not_answer_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, port in (("ASSAY_TRACKING_URI", 1), ("ASSAY_REGISTRY_URI", 2)):
+        monkeypatch.setenv(variable, f"127.0.0.1:{port}")
+    client = assay.Client()
+
+    with pytest.raises(Unavailable, match="set ASSAY_REGISTRY_URI"):
+        client.models.delete("m")
+    with pytest.raises(Unavailable, match="set ASSAY_TRACKING_URI"):
+        client.runs.delete_tags("0" * 32, "a")
+
+
+def test_the_address_of_the_registry_is_taken_back() -> None:
+    for nothing in (None, ""):
+        assay.set_registry_uri("127.0.0.1:7003")
+        assert assay.get_registry_uri() == "127.0.0.1:7003"
+        assay.set_registry_uri(nothing)
+        assert assay.get_registry_uri() == REGISTRY
+    with pytest.raises(InvalidArgument, match="registry URI 'bad://x'"):
+        assay.set_registry_uri("bad://x")

@@ -14,6 +14,7 @@ from assay.api.registry import v1 as registry
 from assay.api.tracking import v1 as tracking
 from assay.errors import DeadlineExceeded, FieldInvalid, RunNotFound, Unavailable
 from tests.parts import free_port
+from tests.parts.deployment import Deployment
 
 SDK = Path(__file__).parents[2] / "clients" / "python" / "assay" / "_sdk"
 REPEATABLE_VERBS = ("Get", "List", "Search", "Read", "Create", "Log", "Finish", "Restore", "Set")
@@ -93,3 +94,10 @@ def test_a_deadline_that_passes_is_raised_as_such() -> None:
                 tracking.GetExperimentResponse,
                 timeout=0.2,
             )
+
+
+def test_plain_text_where_tls_is_spoken_is_said(platform: Deployment) -> None:
+    client = Client(f"dns:///{platform.address.removeprefix('grpc://')}")
+
+    with pytest.raises(Unavailable, match="set ASSAY_INSECURE=1"):
+        client.runs.delete_tags("0" * 32, "a")

@@ -60,3 +60,11 @@ def test_datasets_of_other_libraries_are_taken_by_what_they_say() -> None:
     assert (taken.name, taken.digest, taken.source, taken.schema) == ("theirs", "abc", '{"uri": "x"}', "")
     with pytest.raises(InvalidArgument, match=r"assay\.data\.from_pandas"):
         logged_dataset_of(pd.DataFrame())
+
+
+def test_cells_that_cant_be_hashed_and_an_array_without_rows_have_a_digest_too() -> None:
+    lists = [assay.data.from_pandas(pd.DataFrame({"a": [[1], cell], "b": [1, 2]})) for cell in ([2], [2], [3])]
+    numbers = [assay.data.from_numpy(np.array(number)) for number in (4.0, 4.0, 5.0)]
+
+    for same, again, other in (lists, numbers):
+        assert same.digest == again.digest != other.digest

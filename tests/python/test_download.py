@@ -180,3 +180,14 @@ def test_what_was_there_before_stays_until_the_whole_is_there(tmp_path: Path) ->
 
     assert (tmp_path / "weights").read_text() == "before"
     assert everything_below(tmp_path) == ["weights"]
+
+
+@pytest.mark.parametrize("sha256", ["", "x" * 64, "a" * 63, "../../../up", "a" * 64 + "\n"])
+def test_a_digest_that_is_none_names_no_file(tmp_path: Path, sha256: str) -> None:
+    whole = a_file("weights", CONTENT)
+    whole.sha256 = sha256
+
+    with client_of(Script(whole, [])) as client, pytest.raises(DataLoss, match="64 hexadecimal digits"):
+        client.artifacts.download(OWNER, "weights", tmp_path)
+
+    assert everything_below(tmp_path) == []

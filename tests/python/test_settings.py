@@ -54,6 +54,8 @@ def test_a_duration_has_a_unit(monkeypatch: pytest.MonkeyPatch, text: str, secon
     ("variable", "value", "wanted"),
     [
         ("ASSAY_TIMEOUT", "30", "unit"),
+        ("ASSAY_TIMEOUT", "0s", "at least 1ms"),
+        ("ASSAY_START_TIMEOUT", "0ms", "at least 1ms"),
         ("ASSAY_EXIT_TIMEOUT", "soon", "unit"),
         ("ASSAY_BUFFER_POINTS", "-1", "above 0"),
         ("ASSAY_INSECURE", "maybe", "1 or 0"),

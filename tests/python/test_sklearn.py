@@ -107,6 +107,18 @@ def test_a_path_is_named_once(model: Ridge, client: Client) -> None:
         assay.sklearn.log_model(model, run_id="0" * 32, client=client)
 
 
+def test_a_file_of_a_model_is_no_model(model: Ridge, tmp_path: Path) -> None:
+    with assay.start_run() as run:
+        assay.sklearn.log_model(model, "model")
+
+    uri = f"runs:/{run.run_id}/model/MLmodel"
+    for folder in (None, tmp_path):
+        with pytest.raises(InvalidArgument, match=f"'{uri}' is a file"):
+            assay.sklearn.load_model(uri, dst_path=folder)
+    with pytest.raises(InvalidArgument, match=r"MLmodel' is a file"):
+        assay.pyfunc.load_model(tmp_path / "MLmodel")
+
+
 def test_downloaded_files_live_as_long_as_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str
 ) -> None:

@@ -102,8 +102,8 @@ def _digest_of(content: Any, described: str) -> str:
     digest = hashlib.sha256(described.encode(errors="replace"))
     for part in content if isinstance(content, tuple) else (content,):
         if part is not None:
-            stride = max(1, len(part) // _ROWS_OF_DIGEST)
-            digest.update(_bytes_of(part[::stride]))
+            rows = part[:: max(1, len(part) // _ROWS_OF_DIGEST)] if part.ndim else part
+            digest.update(_bytes_of(rows))
     return digest.hexdigest()[:16]
 
 
@@ -111,7 +111,11 @@ def _bytes_of(rows: Any) -> bytes:
     if hasattr(rows, "columns"):
         import pandas as pd
 
-        return bytes(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+        try:
+            hashes = pd.util.hash_pandas_object(rows, index=False)
+        except TypeError:  # A cell that can't be hashed, such as a list.
+            hashes = pd.util.hash_pandas_object(rows.apply(lambda column: column.map(repr)), index=False)
+        return bytes(hashes.to_numpy().tobytes())
     return bytes(rows.tobytes()) if rows.dtype != object else repr(rows.tolist()).encode()
 
 

@@ -53,7 +53,7 @@ class Connection:
 
     A call names its rpc as `assay.api.<room>.v1.<Noun>Service/<Verb><Noun>`. It has a deadline in seconds; without one
     given, that of the settings. Every failure is raised as AssayError. `elsewhere` are the connections of rooms that
-    have an address of their own.
+    have an address of their own; `variable` is the one that says where this server is.
     """
 
     def __init__(
@@ -63,8 +63,10 @@ class Connection:
         timeout: float,
         insecure: bool,
         elsewhere: Mapping[str, Connection] | None = None,
+        variable: str = "ASSAY_TRACKING_URI",
     ) -> None:
         self.address = address
+        self._variable = variable
         self._elsewhere = dict(elsewhere or {})
         self.timeout = timeout
         self._plain = address.loopback or insecure
@@ -167,9 +169,14 @@ class Connection:
             said = _WHERE.sub("", error.message.rpartition("last error: ")[2])
             named = f"no answer from {self.address.target}: {said}"
             if error.code == "UNAVAILABLE":
-                named += " (is the server up? start one with `assay up`, or set ASSAY_TRACKING_URI)"
+                named += f" ({self._hint(said)})"
             return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
         return error
+
+    def _hint(self, said: str) -> str:
+        if not self._plain and ("handshake" in said.lower() or "ssl" in said.lower()):
+            return "other machines are spoken to by TLS; set ASSAY_INSECURE=1 if this server speaks plain text"
+        return f"is the server up? start one with `assay up`, or set {self._variable}"
 
     def _callable(self, kind: str, method: str, response: type[Message] | None) -> Any:
         with self._lock:
@@ -222,20 +229,28 @@ def connect(uri: str | None = None, *, insecure: bool | None = None) -> Connecti
     a URI that can't be read.
     """
     address = settings.parse_address(settings.tracking_uri() if uri is None else uri)
-    rooms = {room: _connected(settings.parse_address(each), insecure) for room, each in settings.room_uris(address)}
+    rooms = {}
+    for room, given in settings.room_uris(address):
+        variable = settings.room_variable(room)
+        rooms[room] = _connected(settings.parse_address(given, variable), insecure, variable=variable)
     return _connected(address, insecure, rooms)
 
 
 def _connected(
-    address: settings.Address, insecure: bool | None, elsewhere: Mapping[str, Connection] | None = None
+    address: settings.Address,
+    insecure: bool | None,
+    elsewhere: Mapping[str, Connection] | None = None,
+    variable: str = "ASSAY_TRACKING_URI",
 ) -> Connection:
     chosen = settings.read()
     open_to_all = chosen.insecure if insecure is None else insecure
     rooms = tuple((room, each.address.target) for room, each in (elsewhere or {}).items())
-    key = (address.target, open_to_all, chosen.timeout, rooms)
+    key = (address.target, open_to_all, chosen.timeout, rooms, variable)
     with _connections_lock:
         if key not in _connections:
-            _connections[key] = Connection(address, timeout=chosen.timeout, insecure=open_to_all, elsewhere=elsewhere)
+            _connections[key] = Connection(
+                address, timeout=chosen.timeout, insecure=open_to_all, elsewhere=elsewhere, variable=variable
+            )
         return _connections[key]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,9 +13,10 @@ from assay._sdk import paths
 from assay._sdk.connection import Connection
 from assay._sdk.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
 from assay.api.artifacts import v1 as artifacts
-from assay.errors import DigestMismatch, FailedPrecondition, Unavailable
+from assay.errors import DataLoss, DigestMismatch, FailedPrecondition, Unavailable
 
 _LIST = "assay.api.artifacts.v1.ArtifactService/ListArtifacts"
+_SHA256 = re.compile("[0-9a-f]{64}")
 _NEW_FILE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -136,8 +138,14 @@ def _whole_file(
     connection: Connection, owner: str, artifact: artifacts.Artifact, target: Destination, path: str, meter: Meter
 ) -> None:
     """Downloads one file; goes on where an earlier attempt broke off, also one of another process."""
+    if not _SHA256.fullmatch(artifact.sha256):
+        raise DataLoss(
+            f"the server gives {path!r} the SHA-256 {artifact.sha256[:200]!a}, which is not 64 hexadecimal digits",
+            reason="STREAM_MALFORMED",
+            metadata={"path": path},
+        )
     folder, _ = target.place(path)
-    part = os.path.join(folder, f".assay-{paths.checked(artifact.sha256)[:32]}.part")
+    part = os.path.join(folder, f".assay-{artifact.sha256[:32]}.part")
     try:
         with _opened(part, os.O_RDWR) as file:
             begun = os.fstat(file).st_size > 0

@@ -42,11 +42,12 @@ def registry_uri() -> str:
     return _registry_uri or dict(settings.room_uris(settings.parse_address(tracking))).get("registry", tracking)
 
 
-def set_registry_uri(uri: str) -> None:
-    """Sets the URI of the registry, where it is another one. Raises InvalidArgument."""
+def set_registry_uri(uri: str | None) -> None:
+    """Sets the URI of the registry, where it is another one; None or an empty one undoes it. Raises InvalidArgument."""
     global _registry_uri
-    settings.parse_address(uri)
-    _registry_uri = uri
+    if uri:
+        settings.parse_address(uri, "registry URI")
+    _registry_uri = uri or ""
 
 
 def client() -> Client:

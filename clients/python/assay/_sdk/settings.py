@@ -13,7 +13,7 @@ DEFAULT_PORT = 5100
 DEFAULT_TRACKING_URI = f"grpc://127.0.0.1:{DEFAULT_PORT}"
 DEFAULT_WORKSPACE = "default"
 ELSEWHERE = ("access", "artifacts", "registry")
-"""Rooms that may have an address of their own, as `ASSAY_<ROOM>_URI`."""
+"""Rooms that may have an address of their own, see `room_variable`."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOOPBACK = re.compile(r"^(localhost|127(\.\d{1,3}){3}|\[::1\])$")
@@ -42,8 +42,8 @@ def read() -> Settings:
     Raises InvalidArgument for a value that can't be read, naming the variable and what would be right.
     """
     return Settings(
-        timeout=_duration("ASSAY_TIMEOUT", 30.0),
-        start_timeout=_duration("ASSAY_START_TIMEOUT", 5.0),
+        timeout=_duration("ASSAY_TIMEOUT", 30.0, shortest=0.001),
+        start_timeout=_duration("ASSAY_START_TIMEOUT", 5.0, shortest=0.001),
         exit_timeout=_duration("ASSAY_EXIT_TIMEOUT", 30.0),
         flush_interval=_duration("ASSAY_FLUSH_INTERVAL", 0.2),
         buffer_points=_count("ASSAY_BUFFER_POINTS", 2_000_000),
@@ -64,6 +64,11 @@ def tracking_uri() -> str:
     return _chosen_uri or os.environ.get("ASSAY_TRACKING_URI") or DEFAULT_TRACKING_URI
 
 
+def room_variable(room: str) -> str:
+    """The variable that says where a room is that lives apart."""
+    return f"ASSAY_{room.upper()}_URI"
+
+
 def room_uris(address: Address) -> list[tuple[str, str]]:
     """The rooms that the environment places elsewhere than its tracking URI, with their URIs.
 
@@ -71,16 +76,16 @@ def room_uris(address: Address) -> list[tuple[str, str]]:
     """
     if address.target != parse_address(os.environ.get("ASSAY_TRACKING_URI") or DEFAULT_TRACKING_URI).target:
         return []
-    given = ((room, os.environ.get(f"ASSAY_{room.upper()}_URI", "")) for room in ELSEWHERE)
+    given = ((room, os.environ.get(room_variable(room), "")) for room in ELSEWHERE)
     return [(room, uri) for room, uri in given if uri]
 
 
-def choose_tracking_uri(uri: str) -> None:
-    """Chooses the tracking URI of this process; an empty one undoes it. Raises InvalidArgument."""
+def choose_tracking_uri(uri: str | None) -> None:
+    """Chooses the tracking URI of this process; None or an empty one undoes it. Raises InvalidArgument."""
     global _chosen_uri
     if uri:
         parse_address(uri)
-    _chosen_uri = uri
+    _chosen_uri = uri or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,11 @@ class Address:
     loopback: bool
 
 
-def parse_address(uri: str) -> Address:
-    """Reads a tracking URI: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
+def parse_address(uri: str, name: str = "tracking URI") -> Address:
+    """Reads an address: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
 
-    The port is 5100 where none is given. Raises InvalidArgument for anything else, saying what would be right.
+    The port is 5100 where none is given. Raises InvalidArgument for anything else, saying what would be right; `name`
+    is what the address is called there.
     """
     scheme, separator, rest = uri.strip().partition("://")
     if not separator:
@@ -103,24 +109,24 @@ def parse_address(uri: str) -> Address:
     if scheme == "unix" and rest.startswith("/") and len(rest) > 1:
         return Address(uri, target=f"unix:{rest}", loopback=True)
     if scheme == "dns" and rest.startswith("/"):
-        return Address(uri, target=f"dns:///{_host_and_port(uri, rest[1:])}", loopback=False)
+        return Address(uri, target=f"dns:///{_host_and_port(uri, rest[1:], name)}", loopback=False)
     if scheme == "grpc":
-        target = _host_and_port(uri, rest)
+        target = _host_and_port(uri, rest, name)
         return Address(uri, target=target, loopback=_LOOPBACK.match(target.rpartition(":")[0]) is not None)
     raise InvalidArgument(
-        f"tracking URI {uri!r} has the scheme {scheme!r}, which this client does not speak; "
+        f"{name} {uri!r} has the scheme {scheme!r}, which this client does not speak; "
         f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path of a socket",
         reason="TRACKING_URI_INVALID",
         metadata={"tracking_uri": uri, "scheme": scheme},
     )
 
 
-def _host_and_port(uri: str, text: str) -> str:
+def _host_and_port(uri: str, text: str, name: str) -> str:
     match = re.match(r"^(\[[0-9a-fA-F:.]+\]|[^\s:/?#\[\]@]+)(?::(\d{1,5}))?/?$", text)
     port = int(match[2] or DEFAULT_PORT) if match else 0
     if match is None or not 0 < port < 65536:
         raise InvalidArgument(
-            f"tracking URI {uri!r} is not a host and a port from 1 to 65535; write grpc://host:port, "
+            f"{name} {uri!r} is not a host and a port from 1 to 65535; write grpc://host:port, "
             f"such as {DEFAULT_TRACKING_URI}",
             reason="TRACKING_URI_INVALID",
             metadata={"tracking_uri": uri},
@@ -136,14 +142,17 @@ def _spool_folder() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "assay" / "spool"
 
 
-def _duration(variable: str, default: float) -> float:
+def _duration(variable: str, default: float, shortest: float = 0.0) -> float:
     text = os.environ.get(variable)
     if not text:
         return default
     match = re.match(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$", text)
     if match is None:
         raise _unreadable(variable, text, "a duration with its unit, such as 500ms, 30s or 2m")
-    return float(match[1]) * _UNITS[match[2]]
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds < shortest:
+        raise _unreadable(variable, text, "a duration of at least 1ms: without time no call gets an answer")
+    return seconds
 
 
 def _count(variable: str, default: int) -> int:

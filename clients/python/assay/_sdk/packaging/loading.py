@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from assay._sdk import uris
 from assay._sdk.client import Client
-from assay.errors import NotFound
+from assay.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -36,16 +36,15 @@ def loaded(
     if isinstance(uri, Path):
         if not uri.exists():
             raise NotFound(f"there is no model at {os.fspath(uri)!r}", reason="LOCAL_FILE_NOT_FOUND")
-        return load(os.fspath(uri))
+        return load(_folder(uri, uri))
     source = client or _client(uri)
     location = uris.locate(uri, source)
     if dst_path is not None:
-        return load(os.fspath(source.artifacts.download(location.owner, location.path, dst_path)))
+        return load(_folder(uri, source.artifacts.download(location.owner, location.path, dst_path)))
     folder = tempfile.mkdtemp(prefix="assay-model-")
     kept: object = None
     try:
-        source.artifacts.download(location.owner, location.path, folder)
-        model = load(folder)
+        model = load(_folder(uri, source.artifacts.download(location.owner, location.path, folder)))
         kept = _lifetime(model)
     finally:
         if kept is None:
@@ -63,6 +62,16 @@ def local_path(uri: str | PathLike[str], folder: str, client: Client | None) -> 
     source = client or _client(parsed)
     location = uris.locate(parsed, source)
     return os.fspath(source.artifacts.download(location.owner, location.path, folder))
+
+
+def _folder(uri: object, local: Path) -> str:
+    if local.is_file():
+        raise InvalidArgument(
+            f"{str(uri)!r} is a file; a model is the folder that has its MLmodel, so name that",
+            reason="MODEL_IS_FILE",
+            metadata={"uri": str(uri)},
+        )
+    return os.fspath(local)
 
 
 class _Process:
