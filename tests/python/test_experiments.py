@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from typing import Any
 
 import pytest
 
@@ -105,3 +106,40 @@ def test_what_cant_be_is_refused(client: Client) -> None:
         client.experiments.search(lifecycle="gone")
 
     assert syntax.value.metadata["column"] == "6"
+
+
+def test_an_id_may_be_a_number_and_a_single_text_needs_no_list(client: Client, unique: str) -> None:
+    made = client.experiments.create(unique, tags={"a": 1, "b": None})
+    number = int(made.experiment_id)
+    client.experiments.set_tags(number, {"c": 2.5})
+
+    assert client.experiments.get(number).tags == {"a": "1", "b": "None", "c": "2.5"}
+    assert client.experiments.delete_tags(number, "c").tags == {"a": "1", "b": "None"}
+    assert client.experiments.update(number, name=f"{unique}-2").name == f"{unique}-2"
+    assert client.experiments.delete(number).lifecycle is Lifecycle.DELETED
+    assert client.experiments.restore(number).lifecycle is Lifecycle.ACTIVE
+    assert len(client.experiments.search(f"name LIKE '{unique}%'", order_by="name")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"max_results": 2.5}, "max_results is .*, not 2.5"),
+        ({"max_results": -1}, "max_results is .*, not -1"),
+        ({"page_size": "10"}, "page_size is .*, not '10'"),
+        ({"order_by": [None]}, "order_by is .*, not None"),
+        ({"order_by": 5}, "order_by is .*, not 5"),
+        ({"lifecycle": None}, "None is not one of ACTIVE"),
+    ],
+)
+def test_an_argument_that_cant_be_is_named_at_once(client: Client, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        client.experiments.search(**arguments)
+    with pytest.raises(InvalidArgument, match=said):
+        client.runs.search(**arguments)
+
+
+@pytest.mark.parametrize("wrong", [None, True, 1.0, ["1"]])
+def test_what_is_no_id_is_named(client: Client, wrong: Any) -> None:
+    with pytest.raises(InvalidArgument, match="experiment_id is an id"):
+        client.experiments.get(wrong)

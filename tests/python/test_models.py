@@ -123,3 +123,11 @@ def test_events_are_read_on_from_a_cursor(client: Client, unique: str, a_run: Ca
     assert [(event.model, event.number) for event in rest] == [(unique, 1)]
     assert len(client.events.list(name=unique, page_size=1)) == 2
     assert len(client.events.list(name=unique, max_results=1)) == 1
+
+
+def test_a_single_text_needs_no_list_and_tags_become_text(client: Client, unique: str) -> None:
+    client.models.create(unique, tags={"ab": 1})
+    client.models.set_tags(unique, {"c": 2})
+
+    assert client.models.delete_tags(unique, "ab").tags == {"c": "2"}
+    assert len(client.models.search(f"name = '{unique}'", order_by="name")) == 1

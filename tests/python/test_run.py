@@ -16,7 +16,7 @@ from assay import ActiveRun, Client, RunStatus
 from assay._sdk.connection import connect
 from assay._sdk.recorder import Recorder
 from assay._sdk.settings import read
-from assay.errors import FailedPrecondition, InvalidArgument, NotFound, PathInvalid, RunNotFound
+from assay.errors import ExperimentDeleted, FailedPrecondition, InvalidArgument, NotFound, PathInvalid, RunNotFound
 from tests.parts.deployment import Deployment
 
 
@@ -398,3 +398,46 @@ def test_the_tracking_uri_is_what_was_set(monkeypatch: pytest.MonkeyPatch) -> No
     assert assay.get_tracking_uri() == "grpc://127.0.0.1:7001"
     with pytest.raises(InvalidArgument):
         assay.set_tracking_uri("http://127.0.0.1:5000")
+
+
+def test_what_names_an_experiment_may_be_a_number(unique: str, experiment_id: str) -> None:
+    with assay.start_run(experiment_id=0, run_name=5) as first:  # type: ignore[arg-type]
+        pass
+    chosen = assay.set_experiment(experiment_id=int(experiment_id))
+    made = assay.create_experiment(f"{unique}-2", tags={"x": 1})
+    with assay.start_run(experiment_id=int(made)) as second:
+        pass
+
+    assert (first.experiment_id, assay.get_run(first.id).name, second.experiment_id) == ("0", "5", made)
+    assert chosen is not None
+    assert (chosen.experiment_id, assay.get_experiment(0).experiment_id) == (experiment_id, "0")
+    assert assay.get_experiment(made).tags == {"x": "1"}
+    assert assay.search_runs(int(made), output_format="list")[0].run_id == second.id
+    assert assay.search_runs(experiment_names=f"{unique}-2", output_format="list")[0].run_id == second.id
+
+
+def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str) -> None:
+    made = client.experiments.create(f"{unique}-gone").experiment_id
+    client.experiments.delete(made)
+
+    with pytest.raises(ExperimentDeleted, match=f"{unique}-gone"):
+        assay.set_experiment(f"{unique}-gone")
+    with pytest.raises(ExperimentDeleted, match=f"{unique}-gone"):
+        assay.set_experiment(experiment_id=made)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"run_view_type": 9}, "run_view_type is ACTIVE, .*, not 9"),
+        ({"run_view_type": None}, "run_view_type is ACTIVE, .*, not None"),
+        ({"max_results": 2.5}, "max_results is .*, not 2.5"),
+        ({"max_results": -1}, "max_results is .*, not -1"),
+        ({"output_format": "json"}, "output_format is 'pandas' or 'list', not 'json'"),
+        ({"order_by": [None]}, "order_by is .*, not None"),
+        ({"experiment_ids": [None]}, "experiment_ids is .*, not None"),
+    ],
+)
+def test_an_argument_of_a_search_that_cant_be_is_named(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        assay.search_runs(**arguments)

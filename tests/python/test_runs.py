@@ -7,6 +7,7 @@ import pytest
 
 from assay import Client, Lifecycle, RunStatus
 from assay.errors import (
+    ExperimentNotFound,
     FieldInvalid,
     FilterSyntax,
     InvalidArgument,
@@ -141,3 +142,21 @@ def test_what_cant_be_is_refused(client: Client, experiment_id: str) -> None:
         client.runs.finish(run_id, "DONE")
     with pytest.raises(InvalidArgument, match="metric 'm' has the value 'much'"):
         client.runs.log_metrics(run_id, {"m": "much"})  # type: ignore[arg-type]
+
+
+def test_a_single_text_needs_no_list(client: Client, experiment_id: str) -> None:
+    run_id = client.runs.create(int(experiment_id), name="only", params={"p": 1}, tags={"t": 1}).run_id
+    client.runs.log_metrics(run_id, {"m": 1.0})
+
+    for ids in (experiment_id, int(experiment_id), [int(experiment_id)]):
+        found = client.runs.search(ids, order_by="metrics.m", read="params")
+        assert [(run.run_id, run.params, run.metrics) for run in found] == [(run_id, {"p": "1"}, {})]
+    assert client.runs.get(run_id, read="params").metrics == {}
+    assert [key for _, series in client.metrics.read_many(run_id, "m") for key in [series.key]] == ["m"]
+    client.runs.delete_tags(run_id, "t")
+    assert "t" not in client.runs.get(run_id).tags
+
+
+def test_digits_are_one_experiment_and_not_several(client: Client) -> None:
+    with pytest.raises(ExperimentNotFound):
+        list(client.runs.search("999999999"))

@@ -35,3 +35,15 @@ def test_experiments_of_workspaces_are_apart(client: Client, unique: str) -> Non
 
     assert here.experiment_id != there.experiment_id
     assert [each.experiment_id for each in other.experiments.search(f"name = '{unique}'")] == [there.experiment_id]
+
+
+def test_a_run_without_an_experiment_goes_into_the_default_one_of_its_workspace(client: Client, unique: str) -> None:
+    name = f"w{unique}"
+    client.workspaces.create(name)
+    other = Client(client._connection.address.uri, workspace=name)
+
+    here, first, second = client.runs.create(), other.runs.create(), other.runs.create()
+    named = other.runs.create("0")
+
+    assert (here.experiment_id, named.experiment_id, first.workspace) == ("0", "0", name)
+    assert first.experiment_id == second.experiment_id == other.experiments.get_by_name("Default").experiment_id

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from assay.errors import InvalidArgument
-
-MOST = 2**31 - 1
 
 
 def listed(argument: str, given: str | Iterable[str] | None) -> list[str]:
@@ -21,15 +20,17 @@ def listed(argument: str, given: str | Iterable[str] | None) -> list[str]:
 
 def ids(argument: str, given: str | int | Iterable[str | int] | None) -> list[str]:
     """The ids of a list as text; a single one is a list of one, None an empty one. Raises InvalidArgument."""
-    each = [given] if isinstance(given, str | int) else _iterated(argument, given, "an id, or a list of ids")
-    return [id_text(argument, one) for one in each]
+    if isinstance(given, str) or hasattr(given, "__index__"):
+        return [id_text(argument, given)]
+    return [id_text(argument, one) for one in _iterated(argument, given, "an id, or a list of ids")]
 
 
-def id_text(argument: str, given: str | int) -> str:
+def id_text(argument: str, given: Any) -> str:
     """An id, given as a text or as a whole number, as text. Raises InvalidArgument."""
-    if not isinstance(given, str | int) or isinstance(given, bool):
+    number = given if isinstance(given, str) else _whole(given)
+    if number is None:
         raise refused(argument, given, "an id, such as '12'")
-    return str(given)
+    return str(number)
 
 
 def texts(values: Mapping[str, object] | None) -> dict[str, str]:
@@ -41,9 +42,10 @@ def count(argument: str, given: int | None) -> int | None:
     """How many of something are wanted, None where that is not limited. Raises InvalidArgument."""
     if given is None:
         return None
-    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= MOST:
-        raise refused(argument, given, f"a whole number from 0 to {MOST}")
-    return given
+    number = _whole(given)
+    if number is None or number < 0:
+        raise refused(argument, given, "a whole number, 0 or more")
+    return number
 
 
 def number_of(given: Any) -> Any:
@@ -59,10 +61,14 @@ def number_of(given: Any) -> Any:
 
 def refused(argument: str, given: object, wanted: str) -> InvalidArgument:
     """The error for an argument that can't be: names it, its value and what would be right."""
-    return InvalidArgument(f"{argument}={given!r} can't be; it is {wanted}", fields={argument: f"is {wanted}"})
+    return InvalidArgument(f"{argument} is {wanted}, not {given!r}", fields={argument: f"is {wanted}"})
 
 
-def _iterated(argument: str, given: Iterable[Any] | None, wanted: str) -> list[Any]:
+def _whole(given: Any) -> int | None:
+    return operator.index(given) if hasattr(given, "__index__") and not isinstance(given, bool) else None
+
+
+def _iterated(argument: str, given: Any, wanted: str) -> list[Any]:
     if given is None:
         return []
     try:

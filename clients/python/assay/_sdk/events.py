@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from assay._sdk.arguments import count
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.times import time_of
@@ -43,11 +44,12 @@ class Events:
 
         Ask again with the cursor of the last one to go on: nothing is skipped and nothing repeated.
         """
-        return LazyList(self._read(after_cursor, name, max_results, page_size))
+        most, size = count("max_results", max_results), count("page_size", page_size) or 0
+        return LazyList(self._read(after_cursor, name, most, size))
 
     def _read(self, cursor: int, name: str, left: int | None, page_size: int) -> Iterator[Event]:
         while left is None or left > 0:
-            size = page_size if left is None else min(left, page_size)
+            size = page_size if left is None else min(left, page_size or left)
             request = registry.ListEventsRequest(
                 workspace=self._workspace, after_cursor=cursor, model=name, page_size=size
             )

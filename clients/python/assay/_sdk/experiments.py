@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from assay._sdk import arguments, settings
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
@@ -15,6 +16,8 @@ from assay._sdk.times import time_of
 from assay.api.tracking import v1 as tracking
 from assay.errors import InvalidArgument
 
+DEFAULT_EXPERIMENT_NAME = "Default"
+"""The experiment of runs for which none was chosen, in each workspace."""
 _SERVICE = "assay.api.tracking.v1.ExperimentService"
 
 
@@ -52,7 +55,7 @@ class Experiments:
         self,
         name: str,
         *,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, object] | None = None,
         allow_existing: bool = False,
         timeout: float | None = None,
     ) -> Experiment:
@@ -63,8 +66,8 @@ class Experiments:
         """
         request = tracking.CreateExperimentRequest(
             workspace=self._workspace,
-            name=name,
-            tags=tags or {},
+            name=str(name),
+            tags=arguments.texts(tags),
             allow_existing=allow_existing,
             request_id=uuid.uuid4().hex,
         )
@@ -73,9 +76,9 @@ class Experiments:
         )
         return experiment_of(answer.experiment)
 
-    def get(self, experiment_id: str) -> Experiment:
+    def get(self, experiment_id: str | int) -> Experiment:
         """Reads an experiment, also a deleted one. Raises ExperimentNotFound."""
-        request = tracking.GetExperimentRequest(experiment_id=experiment_id)
+        request = tracking.GetExperimentRequest(experiment_id=_id(experiment_id))
         answer = self._connection.call(f"{_SERVICE}/GetExperiment", request, tracking.GetExperimentResponse)
         return experiment_of(answer.experiment)
 
@@ -85,28 +88,28 @@ class Experiments:
         answer = self._connection.call(f"{_SERVICE}/GetExperimentByName", request, tracking.GetExperimentByNameResponse)
         return experiment_of(answer.experiment)
 
-    def update(self, experiment_id: str, *, name: str, etag: str = "") -> Experiment:
+    def update(self, experiment_id: str | int, *, name: str, etag: str = "") -> Experiment:
         """Renames an experiment.
 
         With an `etag` it raises EtagMismatch where somebody else changed the experiment since. Raises
         ExperimentNotFound, ExperimentExists or ExperimentDeleted.
         """
         request = tracking.UpdateExperimentRequest(
-            experiment=tracking.Experiment(experiment_id=experiment_id, name=name, etag=etag)
+            experiment=tracking.Experiment(experiment_id=_id(experiment_id), name=str(name), etag=etag)
         )
         request.update_mask.paths.append("name")
         answer = self._connection.call(f"{_SERVICE}/UpdateExperiment", request, tracking.UpdateExperimentResponse)
         return experiment_of(answer.experiment)
 
-    def delete(self, experiment_id: str) -> Experiment:
+    def delete(self, experiment_id: str | int) -> Experiment:
         """Deletes an experiment, which `restore` undoes; again changes nothing. Raises ExperimentNotFound."""
-        request = tracking.DeleteExperimentRequest(experiment_id=experiment_id)
+        request = tracking.DeleteExperimentRequest(experiment_id=_id(experiment_id))
         answer = self._connection.call(f"{_SERVICE}/DeleteExperiment", request, tracking.DeleteExperimentResponse)
         return experiment_of(answer.experiment)
 
-    def restore(self, experiment_id: str) -> Experiment:
+    def restore(self, experiment_id: str | int) -> Experiment:
         """Restores a deleted experiment. Restoring an active one changes nothing. Raises ExperimentNotFound."""
-        request = tracking.RestoreExperimentRequest(experiment_id=experiment_id)
+        request = tracking.RestoreExperimentRequest(experiment_id=_id(experiment_id))
         answer = self._connection.call(f"{_SERVICE}/RestoreExperiment", request, tracking.RestoreExperimentResponse)
         return experiment_of(answer.experiment)
 
@@ -114,7 +117,7 @@ class Experiments:
         self,
         filter: str = "",
         *,
-        order_by: Iterable[str] = (),
+        order_by: str | Iterable[str] = (),
         lifecycle: Lifecycle | str = Lifecycle.ACTIVE,
         max_results: int | None = None,
         page_size: int = 100,
@@ -123,7 +126,7 @@ class Experiments:
 
         Raises FilterSyntax and FieldInvalid when the list is read.
         """
-        sort_keys, wanted = list(order_by), lifecycle_number(lifecycle)
+        sort_keys, wanted = arguments.listed("order_by", order_by), lifecycle_number(lifecycle)
 
         def fetch(size: int, token: str) -> tuple[list[Experiment], str]:
             request = tracking.SearchExperimentsRequest(
@@ -139,19 +142,28 @@ class Experiments:
 
         return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
 
-    def set_tags(self, experiment_id: str, tags: Mapping[str, str]) -> Experiment:
+    def set_tags(self, experiment_id: str | int, tags: Mapping[str, object]) -> Experiment:
         """Sets tags, all or none; tags of the same keys are replaced, others stay. Raises ExperimentNotFound."""
-        request = tracking.SetExperimentTagsRequest(experiment_id=experiment_id, tags=tags)
+        request = tracking.SetExperimentTagsRequest(experiment_id=_id(experiment_id), tags=arguments.texts(tags))
         answer = self._connection.call(f"{_SERVICE}/SetExperimentTags", request, tracking.SetExperimentTagsResponse)
         return experiment_of(answer.experiment)
 
-    def delete_tags(self, experiment_id: str, keys: Iterable[str]) -> Experiment:
+    def delete_tags(self, experiment_id: str | int, keys: str | Iterable[str]) -> Experiment:
         """Removes tags, all or none. Raises ExperimentNotFound or TagNotFound."""
-        request = tracking.DeleteExperimentTagsRequest(experiment_id=experiment_id, keys=keys)
+        request = tracking.DeleteExperimentTagsRequest(
+            experiment_id=_id(experiment_id), keys=arguments.listed("keys", keys)
+        )
         answer = self._connection.call(
             f"{_SERVICE}/DeleteExperimentTags", request, tracking.DeleteExperimentTagsResponse
         )
         return experiment_of(answer.experiment)
+
+
+def default_experiment_id(connection: Connection, workspace: str) -> str:
+    """The id of the experiment of runs for which none was chosen; it is made where the workspace has none yet."""
+    if workspace == settings.DEFAULT_WORKSPACE:
+        return "0"
+    return Experiments(connection, workspace).create(DEFAULT_EXPERIMENT_NAME, allow_existing=True).experiment_id
 
 
 def experiment_of(message: tracking.Experiment) -> Experiment:
@@ -177,8 +189,12 @@ def lifecycle_of(number: int) -> Lifecycle:
 def lifecycle_number(lifecycle: Lifecycle | str) -> tracking.Lifecycle.ValueType:
     """The lifecycle of a request. Raises InvalidArgument for a word that is none."""
     try:
-        return tracking.Lifecycle.Value(f"LIFECYCLE_{Lifecycle(lifecycle.upper()).value}")
+        return tracking.Lifecycle.Value(f"LIFECYCLE_{Lifecycle(str(lifecycle).upper()).value}")
     except ValueError:
         raise InvalidArgument(
             f"lifecycle {lifecycle!r} is not one of {', '.join(Lifecycle)}", fields={"lifecycle": "is unknown"}
         ) from None
+
+
+def _id(experiment_id: str | int) -> str:
+    return arguments.id_text("experiment_id", experiment_id)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, overload
 
-from assay._sdk import recorders, session, settings, starting
+from assay._sdk import arguments, recorders, session, settings, starting
 from assay._sdk.client import Client
 from assay._sdk.experiments import Experiment, Lifecycle
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.run import ActiveRun
 from assay._sdk.runs import Run, RunStatus
 from assay._sdk.sync import SyncReport, deliver
-from assay.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
+from assay.errors import (
+    DeadlineExceeded,
+    ExperimentDeleted,
+    ExperimentExists,
+    ExperimentNotFound,
+    FailedPrecondition,
+    InvalidArgument,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +33,14 @@ log = logging.getLogger("assay")
 
 _local = session.local
 _VIEWS = {1: Lifecycle.ACTIVE, 2: Lifecycle.DELETED, 3: Lifecycle.ANY}
+"""Lifecycles by the numbers that MLflow has for them."""
 
 
-def set_tracking_uri(uri: str) -> None:
+def set_tracking_uri(uri: str | None) -> None:
     """Says which server to use from now on: `grpc://host:port`, `host:port` or `unix:///path`.
 
-    Runs that are on stay where they are; an empty URI means that of the environment again. Raises InvalidArgument for
-    another form.
+    Runs that are on stay where they are; None or an empty URI means that of the environment again. Raises
+    InvalidArgument for another form.
     """
     settings.choose_tracking_uri(uri)
 
@@ -41,8 +50,11 @@ def get_tracking_uri() -> str:
     return settings.tracking_uri()
 
 
-def set_registry_uri(uri: str) -> None:
-    """Says which server has the registry, where it is another one than that of tracking."""
+def set_registry_uri(uri: str | None) -> None:
+    """Says which server has the registry, where it is another one than that of tracking.
+
+    None or an empty URI means that of the environment again. Raises InvalidArgument for another form.
+    """
     session.set_registry_uri(uri)
 
 
@@ -51,7 +63,7 @@ def get_registry_uri() -> str:
     return session.registry_uri()
 
 
-def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
+def set_experiment(experiment_name: str | None = None, experiment_id: str | int | None = None) -> Experiment | None:
     """Chooses the experiment of the runs that follow; one of that name is made when there is none.
 
     While no server answers, the name is kept for the runs, and None is the answer. Raises ExperimentDeleted or
@@ -60,23 +72,31 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidArgument("set_experiment needs either a name or an id")
     experiments = session.client().experiments
+    chosen_id = "" if experiment_id is None else arguments.id_text("experiment_id", experiment_id)
+    chosen_name = "" if experiment_name is None else str(experiment_name)
     try:
         if experiment_id is not None:
-            found = experiments.get(experiment_id)
+            found = experiments.get(chosen_id)
         else:
             limit = settings.read().start_timeout
-            found = experiments.create(str(experiment_name), allow_existing=True, timeout=limit)
+            found = experiments.create(chosen_name, allow_existing=True, timeout=limit)
+    except ExperimentExists:
+        # What has the name and can't be had is deleted.
+        found = experiments.get_by_name(chosen_name)
     except (Unavailable, DeadlineExceeded) as error:
         log.warning("%s; the experiment is looked up later", error.message)
-        session.set_experiment(starting.ExperimentChoice(experiment_id or "", experiment_name or ""))
+        session.set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
         return None
     if found.lifecycle is Lifecycle.DELETED:
-        raise FailedPrecondition(f"experiment {found.name!r} is deleted; restore it first", reason="EXPERIMENT_DELETED")
+        raise ExperimentDeleted(
+            f"experiment {found.name!r} is deleted; restore it first, by assay.Client().experiments.restore(...)",
+            metadata={"experiment_id": found.experiment_id, "name": found.name},
+        )
     session.set_experiment(starting.ExperimentChoice(found.experiment_id))
     return found
 
 
-def create_experiment(name: str, tags: Mapping[str, str] | None = None) -> str:
+def create_experiment(name: str, tags: Mapping[str, object] | None = None) -> str:
     """Makes an experiment and answers with its id. Raises ExperimentExists."""
     return session.client().experiments.create(name, tags=tags).experiment_id
 
@@ -86,15 +106,13 @@ def client() -> Client:
     return session.client()
 
 
-def get_experiment(experiment_id: str) -> Experiment:
+def get_experiment(experiment_id: str | int) -> Experiment:
     """Reads an experiment, also a deleted one. Raises ExperimentNotFound."""
     return session.client().experiments.get(experiment_id)
 
 
 def get_experiment_by_name(name: str) -> Experiment | None:
     """Reads the experiment of a name, also a deleted one; None where there is none."""
-    from assay.errors import ExperimentNotFound
-
     try:
         return session.client().experiments.get_by_name(name)
     except ExperimentNotFound:
@@ -103,7 +121,7 @@ def get_experiment_by_name(name: str) -> Experiment | None:
 
 def start_run(
     run_id: str | None = None,
-    experiment_id: str | None = None,
+    experiment_id: str | int | None = None,
     run_name: str | None = None,
     nested: bool = False,
     *,
@@ -129,15 +147,19 @@ def start_run(
     if description is not None:
         labels["assay.description"] = description
     server = session.client()
+    name = "" if run_name is None else str(run_name)
     resumed = run_id or os.environ.pop("ASSAY_RUN_ID", "")
     if resumed:
-        run = starting.resume(server, resumed, name=run_name or "", tags=labels)
+        run = starting.resume(server, resumed, name=name, tags=labels)
     else:
-        choice = starting.ExperimentChoice(experiment_id) if experiment_id else session.experiment()
-        if nested and outer is not None and experiment_id is None and outer.experiment_id:
+        if experiment_id is not None and experiment_id != "":
+            choice = starting.ExperimentChoice(arguments.id_text("experiment_id", experiment_id))
+        elif nested and outer is not None and outer.experiment_id:
             choice = starting.ExperimentChoice(outer.experiment_id)
+        else:
+            choice = session.experiment()
         parent = parent_run_id or (outer.id if nested and outer is not None else "")
-        run = starting.start(server, choice, name=run_name or "", parent_run_id=parent, tags=labels)
+        run = starting.start(server, choice, name=name, parent_run_id=parent, tags=labels)
     session.push(run)
     return run
 
@@ -177,60 +199,66 @@ def delete_run(run_id: str) -> None:
 
 @overload
 def search_runs(
-    experiment_ids: Sequence[str] | None = None,
+    experiment_ids: str | int | Iterable[str | int] | None = None,
     filter_string: str = "",
     run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
     max_results: int = 100_000,
-    order_by: Sequence[str] | None = None,
+    order_by: str | Iterable[str] | None = None,
     output_format: Literal["pandas"] | None = None,
     search_all_experiments: bool = False,
-    experiment_names: Sequence[str] | None = None,
+    experiment_names: str | Iterable[str] | None = None,
 ) -> pd.DataFrame: ...
 
 
 @overload
 def search_runs(
-    experiment_ids: Sequence[str] | None = None,
+    experiment_ids: str | int | Iterable[str | int] | None = None,
     filter_string: str = "",
     run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
     max_results: int = 100_000,
-    order_by: Sequence[str] | None = None,
+    order_by: str | Iterable[str] | None = None,
     *,
     output_format: Literal["list"],
     search_all_experiments: bool = False,
-    experiment_names: Sequence[str] | None = None,
+    experiment_names: str | Iterable[str] | None = None,
 ) -> LazyList[Run]: ...
 
 
 def search_runs(
-    experiment_ids: Sequence[str] | None = None,
+    experiment_ids: str | int | Iterable[str | int] | None = None,
     filter_string: str = "",
     run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
     max_results: int = 100_000,
-    order_by: Sequence[str] | None = None,
+    order_by: str | Iterable[str] | None = None,
     output_format: Literal["pandas", "list"] | None = None,
     search_all_experiments: bool = False,
-    experiment_names: Sequence[str] | None = None,
+    experiment_names: str | Iterable[str] | None = None,
 ) -> pd.DataFrame | LazyList[Run]:
     """Finds runs, in the experiment in use unless others are named; the newest first unless ordered.
 
     The answer is a pandas DataFrame where pandas is installed, else a list of runs; `output_format` decides otherwise.
-    Raises FilterSyntax, whose message points at the place, and ExperimentNotFound.
+    A single id, name or order may stand without its list. Raises FilterSyntax, whose message points at the place,
+    ExperimentNotFound, and InvalidArgument.
     """
+    if output_format not in (None, "pandas", "list"):
+        raise arguments.refused("output_format", output_format, "'pandas' or 'list'")
+    lifecycle = _lifecycle("run_view_type", run_view_type)
+    ids = arguments.ids("experiment_ids", experiment_ids)
+    names = arguments.listed("experiment_names", experiment_names)
+    sort_keys = arguments.listed("order_by", order_by)
     _settle()
     server = session.client()
-    ids = list(experiment_ids or ())
-    ids += [server.experiments.get_by_name(name).experiment_id for name in experiment_names or ()]
+    ids += [server.experiments.get_by_name(name).experiment_id for name in names]
     if not ids and not search_all_experiments:
         chosen = session.experiment()
         ids = [chosen.experiment_id or server.experiments.get_by_name(chosen.name).experiment_id]
     found = server.runs.search(
         ids,
         filter_string,
-        order_by=order_by or (),
-        lifecycle=_VIEWS[run_view_type] if isinstance(run_view_type, int) else run_view_type,
+        order_by=sort_keys,
+        lifecycle=lifecycle,
         max_results=max_results,
-        page_size=min(1000, max_results),
+        page_size=1000,
     )
     if output_format == "list":
         return found
@@ -248,18 +276,18 @@ def search_experiments(
     view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
     max_results: int | None = None,
     filter_string: str = "",
-    order_by: Sequence[str] | None = None,
+    order_by: str | Iterable[str] | None = None,
 ) -> LazyList[Experiment]:
     """Finds experiments, the newest first unless ordered. Raises FilterSyntax when the list is read."""
     return session.client().experiments.search(
         filter_string,
         order_by=order_by or (),
-        lifecycle=_VIEWS[view_type] if isinstance(view_type, int) else view_type,
+        lifecycle=_lifecycle("view_type", view_type),
         max_results=max_results,
     )
 
 
-def register_model(model_uri: str, name: str, *, tags: Mapping[str, str] | None = None) -> Version:
+def register_model(model_uri: str, name: str, *, tags: Mapping[str, object] | None = None) -> Version:
     """Makes the next version of a model, and the model if there is none, from `runs:/<run_id>/<path>`.
 
     Raises RunNotFound, SourceEmpty and other AssayErrors of `Client.versions.create`.
@@ -301,6 +329,14 @@ def sync(address: str | None = None, *, progress: Callable[[int, int], None] | N
     """
     recorders.flush_all(settings.read().exit_timeout)
     return deliver(address, progress=progress)
+
+
+def _lifecycle(argument: str, given: Lifecycle | str | int) -> Lifecycle:
+    try:
+        return _VIEWS[given] if isinstance(given, int) else Lifecycle(given.upper())
+    except (KeyError, ValueError, AttributeError):
+        wanted = f"{', '.join(Lifecycle)}, or MLflow's number for it, 1 to 3"
+        raise arguments.refused(argument, given, wanted) from None
 
 
 def _settle() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
+from assay._sdk import arguments
 from assay._sdk.arguments import number_of
 from assay._sdk.connection import Connection
 from assay.api.tracking import v1 as tracking
@@ -128,8 +129,8 @@ class Metrics:
 
     def read_many(
         self,
-        run_ids: Sequence[str],
-        keys: Sequence[str] = (),
+        run_ids: str | Iterable[str],
+        keys: str | Iterable[str] = (),
         *,
         max_points: int = 0,
         min_step: int | None = None,
@@ -140,7 +141,11 @@ class Metrics:
         Arguments and errors as in `read`.
         """
         request = tracking.ReadMetricsRequest(
-            run_ids=run_ids, keys=keys, max_points=max_points, min_step=min_step, max_step=max_step
+            run_ids=arguments.listed("run_ids", run_ids),
+            keys=arguments.listed("keys", keys),
+            max_points=max_points,
+            min_step=min_step,
+            max_step=max_step,
         )
         run_id = ""
         series: MetricColumns | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from assay._sdk import arguments
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
@@ -48,7 +49,7 @@ class Models:
         name: str,
         *,
         description: str = "",
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, object] | None = None,
         allow_existing: bool = False,
     ) -> Model:
         """Makes a registered model; sending it again after a lost answer makes no second one.
@@ -60,7 +61,7 @@ class Models:
             workspace=self._workspace,
             name=name,
             description=description,
-            tags=tags or {},
+            tags=arguments.texts(tags),
             allow_existing=allow_existing,
             request_id=uuid.uuid4().hex,
         )
@@ -93,7 +94,12 @@ class Models:
         self._connection.call(f"{_SERVICE}/DeleteModel", request, registry.DeleteModelResponse)
 
     def search(
-        self, filter: str = "", *, order_by: Iterable[str] = (), max_results: int | None = None, page_size: int = 100
+        self,
+        filter: str = "",
+        *,
+        order_by: str | Iterable[str] = (),
+        max_results: int | None = None,
+        page_size: int = 100,
     ) -> LazyList[Model]:
         """Finds models, by name unless `order_by` says otherwise. Raises FilterSyntax when the list is read."""
 
@@ -108,17 +114,19 @@ class Models:
             page = self._connection.call(f"{_SERVICE}/SearchModels", request, registry.SearchModelsResponse)
             return [model_of(message) for message in page.models], page.next_page_token
 
-        order_by = list(order_by)
+        order_by = arguments.listed("order_by", order_by)
         return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
 
-    def set_tags(self, name: str, tags: Mapping[str, str]) -> Model:
+    def set_tags(self, name: str, tags: Mapping[str, object]) -> Model:
         """Sets tags, all or none; tags of the same keys are replaced, others stay. Raises ModelNotFound."""
-        request = registry.SetModelTagsRequest(workspace=self._workspace, name=name, tags=tags)
+        request = registry.SetModelTagsRequest(workspace=self._workspace, name=name, tags=arguments.texts(tags))
         return model_of(self._connection.call(f"{_SERVICE}/SetModelTags", request, registry.SetModelTagsResponse).model)
 
-    def delete_tags(self, name: str, keys: Iterable[str]) -> Model:
+    def delete_tags(self, name: str, keys: str | Iterable[str]) -> Model:
         """Removes tags, all or none. Raises ModelNotFound or TagNotFound."""
-        request = registry.DeleteModelTagsRequest(workspace=self._workspace, name=name, keys=keys)
+        request = registry.DeleteModelTagsRequest(
+            workspace=self._workspace, name=name, keys=arguments.listed("keys", keys)
+        )
         answer = self._connection.call(f"{_SERVICE}/DeleteModelTags", request, registry.DeleteModelTagsResponse)
         return model_of(answer.model)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from assay._sdk.arguments import count
+
 T = TypeVar("T")
 
 
@@ -14,9 +16,12 @@ def paged(
     """Iterates over all pages; the first one is fetched when the first item is asked for.
 
     `fetch(page_size, page_token)` answers with the items and the token of the next page. At most `max_results` items
-    come; None means all.
+    come; None means all. Raises InvalidArgument at once for a number that is none.
     """
-    left = max_results
+    return _items(fetch, count("max_results", max_results), count("page_size", page_size) or 0)
+
+
+def _items(fetch: Callable[[int, str], tuple[Iterable[T], str]], left: int | None, page_size: int) -> Iterator[T]:
     token = ""
     while left is None or left > 0:
         size = page_size if left is None else min(left, page_size or left)

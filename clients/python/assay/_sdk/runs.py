@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from assay._sdk import arguments
+from assay._sdk.arguments import texts
 from assay._sdk.connection import Connection
 from assay._sdk.datasets import DatasetInput, input_of
-from assay._sdk.experiments import Lifecycle, lifecycle_number, lifecycle_of
+from assay._sdk.experiments import Lifecycle, default_experiment_id, lifecycle_number, lifecycle_of
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.metrics import MetricSummary, Points, Summaries, add_columns
 from assay._sdk.paging import paged
@@ -88,7 +90,7 @@ class Runs:
 
     def create(
         self,
-        experiment_id: str = "0",
+        experiment_id: str | int | None = None,
         *,
         name: str = "",
         run_id: str = "",
@@ -101,13 +103,16 @@ class Runs:
     ) -> Run:
         """Starts a run with whatever is known of it already, all or nothing.
 
-        Without a `run_id` (a UUIDv7 as 32 hexadecimal characters) the server chooses one. Sending it again after a lost
-        answer makes no second run. The answer has no params, tags and metrics: the caller knows them. Raises
-        ExperimentNotFound, ExperimentDeleted, RunExists, RunNotFound (the parent) and FieldInvalid.
+        Without an `experiment_id` it goes into the experiment `Default` of the workspace. Without a `run_id` (a UUIDv7
+        as 32 hexadecimal characters) the server chooses one. Sending it again after a lost answer makes no second run.
+        The answer has no params, tags and metrics: the caller knows them. Raises ExperimentNotFound,
+        ExperimentDeleted, RunExists, RunNotFound (the parent) and FieldInvalid.
         """
+        if experiment_id is None:
+            experiment_id = default_experiment_id(self._connection, self._workspace)
         request = tracking.CreateRunRequest(
-            experiment_id=experiment_id,
-            name=name,
+            experiment_id=arguments.id_text("experiment_id", experiment_id),
+            name=str(name),
             run_id=run_id,
             parent_run_id=parent_run_id,
             start_time=stamp_of(start_time),
@@ -119,14 +124,14 @@ class Runs:
         add_columns(request.metrics, metrics)
         return run_of(self._connection.call(f"{_SERVICE}/CreateRun", request, tracking.CreateRunResponse).run)
 
-    def get(self, run_id: str, *, read: Sequence[str] | None = None) -> Run:
+    def get(self, run_id: str, *, read: str | Iterable[str] | None = None) -> Run:
         """Reads a run, also a deleted one. Raises RunNotFound.
 
         `read` says which of `params`, `tags`, `metrics` and `datasets` are wanted; without it all four.
         """
         request = tracking.GetRunRequest(run_id=run_id)
         if read is not None:
-            request.read_mask.paths.extend(read)
+            request.read_mask.paths.extend(arguments.listed("read", read))
         return run_of(self._connection.call(f"{_SERVICE}/GetRun", request, tracking.GetRunResponse).run)
 
     def update(
@@ -139,7 +144,7 @@ class Runs:
         """
         request = tracking.UpdateRunRequest(run=tracking.Run(run_id=run_id, etag=etag))
         if name is not None:
-            request.run.name = name
+            request.run.name = str(name)
             request.update_mask.paths.append("name")
         if status is not None:
             request.run.status = status_number(status)
@@ -168,28 +173,29 @@ class Runs:
 
     def search(
         self,
-        experiment_ids: Iterable[str] = (),
+        experiment_ids: str | int | Iterable[str | int] = (),
         filter: str = "",
         *,
-        order_by: Iterable[str] = (),
+        order_by: str | Iterable[str] = (),
         lifecycle: Lifecycle | str = Lifecycle.ACTIVE,
         max_results: int | None = None,
         page_size: int = 100,
-        read: Sequence[str] | None = None,
+        read: str | Iterable[str] | None = None,
     ) -> LazyList[Run]:
         """Finds runs, in all experiments of the workspace unless some are named; the newest first unless ordered.
 
-        `read` as in `get`. Raises FilterSyntax, FieldInvalid and ExperimentNotFound when the list is read.
+        `read` as in `get`. A single id, order or field may stand without its list. Raises FilterSyntax, FieldInvalid
+        and ExperimentNotFound when the list is read.
         """
         request = tracking.SearchRunsRequest(
             workspace=self._workspace,
-            experiment_ids=experiment_ids,
+            experiment_ids=arguments.ids("experiment_ids", experiment_ids),
             filter=filter,
-            order_by=order_by,
+            order_by=arguments.listed("order_by", order_by),
             lifecycle=lifecycle_number(lifecycle),
         )
         if read is not None:
-            request.read_mask.paths.extend(read)
+            request.read_mask.paths.extend(arguments.listed("read", read))
 
         def fetch(size: int, token: str) -> tuple[list[Run], str]:
             request.page_size, request.page_token = size, token
@@ -227,9 +233,9 @@ class Runs:
         """Sets tags, all or none; tags of the same keys are replaced, others stay. Errors as in `log_batch`."""
         self.log_batch(run_id, tags=tags)
 
-    def delete_tags(self, run_id: str, keys: Iterable[str]) -> None:
+    def delete_tags(self, run_id: str, keys: str | Iterable[str]) -> None:
         """Removes tags, all or none. Raises RunNotFound, RunDeleted or TagNotFound."""
-        request = tracking.DeleteRunTagsRequest(run_id=run_id, keys=keys)
+        request = tracking.DeleteRunTagsRequest(run_id=run_id, keys=arguments.listed("keys", keys))
         self._connection.call(f"{_SERVICE}/DeleteRunTags", request, tracking.DeleteRunTagsResponse)
 
 
@@ -257,15 +263,10 @@ def run_of(message: tracking.Run) -> Run:
     )
 
 
-def texts(values: Mapping[str, object] | None) -> dict[str, str]:
-    """Params or tags as they are stored: every value as text."""
-    return {str(key): str(value) for key, value in (values or {}).items()}
-
-
 def status_number(status: RunStatus | str) -> tracking.RunStatus.ValueType:
     """The status of a request. Raises InvalidArgument for a word that is none."""
     try:
-        return tracking.RunStatus.Value(f"RUN_STATUS_{RunStatus(status.upper()).value}")
+        return tracking.RunStatus.Value(f"RUN_STATUS_{RunStatus(str(status).upper()).value}")
     except ValueError:
         raise InvalidArgument(
             f"run status {status!r} is not one of {', '.join(RunStatus)}", fields={"status": "is unknown"}

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from assay._sdk import ids, requests, settings, system
+from assay._sdk.arguments import texts
 from assay._sdk.client import Client
+from assay._sdk.experiments import DEFAULT_EXPERIMENT_NAME
 from assay._sdk.recorders import recorder_of
 from assay._sdk.requests import Request
 from assay._sdk.run import ActiveRun
-from assay._sdk.runs import texts
 from assay._sdk.times import stamp_of
 from assay.api.tracking import v1 as tracking
 from assay.errors import DeadlineExceeded, Unavailable
 
 log = logging.getLogger("assay")
-
-_DEFAULT_EXPERIMENT_NAME = "Default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ def default_experiment(workspace: str) -> ExperimentChoice:
     """Where runs go when nobody chose."""
     if workspace == settings.DEFAULT_WORKSPACE:
         return ExperimentChoice(experiment_id="0")
-    return ExperimentChoice(name=_DEFAULT_EXPERIMENT_NAME)
+    return ExperimentChoice(name=DEFAULT_EXPERIMENT_NAME)
 
 
 def start(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from assay._sdk import arguments
 from assay._sdk.connection import Connection
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
@@ -86,7 +87,7 @@ class Versions:
         *,
         run_id: str = "",
         description: str = "",
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, object] | None = None,
         reason: str = "",
     ) -> Version:
         """Makes the next version of a model from `runs:/<run_id>/<path>` or `models:/<name>/<version>`.
@@ -104,7 +105,7 @@ class Versions:
             model=name,
             source=source,
             description=description,
-            tags=tags or {},
+            tags=arguments.texts(tags),
             request_id=uuid.uuid4().hex,
             reason=reason,
         )
@@ -141,7 +142,12 @@ class Versions:
         self._connection.call(f"{_SERVICE}/DeleteVersion", request, registry.DeleteVersionResponse)
 
     def search(
-        self, filter: str = "", *, order_by: Iterable[str] = (), max_results: int | None = None, page_size: int = 100
+        self,
+        filter: str = "",
+        *,
+        order_by: str | Iterable[str] = (),
+        max_results: int | None = None,
+        page_size: int = 100,
     ) -> LazyList[Version]:
         """Finds versions of all models, the newest first unless `order_by` says otherwise.
 
@@ -160,14 +166,13 @@ class Versions:
             page = self._connection.call(f"{_SERVICE}/SearchVersions", request, registry.SearchVersionsResponse)
             return [version_of(message) for message in page.versions], page.next_page_token
 
-        order_by = list(order_by)
+        order_by = arguments.listed("order_by", order_by)
         return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
 
-    def latest(self, name: str, stages: Iterable[str] = ()) -> list[Version]:
+    def latest(self, name: str, stages: str | Iterable[str] = ()) -> list[Version]:
         """Lists the newest version of each stage, or of the stages named. Raises ModelNotFound or FieldInvalid."""
-        wanted = [stages] if isinstance(stages, str) else stages
         request = registry.ListLatestVersionsRequest(workspace=self._workspace, model=name)
-        request.stages.extend(number_of_stage(stage) for stage in wanted)  # type: ignore[misc]
+        request.stages.extend(number_of_stage(stage) for stage in arguments.listed("stages", stages))  # type: ignore[misc]
         page = self._connection.call(f"{_SERVICE}/ListLatestVersions", request, registry.ListLatestVersionsResponse)
         return [version_of(message) for message in page.versions]
 
@@ -192,21 +197,21 @@ class Versions:
         )
         return version_of(self._connection.call(PROMOTE, request, registry.PromoteVersionResponse).version)
 
-    def set_tags(self, name: str, version: int | str, tags: Mapping[str, str]) -> Version:
+    def set_tags(self, name: str, version: int | str, tags: Mapping[str, object]) -> Version:
         """Sets tags, all or none; tags of the same keys are replaced, others stay.
 
         Raises ModelNotFound or VersionNotFound.
         """
         request = registry.SetVersionTagsRequest(
-            workspace=self._workspace, model=name, number=version_number(version), tags=tags
+            workspace=self._workspace, model=name, number=version_number(version), tags=arguments.texts(tags)
         )
         answer = self._connection.call(f"{_SERVICE}/SetVersionTags", request, registry.SetVersionTagsResponse)
         return version_of(answer.version)
 
-    def delete_tags(self, name: str, version: int | str, keys: Iterable[str]) -> Version:
+    def delete_tags(self, name: str, version: int | str, keys: str | Iterable[str]) -> Version:
         """Removes tags, all or none. Raises ModelNotFound, VersionNotFound or TagNotFound."""
         request = registry.DeleteVersionTagsRequest(
-            workspace=self._workspace, model=name, number=version_number(version), keys=keys
+            workspace=self._workspace, model=name, number=version_number(version), keys=arguments.listed("keys", keys)
         )
         answer = self._connection.call(f"{_SERVICE}/DeleteVersionTags", request, registry.DeleteVersionTagsResponse)
         return version_of(answer.version)
