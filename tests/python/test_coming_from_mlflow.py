@@ -43,3 +43,16 @@ def test_what_the_page_says_of_the_functions_is_there(name: str) -> None:
     found: object = assay
     for part in name.split("."):
         found = getattr(found, part)
+
+
+def test_the_page_names_each_argument_of_mlflow_that_is_not_there() -> None:
+    mlflow = mlflow_module("mlflow")
+    rows = [row for row in PAGE.split("### Arguments")[1].split("## MlflowClient")[0].splitlines() if row[:3] == "| `"]
+    said = {name: cells[2] for row in rows if (cells := row.split("|")) for name in re.findall(r"`(\w+)`", cells[1])}
+    shared = [name for name in re.findall(r"`(\w+)`", FUNCTIONS) if hasattr(mlflow, name)]
+
+    for name in shared:
+        theirs, ours = (set(inspect.signature(getattr(each, name)).parameters) for each in (mlflow, assay))
+        missing = theirs - ours
+        assert missing <= set(re.findall(r"`(\w+)`", said.get(name, ""))), name
+    assert {"log_metric", "start_run", "search_runs"} <= set(shared)

@@ -441,3 +441,17 @@ def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str) -> None
 def test_an_argument_of_a_search_that_cant_be_is_named(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
         assay.search_runs(**arguments)
+
+
+def test_code_that_asks_for_info_and_data_goes_on_working(experiment_id: str) -> None:
+    with assay.start_run(run_name="old") as run:
+        assay.log_metric("m", 1.0)
+        during = run.data
+    after = assay.get_run(run.id)
+
+    assert (run.info.run_id, run.info.experiment_id, run.info.run_name) == (run.id, experiment_id, "old")
+    assert (during.metrics, during.data.params) == ({"m": 1.0}, {})
+    assert (after.info.user_id, after.info.lifecycle_stage) == (after.user, "active")
+    assert after.info.artifact_uri == run.info.artifact_uri == f"runs:/{run.id}"
+    assay.delete_run(run.id)
+    assert assay.get_run(run.id).info.lifecycle_stage == "deleted"

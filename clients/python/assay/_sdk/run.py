@@ -14,7 +14,7 @@ from assay._sdk import attachments, requests, settings, spool
 from assay._sdk.client import Client
 from assay._sdk.recorders import recorder_of
 from assay._sdk.requests import Request
-from assay._sdk.runs import RunStatus, status_number
+from assay._sdk.runs import Run, RunStatus, status_number
 from assay._sdk.times import stamp_of
 from assay.errors import DeadlineExceeded, InvalidArgument, Unavailable
 
@@ -55,6 +55,20 @@ class ActiveRun:
     def info(self) -> ActiveRun:
         """The run itself."""
         return self
+
+    @property
+    def artifact_uri(self) -> str:
+        """What the URIs of the run's files begin with: `runs:/<run_id>`."""
+        return f"runs:/{self.id}"
+
+    @property
+    def data(self) -> Run:
+        """The run as the server has it, with all that was logged before, for code that says `run.data.metrics`.
+
+        Asks the server each time, and raises what `client.runs.get` raises.
+        """
+        self.flush(settings.read().timeout)
+        return self.client.runs.get(self.id)
 
     def log_metric(
         self, key: str, value: float, step: int | None = None, timestamp: int | datetime | None = None

@@ -71,6 +71,21 @@ class Run:
         return self.name
 
     @property
+    def user_id(self) -> str:
+        """The user, as MLflow calls it."""
+        return self.user
+
+    @property
+    def lifecycle_stage(self) -> str:
+        """The lifecycle as MLflow writes it: `active` or `deleted`."""
+        return self.lifecycle.lower()
+
+    @property
+    def artifact_uri(self) -> str:
+        """What the URIs of the run's files begin with: `runs:/<run_id>`."""
+        return f"runs:/{self.run_id}"
+
+    @property
     def info(self) -> Run:
         """The run itself, for code that says `run.info.run_id`."""
         return self
