@@ -416,7 +416,7 @@ def test_what_names_an_experiment_may_be_a_number(unique: str, experiment_id: st
     assert assay.search_runs(experiment_names=f"{unique}-2", output_format="list")[0].run_id == second.id
 
 
-def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str) -> None:
+def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = client.experiments.create(f"{unique}-gone").experiment_id
     client.experiments.delete(made)
 
@@ -424,6 +424,11 @@ def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str) -> None
         assay.set_experiment(f"{unique}-gone")
     with pytest.raises(ExperimentDeleted, match=f"{unique}-gone"):
         assay.set_experiment(experiment_id=made)
+    monkeypatch.setattr("assay._sdk.session._experiment", None)
+    monkeypatch.setenv("ASSAY_EXPERIMENT_NAME", f"{unique}-gone")
+    with pytest.raises(ExperimentDeleted, match=f"{unique}-gone") as deleted:
+        assay.start_run()
+    assert deleted.value.metadata["experiment_id"] == made
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,18 @@ def test_damage_is_known_after_an_earlier_delivery_went_past_it(tmp_path: Path) 
     assert again.remove().startswith("damaged, 1 record could not")
 
 
+def test_a_damaged_header_makes_it_deliver_all_again(tmp_path: Path) -> None:
+    path = left_behind(tmp_path, "one", "two")
+    content = bytearray(path.read_bytes())
+    content[14] ^= 1
+    path.write_bytes(content)
+
+    spool = Spool.open(path)
+
+    assert spool.requests_left == 2
+    assert rest(spool) == ["one", "two"]
+
+
 def test_a_spool_that_is_whole_leaves_nothing(tmp_path: Path) -> None:
     spool = Spool.open(left_behind(tmp_path, "one"))
     rest(spool)

@@ -14,7 +14,7 @@ from assay._sdk.lazy_list import LazyList
 from assay._sdk.paging import paged
 from assay._sdk.times import time_of
 from assay.api.tracking import v1 as tracking
-from assay.errors import InvalidArgument
+from assay.errors import ExperimentDeleted, ExperimentExists, InvalidArgument
 
 DEFAULT_EXPERIMENT_NAME = "Default"
 """The experiment of runs for which none was chosen, in each workspace."""
@@ -84,7 +84,7 @@ class Experiments:
 
     def get_by_name(self, name: str) -> Experiment:
         """Reads the experiment of a name, also a deleted one. Raises ExperimentNotFound."""
-        request = tracking.GetExperimentByNameRequest(workspace=self._workspace, name=name)
+        request = tracking.GetExperimentByNameRequest(workspace=self._workspace, name=str(name))
         answer = self._connection.call(f"{_SERVICE}/GetExperimentByName", request, tracking.GetExperimentByNameResponse)
         return experiment_of(answer.experiment)
 
@@ -163,7 +163,21 @@ def default_experiment_id(connection: Connection, workspace: str) -> str:
     """The id of the experiment of runs for which none was chosen; it is made where the workspace has none yet."""
     if workspace == settings.DEFAULT_WORKSPACE:
         return "0"
-    return Experiments(connection, workspace).create(DEFAULT_EXPERIMENT_NAME, allow_existing=True).experiment_id
+    return named_experiment(Experiments(connection, workspace), DEFAULT_EXPERIMENT_NAME).experiment_id
+
+
+def named_experiment(experiments: Experiments, name: str, *, timeout: float | None = None) -> Experiment:
+    """The experiment of a name, which is made where there is none. Raises ExperimentDeleted."""
+    try:
+        return experiments.create(name, allow_existing=True, timeout=timeout)
+    except ExperimentExists as taken:  # Only a deleted one stands in the way.
+        raise deleted_experiment(name, taken.metadata) from None
+
+
+def deleted_experiment(name: str, metadata: Mapping[str, str]) -> ExperimentDeleted:
+    """The error where a deleted experiment is chosen."""
+    problem = f"experiment {name!r} is deleted; restore it first, by assay.Client().experiments.restore(id)"
+    return ExperimentDeleted(problem, metadata=metadata)
 
 
 def experiment_of(message: tracking.Experiment) -> Experiment:

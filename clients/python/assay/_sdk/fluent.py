@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from assay._sdk import arguments, recorders, session, settings, starting
 from assay._sdk.client import Client
-from assay._sdk.experiments import Experiment, Lifecycle
+from assay._sdk.experiments import Experiment, Lifecycle, deleted_experiment, named_experiment
 from assay._sdk.lazy_list import LazyList
 from assay._sdk.run import ActiveRun
 from assay._sdk.runs import Run, RunStatus
 from assay._sdk.sync import SyncReport, deliver
 from assay.errors import (
     DeadlineExceeded,
-    ExperimentDeleted,
-    ExperimentExists,
     ExperimentNotFound,
     FailedPrecondition,
     InvalidArgument,
@@ -79,19 +77,13 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
             found = experiments.get(chosen_id)
         else:
             limit = settings.read().start_timeout
-            found = experiments.create(chosen_name, allow_existing=True, timeout=limit)
-    except ExperimentExists:
-        # What has the name and can't be had is deleted.
-        found = experiments.get_by_name(chosen_name)
+            found = named_experiment(experiments, chosen_name, timeout=limit)
     except (Unavailable, DeadlineExceeded) as error:
         log.warning("%s; the experiment is looked up later", error.message)
         session.set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
         return None
     if found.lifecycle is Lifecycle.DELETED:
-        raise ExperimentDeleted(
-            f"experiment {found.name!r} is deleted; restore it first, by assay.Client().experiments.restore(...)",
-            metadata={"experiment_id": found.experiment_id, "name": found.name},
-        )
+        raise deleted_experiment(found.name, {"experiment_id": found.experiment_id, "name": found.name})
     session.set_experiment(starting.ExperimentChoice(found.experiment_id))
     return found
 

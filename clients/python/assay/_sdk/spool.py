@@ -96,11 +96,15 @@ class Spool:
         except OSError:
             os.close(descriptor)
             raise
-        spool._delivered = max(spool._delivered, found.end)
         # From the first record on, so that damage is known also where an earlier delivery went past it.
         spool._position = found.end
+        ends = [found.end]
         while (request := spool.next()) is not None:
-            spool.requests_left += request.end > spool._delivered
+            ends.append(request.end)
+        if spool._delivered not in ends:
+            # The header is damaged. What is delivered once more is not written twice.
+            spool._delivered = found.end
+        spool.requests_left = sum(end > spool._delivered for end in ends)
         spool._end = spool._position
         spool._position = spool._delivered
         return spool

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from assay._sdk import ids, requests, settings, system
 from assay._sdk.arguments import texts
 from assay._sdk.client import Client
-from assay._sdk.experiments import DEFAULT_EXPERIMENT_NAME
+from assay._sdk.experiments import DEFAULT_EXPERIMENT_NAME, named_experiment
 from assay._sdk.recorders import recorder_of
 from assay._sdk.requests import Request
 from assay._sdk.run import ActiveRun
@@ -112,7 +112,7 @@ def resume(client: Client, run_id: str, *, name: str = "", tags: Mapping[str, ob
 
 def _experiment_id(client: Client, name: str) -> str:
     limit = settings.read().start_timeout
-    return client.experiments.create(name, allow_existing=True, timeout=limit).experiment_id
+    return named_experiment(client.experiments, name, timeout=limit).experiment_id
 
 
 def _offline_start(client: Client, experiment: ExperimentChoice, request: tracking.CreateRunRequest) -> Request:
