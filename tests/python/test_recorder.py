@@ -21,6 +21,7 @@ from assay._sdk.recorder import Recorder
 from assay._sdk.settings import read
 from assay._sdk.spool import left_in
 from assay_server.targets import ROOMS
+from tests.parts import free_port
 from tests.parts.deployment import Deployment, running
 
 PATIENCE_S = 30.0
@@ -248,6 +249,18 @@ def test_a_file_that_no_server_and_no_spool_takes_is_warned_of(
     assert ["'a.txt'" in warned[0], __file__ in warned[1], run.status] == [True, True, "FINISHED"]
 
 
+def test_what_neither_server_nor_spool_takes_is_counted_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    code = "import assay\nwith assay.start_run():\n    assay.log_metric('a', 1.0)"
+    spool = tmp_path / "a file" / "spool"
+    limits = {"ASSAY_START_TIMEOUT": "500ms", "ASSAY_EXIT_TIMEOUT": "1s"}
+
+    script = run_script(code, f"127.0.0.1:{free_port()}", spool, **limits)
+
+    assert script.returncode == 0, script.stderr
+    assert "3 requests are lost" in script.stderr
+
+
 OFFLINE_SCRIPT = """
 import assay
 assay.set_experiment({experiment!r})
@@ -259,10 +272,10 @@ with assay.start_run(run_name="alone") as run:
 """
 
 
-def run_script(code: str, deployment: Deployment, spool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_script(code: str, address: str, spool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     import os
 
-    settings = {**os.environ, "ASSAY_TRACKING_URI": deployment.address, "ASSAY_SPOOL_DIR": str(spool), **environment}
+    settings = {**os.environ, "ASSAY_TRACKING_URI": address, "ASSAY_SPOOL_DIR": str(spool), **environment}
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=settings, check=False
     )
@@ -273,7 +286,7 @@ def test_what_a_process_left_is_delivered_by_another_and_only_once(
 ) -> None:
     client = use(own_on_sqlite)
     own_on_sqlite.kill()
-    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite, spool)
+    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite.address, spool)
     run_id = script.stdout.strip()
     spooled = {path: path.read_bytes() for path in left_in(spool)}
     without_server = sync.deliver(folder=spool)
@@ -299,7 +312,7 @@ def test_what_a_process_left_is_delivered_by_another_and_only_once(
 def test_what_was_damaged_in_the_spool_is_told(own_on_sqlite: Deployment, spool: Path, unique: str) -> None:
     client = use(own_on_sqlite)
     own_on_sqlite.kill()
-    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite, spool)
+    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite.address, spool)
     (path,) = left_in(spool)
     path.write_bytes(path.read_bytes().replace(b"WriteMetrics\0", b"WriteMetricz\0"))
     start_again(own_on_sqlite)
@@ -349,8 +362,8 @@ def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deploy
         "import assay\nrun = assay.start_run()\nfor i in range(1000): assay.log_metric('m', i, step=i)\nprint(run.id)"
     )
 
-    well = run_script(code, own_on_sqlite, spool)
-    badly = run_script(f"{code}\nraise ValueError('ouch')", own_on_sqlite, spool)
+    well = run_script(code, own_on_sqlite.address, spool)
+    badly = run_script(f"{code}\nraise ValueError('ouch')", own_on_sqlite.address, spool)
 
     runs = [client.runs.get(script.stdout.strip()) for script in (well, badly)]
     assert [run.status for run in runs] == ["FINISHED", "FAILED"]
@@ -367,7 +380,7 @@ def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, 
     )
 
     start = time.monotonic()
-    script = run_script(code, own_on_sqlite, spool, ASSAY_EXIT_TIMEOUT="1s")
+    script = run_script(code, own_on_sqlite.address, spool, ASSAY_EXIT_TIMEOUT="1s")
     took = time.monotonic() - start
     own_on_sqlite.process("all").send_signal(signal.SIGCONT)
     report = sync.deliver(folder=spool)

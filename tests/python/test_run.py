@@ -234,7 +234,7 @@ def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
     assert "'skipped'" in shown[0]
     assert "'auc'" in shown[1]
     assert len(shown) == 21
-    assert "'skipped' 1 times, 'auc' 3 times, 'many0' 1 times" in metrics
+    assert "'skipped' 1 time, 'auc' 3 times, 'many0' 1 time," in metrics
     assert metrics.endswith("others 12 times")
     assert params.endswith("(PARAM_CONFLICT): 'lr' 2 times")
 

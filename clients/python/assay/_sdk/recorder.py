@@ -362,7 +362,8 @@ class Recorder:
     def _say_what_is_left(self) -> None:
         self._harvest()
         self._spool_requests()
-        left = len(self._requests) + (self._spool.requests_left if self._spool is not None else 0)
+        under_way = self._spool.requests_left if self._spool is not None else len(self._delivery.unanswered)
+        left = len(self._requests) + under_way
         if left and self._spool is not None:
             log.warning(
                 "%d requests are not delivered and kept in %s; send them with `assay sync`", left, self._spool.path
@@ -371,5 +372,5 @@ class Recorder:
             log.warning("%d requests are lost: neither the server nor the spool could take them", left)
         for kind, counts in self._warned.items():
             if counts.total() > len(counts) or _OTHERS in counts:
-                told = ", ".join(f"{key} {count} times".strip() for key, count in counts.items())
+                told = ", ".join(f"{key} {count} time{'s' * (count > 1)}".strip() for key, count in counts.items())
                 log.warning("not recorded in all, %s: %s", kind, told)
