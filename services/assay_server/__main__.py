@@ -1,5 +1,6 @@
 """Runs one target: `python -m assay_server --target=all`."""
 
+import functools
 import gc
 import os
 import queue
@@ -47,14 +48,15 @@ def run(
     from assay_server.kernel.db import SchemaUnknown
     from assay_server.kernel.errors import DatabaseUnavailable
     from assay_server.kernel.server import AddressUnusable
-    from assay_server.targets import TARGETS, build, database
+    from assay_server.targets import TARGETS, build, database, mistakes
 
     try:
         if target not in TARGETS:
             raise ConfigurationInvalid(
                 [f"--target={target!r}: there is no such target; use one of {', '.join(TARGETS)}"]
             )
-        config = load(Config, file=file, environment=os.environ, flags=flags or {})
+        rules = functools.partial(mistakes, target)
+        config = load(Config, file=file, environment=os.environ, flags=flags or {}, rules=rules)
         telemetry.start_logging(config.server.log_level)
         if upgrade:
             for room in TARGETS[target]:

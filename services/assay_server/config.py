@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assay_server.access.config import AccessConfig
 from assay_server.artifacts.config import ArtifactsConfig
-from assay_server.kernel.config import Duration, setting
+from assay_server.kernel.config import Address, Duration, setting
 from assay_server.registry.config import RegistryConfig
 from assay_server.tracking.config import TrackingConfig
 
@@ -18,8 +18,11 @@ def _home() -> str:
 class ServerConfig:
     """What every process needs, whichever rooms it runs."""
 
-    listen: str = setting(
-        "", "Where to listen, as `host:port`. Empty: `127.0.0.1:5100` for all rooms, the room's own `address` for one."
+    listen: Address = setting(
+        "",
+        "Where to listen, as `host:port`; with the port 0 at any free one. Empty: `127.0.0.1:5100` for all rooms, the "
+        "room's own `address` for one.",
+        least=0,
     )
     data_folder: str = setting("", "Where SQLite files and local blobs lie. Empty: `~/.local/share/assay`.")
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))

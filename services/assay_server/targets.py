@@ -2,15 +2,15 @@
 
 import importlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay_server.config import Config
 from assay_server.kernel import sockets
-from assay_server.kernel.config import ConfigurationInvalid
-from assay_server.kernel.db import Database
+from assay_server.kernel.config import ConfigurationInvalid, place
+from assay_server.kernel.db import Database, read_url
 from assay_server.kernel.jobs import Job
 from assay_server.kernel.server import Limits, Room, Server
 from assay_server.permissions import PERMISSIONS, granted
@@ -28,7 +28,7 @@ def database(config: Config, room: str, **options: Any) -> Database:
     """The database of a room; the default is a SQLite file of its own in the data folder."""
     section = getattr(config, room)
     return Database(
-        section.database_url or f"sqlite:///{config.server.folder() / room}.db",
+        _database_url(config, room),
         room=room,
         migrations=HERE / room / "migrations",
         synchronous=section.sqlite_synchronous,
@@ -37,11 +37,43 @@ def database(config: Config, room: str, **options: Any) -> Database:
     )
 
 
+def listening(target: str, config: Config) -> tuple[str, str]:
+    """Where a target listens: the key that says so, and the address."""
+    if config.server.listen or target == "all":
+        return "server.listen", config.server.listen or "127.0.0.1:5100"
+    return f"{target}.address", getattr(config, target).address
+
+
+def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
+    """What is wrong with the URLs of the rooms' databases, a line for each."""
+    for room in rooms:
+        try:
+            read_url(room, _database_url(config, room))
+        except ConfigurationInvalid as wrong:
+            yield from wrong.mistakes
+
+
+def mistakes(target: str, config: Config) -> Iterator[str]:
+    """What is wrong with the settings for a target, beyond what each section knows: a line for each."""
+    key, listen = listening(target, config)
+    if not _is_of_this_machine(listen):
+        unless = "" if key == "server.listen" else ", or set server.listen"
+        yield (
+            f"{key} = {listen!r}: other machines could reach it, and no authentication is configured; "
+            f"use 127.0.0.1:<port>{unless}"
+        )
+    yield from database_mistakes(TARGETS[target], config)
+
+
 def build(target: str, config: Config) -> Server:
-    """A server for a target, not yet started. Raises SchemaUnknown if a database is not ready for this program."""
+    """A server for a target, not yet started.
+
+    Raises ConfigurationInvalid; SchemaUnknown if a database is not ready for this program.
+    """
+    if wrong := [*mistakes(target, config)]:
+        raise ConfigurationInvalid(wrong)
     names = TARGETS[target]
-    listen = config.server.listen or ("127.0.0.1:5100" if target == "all" else getattr(config, target).address)
-    _refuse_strangers(listen)
+    _, listen = listening(target, config)
     databases = {name: database(config, name) for name in names}
     for each in databases.values():
         each.check()
@@ -61,18 +93,15 @@ def _room(name: str, config: Config, db: Database, own: Mapping[str, str]) -> Ro
     return replace(room, jobs=[*room.jobs, *chores])
 
 
-def _refuse_strangers(listen: str) -> None:
-    host = listen.rsplit(":", 1)[0].strip("[]")
-    if host == "localhost" or listen.startswith("unix:"):
-        return
+def _database_url(config: Config, room: str) -> str:
+    return getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
+
+
+def _is_of_this_machine(listen: str) -> bool:
+    found = place(listen)
+    if found is None or found[0] == "localhost":
+        return True
     try:
-        if ipaddress.ip_address(host).is_loopback:
-            return
+        return ipaddress.ip_address(found[0]).is_loopback
     except ValueError:
-        pass
-    raise ConfigurationInvalid(
-        [
-            f"server.listen = {listen!r}: other machines could reach it, and no authentication is configured; "
-            "use 127.0.0.1:<port>"
-        ]
-    )
+        return False

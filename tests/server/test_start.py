@@ -71,13 +71,19 @@ def test_who_waits_for_calls_reads_from_the_network_unless_grpc_is_told_otherwis
         "example.org:0",
         "localhost.example.org:0",
         "127.0.0.1.example.org:0",
-        ":0",
     ],
 )
 def test_a_server_that_strangers_could_reach_does_not_start(tmp_path: Path, listen: str) -> None:
     config = load(Config, environment={}, flags={"server.listen": listen, "server.data-folder": str(tmp_path)})
 
     with pytest.raises(ConfigurationInvalid, match="no authentication is configured"):
+        build("access", config)
+
+
+def test_where_a_room_alone_listens_is_refused_under_the_key_that_says_it(tmp_path: Path) -> None:
+    config = load(Config, environment={}, flags={"access.address": "0.0.0.0:1", "server.data-folder": str(tmp_path)})
+
+    with pytest.raises(ConfigurationInvalid, match=r"access\.address = '0\.0\.0\.0:1'"):
         build("access", config)
 
 
@@ -98,7 +104,16 @@ def test_all_is_every_room_and_each_room_is_a_target_of_its_own() -> None:
     assert {"all": ROOMS, **{room: (room,) for room in ROOMS}} == TARGETS
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://root:swordfish@127.0.0.1/x", "sqlite+nothing", "://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "postgresql+psycopg2://root:swordfish@127.0.0.1/x",
+        "mysql://root:swordfish@127.0.0.1/x",
+        "sqlite+nothing",
+        "://",
+    ],
+)
 def test_a_database_that_is_not_supported_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
     config = load(Config, environment={}, flags={"tracking.database-url": url})
 
@@ -115,6 +130,32 @@ def test_the_short_form_of_a_postgresql_url_is_understood() -> None:
 
     assert db.url.drivername == "postgresql+psycopg"
     db.close()
+
+
+def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) -> None:
+    ended = started(
+        "tracking",
+        server__workers="many",
+        server__listen="0.0.0.0:99999",
+        tracking__database_url="mysql://root:swordfish@127.0.0.1/x",
+        tracking__address="nonsense",
+        artifacts__s3_bucket="assay",
+        artifacts__garbage_grace="1h",
+        registry__database_url="mysql://127.0.0.1/not-of-this-target",
+    )
+
+    head, *told = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert head == "the configuration can't be used:"
+    assert [line.split()[0] for line in told] == [
+        "server.workers",
+        "server.listen",
+        "tracking.address",
+        "artifacts.s3_bucket",
+        "artifacts.garbage_grace",
+        "tracking.database_url",
+    ]
+    assert "swordfish" not in ended.stderr
 
 
 @pytest.mark.parametrize(

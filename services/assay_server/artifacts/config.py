@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from assay_server.kernel.config import ConfigurationInvalid, Duration, setting
+from assay_server.kernel.config import Address, Duration, setting
 
 _S3_REQUIRED = {
     "s3_endpoint": "the address of the server, such as 'minio.example:9000'",
@@ -19,7 +19,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 class ArtifactsConfig:
     """Files and where their content lies."""
 
-    address: str = setting("127.0.0.1:5103", "Where other rooms find artifacts, as `host:port`.")
+    address: Address = setting("127.0.0.1:5103", "Where other rooms find artifacts, as `host:port`.", least=1)
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.")
     sqlite_synchronous: str = setting(
         "full",
@@ -54,21 +54,23 @@ class ArtifactsConfig:
         Duration(24 * 3600.0), "How long such content is kept. Must be longer than `upload_limit`.", least=2
     )
 
-    def __post_init__(self) -> None:
-        """Raises ConfigurationInvalid with every combination that can't work."""
-        mistakes = [*self._store_mistakes()]
+    def mistakes(self) -> list[str]:
+        """Every combination that can't work, a line for each."""
+        mistakes = self._store_mistakes()
         if self.garbage_grace <= self.upload_limit:
             mistakes.append(
                 f"artifacts.garbage_grace = {self.garbage_grace:g}s: must be longer than artifacts.upload_limit, "
                 f"which is {self.upload_limit:g}s, so that nothing is removed under an upload"
             )
-        if mistakes:
-            raise ConfigurationInvalid(mistakes)
+        return mistakes
 
     def _store_mistakes(self) -> list[str]:
         if self.store == "local":
             given = [key for key in _S3_REQUIRED if getattr(self, key)]
-            return [f"artifacts.{key}: is given, but artifacts.store is 'local'; set it to 'minio'" for key in given]
+            return [
+                f"{self._said(key)}: is given, but artifacts.store is 'local'; set that to 'minio', or leave this empty"
+                for key in given
+            ]
         mistakes = [
             f"artifacts.{key} = '': artifacts.store is 'minio', which needs {what}"
             for key, what in _S3_REQUIRED.items()
@@ -86,6 +88,10 @@ class ArtifactsConfig:
             )
         if self.local_folder:
             mistakes.append(
-                "artifacts.local_folder: is given, but artifacts.store is 'minio'; leave it empty, or set 'local'"
+                f"{self._said('local_folder')}: is given, but artifacts.store is 'minio'; leave this empty, or set "
+                "that to 'local'"
             )
         return mistakes
+
+    def _said(self, key: str) -> str:
+        return f"artifacts.{key} = {'(secret)' if key == 's3_secret_key' else repr(getattr(self, key))}"

@@ -8,7 +8,7 @@ Durations and sizes carry their unit: `5ms`, `2s`, `24h`, `64MiB`.
 import dataclasses
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NewType, TypeVar
 
@@ -16,10 +16,14 @@ Duration = NewType("Duration", float)
 """Seconds."""
 Size = NewType("Size", int)
 """Bytes."""
+Address = NewType("Address", str)
+"""`host:port`, with an IPv6 host in brackets, or `unix:PATH`."""
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
+_PLACE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
+_MOST_PORT = 65535
 _Section = TypeVar("_Section")
 
 
@@ -41,11 +45,18 @@ def setting(
 
 
 def load(
-    schema: type[_Section], *, file: Path | None = None, environment: Mapping[str, str], flags: Mapping[str, str]
+    schema: type[_Section],
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, str],
+    rules: Callable[[_Section], Iterable[str]] = lambda settings: (),
 ) -> _Section:
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
-    `environment` is searched for `ASSAY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text.
+    `environment` is searched for `ASSAY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. What settings of a
+    section can't be together its `mistakes()` says, if it has one, and `rules` says it of the whole: each as a line
+    that names the keys that it is about.
     Raises ConfigurationInvalid with every mistake.
     """
     mistakes: list[str] = []
@@ -62,6 +73,7 @@ def load(
     for flag, text in flags.items():
         given[flag.replace("-", "_")] = (text, f"the flag --{flag}")
     values: dict[str, dict[str, Any]] = {section: {} for section, _ in sections(schema)}
+    unread = []
     for key, (value, origin) in given.items():
         if key not in known:
             mistakes.append(f"{key} = {value!r} ({origin}): there is no such setting; {_nearest(key, known)}")
@@ -71,9 +83,15 @@ def load(
             values[section][name] = _read(known[key], value)
         except ValueError as problem:
             mistakes.append(f"{key} = {value!r} ({origin}): {problem}")
+            unread.append(key)
+    built = {section: kind(**values[section]) for section, kind in sections(schema)}
+    settings = schema(**built)
+    lines = [line for section in built.values() if hasattr(section, "mistakes") for line in section.mistakes()]
+    # In the place of what could not be read stands a default: what a rule says of that would mislead.
+    mistakes += [line for line in (*lines, *rules(settings)) if not any(_names(line, key) for key in unread)]
     if mistakes:
         raise ConfigurationInvalid(mistakes)
-    return schema(**{section: kind(**values[section]) for section, kind in sections(schema)})
+    return settings
 
 
 def sections(schema: type) -> Iterator[tuple[str, type]]:
@@ -82,6 +100,21 @@ def sections(schema: type) -> Iterator[tuple[str, type]]:
         if not isinstance(field.type, type):
             raise TypeError(f"{schema.__name__}.{field.name} must be annotated with a class, not with text")
         yield field.name, field.type
+
+
+def place(address: str) -> tuple[str, int] | None:
+    """The host, without brackets, and the port of an address; None if it is a Unix socket's.
+
+    Raises ValueError if it is no address.
+    """
+    if address.startswith("unix:") and address.removeprefix("unix:").strip("/"):
+        return None
+    match = _PLACE.match(address)
+    if match is None or int(match[2]) > _MOST_PORT:
+        raise ValueError(
+            f"must be `host:port` with a port up to {_MOST_PORT}, such as '127.0.0.1:5100' or '[::1]:5100'"
+        )
+    return match[1].strip("[]"), int(match[2])
 
 
 def reference(schema: type) -> str:
@@ -132,6 +165,10 @@ def _read(field: dataclasses.Field[Any], value: Any) -> Any:
     else:
         if not isinstance(value, str):
             raise ValueError("needs a text")
+        if kind is Address and value != field.default:
+            found = place(value)
+            if found is not None and found[1] < field.metadata["least"]:
+                raise ValueError(f"must have a port from {field.metadata['least']} to {_MOST_PORT}")
         if field.metadata["choices"] and value not in field.metadata["choices"]:
             raise ValueError(f"must be one of {', '.join(field.metadata['choices'])}")
         return value
@@ -163,6 +200,10 @@ def _read_unit(value: Any, units: Mapping[str, float], wanted: str) -> float:
     if match is None or match[2] not in units:
         raise ValueError(f"must be {wanted}")
     return float(match[1]) * units[match[2]]
+
+
+def _names(line: str, key: str) -> bool:
+    return re.search(rf"\b{re.escape(key)}\b", line) is not None
 
 
 def _nearest(key: str, known: Mapping[str, object]) -> str:

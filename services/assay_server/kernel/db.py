@@ -25,6 +25,7 @@ from assay_server.kernel.telemetry import Log
 
 # Without it the row count of an INSERT on PostgreSQL is -1, and nobody learns that ON CONFLICT DO NOTHING did nothing.
 _OPTIONS = {"preserve_rowcount": True}
+_DRIVERS = {"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"}
 # The connection that was used last is used next: its cache of pages, or its plans of statements, are warm.
 _POOL = {"pool_use_lifo": True, "max_overflow": 16}
 _PREPARED_AFTER = 3
@@ -76,7 +77,7 @@ class Database:
         prepared: str = "auto",
     ) -> None:
         self.room = room
-        self.url = _read_url(room, url)
+        self.url = read_url(room, url)
         self.migrations = migrations
         self.version_table = f"{room}_schema_version"
         self._synchronous = synchronous
@@ -313,13 +314,13 @@ class Database:
         return config
 
 
-def _read_url(room: str, url: str) -> sa.URL:
+def read_url(room: str, url: str) -> sa.URL:
     """The URL of a database that is supported. Raises ConfigurationInvalid without repeating a password."""
     try:
         found = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         found = sa.URL.create("nothing")
-    if found.get_backend_name() not in ("sqlite", "postgresql"):
+    if found.drivername not in _DRIVERS:
         kind = url.partition(":")[0][:30]
         right = "use sqlite:///<path> or postgresql://<user>@<host>/<name>"
         raise ConfigurationInvalid(

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from assay_server.kernel.config import setting
+from assay_server.kernel.config import Address, setting
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryConfig:
     """Models, versions, stages, aliases, audit records and events."""
 
-    address: str = setting("127.0.0.1:5104", "Where other rooms find the registry, as `host:port`.")
+    address: Address = setting("127.0.0.1:5104", "Where other rooms find the registry, as `host:port`.", least=1)
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `registry.db` in the data folder.")
     sqlite_synchronous: str = setting(
         "full",

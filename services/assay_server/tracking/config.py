@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from assay_server.kernel.config import Duration, setting
+from assay_server.kernel.config import Address, Duration, setting
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingConfig:
     """Experiments, runs, metrics and datasets."""
 
-    address: str = setting("127.0.0.1:5102", "Where other rooms find tracking, as `host:port`.")
+    address: Address = setting("127.0.0.1:5102", "Where other rooms find tracking, as `host:port`.", least=1)
     database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `tracking.db` in the data folder.")
     sqlite_synchronous: str = setting(
         "normal",

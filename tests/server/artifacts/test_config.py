@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from assay_server.artifacts.config import ArtifactsConfig
-from assay_server.kernel.config import ConfigurationInvalid
 
 MINIO = {
     "store": "minio",
@@ -20,7 +19,7 @@ MINIO = {
 
 @pytest.mark.parametrize("given", [{}, {"local_folder": "/srv/blobs"}, MINIO, MINIO | {"s3_endpoint": "[::1]:9000"}])
 def test_settings_that_fit_together_are_taken(given: dict[str, Any]) -> None:
-    ArtifactsConfig(**given)
+    assert ArtifactsConfig(**given).mistakes() == []
 
 
 @pytest.mark.parametrize(
@@ -38,10 +37,7 @@ def test_settings_that_fit_together_are_taken(given: dict[str, Any]) -> None:
     ],
 )
 def test_each_mistake_is_told_by_its_key(given: dict[str, Any], keys: list[str]) -> None:
-    with pytest.raises(ConfigurationInvalid) as refused:
-        ArtifactsConfig(**given)
+    mistakes = ArtifactsConfig(**given).mistakes()
 
-    assert [mistake.split(" ")[0].split(":")[0] for mistake in refused.value.mistakes] == [
-        f"artifacts.{key}" for key in keys
-    ]
-    assert "sesame-open" not in str(refused.value)
+    assert [mistake.split(" ")[0] for mistake in mistakes] == [f"artifacts.{key}" for key in keys]
+    assert "sesame-open" not in str(mistakes)

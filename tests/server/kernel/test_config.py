@@ -8,7 +8,17 @@ from types import MappingProxyType
 import pytest
 
 from assay_server.config import Config
-from assay_server.kernel.config import ConfigurationInvalid, Duration, Size, load, reference, sections, setting
+from assay_server.kernel.config import (
+    Address,
+    ConfigurationInvalid,
+    Duration,
+    Size,
+    load,
+    place,
+    reference,
+    sections,
+    setting,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,12 @@ class Pump:
     colour: str = setting("red", "What it looks like.", choices=("red", "blue"))
     loud: bool = setting(False, "Whether one hears it.")
     place: str = setting("", "Where it stands.")
+    gauge: Address = setting("", "Where its gauge answers.", least=0)
+    valve: Address = setting("127.0.0.1:9", "Where its valve answers.", least=1)
+
+    def mistakes(self) -> list[str]:
+        """What can't be together."""
+        return ["pump.loud = True: pump.level is above 5"] if self.loud and self.level > 5 else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,59 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_origin_and_what_would
 def test_a_value_that_can_not_be_read_is_refused_with_its_text(key: str, text: str) -> None:
     with pytest.raises(ConfigurationInvalid, match=f"pump.{key} = {text!r}"):
         load(Works, environment={}, flags={f"pump.{key}": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("example.org:65535", ("example.org", 65535)),
+        ("[::1]:5100", ("::1", 5100)),
+        ("unix:/run/assay.sock", None),
+        ("unix:///run/assay.sock", None),
+    ],
+)
+def test_an_address_has_a_host_and_a_port_or_is_a_socket(
+    tmp_path: Path, text: str, found: tuple[str, int] | None
+) -> None:
+    assert place(read(tmp_path, gauge=text).gauge) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        ":5100",
+        "foo",
+        "localhost:abc",
+        "::1:5100",
+        "http://a:1",
+        "unix:",
+    ],
+)
+def test_an_address_that_is_none_is_refused_with_its_text(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=r"must be `host:port`") as caught:
+        read(tmp_path, gauge=text)
+
+    assert f"pump.gauge = {text!r} (the flag --pump.gauge)" in str(caught.value)
+
+
+def test_an_address_that_others_dial_has_a_port_of_its_own() -> None:
+    with pytest.raises(ConfigurationInvalid, match=r"pump\.valve = '127\.0\.0\.1:0'.*from 1 to 65535"):
+        load(Works, environment={}, flags={"pump.valve": "127.0.0.1:0"})
+
+
+def test_what_can_not_be_together_is_told_with_the_rest_but_not_of_what_could_not_be_read() -> None:
+    def told(**flags: str) -> list[str]:
+        named = {f"pump.{key}": value for key, value in flags.items()}
+        with pytest.raises(ConfigurationInvalid) as caught:
+            load(Works, environment={}, flags=named, rules=lambda works: [f"pump.place = {works.pump.place!r}: is bad"])
+        return [mistake.split()[0] for mistake in caught.value.mistakes]
+
+    assert told(loud="true", level="6", pause="x") == ["pump.pause", "pump.loud", "pump.place"]
+    assert told(loud="true", level="99") == ["pump.level", "pump.place"]
 
 
 @pytest.mark.parametrize("content", ["[pump", "level = = 1", "\0"])
