@@ -45,10 +45,10 @@ def run(
     from assay_server.config import Config
     from assay_server.kernel import telemetry
     from assay_server.kernel.config import load
-    from assay_server.kernel.db import SchemaUnknown
-    from assay_server.kernel.errors import DatabaseUnavailable
-    from assay_server.kernel.server import AddressUnusable
-    from assay_server.targets import TARGETS, build, database, mistakes
+    from assay_server.kernel.db import DatabaseUnusable
+    from assay_server.kernel.errors import AssayError
+    from assay_server.kernel.server import AddressUnusable, ensure_free
+    from assay_server.targets import TARGETS, build, database, listening, mistakes
 
     try:
         if target not in TARGETS:
@@ -58,15 +58,17 @@ def run(
         rules = functools.partial(mistakes, target)
         config = load(Config, file=file, environment=os.environ, flags=flags or {}, rules=rules)
         telemetry.start_logging(config.server.log_level)
+        _, address = listening(target, config)
+        ensure_free(address)
+        if config.server.metrics_port:
+            _serve_metrics(address, config.server.metrics_port)
         if upgrade:
             for room in TARGETS[target]:
                 database(config, room).upgrade()
         server = build(target, config)
-    except (ConfigurationInvalid, SchemaUnknown, AddressUnusable, DatabaseUnavailable) as mistake:
+    except (ConfigurationInvalid, DatabaseUnusable, AddressUnusable, AssayError) as mistake:
         print(mistake, file=sys.stderr)
         return 1
-    if config.server.metrics_port:
-        telemetry.serve_metrics(config.server.listen.rsplit(":", 1)[0] or "127.0.0.1", config.server.metrics_port)
 
     # What is loaded by now stays: the collector need not look at it again. And a page of runs is some ten thousand new
     # objects, none of them garbage: with the default of 700 the collector took a third of the time of reading one.
@@ -84,6 +86,18 @@ def run(
     asked.get()
     server.stop()
     return 0
+
+
+def _serve_metrics(address: str, port: int) -> None:
+    from assay_server.kernel import telemetry
+    from assay_server.kernel.config import ConfigurationInvalid, place
+
+    host, _ = place(address) or ("127.0.0.1", 0)
+    try:
+        telemetry.serve_metrics(host, port)
+    except OSError as error:
+        reason = f"can't listen there on {host}: {error.strerror}; choose another port, or 0 for none"
+        raise ConfigurationInvalid([f"server.metrics_port = {port}: {reason}"]) from error
 
 
 def main() -> None:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,11 +67,61 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
 
-        answer = assay("up", "--port", port, "--data-folder", tmp_path)
+        answer = assay("up", "--port", port, "--data-folder", tmp_path / "new")
 
     assert answer.returncode == 1
     assert f"127.0.0.1:{port}" in answer.stderr
     assert "Traceback" not in answer.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing is made for a server that can't start"
+
+
+def test_looking_at_databases_that_are_not_there_makes_none(tmp_path: Path) -> None:
+    answer = assay("db", "status", "--server.data-folder", tmp_path / "new")
+
+    assert answer.returncode == 1
+    assert answer.stdout.count(" none ") == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["status", "upgrade"])
+def test_a_database_that_can_not_be_opened_is_named_with_the_reason(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "registry.db").write_text("nonsense " * 1000)
+    url = "postgresql://ann:swordfish@127.0.0.1:1/x"
+    folder = ("--server.data-folder", tmp_path)
+
+    away = assay("db", verb, "--target", "tracking", "--tracking.database-url", url, *folder)
+    broken = assay("db", verb, "--target", "registry", *folder)
+
+    assert (away.returncode, broken.returncode) == (1, 1)
+    assert "database of tracking, postgresql+psycopg://ann:***@127.0.0.1:1/x, can't be opened" in away.stderr
+    assert "Connection refused" in away.stderr
+    assert f"database of registry, sqlite:///{tmp_path}/registry.db, can't be opened: file is not" in broken.stderr
+    assert [len(each.stderr.splitlines()) for each in (away, broken)] == [1, 1]
+
+
+def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    answer = assay("up", "--port", 0, "--data-folder", tmp_path / "file" / "data")
+
+    assert answer.returncode == 1
+    assert "Not a directory" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    folder = ("--server.data-folder", tmp_path)
+    assay("db", "upgrade", *folder)
+    with closing(sqlite3.connect(tmp_path / "access.db")) as database, database:
+        database.execute("UPDATE access_schema_version SET version_num = '9999'")
+
+    answers = [
+        assay(*words, *folder, "--target", "access") for words in (("db", "status"), ("db", "upgrade"), ("server",))
+    ]
+
+    assert [answer.returncode for answer in answers] == [1, 1, 1]
+    assert ["9999 of a newer Assay" in answer.stderr for answer in answers] == [True] * 3
+    assert "db upgrade" not in "".join(answer.stderr for answer in answers)
 
 
 def test_a_host_that_others_reach_is_refused_without_authentication(tmp_path: Path) -> None:

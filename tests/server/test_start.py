@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -162,16 +163,46 @@ def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) 
     ("settings", "said"),
     [
         (
-            {"tracking__database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none"},
-            "database of tracking does not answer",
+            {"tracking__database_url": "postgresql://nobody:swordfish@127.0.0.1:1/none"},
+            "database of tracking, postgresql+psycopg://nobody:***@127.0.0.1:1/none, can't be opened: ",
         ),
         ({"tracking__database_url": "mysql://127.0.0.1/x"}, "tracking.database_url"),
+        ({"server__data_folder": __file__}, f"{__file__}/tracking.db: Not a directory"),
         ({"server__workers": "many", "server__strems": "1"}, "did you mean server.streams"),
     ],
 )
 def test_a_server_that_can_not_start_says_why_in_words(tmp_path: Path, settings: dict[str, str], said: str) -> None:
-    ended = started("tracking", server__data_folder=str(tmp_path), server__listen="127.0.0.1:0", **settings)
+    usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0"}
+
+    ended = started("tracking", **{**usual, **settings})
 
     assert ended.returncode == 1
     assert said in ended.stderr
+    assert "swordfish" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("server__listen", "can't listen at 127.0.0.1:{port}: Address already in use"),
+        (
+            "server__metrics_port",
+            "server.metrics_port = {port}: can't listen there on 127.0.0.1: Address already in use",
+        ),
+    ],
+)
+def test_a_port_that_is_taken_is_said_before_anything_else(tmp_path: Path, key: str, said: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        value = f"127.0.0.1:{port}" if key == "server__listen" else str(port)
+
+        ended = started(
+            "tracking", **{"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", key: value}
+        )
+
+    assert ended.returncode == 1
+    assert said.format(port=port) in ended.stderr
     assert "Traceback" not in ended.stderr

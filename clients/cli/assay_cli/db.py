@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,10 +28,17 @@ def upgrade(
     settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
 ) -> None:
     """Brings databases to the schema of this program. What is in them stays; doing it again changes nothing."""
+    from assay_server.kernel.db import DatabaseUnusable
+    from assay_server.kernel.errors import AssayError
+
     done = []
     for database in _databases(settings, target, config):
-        with closing(database):
-            before, after = database.upgrade()
+        try:
+            with closing(database):
+                before, after = database.upgrade()
+        except (DatabaseUnusable, AssayError) as mistake:
+            output.refuse(str(mistake))
+            raise typer.Exit(1) from None
         done.append({"room": database.room, "before": before, "after": after})
         if output_format is Format.TABLE:
             said = "is up to date" if before == after else f"was {before or 'empty'}"
@@ -44,16 +51,22 @@ def status(
     settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
 ) -> None:
     """Shows which schema each database has, and which one this program needs. Exit code 1 where they differ."""
-    found = []
+    from assay_server.kernel.db import DatabaseUnusable
+
+    found, problems = [], []
     for database in _databases(settings, target, config):
-        with closing(database):
-            present, known = database.versions()
+        try:
+            with closing(database):
+                present, known = database.versions()
+        except DatabaseUnusable as mistake:
+            problems.append(str(mistake))
+            continue
         where = database.url.render_as_string()
         found.append({"room": database.room, "database": where, "present": present, "known": known})
     ready = all(each["present"] == each["known"] for each in found)
     if output_format is Format.JSON:
         output.write_json(found)
-    else:
+    elif found:
         rows = [
             (
                 (each["room"], each["present"] or "none", each["known"], each["database"]),
@@ -62,8 +75,11 @@ def status(
             for each in found
         ]
         output.write_grid(["ROOM", "SCHEMA", "NEEDED", "DATABASE"], rows)
+    for problem in problems:
+        output.refuse(problem)
     if not ready:
         output.note("Bring them up to date with: assay db upgrade")
+    if problems or not ready:
         raise typer.Exit(1)
 
 
@@ -71,18 +87,17 @@ app.command("upgrade")(configured(upgrade))
 app.command("status")(configured(status))
 
 
-def _databases(settings: dict[str, str], target: str, config: Path | None) -> Iterator[Database]:
+def _databases(settings: dict[str, str], target: str, config: Path | None) -> list[Database]:
     from assay_server.config import Config
     from assay_server.kernel.config import ConfigurationInvalid, load
-    from assay_server.kernel.errors import AssayError
-    from assay_server.targets import TARGETS, database
+    from assay_server.targets import TARGETS, database, database_mistakes
 
     if target not in TARGETS:
         raise typer.BadParameter(f"there is no target {target!r}; use one of {', '.join(TARGETS)}")
+    rules = functools.partial(database_mistakes, TARGETS[target])
     try:
-        chosen = load(Config, file=config, environment=os.environ, flags=settings)
-        for room in TARGETS[target]:
-            yield database(chosen, room)
-    except (ConfigurationInvalid, AssayError) as mistake:
+        chosen = load(Config, file=config, environment=os.environ, flags=settings, rules=rules)
+        return [database(chosen, room) for room in TARGETS[target]]
+    except ConfigurationInvalid as mistake:
         output.refuse(str(mistake))
         raise typer.Exit(1) from None

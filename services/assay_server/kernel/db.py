@@ -44,8 +44,12 @@ _CAME_BETWEEN = "another change came in between; nothing was changed, send the c
 _log = Log("db")
 
 
-class SchemaUnknown(Exception):
-    """The database has another schema than this program knows; the message holds the command to run."""
+class DatabaseUnusable(Exception):
+    """The database can't be opened; the message says which one, without a password, and why."""
+
+
+class SchemaUnknown(DatabaseUnusable):
+    """The database has another schema than this program knows; the message says what to do."""
 
 
 class ConcurrentChange(Unavailable):
@@ -91,8 +95,6 @@ class Database:
         self._errors: Any = self._engine.dialect.dbapi
 
     def _sqlite(self, connections: int) -> sa.Engine:
-        if self.url.database and self.url.database != ":memory:":
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         engine = sa.create_engine(
             self.url,
             poolclass=sa.QueuePool,
@@ -233,27 +235,45 @@ class Database:
         return None
 
     def check(self) -> None:
-        """Does nothing when the schema is the one that this program knows; raises SchemaUnknown otherwise."""
-        present, known = self._present_version(), self._known_version()
-        if present == known:
-            return
-        state = "has no schema yet" if present is None else f"has the schema {present}, this program knows {known}"
-        raise SchemaUnknown(
-            f"the database of {self.room}, {self.url.render_as_string()}, {state}; run: assay db upgrade"
-        )
+        """Does nothing when the schema is the one that this program knows.
+
+        Raises SchemaUnknown if it is another one, DatabaseUnusable if the database can't be opened.
+        """
+        present, known = self.versions()
+        if present != known:
+            state = "has no schema yet" if present is None else f"has the schema {present}, this program knows {known}"
+            raise SchemaUnknown(f"{self._named()} {state}; run: assay db upgrade")
 
     def versions(self) -> tuple[str | None, str]:
-        """The version of the schema in the database (None before the first upgrade), and the one that is known."""
-        return self._present_version(), self._known_version()
+        """The version of the schema in the database (None before the first upgrade), and the one that is known.
+
+        Makes nothing. Raises SchemaUnknown if the schema is of a newer Assay, DatabaseUnusable if the database can't be
+        opened.
+        """
+        known = self._known_versions()
+        with self._opened():
+            present = self._present_version() if self._is_there() else None
+        if present is not None and present not in known:
+            raise SchemaUnknown(
+                f"{self._named()} has the schema {present} of a newer Assay; this program knows {known[0]} and can't "
+                "use it: install the release that upgraded it, or a newer one"
+            )
+        return present, known[0]
 
     def upgrade(self) -> tuple[str | None, str]:
-        """Brings the schema to the version that this program knows. Returns the versions before and after."""
+        """Brings the schema to the version that this program knows. Returns the versions before and after.
+
+        Makes the file of SQLite and its folder. Raises what `versions` raises, and changes nothing then.
+        """
         from alembic import command
 
         with _upgrading:
-            before = self._present_version()
-            command.upgrade(self._alembic(), "head")
-            return before, self._known_version()
+            before, known = self.versions()
+            with self._opened():
+                if self._file:
+                    self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                command.upgrade(self._alembic(), "head")
+            return before, known
 
     def chores(self) -> Mapping[str, tuple[float, Callable[[], object]]]:
         """What is to be done in the background while a server is up, by name, each with its interval in seconds.
@@ -289,6 +309,35 @@ class Database:
             insert_rows(tx, table, [row], keep_existing)
             return bytes.fromhex(tx.execute(sa.select(table.c.value).where(table.c.name == name)).scalar_one())
 
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Says of a database that can't be opened which one it is, and why."""
+        try:
+            yield
+        except (DatabaseUnavailable, sa.exc.SQLAlchemyError, self._errors.Error, OSError) as error:
+            cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+            said = str(getattr(cause, "orig", None) or cause or error)
+            if isinstance(error, OSError):
+                said = f"{error.filename}: {error.strerror}"
+            why = " ".join(said.split())
+            raise DatabaseUnusable(f"{self._named()} can't be opened: {why}") from error
+
+    def _named(self) -> str:
+        return f"the database of {self.room}, {self.url.render_as_string()},"
+
+    @property
+    def _file(self) -> Path | None:
+        """The file of SQLite, where it is one by its plain path."""
+        path = self.url.database
+        return Path(path) if self._is_sqlite and path and not path.startswith((":memory:", "file:")) else None
+
+    def _is_there(self) -> bool:
+        """False if it is a file that is missing; to look into it would make it."""
+        try:
+            return self._file is None or bool(self._file.stat())
+        except FileNotFoundError:
+            return False
+
     def _present_version(self) -> str | None:
         table = sa.table(self.version_table, sa.column("version_num", sa.String))
         with self.read() as tx:
@@ -296,13 +345,14 @@ class Database:
                 return None
             return tx.execute(sa.select(table.c.version_num)).scalar_one_or_none()
 
-    def _known_version(self) -> str:
+    def _known_versions(self) -> list[str]:
+        """The versions of the schema that this program knows, the newest first."""
         from alembic.script import ScriptDirectory
 
-        head = ScriptDirectory(str(self.migrations)).get_current_head()
-        if head is None:
+        found = [each.revision for each in ScriptDirectory(str(self.migrations)).walk_revisions()]
+        if not found:
             raise SchemaUnknown(f"{self.migrations} holds no migrations")
-        return head
+        return found
 
     def _alembic(self) -> Any:
         from alembic.config import Config

@@ -5,6 +5,7 @@ each other at a Unix socket that has a pool of its own for each room, so that a 
 holds a worker that the neighbour needs.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from assay_server.kernel.config import place
 from assay_server.kernel.interceptors import MESSAGE_BYTES, Calls
 from assay_server.kernel.jobs import Job, JobLoop
 from assay_server.kernel.telemetry import Log
@@ -143,6 +145,27 @@ def _rpcs(services: Sequence[str]) -> Iterator[str]:
     for name in services:
         for method in descriptor_pool.Default().FindServiceByName(name).methods:
             yield f"/{name}/{method.name}"
+
+
+def ensure_free(address: str) -> None:
+    """Does nothing if a server could listen at an address now. Raises AddressUnusable with the system's reason."""
+    found = place(address)
+    if found is None:
+        return
+    why: OSError | None = None
+    try:
+        places = socket.getaddrinfo(*found, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        places, why = [], error
+    for family, kind, protocol, _, where in places:  # a name may stand for several; gRPC is content with one
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(where)
+                return
+        except OSError as error:
+            why = error
+    raise AddressUnusable(f"can't listen at {address}: {why and why.strerror}")
 
 
 def _listen(server: grpc.Server, address: str) -> int:
