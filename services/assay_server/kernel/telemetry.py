@@ -65,13 +65,16 @@ class _Json(logging.Formatter):
 
 
 def start_logging(level: str, stream: TextIO | None = None) -> None:
-    """Sends the log as JSON lines to `stream` (default: standard error), from `level` up."""
+    """Sends the log as JSON lines to `stream` (default: standard error), from `level` up.
+
+    Of the libraries only what is a warning at least is logged, in the same form.
+    """
     sink = logging.StreamHandler(stream or sys.stderr)
     sink.setFormatter(_Json())
-    root = logging.getLogger("assay")
-    root.handlers[:] = [sink]
-    root.propagate = False
-    root.setLevel(level.upper())
+    root, own = logging.getLogger(), logging.getLogger("assay")
+    root.handlers[:] = [*(each for each in root.handlers if not isinstance(each.formatter, _Json)), sink]
+    own.setLevel(level.upper())
+    root.setLevel(max(own.level, logging.WARNING))
     # Of a pipeline that failed psycopg warns again for each statement that was not run; the error itself is raised.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
 

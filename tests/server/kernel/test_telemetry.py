@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,6 +51,29 @@ def test_below_its_level_nothing_is_logged(stream: io.StringIO) -> None:
     Log("runs").debug("run.looked_at")
 
     assert lines(stream) == []
+
+
+def test_what_a_library_warns_of_is_a_line_too_and_what_it_only_tells_is_not(stream: io.StringIO) -> None:
+    library = logging.getLogger("sqlalchemy.pool.impl.QueuePool")
+    library.info("Pool recreating")
+    try:
+        raise ConnectionError("server closed the connection\nunexpectedly")
+    except ConnectionError:
+        library.error("Exception terminating connection %r", "c", exc_info=True)
+
+    [line] = lines(stream)
+    assert (line["logger"], line["level"]) == ("sqlalchemy.pool.impl.QueuePool", "error")
+    assert line["event"] == "Exception terminating connection 'c'"
+    assert "ConnectionError: server closed" in line["exception"]
+
+
+def test_starting_again_writes_no_line_twice(stream: io.StringIO) -> None:
+    other = io.StringIO()
+    start_logging("info", other)
+
+    Log("runs").info("run.finished")
+
+    assert (len(lines(stream)), len(lines(other))) == (0, 1)
 
 
 def test_an_error_can_bring_its_trace(stream: io.StringIO) -> None:
