@@ -50,6 +50,22 @@ def test_a_listing_shows_folders_with_what_is_in_them(assay: Assay, client: Clie
     assert "10 B" in table.out
 
 
+def test_a_path_that_is_not_there_is_refused(assay: Assay, client: Client, run_id: str, tmp_path: Path) -> None:
+    client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"1")
+    (tmp_path / "file").touch()
+
+    listed = assay("artifact", "list", run_id, "nope")
+    up = assay("artifact", "upload", run_id, tmp_path / "nope")
+    onto = assay("artifact", "download", run_id, "notes", "--to", tmp_path / "file")
+    below = assay("artifact", "download", run_id, "notes", "--to", tmp_path / "file" / "more")
+
+    assert [answer.code for answer in (listed, up, onto, below)] == [1, 1, 1, 1]
+    assert "no file or folder 'nope'" in listed.err
+    assert f"{tmp_path}/nope does not exist" in up.err
+    assert f"{tmp_path}/file is a file" in onto.err
+    assert f"{tmp_path}/file/more: Not a directory" in below.err
+
+
 def test_a_deletion_is_confirmed_and_counts(read: Read, assay: Assay, client: Client, run_id: str) -> None:
     client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"1")
 
@@ -57,6 +73,8 @@ def test_a_deletion_is_confirmed_and_counts(read: Read, assay: Assay, client: Cl
     deleted = read("artifact", "delete", run_id, "notes", "--yes")
 
     assert unconfirmed.code == 2
+    assert unconfirmed.err.startswith("error: Delete 'notes'")
+    assert "confirm it with --yes" in unconfirmed.err
     assert deleted["file_count"] == 1
     assert read("artifact", "list", run_id) == []
 

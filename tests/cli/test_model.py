@@ -80,6 +80,23 @@ def test_versions_are_listed_by_model_and_filter(read: Read, assay: Assay, model
     assert both[0]["run_id"] in table.out
 
 
+@pytest.mark.parametrize(
+    "words", [("version", "list", "nope"), ("event", "list", "--model", "nope"), ("audit", "list", "nope")]
+)
+def test_what_is_asked_of_a_model_that_is_not_there_is_refused(assay: Assay, words: tuple[str, ...]) -> None:
+    answer = assay(*words)
+
+    assert answer.code == 1
+    assert "no registered model 'nope'" in answer.err
+
+
+def test_a_model_without_versions_has_an_empty_list(assay: Assay, read: Read, name: str) -> None:
+    read("model", "create", name)
+
+    assert read("version", "list", name) == []
+    assert assay("version", "list", name).err == "No versions.\n"
+
+
 def test_a_version_is_described_and_deleted(read: Read, assay: Assay, model: str) -> None:
     described = read("version", "update", model, 1, "--description", "The first")
     assay("version", "delete", model, 2, "--yes", "--reason", "a mistake")

@@ -121,6 +121,41 @@ def test_a_series_is_shown_as_points_as_a_curve_and_as_columns(
     assert "█" in overview.out
 
 
+def test_a_metric_that_is_not_there_is_refused_and_those_that_are_are_named(assay: Assay, run_id: str) -> None:
+    assay("run", "log", run_id, "--metric", "loss=1")
+
+    answer = assay("run", "metrics", run_id, "lost")
+
+    assert answer.code == 1
+    assert "no metric 'lost'; it has: loss" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (("log", "--metric", "loss=1", "--step", "99999999999999999999"), "99999999999999999999"),
+        (("log", "--metric", "loss=1e400"), "1e400"),
+        (("metrics", "loss", "--max-points", "9999999999"), "9999999999"),
+    ],
+)
+def test_a_number_that_is_too_big_is_wrong_use_and_changes_nothing(
+    assay: Assay, read: Read, run_id: str, words: tuple[str, ...], value: str
+) -> None:
+    verb, *rest = words
+
+    answer = assay("run", verb, run_id, *rest)
+
+    assert answer.code == 2
+    assert value in answer.err
+    assert read("run", "get", run_id)["metrics"] == {}
+
+
+def test_a_run_without_an_experiment_is_one_of_the_default_one(read: Read) -> None:
+    made = read("run", "create")
+
+    assert read("experiment", "get", made["experiment_id"])["name"] == "Default"
+
+
 @pytest.mark.parametrize("words", [("log",), ("update",)])
 def test_a_command_with_nothing_to_do_is_wrong_use(assay: Assay, run_id: str, words: tuple[str, ...]) -> None:
     answer = assay("run", *words, run_id)

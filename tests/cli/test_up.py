@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import sqlite3
@@ -161,6 +162,16 @@ def test_a_setting_that_does_not_exist_is_wrong_use() -> None:
 
     assert answer.returncode == 2
     assert "--tracking.address" in answer.stderr
+
+
+def test_an_output_that_the_shell_closed_is_no_fault(platform: tuple[subprocess.Popen[str], str]) -> None:
+    line = " ".join(map(shlex.quote, command("run", "list", "--output", "json", "--address", platform[1])))
+
+    closed = subprocess.run(
+        ["sh", "-c", f"{line} >&-"], env=environment(), stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+
+    assert (closed.returncode, closed.stderr) == (0, "")
 
 
 def test_listing_needs_no_server_code_and_help_no_client() -> None:

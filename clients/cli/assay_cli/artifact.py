@@ -45,7 +45,10 @@ def list_artifacts(
         Column("SHA-256", lambda artifact: artifact.sha256[:12], spare=3),
         Column("CREATED", lambda artifact: artifact.create_time, spare=1),
     ]
-    found = session.client.artifacts.list(_owner(session, owner), path, recursive=recursive)
+    whose = _owner(session, owner)
+    found = session.client.artifacts.list(whose, path, recursive=recursive)
+    if path and not found[:1]:
+        session.client.artifacts.get(whose, path)  # says if there is none
     session.show_all(found, columns, limit=limit, nothing="No files.")
 
 
@@ -69,6 +72,9 @@ def upload_artifacts(
     path: Annotated[str, typer.Argument(help="The folder to put it in.", metavar="PATH")] = "",
 ) -> None:
     """Uploads a file into a folder, or what is in a folder of this machine into it."""
+    if not local.exists():
+        output.refuse(f"{local} does not exist; name a file or folder of this machine")
+        raise typer.Exit(1)
     to = _owner(session, owner)
     with output.progress(f"Uploading {local.name}") as progress:
         written = session.client.artifacts.upload(to, local, path, progress=progress)
@@ -92,6 +98,9 @@ def download_artifacts(
     ] = Path("."),
 ) -> None:
     """Downloads a file, or what is in a folder, verified by SHA-256; goes on where it broke off."""
+    if to.exists() and not to.is_dir():
+        output.refuse(f"{to} is a file; --to names a folder")
+        raise typer.Exit(1)
     whose = _owner(session, owner)
     with output.progress(f"Downloading {path}".rstrip()) as progress:
         written = session.client.artifacts.download(whose, path, to, progress=progress)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay_cli.options import Limit
+from assay_cli.options import Limit, within
 from assay_cli.output import Column
 from assay_cli.session import Session, asks
 from assay_cli.words import said
@@ -22,7 +22,7 @@ app = typer.Typer(help="The record of every change in the registry.", no_args_is
 def list_records(
     session: Session,
     model: Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")] = "",
-    number: Annotated[int | None, typer.Option(help="Only of this version.", min=1)] = None,
+    number: Annotated[int | None, typer.Option(help="Only of this version.", min=1, callback=within(64))] = None,
     model_id: Annotated[str, typer.Option(help="In place of the name; finds deleted models too.")] = "",
     limit: Limit = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay_cli.options import Limit
+from assay_cli.options import Limit, within
 from assay_cli.output import Column
 from assay_cli.session import Session, asks
 
@@ -23,7 +23,9 @@ app = typer.Typer(help="What happened in the registry, for programs that follow 
 def list_events(
     session: Session,
     model: Annotated[str, typer.Option(help="Only of this model.", metavar="MODEL")] = "",
-    after: Annotated[int, typer.Option(help="Only those after this cursor.", metavar="CURSOR", min=0)] = 0,
+    after: Annotated[
+        int, typer.Option(help="Only those after this cursor.", metavar="CURSOR", min=0, callback=within(64))
+    ] = 0,
     limit: Limit = None,
 ) -> None:
     """Lists events, the oldest first; go on with the cursor of the last one."""
@@ -35,9 +37,10 @@ def list_events(
         Column("VERSION", lambda event: event.number or ""),
         Column("PAYLOAD", _payload, wraps=True, spare=1),
     ]
-    session.show_all(
-        session.client.events.list(after, name=model), columns, limit=limit, nothing="Nothing happened since."
-    )
+    found = session.client.events.list(after, name=model)
+    if model and after == 0 and not found[:1]:
+        session.client.models.get(model)  # says if there is none
+    session.show_all(found, columns, limit=limit, nothing="Nothing happened since.")
 
 
 def _payload(event: Event) -> dict[str, object]:

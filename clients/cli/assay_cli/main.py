@@ -6,7 +6,7 @@ import importlib
 import io
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -81,10 +81,17 @@ def options(
     """Experiments, runs, models and their files: start the platform with `assay up`."""
 
 
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
 def main() -> None:
     """Runs what the command line says. Exit codes: 0 done, 1 refused, 2 wrong use."""
     # What gRPC's core has to say about a port or a peer is said by us, as an error.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # A stream that the shell closed is None: what is written to it is then lost, as was asked for.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

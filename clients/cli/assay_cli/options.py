@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
+
+from assay_cli import output
+
+
+def within(bits: int) -> Callable[[int | None], int | None]:
+    """Checks that a whole number has so many bits at most, as the contract's have. One that has more is wrong use."""
+
+    def check(number: int | None) -> int | None:
+        least, most = -(1 << bits - 1), (1 << bits - 1) - 1
+        if number is not None and not least <= number <= most:
+            raise typer.BadParameter(f"{number} has more than {bits} bits; use {least} to {most}")
+        return number
+
+    return check
+
 
 Filter = Annotated[str, typer.Option(help="Which ones: see docs/filters.md.", metavar="FILTER")]
 FilterWord = Annotated[str, typer.Argument(help="Which ones: see docs/filters.md.", metavar="FILTER")]
@@ -24,7 +40,7 @@ Reason = Annotated[str, typer.Option(help="Why; goes into the audit record.", me
 Description = Annotated[str, typer.Option(help="What it is.", metavar="TEXT")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 ModelName = Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")]
-Number = Annotated[int, typer.Argument(help="The version's number.", metavar="NUMBER", min=1)]
+Number = Annotated[int, typer.Argument(help="The version's number.", metavar="NUMBER", min=1, callback=within(64))]
 ExperimentWord = Annotated[str, typer.Argument(help="An experiment's id, or its name.", metavar="EXPERIMENT")]
 RunId = Annotated[str, typer.Argument(help="The run, 32 hexadecimal characters.", metavar="RUN_ID")]
 
@@ -41,13 +57,18 @@ def pairs(words: Sequence[str] | None) -> dict[str, str]:
 
 
 def numbers(words: Sequence[str] | None) -> dict[str, float]:
-    """`KEY=NUMBER` words as a mapping; `nan` and `inf` are numbers. A word that is none is wrong use."""
+    """`KEY=NUMBER` words as a mapping; `nan` and `inf` are numbers.
+
+    A word that is none, or a number too big for 64 bits, is wrong use.
+    """
     found: dict[str, float] = {}
     for key, value in pairs(words).items():
         try:
             found[key] = float(value)
         except ValueError:
             raise typer.BadParameter(f"{key}={value!r} is not a number") from None
+        if math.isinf(found[key]) and "inf" not in value.lower():
+            raise typer.BadParameter(f"{key}={value!r} is too big; use at most 1.797e308, or write inf")
     return found
 
 
@@ -56,5 +77,6 @@ def agreed(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise typer.BadParameter(f"{question} That can't be undone; confirm it with --yes.")
+        output.refuse(f"{question} That can't be undone, and there is no terminal to ask at: confirm it with --yes")
+        raise typer.Exit(2)
     typer.confirm(f"{question} That can't be undone.", abort=True)

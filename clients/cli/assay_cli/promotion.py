@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay_cli.options import Limit, ModelName
+from assay_cli.options import Limit, ModelName, within
 from assay_cli.output import Column
 from assay_cli.session import Session, asks
 
@@ -20,7 +20,7 @@ app = typer.Typer(help="Moves of versions from stage to stage.", no_args_is_help
 def list_promotions(
     session: Session,
     model: ModelName,
-    number: Annotated[int | None, typer.Option(help="Only of this version.", min=1)] = None,
+    number: Annotated[int | None, typer.Option(help="Only of this version.", min=1, callback=within(64))] = None,
     limit: Limit = None,
 ) -> None:
     """Lists the moves of a model's versions, the newest first."""

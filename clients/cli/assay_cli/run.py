@@ -20,6 +20,7 @@ from assay_cli.options import (
     TagKeys,
     numbers,
     pairs,
+    within,
 )
 from assay_cli.output import Column
 from assay_cli.session import Session, asks, fields_of
@@ -104,7 +105,10 @@ def get_run(session: Session, run_id: RunId) -> None:
 @asks(app, "create")
 def create_run(
     session: Session,
-    experiment: Annotated[str, typer.Option("--experiment", "-e", help="The experiment's id or name.")] = "0",
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", "-e", help="The experiment's id or name; without it, Default of the workspace."),
+    ] = None,
     name: Annotated[str, typer.Option(help="Its name; the server finds one where none is given.")] = "",
     parent: Annotated[str, typer.Option(help="The run in which this one is nested.", metavar="RUN_ID")] = "",
     param: Params = None,
@@ -112,7 +116,7 @@ def create_run(
 ) -> None:
     """Starts a run, for programs that no SDK reaches; `log` adds to it and `finish` ends it."""
     made = session.client.runs.create(
-        named(session.client, experiment).experiment_id,
+        *(() if experiment is None else (named(session.client, experiment).experiment_id,)),
         name=name,
         parent_run_id=parent,
         params=pairs(param),
@@ -128,7 +132,7 @@ def log_batch(
     param: Params = None,
     metric: Metrics = None,
     tag: Tag = None,
-    step: Annotated[int, typer.Option(help="The step of the metrics.")] = 0,
+    step: Annotated[int, typer.Option(help="The step of the metrics.", callback=within(64))] = 0,
 ) -> None:
     """Adds params, points and tags to a run, all or nothing."""
     import time

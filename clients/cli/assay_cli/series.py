@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay_cli import output, plot
-from assay_cli.options import RunId
+from assay_cli.options import RunId, within
 from assay_cli.output import Column, Format
 from assay_cli.session import SHOWN, Session, asks
 from assay_cli.words import lasted
@@ -34,7 +34,10 @@ def read_metrics(
     key: Key = None,
     draw: Annotated[bool, typer.Option("--plot", help="Draw the curve.")] = False,
     max_points: Annotated[
-        int, typer.Option(min=0, help="Thin the series so that its picture stays the same. 0: all points.")
+        int,
+        typer.Option(
+            min=0, help="Thin the series so that its picture stays the same. 0: all points.", callback=within(32)
+        ),
     ] = 0,
 ) -> None:
     """Shows the points of a metric, or all metrics of a run in short."""
@@ -42,10 +45,12 @@ def read_metrics(
         _overview(session, run_id)
         return
     series = session.client.metrics.read(run_id, key, max_points=max_points or (plot.POINTS if draw else 0))
+    if not series:
+        present = ", ".join(session.client.runs.get(run_id, read=("metrics",)).metrics) or "none"
+        output.refuse(f"run {run_id} has no metric {key!r}; it has: {present}")
+        raise typer.Exit(1)
     if session.format is Format.JSON:
         session.show(series)
-    elif not series:
-        output.note(f"Run {run_id} has no points of {key}.")
     elif draw:
         output.write_text(plot.curve(key, series.steps, series.values, point_count=series.point_count))
     else:

@@ -113,8 +113,11 @@ def asks(
                 function(Session(Client(address, workspace), output_format), **given)  # type: ignore[call-arg]
             except BrokenPipeError:
                 raise
-            except (AssayError, OSError) as refused:
+            except AssayError as refused:
                 output.refuse(str(refused))
+                raise typer.Exit(1) from None
+            except OSError as failed:
+                output.refuse(f"{failed.filename}: {failed.strerror}" if failed.filename else str(failed))
                 raise typer.Exit(1) from None
 
         _, *own = inspect.signature(function, eval_str=True).parameters.values()

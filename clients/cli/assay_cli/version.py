@@ -47,6 +47,8 @@ def list_versions(
         of_model = "name = '" + model.replace("'", "''") + "'"
         filter = f"{of_model} AND ({filter})" if filter else of_model
     found = session.client.versions.search(filter, order_by=order_by or ())
+    if model is not None and not found[:1]:
+        session.client.models.get(model)  # says if there is none
     session.show_all(found, _columns(), limit=limit, nothing="No versions.")
 
 
