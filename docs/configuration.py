@@ -24,7 +24,8 @@ A setting has the same name everywhere:
 
 An option wins over the environment, the environment over the file. Durations and sizes carry their unit: `5ms`, `2s`,
 `30m`, `24h`; `512KiB`, `64MiB`. A server that finds mistakes tells all of them at once, each with what would be right,
-and does not start. What the SDK reads from the environment stands in [sdk.md](sdk.md#settings).
+and does not start. An address is `host:port`, with an IPv6 host in brackets (`[::1]:5100`), or `unix:PATH`.
+What the SDK reads from the environment stands in [sdk.md](sdk.md#settings).
 
 """
 

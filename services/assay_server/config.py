@@ -30,7 +30,7 @@ class ServerConfig:
     streams: int = setting(64, "Streams that may be open at once, for each listener.", least=2, most=4096)
     drain: Duration = setting(10.0, "How long calls in flight may take at shutdown.", least=0)
     metrics_port: int = setting(
-        0, "Port for Prometheus metrics over HTTP, on the host of `listen`. 0: none.", least=0, most=65535
+        0, "Port for Prometheus metrics over HTTP, on the server's host. 0: none.", least=0, most=65535
     )
 
     def folder(self) -> Path:
