@@ -10,7 +10,9 @@ class AccessConfig:
     """Workspaces."""
 
     address: Address = setting("127.0.0.1:5101", "Where other rooms find access, as `host:port`.", least=1)
-    database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `access.db` in the data folder.")
+    database_url: str = setting(
+        "", "SQLAlchemy URL of its database. Empty: `access.db` in the data folder.", secret=True
+    )
     sqlite_synchronous: str = setting(
         "full",
         "Whether SQLite waits for the disk at each commit (`full`) or leaves that to the system (`normal`): "

@@ -20,7 +20,9 @@ class ArtifactsConfig:
     """Files and where their content lies."""
 
     address: Address = setting("127.0.0.1:5103", "Where other rooms find artifacts, as `host:port`.", least=1)
-    database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.")
+    database_url: str = setting(
+        "", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.", secret=True
+    )
     sqlite_synchronous: str = setting(
         "full",
         "Whether SQLite waits for the disk at each commit (`full`) or leaves that to the system (`normal`): "
@@ -40,7 +42,7 @@ class ArtifactsConfig:
     s3_endpoint: str = setting("", "With `minio`: the server, as `host:port` without a scheme.")
     s3_bucket: str = setting("", "With `minio`: the bucket. It is made if it is missing and the key may make it.")
     s3_access_key: str = setting("", "With `minio`: the name of the key.")
-    s3_secret_key: str = setting("", "With `minio`: the secret of the key. Best given in the environment.")
+    s3_secret_key: str = setting("", "With `minio`: the secret of the key. Best given in the environment.", secret=True)
     s3_region: str = setting("us-east-1", "With `minio`: the region of the bucket.")
     s3_secure: bool = setting(True, "With `minio`: whether to use TLS.")
     upload_limit: Duration = setting(Duration(12 * 3600.0), "How long one stream of files may take to write.", least=1)

@@ -36,11 +36,18 @@ class ConfigurationInvalid(Exception):
 
 
 def setting(
-    default: Any, doc: str, *, choices: Sequence[str] = (), least: float | None = None, most: float | None = None
+    default: Any,
+    doc: str,
+    *,
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    most: float | None = None,
+    secret: bool = False,
 ) -> Any:
-    """A field of a section: its default, what it means, and what is allowed."""
+    """A field of a section: its default, what it means, and what is allowed. The value of a `secret` is never told."""
     return dataclasses.field(
-        default=default, metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most}
+        default=default,
+        metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most, "secret": secret},
     )
 
 
@@ -75,14 +82,17 @@ def load(
     values: dict[str, dict[str, Any]] = {section: {} for section, _ in sections(schema)}
     unread = []
     for key, (value, origin) in given.items():
+        near = key if key in known else _nearest(key, known)
+        said = "(secret)" if near in known and known[near].metadata["secret"] else repr(value)
         if key not in known:
-            mistakes.append(f"{key} = {value!r} ({origin}): there is no such setting; {_nearest(key, known)}")
+            hint = f"did you mean {near}?" if near else "`assay server --help` lists all"
+            mistakes.append(f"{key} = {said} ({origin}): there is no such setting; {hint}")
             continue
         section, name = key.split(".", 1)
         try:
             values[section][name] = _read(known[key], value)
         except ValueError as problem:
-            mistakes.append(f"{key} = {value!r} ({origin}): {problem}")
+            mistakes.append(f"{key} = {said} ({origin}): {problem}")
             unread.append(key)
     built = {section: kind(**values[section]) for section, kind in sections(schema)}
     settings = schema(**built)
@@ -206,11 +216,10 @@ def _names(line: str, key: str) -> bool:
     return re.search(rf"\b{re.escape(key)}\b", line) is not None
 
 
-def _nearest(key: str, known: Mapping[str, object]) -> str:
+def _nearest(key: str, known: Mapping[str, object]) -> str | None:
     import difflib
 
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]}?" if close else "`assay server --help` lists all"
+    return next(iter(difflib.get_close_matches(key, known, n=1)), None)
 
 
 def written(field: dataclasses.Field[Any]) -> str:

@@ -317,7 +317,7 @@ class Database:
         except (DatabaseUnavailable, sa.exc.SQLAlchemyError, self._errors.Error, OSError) as error:
             cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
             said = str(getattr(cause, "orig", None) or cause or error)
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and error.filename:
                 said = f"{error.filename}: {error.strerror}"
             why = " ".join(said.split())
             raise DatabaseUnusable(f"{self._named()} can't be opened: {why}") from error

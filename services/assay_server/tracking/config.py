@@ -10,7 +10,9 @@ class TrackingConfig:
     """Experiments, runs, metrics and datasets."""
 
     address: Address = setting("127.0.0.1:5102", "Where other rooms find tracking, as `host:port`.", least=1)
-    database_url: str = setting("", "SQLAlchemy URL of its database. Empty: `tracking.db` in the data folder.")
+    database_url: str = setting(
+        "", "SQLAlchemy URL of its database. Empty: `tracking.db` in the data folder.", secret=True
+    )
     sqlite_synchronous: str = setting(
         "normal",
         "Whether SQLite waits for the disk at each commit (`full`) or leaves that to the system (`normal`): "

@@ -31,6 +31,7 @@ class Pump:
     colour: str = setting("red", "What it looks like.", choices=("red", "blue"))
     loud: bool = setting(False, "Whether one hears it.")
     place: str = setting("", "Where it stands.")
+    code: str = setting("", "What opens it.", secret=True)
     gauge: Address = setting("", "Where its gauge answers.", least=0)
     valve: Address = setting("127.0.0.1:9", "Where its valve answers.", least=1)
 
@@ -173,6 +174,14 @@ def test_what_can_not_be_together_is_told_with_the_rest_but_not_of_what_could_no
 
     assert told(loud="true", level="6", pause="x") == ["pump.pause", "pump.loud", "pump.place"]
     assert told(loud="true", level="99") == ["pump.level", "pump.place"]
+
+
+@pytest.mark.parametrize("file", ["[pump]\ncode = 1234\n", "[pump]\ncodes = '1234'\n"])
+def test_a_secret_is_not_told_in_what_is_wrong_with_it(tmp_path: Path, file: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=r"pump\.codes? = \(secret\) \(.*assay.toml\)") as caught:
+        read(tmp_path, file=file)
+
+    assert "1234" not in str(caught.value).replace(str(tmp_path), "")
 
 
 @pytest.mark.parametrize("content", ["[pump", "level = = 1", "\0"])
