@@ -50,6 +50,8 @@ def run(
     from assay_server.kernel.server import AddressUnusable, ensure_free
     from assay_server.targets import TARGETS, build, database, listening, mistakes
 
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: sys.exit())  # so that a start that is broken off leaves no sockets
     try:
         if target not in TARGETS:
             raise ConfigurationInvalid(
