@@ -14,11 +14,13 @@ Read = Callable[..., Any]
 def test_a_workspace_keeps_its_things_to_itself(read: Read, name: str) -> None:
     read("workspace", "create", name, "--description", "Team A")
     described = read("workspace", "update", name, "--description", "Team B")
+    run = read("run", "create", "--workspace", name)
     read("experiment", "create", "inside", "--workspace", name)
 
     assert described["description"] == read("workspace", "get", name)["description"] == "Team B"
     assert name in [each["name"] for each in read("workspace", "list")]
-    assert [each["name"] for each in read("experiment", "list", "--workspace", name)] == ["inside"]
+    assert {each["name"] for each in read("experiment", "list", "--workspace", name)} == {"inside", "Default"}
+    assert [each["run_id"] for each in read("run", "list", "--workspace", name)] == [run["run_id"]]
 
 
 def test_a_dataset_is_found_by_filter_and_id(read: Read, client: Client, name: str) -> None:

@@ -39,7 +39,7 @@ def sync(
             f"{report.requests_refused} refused, {report.requests_left} left, "
             f"{report.files_in_use} files belong to processes that are still alive."
         )
-    else:
+    elif not report.problems:
         output.write_text("There is nothing to deliver.")
     for problem in report.problems:
         output.refuse(problem)

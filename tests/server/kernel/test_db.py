@@ -16,6 +16,7 @@ from assay_server.kernel.db import Database
 from assay_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
 from assay_server.kernel.statements import insert_rows
 from assay_server.kernel.tables import requests_table, secrets_table
+from assay_server.targets import HERE
 from tests.parts.eventually import at_once, eventually
 from tests.parts.postgres import PostgresServer
 
@@ -138,9 +139,9 @@ def test_a_secret_is_the_same_for_all_who_ask(another: Callable[[], Database]) -
 
 
 def test_a_sqlite_file_and_its_folder_are_closed_to_others(tmp_path: Path) -> None:
-    db = Database(f"sqlite:///{tmp_path / 'new' / 'room.db'}", room="kernel", migrations=tmp_path)
-    with db.write() as tx:
-        metadata.create_all(tx)
+    url = f"sqlite:///{tmp_path / 'new' / 'room.db'}"
+    db = Database(url, room="access", migrations=HERE / "access" / "migrations")
+    db.upgrade()
     db.close()
 
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
