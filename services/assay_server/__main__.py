@@ -15,6 +15,8 @@ from assay_server.kernel.config import ConfigurationInvalid
 if TYPE_CHECKING:
     from assay_server.config import Config
 
+_LONGEST_WAIT_S = 0.5
+
 
 def arguments(args: Sequence[str]) -> dict[str, str]:
     """`--key=value` and `--key value` as a mapping. Raises ConfigurationInvalid for anything else."""
@@ -85,9 +87,19 @@ def run(
         print(f"assay {target} is listening on port {server.port}", flush=True)
     else:
         announce(config, server.port)
-    asked.get()
+    _wait(asked)
     server.stop()
     return 0
+
+
+def _wait(asked: "queue.SimpleQueue[int]") -> None:
+    """Waits for a signal. One that comes just before a wait begins does not end it, so none of them is long."""
+    while True:
+        try:
+            asked.get(timeout=_LONGEST_WAIT_S)
+        except queue.Empty:
+            continue
+        return
 
 
 def _serve_metrics(address: str, port: int) -> None:
