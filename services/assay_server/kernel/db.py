@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,7 @@ class Database:
         self._prepared = prepared
         self._writer = threading.Lock()
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._reads = Reads(
-            lambda driver: driver.interrupt() if self._is_sqlite else driver.cancel_safe(timeout=_LOOK_S)
-        )
+        self._reads = Reads(self._interrupt)
         self._engine = self._sqlite(connections) if self._is_sqlite else self._postgres(connections)
         self._errors: Any = self._engine.dialect.dbapi
 
@@ -214,6 +212,10 @@ class Database:
             if told is None:
                 raise
             raise told from error
+
+    def _interrupt(self, driver: Any) -> None:
+        with suppress(self._errors.Error):  # a connection that is gone need not be stopped, nor keep others from it
+            driver.interrupt() if self._is_sqlite else driver.cancel_safe(timeout=_LOOK_S)
 
     def _is_lost(self, error: Any) -> bool:
         """Whether an error of PostgreSQL's driver says that the connection is gone."""

@@ -10,7 +10,6 @@ from datetime import datetime
 from enum import StrEnum
 
 from assay._sdk import arguments
-from assay._sdk.arguments import texts
 from assay._sdk.connection import Connection
 from assay._sdk.datasets import DatasetInput, input_of
 from assay._sdk.experiments import Lifecycle, default_experiment_id, lifecycle_number, lifecycle_of
@@ -131,8 +130,8 @@ class Runs:
             run_id=run_id,
             parent_run_id=parent_run_id,
             start_time=stamp_of(start_time),
-            params=texts(params),
-            tags=texts(tags),
+            params=arguments.texts(params),
+            tags=arguments.texts(tags),
             user=user,
             request_id=uuid.uuid4().hex,
         )
@@ -232,7 +231,7 @@ class Runs:
         Metrics are columns or values by key, or an iterable of (key, value, time in ms, step). Values of params and
         tags are turned to text. Raises RunNotFound, RunDeleted, ParamConflict and FieldInvalid.
         """
-        request = tracking.LogBatchRequest(run_id=run_id, params=texts(params), tags=texts(tags))
+        request = tracking.LogBatchRequest(run_id=run_id, params=arguments.texts(params), tags=arguments.texts(tags))
         add_columns(request.metrics, metrics)
         self._connection.call(f"{_SERVICE}/LogBatch", request, tracking.LogBatchResponse)
 
