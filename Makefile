@@ -8,7 +8,7 @@ SHELL := bash
 BIN := .venv/bin
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
 BUF := node_modules/.bin/buf
-BENCH := assay -o backend=sqlite --tag sqlite
+BENCH := modelry -o backend=sqlite --tag sqlite
 
 # The first of these that runs, is 3.11 or newer and can make environments. PYTHON=... decides otherwise.
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python3.14 python \
@@ -97,25 +97,25 @@ define BREAKING
 old=; \
 for candidate in $(BREAKING_AGAINST) "$$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || true)" \
 	origin/main main; do \
-	if [ -n "$$candidate" ] && git cat-file -e "$$candidate:protos/assay" 2>/dev/null; then old=$$candidate; break; fi; \
+	if [ -n "$$candidate" ] && git cat-file -e "$$candidate:protos/modelry" 2>/dev/null; then old=$$candidate; break; fi; \
 done; \
 if [ -z "$$old" ]; then echo "buf breaking: this clone knows no older contracts, nothing to compare with"; else \
 	echo "buf breaking --against $$old ($$(git rev-parse --short "$$old"))"; \
 	rm -rf .cache/old; mkdir -p .cache/old; \
-	git archive "$$old" protos/assay protos/buf.yaml | tar -x -C .cache/old; \
+	git archive "$$old" protos/modelry protos/buf.yaml | tar -x -C .cache/old; \
 	cd protos && $(BUF) breaking --against ../.cache/old/protos; \
 fi
 endef
 
 .PHONY: test
 test: setup ## run every test: SQLite, a real PostgreSQL, a real MinIO
-	@if command -v go >/dev/null && ! command -v minio >/dev/null && [ -z "$${ASSAY_TEST_S3_ENDPOINT:-}" ] \
+	@if command -v go >/dev/null && ! command -v minio >/dev/null && [ -z "$${MODELRY_TEST_S3_ENDPOINT:-}" ] \
 		&& ! docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory minio \
 		|| echo "MinIO could not be built; its tests will say so" >&2; fi
 	$(BIN)/python -m pytest
 
 .PHONY: bench
-bench: setup ## measure the shared workloads; BENCH='assay -o backend=postgres -w W1,W3' chooses
+bench: setup ## measure the shared workloads; BENCH='modelry -o backend=postgres -w W1,W3' chooses
 	$(BIN)/python tests/bench/run.py $(BENCH)
 
 # --- a real MinIO --------------------------------------------------------------------------------------------------

@@ -5,22 +5,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from assay_server.config import Config
-from assay_server.kernel.config import reference
+from modelry_server.config import Config
+from modelry_server.kernel.config import reference
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """\
 # Configuration of the server
 
-Made from the code by `python docs/configuration.py`; change it there (`services/assay_server/*/config.py`).
+Made from the code by `python docs/configuration.py`; change it there (`services/modelry_server/*/config.py`).
 
 A setting has the same name everywhere:
 
 | where | how | example |
 | --- | --- | --- |
-| file (`assay server --config FILE`, TOML) | `key` in `[section]` | `[tracking]`, then `gap_wait = "2s"` |
-| environment | `ASSAY_<SECTION>_<KEY>` | `ASSAY_TRACKING_GAP_WAIT=2s` |
-| option of `assay up`, `server`, `db upgrade`, `db status` | `--section.key` | `--tracking.gap-wait=2s` |
+| file (`modelry server --config FILE`, TOML) | `key` in `[section]` | `[tracking]`, then `gap_wait = "2s"` |
+| environment | `MODELRY_<SECTION>_<KEY>` | `MODELRY_TRACKING_GAP_WAIT=2s` |
+| option of `modelry up`, `server`, `db upgrade`, `db status` | `--section.key` | `--tracking.gap-wait=2s` |
 
 An option wins over the environment, the environment over the file. Durations and sizes carry their unit: `5ms`, `2s`,
 `30m`, `24h`; `512KiB`, `64MiB`. A server that finds mistakes tells all of them at once, each with what would be right,

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 import pytest
 
-from assay_server.targets import ROOMS
+from modelry_server.targets import ROOMS
 from tests.parts import PartMissing, in_ci, minio, pgbouncer, postgres
 from tests.parts import deployment as deployments
 
-DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("ASSAY_TEST_OLDEST_POSTGRES") == "1" else [])
+DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("MODELRY_TEST_OLDEST_POSTGRES") == "1" else [])
 Part = TypeVar("Part")
 MISSING = pytest.StashKey[dict[str, str]]()
 
@@ -25,7 +25,7 @@ MISSING = pytest.StashKey[dict[str, str]]()
 @pytest.fixture(scope="session")
 def parts_folder() -> Iterator[Path]:
     """A folder for the files of started parts, open to the user that PostgreSQL runs as."""
-    folder = Path(tempfile.mkdtemp(prefix="assay-parts-"))
+    folder = Path(tempfile.mkdtemp(prefix="modelry-parts-"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -53,7 +53,7 @@ def minio_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The SQLAlchemy URL of an empty database, once for each database that is supported."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'assay.db'}"
+        yield f"sqlite:///{tmp_path / 'modelry.db'}"
         return
     fixture = "postgres_server" if request.param == "postgres" else "oldest_postgres_server"
     server: postgres.PostgresServer = request.getfixturevalue(fixture)

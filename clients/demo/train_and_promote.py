@@ -1,6 +1,6 @@
 """Trains models of handwritten digits, tracks them, and takes the best one to Production: what `make demo` runs.
 
-It starts the platform on this machine with its data in `.demo`, or uses one that runs: set ASSAY_TRACKING_URI.
+It starts the platform on this machine with its data in `.demo`, or uses one that runs: set MODELRY_TRACKING_URI.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-import assay
+import modelry
 
 FOLDER = Path(__file__).resolve().parents[2] / ".demo"
 EXPERIMENT = "digits"
@@ -81,13 +81,13 @@ def show(*rows: tuple[object, ...]) -> None:
 @contextmanager
 def platform() -> Iterator[str]:
     """The address of a platform: the one of the environment, else one that is started here and ended afterwards."""
-    running = os.environ.get("ASSAY_TRACKING_URI")
+    running = os.environ.get("MODELRY_TRACKING_URI")
     if running:
         say(f"Using the platform at {running}.")
         yield running
         return
     began = time.monotonic()
-    command = [sys.executable, "-m", "assay_cli", "up", "--port", "0", "--data-folder", str(FOLDER)]
+    command = [sys.executable, "-m", "modelry_cli", "up", "--port", "0", "--data-folder", str(FOLDER)]
     up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert up.stdout is not None
@@ -172,12 +172,14 @@ def train(candidate: Candidate, digits: Digits, story: str) -> tuple[object, ...
     """Trains one model in a run of its own, and answers with what to tell about it."""
     pixels, labels = digits.train
     began = time.monotonic()
-    with assay.start_run(run_name=candidate.name, tags={"demo.story": story}) as run:
-        assay.log_params({"model": type(candidate.model).__name__, "seed": SEED, **candidate.params})
-        assay.log_input(assay.data.from_pandas(pixels, source="sklearn:load_digits", name="digits"), context="training")
+    with modelry.start_run(run_name=candidate.name, tags={"demo.story": story}) as run:
+        modelry.log_params({"model": type(candidate.model).__name__, "seed": SEED, **candidate.params})
+        modelry.log_input(
+            modelry.data.from_pandas(pixels, source="sklearn:load_digits", name="digits"), context="training"
+        )
         for step in range(candidate.rounds):
             candidate.learn(candidate.model, pixels, labels, step)
-            assay.log_metrics(
+            modelry.log_metrics(
                 {
                     "train_loss": log_loss(labels, candidate.model.predict_proba(pixels)),
                     "validation_loss": log_loss(
@@ -188,9 +190,9 @@ def train(candidate: Candidate, digits: Digits, story: str) -> tuple[object, ...
                 step=step,
             )
         guessed = candidate.model.predict(digits.validation[0])
-        assay.log_figure(confusion(digits.validation[1], guessed, candidate.name), "pictures/confusion.png")
-        signature = assay.models.infer_signature(pixels, guessed)
-        assay.sklearn.log_model(candidate.model, "model", signature=signature)
+        modelry.log_figure(confusion(digits.validation[1], guessed, candidate.name), "pictures/confusion.png")
+        signature = modelry.models.infer_signature(pixels, guessed)
+        modelry.sklearn.log_model(candidate.model, "model", signature=signature)
     accuracy = accuracy_score(digits.validation[1], guessed)
     return candidate.name, f"{accuracy:.3f}", candidate.rounds * 3, f"{time.monotonic() - began:.1f} s", run.id
 
@@ -210,7 +212,7 @@ def confusion(labels: Any, guessed: Any, name: str) -> Any:
 def pick(story: str) -> Any:
     """The best finished run of this story, found by search."""
     query = f"status = 'FINISHED' AND tags.demo.story = '{story}' AND metrics.validation_accuracy > 0.9"
-    found: Any = assay.search_runs(filter_string=query, order_by=["metrics.validation_accuracy DESC"])
+    found: Any = modelry.search_runs(filter_string=query, order_by=["metrics.validation_accuracy DESC"])
     say(f"search_runs({query!r})")
     say(f"found {len(found)} runs; the best one, by validation accuracy, is {found.iloc[0]['run_name']!r}.")
     return found.iloc[0]
@@ -218,9 +220,9 @@ def pick(story: str) -> Any:
 
 def promote(run_id: str) -> int:
     """Registers a run's model and takes it to Production; answers with the number of its version."""
-    client = assay.Client()
+    client = modelry.Client()
     client.models.create(MODEL, description="Reads handwritten digits, 8 by 8 pixels.", allow_existing=True)
-    version = assay.register_model(f"runs:/{run_id}/model", MODEL)
+    version = modelry.register_model(f"runs:/{run_id}/model", MODEL)
     say(f"{MODEL} version {version.number}: {version.file_count} files, frozen, {version.size_bytes // 1024} KiB")
     client.versions.promote(MODEL, version.number, "Staging", reason="best of its story")
     moved = client.promotions.promote(
@@ -235,7 +237,7 @@ def promote(run_id: str) -> int:
 
 def predict(digits: Digits) -> None:
     """Loads the champion by its alias and lets it read digits that no model has seen."""
-    champion = assay.pyfunc.load_model(f"models:/{MODEL}@champion")
+    champion = modelry.pyfunc.load_model(f"models:/{MODEL}@champion")
     pixels, labels = digits.test
     guessed: Any = champion.predict(pixels)
     say(
@@ -256,7 +258,7 @@ def drawn(pixels: Any) -> list[str]:
 
 def tell_the_trail() -> None:
     """Shows who changed what in the registry, and why."""
-    records = assay.Client().audit.list(MODEL, max_results=8)
+    records = modelry.Client().audit.list(MODEL, max_results=8)
     rows = [
         (each.sequence, each.action, each.number or "", each.after.get("stage", ""), each.user, each.reason)
         for each in records
@@ -266,8 +268,8 @@ def tell_the_trail() -> None:
 
 def tell_what_next(run_id: str, ours: bool) -> None:
     """Says which commands to try."""
-    beside = Path(sys.executable).parent / "assay"
-    program = os.path.relpath(beside) if beside.exists() else "assay"
+    beside = Path(sys.executable).parent / "modelry"
+    program = os.path.relpath(beside) if beside.exists() else "modelry"
     if ours:
         say("Start the platform again:\n")
         say(f"  {program} up --data-folder {os.path.relpath(FOLDER)}\n")
@@ -290,14 +292,14 @@ def main() -> None:
     chapter("A platform")
     # The matrices are small: more threads than one would only stand in each other's way.
     with threadpool_limits(1), platform() as address:
-        assay.set_tracking_uri(address)
-        assay.set_experiment(EXPERIMENT)
+        modelry.set_tracking_uri(address)
+        modelry.set_experiment(EXPERIMENT)
         digits = load()
         chapter(f"Four models learn to read {len(digits.train[0])} handwritten digits")
         story = f"{time.time_ns() // 1_000_000:x}"
         told = [train(candidate, digits, story) for candidate in candidates()]
         show(("model", "accuracy", "points", "took", "run"), *told)
-        assay.flush()
+        modelry.flush()
         chapter("The best one is registered and promoted")
         best = pick(story)
         promote(best["run_id"])
@@ -306,7 +308,7 @@ def main() -> None:
         chapter("What the audit trail says")
         tell_the_trail()
     chapter(f"Done in {time.monotonic() - began:.1f} s")
-    tell_what_next(best["run_id"], ours="ASSAY_TRACKING_URI" not in os.environ)
+    tell_what_next(best["run_id"], ours="MODELRY_TRACKING_URI" not in os.environ)
 
 
 if __name__ == "__main__":

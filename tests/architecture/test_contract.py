@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from assay.api.common import v1 as common
-from assay_server.permissions import PERMISSIONS
+from modelry.api.common import v1 as common
+from modelry_server.permissions import PERMISSIONS
 from tests.architecture.tree import PROTOS, ROOMS, ROOT, comment_above, rpcs, server_errors, services
 
 VERBS = {
@@ -30,7 +30,7 @@ def test_there_is_one_service_for_a_noun_in_a_room() -> None:
     rooms = {service.full_name: service.file.package for service in services()}
     files = {service.full_name: service.file.name for service in services()}
 
-    assert set(rooms.values()) == {f"assay.api.{room}.v1" for room in ROOMS}
+    assert set(rooms.values()) == {f"modelry.api.{room}.v1" for room in ROOMS}
     assert len(set(files.values())) == len(files)
     assert [name for name, service in files.items() if _snake(name.rpartition(".")[2]) not in service] == []
 
@@ -90,7 +90,7 @@ def test_each_class_of_a_room_has_a_reason_that_the_contract_knows() -> None:
     silent = [
         f"{kind.__module__}.{kind.__name__}"
         for kind in server_errors()
-        if not kind.__module__.startswith("assay_server.kernel.") and "reason" not in vars(kind)
+        if not kind.__module__.startswith("modelry_server.kernel.") and "reason" not in vars(kind)
     ]
 
     assert unknown == {}

@@ -6,9 +6,9 @@ from pathlib import Path
 from tests.architecture.tree import files, imports, parsed
 
 MAY_CATCH_ALL = {
-    "services/assay_server/kernel/interceptors.py",  # the border of every call
-    "services/assay_server/kernel/jobs.py",  # the loop of every background job
-    "services/assay_server/tracking/domain/ingest.py",  # each writer of the group raises it
+    "services/modelry_server/kernel/interceptors.py",  # the border of every call
+    "services/modelry_server/kernel/jobs.py",  # the loop of every background job
+    "services/modelry_server/tracking/domain/ingest.py",  # each writer of the group raises it
 }
 
 
@@ -53,7 +53,7 @@ def test_no_test_puts_a_mock_in_place_of_our_code() -> None:
 
 def test_nothing_prints_but_a_program() -> None:
     libraries = [
-        path for path in files(".py") if path.parts[:2] in {("services", "assay_server"), ("clients", "python")}
+        path for path in files(".py") if path.parts[:2] in {("services", "modelry_server"), ("clients", "python")}
     ]
 
     assert [line for path in libraries if path.name != "__main__.py" for line in calls(path, "print")] == []

@@ -12,7 +12,7 @@ FORBIDDEN = {
     *("util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "managers", "handler", "handlers"),
     *("data", "info", "impl", "v2"),
 }
-CONTRACTS = "protos/assay/api/common/"  # the one place that may be called so: reasons and messages of all rooms
+CONTRACTS = "protos/modelry/api/common/"  # the one place that may be called so: reasons and messages of all rooms
 CANONICAL = {"DataLoss"}  # gRPC's own name for a code
 
 LONGEST = 500

@@ -10,11 +10,11 @@ import pytest
 from tests.architecture.tree import files, parsed
 
 SDK = Path("clients/python")
-FACE = SDK / "assay" / "__init__.py"
+FACE = SDK / "modelry" / "__init__.py"
 
 
 def public_modules() -> list[str]:
-    inside = [path.relative_to(SDK).with_suffix("") for path in files(".py") if path.is_relative_to(SDK / "assay")]
+    inside = [path.relative_to(SDK).with_suffix("") for path in files(".py") if path.is_relative_to(SDK / "modelry")]
     shown = [path for path in inside if not any(part.startswith("_") and part != "__init__" for part in path.parts)]
     return [".".join(part for part in path.parts if part != "__init__") for path in shown]
 
@@ -46,6 +46,6 @@ def test_the_names_that_are_loaded_lazily_are_typed_and_promised() -> None:
         for alias in node.names
     }
 
-    promised = set(importlib.import_module("assay").__all__)
+    promised = set(importlib.import_module("modelry").__all__)
 
     assert typed == promised - {"__version__"}

@@ -47,23 +47,23 @@ def test_each_noun_is_tested_through_its_contract_and_inside(room: str, place: s
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_asks_only_rooms_that_stand_below_it(room: str) -> None:
-    inside = [path for path in files(".py") if path.is_relative_to(f"services/assay_server/{room}")]
+    inside = [path for path in files(".py") if path.is_relative_to(f"services/modelry_server/{room}")]
     asked = {
         (path.name, name.split(".")[2])
         for path in inside
         for name in imports(path)
-        if name.startswith("assay.api.") and name.split(".")[2] not in {room, "common"}
+        if name.startswith("modelry.api.") and name.split(".")[2] not in {room, "common"}
     }
 
     assert {file for file, _ in asked} <= {"clients.py"}
     assert {other for _, other in asked} <= set(ROOMS[: ROOMS.index(room)])
-    assert {other for _, other in asked} == set(importlib.import_module(f"assay_server.{room}.module").NEIGHBOURS)
+    assert {other for _, other in asked} == set(importlib.import_module(f"modelry_server.{room}.module").NEIGHBOURS)
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_the_page_of_a_room_names_the_tables_that_it_owns(room: str) -> None:
-    page = importlib.import_module(f"assay_server.{room}").__doc__ or ""
-    tables = importlib.import_module(f"assay_server.{room}.store.tables")
+    page = importlib.import_module(f"modelry_server.{room}").__doc__ or ""
+    tables = importlib.import_module(f"modelry_server.{room}.store.tables")
 
     owned = {
         name for metadata in vars(tables).values() if isinstance(metadata, sa.MetaData) for name in metadata.tables

@@ -14,13 +14,13 @@ from types import ModuleType
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-import assay_server
-from assay_server.kernel.errors import AssayError
+import modelry_server
+from modelry_server.kernel.errors import ModelryError
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVER = ROOT / "services" / "assay_server"
-PROTOS = ROOT / "protos" / "assay" / "api"
-GENERATED = "clients/python/assay/api/"
+SERVER = ROOT / "services" / "modelry_server"
+PROTOS = ROOT / "protos" / "modelry" / "api"
+GENERATED = "clients/python/modelry/api/"
 ROOMS = ("access", "tracking", "artifacts", "registry")
 """In the order of calls: a room asks only those that stand before it."""
 
@@ -67,12 +67,12 @@ def nouns(room: str) -> list[str]:
 def services() -> Iterator[ServiceDescriptor]:
     """Every service of the contracts."""
     for path in sorted(PROTOS.glob("*/v1/*_service.proto")):
-        module = importlib.import_module(f"assay.api.{path.parent.parent.name}.v1.{path.stem}_pb2")
+        module = importlib.import_module(f"modelry.api.{path.parent.parent.name}.v1.{path.stem}_pb2")
         yield from module.DESCRIPTOR.services_by_name.values()
 
 
 def rpcs() -> Iterator[tuple[str, MethodDescriptor]]:
-    """Every rpc by its full name, `/assay.api.tracking.v1.RunService/GetRun`."""
+    """Every rpc by its full name, `/modelry.api.tracking.v1.RunService/GetRun`."""
     for service in services():
         for method in service.methods:
             yield f"/{service.full_name}/{method.name}", method
@@ -87,15 +87,15 @@ def comment_above(proto: str, declaration: str) -> str:
 @cache
 def server_modules() -> tuple[ModuleType, ...]:
     """Every module of the server, imported."""
-    walked = pkgutil.walk_packages(assay_server.__path__, "assay_server.")
+    walked = pkgutil.walk_packages(modelry_server.__path__, "modelry_server.")
     names = [found.name for found in walked if not found.name.endswith("__main__") and ".migrations" not in found.name]
     return tuple(importlib.import_module(name) for name in names)
 
 
-def server_errors() -> list[type[AssayError]]:
+def server_errors() -> list[type[ModelryError]]:
     """Every error class of the server."""
     server_modules()
-    found, todo = [], [AssayError]
+    found, todo = [], [ModelryError]
     while todo:
         kinds = todo.pop().__subclasses__()
         found += kinds

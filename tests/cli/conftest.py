@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from assay import Client
-from assay_cli.main import app
+from modelry import Client
+from modelry_cli.main import app
 from tests.parts.deployment import Deployment
 
 
@@ -31,17 +31,17 @@ class Answer:
         return json.loads(self.out)
 
 
-Assay = Callable[..., Answer]
+Modelry = Callable[..., Answer]
 
 
 @pytest.fixture
-def assay(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Assay:
+def modelry(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Modelry:
     """Runs a command against the platform; words are its arguments."""
-    for name, value in {**deployment.environment(), "ASSAY_SPOOL_DIR": str(tmp_path / "spool")}.items():
+    for name, value in {**deployment.environment(), "MODELRY_SPOOL_DIR": str(tmp_path / "spool")}.items():
         monkeypatch.setenv(name, value)
 
     def run(*words: object) -> Answer:
-        result = CliRunner().invoke(app, [str(word) for word in words], prog_name="assay")
+        result = CliRunner().invoke(app, [str(word) for word in words], prog_name="modelry")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Answer(result.exit_code, result.stdout, result.stderr)
@@ -50,11 +50,11 @@ def assay(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.fixture
-def read(assay: Assay) -> Callable[..., Any]:
+def read(modelry: Modelry) -> Callable[..., Any]:
     """Runs a command that must succeed, and answers with its JSON."""
 
     def run(*words: object) -> Any:
-        answer = assay(*words, "--output", "json")
+        answer = modelry(*words, "--output", "json")
         assert answer.code == 0, answer.err
         return answer.document
 
@@ -62,7 +62,7 @@ def read(assay: Assay) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def client(assay: Assay, deployment: Deployment) -> Client:
+def client(modelry: Modelry, deployment: Deployment) -> Client:
     """The SDK's client of the same platform, for what a test needs beforehand."""
     return Client(deployment.address)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from assay import Client
-from tests.cli.conftest import Assay
+from modelry import Client
+from tests.cli.conftest import Modelry
 
 Read = Callable[..., Any]
 
@@ -34,30 +34,30 @@ def test_a_folder_goes_up_and_comes_back_the_same(read: Read, run_id: str, tmp_p
         assert (tmp_path / "down" / path).read_bytes() == written
 
 
-def test_a_file_is_read_to_standard_output_byte_for_byte(assay: Assay, client: Client, run_id: str) -> None:
+def test_a_file_is_read_to_standard_output_byte_for_byte(modelry: Modelry, client: Client, run_id: str) -> None:
     client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"one\ntwo\x1b[0m")
 
-    assert assay("artifact", "read", f"runs/{run_id}", "notes/a.txt").out == "one\ntwo\x1b[0m"
+    assert modelry("artifact", "read", f"runs/{run_id}", "notes/a.txt").out == "one\ntwo\x1b[0m"
 
 
-def test_a_listing_shows_folders_with_what_is_in_them(assay: Assay, client: Client, run_id: str) -> None:
+def test_a_listing_shows_folders_with_what_is_in_them(modelry: Modelry, client: Client, run_id: str) -> None:
     client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"12345")
     client.artifacts.upload_bytes(f"runs/{run_id}", "notes/b.txt", b"12345")
 
-    table = assay("artifact", "list", run_id)
+    table = modelry("artifact", "list", run_id)
 
     assert "notes/" in table.out
     assert "10 B" in table.out
 
 
-def test_a_path_that_is_not_there_is_refused(assay: Assay, client: Client, run_id: str, tmp_path: Path) -> None:
+def test_a_path_that_is_not_there_is_refused(modelry: Modelry, client: Client, run_id: str, tmp_path: Path) -> None:
     client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"1")
     (tmp_path / "file").touch()
 
-    listed = assay("artifact", "list", run_id, "nope")
-    up = assay("artifact", "upload", run_id, tmp_path / "nope")
-    onto = assay("artifact", "download", run_id, "notes", "--to", tmp_path / "file")
-    below = assay("artifact", "download", run_id, "notes", "--to", tmp_path / "file" / "more")
+    listed = modelry("artifact", "list", run_id, "nope")
+    up = modelry("artifact", "upload", run_id, tmp_path / "nope")
+    onto = modelry("artifact", "download", run_id, "notes", "--to", tmp_path / "file")
+    below = modelry("artifact", "download", run_id, "notes", "--to", tmp_path / "file" / "more")
 
     assert [answer.code for answer in (listed, up, onto, below)] == [1, 1, 1, 1]
     assert "no file or folder 'nope'" in listed.err
@@ -66,10 +66,10 @@ def test_a_path_that_is_not_there_is_refused(assay: Assay, client: Client, run_i
     assert f"{tmp_path}/file/more: Not a directory" in below.err
 
 
-def test_a_deletion_is_confirmed_and_counts(read: Read, assay: Assay, client: Client, run_id: str) -> None:
+def test_a_deletion_is_confirmed_and_counts(read: Read, modelry: Modelry, client: Client, run_id: str) -> None:
     client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"1")
 
-    unconfirmed = assay("artifact", "delete", run_id, "notes")
+    unconfirmed = modelry("artifact", "delete", run_id, "notes")
     deleted = read("artifact", "delete", run_id, "notes", "--yes")
 
     assert unconfirmed.code == 2
@@ -79,15 +79,15 @@ def test_a_deletion_is_confirmed_and_counts(read: Read, assay: Assay, client: Cl
     assert read("artifact", "list", run_id) == []
 
 
-def test_a_local_file_that_is_not_there_is_refused(assay: Assay, run_id: str, tmp_path: Path) -> None:
-    answer = assay("artifact", "upload", run_id, tmp_path / "missing")
+def test_a_local_file_that_is_not_there_is_refused(modelry: Modelry, run_id: str, tmp_path: Path) -> None:
+    answer = modelry("artifact", "upload", run_id, tmp_path / "missing")
 
     assert answer.code == 1
     assert "missing" in answer.err
 
 
-def test_a_path_that_climbs_is_refused(assay: Assay, run_id: str) -> None:
-    answer = assay("artifact", "get", run_id, "../x")
+def test_a_path_that_climbs_is_refused(modelry: Modelry, run_id: str) -> None:
+    answer = modelry("artifact", "get", run_id, "../x")
 
     assert answer.code == 1
     assert ".." in answer.err

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.cli.conftest import Assay
+from tests.cli.conftest import Modelry
 
 Read = Callable[..., Any]
 
@@ -16,7 +16,7 @@ def test_an_experiment_is_found_by_its_id_and_by_its_name(read: Read, name: str)
     assert made["tags"] == {"team": "vision"}
 
 
-def test_an_experiment_is_renamed_tagged_deleted_and_restored(read: Read, assay: Assay, name: str) -> None:
+def test_an_experiment_is_renamed_tagged_deleted_and_restored(read: Read, modelry: Modelry, name: str) -> None:
     read("experiment", "create", name)
 
     read("experiment", "update", name, "--name", f"{name}-2")
@@ -30,19 +30,19 @@ def test_an_experiment_is_renamed_tagged_deleted_and_restored(read: Read, assay:
     assert (restored["lifecycle"], restored["tags"]) == ("ACTIVE", {"b": "x=y"})
 
 
-def test_a_name_that_is_taken_is_refused_unless_that_is_welcome(assay: Assay, name: str) -> None:
-    assay("experiment", "create", name)
+def test_a_name_that_is_taken_is_refused_unless_that_is_welcome(modelry: Modelry, name: str) -> None:
+    modelry("experiment", "create", name)
 
-    refused = assay("experiment", "create", name)
-    welcome = assay("experiment", "create", name, "--allow-existing")
+    refused = modelry("experiment", "create", name)
+    welcome = modelry("experiment", "create", name, "--allow-existing")
 
     assert (refused.code, refused.out) == (1, "")
     assert name in refused.err
     assert welcome.code == 0
 
 
-def test_what_is_not_there_is_refused_with_the_reason(assay: Assay) -> None:
-    answer = assay("experiment", "get", "no-such-experiment")
+def test_what_is_not_there_is_refused_with_the_reason(modelry: Modelry) -> None:
+    answer = modelry("experiment", "get", "no-such-experiment")
 
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith("error: ")
@@ -50,18 +50,18 @@ def test_what_is_not_there_is_refused_with_the_reason(assay: Assay) -> None:
     assert "Traceback" not in answer.err
 
 
-def test_tags_must_be_pairs(assay: Assay, name: str) -> None:
-    answer = assay("experiment", "create", name, "--tag", "team")
+def test_tags_must_be_pairs(modelry: Modelry, name: str) -> None:
+    answer = modelry("experiment", "create", name, "--tag", "team")
 
     assert answer.code == 2
     assert "KEY=VALUE" in answer.err
 
 
-def test_a_table_shows_what_a_filter_finds(assay: Assay, name: str) -> None:
-    assay("experiment", "create", name, "--tag", "colour=teal")
+def test_a_table_shows_what_a_filter_finds(modelry: Modelry, name: str) -> None:
+    modelry("experiment", "create", name, "--tag", "colour=teal")
 
-    answer = assay("experiment", "list", "--filter", f"name = '{name}'")
-    same = assay("experiment", "search", f"name = '{name}'")
+    answer = modelry("experiment", "list", "--filter", f"name = '{name}'")
+    same = modelry("experiment", "search", f"name = '{name}'")
 
     title, line = answer.out.splitlines()
     assert title.split() == ["ID", "NAME", "TAGS", "CREATED"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from assay import Client
-from tests.cli.conftest import Assay
+from modelry import Client
+from tests.cli.conftest import Modelry
 
 Read = Callable[..., Any]
 
@@ -27,29 +27,29 @@ def model(read: Read, source: str, name: str) -> str:
     return name
 
 
-def test_a_model_is_made_changed_and_deleted(read: Read, assay: Assay, name: str) -> None:
+def test_a_model_is_made_changed_and_deleted(read: Read, modelry: Modelry, name: str) -> None:
     read("model", "create", name)
 
     read("model", "update", name, "--description", "Counts")
     read("model", "set-tags", name, "a=1", "b=2")
     changed = read("model", "delete-tags", name, "a")
     renamed = read("model", "update", name, "--name", f"{name}-2")
-    assay("model", "delete", f"{name}-2", "--yes")
+    modelry("model", "delete", f"{name}-2", "--yes")
 
     assert (changed["description"], changed["tags"]) == ("Counts", {"b": "2"})
     assert renamed["name"] == f"{name}-2"
-    assert assay("model", "get", f"{name}-2").code == 1
+    assert modelry("model", "get", f"{name}-2").code == 1
 
 
-def test_what_can_not_be_undone_is_confirmed(assay: Assay, model: str) -> None:
-    answer = assay("model", "delete", model)
+def test_what_can_not_be_undone_is_confirmed(modelry: Modelry, model: str) -> None:
+    answer = modelry("model", "delete", model)
 
     assert answer.code == 2
     assert "--yes" in answer.err
-    assert assay("model", "get", model).code == 0
+    assert modelry("model", "get", model).code == 0
 
 
-def test_a_version_passes_the_stages_and_archives_the_one_before(read: Read, assay: Assay, model: str) -> None:
+def test_a_version_passes_the_stages_and_archives_the_one_before(read: Read, modelry: Modelry, model: str) -> None:
     first = read("version", "promote", model, 1, "production")
     second = read("version", "promote", model, 2, "Production", "--archive-existing", "--reason", "better")
     latest = read("version", "latest", model, "--stage", "Production")
@@ -61,19 +61,19 @@ def test_a_version_passes_the_stages_and_archives_the_one_before(read: Read, ass
     assert [(move["to_stage"], move["reason"]) for move in moves] == [("Production", "better")]
 
 
-def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(assay: Assay, model: str) -> None:
-    answer = assay("version", "promote", model, 1, "Prod")
+def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(modelry: Modelry, model: str) -> None:
+    answer = modelry("version", "promote", model, 1, "Prod")
 
     assert answer.code == 1
     assert "None, Staging, Production, Archived" in answer.err
 
 
-def test_versions_are_listed_by_model_and_filter(read: Read, assay: Assay, model: str) -> None:
+def test_versions_are_listed_by_model_and_filter(read: Read, modelry: Modelry, model: str) -> None:
     read("version", "set-tags", model, 2, "risk=low")
 
     both = read("version", "list", model)
     low = read("version", "list", model, "--filter", "tags.risk = 'low' OR tags.risk = 'none'")
-    table = assay("version", "list", model)
+    table = modelry("version", "list", model)
 
     assert [each["number"] for each in both] == [2, 1]
     assert [each["number"] for each in low] == [2]
@@ -83,56 +83,56 @@ def test_versions_are_listed_by_model_and_filter(read: Read, assay: Assay, model
 @pytest.mark.parametrize(
     "words", [("version", "list", "nope"), ("event", "list", "--model", "nope"), ("audit", "list", "nope")]
 )
-def test_what_is_asked_of_a_model_that_is_not_there_is_refused(assay: Assay, words: tuple[str, ...]) -> None:
-    answer = assay(*words)
+def test_what_is_asked_of_a_model_that_is_not_there_is_refused(modelry: Modelry, words: tuple[str, ...]) -> None:
+    answer = modelry(*words)
 
     assert answer.code == 1
     assert "no registered model 'nope'" in answer.err
 
 
-def test_a_model_without_versions_has_an_empty_list(assay: Assay, read: Read, name: str) -> None:
+def test_a_model_without_versions_has_an_empty_list(modelry: Modelry, read: Read, name: str) -> None:
     read("model", "create", name)
 
     assert read("version", "list", name) == []
-    assert assay("version", "list", name).err == "No versions.\n"
+    assert modelry("version", "list", name).err == "No versions.\n"
 
 
-def test_a_version_is_described_and_deleted(read: Read, assay: Assay, model: str) -> None:
+def test_a_version_is_described_and_deleted(read: Read, modelry: Modelry, model: str) -> None:
     described = read("version", "update", model, 1, "--description", "The first")
-    assay("version", "delete", model, 2, "--yes", "--reason", "a mistake")
+    modelry("version", "delete", model, 2, "--yes", "--reason", "a mistake")
 
     assert described["description"] == "The first"
     assert [each["number"] for each in read("version", "list", model)] == [1]
 
 
-def test_an_alias_points_moves_and_goes(read: Read, assay: Assay, model: str) -> None:
+def test_an_alias_points_moves_and_goes(read: Read, modelry: Modelry, model: str) -> None:
     read("alias", "set", model, "champion", 1)
     read("alias", "set", model, "champion", 2)
 
     listed = read("alias", "list", model)
     found = read("alias", "get", model, "champion")
-    assay("alias", "delete", model, "champion")
+    modelry("alias", "delete", model, "champion")
 
     assert listed == [{"model": model, "alias": "champion", "number": 2}]
     assert (found["number"], found["aliases"]) == (2, ["champion"])
-    assert assay("alias", "get", model, "champion").code == 1
+    assert modelry("alias", "get", model, "champion").code == 1
 
 
-def test_the_files_of_a_version_are_reached_by_its_uri(read: Read, assay: Assay, model: str) -> None:
+def test_the_files_of_a_version_are_reached_by_its_uri(read: Read, modelry: Modelry, model: str) -> None:
     read("alias", "set", model, "champion", 2)
 
     listed = read("artifact", "list", f"models:/{model}@champion")
 
     assert [each["path"] for each in listed] == ["MLmodel"]
-    assert assay("artifact", "read", f"models:/{model}/1", "MLmodel").out == "flavors: {}"
-    assert assay("artifact", "list", f"models:/{model}@nobody").code == 1
+    assert modelry("artifact", "read", f"models:/{model}/1", "MLmodel").out == "flavors: {}"
+    assert modelry("artifact", "list", f"models:/{model}@nobody").code == 1
 
 
-def test_the_trail_says_who_did_what_and_why(read: Read, assay: Assay, model: str) -> None:
+def test_the_trail_says_who_did_what_and_why(read: Read, modelry: Modelry, model: str) -> None:
     read("version", "promote", model, 1, "Staging", "--reason", "passed review")
 
     records = read("audit", "list", model)
-    table = assay("audit", "list", model)
+    table = modelry("audit", "list", model)
     events = read("event", "list", "--model", model)
 
     assert [record["sequence"] for record in records] == list(range(len(records), 0, -1))
@@ -142,5 +142,5 @@ def test_the_trail_says_who_did_what_and_why(read: Read, assay: Assay, model: st
     assert read("event", "list", "--model", model, "--after", events[-1]["cursor"]) == []
 
 
-def test_the_trail_needs_one_model(assay: Assay) -> None:
-    assert assay("audit", "list").code == 2
+def test_the_trail_needs_one_model(modelry: Modelry) -> None:
+    assert modelry("audit", "list").code == 2

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from assay import Client
-from assay._sdk.datasets import DatasetInput, LoggedDataset
-from tests.cli.conftest import Assay
+from modelry import Client
+from modelry._sdk.datasets import DatasetInput, LoggedDataset
+from tests.cli.conftest import Modelry
 from tests.parts.deployment import Deployment
 
 Read = Callable[..., Any]
@@ -32,25 +32,25 @@ def test_a_dataset_is_found_by_filter_and_id(read: Read, client: Client, name: s
     assert read("dataset", "get", found["dataset_id"])["digest"] == "d1"
 
 
-def test_an_address_wins_over_the_environment(assay: Assay, deployment: Deployment, name: str) -> None:
-    answer = assay("experiment", "list", "--address", "127.0.0.1:9")
+def test_an_address_wins_over_the_environment(modelry: Modelry, deployment: Deployment, name: str) -> None:
+    answer = modelry("experiment", "list", "--address", "127.0.0.1:9")
 
     assert answer.code == 1
     assert "127.0.0.1:9" in answer.err
 
 
-def test_an_address_that_can_not_be_read_is_refused(assay: Assay) -> None:
-    answer = assay("experiment", "list", "--address", "http://example.com")
+def test_an_address_that_can_not_be_read_is_refused(modelry: Modelry) -> None:
+    answer = modelry("experiment", "list", "--address", "http://example.com")
 
     assert answer.code == 1
     assert "grpc://" in answer.err
 
 
-def test_a_verb_that_does_not_exist_is_wrong_use(assay: Assay) -> None:
-    assert assay("run", "frobnicate").code == 2
-    assert assay("frobnicate").code == 2
+def test_a_verb_that_does_not_exist_is_wrong_use(modelry: Modelry) -> None:
+    assert modelry("run", "frobnicate").code == 2
+    assert modelry("frobnicate").code == 2
 
 
-def test_an_empty_spool_is_nothing_to_deliver(assay: Assay, read: Read) -> None:
-    assert "nothing to deliver" in assay("sync").out
+def test_an_empty_spool_is_nothing_to_deliver(modelry: Modelry, read: Read) -> None:
+    assert "nothing to deliver" in modelry("sync").out
     assert read("sync")["requests_left"] == 0

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from assay_cli import output, plot, words
+from modelry_cli import output, plot, words
 from tests.architecture.tree import files, imports, parsed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -96,7 +96,7 @@ def test_what_does_not_fit_a_narrow_screen_is_left_out_last_things_first() -> No
 
 def test_only_one_file_prints() -> None:
     others = [
-        path for path in files(".py") if path.is_relative_to("clients/cli/assay_cli") and path.name != "output.py"
+        path for path in files(".py") if path.is_relative_to("clients/cli/modelry_cli") and path.name != "output.py"
     ]
     called = [
         f"{path}: {ast.unparse(node.func)}"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from assay import Client
-from tests.cli.conftest import Assay
+from modelry import Client
+from tests.cli.conftest import Modelry
 
 Read = Callable[..., Any]
 
@@ -18,10 +18,10 @@ def run_id(read: Read, name: str) -> str:
     return str(made["run_id"])
 
 
-def test_a_shell_script_can_track_a_run(read: Read, assay: Assay, run_id: str) -> None:
+def test_a_shell_script_can_track_a_run(read: Read, modelry: Modelry, run_id: str) -> None:
     for step, loss in enumerate((0.5, 0.25)):
-        assay("run", "log", run_id, "--metric", f"loss={loss}", "--step", step)
-    assay("run", "log", run_id, "--param", "seed=7", "--tag", "b=2", "--metric", "odd=nan", "--metric", "big=-inf")
+        modelry("run", "log", run_id, "--metric", f"loss={loss}", "--step", step)
+    modelry("run", "log", run_id, "--param", "seed=7", "--tag", "b=2", "--metric", "odd=nan", "--metric", "big=-inf")
 
     finished = read("run", "finish", run_id)
     seen = read("run", "get", run_id)
@@ -35,7 +35,7 @@ def test_a_shell_script_can_track_a_run(read: Read, assay: Assay, run_id: str) -
     assert seen["start_time"].endswith("Z")
 
 
-def test_a_run_is_renamed_deleted_and_restored(read: Read, assay: Assay, run_id: str, name: str) -> None:
+def test_a_run_is_renamed_deleted_and_restored(read: Read, modelry: Modelry, run_id: str, name: str) -> None:
     read("run", "update", run_id, "--name", "second")
     read("run", "delete", run_id)
 
@@ -48,15 +48,15 @@ def test_a_run_is_renamed_deleted_and_restored(read: Read, assay: Assay, run_id:
     assert restored["lifecycle"] == "ACTIVE"
 
 
-def test_a_list_is_filtered_ordered_and_limited(read: Read, assay: Assay, client: Client, name: str) -> None:
+def test_a_list_is_filtered_ordered_and_limited(read: Read, modelry: Modelry, client: Client, name: str) -> None:
     experiment = client.experiments.create(name)
     for acc in (0.7, 0.9, 0.8):
         client.runs.create(experiment.experiment_id, name=f"acc {acc}", metrics={"acc": acc}, params={"k": "v"})
     words = ("run", "list", "--experiment", name, "--order-by", "metrics.acc DESC")
 
     best = read(*words, "--filter", "metrics.acc > 0.75")
-    table = assay(*words, "--limit", 1)
-    chosen = assay(*words, "--column", "params.k")
+    table = modelry(*words, "--limit", 1)
+    chosen = modelry(*words, "--column", "params.k")
 
     assert [each["name"] for each in best] == ["acc 0.9", "acc 0.8"]
     assert "acc 0.9" in table.out
@@ -66,35 +66,35 @@ def test_a_list_is_filtered_ordered_and_limited(read: Read, assay: Assay, client
     assert best[0]["run_id"] in table.out, "ids are shown whole"
 
 
-def test_a_filter_that_can_not_be_read_is_refused_where_it_is_wrong(assay: Assay) -> None:
-    answer = assay("run", "list", "--filter", "metrics.acc >")
+def test_a_filter_that_can_not_be_read_is_refused_where_it_is_wrong(modelry: Modelry) -> None:
+    answer = modelry("run", "list", "--filter", "metrics.acc >")
 
     assert answer.code == 1
     assert "column 14" in answer.err
 
 
-def test_what_a_server_sends_can_not_steer_the_terminal(assay: Assay, run_id: str) -> None:
-    assay("run", "log", run_id, "--tag", "evil=\x1b[2J[red]\u202ex")
+def test_what_a_server_sends_can_not_steer_the_terminal(modelry: Modelry, run_id: str) -> None:
+    modelry("run", "log", run_id, "--tag", "evil=\x1b[2J[red]\u202ex")
 
-    answer = assay("run", "get", run_id)
+    answer = modelry("run", "get", run_id)
 
     assert "\x1b" not in answer.out
     assert "\\x1b[2J[red]\\u202ex" in answer.out
 
 
-def test_json_keeps_the_same_characters(read: Read, assay: Assay, run_id: str) -> None:
-    assay("run", "log", run_id, "--tag", "evil=\x1b[2J[red]")
+def test_json_keeps_the_same_characters(read: Read, modelry: Modelry, run_id: str) -> None:
+    modelry("run", "log", run_id, "--tag", "evil=\x1b[2J[red]")
 
     assert read("run", "get", run_id)["tags"]["evil"] == "\x1b[2J[red]"
 
 
-def test_runs_are_compared_side_by_side(read: Read, assay: Assay, client: Client, name: str) -> None:
+def test_runs_are_compared_side_by_side(read: Read, modelry: Modelry, client: Client, name: str) -> None:
     experiment = client.experiments.create(name).experiment_id
     one = client.runs.create(experiment, name="one", params={"lr": "0.1", "seed": "7"}, metrics={"acc": 0.5})
     two = client.runs.create(experiment, name="two", params={"lr": "0.2", "seed": "7"})
 
     compared = read("run", "compare", one.run_id, two.run_id)
-    table = assay("run", "compare", one.run_id, two.run_id, "--differing")
+    table = modelry("run", "compare", one.run_id, two.run_id, "--differing")
 
     assert compared["params"]["lr"] == {one.run_id: "0.1", two.run_id: "0.2"}
     assert compared["metrics"] == {"acc": {one.run_id: 0.5}}
@@ -103,14 +103,14 @@ def test_runs_are_compared_side_by_side(read: Read, assay: Assay, client: Client
 
 
 def test_a_series_is_shown_as_points_as_a_curve_and_as_columns(
-    read: Read, assay: Assay, client: Client, run_id: str
+    read: Read, modelry: Modelry, client: Client, run_id: str
 ) -> None:
     client.runs.log_batch(run_id, metrics=[("loss", 1 / (step + 1), 1_700_000_000_000, step) for step in range(100)])
 
     columns = read("run", "metrics", run_id, "loss")
-    points = assay("run", "metrics", run_id, "loss")
-    curve = assay("run", "metrics", run_id, "loss", "--plot")
-    overview = assay("run", "metrics", run_id)
+    points = modelry("run", "metrics", run_id, "loss")
+    curve = modelry("run", "metrics", run_id, "loss", "--plot")
+    overview = modelry("run", "metrics", run_id)
 
     assert columns["steps"] == list(range(100))
     assert columns["values"][1] == 0.5
@@ -121,10 +121,10 @@ def test_a_series_is_shown_as_points_as_a_curve_and_as_columns(
     assert "█" in overview.out
 
 
-def test_a_metric_that_is_not_there_is_refused_and_those_that_are_are_named(assay: Assay, run_id: str) -> None:
-    assay("run", "log", run_id, "--metric", "loss=1")
+def test_a_metric_that_is_not_there_is_refused_and_those_that_are_are_named(modelry: Modelry, run_id: str) -> None:
+    modelry("run", "log", run_id, "--metric", "loss=1")
 
-    answer = assay("run", "metrics", run_id, "lost")
+    answer = modelry("run", "metrics", run_id, "lost")
 
     assert answer.code == 1
     assert "no metric 'lost'; it has: loss" in answer.err
@@ -139,11 +139,11 @@ def test_a_metric_that_is_not_there_is_refused_and_those_that_are_are_named(assa
     ],
 )
 def test_a_number_that_is_too_big_is_wrong_use_and_changes_nothing(
-    assay: Assay, read: Read, run_id: str, words: tuple[str, ...], value: str
+    modelry: Modelry, read: Read, run_id: str, words: tuple[str, ...], value: str
 ) -> None:
     verb, *rest = words
 
-    answer = assay("run", verb, run_id, *rest)
+    answer = modelry("run", verb, run_id, *rest)
 
     assert answer.code == 2
     assert value in answer.err
@@ -157,8 +157,8 @@ def test_a_run_without_an_experiment_is_one_of_the_default_one(read: Read) -> No
 
 
 @pytest.mark.parametrize("words", [("log",), ("update",)])
-def test_a_command_with_nothing_to_do_is_wrong_use(assay: Assay, run_id: str, words: tuple[str, ...]) -> None:
-    answer = assay("run", *words, run_id)
+def test_a_command_with_nothing_to_do_is_wrong_use(modelry: Modelry, run_id: str, words: tuple[str, ...]) -> None:
+    answer = modelry("run", *words, run_id)
 
     assert answer.code == 2
     assert "nothing to" in answer.err

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from typer.testing import CliRunner
 
-from assay_cli.main import app
-from assay_server.config import Config
-from assay_server.kernel.config import sections
+from modelry_cli.main import app
+from modelry_server.config import Config
+from modelry_server.kernel.config import sections
 
 
 @pytest.mark.parametrize("command", [["server"], ["up"], ["db", "upgrade"], ["db", "status"]])

@@ -19,20 +19,23 @@ SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", 
 
 
 def command(*words: object) -> list[str]:
-    return [sys.executable, "-c", "from assay_cli.main import main; main()", *map(str, words)]
+    return [sys.executable, "-c", "from modelry_cli.main import main; main()", *map(str, words)]
 
 
 def environment() -> dict[str, str]:
-    return {**{key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}, "PYTHONPATH": SOURCES}
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")},
+        "PYTHONPATH": SOURCES,
+    }
 
 
-def assay(*words: object) -> subprocess.CompletedProcess[str]:
+def modelry(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), env=environment(), capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`assay up` at work, and its address."""
+    """`modelry up` at work, and its address."""
     up = subprocess.Popen(
         command("up", "--port", 0, "--data-folder", tmp_path / "kept", "--server.drain", "1s"),
         env=environment(),
@@ -53,8 +56,8 @@ def test_up_makes_the_databases_answers_and_ends_in_peace(
 ) -> None:
     up, address = platform
 
-    made = assay("model", "create", "bikes", "--address", address)
-    status = assay("db", "status", "--server.data-folder", tmp_path / "kept")
+    made = modelry("model", "create", "bikes", "--address", address)
+    status = modelry("db", "status", "--server.data-folder", tmp_path / "kept")
     up.send_signal(signal.SIGINT)
 
     assert made.returncode == 0, made.stderr
@@ -68,7 +71,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
 
-        answer = assay("up", "--port", port, "--data-folder", tmp_path / "new")
+        answer = modelry("up", "--port", port, "--data-folder", tmp_path / "new")
 
     assert answer.returncode == 1
     assert f"127.0.0.1:{port}" in answer.stderr
@@ -77,7 +80,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 def test_looking_at_databases_that_are_not_there_makes_none(tmp_path: Path) -> None:
-    answer = assay("db", "status", "--server.data-folder", tmp_path / "new")
+    answer = modelry("db", "status", "--server.data-folder", tmp_path / "new")
 
     assert answer.returncode == 1
     assert answer.stdout.count(" none ") == 4
@@ -90,8 +93,8 @@ def test_a_database_that_can_not_be_opened_is_named_with_the_reason(tmp_path: Pa
     url = "postgresql://ann:swordfish@127.0.0.1:1/x"
     folder = ("--server.data-folder", tmp_path)
 
-    away = assay("db", verb, "--target", "tracking", "--tracking.database-url", url, *folder)
-    broken = assay("db", verb, "--target", "registry", *folder)
+    away = modelry("db", verb, "--target", "tracking", "--tracking.database-url", url, *folder)
+    broken = modelry("db", verb, "--target", "registry", *folder)
 
     assert (away.returncode, broken.returncode) == (1, 1)
     assert "database of tracking, postgresql+psycopg://ann:***@127.0.0.1:1/x, can't be opened" in away.stderr
@@ -103,7 +106,7 @@ def test_a_database_that_can_not_be_opened_is_named_with_the_reason(tmp_path: Pa
 def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    answer = assay("up", "--port", 0, "--data-folder", tmp_path / "file" / "data")
+    answer = modelry("up", "--port", 0, "--data-folder", tmp_path / "file" / "data")
 
     assert answer.returncode == 1
     assert "Not a directory" in answer.stderr
@@ -112,21 +115,21 @@ def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
 
 def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     folder = ("--server.data-folder", tmp_path)
-    assay("db", "upgrade", *folder)
+    modelry("db", "upgrade", *folder)
     with closing(sqlite3.connect(tmp_path / "access.db")) as database, database:
         database.execute("UPDATE access_schema_version SET version_num = '9999'")
 
     answers = [
-        assay(*words, *folder, "--target", "access") for words in (("db", "status"), ("db", "upgrade"), ("server",))
+        modelry(*words, *folder, "--target", "access") for words in (("db", "status"), ("db", "upgrade"), ("server",))
     ]
 
     assert [answer.returncode for answer in answers] == [1, 1, 1]
-    assert ["9999 of a newer Assay" in answer.stderr for answer in answers] == [True] * 3
+    assert ["9999 of a newer Modelry" in answer.stderr for answer in answers] == [True] * 3
     assert "db upgrade" not in "".join(answer.stderr for answer in answers)
 
 
 def test_a_host_that_others_reach_is_refused_without_authentication(tmp_path: Path) -> None:
-    answer = assay("up", "--data-folder", tmp_path, "--server.listen", "0.0.0.0:5100")
+    answer = modelry("up", "--data-folder", tmp_path, "--server.listen", "0.0.0.0:5100")
 
     assert answer.returncode == 1
     assert "authentication" in answer.stderr
@@ -135,22 +138,22 @@ def test_a_host_that_others_reach_is_refused_without_authentication(tmp_path: Pa
 def test_a_server_refuses_databases_that_were_not_upgraded_and_says_what_to_run(tmp_path: Path) -> None:
     folder = ("--server.data-folder", tmp_path)
 
-    refused = assay("server", "--target", "access", *folder)
-    before = assay("db", "status", *folder)
-    upgraded = assay("db", "upgrade", *folder)
-    after = assay("db", "status", *folder)
+    refused = modelry("server", "--target", "access", *folder)
+    before = modelry("db", "status", *folder)
+    upgraded = modelry("db", "upgrade", *folder)
+    after = modelry("db", "status", *folder)
 
     assert refused.returncode == 1
-    assert "assay db upgrade" in refused.stderr
+    assert "modelry db upgrade" in refused.stderr
     assert (before.returncode, upgraded.returncode, after.returncode) == (1, 0, 0)
     assert [line.split()[0] for line in upgraded.stdout.splitlines()] == ["access", "tracking", "artifacts", "registry"]
 
 
 def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
-    file = tmp_path / "assay.toml"
+    file = tmp_path / "modelry.toml"
     file.write_text('[tracking]\nadress = "x"\n')
 
-    answer = assay("server", "--config", file, "--server.drain", "5")
+    answer = modelry("server", "--config", file, "--server.drain", "5")
 
     assert answer.returncode == 1
     assert "tracking.adress" in answer.stderr
@@ -158,7 +161,7 @@ def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_does_not_exist_is_wrong_use() -> None:
-    answer = assay("server", "--tracking.adress", "x")
+    answer = modelry("server", "--tracking.adress", "x")
 
     assert answer.returncode == 2
     assert "--tracking.address" in answer.stderr
@@ -176,10 +179,11 @@ def test_an_output_that_the_shell_closed_is_no_fault(platform: tuple[subprocess.
 
 def test_listing_needs_no_server_code_and_help_no_client() -> None:
     program = (
-        "import sys; from assay_cli.main import app\n"
-        "try: app(sys.argv[1:], prog_name='assay')\n"
+        "import sys; from modelry_cli.main import app\n"
+        "try: app(sys.argv[1:], prog_name='modelry')\n"
         "except SystemExit: pass\n"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'assay', 'assay_server', 'grpc', 'sqlalchemy'}))"
+        "found = {name.split('.')[0] for name in sys.modules}\n"
+        "print(sorted(found & {'modelry', 'modelry_server', 'grpc', 'sqlalchemy'}))"
     )
 
     def loaded(*words: str) -> str:
@@ -189,4 +193,4 @@ def test_listing_needs_no_server_code_and_help_no_client() -> None:
 
     assert loaded("--help") == "[]"
     assert loaded("run", "--help") == "[]"
-    assert loaded("run", "list", "--address", "127.0.0.1:9") == "['assay', 'grpc']"
+    assert loaded("run", "list", "--address", "127.0.0.1:9") == "['grpc', 'modelry']"

@@ -13,13 +13,13 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-import assay.api
+import modelry.api
 from tests.parts.deployment import Deployment
 from tests.parts.refusal import Refusal, unpacked
 
 SERVICES: dict[str, ServiceDescriptor] = {
     service.full_name: service
-    for found in pkgutil.walk_packages(assay.api.__path__, "assay.api.")
+    for found in pkgutil.walk_packages(modelry.api.__path__, "modelry.api.")
     if found.name.endswith("_pb2")
     for service in importlib.import_module(found.name).DESCRIPTOR.services_by_name.values()
 }
@@ -80,7 +80,7 @@ def test_health_of_a_service_that_is_not_there_is_not_found(deployment: Deployme
     health: Any = health_pb2_grpc.HealthStub(deployment.channel("tracking"))
 
     with pytest.raises(grpc.RpcError) as caught:
-        health.Check(health_pb2.HealthCheckRequest(service="assay.api.brewing.v1.TeaService"))
+        health.Check(health_pb2.HealthCheckRequest(service="modelry.api.brewing.v1.TeaService"))
 
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
@@ -101,7 +101,7 @@ def test_reflection_names_the_services_of_a_room_and_gives_their_files(deploymen
 
 
 @pytest.mark.parametrize("room", ["access", "tracking", "artifacts", "registry"])
-@pytest.mark.parametrize("rpc", ["/assay.api.{room}.v1.TeaService/Brew", "/no", "/a/b/c"])
+@pytest.mark.parametrize("rpc", ["/modelry.api.{room}.v1.TeaService/Brew", "/no", "/a/b/c"])
 def test_a_method_that_is_not_there_is_unimplemented(deployment: Deployment, room: str, rpc: str) -> None:
     channel: Any = deployment.channel(room)
 
@@ -125,8 +125,8 @@ def test_bytes_that_are_no_message_are_the_callers_mistake(deployment: Deploymen
     answer = call(deployment, rpc, content)
 
     assert not isinstance(answer, Refusal) or (answer.code, answer.domain) in {
-        ("INVALID_ARGUMENT", "assay.dev"),
-        ("NOT_FOUND", "assay.dev"),
+        ("INVALID_ARGUMENT", "modelry.dev"),
+        ("NOT_FOUND", "modelry.dev"),
     }
 
 
@@ -145,7 +145,7 @@ def test_hostile_values_in_any_field_are_answered_or_refused_with_a_reason(deplo
 
     for path, request in _hostile(rpc):
         answer = call(deployment, rpc, request.SerializeToString())
-        if isinstance(answer, Refusal) and (answer.code not in _PLAIN or answer.domain != "assay.dev"):
+        if isinstance(answer, Refusal) and (answer.code not in _PLAIN or answer.domain != "modelry.dev"):
             wrong.append(f"{path}: {answer.code} {answer.message[:200]}")
 
     assert wrong == []

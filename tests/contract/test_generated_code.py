@@ -5,9 +5,9 @@ import pkgutil
 
 import pytest
 
-import assay.api
+import modelry.api
 
-MODULES = sorted(found.name for found in pkgutil.walk_packages(assay.api.__path__, "assay.api."))
+MODULES = sorted(found.name for found in pkgutil.walk_packages(modelry.api.__path__, "modelry.api."))
 
 
 @pytest.mark.parametrize("name", MODULES)

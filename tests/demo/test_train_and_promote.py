@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from assay import Client
+from modelry import Client
 from tests.parts.deployment import REPOSITORY, Deployment
 
 

@@ -29,7 +29,7 @@ def program(page: str) -> str:
             script = (
                 f"set -eu -o pipefail; touch .kept; . ./.kept\n{text}\ndeclare -p best run 2>/dev/null > .kept || true"
             )
-            lines.append("import assay as _assay; _assay.flush()")
+            lines.append("import modelry as _modelry; _modelry.flush()")
             lines.append(f"_subprocess.run(['bash', '-c', {script!r}], check=True)")
     return "\n".join(lines)
 
@@ -40,12 +40,12 @@ def test_what_a_page_shows_works(page: str, deployment: Deployment, tmp_path: Pa
     sources = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
-    (tmp_path / "bin" / "assay").write_text(f'#!/bin/sh\nexec {sys.executable} -m assay_cli "$@"\n')
-    (tmp_path / "bin" / "assay").chmod(0o755)
+    (tmp_path / "bin" / "modelry").write_text(f'#!/bin/sh\nexec {sys.executable} -m modelry_cli "$@"\n')
+    (tmp_path / "bin" / "modelry").chmod(0o755)
     environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")},
+        **{key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")},
         **deployment.environment(),
-        "ASSAY_SPOOL_DIR": str(tmp_path / "spool"),
+        "MODELRY_SPOOL_DIR": str(tmp_path / "spool"),
         "PYTHONPATH": sources,
         "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay_server.targets import ROOMS
+from modelry_server.targets import ROOMS
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.postgres import PostgresServer

@@ -15,9 +15,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from assay.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
-from assay.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
-from assay.api.tracking import v1 as api
+from modelry.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
+from modelry.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+from modelry.api.tracking import v1 as api
 from tests.contract.tracking.conftest import line, points_of
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
@@ -73,8 +73,8 @@ def test_what_a_killed_server_leaves_is_taken_away_by_the_next_and_nothing_else(
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         folder = Path(short)
         monkeypatch.setenv("TMPDIR", short)
-        (folder / "assay-rooms-of-somebody").mkdir()
-        (folder / "assay-rooms-elsewhere").symlink_to(tmp_path)
+        (folder / "modelry-rooms-of-somebody").mkdir()
+        (folder / "modelry-rooms-elsewhere").symlink_to(tmp_path)
         (tmp_path / "lock").touch()
         others = set(folder.iterdir())
         with deployments.running("all", tmp_path / "one") as alive, deployments.running("all", tmp_path / "two") as two:
@@ -100,7 +100,7 @@ def test_a_call_in_flight_is_answered(tracking: Deployment) -> None:
     run_id = tracking.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest()).run.run_id
     early = api.WriteMetricsRequest(run_id=run_id, writer_id="w", batch_number=2, metrics=[line("loss", [2])])
     health: Any = health_pb2_grpc.HealthStub(tracking.channel("tracking"))
-    states = health.Watch(health_pb2.HealthCheckRequest(service="assay.api.tracking.v1.RunService"))
+    states = health.Watch(health_pb2.HealthCheckRequest(service="modelry.api.tracking.v1.RunService"))
     assert next(states).status == health_pb2.HealthCheckResponse.SERVING
 
     call = tracking.stub(api.MetricServiceStub).WriteMetrics.future(early)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import grpc
 
-from assay.api.registry import v1 as api
-from assay_server.kernel.ids import new_id
-from assay_server.targets import ROOMS
+from modelry.api.registry import v1 as api
+from modelry_server.kernel.ids import new_id
+from modelry_server.targets import ROOMS
 from tests.contract.registry.conftest import Platform
 from tests.parts.deployment import running
 from tests.parts.eventually import eventually

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
-from assay.api.tracking import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.tracking import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.contract.tracking.conftest import bits_of, columns, points_of
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually

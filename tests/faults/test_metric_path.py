@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from assay.api.tracking import v1 as api
+from modelry.api.tracking import v1 as api
 from tests.contract.tracking.conftest import Point, bits_of, points_of, value_of
 from tests.parts.deployment import REPOSITORY, Deployment
 from tests.parts.eventually import eventually
@@ -18,22 +18,22 @@ SPECIAL = [float("nan"), float("inf"), float("-inf"), -0.0, 5e-324]
 # Logs a third of its points, waits for a word, and so on; prints the id of its run first.
 TRAINING_LOOP = """
 import sys
-import assay
+import modelry
 
 special = [float("nan"), float("inf"), float("-inf"), -0.0, 5e-324]
-assay.set_tracking_uri(sys.argv[1])
-run = assay.start_run(run_name="loop")
+modelry.set_tracking_uri(sys.argv[1])
+run = modelry.start_run(run_name="loop")
 print(run.info.run_id, flush=True)
 for number in range(600):
     value = special[number // 7 % 5] if number % 7 == 0 else number / 3
-    assay.log_metric("loss", value, step=number // 2, timestamp=1_000 + number % 2)
+    modelry.log_metric("loss", value, step=number // 2, timestamp=1_000 + number % 2)
     if number % 50 == 0:
-        assay.log_param(f"p{number}", number)
+        modelry.log_param(f"p{number}", number)
     if number % 200 == 199:
         print("logged", flush=True)
         sys.stdin.readline()
-assay.end_run()
-assert assay.flush(80)  # its caller waits only so long for it
+modelry.end_run()
+assert modelry.flush(80)  # its caller waits only so long for it
 """
 
 
@@ -46,8 +46,8 @@ def logged() -> list[Point]:
 def test_what_the_loop_logged_is_what_the_plot_shows(mortal: Deployment, tmp_path: Path) -> None:
     victim = mortal.target_of("tracking")
     sources = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
-    environment = {**kept, **mortal.environment(), "PYTHONPATH": sources, "ASSAY_SPOOL_DIR": str(tmp_path / "spool")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
+    environment = {**kept, **mortal.environment(), "PYTHONPATH": sources, "MODELRY_SPOOL_DIR": str(tmp_path / "spool")}
     command = [sys.executable, "-c", TRAINING_LOOP, f"grpc://{mortal.address}"]
 
     with subprocess.Popen(

@@ -9,12 +9,12 @@ from typing import Any
 import grpc
 import pytest
 
-from assay.api.access import v1 as access
-from assay.api.artifacts import v1 as artifacts
-from assay.api.registry import v1 as registry
-from assay.api.tracking import v1 as tracking
-from assay_server.kernel.ids import new_id
-from assay_server.targets import ROOMS
+from modelry.api.access import v1 as access
+from modelry.api.artifacts import v1 as artifacts
+from modelry.api.registry import v1 as registry
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.ids import new_id
+from modelry_server.targets import ROOMS
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually

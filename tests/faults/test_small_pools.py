@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.api.access import v1 as access
-from assay.api.registry import v1 as registry
-from assay.api.tracking import v1 as tracking
-from assay_server.kernel.ids import new_id
+from modelry.api.access import v1 as access
+from modelry.api.registry import v1 as registry
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.ids import new_id
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.refusal import refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.api.artifacts import v1 as api
+from modelry.api.artifacts import v1 as api
 from tests.contract.artifacts.conftest import Client, refused
 from tests.parts import deployment as deployments
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from assay.api.artifacts import v1 as api
-from assay_server.targets import ROOMS
+from modelry.api.artifacts import v1 as api
+from modelry_server.targets import ROOMS
 from tests.contract.artifacts.conftest import Client, refused
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
@@ -26,7 +26,7 @@ from tests.parts.postgres import PostgresServer
 DYING_CLIENT = """
 import hashlib, sys, threading
 import grpc
-from assay.api.artifacts import v1 as api
+from modelry.api.artifacts import v1 as api
 
 Step = api.WriteArtifactsRequest
 never = threading.Event()

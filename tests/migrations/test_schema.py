@@ -20,15 +20,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
-from assay_server.kernel.db import Database, SchemaUnknown
-from assay_server.targets import HERE, ROOMS
+from modelry_server.kernel.db import Database, SchemaUnknown
+from modelry_server.targets import HERE, ROOMS
 from tests.parts.deployment import REPOSITORY
 from tests.parts.eventually import at_once
 
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
 POSTGRES: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
 ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")},
+    **{key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")},
     "PYTHONPATH": SOURCES,
 }
 
@@ -38,7 +38,7 @@ def database(room: str, url: str) -> Database:
 
 
 def tables_of(room: str) -> sa.MetaData:
-    tables = importlib.import_module(f"assay_server.{room}.store.tables")
+    tables = importlib.import_module(f"modelry_server.{room}.store.tables")
     [metadata] = [each for each in vars(tables).values() if isinstance(each, sa.MetaData)]
     return metadata
 
@@ -130,7 +130,7 @@ def test_all_rooms_fit_into_one_database(database_url: str) -> None:
 def test_programs_that_upgrade_at_once_make_the_schema_once(database_url: str) -> None:
     db = database("tracking", database_url)
     program = (
-        "import sys; from pathlib import Path; from assay_server.kernel.db import Database\n"
+        "import sys; from pathlib import Path; from modelry_server.kernel.db import Database\n"
         "db = Database(sys.argv[1], room='tracking', migrations=Path(sys.argv[2]))\n"
         "print('ready', flush=True); sys.stdin.readline(); db.upgrade(); db.check(); db.close()"
     )
@@ -181,7 +181,7 @@ def test_a_database_without_a_schema_is_refused_with_the_command_to_run(room: st
         db.check()
 
     assert room in str(caught.value)
-    assert "run: assay db upgrade" in str(caught.value)
+    assert "run: modelry db upgrade" in str(caught.value)
     db.close()
 
 
@@ -193,7 +193,7 @@ def test_a_schema_of_another_program_is_refused_and_both_are_named(room: str, da
         tx.execute(sa.text(f"UPDATE {db.version_table} SET version_num = '9999'"))
 
     for ask in (db.check, db.versions, db.upgrade):
-        with pytest.raises(SchemaUnknown, match=f"9999 of a newer Assay; this program knows {known}"):
+        with pytest.raises(SchemaUnknown, match=f"9999 of a newer Modelry; this program knows {known}"):
             ask()
     db.close()
 
@@ -213,7 +213,7 @@ def test_a_file_that_is_missing_is_made_by_an_upgrade_only(tmp_path: Path) -> No
 
 
 def test_a_server_on_an_empty_database_does_not_start_and_says_what_to_run(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "assay_server", "--target=tracking", f"--server.data-folder={tmp_path}"]
+    command = [sys.executable, "-m", "modelry_server", "--target=tracking", f"--server.data-folder={tmp_path}"]
 
     ended = subprocess.run(
         [*command, "--server.listen=127.0.0.1:0"],
@@ -226,14 +226,14 @@ def test_a_server_on_an_empty_database_does_not_start_and_says_what_to_run(tmp_p
 
     assert ended.returncode == 1
     assert "tracking" in ended.stderr
-    assert "assay db upgrade" in ended.stderr
+    assert "modelry db upgrade" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "migrations"
     (folder / "versions").mkdir(parents=True)
-    (folder / "env.py").write_text("from assay_server.kernel.db import migrate\n\nmigrate()\n")
+    (folder / "env.py").write_text("from modelry_server.kernel.db import migrate\n\nmigrate()\n")
     (folder / "versions" / "0001_half.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0001'\ndown_revision = None\n\n\n"
         "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise RuntimeError('no more')\n"

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import grpc
 
-from assay_server.config import Config
-from assay_server.kernel.config import load
-from assay_server.targets import ROOMS, database
+from modelry_server.config import Config
+from modelry_server.kernel.config import load
+from modelry_server.targets import ROOMS, database
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 30.0
@@ -56,7 +56,7 @@ class Deployment:
 
     def environment(self) -> dict[str, str]:
         """What a client's process needs to find every room."""
-        return {f"ASSAY_{room.upper()}_URI": address for room, address in self.addresses.items()}
+        return {f"MODELRY_{room.upper()}_URI": address for room, address in self.addresses.items()}
 
     def upgrade(self) -> None:
         """Brings all databases to the schema of this program."""
@@ -71,7 +71,7 @@ class Deployment:
         wanted = [each for each in self.targets if target in (None, each) and each not in self._processes]
         for each in wanted:
             flags = {**self.flags, "server.listen": self.addresses["access" if each == "all" else each]}
-            command = [sys.executable, "-m", "assay_server", f"--target={each}"]
+            command = [sys.executable, "-m", "modelry_server", f"--target={each}"]
             command += [f"--{key}={value}" for key, value in flags.items()]
             with (self.folder / f"{each}.log").open("ab") as log:
                 self._processes[each] = subprocess.Popen(command, stdout=log, stderr=log, env=_environment())
@@ -163,7 +163,7 @@ def running(
 
 
 def _environment() -> dict[str, str]:
-    kept: dict[str, Any] = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
+    kept: dict[str, Any] = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
     sources = [str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services")]
     return {**kept, "PYTHONPATH": os.pathsep.join(sources)}
 

@@ -1,6 +1,6 @@
-"""A real MinIO: the server in ASSAY_TEST_S3_ENDPOINT, a container, `minio` on the PATH, or what `make minio` built.
+"""A real MinIO: the server in MODELRY_TEST_S3_ENDPOINT, a container, `minio` on the PATH, or what `make minio` built.
 
-With ASSAY_TEST_S3_ENDPOINT (an URL) go ASSAY_TEST_S3_ACCESS_KEY and ASSAY_TEST_S3_SECRET_KEY.
+With MODELRY_TEST_S3_ENDPOINT (an URL) go MODELRY_TEST_S3_ACCESS_KEY and MODELRY_TEST_S3_SECRET_KEY.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class MinioServer:
     """A running server. `endpoint` is an URL without a path; the keys may create buckets."""
 
     endpoint: str
-    access_key: str = "assay-test"
-    secret_key: str = "assay-test-secret"
+    access_key: str = "modelry-test"
+    secret_key: str = "modelry-test-secret"
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     @property
@@ -48,7 +48,7 @@ class MinioServer:
 
     def new_bucket(self) -> str:
         """Makes an empty bucket and returns its name."""
-        name = f"assay-test-{os.getpid()}-{next(self._numbers)}"
+        name = f"modelry-test-{os.getpid()}-{next(self._numbers)}"
         self.client().make_bucket(name)
         return name
 
@@ -56,8 +56,8 @@ class MinioServer:
 @contextmanager
 def running(folder: Path) -> Iterator[MinioServer]:
     """The server that is to be had. `folder` keeps its files when it is started here."""
-    if endpoint := os.environ.get("ASSAY_TEST_S3_ENDPOINT"):
-        yield MinioServer(endpoint, os.environ["ASSAY_TEST_S3_ACCESS_KEY"], os.environ["ASSAY_TEST_S3_SECRET_KEY"])
+    if endpoint := os.environ.get("MODELRY_TEST_S3_ENDPOINT"):
+        yield MinioServer(endpoint, os.environ["MODELRY_TEST_S3_ACCESS_KEY"], os.environ["MODELRY_TEST_S3_SECRET_KEY"])
         return
     if docker_answers():
         with _container() as server:
@@ -66,7 +66,7 @@ def running(folder: Path) -> Iterator[MinioServer]:
     program = shutil.which("minio") or (str(BUILT) if BUILT.exists() else None)
     if program is None:
         raise PartMissing(
-            "no MinIO: set ASSAY_TEST_S3_ENDPOINT, start Docker, put `minio` on the PATH, "
+            "no MinIO: set MODELRY_TEST_S3_ENDPOINT, start Docker, put `minio` on the PATH, "
             "or install Go and run `make minio`"
         )
     with started(program, folder) as server:

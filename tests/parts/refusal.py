@@ -10,7 +10,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-DOMAIN = "assay.dev"
+DOMAIN = "modelry.dev"
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import assay
-from assay import Client
+import modelry
+from modelry import Client
 from tests.parts.deployment import Deployment
 
 
@@ -18,7 +18,7 @@ def spool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where what is logged is kept while no server answers: not in the home of who runs the tests."""
     folder = tmp_path_factory.mktemp("spool")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASSAY_SPOOL_DIR", str(folder))
+        patch.setenv("MODELRY_SPOOL_DIR", str(folder))
         yield folder
 
 
@@ -38,13 +38,13 @@ def client(platform: Deployment) -> Client:
 
 @pytest.fixture
 def fluent(platform: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`assay.start_run` and its like, going to the platform; what a test sets and leaves on is taken back."""
-    monkeypatch.setattr("assay._sdk.session._registry_uri", "")
-    monkeypatch.setattr("assay._sdk.settings._chosen_uri", "")
-    assay.set_tracking_uri(platform.address)
+    """`modelry.start_run` and its like, going to the platform; what a test sets and leaves on is taken back."""
+    monkeypatch.setattr("modelry._sdk.session._registry_uri", "")
+    monkeypatch.setattr("modelry._sdk.settings._chosen_uri", "")
+    modelry.set_tracking_uri(platform.address)
     yield
-    while assay.active_run() is not None:
-        assay.end_run()
+    while modelry.active_run() is not None:
+        modelry.end_run()
 
 
 @pytest.fixture

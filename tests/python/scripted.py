@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from assay import Client
-from assay.api.artifacts import v1 as artifacts
+from modelry import Client
+from modelry.api.artifacts import v1 as artifacts
 
 OWNER = "runs/" + "0" * 32
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from assay import Client
-from assay.errors import (
+from modelry import Client
+from modelry.errors import (
     ArtifactKindConflict,
     ArtifactNotFound,
     InvalidArgument,

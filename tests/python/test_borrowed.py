@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assay._sdk.packaging import borrowed
+from modelry._sdk.packaging import borrowed
 
 USED = """
 import os, sys, warnings
@@ -20,14 +20,14 @@ def note(event, arguments):
         reached.append((event, str(arguments)))
 sys.addaudithook(note)
 warnings.simplefilter("error")
-import assay.pyfunc, assay.sklearn, assay.models
+import modelry.pyfunc, modelry.sklearn, modelry.models
 assert not {"grpc", "mlflow", "pandas", "sklearn"} & set(sys.modules), "imported too early"
 from sklearn.linear_model import Ridge
 before = set(os.environ)
 model = Ridge().fit([[0.0], [1.0]], [0.0, 1.0])
-assay.sklearn.save_model(model, "model", signature=assay.models.infer_signature([0.5], [0.5]))
-assay.sklearn.load_model("model")
-assay.pyfunc.load_model("model")
+modelry.sklearn.save_model(model, "model", signature=modelry.models.infer_signature([0.5], [0.5]))
+modelry.sklearn.load_model("model")
+modelry.pyfunc.load_model("model")
 assert not [key for key in set(os.environ) - before if "TELEMETRY" in key]
 import threading
 print(reached, [thread.name for thread in threading.enumerate()])
@@ -56,7 +56,7 @@ def test_saving_and_loading_reaches_for_nothing_and_writes_nowhere_else(tmp_path
 
 
 def test_what_is_missing_says_what_to_install() -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"no module 'mlflow\.nothing'.*assay\[models\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"no module 'mlflow\.nothing'.*\.\[models\]"):
         borrowed.mlflow_module("mlflow.nothing")
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from assay._sdk.buffer import FULL, KEYS_PER_BATCH, POINTS_PER_BATCH, Buffer
-from assay._sdk.requests import LOG_BATCH, WRITE_METRICS, Request
-from assay.api.tracking import v1 as tracking
+from modelry._sdk.buffer import FULL, KEYS_PER_BATCH, POINTS_PER_BATCH, Buffer
+from modelry._sdk.requests import LOG_BATCH, WRITE_METRICS, Request
+from modelry.api.tracking import v1 as tracking
 
 RUN_ID = "0" * 32
 

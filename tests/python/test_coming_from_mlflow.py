@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import assay
-from assay import Client
-from assay._sdk.packaging.borrowed import mlflow_module
+import modelry
+from modelry import Client
+from modelry._sdk.packaging.borrowed import mlflow_module
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming-from-mlflow.md").read_text()
 TABLES = PAGE.split("## MlflowClient → Client")[1]
@@ -37,10 +37,12 @@ def test_what_the_page_says_of_the_client_is_there(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sorted({*re.findall(r"`([a-z_.A-Z]+)`", FUNCTIONS), *re.findall(r"`assay\.(\w+)", PAGE)} - {"mlflow.", "assay."}),
+    sorted(
+        {*re.findall(r"`([a-z_.A-Z]+)`", FUNCTIONS), *re.findall(r"`modelry\.(\w+)", PAGE)} - {"mlflow.", "modelry."}
+    ),
 )
 def test_what_the_page_says_of_the_functions_is_there(name: str) -> None:
-    found: object = assay
+    found: object = modelry
     for part in name.split("."):
         found = getattr(found, part)
 
@@ -52,7 +54,7 @@ def test_the_page_names_each_argument_of_mlflow_that_is_not_there() -> None:
     shared = [name for name in re.findall(r"`(\w+)`", FUNCTIONS) if hasattr(mlflow, name)]
 
     for name in shared:
-        theirs, ours = (set(inspect.signature(getattr(each, name)).parameters) for each in (mlflow, assay))
+        theirs, ours = (set(inspect.signature(getattr(each, name)).parameters) for each in (mlflow, modelry))
         missing = theirs - ours
         assert missing <= set(re.findall(r"`(\w+)`", said.get(name, ""))), name
     assert {"log_metric", "start_run", "search_runs"} <= set(shared)

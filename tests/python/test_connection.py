@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from assay import Client
-from assay._sdk.connection import NOT_REPEATABLE, connect
-from assay.api.access import v1 as access
-from assay.api.artifacts import v1 as artifacts
-from assay.api.registry import v1 as registry
-from assay.api.tracking import v1 as tracking
-from assay.errors import DeadlineExceeded, FieldInvalid, RunNotFound, Unavailable
+from modelry import Client
+from modelry._sdk.connection import NOT_REPEATABLE, connect
+from modelry.api.access import v1 as access
+from modelry.api.artifacts import v1 as artifacts
+from modelry.api.registry import v1 as registry
+from modelry.api.tracking import v1 as tracking
+from modelry.errors import DeadlineExceeded, FieldInvalid, RunNotFound, Unavailable
 from tests.parts import free_port
 from tests.parts.deployment import Deployment
 
-SDK = Path(__file__).parents[2] / "clients" / "python" / "assay" / "_sdk"
+SDK = Path(__file__).parents[2] / "clients" / "python" / "modelry" / "_sdk"
 REPEATABLE_VERBS = ("Get", "List", "Search", "Read", "Create", "Log", "Finish", "Restore", "Set")
 REPEATABLE = {"WriteMetrics", "DeleteRun", "DeleteExperiment", "DeleteSnapshot"}
 
@@ -34,7 +34,7 @@ def rpcs() -> set[str]:
 
 def test_each_call_of_the_sdk_is_in_the_contract() -> None:
     text = "\n".join(path.read_text() for path in SDK.rglob("*.py"))
-    named = set(re.findall(r'"(assay\.api\.[a-z]+\.v1\.\w+/\w+)"', text))
+    named = set(re.findall(r'"(modelry\.api\.[a-z]+\.v1\.\w+/\w+)"', text))
     short = set(re.findall(r'\{_SERVICE\}/(\w+)"', text))
 
     assert named - rpcs() == set()
@@ -55,7 +55,7 @@ def test_a_call_is_repeated_only_where_it_may_be() -> None:
 def test_where_no_server_answers_the_error_says_where_and_what_to_do() -> None:
     address = f"127.0.0.1:{free_port()}"
 
-    with pytest.raises(Unavailable, match=rf"no answer from {address}: .*refused.*assay up"):
+    with pytest.raises(Unavailable, match=rf"no answer from {address}: .*refused.*modelry up"):
         Client(address).runs.get("0" * 32)
 
 
@@ -89,7 +89,7 @@ def test_a_deadline_that_passes_is_raised_as_such() -> None:
 
         with pytest.raises(DeadlineExceeded, match="no answer from 127"):
             connection.call(
-                "assay.api.tracking.v1.ExperimentService/GetExperiment",
+                "modelry.api.tracking.v1.ExperimentService/GetExperiment",
                 tracking.GetExperimentRequest(experiment_id="0"),
                 tracking.GetExperimentResponse,
                 timeout=0.2,
@@ -99,5 +99,5 @@ def test_a_deadline_that_passes_is_raised_as_such() -> None:
 def test_plain_text_where_tls_is_spoken_is_said(platform: Deployment) -> None:
     client = Client(f"dns:///{platform.address.removeprefix('grpc://')}")
 
-    with pytest.raises(Unavailable, match="set ASSAY_INSECURE=1"):
+    with pytest.raises(Unavailable, match="set MODELRY_INSECURE=1"):
         client.runs.delete_tags("0" * 32, "a")

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import assay
-from assay import Client
-from assay._sdk.datasets import DatasetInput, LoggedDataset, logged_dataset_of
-from assay.errors import DatasetNotFound, InvalidArgument
+import modelry
+from modelry import Client
+from modelry._sdk.datasets import DatasetInput, LoggedDataset, logged_dataset_of
+from modelry.errors import DatasetNotFound, InvalidArgument
 
 
 def test_a_dataset_is_logged_read_and_found(client: Client, unique: str) -> None:
@@ -29,9 +29,9 @@ def test_a_dataset_is_logged_read_and_found(client: Client, unique: str) -> None
 
 def test_a_frame_is_described_and_its_digest_tells_contents_apart() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
-    dataset = assay.data.from_pandas(frame, source="s3://bucket/frame.csv", targets="b", name="frame")
-    same = assay.data.from_pandas(frame.copy(), source="s3://bucket/frame.csv", targets="b", name="frame")
-    other = assay.data.from_pandas(frame.assign(a=[1, 3]), source="s3://bucket/frame.csv", targets="b", name="frame")
+    dataset = modelry.data.from_pandas(frame, source="s3://bucket/frame.csv", targets="b", name="frame")
+    same = modelry.data.from_pandas(frame.copy(), source="s3://bucket/frame.csv", targets="b", name="frame")
+    other = modelry.data.from_pandas(frame.assign(a=[1, 3]), source="s3://bucket/frame.csv", targets="b", name="frame")
 
     assert (dataset.name, dataset.source_type, len(dataset.digest)) == ("frame", "s3", 16)
     assert json.loads(dataset.schema)["columns"][0] == {"name": "a", "type": "int64"}
@@ -40,8 +40,8 @@ def test_a_frame_is_described_and_its_digest_tells_contents_apart() -> None:
 
 
 def test_an_array_is_described() -> None:
-    one = assay.data.from_numpy(np.zeros((3, 2)), targets=np.ones(3), name="zeros", source="/tmp/zeros.npy")
-    other = assay.data.from_numpy(np.ones((3, 2)), targets=np.ones(3), name="zeros", source="/tmp/zeros.npy")
+    one = modelry.data.from_numpy(np.zeros((3, 2)), targets=np.ones(3), name="zeros", source="/tmp/zeros.npy")
+    other = modelry.data.from_numpy(np.ones((3, 2)), targets=np.ones(3), name="zeros", source="/tmp/zeros.npy")
 
     assert json.loads(one.schema)["features"] == {"shape": [3, 2], "type": "float64"}
     assert one.source_type == "local"
@@ -58,13 +58,13 @@ def test_datasets_of_other_libraries_are_taken_by_what_they_say() -> None:
     taken = logged_dataset_of(Theirs())
 
     assert (taken.name, taken.digest, taken.source, taken.schema) == ("theirs", "abc", '{"uri": "x"}', "")
-    with pytest.raises(InvalidArgument, match=r"assay\.data\.from_pandas"):
+    with pytest.raises(InvalidArgument, match=r"modelry\.data\.from_pandas"):
         logged_dataset_of(pd.DataFrame())
 
 
 def test_cells_that_cant_be_hashed_and_an_array_without_rows_have_a_digest_too() -> None:
-    lists = [assay.data.from_pandas(pd.DataFrame({"a": [[1], cell], "b": [1, 2]})) for cell in ([2], [2], [3])]
-    numbers = [assay.data.from_numpy(np.array(number)) for number in (4.0, 4.0, 5.0)]
+    lists = [modelry.data.from_pandas(pd.DataFrame({"a": [[1], cell], "b": [1, 2]})) for cell in ([2], [2], [3])]
+    numbers = [modelry.data.from_numpy(np.array(number)) for number in (4.0, 4.0, 5.0)]
 
     for same, again, other in (lists, numbers):
         assert same.digest == again.digest != other.digest

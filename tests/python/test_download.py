@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.api.artifacts import v1 as artifacts
-from assay.errors import DataLoss, DigestMismatch, FailedPrecondition, PathInvalid, Unavailable
+from modelry.api.artifacts import v1 as artifacts
+from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, PathInvalid, Unavailable
 from tests.python.scripted import OWNER, BreakOff, Script, a_file, a_folder, client_of
 
 CONTENT = bytes(range(256)) * 40
@@ -117,7 +117,7 @@ def test_a_later_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path) -> N
 
 def test_a_damaged_beginning_is_thrown_away_and_read_again(tmp_path: Path) -> None:
     whole = a_file("weights", CONTENT)
-    (tmp_path / f".assay-{whole.sha256[:32]}.part").write_bytes(b"damaged")
+    (tmp_path / f".modelry-{whole.sha256[:32]}.part").write_bytes(b"damaged")
     script = Script(whole, [[whole, CONTENT[7:]], [whole, CONTENT]])
 
     with client_of(script) as client:

@@ -4,15 +4,15 @@ import pickle
 
 import pytest
 
-from assay import errors
-from assay._sdk import status
-from assay.api.common import v1 as common
-from assay.errors import AssayError
+from modelry import errors
+from modelry._sdk import status
+from modelry.api.common import v1 as common
+from modelry.errors import ModelryError
 
 REASONS = [name.removeprefix("ERROR_REASON_") for name in common.ErrorReason.keys()[1:]]
 
 
-def all_kinds(kind: type[AssayError] = AssayError) -> list[type[AssayError]]:
+def all_kinds(kind: type[ModelryError] = ModelryError) -> list[type[ModelryError]]:
     return [kind, *(below for child in kind.__subclasses__() for below in all_kinds(child))]
 
 

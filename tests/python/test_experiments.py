@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from assay import Client, Lifecycle
-from assay.errors import (
+from modelry import Client, Lifecycle
+from modelry.errors import (
     EtagMismatch,
     ExperimentDeleted,
     ExperimentExists,

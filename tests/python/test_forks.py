@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import assay
-from assay import Client
-from assay._sdk import sync
+import modelry
+from modelry import Client
+from modelry._sdk import sync
 from tests.parts.deployment import Deployment, running
 
 POINTS = 300
@@ -21,11 +21,11 @@ CHILDREN = 6
 
 SCRIPT = f"""
 import os, sys, threading
-import assay
+import modelry
 
 def log(key):
     for step in range({POINTS}):
-        assay.log_metric(key, step, step=step)
+        modelry.log_metric(key, step, step=step)
 
 stop = threading.Event()
 count = 0
@@ -34,10 +34,10 @@ def loop():
     global count
     while not stop.wait(0.002):
         for _ in range(200):
-            assay.log_metric("parent", 0.5, step=count)
+            modelry.log_metric("parent", 0.5, step=count)
             count += 1
 
-with assay.start_run() as run:
+with modelry.start_run() as run:
     thread = threading.Thread(target=loop)
     thread.start()
     {{body}}
@@ -53,7 +53,7 @@ BY_OS_FORK = f"""
             log(f"child{{number}}")
             if number % 2:
                 sys.exit(0)
-            os._exit(0 if assay.flush(20) and assay.get_run(run.id).status == "RUNNING" else 1)
+            os._exit(0 if modelry.flush(20) and modelry.get_run(run.id).status == "RUNNING" else 1)
         assert os.waitpid(pid, 0)[1] == 0
 """
 
@@ -92,44 +92,44 @@ def test_children_log_to_the_run_of_their_parent_while_it_sends(
 
 @pytest.mark.usefixtures("fluent")
 def test_a_program_that_is_started_meanwhile_disturbs_nothing() -> None:
-    with assay.start_run() as run:
+    with modelry.start_run() as run:
         for step in range(5):
-            assay.log_metric("m", 0.5, step=step)
+            modelry.log_metric("m", 0.5, step=step)
             assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, check=True).stdout == b"1\n"
 
-    assert assay.get_run(run.id).summaries["m"].point_count == 5
+    assert modelry.get_run(run.id).summaries["m"].point_count == 5
 
 
 @pytest.mark.usefixtures("fluent")
 def test_a_spawned_child_logs_too() -> None:
-    with assay.start_run() as run:
+    with modelry.start_run() as run:
         child = multiprocessing.get_context("spawn").Process(target=_log_elsewhere, args=(run.id,))
         child.start()
         child.join(60)
 
     assert child.exitcode == 0
-    assert assay.get_run(run.id).metrics == {"spawned": 0.5}
+    assert modelry.get_run(run.id).metrics == {"spawned": 0.5}
 
 
 def _log_elsewhere(run_id: str) -> None:
     assert threading.active_count() == 1
-    assay.log_metric("spawned", 0.5, run_id=run_id)
+    modelry.log_metric("spawned", 0.5, run_id=run_id)
 
 
 IN_A_CALL = """
 import os, signal, sys, threading
-import assay
-from assay._sdk import forks
+import modelry
+from modelry._sdk import forks
 
 forks.PATIENCE_SECONDS = 0.2
 server = int(sys.argv[1])
-run = assay.start_run()
+run = modelry.start_run()
 os.kill(server, signal.SIGSTOP)
 entered = threading.Event()
 
 def ask():
     entered.set()
-    assay.Client().runs.get(run.id)
+    modelry.Client().runs.get(run.id)
 
 thread = threading.Thread(target=ask)
 thread.start()
@@ -138,10 +138,10 @@ while not forks._foreground:
     pass
 pid = os.fork()
 if pid == 0:
-    assay.log_metric("child", 0.5)
+    modelry.log_metric("child", 0.5)
     try:
-        assay.Client().runs.get(run.id)
-    except assay.errors.Unavailable as error:
+        modelry.Client().runs.get(run.id)
+    except modelry.errors.Unavailable as error:
         print(error.reason, flush=True)
     sys.exit(0)
 print(os.waitpid(pid, 0)[1])
@@ -159,7 +159,7 @@ def test_a_child_whose_parent_is_in_a_call_spools_instead_of_hanging(tmp_path: P
             capture_output=True,
             text=True,
             timeout=60,
-            env={**os.environ, "ASSAY_TRACKING_URI": own.address, "ASSAY_SPOOL_DIR": str(spool)},
+            env={**os.environ, "MODELRY_TRACKING_URI": own.address, "MODELRY_SPOOL_DIR": str(spool)},
             check=False,
         )
         assert script.returncode == 0, script.stderr
@@ -168,6 +168,6 @@ def test_a_child_whose_parent_is_in_a_call_spools_instead_of_hanging(tmp_path: P
         logged = Client(own.address).runs.get(run_id).metrics
 
     assert (reason, status) == ("FORKED_IN_CALL", "0")
-    assert "assay sync" in script.stderr
+    assert "modelry sync" in script.stderr
     assert (report.files_delivered, report.requests_left) == (1, 0)
     assert logged == {"child": 0.5}

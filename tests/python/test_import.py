@@ -30,22 +30,22 @@ def median(action: Callable[[], object]) -> float:
 def test_importing_brings_nothing_but_the_standard_library() -> None:
     plain = printed(REST)
 
-    brought = printed(f"import assay; {REST}") - plain
+    brought = printed(f"import modelry; {REST}") - plain
 
-    assert brought - set(sys.stdlib_module_names) == {"assay"}
+    assert brought - set(sys.stdlib_module_names) == {"modelry"}
 
 
 def test_importing_costs_less_than_100_ms_more_than_python_itself() -> None:
     plain = median(lambda: printed("pass"))
-    with_assay = median(lambda: printed("import assay"))
+    with_modelry = median(lambda: printed("import modelry"))
 
-    assert with_assay - plain < 0.1
+    assert with_modelry - plain < 0.1
 
 
 def test_using_it_brings_grpc_and_protobuf_and_nothing_else() -> None:
     used = (
-        "import assay, assay._sdk.fluent, assay._sdk.status as s; "
-        "assay.Client('127.0.0.1:1').runs, assay.Client('127.0.0.1:1').versions; s._messages()"
+        "import modelry, modelry._sdk.fluent, modelry._sdk.status as s; "
+        "modelry.Client('127.0.0.1:1').runs, modelry.Client('127.0.0.1:1').versions; s._messages()"
     )
 
     brought = printed(f"{used}; {REST}") - printed(REST)
@@ -53,24 +53,24 @@ def test_using_it_brings_grpc_and_protobuf_and_nothing_else() -> None:
     # grpc itself looks for its companions, and loads those that are installed.
     companions = {"cython_runtime", "grpc_health", "grpc_reflection", "grpc_status", "typing_extensions"}
     others = {name for name in brought - set(sys.stdlib_module_names) - companions if not name.startswith("_cython")}
-    assert others == {"assay", "google", "grpc"}
+    assert others == {"modelry", "google", "grpc"}
 
 
 def test_every_public_name_has_a_docstring() -> None:
-    import assay
+    import modelry
 
     bare = [
-        name for name in assay.__all__ if name != "__version__" and not (getattr(assay, name).__doc__ or "").strip()
+        name for name in modelry.__all__ if name != "__version__" and not (getattr(modelry, name).__doc__ or "").strip()
     ]
 
     assert bare == []
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    import assay
+    import modelry
 
-    assert not hasattr(assay, "log_everything")
-    assert "log_metric" in dir(assay)
+    assert not hasattr(modelry, "log_everything")
+    assert "log_metric" in dir(modelry)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it was not measured, and nothing is chosen")
@@ -80,9 +80,9 @@ def test_who_calls_reads_from_the_network_unless_grpc_is_told_otherwise_and_nobo
 ) -> None:
     trace(monkeypatch, "event_engine", experiments=given)
     code = (
-        "import assay, os\n"
-        "try: assay.Client('127.0.0.1:1').runs.get('0' * 32)\n"
-        "except assay.errors.Unavailable: print(os.environ.get('GRPC_EXPERIMENTS'), "
+        "import modelry, os\n"
+        "try: modelry.Client('127.0.0.1:1').runs.get('0' * 32)\n"
+        "except modelry.errors.Unavailable: print(os.environ.get('GRPC_EXPERIMENTS'), "
         "os.environ.get('GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS'))"
     )
 

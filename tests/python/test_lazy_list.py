@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from assay._sdk.lazy_list import LazyList
-from assay._sdk.paging import paged
+from modelry._sdk.lazy_list import LazyList
+from modelry._sdk.paging import paged
 
 
 class Pages:

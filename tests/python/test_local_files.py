@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from assay._sdk import local_files
-from assay.errors import InvalidArgument, PathInvalid
+from modelry._sdk import local_files
+from modelry.errors import InvalidArgument, PathInvalid
 
 
 def paths(local: Path, folder: str = "") -> list[str]:

@@ -5,8 +5,8 @@ from array import array
 
 import pytest
 
-from assay import Client, MetricColumns
-from assay.errors import BatchGap, RunNotFound
+from modelry import Client, MetricColumns
+from modelry.errors import BatchGap, RunNotFound
 
 
 @pytest.fixture

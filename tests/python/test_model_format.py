@@ -14,10 +14,10 @@ import yaml
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
-import assay.models
-import assay.pyfunc
-import assay.sklearn
-from assay.errors import InvalidArgument, NotFound
+import modelry.models
+import modelry.pyfunc
+import modelry.sklearn
+from modelry.errors import InvalidArgument, NotFound
 
 FEATURES, TARGET = load_diabetes(return_X_y=True, as_frame=True)
 SAMPLE: pandas.DataFrame = FEATURES.head(3)
@@ -35,8 +35,8 @@ def model() -> Ridge:
 
 
 def in_mlflow_alone(code: str, *arguments: object) -> Any:
-    """Runs code in a process that has MLflow and can't import Assay; answers with what it prints, read as JSON."""
-    barred = "import sys, json; sys.modules['assay'] = None; " + code
+    """Runs code in a process that has MLflow and can't import Modelry; answers with what it prints, read as JSON."""
+    barred = "import sys, json; sys.modules['modelry'] = None; " + code
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", barred, *map(str, arguments)],
         capture_output=True,
@@ -49,9 +49,9 @@ def in_mlflow_alone(code: str, *arguments: object) -> Any:
 
 
 def test_the_folder_is_a_model_of_mlflows(tmp_path: Path, model: Ridge) -> None:
-    signature = assay.models.infer_signature(FEATURES, model.predict(FEATURES))
+    signature = modelry.models.infer_signature(FEATURES, model.predict(FEATURES))
 
-    assay.sklearn.save_model(model, tmp_path / "model", signature=signature, input_example=SAMPLE)
+    modelry.sklearn.save_model(model, tmp_path / "model", signature=signature, input_example=SAMPLE)
 
     files = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"MLmodel", "model.pkl", "requirements.txt", "conda.yaml", "python_env.yaml", "input_example.json"} <= files
@@ -64,8 +64,8 @@ def test_the_folder_is_a_model_of_mlflows(tmp_path: Path, model: Ridge) -> None:
     assert yaml.safe_load((tmp_path / "model" / "conda.yaml").read_text())["dependencies"][-1] == {"pip": pins}
 
 
-def test_mlflow_loads_what_assay_saved(tmp_path: Path, model: Ridge) -> None:
-    assay.sklearn.save_model(model, tmp_path / "model", input_example=SAMPLE)
+def test_mlflow_loads_what_modelry_saved(tmp_path: Path, model: Ridge) -> None:
+    modelry.sklearn.save_model(model, tmp_path / "model", input_example=SAMPLE)
 
     predicted = in_mlflow_alone(
         "import mlflow, mlflow.sklearn as flavor\n"
@@ -79,7 +79,7 @@ def test_mlflow_loads_what_assay_saved(tmp_path: Path, model: Ridge) -> None:
     assert predicted == [pytest.approx(list(model.predict(SAMPLE)))] * 2
 
 
-def test_assay_loads_what_mlflow_saved(tmp_path: Path) -> None:
+def test_modelry_loads_what_mlflow_saved(tmp_path: Path) -> None:
     predicted = in_mlflow_alone(
         "import mlflow.sklearn\n"
         "from sklearn.datasets import load_diabetes\n"
@@ -92,16 +92,16 @@ def test_assay_loads_what_mlflow_saved(tmp_path: Path) -> None:
         tmp_path,
     )
 
-    assert list(assay.sklearn.load_model(tmp_path / "model").predict(SAMPLE)) == pytest.approx(predicted)
-    assert list(assay.pyfunc.load_model(f"file://{tmp_path}/model").predict(SAMPLE)) == pytest.approx(predicted)
+    assert list(modelry.sklearn.load_model(tmp_path / "model").predict(SAMPLE)) == pytest.approx(predicted)
+    assert list(modelry.pyfunc.load_model(f"file://{tmp_path}/model").predict(SAMPLE)) == pytest.approx(predicted)
 
 
 def test_mlflow_loads_a_model_with_logic_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "factor.txt").write_text("3")
-    defined: dict[str, Any] = {"__name__": "__main__", "assay": assay}
+    defined: dict[str, Any] = {"__name__": "__main__", "modelry": modelry}
     exec(
         """
-class Scaled(assay.pyfunc.PythonModel):
+class Scaled(modelry.pyfunc.PythonModel):
     def load_context(self, context):
         with open(context.artifacts["factor"]) as file:
             self.factor = float(file.read())
@@ -111,7 +111,7 @@ class Scaled(assay.pyfunc.PythonModel):
 """,
         defined,
     )
-    assay.pyfunc.save_model(
+    modelry.pyfunc.save_model(
         tmp_path / "model", python_model=defined["Scaled"](), artifacts={"factor": str(tmp_path / "factor.txt")}
     )
 
@@ -123,7 +123,7 @@ class Scaled(assay.pyfunc.PythonModel):
     )
 
     assert predicted == {"a": [3.0, 6.0]}
-    answer: Any = assay.pyfunc.load_model(tmp_path / "model").predict(pandas.DataFrame({"a": [5.0]}))
+    answer: Any = modelry.pyfunc.load_model(tmp_path / "model").predict(pandas.DataFrame({"a": [5.0]}))
     assert list(answer["a"]) == [15.0]
 
 
@@ -131,17 +131,17 @@ def test_a_function_is_a_model(tmp_path: Path) -> None:
     def doubled(model_input: pandas.DataFrame) -> pandas.DataFrame:
         return model_input * 2
 
-    assay.pyfunc.save_model(tmp_path / "model", python_model=doubled, input_example=SAMPLE)
+    modelry.pyfunc.save_model(tmp_path / "model", python_model=doubled, input_example=SAMPLE)
 
-    pandas.testing.assert_frame_equal(assay.pyfunc.load_model(tmp_path / "model").predict(SAMPLE), SAMPLE * 2)
+    pandas.testing.assert_frame_equal(modelry.pyfunc.load_model(tmp_path / "model").predict(SAMPLE), SAMPLE * 2)
 
 
 def test_the_signature_is_checked_when_the_model_predicts(tmp_path: Path, model: Ridge) -> None:
     from mlflow.exceptions import MlflowException
 
-    signature = assay.models.signature.infer_signature(FEATURES, model.predict(FEATURES))
-    assay.sklearn.save_model(model, tmp_path / "model", signature=signature)
-    loaded = assay.pyfunc.load_model(tmp_path / "model")
+    signature = modelry.models.signature.infer_signature(FEATURES, model.predict(FEATURES))
+    modelry.sklearn.save_model(model, tmp_path / "model", signature=signature)
+    loaded = modelry.pyfunc.load_model(tmp_path / "model")
 
     assert loaded.metadata.signature == signature
     with pytest.raises(MlflowException, match="bmi"):
@@ -151,15 +151,15 @@ def test_the_signature_is_checked_when_the_model_predicts(tmp_path: Path, model:
 def test_skops_holds_no_code(tmp_path: Path, model: Ridge) -> None:
     pytest.importorskip("skops")
 
-    assay.sklearn.save_model(model, tmp_path / "model", serialization_format="skops")
+    modelry.sklearn.save_model(model, tmp_path / "model", serialization_format="skops")
 
     assert (tmp_path / "model" / "model.skops").is_file()
-    assert list(assay.sklearn.load_model(tmp_path / "model").predict(SAMPLE)) == list(model.predict(SAMPLE))
+    assert list(modelry.sklearn.load_model(tmp_path / "model").predict(SAMPLE)) == list(model.predict(SAMPLE))
 
 
 def test_requirements_given_are_taken_as_they_are(tmp_path: Path, model: Ridge) -> None:
-    assay.sklearn.save_model(model, tmp_path / "given", pip_requirements=["scikit-learn<2"])
-    assay.sklearn.save_model(model, tmp_path / "more", extra_pip_requirements=["numpy<3", "lightgbm"])
+    modelry.sklearn.save_model(model, tmp_path / "given", pip_requirements=["scikit-learn<2"])
+    modelry.sklearn.save_model(model, tmp_path / "more", extra_pip_requirements=["numpy<3", "lightgbm"])
 
     assert (tmp_path / "given" / "requirements.txt").read_text().split()[1:] == ["scikit-learn<2"]
     more = (tmp_path / "more" / "requirements.txt").read_text().split()
@@ -172,17 +172,17 @@ def test_a_machine_can_refuse_to_load_what_may_run_code(
 ) -> None:
     from mlflow.exceptions import MlflowException
 
-    assay.sklearn.save_model(model, tmp_path / "model")
+    modelry.sklearn.save_model(model, tmp_path / "model")
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
     with pytest.raises(MlflowException, match="disallowed"):
-        assay.sklearn.load_model(tmp_path / "model")
+        modelry.sklearn.load_model(tmp_path / "model")
     with pytest.raises(MlflowException, match="disallowed"):
-        assay.pyfunc.load_model(tmp_path / "model")
+        modelry.pyfunc.load_model(tmp_path / "model")
 
 
 def test_what_is_not_there_or_no_uri_says_so() -> None:
     with pytest.raises(NotFound, match="no model at"):
-        assay.sklearn.load_model("/nowhere/model")
+        modelry.sklearn.load_model("/nowhere/model")
     with pytest.raises(InvalidArgument, match="'s3'"):
-        assay.pyfunc.load_model("s3://bucket/model")
+        modelry.pyfunc.load_model("s3://bucket/model")

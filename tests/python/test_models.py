@@ -4,8 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from assay import Client
-from assay.errors import AliasNotFound, EtagMismatch, FieldInvalid, ModelExists, ModelInUse, ModelNotFound, TagNotFound
+from modelry import Client
+from modelry.errors import (
+    AliasNotFound,
+    EtagMismatch,
+    FieldInvalid,
+    ModelExists,
+    ModelInUse,
+    ModelNotFound,
+    TagNotFound,
+)
 
 
 def test_a_model_is_made_read_changed_and_deleted(client: Client, unique: str) -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from assay._sdk.numbering import Numbering, split
-from assay._sdk.requests import LOG_BATCH, WRITE_METRICS, Request
-from assay.api.tracking import v1 as tracking
+from modelry._sdk.numbering import Numbering, split
+from modelry._sdk.requests import LOG_BATCH, WRITE_METRICS, Request
+from modelry.api.tracking import v1 as tracking
 
 
 def a_batch(number: int, *keys: str, writer: str = "w") -> Request:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay._sdk import paths
-from assay.errors import PathInvalid
-from assay_server.artifacts import errors as server_errors
-from assay_server.artifacts.domain.paths import ArtifactPath
+from modelry._sdk import paths
+from modelry.errors import PathInvalid
+from modelry_server.artifacts import errors as server_errors
+from modelry_server.artifacts.domain.paths import ArtifactPath
 
 PARTS = st.sampled_from(["..", ".", "", "a", "..a", "%2e%2e", "\\", "/", "C:", "\x00", "\u2215", "\uff0e\uff0e", "é"])
 CANDIDATES = st.text() | st.lists(PARTS, max_size=6).flatmap(

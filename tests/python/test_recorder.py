@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-import assay
-from assay import ActiveRun, Client
-from assay._sdk import sync
-from assay._sdk.connection import connect
-from assay._sdk.recorder import Recorder
-from assay._sdk.settings import read
-from assay._sdk.spool import left_in
-from assay_server.targets import ROOMS
+import modelry
+from modelry import ActiveRun, Client
+from modelry._sdk import sync
+from modelry._sdk.connection import connect
+from modelry._sdk.recorder import Recorder
+from modelry._sdk.settings import read
+from modelry._sdk.spool import left_in
+from modelry_server.targets import ROOMS
 from tests.parts import free_port
 from tests.parts.deployment import Deployment, running
 
@@ -43,14 +43,14 @@ def own_on_sqlite(tmp_path: Path) -> Iterator[Deployment]:
 @pytest.fixture(autouse=True)
 def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "spool"
-    monkeypatch.setenv("ASSAY_SPOOL_DIR", str(folder))
-    monkeypatch.setattr("assay._sdk.session._experiment", None)
-    monkeypatch.setattr("assay._sdk.settings._chosen_uri", "")
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(folder))
+    monkeypatch.setattr("modelry._sdk.session._experiment", None)
+    monkeypatch.setattr("modelry._sdk.settings._chosen_uri", "")
     return folder
 
 
 def use(deployment: Deployment) -> Client:
-    assay.set_tracking_uri(deployment.address)
+    modelry.set_tracking_uri(deployment.address)
     return Client()
 
 
@@ -67,14 +67,14 @@ def steps(client: Client, run: ActiveRun, key: str = "m") -> list[int]:
 def test_a_server_that_is_killed_in_the_middle_of_a_load_has_each_point_once(own: Deployment, spool: Path) -> None:
     client = use(own)
     count = 150_000
-    with assay.start_run() as run:
+    with modelry.start_run() as run:
         for step in range(count):
-            assay.log_metric("m", step / 2, step=step)
+            modelry.log_metric("m", step / 2, step=step)
             if step in (50_000, 100_000):
                 own.kill()
             if step in (60_000, 120_000):
                 own.start()
-        assay.log_param("after", "all")
+        modelry.log_param("after", "all")
         own.kill()
         own.start()
         assert run.flush(PATIENCE_S)
@@ -88,10 +88,10 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load_has_each_point_once(own
 
 def test_the_process_needs_no_new_call_after_the_server_is_back(own_on_sqlite: Deployment) -> None:
     client = use(own_on_sqlite)
-    run = assay.start_run()
+    run = modelry.start_run()
     own_on_sqlite.kill()
     for step in range(100):
-        assay.log_metric("m", 1.0, step=step)
+        modelry.log_metric("m", 1.0, step=step)
     assert not run.flush()
     own_on_sqlite.start()
 
@@ -101,29 +101,29 @@ def test_the_process_needs_no_new_call_after_the_server_is_back(own_on_sqlite: D
             run.recorder._changed.wait(0.1)
 
     assert steps(client, run) == list(range(100))
-    assay.end_run()
+    modelry.end_run()
 
 
 def test_flush_waits_for_a_server_as_long_as_it_may(own_on_sqlite: Deployment) -> None:
     client = use(own_on_sqlite)
-    run = assay.start_run()
+    run = modelry.start_run()
     own_on_sqlite.kill()
-    assay.log_metric("m", 1.0, step=1)
+    modelry.log_metric("m", 1.0, step=1)
 
     start = time.monotonic()
-    assert not assay.flush()
+    assert not modelry.flush()
     at_once = time.monotonic() - start
-    assert not assay.flush(2)
+    assert not modelry.flush(2)
     waited = time.monotonic() - start - at_once
     with ThreadPoolExecutor(1) as pool:
-        flushed = pool.submit(assay.flush, PATIENCE_S)
+        flushed = pool.submit(modelry.flush, PATIENCE_S)
         own_on_sqlite.start()
         assert flushed.result()
 
     assert at_once < 5
     assert 1.5 < waited < PATIENCE_S
     assert steps(client, run) == [1]
-    assay.end_run()
+    modelry.end_run()
 
 
 def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
@@ -131,15 +131,15 @@ def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
 ) -> None:
     client = use(own_on_sqlite)
     own_on_sqlite.kill()
-    with caplog.at_level(logging.WARNING, "assay"):
-        assert assay.set_experiment(unique) is None
+    with caplog.at_level(logging.WARNING, "modelry"):
+        assert modelry.set_experiment(unique) is None
         start = time.monotonic()
-        with assay.start_run(run_name="offline", tags={"a": "b"}) as run:
-            assay.log_metric("m", 1.0, step=1)
-            with assay.start_run(nested=True) as inner:
-                assay.log_param("p", 1)
-            assay.log_text("kept", "texts/a.txt")
-            assay.log_artifact(__file__, "code")
+        with modelry.start_run(run_name="offline", tags={"a": "b"}) as run:
+            modelry.log_metric("m", 1.0, step=1)
+            with modelry.start_run(nested=True) as inner:
+                modelry.log_param("p", 1)
+            modelry.log_text("kept", "texts/a.txt")
+            modelry.log_artifact(__file__, "code")
         took = time.monotonic() - start
     kept = left_in(spool)
     own_on_sqlite.start()
@@ -160,13 +160,13 @@ def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
 
 def test_a_server_that_stands_still_blocks_no_loop(own_on_sqlite: Deployment) -> None:
     client = use(own_on_sqlite)
-    with assay.start_run() as run:
-        assay.log_metric("m", 0.0, step=0)
+    with modelry.start_run() as run:
+        modelry.log_metric("m", 0.0, step=0)
         run.flush()
         own_on_sqlite.process("all").send_signal(signal.SIGSTOP)
         start = time.perf_counter()
         for step in range(1, 100_000):
-            assay.log_metric("m", 0.5, step=step)
+            modelry.log_metric("m", 0.5, step=step)
         took = time.perf_counter() - start
         own_on_sqlite.process("all").send_signal(signal.SIGCONT)
 
@@ -178,7 +178,7 @@ def test_past_its_memory_it_spools_and_delivers_from_there(
     own_on_sqlite: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = use(own_on_sqlite)
-    monkeypatch.setenv("ASSAY_BUFFER_POINTS", "1000")
+    monkeypatch.setenv("MODELRY_BUFFER_POINTS", "1000")
     run_id = client.runs.create().run_id
     recorder = Recorder(connect(own_on_sqlite.address), "default", read())
     own_on_sqlite.process("all").send_signal(signal.SIGSTOP)
@@ -201,11 +201,11 @@ def test_past_its_memory_it_spools_and_delivers_from_there(
 def test_what_the_server_has_lost_again_is_gone_but_the_rest_goes_on(own_on_sqlite: Deployment) -> None:
     """As after a restored backup: batches that were acknowledged are not there, and numbers have a gap."""
     client = use(own_on_sqlite)
-    with assay.start_run() as run:
+    with modelry.start_run() as run:
         run.buffer._batch_number = 5
-        assay.log_metric("m", 1.0, step=1)
+        modelry.log_metric("m", 1.0, step=1)
         run.flush()
-        assay.log_metric("m", 2.0, step=2)
+        modelry.log_metric("m", 2.0, step=2)
 
     assert steps(client, run) == [1, 2]
 
@@ -214,12 +214,12 @@ def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(
     own_on_sqlite: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a file").write_text("in the way")
-    monkeypatch.setenv("ASSAY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
     client = use(own_on_sqlite)
     run_id = client.runs.create().run_id
     recorder = Recorder(connect(own_on_sqlite.address), "default", read())
     own_on_sqlite.kill()
-    with caplog.at_level(logging.WARNING, "assay"):
+    with caplog.at_level(logging.WARNING, "modelry"):
         for step in range(1000):
             recorder.buffer(run_id).log_metric("m", 0.5, step)
         delivered = recorder.flush()
@@ -235,25 +235,25 @@ def test_a_file_that_no_server_and_no_spool_takes_is_warned_of(
     own_on_sqlite: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a file").write_text("in the way")
-    monkeypatch.setenv("ASSAY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
     use(own_on_sqlite)
-    run = assay.start_run()
+    run = modelry.start_run()
     own_on_sqlite.kill()
-    with caplog.at_level(logging.WARNING, "assay"):
-        assay.log_text("lost", "a.txt")
-        assay.log_artifact(__file__)
+    with caplog.at_level(logging.WARNING, "modelry"):
+        modelry.log_text("lost", "a.txt")
+        modelry.log_artifact(__file__)
     own_on_sqlite.start()
-    assay.end_run()
+    modelry.end_run()
 
-    warned = [text for text in caplog.messages if "no copy can be kept" in text and "ASSAY_SPOOL_DIR" in text]
+    warned = [text for text in caplog.messages if "no copy can be kept" in text and "MODELRY_SPOOL_DIR" in text]
     assert ["'a.txt'" in warned[0], __file__ in warned[1], run.status] == [True, True, "FINISHED"]
 
 
 def test_what_neither_server_nor_spool_takes_is_counted_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("in the way")
-    code = "import assay\nwith assay.start_run():\n    assay.log_metric('a', 1.0)"
+    code = "import modelry\nwith modelry.start_run():\n    modelry.log_metric('a', 1.0)"
     spool = tmp_path / "a file" / "spool"
-    limits = {"ASSAY_START_TIMEOUT": "500ms", "ASSAY_EXIT_TIMEOUT": "1s"}
+    limits = {"MODELRY_START_TIMEOUT": "500ms", "MODELRY_EXIT_TIMEOUT": "1s"}
 
     script = run_script(code, f"127.0.0.1:{free_port()}", spool, **limits)
 
@@ -262,12 +262,12 @@ def test_what_neither_server_nor_spool_takes_is_counted_at_the_end(tmp_path: Pat
 
 
 OFFLINE_SCRIPT = """
-import assay
-assay.set_experiment({experiment!r})
-with assay.start_run(run_name="alone") as run:
+import modelry
+modelry.set_experiment({experiment!r})
+with modelry.start_run(run_name="alone") as run:
     for step in range(1000):
-        assay.log_metric("m", 0.5, step=step)
-    assay.log_text("hello", "a.txt")
+        modelry.log_metric("m", 0.5, step=step)
+    modelry.log_text("hello", "a.txt")
     print(run.id)
 """
 
@@ -275,7 +275,7 @@ with assay.start_run(run_name="alone") as run:
 def run_script(code: str, address: str, spool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     import os
 
-    settings = {**os.environ, "ASSAY_TRACKING_URI": address, "ASSAY_SPOOL_DIR": str(spool), **environment}
+    settings = {**os.environ, "MODELRY_TRACKING_URI": address, "MODELRY_SPOOL_DIR": str(spool), **environment}
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=settings, check=False
     )
@@ -299,7 +299,7 @@ def test_what_a_process_left_is_delivered_by_another_and_only_once(
 
     stored = client.runs.get(run_id)
     assert script.returncode == 0, script.stderr
-    assert "assay sync" in script.stderr
+    assert "modelry sync" in script.stderr
     assert (without_server.files_left, len(without_server.problems)) == (1, 1)
     assert (report.files_delivered, report.files_left, report.requests_left) == (1, 0, 0)
     assert told[-1] == (report.requests_delivered, report.requests_delivered)
@@ -328,23 +328,23 @@ def test_what_was_damaged_in_its_own_spool_is_warned_of(
     own_on_sqlite: Deployment, spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = use(own_on_sqlite)
-    run = assay.start_run()
+    run = modelry.start_run()
     own_on_sqlite.kill()
     for name in ("a", "b", "c"):
-        assay.log_param(name, 1)
+        modelry.log_param(name, 1)
         assert not run.flush()
     (path,) = left_in(spool)
     content = path.read_bytes()
     with path.open("r+b") as file:
         file.seek(content.rindex(b"LogBatch\0"))
         file.write(b"l")
-    with caplog.at_level(logging.WARNING, "assay"):
+    with caplog.at_level(logging.WARNING, "modelry"):
         own_on_sqlite.start()
         assert run.flush(PATIENCE_S)
 
     assert client.runs.get(run.id).params == {"a": "1", "b": "1"}
     assert [text for text in caplog.messages if text.startswith(path.name) and "damaged, 1 record" in text]
-    assay.end_run()
+    modelry.end_run()
 
 
 def test_a_spool_that_is_no_folder_is_a_problem(tmp_path: Path) -> None:
@@ -352,14 +352,15 @@ def test_a_spool_that_is_no_folder_is_a_problem(tmp_path: Path) -> None:
 
     report = sync.deliver(folder=tmp_path / "file")
 
-    assert [problem for problem in report.problems if "ASSAY_SPOOL_DIR" in problem]
+    assert [problem for problem in report.problems if "MODELRY_SPOOL_DIR" in problem]
     assert sync.deliver(folder=tmp_path / "nowhere").problems == ()
 
 
 def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deployment, spool: Path) -> None:
     client = use(own_on_sqlite)
     code = (
-        "import assay\nrun = assay.start_run()\nfor i in range(1000): assay.log_metric('m', i, step=i)\nprint(run.id)"
+        "import modelry\nrun = modelry.start_run()\n"
+        "for i in range(1000): modelry.log_metric('m', i, step=i)\nprint(run.id)"
     )
 
     well = run_script(code, own_on_sqlite.address, spool)
@@ -373,19 +374,19 @@ def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deploy
 def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, spool: Path) -> None:
     use(own_on_sqlite)
     code = (
-        "import assay, os, signal\n"
-        "assay.start_run()\n"
+        "import modelry, os, signal\n"
+        "modelry.start_run()\n"
         f"os.kill({own_on_sqlite.process('all').pid}, signal.SIGSTOP)\n"
-        "for i in range(1000): assay.log_metric('m', i, step=i)\n"
+        "for i in range(1000): modelry.log_metric('m', i, step=i)\n"
     )
 
     start = time.monotonic()
-    script = run_script(code, own_on_sqlite.address, spool, ASSAY_EXIT_TIMEOUT="1s")
+    script = run_script(code, own_on_sqlite.address, spool, MODELRY_EXIT_TIMEOUT="1s")
     took = time.monotonic() - start
     own_on_sqlite.process("all").send_signal(signal.SIGCONT)
     report = sync.deliver(folder=spool)
 
     assert took < 10
-    assert "assay sync" in script.stderr
+    assert "modelry sync" in script.stderr
     assert report.requests_left == 0
     assert report.requests_delivered >= 2

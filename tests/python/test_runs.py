@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assay import Client, Lifecycle, RunStatus
-from assay.errors import (
+from modelry import Client, Lifecycle, RunStatus
+from modelry.errors import (
     ExperimentNotFound,
     FieldInvalid,
     FilterSyntax,

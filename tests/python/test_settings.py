@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from assay._sdk import settings
-from assay.errors import InvalidArgument
+from modelry._sdk import settings
+from modelry.errors import InvalidArgument
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,8 @@ from assay.errors import InvalidArgument
         ("[::1]:5100", "[::1]:5100", True),
         ("grpc://tracking.example.org", "tracking.example.org:5100", False),
         ("10.0.0.1:443", "10.0.0.1:443", False),
-        ("unix:///run/assay.sock", "unix:/run/assay.sock", True),
-        ("dns:///assay:5100", "dns:///assay:5100", False),
+        ("unix:///run/modelry.sock", "unix:/run/modelry.sock", True),
+        ("dns:///modelry:5100", "dns:///modelry:5100", False),
         ("127.0.0.1.example.org:1", "127.0.0.1.example.org:1", False),
     ],
 )
@@ -45,7 +45,7 @@ def test_another_scheme_is_refused_by_its_name(uri: str) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("2m", 120), ("1.5 h", 5400)])
 def test_a_duration_has_a_unit(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
-    monkeypatch.setenv("ASSAY_TIMEOUT", text)
+    monkeypatch.setenv("MODELRY_TIMEOUT", text)
 
     assert settings.read().timeout == seconds
 
@@ -53,12 +53,12 @@ def test_a_duration_has_a_unit(monkeypatch: pytest.MonkeyPatch, text: str, secon
 @pytest.mark.parametrize(
     ("variable", "value", "wanted"),
     [
-        ("ASSAY_TIMEOUT", "30", "unit"),
-        ("ASSAY_TIMEOUT", "0s", "at least 1ms"),
-        ("ASSAY_START_TIMEOUT", "0ms", "at least 1ms"),
-        ("ASSAY_EXIT_TIMEOUT", "soon", "unit"),
-        ("ASSAY_BUFFER_POINTS", "-1", "above 0"),
-        ("ASSAY_INSECURE", "maybe", "1 or 0"),
+        ("MODELRY_TIMEOUT", "30", "unit"),
+        ("MODELRY_TIMEOUT", "0s", "at least 1ms"),
+        ("MODELRY_START_TIMEOUT", "0ms", "at least 1ms"),
+        ("MODELRY_EXIT_TIMEOUT", "soon", "unit"),
+        ("MODELRY_BUFFER_POINTS", "-1", "above 0"),
+        ("MODELRY_INSECURE", "maybe", "1 or 0"),
     ],
 )
 def test_a_setting_that_cant_be_read_is_named(
@@ -71,10 +71,10 @@ def test_a_setting_that_cant_be_read_is_named(
 
 
 def test_the_spool_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("ASSAY_SPOOL_DIR", raising=False)
+    monkeypatch.delenv("MODELRY_SPOOL_DIR", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     by_default = settings.read().spool_folder
-    monkeypatch.setenv("ASSAY_SPOOL_DIR", str(tmp_path / "mine"))
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(tmp_path / "mine"))
     chosen = settings.read().spool_folder
 
-    assert (by_default, chosen) == (tmp_path / "state" / "assay" / "spool", tmp_path / "mine")
+    assert (by_default, chosen) == (tmp_path / "state" / "modelry" / "spool", tmp_path / "mine")

@@ -12,12 +12,12 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
-import assay
-import assay.models
-import assay.pyfunc
-import assay.sklearn
-from assay import Client
-from assay.errors import AliasNotFound, InvalidArgument, OwnerNotFound, VersionNotFound
+import modelry
+import modelry.models
+import modelry.pyfunc
+import modelry.sklearn
+from modelry import Client
+from modelry.errors import AliasNotFound, InvalidArgument, OwnerNotFound, VersionNotFound
 
 FEATURES, TARGET = load_diabetes(return_X_y=True, as_frame=True)
 
@@ -34,10 +34,10 @@ def model() -> Ridge:
 
 
 def test_a_model_is_logged_to_the_active_run(client: Client, model: Ridge) -> None:
-    signature = assay.models.infer_signature(FEATURES, model.predict(FEATURES))
+    signature = modelry.models.infer_signature(FEATURES, model.predict(FEATURES))
 
-    with assay.start_run() as run:
-        logged = assay.sklearn.log_model(model, name="ridge", signature=signature, input_example=FEATURES.head(2))
+    with modelry.start_run() as run:
+        logged = modelry.sklearn.log_model(model, name="ridge", signature=signature, input_example=FEATURES.head(2))
 
     assert logged.run_id == run.run_id
     assert logged.model_uri == f"runs:/{run.run_id}/ridge"
@@ -52,17 +52,17 @@ def test_a_model_is_logged_to_the_active_run(client: Client, model: Ridge) -> No
 
 
 def test_a_model_is_logged_where_no_run_is_active_by_starting_one(model: Ridge) -> None:
-    logged = assay.sklearn.log_model(model)
+    logged = modelry.sklearn.log_model(model)
 
-    active = assay.active_run()
+    active = modelry.active_run()
     assert active is not None
     assert logged.model_uri == f"runs:/{active.run_id}/model"
 
 
 def test_a_registered_model_loads_by_number_stage_alias_and_latest(client: Client, model: Ridge, unique: str) -> None:
-    with assay.start_run():
-        first = assay.sklearn.log_model(model, "model", registered_model_name=unique)
-        second = assay.sklearn.log_model(model, artifact_path="model", name="model", registered_model_name=unique)
+    with modelry.start_run():
+        first = modelry.sklearn.log_model(model, "model", registered_model_name=unique)
+        second = modelry.sklearn.log_model(model, artifact_path="model", name="model", registered_model_name=unique)
     client.versions.promote(unique, 1, "Production")
     client.aliases.set(unique, "champion", 2)
 
@@ -72,51 +72,51 @@ def test_a_registered_model_loads_by_number_stage_alias_and_latest(client: Clien
         first.model_uri,
         *(f"models:/{unique}{rest}" for rest in ("/1", "/Production", "/production", "/latest", "@champion")),
     ):
-        assert list(assay.sklearn.load_model(uri).predict(FEATURES.head(2))) == pytest.approx(expected)
-        assert list(assay.pyfunc.load_model(uri).predict(FEATURES.head(2))) == pytest.approx(expected)
+        assert list(modelry.sklearn.load_model(uri).predict(FEATURES.head(2))) == pytest.approx(expected)
+        assert list(modelry.pyfunc.load_model(uri).predict(FEATURES.head(2))) == pytest.approx(expected)
 
 
 def test_what_a_uri_names_and_is_not_there_says_so(client: Client, model: Ridge, unique: str) -> None:
-    assay.sklearn.log_model(model, registered_model_name=unique)
+    modelry.sklearn.log_model(model, registered_model_name=unique)
 
     with pytest.raises(VersionNotFound, match="no version in stage Staging"):
-        assay.sklearn.load_model(f"models:/{unique}/Staging")
+        modelry.sklearn.load_model(f"models:/{unique}/Staging")
     with pytest.raises(VersionNotFound):
-        assay.sklearn.load_model(f"models:/{unique}/2")
+        modelry.sklearn.load_model(f"models:/{unique}/2")
     with pytest.raises(AliasNotFound):
-        assay.pyfunc.load_model(f"models:/{unique}@champion")
+        modelry.pyfunc.load_model(f"models:/{unique}@champion")
 
 
 def test_a_model_goes_to_the_run_that_is_named(client: Client, model: Ridge) -> None:
     run_id = client.runs.create("0").run_id
 
-    logged = assay.sklearn.log_model(model, run_id=run_id, client=client)
+    logged = modelry.sklearn.log_model(model, run_id=run_id, client=client)
 
     assert logged.run_id == run_id
-    assert assay.active_run() is None
-    loaded: Any = assay.sklearn.load_model(logged.model_uri, client=client)
+    assert modelry.active_run() is None
+    loaded: Any = modelry.sklearn.load_model(logged.model_uri, client=client)
     assert isinstance(loaded, Ridge)
 
 
 def test_a_path_is_named_once(model: Ridge, client: Client) -> None:
     with pytest.raises(InvalidArgument, match="differ"):
-        assay.sklearn.log_model(model, "a", name="b")
+        modelry.sklearn.log_model(model, "a", name="b")
     with pytest.raises(InvalidArgument, match=r"part '\.\.'"):
-        assay.sklearn.log_model(model, "../b")
+        modelry.sklearn.log_model(model, "../b")
     with pytest.raises(OwnerNotFound):
-        assay.sklearn.log_model(model, run_id="0" * 32, client=client)
+        modelry.sklearn.log_model(model, run_id="0" * 32, client=client)
 
 
 def test_a_file_of_a_model_is_no_model(model: Ridge, tmp_path: Path) -> None:
-    with assay.start_run() as run:
-        assay.sklearn.log_model(model, "model")
+    with modelry.start_run() as run:
+        modelry.sklearn.log_model(model, "model")
 
     uri = f"runs:/{run.run_id}/model/MLmodel"
     for folder in (None, tmp_path):
         with pytest.raises(InvalidArgument, match=f"'{uri}' is a file"):
-            assay.sklearn.load_model(uri, dst_path=folder)
+            modelry.sklearn.load_model(uri, dst_path=folder)
     with pytest.raises(InvalidArgument, match=r"MLmodel' is a file"):
-        assay.pyfunc.load_model(tmp_path / "MLmodel")
+        modelry.pyfunc.load_model(tmp_path / "MLmodel")
 
 
 def test_downloaded_files_live_as_long_as_the_model(
@@ -124,13 +124,13 @@ def test_downloaded_files_live_as_long_as_the_model(
 ) -> None:
     (tmp_path / "factor.txt").write_text("3")
 
-    class Late(assay.pyfunc.PythonModel):
+    class Late(modelry.pyfunc.PythonModel):
         def predict(self, context: Any, model_input: pandas.DataFrame, params: Any = None) -> pandas.DataFrame:
             return model_input * float(Path(context.artifacts["factor"]).read_text())
 
-    with assay.start_run() as run:
-        assay.log_artifact(tmp_path / "factor.txt", "inputs")
-        logged = assay.pyfunc.log_model(
+    with modelry.start_run() as run:
+        modelry.log_artifact(tmp_path / "factor.txt", "inputs")
+        logged = modelry.pyfunc.log_model(
             name="late",
             python_model=Late(),
             artifacts={"factor": f"runs:/{run.run_id}/inputs/factor.txt"},
@@ -138,21 +138,21 @@ def test_downloaded_files_live_as_long_as_the_model(
         )
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    loaded: Any = assay.pyfunc.load_model(f"models:/{unique}/1")
+    loaded: Any = modelry.pyfunc.load_model(f"models:/{unique}/1")
 
     assert list(loaded.predict(pandas.DataFrame({"a": [2.0]}))["a"]) == [6.0]
-    assert len(list(tmp_path.glob("assay-model-*"))) == 1
+    assert len(list(tmp_path.glob("modelry-model-*"))) == 1
     del loaded
     gc.collect()
-    assert list(tmp_path.glob("assay-model-*")) == []
-    kept: Any = assay.pyfunc.load_model(logged.model_uri, dst_path=tmp_path / "kept")
+    assert list(tmp_path.glob("modelry-model-*")) == []
+    kept: Any = modelry.pyfunc.load_model(logged.model_uri, dst_path=tmp_path / "kept")
     del kept
     assert (tmp_path / "kept" / "MLmodel").is_file()
 
 
 def test_the_requirements_of_a_logged_model_are_pinned(client: Client, model: Ridge) -> None:
-    with assay.start_run() as run:
-        assay.sklearn.log_model(model, "model", extra_pip_requirements=["lightgbm"])
+    with modelry.start_run() as run:
+        modelry.sklearn.log_model(model, "model", extra_pip_requirements=["lightgbm"])
 
     pins = client.artifacts.read_bytes(f"runs/{run.run_id}", "model/requirements.txt").decode().split()
     assert f"scikit-learn=={importlib.metadata.version('scikit-learn')}" in pins

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from assay._sdk.requests import Request
-from assay._sdk.spool import (
+from modelry._sdk.requests import Request
+from modelry._sdk.spool import (
     Spool,
     SpoolInUse,
     SpoolUnreadable,
@@ -167,7 +167,7 @@ def test_what_is_on_its_way_is_kept_but_not_read(tmp_path: Path) -> None:
     assert spool.drained
 
 
-@pytest.mark.parametrize("content", [b"", b"ASSAY", b"x" * 100])
+@pytest.mark.parametrize("content", [b"", b"MODELRY", b"x" * 100])
 def test_a_file_that_is_no_spool_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.spool"
     path.write_bytes(content)

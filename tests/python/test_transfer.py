@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from assay._sdk import transfer
-from assay.api.artifacts import v1 as artifacts
-from assay.errors import FailedPrecondition, PathInvalid
+from modelry._sdk import transfer
+from modelry.api.artifacts import v1 as artifacts
+from modelry.errors import FailedPrecondition, PathInvalid
 from tests.python.scripted import OWNER, Script, a_folder, client_of
 
 MEBIBYTE = 2**20

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from assay._sdk import uris
-from assay._sdk.uris import RunUri, VersionUri
-from assay.errors import InvalidArgument
+from modelry._sdk import uris
+from modelry._sdk.uris import RunUri, VersionUri
+from modelry.errors import InvalidArgument
 
 RUN = "0123456789abcdef0123456789abcdef"
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from assay import Client
-from assay.errors import (
+from modelry import Client
+from modelry.errors import (
     EtagMismatch,
     FieldInvalid,
     FilterSyntax,

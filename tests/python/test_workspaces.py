@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from assay import Client
-from assay.errors import EtagMismatch, FieldInvalid, WorkspaceExists, WorkspaceNotFound
+from modelry import Client
+from modelry.errors import EtagMismatch, FieldInvalid, WorkspaceExists, WorkspaceNotFound
 
 
 def test_a_workspace_is_made_described_and_listed(client: Client, unique: str) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from assay.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
-from assay.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
-from assay_server.config import Config
-from assay_server.kernel.config import ConfigurationInvalid, load
-from assay_server.permissions import ADMIN, PERMISSIONS, READ, WRITE
-from assay_server.targets import ROOMS, TARGETS, build, database
+from modelry.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
+from modelry.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+from modelry_server.config import Config
+from modelry_server.kernel.config import ConfigurationInvalid, load
+from modelry_server.permissions import ADMIN, PERMISSIONS, READ, WRITE
+from modelry_server.targets import ROOMS, TARGETS, build, database
 from tests.contract.test_every_service import RPCS
 from tests.parts.deployment import REPOSITORY, running
 from tests.parts.grpc_traces import trace
@@ -37,9 +37,9 @@ def test_what_only_reads_needs_no_more_than_to_read(rpc: str) -> None:
 def started(room: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """A server that is expected not to start."""
     flags = [f"--{key.replace('__', '.').replace('_', '-')}={value}" for key, value in settings.items()]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
     return subprocess.run(
-        [sys.executable, "-m", "assay_server", f"--target={room}", *flags],
+        [sys.executable, "-m", "modelry_server", f"--target={room}", *flags],
         env={**kept, "PYTHONPATH": SOURCES},
         capture_output=True,
         text=True,
@@ -125,7 +125,7 @@ def test_a_database_that_is_not_supported_is_refused_without_its_password(tmp_pa
 
 
 def test_the_short_form_of_a_postgresql_url_is_understood() -> None:
-    config = load(Config, environment={}, flags={"tracking.database-url": "postgresql://assay@127.0.0.1/x"})
+    config = load(Config, environment={}, flags={"tracking.database-url": "postgresql://modelry@127.0.0.1/x"})
 
     db = database(config, "tracking")
 
@@ -140,7 +140,7 @@ def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) 
         server__listen="0.0.0.0:99999",
         tracking__database_url="mysql://root:swordfish@127.0.0.1/x",
         tracking__address="nonsense",
-        artifacts__s3_bucket="assay",
+        artifacts__s3_bucket="modelry",
         artifacts__garbage_grace="1h",
         registry__database_url="mysql://127.0.0.1/not-of-this-target",
     )

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from assay.api.access import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.access import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.parts.deployment import Deployment
 from tests.parts.refusal import refused
 
@@ -42,7 +42,7 @@ def test_a_taken_name_is_refused(workspaces: api.WorkspaceServiceStub) -> None:
     refusal = refused(workspaces.CreateWorkspace, api.CreateWorkspaceRequest(name=made.name))
 
     assert (refusal.code, refusal.reason) == ("ALREADY_EXISTS", "WORKSPACE_EXISTS")
-    assert (refusal.domain, refusal.metadata) == ("assay.dev", {"workspace": made.name})
+    assert (refusal.domain, refusal.metadata) == ("modelry.dev", {"workspace": made.name})
 
 
 def test_of_many_who_make_the_same_workspace_at_once_one_makes_it(workspaces: api.WorkspaceServiceStub) -> None:

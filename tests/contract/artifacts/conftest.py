@@ -11,8 +11,8 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from assay.api.artifacts import v1 as api
-from assay.api.tracking import v1 as tracking
+from modelry.api.artifacts import v1 as api
+from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
 
 PIECE = 1 << 20

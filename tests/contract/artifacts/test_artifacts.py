@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
-from assay.api.artifacts import v1 as api
-from assay.api.tracking import v1 as tracking
-from assay_server.kernel.ids import new_id
+from modelry.api.artifacts import v1 as api
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.ids import new_id
 from tests.contract.artifacts.conftest import PIECE, Client, Step, file_steps, refused
 from tests.parts.deployment import Deployment
 
@@ -354,7 +354,7 @@ def test_streams_of_one_run_at_once_are_all_written(client: Client, run: str) ->
 def test_a_message_that_can_not_be_read_is_refused_as_the_callers_mistake(
     deployment: Deployment, content: bytes
 ) -> None:
-    channel, service = deployment.channel("artifacts"), "/assay.api.artifacts.v1.ArtifactService"
+    channel, service = deployment.channel("artifacts"), "/modelry.api.artifacts.v1.ArtifactService"
     single: Any = channel.unary_unary(f"{service}/GetArtifact")
     upload: Any = channel.stream_unary(f"{service}/WriteArtifacts")
     download: Any = channel.unary_stream(f"{service}/ReadArtifacts")

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from assay.api.artifacts import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.artifacts import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.contract.artifacts.conftest import Client, refused
 
 TREE = {"top": b"1", "model/MLmodel": b"22", "model/data/a": b"333"}

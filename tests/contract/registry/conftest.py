@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from assay.api.artifacts import v1 as artifacts
-from assay.api.registry import v1 as registry
-from assay.api.tracking import v1 as tracking
-from assay_server.kernel.ids import new_id
+from modelry.api.artifacts import v1 as artifacts
+from modelry.api.registry import v1 as registry
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.ids import new_id
 from tests.parts.deployment import Deployment
 
 FILES = {"model/MLmodel": b"flavors: {}\n", "model/weights.bin": bytes(1000), "notes.txt": b"hello"}

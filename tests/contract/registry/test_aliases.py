@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assay.api.registry import v1 as api
+from modelry.api.registry import v1 as api
 from tests.contract.registry.conftest import Platform, unique
 from tests.parts.refusal import refused
 

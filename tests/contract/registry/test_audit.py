@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from assay.api.registry import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.registry import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.contract.registry.conftest import Platform, unique
 from tests.parts.refusal import refused
 
@@ -49,7 +49,7 @@ def test_every_change_is_on_record_with_who_what_why_and_from_where(platform: Pl
     version = platform.a_version(model, reason="first one", tags={"k": "v"})
     platform.promote(version, api.STAGE_STAGING, reason="try it")
     platform.aliases.SetAlias(
-        api.SetAliasRequest(model=model, alias="champion", number=1), metadata=(("assay-subject", "ada"),)
+        api.SetAliasRequest(model=model, alias="champion", number=1), metadata=(("modelry-subject", "ada"),)
     )
 
     found = records(platform, model=model)

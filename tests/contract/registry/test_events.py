@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay.api.registry import v1 as api
+from modelry.api.registry import v1 as api
 from tests.contract.registry.conftest import Platform, unique
 from tests.parts.refusal import refused
 

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay.api.access import v1 as access
-from assay.api.registry import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.access import v1 as access
+from modelry.api.registry import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.contract.registry.conftest import Platform, unique
 from tests.parts.deployment import Deployment
 from tests.parts.refusal import refused
@@ -47,7 +47,7 @@ def test_a_retry_answers_with_the_same_model_for_the_same_caller_only(platform: 
     made = platform.models.CreateModel(request).model
 
     assert platform.models.CreateModel(request).model == made
-    stranger = refused(platform.models.CreateModel, request, metadata=(("assay-subject", "eve"),))
+    stranger = refused(platform.models.CreateModel, request, metadata=(("modelry-subject", "eve"),))
     assert stranger.reason == "MODEL_EXISTS"
     other = api.CreateModelRequest(name=unique("fraud"), request_id=request.request_id)
     assert refused(platform.models.CreateModel, other).reason == "REQUEST_ID_REUSED"

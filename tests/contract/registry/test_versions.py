@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay.api.artifacts import v1 as artifacts
-from assay.api.registry import v1 as api
-from assay.api.tracking import v1 as tracking
-from assay_server.kernel.ids import new_id
+from modelry.api.artifacts import v1 as artifacts
+from modelry.api.registry import v1 as api
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.ids import new_id
 from tests.contract.registry.conftest import FILES, Platform, unique
 from tests.parts.refusal import refused
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from assay.api.access import v1 as access
-from assay.api.tracking import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.access import v1 as access
+from modelry.api.tracking import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.parts.deployment import Deployment
 
 Point = tuple[int, int, int]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from assay.api.tracking import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.tracking import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.contract.tracking.conftest import Tracking
 from tests.parts.refusal import refused
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.api.tracking import v1 as api
+from modelry.api.tracking import v1 as api
 from tests.contract.tracking.conftest import Point, Tracking, bits_of, columns, line, points_of, value_of
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused, unpacked

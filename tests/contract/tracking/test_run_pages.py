@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.api.tracking import v1 as api
+from modelry.api.tracking import v1 as api
 from tests.contract.tracking.conftest import Tracking
 from tests.parts.refusal import refused
 
@@ -84,7 +84,7 @@ def test_a_page_token_holds_for_its_own_search_and_caller_only(tracking: Trackin
         refusal = refused(tracking.runs.SearchRuns, api.SearchRunsRequest(**fields))
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID"), change
     first.page_token = token
-    other = refused(tracking.runs.SearchRuns, first, metadata=(("assay-subject", "somebody else"),))
+    other = refused(tracking.runs.SearchRuns, first, metadata=(("modelry-subject", "somebody else"),))
 
     assert other.reason == "PAGE_TOKEN_INVALID"
     assert len(tracking.runs.SearchRuns(first).runs) == 1

@@ -8,8 +8,8 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from assay.api.tracking import v1 as api
-from assay_server.kernel.ids import new_id
+from modelry.api.tracking import v1 as api
+from modelry_server.kernel.ids import new_id
 from tests.contract.tracking.conftest import Tracking, line, points_of
 from tests.parts.refusal import refused
 
@@ -52,7 +52,7 @@ def test_a_run_lives_from_its_start_to_its_end(tracking: Tracking) -> None:
 
 
 def test_a_run_without_anything_has_a_name_a_user_and_the_experiment_0(tracking: Tracking) -> None:
-    run = tracking.runs.CreateRun(api.CreateRunRequest(), metadata=(("assay-subject", "ann"),)).run
+    run = tracking.runs.CreateRun(api.CreateRunRequest(), metadata=(("modelry-subject", "ann"),)).run
 
     assert (run.experiment_id, run.user, run.lifecycle) == ("0", "ann", api.LIFECYCLE_ACTIVE)
     assert run.name
@@ -150,7 +150,7 @@ def test_a_request_sent_twice_makes_one_run_and_with_another_body_is_refused(tra
     made = [tracking.runs.CreateRun(request).run for _ in range(2)]
     request.name = "b"
     refusal = refused(tracking.runs.CreateRun, request)
-    other = tracking.runs.CreateRun(request, metadata=(("assay-subject", "somebody else"),)).run
+    other = tracking.runs.CreateRun(request, metadata=(("modelry-subject", "somebody else"),)).run
 
     assert made[0].run_id == made[1].run_id != other.run_id
     assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
@@ -361,7 +361,7 @@ def test_a_field_outside_its_limits_is_refused_by_its_path_with_value_and_rule(
 
     refusal = refused(*ask(tracking, run_id))
 
-    assert (refusal.code, refusal.domain) == ("INVALID_ARGUMENT", "assay.dev")
+    assert (refusal.code, refusal.domain) == ("INVALID_ARGUMENT", "modelry.dev")
     assert refusal.reason in ("FIELD_INVALID", "FILTER_SYNTAX")
     assert list(refusal.violations) == [field]
     assert said in refusal.violations[field]

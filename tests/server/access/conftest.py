@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from assay_server.access.domain.workspaces import Workspaces
-from assay_server.access.store import tables
-from assay_server.kernel.clock import HeldClock
-from assay_server.kernel.db import Database
-from assay_server.kernel.idempotency import Requests
-from assay_server.targets import HERE
+from modelry_server.access.domain.workspaces import Workspaces
+from modelry_server.access.store import tables
+from modelry_server.kernel.clock import HeldClock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.idempotency import Requests
+from modelry_server.targets import HERE
 
 
 @pytest.fixture

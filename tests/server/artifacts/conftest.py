@@ -12,23 +12,23 @@ from pathlib import Path
 import grpc
 import pytest
 
-from assay.api.tracking import v1 as tracking
-from assay_server import targets
-from assay_server.artifacts.clients import Runs
-from assay_server.artifacts.domain import owners
-from assay_server.artifacts.domain.artifacts import Artifacts
-from assay_server.artifacts.domain.garbage import Garbage
-from assay_server.artifacts.domain.owners import Owner, Owners
-from assay_server.artifacts.domain.paths import ArtifactPath, folder
-from assay_server.artifacts.domain.snapshots import Snapshots
-from assay_server.artifacts.domain.staging import Incoming
-from assay_server.artifacts.domain.uploads import Uploads
-from assay_server.artifacts.store.blobs.local import LocalBlobs
-from assay_server.config import Config
-from assay_server.kernel.clock import Clock, HeldClock
-from assay_server.kernel.config import load
-from assay_server.kernel.db import Database
-from assay_server.kernel.ids import new_id
+from modelry.api.tracking import v1 as tracking
+from modelry_server import targets
+from modelry_server.artifacts.clients import Runs
+from modelry_server.artifacts.domain import owners
+from modelry_server.artifacts.domain.artifacts import Artifacts
+from modelry_server.artifacts.domain.garbage import Garbage
+from modelry_server.artifacts.domain.owners import Owner, Owners
+from modelry_server.artifacts.domain.paths import ArtifactPath, folder
+from modelry_server.artifacts.domain.snapshots import Snapshots
+from modelry_server.artifacts.domain.staging import Incoming
+from modelry_server.artifacts.domain.uploads import Uploads
+from modelry_server.artifacts.store.blobs.local import LocalBlobs
+from modelry_server.config import Config
+from modelry_server.kernel.clock import Clock, HeldClock
+from modelry_server.kernel.config import load
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.ids import new_id
 from tests.parts import free_port
 
 GRACE_S = 3600

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from assay_server.artifacts.config import ArtifactsConfig
+from modelry_server.artifacts.config import ArtifactsConfig
 
 MINIO = {
     "store": "minio",
     "s3_endpoint": "minio.example:9000",
-    "s3_bucket": "assay",
+    "s3_bucket": "modelry",
     "s3_access_key": "me",
     "s3_secret_key": "sesame-open",
 }
@@ -31,9 +31,9 @@ def test_settings_that_fit_together_are_taken(given: dict[str, Any]) -> None:
         (MINIO | {"s3_endpoint": "minio.example:9000/x", "s3_bucket": "My_Bucket"}, ["s3_endpoint", "s3_bucket"]),
         (MINIO | {"s3_bucket": "ab"}, ["s3_bucket"]),
         (MINIO | {"local_folder": "/srv/blobs"}, ["local_folder"]),
-        ({"s3_bucket": "assay", "s3_secret_key": "sesame-open"}, ["s3_bucket", "s3_secret_key"]),
+        ({"s3_bucket": "modelry", "s3_secret_key": "sesame-open"}, ["s3_bucket", "s3_secret_key"]),
         ({"upload_limit": 100.0, "garbage_grace": 100.0}, ["garbage_grace"]),
-        ({"s3_bucket": "assay", "garbage_grace": 5.0}, ["s3_bucket", "garbage_grace"]),
+        ({"s3_bucket": "modelry", "garbage_grace": 5.0}, ["s3_bucket", "garbage_grace"]),
     ],
 )
 def test_each_mistake_is_told_by_its_key(given: dict[str, Any], keys: list[str]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import grpc
 
-from assay.api.access import v1 as access
-from assay.api.tracking import v1 as tracking
-from assay_server.kernel.server import Limits, Room, Server
-from assay_server.permissions import PERMISSIONS
+from modelry.api.access import v1 as access
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.server import Limits, Room, Server
+from modelry_server.permissions import PERMISSIONS
 
-SERVICE = "assay.api.access.v1.WorkspaceService"
-STREAMING = "assay.api.tracking.v1.MetricService"
+SERVICE = "modelry.api.access.v1.WorkspaceService"
+STREAMING = "modelry.api.tracking.v1.MetricService"
 
 
 class Actor(access.WorkspaceServiceServicer):

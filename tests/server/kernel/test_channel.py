@@ -10,20 +10,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from assay.api.access import v1 as access
-from assay_server.kernel import caller
-from assay_server.kernel.caller import Caller
-from assay_server.kernel.channel import Believed, Neighbour
-from assay_server.kernel.errors import (
-    AssayError,
+from modelry.api.access import v1 as access
+from modelry_server.kernel import caller
+from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.channel import Believed, Neighbour
+from modelry_server.kernel.errors import (
     DeadlineExceeded,
     FailedPrecondition,
     FieldInvalid,
     Internal,
+    ModelryError,
     NotFound,
     Unavailable,
 )
-from assay_server.kernel.interceptors import MESSAGE_BYTES
+from modelry_server.kernel.interceptors import MESSAGE_BYTES
 from tests.server.kernel.stage import served
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -65,7 +65,7 @@ def test_the_caller_the_trace_and_what_is_left_of_the_time_travel_on() -> None:
             asked(found)
         asked(found)
 
-    assert [(each.subject, each.trace_id) for each in seen] == [("ann", TRACE), ("assay", "0" * 32)]
+    assert [(each.subject, each.trace_id) for each in seen] == [("ann", TRACE), ("modelry", "0" * 32)]
     left = [each.deadline for each in seen]
     assert left[0] is not None
     assert left[1] is not None
@@ -81,18 +81,18 @@ def test_the_caller_the_trace_and_what_is_left_of_the_time_travel_on() -> None:
         Unavailable("busy"),
     ],
 )
-def test_what_a_neighbour_refuses_with_comes_back_as_the_same_class_reason_and_details(error: AssayError) -> None:
+def test_what_a_neighbour_refuses_with_comes_back_as_the_same_class_reason_and_details(error: ModelryError) -> None:
     error.reason = "SOMETHING"
 
     def act(name: str) -> str:
         raise error
 
-    with served(act) as channel, neighbour(address_of(channel)) as found, pytest.raises(AssayError) as caught:
+    with served(act) as channel, neighbour(address_of(channel)) as found, pytest.raises(ModelryError) as caught:
         asked(found)
 
     back = caught.value
     assert (back.reason, back.message, back.metadata) == ("SOMETHING", error.message, error.metadata)
-    kind = next(kind for kind in type(error).__mro__ if kind.__base__ is AssayError)
+    kind = next(kind for kind in type(error).__mro__ if kind.__base__ is ModelryError)
     assert isinstance(back, kind)
     for name in ("violations", "unmet", "kind", "name"):
         assert getattr(back, name, None) == getattr(error, name, None)
@@ -170,7 +170,7 @@ def test_an_answer_that_is_too_large_is_an_error_and_not_a_missing_neighbour() -
     with (
         served(lambda name: "x" * (MESSAGE_BYTES + 1)) as channel,
         neighbour(address_of(channel)) as found,
-        pytest.raises(AssayError) as caught,
+        pytest.raises(ModelryError) as caught,
     ):
         asked(found)
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import pytest
 
-from assay_server.config import Config
-from assay_server.kernel.config import (
+from modelry_server.config import Config
+from modelry_server.kernel.config import (
     Address,
     ConfigurationInvalid,
     Duration,
@@ -50,7 +50,7 @@ class Works:
 def read(
     tmp_path: Path, *, file: str = "", environment: Mapping[str, str] = MappingProxyType({}), **flags: str
 ) -> Pump:
-    path = tmp_path / "assay.toml"
+    path = tmp_path / "modelry.toml"
     path.write_text(file)
     named = {f"pump.{key.replace('_', '-')}": value for key, value in flags.items()}
     return load(Works, file=path, environment=environment, flags=named).pump
@@ -63,7 +63,7 @@ def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
 def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(tmp_path: Path) -> None:
     file = "[pump]\nlevel = 4\npause = '2s'\nplace = 'cellar'\n"
 
-    found = read(tmp_path, file=file, environment={"ASSAY_PUMP_LEVEL": "5", "ASSAY_PUMP_PAUSE": "3s"}, level="6")
+    found = read(tmp_path, file=file, environment={"MODELRY_PUMP_LEVEL": "5", "MODELRY_PUMP_PAUSE": "3s"}, level="6")
 
     assert (found.level, found.pause, found.place) == (6, 3.0, "cellar")
 
@@ -89,7 +89,7 @@ def test_truths_are_true_or_false(tmp_path: Path, text: str, value: bool) -> Non
 
 def test_all_mistakes_are_told_at_once_each_with_key_value_origin_and_what_would_be_right(tmp_path: Path) -> None:
     file = "stray = 1\n[pump]\nlevel = 99\nlouder = true\n[pomp]\nlevel = 1\n"
-    environment = {"ASSAY_PUMP_PAUSE": "5", "ASSAY_PUMP_TANK": "5MB"}
+    environment = {"MODELRY_PUMP_PAUSE": "5", "MODELRY_PUMP_TANK": "5MB"}
 
     with pytest.raises(ConfigurationInvalid) as caught:
         read(tmp_path, file=file, environment=environment, colour="green", loud="maybe")
@@ -103,9 +103,9 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_origin_and_what_would
         "pump.louder = True",
         "did you mean pump.loud?",
         "pomp.level = 1",
-        "ASSAY_PUMP_PAUSE",
+        "MODELRY_PUMP_PAUSE",
         "must be a duration such as '5ms'",
-        "ASSAY_PUMP_TANK",
+        "MODELRY_PUMP_TANK",
         "must be a size such as",
         "pump.colour = 'green' (the flag --pump.colour)",
         "must be one of red, blue",
@@ -129,8 +129,8 @@ def test_a_value_that_can_not_be_read_is_refused_with_its_text(key: str, text: s
         ("127.0.0.1:0", ("127.0.0.1", 0)),
         ("example.org:65535", ("example.org", 65535)),
         ("[::1]:5100", ("::1", 5100)),
-        ("unix:/run/assay.sock", None),
-        ("unix:///run/assay.sock", None),
+        ("unix:/run/modelry.sock", None),
+        ("unix:///run/modelry.sock", None),
     ],
 )
 def test_an_address_has_a_host_and_a_port_or_is_a_socket(
@@ -178,7 +178,7 @@ def test_what_can_not_be_together_is_told_with_the_rest_but_not_of_what_could_no
 
 @pytest.mark.parametrize("file", ["[pump]\ncode = 1234\n", "[pump]\ncodes = '1234'\n"])
 def test_a_secret_is_not_told_in_what_is_wrong_with_it(tmp_path: Path, file: str) -> None:
-    with pytest.raises(ConfigurationInvalid, match=r"pump\.codes? = \(secret\) \(.*assay.toml\)") as caught:
+    with pytest.raises(ConfigurationInvalid, match=r"pump\.codes? = \(secret\) \(.*modelry.toml\)") as caught:
         read(tmp_path, file=file)
 
     assert "1234" not in str(caught.value).replace(str(tmp_path), "")
@@ -186,7 +186,7 @@ def test_a_secret_is_not_told_in_what_is_wrong_with_it(tmp_path: Path, file: str
 
 @pytest.mark.parametrize("content", ["[pump", "level = = 1", "\0"])
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: str) -> None:
-    with pytest.raises(ConfigurationInvalid, match=r"assay\.toml: can't be read as TOML"):
+    with pytest.raises(ConfigurationInvalid, match=r"modelry\.toml: can't be read as TOML"):
         read(tmp_path, file=content)
 
 

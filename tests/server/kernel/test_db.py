@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from assay_server.kernel import caller
-from assay_server.kernel.db import Database
-from assay_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
-from assay_server.kernel.statements import insert_rows
-from assay_server.kernel.tables import requests_table, secrets_table
-from assay_server.targets import HERE
+from modelry_server.kernel import caller
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
+from modelry_server.kernel.statements import insert_rows
+from modelry_server.kernel.tables import requests_table, secrets_table
+from modelry_server.targets import HERE
 from tests.parts.eventually import at_once, eventually
 from tests.parts.postgres import PostgresServer
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.kernel.fields import LAST_TIME, Fields, shown
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.fields import LAST_TIME, Fields, shown
 
 Check = Callable[[Fields], None]
 

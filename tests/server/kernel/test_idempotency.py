@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from assay.api.tracking import v1 as api
-from assay_server.kernel import caller, idempotency
-from assay_server.kernel.caller import Caller
+from modelry.api.tracking import v1 as api
+from modelry_server.kernel import caller, idempotency
+from modelry_server.kernel.caller import Caller
 
 
 def test_the_same_request_has_the_same_digest_in_whatever_order_its_tags_were_given() -> None:

@@ -6,7 +6,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from assay_server.kernel.ids import new_id
+from modelry_server.kernel.ids import new_id
 
 
 def test_an_id_is_a_uuid_of_version_7_that_holds_the_time() -> None:

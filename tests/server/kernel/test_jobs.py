@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from assay_server.kernel.jobs import Job, JobLoop
+from modelry_server.kernel.jobs import Job, JobLoop
 
 
 def test_a_job_that_fails_is_run_again_and_keeps_no_other_from_running() -> None:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.api.registry import v1 as api
-from assay_server.kernel import caller
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.kernel.paging import (
+from modelry.api.registry import v1 as api
+from modelry_server.kernel import caller
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.paging import (
     LONGEST_TOKEN,
     PAGE_BYTES,
     Page,
@@ -18,7 +18,7 @@ from assay_server.kernel.paging import (
 )
 
 SECRET = bytes(range(32))
-SCOPE = ("assay.api.tracking.v1.RunService/SearchRuns", "default", "metrics.acc > 1", "metrics.acc DESC")
+SCOPE = ("modelry.api.tracking.v1.RunService/SearchRuns", "default", "metrics.acc > 1", "metrics.acc DESC")
 
 pager = Pager(SECRET)
 values = st.one_of(st.text(max_size=50), st.integers(), st.floats(allow_nan=False), st.none(), st.booleans())

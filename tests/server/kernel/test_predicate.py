@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from assay_server.kernel.filter import Field, FilterSyntax, parse, parse_order
-from assay_server.kernel.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
+from modelry_server.kernel.filter import Field, FilterSyntax, parse, parse_order
+from modelry_server.kernel.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
 
 metadata = sa.MetaData()
 things = sa.Table(

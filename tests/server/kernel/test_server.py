@@ -13,12 +13,12 @@ from typing import Any
 import grpc
 import pytest
 
-from assay.api.access import v1 as access
-from assay.api.tracking import v1 as tracking
-from assay_server.kernel import caller, interceptors, telemetry
-from assay_server.kernel.errors import NotFound
-from assay_server.kernel.server import Limits, Room, Server
-from assay_server.permissions import PERMISSIONS
+from modelry.api.access import v1 as access
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel import caller, interceptors, telemetry
+from modelry_server.kernel.errors import NotFound
+from modelry_server.kernel.server import Limits, Room, Server
+from modelry_server.permissions import PERMISSIONS
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused
 from tests.server.kernel.stage import SERVICE, ask, served
@@ -53,7 +53,7 @@ def test_an_error_of_a_room_reaches_the_caller_with_its_details() -> None:
         stub = access.WorkspaceServiceStub(channel)
         refusal = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="x"))
 
-    assert (refusal.code, refusal.message, refusal.domain) == ("NOT_FOUND", "there is no x", "assay.dev")
+    assert (refusal.code, refusal.message, refusal.domain) == ("NOT_FOUND", "there is no x", "modelry.dev")
     assert (refusal.resource, refusal.metadata) == (("workspace", "x"), {"workspace": "x"})
 
 
@@ -66,9 +66,9 @@ def test_a_caller_is_known_by_subject_trace_and_time_left() -> None:
 
     trace = "0af7651916cd43dd8448eb211c80319c"
     with served(act) as channel:
-        ask(channel, "a", metadata=(("assay-subject", "ann"), ("traceparent", f"00-{trace}-b7ad6b7169203331-01")))
+        ask(channel, "a", metadata=(("modelry-subject", "ann"), ("traceparent", f"00-{trace}-b7ad6b7169203331-01")))
         access.WorkspaceServiceStub(channel).GetWorkspace(access.GetWorkspaceRequest(name="b"))
-        ask(channel, "c", metadata=(("assay-subject", "x" * 251),), timeout=5)
+        ask(channel, "c", metadata=(("modelry-subject", "x" * 251),), timeout=5)
 
     assert [each.subject for each in seen] == ["ann", "anonymous", "anonymous"]
     assert (seen[0].trace_id, len(seen[1].trace_id), seen[1].deadline) == (trace, 32, None)

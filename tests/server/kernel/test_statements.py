@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from assay_server.kernel.db import ConcurrentChange, Database
-from assay_server.kernel.statements import (
+from modelry_server.kernel.db import ConcurrentChange, Database
+from modelry_server.kernel.statements import (
     Rows,
     ask,
     fetch,

@@ -7,14 +7,14 @@ from google.rpc import code_pb2, error_details_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay_server.kernel import errors, status
+from modelry_server.kernel import errors, status
 
-KINDS = [kind for kind in errors.AssayError.__subclasses__() if kind.__module__ == errors.__name__]
+KINDS = [kind for kind in errors.ModelryError.__subclasses__() if kind.__module__ == errors.__name__]
 texts = st.text(max_size=3000) | st.sampled_from(["\u65e5" * 9000, "\x01" * 5000, "%" * 9000])
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_each_canonical_class_has_the_code_of_its_name(kind: type[errors.AssayError]) -> None:
+def test_each_canonical_class_has_the_code_of_its_name(kind: type[errors.ModelryError]) -> None:
     name = "".join(f"_{char}" if char.isupper() else char.upper() for char in kind.__name__).strip("_")
 
     found = status.to_status(kind("text"))
@@ -40,7 +40,7 @@ def test_every_bad_field_is_named_and_the_message_names_them_too() -> None:
 def test_a_status_fits_into_the_trailers_that_clients_receive(
     violations: dict[str, str], metadata: dict[str, str]
 ) -> None:
-    kinds: list[errors.AssayError] = [
+    kinds: list[errors.ModelryError] = [
         errors.FieldInvalid(violations),
         errors.FailedPrecondition(str(violations), unmet=violations),
         errors.NotFound(str(metadata), kind="run", name=str(metadata)),
@@ -62,12 +62,12 @@ def test_a_short_error_is_not_cut() -> None:
     info, resource = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
     assert any(detail.Unpack(info) for detail in found.details)
     assert any(detail.Unpack(resource) for detail in found.details)
-    assert (info.reason, info.domain, dict(info.metadata)) == (error.reason, "assay.dev", {"run_id": "x"})
+    assert (info.reason, info.domain, dict(info.metadata)) == (error.reason, "modelry.dev", {"run_id": "x"})
     assert (resource.resource_type, resource.resource_name) == ("run", "x")
 
 
 @pytest.mark.parametrize("error", [errors.Unavailable("x"), errors.ResourceExhausted("x"), errors.Draining()])
-def test_what_may_work_later_says_when(error: errors.AssayError) -> None:
+def test_what_may_work_later_says_when(error: errors.ModelryError) -> None:
     retry = error_details_pb2.RetryInfo()
 
     assert any(detail.Unpack(retry) for detail in status.to_status(error).details)

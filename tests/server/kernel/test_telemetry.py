@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from assay_server.kernel import caller
-from assay_server.kernel.caller import Caller
-from assay_server.kernel.telemetry import Log, start_logging
+from modelry_server.kernel import caller
+from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.telemetry import Log, start_logging
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_an_event_is_one_line_whatever_is_in_its_values(stream: io.StringIO) -> 
     Log("runs").info("run.finished", name='a\nb\x1b[31m"\u65e5', points=3, thing=object)
 
     [line] = lines(stream)
-    assert (line["event"], line["level"], line["logger"], line["points"]) == ("run.finished", "info", "assay.runs", 3)
+    assert (line["event"], line["level"], line["logger"], line["points"]) == ("run.finished", "info", "modelry.runs", 3)
     assert line["name"] == 'a\nb\x1b[31m"\u65e5'
     assert "\x1b" not in stream.getvalue()
 

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from assay_server.kernel.channel import Neighbour
-from assay_server.kernel.clock import HeldClock
-from assay_server.kernel.db import Database
-from assay_server.kernel.idempotency import Request, Requests
-from assay_server.kernel.ids import new_id
-from assay_server.registry import clients, module
-from assay_server.registry.domain.aliases import Aliases
-from assay_server.registry.domain.audit import Audit
-from assay_server.registry.domain.events import Events
-from assay_server.registry.domain.models import Models
-from assay_server.registry.domain.promotions import Promotions
-from assay_server.registry.domain.snapshots import Snapshots
-from assay_server.registry.domain.versions import Versions
-from assay_server.registry.entities import Files, Model, Stage, Version
-from assay_server.registry.store import models as model_rows
-from assay_server.registry.store import tables
-from assay_server.registry.store import versions as version_rows
+from modelry_server.kernel.channel import Neighbour
+from modelry_server.kernel.clock import HeldClock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.idempotency import Request, Requests
+from modelry_server.kernel.ids import new_id
+from modelry_server.registry import clients, module
+from modelry_server.registry.domain.aliases import Aliases
+from modelry_server.registry.domain.audit import Audit
+from modelry_server.registry.domain.events import Events
+from modelry_server.registry.domain.models import Models
+from modelry_server.registry.domain.promotions import Promotions
+from modelry_server.registry.domain.snapshots import Snapshots
+from modelry_server.registry.domain.versions import Versions
+from modelry_server.registry.entities import Files, Model, Stage, Version
+from modelry_server.registry.store import models as model_rows
+from modelry_server.registry.store import tables
+from modelry_server.registry.store import versions as version_rows
 from tests.contract.registry.conftest import Platform
 from tests.parts.deployment import Deployment
 

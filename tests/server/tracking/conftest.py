@@ -6,10 +6,10 @@ from typing import Any
 import grpc
 import pytest
 
-from assay.api.access import v1 as access
-from assay_server.config import Config
-from assay_server.kernel.config import load
-from assay_server.targets import build, database
+from modelry.api.access import v1 as access
+from modelry_server.config import Config
+from modelry_server.kernel.config import load
+from modelry_server.targets import build, database
 from tests.server.tracking.room import Room
 
 

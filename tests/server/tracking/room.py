@@ -8,21 +8,21 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from assay_server.kernel.channel import Neighbour
-from assay_server.kernel.clock import HeldClock
-from assay_server.kernel.db import Database
-from assay_server.kernel.idempotency import Request, Requests
-from assay_server.kernel.ids import new_id
-from assay_server.targets import HERE
-from assay_server.tracking.clients import Workspaces
-from assay_server.tracking.domain.datasets import Datasets
-from assay_server.tracking.domain.experiments import Experiments
-from assay_server.tracking.domain.ingest import Ingest
-from assay_server.tracking.domain.metrics import Metrics, SeriesQuery
-from assay_server.tracking.domain.runs import RunDraft, Runs
-from assay_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
-from assay_server.tracking.store import experiments as store
-from assay_server.tracking.store import tables
+from modelry_server.kernel.channel import Neighbour
+from modelry_server.kernel.clock import HeldClock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.idempotency import Request, Requests
+from modelry_server.kernel.ids import new_id
+from modelry_server.targets import HERE
+from modelry_server.tracking.clients import Workspaces
+from modelry_server.tracking.domain.datasets import Datasets
+from modelry_server.tracking.domain.experiments import Experiments
+from modelry_server.tracking.domain.ingest import Ingest
+from modelry_server.tracking.domain.metrics import Metrics, SeriesQuery
+from modelry_server.tracking.domain.runs import RunDraft, Runs
+from modelry_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
+from modelry_server.tracking.store import experiments as store
+from modelry_server.tracking.store import tables
 
 ONCE = Request("", "", "", "")
 """A request without a request id."""

@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from assay_server.access.domain.workspaces import Workspaces
-from assay_server.access.entities import Workspace
-from assay_server.access.errors import WorkspaceExists, WorkspaceNotFound
-from assay_server.access.jobs import jobs
-from assay_server.access.store import tables
-from assay_server.kernel.clock import HeldClock
-from assay_server.kernel.db import Database
-from assay_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
-from assay_server.kernel.idempotency import KEPT_MS, Request, Requests
+from modelry_server.access.domain.workspaces import Workspaces
+from modelry_server.access.entities import Workspace
+from modelry_server.access.errors import WorkspaceExists, WorkspaceNotFound
+from modelry_server.access.jobs import jobs
+from modelry_server.access.store import tables
+from modelry_server.kernel.clock import HeldClock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
+from modelry_server.kernel.idempotency import KEPT_MS, Request, Requests
 
 ONCE = Request("", "", "", "")
-REQUEST = Request("ada", "assay.api.access.v1.CreateWorkspaceRequest", "request-1", "digest-1")
+REQUEST = Request("ada", "modelry.api.access.v1.CreateWorkspaceRequest", "request-1", "digest-1")
 
 
 def test_the_default_workspace_is_there_from_the_beginning(workspaces: Workspaces) -> None:

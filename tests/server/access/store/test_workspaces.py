@@ -1,8 +1,8 @@
 """What the rows of workspaces do."""
 
-from assay_server.access.entities import Workspace
-from assay_server.access.store import workspaces as store
-from assay_server.kernel.db import Database
+from modelry_server.access.entities import Workspace
+from modelry_server.access.store import workspaces as store
+from modelry_server.kernel.db import Database
 
 RISK = Workspace("risk", "Words.", 1000, 2000)
 

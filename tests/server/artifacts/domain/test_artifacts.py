@@ -9,19 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay_server.artifacts.clients import Runs
-from assay_server.artifacts.domain.artifacts import Artifacts
-from assay_server.artifacts.domain.owners import Owner, Owners
-from assay_server.artifacts.domain.paths import ArtifactPath, folder
-from assay_server.artifacts.errors import (
+from modelry_server.artifacts.clients import Runs
+from modelry_server.artifacts.domain.artifacts import Artifacts
+from modelry_server.artifacts.domain.owners import Owner, Owners
+from modelry_server.artifacts.domain.paths import ArtifactPath, folder
+from modelry_server.artifacts.errors import (
     ArtifactKindConflict,
     ArtifactNotFound,
     BlobLost,
     OwnerFrozen,
     OwnerNotFound,
 )
-from assay_server.kernel.errors import FieldInvalid, NeighbourUnavailable
-from assay_server.kernel.ids import new_id
+from modelry_server.kernel.errors import FieldInvalid, NeighbourUnavailable
+from modelry_server.kernel.ids import new_id
 from tests.parts import free_port
 from tests.server.artifacts.conftest import Files
 
@@ -111,7 +111,7 @@ def test_an_owner_that_nobody_knows_is_not_found(files: Files) -> None:
 
 
 def test_the_files_of_a_deleted_run_can_still_be_read(files: Files, run: Owner) -> None:
-    from assay.api.tracking import v1 as tracking
+    from modelry.api.tracking import v1 as tracking
 
     files.neighbour.runs.DeleteRun(tracking.DeleteRunRequest(run_id=run.id))
 

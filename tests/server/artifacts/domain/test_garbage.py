@@ -9,15 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 
-from assay_server.artifacts.domain.garbage import Garbage
-from assay_server.artifacts.domain.owners import Owner
-from assay_server.artifacts.domain.staging import Incoming
-from assay_server.artifacts.errors import ArtifactNotFound, StoreUnavailable
-from assay_server.artifacts.store import digests
-from assay_server.artifacts.store.blobs import new_key
-from assay_server.kernel.clock import HeldClock
-from assay_server.kernel.db import ConcurrentChange
-from assay_server.kernel.errors import DatabaseUnavailable
+from modelry_server.artifacts.domain.garbage import Garbage
+from modelry_server.artifacts.domain.owners import Owner
+from modelry_server.artifacts.domain.staging import Incoming
+from modelry_server.artifacts.errors import ArtifactNotFound, StoreUnavailable
+from modelry_server.artifacts.store import digests
+from modelry_server.artifacts.store.blobs import new_key
+from modelry_server.kernel.clock import HeldClock
+from modelry_server.kernel.db import ConcurrentChange
+from modelry_server.kernel.errors import DatabaseUnavailable
 from tests.parts.eventually import eventually
 from tests.server.artifacts.conftest import GRACE_S, Files, incoming
 

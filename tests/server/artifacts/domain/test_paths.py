@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay_server.artifacts.domain.paths import LONGEST, ArtifactPath, ancestors, folder
-from assay_server.artifacts.errors import PathInvalid
+from modelry_server.artifacts.domain.paths import LONGEST, ArtifactPath, ancestors, folder
+from modelry_server.artifacts.errors import PathInvalid
 
 BAD = [
     ("", "empty"),

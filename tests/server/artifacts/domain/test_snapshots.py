@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay_server.artifacts.domain.owners import Owner
-from assay_server.artifacts.domain.paths import folder
-from assay_server.artifacts.errors import ArtifactNotFound, OwnerNotFound, SnapshotExists, SnapshotNotFound
-from assay_server.kernel.ids import new_id
+from modelry_server.artifacts.domain.owners import Owner
+from modelry_server.artifacts.domain.paths import folder
+from modelry_server.artifacts.errors import ArtifactNotFound, OwnerNotFound, SnapshotExists, SnapshotNotFound
+from modelry_server.kernel.ids import new_id
 from tests.server.artifacts.conftest import Files
 
 TREE = {"top.txt": b"1", "model/MLmodel": b"22", "model/data/a.bin": b"333", "model2/x": b"y"}

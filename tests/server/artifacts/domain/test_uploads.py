@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay_server.artifacts.domain import staging, uploads
-from assay_server.artifacts.domain.owners import Owner
-from assay_server.artifacts.domain.staging import Incoming
-from assay_server.artifacts.errors import (
+from modelry_server.artifacts.domain import staging, uploads
+from modelry_server.artifacts.domain.owners import Owner
+from modelry_server.artifacts.domain.staging import Incoming
+from modelry_server.artifacts.errors import (
     ArtifactKindConflict,
     ArtifactNotFound,
     DigestMismatch,
@@ -21,8 +21,8 @@ from assay_server.artifacts.errors import (
     RunDeleted,
     UploadBrokenOff,
 )
-from assay_server.kernel.errors import AssayError, FieldInvalid
-from assay_server.kernel.ids import new_id
+from modelry_server.kernel.errors import FieldInvalid, ModelryError
+from modelry_server.kernel.ids import new_id
 from tests.server.artifacts.conftest import Files, incoming
 
 BIG = bytes(range(256)) * 4096  # above staging.SMALL
@@ -308,7 +308,7 @@ def test_a_small_file_is_put_while_the_next_is_read(files: Files, run: Owner) ->
 
 
 def test_every_refusal_names_its_reason(files: Files, run: Owner) -> None:
-    with pytest.raises(AssayError) as refused:
+    with pytest.raises(ModelryError) as refused:
         files.take(run, [incoming("a", b"x", sha256="0" * 64)])
 
     assert refused.value.reason == "DIGEST_MISMATCH"

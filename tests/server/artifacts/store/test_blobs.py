@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from assay_server.artifacts.errors import StoreUnavailable
-from assay_server.artifacts.store.blobs import PIECE, BlobMissing, Blobs, new_key
-from assay_server.artifacts.store.blobs.local import LocalBlobs
-from assay_server.artifacts.store.blobs.minio import MinioBlobs
+from modelry_server.artifacts.errors import StoreUnavailable
+from modelry_server.artifacts.store.blobs import PIECE, BlobMissing, Blobs, new_key
+from modelry_server.artifacts.store.blobs.local import LocalBlobs
+from modelry_server.artifacts.store.blobs.minio import MinioBlobs
 from tests.parts import free_port
 from tests.parts.minio import MinioServer
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from assay_server.artifacts.errors import StoreUnavailable
-from assay_server.artifacts.store.blobs import BlobMissing, new_key
-from assay_server.artifacts.store.blobs.local import LocalBlobs
-from assay_server.kernel.config import ConfigurationInvalid
+from modelry_server.artifacts.errors import StoreUnavailable
+from modelry_server.artifacts.store.blobs import BlobMissing, new_key
+from modelry_server.artifacts.store.blobs.local import LocalBlobs
+from modelry_server.kernel.config import ConfigurationInvalid
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from assay_server.kernel.filter import FilterSyntax, parse
+from modelry_server.kernel.filter import FilterSyntax, parse
 
 SCOPES = ("metrics", "params", "tags", "attributes", "datasets")
 LONGEST = 16_384

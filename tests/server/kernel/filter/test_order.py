@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay_server.kernel.filter import Field, FilterSyntax, OrderKey, parse_order
+from modelry_server.kernel.filter import Field, FilterSyntax, OrderKey, parse_order
 
 SCOPES = ("metrics", "params", "tags", "attributes")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay_server.kernel.filter import And, Comparison, Field, FilterSyntax, Not, Op, Or, parse, render
+from modelry_server.kernel.filter import And, Comparison, Field, FilterSyntax, Not, Op, Or, parse, render
 from tests.server.kernel.filter.texts import BEYOND, MLFLOW, REFUSED
 
 SCOPES = ("metrics", "params", "tags", "attributes", "datasets")

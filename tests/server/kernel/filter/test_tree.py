@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay_server.kernel.filter import And, Comparison, Field, Node, Not, Op, Or, parse, render
+from modelry_server.kernel.filter import And, Comparison, Field, Node, Not, Op, Or, parse, render
 
 SCOPES = ("metrics", "params", "tags", "attributes", "datasets")
 EQUALITIES = (Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE)

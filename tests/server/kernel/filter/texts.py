@@ -176,7 +176,7 @@ MLFLOW = [
     ("name IN ('a', 'b')", "name IN ('a', 'b')"),
 ]
 
-# What Assay reads beyond that.
+# What Modelry reads beyond that.
 BEYOND = [
     ("a = 1", "a = 1"),
     ("metrics.a-b > 1", "metrics.a-b > 1"),

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.registry.domain.names import ALIASES_PER_MODEL
-from assay_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
-from assay_server.registry.store import aliases as alias_rows
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.registry.domain.names import ALIASES_PER_MODEL
+from modelry_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
+from modelry_server.registry.store import aliases as alias_rows
 from tests.server.registry.conftest import Registry
 
 

@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import pytest
 
-from assay_server.kernel import caller
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.registry.domain.audit import digest
-from assay_server.registry.entities import AuditRecord, Stage
-from assay_server.registry.errors import ModelExists, ModelNotFound
+from modelry_server.kernel import caller
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.registry.domain.audit import digest
+from modelry_server.registry.entities import AuditRecord, Stage
+from modelry_server.registry.errors import ModelExists, ModelNotFound
 from tests.server.registry.conftest import Registry
 
 ADA = caller.Caller("ada", "0" * 32, peer="ipv4:127.0.0.1:4711")

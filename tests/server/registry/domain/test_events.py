@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay_server.kernel.db import Database
-from assay_server.kernel.errors import FieldInvalid, NeighbourUnavailable
-from assay_server.registry.entities import Event
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.errors import FieldInvalid, NeighbourUnavailable
+from modelry_server.registry.entities import Event
 from tests.server.registry.conftest import MIGRATIONS, Registry
 
 WRITERS = 8

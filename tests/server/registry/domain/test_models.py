@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from assay_server.kernel.db import Database
-from assay_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
-from assay_server.kernel.idempotency import Request
-from assay_server.registry.entities import Stage
-from assay_server.registry.errors import ModelExists, ModelInUse, ModelNotFound, TagNotFound
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
+from modelry_server.kernel.idempotency import Request
+from modelry_server.registry.entities import Stage
+from modelry_server.registry.errors import ModelExists, ModelInUse, ModelNotFound, TagNotFound
 from tests.server.registry.conftest import MIGRATIONS, ONCE, Registry
 
-REQUEST = Request("ada", "assay.api.registry.v1.CreateModelRequest", "request-1", "digest-1")
+REQUEST = Request("ada", "modelry.api.registry.v1.CreateModelRequest", "request-1", "digest-1")
 
 
 def test_a_model_that_was_made_is_found_by_its_name(registry: Registry) -> None:

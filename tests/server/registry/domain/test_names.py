@@ -2,9 +2,9 @@
 
 import pytest
 
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.kernel.fields import Fields
-from assay_server.registry.domain import names
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.fields import Fields
+from modelry_server.registry.domain import names
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay_server.kernel.errors import EtagMismatch, FieldInvalid
-from assay_server.registry.entities import Promotion, Stage, Version
-from assay_server.registry.errors import ModelNotFound, VersionNotFound
-from assay_server.registry.store import versions as version_rows
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid
+from modelry_server.registry.entities import Promotion, Stage, Version
+from modelry_server.registry.errors import ModelNotFound, VersionNotFound
+from modelry_server.registry.store import versions as version_rows
 from tests.server.registry.conftest import Registry
 
 

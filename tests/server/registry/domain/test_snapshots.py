@@ -3,11 +3,11 @@
 import grpc
 import pytest
 
-from assay.api.artifacts import v1 as artifacts
-from assay_server.kernel.errors import NeighbourUnavailable
-from assay_server.kernel.ids import new_id
-from assay_server.registry.domain.snapshots import LOOSE_MS
-from assay_server.registry.errors import SourceEmpty, VersionInFlight
+from modelry.api.artifacts import v1 as artifacts
+from modelry_server.kernel.errors import NeighbourUnavailable
+from modelry_server.kernel.ids import new_id
+from modelry_server.registry.domain.snapshots import LOOSE_MS
+from modelry_server.registry.errors import SourceEmpty, VersionInFlight
 from tests.contract.registry.conftest import Platform
 from tests.parts.refusal import refused
 from tests.server.registry.conftest import Registry

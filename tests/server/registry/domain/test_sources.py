@@ -2,10 +2,10 @@
 
 import pytest
 
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.kernel.fields import Fields
-from assay_server.registry.domain import sources
-from assay_server.registry.domain.sources import RunSource, VersionSource
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.fields import Fields
+from modelry_server.registry.domain import sources
+from modelry_server.registry.domain.sources import RunSource, VersionSource
 
 RUN = "0123456789abcdef0123456789abcdef"
 

@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay_server.kernel.db import ConcurrentChange
-from assay_server.kernel.errors import EtagMismatch, FieldInvalid, NeighbourUnavailable
-from assay_server.kernel.idempotency import KEPT_MS, Request
-from assay_server.kernel.ids import new_id
-from assay_server.registry.domain import versions
-from assay_server.registry.domain.snapshots import LOOSE_MS
-from assay_server.registry.entities import Stage, Version
-from assay_server.registry.errors import (
+from modelry_server.kernel.db import ConcurrentChange
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, NeighbourUnavailable
+from modelry_server.kernel.idempotency import KEPT_MS, Request
+from modelry_server.kernel.ids import new_id
+from modelry_server.registry.domain import versions
+from modelry_server.registry.domain.snapshots import LOOSE_MS
+from modelry_server.registry.entities import Stage, Version
+from modelry_server.registry.errors import (
     MadeVersionDeleted,
     ModelNotFound,
     SourceEmpty,
@@ -21,7 +21,7 @@ from assay_server.registry.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from assay_server.registry.store import models as model_rows
+from modelry_server.registry.store import models as model_rows
 from tests.contract.registry.conftest import Platform
 from tests.parts.eventually import at_once
 from tests.server.registry.conftest import ONCE, Registry
@@ -31,7 +31,7 @@ from tests.server.registry.domain.test_snapshots import are_kept
 @pytest.fixture
 def again() -> Request:
     """A request that may come again, of its own for each test: the neighbours are kept for all."""
-    return Request("ada", "assay.api.registry.v1.CreateVersionRequest", new_id(), "digest-1")
+    return Request("ada", "modelry.api.registry.v1.CreateVersionRequest", new_id(), "digest-1")
 
 
 def test_a_retry_after_a_crash_between_files_and_version_uses_the_same_files(

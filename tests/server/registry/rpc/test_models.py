@@ -2,9 +2,9 @@
 
 import pytest
 
-from assay.api.registry import v1 as api
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.registry.rpc.models import changes
+from modelry.api.registry import v1 as api
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.registry.rpc.models import changes
 
 FIELDS = ("name", "description")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from assay.api.registry import v1 as api
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.registry.entities import Stage
-from assay_server.registry.rpc import versions
+from modelry.api.registry import v1 as api
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.registry.entities import Stage
+from modelry_server.registry.rpc import versions
 
 
 @pytest.mark.parametrize("stage", Stage)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from assay_server.kernel.db import Database
-from assay_server.registry.entities import Event
-from assay_server.registry.store import events as store
+from modelry_server.kernel.db import Database
+from modelry_server.registry.entities import Event
+from modelry_server.registry.store import events as store
 
 EVENT = Event(0, "default", "fraud", 1, "version.created", 1000, '{"k":"v"}')
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from assay_server.kernel.filter import FilterSyntax, parse, parse_order
-from assay_server.registry.entities import Stage
-from assay_server.registry.store import search
-from assay_server.registry.store.search import Key
+from modelry_server.kernel.filter import FilterSyntax, parse, parse_order
+from modelry_server.registry.entities import Stage
+from modelry_server.registry.store import search
+from modelry_server.registry.store.search import Key
 from tests.server.registry.conftest import Registry
 
 

@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from assay_server.kernel.db import Database
-from assay_server.registry.store import tables
+from modelry_server.kernel.db import Database
+from modelry_server.registry.store import tables
 
 
 def test_the_migrations_make_the_tables_that_the_store_knows(db: Database) -> None:

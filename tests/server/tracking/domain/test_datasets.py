@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.kernel.filter import FilterSyntax
-from assay_server.kernel.ids import new_id
-from assay_server.tracking.entities import Dataset, DatasetInput
-from assay_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.filter import FilterSyntax
+from modelry_server.kernel.ids import new_id
+from modelry_server.tracking.entities import Dataset, DatasetInput
+from modelry_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound
 from tests.parts.eventually import at_once
 from tests.server.tracking.room import Room
 

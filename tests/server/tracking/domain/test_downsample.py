@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay_server.tracking.domain.downsample import LEAST, downsample
-from assay_server.tracking.entities import MetricColumns
+from modelry_server.tracking.domain.downsample import LEAST, downsample
+from modelry_server.tracking.entities import MetricColumns
 from tests.server.tracking.room import bits_of
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1

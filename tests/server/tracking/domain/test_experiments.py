@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from assay_server.kernel.errors import (
+from modelry_server.kernel.errors import (
     EtagMismatch,
     FieldInvalid,
     NeighbourUnavailable,
@@ -14,10 +14,10 @@ from assay_server.kernel.errors import (
     RequestIdReused,
     Unavailable,
 )
-from assay_server.kernel.idempotency import Request
-from assay_server.kernel.ids import new_id
-from assay_server.tracking.entities import Experiment, Lifecycle
-from assay_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
+from modelry_server.kernel.idempotency import Request
+from modelry_server.kernel.ids import new_id
+from modelry_server.tracking.entities import Experiment, Lifecycle
+from modelry_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
 from tests.parts.eventually import at_once, of
 from tests.server.tracking.room import ONCE, Room
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from assay_server.tracking import instruments
-from assay_server.tracking.domain.runs import RunDraft
-from assay_server.tracking.entities import Batch
-from assay_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
+from modelry_server.tracking import instruments
+from modelry_server.tracking.domain.runs import RunDraft
+from modelry_server.tracking.entities import Batch
+from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
 from tests.parts.eventually import at_once, eventually, of
 from tests.server.tracking.room import ONCE, Room, a_batch, line, points_of
 
@@ -40,7 +40,7 @@ def held_up(room: Room, writers: int) -> Iterator[None]:
 def commits() -> tuple[float, float]:
     """How many groups there were, and how many batches were in them."""
     found = {sample.name: sample.value for each in instruments.group_batches.collect() for sample in each.samples}
-    return found["assay_tracking_group_batches_count"], found["assay_tracking_group_batches_sum"]
+    return found["modelry_tracking_group_batches_count"], found["modelry_tracking_group_batches_sum"]
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay_server.kernel.errors import FieldInvalid
-from assay_server.tracking.domain.metrics import SeriesQuery
-from assay_server.tracking.entities import Batch, MetricSummary
-from assay_server.tracking.errors import BatchGap, RunNotFound
-from assay_server.tracking.store import metrics as store
-from assay_server.tracking.store import tables
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.tracking.domain.metrics import SeriesQuery
+from modelry_server.tracking.entities import Batch, MetricSummary
+from modelry_server.tracking.errors import BatchGap, RunNotFound
+from modelry_server.tracking.store import metrics as store
+from modelry_server.tracking.store import tables
 from tests.server.tracking.room import Point, Room, a_batch, bits_of, columns, in_order, line, points_of, value_of
 
 SPECIAL = [

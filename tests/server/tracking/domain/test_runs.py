@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from assay_server.kernel import caller
-from assay_server.kernel.caller import Caller
-from assay_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused, Unavailable
-from assay_server.kernel.idempotency import KEPT_MS, Request
-from assay_server.kernel.ids import new_id
-from assay_server.tracking.domain.runs import RunDraft
-from assay_server.tracking.entities import Batch, Run, RunStatus
-from assay_server.tracking.errors import (
+from modelry_server.kernel import caller
+from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused, Unavailable
+from modelry_server.kernel.idempotency import KEPT_MS, Request
+from modelry_server.kernel.ids import new_id
+from modelry_server.tracking.domain.runs import RunDraft
+from modelry_server.tracking.entities import Batch, Run, RunStatus
+from modelry_server.tracking.errors import (
     ExperimentDeleted,
     ExperimentNotFound,
     ParamConflict,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay_server.tracking.store.chunks import decode, encode, ordered_bits, values_of
+from modelry_server.tracking.store.chunks import decode, encode, ordered_bits, values_of
 from tests.server.tracking.room import bits_of
 
 longs = st.integers(-(2**63), 2**63 - 1)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay_server.kernel.filter import FilterSyntax
-from assay_server.kernel.ids import new_id
-from assay_server.tracking.domain.runs import RunDraft
-from assay_server.tracking.entities import Batch, Dataset, DatasetInput, Lifecycle, RunStatus
+from modelry_server.kernel.filter import FilterSyntax
+from modelry_server.kernel.ids import new_id
+from modelry_server.tracking.domain.runs import RunDraft
+from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, Lifecycle, RunStatus
 from tests.server.tracking.room import ONCE, Room, bits_of, columns
 
 Truth = bool | None

@@ -1,5 +1,0 @@
-"""`python -m assay_cli` is `assay`."""
-
-from assay_cli.main import main
-
-main()

@@ -1,0 +1,126 @@
+"""`modelry artifact`: the files of runs and of model versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli import output
+from modelry_cli.options import Limit, Yes, agreed
+from modelry_cli.output import Column
+from modelry_cli.session import Session, asks
+from modelry_cli.words import counted, size
+
+if TYPE_CHECKING:
+    from modelry._sdk.artifacts import Artifact
+
+app = typer.Typer(help="Files of runs and of model versions.", no_args_is_help=True)
+
+Owner = Annotated[
+    str,
+    typer.Argument(
+        help="Whose files: runs/RUN_ID (or RUN_ID), versions/VERSION_ID, or a URI such as models:/NAME@ALIAS.",
+        metavar="OWNER",
+    ),
+]
+ArtifactPath = Annotated[str, typer.Argument(help="A file or folder of the owner; empty for all.", metavar="PATH")]
+
+
+@asks(app, "list")
+def list_artifacts(
+    session: Session,
+    owner: Owner,
+    path: ArtifactPath = "",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="All files, at any depth.")] = False,
+    limit: Limit = None,
+) -> None:
+    """Lists the files and folders of a folder."""
+    columns: list[Column[Artifact]] = [
+        Column("PATH", lambda artifact: artifact.path + ("/" if artifact.kind == "folder" else ""), wraps=True),
+        Column("SIZE", lambda artifact: size(artifact.size_bytes)),
+        Column("FILES", lambda artifact: artifact.file_count if artifact.kind == "folder" else ""),
+        Column("TYPE", lambda artifact: artifact.content_type, spare=2),
+        Column("SHA-256", lambda artifact: artifact.sha256[:12], spare=3),
+        Column("CREATED", lambda artifact: artifact.create_time, spare=1),
+    ]
+    whose = _owner(session, owner)
+    found = session.client.artifacts.list(whose, path, recursive=recursive)
+    if path and not found[:1]:
+        session.client.artifacts.get(whose, path)  # says if there is none
+    session.show_all(found, columns, limit=limit, nothing="No files.")
+
+
+@asks(app, "get")
+def get_artifact(session: Session, owner: Owner, path: ArtifactPath = "") -> None:
+    """Shows what is known of a file or folder, without its content."""
+    session.show(session.client.artifacts.get(_owner(session, owner), path))
+
+
+@asks(app, "read")
+def read_artifact(session: Session, owner: Owner, path: ArtifactPath) -> None:
+    """Writes the content of a file to standard output."""
+    output.write_bytes(session.client.artifacts.read_bytes(_owner(session, owner), path))
+
+
+@asks(app, "upload")
+def upload_artifacts(
+    session: Session,
+    owner: Owner,
+    local: Annotated[Path, typer.Argument(help="A file or folder of this machine.", metavar="LOCAL")],
+    path: Annotated[str, typer.Argument(help="The folder to put it in.", metavar="PATH")] = "",
+) -> None:
+    """Uploads a file into a folder, or what is in a folder of this machine into it."""
+    if not local.exists():
+        output.refuse(f"{local} does not exist; name a file or folder of this machine")
+        raise typer.Exit(1)
+    to = _owner(session, owner)
+    with output.progress(f"Uploading {local.name}") as progress:
+        written = session.client.artifacts.upload(to, local, path, progress=progress)
+    files = counted(written.file_count, "file")
+    session.done(
+        f"Uploaded {files}, {size(written.size_bytes)}, to {to}/{path}",
+        owner=to,
+        path=path,
+        file_count=written.file_count,
+        size_bytes=written.size_bytes,
+    )
+
+
+@asks(app, "download")
+def download_artifacts(
+    session: Session,
+    owner: Owner,
+    path: ArtifactPath = "",
+    to: Annotated[
+        Path, typer.Option(help="The folder to put it in; made when it is missing.", metavar="FOLDER")
+    ] = Path("."),
+) -> None:
+    """Downloads a file, or what is in a folder, verified by SHA-256; goes on where it broke off."""
+    if to.exists() and not to.is_dir():
+        output.refuse(f"{to} is a file; --to names a folder")
+        raise typer.Exit(1)
+    whose = _owner(session, owner)
+    with output.progress(f"Downloading {path}".rstrip()) as progress:
+        written = session.client.artifacts.download(whose, path, to, progress=progress)
+    session.done(f"Downloaded {whose}/{path} to {written}", owner=whose, path=path, local_path=str(written))
+
+
+@asks(app, "delete")
+def delete_artifact(session: Session, owner: Owner, path: ArtifactPath, yes: Yes = False) -> None:
+    """Deletes a file, or a folder with everything in it."""
+    whose = _owner(session, owner)
+    agreed(f"Delete {path!r} of {whose}?", yes)
+    count = session.client.artifacts.delete(whose, path)
+    session.done(f"Deleted {counted(count, 'file')}: {whose}/{path}", owner=whose, path=path, file_count=count)
+
+
+def _owner(session: Session, word: str) -> str:
+    if word.startswith("models:"):
+        from modelry._sdk import uris
+
+        found = uris.parse(word)
+        if isinstance(found, uris.VersionUri):
+            return uris.version(found, session.client).owner
+    return word if "/" in word else f"runs/{word}"

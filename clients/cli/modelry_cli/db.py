@@ -1,0 +1,103 @@
+"""`modelry db`: the schemas of the rooms' databases."""
+
+from __future__ import annotations
+
+import functools
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli import output
+from modelry_cli.output import Format
+from modelry_cli.settings import File, configured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modelry_server.kernel.db import Database
+
+app = typer.Typer(help="The databases of the rooms: what schema they have, and bringing it up to date.")
+
+Target = Annotated[str, typer.Option(help="all, access, tracking, artifacts or registry.")]
+OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="For people or for programs.")]
+
+
+def upgrade(
+    settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
+) -> None:
+    """Brings databases to the schema of this program. What is in them stays; doing it again changes nothing."""
+    from modelry_server.kernel.db import DatabaseUnusable
+    from modelry_server.kernel.errors import ModelryError
+
+    done = []
+    for database in _databases(settings, target, config):
+        try:
+            with closing(database):
+                before, after = database.upgrade()
+        except (DatabaseUnusable, ModelryError) as mistake:
+            output.refuse(str(mistake))
+            raise typer.Exit(1) from None
+        done.append({"room": database.room, "before": before, "after": after})
+        if output_format is Format.TABLE:
+            said = "is up to date" if before == after else f"was {before or 'empty'}"
+            output.write_text(f"{database.room:<10} {after}  ({said})")
+    if output_format is Format.JSON:
+        output.write_json(done)
+
+
+def status(
+    settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
+) -> None:
+    """Shows which schema each database has, and which one this program needs. Exit code 1 where they differ."""
+    from modelry_server.kernel.db import DatabaseUnusable
+
+    found, problems = [], []
+    for database in _databases(settings, target, config):
+        try:
+            with closing(database):
+                present, known = database.versions()
+        except DatabaseUnusable as mistake:
+            problems.append(str(mistake))
+            continue
+        where = database.url.render_as_string()
+        found.append({"room": database.room, "database": where, "present": present, "known": known})
+    ready = all(each["present"] == each["known"] for each in found)
+    if output_format is Format.JSON:
+        output.write_json(found)
+    elif found:
+        rows = [
+            (
+                (each["room"], each["present"] or "none", each["known"], each["database"]),
+                each["present"] != each["known"],
+            )
+            for each in found
+        ]
+        output.write_grid(["ROOM", "SCHEMA", "NEEDED", "DATABASE"], rows)
+    for problem in problems:
+        output.refuse(problem)
+    if not ready:
+        output.note("Bring them up to date with: modelry db upgrade")
+    if problems or not ready:
+        raise typer.Exit(1)
+
+
+app.command("upgrade")(configured(upgrade))
+app.command("status")(configured(status))
+
+
+def _databases(settings: dict[str, str], target: str, config: Path | None) -> list[Database]:
+    from modelry_server.config import Config
+    from modelry_server.kernel.config import ConfigurationInvalid, load
+    from modelry_server.targets import TARGETS, database, database_mistakes
+
+    if target not in TARGETS:
+        raise typer.BadParameter(f"there is no target {target!r}; use one of {', '.join(TARGETS)}")
+    rules = functools.partial(database_mistakes, TARGETS[target])
+    try:
+        chosen = load(Config, file=config, environment=os.environ, flags=settings, rules=rules)
+        return [database(chosen, room) for room in TARGETS[target]]
+    except ConfigurationInvalid as mistake:
+        output.refuse(str(mistake))
+        raise typer.Exit(1) from None

@@ -1,0 +1,121 @@
+"""`modelry experiment`: each experiment holds the runs of one question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli.options import (
+    Deleted,
+    ExperimentWord,
+    Filter,
+    FilterWord,
+    Limit,
+    OrderBy,
+    Tag,
+    TagKeys,
+    TagWords,
+    pairs,
+)
+from modelry_cli.output import Column
+from modelry_cli.session import Session, asks
+
+if TYPE_CHECKING:
+    from modelry import Client, Experiment
+
+app = typer.Typer(help="Experiments: each holds the runs of one question.", no_args_is_help=True)
+
+
+@asks(app, "list")
+def list_experiments(
+    session: Session, filter: Filter = "", order_by: OrderBy = None, deleted: Deleted = False, limit: Limit = None
+) -> None:
+    """Lists experiments, the newest first."""
+    found = session.client.experiments.search(
+        filter, order_by=order_by or (), lifecycle="DELETED" if deleted else "ACTIVE"
+    )
+    columns: list[Column[Experiment]] = [
+        Column("ID", lambda experiment: experiment.experiment_id),
+        Column("NAME", lambda experiment: experiment.name, wraps=True),
+        Column("TAGS", lambda experiment: experiment.tags, wraps=True, spare=1),
+        Column("CREATED", lambda experiment: experiment.create_time),
+    ]
+    session.show_all(found, columns, limit=limit, nothing="No experiments.")
+
+
+@asks(app, "search", hidden=True)
+def search_experiments(session: Session, filter: FilterWord, limit: Limit = None) -> None:
+    """Lists the experiments that a filter finds."""
+    list_experiments(session, filter, limit=limit)
+
+
+@asks(app, "get")
+def get_experiment(session: Session, experiment: ExperimentWord) -> None:
+    """Shows an experiment, also a deleted one."""
+    session.show(named(session.client, experiment))
+
+
+@asks(app, "create")
+def create_experiment(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="Its name, unique in the workspace.")],
+    tag: Tag = None,
+    allow_existing: Annotated[
+        bool, typer.Option("--allow-existing", help="Be content with one that has the name.")
+    ] = False,
+) -> None:
+    """Makes an experiment."""
+    session.show(session.client.experiments.create(name, tags=pairs(tag), allow_existing=allow_existing))
+
+
+@asks(app, "update")
+def update_experiment(
+    session: Session, experiment: ExperimentWord, name: Annotated[str, typer.Option(help="The new name.")]
+) -> None:
+    """Renames an experiment."""
+    found = named(session.client, experiment)
+    session.show(session.client.experiments.update(found.experiment_id, name=name, etag=found.etag))
+
+
+@asks(app, "delete")
+def delete_experiment(session: Session, experiment: ExperimentWord) -> None:
+    """Deletes an experiment; `restore` undoes it."""
+    deleted = session.client.experiments.delete(named(session.client, experiment).experiment_id)
+    session.done(
+        f"Deleted experiment {deleted.experiment_id}, {deleted.name}; "
+        f"undo it with: modelry experiment restore {deleted.experiment_id}",
+        experiment_id=deleted.experiment_id,
+    )
+
+
+@asks(app, "restore")
+def restore_experiment(session: Session, experiment: ExperimentWord) -> None:
+    """Restores a deleted experiment."""
+    session.show(session.client.experiments.restore(named(session.client, experiment).experiment_id))
+
+
+@asks(app, "set-tags")
+def set_tags(session: Session, experiment: ExperimentWord, tags: TagWords) -> None:
+    """Sets tags, all or none."""
+    found = named(session.client, experiment)
+    session.show(session.client.experiments.set_tags(found.experiment_id, pairs(tags)))
+
+
+@asks(app, "delete-tags")
+def delete_tags(session: Session, experiment: ExperimentWord, keys: TagKeys) -> None:
+    """Removes tags, all or none."""
+    found = named(session.client, experiment)
+    session.show(session.client.experiments.delete_tags(found.experiment_id, keys))
+
+
+def named(client: Client, word: str) -> Experiment:
+    """The experiment of an id, or else of a name. Raises ExperimentNotFound."""
+    from modelry.errors import ExperimentNotFound
+
+    if word.isascii() and word.isdecimal():
+        try:
+            return client.experiments.get(word)
+        except ExperimentNotFound:
+            pass
+    return client.experiments.get_by_name(word)

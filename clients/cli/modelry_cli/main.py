@@ -1,0 +1,98 @@
+"""The tree of commands: `modelry <noun> <verb>`. A noun's file is read when the noun is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from typing import Annotated, Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from modelry_cli import output
+
+_COMMANDS = {
+    "Running the platform": {
+        "up": "Start everything in one process on this machine.",
+        "server": "Run one room, or all of them, as a server.",
+        "db": "Show and upgrade the schemas of the databases.",
+    },
+    "Experiments and runs": {
+        "experiment": "Experiments: each holds the runs of one question.",
+        "run": "Runs: one execution of training code each.",
+        "dataset": "Datasets that runs used.",
+        "artifact": "Files of runs and of model versions.",
+        "sync": "Deliver what was logged while no server was in reach.",
+    },
+    "Models": {
+        "model": "Registered models: names under which versions are numbered.",
+        "version": "Versions of registered models, and their stages.",
+        "alias": "Aliases: names that point at one version of a model.",
+        "promotion": "Moves of versions from stage to stage.",
+        "audit": "The record of every change in the registry.",
+        "event": "What happened in the registry, for programs that follow it.",
+    },
+    "Teams": {
+        "workspace": "Workspaces, which separate teams.",
+    },
+}
+
+
+class Nouns(TyperGroup):
+    """The commands by name; each is loaded when it is run, so that help and completion start fast."""
+
+    def resolve_command(self, ctx: Any, args: Any) -> Any:
+        """The command that the arguments name, from its own file."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            module = importlib.import_module(f"modelry_cli.{name}")
+            command = typer.main.get_group(module.app) if hasattr(module, "app") else module.command()
+            command.name = name
+        return name, command, rest
+
+
+app = typer.Typer(
+    cls=Nouns,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _panel, _names in _COMMANDS.items():
+    for _name, _help in _names.items():
+        app.add_typer(typer.Typer(), name=_name, help=_help, rich_help_panel=_panel)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from modelry import __version__
+
+        output.write_text(f"modelry {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which release this is.")
+    ] = False,
+) -> None:
+    """Experiments, runs, models and their files: start the platform with `modelry up`."""
+
+
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def main() -> None:
+    """Runs what the command line says. Exit codes: 0 done, 1 refused, 2 wrong use."""
+    # What gRPC's core has to say about a port or a peer is said by us, as an error.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # A stream that the shell closed is None: what is written to it is then lost, as was asked for.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    app(prog_name="modelry")

@@ -1,0 +1,255 @@
+"""What people and programs see: tables for the ones, JSON for the others. Nothing else in this package prints.
+
+What a server sends is never trusted: control characters are shown as escapes, so that a run's name can't move the
+cursor, and nothing is read as markup.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from modelry_cli.words import ago, clean, said
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+T = TypeVar("T")
+_STYLES = {
+    **dict.fromkeys(("FINISHED", "READY", "Production"), "green"),
+    **dict.fromkeys(("FAILED", "KILLED", "DELETED"), "red"),
+    **dict.fromkeys(("RUNNING", "PENDING", "SCHEDULED", "Staging"), "yellow"),
+    **dict.fromkeys(("None", "Archived"), "dim"),
+}
+_NOT_A_TERMINAL_COLUMNS = 10_000
+_WRAPPED_COLUMNS = 24
+_GAP = 2
+_TITLE_LETTERS = 32
+_LAYOUT = {"\n", "\t"}
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """A column of a table: its title, and what stands in it.
+
+    On a screen that is too narrow, columns that are `spare` are left out, the highest first, and those that `wrap`
+    take several lines.
+    """
+
+    title: str
+    cell: Callable[[T], object]
+    wraps: bool = False
+    spare: int = 0
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: times in ISO 8601, numbers that are none as texts, dataclasses by their fields."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return [plain(inner) for inner in value]
+
+
+def write_json(value: object) -> None:
+    """Writes one JSON document."""
+    print(json.dumps(plain(value), ensure_ascii=not _speaks_unicode(), indent=2, allow_nan=False))
+
+
+# --- tables --------------------------------------------------------------------------------------------------------
+
+
+def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str, more: bool = False) -> None:
+    """Writes a table with a row for each item; `nothing` when there is none, a hint when there are more."""
+    if not items:
+        note(nothing)
+        return
+    console = _console()
+    shown = fitting(columns, items, console.width)
+    table = _table(*((column.title, not column.wraps) for column in shown))
+    for item in items:
+        table.add_row(*(_text(column.cell(item)) for column in shown))
+    for position, column in enumerate(shown):
+        if all(isinstance(column.cell(item), int | float) or column.cell(item) in ("", None) for item in items):
+            table.columns[position].justify = "right"
+    console.print(table)
+    if len(shown) < len(columns):
+        left_out = ", ".join(column.title for column in columns if column not in shown)
+        note(f"Left out for want of room: {left_out}.")
+    if more:
+        note(f"The first {len(items)} are shown; --limit shows more, --output json shows all.")
+
+
+def write_one(thing: Mapping[str, object]) -> None:
+    """Writes what is known of one thing: a line for each value, a table for each mapping and list. Skips the empty."""
+    lines = _table(("", True), ("", False), headed=False)
+    blocks: list[tuple[str, Table]] = []
+    for key, value in thing.items():
+        if value in ("", None) or (isinstance(value, Mapping | list | tuple) and not value):
+            continue
+        if isinstance(value, Mapping):
+            blocks.append((key, _of_mapping(value)))
+        elif isinstance(value, list | tuple) and isinstance(value[0], Mapping):
+            blocks.append((key, _of_rows(value)))
+        else:
+            lines.add_row(_text(key.replace("_", " "), style="bold"), _text(_when(value)))
+    _console().print(lines)
+    for title, table in blocks:
+        _console().print()
+        _console().print(_text(title.replace("_", " "), style="bold"))
+        _console().print(table)
+
+
+def write_grid(titles: Sequence[str], rows: Iterable[tuple[Sequence[object], bool]]) -> None:
+    """Writes a table of rows; those marked true stand out."""
+    table = _table(*((title, position == 0) for position, title in enumerate(titles)))
+    for cells, marked in rows:
+        table.add_row(*(_text(cell, style="bold" if marked else "") for cell in cells))
+    _console().print(table)
+
+
+def write_text(text: str) -> None:
+    """Writes lines as they are, but for control characters."""
+    _console().print(_text(text, keep=_LAYOUT), soft_wrap=True)
+
+
+def write_bytes(content: bytes) -> None:
+    """Writes the content of a file to standard output: byte for byte, but to a terminal as text that can't steer it."""
+    if sys.stdout.isatty():
+        write_text(content.decode(errors="replace"))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+# --- asides --------------------------------------------------------------------------------------------------------
+
+
+def note(text: str) -> None:
+    """Says something to people only, on standard error."""
+    _console(errors=True).print(_text(text, keep=_LAYOUT, style="dim"), soft_wrap=True)
+
+
+def refuse(text: str) -> None:
+    """Says on standard error why something was not done."""
+    _console(errors=True).print(_text("error: ", style="bold red") + _text(text, keep=_LAYOUT), soft_wrap=True)
+
+
+@contextmanager
+def progress(title: str, *, unit: str = "bytes") -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where that is a terminal; what it yields is told how much is done, and of how much."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    amount = (
+        (DownloadColumn(binary_units=True), TransferSpeedColumn())
+        if unit == "bytes"
+        else (MofNCompleteColumn(), TextColumn(unit))
+    )
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amount, TimeRemainingColumn())
+    console = _console(errors=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(clean(title[:_TITLE_LETTERS]), total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+# --- how it is drawn -----------------------------------------------------------------------------------------------
+
+
+def _console(*, errors: bool = False) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if errors else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _NOT_A_TERMINAL_COLUMNS, highlight=False)
+
+
+def fitting(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> list[Column[T]]:
+    """The columns for a screen of a width: without the spare ones that would not fit."""
+    shown = list(columns)
+    widths = {column.title: _width(column, items) for column in columns}
+    for column in sorted(columns, key=lambda column: -column.spare):
+        if column.spare == 0 or sum(widths[each.title] + _GAP for each in shown) - _GAP <= width:
+            break
+        shown.remove(column)
+    return shown
+
+
+def _width(column: Column[T], items: Sequence[T]) -> int:
+    widest = max(len(column.title), *(_text(column.cell(item)).cell_len for item in items))
+    return min(widest, _WRAPPED_COLUMNS) if column.wraps else widest
+
+
+def _table(*columns: tuple[str, bool], headed: bool = True) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=headed, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
+    for title, whole in columns:
+        table.add_column(_text(title), no_wrap=whole, overflow="fold")
+    return table
+
+
+def _of_mapping(value: Mapping[str, object]) -> Table:
+    if all(isinstance(inner, Mapping) for inner in value.values()):
+        return _of_rows([{"": key, **inner} for key, inner in value.items() if isinstance(inner, Mapping)])
+    table = _table(("", True), ("", False), headed=False)
+    for key, inner in value.items():
+        table.add_row(_text(f"  {key}"), _text(inner))
+    return table
+
+
+def _of_rows(rows: Sequence[Mapping[str, object]]) -> Table:
+    titles = list(dict.fromkeys(key for row in rows for key in row))
+    table = _table(*((title.replace("_", " "), title == titles[0]) for title in titles))
+    for row in rows:
+        cells: list[RenderableType] = [_text(row.get(title)) for title in titles]
+        table.add_row(*cells)
+    return table
+
+
+def _text(value: object, *, keep: Iterable[str] = (), style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(clean(said(value), keep=keep), style=style or _STYLES.get(str(value), ""))
+
+
+def _when(value: object) -> object:
+    if isinstance(value, datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S %Z} ({ago(value)})"
+    return value
+
+
+def _speaks_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

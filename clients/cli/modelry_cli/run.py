@@ -1,0 +1,236 @@
+"""`modelry run`: one execution of training code each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli import series
+from modelry_cli.experiment import named
+from modelry_cli.options import (
+    Deleted,
+    Filter,
+    FilterWord,
+    Limit,
+    OrderBy,
+    RunId,
+    Tag,
+    TagKeys,
+    numbers,
+    pairs,
+    within,
+)
+from modelry_cli.output import Column
+from modelry_cli.session import Session, asks, fields_of
+from modelry_cli.words import counted, lasted
+
+if TYPE_CHECKING:
+    from modelry import Client, Run
+
+app = typer.Typer(help="Runs: one execution of training code each.", no_args_is_help=True)
+
+METRIC_COLUMNS = 3
+"""How many metrics a list shows unless it is told which."""
+
+Experiment = Annotated[
+    list[str] | None,
+    typer.Option("--experiment", "-e", help="Only of this experiment (id or name); may be given again."),
+]
+Shown = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="Show metrics.KEY, params.KEY or tags.KEY; may be given again.", metavar="COLUMN"),
+]
+Params = Annotated[list[str] | None, typer.Option("--param", help="A param; may be given again.", metavar="KEY=VALUE")]
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help="A point of a metric; may be given again.", metavar="KEY=NUMBER")
+]
+
+
+@asks(app, "list")
+def list_runs(
+    session: Session,
+    experiment: Experiment = None,
+    filter: Filter = "",
+    order_by: OrderBy = None,
+    column: Shown = None,
+    deleted: Deleted = False,
+    limit: Limit = None,
+) -> None:
+    """Lists runs, the newest first unless ordered."""
+    client = session.client
+    found = client.runs.search(
+        [named(client, word).experiment_id for word in experiment or ()],
+        filter,
+        order_by=order_by or (),
+        lifecycle="DELETED" if deleted else "ACTIVE",
+    )
+    session.show_all(
+        found, lambda runs: _columns(client, runs, column), limit=limit, nothing="No runs.", document=_document
+    )
+
+
+@asks(app, "search", hidden=True)
+def search_runs(session: Session, filter: FilterWord, experiment: Experiment = None, limit: Limit = None) -> None:
+    """Lists the runs that a filter finds."""
+    list_runs(session, experiment, filter, limit=limit)
+
+
+@asks(app, "get")
+def get_run(session: Session, run_id: RunId) -> None:
+    """Shows a run with its params, tags, metrics and datasets."""
+    run = session.client.runs.get(run_id)
+    drawn = {
+        **fields_of(run),
+        "duration": lasted(run.start_time, run.end_time),
+        "metrics": {
+            summary.key: {
+                "last": summary.last_value,
+                "at step": summary.last_step,
+                "min": summary.min_value,
+                "max": summary.max_value,
+                "points": summary.point_count,
+            }
+            for summary in run.summaries.values()
+        },
+        "summaries": None,
+        "datasets": [
+            {"name": used.dataset.name, "digest": used.dataset.digest, "context": used.context} for used in run.datasets
+        ],
+    }
+    session.show(_document(run), drawn)
+
+
+@asks(app, "create")
+def create_run(
+    session: Session,
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", "-e", help="The experiment's id or name; without it, Default of the workspace."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Its name; the server finds one where none is given.")] = "",
+    parent: Annotated[str, typer.Option(help="The run in which this one is nested.", metavar="RUN_ID")] = "",
+    param: Params = None,
+    tag: Tag = None,
+) -> None:
+    """Starts a run, for programs that no SDK reaches; `log` adds to it and `finish` ends it."""
+    made = session.client.runs.create(
+        *(() if experiment is None else (named(session.client, experiment).experiment_id,)),
+        name=name,
+        parent_run_id=parent,
+        params=pairs(param),
+        tags=pairs(tag),
+    )
+    session.show(_document(session.client.runs.get(made.run_id)))
+
+
+@asks(app, "log")
+def log_batch(
+    session: Session,
+    run_id: RunId,
+    param: Params = None,
+    metric: Metrics = None,
+    tag: Tag = None,
+    step: Annotated[int, typer.Option(help="The step of the metrics.", callback=within(64))] = 0,
+) -> None:
+    """Adds params, points and tags to a run, all or nothing."""
+    import time
+
+    now_ms = time.time_ns() // 1_000_000
+    params, tags = pairs(param), pairs(tag)
+    points = [(key, value, now_ms, step) for key, value in numbers(metric).items()]
+    if not (params or points or tags):
+        raise typer.BadParameter("nothing to log; give --param, --metric or --tag")
+    session.client.runs.log_batch(run_id, metrics=points, params=params, tags=tags)
+    counts = {"param": len(params), "point": len(points), "tag": len(tags)}
+    logged = ", ".join(counted(count, what) for what, count in counts.items() if count)
+    session.done(f"Logged {logged} to run {run_id}.", run_id=run_id)
+
+
+@asks(app, "finish")
+def finish_run(
+    session: Session,
+    run_id: RunId,
+    status: Annotated[str, typer.Option(help="finished, failed or killed.")] = "finished",
+) -> None:
+    """Ends a run."""
+    session.show(_document(session.client.runs.finish(run_id, status)))
+
+
+@asks(app, "update")
+def update_run(
+    session: Session,
+    run_id: RunId,
+    name: Annotated[str | None, typer.Option(help="The new name.")] = None,
+    status: Annotated[str | None, typer.Option(help="The new status, such as running.")] = None,
+) -> None:
+    """Renames a run or changes its status."""
+    if name is None and status is None:
+        raise typer.BadParameter("nothing to change; give --name or --status")
+    session.show(_document(session.client.runs.update(run_id, name=name, status=status)))
+
+
+@asks(app, "delete")
+def delete_run(session: Session, run_id: RunId) -> None:
+    """Deletes a run; `restore` undoes it."""
+    session.client.runs.delete(run_id)
+    session.done(f"Deleted run {run_id}; undo it with: modelry run restore {run_id}", run_id=run_id)
+
+
+@asks(app, "restore")
+def restore_run(session: Session, run_id: RunId) -> None:
+    """Restores a deleted run."""
+    session.show(_document(session.client.runs.restore(run_id)))
+
+
+@asks(app, "delete-tags")
+def delete_tags(session: Session, run_id: RunId, keys: TagKeys) -> None:
+    """Removes tags, all or none; `log --tag` sets them."""
+    session.client.runs.delete_tags(run_id, keys)
+    session.done(f"Removed {', '.join(keys)} from run {run_id}.", run_id=run_id, keys=keys)
+
+
+series.add_to(app)
+
+
+def _columns(client: Client, runs: Sequence[Run], wanted: Sequence[str] | None) -> list[Column[Run]]:
+    experiments = {run.experiment_id for run in runs}
+    names = {each: client.experiments.get(each).name for each in experiments if len(experiments) > 1}
+    columns: list[Column[Run]] = [
+        Column("RUN ID", lambda run: run.run_id),
+        Column("NAME", lambda run: run.name, wraps=True),
+        Column("STATUS", lambda run: run.status),
+        Column("STARTED", lambda run: run.start_time, spare=1),
+        Column("LASTED", lambda run: lasted(run.start_time, run.end_time), spare=8),
+    ]
+    if names:
+        columns.insert(2, Column("EXPERIMENT", lambda run: names[run.experiment_id], wraps=True))
+    if wanted is not None:
+        return columns + [_chosen(name) for name in wanted]
+    return columns + [_chosen(name, spare=position) for position, name in enumerate(_usual(runs))]
+
+
+def _usual(runs: Sequence[Run]) -> list[str]:
+    """The metrics that most of the runs have."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        for key in run.metrics:
+            counts[key] = counts.get(key, 0) + 1
+    ranked = sorted(counts, key=lambda key: (key.startswith("system/"), -counts[key], key))
+    return [f"metrics.{key}" for key in ranked[:METRIC_COLUMNS]]
+
+
+def _chosen(name: str, *, spare: int = 0) -> Column[Run]:
+    kind, _, key = name.partition(".")
+    if kind not in {"metrics", "params", "tags"} or not key:
+        raise typer.BadParameter(f"--column {name!r} is not metrics.KEY, params.KEY or tags.KEY")
+    title = key if kind == "metrics" else name
+    return Column(title, lambda run: getattr(run, kind).get(key), spare=spare)
+
+
+def _document(run: Run) -> dict[str, object]:
+    """A run as JSON has it: `metrics` holds what is known of each, by key."""
+    document = fields_of(run)
+    document["metrics"] = document.pop("summaries")
+    return document

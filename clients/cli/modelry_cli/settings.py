@@ -1,0 +1,89 @@
+"""Every setting of the server as an option of a command, made from the server's own configuration classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+Arguments = ParamSpec("Arguments")
+_PREFIX = "setting__"
+
+File = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings in a TOML file. The environment wins over it, options win over both."),
+]
+
+
+Function = Callable[Concatenate[dict[str, str], Arguments], None]
+
+
+def configured(function: Function[Arguments]) -> Callable[..., None]:
+    """A command that has every setting of the server as an option, `--section.key`.
+
+    The function's first argument is the settings that were given, as text by `section.key`; the server judges them.
+    """
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        own = {key: value for key, value in given.items() if not key.startswith(_PREFIX)}
+        flags = {
+            key.removeprefix(_PREFIX).replace("__", ".").replace("_", "-"): value
+            for key, value in given.items()
+            if key.startswith(_PREFIX) and value is not None
+        }
+        function(flags, **own)  # type: ignore[call-arg]
+
+    _, *own = inspect.signature(function, eval_str=True).parameters.values()
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=kind) for parameter in own] + _options()
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def alone(function: Function[Arguments]) -> Callable[[], Any]:
+    """Makes the command of a noun that has no verbs, with every setting as an option."""
+
+    def build() -> Any:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(configured(function))
+        return typer.main.get_command(app)
+
+    return build
+
+
+def _options() -> list[inspect.Parameter]:
+    from modelry_server.config import Config
+    from modelry_server.kernel.config import sections
+
+    parameters = []
+    for section, kind in sections(Config):
+        for field in dataclasses.fields(kind):
+            option = typer.Option(
+                f"--{section}.{field.name.replace('_', '-')}",
+                help=_help(field),
+                metavar="VALUE",
+                show_default=False,
+                rich_help_panel=f"{section}: {(kind.__doc__ or '').strip().splitlines()[0]}",
+            )
+            name = f"{_PREFIX}{section}__{field.name}"
+            annotation = Annotated[str | None, option]
+            parameters.append(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            )
+    return parameters
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    from modelry_server.kernel.config import written
+
+    choices = field.metadata["choices"]
+    allowed = f" One of: {', '.join(choices)}." if choices else ""
+    default = "" if field.default == "" else f" Default: {written(field).strip('`')}."
+    return f"{field.metadata['doc']}{allowed}{default}"

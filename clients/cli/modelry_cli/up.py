@@ -1,0 +1,64 @@
+"""`modelry up`: the whole platform in one process on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli import output
+from modelry_cli.settings import File, alone
+
+if TYPE_CHECKING:
+    from modelry_server.config import Config
+
+DEFAULT_PORT = 5100
+
+
+def up(
+    settings: dict[str, str],
+    port: Annotated[int, typer.Option(help="Where to listen on this machine. 0: any free port.", min=0, max=65535)] = (
+        DEFAULT_PORT
+    ),
+    data_folder: Annotated[
+        Path | None, typer.Option(help="Where everything is kept. Default: ~/.local/share/modelry.", metavar="FOLDER")
+    ] = None,
+    config: File = None,
+) -> None:
+    """Starts the whole platform in one process on this machine, until Ctrl-C; makes its databases first.
+
+    All that `modelry server` can be told can be told here too: see `modelry server --help`.
+    """
+    from modelry_server.__main__ import run
+
+    given = {"server.listen": f"127.0.0.1:{port}", "server.log-level": "warning"}
+    if data_folder is not None:
+        given["server.data-folder"] = str(data_folder)
+    raise typer.Exit(run("all", file=config, flags=given | settings, upgrade=True, announce=_banner))
+
+
+def _banner(config: Config, port: int) -> None:
+    host, _, path = config.server.listen.rpartition(":")
+    address = f"unix://{path}" if host == "unix" else f"{host}:{port}"
+    output.write_text(
+        "\n".join(
+            (
+                "Modelry is up.",
+                "",
+                f"  address      {address}",
+                f"  data folder  {config.server.folder().resolve()}",
+                "",
+                "In another terminal:",
+                "",
+                *(() if port == DEFAULT_PORT else (f"  export MODELRY_TRACKING_URI={address}",)),
+                "  modelry experiment list",
+                "  modelry run list",
+                "",
+                "Ctrl-C stops it; what is in the data folder stays.",
+            )
+        )
+    )
+
+
+command = alone(up)

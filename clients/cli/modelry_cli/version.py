@@ -1,0 +1,164 @@
+"""`modelry version`: versions of registered models, and their way through the stages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli.options import (
+    Description,
+    Filter,
+    FilterWord,
+    Limit,
+    ModelName,
+    Number,
+    OrderBy,
+    Reason,
+    Tag,
+    TagKeys,
+    TagWords,
+    Yes,
+    agreed,
+    pairs,
+)
+from modelry_cli.output import Column, Format
+from modelry_cli.session import Session, asks, fields_of
+from modelry_cli.words import counted, size
+
+if TYPE_CHECKING:
+    from modelry._sdk.versions import Version
+
+app = typer.Typer(help="Versions of registered models, and their stages.", no_args_is_help=True)
+
+Stage = Annotated[str, typer.Argument(help="None, Staging, Production or Archived.", metavar="STAGE")]
+
+
+@asks(app, "list")
+def list_versions(
+    session: Session,
+    model: Annotated[str | None, typer.Argument(help="Only of this model.", metavar="MODEL")] = None,
+    filter: Filter = "",
+    order_by: OrderBy = None,
+    limit: Limit = None,
+) -> None:
+    """Lists versions, the newest first."""
+    if model is not None:
+        of_model = "name = '" + model.replace("'", "''") + "'"
+        filter = f"{of_model} AND ({filter})" if filter else of_model
+    found = session.client.versions.search(filter, order_by=order_by or ())
+    if model is not None and not found[:1]:
+        session.client.models.get(model)  # says if there is none
+    session.show_all(found, _columns(), limit=limit, nothing="No versions.")
+
+
+@asks(app, "search", hidden=True)
+def search_versions(session: Session, filter: FilterWord, limit: Limit = None) -> None:
+    """Lists the versions that a filter finds."""
+    list_versions(session, None, filter, limit=limit)
+
+
+@asks(app, "latest")
+def list_latest_versions(
+    session: Session,
+    model: ModelName,
+    stage: Annotated[list[str] | None, typer.Option(help="Only of this stage; may be given again.")] = None,
+) -> None:
+    """Lists the newest version of each stage."""
+    session.show_all(session.client.versions.latest(model, stage or ()), _columns(), nothing="No versions.")
+
+
+@asks(app, "get")
+def get_version(session: Session, model: ModelName, number: Number) -> None:
+    """Shows a version."""
+    _show(session, session.client.versions.get(model, number))
+
+
+@asks(app, "create")
+def create_version(
+    session: Session,
+    model: ModelName,
+    source: Annotated[
+        str, typer.Argument(help="runs:/RUN_ID/PATH, or models:/NAME/NUMBER to copy one.", metavar="SOURCE")
+    ],
+    description: Description = "",
+    tag: Tag = None,
+    reason: Reason = "",
+) -> None:
+    """Makes the next version of a model from the files of a run, and freezes them."""
+    made = session.client.versions.create(model, source, description=description, tags=pairs(tag), reason=reason)
+    _show(session, made)
+
+
+@asks(app, "update")
+def update_version(
+    session: Session,
+    model: ModelName,
+    number: Number,
+    description: Annotated[str, typer.Option(help="The new description.", metavar="TEXT")],
+    reason: Reason = "",
+) -> None:
+    """Changes the description of a version."""
+    _show(session, session.client.versions.update(model, number, description=description, reason=reason))
+
+
+@asks(app, "promote")
+def promote_version(
+    session: Session,
+    model: ModelName,
+    number: Number,
+    stage: Stage,
+    archive_existing: Annotated[
+        bool, typer.Option("--archive-existing", help="Move those that stand there to Archived.")
+    ] = False,
+    reason: Reason = "",
+) -> None:
+    """Moves a version to a stage."""
+    moved = session.client.promotions.promote(model, number, stage, archive_existing=archive_existing, reason=reason)
+    version = moved.version
+    archived = [each.number for each in moved.archived]
+    if session.format is Format.JSON:
+        session.show({"version": version, "archived_numbers": archived})
+        return
+    others = f"; archived version {', '.join(map(str, archived))}" if archived else ""
+    session.done(f"Version {version.number} of {version.model} is in {version.stage}{others}.")
+
+
+@asks(app, "delete")
+def delete_version(session: Session, model: ModelName, number: Number, reason: Reason = "", yes: Yes = False) -> None:
+    """Deletes a version; its number is never given again."""
+    agreed(f"Delete version {number} of {model!r}?", yes)
+    session.client.versions.delete(model, number, reason=reason)
+    session.done(f"Deleted version {number} of {model}.", model=model, number=number)
+
+
+@asks(app, "set-tags")
+def set_tags(session: Session, model: ModelName, number: Number, tags: TagWords) -> None:
+    """Sets tags, all or none."""
+    _show(session, session.client.versions.set_tags(model, number, pairs(tags)))
+
+
+@asks(app, "delete-tags")
+def delete_tags(session: Session, model: ModelName, number: Number, keys: TagKeys) -> None:
+    """Removes tags, all or none."""
+    _show(session, session.client.versions.delete_tags(model, number, keys))
+
+
+def _show(session: Session, version: Version) -> None:
+    files = f"{counted(version.file_count, 'file')}, {size(version.size_bytes)}"
+    unsaid = {"file_count": None, "size_bytes": None, "files": files, "owner": version.owner}
+    session.show(version, {**fields_of(version), **unsaid})
+
+
+def _columns() -> list[Column[Version]]:
+    return [
+        Column("MODEL", lambda version: version.model),
+        Column("NUMBER", lambda version: version.number),
+        Column("STAGE", lambda version: version.stage),
+        Column("ALIASES", lambda version: version.aliases, wraps=True),
+        Column("STATE", lambda version: version.state, spare=3),
+        Column("RUN ID", lambda version: version.run_id, spare=1),
+        Column("SIZE", lambda version: size(version.size_bytes), spare=5),
+        Column("CREATED", lambda version: version.create_time, spare=2),
+        Column("BY", lambda version: version.user, spare=4),
+    ]

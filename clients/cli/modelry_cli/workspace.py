@@ -1,0 +1,49 @@
+"""`modelry workspace`: workspaces, which separate teams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli.options import Description, Limit
+from modelry_cli.output import Column
+from modelry_cli.session import Session, asks
+
+if TYPE_CHECKING:
+    from modelry._sdk.workspaces import Workspace
+
+app = typer.Typer(help="Workspaces, which separate teams.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The workspace.", metavar="WORKSPACE")]
+
+
+@asks(app, "list")
+def list_workspaces(session: Session, limit: Limit = None) -> None:
+    """Lists workspaces by name."""
+    columns: list[Column[Workspace]] = [
+        Column("NAME", lambda workspace: workspace.name),
+        Column("DESCRIPTION", lambda workspace: workspace.description, wraps=True),
+        Column("CREATED", lambda workspace: workspace.create_time),
+    ]
+    session.show_all(session.client.workspaces.list(), columns, limit=limit)
+
+
+@asks(app, "get")
+def get_workspace(session: Session, name: Name) -> None:
+    """Shows a workspace."""
+    session.show(session.client.workspaces.get(name))
+
+
+@asks(app, "create")
+def create_workspace(session: Session, name: Name, description: Description = "") -> None:
+    """Makes a workspace."""
+    session.show(session.client.workspaces.create(name, description=description))
+
+
+@asks(app, "update")
+def update_workspace(
+    session: Session, name: Name, description: Annotated[str, typer.Option(help="The new description.")]
+) -> None:
+    """Changes the description of a workspace."""
+    session.show(session.client.workspaces.update(name, description=description))

@@ -1,0 +1,188 @@
+"""Modelry: experiments, runs and models of machine learning, over gRPC.
+
+    import modelry
+
+    with modelry.start_run():
+        modelry.log_param("lr", 0.1)
+        modelry.log_metric("loss", 0.5, step=1)
+
+Importing it costs little: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelry import datasets as data
+    from modelry import errors, models, pyfunc, sklearn
+    from modelry._sdk.client import Client
+    from modelry._sdk.experiments import Experiment, Lifecycle
+    from modelry._sdk.fluent import (
+        active_run,
+        create_experiment,
+        delete_run,
+        end_run,
+        flush,
+        get_experiment,
+        get_experiment_by_name,
+        get_registry_uri,
+        get_run,
+        get_tracking_uri,
+        last_active_run,
+        register_model,
+        search_experiments,
+        search_runs,
+        set_experiment,
+        set_registered_model_alias,
+        set_registry_uri,
+        set_tracking_uri,
+        start_run,
+        sync,
+        transition_model_version_stage,
+    )
+    from modelry._sdk.logs import (
+        delete_tag,
+        log_artifact,
+        log_artifacts,
+        log_dict,
+        log_figure,
+        log_image,
+        log_input,
+        log_metric,
+        log_metrics,
+        log_param,
+        log_params,
+        log_text,
+        set_tag,
+        set_tags,
+    )
+    from modelry._sdk.metrics import MetricColumns, MetricSummary
+    from modelry._sdk.run import ActiveRun
+    from modelry._sdk.runs import Run, RunStatus
+    from modelry.errors import ModelryError
+
+_MODULES = {
+    "data": "modelry.datasets",
+    "errors": "modelry.errors",
+    "models": "modelry.models",
+    "pyfunc": "modelry.pyfunc",
+    "sklearn": "modelry.sklearn",
+}
+_NAMES = {
+    "modelry.errors": ["ModelryError"],
+    "modelry._sdk.client": ["Client"],
+    "modelry._sdk.experiments": ["Experiment", "Lifecycle"],
+    "modelry._sdk.metrics": ["MetricColumns", "MetricSummary"],
+    "modelry._sdk.run": ["ActiveRun"],
+    "modelry._sdk.runs": ["Run", "RunStatus"],
+    "modelry._sdk.fluent": [
+        "active_run",
+        "create_experiment",
+        "delete_run",
+        "end_run",
+        "flush",
+        "get_experiment",
+        "get_experiment_by_name",
+        "get_registry_uri",
+        "get_run",
+        "get_tracking_uri",
+        "last_active_run",
+        "register_model",
+        "search_experiments",
+        "search_runs",
+        "set_experiment",
+        "set_registered_model_alias",
+        "set_registry_uri",
+        "set_tracking_uri",
+        "start_run",
+        "sync",
+        "transition_model_version_stage",
+    ],
+    "modelry._sdk.logs": [
+        "delete_tag",
+        "log_artifact",
+        "log_artifacts",
+        "log_dict",
+        "log_figure",
+        "log_image",
+        "log_input",
+        "log_metric",
+        "log_metrics",
+        "log_param",
+        "log_params",
+        "log_text",
+        "set_tag",
+        "set_tags",
+    ],
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [
+    "ActiveRun",
+    "Client",
+    "Experiment",
+    "Lifecycle",
+    "MetricColumns",
+    "MetricSummary",
+    "ModelryError",
+    "Run",
+    "RunStatus",
+    "active_run",
+    "create_experiment",
+    "data",
+    "delete_run",
+    "delete_tag",
+    "end_run",
+    "errors",
+    "flush",
+    "get_experiment",
+    "get_experiment_by_name",
+    "get_registry_uri",
+    "get_run",
+    "get_tracking_uri",
+    "last_active_run",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_image",
+    "log_input",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "log_text",
+    "models",
+    "pyfunc",
+    "register_model",
+    "search_experiments",
+    "search_runs",
+    "set_experiment",
+    "set_registered_model_alias",
+    "set_registry_uri",
+    "set_tag",
+    "set_tags",
+    "set_tracking_uri",
+    "sklearn",
+    "start_run",
+    "sync",
+    "transition_model_version_stage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'modelry' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The implementation of the SDK. Private: only what `modelry.__all__` names is promised."""

@@ -1,0 +1,131 @@
+"""Puts the nouns together, nothing else."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from modelry._sdk import settings
+from modelry._sdk.connection import Connection, connect
+
+if TYPE_CHECKING:
+    from modelry._sdk.aliases import Aliases
+    from modelry._sdk.artifacts import Artifacts
+    from modelry._sdk.audit import Audit
+    from modelry._sdk.datasets import Datasets
+    from modelry._sdk.events import Events
+    from modelry._sdk.experiments import Experiments
+    from modelry._sdk.metrics import Metrics
+    from modelry._sdk.models import Models
+    from modelry._sdk.promotions import Promotions
+    from modelry._sdk.runs import Runs
+    from modelry._sdk.versions import Versions
+    from modelry._sdk.workspaces import Workspaces
+
+
+class Client:
+    """Everything that a server can do, by nouns: `client.runs.get(...)`, `client.versions.search(...)`.
+
+    `address` is a tracking URI; without one that of `set_tracking_uri`, else the environment's
+    (`MODELRY_TRACKING_URI`), else `grpc://127.0.0.1:5100`. Where the rooms of that server live apart, the environment
+    says where the others are:
+    `MODELRY_ACCESS_URI`, `MODELRY_ARTIFACTS_URI`, `MODELRY_REGISTRY_URI`.
+    `workspace` is where things are made and looked for; without one `MODELRY_WORKSPACE`, else `default`. Making a
+    client opens no connection. Plain text goes to this machine only, unless `insecure` is true.
+
+    Raises InvalidArgument for an address that can't be read. Every method raises ModelryError where the server refuses.
+    """
+
+    def __init__(
+        self, address: str | None = None, workspace: str | None = None, *, insecure: bool | None = None
+    ) -> None:
+        self._connection: Connection = connect(address, insecure=insecure)
+        self.workspace: str = workspace or settings.read().workspace
+
+    @cached_property
+    def experiments(self) -> Experiments:
+        """Experiments."""
+        from modelry._sdk.experiments import Experiments
+
+        return Experiments(self._connection, self.workspace)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs with their params, tags and summaries of metrics."""
+        from modelry._sdk.runs import Runs
+
+        return Runs(self._connection, self.workspace)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Series of metric points."""
+        from modelry._sdk.metrics import Metrics
+
+        return Metrics(self._connection, self.workspace)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Datasets that runs used."""
+        from modelry._sdk.datasets import Datasets
+
+        return Datasets(self._connection, self.workspace)
+
+    @cached_property
+    def workspaces(self) -> Workspaces:
+        """Workspaces."""
+        from modelry._sdk.workspaces import Workspaces
+
+        return Workspaces(self._connection.of("access"), self.workspace)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Files of runs and model versions."""
+        from modelry._sdk.artifacts import Artifacts
+
+        return Artifacts(self._connection.of("artifacts"), self.workspace)
+
+    @cached_property
+    def models(self) -> Models:
+        """Registered models."""
+        from modelry._sdk.models import Models
+
+        return Models(self._connection.of("registry"), self.workspace)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Versions of registered models."""
+        from modelry._sdk.versions import Versions
+
+        return Versions(self._connection.of("registry"), self.workspace)
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """Names that point at versions."""
+        from modelry._sdk.aliases import Aliases
+
+        return Aliases(self._connection.of("registry"), self.workspace)
+
+    @cached_property
+    def promotions(self) -> Promotions:
+        """Moves of versions between stages."""
+        from modelry._sdk.promotions import Promotions
+
+        return Promotions(self._connection.of("registry"), self.workspace)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Records of every change in the registry."""
+        from modelry._sdk.audit import Audit
+
+        return Audit(self._connection.of("registry"), self.workspace)
+
+    @cached_property
+    def events(self) -> Events:
+        """What happened in the registry, in order."""
+        from modelry._sdk.events import Events
+
+        return Events(self._connection.of("registry"), self.workspace)
+
+    def __repr__(self) -> str:
+        """Names the address and the workspace."""
+        return f"Client({self._connection.address.target!r}, workspace={self.workspace!r})"

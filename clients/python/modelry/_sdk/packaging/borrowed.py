@@ -1,0 +1,71 @@
+"""MLflow's packaging code, borrowed: its model format without its tracking client.
+
+Modelry does not write the format a second time. `mlflow-skinny` is imported when a model is first saved or loaded, and
+only its functions that work on local folders are called; docs/adr/0005-model-packaging.md says what that costs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Read by MLflow while it is imported: without it, MLflow writes an installation id into the home folder and reports
+# from a thread of its own what its users do.
+_WHILE_IMPORTING = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+
+_lock = threading.Lock()
+
+
+def mlflow_module(name: str) -> Any:
+    """Imports a module of MLflow, such as `mlflow.sklearn`; the first time takes about a second.
+
+    MLflow's telemetry stays off in this process, unless the environment says otherwise or MLflow was imported before.
+    Raises ModuleNotFoundError that says what to install.
+    """
+    if name in sys.modules:
+        return importlib.import_module(name)
+    with _lock, _environment(_WHILE_IMPORTING), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints while mlflow.pyfunc is imported
+        try:
+            importlib.import_module("mlflow.pyfunc")  # would else be imported at its first use, out of reach
+            return importlib.import_module(name)
+        except ModuleNotFoundError as missing:
+            raise ModuleNotFoundError(
+                f"models are saved and loaded with MLflow's packaging code, but there is no module {missing.name!r}; "
+                "install what it needs: pip install '.[models]' in a checkout of Modelry",
+                name=missing.name,
+            ) from missing
+
+
+@contextmanager
+def errors_only(logger: str) -> Iterator[None]:
+    """Keeps a logger of MLflow from giving advice that does not hold here, such as about its own defaults."""
+    thread = threading.get_ident()
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or record.thread != thread
+
+    named = logging.getLogger(logger)
+    named.addFilter(wanted)
+    try:
+        yield
+    finally:
+        named.removeFilter(wanted)
+
+
+@contextmanager
+def _environment(defaults: dict[str, str]) -> Iterator[None]:
+    added = {key: value for key, value in defaults.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)

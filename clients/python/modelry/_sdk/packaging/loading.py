@@ -1,0 +1,95 @@
+"""Bringing the files of a model to this machine, for as long as the loaded model needs them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from modelry._sdk import uris
+from modelry._sdk.client import Client
+from modelry.errors import InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+T = TypeVar("T")
+
+
+def loaded(
+    model_uri: str | PathLike[str],
+    load: Callable[[str], T],
+    *,
+    dst_path: str | PathLike[str] | None = None,
+    client: Client | None = None,
+) -> T:
+    """Loads the model of a URI with `load(folder)`.
+
+    Files that are not of this machine are downloaded to `dst_path` and stay there; without one to a temporary folder,
+    which is removed with the loaded model, at the latest when the process ends. A model may read its files at any time.
+    """
+    uri = uris.parse(model_uri)
+    if isinstance(uri, Path):
+        if not uri.exists():
+            raise NotFound(f"there is no model at {os.fspath(uri)!r}", reason="LOCAL_FILE_NOT_FOUND")
+        return load(_folder(uri, uri))
+    source = client or _client(uri)
+    location = uris.locate(uri, source)
+    if dst_path is not None:
+        return load(_folder(uri, source.artifacts.download(location.owner, location.path, dst_path)))
+    folder = tempfile.mkdtemp(prefix="modelry-model-")
+    kept: object = None
+    try:
+        model = load(_folder(uri, source.artifacts.download(location.owner, location.path, folder)))
+        kept = _lifetime(model)
+    finally:
+        if kept is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            weakref.finalize(kept, shutil.rmtree, folder, ignore_errors=True)
+    return model
+
+
+def local_path(uri: str | PathLike[str], folder: str, client: Client | None) -> str:
+    """A path of this machine with the files of a URI: downloaded into `folder`, unless they are here already."""
+    parsed = uris.parse(uri)
+    if isinstance(parsed, Path):
+        return os.fspath(parsed)
+    source = client or _client(parsed)
+    location = uris.locate(parsed, source)
+    return os.fspath(source.artifacts.download(location.owner, location.path, folder))
+
+
+def _folder(uri: object, local: Path) -> str:
+    if local.is_file():
+        raise InvalidArgument(
+            f"{str(uri)!r} is a file; a model is the folder that has its MLmodel, so name that",
+            reason="MODEL_IS_FILE",
+            metadata={"uri": str(uri)},
+        )
+    return os.fspath(local)
+
+
+class _Process:
+    """Lives as long as the process."""
+
+
+_process = _Process()
+
+
+def _lifetime(model: object) -> object:
+    try:
+        weakref.ref(model)
+    except TypeError:
+        return _process
+    return model
+
+
+def _client(uri: uris.RunUri | uris.VersionUri) -> Client:
+    from modelry._sdk import session
+
+    return session.client() if isinstance(uri, uris.RunUri) else session.registry_client()

@@ -1,0 +1,113 @@
+"""Logging a model: saved to a temporary folder, uploaded to a run, and registered if asked for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk import paths
+from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from modelry._sdk.client import Client
+
+DEFAULT_PATH = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A model that was logged.
+
+    `model_uri` is `runs:/<run_id>/<path>`, which every `load_model` takes. `registered_model_version` is the number of
+    the version that was made of it, None without `registered_model_name`. `flavors` says, by the name of each flavor,
+    how it is loaded.
+    """
+
+    model_uri: str
+    run_id: str
+    artifact_path: str
+    signature: Any
+    flavors: dict[str, dict[str, Any]]
+    model_uuid: str
+    utc_time_created: str
+    registered_model_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a model is logged to, as the arguments of a `log_model` say it."""
+
+    artifact_path: str | None = None
+    name: str | None = None
+    run_id: str | None = None
+    registered_model_name: str | None = None
+    client: Client | None = None
+
+    def path(self) -> str:
+        """The artifact path: `name` and `artifact_path` are two spellings of it, MLflow 3's and MLflow 2's.
+
+        Raises InvalidArgument where they differ, and PathInvalid.
+        """
+        if self.name is not None and self.artifact_path is not None and self.name != self.artifact_path:
+            raise InvalidArgument(
+                f"name {self.name!r} and artifact_path {self.artifact_path!r} differ, but mean the same; give one",
+                reason="FIELD_INVALID",
+                fields={"name": "differs from artifact_path"},
+            )
+        given = self.name if self.name is not None else self.artifact_path
+        return paths.checked(DEFAULT_PATH if given is None else given)
+
+
+def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedModel:
+    """Logs what `save(folder, metadata)` writes.
+
+    The files become visible at once, when all of them are there. With `registered_model_name` the model is registered,
+    if it is not yet, and gets a version; where that fails, the model stays logged.
+    """
+    path = destination.path()
+    run_id, upload = _target(destination)
+    metadata = mlflow_module("mlflow.models").Model(artifact_path=path, run_id=run_id)
+    with tempfile.TemporaryDirectory(prefix="modelry-model-") as temporary:
+        folder = os.path.join(temporary, "model")
+        save(folder, metadata)
+        upload(folder, path)
+    model_uri = f"runs:/{run_id}/{path}"
+    return LoggedModel(
+        model_uri=model_uri,
+        run_id=run_id,
+        artifact_path=path,
+        signature=metadata.signature,
+        flavors=metadata.flavors,
+        model_uuid=metadata.model_uuid,
+        utc_time_created=str(metadata.utc_time_created),
+        registered_model_version=_registered(destination, model_uri),
+    )
+
+
+def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
+    """The run that gets the model, and how files get there from a folder of this machine."""
+    from modelry._sdk import fluent, session
+
+    if destination.run_id or destination.client:
+        if not destination.run_id:
+            raise InvalidArgument("a client is given, but not the run; give run_id too", reason="FIELD_INVALID")
+        client = destination.client or session.client()
+        owner = f"runs/{destination.run_id}"
+        return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
+    run = fluent.active_run() or fluent.start_run()
+    return run.run_id, run.log_artifacts
+
+
+def _registered(destination: Destination, model_uri: str) -> int | None:
+    from modelry._sdk import session
+
+    name = destination.registered_model_name
+    if name is None:
+        return None
+    client = destination.client or session.registry_client()
+    client.models.create(name, allow_existing=True)
+    return client.versions.create(name, model_uri).number

@@ -1,5 +1,0 @@
-"""The Prometheus instruments of access."""
-
-from prometheus_client import Counter
-
-workspaces_created_total = Counter("assay_access_workspaces_created_total", "Workspaces made.")

@@ -1,5 +1,0 @@
-"""Runs the migrations of this room; see `kernel.db`."""
-
-from assay_server.kernel.db import migrate
-
-migrate()

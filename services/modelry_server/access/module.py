@@ -1,0 +1,31 @@
+"""The parts list of access: the only place that constructs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from modelry.api.access import v1 as api
+from modelry_server.access.config import AccessConfig
+from modelry_server.access.domain.workspaces import Workspaces
+from modelry_server.access.jobs import jobs
+from modelry_server.access.rpc.workspaces import WorkspaceService
+from modelry_server.access.store import tables
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.idempotency import Requests
+from modelry_server.kernel.paging import Pager
+from modelry_server.kernel.server import Room
+
+NEIGHBOURS: tuple[str, ...] = ()
+
+
+def build(config: AccessConfig, db: Database, *, folder: Path, addresses: Mapping[str, str]) -> Room:
+    """Puts the room together. `folder` is for local files, `addresses` for neighbours: it needs neither."""
+    requests = Requests(tables.requests, Clock())
+    workspaces = WorkspaceService(Workspaces(db, requests, Clock()), Pager(db.secret("paging")))
+
+    def register(server: grpc.Server) -> None:
+        api.add_WorkspaceServiceServicer_to_server(workspaces, server)
+
+    return Room("access", ["modelry.api.access.v1.WorkspaceService"], register, jobs(db, requests), db.close)

@@ -1,0 +1,162 @@
+"""Reading, listing and deleting files. An owner of which something is stored answers also when tracking does not."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+
+from modelry_server.artifacts import instruments
+from modelry_server.artifacts.domain.owners import Owner, Owners
+from modelry_server.artifacts.domain.paths import ArtifactPath, ancestors
+from modelry_server.artifacts.domain.staging import SMALL
+from modelry_server.artifacts.entities import Artifact, Blob
+from modelry_server.artifacts.errors import ArtifactNotFound, BlobLost, OwnerFrozen
+from modelry_server.artifacts.store import artifacts as store
+from modelry_server.artifacts.store import digests
+from modelry_server.artifacts.store.blobs import BlobMissing, Blobs
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.telemetry import Log
+
+_ROWS = 500
+_AHEAD = 16
+_log = Log("artifacts")
+
+_File = tuple[Artifact, Blob | None]
+_Fetched = tuple[Artifact, Future[list[bytes]] | Iterator[bytes]]
+
+
+class Artifacts:
+    """Reads, lists and deletes files and folders. A path that is None is the root."""
+
+    def __init__(self, db: Database, blobs: Blobs, owners: Owners, clock: Clock, *, pool: Executor) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._owners = owners
+        self._clock = clock
+        self._pool = pool
+
+    def get(self, owner: Owner, path: ArtifactPath | None) -> Artifact:
+        """The file or folder at a path. Raises OwnerNotFound, ArtifactNotFound."""
+        text = path.text if path else ""
+        with self._db.read() as tx:
+            found = store.find(tx, str(owner), text)
+            is_known = found or store.find(tx, str(owner), "")
+        if not is_known:
+            self._owners.require(owner)
+            found = None if path else Artifact(str(owner), "", 0, 0)
+        if found is None:
+            raise ArtifactNotFound(str(owner), text)
+        return found
+
+    def page(
+        self, owner: Owner, path: ArtifactPath | None, after: str, limit: int, *, recursive: bool
+    ) -> list[Artifact]:
+        """At most `limit` files and folders of a folder that follow a path, by path; a file's path gives the file.
+
+        `recursive` gives all files at any depth instead. Nothing at the path is an empty list. Raises OwnerNotFound.
+        """
+        name, text = str(owner), path.text if path else ""
+        with self._db.read() as tx:
+            here = store.find(tx, name, text)
+            if here is None:
+                found: list[Artifact] = []
+                is_known = store.find(tx, name, "") is not None
+            elif not here.is_folder:
+                return [here] if here.path > after else []
+            else:
+                below = store.files if recursive else store.children
+                found, is_known = below(tx, name, text, after, limit), True
+        if not is_known:
+            self._owners.require(owner)
+        return found
+
+    def read(
+        self, owner: Owner, path: ArtifactPath | None, offset: int = 0
+    ) -> Iterator[tuple[Artifact, Iterator[bytes]]]:
+        """A file, or all files below a folder by path: each with its content in pieces, to be read before the next.
+
+        `offset` is the first byte that is given, of a file only. Raises OwnerNotFound, ArtifactNotFound, FieldInvalid,
+        BlobLost, StoreUnavailable.
+        """
+        found = self.get(owner, path)
+        if offset and (found.is_folder or not 0 < offset <= found.size_bytes):
+            wanted = "0 for a folder" if found.is_folder else f"from 0 to {found.size_bytes}, the size of the file"
+            raise FieldInvalid({"offset_bytes": f"is {offset}, must be {wanted}"})
+        if found.is_folder:
+            yield from self._read_ahead(self._files(found))
+            return
+        with self._db.read() as tx:
+            blob = digests.find(tx, [found.sha256]).get(found.sha256)
+        yield found, self._content(found, blob, offset)
+
+    def delete(self, owner: Owner, path: ArtifactPath) -> int:
+        """Deletes a file, or a folder with everything in it; returns the number of files.
+
+        Raises OwnerFrozen, OwnerNotFound, ArtifactNotFound.
+        """
+        if owner.is_version:
+            raise OwnerFrozen(str(owner))
+        self.get(owner, path)
+        name = str(owner)
+        with self._db.write() as tx:
+            store.lock(tx, name)
+            found = store.find(tx, name, path.text)
+            if found is None:
+                raise ArtifactNotFound(name, path.text)
+            digests.leave_all(tx, store.digests(name, path.text), self._clock.now())
+            store.remove(tx, name, path.text)
+            folders = ancestors(path.text)
+            store.grow(tx, name, dict.fromkeys(folders, (-found.file_count, -found.size_bytes)))
+            store.remove_empty(tx, name, folders)
+        return found.file_count
+
+    def _files(self, folder: Artifact) -> Iterator[_File]:
+        after = ""
+        while True:
+            with self._db.read() as tx:
+                found = store.files(tx, folder.owner, folder.path, after, _ROWS)
+                blobs = digests.find(tx, {file.sha256 for file in found})
+            for file in found:
+                yield file, blobs.get(file.sha256)
+            if len(found) < _ROWS:
+                return
+            after = found[-1].path
+
+    def _read_ahead(self, files: Iterator[_File]) -> Iterator[tuple[Artifact, Iterator[bytes]]]:
+        """The files with their content; while one is sent, the small ones that follow are fetched by the pool."""
+        ahead: deque[_Fetched] = deque()
+        try:
+            for file, blob in files:
+                content = self._content(file, blob, 0)
+                ahead.append((file, self._pool.submit(list, content) if file.size_bytes <= SMALL else content))
+                if len(ahead) >= _AHEAD:
+                    yield _arrived(*ahead.popleft())
+            while ahead:
+                yield _arrived(*ahead.popleft())
+        finally:
+            for _, fetched in ahead:
+                if isinstance(fetched, Future):
+                    fetched.cancel()
+
+    def _content(self, file: Artifact, blob: Blob | None, offset: int) -> Iterator[bytes]:
+        """The content of a file. Raises BlobLost if it is missing, or not of its size."""
+        left = file.size_bytes - offset
+        try:
+            for piece in self._blobs.read(blob.key, offset) if blob else ():
+                left -= len(piece)
+                if left < 0:
+                    break
+                instruments.read_bytes_total.inc(len(piece))
+                yield piece
+        except BlobMissing:
+            left = -1
+        if left or not blob:
+            instruments.lost_blobs_total.inc()
+            key = blob.key if blob else None
+            _log.error("blob.lost", owner=file.owner, path=file.path, sha256=file.sha256, key=key)
+            raise BlobLost(file.path, file.sha256)
+
+
+def _arrived(file: Artifact, fetched: Future[list[bytes]] | Iterator[bytes]) -> tuple[Artifact, Iterator[bytes]]:
+    return file, iter(fetched.result()) if isinstance(fetched, Future) else fetched

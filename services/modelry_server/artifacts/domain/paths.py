@@ -1,0 +1,83 @@
+"""The one place where the path of an artifact is judged.
+
+A path is compared to the letter, and nothing in it is decoded here: who takes paths from a URL decodes them once,
+before. What would become another path if somebody decoded it once more, or folded its characters, is refused.
+"""
+
+import re
+import unicodedata
+from dataclasses import InitVar, dataclass
+
+from modelry_server.artifacts.errors import PathInvalid
+
+LONGEST = 1024
+"""Bytes of UTF-8."""
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|7f|[01][0-9a-f])", re.IGNORECASE)
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LOOKALIKES = frozenset("\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe52\ufe68\uff0e\uff0f\uff3c")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ArtifactPath:
+    """A path that is good: relative, in normal form, below its root whatever is done with it. Never the root itself.
+
+    Raises PathInvalid, which names the rule that is broken; `field` is where the request had it.
+    """
+
+    text: str
+    field: InitVar[str] = "path"
+
+    def __post_init__(self, field: str) -> None:
+        broken = _broken_rule(self.text)
+        if broken:
+            raise PathInvalid(field, self.text, *broken)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def folder(text: str, field: str = "path") -> ArtifactPath | None:
+    """A path, or None for the root, which is the empty text. Raises PathInvalid."""
+    return ArtifactPath(text, field) if text else None
+
+
+def ancestors(path: str) -> list[str]:
+    """The folders that a good path lies in, from the root, which is the empty text, downwards."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(len(parts))]
+
+
+def _broken_rule(text: str) -> tuple[str, str] | None:
+    """The name of the first rule that a text breaks, and what would be right."""
+    if not text:
+        return "empty", "it names nothing, and the root is not a path"
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        return "encoding", "it must be UTF-8"
+    if length > LONGEST:
+        return "length", f"it has {length} bytes, at most {LONGEST} are allowed"
+    if any(map(_is_control, text)):
+        return "control", "it must hold no control characters"
+    if "\\" in text:
+        return "backslash", "its parts are separated by '/', and it must hold no backslash"
+    if text.startswith("/") or _DRIVE.match(text):
+        return "absolute", "it must be relative, without a leading '/' or a drive letter"
+    parts = text.split("/")
+    if ".." in parts:
+        return "climbs", "it must not hold the part '..'"
+    if "" in parts or "." in parts:
+        return "normal-form", "it must be in normal form: no empty part, no part '.', no '/' at the end"
+    if _ENCODED.search(text):
+        return "encoded", "it must not hold an encoded dot, slash, backslash or control character, such as '%2f'"
+    if not _LOOKALIKES.isdisjoint(text):
+        return "lookalike", "it must not hold a character that is easily taken for a dot, slash or backslash"
+    return None
+
+
+def _is_control(character: str) -> bool:
+    if " " <= character < "\x7f":
+        return False
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _BIDIRECTIONAL

@@ -1,0 +1,236 @@
+"""Settings: a file, the environment and flags become frozen dataclasses; all mistakes are told at once.
+
+A key has the same name everywhere: `[tracking] commit_group = 100` in the TOML file, `MODELRY_TRACKING_COMMIT_GROUP` in
+the environment, `--tracking.commit-group` as a flag. A flag wins over the environment, the environment over the file.
+Durations and sizes carry their unit: `5ms`, `2s`, `24h`, `64MiB`.
+"""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NewType, TypeVar
+
+Duration = NewType("Duration", float)
+"""Seconds."""
+Size = NewType("Size", int)
+"""Bytes."""
+Address = NewType("Address", str)
+"""`host:port`, with an IPv6 host in brackets, or `unix:PATH`."""
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
+_PLACE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
+_MOST_PORT = 65535
+_Section = TypeVar("_Section")
+
+
+class ConfigurationInvalid(Exception):
+    """The settings can't be used. `mistakes` names each key, its value and what would be right."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("the configuration can't be used:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+        self.mistakes = list(mistakes)
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    most: float | None = None,
+    secret: bool = False,
+) -> Any:
+    """A field of a section: its default, what it means, and what is allowed. The value of a `secret` is never told."""
+    return dataclasses.field(
+        default=default,
+        metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most, "secret": secret},
+    )
+
+
+def load(
+    schema: type[_Section],
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, str],
+    rules: Callable[[_Section], Iterable[str]] = lambda settings: (),
+) -> _Section:
+    """Reads all settings of `schema`, a dataclass with one section for each field.
+
+    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. What settings of a
+    section can't be together its `mistakes()` says, if it has one, and `rules` says it of the whole: each as a line
+    that names the keys that it is about.
+    Raises ConfigurationInvalid with every mistake.
+    """
+    mistakes: list[str] = []
+    given: dict[str, tuple[Any, str]] = {}
+    if file is not None:
+        given.update(_from_file(file, mistakes))
+    known = {
+        f"{section}.{field.name}": field for section, kind in sections(schema) for field in dataclasses.fields(kind)
+    }
+    for key in known:
+        name = f"MODELRY_{key.replace('.', '_').upper()}"
+        if name in environment:
+            given[key] = (environment[name], f"the environment variable {name}")
+    for flag, text in flags.items():
+        given[flag.replace("-", "_")] = (text, f"the flag --{flag}")
+    values: dict[str, dict[str, Any]] = {section: {} for section, _ in sections(schema)}
+    unread = []
+    for key, (value, origin) in given.items():
+        near = key if key in known else _nearest(key, known)
+        said = "(secret)" if near in known and known[near].metadata["secret"] else repr(value)
+        if key not in known:
+            hint = f"did you mean {near}?" if near else "`modelry server --help` lists all"
+            mistakes.append(f"{key} = {said} ({origin}): there is no such setting; {hint}")
+            continue
+        section, name = key.split(".", 1)
+        try:
+            values[section][name] = _read(known[key], value)
+        except ValueError as problem:
+            mistakes.append(f"{key} = {said} ({origin}): {problem}")
+            unread.append(key)
+    built = {section: kind(**values[section]) for section, kind in sections(schema)}
+    settings = schema(**built)
+    lines = [line for section in built.values() if hasattr(section, "mistakes") for line in section.mistakes()]
+    # In the place of what could not be read stands a default: what a rule says of that would mislead.
+    mistakes += [line for line in (*lines, *rules(settings)) if not any(_names(line, key) for key in unread)]
+    if mistakes:
+        raise ConfigurationInvalid(mistakes)
+    return settings
+
+
+def sections(schema: type) -> Iterator[tuple[str, type]]:
+    """The sections of a schema by name, in order."""
+    for field in dataclasses.fields(schema):
+        if not isinstance(field.type, type):
+            raise TypeError(f"{schema.__name__}.{field.name} must be annotated with a class, not with text")
+        yield field.name, field.type
+
+
+def place(address: str) -> tuple[str, int] | None:
+    """The host, without brackets, and the port of an address; None if it is a Unix socket's.
+
+    Raises ValueError if it is no address.
+    """
+    if address.startswith("unix:") and address.removeprefix("unix:").strip("/"):
+        return None
+    match = _PLACE.match(address)
+    if match is None or int(match[2]) > _MOST_PORT:
+        raise ValueError(
+            f"must be `host:port` with a port up to {_MOST_PORT}, such as '127.0.0.1:5100' or '[::1]:5100'"
+        )
+    return match[1].strip("[]"), int(match[2])
+
+
+def reference(schema: type) -> str:
+    """The reference page of all settings, as Markdown tables."""
+    lines: list[str] = []
+    for section, kind in sections(schema):
+        lines += [
+            f"## [{section}]",
+            "",
+            (kind.__doc__ or "").strip(),
+            "",
+            "| key | default | what it means |",
+            "| --- | --- | --- |",
+        ]
+        for field in dataclasses.fields(kind):
+            doc = field.metadata["doc"]
+            if field.metadata["choices"]:
+                doc += " One of: " + ", ".join(f"`{choice}`" for choice in field.metadata["choices"]) + "."
+            lines.append(f"| `{field.name}` | {written(field)} | {doc} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _from_file(file: Path, mistakes: list[str]) -> Iterator[tuple[str, tuple[Any, str]]]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        mistakes.append(f"{file}: can't be read as TOML: {problem}")
+        return
+    for section, keys in content.items():
+        if not isinstance(keys, dict):
+            mistakes.append(f"{section} = {keys!r} ({file}): settings stand in sections, such as [tracking]")
+            continue
+        for name, value in keys.items():
+            yield f"{section}.{name}", (value, str(file))
+
+
+def _read(field: dataclasses.Field[Any], value: Any) -> Any:
+    kind = field.type
+    if kind is bool:
+        return _read_bool(value)
+    if kind is int:
+        number: float = _read_int(value)
+    elif kind is Duration:
+        number = _read_unit(value, _SECONDS, "a duration such as '5ms', '2s' or '24h'")
+    elif kind is Size:
+        number = int(_read_unit(value, _BYTES, "a size such as '512KiB' or '64MiB'"))
+    else:
+        if not isinstance(value, str):
+            raise ValueError("needs a text")
+        if kind is Address and value != field.default:
+            found = place(value)
+            if found is not None and found[1] < field.metadata["least"]:
+                raise ValueError(f"must have a port from {field.metadata['least']} to {_MOST_PORT}")
+        if field.metadata["choices"] and value not in field.metadata["choices"]:
+            raise ValueError(f"must be one of {', '.join(field.metadata['choices'])}")
+        return value
+    least, most = field.metadata["least"], field.metadata["most"]
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise ValueError(f"must be from {least} to {most}" if most is not None else f"must be at least {least}")
+    return number
+
+
+def _read_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    raise ValueError("must be true or false")
+
+
+def _read_int(value: Any) -> int:
+    try:
+        if isinstance(value, (bool, float)):
+            raise ValueError
+        return int(value)
+    except (ValueError, TypeError):
+        raise ValueError("must be a whole number") from None
+
+
+def _read_unit(value: Any, units: Mapping[str, float], wanted: str) -> float:
+    match = _WITH_UNIT.match(value) if isinstance(value, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"must be {wanted}")
+    return float(match[1]) * units[match[2]]
+
+
+def _names(line: str, key: str) -> bool:
+    return re.search(rf"\b{re.escape(key)}\b", line) is not None
+
+
+def _nearest(key: str, known: Mapping[str, object]) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(key, known, n=1)), None)
+
+
+def written(field: dataclasses.Field[Any]) -> str:
+    """The default of a setting as a person would write it, in backticks."""
+    default: Any = field.default
+    if default == "":
+        return "(empty)"
+    if field.type is Duration:
+        unit = next(unit for unit in ("h", "m", "s", "ms") if default >= _SECONDS[unit] or unit == "ms")
+        return f"`{default / _SECONDS[unit]:g}{unit}`"
+    if field.type is Size:
+        unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if default % _BYTES[unit] == 0)
+        return f"`{default // _BYTES[unit]}{unit}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"

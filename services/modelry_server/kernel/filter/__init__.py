@@ -1,0 +1,26 @@
+"""The filter language: text -> tree -> text. Knows no table and no field; `docs/filters.md` is its manual.
+
+`parse` and `parse_order` read what a caller sent, `render` writes a tree in its canonical form. They answer in bounded
+time and memory whatever the text, never evaluate it, and refuse it with FilterSyntax only.
+"""
+
+from modelry_server.kernel.filter.errors import FilterSyntax
+from modelry_server.kernel.filter.order import OrderKey, parse_order
+from modelry_server.kernel.filter.parse import parse
+from modelry_server.kernel.filter.tree import And, Comparison, Field, Node, Not, Op, Or, Scalar, render
+
+__all__ = [
+    "And",
+    "Comparison",
+    "Field",
+    "FilterSyntax",
+    "Node",
+    "Not",
+    "Op",
+    "Or",
+    "OrderKey",
+    "Scalar",
+    "parse",
+    "parse_order",
+    "render",
+]

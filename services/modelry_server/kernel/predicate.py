@@ -1,0 +1,273 @@
+"""A filter's tree -> SQL, and paging by key: what searching has in common in all rooms.
+
+A room says for each field what it is in SQL (`Column`); values are bound, never written into the statement. The same
+tree finds the same rows on SQLite and on PostgreSQL:
+
+- a missing value is NULL: no comparison with it is true, nor is its `NOT`; only IS NULL finds it;
+- texts are compared and sorted by their bytes in UTF-8, whatever the database's locale;
+- in a pattern `%` stands for any characters and `_` for one; `\\%`, `\\_` and `\\\\` stand for the character itself,
+  any other backslash for itself; LIKE heeds upper and lower case, ILIKE does not heed that of the letters A to Z;
+- missing values come last, whether a sort key goes up or down.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias, assert_never
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+
+from modelry_server.kernel.filter import And, Comparison, Field, FilterSyntax, Node, Not, Op, Or, OrderKey, Scalar
+
+LONGS = 2000
+"""Characters of all long texts of a sort key together: with the short ones, below 2000, they fit into a page token."""
+MOST_PATTERN = 1000
+"""Characters of a pattern, which is tried at each place of a text."""
+
+_TOKENS = re.compile(r"\\[%_\\]|.", re.DOTALL)
+_GLOB = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
+_FOLDED = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+_COMPARE: dict[Op, Callable[[Any, Any], Any]] = {
+    Op.EQ: lambda column, value: column == value,
+    Op.NE: lambda column, value: column != value,
+    Op.LT: lambda column, value: column < value,
+    Op.LE: lambda column, value: column <= value,
+    Op.GT: lambda column, value: column > value,
+    Op.GE: lambda column, value: column >= value,
+}
+_EQUALITY = (Op.EQ, Op.NE, Op.IN, Op.NOT_IN)
+
+
+class Kind(Enum):
+    """What the values of a column are, and how a filter writes them."""
+
+    TEXT = "a text in quotes"
+    NUMBER = "a number"
+
+
+Condition: TypeAlias = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a field is in SQL: an expression, and the kind of its values.
+
+    `nullable` is False where the expression is never NULL. `long` says that a text may have thousands of characters: it
+    is sorted by its beginning. `choices` are the only texts that it can be equal to, where there are few. `within` is
+    for a field of many values, such as the aliases of a version: it makes of a condition on one value "there is a value
+    for which it holds"; such a field can't be sorted by.
+    """
+
+    sql: sa.ColumnElement[Any]
+    kind: Kind
+    nullable: bool = True
+    long: bool = False
+    choices: tuple[str, ...] = ()
+    within: Callable[[Condition], Condition] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a search knows: `of` says what a field is in SQL, None if there is no such field; `names` lists them all."""
+
+    of: Callable[[Field], Column | None]
+    names: str
+
+    def find(self, field: Field, column: int, source: str) -> Column:
+        """What a field is. Raises FilterSyntax at a column of the text in the field `source` of the request."""
+        found = self.of(field)
+        if found is None:
+            raise FilterSyntax(column, f"the field {str(field)[:100]}", f"one of {self.names}", field=source)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of an order."""
+
+    column: Column
+    descending: bool = False
+
+
+class Order:
+    """An order of rows by keys, the first one first; the last one must be unique and never NULL.
+
+    `columns` are to be selected, so that the values of a row's keys are at hand; `clauses` are its ORDER BY.
+    """
+
+    def __init__(self, keys: Sequence[SortKey]) -> None:
+        longs = sum(key.column.long for key in keys)
+        self._keys = keys
+        self.columns = [_sortable(key.column, LONGS // max(longs, 1)) for key in keys]
+        self.clauses = [_directed(key, column) for key, column in zip(keys, self.columns, strict=True)]
+
+    def after(self, values: Sequence[Scalar | None]) -> Condition:
+        """The condition that a row comes after the one whose keys have these values."""
+        alternatives: list[Condition] = []
+        equal: list[Condition] = []
+        for key, column, value in zip(self._keys, self.columns, values, strict=True):
+            if value is None:  # what is missing comes last, so nothing follows it by this key
+                equal.append(column.is_(None))
+                continue
+            follows = column < _bound(value, column) if key.descending else column > _bound(value, column)
+            if key.column.nullable:
+                follows = sa.or_(follows, column.is_(None))
+            alternatives.append(sa.and_(*equal, follows))
+            equal.append(column == _bound(value, column))
+        return sa.and_(self._beginning(values[0]), sa.or_(sa.false(), *alternatives))
+
+    def _beginning(self, value: Scalar | None) -> Condition:
+        """What follows from the alternatives already, said once more so that a database begins to read there."""
+        key, column = self._keys[0], self.columns[0]
+        if value is None or key.column.nullable:
+            return sa.true()
+        return column <= _bound(value, column) if key.descending else column >= _bound(value, column)
+
+
+def order(keys: Sequence[OrderKey], columns: Columns, *, last: Sequence[SortKey], source: str = "order_by") -> Order:
+    """The order that a caller asked for, made whole by the keys `last`.
+
+    Raises FilterSyntax, naming the key as `order_by[1]`, for a field that there isn't or that has many values.
+    """
+    wanted: list[SortKey] = []
+    for index, key in enumerate(keys):
+        column = columns.find(key.field, 1, f"{source}[{index}]")
+        if column.within is not None:
+            expected = f"a field with one value, which {key.field} is not"
+            raise FilterSyntax(1, f"the field {key.field}", expected, field=f"{source}[{index}]")
+        wanted.append(SortKey(column, key.descending))
+    return Order([*wanted, *last])
+
+
+def predicate(node: Node, columns: Columns, *, source: str = "filter") -> Condition:
+    """The condition that a tree stands for.
+
+    Raises FilterSyntax for a field that there isn't, and where a field is compared with a value of another kind.
+    """
+    match node:
+        case Comparison():
+            return _comparison(node, columns.find(node.field, node.column, source))
+        case And():
+            return sa.and_(*(predicate(term, columns, source=source) for term in node.terms))
+        case Or():
+            return sa.or_(*(predicate(term, columns, source=source) for term in node.terms))
+        case Not():
+            return sa.not_(predicate(node.term, columns, source=source))
+    assert_never(node)
+
+
+def _comparison(node: Comparison, column: Column) -> Condition:
+    expression, within = _comparable(column), column.within or (lambda condition: condition)
+    match node.op:
+        case Op.IS_NULL:
+            return sa.not_(within(expression.is_not(None))) if column.within else expression.is_(None)
+        case Op.IS_NOT_NULL:
+            return within(expression.is_not(None))
+        case Op.LIKE | Op.ILIKE:
+            _expect(node, column, node.value)
+            return within(_like(expression, str(node.value), folded=node.op is Op.ILIKE))
+        case Op.IN | Op.NOT_IN:
+            values = node.value if isinstance(node.value, tuple) else ()
+            for value in values:
+                _expect(node, column, value)
+            found = expression.in_([_bound(value, column.sql) for value in values])
+            return within(found if node.op is Op.IN else sa.not_(found))
+        case _:
+            _expect(node, column, node.value)
+            return within(_COMPARE[node.op](expression, _bound(node.value, column.sql)))
+
+
+def _expect(node: Comparison, column: Column, value: object) -> None:
+    is_pattern = node.op in (Op.LIKE, Op.ILIKE)
+    at, found, expected = node.value_column, repr(value)[:100], ""
+    if is_pattern and column.kind is not Kind.TEXT:
+        at, expected = node.column, f"{node.field} to be a text, which it is not"
+    elif is_pattern and len(str(value)) > MOST_PATTERN:
+        found, expected = f"a pattern of {len(str(value))} characters", f"at most {MOST_PATTERN}"
+    elif isinstance(value, str) != (column.kind is Kind.TEXT):
+        expected = f"{column.kind.value} to compare {node.field} with"
+    elif column.choices and node.op in _EQUALITY and value not in column.choices:
+        expected = f"one of {', '.join(map(repr, column.choices))} for {node.field}"
+    if expected:
+        raise FilterSyntax(at, found, expected)
+
+
+def _bound(value: object, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    if isinstance(value, str):
+        return sa.literal(value, sa.Text())
+    if isinstance(value, int) and not isinstance(column.type, sa.Double):
+        return sa.literal(value, sa.BigInteger())
+    # Beside a Double SQLite would compare a whole number exactly, where PostgreSQL rounds it. Not of the column's type
+    # in general: `version_number > 1.5` would be rounded to 2.
+    assert isinstance(value, int | float)
+    return sa.literal(float(value), sa.Double())
+
+
+def _comparable(column: Column) -> sa.ColumnElement[Any]:
+    return _Bytewise(column.sql) if column.kind is Kind.TEXT else column.sql
+
+
+def _sortable(column: Column, longest: int) -> sa.ColumnElement[Any]:
+    expression = _comparable(column)
+    return _Bytewise(sa.func.substr(expression, 1, longest)) if column.long else expression
+
+
+def _directed(key: SortKey, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    directed = column.desc() if key.descending else column.asc()
+    return directed.nulls_last() if key.column.nullable else directed
+
+
+def _like(expression: sa.ColumnElement[Any], pattern: str, *, folded: bool) -> Condition:
+    if folded:
+        expression, pattern = sa.func.lower(expression), pattern.translate(_FOLDED)
+    return _Like(expression, sa.literal(_postgres_pattern(pattern), sa.Text()), sa.literal(_glob(pattern), sa.Text()))
+
+
+def _postgres_pattern(pattern: str) -> str:
+    return "".join(token if len(token) == 2 or token != "\\" else "\\\\" for token in _TOKENS.findall(pattern))
+
+
+def _glob(pattern: str) -> str:
+    """The pattern for SQLite's GLOB, which unlike its LIKE heeds upper and lower case."""
+    tokens = _TOKENS.findall(pattern)
+    return "".join(token[1] if len(token) == 2 else _GLOB.get(token, token) for token in tokens)
+
+
+class _Bytewise(sa.sql.functions.FunctionElement[str]):
+    """A text that is compared by its bytes: SQLite's way, PostgreSQL's with the collation C."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+class _Like(sa.sql.functions.FunctionElement[bool]):
+    """Expression, pattern for PostgreSQL's LIKE, pattern for SQLite's GLOB."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+
+@compiles(_Bytewise)
+def _bytewise(element: _Bytewise, compiler: Any, **options: Any) -> str:
+    (inner,) = element.clauses
+    return str(compiler.process(inner, **options))
+
+
+@compiles(_Bytewise, "postgresql")
+def _bytewise_postgresql(element: _Bytewise, compiler: Any, **options: Any) -> str:
+    (inner,) = element.clauses
+    return f'({compiler.process(inner, **options)} COLLATE "C")'
+
+
+@compiles(_Like, "sqlite")
+def _like_sqlite(element: _Like, compiler: Any, **options: Any) -> str:
+    expression, _, glob = element.clauses
+    return f"({compiler.process(expression, **options)} GLOB {compiler.process(glob, **options)})"
+
+
+@compiles(_Like, "postgresql")
+def _like_postgresql(element: _Like, compiler: Any, **options: Any) -> str:
+    expression, pattern, _ = element.clauses
+    return f"({compiler.process(expression, **options)} LIKE {compiler.process(pattern, **options)} ESCAPE '\\')"

@@ -1,0 +1,68 @@
+"""The parts list of the registry: the only place that constructs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from modelry.api.registry import v1 as api
+from modelry_server.kernel.channel import Neighbour
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.idempotency import Requests
+from modelry_server.kernel.paging import Pager
+from modelry_server.kernel.server import Room
+from modelry_server.registry import clients
+from modelry_server.registry.config import RegistryConfig
+from modelry_server.registry.domain.aliases import Aliases
+from modelry_server.registry.domain.audit import Audit
+from modelry_server.registry.domain.events import Events
+from modelry_server.registry.domain.models import Models
+from modelry_server.registry.domain.promotions import Promotions
+from modelry_server.registry.domain.snapshots import Snapshots
+from modelry_server.registry.domain.versions import Versions
+from modelry_server.registry.jobs import jobs
+from modelry_server.registry.rpc.aliases import AliasService
+from modelry_server.registry.rpc.audit import AuditService
+from modelry_server.registry.rpc.events import EventService
+from modelry_server.registry.rpc.models import ModelService
+from modelry_server.registry.rpc.promotions import PromotionService
+from modelry_server.registry.rpc.versions import VersionService
+from modelry_server.registry.store import tables
+
+NEIGHBOURS: tuple[str, ...] = ("artifacts", "tracking", "access")
+
+_SERVICES = ("ModelService", "VersionService", "PromotionService", "AliasService", "AuditService", "EventService")
+
+
+def build(config: RegistryConfig, db: Database, *, folder: Path, addresses: Mapping[str, str]) -> Room:
+    """Puts the room together. `addresses` says where its neighbours are; `folder`, for local files, is not needed."""
+    clock, pager = Clock(), Pager(db.secret("paging"))
+    requests = Requests(tables.requests, clock)
+    artifacts, tracking, access = (Neighbour(name, addresses[name]) for name in NEIGHBOURS)
+    workspaces = clients.Workspaces(access)
+    snapshots = Snapshots(db, clients.Artifacts(artifacts), clock)
+    models = Models(db, requests, workspaces, snapshots, clock)
+    versions = Versions(db, requests, clock, workspaces=workspaces, runs=clients.Runs(tracking), snapshots=snapshots)
+    model_service = ModelService(models, pager)
+    version_service = VersionService(versions, pager)
+    promotion_service = PromotionService(Promotions(db, clock), pager)
+    alias_service = AliasService(Aliases(db, clock))
+    audit_service = AuditService(Audit(db), pager)
+    event_service = EventService(Events(db, workspaces), pager)
+
+    def register(server: grpc.Server) -> None:
+        api.add_ModelServiceServicer_to_server(model_service, server)
+        api.add_VersionServiceServicer_to_server(version_service, server)
+        api.add_PromotionServiceServicer_to_server(promotion_service, server)
+        api.add_AliasServiceServicer_to_server(alias_service, server)
+        api.add_AuditServiceServicer_to_server(audit_service, server)
+        api.add_EventServiceServicer_to_server(event_service, server)
+
+    def close() -> None:
+        for neighbour in (artifacts, tracking, access):
+            neighbour.close()
+        db.close()
+
+    services = tuple(f"modelry.api.registry.v1.{name}" for name in _SERVICES)
+    return Room("registry", services, register, jobs(db, requests, snapshots), close)

@@ -1,0 +1,130 @@
+"""Filters and orders over models and versions as SQL."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from modelry_server.kernel.filter import Field, Node, OrderKey, Scalar
+from modelry_server.kernel.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
+from modelry_server.kernel.statements import Transaction
+from modelry_server.registry.entities import Model, Stage, Version
+from modelry_server.registry.store import models as model_rows
+from modelry_server.registry.store import versions as version_rows
+from modelry_server.registry.store.tables import aliases, model_tags, models, version_tags, versions
+
+SCOPES = ("attributes", "tags")
+"""What a filter may speak of."""
+
+Key: TypeAlias = tuple[Scalar | None, ...]
+"""The sort key of a row."""
+
+
+def _text(column: sa.Column[str], **more: Any) -> Column:
+    return Column(column, Kind.TEXT, nullable=False, **more)
+
+
+def _number(column: sa.Column[int]) -> Column:
+    return Column(column, Kind.NUMBER, nullable=False)
+
+
+_MODEL_ATTRIBUTES = {
+    "name": _text(models.c.name),
+    "creation_timestamp": _number(models.c.create_time),
+    "last_updated_timestamp": _number(models.c.update_time),
+}
+
+
+def _has_alias(condition: Condition) -> Condition:
+    pointing = sa.select(aliases.c.alias).where(
+        aliases.c.model_id == versions.c.model_id, aliases.c.number == versions.c.number
+    )
+    return pointing.where(condition).exists()
+
+
+_VERSION_ATTRIBUTES = {
+    "name": _text(models.c.name),
+    "version_number": _number(versions.c.number),
+    "run_id": _text(versions.c.run_id),
+    "source": _text(versions.c.source, long=True),
+    "source_path": _text(versions.c.source, long=True),  # the name by which MLflow's filters call it
+    "stage": _text(versions.c.stage, choices=tuple(stage.value for stage in Stage)),
+    "alias": _text(aliases.c.alias, within=_has_alias),
+    "user_id": _text(versions.c.user, long=True),
+    "creation_timestamp": _number(versions.c.create_time),
+    "last_updated_timestamp": _number(versions.c.update_time),
+}
+
+
+def _model_column(field: Field) -> Column | None:
+    if field.scope != "tags":
+        return _MODEL_ATTRIBUTES.get(field.key)
+    t = model_tags
+    value = sa.select(t.c.value).where(t.c.model_id == models.c.model_id, t.c.key == field.key)
+    return Column(value.scalar_subquery(), Kind.TEXT, long=True)
+
+
+def _version_column(field: Field) -> Column | None:
+    if field.scope != "tags":
+        return _VERSION_ATTRIBUTES.get(field.key)
+    t = version_tags
+    of_version = (t.c.model_id == versions.c.model_id, t.c.number == versions.c.number)
+    value = sa.select(t.c.value).where(*of_version, t.c.key == field.key)
+    return Column(value.scalar_subquery(), Kind.TEXT, long=True)
+
+
+_MODEL_COLUMNS = Columns(_model_column, f"{', '.join(_MODEL_ATTRIBUTES)}, tags.<key>")
+_VERSION_COLUMNS = Columns(_version_column, f"{', '.join(_VERSION_ATTRIBUTES)}, tags.<key>")
+_MODEL_ORDER = [SortKey(_MODEL_ATTRIBUTES["name"])]
+_VERSION_ORDER = [
+    SortKey(_VERSION_ATTRIBUTES["creation_timestamp"], descending=True),
+    SortKey(_VERSION_ATTRIBUTES["version_number"], descending=True),
+    SortKey(_text(versions.c.version_id), descending=True),
+]
+
+
+def models_page(
+    tx: Transaction, workspace: str, filter: Node | None, order_by: Sequence[OrderKey], *, after: Key | None, limit: int
+) -> list[tuple[Model, Key]]:
+    """The models that a filter finds, each with its sort key, after a sort key; by name where nothing else decides.
+
+    Raises FilterSyntax.
+    """
+    wanted = order(order_by, _MODEL_COLUMNS, last=_MODEL_ORDER)
+    query = sa.select(models).where(models.c.workspace == workspace)
+    rows = _rows(tx, query, wanted, _condition(filter, _MODEL_COLUMNS), after, limit)
+    return list(zip(model_rows.whole(tx, rows), _keys(rows, wanted), strict=True))
+
+
+def versions_page(
+    tx: Transaction, workspace: str, filter: Node | None, order_by: Sequence[OrderKey], *, after: Key | None, limit: int
+) -> list[tuple[Version, Key]]:
+    """The versions that a filter finds, each with its sort key, after a sort key; the newest first where nothing else
+    decides.
+
+    Raises FilterSyntax.
+    """
+    wanted = order(order_by, _VERSION_COLUMNS, last=_VERSION_ORDER)
+    query = version_rows.with_name.where(versions.c.workspace == workspace)
+    rows = _rows(tx, query, wanted, _condition(filter, _VERSION_COLUMNS), after, limit)
+    return list(zip(version_rows.whole(tx, rows), _keys(rows, wanted), strict=True))
+
+
+def _condition(filter: Node | None, columns: Columns) -> Condition | None:
+    return None if filter is None else predicate(filter, columns)
+
+
+def _rows(
+    tx: Transaction, query: sa.Select[Any], wanted: Order, condition: Condition | None, after: Key | None, limit: int
+) -> list[sa.Row[Any]]:
+    keys = [column.label(f"sort_key_{index}") for index, column in enumerate(wanted.columns)]
+    query = query.add_columns(*keys).order_by(*wanted.clauses).limit(limit)
+    if condition is not None:
+        query = query.where(condition)
+    if after is not None:
+        query = query.where(wanted.after(after))
+    return list(tx.execute(query))
+
+
+def _keys(rows: Sequence[sa.Row[Any]], wanted: Order) -> list[Key]:
+    return [tuple(row[-len(wanted.columns) :]) for row in rows]

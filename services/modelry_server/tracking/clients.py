@@ -1,0 +1,19 @@
+"""What tracking asks of other rooms."""
+
+from modelry.api.access import v1 as access
+from modelry_server.kernel.channel import Believed, Neighbour
+
+_ALWAYS_THERE = "default"
+
+
+class Workspaces:
+    """Asks access whether workspaces exist."""
+
+    def __init__(self, neighbour: Neighbour) -> None:
+        stub = neighbour.stub(access.WorkspaceServiceStub)
+        self._there = Believed(lambda name: neighbour.call(stub.GetWorkspace, access.GetWorkspaceRequest(name=name)))
+
+    def require(self, name: str) -> None:
+        """Does nothing if the workspace exists. Raises WORKSPACE_NOT_FOUND or NEIGHBOUR_UNAVAILABLE."""
+        if name != _ALWAYS_THERE:
+            self._there.require(name)

@@ -1,0 +1,78 @@
+"""The rules of datasets."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.fields import KEY_LENGTH, NAME_LENGTH, Fields
+from modelry_server.kernel.filter import parse
+from modelry_server.kernel.ids import new_id
+from modelry_server.tracking.clients import Workspaces
+from modelry_server.tracking.entities import Dataset, DatasetInput
+from modelry_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound
+from modelry_server.tracking.store import datasets as store
+from modelry_server.tracking.store import runs as run_store
+from modelry_server.tracking.store import search
+
+MOST_INPUTS = 100
+DIGEST_LENGTH = 128
+SOURCE_LENGTH = 100_000
+SCHEMA_LENGTH = 1_000_000
+
+
+class Datasets:
+    """Records which datasets runs used, and finds them again."""
+
+    def __init__(self, db: Database, workspaces: Workspaces, clock: Clock) -> None:
+        self._db = db
+        self._workspaces = workspaces
+        self._clock = clock
+
+    def log(self, run_id: str, inputs: Sequence[DatasetInput]) -> list[Dataset]:
+        """Adds datasets to a run, all or none; returns them as stored. Raises RunNotFound, RunDeleted, FieldInvalid."""
+        with Fields() as fields:
+            fields.id("run_id", run_id)
+            fields.count("inputs", inputs, required=True, most=MOST_INPUTS)
+            for index, each in enumerate(inputs):
+                path = f"inputs[{index}].dataset"
+                fields.text(f"{path}.name", each.dataset.name, shortest=1, longest=NAME_LENGTH)
+                fields.text(f"{path}.digest", each.dataset.digest, shortest=1, longest=DIGEST_LENGTH)
+                fields.text(f"{path}.source_type", each.dataset.source_type, longest=KEY_LENGTH)
+                fields.text(f"{path}.source", each.dataset.source, longest=SOURCE_LENGTH, controls=True)
+                fields.text(f"{path}.schema", each.dataset.schema, longest=SCHEMA_LENGTH, controls=True)
+                fields.text(f"{path}.profile", each.dataset.profile, longest=SCHEMA_LENGTH, controls=True)
+                fields.text(f"inputs[{index}].context", each.context, longest=KEY_LENGTH)
+        with self._db.write() as tx:
+            run = run_store.find(tx, run_id)
+            if run is None:
+                raise RunNotFound(run_id)
+            if run.delete_time is not None:
+                raise RunDeleted(run_id)
+            logged: list[Dataset] = []
+            for each in inputs:
+                new = replace(each.dataset, dataset_id=new_id(), workspace=run.workspace, create_time=self._clock.now())
+                dataset = store.add(tx, new)
+                store.use(tx, run_id, dataset.dataset_id, each.context)
+                logged.append(dataset)
+        return logged
+
+    def get(self, dataset_id: str) -> Dataset:
+        """The dataset of an id. Raises DatasetNotFound."""
+        with Fields() as fields:
+            fields.id("dataset_id", dataset_id)
+        with self._db.read() as tx:
+            dataset = store.find(tx, dataset_id)
+        if dataset is None:
+            raise DatasetNotFound(dataset_id)
+        return dataset
+
+    def search(
+        self, workspace: str, filter: str, after: Sequence[Any] | None, limit: int
+    ) -> list[tuple[Dataset, tuple[Any, ...]]]:
+        """At most `limit` datasets that follow a place, the newest first, each with its place. Raises FilterSyntax."""
+        node = parse(filter, ("attributes",))
+        self._workspaces.require(workspace)
+        with self._db.read() as tx:
+            return search.page_of_datasets(tx, workspace, node, after, limit)

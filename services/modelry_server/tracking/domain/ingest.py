@@ -1,0 +1,271 @@
+"""Groups what all writers sent into one transaction, and drops what is durable already.
+
+Whoever comes first leads: it commits everything that has gathered, answers each caller, and hands the lead to the next
+one that came meanwhile. So a single writer pays for no thread switch, and many writers share one commit.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from modelry_server.kernel.db import ConcurrentChange, Database
+from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
+from modelry_server.kernel.statements import Transaction
+from modelry_server.tracking import instruments
+from modelry_server.tracking.entities import Batch, MetricColumns
+from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
+from modelry_server.tracking.store import metrics as metric_store
+from modelry_server.tracking.store import runs as run_store
+
+_ATTEMPTS = 5
+_POLL_S = 0.05
+_MOST_EARLY = 8  # batches that may wait at once: each holds a thread that its predecessor may need
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """A batch that waits for its commit. `lead` is set when its thread is to commit the next group."""
+
+    batch: Batch
+    ready: threading.Event = field(default_factory=threading.Event)
+    lead: bool = False
+    durable: int = 0
+    error: BaseException | None = None
+
+
+class Ingest:
+    """Commits batches in groups of at most `group_points` points; a batch waits `gap_wait_s` for its predecessor."""
+
+    def __init__(self, db: Database, *, group_points: int, gap_wait_s: float) -> None:
+        self._db = db
+        self._group_points = group_points
+        self._gap_wait_s = gap_wait_s
+        self._lock = threading.Lock()
+        self._waiting: list[_Ticket] = []
+        self._led = False
+        self._gaps: dict[tuple[str, str, int], threading.Event] = {}
+        self._written: dict[tuple[str, str], int] = {}
+        self._early = threading.BoundedSemaphore(_MOST_EARLY)
+
+    def write(self, batch: Batch) -> int:
+        """Commits a batch; returns the writer's highest durable number.
+
+        All or nothing. Raises RunNotFound, RunDeleted, ParamConflict; BatchGap when a predecessor does not come in
+        time.
+        """
+        try:
+            return self._submit(batch)
+        except BatchGap:
+            if self._gap_wait_s <= 0 or not self._early.acquire(blocking=False):
+                raise
+        try:
+            return self._submit_later(batch, time.monotonic() + self._gap_wait_s)
+        finally:
+            self._early.release()
+
+    def written_series(self) -> dict[tuple[str, str], int]:
+        """The (run, key) that got chunks since the last call, with their number."""
+        with self._lock:
+            written, self._written = self._written, {}
+        return written
+
+    def _submit(self, batch: Batch) -> int:
+        ticket = _Ticket(batch)
+        with self._lock:
+            self._waiting.append(ticket)
+            ticket.lead = not self._led
+            self._led = True
+        if not ticket.lead:
+            ticket.ready.wait()
+        if ticket.lead:
+            self._lead()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.durable
+
+    def _submit_later(self, batch: Batch, until: float) -> int:
+        while True:
+            left = until - time.monotonic()
+            self._await_predecessor(batch, min(max(left, 0.0), _POLL_S))
+            try:
+                return self._submit(batch)
+            except BatchGap:
+                if left <= 0:
+                    raise
+
+    def _lead(self) -> None:
+        """Commits one group, which holds the leader's own batch, and hands the lead on."""
+        group: list[_Ticket] = []
+        try:
+            with self._lock:
+                group = self._take()
+            self._commit(group)
+        finally:
+            with self._lock:
+                successor = self._waiting[0] if self._waiting else None
+                self._led = successor is not None
+            for ticket in group:
+                ticket.ready.set()
+            if successor is not None:
+                successor.lead = True
+                successor.ready.set()
+
+    def _take(self) -> list[_Ticket]:
+        points = count = 0
+        for ticket in self._waiting:
+            points += ticket.batch.points
+            if count and points > self._group_points:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    def _commit(self, group: list[_Ticket]) -> None:
+        begun = time.perf_counter()
+        try:
+            self._write(group)
+        except ConcurrentChange as error:
+            for ticket in group:
+                ticket.error = error
+        except BaseException as error:
+            if len(group) == 1 or isinstance(error, DatabaseUnavailable):
+                for ticket in group:
+                    ticket.error = error
+            else:  # one batch may have spoilt it for all: each on its own
+                for ticket in group:
+                    self._commit([ticket])
+                return
+        instruments.group_batches.observe(len(group))
+        instruments.commit_duration_seconds.observe(time.perf_counter() - begun)
+
+    def _write(self, group: list[_Ticket]) -> None:
+        for attempt in range(_ATTEMPTS):
+            for ticket in group:
+                ticket.error, ticket.durable = None, 0
+            try:
+                accepted = self._write_points(group) or self._write_all(group)
+                break
+            except ConcurrentChange:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        points = 0
+        with self._lock:
+            for ticket in accepted:
+                points += ticket.batch.points
+                for columns in ticket.batch.metrics:
+                    series = (ticket.batch.run_id, columns.key)
+                    self._written[series] = self._written.get(series, 0) + 1
+                gap = self._gaps.pop((ticket.batch.run_id, ticket.batch.writer_id, ticket.batch.number + 1), None)
+                if gap is not None:
+                    gap.set()
+        instruments.points_total.inc(points)
+
+    def _write_points(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
+        """Writes a group of nothing but points of one run, for which there is nothing to look up; else does nothing.
+
+        Nothing is written either if the run is missing or deleted: `_write_all` says so.
+        """
+        run_id = group[0].batch.run_id
+        if any(not ticket.batch.only_points or ticket.batch.run_id != run_id for ticket in group):
+            return ()
+        metrics = gathered(ticket.batch for ticket in group)
+        if not metrics:
+            return ()
+        with self._db.write_once() as tx:
+            return group if metric_store.append_if_active(tx, run_id, list(metrics.values())) else ()
+
+    def _write_all(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
+        with self._db.write() as tx:
+            return _write_group(tx, group)
+
+    def _await_predecessor(self, batch: Batch, seconds: float) -> None:
+        """Waits until this process has committed the batch before, or the time is over (another process may have)."""
+        key = (batch.run_id, batch.writer_id, batch.number)
+        with self._lock:
+            event = self._gaps.setdefault(key, threading.Event())
+        event.wait(seconds)
+        with self._lock:
+            self._gaps.pop(key, None)
+
+
+def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
+    """Writes what can be written of a group, and notes on each ticket what became of it."""
+    run_ids = {ticket.batch.run_id for ticket in group}
+    with_params = {ticket.batch.run_id for ticket in group if ticket.batch.params}
+    if with_params:
+        run_store.lock(tx, with_params)
+    states = run_store.states(tx, run_ids)
+    writers = {(ticket.batch.run_id, ticket.batch.writer_id) for ticket in group if ticket.batch.writer_id}
+    begun = {(ticket.batch.run_id, ticket.batch.writer_id) for ticket in group if ticket.batch.number == 1}
+    metric_store.begin_numbers(tx, [writer for writer in begun if writer[0] in states])
+    durable = metric_store.durable_numbers(tx, writers) if writers else {}
+    advanced: dict[tuple[str, str], int] = {}
+    accepted: list[_Ticket] = []
+    for ticket in sorted(group, key=lambda each: each.batch.number):
+        try:
+            if _accept(tx, ticket, states, durable):
+                accepted.append(ticket)
+                if ticket.batch.writer_id:
+                    writer = (ticket.batch.run_id, ticket.batch.writer_id)
+                    durable[writer] = advanced[writer] = ticket.batch.number
+        except ModelryError as error:
+            ticket.error = error
+    for ticket in group:
+        ticket.durable = durable.get((ticket.batch.run_id, ticket.batch.writer_id), 0)
+    written = gathered(ticket.batch for ticket in accepted)
+    metric_store.append(
+        tx, [metric_store.Series(run_id, states[run_id][0], columns) for (run_id, _), columns in written.items()]
+    )
+    metric_store.set_durable_numbers(tx, advanced)
+    return accepted
+
+
+def _accept(
+    tx: Transaction, ticket: _Ticket, states: dict[str, tuple[int, bool]], durable: dict[tuple[str, str], int]
+) -> bool:
+    """Whether a batch is to be written; its params and tags are, here. Raises why not, having written nothing."""
+    batch = ticket.batch
+    if batch.run_id not in states:
+        raise RunNotFound(batch.run_id)
+    if states[batch.run_id][1]:
+        raise RunDeleted(batch.run_id)
+    if batch.writer_id:
+        last = durable.get((batch.run_id, batch.writer_id), 0)
+        if batch.number <= last:
+            instruments.batches_dropped_total.inc()
+            return False
+        if batch.number > last + 1:
+            raise BatchGap(batch.number, last)
+    if batch.params:
+        stored = run_store.param_values(tx, batch.run_id, batch.params.keys())
+        for key, value in batch.params.items():
+            if stored.get(key, value) != value:
+                raise ParamConflict(key, stored[key], value)
+        run_store.add_params(tx, batch.run_id, {k: v for k, v in batch.params.items() if k not in stored})
+    run_store.set_tags(tx, batch.run_id, batch.tags)
+    return True
+
+
+def gathered(batches: Iterable[Batch]) -> dict[tuple[str, str], MetricColumns]:
+    """All points by (run, key), so that many small batches make one chunk."""
+    parts: dict[tuple[str, str], list[MetricColumns]] = {}
+    for batch in batches:
+        for columns in batch.metrics:
+            if len(columns):
+                parts.setdefault((batch.run_id, columns.key), []).append(columns)
+    return {series: joined(each) for series, each in parts.items()}
+
+
+def joined(parts: Sequence[MetricColumns]) -> MetricColumns:
+    """Columns of one metric, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return MetricColumns(
+        parts[0].key,
+        np.concatenate([part.steps for part in parts]),
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.values for part in parts]),
+    )

@@ -1,0 +1,132 @@
+"""Everything about tracking that a caller can act on, one class for each reason."""
+
+from modelry_server.kernel.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from modelry_server.kernel.fields import shown
+
+
+class ExperimentNotFound(NotFound):
+    """There is no such experiment."""
+
+    reason = "EXPERIMENT_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no experiment {shown(name)}", kind="experiment", name=name, experiment=name)
+
+
+class ExperimentExists(AlreadyExists):
+    """An experiment of that name is in the workspace."""
+
+    reason = "EXPERIMENT_EXISTS"
+
+    def __init__(self, name: str, experiment_id: str, lifecycle: str) -> None:
+        advice = "restore it or choose another name" if lifecycle == "deleted" else "use it or choose another name"
+        super().__init__(
+            f"experiment {experiment_id} ({lifecycle}) has the name {shown(name)} already; {advice}",
+            name=name,
+            experiment_id=experiment_id,
+            lifecycle=lifecycle,
+        )
+
+
+class ExperimentDeleted(FailedPrecondition):
+    """The experiment is deleted."""
+
+    reason = "EXPERIMENT_DELETED"
+
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__(f"experiment {experiment_id} is deleted; restore it first", experiment_id=experiment_id)
+
+
+class RunNotFound(NotFound):
+    """There is no such run."""
+
+    reason = "RUN_NOT_FOUND"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {shown(run_id)}", kind="run", name=run_id, run_id=run_id)
+
+
+class RunExists(AlreadyExists):
+    """The run id is another run's."""
+
+    reason = "RUN_EXISTS"
+
+    def __init__(self, run_id: str, experiment_id: str) -> None:
+        super().__init__(
+            f"run {run_id} is there already, in experiment {experiment_id}; choose another id",
+            run_id=run_id,
+            experiment_id=experiment_id,
+        )
+
+
+class RunDeleted(FailedPrecondition):
+    """The run is deleted."""
+
+    reason = "RUN_DELETED"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} is deleted; restore it first", run_id=run_id)
+
+
+class RunAlreadyEnded(FailedPrecondition):
+    """The run ended before, with another status."""
+
+    reason = "RUN_ALREADY_ENDED"
+
+    def __init__(self, run_id: str, status: str, given: str) -> None:
+        super().__init__(
+            f"run {run_id} ended as {status} and can't end as {given}; set it running again first",
+            run_id=run_id,
+            status=status,
+            given=given,
+        )
+
+
+class ParamConflict(AlreadyExists):
+    """A param was logged again with another value; params are write-once."""
+
+    reason = "PARAM_CONFLICT"
+
+    def __init__(self, key: str, stored: str, given: str) -> None:
+        super().__init__(
+            f"param {shown(key)} is already {shown(stored)} and cannot become {shown(given)}; "
+            "use another key or a new run",
+            key=key,
+            stored=stored,
+            given=given,
+        )
+
+
+class BatchGap(Aborted):
+    """A numbered batch came while an earlier one is missing."""
+
+    reason = "BATCH_GAP"
+
+    def __init__(self, number: int, durable: int) -> None:
+        super().__init__(
+            f"batch {number} came, but the writer's last durable batch is {durable}; "
+            f"send {durable + 1} and what follows",
+            batch_number=number,
+            durable_batch_number=durable,
+        )
+
+
+class DatasetNotFound(NotFound):
+    """There is no such dataset."""
+
+    reason = "DATASET_NOT_FOUND"
+
+    def __init__(self, dataset_id: str) -> None:
+        super().__init__(
+            f"there is no dataset {shown(dataset_id)}", kind="dataset", name=dataset_id, dataset_id=dataset_id
+        )
+
+
+class TagNotFound(NotFound):
+    """There is no tag of that key."""
+
+    reason = "TAG_NOT_FOUND"
+
+    def __init__(self, owner: str, keys: list[str]) -> None:
+        named = ", ".join(shown(key) for key in keys)
+        super().__init__(f"{owner} has no tag {named}; nothing was removed", kind="tag", name=keys[0], key=keys[0])

@@ -1,0 +1,61 @@
+"""The parts list of tracking: the only place that constructs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from modelry.api.tracking import v1 as api
+from modelry_server.kernel.channel import Neighbour
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.db import Database
+from modelry_server.kernel.idempotency import Requests
+from modelry_server.kernel.paging import Pager
+from modelry_server.kernel.server import Room
+from modelry_server.tracking.clients import Workspaces
+from modelry_server.tracking.config import TrackingConfig
+from modelry_server.tracking.domain.datasets import Datasets
+from modelry_server.tracking.domain.experiments import Experiments
+from modelry_server.tracking.domain.ingest import Ingest
+from modelry_server.tracking.domain.metrics import Metrics
+from modelry_server.tracking.domain.runs import Runs
+from modelry_server.tracking.jobs import jobs
+from modelry_server.tracking.rpc.datasets import DatasetService
+from modelry_server.tracking.rpc.experiments import ExperimentService
+from modelry_server.tracking.rpc.metrics import MetricService
+from modelry_server.tracking.rpc.runs import RunService
+from modelry_server.tracking.store import tables
+
+NEIGHBOURS: tuple[str, ...] = ("access",)
+
+SERVICES = tuple(
+    f"modelry.api.tracking.v1.{name}" for name in ("ExperimentService", "RunService", "MetricService", "DatasetService")
+)
+
+
+def build(config: TrackingConfig, db: Database, *, folder: Path, addresses: Mapping[str, str]) -> Room:
+    """Puts the room together. `addresses` says where access is; `folder`, for local files, is not needed."""
+    clock = Clock()
+    requests = Requests(tables.requests, clock)
+    pager = Pager(db.secret("paging"))
+    access = Neighbour("access", addresses["access"])
+    workspaces = Workspaces(access)
+    ingest = Ingest(db, group_points=config.group_points, gap_wait_s=config.gap_wait)
+    metrics = Metrics(db, ingest, chunk_points=config.chunk_points, merge_chunks=config.merge_chunks)
+    experiment_service = ExperimentService(Experiments(db, requests, workspaces, clock), pager)
+    run_service = RunService(Runs(db, requests, workspaces, ingest, metrics, clock), pager)
+    metric_service = MetricService(metrics)
+    dataset_service = DatasetService(Datasets(db, workspaces, clock), pager)
+
+    def register(server: grpc.Server) -> None:
+        api.add_ExperimentServiceServicer_to_server(experiment_service, server)
+        api.add_RunServiceServicer_to_server(run_service, server)
+        api.add_MetricServiceServicer_to_server(metric_service, server)
+        api.add_DatasetServiceServicer_to_server(dataset_service, server)
+
+    def close() -> None:
+        access.close()
+        db.close()
+
+    background = jobs(db, requests, metrics, merge_interval_s=config.merge_interval)
+    return Room("tracking", SERVICES, register, background, close)

@@ -1,0 +1,91 @@
+"""MetricService: columns in, columns out. There is no message and no object for a single point."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+
+from modelry.api.tracking import v1 as api
+from modelry_server.tracking.domain.metrics import Metrics, SeriesQuery
+from modelry_server.tracking.entities import Batch, MetricColumns, MetricSummary
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+MESSAGE_POINTS = 32_768
+"""Points in one message of a stream: about 0.7 MiB."""
+
+
+class MetricService(api.MetricServiceServicer):
+    """Answers calls about series."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def WriteMetrics(self, request: api.WriteMetricsRequest, context: grpc.ServicerContext) -> api.WriteMetricsResponse:
+        """Commits a numbered batch."""
+        batch = Batch(
+            request.run_id, columns(request.metrics), writer_id=request.writer_id, number=request.batch_number
+        )
+        return api.WriteMetricsResponse(durable_batch_number=self._metrics.write(batch))
+
+    def ReadMetrics(
+        self, request: api.ReadMetricsRequest, context: grpc.ServicerContext
+    ) -> Iterator[api.ReadMetricsResponse]:
+        """Streams series."""
+        query = SeriesQuery(
+            list(request.run_ids),
+            list(request.keys),
+            request.max_points,
+            request.min_step if request.HasField("min_step") else None,
+            request.max_step if request.HasField("max_step") else None,
+        )
+        for series in self._metrics.read(query):
+            for begin in range(0, len(series.columns), MESSAGE_POINTS):
+                part = slice(begin, begin + MESSAGE_POINTS)
+                yield api.ReadMetricsResponse(
+                    run_id=series.run_id,
+                    columns=api.MetricColumns(
+                        key=series.columns.key,
+                        steps=series.columns.steps[part].tolist(),
+                        times_ms=series.columns.times[part].tolist(),
+                        values=series.columns.values[part].tolist(),
+                    ),
+                    point_count=series.point_count,
+                )
+
+
+def columns(messages: Iterable[api.MetricColumns]) -> list[MetricColumns]:
+    """The columns of a batch, as arrays."""
+    return [
+        MetricColumns(
+            message.key,
+            np.fromiter(message.steps, np.int64, len(message.steps)),
+            np.fromiter(message.times_ms, np.int64, len(message.times_ms)),
+            np.fromiter(message.values, np.float64, len(message.values)),
+        )
+        for message in messages
+    ]
+
+
+def add_summaries(
+    target: "RepeatedCompositeFieldContainer[api.MetricSummary]", metrics: Iterable[MetricSummary]
+) -> None:
+    """Appends what is known of series, as the contract has it; made in place, since a page of runs has thousands."""
+    add = target.add
+    for key, count, step0, time0, first, step1, time1, last, low, low_step, high, high_step in metrics:
+        add(
+            key=key,
+            last_value=last,
+            last_step=step1,
+            last_time_ms=time1,
+            min_value=low,
+            min_step=low_step,
+            max_value=high,
+            max_step=high_step,
+            point_count=count,
+            first_value=first,
+            first_step=step0,
+            first_time_ms=time0,
+        )

@@ -1,0 +1,79 @@
+"""Datasets and their use by runs as rows."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import sqlalchemy as sa
+
+from modelry_server.kernel.statements import Transaction, ask, insert, one_of
+from modelry_server.tracking.entities import Dataset, DatasetInput
+from modelry_server.tracking.store.tables import dataset_inputs, datasets
+
+_BRIEF = [column for column in datasets.c if column.name not in ("schema", "profile")]
+_i = dataset_inputs.c
+_INPUTS = (
+    sa.select(_i.run_id, _i.context, *_BRIEF)
+    .join(datasets, datasets.c.dataset_id == _i.dataset_id)
+    .where(one_of(_i.run_id, "run_ids"))
+    .order_by(datasets.c.name, _i.context)
+)
+
+
+def add(tx: Transaction, dataset: Dataset) -> Dataset:
+    """Writes a dataset, or finds the one of the same name and digest."""
+    row = {name: getattr(dataset, name) for name in datasets.c.keys()}  # noqa: SIM118 - a collection of columns, not a dict
+    tx.execute(insert(tx, datasets).values(row).on_conflict_do_nothing())
+    query = sa.select(datasets).where(
+        datasets.c.workspace == dataset.workspace, datasets.c.name == dataset.name, datasets.c.digest == dataset.digest
+    )
+    return _entity(tx.execute(query).one())
+
+
+def find(tx: Transaction, dataset_id: str) -> Dataset | None:
+    """The dataset of an id."""
+    row = tx.execute(sa.select(datasets).where(datasets.c.dataset_id == dataset_id)).one_or_none()
+    return _entity(row) if row else None
+
+
+def use(tx: Transaction, run_id: str, dataset_id: str, context: str) -> None:
+    """Notes that a run used a dataset; once for each context."""
+    row = {"run_id": run_id, "dataset_id": dataset_id, "context": context}
+    tx.execute(insert(tx, dataset_inputs).values(row).on_conflict_do_nothing())
+
+
+def ask_inputs(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dict[str, list[DatasetInput]]]:
+    """Asks what each run used; without schema and profile, which can be long."""
+    asked = ask(tx, _INPUTS, {"run_ids": list(run_ids)})
+
+    def answer() -> dict[str, list[DatasetInput]]:
+        found: dict[str, list[DatasetInput]] = {run_id: [] for run_id in run_ids}
+        for run_id, context, *brief in asked.rows():
+            named = {column.name: value for column, value in zip(_BRIEF, brief, strict=True)}
+            found[run_id].append(DatasetInput(Dataset(**named), context))
+        return found
+
+    return answer
+
+
+def select() -> sa.Select[Any]:
+    """A query for datasets without schema and profile."""
+    return sa.select(*_BRIEF)
+
+
+def entity(row: Any) -> Dataset:
+    """The dataset of a row of `select()`."""
+    return _entity(row)
+
+
+def _entity(row: Any) -> Dataset:
+    return Dataset(
+        dataset_id=row.dataset_id,
+        workspace=row.workspace,
+        name=row.name,
+        digest=row.digest,
+        source_type=row.source_type,
+        source=row.source,
+        schema=getattr(row, "schema", ""),
+        profile=getattr(row, "profile", ""),
+        create_time=row.create_time,
+    )

@@ -1,0 +1,209 @@
+"""Runs with their params and tags as rows."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from modelry_server.kernel.statements import (
+    Rows,
+    Transaction,
+    ask,
+    fetch,
+    insert_if,
+    insert_rows,
+    keep_existing,
+    named,
+    one_of,
+)
+from modelry_server.tracking.entities import PARTS, Run, RunStatus
+from modelry_server.tracking.store import datasets as dataset_store
+from modelry_server.tracking.store import metrics as metric_store
+from modelry_server.tracking.store.tables import experiments, params, runs, tags
+
+
+def add(tx: Transaction, run: Run, series: Sequence[metric_store.Series], others: Sequence[Rows]) -> str | None:
+    """Writes a new run with its params, its tags, its first points, and what else is given; answers with its workspace.
+
+    None, with nothing written, unless the experiment is active, and the parent there and in the same workspace.
+    """
+    row = {
+        "run_id": run.run_id,
+        "experiment_id": int(run.experiment_id),
+        "name": run.name,
+        "status": int(run.status),
+        "parent_run_id": run.parent_run_id,
+        "user_id": run.user,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "revision": run.revision,
+    }
+    rows = [
+        Rows(runs, [row]),
+        Rows(params, _rows(run.run_id, run.params)),
+        Rows(tags, _rows(run.run_id, run.tags)),
+        *metric_store.first(series),
+        *others,
+    ]
+    home = {"experiment": int(run.experiment_id)}
+    if run.parent_run_id:
+        found = insert_if(tx, _HOME_OF_CHILD, home | {"parent": run.parent_run_id}, rows)
+    else:
+        found = insert_if(tx, _HOME, home, rows)
+    return found[0] if found else None
+
+
+def workspace(tx: Transaction, run_id: str) -> str | None:
+    """The workspace of a run; None if there is no such run."""
+    for (found,) in fetch(tx, _WORKSPACE, {"parent": run_id}):
+        return str(found)
+    return None
+
+
+def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run | None:
+    """The run of an id with the parts named; `lock` keeps others from changing it until the transaction ends."""
+    asked = ask(tx, _LOCK_ONE if lock else _FIND_ONE, {"one": run_id})
+    answers = _ask_parts(tx, [run_id], parts)
+    for row in asked.rows():
+        found = named(_FIND_ONE, row)
+        return replace(entity(found, found.workspace), **{part: answer()[run_id] for part, answer in answers.items()})
+    return None
+
+
+def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
+    """For each run that exists: the number of its experiment, and whether it is deleted."""
+    found = fetch(tx, _STATES, {"run_ids": list(run_ids)})
+    return {run_id: (experiment_id, delete_time is not None) for run_id, experiment_id, delete_time in found}
+
+
+def lock(tx: Transaction, run_ids: Collection[str]) -> None:
+    """Keeps others from adding params to the runs until the transaction ends."""
+    tx.execute(
+        sa.select(runs.c.run_id).where(runs.c.run_id.in_(run_ids)).order_by(runs.c.run_id).with_for_update()
+    ).all()
+
+
+def update(tx: Transaction, run: Run) -> None:
+    """Writes name, status, times and revision."""
+    values = {
+        "name": run.name,
+        "status": int(run.status),
+        "end_time": run.end_time,
+        "delete_time": run.delete_time,
+        "revision": run.revision,
+    }
+    tx.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(values))
+
+
+def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> dict[str, str]:
+    """The values of those params that the run has."""
+    query = sa.select(params.c.key, params.c.value).where(params.c.run_id == run_id, params.c.key.in_(keys))
+    return {key: value for key, value in tx.execute(query)}
+
+
+def add_params(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
+    """Writes params that the run does not have; one that another writer just added stays as it is."""
+    insert_rows(tx, params, _rows(run_id, values), keep_existing)
+
+
+def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
+    """Writes tags over those of the same keys."""
+    insert_rows(tx, tags, _rows(run_id, values), _replaced)
+
+
+def tag_keys(tx: Transaction, run_id: str, keys: Collection[str]) -> set[str]:
+    """Which of the tags the run has."""
+    return set(tx.execute(sa.select(tags.c.key).where(tags.c.run_id == run_id, tags.c.key.in_(keys))).scalars())
+
+
+def delete_tags(tx: Transaction, run_id: str, keys: Collection[str]) -> None:
+    """Removes tags."""
+    tx.execute(sa.delete(tags).where(tags.c.run_id == run_id, tags.c.key.in_(keys)))
+
+
+def with_parts(tx: Transaction, found: Sequence[Run], parts: Collection[str] = PARTS) -> list[Run]:
+    """The runs with the parts named, in the same order."""
+    if not found:
+        return []
+    answers = _ask_parts(tx, [run.run_id for run in found], parts)
+    read = {part: answer() for part, answer in answers.items()}
+    return [replace(run, **{part: by_run[run.run_id] for part, by_run in read.items()}) for run in found]
+
+
+def entity(row: Any, workspace: str) -> Run:
+    """The run of a row of `runs`, without its parts."""
+    return Run(
+        run_id=row.run_id,
+        experiment_id=str(row.experiment_id),
+        workspace=workspace,
+        name=row.name,
+        status=RunStatus(row.status),
+        start_time=row.start_time,
+        end_time=row.end_time,
+        delete_time=row.delete_time,
+        parent_run_id=row.parent_run_id,
+        user=row.user_id,
+        revision=row.revision,
+    )
+
+
+_STATES = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time).where(one_of(runs.c.run_id, "run_ids"))
+_SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
+    experiments, experiments.c.experiment_id == runs.c.experiment_id
+)
+_FIND_ONE = _SELECT.where(runs.c.run_id == sa.bindparam("one"))
+_LOCK_ONE = _FIND_ONE.with_for_update(of=runs)
+_HOME = sa.select(experiments.c.workspace).where(
+    experiments.c.experiment_id == sa.bindparam("experiment"), experiments.c.delete_time.is_(None)
+)
+_parents_experiment = experiments.alias()
+_WORKSPACE = (
+    sa.select(_parents_experiment.c.workspace)
+    .join(runs, _parents_experiment.c.experiment_id == runs.c.experiment_id)
+    .where(runs.c.run_id == sa.bindparam("parent"))
+)
+_HOME_OF_CHILD = _HOME.where(experiments.c.workspace == _WORKSPACE.scalar_subquery())
+
+
+def _replaced(statement: Any) -> Any:
+    return statement.on_conflict_do_update(index_elements=["run_id", "key"], set_={"value": statement.excluded.value})
+
+
+def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())]
+
+
+def _ask_parts(
+    tx: Transaction, run_ids: Sequence[str], parts: Collection[str]
+) -> dict[str, Callable[[], Mapping[str, Any]]]:
+    """Asks for parts of runs, all at once; each answer is by run."""
+    asking: dict[str, Callable[[], Callable[[], Mapping[str, Any]]]] = {
+        "params": lambda: _ask_pairs(tx, _PARAMS, run_ids),
+        "tags": lambda: _ask_pairs(tx, _TAGS, run_ids),
+        "metrics": lambda: metric_store.ask_summaries(tx, run_ids),
+        "datasets": lambda: dataset_store.ask_inputs(tx, run_ids),
+    }
+    return {part: ask_it() for part, ask_it in asking.items() if part in parts}
+
+
+def _ask_pairs(
+    tx: Transaction, query: sa.Select[Any], run_ids: Sequence[str]
+) -> Callable[[], dict[str, dict[str, str]]]:
+    asked = ask(tx, query, {"run_ids": list(run_ids)})
+
+    def answer() -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
+        for run_id, key, value in asked.rows():
+            found[run_id][key] = value
+        return found
+
+    return answer
+
+
+def _pairs(table: sa.Table) -> sa.Select[Any]:
+    c = table.c
+    return sa.select(c.run_id, c.key, c.value).where(one_of(c.run_id, "run_ids"))
+
+
+_PARAMS, _TAGS = _pairs(params), _pairs(tags)
