@@ -47,9 +47,9 @@ def run(
     from modelry_server.config import Config
     from modelry_server.kernel import telemetry
     from modelry_server.kernel.config import load
-    from modelry_server.kernel.db import DatabaseUnusable
     from modelry_server.kernel.errors import ModelryError
-    from modelry_server.kernel.server import AddressUnusable, ensure_free
+    from modelry_server.kernel.sql.database import DatabaseUnusable
+    from modelry_server.kernel.transport.server import AddressUnusable, ensure_free
     from modelry_server.targets import TARGETS, build, database, listening, mistakes
 
     for number in (signal.SIGTERM, signal.SIGINT):

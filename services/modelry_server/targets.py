@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from modelry_server.config import Config
-from modelry_server.kernel import sockets
 from modelry_server.kernel.config import ConfigurationInvalid, place
-from modelry_server.kernel.db import Database, read_url
 from modelry_server.kernel.jobs import Job
-from modelry_server.kernel.server import Limits, Room, Server
+from modelry_server.kernel.sql.database import Database, read_url
+from modelry_server.kernel.transport import sockets
+from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.permissions import PERMISSIONS, granted
 
 ROOMS = ("access", "tracking", "artifacts", "registry")

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.architecture.tree import files, imports, parsed
 
 MAY_CATCH_ALL = {
-    "services/modelry_server/kernel/interceptors.py",  # the border of every call
+    "services/modelry_server/kernel/transport/interceptors.py",  # the border of every call
     "services/modelry_server/kernel/jobs.py",  # the loop of every background job
     "services/modelry_server/tracking/domain/ingest.py",  # each writer of the group raises it
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelry import Client
-from modelry._sdk.datasets import DatasetInput, LoggedDataset
+from modelry._sdk.nouns.datasets import DatasetInput, LoggedDataset
 from tests.cli.conftest import Modelry
 from tests.parts.deployment import Deployment
 

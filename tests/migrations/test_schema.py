@@ -20,7 +20,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
-from modelry_server.kernel.db import Database, SchemaUnknown
+from modelry_server.kernel.sql.database import Database, SchemaUnknown
 from modelry_server.targets import HERE, ROOMS
 from tests.parts.deployment import REPOSITORY
 from tests.parts.eventually import at_once
@@ -130,7 +130,7 @@ def test_all_rooms_fit_into_one_database(database_url: str) -> None:
 def test_programs_that_upgrade_at_once_make_the_schema_once(database_url: str) -> None:
     db = database("tracking", database_url)
     program = (
-        "import sys; from pathlib import Path; from modelry_server.kernel.db import Database\n"
+        "import sys; from pathlib import Path; from modelry_server.kernel.sql.database import Database\n"
         "db = Database(sys.argv[1], room='tracking', migrations=Path(sys.argv[2]))\n"
         "print('ready', flush=True); sys.stdin.readline(); db.upgrade(); db.check(); db.close()"
     )
@@ -233,7 +233,7 @@ def test_a_server_on_an_empty_database_does_not_start_and_says_what_to_run(tmp_p
 def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "migrations"
     (folder / "versions").mkdir(parents=True)
-    (folder / "env.py").write_text("from modelry_server.kernel.db import migrate\n\nmigrate()\n")
+    (folder / "env.py").write_text("from modelry_server.kernel.sql.database import migrate\n\nmigrate()\n")
     (folder / "versions" / "0001_half.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0001'\ndown_revision = None\n\n\n"
         "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise RuntimeError('no more')\n"

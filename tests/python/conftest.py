@@ -39,8 +39,8 @@ def client(platform: Deployment) -> Client:
 @pytest.fixture
 def fluent(platform: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`modelry.start_run` and its like, going to the platform; what a test sets and leaves on is taken back."""
-    monkeypatch.setattr("modelry._sdk.session._registry_uri", "")
-    monkeypatch.setattr("modelry._sdk.settings._chosen_uri", "")
+    monkeypatch.setattr("modelry._sdk.fluent.session._registry_uri", "")
+    monkeypatch.setattr("modelry._sdk.transport.settings._chosen_uri", "")
     modelry.set_tracking_uri(platform.address)
     yield
     while modelry.active_run() is not None:

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from modelry import errors
-from modelry._sdk import status
+from modelry._sdk.transport import status
 from modelry.api.common import v1 as common
 from modelry.errors import ModelryError
 

@@ -44,7 +44,7 @@ def test_importing_costs_less_than_100_ms_more_than_python_itself() -> None:
 
 def test_using_it_brings_grpc_and_protobuf_and_nothing_else() -> None:
     used = (
-        "import modelry, modelry._sdk.fluent, modelry._sdk.status as s; "
+        "import modelry, modelry._sdk.fluent.functions, modelry._sdk.transport.status as s; "
         "modelry.Client('127.0.0.1:1').runs, modelry.Client('127.0.0.1:1').versions; s._messages()"
     )
 

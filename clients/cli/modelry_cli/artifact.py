@@ -14,7 +14,7 @@ from modelry_cli.session import Session, asks
 from modelry_cli.words import counted, size
 
 if TYPE_CHECKING:
-    from modelry._sdk.artifacts import Artifact
+    from modelry._sdk.nouns.artifacts import Artifact
 
 app = typer.Typer(help="Files of runs and of model versions.", no_args_is_help=True)
 

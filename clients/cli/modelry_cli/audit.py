@@ -13,7 +13,7 @@ from modelry_cli.session import Session, asks
 from modelry_cli.words import said
 
 if TYPE_CHECKING:
-    from modelry._sdk.audit import AuditRecord
+    from modelry._sdk.nouns.audit import AuditRecord
 
 app = typer.Typer(help="The record of every change in the registry.", no_args_is_help=True)
 

@@ -11,7 +11,7 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.datasets import LoggedDataset
+    from modelry._sdk.nouns.datasets import LoggedDataset
 
 app = typer.Typer(help="Datasets that runs used.", no_args_is_help=True)
 

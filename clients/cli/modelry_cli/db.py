@@ -16,7 +16,7 @@ from modelry_cli.settings import File, configured
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from modelry_server.kernel.db import Database
+    from modelry_server.kernel.sql.database import Database
 
 app = typer.Typer(help="The databases of the rooms: what schema they have, and bringing it up to date.")
 
@@ -28,8 +28,8 @@ def upgrade(
     settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
 ) -> None:
     """Brings databases to the schema of this program. What is in them stays; doing it again changes nothing."""
-    from modelry_server.kernel.db import DatabaseUnusable
     from modelry_server.kernel.errors import ModelryError
+    from modelry_server.kernel.sql.database import DatabaseUnusable
 
     done = []
     for database in _databases(settings, target, config):
@@ -51,7 +51,7 @@ def status(
     settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
 ) -> None:
     """Shows which schema each database has, and which one this program needs. Exit code 1 where they differ."""
-    from modelry_server.kernel.db import DatabaseUnusable
+    from modelry_server.kernel.sql.database import DatabaseUnusable
 
     found, problems = [], []
     for database in _databases(settings, target, config):

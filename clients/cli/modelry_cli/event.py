@@ -11,7 +11,7 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.events import Event
+    from modelry._sdk.nouns.events import Event
 
 SHORT = 32
 """How long a value may be to stand in a table."""

@@ -25,7 +25,7 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.models import Model
+    from modelry._sdk.nouns.models import Model
 
 app = typer.Typer(help="Registered models: names under which versions are numbered.", no_args_is_help=True)
 

@@ -11,7 +11,7 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.promotions import Promotion
+    from modelry._sdk.nouns.promotions import Promotion
 
 app = typer.Typer(help="Moves of versions from stage to stage.", no_args_is_help=True)
 

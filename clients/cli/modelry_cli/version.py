@@ -27,7 +27,7 @@ from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.words import counted, size
 
 if TYPE_CHECKING:
-    from modelry._sdk.versions import Version
+    from modelry._sdk.nouns.versions import Version
 
 app = typer.Typer(help="Versions of registered models, and their stages.", no_args_is_help=True)
 

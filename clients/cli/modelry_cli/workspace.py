@@ -11,7 +11,7 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.workspaces import Workspace
+    from modelry._sdk.nouns.workspaces import Workspace
 
 app = typer.Typer(help="Workspaces, which separate teams.", no_args_is_help=True)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from modelry import datasets as data
     from modelry import errors, models, pyfunc, sklearn
     from modelry._sdk.client import Client
-    from modelry._sdk.experiments import Experiment, Lifecycle
-    from modelry._sdk.fluent import (
+    from modelry._sdk.fluent.active_run import ActiveRun
+    from modelry._sdk.fluent.functions import (
         active_run,
         create_experiment,
         delete_run,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         sync,
         transition_model_version_stage,
     )
-    from modelry._sdk.logs import (
+    from modelry._sdk.fluent.logging import (
         delete_tag,
         log_artifact,
         log_artifacts,
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
     )
-    from modelry._sdk.metrics import MetricColumns, MetricSummary
-    from modelry._sdk.run import ActiveRun
-    from modelry._sdk.runs import Run, RunStatus
+    from modelry._sdk.nouns.experiments import Experiment, Lifecycle
+    from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
+    from modelry._sdk.nouns.runs import Run, RunStatus
     from modelry.errors import ModelryError
 
 _MODULES = {
@@ -73,11 +73,11 @@ _MODULES = {
 _NAMES = {
     "modelry.errors": ["ModelryError"],
     "modelry._sdk.client": ["Client"],
-    "modelry._sdk.experiments": ["Experiment", "Lifecycle"],
-    "modelry._sdk.metrics": ["MetricColumns", "MetricSummary"],
-    "modelry._sdk.run": ["ActiveRun"],
-    "modelry._sdk.runs": ["Run", "RunStatus"],
-    "modelry._sdk.fluent": [
+    "modelry._sdk.nouns.experiments": ["Experiment", "Lifecycle"],
+    "modelry._sdk.nouns.metrics": ["MetricColumns", "MetricSummary"],
+    "modelry._sdk.fluent.active_run": ["ActiveRun"],
+    "modelry._sdk.nouns.runs": ["Run", "RunStatus"],
+    "modelry._sdk.fluent.functions": [
         "active_run",
         "create_experiment",
         "delete_run",
@@ -100,7 +100,7 @@ _NAMES = {
         "sync",
         "transition_model_version_stage",
     ],
-    "modelry._sdk.logs": [
+    "modelry._sdk.fluent.logging": [
         "delete_tag",
         "log_artifact",
         "log_artifacts",

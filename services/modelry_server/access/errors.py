@@ -1,16 +1,6 @@
 """Everything about access that a caller can act on."""
 
-from modelry_server.kernel.errors import AlreadyExists, NotFound
-from modelry_server.kernel.fields import shown
-
-
-class WorkspaceNotFound(NotFound):
-    """There is no such workspace, or the caller may not know of it."""
-
-    reason = "WORKSPACE_NOT_FOUND"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no workspace {shown(name)}", kind="workspace", name=name, workspace=name)
+from modelry_server.kernel.errors import AlreadyExists
 
 
 class WorkspaceExists(AlreadyExists):

@@ -12,10 +12,10 @@ from modelry_server.access.jobs import jobs
 from modelry_server.access.rpc.workspaces import WorkspaceService
 from modelry_server.access.store import tables
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.idempotency import Requests
-from modelry_server.kernel.paging import Pager
-from modelry_server.kernel.server import Room
+from modelry_server.kernel.requests.idempotency import Requests
+from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.transport.server import Room
 
 NEIGHBOURS: tuple[str, ...] = ()
 

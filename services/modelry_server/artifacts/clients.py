@@ -1,8 +1,8 @@
 """What artifacts asks of tracking."""
 
 from modelry.api.tracking import v1 as tracking
-from modelry_server.kernel.channel import Neighbour
 from modelry_server.kernel.errors import NotFound
+from modelry_server.kernel.transport.channel import Neighbour
 
 
 class Runs:

@@ -9,7 +9,7 @@ from modelry_server.kernel.errors import (
     NotFound,
     Unavailable,
 )
-from modelry_server.kernel.fields import shown
+from modelry_server.kernel.requests.fields import shown
 
 
 class PathInvalid(InvalidArgument):

@@ -20,9 +20,9 @@ from modelry_server.artifacts.rpc.snapshots import SnapshotService
 from modelry_server.artifacts.store.blobs import Blobs
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.paging import Pager
-from modelry_server.kernel.server import Room
+from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.transport.server import Room
 
 NEIGHBOURS: tuple[str, ...] = ("tracking",)
 _TRANSFERS = 16

@@ -3,8 +3,8 @@
 from modelry.api.access import v1 as access
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.tracking import v1 as tracking
-from modelry_server.kernel.channel import Believed, Neighbour
 from modelry_server.kernel.errors import NotFound
+from modelry_server.kernel.transport.channel import Believed, Neighbour
 from modelry_server.registry.entities import DEFAULT_WORKSPACE, Files, SourceRun
 from modelry_server.registry.errors import SourceEmpty
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from modelry_server.kernel.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
-from modelry_server.kernel.fields import shown
+from modelry_server.kernel.requests.fields import shown
 
 _SHOWN = 20
 

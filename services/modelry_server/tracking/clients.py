@@ -1,7 +1,7 @@
 """What tracking asks of other rooms."""
 
 from modelry.api.access import v1 as access
-from modelry_server.kernel.channel import Believed, Neighbour
+from modelry_server.kernel.transport.channel import Believed, Neighbour
 
 _ALWAYS_THERE = "default"
 

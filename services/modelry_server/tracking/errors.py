@@ -1,7 +1,7 @@
 """Everything about tracking that a caller can act on, one class for each reason."""
 
 from modelry_server.kernel.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
-from modelry_server.kernel.fields import shown
+from modelry_server.kernel.requests.fields import shown
 
 
 class ExperimentNotFound(NotFound):

@@ -1,8 +1,8 @@
 """The background loops of tracking, each idempotent."""
 
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.idempotency import Requests
 from modelry_server.kernel.jobs import Job
+from modelry_server.kernel.requests.idempotency import Requests
+from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking.domain.metrics import Metrics
 
 

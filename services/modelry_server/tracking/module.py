@@ -6,12 +6,12 @@ from pathlib import Path
 import grpc
 
 from modelry.api.tracking import v1 as api
-from modelry_server.kernel.channel import Neighbour
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.idempotency import Requests
-from modelry_server.kernel.paging import Pager
-from modelry_server.kernel.server import Room
+from modelry_server.kernel.requests.idempotency import Requests
+from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.transport.channel import Neighbour
+from modelry_server.kernel.transport.server import Room
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.config import TrackingConfig
 from modelry_server.tracking.domain.datasets import Datasets

@@ -7,8 +7,8 @@ import pytest
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.store import tables
 from modelry_server.kernel.clock import HeldClock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.idempotency import Requests
+from modelry_server.kernel.requests.idempotency import Requests
+from modelry_server.kernel.sql.database import Database
 from modelry_server.targets import HERE
 
 

@@ -27,8 +27,8 @@ from modelry_server.artifacts.store.blobs.local import LocalBlobs
 from modelry_server.config import Config
 from modelry_server.kernel.clock import Clock, HeldClock
 from modelry_server.kernel.config import load
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.sql.database import Database
 from tests.parts import free_port
 
 GRACE_S = 3600

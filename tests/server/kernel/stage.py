@@ -10,7 +10,7 @@ import grpc
 
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
-from modelry_server.kernel.server import Limits, Room, Server
+from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.permissions import PERMISSIONS
 
 SERVICE = "modelry.api.access.v1.WorkspaceService"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from modelry_server.kernel.channel import Neighbour
 from modelry_server.kernel.clock import HeldClock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.idempotency import Request, Requests
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.registry import clients, module
 from modelry_server.registry.domain.aliases import Aliases
 from modelry_server.registry.domain.audit import Audit

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from modelry_server.kernel.channel import Neighbour
 from modelry_server.kernel.clock import HeldClock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.idempotency import Request, Requests
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.targets import HERE
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.datasets import Datasets

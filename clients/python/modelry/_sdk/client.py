@@ -5,22 +5,22 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from modelry._sdk import settings
-from modelry._sdk.connection import Connection, connect
+from modelry._sdk.transport import settings
+from modelry._sdk.transport.connection import Connection, connect
 
 if TYPE_CHECKING:
-    from modelry._sdk.aliases import Aliases
-    from modelry._sdk.artifacts import Artifacts
-    from modelry._sdk.audit import Audit
-    from modelry._sdk.datasets import Datasets
-    from modelry._sdk.events import Events
-    from modelry._sdk.experiments import Experiments
-    from modelry._sdk.metrics import Metrics
-    from modelry._sdk.models import Models
-    from modelry._sdk.promotions import Promotions
-    from modelry._sdk.runs import Runs
-    from modelry._sdk.versions import Versions
-    from modelry._sdk.workspaces import Workspaces
+    from modelry._sdk.nouns.aliases import Aliases
+    from modelry._sdk.nouns.artifacts import Artifacts
+    from modelry._sdk.nouns.audit import Audit
+    from modelry._sdk.nouns.datasets import Datasets
+    from modelry._sdk.nouns.events import Events
+    from modelry._sdk.nouns.experiments import Experiments
+    from modelry._sdk.nouns.metrics import Metrics
+    from modelry._sdk.nouns.models import Models
+    from modelry._sdk.nouns.promotions import Promotions
+    from modelry._sdk.nouns.runs import Runs
+    from modelry._sdk.nouns.versions import Versions
+    from modelry._sdk.nouns.workspaces import Workspaces
 
 
 class Client:
@@ -45,84 +45,84 @@ class Client:
     @cached_property
     def experiments(self) -> Experiments:
         """Experiments."""
-        from modelry._sdk.experiments import Experiments
+        from modelry._sdk.nouns.experiments import Experiments
 
         return Experiments(self._connection, self.workspace)
 
     @cached_property
     def runs(self) -> Runs:
         """Runs with their params, tags and summaries of metrics."""
-        from modelry._sdk.runs import Runs
+        from modelry._sdk.nouns.runs import Runs
 
         return Runs(self._connection, self.workspace)
 
     @cached_property
     def metrics(self) -> Metrics:
         """Series of metric points."""
-        from modelry._sdk.metrics import Metrics
+        from modelry._sdk.nouns.metrics import Metrics
 
         return Metrics(self._connection, self.workspace)
 
     @cached_property
     def datasets(self) -> Datasets:
         """Datasets that runs used."""
-        from modelry._sdk.datasets import Datasets
+        from modelry._sdk.nouns.datasets import Datasets
 
         return Datasets(self._connection, self.workspace)
 
     @cached_property
     def workspaces(self) -> Workspaces:
         """Workspaces."""
-        from modelry._sdk.workspaces import Workspaces
+        from modelry._sdk.nouns.workspaces import Workspaces
 
         return Workspaces(self._connection.of("access"), self.workspace)
 
     @cached_property
     def artifacts(self) -> Artifacts:
         """Files of runs and model versions."""
-        from modelry._sdk.artifacts import Artifacts
+        from modelry._sdk.nouns.artifacts import Artifacts
 
         return Artifacts(self._connection.of("artifacts"), self.workspace)
 
     @cached_property
     def models(self) -> Models:
         """Registered models."""
-        from modelry._sdk.models import Models
+        from modelry._sdk.nouns.models import Models
 
         return Models(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def versions(self) -> Versions:
         """Versions of registered models."""
-        from modelry._sdk.versions import Versions
+        from modelry._sdk.nouns.versions import Versions
 
         return Versions(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def aliases(self) -> Aliases:
         """Names that point at versions."""
-        from modelry._sdk.aliases import Aliases
+        from modelry._sdk.nouns.aliases import Aliases
 
         return Aliases(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def promotions(self) -> Promotions:
         """Moves of versions between stages."""
-        from modelry._sdk.promotions import Promotions
+        from modelry._sdk.nouns.promotions import Promotions
 
         return Promotions(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def audit(self) -> Audit:
         """Records of every change in the registry."""
-        from modelry._sdk.audit import Audit
+        from modelry._sdk.nouns.audit import Audit
 
         return Audit(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def events(self) -> Events:
         """What happened in the registry, in order."""
-        from modelry._sdk.events import Events
+        from modelry._sdk.nouns.events import Events
 
         return Events(self._connection.of("registry"), self.workspace)
 

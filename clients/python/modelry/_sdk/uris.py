@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from modelry._sdk import paths
-from modelry._sdk.stages import STAGES
+from modelry._sdk.files import paths
+from modelry._sdk.nouns.enums import STAGES
 from modelry.errors import InvalidArgument, ModelryError, VersionNotFound
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
-    from modelry._sdk.versions import Version
+    from modelry._sdk.nouns.versions import Version
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")

@@ -4,13 +4,14 @@ import re
 
 from modelry_server.access import instruments
 from modelry_server.access.entities import Workspace
-from modelry_server.access.errors import WorkspaceExists, WorkspaceNotFound
+from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.store import workspaces as store
+from modelry_server.kernel.access import WorkspaceNotFound
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import EtagMismatch
-from modelry_server.kernel.fields import NOTE_LENGTH, Fields, shown
-from modelry_server.kernel.idempotency import Request, Requests
+from modelry_server.kernel.requests.fields import NOTE_LENGTH, Fields, shown
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.sql.database import Database
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 

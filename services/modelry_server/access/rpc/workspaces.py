@@ -5,9 +5,9 @@ import grpc
 from modelry.api.access import v1 as api
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.entities import Workspace
-from modelry_server.kernel import idempotency
-from modelry_server.kernel.fields import Fields
-from modelry_server.kernel.paging import Pager, fitting
+from modelry_server.kernel.requests import idempotency
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.paging import Pager, fitting
 
 _CHANGEABLE = ("description",)
 

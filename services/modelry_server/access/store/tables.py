@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.tables import bytewise, requests_table, secrets_table
+from modelry_server.kernel.sql.tables import bytewise, requests_table, secrets_table
 
 metadata = sa.MetaData()
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from modelry_server.access.entities import Workspace
 from modelry_server.access.store.tables import workspaces
-from modelry_server.kernel.statements import Transaction, insert
+from modelry_server.kernel.sql.statements import Transaction, insert
 
 
 def add(tx: Transaction, workspace: Workspace) -> bool:

@@ -14,8 +14,8 @@ from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests
 from modelry_server.artifacts.store.blobs import BlobMissing, Blobs
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.telemetry import Log
 
 _ROWS = 500

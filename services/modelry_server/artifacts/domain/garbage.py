@@ -13,7 +13,7 @@ from modelry_server.artifacts import instruments
 from modelry_server.artifacts.store import digests
 from modelry_server.artifacts.store.blobs import Blobs
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
+from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.telemetry import Log
 
 _BATCH = 500

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from modelry_server.artifacts.clients import Runs
 from modelry_server.artifacts.errors import OwnerFrozen, OwnerNotFound, RunDeleted
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.fields import shown
+from modelry_server.kernel.requests.fields import shown
 
 _OWNER = re.compile(r"(runs|versions)/([0-9a-f]{32})\Z")
 

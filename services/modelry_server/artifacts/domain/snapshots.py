@@ -12,8 +12,8 @@ from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests
 from modelry_server.artifacts.store import snapshots as rows
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 
 _ROWS = 1000
 

@@ -18,10 +18,10 @@ from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests
 from modelry_server.artifacts.store.blobs import Blobs
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import ConcurrentChange, Database
 from modelry_server.kernel.errors import Unavailable
-from modelry_server.kernel.fields import Fields, shown
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.requests.fields import Fields, shown
+from modelry_server.kernel.sql.database import ConcurrentChange, Database
+from modelry_server.kernel.sql.statements import Transaction
 
 MOST_FILES = 10_000
 """Files in one stream."""

@@ -13,7 +13,7 @@ from modelry_server.artifacts.domain.uploads import Uploads
 from modelry_server.artifacts.entities import Artifact
 from modelry_server.artifacts.errors import UploadBrokenOff
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.paging import Pager
+from modelry_server.kernel.requests.paging import Pager
 
 CONTENT_BYTES = 1 << 20
 """The most that one message of content may hold."""

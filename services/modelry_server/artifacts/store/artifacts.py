@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from modelry_server.artifacts.entities import Artifact
 from modelry_server.artifacts.store.tables import artifacts
-from modelry_server.kernel.statements import Query, Transaction, fetch_one, insert_rows
+from modelry_server.kernel.sql.statements import Query, Transaction, fetch_one, insert_rows
 
 _CHUNK = 500
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from modelry_server.artifacts.entities import Blob
 from modelry_server.artifacts.store.artifacts import chunks
 from modelry_server.artifacts.store.tables import artifacts, blobs
-from modelry_server.kernel.db import ConcurrentChange
-from modelry_server.kernel.statements import Query, Transaction, ask, insert, insert_rows
+from modelry_server.kernel.sql.database import ConcurrentChange
+from modelry_server.kernel.sql.statements import Query, Transaction, ask, insert, insert_rows
 
 # Made once: for a single file, making statements anew is most of the work.
 _FIND = sa.select(blobs).where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))

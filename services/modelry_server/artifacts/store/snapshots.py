@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from modelry_server.artifacts.entities import Snapshot
 from modelry_server.artifacts.store.tables import snapshots
-from modelry_server.kernel.statements import Transaction, fetch_one, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, fetch_one, insert_rows
 
 _FIND = sa.select(snapshots).where(snapshots.c.owner == sa.bindparam("owner"))
 

@@ -1,9 +1,9 @@
 """The rules of aliases."""
 
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.fields import Fields
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain import journal, names
 from modelry_server.registry.domain.models import locked
 from modelry_server.registry.entities import Alias, Change, Version

@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import asdict
 
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.fields import Fields
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.entities import AuditRecord, canonical
 from modelry_server.registry.errors import ModelNotFound
 from modelry_server.registry.store import audit as store

@@ -1,8 +1,8 @@
 """The rules of events."""
 
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.fields import Fields
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.clients import Workspaces
 from modelry_server.registry.domain.names import MODEL_NAME_LENGTH
 from modelry_server.registry.entities import Event

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry import instruments
 from modelry_server.registry.domain.audit import digest
 from modelry_server.registry.entities import AuditRecord, Change, Event, Model, canonical

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import EtagMismatch
-from modelry_server.kernel.fields import Fields, shown
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.idempotency import Request, Requests
 from modelry_server.kernel.ids import new_id
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.requests.fields import Fields, shown
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Workspaces
 from modelry_server.registry.domain import journal, names
 from modelry_server.registry.domain.snapshots import Snapshots

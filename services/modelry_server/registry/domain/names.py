@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from modelry_server.kernel.fields import DESCRIPTION_LENGTH, NOTE_LENGTH, Fields, shown
+from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, NOTE_LENGTH, Fields, shown
 from modelry_server.registry.entities import Stage
 
 MODEL_NAME_LENGTH = 250

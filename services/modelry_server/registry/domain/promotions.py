@@ -2,9 +2,9 @@
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import EtagMismatch
-from modelry_server.kernel.fields import Fields
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain import journal, names
 from modelry_server.registry.domain.models import locked
 from modelry_server.registry.entities import IN_USE, Change, Promotion, Stage, Version

@@ -7,9 +7,9 @@ version refers to is written down here: before it is made, and in the transactio
 from collections.abc import Callable, Collection
 
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import DeadlineExceeded, ModelryError, Unavailable
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.kernel.telemetry import Log
 from modelry_server.registry.clients import Artifacts
 from modelry_server.registry.entities import Files

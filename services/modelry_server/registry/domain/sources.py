@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from modelry_server.kernel.fields import Fields, shown
+from modelry_server.kernel.requests.fields import Fields, shown
 
 LENGTH = 2000
 """More than the longest address that can name something: a name of 250 characters, a path of 1024 bytes."""

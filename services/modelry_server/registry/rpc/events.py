@@ -3,7 +3,7 @@
 import grpc
 
 from modelry.api.registry import v1 as api
-from modelry_server.kernel.paging import Pager, fitting
+from modelry_server.kernel.requests.paging import Pager, fitting
 from modelry_server.registry.domain.events import Events
 from modelry_server.registry.entities import DEFAULT_WORKSPACE, Event
 

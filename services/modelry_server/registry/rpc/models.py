@@ -6,9 +6,9 @@ from typing import Any
 import grpc
 
 from modelry.api.registry import v1 as api
-from modelry_server.kernel import idempotency
-from modelry_server.kernel.fields import Fields
-from modelry_server.kernel.paging import Pager, fitting
+from modelry_server.kernel.requests import idempotency
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.paging import Pager, fitting
 from modelry_server.registry.domain.models import Models
 from modelry_server.registry.entities import DEFAULT_WORKSPACE, Model
 

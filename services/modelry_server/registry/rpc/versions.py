@@ -3,9 +3,9 @@
 import grpc
 
 from modelry.api.registry import v1 as api
-from modelry_server.kernel import idempotency
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.paging import Pager, fitting
+from modelry_server.kernel.requests import idempotency
+from modelry_server.kernel.requests.paging import Pager, fitting
 from modelry_server.registry.domain.versions import Versions
 from modelry_server.registry.entities import DEFAULT_WORKSPACE, Stage, Version
 from modelry_server.registry.rpc.models import changes

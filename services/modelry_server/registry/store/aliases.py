@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import Transaction, fetch_one, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, fetch_one, insert_rows
 from modelry_server.registry.entities import Alias, Version
 from modelry_server.registry.store import versions as version_rows
 from modelry_server.registry.store.tables import aliases, versions

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import Transaction, fetch, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, fetch, insert_rows
 from modelry_server.registry.entities import Event
 from modelry_server.registry.store.tables import event_cursor, events
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import Transaction, ask, fetch, fetch_one, insert
+from modelry_server.kernel.sql.statements import Transaction, ask, fetch, fetch_one, insert
 from modelry_server.registry.entities import Model
 from modelry_server.registry.store.tables import aliases, model_tags, models
 

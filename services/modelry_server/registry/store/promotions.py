@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import Transaction, insert
+from modelry_server.kernel.sql.statements import Transaction, insert
 from modelry_server.registry.entities import Promotion, Stage
 from modelry_server.registry.store.tables import promotions
 

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from modelry_server.kernel.filter import Field, Node, OrderKey, Scalar
-from modelry_server.kernel.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.sql.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.entities import Model, Stage, Version
 from modelry_server.registry.store import models as model_rows
 from modelry_server.registry.store import versions as version_rows

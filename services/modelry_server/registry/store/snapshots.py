@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import Transaction, ask, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, ask, insert_rows
 from modelry_server.registry.store.tables import loose_snapshots, versions
 
 _REFERRED = sa.exists().where(versions.c.version_id == loose_snapshots.c.version_id)

@@ -6,7 +6,7 @@ by their bytes on both databases, so that the index on them serves filters and p
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.tables import bytewise, requests_table, secrets_table
+from modelry_server.kernel.sql.tables import bytewise, requests_table, secrets_table
 
 metadata = sa.MetaData()
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.fields import KEY_LENGTH, NAME_LENGTH, Fields
 from modelry_server.kernel.filter import parse
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.fields import KEY_LENGTH, NAME_LENGTH, Fields
+from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.entities import Dataset, DatasetInput
 from modelry_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound

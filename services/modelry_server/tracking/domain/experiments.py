@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import EtagMismatch
-from modelry_server.kernel.fields import Fields
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.idempotency import Request, Requests
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.entities import Experiment, Lifecycle
 from modelry_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound

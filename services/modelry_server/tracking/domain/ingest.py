@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from modelry_server.kernel.db import ConcurrentChange, Database
 from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.sql.database import ConcurrentChange, Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking import instruments
 from modelry_server.tracking.entities import Batch, MetricColumns
 from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound

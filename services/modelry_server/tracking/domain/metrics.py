@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelry_server.kernel.db import Database
-from modelry_server.kernel.fields import Fields, is_key
+from modelry_server.kernel.requests.fields import Fields, is_key
+from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.downsample import LEAST, downsample
 from modelry_server.tracking.domain.ingest import Ingest, joined

@@ -7,13 +7,13 @@ from typing import Any
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.db import ConcurrentChange, Database
 from modelry_server.kernel.errors import EtagMismatch
-from modelry_server.kernel.fields import KEY_LENGTH, PARAM_VALUE_LENGTH, Fields
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.idempotency import Request, Requests
 from modelry_server.kernel.ids import new_id
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.requests.fields import KEY_LENGTH, PARAM_VALUE_LENGTH, Fields
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.sql.database import ConcurrentChange, Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking import instruments
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.ingest import Ingest, gathered

@@ -5,7 +5,7 @@ from dataclasses import replace
 import grpc
 
 from modelry.api.tracking import v1 as api
-from modelry_server.kernel.paging import Pager, fitting
+from modelry_server.kernel.requests.paging import Pager, fitting
 from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.entities import Dataset, DatasetInput
 

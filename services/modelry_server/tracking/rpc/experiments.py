@@ -3,9 +3,9 @@
 import grpc
 
 from modelry.api.tracking import v1 as api
-from modelry_server.kernel import idempotency
-from modelry_server.kernel.fields import Fields
-from modelry_server.kernel.paging import Pager, fitting
+from modelry_server.kernel.requests import idempotency
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.paging import Pager, fitting
 from modelry_server.tracking.domain.experiments import Experiments
 from modelry_server.tracking.entities import Experiment, Lifecycle
 

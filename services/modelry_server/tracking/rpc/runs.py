@@ -6,10 +6,10 @@ import grpc
 from google.protobuf.message import Message
 
 from modelry.api.tracking import v1 as api
-from modelry_server.kernel import idempotency
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.fields import Fields
-from modelry_server.kernel.paging import Pager, fitting
+from modelry_server.kernel.requests import idempotency
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.paging import Pager, fitting
 from modelry_server.tracking.domain.runs import RunDraft, Runs
 from modelry_server.tracking.entities import PARTS, Batch, DatasetInput, Run, RunStatus
 from modelry_server.tracking.rpc import datasets, metrics

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import Transaction, fetch, insert, insert_rows, one_of
+from modelry_server.kernel.sql.statements import Transaction, fetch, insert, insert_rows, one_of
 from modelry_server.tracking.entities import Experiment
 from modelry_server.tracking.store.tables import experiment_tags, experiments
 

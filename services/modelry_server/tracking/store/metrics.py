@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import Rows, Transaction, ask, insert_if, insert_rows, keep_existing, one_of
+from modelry_server.kernel.sql.statements import Rows, Transaction, ask, insert_if, insert_rows, keep_existing, one_of
 from modelry_server.tracking.entities import MetricColumns, MetricSummary
 from modelry_server.tracking.store import chunks
 from modelry_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers, runs

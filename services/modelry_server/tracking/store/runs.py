@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.statements import (
+from modelry_server.kernel.sql.statements import (
     Rows,
     Transaction,
     ask,

@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.filter import And, Comparison, Field, Node, Op, OrderKey
-from modelry_server.kernel.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
-from modelry_server.kernel.statements import Transaction
+from modelry_server.kernel.sql.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.entities import Dataset, Experiment, Lifecycle, Run, RunQuery, RunStatus
 from modelry_server.tracking.store import datasets as dataset_store
 from modelry_server.tracking.store import experiments as experiment_store

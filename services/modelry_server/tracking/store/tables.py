@@ -5,7 +5,7 @@ Tables with a run's key in front are kept in key order by SQLite (no row ids) an
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.tables import bytewise, requests_table, secrets_table
+from modelry_server.kernel.sql.tables import bytewise, requests_table, secrets_table
 
 metadata = sa.MetaData()
 

@@ -7,13 +7,14 @@ import pytest
 
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.entities import Workspace
-from modelry_server.access.errors import WorkspaceExists, WorkspaceNotFound
+from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.jobs import jobs
 from modelry_server.access.store import tables
+from modelry_server.kernel.access import WorkspaceNotFound
 from modelry_server.kernel.clock import HeldClock
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
-from modelry_server.kernel.idempotency import KEPT_MS, Request, Requests
+from modelry_server.kernel.requests.idempotency import KEPT_MS, Request, Requests
+from modelry_server.kernel.sql.database import Database
 
 ONCE = Request("", "", "", "")
 REQUEST = Request("ada", "modelry.api.access.v1.CreateWorkspaceRequest", "request-1", "digest-1")

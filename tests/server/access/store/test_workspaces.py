@@ -2,7 +2,7 @@
 
 from modelry_server.access.entities import Workspace
 from modelry_server.access.store import workspaces as store
-from modelry_server.kernel.db import Database
+from modelry_server.kernel.sql.database import Database
 
 RISK = Workspace("risk", "Words.", 1000, 2000)
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import FieldInvalid, NeighbourUnavailable
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.entities import Event
 from tests.server.registry.conftest import MIGRATIONS, Registry
 

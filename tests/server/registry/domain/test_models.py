@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from modelry_server.kernel.db import Database
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
-from modelry_server.kernel.idempotency import Request
+from modelry_server.kernel.requests.idempotency import Request
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.entities import Stage
 from modelry_server.registry.errors import ModelExists, ModelInUse, ModelNotFound, TagNotFound
 from tests.server.registry.conftest import MIGRATIONS, ONCE, Registry

@@ -3,7 +3,7 @@
 import pytest
 
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.fields import Fields
+from modelry_server.kernel.requests.fields import Fields
 from modelry_server.registry.domain import sources
 from modelry_server.registry.domain.sources import RunSource, VersionSource
 

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelry_server.kernel.db import ConcurrentChange
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, NeighbourUnavailable
-from modelry_server.kernel.idempotency import KEPT_MS, Request
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.idempotency import KEPT_MS, Request
+from modelry_server.kernel.sql.database import ConcurrentChange
 from modelry_server.registry.domain import versions
 from modelry_server.registry.domain.snapshots import LOOSE_MS
 from modelry_server.registry.entities import Stage, Version

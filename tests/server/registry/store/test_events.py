@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelry_server.kernel.db import Database
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.entities import Event
 from modelry_server.registry.store import events as store
 

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.db import Database
+from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.store import tables
 
 

@@ -14,8 +14,8 @@ from modelry_server.kernel.errors import (
     RequestIdReused,
     Unavailable,
 )
-from modelry_server.kernel.idempotency import Request
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.tracking.entities import Experiment, Lifecycle
 from modelry_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
 from tests.parts.eventually import at_once, of

@@ -9,8 +9,8 @@ import pytest
 from modelry_server.kernel import caller
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused, Unavailable
-from modelry_server.kernel.idempotency import KEPT_MS, Request
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.idempotency import KEPT_MS, Request
 from modelry_server.tracking.domain.runs import RunDraft
 from modelry_server.tracking.entities import Batch, Run, RunStatus
 from modelry_server.tracking.errors import (

@@ -90,6 +90,6 @@ def _lifetime(model: object) -> object:
 
 
 def _client(uri: uris.RunUri | uris.VersionUri) -> Client:
-    from modelry._sdk import session
+    from modelry._sdk.fluent import session
 
     return session.client() if isinstance(uri, uris.RunUri) else session.registry_client()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk import paths
+from modelry._sdk.files import paths
 from modelry._sdk.packaging.borrowed import mlflow_module
 from modelry.errors import InvalidArgument
 
@@ -90,7 +90,8 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
 
 def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
     """The run that gets the model, and how files get there from a folder of this machine."""
-    from modelry._sdk import fluent, session
+    from modelry._sdk.fluent import functions as fluent
+    from modelry._sdk.fluent import session
 
     if destination.run_id or destination.client:
         if not destination.run_id:
@@ -103,7 +104,7 @@ def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]
 
 
 def _registered(destination: Destination, model_uri: str) -> int | None:
-    from modelry._sdk import session
+    from modelry._sdk.fluent import session
 
     name = destination.registered_model_name
     if name is None:

@@ -1,0 +1,1 @@
+"""Files: uploads, downloads, and which paths are allowed."""

@@ -1,0 +1,1 @@
+"""The functions that training code calls, and the state of the process that they share."""

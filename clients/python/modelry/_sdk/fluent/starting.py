@@ -1,0 +1,127 @@
+"""How a run begins: with the server where it answers in time, without it otherwise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from modelry._sdk.client import Client
+from modelry._sdk.fluent import capture as system
+from modelry._sdk.fluent.active_run import ActiveRun
+from modelry._sdk.nouns.arguments import texts
+from modelry._sdk.nouns.experiments import DEFAULT_EXPERIMENT_NAME, named_experiment
+from modelry._sdk.nouns.times import stamp_of
+from modelry._sdk.recording import ids
+from modelry._sdk.recording import outgoing as requests
+from modelry._sdk.recording.outgoing import Request
+from modelry._sdk.recording.recorders import recorder_of
+from modelry._sdk.transport import settings
+from modelry.api.tracking import v1 as tracking
+from modelry.errors import DeadlineExceeded, Unavailable
+
+log = logging.getLogger("modelry")
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentChoice:
+    """Where runs go: an experiment by its id, or by its name as long as nobody could ask for the id."""
+
+    experiment_id: str = ""
+    name: str = ""
+
+
+def default_experiment(workspace: str) -> ExperimentChoice:
+    """Where runs go when nobody chose."""
+    if workspace == settings.DEFAULT_WORKSPACE:
+        return ExperimentChoice(experiment_id="0")
+    return ExperimentChoice(name=DEFAULT_EXPERIMENT_NAME)
+
+
+def start(
+    client: Client,
+    experiment: ExperimentChoice,
+    *,
+    name: str = "",
+    parent_run_id: str = "",
+    tags: Mapping[str, object] | None = None,
+) -> ActiveRun:
+    """Starts a run. Where no server answers within the limit of the settings it goes on offline, with a warning.
+
+    Raises ModelryError where the server refuses, such as ExperimentDeleted.
+    """
+    run_id = ids.run_id()
+    request = tracking.CreateRunRequest(
+        experiment_id=experiment.experiment_id,
+        name=name,
+        run_id=run_id,
+        parent_run_id=parent_run_id,
+        start_time=stamp_of(datetime.now(UTC)),
+        tags={**system.tags(), **texts(tags)},
+        user=system.user(),
+    )
+    recorder = recorder_of(client._connection, client.workspace)
+    why = "the server did not answer before"
+    if not recorder.offline:
+        try:
+            if not experiment.experiment_id:
+                request.experiment_id = _experiment_id(client, experiment.name)
+            answer = client._connection.call(
+                requests.CREATE_RUN, request, tracking.CreateRunResponse, timeout=settings.read().start_timeout
+            )
+        except (Unavailable, DeadlineExceeded) as error:
+            why = error.message
+        else:
+            run = answer.run
+            return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
+    log.warning("%s; run %s begins offline and is sent later", why, run_id)
+    active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False)
+    active.buffer.add(_offline_start(client, experiment, request), urgent=True)
+    return active
+
+
+def resume(client: Client, run_id: str, *, name: str = "", tags: Mapping[str, object] | None = None) -> ActiveRun:
+    """Goes on with a run, which is set running again; offline where no server answers.
+
+    Raises RunNotFound or RunDeleted.
+    """
+    request = tracking.UpdateRunRequest(run=tracking.Run(run_id=run_id, status=tracking.RUN_STATUS_RUNNING))
+    request.update_mask.paths.append("status")
+    if name:
+        request.run.name = name
+        request.update_mask.paths.append("name")
+    recorder = recorder_of(client._connection, client.workspace)
+    active: ActiveRun | None = None
+    why = "the server did not answer before"
+    if not recorder.offline:
+        try:
+            answer = client._connection.call(
+                requests.UPDATE_RUN, request, tracking.UpdateRunResponse, timeout=settings.read().start_timeout
+            )
+        except (Unavailable, DeadlineExceeded) as error:
+            why = error.message
+        else:
+            run = answer.run
+            active = ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
+    if active is None:
+        log.warning("%s; run %s goes on offline and is sent later", why, run_id)
+        active = ActiveRun(client, run_id, experiment_id="", name=name, online=False)
+        active.buffer.add(Request(requests.UPDATE_RUN, request.SerializeToString()), urgent=True)
+    if tags:
+        active.set_tags(tags)
+    return active
+
+
+def _experiment_id(client: Client, name: str) -> str:
+    limit = settings.read().start_timeout
+    return named_experiment(client.experiments, name, timeout=limit).experiment_id
+
+
+def _offline_start(client: Client, experiment: ExperimentChoice, request: tracking.CreateRunRequest) -> Request:
+    if request.experiment_id:
+        return Request(requests.CREATE_RUN, request.SerializeToString())
+    create = tracking.CreateExperimentRequest(
+        workspace=client.workspace, name=experiment.name, allow_existing=True, request_id=ids.writer_id()
+    )
+    return requests.start_run(create.SerializeToString(), request.SerializeToString())

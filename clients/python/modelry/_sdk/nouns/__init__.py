@@ -1,0 +1,1 @@
+"""One typed method for each rpc, a file for each noun."""

@@ -1,0 +1,147 @@
+"""Datasets that runs used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from modelry._sdk.nouns.lazy_list import LazyList
+from modelry._sdk.nouns.paging import paged
+from modelry._sdk.nouns.times import time_of
+from modelry._sdk.transport.connection import Connection
+from modelry.api.tracking import v1 as tracking
+from modelry.errors import InvalidArgument
+
+_SERVICE = "modelry.api.tracking.v1.DatasetService"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedDataset:
+    """A dataset as the server knows it. To log one, name and digest are enough.
+
+    `schema` and `profile` are JSON; lists leave them out.
+    """
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+    dataset_id: str = ""
+    workspace: str = ""
+    create_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A dataset as a run used it; `context` says what for, such as `training`."""
+
+    dataset: LoggedDataset
+    context: str = ""
+
+
+class Datasets:
+    """Records which datasets runs used, and finds them again."""
+
+    def __init__(self, connection: Connection, workspace: str) -> None:
+        self._connection = connection
+        self._workspace = workspace
+
+    def log(self, run_id: str, inputs: Iterable[DatasetInput]) -> list[LoggedDataset]:
+        """Adds datasets to a run, all or none; answers with them as stored, in the same order.
+
+        One that the run has in the same context is not added again. Raises RunNotFound, RunDeleted or FieldInvalid.
+        """
+        request = tracking.LogDatasetsRequest(run_id=run_id, inputs=[input_message(given) for given in inputs])
+        answer = self._connection.call(f"{_SERVICE}/LogDatasets", request, tracking.LogDatasetsResponse)
+        return [_dataset_of(message) for message in answer.datasets]
+
+    def get(self, dataset_id: str) -> LoggedDataset:
+        """Reads a dataset with its schema and profile. Raises DatasetNotFound."""
+        request = tracking.GetDatasetRequest(dataset_id=dataset_id)
+        answer = self._connection.call(f"{_SERVICE}/GetDataset", request, tracking.GetDatasetResponse)
+        return _dataset_of(answer.dataset)
+
+    def search(
+        self, filter: str = "", *, max_results: int | None = None, page_size: int = 100
+    ) -> LazyList[LoggedDataset]:
+        """Finds datasets, the newest first. Raises FilterSyntax when the list is read."""
+
+        def fetch(size: int, token: str) -> tuple[list[LoggedDataset], str]:
+            request = tracking.SearchDatasetsRequest(
+                workspace=self._workspace, filter=filter, page_size=size, page_token=token
+            )
+            page = self._connection.call(f"{_SERVICE}/SearchDatasets", request, tracking.SearchDatasetsResponse)
+            return [_dataset_of(message) for message in page.datasets], page.next_page_token
+
+        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+
+
+def input_message(given: DatasetInput) -> tracking.DatasetInput:
+    """The message of a dataset input."""
+    dataset = given.dataset
+    return tracking.DatasetInput(
+        dataset=tracking.Dataset(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type=dataset.source_type,
+            source=dataset.source,
+            schema=dataset.schema,
+            profile=dataset.profile,
+        ),
+        context=given.context,
+    )
+
+
+def input_of(message: tracking.DatasetInput) -> DatasetInput:
+    """The dataset input that a message holds."""
+    return DatasetInput(dataset=_dataset_of(message.dataset), context=message.context)
+
+
+def _dataset_of(message: tracking.Dataset) -> LoggedDataset:
+    return LoggedDataset(
+        name=message.name,
+        digest=message.digest,
+        source_type=message.source_type,
+        source=message.source,
+        schema=message.schema,
+        profile=message.profile,
+        dataset_id=message.dataset_id,
+        workspace=message.workspace,
+        create_time=time_of(message, "create_time"),
+    )
+
+
+def logged_dataset_of(dataset: Any) -> LoggedDataset:
+    """What is recorded of a dataset: one of ours, or anything with a name, a digest and perhaps a source.
+
+    Raises InvalidArgument where there is neither name nor digest.
+    """
+    if isinstance(dataset, LoggedDataset):
+        return dataset
+    name, digest = getattr(dataset, "name", None), getattr(dataset, "digest", None)
+    if not name or not digest:
+        raise InvalidArgument(
+            f"{type(dataset).__name__} is no dataset: it lacks name or digest; "
+            "make one by modelry.data.from_pandas(...)"
+        )
+    described = dataset.to_dict() if callable(getattr(dataset, "to_dict", None)) else {}
+    source = described.get("source", getattr(dataset, "source", ""))
+    return LoggedDataset(
+        name=str(name),
+        digest=str(digest),
+        source_type=str(described.get("source_type", "")),
+        source=_text(source),
+        schema=_text(described.get("schema", "")),
+        profile=_text(described.get("profile", "")),
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,0 +1,217 @@
+"""Series of metric points, as columns from end to end."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from modelry._sdk.nouns import arguments
+from modelry._sdk.nouns.arguments import number_of
+from modelry._sdk.transport.connection import Connection
+from modelry.api.tracking import v1 as tracking
+from modelry.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+_SERVICE = "modelry.api.tracking.v1.MetricService"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricColumns:
+    """The points of one metric: entry i of each column makes point i.
+
+    Steps and times (milliseconds since the epoch) are `array('q')`, values `array('d')`; NumPy reads them without a
+    copy by `numpy.frombuffer(columns.values)`. `point_count` is how many points the series has before thinning.
+    """
+
+    key: str
+    steps: array[int]
+    times_ms: array[int]
+    values: array[float]
+    point_count: int
+
+    def __len__(self) -> int:
+        """How many points there are here."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """What lists know of a metric. "Last" is the point with the highest (step, time, value); min and max skip NaN."""
+
+    key: str
+    last_value: float
+    last_step: int
+    last_time_ms: int
+    first_value: float
+    first_step: int
+    first_time_ms: int
+    min_value: float | None
+    min_step: int | None
+    max_value: float | None
+    max_step: int | None
+    point_count: int
+
+
+class Summaries(Mapping[str, MetricSummary]):
+    """The summaries of a run by key, each made when it is asked for: a page of runs has thousands."""
+
+    def __init__(self, messages: Iterable[tracking.MetricSummary]) -> None:
+        self._messages = tuple(messages)
+
+    def last_values(self) -> dict[str, float]:
+        """The last value of each metric."""
+        return {message.key: message.last_value for message in self._messages}
+
+    def __getitem__(self, key: str) -> MetricSummary:
+        """The summary of a metric."""
+        return summary_of(self._by_key[key])
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys."""
+        return iter(self._by_key)
+
+    def __len__(self) -> int:
+        """How many metrics there are."""
+        return len(self._messages)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other mapping has the same summaries."""
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def _by_key(self) -> dict[str, tracking.MetricSummary]:
+        return {message.key: message for message in self._messages}
+
+
+Point: TypeAlias = tuple[str, float, int, int]
+"""Key, value, time in milliseconds since the epoch, step."""
+Points: TypeAlias = Mapping[str, "MetricColumns | float"] | Iterable[Point]
+"""Points in any of three forms: columns by key, one value by key (step 0, now), or points one by one."""
+
+
+class Metrics:
+    """Writes and reads series."""
+
+    def __init__(self, connection: Connection, workspace: str) -> None:
+        self._connection = connection
+
+    def write(self, run_id: str, metrics: Points, *, writer_id: str, batch_number: int) -> int:
+        """Adds a numbered batch of points; answers with the number up to which this writer's batches are durable.
+
+        A writer numbers its batches 1, 2, 3 and so on, and may send any of them again: nothing is written twice. Raises
+        RunNotFound, RunDeleted, FieldInvalid, and BatchGap where an earlier batch is missing.
+        """
+        request = tracking.WriteMetricsRequest(run_id=run_id, writer_id=writer_id, batch_number=batch_number)
+        add_columns(request.metrics, metrics)
+        answer = self._connection.call(f"{_SERVICE}/WriteMetrics", request, tracking.WriteMetricsResponse)
+        return answer.durable_batch_number
+
+    def read(
+        self, run_id: str, key: str, *, max_points: int = 0, min_step: int | None = None, max_step: int | None = None
+    ) -> MetricColumns:
+        """Reads one series, sorted by (step, time, value); empty where the run has no such metric.
+
+        With `max_points` (at least 4) the server thins it so that its picture stays the same. Raises RunNotFound and
+        FieldInvalid.
+        """
+        series = self.read_many([run_id], [key], max_points=max_points, min_step=min_step, max_step=max_step)
+        for _, columns in series:
+            return columns
+        return MetricColumns(key, array("q"), array("q"), array("d"), 0)
+
+    def read_many(
+        self,
+        run_ids: str | Iterable[str],
+        keys: str | Iterable[str] = (),
+        *,
+        max_points: int = 0,
+        min_step: int | None = None,
+        max_step: int | None = None,
+    ) -> Iterator[tuple[str, MetricColumns]]:
+        """Streams whole series with the id of their run, run by run and key by key; without `keys` all that there are.
+
+        Arguments and errors as in `read`.
+        """
+        request = tracking.ReadMetricsRequest(
+            run_ids=arguments.listed("run_ids", run_ids),
+            keys=arguments.listed("keys", keys),
+            max_points=max_points,
+            min_step=min_step,
+            max_step=max_step,
+        )
+        run_id = ""
+        series: MetricColumns | None = None
+        for message in self._connection.read(f"{_SERVICE}/ReadMetrics", request, tracking.ReadMetricsResponse):
+            part = message.columns
+            if series is None or (message.run_id, part.key) != (run_id, series.key):
+                if series is not None:
+                    yield run_id, series
+                run_id = message.run_id
+                series = MetricColumns(part.key, array("q"), array("q"), array("d"), message.point_count)
+            series.steps.extend(array("q", part.steps[:]))
+            series.times_ms.extend(array("q", part.times_ms[:]))
+            series.values.extend(array("d", part.values[:]))
+        if series is not None:
+            yield run_id, series
+
+
+def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns], metrics: Points) -> None:
+    """Appends points to the `metrics` of a request, as columns.
+
+    A numeric text, and an array or tensor of one element, is taken as its number. Raises InvalidArgument, naming key
+    and value, for what is none, before anything is sent.
+    """
+    if isinstance(metrics, Mapping):
+        now = time.time_ns() // 1_000_000
+        for key, given in metrics.items():
+            if isinstance(given, MetricColumns):
+                target.add(key=key, steps=given.steps, times_ms=given.times_ms, values=given.values)
+            else:
+                target.add(key=key, steps=[0], times_ms=[now], values=[_value_of(key, given)])
+        return
+    columns: dict[str, tuple[list[int], list[int], list[float]]] = {}
+    for key, value, time_ms, step in metrics:
+        found = columns.get(key)
+        if found is None:
+            found = columns[key] = ([], [], [])
+        found[0].append(step)
+        found[1].append(time_ms)
+        found[2].append(_value_of(key, value))
+    for key, (steps, times_ms, values) in columns.items():
+        target.add(key=key, steps=steps, times_ms=times_ms, values=values)
+
+
+def _value_of(key: str, given: object) -> float:
+    try:
+        return float(number_of(given))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgument(
+            f"metric {key!r} has the value {given!r}, which is no number", fields={"metrics": f"{key!r} is no number"}
+        ) from None
+
+
+def summary_of(message: tracking.MetricSummary) -> MetricSummary:
+    """The summary that a message holds."""
+    has = message.HasField
+    return MetricSummary(
+        key=message.key,
+        last_value=message.last_value,
+        last_step=message.last_step,
+        last_time_ms=message.last_time_ms,
+        first_value=message.first_value,
+        first_step=message.first_step,
+        first_time_ms=message.first_time_ms,
+        min_value=message.min_value if has("min_value") else None,
+        min_step=message.min_step if has("min_step") else None,
+        max_value=message.max_value if has("max_value") else None,
+        max_step=message.max_step if has("max_step") else None,
+        point_count=message.point_count,
+    )

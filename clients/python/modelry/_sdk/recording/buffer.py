@@ -1,0 +1,225 @@
+"""What one run has logged and nobody has taken yet: the only thing that a training loop touches."""
+
+from __future__ import annotations
+
+import reprlib
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from modelry._sdk.nouns.arguments import number_of
+from modelry._sdk.recording import ids
+from modelry._sdk.recording.outgoing import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, Request
+
+FULL = 10_000
+"""From this many points on the recorder is woken at once."""
+POINTS_PER_BATCH = 30_000
+KEYS_PER_BATCH = 1_000
+TEXT_PER_BATCH = 1 << 20
+_KEY_LENGTH = 250
+
+Columns: TypeAlias = "tuple[array[int], array[int], array[float]]"
+_now = time.time_ns
+
+
+class Buffer:
+    """Collects what a run logs. Every method returns at once and raises nothing.
+
+    What can't be kept is told to `refuse(kind, key, text)`.
+    `wake(buffer, urgent)` is called after the first entry since the last `take`, and with `urgent` when many have come.
+    """
+
+    def __init__(
+        self, run_id: str, wake: Callable[[Buffer, bool], None], refuse: Callable[[str, str, str], None]
+    ) -> None:
+        self.run_id = run_id
+        self.points = 0
+        self.ended = False
+        self._wake = wake
+        self._refuse = refuse
+        self.renew()
+
+    def renew(self) -> None:
+        """Forgets everything and becomes another writer: what a forked child does, whose parent sends the rest."""
+        self._lock = threading.Lock()
+        self._columns: dict[str, Columns] = {}
+        self._params: dict[str, str] = {}
+        self._tags: dict[str, str] = {}
+        self._requests: list[Request] = []
+        self.points = 0
+        self._writer_id = ids.writer_id()
+        self._batch_number = 0
+
+    def log_metric(
+        self, key: str, value: float, step: int | None = None, timestamp: int | float | datetime | None = None
+    ) -> None:
+        """Adds a point; without a step 0, without a time (milliseconds since the epoch, or a datetime) now."""
+        with self._lock:
+            try:
+                columns = self._columns.get(key) or self._open(key)
+                columns[2].append(value)
+                columns[0].append(0 if step is None else step)
+                columns[1].append(_now() // 1_000_000 if timestamp is None else timestamp)  # type: ignore[arg-type]
+            except Exception as problem:  # A value of another library may raise anything.
+                self._mend(key)
+                reason = str(problem) or type(problem).__name__
+            else:
+                self.points = points = self.points + 1
+                if points != 1 and points != FULL:
+                    return
+                reason = ""
+        if not reason:
+            self._wake(self, points == FULL)
+            return
+        plain = number_of(value), _whole(step), milliseconds(timestamp)
+        if plain[0] is not value or plain[1] is not step or plain[2] is not timestamp:
+            self.log_metric(key, *plain)
+            return
+        time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
+        name = reprlib.repr(key)
+        said = f"metric {name} with value {reprlib.repr(value)} at step {reprlib.repr(step)}{time}: {reason}"
+        self._refuse("metric", name, said)
+
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int | None, timestamp: int | float | datetime | None
+    ) -> None:
+        """Adds a point of each metric, all with the same step and time; see `log_metric`."""
+        moment = _now() // 1_000_000 if timestamp is None else timestamp
+        for key, value in metrics.items():
+            self.log_metric(key, value, step, moment)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Adds params. One that was given another value before is left for the server to refuse."""
+        with self._lock:
+            for key, value in params.items():
+                name, text = _encodable(str(key)), _encodable(str(value))
+                if self._params.get(name, text) != text:
+                    self._close_texts()
+                self._params[name] = text
+        self._wake(self, False)
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Sets tags; the last value of each stands."""
+        with self._lock:
+            for key, value in tags.items():
+                self._tags[_encodable(str(key))] = _encodable(str(value))
+        self._wake(self, False)
+
+    def add(self, request: Request, *, urgent: bool = False) -> None:
+        """Adds a request that is to be sent after everything that was logged before."""
+        with self._lock:
+            self._close_texts()
+            self._requests.append(request)
+        self._wake(self, urgent)
+
+    def take(self) -> list[Request]:
+        """Takes everything out, as requests in the order in which they must be sent: points before what came after.
+
+        For the one thread that sends. A request that starts the run stays the first.
+        """
+        with self._lock:
+            columns, self._columns = self._columns, {}
+            self._close_texts()
+            requests, self._requests = self._requests, []
+            self.points = 0
+        batches = list(map(self._numbered, _batches(columns)))
+        start = 1 if requests and requests[0].method in (START_RUN, CREATE_RUN) else 0
+        return [*requests[:start], *batches, *requests[start:]]
+
+    def _numbered(self, batch: list[tuple[str, array[int], array[int], array[float]]]) -> Request:
+        from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
+
+        self._batch_number += 1
+        message = WriteMetricsRequest(run_id=self.run_id, writer_id=self._writer_id, batch_number=self._batch_number)
+        points = 0
+        for key, steps, times_ms, values in batch:
+            message.metrics.add(key=key, steps=steps, times_ms=times_ms, values=values)
+            points += len(values)
+        return Request(WRITE_METRICS, message.SerializeToString(), points=points)
+
+    def _open(self, key: str) -> Columns:
+        if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH:
+            raise ValueError(f"a metric key is a text of 1 to {_KEY_LENGTH} characters")
+        key.encode()
+        columns = self._columns[key] = (array("q"), array("q"), array("d"))
+        return columns
+
+    def _mend(self, key: object) -> None:
+        """Cuts columns to equal length after one of them refused its entry."""
+        columns = self._columns.get(key) if isinstance(key, str) else None
+        if columns is None:
+            return
+        whole = min(len(columns[0]), len(columns[1]), len(columns[2]))
+        for column in columns:
+            del column[whole:]
+        if not whole:
+            del self._columns[key]  # type: ignore[arg-type]
+
+    def _close_texts(self) -> None:
+        """Turns pending params and tags into requests; needs the lock."""
+        if not self._params and not self._tags:
+            return
+        from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
+
+        texts = [("params", *pair) for pair in self._params.items()] + [("tags", *pair) for pair in self._tags.items()]
+        self._params, self._tags = {}, {}
+        for part in _text_batches(texts):
+            message = LogBatchRequest(run_id=self.run_id)
+            for field, key, text in part:
+                getattr(message, field)[key] = text
+            self._requests.append(Request(LOG_BATCH, message.SerializeToString()))
+
+
+def milliseconds(moment: Any) -> Any:
+    """A time as people give it, in milliseconds since the epoch; what is no time as it was given."""
+    try:
+        if isinstance(moment, datetime):
+            return int(moment.timestamp() * 1000)
+        return int(moment) if isinstance(moment, float) else moment
+    except (OverflowError, ValueError, OSError):
+        return moment
+
+
+def _whole(step: Any) -> Any:
+    return int(step) if isinstance(step, float) and step.is_integer() else step
+
+
+def _batches(columns: Mapping[str, Columns]) -> Iterator[list[tuple[str, array[int], array[int], array[float]]]]:
+    batch: list[tuple[str, array[int], array[int], array[float]]] = []
+    room = POINTS_PER_BATCH
+    for key, (steps, times_ms, values) in columns.items():
+        start = 0
+        while start < len(values):
+            stop = min(len(values), start + room)
+            if start == 0 and stop == len(values):
+                batch.append((key, steps, times_ms, values))
+            else:
+                batch.append((key, steps[start:stop], times_ms[start:stop], values[start:stop]))
+            room -= stop - start
+            start = stop
+            if not room or len(batch) == KEYS_PER_BATCH:
+                yield batch
+                batch, room = [], POINTS_PER_BATCH
+    if batch:
+        yield batch
+
+
+def _text_batches(texts: list[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:
+    part: list[tuple[str, str, str]] = []
+    size = 0
+    for entry in texts:
+        length = len(entry[1].encode()) + len(entry[2].encode())
+        if part and (size + length > TEXT_PER_BATCH or len(part) == KEYS_PER_BATCH):
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += length
+    if part:
+        yield part
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -1,0 +1,83 @@
+"""Gives numbered batches new numbers where one of them was refused for good.
+
+The server takes a writer's batches without gaps. When one is refused, those after it go on under another writer, whose
+name follows from the old name and the refused number: who sends the same spool again arrives at the same names, so that
+what is durable already is recognised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from modelry._sdk.recording.outgoing import LOG_BATCH, WRITE_METRICS, Request
+from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
+from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
+
+
+@dataclass(slots=True)
+class _Successor:
+    writer_id: str
+    last_number: int
+
+
+class Numbering:
+    """Remembers which writers have a successor."""
+
+    def __init__(self) -> None:
+        self._successors: dict[str, _Successor] = {}
+
+    def apply(self, request: Request) -> None:
+        """Renames a batch whose writer has a successor. Each batch must come here once, in order."""
+        if not self._successors or not request.numbered:
+            return
+        message = WriteMetricsRequest.FromString(request.content)
+        successor = self._successors.get(message.writer_id)
+        if successor is None:
+            return
+        successor.last_number += 1
+        message.writer_id = successor.writer_id
+        message.batch_number = successor.last_number
+        request.content = message.SerializeToString()
+
+    def succeed(self, request: Request) -> None:
+        """Begins another writer for what follows the writer of this batch, the batch itself included."""
+        message = WriteMetricsRequest.FromString(request.content)
+        name = hashlib.sha256(f"{message.writer_id}/{message.batch_number}".encode()).hexdigest()[:32]
+        successor = _Successor(name, 0)
+        for known in self._successors.values():
+            if known.writer_id == message.writer_id:
+                known.writer_id, known.last_number = name, 0
+                successor = known
+        self._successors[message.writer_id] = successor
+
+
+def split(request: Request) -> list[Request]:
+    """A refused request in its smallest parts, one for each metric, param or tag; nothing where it has only one."""
+    if request.method == WRITE_METRICS:
+        batch = WriteMetricsRequest.FromString(request.content)
+        parts = []
+        for columns in batch.metrics:
+            part = WriteMetricsRequest(run_id=batch.run_id, writer_id=batch.writer_id, batch_number=batch.batch_number)
+            part.metrics.append(columns)
+            parts.append(Request(WRITE_METRICS, part.SerializeToString(), points=len(columns.values)))
+    else:
+        texts = LogBatchRequest.FromString(request.content)
+        messages = [LogBatchRequest(run_id=texts.run_id, params={key: text}) for key, text in texts.params.items()]
+        messages += [LogBatchRequest(run_id=texts.run_id, tags={key: text}) for key, text in texts.tags.items()]
+        parts = [Request(request.method, message.SerializeToString()) for message in messages]
+    if len(parts) < 2:
+        return []
+    parts[-1].end = request.end
+    return parts
+
+
+def key_of(request: Request) -> str:
+    """The metric, param or tag that a request is about, quoted; empty where that is not one alone."""
+    keys: list[str] = []
+    if request.method == WRITE_METRICS:
+        keys = [columns.key for columns in WriteMetricsRequest.FromString(request.content).metrics]
+    elif request.method == LOG_BATCH:
+        texts = LogBatchRequest.FromString(request.content)
+        keys = [*texts.params, *texts.tags]
+    return repr(keys[0]) if len(keys) == 1 else ""

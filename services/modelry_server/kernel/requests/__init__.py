@@ -1,0 +1,1 @@
+"""What requests have in common: limits of fields, page tokens, update masks, requests that may come twice."""

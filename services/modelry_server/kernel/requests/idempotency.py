@@ -1,0 +1,134 @@
+"""Requests that may come twice: a `request_id` makes a retry answer with what the first one made.
+
+What is kept is the id of the thing, in the transaction that made it; a repeat answers with the thing as it is now.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from modelry_server.kernel import caller
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.errors import RequestIdReused, RequestInFlight
+from modelry_server.kernel.sql.statements import Rows, Transaction, fetch, insert_rows
+
+_Thing = TypeVar("_Thing")
+
+KEPT_MS = 24 * 3600 * 1000
+"""How long a request id is remembered, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that may come twice: whose it is, and a digest of what it asks for. No `request_id`: once only."""
+
+    subject: str
+    rpc: str
+    request_id: str
+    digest: str
+
+
+def request(message: Message) -> Request:
+    """The request that is being answered, from its message, which must have a field `request_id`."""
+    request_id: str = message.request_id  # type: ignore[attr-defined]
+    if not request_id:
+        return Request("", "", "", "")
+    digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
+    return Request(caller.current().subject, message.DESCRIPTOR.full_name, request_id, digest)
+
+
+class Requests:
+    """Remembers what requests made, within the transaction of the change."""
+
+    def __init__(self, table: sa.Table, clock: Clock) -> None:
+        self._table = t = table
+        self._clock = clock
+        self._known = sa.select(t.c.digest, t.c.resource_id).where(
+            t.c.subject == sa.bindparam("subject"),
+            t.c.rpc == sa.bindparam("rpc"),
+            t.c.request_id == sa.bindparam("request_id"),
+            t.c.create_time > sa.bindparam("since"),
+        )
+
+    def once(
+        self,
+        tx: Transaction,
+        request: Request,
+        *,
+        find: Callable[[str], _Thing],
+        make: Callable[[], tuple[str, _Thing] | None],
+        existing: Callable[[], _Thing | None],
+    ) -> _Thing:
+        """What a request makes, or what an earlier one of the same id made.
+
+        `find` gives the thing of an id, which an earlier request made. `make` writes the thing and gives its id with
+        it; None if something is in the way. Then `existing` gives what is in the way if that is an answer, raises if it
+        is none, and gives None if it is gone by now. Raises RequestIdReused, RequestInFlight.
+        """
+        while True:
+            known = self.recall(tx, request)
+            if known is None and (made := make()) is not None:
+                self.remember(tx, request, made[0])
+                return made[1]
+            known = known or self.recall(tx, request)  # the same request may have been faster
+            if known is not None:
+                return find(known)
+            if (there := existing()) is not None:
+                return there
+
+    def recall(self, tx: Transaction, request: Request) -> str | None:
+        """The id of what an earlier request of this id made; None if it is the first.
+
+        Raises RequestIdReused when the earlier one asked for something else.
+        """
+        if not request.request_id:
+            return None
+        since = self._clock.now() - KEPT_MS
+        values = {"subject": request.subject, "rpc": request.rpc, "request_id": request.request_id, "since": since}
+        found = fetch(tx, self._known, values)
+        if not found:
+            return None
+        ((digest, resource_id),) = found
+        if digest != request.digest:
+            raise RequestIdReused(request.request_id)
+        return str(resource_id)
+
+    def remember(self, tx: Transaction, request: Request, resource_id: str) -> None:
+        """Notes what the request made. Raises RequestInFlight when the same request was faster."""
+        for noted in self.note(request, resource_id):
+            if insert_rows(tx, noted.table, noted.rows, _over_expired).count() == 0:
+                raise RequestInFlight(request.request_id)
+
+    def note(self, request: Request, resource_id: str) -> Sequence[Rows]:
+        """What is to be written with the thing that the request makes; it conflicts with the same request's."""
+        if not request.request_id:
+            return ()
+        row = {
+            "subject": request.subject,
+            "rpc": request.rpc,
+            "request_id": request.request_id,
+            "digest": request.digest,
+            "resource_id": resource_id,
+            "create_time": self._clock.now(),
+        }
+        return (Rows(self._table, [row]),)
+
+    def forget(self, tx: Transaction) -> int:
+        """Removes what is older than 24 hours; returns how many."""
+        return tx.execute(
+            sa.delete(self._table).where(self._table.c.create_time <= self._clock.now() - KEPT_MS)
+        ).rowcount
+
+
+def _over_expired(statement: Any) -> Any:
+    """Replaces a request of the same id that is no longer remembered."""
+    t, new = statement.table, statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[t.c.subject, t.c.rpc, t.c.request_id],
+        set_={name: new[name] for name in ("digest", "resource_id", "create_time")},
+        where=t.c.create_time <= new.create_time - KEPT_MS,
+    )

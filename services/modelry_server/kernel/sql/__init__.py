@@ -1,0 +1,1 @@
+"""Databases: transactions, statements, filters as SQL. The only part of the kernel that knows SQL."""

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from modelry._sdk.files import local_files
+from modelry.errors import InvalidArgument, PathInvalid
+
+
+def paths(local: Path, folder: str = "") -> list[str]:
+    return [file.path for file in local_files.found(local, folder)]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder with files at two depths."""
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "b").write_text("b")
+    (tree / "sub" / "a").write_text("a")
+    return tree
+
+
+def test_a_file_lies_in_the_folder_under_its_own_name(tree: Path) -> None:
+    assert paths(tree / "b") == ["b"]
+    assert paths(tree / "b", "deep/er") == ["deep/er/b"]
+
+
+def test_what_is_in_a_folder_lies_below_the_path(tree: Path) -> None:
+    assert paths(tree) == ["b", "sub/a"]
+    assert paths(tree, "model") == ["model/b", "model/sub/a"]
+
+
+def test_links_inside_of_the_folder_are_followed(tree: Path) -> None:
+    (tree / "file").symlink_to(tree / "b")
+    (tree / "folder").symlink_to("sub")
+
+    assert paths(tree) == ["b", "file", "folder/a", "sub/a"]
+
+
+@pytest.mark.parametrize("target", ["../secret", "/etc/hostname", ".."])
+def test_a_link_that_leads_out_is_refused_and_named(tree: Path, target: str) -> None:
+    (tree.parent / "secret").write_text("secret")
+    (tree / "sub" / "link").symlink_to(target if target != "../secret" else tree.parent / "secret")
+
+    if target == "..":
+        with pytest.raises(InvalidArgument, match=r"sub/link .*circle"):
+            paths(tree)
+    else:
+        with pytest.raises(InvalidArgument, match=r"sub/link .*leads out"):
+            paths(tree)
+
+
+def test_a_link_to_nowhere_and_a_circle_are_refused(tree: Path) -> None:
+    (tree / "gone").symlink_to(tree / "nothing")
+    with pytest.raises(InvalidArgument, match="leads nowhere"):
+        paths(tree)
+
+    (tree / "gone").unlink()
+    (tree / "round").symlink_to(tree)
+    with pytest.raises(InvalidArgument, match="circle"):
+        paths(tree)
+
+
+def test_what_is_neither_file_nor_folder_is_refused(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+
+    with pytest.raises(InvalidArgument, match=r"pipe is neither"):
+        paths(tree)
+
+
+def test_a_name_that_can_not_be_a_path_is_refused(tree: Path) -> None:
+    (tree / "new\nline").write_text("")
+
+    with pytest.raises(PathInvalid, match="control characters"):
+        paths(tree)
+
+
+def test_a_missing_file_is_pythons_own_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        paths(tmp_path / "nothing")
+
+
+def test_groups_hold_at_most_a_thousand_files_and_256_mebibytes() -> None:
+    many = [local_files.LocalFile("", str(number), 1) for number in range(2500)]
+    large = [
+        local_files.LocalFile("", name, size * 2**20) for name, size in [("a", 200), ("b", 56), ("c", 1), ("d", 900)]
+    ]
+
+    assert [len(group) for group in local_files.groups(many)] == [1000, 1000, 500]
+    assert [[file.path for file in group] for group in local_files.groups(large)] == [["a", "b"], ["c"], ["d"]]
+    assert list(local_files.groups([])) == []

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelry._sdk.files import transfer
+from modelry.api.artifacts import v1 as artifacts
+from modelry.errors import FailedPrecondition, PathInvalid
+from tests.python.scripted import OWNER, Script, a_folder, client_of
+
+MEBIBYTE = 2**20
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script(a_folder(""), [])
+
+
+def files_in(steps: list[artifacts.WriteArtifactsRequest]) -> dict[str, bytes]:
+    """The files of a stream, after it was seen to be in order."""
+    assert [step.WhichOneof("step") for step in steps].count("owner") == 1
+    assert steps[0].owner == OWNER
+    files: dict[str, bytes] = {}
+    for step in steps[1:]:
+        if step.WhichOneof("step") == "header":
+            header = step.header
+            files[header.path] = b""
+        else:
+            assert 0 < len(step.content) <= MEBIBYTE
+            files[header.path] += step.content
+        assert header.size_bytes >= len(files[header.path])
+        if header.size_bytes == len(files[header.path]):
+            assert header.sha256 == hashlib.sha256(files[header.path]).hexdigest()
+    return files
+
+
+def test_a_folder_goes_up_in_order_with_sizes_and_digests(script: Script, tmp_path: Path) -> None:
+    large = bytes(range(251)) * 10_000
+    (tmp_path / "sub").mkdir()
+    for name, content in {"large": large, "empty": b"", "sub/small": b"small"}.items():
+        (tmp_path / name).write_bytes(content)
+    told: list[tuple[int, int]] = []
+
+    with client_of(script) as client:
+        uploaded = client.artifacts.upload(OWNER, tmp_path, "model", progress=lambda *state: told.append(state))
+
+    (steps,) = script.written
+    assert files_in(steps) == {"model/empty": b"", "model/large": large, "model/sub/small": b"small"}
+    assert (uploaded.file_count, uploaded.size_bytes) == (3, len(large) + 5)
+    assert told[-1] == (len(large) + 5, len(large) + 5)
+
+
+def test_each_thousand_files_are_a_stream_of_their_own(script: Script, tmp_path: Path) -> None:
+    for number in range(1001):
+        (tmp_path / f"{number:04}").write_bytes(b"x")
+
+    with client_of(script) as client:
+        client.artifacts.upload(OWNER, tmp_path)
+
+    assert [len(files_in(steps)) for steps in script.written] == [1000, 1]
+
+
+def test_an_empty_folder_sends_nothing(script: Script, tmp_path: Path) -> None:
+    with client_of(script) as client:
+        assert client.artifacts.upload(OWNER, tmp_path).file_count == 0
+
+    assert script.written == []
+
+
+def test_bytes_go_up_in_pieces(script: Script) -> None:
+    content = bytes(2 * MEBIBYTE + 1)
+
+    with client_of(script) as client:
+        client.artifacts.upload_bytes(OWNER, "sub/file.bin", content, content_type="application/x-test")
+
+    (steps,) = script.written
+    assert files_in(steps) == {"sub/file.bin": content}
+    assert steps[1].header.content_type == "application/x-test"
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../up", "a//b"])
+def test_a_bad_path_is_refused_before_anything_is_sent(script: Script, tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+
+    with client_of(script) as client:
+        with pytest.raises(PathInvalid):
+            client.artifacts.upload_bytes(OWNER, path, b"x")
+        with pytest.raises(PathInvalid):
+            client.artifacts.read_bytes(OWNER, path)
+        if path:
+            with pytest.raises(PathInvalid):
+                client.artifacts.upload(OWNER, tmp_path / "file", path)
+
+    assert script.written == []
+
+
+def test_an_upload_is_sent_again_when_the_server_was_stopped(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    script.refusals = 2
+
+    with client_of(script) as client:
+        client.artifacts.upload(OWNER, tmp_path / "file")
+
+    assert [files_in(steps) for steps in script.written] == [{"file": b"content"}]
+
+
+def test_a_file_that_shrinks_meanwhile_is_not_uploaded(script: Script, tmp_path: Path) -> None:
+    growing = tmp_path / "log"
+    growing.write_bytes(bytes(3 * MEBIBYTE))
+
+    def shrink(done: int, total: int) -> None:
+        growing.write_bytes(b"rotated")
+
+    with client_of(script) as client, pytest.raises(FailedPrecondition, match="changed while it was uploaded"):
+        client.artifacts.upload(OWNER, growing, progress=shrink)
+
+    # A stream that is given up may look to a server like one that has ended: what counts is that it is not whole.
+    assert all(sum(len(step.content) for step in steps) < 3 * MEBIBYTE for steps in script.written)
+
+
+def test_a_failure_to_read_is_raised_as_it_is(script: Script) -> None:
+    def steps() -> Iterator[artifacts.WriteArtifactsRequest]:
+        raise PermissionError("not yours")
+        yield
+
+    with client_of(script) as client, pytest.raises(PermissionError, match="not yours"):
+        transfer.write(client._connection, OWNER, steps(), 0)
+
+    assert not any(step.HasField("header") for steps in script.written for step in steps)

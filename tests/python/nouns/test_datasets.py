@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import modelry
+from modelry import Client
+from modelry._sdk.nouns.datasets import DatasetInput, LoggedDataset, logged_dataset_of
+from modelry.errors import DatasetNotFound, InvalidArgument
+
+
+def test_a_dataset_is_logged_read_and_found(client: Client, unique: str) -> None:
+    run_id = client.runs.create().run_id
+    given = LoggedDataset(name=unique, digest="d1", source="s3://b/k", source_type="s3", schema="{}", profile="[]")
+
+    stored = client.datasets.log(run_id, [DatasetInput(given, "training")])[0]
+    client.datasets.log(run_id, [DatasetInput(given, "training")])
+
+    inputs = client.runs.get(run_id).datasets
+    assert client.datasets.get(stored.dataset_id).schema == "{}"
+    assert [(each.dataset.name, each.context) for each in inputs] == [(unique, "training")]
+    assert [found.dataset_id for found in client.datasets.search(f"name = '{unique}'")] == [stored.dataset_id]
+    with pytest.raises(DatasetNotFound):
+        client.datasets.get("f" * 32)
+
+
+def test_a_frame_is_described_and_its_digest_tells_contents_apart() -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    dataset = modelry.data.from_pandas(frame, source="s3://bucket/frame.csv", targets="b", name="frame")
+    same = modelry.data.from_pandas(frame.copy(), source="s3://bucket/frame.csv", targets="b", name="frame")
+    other = modelry.data.from_pandas(frame.assign(a=[1, 3]), source="s3://bucket/frame.csv", targets="b", name="frame")
+
+    assert (dataset.name, dataset.source_type, len(dataset.digest)) == ("frame", "s3", 16)
+    assert json.loads(dataset.schema)["columns"][0] == {"name": "a", "type": "int64"}
+    assert json.loads(dataset.profile) == {"num_rows": 2, "num_elements": 4}
+    assert dataset.digest == same.digest != other.digest
+
+
+def test_an_array_is_described() -> None:
+    one = modelry.data.from_numpy(np.zeros((3, 2)), targets=np.ones(3), name="zeros", source="/tmp/zeros.npy")
+    other = modelry.data.from_numpy(np.ones((3, 2)), targets=np.ones(3), name="zeros", source="/tmp/zeros.npy")
+
+    assert json.loads(one.schema)["features"] == {"shape": [3, 2], "type": "float64"}
+    assert one.source_type == "local"
+    assert one.digest != other.digest
+
+
+def test_datasets_of_other_libraries_are_taken_by_what_they_say() -> None:
+    class Theirs:
+        name, digest = "theirs", "abc"
+
+        def to_dict(self) -> dict[str, object]:
+            return {"source": {"uri": "x"}, "source_type": "http", "schema": None, "profile": '{"rows": 1}'}
+
+    taken = logged_dataset_of(Theirs())
+
+    assert (taken.name, taken.digest, taken.source, taken.schema) == ("theirs", "abc", '{"uri": "x"}', "")
+    with pytest.raises(InvalidArgument, match=r"modelry\.data\.from_pandas"):
+        logged_dataset_of(pd.DataFrame())
+
+
+def test_cells_that_cant_be_hashed_and_an_array_without_rows_have_a_digest_too() -> None:
+    lists = [modelry.data.from_pandas(pd.DataFrame({"a": [[1], cell], "b": [1, 2]})) for cell in ([2], [2], [3])]
+    numbers = [modelry.data.from_numpy(np.array(number)) for number in (4.0, 4.0, 5.0)]
+
+    for same, again, other in (lists, numbers):
+        assert same.digest == again.digest != other.digest

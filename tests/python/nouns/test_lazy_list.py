@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from modelry._sdk.nouns.lazy_list import LazyList
+from modelry._sdk.nouns.paging import paged
+
+
+class Pages:
+    """Ten numbers in pages, and how often a page was asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def fetch(self, size: int, token: str) -> tuple[list[int], str]:
+        self.asked += 1
+        start = int(token or 0)
+        end = min(start + size, 10)
+        return list(range(start, end)), "" if end == 10 else str(end)
+
+    def list(self) -> LazyList[int]:
+        return LazyList(paged(self.fetch, max_results=None, page_size=3))
+
+
+def test_a_page_is_asked_for_when_it_is_reached() -> None:
+    pages = Pages()
+    numbers = pages.list()
+
+    assert pages.asked == 0
+    assert (numbers[0], pages.asked) == (0, 1)
+    assert (numbers[2], pages.asked) == (2, 1)
+    assert (numbers[3], pages.asked) == (3, 2)
+    assert (bool(numbers), pages.asked) == (True, 2)
+
+
+def test_it_is_a_list_in_every_other_way() -> None:
+    numbers = Pages().list()
+
+    assert numbers[1:4] == [1, 2, 3]
+    assert numbers[-1] == 9
+    assert numbers[::-1] == list(reversed(range(10)))
+    assert len(numbers) == 10
+    assert numbers == list(range(10))
+    assert 7 in numbers
+    assert repr(numbers) == repr(list(range(10)))
+    with pytest.raises(IndexError):
+        numbers[10]
+
+
+def test_it_can_be_read_twice_and_asks_once() -> None:
+    pages = Pages()
+    numbers = pages.list()
+
+    assert [*numbers, *numbers] == [*range(10), *range(10)]
+    assert pages.asked == 4
+
+
+def test_an_error_comes_where_the_page_is_reached() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ConnectionError("gone")
+
+    numbers = LazyList(broken())
+
+    assert numbers[0] == 1
+    with pytest.raises(ConnectionError):
+        numbers[1]

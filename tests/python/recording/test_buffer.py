@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import pytest
+
+from modelry._sdk.recording.buffer import FULL, KEYS_PER_BATCH, POINTS_PER_BATCH, Buffer
+from modelry._sdk.recording.outgoing import LOG_BATCH, WRITE_METRICS, Request
+from modelry.api.tracking import v1 as tracking
+
+RUN_ID = "0" * 32
+
+
+class Hostile:
+    """A value of another library that raises what it likes, also where it is shown."""
+
+    def __float__(self) -> float:
+        raise LookupError("no")
+
+    def __repr__(self) -> str:
+        raise LookupError("no")
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.woken: list[bool] = []
+        self.refused: list[str] = []
+
+    def wake(self, buffer: Buffer, urgent: bool) -> None:
+        self.woken.append(urgent)
+
+    def refuse(self, kind: str, key: str, text: str) -> None:
+        self.refused.append(text)
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def buffer(listener: Listener) -> Buffer:
+    return Buffer(RUN_ID, listener.wake, listener.refuse)
+
+
+def batches(requests: Iterable[Request]) -> list[tracking.WriteMetricsRequest]:
+    return [tracking.WriteMetricsRequest.FromString(each.content) for each in requests if each.method == WRITE_METRICS]
+
+
+def points(requests: Iterable[Request]) -> list[tuple[str, int, float]]:
+    return [
+        (columns.key, step, value)
+        for batch in batches(requests)
+        for columns in batch.metrics
+        for step, value in zip(columns.steps, columns.values, strict=True)
+    ]
+
+
+def test_points_come_out_as_columns_in_a_numbered_batch(buffer: Buffer) -> None:
+    buffer.log_metric("loss", 0.5, 3, 1_000)
+    buffer.log_metric("loss", 0.25, None, 2_000)
+    first = buffer.take()
+    buffer.log_metric("loss", 0.125, 4, 3_000)
+    second = buffer.take()
+
+    assert points(first) == [("loss", 3, 0.5), ("loss", 0, 0.25)]
+    assert points(second) == [("loss", 4, 0.125)]
+    assert [batch.batch_number for batch in batches([*first, *second])] == [1, 2]
+    assert len({batch.writer_id for batch in batches([*first, *second])}) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "step"),
+    [
+        ("a", "0.5x", 1),
+        ("a", b"1", 1),
+        ("a", Hostile(), 1),
+        ("a", None, 1),
+        ("a", [1.0, 2.0], 1),
+        ("a", 1.0, "1"),
+        ("a", 1.0, 1.5),
+        ("a", 1.0, 2**63),
+        ("", 1.0, 1),
+        ("k" * 251, 1.0, 1),
+        (7, 1.0, 1),
+        (["a"], 1.0, 1),
+        ("\udc80", 1.0, 1),
+    ],
+)
+def test_what_is_no_point_is_refused_and_leaves_the_columns_whole(
+    buffer: Buffer, listener: Listener, key: str, value: float, step: int
+) -> None:
+    buffer.log_metric("a", 1.0, 1)
+    buffer.log_metric(key, value, step)
+    buffer.log_metric("a", 2.0, 2)
+
+    assert points(buffer.take()) == [("a", 1, 1.0), ("a", 2, 2.0)]
+    assert len(listener.refused) == 1
+
+
+def test_numbers_of_other_libraries_are_numbers(buffer: Buffer) -> None:
+    import numpy as np
+
+    buffer.log_metric("a", np.float32(0.5), np.int64(3))  # type: ignore[arg-type]
+    buffer.log_metric("a", True, 4.0)  # type: ignore[arg-type]
+
+    assert points(buffer.take()) == [("a", 3, 0.5), ("a", 4, 1.0)]
+
+
+def test_one_element_and_a_numeric_text_are_numbers(buffer: Buffer, listener: Listener) -> None:
+    import numpy as np
+
+    for step, value in enumerate([np.array([0.25]), np.array([[2]]), np.array(3.5), "0.9", " 1e3 "]):
+        buffer.log_metric("a", value, step)  # type: ignore[arg-type]
+    buffer.log_metric("b", np.array([1.0, 2.0]))  # type: ignore[arg-type]
+
+    assert points(buffer.take()) == [("a", 0, 0.25), ("a", 1, 2.0), ("a", 2, 3.5), ("a", 3, 0.9), ("a", 4, 1000.0)]
+    assert [text[:10] for text in listener.refused] == ["metric 'b'"]
+
+
+def test_a_time_is_milliseconds_or_a_datetime_and_nothing_else(buffer: Buffer, listener: Listener) -> None:
+    for timestamp in (5, 6.5, datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)):
+        buffer.log_metric("a", 1.0, 0, timestamp)
+    for wrong in ("now", math.nan, math.inf, [1]):
+        buffer.log_metric("a", 1.0, 0, wrong)  # type: ignore[arg-type]
+
+    (batch,) = batches(buffer.take())
+    assert list(batch.metrics[0].times_ms)[:3] == [5, 6, 7000]
+    assert [text for text in listener.refused if "time 'now'" in text]
+
+
+def test_nan_infinity_and_negative_zero_are_values(buffer: Buffer) -> None:
+    for value in (math.nan, math.inf, -math.inf, -0.0, 5e-324):
+        buffer.log_metric("a", value)
+
+    values = [value for _, _, value in points(buffer.take())]
+
+    assert [value.hex() for value in values] == ["nan", "inf", "-inf", "-0x0.0p+0", "0x0.0000000000001p-1022"]
+
+
+def test_many_points_are_split_into_batches_within_the_limits(buffer: Buffer) -> None:
+    count = 2 * POINTS_PER_BATCH + 7
+    for step in range(count):
+        buffer.log_metric("a", 0.5, step)
+    for number in range(KEYS_PER_BATCH + 1):
+        buffer.log_metric(f"key{number}", 0.5)
+    taken = buffer.take()
+
+    assert sum(request.points for request in taken) == count + KEYS_PER_BATCH + 1
+    assert max(request.points for request in taken) <= POINTS_PER_BATCH
+    assert max(len(batch.metrics) for batch in batches(taken)) <= KEYS_PER_BATCH
+    assert max(len(request.content) for request in taken) < 1 << 20
+    assert [batch.batch_number for batch in batches(taken)] == list(range(1, len(taken) + 1))
+    assert [step for key, step, _ in points(taken) if key == "a"] == list(range(count))
+
+
+def test_it_wakes_the_recorder_at_the_first_entry_and_when_it_is_full(buffer: Buffer, listener: Listener) -> None:
+    for step in range(FULL + 5):
+        buffer.log_metric("a", 0.5, step)
+
+    assert listener.woken == [False, True]
+
+
+def test_params_and_tags_travel_together_after_the_points(buffer: Buffer) -> None:
+    buffer.log_params({"lr": 0.1})
+    buffer.log_metric("a", 1.0)
+    buffer.set_tags({"colour": "red"})
+    buffer.set_tags({"colour": "blue", "b": "\udc80"})
+    taken = buffer.take()
+
+    texts = tracking.LogBatchRequest.FromString(taken[1].content)
+    assert [request.method for request in taken] == [WRITE_METRICS, LOG_BATCH]
+    assert (dict(texts.params), dict(texts.tags)) == ({"lr": "0.1"}, {"colour": "blue", "b": "?"})
+
+
+def test_a_param_with_two_values_is_sent_twice_so_that_the_server_refuses_the_second(buffer: Buffer) -> None:
+    buffer.log_params({"lr": 0.1})
+    buffer.log_params({"lr": 0.2})
+    sent = [tracking.LogBatchRequest.FromString(request.content) for request in buffer.take()]
+
+    assert [dict(texts.params) for texts in sent] == [{"lr": "0.1"}, {"lr": "0.2"}]
+
+
+def test_large_params_are_split_so_that_no_message_is_over_a_mebibyte_and_a_param(buffer: Buffer) -> None:
+    buffer.log_params({f"p{number}": "x" * 6000 for number in range(1000)})
+    taken = buffer.take()
+
+    assert len(taken) > 1
+    assert max(len(request.content) for request in taken) < (1 << 20) + 20_000
+
+
+def test_a_renewed_buffer_is_empty_and_another_writer(buffer: Buffer) -> None:
+    buffer.log_metric("a", 1.0)
+    before = batches(buffer.take())[0].writer_id
+    buffer.log_metric("a", 2.0)
+    buffer.renew()
+    nothing = buffer.take()
+    buffer.log_metric("a", 3.0)
+    batch = batches(buffer.take())[0]
+
+    assert nothing == []
+    assert batch.writer_id != before
+    assert batch.batch_number == 1

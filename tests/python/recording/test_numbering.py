@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from modelry._sdk.recording.numbering import Numbering, split
+from modelry._sdk.recording.outgoing import LOG_BATCH, WRITE_METRICS, Request
+from modelry.api.tracking import v1 as tracking
+
+
+def a_batch(number: int, *keys: str, writer: str = "w") -> Request:
+    message = tracking.WriteMetricsRequest(run_id="r", writer_id=writer, batch_number=number)
+    for key in keys or ("a",):
+        message.metrics.add(key=key, steps=[number], times_ms=[0], values=[0.5])
+    return Request(WRITE_METRICS, message.SerializeToString(), points=len(keys))
+
+
+def names(requests: list[Request]) -> list[tuple[str, int]]:
+    read = [tracking.WriteMetricsRequest.FromString(request.content) for request in requests]
+    return [(message.writer_id, message.batch_number) for message in read]
+
+
+def test_without_a_refusal_nothing_is_renumbered() -> None:
+    batch = a_batch(4)
+
+    Numbering().apply(batch)
+
+    assert names([batch]) == [("w", 4)]
+
+
+def test_after_a_refusal_the_rest_goes_on_under_another_writer() -> None:
+    numbering = Numbering()
+    rest = [a_batch(6), a_batch(7), a_batch(1, writer="other")]
+
+    numbering.succeed(a_batch(5))
+    for batch in rest:
+        numbering.apply(batch)
+
+    (first, one), (second, two), other = names(rest)
+    assert first == second != "w"
+    assert (one, two) == (1, 2)
+    assert other == ("other", 1)
+
+
+def test_who_sends_the_same_again_arrives_at_the_same_names() -> None:
+    once, again = Numbering(), Numbering()
+    outcomes = []
+    for numbering in (once, again):
+        numbering.succeed(a_batch(5))
+        batch = a_batch(6)
+        numbering.apply(batch)
+        outcomes.append(names([batch]))
+
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_second_refusal_begins_a_third_writer_for_what_comes_of_the_first() -> None:
+    numbering = Numbering()
+    numbering.succeed(a_batch(5))
+    refused, later = a_batch(6), a_batch(7)
+    numbering.apply(refused)
+
+    numbering.succeed(refused)
+    numbering.apply(later)
+
+    writer, number = names([later])[0]
+    assert writer not in {"w", names([refused])[0][0]}
+    assert number == 1
+
+
+def test_a_refused_batch_is_split_by_metric_and_only_the_last_part_ends_it() -> None:
+    batch = a_batch(1, "a", "b", "c")
+    batch.end = 77
+
+    parts = split(batch)
+
+    messages = [tracking.WriteMetricsRequest.FromString(part.content) for part in parts]
+    assert [[columns.key for columns in message.metrics] for message in messages] == [["a"], ["b"], ["c"]]
+    assert [part.end for part in parts] == [0, 0, 77]
+    assert split(a_batch(1, "a")) == []
+
+
+def test_refused_params_and_tags_are_split_one_by_one() -> None:
+    message = tracking.LogBatchRequest(run_id="r", params={"p": "1"}, tags={"t": "2"})
+
+    parts = split(Request(LOG_BATCH, message.SerializeToString()))
+
+    read = [tracking.LogBatchRequest.FromString(part.content) for part in parts]
+    assert [(dict(each.params), dict(each.tags)) for each in read] == [({"p": "1"}, {}), ({}, {"t": "2"})]

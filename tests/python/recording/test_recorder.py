@@ -1,0 +1,392 @@
+"""What was logged arrives, once, whatever happens to the server meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import modelry
+from modelry import ActiveRun, Client
+from modelry._sdk.recording import sync
+from modelry._sdk.recording.recorder import Recorder
+from modelry._sdk.recording.spool import left_in
+from modelry._sdk.transport.connection import connect
+from modelry._sdk.transport.settings import read
+from modelry_server.targets import ROOMS
+from tests.parts import free_port
+from tests.parts.deployment import Deployment, running
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def own(database_url: str, tmp_path: Path) -> Iterator[Deployment]:
+    """A platform that the test may kill."""
+    with running("all", tmp_path / "own", dict.fromkeys(ROOMS, database_url)) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def own_on_sqlite(tmp_path: Path) -> Iterator[Deployment]:
+    with running("all", tmp_path / "own") as deployment:
+        yield deployment
+
+
+@pytest.fixture(autouse=True)
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "spool"
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(folder))
+    monkeypatch.setattr("modelry._sdk.fluent.session._experiment", None)
+    monkeypatch.setattr("modelry._sdk.transport.settings._chosen_uri", "")
+    return folder
+
+
+def use(deployment: Deployment) -> Client:
+    modelry.set_tracking_uri(deployment.address)
+    return Client()
+
+
+def start_again(deployment: Deployment) -> None:
+    """Starts the platform; this process, which saw it away, looks for it at once."""
+    deployment.start()
+    connect(deployment.address).close()
+
+
+def steps(client: Client, run: ActiveRun, key: str = "m") -> list[int]:
+    return list(client.metrics.read(run.id, key).steps)
+
+
+def test_a_server_that_is_killed_in_the_middle_of_a_load_has_each_point_once(own: Deployment, spool: Path) -> None:
+    client = use(own)
+    count = 150_000
+    with modelry.start_run() as run:
+        for step in range(count):
+            modelry.log_metric("m", step / 2, step=step)
+            if step in (50_000, 100_000):
+                own.kill()
+            if step in (60_000, 120_000):
+                own.start()
+        modelry.log_param("after", "all")
+        own.kill()
+        own.start()
+        assert run.flush(PATIENCE_S)
+
+    stored = client.runs.get(run.id)
+    assert steps(client, run) == list(range(count))
+    assert (stored.params, stored.status) == ({"after": "all"}, "FINISHED")
+    assert stored.summaries["m"].point_count == count
+    assert left_in(spool) == []
+
+
+def test_the_process_needs_no_new_call_after_the_server_is_back(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    run = modelry.start_run()
+    own_on_sqlite.kill()
+    for step in range(100):
+        modelry.log_metric("m", 1.0, step=step)
+    assert not run.flush()
+    own_on_sqlite.start()
+
+    until = time.monotonic() + PATIENCE_S
+    while run.recorder.offline and time.monotonic() < until:
+        with run.recorder._changed:
+            run.recorder._changed.wait(0.1)
+
+    assert steps(client, run) == list(range(100))
+    modelry.end_run()
+
+
+def test_flush_waits_for_a_server_as_long_as_it_may(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    run = modelry.start_run()
+    own_on_sqlite.kill()
+    modelry.log_metric("m", 1.0, step=1)
+
+    start = time.monotonic()
+    assert not modelry.flush()
+    at_once = time.monotonic() - start
+    assert not modelry.flush(2)
+    waited = time.monotonic() - start - at_once
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(modelry.flush, PATIENCE_S)
+        own_on_sqlite.start()
+        assert flushed.result()
+
+    assert at_once < 5
+    assert 1.5 < waited < PATIENCE_S
+    assert steps(client, run) == [1]
+    modelry.end_run()
+
+
+def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
+    own_on_sqlite: Deployment, spool: Path, caplog: pytest.LogCaptureFixture, unique: str
+) -> None:
+    client = use(own_on_sqlite)
+    own_on_sqlite.kill()
+    with caplog.at_level(logging.WARNING, "modelry"):
+        assert modelry.set_experiment(unique) is None
+        start = time.monotonic()
+        with modelry.start_run(run_name="offline", tags={"a": "b"}) as run:
+            modelry.log_metric("m", 1.0, step=1)
+            with modelry.start_run(nested=True) as inner:
+                modelry.log_param("p", 1)
+            modelry.log_text("kept", "texts/a.txt")
+            modelry.log_artifact(__file__, "code")
+        took = time.monotonic() - start
+    kept = left_in(spool)
+    own_on_sqlite.start()
+    assert run.flush(PATIENCE_S)
+
+    stored = client.runs.get(run.id)
+    experiment = client.experiments.get_by_name(unique)
+    files = [artifact.path for artifact in client.artifacts.list(f"runs/{run.id}", recursive=True)]
+    assert took < 20
+    assert len(kept) == 1
+    assert (stored.name, stored.status, stored.metrics) == ("offline", "FINISHED", {"m": 1.0})
+    assert stored.experiment_id == client.runs.get(inner.id).experiment_id == experiment.experiment_id
+    assert client.runs.get(inner.id).parent_run_id == run.id
+    assert files == ["code/test_recorder.py", "texts/a.txt"]
+    assert [text for text in caplog.messages if "offline" in text and run.id in text]
+    assert list(spool.iterdir()) == []
+
+
+def test_a_server_that_stands_still_blocks_no_loop(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    with modelry.start_run() as run:
+        modelry.log_metric("m", 0.0, step=0)
+        run.flush()
+        own_on_sqlite.process("all").send_signal(signal.SIGSTOP)
+        start = time.perf_counter()
+        for step in range(1, 100_000):
+            modelry.log_metric("m", 0.5, step=step)
+        took = time.perf_counter() - start
+        own_on_sqlite.process("all").send_signal(signal.SIGCONT)
+
+    assert took < 5
+    assert steps(client, run) == list(range(100_000))
+
+
+def test_past_its_memory_it_spools_and_delivers_from_there(
+    own_on_sqlite: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = use(own_on_sqlite)
+    monkeypatch.setenv("MODELRY_BUFFER_POINTS", "1000")
+    run_id = client.runs.create().run_id
+    recorder = Recorder(connect(own_on_sqlite.address), "default", read())
+    own_on_sqlite.process("all").send_signal(signal.SIGSTOP)
+    for step in range(200_000):
+        recorder.buffer(run_id).log_metric("m", 0.5, step)
+    until = time.monotonic() + PATIENCE_S
+    while not recorder.offline and time.monotonic() < until:
+        with recorder._changed:
+            recorder._changed.wait(0.05)
+    waiting = recorder._points()
+    own_on_sqlite.process("all").send_signal(signal.SIGCONT)
+
+    assert recorder.flush(PATIENCE_S)
+    assert waiting < 200_000
+    assert list(client.metrics.read(run_id, "m").steps) == list(range(200_000))
+    assert client.runs.get(run_id).summaries["m"].point_count == 200_000
+    assert left_in(spool) == []
+
+
+def test_what_the_server_has_lost_again_is_gone_but_the_rest_goes_on(own_on_sqlite: Deployment) -> None:
+    """As after a restored backup: batches that were acknowledged are not there, and numbers have a gap."""
+    client = use(own_on_sqlite)
+    with modelry.start_run() as run:
+        run.buffer._batch_number = 5
+        modelry.log_metric("m", 1.0, step=1)
+        run.flush()
+        modelry.log_metric("m", 2.0, step=2)
+
+    assert steps(client, run) == [1, 2]
+
+
+def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(
+    own_on_sqlite: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    recorder = Recorder(connect(own_on_sqlite.address), "default", read())
+    own_on_sqlite.kill()
+    with caplog.at_level(logging.WARNING, "modelry"):
+        for step in range(1000):
+            recorder.buffer(run_id).log_metric("m", 0.5, step)
+        delivered = recorder.flush()
+    own_on_sqlite.start()
+
+    assert not delivered
+    assert recorder.flush(PATIENCE_S)
+    assert [text for text in caplog.messages if "can't be written" in text]
+    assert list(client.metrics.read(run_id, "m").steps) == list(range(1000))
+
+
+def test_a_file_that_no_server_and_no_spool_takes_is_warned_of(
+    own_on_sqlite: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(tmp_path / "a file" / "spool"))
+    use(own_on_sqlite)
+    run = modelry.start_run()
+    own_on_sqlite.kill()
+    with caplog.at_level(logging.WARNING, "modelry"):
+        modelry.log_text("lost", "a.txt")
+        modelry.log_artifact(__file__)
+    own_on_sqlite.start()
+    modelry.end_run()
+
+    warned = [text for text in caplog.messages if "no copy can be kept" in text and "MODELRY_SPOOL_DIR" in text]
+    assert ["'a.txt'" in warned[0], __file__ in warned[1], run.status] == [True, True, "FINISHED"]
+
+
+def test_what_neither_server_nor_spool_takes_is_counted_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    code = "import modelry\nwith modelry.start_run():\n    modelry.log_metric('a', 1.0)"
+    spool = tmp_path / "a file" / "spool"
+    limits = {"MODELRY_START_TIMEOUT": "500ms", "MODELRY_EXIT_TIMEOUT": "1s"}
+
+    script = run_script(code, f"127.0.0.1:{free_port()}", spool, **limits)
+
+    assert script.returncode == 0, script.stderr
+    assert "3 requests are lost" in script.stderr
+
+
+OFFLINE_SCRIPT = """
+import modelry
+modelry.set_experiment({experiment!r})
+with modelry.start_run(run_name="alone") as run:
+    for step in range(1000):
+        modelry.log_metric("m", 0.5, step=step)
+    modelry.log_text("hello", "a.txt")
+    print(run.id)
+"""
+
+
+def run_script(code: str, address: str, spool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    settings = {**os.environ, "MODELRY_TRACKING_URI": address, "MODELRY_SPOOL_DIR": str(spool), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=settings, check=False
+    )
+
+
+def test_what_a_process_left_is_delivered_by_another_and_only_once(
+    own_on_sqlite: Deployment, spool: Path, unique: str
+) -> None:
+    client = use(own_on_sqlite)
+    own_on_sqlite.kill()
+    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite.address, spool)
+    run_id = script.stdout.strip()
+    spooled = {path: path.read_bytes() for path in left_in(spool)}
+    without_server = sync.deliver(folder=spool)
+    start_again(own_on_sqlite)
+    told: list[tuple[int, int]] = []
+    report = sync.deliver(folder=spool, progress=lambda done, total: told.append((done, total)))
+    for path, content in spooled.items():
+        path.write_bytes(content)
+    again = sync.deliver(folder=spool)
+
+    stored = client.runs.get(run_id)
+    assert script.returncode == 0, script.stderr
+    assert "modelry sync" in script.stderr
+    assert (without_server.files_left, len(without_server.problems)) == (1, 1)
+    assert (report.files_delivered, report.files_left, report.requests_left) == (1, 0, 0)
+    assert told[-1] == (report.requests_delivered, report.requests_delivered)
+    assert again.requests_refused == 1
+    assert (stored.name, stored.status) == ("alone", "FINISHED")
+    assert stored.summaries["m"].point_count == 1000
+    assert client.artifacts.read_bytes(f"runs/{run_id}", "a.txt") == b"hello"
+
+
+def test_what_was_damaged_in_the_spool_is_told(own_on_sqlite: Deployment, spool: Path, unique: str) -> None:
+    client = use(own_on_sqlite)
+    own_on_sqlite.kill()
+    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite.address, spool)
+    (path,) = left_in(spool)
+    path.write_bytes(path.read_bytes().replace(b"WriteMetrics\0", b"WriteMetricz\0"))
+    start_again(own_on_sqlite)
+    report = sync.deliver(folder=spool)
+
+    damaged = path.with_suffix(".damaged")
+    assert damaged.exists()
+    assert [problem for problem in report.problems if problem.startswith(path.name) and str(damaged) in problem]
+    assert client.runs.get(script.stdout.strip()).metrics == {}
+
+
+def test_what_was_damaged_in_its_own_spool_is_warned_of(
+    own_on_sqlite: Deployment, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = use(own_on_sqlite)
+    run = modelry.start_run()
+    own_on_sqlite.kill()
+    for name in ("a", "b", "c"):
+        modelry.log_param(name, 1)
+        assert not run.flush()
+    (path,) = left_in(spool)
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(content.rindex(b"LogBatch\0"))
+        file.write(b"l")
+    with caplog.at_level(logging.WARNING, "modelry"):
+        own_on_sqlite.start()
+        assert run.flush(PATIENCE_S)
+
+    assert client.runs.get(run.id).params == {"a": "1", "b": "1"}
+    assert [text for text in caplog.messages if text.startswith(path.name) and "damaged, 1 record" in text]
+    modelry.end_run()
+
+
+def test_a_spool_that_is_no_folder_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    report = sync.deliver(folder=tmp_path / "file")
+
+    assert [problem for problem in report.problems if "MODELRY_SPOOL_DIR" in problem]
+    assert sync.deliver(folder=tmp_path / "nowhere").problems == ()
+
+
+def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deployment, spool: Path) -> None:
+    client = use(own_on_sqlite)
+    code = (
+        "import modelry\nrun = modelry.start_run()\n"
+        "for i in range(1000): modelry.log_metric('m', i, step=i)\nprint(run.id)"
+    )
+
+    well = run_script(code, own_on_sqlite.address, spool)
+    badly = run_script(f"{code}\nraise ValueError('ouch')", own_on_sqlite.address, spool)
+
+    runs = [client.runs.get(script.stdout.strip()) for script in (well, badly)]
+    assert [run.status for run in runs] == ["FINISHED", "FAILED"]
+    assert [run.summaries["m"].point_count for run in runs] == [1000, 1000]
+
+
+def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, spool: Path) -> None:
+    use(own_on_sqlite)
+    code = (
+        "import modelry, os, signal\n"
+        "modelry.start_run()\n"
+        f"os.kill({own_on_sqlite.process('all').pid}, signal.SIGSTOP)\n"
+        "for i in range(1000): modelry.log_metric('m', i, step=i)\n"
+    )
+
+    start = time.monotonic()
+    script = run_script(code, own_on_sqlite.address, spool, MODELRY_EXIT_TIMEOUT="1s")
+    took = time.monotonic() - start
+    own_on_sqlite.process("all").send_signal(signal.SIGCONT)
+    report = sync.deliver(folder=spool)
+
+    assert took < 10
+    assert "modelry sync" in script.stderr
+    assert report.requests_left == 0
+    assert report.requests_delivered >= 2

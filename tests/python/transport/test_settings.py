@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelry._sdk.transport import settings
+from modelry.errors import InvalidArgument
+
+
+@pytest.mark.parametrize(
+    ("uri", "target", "loopback"),
+    [
+        ("grpc://127.0.0.1:5100", "127.0.0.1:5100", True),
+        ("localhost:7", "localhost:7", True),
+        ("[::1]:5100", "[::1]:5100", True),
+        ("grpc://tracking.example.org", "tracking.example.org:5100", False),
+        ("10.0.0.1:443", "10.0.0.1:443", False),
+        ("unix:///run/modelry.sock", "unix:/run/modelry.sock", True),
+        ("dns:///modelry:5100", "dns:///modelry:5100", False),
+        ("127.0.0.1.example.org:1", "127.0.0.1.example.org:1", False),
+    ],
+)
+def test_a_tracking_uri_is_read(uri: str, target: str, loopback: bool) -> None:
+    address = settings.parse_address(uri)
+
+    assert (address.target, address.loopback) == (target, loopback)
+
+
+@pytest.mark.parametrize("uri", ["", "a b", "host:0", "host:65536", "host:port", "grpc://", "grpc://u@h:1", "h:1/path"])
+def test_an_address_that_is_none_is_refused(uri: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"grpc://host:port"):
+        settings.parse_address(uri)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "sqlite:///mlruns.db", "file:///tmp/mlruns"])
+def test_another_scheme_is_refused_by_its_name(uri: str) -> None:
+    scheme = uri.partition(":")[0]
+
+    with pytest.raises(InvalidArgument, match=rf"scheme '{scheme}'.*grpc://host:port") as refusal:
+        settings.parse_address(uri)
+
+    assert refusal.value.metadata == {"tracking_uri": uri, "scheme": scheme}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("2m", 120), ("1.5 h", 5400)])
+def test_a_duration_has_a_unit(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
+    monkeypatch.setenv("MODELRY_TIMEOUT", text)
+
+    assert settings.read().timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "wanted"),
+    [
+        ("MODELRY_TIMEOUT", "30", "unit"),
+        ("MODELRY_TIMEOUT", "0s", "at least 1ms"),
+        ("MODELRY_START_TIMEOUT", "0ms", "at least 1ms"),
+        ("MODELRY_EXIT_TIMEOUT", "soon", "unit"),
+        ("MODELRY_BUFFER_POINTS", "-1", "above 0"),
+        ("MODELRY_INSECURE", "maybe", "1 or 0"),
+    ],
+)
+def test_a_setting_that_cant_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, wanted: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(InvalidArgument, match=rf"{variable}='{value}'.*{wanted}"):
+        settings.read()
+
+
+def test_the_spool_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MODELRY_SPOOL_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    by_default = settings.read().spool_folder
+    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(tmp_path / "mine"))
+    chosen = settings.read().spool_folder
+
+    assert (by_default, chosen) == (tmp_path / "state" / "modelry" / "spool", tmp_path / "mine")

@@ -1,0 +1,279 @@
+"""Transactions: there whole or not at all, one writer at a time where the database has no more, errors that say so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from modelry_server.kernel import caller
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import insert_rows
+from modelry_server.kernel.sql.tables import requests_table, secrets_table
+from modelry_server.targets import HERE
+from tests.parts.eventually import at_once, eventually
+from tests.parts.postgres import PostgresServer
+
+metadata = sa.MetaData()
+things = sa.Table("things", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text))
+requests_table(metadata, "kernel")
+secrets_table(metadata, "kernel")
+
+
+@pytest.fixture
+def another(database_url: str, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Opens the database once more, as another process would."""
+    opened: list[Database] = []
+
+    def open_it() -> Database:
+        opened.append(Database(database_url, room="kernel", migrations=tmp_path))
+        return opened[-1]
+
+    with open_it().write() as tx:
+        metadata.create_all(tx)
+    yield open_it
+    for db in opened:
+        db.close()
+
+
+@pytest.fixture
+def db(another: Callable[[], Database]) -> Database:
+    return another()
+
+
+def ids(db: Database) -> list[int]:
+    with db.read() as tx:
+        return list(tx.execute(sa.select(things.c.id).order_by(things.c.id)).scalars())
+
+
+def test_what_raises_leaves_nothing_behind(db: Database) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "a"}])
+
+    def half() -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": 2, "name": "b"}])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+
+    assert ids(db) == [1]
+
+
+def test_readers_see_what_is_committed_and_do_not_wait(db: Database) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "a"}])
+        with ThreadPoolExecutor(1) as pool:
+            during = pool.submit(ids, db).result(10)
+
+    assert (during, ids(db)) == ([], [1])
+
+
+def test_writers_of_two_processes_take_turns(another: Callable[[], Database]) -> None:
+    opened = [another(), another()]
+    with opened[0].write() as tx:
+        insert_rows(tx, things, [{"id": 0, "name": None}])
+
+    def count(db: Database) -> None:
+        for _ in range(20):
+            with db.write() as tx:
+                tx.execute(sa.update(things).values(id=things.c.id + 1))
+
+    answers = at_once([lambda db=db: count(db) for db in opened for _ in range(2)])  # type: ignore[misc]
+
+    assert answers == [None] * 4
+    assert ids(opened[0]) == [80]
+
+
+def test_a_key_that_was_taken_meanwhile_is_a_reason_to_try_again(db: Database) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "a"}])
+
+    with pytest.raises(Unavailable, match="send the call again") as caught, db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "b"}])
+
+    assert caught.value.reason == "DATABASE_UNAVAILABLE"
+
+
+def test_two_that_wait_for_each_other_are_parted_and_one_is_told_to_try_again(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    with postgres_server.database() as url:
+        opened = [Database(url, room="kernel", migrations=tmp_path) for _ in range(2)]
+        with opened[0].write() as tx:
+            metadata.create_all(tx)
+            insert_rows(tx, things, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+        both = threading.Barrier(2)
+
+        def touch(db: Database, order: tuple[int, int]) -> None:
+            with db.write() as tx:
+                tx.execute(sa.update(things).where(things.c.id == order[0]).values(name="x"))
+                both.wait(10)
+                tx.execute(sa.update(things).where(things.c.id == order[1]).values(name="x"))
+
+        answers = at_once([lambda: touch(opened[0], (1, 2)), lambda: touch(opened[1], (2, 1))])
+        for db in opened:
+            db.close()
+
+    assert [answer is None for answer in answers].count(True) == 1
+    [refused] = [answer for answer in answers if answer is not None]
+    assert isinstance(refused, Unavailable)
+
+
+def test_a_secret_is_the_same_for_all_who_ask(another: Callable[[], Database]) -> None:
+    opened = [another(), another()]
+
+    secrets = at_once([lambda db=db: db.secret("paging") for db in opened for _ in range(3)])  # type: ignore[misc]
+
+    assert len(set(secrets)) == 1
+    assert isinstance(secrets[0], bytes)
+    assert len(secrets[0]) == 32
+    assert opened[0].secret("other") != secrets[0]
+
+
+def test_a_sqlite_file_and_its_folder_are_closed_to_others(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new' / 'room.db'}"
+    db = Database(url, room="access", migrations=HERE / "access" / "migrations")
+    db.upgrade()
+    db.close()
+
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
+def test_many_threads_write_at_once_without_losing_anything(db: Database) -> None:
+    def write(number: int) -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": number, "name": str(number)}])
+
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(write, range(120)))
+
+    assert eventually(lambda: ids(db)) == list(range(120))
+
+
+def test_the_log_of_sqlite_goes_into_the_database_in_the_background(tmp_path: Path) -> None:
+    path = tmp_path / "room.db"
+    db = Database(f"sqlite:///{path}", room="kernel", migrations=tmp_path)
+    log = path.with_name("room.db-wal")
+    with db.write() as tx:
+        metadata.create_all(tx)
+        insert_rows(tx, things, [{"id": number, "name": "x" * 4000} for number in range(1500)])
+    before = path.stat().st_size
+    assert log.stat().st_size > 4 << 20
+
+    interval, checkpoint = db.chores()["checkpoint"]
+    with db.read() as tx:  # who reads is in nobody's way
+        assert tx.execute(sa.select(sa.func.count()).select_from(things)).scalar_one() == 1500
+        checkpoint()
+    checkpoint()
+
+    assert log.stat().st_size == 0
+    assert path.stat().st_size > before + (4 << 20)
+    assert 0 < interval <= 1
+    assert len(ids(db)) == 1500
+    db.close()
+
+
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000) SELECT count(*) FROM n"
+
+
+def slowly(db: Database, seconds: float | None) -> None:
+    """Reads for minutes, for a caller who waits only so long."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    with caller.using(caller.Caller("ada", "0" * 32, deadline=deadline)), db.read() as tx:
+        tx.execute(sa.text(SLOW))
+
+
+def test_a_read_ends_when_nobody_waits_for_it_any_more(db: Database) -> None:
+    _, stop = db.chores()["stop-reads"]
+    with ThreadPoolExecutor(2) as pool:
+        hasty, patient = pool.submit(slowly, db, 0.3), pool.submit(slowly, db, None)
+        while not hasty.done():
+            stop()
+        assert not patient.done()
+        db.close()
+
+        with pytest.raises(DeadlinePassed):
+            hasty.result()
+        with pytest.raises(DeadlinePassed):
+            patient.result()
+    assert ids(db) == []
+
+
+def test_a_read_for_which_nobody_waits_is_not_begun(db: Database) -> None:
+    with pytest.raises(DeadlinePassed):
+        slowly(db, 0)
+
+
+def test_what_cut_off_one_connection_is_told_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    with postgres_server.database() as url:
+        db = Database(url, room="kernel", migrations=tmp_path)
+        with db.write() as tx:
+            metadata.create_all(tx)
+        several = threading.Barrier(8)
+
+        def hold(number: int) -> None:
+            with db.write() as tx:
+                insert_rows(tx, things, [{"id": number, "name": ""}])
+                several.wait(20)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(hold, range(8)))
+        outside = sa.create_engine(url)
+        with outside.connect() as connection:
+            others = "pid <> pg_backend_pid() AND datname = current_database()"
+            connection.execute(sa.text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
+        outside.dispose()
+
+        with pytest.raises(DatabaseUnavailable), db.write() as tx:
+            insert_rows(tx, things, [{"id": 9, "name": ""}])
+        several.reset()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(hold, range(10, 18)))
+
+        assert ids(db) == [*range(8), *range(10, 18)]
+        db.close()
+
+
+def test_postgres_does_not_compile_what_is_over_sooner(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    with postgres_server.database() as url:
+        db = Database(url, room="kernel", migrations=tmp_path)
+        for transaction in (db.read, db.write, db.read):
+            with transaction() as tx:
+                assert tx.execute(sa.text("SHOW jit")).scalar_one() == "off"
+        db.close()
+
+
+def test_settings_of_a_pooled_connection_are_left_alone(pooled_database_url: str, tmp_path: Path) -> None:
+    db = Database(pooled_database_url, room="kernel", migrations=tmp_path)
+    with db.read() as tx:
+        assert tx.execute(sa.text("SELECT name FROM pg_settings WHERE source = 'session'")).all() == []
+    db.close()
+
+
+@pytest.mark.parametrize("prepared", ["auto", "never"])
+def test_behind_a_pooler_by_transaction_everything_works(
+    pooled_database_url: str, tmp_path: Path, prepared: str
+) -> None:
+    db = Database(pooled_database_url, room="kernel", migrations=tmp_path, prepared=prepared)
+    with db.write() as tx:
+        metadata.create_all(tx)
+
+    def write_and_read(number: int) -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": number, "name": str(number)}])
+            tx.execute(sa.update(things).where(things.c.id == number).values(name="changed"))
+        assert number in ids(db)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(write_and_read, range(200)))
+
+    assert ids(db) == list(range(200))
+    db.close()

@@ -1,0 +1,199 @@
+"""Calls to neighbours: what travels with them, and what comes back when there is no answer."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from modelry.api.access import v1 as access
+from modelry_server.kernel import caller
+from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    FieldInvalid,
+    Internal,
+    ModelryError,
+    NotFound,
+    Unavailable,
+)
+from modelry_server.kernel.transport.channel import Believed, Neighbour
+from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES
+from tests.server.kernel.stage import served
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """The address of somebody who takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def neighbour(address: str, longest_s: float = 10.0) -> Iterator[Neighbour]:
+    found = Neighbour("access", address, longest_s=longest_s)
+    yield found
+    found.close()
+
+
+def asked(found: Neighbour, name: str = "x") -> str:
+    method = found.stub(access.WorkspaceServiceStub).GetWorkspace
+    answer: str = found.call(method, access.GetWorkspaceRequest(name=name)).workspace.name
+    return answer
+
+
+def address_of(channel: object) -> str:
+    return str(channel._channel.target().decode()).removeprefix("dns:///")  # type: ignore[attr-defined]
+
+
+def test_the_caller_the_trace_and_what_is_left_of_the_time_travel_on() -> None:
+    seen: list[Caller] = []
+
+    def act(name: str) -> str:
+        seen.append(caller.current())
+        return name
+
+    with served(act) as channel, neighbour(address_of(channel)) as found:
+        with caller.using(Caller("ann", TRACE, deadline=time.monotonic() + 5)):
+            asked(found)
+        asked(found)
+
+    assert [(each.subject, each.trace_id) for each in seen] == [("ann", TRACE), ("modelry", "0" * 32)]
+    left = [each.deadline for each in seen]
+    assert left[0] is not None
+    assert left[1] is not None
+    assert left[0] < left[1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFound("there is no x", kind="workspace", name="x", workspace="x"),
+        FieldInvalid({"name": "is too long"}),
+        FailedPrecondition("not now", unmet={"STATE": "is closed"}),
+        Unavailable("busy"),
+    ],
+)
+def test_what_a_neighbour_refuses_with_comes_back_as_the_same_class_reason_and_details(error: ModelryError) -> None:
+    error.reason = "SOMETHING"
+
+    def act(name: str) -> str:
+        raise error
+
+    with served(act) as channel, neighbour(address_of(channel)) as found, pytest.raises(ModelryError) as caught:
+        asked(found)
+
+    back = caught.value
+    assert (back.reason, back.message, back.metadata) == ("SOMETHING", error.message, error.metadata)
+    kind = next(kind for kind in type(error).__mro__ if kind.__base__ is ModelryError)
+    assert isinstance(back, kind)
+    for name in ("violations", "unmet", "kind", "name"):
+        assert getattr(back, name, None) == getattr(error, name, None)
+
+
+def test_a_fault_of_a_neighbour_stays_a_fault_with_its_id() -> None:
+    def act(name: str) -> str:
+        raise RuntimeError("secret")
+
+    with served(act) as channel, neighbour(address_of(channel)) as found, pytest.raises(Internal) as caught:
+        asked(found)
+
+    assert "secret" not in caught.value.message
+    assert caught.value.metadata["correlation_id"]
+
+
+def test_nobody_at_the_address_is_a_missing_neighbour_by_name() -> None:
+    with neighbour("127.0.0.1:1") as found, pytest.raises(Unavailable) as caught:
+        asked(found)
+
+    assert caught.value.reason == "NEIGHBOUR_UNAVAILABLE"
+    assert caught.value.metadata == {"service": "access", "address": "127.0.0.1:1"}
+
+
+def test_a_neighbour_that_never_answers_is_missing_after_its_time() -> None:
+    with silent() as address, neighbour(address, longest_s=0.3) as found, pytest.raises(Unavailable) as caught:
+        asked(found)
+
+    assert (caught.value.reason, caught.value.metadata["service"]) == ("NEIGHBOUR_UNAVAILABLE", "access")
+
+
+def test_when_the_callers_time_runs_out_first_it_is_the_callers_time() -> None:
+    present = Caller("ann", TRACE, deadline=time.monotonic() + 0.4)
+
+    with (
+        silent() as address,
+        neighbour(address) as found,
+        caller.using(present),
+        pytest.raises(DeadlineExceeded) as caught,
+    ):
+        asked(found)
+
+    assert caught.value.reason == "DEADLINE_EXCEEDED"
+
+
+def test_without_time_left_nobody_is_asked() -> None:
+    acted: list[str] = []
+
+    def act(name: str) -> str:
+        acted.append(name)
+        return name
+
+    with (
+        served(act) as channel,
+        neighbour(address_of(channel)) as found,
+        caller.using(Caller("ann", TRACE, deadline=time.monotonic())),
+        pytest.raises(DeadlineExceeded),
+    ):
+        asked(found)
+
+    assert acted == []
+
+
+def test_a_neighbour_that_comes_back_is_found_again() -> None:
+    with served() as channel:
+        address = address_of(channel)
+        found = Neighbour("access", address)
+        assert asked(found) == "x"
+    with pytest.raises(Unavailable):
+        asked(found)
+    found.close()
+
+
+def test_an_answer_that_is_too_large_is_an_error_and_not_a_missing_neighbour() -> None:
+    with (
+        served(lambda name: "x" * (MESSAGE_BYTES + 1)) as channel,
+        neighbour(address_of(channel)) as found,
+        pytest.raises(ModelryError) as caught,
+    ):
+        asked(found)
+
+    assert caught.value.reason != "NEIGHBOUR_UNAVAILABLE"
+
+
+def test_many_at_once_share_one_connection() -> None:
+    with served() as channel, neighbour(address_of(channel)) as found, ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda number: asked(found, str(number)), range(64))) == [str(n) for n in range(64)]
+
+
+def test_what_a_neighbour_confirmed_is_believed_and_what_it_refused_is_asked_again() -> None:
+    asked: list[str] = []
+
+    def confirm(name: str) -> None:
+        asked.append(name)
+        if name == "missing":
+            raise NotFound("there is no such thing")
+
+    believed = Believed(confirm)
+    for _ in range(3):
+        believed.require("there")
+        with pytest.raises(NotFound):
+            believed.require("missing")
+
+    assert asked == ["there", "missing", "missing", "missing"]
