@@ -1,10 +1,11 @@
 """Which rpc needs which permission: the whole table. A server does not start with an rpc that is missing here."""
 
-READ = "read"
-WRITE = "write"
-ADMIN = "admin"
+from modelry_server.kernel.access import Permission, Place
+from modelry_server.kernel.caller import Caller, Credential
 
-_BY_SERVICE: dict[str, dict[str, str]] = {
+READ, WRITE, ADMIN, SERVICE = Permission.READ, Permission.WRITE, Permission.ADMIN, Permission.SERVICE
+
+_BY_SERVICE: dict[str, dict[str, Permission]] = {
     "modelry.api.access.v1.WorkspaceService": {
         "CreateWorkspace": ADMIN,
         "GetWorkspace": READ,
@@ -42,7 +43,11 @@ _BY_SERVICE: dict[str, dict[str, str]] = {
         "GetArtifact": READ,
         "DeleteArtifact": WRITE,
     },
-    "modelry.api.artifacts.v1.SnapshotService": {"CreateSnapshot": WRITE, "GetSnapshot": READ, "DeleteSnapshot": WRITE},
+    "modelry.internal.artifacts.v1.SnapshotService": {
+        "CreateSnapshot": SERVICE,
+        "GetSnapshot": SERVICE,
+        "DeleteSnapshot": SERVICE,
+    },
     "modelry.api.registry.v1.ModelService": {
         "CreateModel": WRITE,
         "GetModel": READ,
@@ -63,17 +68,20 @@ _BY_SERVICE: dict[str, dict[str, str]] = {
         "DeleteVersionTags": WRITE,
     },
     "modelry.api.registry.v1.AliasService": {"SetAlias": WRITE, "GetAlias": READ, "DeleteAlias": WRITE},
-    "modelry.api.registry.v1.PromotionService": {"PromoteVersion": WRITE, "ListPromotions": READ},
+    "modelry.api.registry.v1.PromotionService": {"PromoteVersion": WRITE, "GetPromotion": READ, "ListPromotions": READ},
     "modelry.api.registry.v1.AuditService": {"ListAuditRecords": READ},
     "modelry.api.registry.v1.EventService": {"ListEvents": READ},
 }
 
-PERMISSIONS: dict[str, str] = {
+PERMISSIONS: dict[str, Permission] = {
     f"/{service}/{rpc}": need for service, rpcs in _BY_SERVICE.items() for rpc, need in rpcs.items()
 }
 """Full rpc name to the permission that it needs."""
 
 
-def granted(subject: str, permission: str) -> bool:
-    """Whether a subject has a permission. Without authentication everybody on this machine has all of them."""
-    return True
+def may(caller: Caller, permission: Permission, place: Place) -> bool:
+    """Whether a caller has a permission at a place.
+
+    Without authentication everybody has all permissions but those of services.
+    """
+    return permission is not SERVICE or caller.credential is Credential.SERVICE

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from modelry_server.config import Config
+from modelry_server.kernel.access import Access
 from modelry_server.kernel.config import ConfigurationInvalid, place
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.sql.database import Database, read_url
 from modelry_server.kernel.transport import sockets
+from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
-from modelry_server.permissions import PERMISSIONS, granted
+from modelry_server.permissions import PERMISSIONS, may
 
 ROOMS = ("access", "tracking", "artifacts", "registry")
 """The rooms, from the one that asks nobody to the one that asks most."""
@@ -82,13 +84,15 @@ def build(target: str, config: Config) -> Server:
     rooms = [_room(name, config, databases[name], own) for name in names]
     server = config.server
     limits = Limits(workers=server.workers, streams=server.streams, drain_s=server.drain)
-    return Server(rooms, address=listen, sockets=own, permissions=PERMISSIONS, granted=granted, limits=limits)
+    return Server(rooms, address=listen, sockets=own, permissions=PERMISSIONS, limits=limits)
 
 
 def _room(name: str, config: Config, db: Database, own: Mapping[str, str]) -> Room:
     module = importlib.import_module(f"modelry_server.{name}.module")
-    addresses = {each: own.get(each) or getattr(config, each).address for each in module.NEIGHBOURS}
-    room: Room = module.build(getattr(config, name), db, folder=config.server.folder(), addresses=addresses)
+    neighbours = {each: Neighbour(each, own.get(each) or getattr(config, each).address) for each in module.NEIGHBOURS}
+    room: Room = module.build(
+        getattr(config, name), db, folder=config.server.folder(), neighbours=neighbours, access=Access(may)
+    )
     chores = [Job(f"{name}.db.{chore}", interval, run) for chore, (interval, run) in db.chores().items()]
     return replace(room, jobs=[*room.jobs, *chores])
 

@@ -19,8 +19,8 @@ from modelry_server.kernel.errors import ModelryError
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "services" / "modelry_server"
-PROTOS = ROOT / "protos" / "modelry" / "api"
-GENERATED = "clients/python/modelry/api/"
+PROTOS = ROOT / "protos" / "modelry"
+GENERATED = ("clients/python/modelry/api/", "clients/python/modelry/internal/")
 ROOMS = ("access", "tracking", "artifacts", "registry")
 """In the order of calls: a room asks only those that stand before it."""
 

@@ -110,7 +110,7 @@ def test_without_one_room_the_others_answer_and_what_needs_it_names_it(platform:
             assert things.asked(room)
     for method, request in things.needing(missing):
         refusal = refused(method, request)
-        assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "NEIGHBOUR_UNAVAILABLE")
+        assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
         assert (refusal.metadata["service"], refusal.retry) == (missing, True)
         assert missing in refusal.message
     with pytest.raises(grpc.RpcError) as caught:

@@ -125,7 +125,7 @@ def test_files_are_read_but_not_written_while_tracking_is_away(tmp_path: Path) -
         snapshot = client.freeze(f"versions/{'0' * 32}", run)
         assert snapshot.file_count == 1
         answer = refused(lambda: client.write(run, {"b": b"x"}))
-        assert (answer.code, answer.reason) == ("UNAVAILABLE", "NEIGHBOUR_UNAVAILABLE")
+        assert (answer.code, answer.reason) == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
         assert answer.metadata["service"] == "tracking"
 
         fragile.start("tracking")

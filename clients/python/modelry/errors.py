@@ -17,7 +17,7 @@
     ├── OutOfRange
     ├── Unimplemented
     ├── Internal
-    ├── Unavailable: NeighbourUnavailable, Draining, DatabaseUnavailable, StoreUnavailable
+    ├── Unavailable: ServiceUnavailable, Draining, DatabaseUnavailable, StoreUnavailable
     ├── DataLoss: DigestMismatch, BlobLost
     └── Unauthenticated
 
@@ -371,10 +371,10 @@ class BatchGap(Aborted):
     reason = "BATCH_GAP"
 
 
-class NeighbourUnavailable(Unavailable):
+class ServiceUnavailable(Unavailable):
     """A service that the call needs does not answer; the metadata names it as `service`."""
 
-    reason = "NEIGHBOUR_UNAVAILABLE"
+    reason = "SERVICE_UNAVAILABLE"
 
 
 class Draining(Unavailable):

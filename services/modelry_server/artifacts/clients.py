@@ -6,7 +6,7 @@ from modelry_server.kernel.transport.channel import Neighbour
 
 
 class Runs:
-    """The runs, as tracking knows them. Raises NeighbourUnavailable when tracking does not answer."""
+    """The runs, as tracking knows them. Raises ServiceUnavailable when tracking does not answer."""
 
     def __init__(self, address: str) -> None:
         self._neighbour = Neighbour("tracking", address)

@@ -10,7 +10,7 @@ ModelryError
 ├── FailedPrecondition
 ├── Aborted ── RequestInFlight, EtagMismatch
 ├── OutOfRange
-├── Unavailable ── NeighbourUnavailable, Draining, DatabaseUnavailable
+├── Unavailable ── ServiceUnavailable, Draining, DatabaseUnavailable
 ├── DataLoss
 ├── DeadlineExceeded ── DeadlinePassed
 └── Internal
@@ -188,10 +188,10 @@ class EtagMismatch(Aborted):
         )
 
 
-class NeighbourUnavailable(Unavailable):
+class ServiceUnavailable(Unavailable):
     """A service that the call needs does not answer."""
 
-    reason = "NEIGHBOUR_UNAVAILABLE"
+    reason = "SERVICE_UNAVAILABLE"
 
     def __init__(self, service: str, address: str) -> None:
         super().__init__(

@@ -19,7 +19,7 @@ class Workspaces:
     def require(self, workspace: str) -> None:
         """Does nothing if the workspace is there; `default` always is.
 
-        Raises what access answers: WORKSPACE_NOT_FOUND; NeighbourUnavailable.
+        Raises what access answers: WORKSPACE_NOT_FOUND; ServiceUnavailable.
         """
         if workspace != DEFAULT_WORKSPACE:
             self._there.require(workspace)
@@ -33,7 +33,7 @@ class Runs:
         self._stub = neighbour.stub(tracking.RunServiceStub)
 
     def get(self, run_id: str) -> SourceRun:
-        """What the registry needs to know of a run. Raises RUN_NOT_FOUND, NeighbourUnavailable."""
+        """What the registry needs to know of a run. Raises RUN_NOT_FOUND, ServiceUnavailable."""
         request = tracking.GetRunRequest(run_id=run_id)
         request.read_mask.paths.append("datasets")  # the smallest of what can be asked for: an empty mask asks for all
         run = self._neighbour.call(self._stub.GetRun, request).run
@@ -50,7 +50,7 @@ class Artifacts:
     def of_run(self, version_id: str, run_id: str, path: str) -> Files:
         """Freezes the files of a run at a path for a version; again with the same source changes nothing.
 
-        Raises SourceEmpty, PATH_INVALID, NeighbourUnavailable.
+        Raises SourceEmpty, PATH_INVALID, ServiceUnavailable.
         """
         try:
             return self._create(version_id, f"runs/{run_id}", path)
@@ -60,7 +60,7 @@ class Artifacts:
             raise
 
     def of_version(self, version_id: str, source_id: str) -> Files:
-        """Freezes the files of another version for a version. Raises NeighbourUnavailable."""
+        """Freezes the files of another version for a version. Raises ServiceUnavailable."""
         return self._create(version_id, f"versions/{source_id}", "")
 
     def _create(self, version_id: str, source_owner: str, source_path: str) -> Files:
@@ -71,6 +71,6 @@ class Artifacts:
         return Files(snapshot.manifest_sha256, snapshot.file_count, snapshot.size_bytes)
 
     def delete(self, version_id: str) -> None:
-        """Lets the files of a version go; again changes nothing. Raises NeighbourUnavailable."""
+        """Lets the files of a version go; again changes nothing. Raises ServiceUnavailable."""
         request = artifacts.DeleteSnapshotRequest(owner=f"versions/{version_id}")
         self._neighbour.call(self._stub.DeleteSnapshot, request)

@@ -14,6 +14,6 @@ class Workspaces:
         self._there = Believed(lambda name: neighbour.call(stub.GetWorkspace, access.GetWorkspaceRequest(name=name)))
 
     def require(self, name: str) -> None:
-        """Does nothing if the workspace exists. Raises WORKSPACE_NOT_FOUND or NEIGHBOUR_UNAVAILABLE."""
+        """Does nothing if the workspace exists. Raises WORKSPACE_NOT_FOUND or SERVICE_UNAVAILABLE."""
         if name != _ALWAYS_THERE:
             self._there.require(name)

@@ -56,7 +56,7 @@ class Owners:
             raise OwnerNotFound(str(owner))
 
     def require_writable(self, owner: Owner) -> None:
-        """Raises OwnerFrozen, OwnerNotFound, RunDeleted, NeighbourUnavailable unless files may be written now."""
+        """Raises OwnerFrozen, OwnerNotFound, RunDeleted, ServiceUnavailable unless files may be written now."""
         if owner.is_version:
             raise OwnerFrozen(str(owner))
         deleted = self._runs.deleted(owner.id)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DeadlinePassed, ModelryError, NeighbourUnavailable
+from modelry_server.kernel.errors import DeadlinePassed, ModelryError, ServiceUnavailable
 from modelry_server.kernel.transport import status
 
 BELIEVED_S = 5.0
@@ -50,7 +50,7 @@ class Neighbour:
     def call(self, method: Any, request: Any) -> Any:
         """Calls a method of a stub for the present caller, within what is left of the caller's time.
 
-        Raises what the neighbour answered with, as the same class and reason; NeighbourUnavailable if it does not
+        Raises what the neighbour answered with, as the same class and reason; ServiceUnavailable if it does not
         answer.
         """
         present = caller.current()
@@ -74,7 +74,7 @@ class Neighbour:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and is_callers_time:
             return DeadlinePassed()
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return NeighbourUnavailable(self.name, self.address)
+            return ServiceUnavailable(self.name, self.address)
         return answered
 
     def close(self) -> None:

@@ -35,11 +35,16 @@ class AddressUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room that was built: what it registers, what it runs in the background, what it closes at the end."""
+    """A room that was built: what it registers, what it runs in the background, what it closes at the end.
+
+    `internal_services` are those that `register_internal` registers; only other services can call them.
+    """
 
     name: str
     services: Sequence[str]
     register: Callable[[grpc.Server], None]
+    internal_services: Sequence[str] = ()
+    register_internal: Callable[[grpc.Server], None] = lambda server: None
     jobs: Sequence[Job] = ()
     close: Callable[[], None] = lambda: None
 

@@ -20,7 +20,7 @@ from modelry_server.artifacts.errors import (
     OwnerFrozen,
     OwnerNotFound,
 )
-from modelry_server.kernel.errors import FieldInvalid, NeighbourUnavailable
+from modelry_server.kernel.errors import FieldInvalid, ServiceUnavailable
 from modelry_server.kernel.ids import new_id
 from tests.parts import free_port
 from tests.server.artifacts.conftest import Files
@@ -127,7 +127,7 @@ def test_an_owner_with_files_answers_also_when_tracking_does_not(files: Files, r
     assert {artifact.path: b"".join(pieces) for artifact, pieces in alone.read(run, None)} == TREE
     assert alone.page(run, ArtifactPath("nothing"), "", 10, recursive=False) == []
     assert alone.delete(run, ArtifactPath("zoo")) == 1
-    with pytest.raises(NeighbourUnavailable, match="tracking"):
+    with pytest.raises(ServiceUnavailable, match="tracking"):
         alone.get(empty, None)
     runs.close()
 

@@ -113,7 +113,7 @@ def test_nobody_at_the_address_is_a_missing_neighbour_by_name() -> None:
     with neighbour("127.0.0.1:1") as found, pytest.raises(Unavailable) as caught:
         asked(found)
 
-    assert caught.value.reason == "NEIGHBOUR_UNAVAILABLE"
+    assert caught.value.reason == "SERVICE_UNAVAILABLE"
     assert caught.value.metadata == {"service": "access", "address": "127.0.0.1:1"}
 
 
@@ -121,7 +121,7 @@ def test_a_neighbour_that_never_answers_is_missing_after_its_time() -> None:
     with silent() as address, neighbour(address, longest_s=0.3) as found, pytest.raises(Unavailable) as caught:
         asked(found)
 
-    assert (caught.value.reason, caught.value.metadata["service"]) == ("NEIGHBOUR_UNAVAILABLE", "access")
+    assert (caught.value.reason, caught.value.metadata["service"]) == ("SERVICE_UNAVAILABLE", "access")
 
 
 def test_when_the_callers_time_runs_out_first_it_is_the_callers_time() -> None:
@@ -174,7 +174,7 @@ def test_an_answer_that_is_too_large_is_an_error_and_not_a_missing_neighbour() -
     ):
         asked(found)
 
-    assert caught.value.reason != "NEIGHBOUR_UNAVAILABLE"
+    assert caught.value.reason != "SERVICE_UNAVAILABLE"
 
 
 def test_many_at_once_share_one_connection() -> None:

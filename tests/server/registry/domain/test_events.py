@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelry_server.kernel.errors import FieldInvalid, NeighbourUnavailable
+from modelry_server.kernel.errors import FieldInvalid, ServiceUnavailable
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.entities import Event
 from tests.server.registry.conftest import MIGRATIONS, Registry
@@ -112,7 +112,7 @@ def test_a_model_name_beyond_its_limit_is_refused(registry: Registry, model: str
 
 
 def test_without_access_nothing_is_said_of_other_workspaces(registry: Registry) -> None:
-    with pytest.raises(NeighbourUnavailable) as refusal:
+    with pytest.raises(ServiceUnavailable) as refusal:
         registry.events.page("other", "", after=0, limit=1)
 
     assert refusal.value.metadata["service"] == "access"

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from modelry.api.artifacts import v1 as artifacts
-from modelry_server.kernel.errors import NeighbourUnavailable
+from modelry_server.kernel.errors import ServiceUnavailable
 from modelry_server.kernel.ids import new_id
 from modelry_server.registry.domain.snapshots import LOOSE_MS
 from modelry_server.registry.errors import SourceEmpty, VersionInFlight
@@ -89,7 +89,7 @@ def test_without_artifacts_files_wait_to_be_let_go(connected: Registry, platform
 
 
 def test_without_artifacts_nothing_is_frozen(registry: Registry) -> None:
-    with pytest.raises(NeighbourUnavailable) as refusal:
+    with pytest.raises(ServiceUnavailable) as refusal:
         registry.snapshots.freeze(new_id(), lambda asked: asked.of_version(new_id(), new_id()))
 
     assert refusal.value.metadata["service"] == "artifacts"

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, NeighbourUnavailable
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, ServiceUnavailable
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request
 from modelry_server.kernel.sql.database import ConcurrentChange
@@ -161,7 +161,7 @@ def test_a_failure_before_the_version_leaves_nothing(connected: Registry, platfo
 def test_without_tracking_no_version_is_made_and_the_missing_neighbour_is_named(registry: Registry) -> None:
     registry.a_model("fraud")
 
-    with pytest.raises(NeighbourUnavailable) as refusal:
+    with pytest.raises(ServiceUnavailable) as refusal:
         registry.versions.create("default", "fraud", f"runs:/{'0' * 32}/model", request=ONCE)
 
     assert refusal.value.metadata["service"] == "tracking"

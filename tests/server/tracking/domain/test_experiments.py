@@ -9,9 +9,9 @@ import pytest
 from modelry_server.kernel.errors import (
     EtagMismatch,
     FieldInvalid,
-    NeighbourUnavailable,
     NotFound,
     RequestIdReused,
+    ServiceUnavailable,
     Unavailable,
 )
 from modelry_server.kernel.ids import new_id
@@ -234,7 +234,7 @@ def test_a_workspace_that_access_knows_can_hold_experiments_and_another_is_refus
 
 
 def test_a_workspace_that_nobody_can_ask_about_names_who_is_missing(another_room: Callable[..., Room]) -> None:
-    with pytest.raises(NeighbourUnavailable) as caught:
+    with pytest.raises(ServiceUnavailable) as caught:
         another_room().experiments.create("blue", name(), {}, ONCE)
 
     assert caught.value.metadata["service"] == "access"

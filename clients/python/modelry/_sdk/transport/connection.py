@@ -19,20 +19,10 @@ if TYPE_CHECKING:
     Request = TypeVar("Request", bound=Message)
     Response = TypeVar("Response", bound=Message)
 
+    from modelry.api.rpc import Rpc
+
 STREAM_TIMEOUT_SECONDS = 600.0
 """The default deadline of a streaming call."""
-
-NOT_REPEATABLE: dict[str, tuple[str, ...]] = {
-    "modelry.api.access.v1.WorkspaceService": ("UpdateWorkspace",),
-    "modelry.api.tracking.v1.ExperimentService": ("UpdateExperiment", "DeleteExperimentTags"),
-    "modelry.api.tracking.v1.RunService": ("UpdateRun", "DeleteRunTags"),
-    "modelry.api.artifacts.v1.ArtifactService": ("WriteArtifacts", "DeleteArtifact"),
-    "modelry.api.registry.v1.ModelService": ("UpdateModel", "DeleteModel", "DeleteModelTags"),
-    "modelry.api.registry.v1.VersionService": ("UpdateVersion", "DeleteVersion", "DeleteVersionTags"),
-    "modelry.api.registry.v1.AliasService": ("DeleteAlias",),
-    "modelry.api.registry.v1.PromotionService": ("PromoteVersion",),
-}
-"""Calls that answer otherwise the second time. All others may be sent again when the server was not in reach."""
 
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 60_000),
@@ -51,8 +41,8 @@ _WHERE = re.compile(r"^(UNKNOWN: )?(ipv[46]|unix):\S+: ")
 class Connection:
     """A way to one server. Safe to use from several threads and after a fork.
 
-    A call names its rpc as `modelry.api.<room>.v1.<Noun>Service/<Verb><Noun>`. It has a deadline in seconds; without
-    one given, that of the settings. Every failure is raised as ModelryError. `elsewhere` are the connections of rooms
+    A call names its rpc by a constant of `modelry.api.<service>.v1.rpcs`. It has a deadline in seconds; without one
+    given, that of the settings. Every failure is raised as ModelryError. `elsewhere` are the connections of rooms
     that have an address of their own; `variable` is the one that says where this server is.
     """
 
@@ -79,13 +69,13 @@ class Connection:
         """The connection to the server of a room: this one, unless the room has an address of its own."""
         return self._elsewhere.get(room, self)
 
-    def call(
-        self, method: str, request: Message, response: type[Response], *, timeout: float | None = None
-    ) -> Response:
+    def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
         """Makes a unary call and answers with its response."""
         forks.enter()
         try:
-            callable_ = self._calls.get((method, "unary_unary")) or self._callable("unary_unary", method, response)
+            callable_ = self._calls.get((rpc.path, "unary_unary")) or self._callable(
+                "unary_unary", rpc.path, rpc.response
+            )
             answer = callable_(request, timeout=self._deadline(timeout), metadata=self._metadata)
         except _failure() as failed:
             raise self.error_of(failed) from None
@@ -94,7 +84,7 @@ class Connection:
         return cast("Response", answer)
 
     def read(
-        self, method: str, request: Message, response: type[Response], *, timeout: float | None = None
+        self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None
     ) -> Iterator[Response]:
         """Makes a call that the server answers with a stream of messages.
 
@@ -107,7 +97,7 @@ class Connection:
                 try:
                     if stream is None:
                         kind = "unary_stream"
-                        callable_ = self._calls.get((method, kind)) or self._callable(kind, method, response)
+                        callable_ = self._calls.get((rpc.path, kind)) or self._callable(kind, rpc.path, rpc.response)
                         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
                         stream = callable_(request, timeout=deadline, metadata=self._metadata)
                     message = next(stream, None)
@@ -123,12 +113,14 @@ class Connection:
                 stream.cancel()
 
     def write(
-        self, method: str, requests: Iterable[Message], response: type[Response], *, timeout: float | None = None
+        self, rpc: Rpc[Request, Response], requests: Iterable[Request], *, timeout: float | None = None
     ) -> Response:
         """Makes a call that sends a stream of messages and gets one answer."""
         forks.enter()
         try:
-            callable_ = self._calls.get((method, "stream_unary")) or self._callable("stream_unary", method, response)
+            callable_ = self._calls.get((rpc.path, "stream_unary")) or self._callable(
+                "stream_unary", rpc.path, rpc.response
+            )
             deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
             answer = callable_(iter(requests), timeout=deadline, metadata=self._metadata)
         except _failure() as failed:
@@ -185,7 +177,7 @@ class Connection:
             channel: Any = self._channel
             maker = channel.unary_unary if kind == "bytes" else getattr(channel, kind)
             made = maker(
-                f"/{method}",
+                method,
                 request_serializer=None if response is None else _serialize,
                 response_deserializer=None if response is None else response.FromString,
             )
@@ -283,6 +275,8 @@ def _subject() -> str:
 
 
 def _service_config() -> str:
+    from modelry.api.rpc import NOT_REPEATABLE
+
     retries = {
         "maxAttempts": 4,
         "initialBackoff": "0.1s",
@@ -290,7 +284,7 @@ def _service_config() -> str:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    once = [{"service": service, "method": name} for service, names in NOT_REPEATABLE.items() for name in names]
+    once = [dict(zip(("service", "method"), path[1:].split("/"), strict=True)) for path in NOT_REPEATABLE]
     return json.dumps(
         {
             "methodConfig": [{"name": [{}], "retryPolicy": retries}, {"name": once}],

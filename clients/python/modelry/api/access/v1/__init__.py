@@ -18,6 +18,7 @@ from modelry.api.access.v1.workspace_service_pb2_grpc import (
     WorkspaceServiceStub,
     add_WorkspaceServiceServicer_to_server,
 )
+from modelry.api.access.v1 import rpcs
 
 __all__ = [
     "CreateWorkspaceRequest",
@@ -32,4 +33,5 @@ __all__ = [
     "WorkspaceServiceServicer",
     "WorkspaceServiceStub",
     "add_WorkspaceServiceServicer_to_server",
+    "rpcs",
 ]

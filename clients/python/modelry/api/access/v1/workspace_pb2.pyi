@@ -29,16 +29,16 @@ class Workspace(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name is the identity and never changes: 1 to 63 characters of `a-z`, `0-9` and `-`, beginning with a letter and
-    not ending with `-`. The workspace `default` always exists.
+    """The name, which identifies it and never changes: 1 to 63 characters of `a-z`, `0-9` and `-`, beginning with a
+    letter and not ending with `-`. The workspace `default` always exists.
     """
     description: _builtins.str
     """What the workspace is for. At most 5000 characters."""
     etag: _builtins.str
-    """Changes with each change of the workspace; send it back with an update to be told of other people's changes."""
+    """Changes whenever the workspace changes. Send it back with an update to detect changes by others."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the workspace was made."""
+        """When the workspace was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateWorkspaceRequest(_message.Message):
-    """Asks for a new workspace."""
+    """The request of CreateWorkspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,9 +32,9 @@ class CreateWorkspaceRequest(_message.Message):
     name: _builtins.str
     """The name, see `Workspace.name`. Required."""
     description: _builtins.str
-    """What it is for. At most 5000 characters."""
+    """What the workspace is for. At most 5000 characters."""
     request_id: _builtins.str
-    """Makes a retry safe: the same id within 24 hours answers with the same workspace. At most 64 characters."""
+    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
     def __init__(
         self,
         *,
@@ -52,14 +52,14 @@ Global___CreateWorkspaceRequest: _TypeAlias = CreateWorkspaceRequest  # noqa: Y0
 
 @_typing.final
 class CreateWorkspaceResponse(_message.Message):
-    """The workspace that was made."""
+    """The answer of CreateWorkspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """The workspace."""
+        """The workspace that was created."""
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ Global___CreateWorkspaceResponse: _TypeAlias = CreateWorkspaceResponse  # noqa: 
 
 @_typing.final
 class GetWorkspaceRequest(_message.Message):
-    """Asks for one workspace."""
+    """The request of GetWorkspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """The name. Required."""
     def __init__(
         self,
         *,
@@ -98,7 +98,7 @@ Global___GetWorkspaceRequest: _TypeAlias = GetWorkspaceRequest  # noqa: Y015
 
 @_typing.final
 class GetWorkspaceResponse(_message.Message):
-    """The workspace that was asked for."""
+    """The answer of GetWorkspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -122,16 +122,16 @@ Global___GetWorkspaceResponse: _TypeAlias = GetWorkspaceResponse  # noqa: Y015
 
 @_typing.final
 class ListWorkspacesRequest(_message.Message):
-    """Asks for a page of workspaces."""
+    """The request of ListWorkspaces."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     def __init__(
         self,
         *,
@@ -148,14 +148,14 @@ Global___ListWorkspacesRequest: _TypeAlias = ListWorkspacesRequest  # noqa: Y015
 
 @_typing.final
 class ListWorkspacesResponse(_message.Message):
-    """A page of workspaces."""
+    """The answer of ListWorkspaces."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
     def workspaces(self) -> _containers.RepeatedCompositeFieldContainer[_workspace_pb2.Workspace]:
         """The workspaces, by name."""
@@ -176,7 +176,7 @@ Global___ListWorkspacesResponse: _TypeAlias = ListWorkspacesResponse  # noqa: Y0
 
 @_typing.final
 class UpdateWorkspaceRequest(_message.Message):
-    """Asks that a workspace be changed."""
+    """The request of UpdateWorkspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,11 +184,13 @@ class UpdateWorkspaceRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """The workspace, found by `name`, with the new values; its `etag`, where given, must be the present one."""
+        """The workspace with its new values. `name` says which workspace; if `etag` is set, it must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields change: `description`. Empty means the ones that are set."""
+        """The fields to change: `description`, or `*` for all that can be changed. Empty: the ones that are set in
+        `workspace`.
+        """
 
     def __init__(
         self,
@@ -206,14 +208,14 @@ Global___UpdateWorkspaceRequest: _TypeAlias = UpdateWorkspaceRequest  # noqa: Y0
 
 @_typing.final
 class UpdateWorkspaceResponse(_message.Message):
-    """The workspace after the change."""
+    """The answer of UpdateWorkspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """The workspace."""
+        """The workspace after the change."""
 
     def __init__(
         self,

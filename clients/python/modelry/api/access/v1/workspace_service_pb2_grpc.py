@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WorkspaceServiceStub(object):
-    """Makes, reads, lists and describes workspaces.
+    """Creates, reads, lists and changes workspaces.
     """
 
     def __init__(self, channel):
@@ -58,20 +58,20 @@ class WorkspaceServiceStub(object):
 
 
 class WorkspaceServiceServicer(object):
-    """Makes, reads, lists and describes workspaces.
+    """Creates, reads, lists and changes workspaces.
     """
 
     def CreateWorkspace(self, request, context):
-        """Makes a workspace.
+        """Creates a workspace.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_EXISTS`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetWorkspace(self, request, context):
-        """Reads one workspace.
+        """Reads a workspace.
 
         Errors: `WORKSPACE_NOT_FOUND`.
         """
@@ -82,7 +82,7 @@ class WorkspaceServiceServicer(object):
     def ListWorkspaces(self, request, context):
         """Lists workspaces, by name.
 
-        Errors: `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +129,7 @@ def add_WorkspaceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkspaceService(object):
-    """Makes, reads, lists and describes workspaces.
+    """Creates, reads, lists and changes workspaces.
     """
 
     @staticmethod

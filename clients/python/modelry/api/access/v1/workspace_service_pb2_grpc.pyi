@@ -13,23 +13,23 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkspaceServiceStub:
-    """Makes, reads, lists and describes workspaces."""
+    """Creates, reads, lists and changes workspaces."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.CreateWorkspaceRequest, _workspace_service_pb2.CreateWorkspaceResponse]
-    """Makes a workspace.
+    """Creates a workspace.
 
-    Errors: `FIELD_INVALID`; `WORKSPACE_EXISTS`.
+    Errors: `FIELD_INVALID`; `WORKSPACE_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     GetWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.GetWorkspaceRequest, _workspace_service_pb2.GetWorkspaceResponse]
-    """Reads one workspace.
+    """Reads a workspace.
 
     Errors: `WORKSPACE_NOT_FOUND`.
     """
     ListWorkspaces: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.ListWorkspacesRequest, _workspace_service_pb2.ListWorkspacesResponse]
     """Lists workspaces, by name.
 
-    Errors: `PAGE_TOKEN_INVALID`.
+    Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
     """
     UpdateWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.UpdateWorkspaceRequest, _workspace_service_pb2.UpdateWorkspaceResponse]
     """Changes the description of a workspace.
@@ -38,7 +38,7 @@ class WorkspaceServiceStub:
     """
 
 class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Makes, reads, lists and describes workspaces."""
+    """Creates, reads, lists and changes workspaces."""
 
     @_abc_1.abstractmethod
     def CreateWorkspace(
@@ -46,9 +46,9 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workspace_service_pb2.CreateWorkspaceRequest,
         context: _grpc.ServicerContext,
     ) -> _workspace_service_pb2.CreateWorkspaceResponse:
-        """Makes a workspace.
+        """Creates a workspace.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_EXISTS`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod
@@ -57,7 +57,7 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workspace_service_pb2.GetWorkspaceRequest,
         context: _grpc.ServicerContext,
     ) -> _workspace_service_pb2.GetWorkspaceResponse:
-        """Reads one workspace.
+        """Reads a workspace.
 
         Errors: `WORKSPACE_NOT_FOUND`.
         """
@@ -70,7 +70,7 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _workspace_service_pb2.ListWorkspacesResponse:
         """Lists workspaces, by name.
 
-        Errors: `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
         """
 
     @_abc_1.abstractmethod

@@ -6,6 +6,7 @@ from modelry.api.artifacts.v1.artifact_pb2 import (
     ARTIFACT_KIND_UNSPECIFIED,
     Artifact,
     ArtifactKind,
+    ArtifactOwner,
 )
 from modelry.api.artifacts.v1.artifact_service_pb2 import (
     ArtifactHeader,
@@ -25,22 +26,7 @@ from modelry.api.artifacts.v1.artifact_service_pb2_grpc import (
     ArtifactServiceStub,
     add_ArtifactServiceServicer_to_server,
 )
-from modelry.api.artifacts.v1.snapshot_pb2 import (
-    Snapshot,
-)
-from modelry.api.artifacts.v1.snapshot_service_pb2 import (
-    CreateSnapshotRequest,
-    CreateSnapshotResponse,
-    DeleteSnapshotRequest,
-    DeleteSnapshotResponse,
-    GetSnapshotRequest,
-    GetSnapshotResponse,
-)
-from modelry.api.artifacts.v1.snapshot_service_pb2_grpc import (
-    SnapshotServiceServicer,
-    SnapshotServiceStub,
-    add_SnapshotServiceServicer_to_server,
-)
+from modelry.api.artifacts.v1 import rpcs
 
 __all__ = [
     "ARTIFACT_KIND_FILE",
@@ -49,27 +35,19 @@ __all__ = [
     "Artifact",
     "ArtifactHeader",
     "ArtifactKind",
+    "ArtifactOwner",
     "ArtifactServiceServicer",
     "ArtifactServiceStub",
-    "CreateSnapshotRequest",
-    "CreateSnapshotResponse",
     "DeleteArtifactRequest",
     "DeleteArtifactResponse",
-    "DeleteSnapshotRequest",
-    "DeleteSnapshotResponse",
     "GetArtifactRequest",
     "GetArtifactResponse",
-    "GetSnapshotRequest",
-    "GetSnapshotResponse",
     "ListArtifactsRequest",
     "ListArtifactsResponse",
     "ReadArtifactsRequest",
     "ReadArtifactsResponse",
-    "Snapshot",
-    "SnapshotServiceServicer",
-    "SnapshotServiceStub",
     "WriteArtifactsRequest",
     "WriteArtifactsResponse",
     "add_ArtifactServiceServicer_to_server",
-    "add_SnapshotServiceServicer_to_server",
+    "rpcs",
 ]

@@ -25,15 +25,18 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'modelry/api/artifacts/v1/artifact.proto\x12\x18modelry.api.artifacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x01\n\x08\x41rtifact\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x34\n\x04kind\x18\x03 \x01(\x0e\x32&.modelry.api.artifacts.v1.ArtifactKind\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nfile_count\x18\x08 \x01(\x03*_\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41RTIFACT_KIND_FILE\x10\x01\x12\x18\n\x14\x41RTIFACT_KIND_FOLDER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'modelry/api/artifacts/v1/artifact.proto\x12\x18modelry.api.artifacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"@\n\rArtifactOwner\x12\x10\n\x06run_id\x18\x01 \x01(\tH\x00\x12\x14\n\nversion_id\x18\x02 \x01(\tH\x00\x42\x07\n\x05owner\"\x85\x02\n\x08\x41rtifact\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x34\n\x04kind\x18\x03 \x01(\x0e\x32&.modelry.api.artifacts.v1.ArtifactKind\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nfile_count\x18\x08 \x01(\x03*_\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41RTIFACT_KIND_FILE\x10\x01\x12\x18\n\x14\x41RTIFACT_KIND_FOLDER\x10\x02\x42\xad\x01\n\x1c\x64\x65v.modelry.api.artifacts.v1B\rArtifactProtoP\x01Z(modelry.dev/api/artifacts/v1;artifactsv1\xaa\x02\x18Modelry.Api.Artifacts.V1\xca\x02\x18Modelry\\Api\\Artifacts\\V1\xea\x02\x1bModelry::Api::Artifacts::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.artifacts.v1.artifact_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACTKIND']._serialized_start=325
-  _globals['_ARTIFACTKIND']._serialized_end=420
-  _globals['_ARTIFACT']._serialized_start=103
-  _globals['_ARTIFACT']._serialized_end=323
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\034dev.modelry.api.artifacts.v1B\rArtifactProtoP\001Z(modelry.dev/api/artifacts/v1;artifactsv1\252\002\030Modelry.Api.Artifacts.V1\312\002\030Modelry\\Api\\Artifacts\\V1\352\002\033Modelry::Api::Artifacts::V1'
+  _globals['_ARTIFACTKIND']._serialized_start=432
+  _globals['_ARTIFACTKIND']._serialized_end=527
+  _globals['_ARTIFACTOWNER']._serialized_start=102
+  _globals['_ARTIFACTOWNER']._serialized_end=166
+  _globals['_ARTIFACT']._serialized_start=169
+  _globals['_ARTIFACT']._serialized_end=430
 # @@protoc_insertion_point(module_scope)

@@ -27,24 +27,52 @@ class _ArtifactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Artifact
     ARTIFACT_KIND_UNSPECIFIED: _ArtifactKind.ValueType  # 0
     """Never sent."""
     ARTIFACT_KIND_FILE: _ArtifactKind.ValueType  # 1
-    """A file with content."""
+    """A file."""
     ARTIFACT_KIND_FOLDER: _ArtifactKind.ValueType  # 2
-    """A folder: it exists while a file lies in it."""
+    """A folder. It exists while there is a file in it."""
 
 class ArtifactKind(_ArtifactKind, metaclass=_ArtifactKindEnumTypeWrapper):
-    """What stands at a path."""
+    """Whether a path is a file or a folder."""
 
 ARTIFACT_KIND_UNSPECIFIED: ArtifactKind.ValueType  # 0
 """Never sent."""
 ARTIFACT_KIND_FILE: ArtifactKind.ValueType  # 1
-"""A file with content."""
+"""A file."""
 ARTIFACT_KIND_FOLDER: ArtifactKind.ValueType  # 2
-"""A folder: it exists while a file lies in it."""
+"""A folder. It exists while there is a file in it."""
 Global___ArtifactKind: _TypeAlias = ArtifactKind  # noqa: Y015
 
 @_typing.final
+class ArtifactOwner(_message.Message):
+    """Whose files."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """A run, by its id."""
+    version_id: _builtins.str
+    """A model version, by its `Version.version_id`. Its files never change."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        version_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "run_id", b"run_id", "version_id", b"version_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "run_id", b"run_id", "version_id", b"version_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_owner: _TypeAlias = _typing.Literal["run_id", "version_id"]  # noqa: Y015
+    _WhichOneofArgType_owner: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_owner) -> _WhichOneofReturnType_owner | None: ...
+
+Global___ArtifactOwner: _TypeAlias = ArtifactOwner  # noqa: Y015
+
+@_typing.final
 class Artifact(_message.Message):
-    """A file or folder of an owner. An owner is `runs/<run_id>`, or `versions/<version_id>`, whose files never change."""
+    """A file or folder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -56,22 +84,24 @@ class Artifact(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Whose it is."""
     path: _builtins.str
-    """Where it lies: relative, in normal form, parts separated by `/`, no `..`, no control characters, no backslash, at
-    most 1024 bytes. Compared to the letter: two different paths are two files.
+    """The path: relative, with `/` between its parts, without `..`, control characters and backslashes. At most 1024
+    bytes. Paths are compared byte by byte: two different paths are two files.
     """
     kind: Global___ArtifactKind.ValueType
-    """A file or a folder."""
+    """File or folder."""
     size_bytes: _builtins.int
-    """The bytes of the file, or of all files in the folder."""
+    """The size of the file, or of all files in the folder."""
     sha256: _builtins.str
     """Of a file: the SHA-256 of its content, 64 lower-case hexadecimal characters."""
     content_type: _builtins.str
-    """Of a file: the media type that the client named, or that its ending suggests. At most 255 characters."""
+    """Of a file: the media type that the client sent, or that the file name suggests. At most 255 characters."""
     file_count: _builtins.int
-    """How many files the folder holds, at any depth; 1 for a file."""
+    """The number of files in the folder, at any depth. 1 for a file."""
+    @_builtins.property
+    def owner(self) -> Global___ArtifactOwner:
+        """Whose it is."""
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Of a file: when it was written."""
@@ -79,7 +109,7 @@ class Artifact(_message.Message):
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        owner: Global___ArtifactOwner | None = ...,
         path: _builtins.str = ...,
         kind: Global___ArtifactKind.ValueType = ...,
         size_bytes: _builtins.int = ...,
@@ -88,7 +118,7 @@ class Artifact(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         file_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "create_time", b"create_time", "file_count", b"file_count", "kind", b"kind", "owner", b"owner", "path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

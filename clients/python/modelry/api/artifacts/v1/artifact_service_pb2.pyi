@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ArtifactHeader(_message.Message):
-    """Begins a file."""
+    """The beginning of a file that is written."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,13 +30,13 @@ class ArtifactHeader(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Where the file is to lie, see `Artifact.path`. Required; the root is not a path."""
+    """The path, see `Artifact.path`. Required, and not the root."""
     size_bytes: _builtins.int
-    """The bytes that follow. Required unless zero."""
+    """The size of the content that follows."""
     sha256: _builtins.str
-    """The SHA-256 of the content, 64 lower-case hexadecimal characters. Required."""
+    """The SHA-256 of the content: 64 lower-case hexadecimal characters. Required."""
     content_type: _builtins.str
-    """The media type. Default: what the ending of the path suggests. At most 255 characters."""
+    """The media type. Default: what the file name suggests. At most 255 characters."""
     def __init__(
         self,
         *,
@@ -55,25 +55,27 @@ Global___ArtifactHeader: _TypeAlias = ArtifactHeader  # noqa: Y015
 
 @_typing.final
 class WriteArtifactsRequest(_message.Message):
-    """One step of writing files: first the owner, then for each file its header and its content."""
+    """A part of the stream of WriteArtifacts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OWNER_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """The owner, first and once: `runs/<run_id>`."""
     content: _builtins.bytes
-    """More of the file's content. At most 1 MiB a message."""
+    """More of the content of the file. At most 1 MiB in a message."""
+    @_builtins.property
+    def owner(self) -> _artifact_pb2.ArtifactOwner:
+        """The owner: a run. Once, in the first message."""
+
     @_builtins.property
     def header(self) -> Global___ArtifactHeader:
-        """The next file begins."""
+        """The beginning of the next file."""
 
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        owner: _artifact_pb2.ArtifactOwner | None = ...,
         header: Global___ArtifactHeader | None = ...,
         content: _builtins.bytes = ...,
     ) -> None: ...
@@ -89,16 +91,16 @@ Global___WriteArtifactsRequest: _TypeAlias = WriteArtifactsRequest  # noqa: Y015
 
 @_typing.final
 class WriteArtifactsResponse(_message.Message):
-    """The files that were written."""
+    """The answer of WriteArtifacts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     file_count: _builtins.int
-    """How many files were written."""
+    """The number of files that were written."""
     size_bytes: _builtins.int
-    """The sum of their sizes."""
+    """The size of all of them together."""
     def __init__(
         self,
         *,
@@ -115,27 +117,29 @@ Global___WriteArtifactsResponse: _TypeAlias = WriteArtifactsResponse  # noqa: Y0
 
 @_typing.final
 class ReadArtifactsRequest(_message.Message):
-    """Asks for files with their content."""
+    """The request of ReadArtifacts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OWNER_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     OFFSET_BYTES_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Whose files."""
     path: _builtins.str
     """A file or a folder. Empty: all files of the owner."""
     offset_bytes: _builtins.int
-    """From which byte on, where `path` is a file: to go on with a download that broke off. Default: 0."""
+    """The first byte to read, if `path` is a file: to go on with an interrupted download. Default: 0."""
+    @_builtins.property
+    def owner(self) -> _artifact_pb2.ArtifactOwner:
+        """Whose files. Required."""
+
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        owner: _artifact_pb2.ArtifactOwner | None = ...,
         path: _builtins.str = ...,
         offset_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["offset_bytes", b"offset_bytes", "owner", b"owner", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -145,17 +149,17 @@ Global___ReadArtifactsRequest: _TypeAlias = ReadArtifactsRequest  # noqa: Y015
 
 @_typing.final
 class ReadArtifactsResponse(_message.Message):
-    """One step of reading files."""
+    """A part of the stream of ReadArtifacts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACT_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """More of the file's content."""
+    """More of the content of the file."""
     @_builtins.property
     def artifact(self) -> _artifact_pb2.Artifact:
-        """The next file begins. Its size is that of the whole file, also after an offset."""
+        """The beginning of the next file. `size_bytes` and `sha256` are those of the whole file, whatever the offset."""
 
     def __init__(
         self,
@@ -175,7 +179,7 @@ Global___ReadArtifactsResponse: _TypeAlias = ReadArtifactsResponse  # noqa: Y015
 
 @_typing.final
 class ListArtifactsRequest(_message.Message):
-    """Asks for a page of a folder."""
+    """The request of ListArtifacts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,26 +188,28 @@ class ListArtifactsRequest(_message.Message):
     RECURSIVE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Whose files."""
     path: _builtins.str
-    """The folder. Empty: the root. A file's path lists the file itself."""
+    """The folder. Empty: the root. The path of a file lists that file."""
     recursive: _builtins.bool
-    """Lists all files below the folder at any depth in place of one level."""
+    """Lists all files below the folder, at any depth, and no folders."""
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
+    @_builtins.property
+    def owner(self) -> _artifact_pb2.ArtifactOwner:
+        """Whose files. Required."""
+
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        owner: _artifact_pb2.ArtifactOwner | None = ...,
         path: _builtins.str = ...,
         recursive: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "path", b"path", "recursive", b"recursive"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -213,14 +219,14 @@ Global___ListArtifactsRequest: _TypeAlias = ListArtifactsRequest  # noqa: Y015
 
 @_typing.final
 class ListArtifactsResponse(_message.Message):
-    """A page of a folder."""
+    """The answer of ListArtifacts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
     def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[_artifact_pb2.Artifact]:
         """Files and folders, by path."""
@@ -241,23 +247,25 @@ Global___ListArtifactsResponse: _TypeAlias = ListArtifactsResponse  # noqa: Y015
 
 @_typing.final
 class GetArtifactRequest(_message.Message):
-    """Asks for one file or folder."""
+    """The request of GetArtifact."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OWNER_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Whose it is."""
     path: _builtins.str
-    """Where it lies. Empty: the root folder."""
+    """The path. Empty: the root folder."""
+    @_builtins.property
+    def owner(self) -> _artifact_pb2.ArtifactOwner:
+        """Whose files. Required."""
+
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        owner: _artifact_pb2.ArtifactOwner | None = ...,
         path: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -267,7 +275,7 @@ Global___GetArtifactRequest: _TypeAlias = GetArtifactRequest  # noqa: Y015
 
 @_typing.final
 class GetArtifactResponse(_message.Message):
-    """The file or folder that was asked for."""
+    """The answer of GetArtifact."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,23 +299,25 @@ Global___GetArtifactResponse: _TypeAlias = GetArtifactResponse  # noqa: Y015
 
 @_typing.final
 class DeleteArtifactRequest(_message.Message):
-    """Asks that a file or folder be deleted."""
+    """The request of DeleteArtifact."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OWNER_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Whose it is."""
     path: _builtins.str
-    """The file or folder. The root can't be deleted."""
+    """The file or folder. Required: the root can't be deleted."""
+    @_builtins.property
+    def owner(self) -> _artifact_pb2.ArtifactOwner:
+        """Whose files. Required."""
+
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        owner: _artifact_pb2.ArtifactOwner | None = ...,
         path: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -317,13 +327,13 @@ Global___DeleteArtifactRequest: _TypeAlias = DeleteArtifactRequest  # noqa: Y015
 
 @_typing.final
 class DeleteArtifactResponse(_message.Message):
-    """What was deleted."""
+    """The answer of DeleteArtifact."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     file_count: _builtins.int
-    """How many files."""
+    """The number of files that were deleted."""
     def __init__(
         self,
         *,

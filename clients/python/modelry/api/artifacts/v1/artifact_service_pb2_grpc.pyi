@@ -17,32 +17,34 @@ class ArtifactServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     WriteArtifacts: _grpc.StreamUnaryMultiCallable[_artifact_service_pb2.WriteArtifactsRequest, _artifact_service_pb2.WriteArtifactsResponse]
-    """Writes files, all or none: they are visible when the call is answered and not before. Each file is a header followed by
-    its content in pieces; a file of the same path is replaced. Known content is stored once.
+    """Writes files, all or none: they become visible together, when the call returns. The stream holds the owner, then
+    for each file a header and its content in pieces. A file with the same path is replaced.
 
-    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`; `ARTIFACT_KIND_CONFLICT`;
-    `FIELD_INVALID`; `STORE_UNAVAILABLE`.
+    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
+    `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
     """
     ReadArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactsRequest, _artifact_service_pb2.ReadArtifactsResponse]
-    """Streams a file, or all files of a folder by path: each a header followed by its content in pieces. The reader
-    compares the SHA-256 of what it got with that of the header.
+    """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
+    should compare the SHA-256 of the content with that of the header.
 
-    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `BLOB_LOST`; `STORE_UNAVAILABLE`.
+    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `BLOB_LOST`;
+    `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
     """
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.ListArtifactsRequest, _artifact_service_pb2.ListArtifactsResponse]
-    """Lists a folder: its files and folders, by path. An owner without files has an empty list.
+    """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path.
 
-    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `SERVICE_UNAVAILABLE`.
     """
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.GetArtifactRequest, _artifact_service_pb2.GetArtifactResponse]
-    """Reads what is known of a file or folder, without its content.
+    """Reads the metadata of a file or folder, without content.
 
-    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`.
+    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `SERVICE_UNAVAILABLE`.
     """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.DeleteArtifactRequest, _artifact_service_pb2.DeleteArtifactResponse]
-    """Deletes a file, or a folder with everything in it, at once. Content that a model version refers to is kept for it.
+    """Deletes a file, or a folder with everything in it. Content that a model version uses is kept for the version.
 
-    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `ARTIFACT_NOT_FOUND`.
+    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`;
+    `SERVICE_UNAVAILABLE`.
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -54,11 +56,11 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.Iterator[_artifact_service_pb2.WriteArtifactsRequest],
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.WriteArtifactsResponse:
-        """Writes files, all or none: they are visible when the call is answered and not before. Each file is a header followed by
-        its content in pieces; a file of the same path is replaced. Known content is stored once.
+        """Writes files, all or none: they become visible together, when the call returns. The stream holds the owner, then
+        for each file a header and its content in pieces. A file with the same path is replaced.
 
-        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`; `ARTIFACT_KIND_CONFLICT`;
-        `FIELD_INVALID`; `STORE_UNAVAILABLE`.
+        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
+        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -67,10 +69,11 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.ReadArtifactsRequest,
         context: _grpc.ServicerContext,
     ) -> _abc.Iterator[_artifact_service_pb2.ReadArtifactsResponse]:
-        """Streams a file, or all files of a folder by path: each a header followed by its content in pieces. The reader
-        compares the SHA-256 of what it got with that of the header.
+        """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
+        should compare the SHA-256 of the content with that of the header.
 
-        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `BLOB_LOST`; `STORE_UNAVAILABLE`.
+        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `BLOB_LOST`;
+        `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -79,9 +82,9 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.ListArtifactsRequest,
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.ListArtifactsResponse:
-        """Lists a folder: its files and folders, by path. An owner without files has an empty list.
+        """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path.
 
-        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -90,9 +93,9 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.GetArtifactRequest,
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.GetArtifactResponse:
-        """Reads what is known of a file or folder, without its content.
+        """Reads the metadata of a file or folder, without content.
 
-        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`.
+        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -101,9 +104,10 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.DeleteArtifactRequest,
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.DeleteArtifactResponse:
-        """Deletes a file, or a folder with everything in it, at once. Content that a model version refers to is kept for it.
+        """Deletes a file, or a folder with everything in it. Content that a model version uses is kept for the version.
 
-        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `ARTIFACT_NOT_FOUND`.
+        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`;
+        `SERVICE_UNAVAILABLE`.
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _grpc.Server) -> None: ...

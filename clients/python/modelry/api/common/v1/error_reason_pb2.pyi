@@ -25,75 +25,83 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_FIELD_INVALID: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT: a field is missing, too long, or not of the form that its comment asks for. Details: BadRequest.
+    """INVALID_ARGUMENT: a field is missing, too long, or not of the form that its comment describes. Details: BadRequest.
     Example: `run_id: 'x' is not a run id; it is 32 lower-case hexadecimal characters`.
     """
     ERROR_REASON_FILTER_SYNTAX: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: a filter or an order can't be read. Metadata: `column` (from 1), `found`, `expected`.
+    """INVALID_ARGUMENT: a filter or a sort key can't be parsed. Metadata: `column` (from 1), `found`, `expected`.
     Example: `metrics.acc >> 3` fails at column 13.
     """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: the page token is damaged, or belongs to another query. Repeat the query without a token."""
+    """INVALID_ARGUMENT: the page token is damaged, or belongs to another query or caller. Begin again without a token."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT: the `request_id` was used before with other contents."""
+    """INVALID_ARGUMENT: the `request_id` was used within 24 hours with other contents."""
     ERROR_REASON_REQUEST_IN_FLIGHT: _ErrorReason.ValueType  # 5
     """ABORTED: a call with the same `request_id` is being worked on. Send it again."""
     ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED: the server has as many streams open as it allows. Details: RetryInfo."""
-    ERROR_REASON_NEIGHBOUR_UNAVAILABLE: _ErrorReason.ValueType  # 7
-    """UNAVAILABLE: a service that this call needs does not answer. Metadata: `service`. Send the call again later."""
+    """RESOURCE_EXHAUSTED: the server has reached its limit of open streams. Details: RetryInfo."""
+    ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 7
+    """UNAVAILABLE: another Modelry service, which this call needs, does not answer. Metadata: `service`. Try again later."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 8
-    """UNAVAILABLE: the server is shutting down. Send the call again; another replica or the next start answers it."""
+    """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
+    replica, or the restarted server, answers it. Open streams end with this reason, too.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
-    """INTERNAL: a fault of the server. Metadata: `correlation_id`, under which its log holds the cause."""
+    """INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
     ERROR_REASON_PERMISSION_MISSING: _ErrorReason.ValueType  # 10
     """PERMISSION_DENIED: the caller may not do this. Metadata: `permission`."""
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 11
-    """ABORTED: what is to be changed was changed by somebody else since it was read. Metadata: `etag` (the present one)."""
+    """ABORTED: somebody else has changed the thing since it was read. Metadata: `etag` (the current one)."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 12
-    """DEADLINE_EXCEEDED: the time that the caller gave has run out before the work was done."""
+    """DEADLINE_EXCEEDED: the deadline of the call has passed."""
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 13
-    """UNAVAILABLE: the database does not answer or is busy. Nothing was changed. Send the call again."""
-    ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 14
-    """FAILED_PRECONDITION: the answer is larger than the 4 MiB that can be sent: ask for less, by a `read_mask` or a smaller
-    page. Metadata: `size_bytes`.
+    """UNAVAILABLE: the database does not answer, or is busy. If the call changes something, the change may have been
+    made: a call that is `IDEMPOTENT` can be sent again, for others read the state first.
     """
+    ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION: the answer exceeds the limit of 4 MiB. Ask for less, with a `read_mask` or a smaller page.
+    Metadata: `size_bytes`.
+    """
+    ERROR_REASON_CREDENTIAL_INVALID: _ErrorReason.ValueType  # 15
+    """UNAUTHENTICATED: the call needs the credential of a Modelry service. Only the internal listeners ask for it."""
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
-    """NOT_FOUND: there is no such workspace, or the caller may not know of it."""
+    """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
     ERROR_REASON_WORKSPACE_EXISTS: _ErrorReason.ValueType  # 21
-    """ALREADY_EXISTS: a workspace of that name is there."""
+    """ALREADY_EXISTS: there is a workspace with that name."""
     ERROR_REASON_EXPERIMENT_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND: there is no such experiment."""
     ERROR_REASON_EXPERIMENT_EXISTS: _ErrorReason.ValueType  # 31
-    """ALREADY_EXISTS: an experiment of that name is in the workspace; a deleted one keeps its name too. Metadata:
-    `experiment_id`, `lifecycle`.
+    """ALREADY_EXISTS: the workspace has an experiment with that name, possibly a deleted one. Metadata: `experiment_id`,
+    `lifecycle`.
     """
     ERROR_REASON_EXPERIMENT_DELETED: _ErrorReason.ValueType  # 32
     """FAILED_PRECONDITION: the experiment is deleted; restore it first."""
     ERROR_REASON_RUN_NOT_FOUND: _ErrorReason.ValueType  # 33
     """NOT_FOUND: there is no such run."""
     ERROR_REASON_RUN_EXISTS: _ErrorReason.ValueType  # 34
-    """ALREADY_EXISTS: the run id that the client chose is another run's."""
+    """ALREADY_EXISTS: another run has the run id that the client chose."""
     ERROR_REASON_RUN_DELETED: _ErrorReason.ValueType  # 35
     """FAILED_PRECONDITION: the run is deleted; restore it first."""
     ERROR_REASON_RUN_ALREADY_ENDED: _ErrorReason.ValueType  # 36
-    """FAILED_PRECONDITION: the run ended before, with another status. Metadata: `status`."""
+    """FAILED_PRECONDITION: the run has ended already, with another status. Metadata: `status`."""
     ERROR_REASON_PARAM_CONFLICT: _ErrorReason.ValueType  # 37
-    """ALREADY_EXISTS: a param was logged before with another value. Metadata: `key`, `stored`, `given`."""
+    """ALREADY_EXISTS: the param has another value already. Metadata: `key`, `stored`, `given`."""
     ERROR_REASON_BATCH_GAP: _ErrorReason.ValueType  # 38
-    """ABORTED: a numbered batch came while an earlier one is missing. Metadata: `durable_batch_number`; send what follows it."""
+    """ABORTED: an earlier batch of the same writer is missing. Metadata: `durable_batch_number`; send what follows it."""
     ERROR_REASON_DATASET_NOT_FOUND: _ErrorReason.ValueType  # 39
     """NOT_FOUND: there is no such dataset."""
     ERROR_REASON_TAG_NOT_FOUND: _ErrorReason.ValueType  # 40
-    """NOT_FOUND: there is no tag of that key. Metadata: `key`."""
+    """NOT_FOUND: there is no tag with that key. Metadata: `key`."""
     ERROR_REASON_PATH_INVALID: _ErrorReason.ValueType  # 50
-    """INVALID_ARGUMENT: an artifact path climbs, is absolute, or is not in normal form. Metadata: `path`, `rule`."""
+    """INVALID_ARGUMENT: an artifact path is absolute, has `..`, or is not in normal form. Metadata: `path`, `rule`."""
     ERROR_REASON_ARTIFACT_NOT_FOUND: _ErrorReason.ValueType  # 51
     """NOT_FOUND: the owner has no such file or folder."""
     ERROR_REASON_ARTIFACT_KIND_CONFLICT: _ErrorReason.ValueType  # 52
-    """ALREADY_EXISTS: a folder stands where a file is to be, or a file where a folder is to be. Metadata: `path`."""
+    """ALREADY_EXISTS: there is a folder where a file would be written, or a file where a folder would be. Metadata:
+    `path`.
+    """
     ERROR_REASON_DIGEST_MISMATCH: _ErrorReason.ValueType  # 53
-    """DATA_LOSS: the bytes do not have the SHA-256 or the size that was announced. Metadata: `path`, `expected`, `actual`."""
+    """DATA_LOSS: the content does not have the announced SHA-256 or size. Metadata: `path`, `expected`, `actual`."""
     ERROR_REASON_OWNER_FROZEN: _ErrorReason.ValueType  # 54
     """FAILED_PRECONDITION: the files belong to a model version and never change."""
     ERROR_REASON_OWNER_NOT_FOUND: _ErrorReason.ValueType  # 55
@@ -103,102 +111,118 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 57
     """UNAVAILABLE: the object store does not answer. Send the call again later."""
     ERROR_REASON_SNAPSHOT_NOT_FOUND: _ErrorReason.ValueType  # 58
-    """NOT_FOUND: there is no snapshot of that owner."""
+    """NOT_FOUND: the version has no snapshot."""
     ERROR_REASON_SNAPSHOT_EXISTS: _ErrorReason.ValueType  # 59
-    """ALREADY_EXISTS: the owner holds another snapshot already."""
+    """ALREADY_EXISTS: the version has another snapshot already."""
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 70
     """NOT_FOUND: there is no such registered model."""
     ERROR_REASON_MODEL_EXISTS: _ErrorReason.ValueType  # 71
-    """ALREADY_EXISTS: a registered model of that name is in the workspace."""
+    """ALREADY_EXISTS: the workspace has a registered model with that name."""
     ERROR_REASON_MODEL_IN_USE: _ErrorReason.ValueType  # 72
-    """FAILED_PRECONDITION: the model has versions in Staging or Production; archive or delete them first. Metadata: `versions`."""
+    """FAILED_PRECONDITION: the model has versions in a serving stage. Archive or delete them first. Metadata: `versions`."""
     ERROR_REASON_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 73
     """NOT_FOUND: the model has no such version."""
     ERROR_REASON_ALIAS_NOT_FOUND: _ErrorReason.ValueType  # 74
     """NOT_FOUND: the model has no such alias."""
     ERROR_REASON_VERSION_IN_USE: _ErrorReason.ValueType  # 75
-    """FAILED_PRECONDITION: the version is in Staging or Production or an alias points at it. Metadata: `stage`, `aliases`."""
+    """FAILED_PRECONDITION: the version is in a serving stage, or an alias points at it. Metadata: `stage`, `aliases`."""
     ERROR_REASON_SOURCE_EMPTY: _ErrorReason.ValueType  # 76
-    """FAILED_PRECONDITION: the run has no files at the path from which a version was to be made. Metadata: `run_id`, `path`."""
+    """FAILED_PRECONDITION: the run has no files at the path of the source. Metadata: `run_id`, `path`."""
+    ERROR_REASON_PROMOTION_NOT_FOUND: _ErrorReason.ValueType  # 77
+    """NOT_FOUND: there is no such promotion."""
+    ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 78
+    """INVALID_ARGUMENT: the event cursor is damaged, or belongs to another workspace."""
+    ERROR_REASON_CURSOR_OUT_OF_RANGE: _ErrorReason.ValueType  # 79
+    """OUT_OF_RANGE: the event cursor is older or newer than all events that are kept, for example after a restore from a
+    backup. Metadata: `oldest_cursor`, `newest_cursor`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Every reason with which a call can fail. On the wire a reason travels as `google.rpc.ErrorInfo.reason`, without the
-    prefix `ERROR_REASON_`, with the domain `modelry.dev`; the metadata holds every value that the message names. A client
-    decides by the reason and never by the text. New reasons may come: treat an unknown one as its status code says.
+    """The reasons for which a call can fail. A reason is sent as `google.rpc.ErrorInfo.reason`, without the prefix
+    `ERROR_REASON_`, in the domain `modelry.dev`. The metadata holds every value that the message names. Clients decide
+    by the reason, never by the text. New reasons may come: treat an unknown reason as its status code says.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT: a field is missing, too long, or not of the form that its comment asks for. Details: BadRequest.
+"""INVALID_ARGUMENT: a field is missing, too long, or not of the form that its comment describes. Details: BadRequest.
 Example: `run_id: 'x' is not a run id; it is 32 lower-case hexadecimal characters`.
 """
 ERROR_REASON_FILTER_SYNTAX: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: a filter or an order can't be read. Metadata: `column` (from 1), `found`, `expected`.
+"""INVALID_ARGUMENT: a filter or a sort key can't be parsed. Metadata: `column` (from 1), `found`, `expected`.
 Example: `metrics.acc >> 3` fails at column 13.
 """
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: the page token is damaged, or belongs to another query. Repeat the query without a token."""
+"""INVALID_ARGUMENT: the page token is damaged, or belongs to another query or caller. Begin again without a token."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT: the `request_id` was used before with other contents."""
+"""INVALID_ARGUMENT: the `request_id` was used within 24 hours with other contents."""
 ERROR_REASON_REQUEST_IN_FLIGHT: ErrorReason.ValueType  # 5
 """ABORTED: a call with the same `request_id` is being worked on. Send it again."""
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED: the server has as many streams open as it allows. Details: RetryInfo."""
-ERROR_REASON_NEIGHBOUR_UNAVAILABLE: ErrorReason.ValueType  # 7
-"""UNAVAILABLE: a service that this call needs does not answer. Metadata: `service`. Send the call again later."""
+"""RESOURCE_EXHAUSTED: the server has reached its limit of open streams. Details: RetryInfo."""
+ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 7
+"""UNAVAILABLE: another Modelry service, which this call needs, does not answer. Metadata: `service`. Try again later."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 8
-"""UNAVAILABLE: the server is shutting down. Send the call again; another replica or the next start answers it."""
+"""UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
+replica, or the restarted server, answers it. Open streams end with this reason, too.
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
-"""INTERNAL: a fault of the server. Metadata: `correlation_id`, under which its log holds the cause."""
+"""INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
 ERROR_REASON_PERMISSION_MISSING: ErrorReason.ValueType  # 10
 """PERMISSION_DENIED: the caller may not do this. Metadata: `permission`."""
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 11
-"""ABORTED: what is to be changed was changed by somebody else since it was read. Metadata: `etag` (the present one)."""
+"""ABORTED: somebody else has changed the thing since it was read. Metadata: `etag` (the current one)."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 12
-"""DEADLINE_EXCEEDED: the time that the caller gave has run out before the work was done."""
+"""DEADLINE_EXCEEDED: the deadline of the call has passed."""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 13
-"""UNAVAILABLE: the database does not answer or is busy. Nothing was changed. Send the call again."""
-ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 14
-"""FAILED_PRECONDITION: the answer is larger than the 4 MiB that can be sent: ask for less, by a `read_mask` or a smaller
-page. Metadata: `size_bytes`.
+"""UNAVAILABLE: the database does not answer, or is busy. If the call changes something, the change may have been
+made: a call that is `IDEMPOTENT` can be sent again, for others read the state first.
 """
+ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION: the answer exceeds the limit of 4 MiB. Ask for less, with a `read_mask` or a smaller page.
+Metadata: `size_bytes`.
+"""
+ERROR_REASON_CREDENTIAL_INVALID: ErrorReason.ValueType  # 15
+"""UNAUTHENTICATED: the call needs the credential of a Modelry service. Only the internal listeners ask for it."""
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
-"""NOT_FOUND: there is no such workspace, or the caller may not know of it."""
+"""NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
 ERROR_REASON_WORKSPACE_EXISTS: ErrorReason.ValueType  # 21
-"""ALREADY_EXISTS: a workspace of that name is there."""
+"""ALREADY_EXISTS: there is a workspace with that name."""
 ERROR_REASON_EXPERIMENT_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND: there is no such experiment."""
 ERROR_REASON_EXPERIMENT_EXISTS: ErrorReason.ValueType  # 31
-"""ALREADY_EXISTS: an experiment of that name is in the workspace; a deleted one keeps its name too. Metadata:
-`experiment_id`, `lifecycle`.
+"""ALREADY_EXISTS: the workspace has an experiment with that name, possibly a deleted one. Metadata: `experiment_id`,
+`lifecycle`.
 """
 ERROR_REASON_EXPERIMENT_DELETED: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION: the experiment is deleted; restore it first."""
 ERROR_REASON_RUN_NOT_FOUND: ErrorReason.ValueType  # 33
 """NOT_FOUND: there is no such run."""
 ERROR_REASON_RUN_EXISTS: ErrorReason.ValueType  # 34
-"""ALREADY_EXISTS: the run id that the client chose is another run's."""
+"""ALREADY_EXISTS: another run has the run id that the client chose."""
 ERROR_REASON_RUN_DELETED: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION: the run is deleted; restore it first."""
 ERROR_REASON_RUN_ALREADY_ENDED: ErrorReason.ValueType  # 36
-"""FAILED_PRECONDITION: the run ended before, with another status. Metadata: `status`."""
+"""FAILED_PRECONDITION: the run has ended already, with another status. Metadata: `status`."""
 ERROR_REASON_PARAM_CONFLICT: ErrorReason.ValueType  # 37
-"""ALREADY_EXISTS: a param was logged before with another value. Metadata: `key`, `stored`, `given`."""
+"""ALREADY_EXISTS: the param has another value already. Metadata: `key`, `stored`, `given`."""
 ERROR_REASON_BATCH_GAP: ErrorReason.ValueType  # 38
-"""ABORTED: a numbered batch came while an earlier one is missing. Metadata: `durable_batch_number`; send what follows it."""
+"""ABORTED: an earlier batch of the same writer is missing. Metadata: `durable_batch_number`; send what follows it."""
 ERROR_REASON_DATASET_NOT_FOUND: ErrorReason.ValueType  # 39
 """NOT_FOUND: there is no such dataset."""
 ERROR_REASON_TAG_NOT_FOUND: ErrorReason.ValueType  # 40
-"""NOT_FOUND: there is no tag of that key. Metadata: `key`."""
+"""NOT_FOUND: there is no tag with that key. Metadata: `key`."""
 ERROR_REASON_PATH_INVALID: ErrorReason.ValueType  # 50
-"""INVALID_ARGUMENT: an artifact path climbs, is absolute, or is not in normal form. Metadata: `path`, `rule`."""
+"""INVALID_ARGUMENT: an artifact path is absolute, has `..`, or is not in normal form. Metadata: `path`, `rule`."""
 ERROR_REASON_ARTIFACT_NOT_FOUND: ErrorReason.ValueType  # 51
 """NOT_FOUND: the owner has no such file or folder."""
 ERROR_REASON_ARTIFACT_KIND_CONFLICT: ErrorReason.ValueType  # 52
-"""ALREADY_EXISTS: a folder stands where a file is to be, or a file where a folder is to be. Metadata: `path`."""
+"""ALREADY_EXISTS: there is a folder where a file would be written, or a file where a folder would be. Metadata:
+`path`.
+"""
 ERROR_REASON_DIGEST_MISMATCH: ErrorReason.ValueType  # 53
-"""DATA_LOSS: the bytes do not have the SHA-256 or the size that was announced. Metadata: `path`, `expected`, `actual`."""
+"""DATA_LOSS: the content does not have the announced SHA-256 or size. Metadata: `path`, `expected`, `actual`."""
 ERROR_REASON_OWNER_FROZEN: ErrorReason.ValueType  # 54
 """FAILED_PRECONDITION: the files belong to a model version and never change."""
 ERROR_REASON_OWNER_NOT_FOUND: ErrorReason.ValueType  # 55
@@ -208,21 +232,29 @@ ERROR_REASON_BLOB_LOST: ErrorReason.ValueType  # 56
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 57
 """UNAVAILABLE: the object store does not answer. Send the call again later."""
 ERROR_REASON_SNAPSHOT_NOT_FOUND: ErrorReason.ValueType  # 58
-"""NOT_FOUND: there is no snapshot of that owner."""
+"""NOT_FOUND: the version has no snapshot."""
 ERROR_REASON_SNAPSHOT_EXISTS: ErrorReason.ValueType  # 59
-"""ALREADY_EXISTS: the owner holds another snapshot already."""
+"""ALREADY_EXISTS: the version has another snapshot already."""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 70
 """NOT_FOUND: there is no such registered model."""
 ERROR_REASON_MODEL_EXISTS: ErrorReason.ValueType  # 71
-"""ALREADY_EXISTS: a registered model of that name is in the workspace."""
+"""ALREADY_EXISTS: the workspace has a registered model with that name."""
 ERROR_REASON_MODEL_IN_USE: ErrorReason.ValueType  # 72
-"""FAILED_PRECONDITION: the model has versions in Staging or Production; archive or delete them first. Metadata: `versions`."""
+"""FAILED_PRECONDITION: the model has versions in a serving stage. Archive or delete them first. Metadata: `versions`."""
 ERROR_REASON_VERSION_NOT_FOUND: ErrorReason.ValueType  # 73
 """NOT_FOUND: the model has no such version."""
 ERROR_REASON_ALIAS_NOT_FOUND: ErrorReason.ValueType  # 74
 """NOT_FOUND: the model has no such alias."""
 ERROR_REASON_VERSION_IN_USE: ErrorReason.ValueType  # 75
-"""FAILED_PRECONDITION: the version is in Staging or Production or an alias points at it. Metadata: `stage`, `aliases`."""
+"""FAILED_PRECONDITION: the version is in a serving stage, or an alias points at it. Metadata: `stage`, `aliases`."""
 ERROR_REASON_SOURCE_EMPTY: ErrorReason.ValueType  # 76
-"""FAILED_PRECONDITION: the run has no files at the path from which a version was to be made. Metadata: `run_id`, `path`."""
+"""FAILED_PRECONDITION: the run has no files at the path of the source. Metadata: `run_id`, `path`."""
+ERROR_REASON_PROMOTION_NOT_FOUND: ErrorReason.ValueType  # 77
+"""NOT_FOUND: there is no such promotion."""
+ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 78
+"""INVALID_ARGUMENT: the event cursor is damaged, or belongs to another workspace."""
+ERROR_REASON_CURSOR_OUT_OF_RANGE: ErrorReason.ValueType  # 79
+"""OUT_OF_RANGE: the event cursor is older or newer than all events that are kept, for example after a restore from a
+backup. Metadata: `oldest_cursor`, `newest_cursor`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -24,19 +24,19 @@ class Alias(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """The workspace of the model."""
-    model: _builtins.str
-    """The name of the registered model."""
+    model_name: _builtins.str
+    """The name of the model."""
     alias: _builtins.str
-    """1 to 250 characters of letters, digits, `_`, `-` and `.`, beginning with a letter; not `latest`, not the name of a
-    stage, not like a version number (`3`, `v3`), in any letter case. Upper and lower case differ.
+    """The alias: 1 to 250 letters, digits, `_`, `-` and `.`, beginning with a letter. It is not `latest`, not the name
+    of a stage and not like a version number (`3`, `v3`), in any letter case. Upper and lower case differ.
     """
-    number: _builtins.int
+    version_number: _builtins.int
     """The number of the version that it points at."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
@@ -46,14 +46,14 @@ class Alias(_message.Message):
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         alias: _builtins.str = ...,
-        number: _builtins.int = ...,
+        version_number: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model", b"model", "number", b"number", "update_time", b"update_time", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model_name", b"model_name", "update_time", b"update_time", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

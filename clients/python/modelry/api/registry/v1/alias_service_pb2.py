@@ -26,25 +26,32 @@ from modelry.api.registry.v1 import alias_pb2 as modelry_dot_api_dot_registry_do
 from modelry.api.registry.v1 import version_pb2 as modelry_dot_api_dot_registry_dot_v1_dot_version__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/alias_service.proto\x12\x17modelry.api.registry.v1\x1a#modelry/api/registry/v1/alias.proto\x1a%modelry/api/registry/v1/version.proto\"b\n\x0fSetAliasRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"A\n\x10SetAliasResponse\x12-\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Alias\"B\n\x0fGetAliasRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\"t\n\x10GetAliasResponse\x12-\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Alias\x12\x31\n\x07version\x18\x02 \x01(\x0b\x32 .modelry.api.registry.v1.Version\"U\n\x12\x44\x65leteAliasRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x15\n\x13\x44\x65leteAliasResponse2\xba\x02\n\x0c\x41liasService\x12_\n\x08SetAlias\x12(.modelry.api.registry.v1.SetAliasRequest\x1a).modelry.api.registry.v1.SetAliasResponse\x12_\n\x08GetAlias\x12(.modelry.api.registry.v1.GetAliasRequest\x1a).modelry.api.registry.v1.GetAliasResponse\x12h\n\x0b\x44\x65leteAlias\x12+.modelry.api.registry.v1.DeleteAliasRequest\x1a,.modelry.api.registry.v1.DeleteAliasResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/alias_service.proto\x12\x17modelry.api.registry.v1\x1a#modelry/api/registry/v1/alias.proto\x1a%modelry/api/registry/v1/version.proto\"o\n\x0fSetAliasRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x16\n\x0eversion_number\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"A\n\x10SetAliasResponse\x12-\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Alias\"G\n\x0fGetAliasRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\"t\n\x10GetAliasResponse\x12-\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Alias\x12\x31\n\x07version\x18\x02 \x01(\x0b\x32 .modelry.api.registry.v1.Version\"Z\n\x12\x44\x65leteAliasRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x15\n\x13\x44\x65leteAliasResponse2\xc9\x02\n\x0c\x41liasService\x12\x64\n\x08SetAlias\x12(.modelry.api.registry.v1.SetAliasRequest\x1a).modelry.api.registry.v1.SetAliasResponse\"\x03\x90\x02\x02\x12\x64\n\x08GetAlias\x12(.modelry.api.registry.v1.GetAliasRequest\x1a).modelry.api.registry.v1.GetAliasResponse\"\x03\x90\x02\x01\x12m\n\x0b\x44\x65leteAlias\x12+.modelry.api.registry.v1.DeleteAliasRequest\x1a,.modelry.api.registry.v1.DeleteAliasResponse\"\x03\x90\x02\x00\x42\xab\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x11\x41liasServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.registry.v1.alias_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\021AliasServiceProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
+  _globals['_ALIASSERVICE'].methods_by_name['SetAlias']._loaded_options = None
+  _globals['_ALIASSERVICE'].methods_by_name['SetAlias']._serialized_options = b'\220\002\002'
+  _globals['_ALIASSERVICE'].methods_by_name['GetAlias']._loaded_options = None
+  _globals['_ALIASSERVICE'].methods_by_name['GetAlias']._serialized_options = b'\220\002\001'
+  _globals['_ALIASSERVICE'].methods_by_name['DeleteAlias']._loaded_options = None
+  _globals['_ALIASSERVICE'].methods_by_name['DeleteAlias']._serialized_options = b'\220\002\000'
   _globals['_SETALIASREQUEST']._serialized_start=148
-  _globals['_SETALIASREQUEST']._serialized_end=246
-  _globals['_SETALIASRESPONSE']._serialized_start=248
-  _globals['_SETALIASRESPONSE']._serialized_end=313
-  _globals['_GETALIASREQUEST']._serialized_start=315
-  _globals['_GETALIASREQUEST']._serialized_end=381
-  _globals['_GETALIASRESPONSE']._serialized_start=383
-  _globals['_GETALIASRESPONSE']._serialized_end=499
-  _globals['_DELETEALIASREQUEST']._serialized_start=501
-  _globals['_DELETEALIASREQUEST']._serialized_end=586
-  _globals['_DELETEALIASRESPONSE']._serialized_start=588
-  _globals['_DELETEALIASRESPONSE']._serialized_end=609
-  _globals['_ALIASSERVICE']._serialized_start=612
-  _globals['_ALIASSERVICE']._serialized_end=926
+  _globals['_SETALIASREQUEST']._serialized_end=259
+  _globals['_SETALIASRESPONSE']._serialized_start=261
+  _globals['_SETALIASRESPONSE']._serialized_end=326
+  _globals['_GETALIASREQUEST']._serialized_start=328
+  _globals['_GETALIASREQUEST']._serialized_end=399
+  _globals['_GETALIASRESPONSE']._serialized_start=401
+  _globals['_GETALIASRESPONSE']._serialized_end=517
+  _globals['_DELETEALIASREQUEST']._serialized_start=519
+  _globals['_DELETEALIASREQUEST']._serialized_end=609
+  _globals['_DELETEALIASRESPONSE']._serialized_start=611
+  _globals['_DELETEALIASRESPONSE']._serialized_end=632
+  _globals['_ALIASSERVICE']._serialized_start=635
+  _globals['_ALIASSERVICE']._serialized_end=964
 # @@protoc_insertion_point(module_scope)

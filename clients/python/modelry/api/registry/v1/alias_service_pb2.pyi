@@ -20,37 +20,37 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SetAliasRequest(_message.Message):
-    """Asks that an alias point at a version."""
+    """The request of SetAlias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     alias: _builtins.str
-    """The alias, see `Alias.alias`."""
-    number: _builtins.int
-    """The number of the version."""
+    """The alias, see `Alias.alias`. Required."""
+    version_number: _builtins.int
+    """The version number. Required."""
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         alias: _builtins.str = ...,
-        number: _builtins.int = ...,
+        version_number: _builtins.int = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model", b"model", "number", b"number", "reason", b"reason", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model_name", b"model_name", "reason", b"reason", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -58,14 +58,14 @@ Global___SetAliasRequest: _TypeAlias = SetAliasRequest  # noqa: Y015
 
 @_typing.final
 class SetAliasResponse(_message.Message):
-    """The alias after the change."""
+    """The answer of SetAlias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ALIAS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def alias(self) -> _alias_pb2.Alias:
-        """The alias."""
+        """The alias after the change."""
 
     def __init__(
         self,
@@ -82,29 +82,29 @@ Global___SetAliasResponse: _TypeAlias = SetAliasResponse  # noqa: Y015
 
 @_typing.final
 class GetAliasRequest(_message.Message):
-    """Asks for an alias."""
+    """The request of GetAlias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     alias: _builtins.str
-    """The alias."""
+    """The alias. Required."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         alias: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model", b"model", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model_name", b"model_name", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -112,7 +112,7 @@ Global___GetAliasRequest: _TypeAlias = GetAliasRequest  # noqa: Y015
 
 @_typing.final
 class GetAliasResponse(_message.Message):
-    """The alias that was asked for."""
+    """The answer of GetAlias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,33 +142,33 @@ Global___GetAliasResponse: _TypeAlias = GetAliasResponse  # noqa: Y015
 
 @_typing.final
 class DeleteAliasRequest(_message.Message):
-    """Asks that an alias be removed."""
+    """The request of DeleteAlias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     alias: _builtins.str
-    """The alias."""
+    """The alias. Required."""
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         alias: _builtins.str = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model", b"model", "reason", b"reason", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model_name", b"model_name", "reason", b"reason", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -176,7 +176,7 @@ Global___DeleteAliasRequest: _TypeAlias = DeleteAliasRequest  # noqa: Y015
 
 @_typing.final
 class DeleteAliasResponse(_message.Message):
-    """The alias is gone."""
+    """The answer of DeleteAlias."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -57,9 +57,9 @@ class AliasServiceServicer(object):
     """
 
     def SetAlias(self, request, context):
-        """Points an alias at a version; where it pointed before is in the audit record.
+        """Points an alias at a version. Where it pointed before is in the audit record.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID` (the alias).
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,16 +68,16 @@ class AliasServiceServicer(object):
     def GetAlias(self, request, context):
         """Reads an alias together with the version that it points at.
 
-        Errors: `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAlias(self, request, context):
-        """Removes an alias.
+        """Removes an alias. The version stays.
 
-        Errors: `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

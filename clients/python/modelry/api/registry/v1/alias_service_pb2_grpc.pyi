@@ -17,19 +17,19 @@ class AliasServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     SetAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.SetAliasRequest, _alias_service_pb2.SetAliasResponse]
-    """Points an alias at a version; where it pointed before is in the audit record.
+    """Points an alias at a version. Where it pointed before is in the audit record.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID` (the alias).
+    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
     """
     GetAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.GetAliasRequest, _alias_service_pb2.GetAliasResponse]
     """Reads an alias together with the version that it points at.
 
-    Errors: `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
     """
     DeleteAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.DeleteAliasRequest, _alias_service_pb2.DeleteAliasResponse]
-    """Removes an alias.
+    """Removes an alias. The version stays.
 
-    Errors: `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
     """
 
 class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -41,9 +41,9 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _alias_service_pb2.SetAliasRequest,
         context: _grpc.ServicerContext,
     ) -> _alias_service_pb2.SetAliasResponse:
-        """Points an alias at a version; where it pointed before is in the audit record.
+        """Points an alias at a version. Where it pointed before is in the audit record.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID` (the alias).
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
         """
 
     @_abc_1.abstractmethod
@@ -54,7 +54,7 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _alias_service_pb2.GetAliasResponse:
         """Reads an alias together with the version that it points at.
 
-        Errors: `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -63,9 +63,9 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _alias_service_pb2.DeleteAliasRequest,
         context: _grpc.ServicerContext,
     ) -> _alias_service_pb2.DeleteAliasResponse:
-        """Removes an alias.
+        """Removes an alias. The version stays.
 
-        Errors: `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `ALIAS_NOT_FOUND`.
         """
 
 def add_AliasServiceServicer_to_server(servicer: AliasServiceServicer, server: _grpc.Server) -> None: ...

@@ -22,20 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from modelry.api.registry.v1 import audit_pb2 as modelry_dot_api_dot_registry_dot_v1_dot_audit__pb2
+from modelry.api.common.v1 import audit_record_pb2 as modelry_dot_api_dot_common_dot_v1_dot_audit__record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/audit_service.proto\x12\x17modelry.api.registry.v1\x1a#modelry/api/registry/v1/audit.proto\"\x84\x01\n\x17ListAuditRecordsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x03\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"j\n\x18ListAuditRecordsResponse\x12\x35\n\x07records\x18\x01 \x03(\x0b\x32$.modelry.api.registry.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x87\x01\n\x0c\x41uditService\x12w\n\x10ListAuditRecords\x12\x30.modelry.api.registry.v1.ListAuditRecordsRequest\x1a\x31.modelry.api.registry.v1.ListAuditRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/audit_service.proto\x12\x17modelry.api.registry.v1\x1a(modelry/api/common/v1/audit_record.proto\"\x91\x01\n\x17ListAuditRecordsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x16\n\x0eversion_number\x18\x04 \x01(\x03\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"h\n\x18ListAuditRecordsResponse\x12\x33\n\x07records\x18\x01 \x03(\x0b\x32\".modelry.api.common.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8c\x01\n\x0c\x41uditService\x12|\n\x10ListAuditRecords\x12\x30.modelry.api.registry.v1.ListAuditRecordsRequest\x1a\x31.modelry.api.registry.v1.ListAuditRecordsResponse\"\x03\x90\x02\x01\x42\xab\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x11\x41uditServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.registry.v1.audit_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=110
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=242
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=244
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=350
-  _globals['_AUDITSERVICE']._serialized_start=353
-  _globals['_AUDITSERVICE']._serialized_end=488
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\021AuditServiceProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
+  _globals['_AUDITSERVICE'].methods_by_name['ListAuditRecords']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListAuditRecords']._serialized_options = b'\220\002\001'
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=115
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=260
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=262
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=366
+  _globals['_AUDITSERVICE']._serialized_start=369
+  _globals['_AUDITSERVICE']._serialized_end=509
 # @@protoc_insertion_point(module_scope)

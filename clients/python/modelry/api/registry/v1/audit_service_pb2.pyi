@@ -7,7 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from modelry.api.registry.v1 import audit_pb2 as _audit_pb2
+from modelry.api.common.v1 import audit_record_pb2 as _audit_record_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,41 +21,41 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListAuditRecordsRequest(_message.Message):
-    """Asks for a page of records."""
+    """The request of ListAuditRecords."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
+    """The workspace. Required."""
+    model_name: _builtins.str
     """The name of the model. Either this or `model_id`."""
     model_id: _builtins.str
-    """The id of the model, which it keeps when it is renamed or deleted."""
-    number: _builtins.int
-    """Only records of this version. 0: all."""
+    """The id of the model, which stays when the model is renamed or deleted."""
+    version_number: _builtins.int
+    """Only records of this version. 0: all records of the model."""
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         model_id: _builtins.str = ...,
-        number: _builtins.int = ...,
+        version_number: _builtins.int = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "model_id", b"model_id", "number", b"number", "page_size", b"page_size", "page_token", b"page_token", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "model_name", b"model_name", "page_size", b"page_size", "page_token", b"page_token", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -63,22 +63,22 @@ Global___ListAuditRecordsRequest: _TypeAlias = ListAuditRecordsRequest  # noqa: 
 
 @_typing.final
 class ListAuditRecordsResponse(_message.Message):
-    """A page of records."""
+    """The answer of ListAuditRecords."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[_audit_pb2.AuditRecord]:
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_audit_record_pb2.AuditRecord]:
         """The records, the newest first."""
 
     def __init__(
         self,
         *,
-        records: _abc.Iterable[_audit_pb2.AuditRecord] | None = ...,
+        records: _abc.Iterable[_audit_record_pb2.AuditRecord] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

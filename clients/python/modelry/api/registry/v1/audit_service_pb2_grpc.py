@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuditServiceStub(object):
-    """Reads the record of all changes.
+    """Reads the record of all changes in the registry.
     """
 
     def __init__(self, channel):
@@ -43,13 +43,13 @@ class AuditServiceStub(object):
 
 
 class AuditServiceServicer(object):
-    """Reads the record of all changes.
+    """Reads the record of all changes in the registry.
     """
 
     def ListAuditRecords(self, request, context):
         """Lists the audit records of a model, the newest first. With `model_id` also those of a deleted model.
 
-        Errors: `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`; `FIELD_INVALID`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +72,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService(object):
-    """Reads the record of all changes.
+    """Reads the record of all changes in the registry.
     """
 
     @staticmethod

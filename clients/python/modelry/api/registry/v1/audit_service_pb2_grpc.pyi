@@ -13,17 +13,17 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Reads the record of all changes."""
+    """Reads the record of all changes in the registry."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     ListAuditRecords: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditRecordsRequest, _audit_service_pb2.ListAuditRecordsResponse]
     """Lists the audit records of a model, the newest first. With `model_id` also those of a deleted model.
 
-    Errors: `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`; `FIELD_INVALID`.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the record of all changes."""
+    """Reads the record of all changes in the registry."""
 
     @_abc_1.abstractmethod
     def ListAuditRecords(
@@ -33,7 +33,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _audit_service_pb2.ListAuditRecordsResponse:
         """Lists the audit records of a model, the newest first. With `model_id` also those of a deleted model.
 
-        Errors: `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`; `FIELD_INVALID`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _grpc.Server) -> None: ...

@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,50 +20,493 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _EventType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_TYPE_UNSPECIFIED: _EventType.ValueType  # 0
+    """Never sent."""
+    EVENT_TYPE_MODEL_CREATED: _EventType.ValueType  # 1
+    """A model was created. Payload: `model_created`."""
+    EVENT_TYPE_MODEL_UPDATED: _EventType.ValueType  # 2
+    """The name or the description of a model was changed. Payload: `model_updated`."""
+    EVENT_TYPE_MODEL_DELETED: _EventType.ValueType  # 3
+    """A model was deleted with its versions. Payload: `model_deleted`."""
+    EVENT_TYPE_MODEL_TAGS_SET: _EventType.ValueType  # 4
+    """Tags of a model were set. Payload: `tags_set`."""
+    EVENT_TYPE_MODEL_TAGS_DELETED: _EventType.ValueType  # 5
+    """Tags of a model were removed. Payload: `tags_deleted`."""
+    EVENT_TYPE_VERSION_CREATED: _EventType.ValueType  # 6
+    """A version was created. Payload: `version_created`."""
+    EVENT_TYPE_VERSION_UPDATED: _EventType.ValueType  # 7
+    """The description of a version was changed. Payload: `version_updated`."""
+    EVENT_TYPE_VERSION_DELETED: _EventType.ValueType  # 8
+    """A version was deleted. Payload: `version_deleted`."""
+    EVENT_TYPE_VERSION_TAGS_SET: _EventType.ValueType  # 9
+    """Tags of a version were set. Payload: `tags_set`."""
+    EVENT_TYPE_VERSION_TAGS_DELETED: _EventType.ValueType  # 10
+    """Tags of a version were removed. Payload: `tags_deleted`."""
+    EVENT_TYPE_VERSION_PROMOTED: _EventType.ValueType  # 11
+    """A version moved to another stage. Payload: `version_promoted`."""
+    EVENT_TYPE_ALIAS_SET: _EventType.ValueType  # 12
+    """An alias was pointed at a version. Payload: `alias_set`."""
+    EVENT_TYPE_ALIAS_DELETED: _EventType.ValueType  # 13
+    """An alias was removed. Payload: `alias_deleted`."""
+
+class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
+    """What happened. New types may come; a client skips those that it does not know."""
+
+EVENT_TYPE_UNSPECIFIED: EventType.ValueType  # 0
+"""Never sent."""
+EVENT_TYPE_MODEL_CREATED: EventType.ValueType  # 1
+"""A model was created. Payload: `model_created`."""
+EVENT_TYPE_MODEL_UPDATED: EventType.ValueType  # 2
+"""The name or the description of a model was changed. Payload: `model_updated`."""
+EVENT_TYPE_MODEL_DELETED: EventType.ValueType  # 3
+"""A model was deleted with its versions. Payload: `model_deleted`."""
+EVENT_TYPE_MODEL_TAGS_SET: EventType.ValueType  # 4
+"""Tags of a model were set. Payload: `tags_set`."""
+EVENT_TYPE_MODEL_TAGS_DELETED: EventType.ValueType  # 5
+"""Tags of a model were removed. Payload: `tags_deleted`."""
+EVENT_TYPE_VERSION_CREATED: EventType.ValueType  # 6
+"""A version was created. Payload: `version_created`."""
+EVENT_TYPE_VERSION_UPDATED: EventType.ValueType  # 7
+"""The description of a version was changed. Payload: `version_updated`."""
+EVENT_TYPE_VERSION_DELETED: EventType.ValueType  # 8
+"""A version was deleted. Payload: `version_deleted`."""
+EVENT_TYPE_VERSION_TAGS_SET: EventType.ValueType  # 9
+"""Tags of a version were set. Payload: `tags_set`."""
+EVENT_TYPE_VERSION_TAGS_DELETED: EventType.ValueType  # 10
+"""Tags of a version were removed. Payload: `tags_deleted`."""
+EVENT_TYPE_VERSION_PROMOTED: EventType.ValueType  # 11
+"""A version moved to another stage. Payload: `version_promoted`."""
+EVENT_TYPE_ALIAS_SET: EventType.ValueType  # 12
+"""An alias was pointed at a version. Payload: `alias_set`."""
+EVENT_TYPE_ALIAS_DELETED: EventType.ValueType  # 13
+"""An alias was removed. Payload: `alias_deleted`."""
+Global___EventType: _TypeAlias = EventType  # noqa: Y015
+
 @_typing.final
 class Event(_message.Message):
     """A change in the registry, for programs that follow it. Written in the transaction of the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
-    WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
-    PAYLOAD_FIELD_NUMBER: _builtins.int
-    cursor: _builtins.int
-    """From 1 without gaps, in the order in which changes were committed, over the whole registry."""
+    AUDIT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    MODEL_CREATED_FIELD_NUMBER: _builtins.int
+    MODEL_UPDATED_FIELD_NUMBER: _builtins.int
+    MODEL_DELETED_FIELD_NUMBER: _builtins.int
+    TAGS_SET_FIELD_NUMBER: _builtins.int
+    TAGS_DELETED_FIELD_NUMBER: _builtins.int
+    VERSION_CREATED_FIELD_NUMBER: _builtins.int
+    VERSION_UPDATED_FIELD_NUMBER: _builtins.int
+    VERSION_DELETED_FIELD_NUMBER: _builtins.int
+    VERSION_PROMOTED_FIELD_NUMBER: _builtins.int
+    ALIAS_SET_FIELD_NUMBER: _builtins.int
+    ALIAS_DELETED_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The id: 32 hexadecimal characters, unique. It stays the same wherever the event is delivered."""
+    cursor: _builtins.str
+    """Where the event stands among the events of its workspace, for `ListEventsRequest.after_cursor`. Opaque: it can only
+    be sent back. It says nothing about other workspaces.
+    """
+    type: Global___EventType.ValueType
+    """What happened."""
     workspace: _builtins.str
     """The workspace of the model."""
-    model: _builtins.str
+    model_id: _builtins.str
+    """The id of the model."""
+    model_name: _builtins.str
     """The name of the model at that time."""
-    number: _builtins.int
-    """The number of the version; 0 where the model itself was changed."""
-    type: _builtins.str
-    """What happened, such as `version.created`; the same words as in the audit record."""
-    payload: _builtins.str
-    """What the change made of it, as a JSON object."""
+    version_number: _builtins.int
+    """The number of the version that was changed; 0 if the model itself was changed."""
+    audit_sequence: _builtins.int
+    """The `AuditRecord.sequence` of the same change, in the chain of the model. It orders the events of one model."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
 
+    @_builtins.property
+    def model_created(self) -> Global___ModelCreated:
+        """A model was created."""
+
+    @_builtins.property
+    def model_updated(self) -> Global___ModelUpdated:
+        """A model was changed."""
+
+    @_builtins.property
+    def model_deleted(self) -> Global___ModelDeleted:
+        """A model was deleted."""
+
+    @_builtins.property
+    def tags_set(self) -> Global___TagsSet:
+        """Tags of the model or the version were set."""
+
+    @_builtins.property
+    def tags_deleted(self) -> Global___TagsDeleted:
+        """Tags of the model or the version were removed."""
+
+    @_builtins.property
+    def version_created(self) -> Global___VersionCreated:
+        """A version was created."""
+
+    @_builtins.property
+    def version_updated(self) -> Global___VersionUpdated:
+        """A version was changed."""
+
+    @_builtins.property
+    def version_deleted(self) -> Global___VersionDeleted:
+        """A version was deleted."""
+
+    @_builtins.property
+    def version_promoted(self) -> Global___VersionPromoted:
+        """A version moved to another stage."""
+
+    @_builtins.property
+    def alias_set(self) -> Global___AliasSet:
+        """An alias was set."""
+
+    @_builtins.property
+    def alias_deleted(self) -> Global___AliasDeleted:
+        """An alias was removed."""
+
     def __init__(
         self,
         *,
-        cursor: _builtins.int = ...,
+        event_id: _builtins.str = ...,
+        cursor: _builtins.str = ...,
+        type: Global___EventType.ValueType = ...,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
-        type: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
-        payload: _builtins.str = ...,
+        audit_sequence: _builtins.int = ...,
+        model_created: Global___ModelCreated | None = ...,
+        model_updated: Global___ModelUpdated | None = ...,
+        model_deleted: Global___ModelDeleted | None = ...,
+        tags_set: Global___TagsSet | None = ...,
+        tags_deleted: Global___TagsDeleted | None = ...,
+        version_created: Global___VersionCreated | None = ...,
+        version_updated: Global___VersionUpdated | None = ...,
+        version_deleted: Global___VersionDeleted | None = ...,
+        version_promoted: Global___VersionPromoted | None = ...,
+        alias_set: Global___AliasSet | None = ...,
+        alias_deleted: Global___AliasDeleted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alias_deleted", b"alias_deleted", "alias_set", b"alias_set", "create_time", b"create_time", "model_created", b"model_created", "model_deleted", b"model_deleted", "model_updated", b"model_updated", "payload", b"payload", "tags_deleted", b"tags_deleted", "tags_set", b"tags_set", "version_created", b"version_created", "version_deleted", b"version_deleted", "version_promoted", b"version_promoted", "version_updated", b"version_updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "cursor", b"cursor", "model", b"model", "number", b"number", "payload", b"payload", "type", b"type", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_deleted", b"alias_deleted", "alias_set", b"alias_set", "audit_sequence", b"audit_sequence", "create_time", b"create_time", "cursor", b"cursor", "event_id", b"event_id", "model_created", b"model_created", "model_deleted", b"model_deleted", "model_id", b"model_id", "model_name", b"model_name", "model_updated", b"model_updated", "payload", b"payload", "tags_deleted", b"tags_deleted", "tags_set", b"tags_set", "type", b"type", "version_created", b"version_created", "version_deleted", b"version_deleted", "version_number", b"version_number", "version_promoted", b"version_promoted", "version_updated", b"version_updated", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["model_created", "model_updated", "model_deleted", "tags_set", "tags_deleted", "version_created", "version_updated", "version_deleted", "version_promoted", "alias_set", "alias_deleted"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class ModelCreated(_message.Message):
+    """A model was created. `GetModel` has its content."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Event: _TypeAlias = Event  # noqa: Y015
+Global___ModelCreated: _TypeAlias = ModelCreated  # noqa: Y015
+
+@_typing.final
+class ModelUpdated(_message.Message):
+    """The name or the description of a model was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_NAME_FIELD_NUMBER: _builtins.int
+    previous_name: _builtins.str
+    """The name before, if it changed."""
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields that changed: `name`, `description`."""
+
+    def __init__(
+        self,
+        *,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        previous_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "previous_name", b"previous_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelUpdated: _TypeAlias = ModelUpdated  # noqa: Y015
+
+@_typing.final
+class ModelDeleted(_message.Message):
+    """A model was deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_NUMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The numbers of its versions, which were deleted with it. Of more than 1000 only the first 1000."""
+
+    def __init__(
+        self,
+        *,
+        version_numbers: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version_numbers", b"version_numbers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelDeleted: _TypeAlias = ModelDeleted  # noqa: Y015
+
+@_typing.final
+class TagsSet(_message.Message):
+    """Tags were set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The tags that changed, with their new values."""
+
+    def __init__(
+        self,
+        *,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagsSet: _TypeAlias = TagsSet  # noqa: Y015
+
+@_typing.final
+class TagsDeleted(_message.Message):
+    """Tags were removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The keys of the removed tags."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagsDeleted: _TypeAlias = TagsDeleted  # noqa: Y015
+
+@_typing.final
+class VersionCreated(_message.Message):
+    """A version was created."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    version_id: _builtins.str
+    """The id of the version."""
+    run_id: _builtins.str
+    """The run that it was made from."""
+    def __init__(
+        self,
+        *,
+        version_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "version_id", b"version_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionCreated: _TypeAlias = VersionCreated  # noqa: Y015
+
+@_typing.final
+class VersionUpdated(_message.Message):
+    """The description of a version was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields that changed: `description`."""
+
+    def __init__(
+        self,
+        *,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionUpdated: _TypeAlias = VersionUpdated  # noqa: Y015
+
+@_typing.final
+class VersionDeleted(_message.Message):
+    """A version was deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    version_id: _builtins.str
+    """The id of the version."""
+    stage: _builtins.str
+    """The stage that it had."""
+    def __init__(
+        self,
+        *,
+        version_id: _builtins.str = ...,
+        stage: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stage", b"stage", "version_id", b"version_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionDeleted: _TypeAlias = VersionDeleted  # noqa: Y015
+
+@_typing.final
+class VersionPromoted(_message.Message):
+    """A version moved to another stage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_ID_FIELD_NUMBER: _builtins.int
+    FROM_STAGE_FIELD_NUMBER: _builtins.int
+    TO_STAGE_FIELD_NUMBER: _builtins.int
+    ARCHIVED_VERSION_NUMBERS_FIELD_NUMBER: _builtins.int
+    promotion_id: _builtins.str
+    """The promotion."""
+    from_stage: _builtins.str
+    """The stage before."""
+    to_stage: _builtins.str
+    """The stage after."""
+    @_builtins.property
+    def archived_version_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The numbers of the versions that were archived by the same promotion. Each of them has an event of its own."""
+
+    def __init__(
+        self,
+        *,
+        promotion_id: _builtins.str = ...,
+        from_stage: _builtins.str = ...,
+        to_stage: _builtins.str = ...,
+        archived_version_numbers: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_version_numbers", b"archived_version_numbers", "from_stage", b"from_stage", "promotion_id", b"promotion_id", "to_stage", b"to_stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionPromoted: _TypeAlias = VersionPromoted  # noqa: Y015
+
+@_typing.final
+class AliasSet(_message.Message):
+    """An alias was pointed at a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_VERSION_NUMBER_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    """The alias."""
+    previous_version_number: _builtins.int
+    """The number of the version that it pointed at before; 0 if it is new."""
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        previous_version_number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "previous_version_number", b"previous_version_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AliasSet: _TypeAlias = AliasSet  # noqa: Y015
+
+@_typing.final
+class AliasDeleted(_message.Message):
+    """An alias was removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    """The alias."""
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AliasDeleted: _TypeAlias = AliasDeleted  # noqa: Y015

@@ -25,17 +25,20 @@ _sym_db = _symbol_database.Default()
 from modelry.api.registry.v1 import event_pb2 as modelry_dot_api_dot_registry_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/event_service.proto\x12\x17modelry.api.registry.v1\x1a#modelry/api/registry/v1/event.proto\"^\n\x11ListEventsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"D\n\x12ListEventsResponse\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.modelry.api.registry.v1.Event2u\n\x0c\x45ventService\x12\x65\n\nListEvents\x12*.modelry.api.registry.v1.ListEventsRequest\x1a+.modelry.api.registry.v1.ListEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/event_service.proto\x12\x17modelry.api.registry.v1\x1a#modelry/api/registry/v1/event.proto\"\x96\x01\n\x11ListEventsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\t\x12\x12\n\nmodel_name\x18\x03 \x01(\t\x12\x31\n\x05types\x18\x04 \x03(\x0e\x32\".modelry.api.registry.v1.EventType\x12\x11\n\tpage_size\x18\x05 \x01(\x05\"Y\n\x12ListEventsResponse\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.modelry.api.registry.v1.Event\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t2z\n\x0c\x45ventService\x12j\n\nListEvents\x12*.modelry.api.registry.v1.ListEventsRequest\x1a+.modelry.api.registry.v1.ListEventsResponse\"\x03\x90\x02\x01\x42\xab\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x11\x45ventServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.registry.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_LISTEVENTSREQUEST']._serialized_start=109
-  _globals['_LISTEVENTSREQUEST']._serialized_end=203
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=205
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=273
-  _globals['_EVENTSERVICE']._serialized_start=275
-  _globals['_EVENTSERVICE']._serialized_end=392
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\021EventServiceProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
+  _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._loaded_options = None
+  _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\220\002\001'
+  _globals['_LISTEVENTSREQUEST']._serialized_start=110
+  _globals['_LISTEVENTSREQUEST']._serialized_end=260
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=262
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=351
+  _globals['_EVENTSERVICE']._serialized_start=353
+  _globals['_EVENTSERVICE']._serialized_end=475
 # @@protoc_insertion_point(module_scope)

@@ -21,33 +21,41 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListEventsRequest(_message.Message):
-    """Asks for events."""
+    """The request of ListEvents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     AFTER_CURSOR_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    after_cursor: _builtins.int
-    """Only events after this one. 0: from the beginning."""
-    model: _builtins.str
-    """Only events of this model. Empty: of all."""
+    """The workspace. Required."""
+    after_cursor: _builtins.str
+    """Only events after this cursor: an `Event.cursor` or a `next_cursor` of the same workspace. Empty: from the
+    beginning.
+    """
+    model_name: _builtins.str
+    """Only events of the model that had this name at that time. Empty: all models."""
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The most events to answer with. 0 means 100; more than 1000 means 1000; a negative number is refused."""
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.EventType.ValueType]:
+        """Only events of these types. Empty: all types."""
+
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        after_cursor: _builtins.int = ...,
-        model: _builtins.str = ...,
+        after_cursor: _builtins.str = ...,
+        model_name: _builtins.str = ...,
+        types: _abc.Iterable[_event_pb2.EventType.ValueType] | None = ...,
         page_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor", "model", b"model", "page_size", b"page_size", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor", "model_name", b"model_name", "page_size", b"page_size", "types", b"types", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -55,23 +63,27 @@ Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
 
 @_typing.final
 class ListEventsResponse(_message.Message):
-    """Events."""
+    """The answer of ListEvents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    next_cursor: _builtins.str
+    """Where to go on, as the next `after_cursor`. Always set, also if no event matched."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
-        """The events, the oldest first; empty when nothing is new."""
+        """The events, the oldest first. Empty if there is nothing new."""
 
     def __init__(
         self,
         *,
         events: _abc.Iterable[_event_pb2.Event] | None = ...,
+        next_cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_cursor", b"next_cursor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventServiceStub(object):
-    """Reads the registry's events.
+    """Reads the events of the registry.
     """
 
     def __init__(self, channel):
@@ -43,14 +43,15 @@ class EventServiceStub(object):
 
 
 class EventServiceServicer(object):
-    """Reads the registry's events.
+    """Reads the events of the registry.
     """
 
     def ListEvents(self, request, context):
-        """Lists events after a cursor, in the order in which they were committed. Ask again with the last cursor to go on: nothing
-        is skipped and nothing repeated, also while others write.
+        """Lists the events of a workspace after a cursor, the oldest first. To follow the registry, ask again with the
+        `next_cursor` of the last answer: no event is skipped and none comes twice, also while others write. The events
+        of one model come in the order of its changes.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `CURSOR_INVALID`; `CURSOR_OUT_OF_RANGE`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,7 +74,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService(object):
-    """Reads the registry's events.
+    """Reads the events of the registry.
     """
 
     @staticmethod

@@ -13,18 +13,19 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """Reads the registry's events."""
+    """Reads the events of the registry."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     ListEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ListEventsRequest, _event_service_pb2.ListEventsResponse]
-    """Lists events after a cursor, in the order in which they were committed. Ask again with the last cursor to go on: nothing
-    is skipped and nothing repeated, also while others write.
+    """Lists the events of a workspace after a cursor, the oldest first. To follow the registry, ask again with the
+    `next_cursor` of the last answer: no event is skipped and none comes twice, also while others write. The events
+    of one model come in the order of its changes.
 
-    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `CURSOR_INVALID`; `CURSOR_OUT_OF_RANGE`; `SERVICE_UNAVAILABLE`.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the registry's events."""
+    """Reads the events of the registry."""
 
     @_abc_1.abstractmethod
     def ListEvents(
@@ -32,10 +33,11 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.ListEventsRequest,
         context: _grpc.ServicerContext,
     ) -> _event_service_pb2.ListEventsResponse:
-        """Lists events after a cursor, in the order in which they were committed. Ask again with the last cursor to go on: nothing
-        is skipped and nothing repeated, also while others write.
+        """Lists the events of a workspace after a cursor, the oldest first. To follow the registry, ask again with the
+        `next_cursor` of the last answer: no event is skipped and none comes twice, also while others write. The events
+        of one model come in the order of its changes.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `CURSOR_INVALID`; `CURSOR_OUT_OF_RANGE`; `SERVICE_UNAVAILABLE`.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _grpc.Server) -> None: ...

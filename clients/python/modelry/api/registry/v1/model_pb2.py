@@ -25,21 +25,22 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelry/api/registry/v1/model.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x03\n\x05Model\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x36\n\x04tags\x18\x04 \x03(\x0b\x32(.modelry.api.registry.v1.Model.TagsEntry\x12<\n\x07\x61liases\x18\x05 \x03(\x0b\x32+.modelry.api.registry.v1.Model.AliasesEntry\x12\x14\n\x0clast_version\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x10\n\x08model_id\x18\n \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelry/api/registry/v1/model.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x03\n\x05Model\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x36\n\x04tags\x18\x05 \x03(\x0b\x32(.modelry.api.registry.v1.Model.TagsEntry\x12<\n\x07\x61liases\x18\x06 \x03(\x0b\x32+.modelry.api.registry.v1.Model.AliasesEntry\x12\x1b\n\x13last_version_number\x18\x07 \x01(\x03\x12\x0f\n\x07\x63reator\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\xa4\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\nModelProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.registry.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\nModelProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
   _globals['_MODEL_TAGSENTRY']._loaded_options = None
   _globals['_MODEL_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL_ALIASESENTRY']._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._serialized_options = b'8\001'
   _globals['_MODEL']._serialized_start=98
-  _globals['_MODEL']._serialized_end=522
-  _globals['_MODEL_TAGSENTRY']._serialized_start=431
-  _globals['_MODEL_TAGSENTRY']._serialized_end=474
-  _globals['_MODEL_ALIASESENTRY']._serialized_start=476
-  _globals['_MODEL_ALIASESENTRY']._serialized_end=522
+  _globals['_MODEL']._serialized_end=546
+  _globals['_MODEL_TAGSENTRY']._serialized_start=455
+  _globals['_MODEL_TAGSENTRY']._serialized_end=498
+  _globals['_MODEL_ALIASESENTRY']._serialized_start=500
+  _globals['_MODEL_ALIASESENTRY']._serialized_end=546
 # @@protoc_insertion_point(module_scope)

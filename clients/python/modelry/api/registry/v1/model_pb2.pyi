@@ -65,61 +65,69 @@ class Model(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    MODEL_ID_FIELD_NUMBER: _builtins.int
     WORKSPACE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
-    LAST_VERSION_FIELD_NUMBER: _builtins.int
+    LAST_VERSION_NUMBER_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    workspace: _builtins.str
-    """The workspace that it belongs to."""
-    name: _builtins.str
-    """1 to 250 characters, unique in the workspace; no `/`, `:`, `@`, no control characters, no white space at either end."""
-    description: _builtins.str
-    """What it is. At most 100000 characters."""
-    last_version: _builtins.int
-    """The number of the newest version that was ever made; 0 before the first."""
-    etag: _builtins.str
-    """Changes with each change of name or description; send it back with an update to be told of other changes."""
     model_id: _builtins.str
-    """The id, 32 hexadecimal characters; it stays when the model is renamed."""
+    """The id: 32 hexadecimal characters. It stays when the model is renamed."""
+    workspace: _builtins.str
+    """The workspace of the model."""
+    name: _builtins.str
+    """The name: 1 to 250 characters, unique in the workspace. It has no `/`, `:`, `@` or control character, and no white
+    space at either end.
+    """
+    description: _builtins.str
+    """What the model is for. At most 100000 characters."""
+    last_version_number: _builtins.int
+    """The highest version number that was ever given. 0 before the first version."""
+    creator: _builtins.str
+    """Who created the model."""
+    etag: _builtins.str
+    """Changes whenever the name or the description changes. Send it back with an update to detect changes by others."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels: keys of 1 to 250 characters, values of at most 8000; at most 1000, and 256 KiB as JSON all together."""
+        """Labels: keys of 1 to 250 characters, values of at most 8000 characters. At most 1000 tags, 256 KiB together as
+        JSON.
+        """
 
     @_builtins.property
     def aliases(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Which version number each alias points at. At most 2000."""
+        """The version number that each alias points at. At most 2000 aliases."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the model was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it or one of its versions was last changed."""
+        """When the model, or one of its versions, was last changed."""
 
     def __init__(
         self,
         *,
+        model_id: _builtins.str = ...,
         workspace: _builtins.str = ...,
         name: _builtins.str = ...,
         description: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         aliases: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
-        last_version: _builtins.int = ...,
+        last_version_number: _builtins.int = ...,
+        creator: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
-        model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "description", b"description", "etag", b"etag", "last_version", b"last_version", "model_id", b"model_id", "name", b"name", "tags", b"tags", "update_time", b"update_time", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "creator", b"creator", "description", b"description", "etag", b"etag", "last_version_number", b"last_version_number", "model_id", b"model_id", "name", b"name", "tags", b"tags", "update_time", b"update_time", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

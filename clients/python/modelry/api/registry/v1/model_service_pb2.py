@@ -26,17 +26,32 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from modelry.api.registry.v1 import model_pb2 as modelry_dot_api_dot_registry_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/model_service.proto\x12\x17modelry.api.registry.v1\x1a google/protobuf/field_mask.proto\x1a#modelry/api/registry/v1/model.proto\"\xe8\x01\n\x12\x43reateModelRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x43\n\x04tags\x18\x04 \x03(\x0b\x32\x35.modelry.api.registry.v1.CreateModelRequest.TagsEntry\x12\x16\n\x0e\x61llow_existing\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x13\x43reateModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"2\n\x0fGetModelRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"\xa5\x01\n\x12UpdateModelRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x05model\x18\x03 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0e\n\x06reason\x18\x05 \x01(\t\"D\n\x13UpdateModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"E\n\x12\x44\x65leteModelRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"q\n\x13SearchModelsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08order_by\x18\x03 \x03(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"_\n\x14SearchModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.modelry.api.registry.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x13SetModelTagsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x44\n\x04tags\x18\x03 \x03(\x0b\x32\x36.modelry.api.registry.v1.SetModelTagsRequest.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x14SetModelTagsResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"G\n\x16\x44\x65leteModelTagsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x03(\t\"H\n\x17\x44\x65leteModelTagsResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model2\xfd\x05\n\x0cModelService\x12h\n\x0b\x43reateModel\x12+.modelry.api.registry.v1.CreateModelRequest\x1a,.modelry.api.registry.v1.CreateModelResponse\x12_\n\x08GetModel\x12(.modelry.api.registry.v1.GetModelRequest\x1a).modelry.api.registry.v1.GetModelResponse\x12h\n\x0bUpdateModel\x12+.modelry.api.registry.v1.UpdateModelRequest\x1a,.modelry.api.registry.v1.UpdateModelResponse\x12h\n\x0b\x44\x65leteModel\x12+.modelry.api.registry.v1.DeleteModelRequest\x1a,.modelry.api.registry.v1.DeleteModelResponse\x12k\n\x0cSearchModels\x12,.modelry.api.registry.v1.SearchModelsRequest\x1a-.modelry.api.registry.v1.SearchModelsResponse\x12k\n\x0cSetModelTags\x12,.modelry.api.registry.v1.SetModelTagsRequest\x1a-.modelry.api.registry.v1.SetModelTagsResponse\x12t\n\x0f\x44\x65leteModelTags\x12/.modelry.api.registry.v1.DeleteModelTagsRequest\x1a\x30.modelry.api.registry.v1.DeleteModelTagsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+modelry/api/registry/v1/model_service.proto\x12\x17modelry.api.registry.v1\x1a google/protobuf/field_mask.proto\x1a#modelry/api/registry/v1/model.proto\"\xe8\x01\n\x12\x43reateModelRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x43\n\x04tags\x18\x04 \x03(\x0b\x32\x35.modelry.api.registry.v1.CreateModelRequest.TagsEntry\x12\x16\n\x0e\x61llow_existing\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x13\x43reateModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"J\n\x0fGetModelRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"\x84\x01\n\x12UpdateModelRequest\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0e\n\x06reason\x18\x03 \x01(\t\"D\n\x13UpdateModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"K\n\x12\x44\x65leteModelRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"q\n\x13SearchModelsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08order_by\x18\x03 \x03(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"_\n\x14SearchModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.modelry.api.registry.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xaf\x01\n\x13SetModelTagsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x44\n\x04tags\x18\x03 \x03(\x0b\x32\x36.modelry.api.registry.v1.SetModelTagsRequest.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x14SetModelTagsResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model\"M\n\x16\x44\x65leteModelTagsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x03(\t\"H\n\x17\x44\x65leteModelTagsResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.modelry.api.registry.v1.Model2\xa0\x06\n\x0cModelService\x12m\n\x0b\x43reateModel\x12+.modelry.api.registry.v1.CreateModelRequest\x1a,.modelry.api.registry.v1.CreateModelResponse\"\x03\x90\x02\x02\x12\x64\n\x08GetModel\x12(.modelry.api.registry.v1.GetModelRequest\x1a).modelry.api.registry.v1.GetModelResponse\"\x03\x90\x02\x01\x12m\n\x0bUpdateModel\x12+.modelry.api.registry.v1.UpdateModelRequest\x1a,.modelry.api.registry.v1.UpdateModelResponse\"\x03\x90\x02\x00\x12m\n\x0b\x44\x65leteModel\x12+.modelry.api.registry.v1.DeleteModelRequest\x1a,.modelry.api.registry.v1.DeleteModelResponse\"\x03\x90\x02\x00\x12p\n\x0cSearchModels\x12,.modelry.api.registry.v1.SearchModelsRequest\x1a-.modelry.api.registry.v1.SearchModelsResponse\"\x03\x90\x02\x01\x12p\n\x0cSetModelTags\x12,.modelry.api.registry.v1.SetModelTagsRequest\x1a-.modelry.api.registry.v1.SetModelTagsResponse\"\x03\x90\x02\x02\x12y\n\x0f\x44\x65leteModelTags\x12/.modelry.api.registry.v1.DeleteModelTagsRequest\x1a\x30.modelry.api.registry.v1.DeleteModelTagsResponse\"\x03\x90\x02\x00\x42\xab\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x11ModelServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.registry.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\021ModelServiceProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
   _globals['_CREATEMODELREQUEST_TAGSENTRY']._loaded_options = None
   _globals['_CREATEMODELREQUEST_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_SETMODELTAGSREQUEST_TAGSENTRY']._loaded_options = None
   _globals['_SETMODELTAGSREQUEST_TAGSENTRY']._serialized_options = b'8\001'
+  _globals['_MODELSERVICE'].methods_by_name['CreateModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['CreateModel']._serialized_options = b'\220\002\002'
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001'
+  _globals['_MODELSERVICE'].methods_by_name['UpdateModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['UpdateModel']._serialized_options = b'\220\002\000'
+  _globals['_MODELSERVICE'].methods_by_name['DeleteModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['DeleteModel']._serialized_options = b'\220\002\000'
+  _globals['_MODELSERVICE'].methods_by_name['SearchModels']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['SearchModels']._serialized_options = b'\220\002\001'
+  _globals['_MODELSERVICE'].methods_by_name['SetModelTags']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['SetModelTags']._serialized_options = b'\220\002\002'
+  _globals['_MODELSERVICE'].methods_by_name['DeleteModelTags']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['DeleteModelTags']._serialized_options = b'\220\002\000'
   _globals['_CREATEMODELREQUEST']._serialized_start=144
   _globals['_CREATEMODELREQUEST']._serialized_end=376
   _globals['_CREATEMODELREQUEST_TAGSENTRY']._serialized_start=333
@@ -44,31 +59,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEMODELRESPONSE']._serialized_start=378
   _globals['_CREATEMODELRESPONSE']._serialized_end=446
   _globals['_GETMODELREQUEST']._serialized_start=448
-  _globals['_GETMODELREQUEST']._serialized_end=498
-  _globals['_GETMODELRESPONSE']._serialized_start=500
-  _globals['_GETMODELRESPONSE']._serialized_end=565
-  _globals['_UPDATEMODELREQUEST']._serialized_start=568
-  _globals['_UPDATEMODELREQUEST']._serialized_end=733
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=735
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=803
-  _globals['_DELETEMODELREQUEST']._serialized_start=805
-  _globals['_DELETEMODELREQUEST']._serialized_end=874
-  _globals['_DELETEMODELRESPONSE']._serialized_start=876
-  _globals['_DELETEMODELRESPONSE']._serialized_end=897
-  _globals['_SEARCHMODELSREQUEST']._serialized_start=899
-  _globals['_SEARCHMODELSREQUEST']._serialized_end=1012
-  _globals['_SEARCHMODELSRESPONSE']._serialized_start=1014
-  _globals['_SEARCHMODELSRESPONSE']._serialized_end=1109
-  _globals['_SETMODELTAGSREQUEST']._serialized_start=1112
-  _globals['_SETMODELTAGSREQUEST']._serialized_end=1281
+  _globals['_GETMODELREQUEST']._serialized_end=522
+  _globals['_GETMODELRESPONSE']._serialized_start=524
+  _globals['_GETMODELRESPONSE']._serialized_end=589
+  _globals['_UPDATEMODELREQUEST']._serialized_start=592
+  _globals['_UPDATEMODELREQUEST']._serialized_end=724
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=726
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=794
+  _globals['_DELETEMODELREQUEST']._serialized_start=796
+  _globals['_DELETEMODELREQUEST']._serialized_end=871
+  _globals['_DELETEMODELRESPONSE']._serialized_start=873
+  _globals['_DELETEMODELRESPONSE']._serialized_end=894
+  _globals['_SEARCHMODELSREQUEST']._serialized_start=896
+  _globals['_SEARCHMODELSREQUEST']._serialized_end=1009
+  _globals['_SEARCHMODELSRESPONSE']._serialized_start=1011
+  _globals['_SEARCHMODELSRESPONSE']._serialized_end=1106
+  _globals['_SETMODELTAGSREQUEST']._serialized_start=1109
+  _globals['_SETMODELTAGSREQUEST']._serialized_end=1284
   _globals['_SETMODELTAGSREQUEST_TAGSENTRY']._serialized_start=333
   _globals['_SETMODELTAGSREQUEST_TAGSENTRY']._serialized_end=376
-  _globals['_SETMODELTAGSRESPONSE']._serialized_start=1283
-  _globals['_SETMODELTAGSRESPONSE']._serialized_end=1352
-  _globals['_DELETEMODELTAGSREQUEST']._serialized_start=1354
-  _globals['_DELETEMODELTAGSREQUEST']._serialized_end=1425
-  _globals['_DELETEMODELTAGSRESPONSE']._serialized_start=1427
-  _globals['_DELETEMODELTAGSRESPONSE']._serialized_end=1499
-  _globals['_MODELSERVICE']._serialized_start=1502
-  _globals['_MODELSERVICE']._serialized_end=2267
+  _globals['_SETMODELTAGSRESPONSE']._serialized_start=1286
+  _globals['_SETMODELTAGSRESPONSE']._serialized_end=1355
+  _globals['_DELETEMODELTAGSREQUEST']._serialized_start=1357
+  _globals['_DELETEMODELTAGSREQUEST']._serialized_end=1434
+  _globals['_DELETEMODELTAGSRESPONSE']._serialized_start=1436
+  _globals['_DELETEMODELTAGSRESPONSE']._serialized_end=1508
+  _globals['_MODELSERVICE']._serialized_start=1511
+  _globals['_MODELSERVICE']._serialized_end=2311
 # @@protoc_insertion_point(module_scope)

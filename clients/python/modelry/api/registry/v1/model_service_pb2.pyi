@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateModelRequest(_message.Message):
-    """Asks for a new model."""
+    """The request of CreateModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -53,18 +53,18 @@ class CreateModelRequest(_message.Message):
     ALLOW_EXISTING_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where it belongs. Default: `default`."""
+    """The workspace. Required."""
     name: _builtins.str
-    """Its name, see `Model.name`. Required."""
+    """The name, see `Model.name`. Required."""
     description: _builtins.str
-    """What it is. At most 100000 characters."""
+    """What the model is for. At most 100000 characters."""
     allow_existing: _builtins.bool
-    """Answers with the model of the name where there is one, in place of `MODEL_EXISTS`; nothing of it is changed."""
+    """If there is a model with this name, answers with it, unchanged, instead of failing with `MODEL_EXISTS`."""
     request_id: _builtins.str
-    """Makes a retry safe: the same id within 24 hours answers with the same model. At most 64 characters."""
+    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its first tags. At most 1000."""
+        """The first tags. Limits as in `Model.tags`."""
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ Global___CreateModelRequest: _TypeAlias = CreateModelRequest  # noqa: Y015
 
 @_typing.final
 class CreateModelResponse(_message.Message):
-    """The model that was made or found."""
+    """The answer of CreateModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> _model_pb2.Model:
-        """The model."""
+        """The model that was created or found."""
 
     def __init__(
         self,
@@ -110,25 +110,29 @@ Global___CreateModelResponse: _TypeAlias = CreateModelResponse  # noqa: Y015
 
 @_typing.final
 class GetModelRequest(_message.Message):
-    """Asks for one model."""
+    """The request of GetModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    name: _builtins.str
-    """Its name."""
+    """The workspace. Required unless `model_id` is set."""
+    model_name: _builtins.str
+    """The name of the model. Required unless `model_id` is set."""
+    model_id: _builtins.str
+    """The id of the model, instead of workspace and name."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        name: _builtins.str = ...,
+        model_name: _builtins.str = ...,
+        model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "model_name", b"model_name", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,7 +140,7 @@ Global___GetModelRequest: _TypeAlias = GetModelRequest  # noqa: Y015
 
 @_typing.final
 class GetModelResponse(_message.Message):
-    """The model that was asked for."""
+    """The answer of GetModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -160,41 +164,33 @@ Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
 @_typing.final
 class UpdateModelRequest(_message.Message):
-    """Asks that a model be changed."""
+    """The request of UpdateModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    WORKSPACE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
-    workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    name: _builtins.str
-    """Its present name."""
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     @_builtins.property
     def model(self) -> _model_pb2.Model:
-        """The new values; its `etag`, where given, must be the present one."""
+        """The model with its new values. `model_id` says which model; if `etag` is set, it must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields change: `name`, `description`. Empty means the ones that are set."""
+        """The fields to change: `name`, `description`, or `*` for both. Empty: the ones that are set in `model`."""
 
     def __init__(
         self,
         *,
-        workspace: _builtins.str = ...,
-        name: _builtins.str = ...,
         model: _model_pb2.Model | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "name", b"name", "reason", b"reason", "update_mask", b"update_mask", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "reason", b"reason", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,14 +198,14 @@ Global___UpdateModelRequest: _TypeAlias = UpdateModelRequest  # noqa: Y015
 
 @_typing.final
 class UpdateModelResponse(_message.Message):
-    """The model after the change."""
+    """The answer of UpdateModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> _model_pb2.Model:
-        """The model."""
+        """The model after the change."""
 
     def __init__(
         self,
@@ -226,29 +222,29 @@ Global___UpdateModelResponse: _TypeAlias = UpdateModelResponse  # noqa: Y015
 
 @_typing.final
 class DeleteModelRequest(_message.Message):
-    """Asks that a model be deleted."""
+    """The request of DeleteModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    name: _builtins.str
-    """Its name."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        name: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "reason", b"reason", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,7 +252,7 @@ Global___DeleteModelRequest: _TypeAlias = DeleteModelRequest  # noqa: Y015
 
 @_typing.final
 class DeleteModelResponse(_message.Message):
-    """The model is gone."""
+    """The answer of DeleteModel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -273,7 +269,7 @@ Global___DeleteModelResponse: _TypeAlias = DeleteModelResponse  # noqa: Y015
 
 @_typing.final
 class SearchModelsRequest(_message.Message):
-    """Asks for models."""
+    """The request of SearchModels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -283,16 +279,18 @@ class SearchModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
+    """The workspace. Required."""
     filter: _builtins.str
-    """A filter over `name`, `creation_timestamp`, `last_updated_timestamp` (ms) and `tags.<key>`. Empty: all."""
+    """A filter over `name`, `creator`, `create_time`, `update_time` (milliseconds since 1970) and `tags.<key>`. Empty:
+    all.
+    """
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sort keys such as `name ASC`; the same attributes as in the filter. Default: by name."""
+        """Sort keys such as `name ASC`, over the fields of the filter. Default: by name."""
 
     def __init__(
         self,
@@ -313,17 +311,17 @@ Global___SearchModelsRequest: _TypeAlias = SearchModelsRequest  # noqa: Y015
 
 @_typing.final
 class SearchModelsResponse(_message.Message):
-    """A page of models."""
+    """The answer of SearchModels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.Model]:
-        """The models, in the order that was asked for."""
+        """The models, in the requested order."""
 
     def __init__(
         self,
@@ -341,7 +339,7 @@ Global___SearchModelsResponse: _TypeAlias = SearchModelsResponse  # noqa: Y015
 
 @_typing.final
 class SetModelTagsRequest(_message.Message):
-    """Asks that tags be set."""
+    """The request of SetModelTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -366,26 +364,26 @@ class SetModelTagsRequest(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    name: _builtins.str
-    """The model's name."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The tags. 1 to 1000."""
+        """The tags: 1 to 1000."""
 
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        name: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -393,14 +391,14 @@ Global___SetModelTagsRequest: _TypeAlias = SetModelTagsRequest  # noqa: Y015
 
 @_typing.final
 class SetModelTagsResponse(_message.Message):
-    """The model after the change."""
+    """The answer of SetModelTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> _model_pb2.Model:
-        """The model."""
+        """The model after the change."""
 
     def __init__(
         self,
@@ -417,31 +415,31 @@ Global___SetModelTagsResponse: _TypeAlias = SetModelTagsResponse  # noqa: Y015
 
 @_typing.final
 class DeleteModelTagsRequest(_message.Message):
-    """Asks that tags be removed."""
+    """The request of DeleteModelTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    name: _builtins.str
-    """The model's name."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The keys of the tags. 1 to 1000."""
+        """The keys of the tags: 1 to 1000."""
 
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        name: _builtins.str = ...,
+        model_name: _builtins.str = ...,
         keys: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "name", b"name", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "model_name", b"model_name", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -449,14 +447,14 @@ Global___DeleteModelTagsRequest: _TypeAlias = DeleteModelTagsRequest  # noqa: Y0
 
 @_typing.final
 class DeleteModelTagsResponse(_message.Message):
-    """The model after the change."""
+    """The answer of DeleteModelTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> _model_pb2.Model:
-        """The model."""
+        """The model after the change."""
 
     def __init__(
         self,

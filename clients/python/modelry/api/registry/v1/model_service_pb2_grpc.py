@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Makes, reads, changes, deletes and finds registered models.
+    """Creates, reads, changes, deletes and finds registered models.
     """
 
     def __init__(self, channel):
@@ -73,29 +73,30 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """Makes, reads, changes, deletes and finds registered models.
+    """Creates, reads, changes, deletes and finds registered models.
     """
 
     def CreateModel(self, request, context):
-        """Makes a registered model, or with `allow_existing` answers with the one that has the name.
+        """Creates a registered model. With `allow_existing` it answers with the model that has the name already.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+        `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Reads one model.
+        """Reads a model.
 
-        Errors: `MODEL_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateModel(self, request, context):
-        """Changes name or description. After a rename the old name is free.
+        """Changes the name or the description of a model. After a rename the old name is free.
 
         Errors: `MODEL_NOT_FOUND`; `MODEL_EXISTS`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
@@ -104,9 +105,9 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Deletes a model with its versions. Its audit records stay.
+        """Deletes a model with its versions. This cannot be undone. The audit records stay.
 
-        Errors: `MODEL_NOT_FOUND`; `MODEL_IN_USE` while a version is in Staging or Production.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `MODEL_IN_USE` (while a version is in a serving stage).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,14 +116,14 @@ class ModelServiceServicer(object):
     def SearchModels(self, request, context):
         """Finds models.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetModelTags(self, request, context):
-        """Sets tags; a tag of the same key is replaced, others stay.
+        """Sets tags. A tag with the same key is replaced; other tags stay.
 
         Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
         """
@@ -131,9 +132,9 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModelTags(self, request, context):
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `MODEL_NOT_FOUND`; `TAG_NOT_FOUND`.
+        Errors: `MODEL_NOT_FOUND`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,7 +187,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Makes, reads, changes, deletes and finds registered models.
+    """Creates, reads, changes, deletes and finds registered models.
     """
 
     @staticmethod

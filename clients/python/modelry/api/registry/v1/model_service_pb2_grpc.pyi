@@ -13,47 +13,48 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """Makes, reads, changes, deletes and finds registered models."""
+    """Creates, reads, changes, deletes and finds registered models."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CreateModelRequest, _model_service_pb2.CreateModelResponse]
-    """Makes a registered model, or with `allow_existing` answers with the one that has the name.
+    """Creates a registered model. With `allow_existing` it answers with the model that has the name already.
 
-    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`.
+    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+    `SERVICE_UNAVAILABLE`.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
-    """Reads one model.
+    """Reads a model.
 
-    Errors: `MODEL_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`.
     """
     UpdateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]
-    """Changes name or description. After a rename the old name is free.
+    """Changes the name or the description of a model. After a rename the old name is free.
 
     Errors: `MODEL_NOT_FOUND`; `MODEL_EXISTS`; `FIELD_INVALID`; `ETAG_MISMATCH`.
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]
-    """Deletes a model with its versions. Its audit records stay.
+    """Deletes a model with its versions. This cannot be undone. The audit records stay.
 
-    Errors: `MODEL_NOT_FOUND`; `MODEL_IN_USE` while a version is in Staging or Production.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `MODEL_IN_USE` (while a version is in a serving stage).
     """
     SearchModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.SearchModelsRequest, _model_service_pb2.SearchModelsResponse]
     """Finds models.
 
-    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
     """
     SetModelTags: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.SetModelTagsRequest, _model_service_pb2.SetModelTagsResponse]
-    """Sets tags; a tag of the same key is replaced, others stay.
+    """Sets tags. A tag with the same key is replaced; other tags stay.
 
     Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
     """
     DeleteModelTags: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelTagsRequest, _model_service_pb2.DeleteModelTagsResponse]
-    """Removes tags, all or none.
+    """Removes tags: all that are named, or none.
 
-    Errors: `MODEL_NOT_FOUND`; `TAG_NOT_FOUND`.
+    Errors: `MODEL_NOT_FOUND`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Makes, reads, changes, deletes and finds registered models."""
+    """Creates, reads, changes, deletes and finds registered models."""
 
     @_abc_1.abstractmethod
     def CreateModel(
@@ -61,9 +62,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.CreateModelRequest,
         context: _grpc.ServicerContext,
     ) -> _model_service_pb2.CreateModelResponse:
-        """Makes a registered model, or with `allow_existing` answers with the one that has the name.
+        """Creates a registered model. With `allow_existing` it answers with the model that has the name already.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+        `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -72,9 +74,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.GetModelRequest,
         context: _grpc.ServicerContext,
     ) -> _model_service_pb2.GetModelResponse:
-        """Reads one model.
+        """Reads a model.
 
-        Errors: `MODEL_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -83,7 +85,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.UpdateModelRequest,
         context: _grpc.ServicerContext,
     ) -> _model_service_pb2.UpdateModelResponse:
-        """Changes name or description. After a rename the old name is free.
+        """Changes the name or the description of a model. After a rename the old name is free.
 
         Errors: `MODEL_NOT_FOUND`; `MODEL_EXISTS`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
@@ -94,9 +96,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.DeleteModelRequest,
         context: _grpc.ServicerContext,
     ) -> _model_service_pb2.DeleteModelResponse:
-        """Deletes a model with its versions. Its audit records stay.
+        """Deletes a model with its versions. This cannot be undone. The audit records stay.
 
-        Errors: `MODEL_NOT_FOUND`; `MODEL_IN_USE` while a version is in Staging or Production.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `MODEL_IN_USE` (while a version is in a serving stage).
         """
 
     @_abc_1.abstractmethod
@@ -107,7 +109,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _model_service_pb2.SearchModelsResponse:
         """Finds models.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -116,7 +118,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.SetModelTagsRequest,
         context: _grpc.ServicerContext,
     ) -> _model_service_pb2.SetModelTagsResponse:
-        """Sets tags; a tag of the same key is replaced, others stay.
+        """Sets tags. A tag with the same key is replaced; other tags stay.
 
         Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
         """
@@ -127,9 +129,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.DeleteModelTagsRequest,
         context: _grpc.ServicerContext,
     ) -> _model_service_pb2.DeleteModelTagsResponse:
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `MODEL_NOT_FOUND`; `TAG_NOT_FOUND`.
+        Errors: `MODEL_NOT_FOUND`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _grpc.Server) -> None: ...

@@ -23,16 +23,18 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from modelry.api.registry.v1 import version_pb2 as modelry_dot_api_dot_registry_dot_v1_dot_version__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'modelry/api/registry/v1/promotion.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%modelry/api/registry/v1/version.proto\"\x8c\x02\n\tPromotion\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x03\x12\x32\n\nfrom_stage\x18\x04 \x01(\x0e\x32\x1e.modelry.api.registry.v1.Stage\x12\x30\n\x08to_stage\x18\x05 \x01(\x0e\x32\x1e.modelry.api.registry.v1.Stage\x12\x18\n\x10\x61rchived_numbers\x18\x06 \x03(\x03\x12\x0c\n\x04user\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'modelry/api/registry/v1/promotion.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\tPromotion\x12\x14\n\x0cpromotion_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x12\n\nmodel_name\x18\x03 \x01(\t\x12\x16\n\x0eversion_number\x18\x04 \x01(\x03\x12\x12\n\nfrom_stage\x18\x05 \x01(\t\x12\x10\n\x08to_stage\x18\x06 \x01(\t\x12\x36\n\x05state\x18\x07 \x01(\x0e\x32\'.modelry.api.registry.v1.PromotionState\x12 \n\x18\x61rchived_version_numbers\x18\x08 \x03(\x03\x12\x0f\n\x07\x63reator\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp*P\n\x0ePromotionState\x12\x1f\n\x1bPROMOTION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PROMOTION_STATE_COMPLETED\x10\x01\x42\xa8\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x0ePromotionProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.registry.v1.promotion_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_PROMOTION']._serialized_start=141
-  _globals['_PROMOTION']._serialized_end=409
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\016PromotionProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
+  _globals['_PROMOTIONSTATE']._serialized_start=410
+  _globals['_PROMOTIONSTATE']._serialized_end=490
+  _globals['_PROMOTION']._serialized_start=102
+  _globals['_PROMOTION']._serialized_end=408
 # @@protoc_insertion_point(module_scope)

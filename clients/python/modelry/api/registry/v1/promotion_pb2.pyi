@@ -8,7 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from modelry.api.registry.v1 import version_pb2 as _version_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,38 +20,64 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PromotionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PromotionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PromotionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROMOTION_STATE_UNSPECIFIED: _PromotionState.ValueType  # 0
+    """Never sent."""
+    PROMOTION_STATE_COMPLETED: _PromotionState.ValueType  # 1
+    """The version has moved."""
+
+class PromotionState(_PromotionState, metaclass=_PromotionStateEnumTypeWrapper):
+    """How far a promotion is. New states may come, for promotions that wait for approvals."""
+
+PROMOTION_STATE_UNSPECIFIED: PromotionState.ValueType  # 0
+"""Never sent."""
+PROMOTION_STATE_COMPLETED: PromotionState.ValueType  # 1
+"""The version has moved."""
+Global___PromotionState: _TypeAlias = PromotionState  # noqa: Y015
+
 @_typing.final
 class Promotion(_message.Message):
-    """A version's move from one stage to another."""
+    """The move of a version from one stage to another."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PROMOTION_ID_FIELD_NUMBER: _builtins.int
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     FROM_STAGE_FIELD_NUMBER: _builtins.int
     TO_STAGE_FIELD_NUMBER: _builtins.int
-    ARCHIVED_NUMBERS_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ARCHIVED_VERSION_NUMBERS_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    promotion_id: _builtins.str
+    """The id: 32 hexadecimal characters."""
     workspace: _builtins.str
     """The workspace of the model."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
+    model_name: _builtins.str
+    """The name of the model."""
+    version_number: _builtins.int
     """The number of the version."""
-    from_stage: _version_pb2.Stage.ValueType
-    """Where it stood before."""
-    to_stage: _version_pb2.Stage.ValueType
-    """Where it stands now."""
-    user: _builtins.str
+    from_stage: _builtins.str
+    """The stage before."""
+    to_stage: _builtins.str
+    """The stage after."""
+    state: Global___PromotionState.ValueType
+    """How far the promotion is."""
+    creator: _builtins.str
     """Who moved it."""
     reason: _builtins.str
     """Why."""
     @_builtins.property
-    def archived_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The numbers of the versions that were archived by the same move."""
+    def archived_version_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The numbers of the versions that were archived by this promotion. Each of them has a promotion of its own."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -60,19 +86,21 @@ class Promotion(_message.Message):
     def __init__(
         self,
         *,
+        promotion_id: _builtins.str = ...,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
-        from_stage: _version_pb2.Stage.ValueType = ...,
-        to_stage: _version_pb2.Stage.ValueType = ...,
-        archived_numbers: _abc.Iterable[_builtins.int] | None = ...,
-        user: _builtins.str = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
+        from_stage: _builtins.str = ...,
+        to_stage: _builtins.str = ...,
+        state: Global___PromotionState.ValueType = ...,
+        archived_version_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        creator: _builtins.str = ...,
         reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_numbers", b"archived_numbers", "create_time", b"create_time", "from_stage", b"from_stage", "model", b"model", "number", b"number", "reason", b"reason", "to_stage", b"to_stage", "user", b"user", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_version_numbers", b"archived_version_numbers", "create_time", b"create_time", "creator", b"creator", "from_stage", b"from_stage", "model_name", b"model_name", "promotion_id", b"promotion_id", "reason", b"reason", "state", b"state", "to_stage", b"to_stage", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

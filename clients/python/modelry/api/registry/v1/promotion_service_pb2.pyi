@@ -22,47 +22,51 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PromoteVersionRequest(_message.Message):
-    """Asks that a version be moved."""
+    """The request of PromoteVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     ARCHIVE_EXISTING_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
-    """The number of the version."""
-    stage: _version_pb2.Stage.ValueType
-    """Where to: none, staging, production or archived. Required."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
+    version_number: _builtins.int
+    """The version number. Required."""
+    stage: _builtins.str
+    """The stage, see `Version.stage`. Required."""
     archive_existing: _builtins.bool
-    """Moves the versions that stand in Staging or Production to Archived when this one takes their place. Refused with
-    another stage.
+    """Moves the other versions in that stage to the archive. Refused for stages that do not serve: by default only
+    Staging and Production serve.
     """
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     etag: _builtins.str
-    """Where given, it must be the version's present one."""
+    """If set, it must be the current `Version.etag`."""
+    request_id: _builtins.str
+    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
-        stage: _version_pb2.Stage.ValueType = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
+        stage: _builtins.str = ...,
         archive_existing: _builtins.bool = ...,
         reason: _builtins.str = ...,
         etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_existing", b"archive_existing", "etag", b"etag", "model", b"model", "number", b"number", "reason", b"reason", "stage", b"stage", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_existing", b"archive_existing", "etag", b"etag", "model_name", b"model_name", "reason", b"reason", "request_id", b"request_id", "stage", b"stage", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -70,67 +74,119 @@ Global___PromoteVersionRequest: _TypeAlias = PromoteVersionRequest  # noqa: Y015
 
 @_typing.final
 class PromoteVersionResponse(_message.Message):
-    """What the move did."""
+    """The answer of PromoteVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PROMOTION_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ARCHIVED_VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def promotion(self) -> _promotion_pb2.Promotion:
+        """The promotion. Unset if nothing moved, or if only other versions were archived."""
+
     @_builtins.property
     def version(self) -> _version_pb2.Version:
         """The version after the move."""
 
     @_builtins.property
     def archived_versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """The versions that were archived by it; of very many only the first, `ListPromotions` has the numbers of all."""
+        """The versions that were archived by it. Of very many only the first; the promotion has all numbers."""
 
     def __init__(
         self,
         *,
+        promotion: _promotion_pb2.Promotion | None = ...,
         version: _version_pb2.Version | None = ...,
         archived_versions: _abc.Iterable[_version_pb2.Version] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_versions", b"archived_versions", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_versions", b"archived_versions", "promotion", b"promotion", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PromoteVersionResponse: _TypeAlias = PromoteVersionResponse  # noqa: Y015
 
 @_typing.final
+class GetPromotionRequest(_message.Message):
+    """The request of GetPromotion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_ID_FIELD_NUMBER: _builtins.int
+    promotion_id: _builtins.str
+    """The promotion. Required."""
+    def __init__(
+        self,
+        *,
+        promotion_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["promotion_id", b"promotion_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPromotionRequest: _TypeAlias = GetPromotionRequest  # noqa: Y015
+
+@_typing.final
+class GetPromotionResponse(_message.Message):
+    """The answer of GetPromotion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def promotion(self) -> _promotion_pb2.Promotion:
+        """The promotion."""
+
+    def __init__(
+        self,
+        *,
+        promotion: _promotion_pb2.Promotion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPromotionResponse: _TypeAlias = GetPromotionResponse  # noqa: Y015
+
+@_typing.final
 class ListPromotionsRequest(_message.Message):
-    """Asks for a page of moves."""
+    """The request of ListPromotions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
-    """Only moves of this version. 0: of all."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
+    version_number: _builtins.int
+    """Only promotions of this version. 0: of all versions."""
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "number", b"number", "page_size", b"page_size", "page_token", b"page_token", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "page_size", b"page_size", "page_token", b"page_token", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -138,17 +194,17 @@ Global___ListPromotionsRequest: _TypeAlias = ListPromotionsRequest  # noqa: Y015
 
 @_typing.final
 class ListPromotionsResponse(_message.Message):
-    """A page of moves."""
+    """The answer of ListPromotions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROMOTIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
     def promotions(self) -> _containers.RepeatedCompositeFieldContainer[_promotion_pb2.Promotion]:
-        """The moves, the newest first."""
+        """The promotions, the newest first."""
 
     def __init__(
         self,

@@ -40,6 +40,11 @@ class PromotionServiceStub(object):
                 request_serializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.PromoteVersionRequest.SerializeToString,
                 response_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.PromoteVersionResponse.FromString,
                 _registered_method=True)
+        self.GetPromotion = channel.unary_unary(
+                '/modelry.api.registry.v1.PromotionService/GetPromotion',
+                request_serializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.GetPromotionRequest.SerializeToString,
+                response_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.GetPromotionResponse.FromString,
+                _registered_method=True)
         self.ListPromotions = channel.unary_unary(
                 '/modelry.api.registry.v1.PromotionService/ListPromotions',
                 request_serializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.ListPromotionsRequest.SerializeToString,
@@ -52,19 +57,29 @@ class PromotionServiceServicer(object):
     """
 
     def PromoteVersion(self, request, context):
-        """Moves a version to a stage, and with `archive_existing` the versions that stood there to Archived, in one
-        transaction. Moving it to where it stands changes nothing, save that `archive_existing` still clears the stage.
+        """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive, in the
+        same transaction. If the version is in the stage already, only the others move.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID` (the stage); `ETAG_MISMATCH`.
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`; `REQUEST_ID_REUSED`;
+        `REQUEST_IN_FLIGHT`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPromotion(self, request, context):
+        """Reads a promotion.
+
+        Errors: `FIELD_INVALID`; `PROMOTION_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPromotions(self, request, context):
-        """Lists the moves of a model's versions, the newest first.
+        """Lists the promotions of a model, the newest first.
 
-        Errors: `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +92,11 @@ def add_PromotionServiceServicer_to_server(servicer, server):
                     servicer.PromoteVersion,
                     request_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.PromoteVersionRequest.FromString,
                     response_serializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.PromoteVersionResponse.SerializeToString,
+            ),
+            'GetPromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPromotion,
+                    request_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.GetPromotionRequest.FromString,
+                    response_serializer=modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.GetPromotionResponse.SerializeToString,
             ),
             'ListPromotions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPromotions,
@@ -112,6 +132,33 @@ class PromotionService(object):
             '/modelry.api.registry.v1.PromotionService/PromoteVersion',
             modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.PromoteVersionRequest.SerializeToString,
             modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.PromoteVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelry.api.registry.v1.PromotionService/GetPromotion',
+            modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.GetPromotionRequest.SerializeToString,
+            modelry_dot_api_dot_registry_dot_v1_dot_promotion__service__pb2.GetPromotionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,15 +17,21 @@ class PromotionServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     PromoteVersion: _grpc.UnaryUnaryMultiCallable[_promotion_service_pb2.PromoteVersionRequest, _promotion_service_pb2.PromoteVersionResponse]
-    """Moves a version to a stage, and with `archive_existing` the versions that stood there to Archived, in one
-    transaction. Moving it to where it stands changes nothing, save that `archive_existing` still clears the stage.
+    """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive, in the
+    same transaction. If the version is in the stage already, only the others move.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID` (the stage); `ETAG_MISMATCH`.
+    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`; `REQUEST_ID_REUSED`;
+    `REQUEST_IN_FLIGHT`.
+    """
+    GetPromotion: _grpc.UnaryUnaryMultiCallable[_promotion_service_pb2.GetPromotionRequest, _promotion_service_pb2.GetPromotionResponse]
+    """Reads a promotion.
+
+    Errors: `FIELD_INVALID`; `PROMOTION_NOT_FOUND`.
     """
     ListPromotions: _grpc.UnaryUnaryMultiCallable[_promotion_service_pb2.ListPromotionsRequest, _promotion_service_pb2.ListPromotionsResponse]
-    """Lists the moves of a model's versions, the newest first.
+    """Lists the promotions of a model, the newest first.
 
-    Errors: `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
     """
 
 class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -37,10 +43,22 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _promotion_service_pb2.PromoteVersionRequest,
         context: _grpc.ServicerContext,
     ) -> _promotion_service_pb2.PromoteVersionResponse:
-        """Moves a version to a stage, and with `archive_existing` the versions that stood there to Archived, in one
-        transaction. Moving it to where it stands changes nothing, save that `archive_existing` still clears the stage.
+        """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive, in the
+        same transaction. If the version is in the stage already, only the others move.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID` (the stage); `ETAG_MISMATCH`.
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`; `REQUEST_ID_REUSED`;
+        `REQUEST_IN_FLIGHT`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPromotion(
+        self,
+        request: _promotion_service_pb2.GetPromotionRequest,
+        context: _grpc.ServicerContext,
+    ) -> _promotion_service_pb2.GetPromotionResponse:
+        """Reads a promotion.
+
+        Errors: `FIELD_INVALID`; `PROMOTION_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -49,9 +67,9 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _promotion_service_pb2.ListPromotionsRequest,
         context: _grpc.ServicerContext,
     ) -> _promotion_service_pb2.ListPromotionsResponse:
-        """Lists the moves of a model's versions, the newest first.
+        """Lists the promotions of a model, the newest first.
 
-        Errors: `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `PAGE_TOKEN_INVALID`.
         """
 
 def add_PromotionServiceServicer_to_server(servicer: PromotionServiceServicer, server: _grpc.Server) -> None: ...

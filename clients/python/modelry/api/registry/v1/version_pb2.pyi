@@ -20,38 +20,6 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _Stage:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    STAGE_UNSPECIFIED: _Stage.ValueType  # 0
-    """In a request: the default that the field names."""
-    STAGE_NONE: _Stage.ValueType  # 1
-    """Under development: no stage yet."""
-    STAGE_STAGING: _Stage.ValueType  # 2
-    """Under test, in a setting like the real one."""
-    STAGE_PRODUCTION: _Stage.ValueType  # 3
-    """In use."""
-    STAGE_ARCHIVED: _Stage.ValueType  # 4
-    """Kept for the record."""
-
-class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
-    """Where a version stands on its way."""
-
-STAGE_UNSPECIFIED: Stage.ValueType  # 0
-"""In a request: the default that the field names."""
-STAGE_NONE: Stage.ValueType  # 1
-"""Under development: no stage yet."""
-STAGE_STAGING: Stage.ValueType  # 2
-"""Under test, in a setting like the real one."""
-STAGE_PRODUCTION: Stage.ValueType  # 3
-"""In use."""
-STAGE_ARCHIVED: Stage.ValueType  # 4
-"""Kept for the record."""
-Global___Stage: _TypeAlias = Stage  # noqa: Y015
-
 class _VersionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -61,11 +29,11 @@ class _VersionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VersionS
     VERSION_STATE_UNSPECIFIED: _VersionState.ValueType  # 0
     """Never sent."""
     VERSION_STATE_PENDING: _VersionState.ValueType  # 1
-    """The files are being taken over."""
+    """The files are being copied."""
     VERSION_STATE_READY: _VersionState.ValueType  # 2
-    """The files are there and frozen."""
+    """The files are there and will not change."""
     VERSION_STATE_FAILED: _VersionState.ValueType  # 3
-    """The files could not be taken over."""
+    """The files could not be copied."""
 
 class VersionState(_VersionState, metaclass=_VersionStateEnumTypeWrapper):
     """Whether the files of a version are there."""
@@ -73,16 +41,156 @@ class VersionState(_VersionState, metaclass=_VersionStateEnumTypeWrapper):
 VERSION_STATE_UNSPECIFIED: VersionState.ValueType  # 0
 """Never sent."""
 VERSION_STATE_PENDING: VersionState.ValueType  # 1
-"""The files are being taken over."""
+"""The files are being copied."""
 VERSION_STATE_READY: VersionState.ValueType  # 2
-"""The files are there and frozen."""
+"""The files are there and will not change."""
 VERSION_STATE_FAILED: VersionState.ValueType  # 3
-"""The files could not be taken over."""
+"""The files could not be copied."""
 Global___VersionState: _TypeAlias = VersionState  # noqa: Y015
 
 @_typing.final
+class VersionSource(_message.Message):
+    """What a version is made from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___RunFiles:
+        """Files of a run."""
+
+    @_builtins.property
+    def version(self) -> Global___VersionCopy:
+        """Another version, of the same workspace."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___RunFiles | None = ...,
+        version: Global___VersionCopy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "source", b"source", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["run", "version"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___VersionSource: _TypeAlias = VersionSource  # noqa: Y015
+
+@_typing.final
+class RunFiles(_message.Message):
+    """Files of a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    path: _builtins.str
+    """The folder or file, see `Artifact.path`. Empty: all files of the run."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunFiles: _TypeAlias = RunFiles  # noqa: Y015
+
+@_typing.final
+class VersionCopy(_message.Message):
+    """A version that is copied."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
+    model_name: _builtins.str
+    """The name of its model at the time of the copy."""
+    version_number: _builtins.int
+    """Its version number."""
+    def __init__(
+        self,
+        *,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "version_number", b"version_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionCopy: _TypeAlias = VersionCopy  # noqa: Y015
+
+@_typing.final
+class Signature(_message.Message):
+    """What a model takes and gives, as MLflow's format describes it: each field is the JSON text of a schema, or empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUTS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    PARAMS_FIELD_NUMBER: _builtins.int
+    inputs: _builtins.str
+    """The inputs. At most 1000000 characters."""
+    outputs: _builtins.str
+    """The outputs. At most 1000000 characters."""
+    params: _builtins.str
+    """The parameters of inference. At most 1000000 characters."""
+    def __init__(
+        self,
+        *,
+        inputs: _builtins.str = ...,
+        outputs: _builtins.str = ...,
+        params: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "outputs", b"outputs", "params", b"params"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Signature: _TypeAlias = Signature  # noqa: Y015
+
+@_typing.final
+class Flavor(_message.Message):
+    """A way in which a model can be loaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LIBRARY_VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name, such as `sklearn` or `python_function`: 1 to 250 characters."""
+    library_version: _builtins.str
+    """The version of the library that wrote it, such as `1.5.2`. At most 250 characters; empty if unknown."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        library_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["library_version", b"library_version", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Flavor: _TypeAlias = Flavor  # noqa: Y015
+
+@_typing.final
 class Version(_message.Message):
-    """A version of a registered model. Its files are frozen: deleting the run later does not break it."""
+    """A version of a registered model. Its files never change, and deleting the run later does not affect them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -106,63 +214,80 @@ class Version(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-    WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
     VERSION_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
-    ALIASES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
-    RUN_ID_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    FLAVORS_FIELD_NUMBER: _builtins.int
     MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
-    workspace: _builtins.str
-    """The workspace that it belongs to."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
-    """From 1 without gaps, in the order of time."""
     version_id: _builtins.str
-    """The id, 32 hexadecimal characters, unique in the whole system. Its files' owner is `versions/<version_id>`."""
-    stage: Global___Stage.ValueType
-    """Where it stands."""
+    """The id: 32 hexadecimal characters, unique in the installation. It also owns the files of the version."""
+    workspace: _builtins.str
+    """The workspace of the model."""
+    model_id: _builtins.str
+    """The id of the model."""
+    model_name: _builtins.str
+    """The name of the model."""
+    version_number: _builtins.int
+    """The number, from 1 without gaps in order of time."""
+    stage: _builtins.str
+    """The stage: a name that the policy of the model has. By default: `None`, `Staging`, `Production`, `Archived`."""
     state: Global___VersionState.ValueType
     """Whether its files are there."""
-    run_id: _builtins.str
-    """The run that it was made from."""
-    source: _builtins.str
-    """What it was made from, as given: `runs:/<run_id>/<path>`."""
     description: _builtins.str
-    """What it is. At most 100000 characters."""
-    user: _builtins.str
-    """Who made it."""
+    """What the version is. At most 100000 characters."""
+    run_id: _builtins.str
+    """The run that it was made from, directly or as a copy."""
+    creator: _builtins.str
+    """Who created it."""
     manifest_sha256: _builtins.str
-    """The digest over its list of files."""
+    """The digest over its list of files: the SHA-256 of the lines `<sha256> <size> <path>`, sorted by path."""
     file_count: _builtins.int
-    """How many files."""
+    """The number of files."""
     size_bytes: _builtins.int
-    """The sum of their sizes."""
+    """The size of all files together."""
     etag: _builtins.str
-    """Changes with each change of description or stage; send it back with an update to be told of other changes."""
+    """Changes whenever the description or the stage changes. Send it back with an update to detect changes by others."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The aliases that point at it."""
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels: keys of 1 to 250 characters, values of at most 8000; at most 1000, and 256 KiB as JSON all together."""
+        """Labels: keys of 1 to 250 characters, values of at most 8000 characters. At most 1000 tags, 256 KiB together as
+        JSON.
+        """
+
+    @_builtins.property
+    def source(self) -> Global___VersionSource:
+        """What it was made from."""
+
+    @_builtins.property
+    def signature(self) -> Global___Signature:
+        """What the model takes and gives. Unset if nothing is known."""
+
+    @_builtins.property
+    def flavors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flavor]:
+        """The ways in which the model can be loaded."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When it was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
@@ -171,18 +296,21 @@ class Version(_message.Message):
     def __init__(
         self,
         *,
-        workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
         version_id: _builtins.str = ...,
-        stage: Global___Stage.ValueType = ...,
-        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        workspace: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
+        stage: _builtins.str = ...,
         state: Global___VersionState.ValueType = ...,
-        run_id: _builtins.str = ...,
-        source: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
         description: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        user: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        source: Global___VersionSource | None = ...,
+        creator: _builtins.str = ...,
+        signature: Global___Signature | None = ...,
+        flavors: _abc.Iterable[Global___Flavor] | None = ...,
         manifest_sha256: _builtins.str = ...,
         file_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
@@ -190,9 +318,9 @@ class Version(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "signature", b"signature", "source", b"source", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "description", b"description", "etag", b"etag", "file_count", b"file_count", "manifest_sha256", b"manifest_sha256", "model", b"model", "number", b"number", "run_id", b"run_id", "size_bytes", b"size_bytes", "source", b"source", "stage", b"stage", "state", b"state", "tags", b"tags", "update_time", b"update_time", "user", b"user", "version_id", b"version_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "creator", b"creator", "description", b"description", "etag", b"etag", "file_count", b"file_count", "flavors", b"flavors", "manifest_sha256", b"manifest_sha256", "model_id", b"model_id", "model_name", b"model_name", "run_id", b"run_id", "signature", b"signature", "size_bytes", b"size_bytes", "source", b"source", "stage", b"stage", "state", b"state", "tags", b"tags", "update_time", b"update_time", "version_id", b"version_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateVersionRequest(_message.Message):
-    """Asks for a new version."""
+    """The request of CreateVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -47,42 +47,56 @@ class CreateVersionRequest(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    FLAVORS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look for the model. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
-    source: _builtins.str
-    """What to make it from: `runs:/<run_id>/<path>`, or `models:/<name>/<version>` to copy a version of the same workspace."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     description: _builtins.str
-    """What it is. At most 100000 characters."""
-    request_id: _builtins.str
-    """Makes a retry safe: the same id within 24 hours answers with the same version. At most 64 characters."""
+    """What the version is. At most 100000 characters."""
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
+    request_id: _builtins.str
+    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
+    @_builtins.property
+    def source(self) -> _version_pb2.VersionSource:
+        """What the version is made from. Required."""
+
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its first tags. At most 1000."""
+        """The first tags. Limits as in `Version.tags`."""
+
+    @_builtins.property
+    def signature(self) -> _version_pb2.Signature:
+        """What the model takes and gives. Default: unset; for a copy: that of the copied version."""
+
+    @_builtins.property
+    def flavors(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Flavor]:
+        """The ways in which the model can be loaded, at most 100. Default: none; for a copy: those of the copied version."""
 
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        source: _builtins.str = ...,
+        model_name: _builtins.str = ...,
+        source: _version_pb2.VersionSource | None = ...,
         description: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        request_id: _builtins.str = ...,
+        signature: _version_pb2.Signature | None = ...,
+        flavors: _abc.Iterable[_version_pb2.Flavor] | None = ...,
         reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "model", b"model", "reason", b"reason", "request_id", b"request_id", "source", b"source", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "flavors", b"flavors", "model_name", b"model_name", "reason", b"reason", "request_id", b"request_id", "signature", b"signature", "source", b"source", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -90,14 +104,14 @@ Global___CreateVersionRequest: _TypeAlias = CreateVersionRequest  # noqa: Y015
 
 @_typing.final
 class CreateVersionResponse(_message.Message):
-    """The version that was made."""
+    """The answer of CreateVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def version(self) -> _version_pb2.Version:
-        """The version."""
+        """The version that was created."""
 
     def __init__(
         self,
@@ -114,29 +128,33 @@ Global___CreateVersionResponse: _TypeAlias = CreateVersionResponse  # noqa: Y015
 
 @_typing.final
 class GetVersionRequest(_message.Message):
-    """Asks for one version."""
+    """The request of GetVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
+    VERSION_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
-    """The number of the version."""
+    """The workspace. Required unless `version_id` is set."""
+    model_name: _builtins.str
+    """The name of the model. Required unless `version_id` is set."""
+    version_number: _builtins.int
+    """The version number. Required unless `version_id` is set."""
+    version_id: _builtins.str
+    """The id of the version, instead of workspace, name and number."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
+        version_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "number", b"number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "version_id", b"version_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -144,7 +162,7 @@ Global___GetVersionRequest: _TypeAlias = GetVersionRequest  # noqa: Y015
 
 @_typing.final
 class GetVersionResponse(_message.Message):
-    """The version that was asked for."""
+    """The answer of GetVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -168,7 +186,7 @@ Global___GetVersionResponse: _TypeAlias = GetVersionResponse  # noqa: Y015
 
 @_typing.final
 class UpdateVersionRequest(_message.Message):
-    """Asks that a version be changed."""
+    """The request of UpdateVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -179,13 +197,11 @@ class UpdateVersionRequest(_message.Message):
     """Why, for the audit record. At most 5000 characters."""
     @_builtins.property
     def version(self) -> _version_pb2.Version:
-        """The version, found by `workspace`, `model` and `number`, with the new values; its `etag`, where given, must be the
-        present one.
-        """
+        """The version with its new values. `version_id` says which version; if `etag` is set, it must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields change: `description`. Empty means the ones that are set."""
+        """The fields to change: `description`, or `*` for all that can be changed. Empty: the ones that are set in `version`."""
 
     def __init__(
         self,
@@ -204,14 +220,14 @@ Global___UpdateVersionRequest: _TypeAlias = UpdateVersionRequest  # noqa: Y015
 
 @_typing.final
 class UpdateVersionResponse(_message.Message):
-    """The version after the change."""
+    """The answer of UpdateVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def version(self) -> _version_pb2.Version:
-        """The version."""
+        """The version after the change."""
 
     def __init__(
         self,
@@ -228,33 +244,33 @@ Global___UpdateVersionResponse: _TypeAlias = UpdateVersionResponse  # noqa: Y015
 
 @_typing.final
 class DeleteVersionRequest(_message.Message):
-    """Asks that a version be deleted."""
+    """The request of DeleteVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
-    """The number of the version."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
+    version_number: _builtins.int
+    """The version number. Required."""
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "number", b"number", "reason", b"reason", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "reason", b"reason", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,7 +278,7 @@ Global___DeleteVersionRequest: _TypeAlias = DeleteVersionRequest  # noqa: Y015
 
 @_typing.final
 class DeleteVersionResponse(_message.Message):
-    """The version is gone."""
+    """The answer of DeleteVersion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -279,7 +295,7 @@ Global___DeleteVersionResponse: _TypeAlias = DeleteVersionResponse  # noqa: Y015
 
 @_typing.final
 class SearchVersionsRequest(_message.Message):
-    """Asks for versions."""
+    """The request of SearchVersions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -289,18 +305,19 @@ class SearchVersionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
+    """The workspace. Required."""
     filter: _builtins.str
-    """A filter over `name` (the model), `version_number`, `run_id`, `source`, `stage`, `alias`, `user_id`,
-    `creation_timestamp`, `last_updated_timestamp` (ms) and `tags.<key>`. Empty: all.
+    """A filter over `model_name`, `version_number`, `run_id`, `source` (as text: `runs:/<run_id>/<path>` or
+    `models:/<model_name>/<version_number>`), `stage`, `alias`, `creator`, `create_time`, `update_time` (milliseconds
+    since 1970) and `tags.<key>`. Empty: all.
     """
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sort keys such as `version_number DESC`; the same attributes as in the filter, save `alias`. Default: the newest first."""
+        """Sort keys such as `version_number DESC`, over the fields of the filter without `alias`. Default: the newest first."""
 
     def __init__(
         self,
@@ -321,17 +338,17 @@ Global___SearchVersionsRequest: _TypeAlias = SearchVersionsRequest  # noqa: Y015
 
 @_typing.final
 class SearchVersionsResponse(_message.Message):
-    """A page of versions."""
+    """The answer of SearchVersions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """The versions, in the order that was asked for."""
+        """The versions, in the requested order."""
 
     def __init__(
         self,
@@ -349,31 +366,31 @@ Global___SearchVersionsResponse: _TypeAlias = SearchVersionsResponse  # noqa: Y0
 
 @_typing.final
 class ListLatestVersionsRequest(_message.Message):
-    """Asks for the newest version of each stage."""
+    """The request of ListLatestVersions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
     @_builtins.property
-    def stages(self) -> _containers.RepeatedScalarFieldContainer[_version_pb2.Stage.ValueType]:
-        """Only these stages. Empty: all four."""
+    def stages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these stages. Empty: all stages of the model's policy."""
 
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        stages: _abc.Iterable[_version_pb2.Stage.ValueType] | None = ...,
+        model_name: _builtins.str = ...,
+        stages: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "stages", b"stages", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "stages", b"stages", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -381,14 +398,14 @@ Global___ListLatestVersionsRequest: _TypeAlias = ListLatestVersionsRequest  # no
 
 @_typing.final
 class ListLatestVersionsResponse(_message.Message):
-    """The newest versions."""
+    """The answer of ListLatestVersions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """At most one of each stage, in the order of the stages."""
+        """At most one version for each stage, in the order of the policy."""
 
     def __init__(
         self,
@@ -405,7 +422,7 @@ Global___ListLatestVersionsResponse: _TypeAlias = ListLatestVersionsResponse  # 
 
 @_typing.final
 class SetVersionTagsRequest(_message.Message):
-    """Asks that tags be set."""
+    """The request of SetVersionTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -430,30 +447,30 @@ class SetVersionTagsRequest(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
-    """The number of the version."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
+    version_number: _builtins.int
+    """The version number. Required."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The tags. 1 to 1000."""
+        """The tags: 1 to 1000."""
 
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "number", b"number", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "tags", b"tags", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,14 +478,14 @@ Global___SetVersionTagsRequest: _TypeAlias = SetVersionTagsRequest  # noqa: Y015
 
 @_typing.final
 class SetVersionTagsResponse(_message.Message):
-    """The version after the change."""
+    """The answer of SetVersionTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def version(self) -> _version_pb2.Version:
-        """The version."""
+        """The version after the change."""
 
     def __init__(
         self,
@@ -485,35 +502,35 @@ Global___SetVersionTagsResponse: _TypeAlias = SetVersionTagsResponse  # noqa: Y0
 
 @_typing.final
 class DeleteVersionTagsRequest(_message.Message):
-    """Asks that tags be removed."""
+    """The request of DeleteVersionTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
-    model: _builtins.str
-    """The name of the registered model."""
-    number: _builtins.int
-    """The number of the version."""
+    """The workspace. Required."""
+    model_name: _builtins.str
+    """The name of the model. Required."""
+    version_number: _builtins.int
+    """The version number. Required."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The keys of the tags. 1 to 1000."""
+        """The keys of the tags: 1 to 1000."""
 
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
-        model: _builtins.str = ...,
-        number: _builtins.int = ...,
+        model_name: _builtins.str = ...,
+        version_number: _builtins.int = ...,
         keys: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "model", b"model", "number", b"number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "model_name", b"model_name", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -521,14 +538,14 @@ Global___DeleteVersionTagsRequest: _TypeAlias = DeleteVersionTagsRequest  # noqa
 
 @_typing.final
 class DeleteVersionTagsResponse(_message.Message):
-    """The version after the change."""
+    """The answer of DeleteVersionTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def version(self) -> _version_pb2.Version:
-        """The version."""
+        """The version after the change."""
 
     def __init__(
         self,

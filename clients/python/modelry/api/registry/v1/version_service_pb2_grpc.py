@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VersionServiceStub(object):
-    """Makes, reads, changes, deletes and finds versions of registered models.
+    """Creates, reads, changes, deletes and finds versions of registered models.
     """
 
     def __init__(self, channel):
@@ -78,24 +78,24 @@ class VersionServiceStub(object):
 
 
 class VersionServiceServicer(object):
-    """Makes, reads, changes, deletes and finds versions of registered models.
+    """Creates, reads, changes, deletes and finds versions of registered models.
     """
 
     def CreateVersion(self, request, context):
-        """Makes the next version of a model from the files of a run. The run and its files must exist; the list of files is
-        frozen and the content is kept for the version.
+        """Creates the next version of a model. The source and its files must exist. The list of files is frozen, and their
+        content is kept for the version.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID` (the source); `RUN_NOT_FOUND`; `RUN_DELETED`; `SOURCE_EMPTY`;
-        `PATH_INVALID`; `REQUEST_ID_REUSED`; `NEIGHBOUR_UNAVAILABLE`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND`; `SOURCE_EMPTY`;
+        `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVersion(self, request, context):
-        """Reads one version.
+        """Reads a version.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,32 +104,33 @@ class VersionServiceServicer(object):
     def UpdateVersion(self, request, context):
         """Changes the description of a version.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
+        Errors: `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVersion(self, request, context):
-        """Deletes a version. Its number is never given again; its audit records stay.
+        """Deletes a version. This cannot be undone. Its number is never given again; its audit records stay.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `VERSION_IN_USE` while it is in Staging or Production or has an alias.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`;
+        `VERSION_IN_USE` (while it is in a serving stage or has an alias).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchVersions(self, request, context):
-        """Finds versions, of one model or of all.
+        """Finds versions, of one model or of all models of a workspace.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLatestVersions(self, request, context):
-        """Lists the newest version of each stage.
+        """Lists the newest version in each stage of a model.
 
         Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
         """
@@ -138,7 +139,7 @@ class VersionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetVersionTags(self, request, context):
-        """Sets tags; a tag of the same key is replaced, others stay.
+        """Sets tags. A tag with the same key is replaced; other tags stay.
 
         Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
         """
@@ -147,9 +148,9 @@ class VersionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVersionTags(self, request, context):
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `TAG_NOT_FOUND`.
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,7 +208,7 @@ def add_VersionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VersionService(object):
-    """Makes, reads, changes, deletes and finds versions of registered models.
+    """Creates, reads, changes, deletes and finds versions of registered models.
     """
 
     @staticmethod

@@ -13,54 +13,55 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class VersionServiceStub:
-    """Makes, reads, changes, deletes and finds versions of registered models."""
+    """Creates, reads, changes, deletes and finds versions of registered models."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.CreateVersionRequest, _version_service_pb2.CreateVersionResponse]
-    """Makes the next version of a model from the files of a run. The run and its files must exist; the list of files is
-    frozen and the content is kept for the version.
+    """Creates the next version of a model. The source and its files must exist. The list of files is frozen, and their
+    content is kept for the version.
 
-    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID` (the source); `RUN_NOT_FOUND`; `RUN_DELETED`; `SOURCE_EMPTY`;
-    `PATH_INVALID`; `REQUEST_ID_REUSED`; `NEIGHBOUR_UNAVAILABLE`.
+    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND`; `SOURCE_EMPTY`;
+    `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
     """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.GetVersionRequest, _version_service_pb2.GetVersionResponse]
-    """Reads one version.
+    """Reads a version.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`.
     """
     UpdateVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.UpdateVersionRequest, _version_service_pb2.UpdateVersionResponse]
     """Changes the description of a version.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
+    Errors: `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
     """
     DeleteVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.DeleteVersionRequest, _version_service_pb2.DeleteVersionResponse]
-    """Deletes a version. Its number is never given again; its audit records stay.
+    """Deletes a version. This cannot be undone. Its number is never given again; its audit records stay.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `VERSION_IN_USE` while it is in Staging or Production or has an alias.
+    Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`;
+    `VERSION_IN_USE` (while it is in a serving stage or has an alias).
     """
     SearchVersions: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.SearchVersionsRequest, _version_service_pb2.SearchVersionsResponse]
-    """Finds versions, of one model or of all.
+    """Finds versions, of one model or of all models of a workspace.
 
-    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
     """
     ListLatestVersions: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.ListLatestVersionsRequest, _version_service_pb2.ListLatestVersionsResponse]
-    """Lists the newest version of each stage.
+    """Lists the newest version in each stage of a model.
 
     Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
     """
     SetVersionTags: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.SetVersionTagsRequest, _version_service_pb2.SetVersionTagsResponse]
-    """Sets tags; a tag of the same key is replaced, others stay.
+    """Sets tags. A tag with the same key is replaced; other tags stay.
 
     Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
     """
     DeleteVersionTags: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.DeleteVersionTagsRequest, _version_service_pb2.DeleteVersionTagsResponse]
-    """Removes tags, all or none.
+    """Removes tags: all that are named, or none.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `TAG_NOT_FOUND`.
+    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
     """
 
 class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Makes, reads, changes, deletes and finds versions of registered models."""
+    """Creates, reads, changes, deletes and finds versions of registered models."""
 
     @_abc_1.abstractmethod
     def CreateVersion(
@@ -68,11 +69,11 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _version_service_pb2.CreateVersionRequest,
         context: _grpc.ServicerContext,
     ) -> _version_service_pb2.CreateVersionResponse:
-        """Makes the next version of a model from the files of a run. The run and its files must exist; the list of files is
-        frozen and the content is kept for the version.
+        """Creates the next version of a model. The source and its files must exist. The list of files is frozen, and their
+        content is kept for the version.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID` (the source); `RUN_NOT_FOUND`; `RUN_DELETED`; `SOURCE_EMPTY`;
-        `PATH_INVALID`; `REQUEST_ID_REUSED`; `NEIGHBOUR_UNAVAILABLE`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND`; `SOURCE_EMPTY`;
+        `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -81,9 +82,9 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _version_service_pb2.GetVersionRequest,
         context: _grpc.ServicerContext,
     ) -> _version_service_pb2.GetVersionResponse:
-        """Reads one version.
+        """Reads a version.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -94,7 +95,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _version_service_pb2.UpdateVersionResponse:
         """Changes the description of a version.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
+        Errors: `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
 
     @_abc_1.abstractmethod
@@ -103,9 +104,10 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _version_service_pb2.DeleteVersionRequest,
         context: _grpc.ServicerContext,
     ) -> _version_service_pb2.DeleteVersionResponse:
-        """Deletes a version. Its number is never given again; its audit records stay.
+        """Deletes a version. This cannot be undone. Its number is never given again; its audit records stay.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `VERSION_IN_USE` while it is in Staging or Production or has an alias.
+        Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`;
+        `VERSION_IN_USE` (while it is in a serving stage or has an alias).
         """
 
     @_abc_1.abstractmethod
@@ -114,9 +116,9 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _version_service_pb2.SearchVersionsRequest,
         context: _grpc.ServicerContext,
     ) -> _version_service_pb2.SearchVersionsResponse:
-        """Finds versions, of one model or of all.
+        """Finds versions, of one model or of all models of a workspace.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -125,7 +127,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _version_service_pb2.ListLatestVersionsRequest,
         context: _grpc.ServicerContext,
     ) -> _version_service_pb2.ListLatestVersionsResponse:
-        """Lists the newest version of each stage.
+        """Lists the newest version in each stage of a model.
 
         Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
         """
@@ -136,7 +138,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _version_service_pb2.SetVersionTagsRequest,
         context: _grpc.ServicerContext,
     ) -> _version_service_pb2.SetVersionTagsResponse:
-        """Sets tags; a tag of the same key is replaced, others stay.
+        """Sets tags. A tag with the same key is replaced; other tags stay.
 
         Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
         """
@@ -147,9 +149,9 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _version_service_pb2.DeleteVersionTagsRequest,
         context: _grpc.ServicerContext,
     ) -> _version_service_pb2.DeleteVersionTagsResponse:
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `TAG_NOT_FOUND`.
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
 
 def add_VersionServiceServicer_to_server(servicer: VersionServiceServicer, server: _grpc.Server) -> None: ...

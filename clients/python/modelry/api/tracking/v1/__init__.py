@@ -19,11 +19,6 @@ from modelry.api.tracking.v1.dataset_service_pb2_grpc import (
 )
 from modelry.api.tracking.v1.experiment_pb2 import (
     Experiment,
-    LIFECYCLE_ACTIVE,
-    LIFECYCLE_ANY,
-    LIFECYCLE_DELETED,
-    LIFECYCLE_UNSPECIFIED,
-    Lifecycle,
 )
 from modelry.api.tracking.v1.experiment_service_pb2 import (
     CreateExperimentRequest,
@@ -100,6 +95,7 @@ from modelry.api.tracking.v1.run_service_pb2_grpc import (
     RunServiceStub,
     add_RunServiceServicer_to_server,
 )
+from modelry.api.tracking.v1 import rpcs
 
 __all__ = [
     "CreateExperimentRequest",
@@ -131,11 +127,6 @@ __all__ = [
     "GetExperimentResponse",
     "GetRunRequest",
     "GetRunResponse",
-    "LIFECYCLE_ACTIVE",
-    "LIFECYCLE_ANY",
-    "LIFECYCLE_DELETED",
-    "LIFECYCLE_UNSPECIFIED",
-    "Lifecycle",
     "LogBatchRequest",
     "LogBatchResponse",
     "LogDatasetsRequest",
@@ -178,4 +169,5 @@ __all__ = [
     "add_ExperimentServiceServicer_to_server",
     "add_MetricServiceServicer_to_server",
     "add_RunServiceServicer_to_server",
+    "rpcs",
 ]

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelry/api/tracking/v1/dataset.proto\x12\x17modelry.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\x07\x44\x61taset\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x13\n\x0bsource_type\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0e\n\x06schema\x18\x07 \x01(\t\x12\x0f\n\x07profile\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x0c\x44\x61tasetInput\x12\x31\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32 .modelry.api.tracking.v1.Dataset\x12\x0f\n\x07\x63ontext\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelry/api/tracking/v1/dataset.proto\x12\x17modelry.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\x07\x44\x61taset\x12\x12\n\ndataset_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x13\n\x0bsource_type\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0e\n\x06schema\x18\x07 \x01(\t\x12\x0f\n\x07profile\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x0c\x44\x61tasetInput\x12\x31\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32 .modelry.api.tracking.v1.Dataset\x12\x0f\n\x07\x63ontext\x18\x02 \x01(\tB\xa6\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x0c\x44\x61tasetProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.tracking.v1.dataset_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.tracking.v1B\014DatasetProtoP\001Z&modelry.dev/api/tracking/v1;trackingv1\252\002\027Modelry.Api.Tracking.V1\312\002\027Modelry\\Api\\Tracking\\V1\352\002\032Modelry::Api::Tracking::V1'
   _globals['_DATASET']._serialized_start=100
   _globals['_DATASET']._serialized_end=297
   _globals['_DATASETINPUT']._serialized_start=299

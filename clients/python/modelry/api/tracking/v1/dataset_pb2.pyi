@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Dataset(_message.Message):
-    """A dataset that runs used. The same name and digest in the same workspace are the same dataset."""
+    """A dataset that runs used. In a workspace, the same name and digest are the same dataset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -33,19 +33,19 @@ class Dataset(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     dataset_id: _builtins.str
-    """Given by the server, 32 hexadecimal characters."""
+    """The id, given by the server: 32 hexadecimal characters."""
     workspace: _builtins.str
-    """The workspace that it belongs to."""
+    """The workspace of the dataset."""
     name: _builtins.str
-    """1 to 500 characters."""
+    """The name: 1 to 500 characters."""
     digest: _builtins.str
-    """What tells contents apart: 1 to 128 characters."""
+    """What distinguishes its content from other content: 1 to 128 characters."""
     source_type: _builtins.str
-    """The kind of source, such as `local`, `http`, `s3`, `huggingface`. At most 250 characters."""
+    """The kind of the source, such as `local`, `http`, `s3` or `huggingface`. At most 250 characters."""
     source: _builtins.str
-    """Where it came from, as the client says; the server never opens it. At most 100000 characters."""
+    """Where the dataset came from, as the client says. The server never opens it. At most 100000 characters."""
     schema: _builtins.str
-    """The columns and types, as JSON. At most 1000000 characters."""
+    """The columns and their types, as JSON. At most 1000000 characters."""
     profile: _builtins.str
     """Counts and statistics, as JSON. At most 1000000 characters."""
     @_builtins.property
@@ -75,7 +75,7 @@ Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
 
 @_typing.final
 class DatasetInput(_message.Message):
-    """A dataset as a run used it."""
+    """A dataset, and what a run used it for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

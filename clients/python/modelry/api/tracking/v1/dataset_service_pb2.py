@@ -25,13 +25,20 @@ _sym_db = _symbol_database.Default()
 from modelry.api.tracking.v1 import dataset_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_dataset__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-modelry/api/tracking/v1/dataset_service.proto\x12\x17modelry.api.tracking.v1\x1a%modelry/api/tracking/v1/dataset.proto\"[\n\x12LogDatasetsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x35\n\x06inputs\x18\x02 \x03(\x0b\x32%.modelry.api.tracking.v1.DatasetInput\"I\n\x13LogDatasetsResponse\x12\x32\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32 .modelry.api.tracking.v1.Dataset\"\'\n\x11GetDatasetRequest\x12\x12\n\ndataset_id\x18\x01 \x01(\t\"G\n\x12GetDatasetResponse\x12\x31\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32 .modelry.api.tracking.v1.Dataset\"a\n\x15SearchDatasetsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"e\n\x16SearchDatasetsResponse\x12\x32\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32 .modelry.api.tracking.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xd4\x02\n\x0e\x44\x61tasetService\x12h\n\x0bLogDatasets\x12+.modelry.api.tracking.v1.LogDatasetsRequest\x1a,.modelry.api.tracking.v1.LogDatasetsResponse\x12\x65\n\nGetDataset\x12*.modelry.api.tracking.v1.GetDatasetRequest\x1a+.modelry.api.tracking.v1.GetDatasetResponse\x12q\n\x0eSearchDatasets\x12..modelry.api.tracking.v1.SearchDatasetsRequest\x1a/.modelry.api.tracking.v1.SearchDatasetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-modelry/api/tracking/v1/dataset_service.proto\x12\x17modelry.api.tracking.v1\x1a%modelry/api/tracking/v1/dataset.proto\"[\n\x12LogDatasetsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x35\n\x06inputs\x18\x02 \x03(\x0b\x32%.modelry.api.tracking.v1.DatasetInput\"I\n\x13LogDatasetsResponse\x12\x32\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32 .modelry.api.tracking.v1.Dataset\"\'\n\x11GetDatasetRequest\x12\x12\n\ndataset_id\x18\x01 \x01(\t\"G\n\x12GetDatasetResponse\x12\x31\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32 .modelry.api.tracking.v1.Dataset\"a\n\x15SearchDatasetsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"e\n\x16SearchDatasetsResponse\x12\x32\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32 .modelry.api.tracking.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe3\x02\n\x0e\x44\x61tasetService\x12m\n\x0bLogDatasets\x12+.modelry.api.tracking.v1.LogDatasetsRequest\x1a,.modelry.api.tracking.v1.LogDatasetsResponse\"\x03\x90\x02\x02\x12j\n\nGetDataset\x12*.modelry.api.tracking.v1.GetDatasetRequest\x1a+.modelry.api.tracking.v1.GetDatasetResponse\"\x03\x90\x02\x01\x12v\n\x0eSearchDatasets\x12..modelry.api.tracking.v1.SearchDatasetsRequest\x1a/.modelry.api.tracking.v1.SearchDatasetsResponse\"\x03\x90\x02\x01\x42\xad\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x13\x44\x61tasetServiceProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.tracking.v1.dataset_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.tracking.v1B\023DatasetServiceProtoP\001Z&modelry.dev/api/tracking/v1;trackingv1\252\002\027Modelry.Api.Tracking.V1\312\002\027Modelry\\Api\\Tracking\\V1\352\002\032Modelry::Api::Tracking::V1'
+  _globals['_DATASETSERVICE'].methods_by_name['LogDatasets']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['LogDatasets']._serialized_options = b'\220\002\002'
+  _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\220\002\001'
+  _globals['_DATASETSERVICE'].methods_by_name['SearchDatasets']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['SearchDatasets']._serialized_options = b'\220\002\001'
   _globals['_LOGDATASETSREQUEST']._serialized_start=113
   _globals['_LOGDATASETSREQUEST']._serialized_end=204
   _globals['_LOGDATASETSRESPONSE']._serialized_start=206
@@ -45,5 +52,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHDATASETSRESPONSE']._serialized_start=494
   _globals['_SEARCHDATASETSRESPONSE']._serialized_end=595
   _globals['_DATASETSERVICE']._serialized_start=598
-  _globals['_DATASETSERVICE']._serialized_end=938
+  _globals['_DATASETSERVICE']._serialized_end=953
 # @@protoc_insertion_point(module_scope)

@@ -21,17 +21,17 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class LogDatasetsRequest(_message.Message):
-    """Datasets that a run used."""
+    """The request of LogDatasets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run."""
+    """The run. Required."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetInput]:
-        """The datasets, 1 to 100. Of each dataset `name` and `digest` are required; id, workspace and time are ignored."""
+        """The datasets: 1 to 100. `name` and `digest` are required; id, workspace and time are ignored."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ Global___LogDatasetsRequest: _TypeAlias = LogDatasetsRequest  # noqa: Y015
 
 @_typing.final
 class LogDatasetsResponse(_message.Message):
-    """The datasets as stored."""
+    """The answer of LogDatasets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DATASETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Dataset]:
-        """One for each input, in the same order; `schema` and `profile` are left out, GetDataset has them."""
+        """One dataset for each input, in the same order, without `schema` and `profile`."""
 
     def __init__(
         self,
@@ -73,13 +73,13 @@ Global___LogDatasetsResponse: _TypeAlias = LogDatasetsResponse  # noqa: Y015
 
 @_typing.final
 class GetDatasetRequest(_message.Message):
-    """Asks for one dataset."""
+    """The request of GetDataset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DATASET_ID_FIELD_NUMBER: _builtins.int
     dataset_id: _builtins.str
-    """The dataset."""
+    """The dataset. Required."""
     def __init__(
         self,
         *,
@@ -95,7 +95,7 @@ Global___GetDatasetRequest: _TypeAlias = GetDatasetRequest  # noqa: Y015
 
 @_typing.final
 class GetDatasetResponse(_message.Message):
-    """The dataset that was asked for."""
+    """The answer of GetDataset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -119,7 +119,7 @@ Global___GetDatasetResponse: _TypeAlias = GetDatasetResponse  # noqa: Y015
 
 @_typing.final
 class SearchDatasetsRequest(_message.Message):
-    """Asks for datasets."""
+    """The request of SearchDatasets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -128,13 +128,13 @@ class SearchDatasetsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
+    """The workspace. Required."""
     filter: _builtins.str
     """A filter over `name`, `digest` and `source_type`. Empty: all."""
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     def __init__(
         self,
         *,
@@ -153,17 +153,17 @@ Global___SearchDatasetsRequest: _TypeAlias = SearchDatasetsRequest  # noqa: Y015
 
 @_typing.final
 class SearchDatasetsResponse(_message.Message):
-    """A page of datasets."""
+    """The answer of SearchDatasets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DATASETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Dataset]:
-        """The datasets, the newest first; `schema` and `profile` are left out, GetDataset has them."""
+        """The datasets, the newest first, without `schema` and `profile`."""
 
     def __init__(
         self,

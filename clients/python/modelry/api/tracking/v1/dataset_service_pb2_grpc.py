@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class DatasetServiceStub(object):
-    """Records which datasets runs used, and finds them again.
+    """Records which datasets runs used, and finds datasets.
     """
 
     def __init__(self, channel):
@@ -53,11 +53,11 @@ class DatasetServiceStub(object):
 
 
 class DatasetServiceServicer(object):
-    """Records which datasets runs used, and finds them again.
+    """Records which datasets runs used, and finds datasets.
     """
 
     def LogDatasets(self, request, context):
-        """Adds datasets to a run, all or none. A dataset that the run has in the same context is not added again.
+        """Adds datasets to a run: all or none. A dataset that the run has already, in the same context, is not added again.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
         """
@@ -66,9 +66,9 @@ class DatasetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetDataset(self, request, context):
-        """Reads one dataset.
+        """Reads a dataset.
 
-        Errors: `DATASET_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `DATASET_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,7 +77,7 @@ class DatasetServiceServicer(object):
     def SearchDatasets(self, request, context):
         """Finds datasets, the newest first.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +110,7 @@ def add_DatasetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DatasetService(object):
-    """Records which datasets runs used, and finds them again.
+    """Records which datasets runs used, and finds datasets.
     """
 
     @staticmethod

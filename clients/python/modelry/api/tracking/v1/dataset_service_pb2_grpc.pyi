@@ -13,27 +13,27 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DatasetServiceStub:
-    """Records which datasets runs used, and finds them again."""
+    """Records which datasets runs used, and finds datasets."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     LogDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.LogDatasetsRequest, _dataset_service_pb2.LogDatasetsResponse]
-    """Adds datasets to a run, all or none. A dataset that the run has in the same context is not added again.
+    """Adds datasets to a run: all or none. A dataset that the run has already, in the same context, is not added again.
 
     Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
     """
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_service_pb2.GetDatasetResponse]
-    """Reads one dataset.
+    """Reads a dataset.
 
-    Errors: `DATASET_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `DATASET_NOT_FOUND`.
     """
     SearchDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.SearchDatasetsRequest, _dataset_service_pb2.SearchDatasetsResponse]
     """Finds datasets, the newest first.
 
-    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
     """
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Records which datasets runs used, and finds them again."""
+    """Records which datasets runs used, and finds datasets."""
 
     @_abc_1.abstractmethod
     def LogDatasets(
@@ -41,7 +41,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.LogDatasetsRequest,
         context: _grpc.ServicerContext,
     ) -> _dataset_service_pb2.LogDatasetsResponse:
-        """Adds datasets to a run, all or none. A dataset that the run has in the same context is not added again.
+        """Adds datasets to a run: all or none. A dataset that the run has already, in the same context, is not added again.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
         """
@@ -52,9 +52,9 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.GetDatasetRequest,
         context: _grpc.ServicerContext,
     ) -> _dataset_service_pb2.GetDatasetResponse:
-        """Reads one dataset.
+        """Reads a dataset.
 
-        Errors: `DATASET_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `DATASET_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -65,7 +65,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _dataset_service_pb2.SearchDatasetsResponse:
         """Finds datasets, the newest first.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
 
 def add_DatasetServiceServicer_to_server(servicer: DatasetServiceServicer, server: _grpc.Server) -> None: ...

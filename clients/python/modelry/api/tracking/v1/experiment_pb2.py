@@ -23,21 +23,21 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from modelry.api.common.v1 import lifecycle_pb2 as modelry_dot_api_dot_common_dot_v1_dot_lifecycle__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(modelry/api/tracking/v1/experiment.proto\x12\x17modelry.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x03\n\nExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x35\n\tlifecycle\x18\x04 \x01(\x0e\x32\".modelry.api.tracking.v1.Lifecycle\x12;\n\x04tags\x18\x05 \x03(\x0b\x32-.modelry.api.tracking.v1.Experiment.TagsEntry\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*f\n\tLifecycle\x12\x19\n\x15LIFECYCLE_UNSPECIFIED\x10\x00\x12\x14\n\x10LIFECYCLE_ACTIVE\x10\x01\x12\x15\n\x11LIFECYCLE_DELETED\x10\x02\x12\x11\n\rLIFECYCLE_ANY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(modelry/api/tracking/v1/experiment.proto\x12\x17modelry.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%modelry/api/common/v1/lifecycle.proto\"\xaa\x03\n\nExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x33\n\tlifecycle\x18\x05 \x01(\x0e\x32 .modelry.api.common.v1.Lifecycle\x12;\n\x04tags\x18\x06 \x03(\x0b\x32-.modelry.api.tracking.v1.Experiment.TagsEntry\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\xa9\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x0f\x45xperimentProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.tracking.v1.experiment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.tracking.v1B\017ExperimentProtoP\001Z&modelry.dev/api/tracking/v1;trackingv1\252\002\027Modelry.Api.Tracking.V1\312\002\027Modelry\\Api\\Tracking\\V1\352\002\032Modelry::Api::Tracking::V1'
   _globals['_EXPERIMENT_TAGSENTRY']._loaded_options = None
   _globals['_EXPERIMENT_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_LIFECYCLE']._serialized_start=495
-  _globals['_LIFECYCLE']._serialized_end=597
-  _globals['_EXPERIMENT']._serialized_start=103
-  _globals['_EXPERIMENT']._serialized_end=493
-  _globals['_EXPERIMENT_TAGSENTRY']._serialized_start=450
-  _globals['_EXPERIMENT_TAGSENTRY']._serialized_end=493
+  _globals['_EXPERIMENT']._serialized_start=142
+  _globals['_EXPERIMENT']._serialized_end=568
+  _globals['_EXPERIMENT_TAGSENTRY']._serialized_start=525
+  _globals['_EXPERIMENT_TAGSENTRY']._serialized_end=568
 # @@protoc_insertion_point(module_scope)

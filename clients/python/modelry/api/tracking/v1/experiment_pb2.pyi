@@ -8,7 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from modelry.api.common.v1 import lifecycle_pb2 as _lifecycle_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,37 +20,9 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _Lifecycle:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _LifecycleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Lifecycle.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    LIFECYCLE_UNSPECIFIED: _Lifecycle.ValueType  # 0
-    """In a request: the default, which is active things only."""
-    LIFECYCLE_ACTIVE: _Lifecycle.ValueType  # 1
-    """In use."""
-    LIFECYCLE_DELETED: _Lifecycle.ValueType  # 2
-    """Deleted, and restorable."""
-    LIFECYCLE_ANY: _Lifecycle.ValueType  # 3
-    """In a request only: active and deleted ones alike."""
-
-class Lifecycle(_Lifecycle, metaclass=_LifecycleEnumTypeWrapper):
-    """Whether a thing is in use or deleted. What is deleted can be restored and keeps its name."""
-
-LIFECYCLE_UNSPECIFIED: Lifecycle.ValueType  # 0
-"""In a request: the default, which is active things only."""
-LIFECYCLE_ACTIVE: Lifecycle.ValueType  # 1
-"""In use."""
-LIFECYCLE_DELETED: Lifecycle.ValueType  # 2
-"""Deleted, and restorable."""
-LIFECYCLE_ANY: Lifecycle.ValueType  # 3
-"""In a request only: active and deleted ones alike."""
-Global___Lifecycle: _TypeAlias = Lifecycle  # noqa: Y015
-
 @_typing.final
 class Experiment(_message.Message):
-    """An experiment holds the runs of one question."""
+    """An experiment groups runs that answer one question."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -77,29 +49,37 @@ class Experiment(_message.Message):
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     WORKSPACE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     LIFECYCLE_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """A number as text, given by the server. The experiment `0` is the default one of the workspace `default`."""
+    """The id: a number as text, given by the server. The experiment `0` is the default one of the workspace `default`."""
     workspace: _builtins.str
-    """The workspace that it belongs to."""
+    """The workspace of the experiment."""
     name: _builtins.str
-    """1 to 500 characters, unique in the workspace among active and deleted experiments alike."""
-    lifecycle: Global___Lifecycle.ValueType
+    """The name: 1 to 500 characters, unique in the workspace among active and deleted experiments."""
+    description: _builtins.str
+    """What the experiment is about. At most 100000 characters."""
+    lifecycle: _lifecycle_pb2.Lifecycle.ValueType
     """Whether it is active or deleted."""
+    creator: _builtins.str
+    """Who created it."""
     etag: _builtins.str
-    """Changes with each change of name or lifecycle; send it back with an update to be told of other people's changes."""
+    """Changes whenever name, description or lifecycle change. Send it back with an update to detect changes by others."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels: keys of 1 to 250 characters, values of at most 8000; at most 1000, and 256 KiB as JSON all together."""
+        """Labels: keys of 1 to 250 characters, values of at most 8000 characters. At most 1000 tags, 256 KiB together as
+        JSON.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When it was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
@@ -107,7 +87,7 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def delete_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was deleted; absent while it is active."""
+        """When it was deleted. Unset while it is active."""
 
     def __init__(
         self,
@@ -115,8 +95,10 @@ class Experiment(_message.Message):
         experiment_id: _builtins.str = ...,
         workspace: _builtins.str = ...,
         name: _builtins.str = ...,
-        lifecycle: Global___Lifecycle.ValueType = ...,
+        description: _builtins.str = ...,
+        lifecycle: _lifecycle_pb2.Lifecycle.ValueType = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        creator: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
@@ -124,7 +106,7 @@ class Experiment(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "experiment_id", b"experiment_id", "lifecycle", b"lifecycle", "name", b"name", "tags", b"tags", "update_time", b"update_time", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "delete_time", b"delete_time", "description", b"description", "etag", b"etag", "experiment_id", b"experiment_id", "lifecycle", b"lifecycle", "name", b"name", "tags", b"tags", "update_time", b"update_time", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

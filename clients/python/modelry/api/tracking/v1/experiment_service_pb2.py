@@ -23,60 +23,80 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from modelry.api.common.v1 import lifecycle_pb2 as modelry_dot_api_dot_common_dot_v1_dot_lifecycle__pb2
 from modelry.api.tracking.v1 import experiment_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_experiment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0modelry/api/tracking/v1/experiment_service.proto\x12\x17modelry.api.tracking.v1\x1a google/protobuf/field_mask.proto\x1a(modelry/api/tracking/v1/experiment.proto\"\xdd\x01\n\x17\x43reateExperimentRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12H\n\x04tags\x18\x03 \x03(\x0b\x32:.modelry.api.tracking.v1.CreateExperimentRequest.TagsEntry\x12\x16\n\x0e\x61llow_existing\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x18\x43reateExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"-\n\x14GetExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"P\n\x15GetExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"=\n\x1aGetExperimentByNameRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"V\n\x1bGetExperimentByNameResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"\x83\x01\n\x17UpdateExperimentRequest\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"S\n\x18UpdateExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"0\n\x17\x44\x65leteExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"S\n\x18\x44\x65leteExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"1\n\x18RestoreExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"T\n\x19RestoreExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"\xad\x01\n\x18SearchExperimentsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08order_by\x18\x03 \x03(\t\x12\x35\n\tlifecycle\x18\x04 \x01(\x0e\x32\".modelry.api.tracking.v1.Lifecycle\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"n\n\x19SearchExperimentsResponse\x12\x38\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32#.modelry.api.tracking.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x18SetExperimentTagsRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12I\n\x04tags\x18\x02 \x03(\x0b\x32;.modelry.api.tracking.v1.SetExperimentTagsRequest.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x19SetExperimentTagsResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"B\n\x1b\x44\x65leteExperimentTagsRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"W\n\x1c\x44\x65leteExperimentTagsResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment2\xeb\x08\n\x11\x45xperimentService\x12w\n\x10\x43reateExperiment\x12\x30.modelry.api.tracking.v1.CreateExperimentRequest\x1a\x31.modelry.api.tracking.v1.CreateExperimentResponse\x12n\n\rGetExperiment\x12-.modelry.api.tracking.v1.GetExperimentRequest\x1a..modelry.api.tracking.v1.GetExperimentResponse\x12\x80\x01\n\x13GetExperimentByName\x12\x33.modelry.api.tracking.v1.GetExperimentByNameRequest\x1a\x34.modelry.api.tracking.v1.GetExperimentByNameResponse\x12w\n\x10UpdateExperiment\x12\x30.modelry.api.tracking.v1.UpdateExperimentRequest\x1a\x31.modelry.api.tracking.v1.UpdateExperimentResponse\x12w\n\x10\x44\x65leteExperiment\x12\x30.modelry.api.tracking.v1.DeleteExperimentRequest\x1a\x31.modelry.api.tracking.v1.DeleteExperimentResponse\x12z\n\x11RestoreExperiment\x12\x31.modelry.api.tracking.v1.RestoreExperimentRequest\x1a\x32.modelry.api.tracking.v1.RestoreExperimentResponse\x12z\n\x11SearchExperiments\x12\x31.modelry.api.tracking.v1.SearchExperimentsRequest\x1a\x32.modelry.api.tracking.v1.SearchExperimentsResponse\x12z\n\x11SetExperimentTags\x12\x31.modelry.api.tracking.v1.SetExperimentTagsRequest\x1a\x32.modelry.api.tracking.v1.SetExperimentTagsResponse\x12\x83\x01\n\x14\x44\x65leteExperimentTags\x12\x34.modelry.api.tracking.v1.DeleteExperimentTagsRequest\x1a\x35.modelry.api.tracking.v1.DeleteExperimentTagsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0modelry/api/tracking/v1/experiment_service.proto\x12\x17modelry.api.tracking.v1\x1a google/protobuf/field_mask.proto\x1a%modelry/api/common/v1/lifecycle.proto\x1a(modelry/api/tracking/v1/experiment.proto\"\xf2\x01\n\x17\x43reateExperimentRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12H\n\x04tags\x18\x04 \x03(\x0b\x32:.modelry.api.tracking.v1.CreateExperimentRequest.TagsEntry\x12\x16\n\x0e\x61llow_existing\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x18\x43reateExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"-\n\x14GetExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"P\n\x15GetExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"=\n\x1aGetExperimentByNameRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"V\n\x1bGetExperimentByNameResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"\x83\x01\n\x17UpdateExperimentRequest\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"S\n\x18UpdateExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"0\n\x17\x44\x65leteExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"S\n\x18\x44\x65leteExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"1\n\x18RestoreExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"T\n\x19RestoreExperimentResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"\xb1\x01\n\x18SearchExperimentsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08order_by\x18\x03 \x03(\t\x12\x39\n\tlifecycle\x18\x04 \x01(\x0e\x32&.modelry.api.common.v1.LifecycleFilter\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"n\n\x19SearchExperimentsResponse\x12\x38\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32#.modelry.api.tracking.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x18SetExperimentTagsRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12I\n\x04tags\x18\x02 \x03(\x0b\x32;.modelry.api.tracking.v1.SetExperimentTagsRequest.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x19SetExperimentTagsResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment\"B\n\x1b\x44\x65leteExperimentTagsRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"W\n\x1c\x44\x65leteExperimentTagsResponse\x12\x37\n\nexperiment\x18\x01 \x01(\x0b\x32#.modelry.api.tracking.v1.Experiment2\x98\t\n\x11\x45xperimentService\x12|\n\x10\x43reateExperiment\x12\x30.modelry.api.tracking.v1.CreateExperimentRequest\x1a\x31.modelry.api.tracking.v1.CreateExperimentResponse\"\x03\x90\x02\x02\x12s\n\rGetExperiment\x12-.modelry.api.tracking.v1.GetExperimentRequest\x1a..modelry.api.tracking.v1.GetExperimentResponse\"\x03\x90\x02\x01\x12\x85\x01\n\x13GetExperimentByName\x12\x33.modelry.api.tracking.v1.GetExperimentByNameRequest\x1a\x34.modelry.api.tracking.v1.GetExperimentByNameResponse\"\x03\x90\x02\x01\x12|\n\x10UpdateExperiment\x12\x30.modelry.api.tracking.v1.UpdateExperimentRequest\x1a\x31.modelry.api.tracking.v1.UpdateExperimentResponse\"\x03\x90\x02\x00\x12|\n\x10\x44\x65leteExperiment\x12\x30.modelry.api.tracking.v1.DeleteExperimentRequest\x1a\x31.modelry.api.tracking.v1.DeleteExperimentResponse\"\x03\x90\x02\x02\x12\x7f\n\x11RestoreExperiment\x12\x31.modelry.api.tracking.v1.RestoreExperimentRequest\x1a\x32.modelry.api.tracking.v1.RestoreExperimentResponse\"\x03\x90\x02\x02\x12\x7f\n\x11SearchExperiments\x12\x31.modelry.api.tracking.v1.SearchExperimentsRequest\x1a\x32.modelry.api.tracking.v1.SearchExperimentsResponse\"\x03\x90\x02\x01\x12\x7f\n\x11SetExperimentTags\x12\x31.modelry.api.tracking.v1.SetExperimentTagsRequest\x1a\x32.modelry.api.tracking.v1.SetExperimentTagsResponse\"\x03\x90\x02\x02\x12\x88\x01\n\x14\x44\x65leteExperimentTags\x12\x34.modelry.api.tracking.v1.DeleteExperimentTagsRequest\x1a\x35.modelry.api.tracking.v1.DeleteExperimentTagsResponse\"\x03\x90\x02\x00\x42\xb0\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x16\x45xperimentServiceProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.tracking.v1.experiment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.tracking.v1B\026ExperimentServiceProtoP\001Z&modelry.dev/api/tracking/v1;trackingv1\252\002\027Modelry.Api.Tracking.V1\312\002\027Modelry\\Api\\Tracking\\V1\352\002\032Modelry::Api::Tracking::V1'
   _globals['_CREATEEXPERIMENTREQUEST_TAGSENTRY']._loaded_options = None
   _globals['_CREATEEXPERIMENTREQUEST_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_SETEXPERIMENTTAGSREQUEST_TAGSENTRY']._loaded_options = None
   _globals['_SETEXPERIMENTTAGSREQUEST_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=154
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=375
-  _globals['_CREATEEXPERIMENTREQUEST_TAGSENTRY']._serialized_start=332
-  _globals['_CREATEEXPERIMENTREQUEST_TAGSENTRY']._serialized_end=375
-  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_start=377
-  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_end=460
-  _globals['_GETEXPERIMENTREQUEST']._serialized_start=462
-  _globals['_GETEXPERIMENTREQUEST']._serialized_end=507
-  _globals['_GETEXPERIMENTRESPONSE']._serialized_start=509
-  _globals['_GETEXPERIMENTRESPONSE']._serialized_end=589
-  _globals['_GETEXPERIMENTBYNAMEREQUEST']._serialized_start=591
-  _globals['_GETEXPERIMENTBYNAMEREQUEST']._serialized_end=652
-  _globals['_GETEXPERIMENTBYNAMERESPONSE']._serialized_start=654
-  _globals['_GETEXPERIMENTBYNAMERESPONSE']._serialized_end=740
-  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_start=743
-  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_end=874
-  _globals['_UPDATEEXPERIMENTRESPONSE']._serialized_start=876
-  _globals['_UPDATEEXPERIMENTRESPONSE']._serialized_end=959
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=961
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=1009
-  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_start=1011
-  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_end=1094
-  _globals['_RESTOREEXPERIMENTREQUEST']._serialized_start=1096
-  _globals['_RESTOREEXPERIMENTREQUEST']._serialized_end=1145
-  _globals['_RESTOREEXPERIMENTRESPONSE']._serialized_start=1147
-  _globals['_RESTOREEXPERIMENTRESPONSE']._serialized_end=1231
-  _globals['_SEARCHEXPERIMENTSREQUEST']._serialized_start=1234
-  _globals['_SEARCHEXPERIMENTSREQUEST']._serialized_end=1407
-  _globals['_SEARCHEXPERIMENTSRESPONSE']._serialized_start=1409
-  _globals['_SEARCHEXPERIMENTSRESPONSE']._serialized_end=1519
-  _globals['_SETEXPERIMENTTAGSREQUEST']._serialized_start=1522
-  _globals['_SETEXPERIMENTTAGSREQUEST']._serialized_end=1691
-  _globals['_SETEXPERIMENTTAGSREQUEST_TAGSENTRY']._serialized_start=332
-  _globals['_SETEXPERIMENTTAGSREQUEST_TAGSENTRY']._serialized_end=375
-  _globals['_SETEXPERIMENTTAGSRESPONSE']._serialized_start=1693
-  _globals['_SETEXPERIMENTTAGSRESPONSE']._serialized_end=1777
-  _globals['_DELETEEXPERIMENTTAGSREQUEST']._serialized_start=1779
-  _globals['_DELETEEXPERIMENTTAGSREQUEST']._serialized_end=1845
-  _globals['_DELETEEXPERIMENTTAGSRESPONSE']._serialized_start=1847
-  _globals['_DELETEEXPERIMENTTAGSRESPONSE']._serialized_end=1934
-  _globals['_EXPERIMENTSERVICE']._serialized_start=1937
-  _globals['_EXPERIMENTSERVICE']._serialized_end=3068
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._serialized_options = b'\220\002\002'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._serialized_options = b'\220\002\001'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperimentByName']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperimentByName']._serialized_options = b'\220\002\001'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['UpdateExperiment']._serialized_options = b'\220\002\000'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._serialized_options = b'\220\002\002'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['RestoreExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['RestoreExperiment']._serialized_options = b'\220\002\002'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['SearchExperiments']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['SearchExperiments']._serialized_options = b'\220\002\001'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['SetExperimentTags']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['SetExperimentTags']._serialized_options = b'\220\002\002'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperimentTags']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperimentTags']._serialized_options = b'\220\002\000'
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=193
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=435
+  _globals['_CREATEEXPERIMENTREQUEST_TAGSENTRY']._serialized_start=392
+  _globals['_CREATEEXPERIMENTREQUEST_TAGSENTRY']._serialized_end=435
+  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_start=437
+  _globals['_CREATEEXPERIMENTRESPONSE']._serialized_end=520
+  _globals['_GETEXPERIMENTREQUEST']._serialized_start=522
+  _globals['_GETEXPERIMENTREQUEST']._serialized_end=567
+  _globals['_GETEXPERIMENTRESPONSE']._serialized_start=569
+  _globals['_GETEXPERIMENTRESPONSE']._serialized_end=649
+  _globals['_GETEXPERIMENTBYNAMEREQUEST']._serialized_start=651
+  _globals['_GETEXPERIMENTBYNAMEREQUEST']._serialized_end=712
+  _globals['_GETEXPERIMENTBYNAMERESPONSE']._serialized_start=714
+  _globals['_GETEXPERIMENTBYNAMERESPONSE']._serialized_end=800
+  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_start=803
+  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_end=934
+  _globals['_UPDATEEXPERIMENTRESPONSE']._serialized_start=936
+  _globals['_UPDATEEXPERIMENTRESPONSE']._serialized_end=1019
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=1021
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=1069
+  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_start=1071
+  _globals['_DELETEEXPERIMENTRESPONSE']._serialized_end=1154
+  _globals['_RESTOREEXPERIMENTREQUEST']._serialized_start=1156
+  _globals['_RESTOREEXPERIMENTREQUEST']._serialized_end=1205
+  _globals['_RESTOREEXPERIMENTRESPONSE']._serialized_start=1207
+  _globals['_RESTOREEXPERIMENTRESPONSE']._serialized_end=1291
+  _globals['_SEARCHEXPERIMENTSREQUEST']._serialized_start=1294
+  _globals['_SEARCHEXPERIMENTSREQUEST']._serialized_end=1471
+  _globals['_SEARCHEXPERIMENTSRESPONSE']._serialized_start=1473
+  _globals['_SEARCHEXPERIMENTSRESPONSE']._serialized_end=1583
+  _globals['_SETEXPERIMENTTAGSREQUEST']._serialized_start=1586
+  _globals['_SETEXPERIMENTTAGSREQUEST']._serialized_end=1755
+  _globals['_SETEXPERIMENTTAGSREQUEST_TAGSENTRY']._serialized_start=392
+  _globals['_SETEXPERIMENTTAGSREQUEST_TAGSENTRY']._serialized_end=435
+  _globals['_SETEXPERIMENTTAGSRESPONSE']._serialized_start=1757
+  _globals['_SETEXPERIMENTTAGSRESPONSE']._serialized_end=1841
+  _globals['_DELETEEXPERIMENTTAGSREQUEST']._serialized_start=1843
+  _globals['_DELETEEXPERIMENTTAGSREQUEST']._serialized_end=1909
+  _globals['_DELETEEXPERIMENTTAGSRESPONSE']._serialized_start=1911
+  _globals['_DELETEEXPERIMENTTAGSRESPONSE']._serialized_end=1998
+  _globals['_EXPERIMENTSERVICE']._serialized_start=2001
+  _globals['_EXPERIMENTSERVICE']._serialized_end=3177
 # @@protoc_insertion_point(module_scope)

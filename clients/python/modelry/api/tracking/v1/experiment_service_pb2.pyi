@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from modelry.api.common.v1 import lifecycle_pb2 as _lifecycle_pb2
 from modelry.api.tracking.v1 import experiment_pb2 as _experiment_pb2
 import builtins as _builtins
 import sys
@@ -22,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateExperimentRequest(_message.Message):
-    """Asks for a new experiment."""
+    """The request of CreateExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -48,33 +49,39 @@ class CreateExperimentRequest(_message.Message):
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     ALLOW_EXISTING_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where it belongs. Default: `default`."""
+    """The workspace. Required."""
     name: _builtins.str
-    """Its name, see `Experiment.name`. Required."""
+    """The name, see `Experiment.name`. Required."""
+    description: _builtins.str
+    """What the experiment is about. At most 100000 characters."""
     allow_existing: _builtins.bool
-    """Answers with the active experiment of the name where there is one, in place of `EXPERIMENT_EXISTS`; its tags stay."""
+    """If there is an active experiment with this name, answers with it, unchanged, instead of failing with
+    `EXPERIMENT_EXISTS`.
+    """
     request_id: _builtins.str
-    """Makes a retry safe: the same id within 24 hours answers with the same experiment. At most 64 characters."""
+    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its first tags. At most 1000."""
+        """The first tags. Limits as in `Experiment.tags`."""
 
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
         name: _builtins.str = ...,
+        description: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         allow_existing: _builtins.bool = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_existing", b"allow_existing", "name", b"name", "request_id", b"request_id", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_existing", b"allow_existing", "description", b"description", "name", b"name", "request_id", b"request_id", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -82,14 +89,14 @@ Global___CreateExperimentRequest: _TypeAlias = CreateExperimentRequest  # noqa: 
 
 @_typing.final
 class CreateExperimentResponse(_message.Message):
-    """The experiment that was made or found."""
+    """The answer of CreateExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """The experiment."""
+        """The experiment that was created or found."""
 
     def __init__(
         self,
@@ -106,13 +113,13 @@ Global___CreateExperimentResponse: _TypeAlias = CreateExperimentResponse  # noqa
 
 @_typing.final
 class GetExperimentRequest(_message.Message):
-    """Asks for one experiment."""
+    """The request of GetExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """The experiment."""
+    """The experiment. Required."""
     def __init__(
         self,
         *,
@@ -128,7 +135,7 @@ Global___GetExperimentRequest: _TypeAlias = GetExperimentRequest  # noqa: Y015
 
 @_typing.final
 class GetExperimentResponse(_message.Message):
-    """The experiment that was asked for."""
+    """The answer of GetExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -152,16 +159,16 @@ Global___GetExperimentResponse: _TypeAlias = GetExperimentResponse  # noqa: Y015
 
 @_typing.final
 class GetExperimentByNameRequest(_message.Message):
-    """Asks for the experiment of a name."""
+    """The request of GetExperimentByName."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
+    """The workspace. Required."""
     name: _builtins.str
-    """The exact name."""
+    """The exact name. Required."""
     def __init__(
         self,
         *,
@@ -178,7 +185,7 @@ Global___GetExperimentByNameRequest: _TypeAlias = GetExperimentByNameRequest  # 
 
 @_typing.final
 class GetExperimentByNameResponse(_message.Message):
-    """The experiment that was asked for."""
+    """The answer of GetExperimentByName."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -202,7 +209,7 @@ Global___GetExperimentByNameResponse: _TypeAlias = GetExperimentByNameResponse  
 
 @_typing.final
 class UpdateExperimentRequest(_message.Message):
-    """Asks that an experiment be changed."""
+    """The request of UpdateExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -210,11 +217,11 @@ class UpdateExperimentRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """The experiment, found by `experiment_id`, with the new values; its `etag`, where given, must be the present one."""
+        """The experiment with its new values. `experiment_id` says which one; if `etag` is set, it must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields change: `name`. Empty means the ones that are set."""
+        """The fields to change: `name`, `description`, or `*` for both. Empty: the ones that are set in `experiment`."""
 
     def __init__(
         self,
@@ -232,14 +239,14 @@ Global___UpdateExperimentRequest: _TypeAlias = UpdateExperimentRequest  # noqa: 
 
 @_typing.final
 class UpdateExperimentResponse(_message.Message):
-    """The experiment after the change."""
+    """The answer of UpdateExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """The experiment."""
+        """The experiment after the change."""
 
     def __init__(
         self,
@@ -256,13 +263,13 @@ Global___UpdateExperimentResponse: _TypeAlias = UpdateExperimentResponse  # noqa
 
 @_typing.final
 class DeleteExperimentRequest(_message.Message):
-    """Asks that an experiment be deleted."""
+    """The request of DeleteExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """The experiment."""
+    """The experiment. Required."""
     def __init__(
         self,
         *,
@@ -278,14 +285,14 @@ Global___DeleteExperimentRequest: _TypeAlias = DeleteExperimentRequest  # noqa: 
 
 @_typing.final
 class DeleteExperimentResponse(_message.Message):
-    """The experiment after its deletion."""
+    """The answer of DeleteExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """The experiment."""
+        """The experiment after the change."""
 
     def __init__(
         self,
@@ -302,13 +309,13 @@ Global___DeleteExperimentResponse: _TypeAlias = DeleteExperimentResponse  # noqa
 
 @_typing.final
 class RestoreExperimentRequest(_message.Message):
-    """Asks that an experiment be restored."""
+    """The request of RestoreExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """The experiment."""
+    """The experiment. Required."""
     def __init__(
         self,
         *,
@@ -324,14 +331,14 @@ Global___RestoreExperimentRequest: _TypeAlias = RestoreExperimentRequest  # noqa
 
 @_typing.final
 class RestoreExperimentResponse(_message.Message):
-    """The experiment after its restoration."""
+    """The answer of RestoreExperiment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """The experiment."""
+        """The experiment after the change."""
 
     def __init__(
         self,
@@ -348,7 +355,7 @@ Global___RestoreExperimentResponse: _TypeAlias = RestoreExperimentResponse  # no
 
 @_typing.final
 class SearchExperimentsRequest(_message.Message):
-    """Asks for experiments."""
+    """The request of SearchExperiments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -359,18 +366,20 @@ class SearchExperimentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
+    """The workspace. Required."""
     filter: _builtins.str
-    """A filter over `name`, `experiment_id`, `creation_time`, `last_update_time` (ms) and `tags.<key>`. Empty: all."""
-    lifecycle: _experiment_pb2.Lifecycle.ValueType
-    """Active, deleted or any. Default: active."""
+    """A filter over `name`, `experiment_id`, `creator`, `create_time`, `update_time` (milliseconds since 1970) and
+    `tags.<key>`. Empty: all.
+    """
+    lifecycle: _lifecycle_pb2.LifecycleFilter.ValueType
+    """Which experiments to find. Default: active ones."""
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sort keys such as `name ASC`; the same attributes as in the filter. Default: the newest first."""
+        """Sort keys such as `name ASC`, over the fields of the filter. Default: the newest first."""
 
     def __init__(
         self,
@@ -378,7 +387,7 @@ class SearchExperimentsRequest(_message.Message):
         workspace: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _abc.Iterable[_builtins.str] | None = ...,
-        lifecycle: _experiment_pb2.Lifecycle.ValueType = ...,
+        lifecycle: _lifecycle_pb2.LifecycleFilter.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
@@ -392,17 +401,17 @@ Global___SearchExperimentsRequest: _TypeAlias = SearchExperimentsRequest  # noqa
 
 @_typing.final
 class SearchExperimentsResponse(_message.Message):
-    """A page of experiments."""
+    """The answer of SearchExperiments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end. A page may be short and still have one."""
+    """The token of the next page. Empty on the last page."""
     @_builtins.property
     def experiments(self) -> _containers.RepeatedCompositeFieldContainer[_experiment_pb2.Experiment]:
-        """The experiments, in the order that was asked for."""
+        """The experiments, in the requested order."""
 
     def __init__(
         self,
@@ -420,7 +429,7 @@ Global___SearchExperimentsResponse: _TypeAlias = SearchExperimentsResponse  # no
 
 @_typing.final
 class SetExperimentTagsRequest(_message.Message):
-    """Asks that tags be set."""
+    """The request of SetExperimentTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -447,10 +456,10 @@ class SetExperimentTagsRequest(_message.Message):
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """The experiment."""
+    """The experiment. Required."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The tags. 1 to 1000."""
+        """The tags: 1 to 1000."""
 
     def __init__(
         self,
@@ -468,14 +477,14 @@ Global___SetExperimentTagsRequest: _TypeAlias = SetExperimentTagsRequest  # noqa
 
 @_typing.final
 class SetExperimentTagsResponse(_message.Message):
-    """The experiment after the change."""
+    """The answer of SetExperimentTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """The experiment."""
+        """The experiment after the change."""
 
     def __init__(
         self,
@@ -492,17 +501,17 @@ Global___SetExperimentTagsResponse: _TypeAlias = SetExperimentTagsResponse  # no
 
 @_typing.final
 class DeleteExperimentTagsRequest(_message.Message):
-    """Asks that tags be removed."""
+    """The request of DeleteExperimentTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """The experiment."""
+    """The experiment. Required."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The keys of the tags. 1 to 1000."""
+        """The keys of the tags: 1 to 1000."""
 
     def __init__(
         self,
@@ -520,14 +529,14 @@ Global___DeleteExperimentTagsRequest: _TypeAlias = DeleteExperimentTagsRequest  
 
 @_typing.final
 class DeleteExperimentTagsResponse(_message.Message):
-    """The experiment after the change."""
+    """The answer of DeleteExperimentTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """The experiment."""
+        """The experiment after the change."""
 
     def __init__(
         self,

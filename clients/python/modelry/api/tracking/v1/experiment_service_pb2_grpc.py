@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExperimentServiceStub(object):
-    """Makes, reads, changes, deletes and finds experiments.
+    """Creates, reads, changes, deletes and finds experiments.
     """
 
     def __init__(self, channel):
@@ -83,38 +83,39 @@ class ExperimentServiceStub(object):
 
 
 class ExperimentServiceServicer(object):
-    """Makes, reads, changes, deletes and finds experiments.
+    """Creates, reads, changes, deletes and finds experiments.
     """
 
     def CreateExperiment(self, request, context):
-        """Makes an experiment, or with `allow_existing` answers with the one that has the name.
+        """Creates an experiment. With `allow_existing` it answers with the experiment that has the name already.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `EXPERIMENT_EXISTS`; `REQUEST_ID_REUSED`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `EXPERIMENT_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+        `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExperiment(self, request, context):
-        """Reads one experiment, also a deleted one.
+        """Reads an experiment, also a deleted one.
 
-        Errors: `EXPERIMENT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExperimentByName(self, request, context):
-        """Reads the experiment of a name, also a deleted one.
+        """Reads the experiment with a name, also a deleted one.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateExperiment(self, request, context):
-        """Renames an experiment.
+        """Changes the name or the description of an experiment.
 
         Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_EXISTS`; `EXPERIMENT_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
@@ -123,9 +124,9 @@ class ExperimentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteExperiment(self, request, context):
-        """Deletes an experiment; its runs are no longer found until it is restored. Deleting it again changes nothing.
+        """Deletes an experiment. Its runs are no longer found until it is restored. Deleting it again changes nothing.
 
-        Errors: `EXPERIMENT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +135,7 @@ class ExperimentServiceServicer(object):
     def RestoreExperiment(self, request, context):
         """Restores a deleted experiment. Restoring an active one changes nothing.
 
-        Errors: `EXPERIMENT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,14 +144,14 @@ class ExperimentServiceServicer(object):
     def SearchExperiments(self, request, context):
         """Finds experiments.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetExperimentTags(self, request, context):
-        """Sets tags; a tag of the same key is replaced, others stay.
+        """Sets tags. A tag with the same key is replaced; other tags stay.
 
         Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`.
         """
@@ -159,9 +160,9 @@ class ExperimentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteExperimentTags(self, request, context):
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `TAG_NOT_FOUND`.
+        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -224,7 +225,7 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExperimentService(object):
-    """Makes, reads, changes, deletes and finds experiments.
+    """Creates, reads, changes, deletes and finds experiments.
     """
 
     @staticmethod

@@ -13,57 +13,58 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExperimentServiceStub:
-    """Makes, reads, changes, deletes and finds experiments."""
+    """Creates, reads, changes, deletes and finds experiments."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_service_pb2.CreateExperimentResponse]
-    """Makes an experiment, or with `allow_existing` answers with the one that has the name.
+    """Creates an experiment. With `allow_existing` it answers with the experiment that has the name already.
 
-    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `EXPERIMENT_EXISTS`; `REQUEST_ID_REUSED`.
+    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `EXPERIMENT_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+    `SERVICE_UNAVAILABLE`.
     """
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_service_pb2.GetExperimentResponse]
-    """Reads one experiment, also a deleted one.
+    """Reads an experiment, also a deleted one.
 
-    Errors: `EXPERIMENT_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
     """
     GetExperimentByName: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentByNameRequest, _experiment_service_pb2.GetExperimentByNameResponse]
-    """Reads the experiment of a name, also a deleted one.
+    """Reads the experiment with a name, also a deleted one.
 
-    Errors: `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
     """
     UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_service_pb2.UpdateExperimentResponse]
-    """Renames an experiment.
+    """Changes the name or the description of an experiment.
 
     Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_EXISTS`; `EXPERIMENT_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
     """
     DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_service_pb2.DeleteExperimentResponse]
-    """Deletes an experiment; its runs are no longer found until it is restored. Deleting it again changes nothing.
+    """Deletes an experiment. Its runs are no longer found until it is restored. Deleting it again changes nothing.
 
-    Errors: `EXPERIMENT_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
     """
     RestoreExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.RestoreExperimentRequest, _experiment_service_pb2.RestoreExperimentResponse]
     """Restores a deleted experiment. Restoring an active one changes nothing.
 
-    Errors: `EXPERIMENT_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
     """
     SearchExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.SearchExperimentsRequest, _experiment_service_pb2.SearchExperimentsResponse]
     """Finds experiments.
 
-    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
     """
     SetExperimentTags: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.SetExperimentTagsRequest, _experiment_service_pb2.SetExperimentTagsResponse]
-    """Sets tags; a tag of the same key is replaced, others stay.
+    """Sets tags. A tag with the same key is replaced; other tags stay.
 
     Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`.
     """
     DeleteExperimentTags: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentTagsRequest, _experiment_service_pb2.DeleteExperimentTagsResponse]
-    """Removes tags, all or none.
+    """Removes tags: all that are named, or none.
 
-    Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `TAG_NOT_FOUND`.
+    Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Makes, reads, changes, deletes and finds experiments."""
+    """Creates, reads, changes, deletes and finds experiments."""
 
     @_abc_1.abstractmethod
     def CreateExperiment(
@@ -71,9 +72,10 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.CreateExperimentRequest,
         context: _grpc.ServicerContext,
     ) -> _experiment_service_pb2.CreateExperimentResponse:
-        """Makes an experiment, or with `allow_existing` answers with the one that has the name.
+        """Creates an experiment. With `allow_existing` it answers with the experiment that has the name already.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `EXPERIMENT_EXISTS`; `REQUEST_ID_REUSED`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `EXPERIMENT_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+        `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -82,9 +84,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.GetExperimentRequest,
         context: _grpc.ServicerContext,
     ) -> _experiment_service_pb2.GetExperimentResponse:
-        """Reads one experiment, also a deleted one.
+        """Reads an experiment, also a deleted one.
 
-        Errors: `EXPERIMENT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -93,9 +95,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.GetExperimentByNameRequest,
         context: _grpc.ServicerContext,
     ) -> _experiment_service_pb2.GetExperimentByNameResponse:
-        """Reads the experiment of a name, also a deleted one.
+        """Reads the experiment with a name, also a deleted one.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -104,7 +106,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.UpdateExperimentRequest,
         context: _grpc.ServicerContext,
     ) -> _experiment_service_pb2.UpdateExperimentResponse:
-        """Renames an experiment.
+        """Changes the name or the description of an experiment.
 
         Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_EXISTS`; `EXPERIMENT_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
@@ -115,9 +117,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.DeleteExperimentRequest,
         context: _grpc.ServicerContext,
     ) -> _experiment_service_pb2.DeleteExperimentResponse:
-        """Deletes an experiment; its runs are no longer found until it is restored. Deleting it again changes nothing.
+        """Deletes an experiment. Its runs are no longer found until it is restored. Deleting it again changes nothing.
 
-        Errors: `EXPERIMENT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -128,7 +130,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _experiment_service_pb2.RestoreExperimentResponse:
         """Restores a deleted experiment. Restoring an active one changes nothing.
 
-        Errors: `EXPERIMENT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -139,7 +141,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _experiment_service_pb2.SearchExperimentsResponse:
         """Finds experiments.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -148,7 +150,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.SetExperimentTagsRequest,
         context: _grpc.ServicerContext,
     ) -> _experiment_service_pb2.SetExperimentTagsResponse:
-        """Sets tags; a tag of the same key is replaced, others stay.
+        """Sets tags. A tag with the same key is replaced; other tags stay.
 
         Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`.
         """
@@ -159,9 +161,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.DeleteExperimentTagsRequest,
         context: _grpc.ServicerContext,
     ) -> _experiment_service_pb2.DeleteExperimentTagsResponse:
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `TAG_NOT_FOUND`.
+        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _grpc.Server) -> None: ...

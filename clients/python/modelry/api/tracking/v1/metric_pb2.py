@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$modelry/api/tracking/v1/metric.proto\x12\x17modelry.api.tracking.v1\"M\n\rMetricColumns\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x03(\x03\x12\x10\n\x08times_ms\x18\x03 \x03(\x03\x12\x0e\n\x06values\x18\x04 \x03(\x01\"\xc2\x02\n\rMetricSummary\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nlast_value\x18\x02 \x01(\x01\x12\x11\n\tlast_step\x18\x03 \x01(\x03\x12\x14\n\x0clast_time_ms\x18\x04 \x01(\x03\x12\x16\n\tmin_value\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08min_step\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x16\n\tmax_value\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08max_step\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x13\n\x0bpoint_count\x18\t \x01(\x03\x12\x13\n\x0b\x66irst_value\x18\n \x01(\x01\x12\x12\n\nfirst_step\x18\x0b \x01(\x03\x12\x15\n\rfirst_time_ms\x18\x0c \x01(\x03\x42\x0c\n\n_min_valueB\x0b\n\t_min_stepB\x0c\n\n_max_valueB\x0b\n\t_max_stepb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$modelry/api/tracking/v1/metric.proto\x12\x17modelry.api.tracking.v1\"M\n\rMetricColumns\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x03(\x03\x12\x10\n\x08times_ms\x18\x03 \x03(\x03\x12\x0e\n\x06values\x18\x04 \x03(\x01\"\xc2\x02\n\rMetricSummary\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nlast_value\x18\x02 \x01(\x01\x12\x11\n\tlast_step\x18\x03 \x01(\x03\x12\x14\n\x0clast_time_ms\x18\x04 \x01(\x03\x12\x16\n\tmin_value\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08min_step\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x16\n\tmax_value\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08max_step\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x13\n\x0bpoint_count\x18\t \x01(\x03\x12\x13\n\x0b\x66irst_value\x18\n \x01(\x01\x12\x12\n\nfirst_step\x18\x0b \x01(\x03\x12\x15\n\rfirst_time_ms\x18\x0c \x01(\x03\x42\x0c\n\n_min_valueB\x0b\n\t_min_stepB\x0c\n\n_max_valueB\x0b\n\t_max_stepB\xa5\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x0bMetricProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.tracking.v1.metric_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.tracking.v1B\013MetricProtoP\001Z&modelry.dev/api/tracking/v1;trackingv1\252\002\027Modelry.Api.Tracking.V1\312\002\027Modelry\\Api\\Tracking\\V1\352\002\032Modelry::Api::Tracking::V1'
   _globals['_METRICCOLUMNS']._serialized_start=65
   _globals['_METRICCOLUMNS']._serialized_end=142
   _globals['_METRICSUMMARY']._serialized_start=145

@@ -20,8 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class MetricColumns(_message.Message):
-    """The points of one metric as three columns of equal length: entry i of each makes point i. NaN, both infinities and
-    negative zero are values and come back bit for bit.
+    """Points of one metric as three columns of equal length: the entries with the same index are one point. NaN, infinities
+    and negative zero are values, and come back bit for bit.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -31,14 +31,14 @@ class MetricColumns(_message.Message):
     TIMES_MS_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """The metric, 1 to 250 characters."""
+    """The key of the metric: 1 to 250 characters."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The steps. Any order, any sign, repeated steps too."""
+        """The steps, in any order. They may be negative, and may repeat."""
 
     @_builtins.property
     def times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The times in milliseconds since the epoch."""
+        """The times, in milliseconds since 1970."""
 
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -62,7 +62,7 @@ Global___MetricColumns: _TypeAlias = MetricColumns  # noqa: Y015
 
 @_typing.final
 class MetricSummary(_message.Message):
-    """What lists and filters know of a metric of a run."""
+    """A summary of a metric of a run, for lists and filters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -79,29 +79,31 @@ class MetricSummary(_message.Message):
     FIRST_STEP_FIELD_NUMBER: _builtins.int
     FIRST_TIME_MS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """The metric."""
+    """The key of the metric."""
     last_value: _builtins.float
-    """The value of the last point: the one with the highest (step, time, value). A filter on `metrics.<key>` reads this one."""
+    """The value of the last point: the one with the highest (step, time, value). Filters on `metrics.<key>` read this
+    value.
+    """
     last_step: _builtins.int
     """The step of the last point."""
     last_time_ms: _builtins.int
-    """The time of the last point in milliseconds since the epoch."""
+    """The time of the last point, in milliseconds since 1970."""
     min_value: _builtins.float
-    """The smallest value, NaN left out; absent when all are NaN."""
+    """The smallest value, without NaN. Unset if all values are NaN."""
     min_step: _builtins.int
-    """The step of the smallest value, the earliest where it occurs more than once; absent as `min_value`."""
+    """The lowest step with the smallest value. Unset if all values are NaN."""
     max_value: _builtins.float
-    """The largest value, NaN left out; absent when all are NaN."""
+    """The largest value, without NaN. Unset if all values are NaN."""
     max_step: _builtins.int
-    """The step of the largest value, the earliest where it occurs more than once; absent as `max_value`."""
+    """The lowest step with the largest value. Unset if all values are NaN."""
     point_count: _builtins.int
-    """How many points there are. A point that was logged twice may count twice until the series is compacted."""
+    """The number of points. A point that was sent twice may count twice until the server has compacted the series."""
     first_value: _builtins.float
     """The value of the first point: the one with the lowest (step, time, value)."""
     first_step: _builtins.int
     """The step of the first point."""
     first_time_ms: _builtins.int
-    """The time of the first point in milliseconds since the epoch."""
+    """The time of the first point, in milliseconds since 1970."""
     def __init__(
         self,
         *,

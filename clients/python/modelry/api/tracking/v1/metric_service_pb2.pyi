@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class WriteMetricsRequest(_message.Message):
-    """A numbered batch of points."""
+    """The request of WriteMetrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,14 +30,16 @@ class WriteMetricsRequest(_message.Message):
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run, 32 hexadecimal characters."""
+    """The run. Required."""
     writer_id: _builtins.str
-    """Who numbers the batches: 1 to 64 characters, unique among the writers of the run, such as 32 random hexadecimal ones."""
+    """The writer of the batch: 1 to 64 characters, unique among the writers of the run, such as 32 random hexadecimal
+    characters.
+    """
     batch_number: _builtins.int
-    """The number of the batch: 1 for the writer's first to this run, then one more each time."""
+    """The number of the batch: 1 for the first batch of the writer to this run, then one more each time."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricColumns]:
-        """The points: at most 1000 keys and 100000 points in all."""
+        """The points: at most 1000 keys, and 100000 points in all."""
 
     def __init__(
         self,
@@ -57,13 +59,13 @@ Global___WriteMetricsRequest: _TypeAlias = WriteMetricsRequest  # noqa: Y015
 
 @_typing.final
 class WriteMetricsResponse(_message.Message):
-    """Says up to where the writer's batches are durable."""
+    """The answer of WriteMetrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DURABLE_BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     durable_batch_number: _builtins.int
-    """All of the writer's batches up to this number are committed."""
+    """All batches of the writer up to this number are committed."""
     def __init__(
         self,
         *,
@@ -79,7 +81,7 @@ Global___WriteMetricsResponse: _TypeAlias = WriteMetricsResponse  # noqa: Y015
 
 @_typing.final
 class ReadMetricsRequest(_message.Message):
-    """Asks for series."""
+    """The request of ReadMetrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -89,20 +91,20 @@ class ReadMetricsRequest(_message.Message):
     MIN_STEP_FIELD_NUMBER: _builtins.int
     MAX_STEP_FIELD_NUMBER: _builtins.int
     max_points: _builtins.int
-    """How many points a series may have at most, by MinMaxLTTB downsampling, which keeps the first, the last, the smallest
-    and the largest point and shows NaN as gaps. 0: all points. Otherwise at least 4 and at most 100000.
+    """The most points of a series to answer with, 4 to 100000. Longer series are downsampled by MinMaxLTTB, which keeps
+    the first, last, smallest and largest point; NaN stays as a gap. 0: all points.
     """
     min_step: _builtins.int
-    """Only points with this step or a later one. Downsampling happens within the range."""
+    """Only points with this step or a higher one. Downsampling happens within the range."""
     max_step: _builtins.int
-    """Only points with this step or an earlier one."""
+    """Only points with this step or a lower one."""
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The runs, 1 to 100."""
+        """The runs: 1 to 100."""
 
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The metrics, at most 1000. Empty: all that each run has, by key."""
+        """The keys of the metrics, at most 1000. Empty: all metrics of each run, by key."""
 
     def __init__(
         self,
@@ -140,10 +142,10 @@ class ReadMetricsResponse(_message.Message):
     run_id: _builtins.str
     """The run."""
     point_count: _builtins.int
-    """How many points the series has in the range, before downsampling."""
+    """The number of points of the series within the range, before downsampling."""
     @_builtins.property
     def columns(self) -> _metric_pb2.MetricColumns:
-        """Points of one metric, following those of the message before where it was of the same run and key."""
+        """Points of one metric. They follow those of the previous message if that has the same run and key."""
 
     def __init__(
         self,

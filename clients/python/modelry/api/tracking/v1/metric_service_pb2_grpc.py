@@ -52,21 +52,22 @@ class MetricServiceServicer(object):
     """
 
     def WriteMetrics(self, request, context):
-        """Adds a numbered batch of points to a run. Once answered, the batch is committed. A writer numbers its batches 1, 2, 3
-        and so on, may keep several in flight, and may send any of them again: a batch that is already durable is answered
-        and dropped. A batch that comes before its predecessor waits for it for up to a second, where few do so already.
+        """Adds a numbered batch of points to a run. When the call returns, the batch is committed. A writer numbers its
+        batches 1, 2, 3 and so on. It may have several batches in flight and may send any of them again: a batch that is
+        committed already is dropped. A batch that arrives before its predecessor is held for up to one second; at most 8
+        batches are held per server, others fail with `BATCH_GAP`.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID` (column lengths, keys); `BATCH_GAP`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `BATCH_GAP`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadMetrics(self, request, context):
-        """Streams series as columns, run by run in the order given and key by key, each sorted by (step, time, value), with
-        repeated points left out. A series longer than a message goes on in the next one.
+        """Streams series as columns: run by run in the requested order, then key by key, each sorted by (step, time, value).
+        Repeated points are left out. A long series is split over several messages.
 
-        Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`; `TOO_MANY_STREAMS`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

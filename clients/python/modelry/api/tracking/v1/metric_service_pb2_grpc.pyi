@@ -17,17 +17,18 @@ class MetricServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     WriteMetrics: _grpc.UnaryUnaryMultiCallable[_metric_service_pb2.WriteMetricsRequest, _metric_service_pb2.WriteMetricsResponse]
-    """Adds a numbered batch of points to a run. Once answered, the batch is committed. A writer numbers its batches 1, 2, 3
-    and so on, may keep several in flight, and may send any of them again: a batch that is already durable is answered
-    and dropped. A batch that comes before its predecessor waits for it for up to a second, where few do so already.
+    """Adds a numbered batch of points to a run. When the call returns, the batch is committed. A writer numbers its
+    batches 1, 2, 3 and so on. It may have several batches in flight and may send any of them again: a batch that is
+    committed already is dropped. A batch that arrives before its predecessor is held for up to one second; at most 8
+    batches are held per server, others fail with `BATCH_GAP`.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID` (column lengths, keys); `BATCH_GAP`.
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `BATCH_GAP`.
     """
     ReadMetrics: _grpc.UnaryStreamMultiCallable[_metric_service_pb2.ReadMetricsRequest, _metric_service_pb2.ReadMetricsResponse]
-    """Streams series as columns, run by run in the order given and key by key, each sorted by (step, time, value), with
-    repeated points left out. A series longer than a message goes on in the next one.
+    """Streams series as columns: run by run in the requested order, then key by key, each sorted by (step, time, value).
+    Repeated points are left out. A long series is split over several messages.
 
-    Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`.
+    Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`; `TOO_MANY_STREAMS`.
     """
 
 class MetricServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -39,11 +40,12 @@ class MetricServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metric_service_pb2.WriteMetricsRequest,
         context: _grpc.ServicerContext,
     ) -> _metric_service_pb2.WriteMetricsResponse:
-        """Adds a numbered batch of points to a run. Once answered, the batch is committed. A writer numbers its batches 1, 2, 3
-        and so on, may keep several in flight, and may send any of them again: a batch that is already durable is answered
-        and dropped. A batch that comes before its predecessor waits for it for up to a second, where few do so already.
+        """Adds a numbered batch of points to a run. When the call returns, the batch is committed. A writer numbers its
+        batches 1, 2, 3 and so on. It may have several batches in flight and may send any of them again: a batch that is
+        committed already is dropped. A batch that arrives before its predecessor is held for up to one second; at most 8
+        batches are held per server, others fail with `BATCH_GAP`.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID` (column lengths, keys); `BATCH_GAP`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `BATCH_GAP`.
         """
 
     @_abc_1.abstractmethod
@@ -52,10 +54,10 @@ class MetricServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metric_service_pb2.ReadMetricsRequest,
         context: _grpc.ServicerContext,
     ) -> _abc.Iterator[_metric_service_pb2.ReadMetricsResponse]:
-        """Streams series as columns, run by run in the order given and key by key, each sorted by (step, time, value), with
-        repeated points left out. A series longer than a message goes on in the next one.
+        """Streams series as columns: run by run in the requested order, then key by key, each sorted by (step, time, value).
+        Repeated points are left out. A long series is split over several messages.
 
-        Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`; `TOO_MANY_STREAMS`.
         """
 
 def add_MetricServiceServicer_to_server(servicer: MetricServiceServicer, server: _grpc.Server) -> None: ...

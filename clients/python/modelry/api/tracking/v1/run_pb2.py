@@ -23,28 +23,29 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from modelry.api.common.v1 import lifecycle_pb2 as modelry_dot_api_dot_common_dot_v1_dot_lifecycle__pb2
 from modelry.api.tracking.v1 import dataset_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_dataset__pb2
-from modelry.api.tracking.v1 import experiment_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_experiment__pb2
 from modelry.api.tracking.v1 import metric_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelry/api/tracking/v1/run.proto\x12\x17modelry.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%modelry/api/tracking/v1/dataset.proto\x1a(modelry/api/tracking/v1/experiment.proto\x1a$modelry/api/tracking/v1/metric.proto\"\xb8\x05\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\x06status\x18\x04 \x01(\x0e\x32\".modelry.api.tracking.v1.RunStatus\x12\x35\n\tlifecycle\x18\x05 \x01(\x0e\x32\".modelry.api.tracking.v1.Lifecycle\x12\x15\n\rparent_run_id\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x06params\x18\t \x03(\x0b\x32(.modelry.api.tracking.v1.Run.ParamsEntry\x12\x34\n\x04tags\x18\n \x03(\x0b\x32&.modelry.api.tracking.v1.Run.TagsEntry\x12\x37\n\x07metrics\x18\x0b \x03(\x0b\x32&.modelry.api.tracking.v1.MetricSummary\x12\x37\n\x08\x64\x61tasets\x18\x0c \x03(\x0b\x32%.modelry.api.tracking.v1.DatasetInput\x12\x11\n\tworkspace\x18\r \x01(\t\x12\x0c\n\x04user\x18\x0e \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x10 \x01(\t\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xa0\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x01\x12\x18\n\x14RUN_STATUS_SCHEDULED\x10\x02\x12\x17\n\x13RUN_STATUS_FINISHED\x10\x03\x12\x15\n\x11RUN_STATUS_FAILED\x10\x04\x12\x15\n\x11RUN_STATUS_KILLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelry/api/tracking/v1/run.proto\x12\x17modelry.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%modelry/api/common/v1/lifecycle.proto\x1a%modelry/api/tracking/v1/dataset.proto\x1a$modelry/api/tracking/v1/metric.proto\"\xe4\x05\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x15\n\rexperiment_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x32\n\x06status\x18\x05 \x01(\x0e\x32\".modelry.api.tracking.v1.RunStatus\x12\x33\n\tlifecycle\x18\x06 \x01(\x0e\x32 .modelry.api.common.v1.Lifecycle\x12\x15\n\rparent_run_id\x18\x07 \x01(\t\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x06params\x18\n \x03(\x0b\x32(.modelry.api.tracking.v1.Run.ParamsEntry\x12\x34\n\x04tags\x18\x0b \x03(\x0b\x32&.modelry.api.tracking.v1.Run.TagsEntry\x12\x37\n\x07metrics\x18\x0c \x03(\x0b\x32&.modelry.api.tracking.v1.MetricSummary\x12\x37\n\x08\x64\x61tasets\x18\r \x03(\x0b\x32%.modelry.api.tracking.v1.DatasetInput\x12\x13\n\x0b\x64\x65scription\x18\x0e \x01(\t\x12\x14\n\x0c\x63laimed_user\x18\x0f \x01(\t\x12\x0f\n\x07\x63reator\x18\x10 \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x12 \x01(\t\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xa0\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x01\x12\x18\n\x14RUN_STATUS_SCHEDULED\x10\x02\x12\x17\n\x13RUN_STATUS_FINISHED\x10\x03\x12\x15\n\x11RUN_STATUS_FAILED\x10\x04\x12\x15\n\x11RUN_STATUS_KILLED\x10\x05\x42\xa2\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x08RunProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.tracking.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.tracking.v1B\010RunProtoP\001Z&modelry.dev/api/tracking/v1;trackingv1\252\002\027Modelry.Api.Tracking.V1\312\002\027Modelry\\Api\\Tracking\\V1\352\002\032Modelry::Api::Tracking::V1'
   _globals['_RUN_PARAMSENTRY']._loaded_options = None
   _globals['_RUN_PARAMSENTRY']._serialized_options = b'8\001'
   _globals['_RUN_TAGSENTRY']._loaded_options = None
   _globals['_RUN_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATUS']._serialized_start=914
-  _globals['_RUNSTATUS']._serialized_end=1074
-  _globals['_RUN']._serialized_start=215
-  _globals['_RUN']._serialized_end=911
-  _globals['_RUN_PARAMSENTRY']._serialized_start=821
-  _globals['_RUN_PARAMSENTRY']._serialized_end=866
-  _globals['_RUN_TAGSENTRY']._serialized_start=868
-  _globals['_RUN_TAGSENTRY']._serialized_end=911
+  _globals['_RUNSTATUS']._serialized_start=955
+  _globals['_RUNSTATUS']._serialized_end=1115
+  _globals['_RUN']._serialized_start=212
+  _globals['_RUN']._serialized_end=952
+  _globals['_RUN_PARAMSENTRY']._serialized_start=862
+  _globals['_RUN_PARAMSENTRY']._serialized_end=907
+  _globals['_RUN_TAGSENTRY']._serialized_start=909
+  _globals['_RUN_TAGSENTRY']._serialized_end=952
 # @@protoc_insertion_point(module_scope)

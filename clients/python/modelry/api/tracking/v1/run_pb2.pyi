@@ -9,8 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from modelry.api.common.v1 import lifecycle_pb2 as _lifecycle_pb2
 from modelry.api.tracking.v1 import dataset_pb2 as _dataset_pb2
-from modelry.api.tracking.v1 import experiment_pb2 as _experiment_pb2
 from modelry.api.tracking.v1 import metric_pb2 as _metric_pb2
 import builtins as _builtins
 import sys
@@ -32,31 +32,31 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     RUN_STATUS_UNSPECIFIED: _RunStatus.ValueType  # 0
     """In a request: the default that the field names."""
     RUN_STATUS_RUNNING: _RunStatus.ValueType  # 1
-    """At work."""
+    """It is running."""
     RUN_STATUS_SCHEDULED: _RunStatus.ValueType  # 2
-    """Waiting to begin."""
+    """It waits to begin."""
     RUN_STATUS_FINISHED: _RunStatus.ValueType  # 3
-    """Ended well."""
+    """It has ended successfully."""
     RUN_STATUS_FAILED: _RunStatus.ValueType  # 4
-    """Ended by an error."""
+    """It has ended with an error."""
     RUN_STATUS_KILLED: _RunStatus.ValueType  # 5
-    """Ended by somebody."""
+    """It was stopped."""
 
 class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
-    """How a run stands."""
+    """The state of a run."""
 
 RUN_STATUS_UNSPECIFIED: RunStatus.ValueType  # 0
 """In a request: the default that the field names."""
 RUN_STATUS_RUNNING: RunStatus.ValueType  # 1
-"""At work."""
+"""It is running."""
 RUN_STATUS_SCHEDULED: RunStatus.ValueType  # 2
-"""Waiting to begin."""
+"""It waits to begin."""
 RUN_STATUS_FINISHED: RunStatus.ValueType  # 3
-"""Ended well."""
+"""It has ended successfully."""
 RUN_STATUS_FAILED: RunStatus.ValueType  # 4
-"""Ended by an error."""
+"""It has ended with an error."""
 RUN_STATUS_KILLED: RunStatus.ValueType  # 5
-"""Ended by somebody."""
+"""It was stopped."""
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 @_typing.final
@@ -106,6 +106,7 @@ class Run(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     RUN_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
@@ -117,47 +118,54 @@ class Run(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     DATASETS_FIELD_NUMBER: _builtins.int
-    WORKSPACE_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CLAIMED_USER_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """32 lower-case hexadecimal characters: a UUIDv7, so that ids sort by time, unless a client chose another."""
-    experiment_id: _builtins.str
-    """The experiment that it belongs to."""
-    name: _builtins.str
-    """1 to 500 characters, not unique."""
-    status: Global___RunStatus.ValueType
-    """How it stands."""
-    lifecycle: _experiment_pb2.Lifecycle.ValueType
-    """Whether it is active or deleted."""
-    parent_run_id: _builtins.str
-    """The run in which this one is nested; empty for none."""
+    """The id: 32 lower-case hexadecimal characters. By default a UUIDv7, so that ids sort by time."""
     workspace: _builtins.str
     """The workspace of its experiment."""
-    user: _builtins.str
-    """Who started it."""
+    experiment_id: _builtins.str
+    """The experiment of the run."""
+    name: _builtins.str
+    """The name: 1 to 500 characters, not unique."""
+    status: Global___RunStatus.ValueType
+    """The state."""
+    lifecycle: _lifecycle_pb2.Lifecycle.ValueType
+    """Whether it is active or deleted."""
+    parent_run_id: _builtins.str
+    """The run in which this one is nested. Empty if there is none."""
+    description: _builtins.str
+    """What the run is about. At most 100000 characters."""
+    claimed_user: _builtins.str
+    """Who started it, as the client says; nobody has checked it. At most 250 characters."""
+    creator: _builtins.str
+    """Who created it: the caller."""
     etag: _builtins.str
-    """Changes with each change of name, status or lifecycle; send it back with an update to be told of other changes."""
+    """Changes whenever name, description, status or lifecycle change. Send it back with an update to detect changes by
+    others.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; absent while it runs."""
+        """When it ended. Unset until it ends."""
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Write-once inputs: keys of 1 to 250 characters, values of at most 6000."""
+        """Write-once inputs: keys of 1 to 250 characters, values of at most 6000 characters."""
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Changeable labels: keys of 1 to 250 characters, values of at most 8000."""
+        """Labels that can change: keys of 1 to 250 characters, values of at most 8000 characters."""
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricSummary]:
-        """What is known of each metric, by key."""
+        """A summary of each metric, by key."""
 
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetInput]:
@@ -165,16 +173,17 @@ class Run(_message.Message):
 
     @_builtins.property
     def delete_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was deleted; absent while it is active."""
+        """When it was deleted. Unset while it is active."""
 
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
+        workspace: _builtins.str = ...,
         experiment_id: _builtins.str = ...,
         name: _builtins.str = ...,
         status: Global___RunStatus.ValueType = ...,
-        lifecycle: _experiment_pb2.Lifecycle.ValueType = ...,
+        lifecycle: _lifecycle_pb2.Lifecycle.ValueType = ...,
         parent_run_id: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
@@ -182,14 +191,15 @@ class Run(_message.Message):
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         metrics: _abc.Iterable[_metric_pb2.MetricSummary] | None = ...,
         datasets: _abc.Iterable[_dataset_pb2.DatasetInput] | None = ...,
-        workspace: _builtins.str = ...,
-        user: _builtins.str = ...,
+        description: _builtins.str = ...,
+        claimed_user: _builtins.str = ...,
+        creator: _builtins.str = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets", b"datasets", "delete_time", b"delete_time", "end_time", b"end_time", "etag", b"etag", "experiment_id", b"experiment_id", "lifecycle", b"lifecycle", "metrics", b"metrics", "name", b"name", "params", b"params", "parent_run_id", b"parent_run_id", "run_id", b"run_id", "start_time", b"start_time", "status", b"status", "tags", b"tags", "user", b"user", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed_user", b"claimed_user", "creator", b"creator", "datasets", b"datasets", "delete_time", b"delete_time", "description", b"description", "end_time", b"end_time", "etag", b"etag", "experiment_id", b"experiment_id", "lifecycle", b"lifecycle", "metrics", b"metrics", "name", b"name", "params", b"params", "parent_run_id", b"parent_run_id", "run_id", b"run_id", "start_time", b"start_time", "status", b"status", "tags", b"tags", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

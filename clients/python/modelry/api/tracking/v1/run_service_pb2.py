@@ -24,18 +24,19 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from modelry.api.tracking.v1 import experiment_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_experiment__pb2
+from modelry.api.common.v1 import lifecycle_pb2 as modelry_dot_api_dot_common_dot_v1_dot_lifecycle__pb2
 from modelry.api.tracking.v1 import metric_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_metric__pb2
 from modelry.api.tracking.v1 import run_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/api/tracking/v1/run_service.proto\x12\x17modelry.api.tracking.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(modelry/api/tracking/v1/experiment.proto\x1a$modelry/api/tracking/v1/metric.proto\x1a!modelry/api/tracking/v1/run.proto\"\xcf\x03\n\x10\x43reateRunRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rparent_run_id\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x45\n\x06params\x18\x06 \x03(\x0b\x32\x35.modelry.api.tracking.v1.CreateRunRequest.ParamsEntry\x12\x41\n\x04tags\x18\x07 \x03(\x0b\x32\x33.modelry.api.tracking.v1.CreateRunRequest.TagsEntry\x12\x37\n\x07metrics\x18\x08 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x0c\n\x04user\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x11\x43reateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"N\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x0eGetRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"n\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x11UpdateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\x84\x01\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0e\x32\".modelry.api.tracking.v1.RunStatus\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x11\x46inishRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\">\n\x11\x44\x65leteRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"#\n\x11RestoreRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"?\n\x12RestoreRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\xed\x01\n\x11SearchRunsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x16\n\x0e\x65xperiment_ids\x18\x02 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x03(\t\x12\x35\n\tlifecycle\x18\x05 \x01(\x0e\x32\".modelry.api.tracking.v1.Lifecycle\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12-\n\tread_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x12SearchRunsResponse\x12*\n\x04runs\x18\x01 \x03(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x02\n\x0fLogBatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x37\n\x07metrics\x18\x02 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x44\n\x06params\x18\x03 \x03(\x0b\x32\x34.modelry.api.tracking.v1.LogBatchRequest.ParamsEntry\x12@\n\x04tags\x18\x04 \x03(\x0b\x32\x32.modelry.api.tracking.v1.LogBatchRequest.TagsEntry\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x12\n\x10LogBatchResponse\"4\n\x14\x44\x65leteRunTagsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"\x17\n\x15\x44\x65leteRunTagsResponse2\x96\x07\n\nRunService\x12\x62\n\tCreateRun\x12).modelry.api.tracking.v1.CreateRunRequest\x1a*.modelry.api.tracking.v1.CreateRunResponse\x12Y\n\x06GetRun\x12&.modelry.api.tracking.v1.GetRunRequest\x1a\'.modelry.api.tracking.v1.GetRunResponse\x12\x62\n\tUpdateRun\x12).modelry.api.tracking.v1.UpdateRunRequest\x1a*.modelry.api.tracking.v1.UpdateRunResponse\x12\x62\n\tFinishRun\x12).modelry.api.tracking.v1.FinishRunRequest\x1a*.modelry.api.tracking.v1.FinishRunResponse\x12\x62\n\tDeleteRun\x12).modelry.api.tracking.v1.DeleteRunRequest\x1a*.modelry.api.tracking.v1.DeleteRunResponse\x12\x65\n\nRestoreRun\x12*.modelry.api.tracking.v1.RestoreRunRequest\x1a+.modelry.api.tracking.v1.RestoreRunResponse\x12\x65\n\nSearchRuns\x12*.modelry.api.tracking.v1.SearchRunsRequest\x1a+.modelry.api.tracking.v1.SearchRunsResponse\x12_\n\x08LogBatch\x12(.modelry.api.tracking.v1.LogBatchRequest\x1a).modelry.api.tracking.v1.LogBatchResponse\x12n\n\rDeleteRunTags\x12-.modelry.api.tracking.v1.DeleteRunTagsRequest\x1a..modelry.api.tracking.v1.DeleteRunTagsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/api/tracking/v1/run_service.proto\x12\x17modelry.api.tracking.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%modelry/api/common/v1/lifecycle.proto\x1a$modelry/api/tracking/v1/metric.proto\x1a!modelry/api/tracking/v1/run.proto\"\xec\x03\n\x10\x43reateRunRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rparent_run_id\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x45\n\x06params\x18\x06 \x03(\x0b\x32\x35.modelry.api.tracking.v1.CreateRunRequest.ParamsEntry\x12\x41\n\x04tags\x18\x07 \x03(\x0b\x32\x33.modelry.api.tracking.v1.CreateRunRequest.TagsEntry\x12\x37\n\x07metrics\x18\x08 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x14\n\x0c\x63laimed_user\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x0b \x01(\t\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x11\x43reateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"N\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x0eGetRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"n\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x11UpdateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\x84\x01\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0e\x32\".modelry.api.tracking.v1.RunStatus\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x11\x46inishRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\">\n\x11\x44\x65leteRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"#\n\x11RestoreRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"?\n\x12RestoreRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\xf1\x01\n\x11SearchRunsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x16\n\x0e\x65xperiment_ids\x18\x02 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x03(\t\x12\x39\n\tlifecycle\x18\x05 \x01(\x0e\x32&.modelry.api.common.v1.LifecycleFilter\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12-\n\tread_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x12SearchRunsResponse\x12*\n\x04runs\x18\x01 \x03(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x02\n\x0fLogBatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x37\n\x07metrics\x18\x02 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x44\n\x06params\x18\x03 \x03(\x0b\x32\x34.modelry.api.tracking.v1.LogBatchRequest.ParamsEntry\x12@\n\x04tags\x18\x04 \x03(\x0b\x32\x32.modelry.api.tracking.v1.LogBatchRequest.TagsEntry\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x12\n\x10LogBatchResponse\"4\n\x14\x44\x65leteRunTagsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"B\n\x15\x44\x65leteRunTagsResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run2\xc3\x07\n\nRunService\x12g\n\tCreateRun\x12).modelry.api.tracking.v1.CreateRunRequest\x1a*.modelry.api.tracking.v1.CreateRunResponse\"\x03\x90\x02\x02\x12^\n\x06GetRun\x12&.modelry.api.tracking.v1.GetRunRequest\x1a\'.modelry.api.tracking.v1.GetRunResponse\"\x03\x90\x02\x01\x12g\n\tUpdateRun\x12).modelry.api.tracking.v1.UpdateRunRequest\x1a*.modelry.api.tracking.v1.UpdateRunResponse\"\x03\x90\x02\x00\x12g\n\tFinishRun\x12).modelry.api.tracking.v1.FinishRunRequest\x1a*.modelry.api.tracking.v1.FinishRunResponse\"\x03\x90\x02\x02\x12g\n\tDeleteRun\x12).modelry.api.tracking.v1.DeleteRunRequest\x1a*.modelry.api.tracking.v1.DeleteRunResponse\"\x03\x90\x02\x02\x12j\n\nRestoreRun\x12*.modelry.api.tracking.v1.RestoreRunRequest\x1a+.modelry.api.tracking.v1.RestoreRunResponse\"\x03\x90\x02\x02\x12j\n\nSearchRuns\x12*.modelry.api.tracking.v1.SearchRunsRequest\x1a+.modelry.api.tracking.v1.SearchRunsResponse\"\x03\x90\x02\x01\x12\x64\n\x08LogBatch\x12(.modelry.api.tracking.v1.LogBatchRequest\x1a).modelry.api.tracking.v1.LogBatchResponse\"\x03\x90\x02\x02\x12s\n\rDeleteRunTags\x12-.modelry.api.tracking.v1.DeleteRunTagsRequest\x1a..modelry.api.tracking.v1.DeleteRunTagsResponse\"\x03\x90\x02\x00\x42\xa9\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x0fRunServiceProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelry.api.tracking.v1.run_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.tracking.v1B\017RunServiceProtoP\001Z&modelry.dev/api/tracking/v1;trackingv1\252\002\027Modelry.Api.Tracking.V1\312\002\027Modelry\\Api\\Tracking\\V1\352\002\032Modelry::Api::Tracking::V1'
   _globals['_CREATERUNREQUEST_PARAMSENTRY']._loaded_options = None
   _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_options = b'8\001'
   _globals['_CREATERUNREQUEST_TAGSENTRY']._loaded_options = None
@@ -44,50 +45,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_options = b'8\001'
   _globals['_LOGBATCHREQUEST_TAGSENTRY']._loaded_options = None
   _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_CREATERUNREQUEST']._serialized_start=253
-  _globals['_CREATERUNREQUEST']._serialized_end=716
-  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_start=626
-  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_end=671
-  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_start=673
-  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_end=716
-  _globals['_CREATERUNRESPONSE']._serialized_start=718
-  _globals['_CREATERUNRESPONSE']._serialized_end=780
-  _globals['_GETRUNREQUEST']._serialized_start=782
-  _globals['_GETRUNREQUEST']._serialized_end=860
-  _globals['_GETRUNRESPONSE']._serialized_start=862
-  _globals['_GETRUNRESPONSE']._serialized_end=921
-  _globals['_UPDATERUNREQUEST']._serialized_start=923
-  _globals['_UPDATERUNREQUEST']._serialized_end=1033
-  _globals['_UPDATERUNRESPONSE']._serialized_start=1035
-  _globals['_UPDATERUNRESPONSE']._serialized_end=1097
-  _globals['_FINISHRUNREQUEST']._serialized_start=1100
-  _globals['_FINISHRUNREQUEST']._serialized_end=1232
-  _globals['_FINISHRUNRESPONSE']._serialized_start=1234
-  _globals['_FINISHRUNRESPONSE']._serialized_end=1296
-  _globals['_DELETERUNREQUEST']._serialized_start=1298
-  _globals['_DELETERUNREQUEST']._serialized_end=1332
-  _globals['_DELETERUNRESPONSE']._serialized_start=1334
-  _globals['_DELETERUNRESPONSE']._serialized_end=1396
-  _globals['_RESTORERUNREQUEST']._serialized_start=1398
-  _globals['_RESTORERUNREQUEST']._serialized_end=1433
-  _globals['_RESTORERUNRESPONSE']._serialized_start=1435
-  _globals['_RESTORERUNRESPONSE']._serialized_end=1498
-  _globals['_SEARCHRUNSREQUEST']._serialized_start=1501
-  _globals['_SEARCHRUNSREQUEST']._serialized_end=1738
-  _globals['_SEARCHRUNSRESPONSE']._serialized_start=1740
-  _globals['_SEARCHRUNSRESPONSE']._serialized_end=1829
-  _globals['_LOGBATCHREQUEST']._serialized_start=1832
-  _globals['_LOGBATCHREQUEST']._serialized_end=2150
-  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_start=626
-  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_end=671
-  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_start=673
-  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_end=716
-  _globals['_LOGBATCHRESPONSE']._serialized_start=2152
-  _globals['_LOGBATCHRESPONSE']._serialized_end=2170
-  _globals['_DELETERUNTAGSREQUEST']._serialized_start=2172
-  _globals['_DELETERUNTAGSREQUEST']._serialized_end=2224
-  _globals['_DELETERUNTAGSRESPONSE']._serialized_start=2226
-  _globals['_DELETERUNTAGSRESPONSE']._serialized_end=2249
-  _globals['_RUNSERVICE']._serialized_start=2252
-  _globals['_RUNSERVICE']._serialized_end=3170
+  _globals['_RUNSERVICE'].methods_by_name['CreateRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['CreateRun']._serialized_options = b'\220\002\002'
+  _globals['_RUNSERVICE'].methods_by_name['GetRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['GetRun']._serialized_options = b'\220\002\001'
+  _globals['_RUNSERVICE'].methods_by_name['UpdateRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['UpdateRun']._serialized_options = b'\220\002\000'
+  _globals['_RUNSERVICE'].methods_by_name['FinishRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['FinishRun']._serialized_options = b'\220\002\002'
+  _globals['_RUNSERVICE'].methods_by_name['DeleteRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['DeleteRun']._serialized_options = b'\220\002\002'
+  _globals['_RUNSERVICE'].methods_by_name['RestoreRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['RestoreRun']._serialized_options = b'\220\002\002'
+  _globals['_RUNSERVICE'].methods_by_name['SearchRuns']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['SearchRuns']._serialized_options = b'\220\002\001'
+  _globals['_RUNSERVICE'].methods_by_name['LogBatch']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['LogBatch']._serialized_options = b'\220\002\002'
+  _globals['_RUNSERVICE'].methods_by_name['DeleteRunTags']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['DeleteRunTags']._serialized_options = b'\220\002\000'
+  _globals['_CREATERUNREQUEST']._serialized_start=250
+  _globals['_CREATERUNREQUEST']._serialized_end=742
+  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_start=652
+  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_end=697
+  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_start=699
+  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_end=742
+  _globals['_CREATERUNRESPONSE']._serialized_start=744
+  _globals['_CREATERUNRESPONSE']._serialized_end=806
+  _globals['_GETRUNREQUEST']._serialized_start=808
+  _globals['_GETRUNREQUEST']._serialized_end=886
+  _globals['_GETRUNRESPONSE']._serialized_start=888
+  _globals['_GETRUNRESPONSE']._serialized_end=947
+  _globals['_UPDATERUNREQUEST']._serialized_start=949
+  _globals['_UPDATERUNREQUEST']._serialized_end=1059
+  _globals['_UPDATERUNRESPONSE']._serialized_start=1061
+  _globals['_UPDATERUNRESPONSE']._serialized_end=1123
+  _globals['_FINISHRUNREQUEST']._serialized_start=1126
+  _globals['_FINISHRUNREQUEST']._serialized_end=1258
+  _globals['_FINISHRUNRESPONSE']._serialized_start=1260
+  _globals['_FINISHRUNRESPONSE']._serialized_end=1322
+  _globals['_DELETERUNREQUEST']._serialized_start=1324
+  _globals['_DELETERUNREQUEST']._serialized_end=1358
+  _globals['_DELETERUNRESPONSE']._serialized_start=1360
+  _globals['_DELETERUNRESPONSE']._serialized_end=1422
+  _globals['_RESTORERUNREQUEST']._serialized_start=1424
+  _globals['_RESTORERUNREQUEST']._serialized_end=1459
+  _globals['_RESTORERUNRESPONSE']._serialized_start=1461
+  _globals['_RESTORERUNRESPONSE']._serialized_end=1524
+  _globals['_SEARCHRUNSREQUEST']._serialized_start=1527
+  _globals['_SEARCHRUNSREQUEST']._serialized_end=1768
+  _globals['_SEARCHRUNSRESPONSE']._serialized_start=1770
+  _globals['_SEARCHRUNSRESPONSE']._serialized_end=1859
+  _globals['_LOGBATCHREQUEST']._serialized_start=1862
+  _globals['_LOGBATCHREQUEST']._serialized_end=2180
+  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_start=652
+  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_end=697
+  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_start=699
+  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_end=742
+  _globals['_LOGBATCHRESPONSE']._serialized_start=2182
+  _globals['_LOGBATCHRESPONSE']._serialized_end=2200
+  _globals['_DELETERUNTAGSREQUEST']._serialized_start=2202
+  _globals['_DELETERUNTAGSREQUEST']._serialized_end=2254
+  _globals['_DELETERUNTAGSRESPONSE']._serialized_start=2256
+  _globals['_DELETERUNTAGSRESPONSE']._serialized_end=2322
+  _globals['_RUNSERVICE']._serialized_start=2325
+  _globals['_RUNSERVICE']._serialized_end=3288
 # @@protoc_insertion_point(module_scope)

@@ -9,7 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from modelry.api.tracking.v1 import experiment_pb2 as _experiment_pb2
+from modelry.api.common.v1 import lifecycle_pb2 as _lifecycle_pb2
 from modelry.api.tracking.v1 import metric_pb2 as _metric_pb2
 from modelry.api.tracking.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
@@ -25,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateRunRequest(_message.Message):
-    """Asks for a new run."""
+    """The request of CreateRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -77,38 +77,40 @@ class CreateRunRequest(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
+    CLAIMED_USER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """Where it belongs. Default: the experiment `0`."""
+    """The experiment of the run. Required."""
     name: _builtins.str
-    """Its name. Default: one that the server makes up. At most 500 characters."""
+    """The name, at most 500 characters. Default: the server makes one up."""
     run_id: _builtins.str
-    """An id that the client chose, so that it can begin without a server: 32 lower-case hexadecimal characters, best a
-    UUIDv7, since ids that are not in the order of time cost the store more.
-    Asking again for the same id in the same experiment answers with the run as it is. Default: the server chooses.
+    """An id that the client chooses, so that it can begin without a server: 32 lower-case hexadecimal characters, best a
+    UUIDv7. If the experiment has a run with this id, the answer is that run as it is. Default: the server chooses.
     """
     parent_run_id: _builtins.str
-    """The run in which it is nested. It must exist and be in the same workspace."""
-    user: _builtins.str
-    """Who started it, as the client says. Default: the caller. At most 250 characters."""
+    """The run in which this one is nested. It must exist and be in the same workspace."""
+    claimed_user: _builtins.str
+    """Who started the run, as the client says. Default: the caller. At most 250 characters."""
     request_id: _builtins.str
-    """Makes a retry safe: the same id within 24 hours answers with the same run. At most 64 characters."""
+    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
+    description: _builtins.str
+    """What the run is about. At most 100000 characters."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began. Default: the time at which the server receives the call."""
+        """When the run began. Default: the time at which the server receives the call."""
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its first params. At most 1000."""
+        """The first params. At most 1000."""
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its first tags. At most 1000."""
+        """The first tags. At most 1000."""
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricColumns]:
-        """Its first metrics. Limits as in WriteMetrics."""
+        """The first metrics. Limits as in WriteMetrics."""
 
     def __init__(
         self,
@@ -121,12 +123,13 @@ class CreateRunRequest(_message.Message):
         params: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         metrics: _abc.Iterable[_metric_pb2.MetricColumns] | None = ...,
-        user: _builtins.str = ...,
+        claimed_user: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment_id", b"experiment_id", "metrics", b"metrics", "name", b"name", "params", b"params", "parent_run_id", b"parent_run_id", "request_id", b"request_id", "run_id", b"run_id", "start_time", b"start_time", "tags", b"tags", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed_user", b"claimed_user", "description", b"description", "experiment_id", b"experiment_id", "metrics", b"metrics", "name", b"name", "params", b"params", "parent_run_id", b"parent_run_id", "request_id", b"request_id", "run_id", b"run_id", "start_time", b"start_time", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,14 +137,14 @@ Global___CreateRunRequest: _TypeAlias = CreateRunRequest  # noqa: Y015
 
 @_typing.final
 class CreateRunResponse(_message.Message):
-    """The run that was started."""
+    """The answer of CreateRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> _run_pb2.Run:
-        """The run, without params, tags, metrics and datasets, which the client knows."""
+        """The run that was started, without params, tags, metrics and datasets."""
 
     def __init__(
         self,
@@ -158,17 +161,19 @@ Global___CreateRunResponse: _TypeAlias = CreateRunResponse  # noqa: Y015
 
 @_typing.final
 class GetRunRequest(_message.Message):
-    """Asks for one run."""
+    """The request of GetRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     READ_MASK_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run."""
+    """The run. Required."""
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of `params`, `tags`, `metrics`, `datasets` to read; the rest of the run is always there. Absent: all four."""
+        """The fields of `Run` to read; `run_id` is always there. Empty, or `*`: all fields. Params, tags, metrics and
+        datasets take most of the time, so leave out those that you don't need.
+        """
 
     def __init__(
         self,
@@ -186,7 +191,7 @@ Global___GetRunRequest: _TypeAlias = GetRunRequest  # noqa: Y015
 
 @_typing.final
 class GetRunResponse(_message.Message):
-    """The run that was asked for."""
+    """The answer of GetRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -210,7 +215,7 @@ Global___GetRunResponse: _TypeAlias = GetRunResponse  # noqa: Y015
 
 @_typing.final
 class UpdateRunRequest(_message.Message):
-    """Asks that a run be changed."""
+    """The request of UpdateRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -218,11 +223,13 @@ class UpdateRunRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> _run_pb2.Run:
-        """The run, found by `run_id`, with the new values; its `etag`, where given, must be the present one."""
+        """The run with its new values. `run_id` says which run; if `etag` is set, it must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields change: `name`, `status`, `end_time`. Empty means the ones that are set."""
+        """The fields to change: `name`, `description`, `status`, `end_time`, or `*` for all of these. Empty: the ones that
+        are set in `run`.
+        """
 
     def __init__(
         self,
@@ -240,14 +247,14 @@ Global___UpdateRunRequest: _TypeAlias = UpdateRunRequest  # noqa: Y015
 
 @_typing.final
 class UpdateRunResponse(_message.Message):
-    """The run after the change."""
+    """The answer of UpdateRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> _run_pb2.Run:
-        """The run, without params, tags, metrics and datasets."""
+        """The run after the change, without params, tags, metrics and datasets."""
 
     def __init__(
         self,
@@ -264,7 +271,7 @@ Global___UpdateRunResponse: _TypeAlias = UpdateRunResponse  # noqa: Y015
 
 @_typing.final
 class FinishRunRequest(_message.Message):
-    """Asks that a run end."""
+    """The request of FinishRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -272,9 +279,9 @@ class FinishRunRequest(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run."""
+    """The run. Required."""
     status: _run_pb2.RunStatus.ValueType
-    """How it ended: finished, failed or killed. Default: finished."""
+    """How the run ended: finished, failed or killed. Default: finished."""
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended. Default: the time at which the server receives the call."""
@@ -296,14 +303,14 @@ Global___FinishRunRequest: _TypeAlias = FinishRunRequest  # noqa: Y015
 
 @_typing.final
 class FinishRunResponse(_message.Message):
-    """The run after its end."""
+    """The answer of FinishRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> _run_pb2.Run:
-        """The run, without params, tags, metrics and datasets."""
+        """The run after the change, without params, tags, metrics and datasets."""
 
     def __init__(
         self,
@@ -320,13 +327,13 @@ Global___FinishRunResponse: _TypeAlias = FinishRunResponse  # noqa: Y015
 
 @_typing.final
 class DeleteRunRequest(_message.Message):
-    """Asks that a run be deleted."""
+    """The request of DeleteRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run."""
+    """The run. Required."""
     def __init__(
         self,
         *,
@@ -342,14 +349,14 @@ Global___DeleteRunRequest: _TypeAlias = DeleteRunRequest  # noqa: Y015
 
 @_typing.final
 class DeleteRunResponse(_message.Message):
-    """The run after its deletion."""
+    """The answer of DeleteRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> _run_pb2.Run:
-        """The run, without params, tags, metrics and datasets."""
+        """The run after the change, without params, tags, metrics and datasets."""
 
     def __init__(
         self,
@@ -366,13 +373,13 @@ Global___DeleteRunResponse: _TypeAlias = DeleteRunResponse  # noqa: Y015
 
 @_typing.final
 class RestoreRunRequest(_message.Message):
-    """Asks that a run be restored."""
+    """The request of RestoreRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run."""
+    """The run. Required."""
     def __init__(
         self,
         *,
@@ -388,14 +395,14 @@ Global___RestoreRunRequest: _TypeAlias = RestoreRunRequest  # noqa: Y015
 
 @_typing.final
 class RestoreRunResponse(_message.Message):
-    """The run after its restoration."""
+    """The answer of RestoreRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> _run_pb2.Run:
-        """The run, without params, tags, metrics and datasets."""
+        """The run after the change, without params, tags, metrics and datasets."""
 
     def __init__(
         self,
@@ -412,7 +419,7 @@ Global___RestoreRunResponse: _TypeAlias = RestoreRunResponse  # noqa: Y015
 
 @_typing.final
 class SearchRunsRequest(_message.Message):
-    """Asks for runs."""
+    """The request of SearchRuns."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -425,31 +432,34 @@ class SearchRunsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     READ_MASK_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Where to look. Default: `default`."""
+    """The workspace. Required."""
     filter: _builtins.str
     """A filter over `metrics.<key>` (the last value), `params.<key>`, `tags.<key>`, `datasets.name`, `datasets.digest`,
-    `datasets.context` and the attributes `run_id`, `run_name`, `status`, `user_id`, `start_time`, `end_time` (ms),
-    `experiment_id`, `parent_run_id`. Empty: all. A comparison with something that a run does not have is never true.
+    `datasets.context`, `run_id`, `name`, `status` (such as `'RUNNING'`), `creator`, `claimed_user`, `start_time`,
+    `end_time` (milliseconds since 1970), `experiment_id` and `parent_run_id`. Empty: all. A comparison with something
+    that a run does not have is false.
     """
-    lifecycle: _experiment_pb2.Lifecycle.ValueType
-    """Active, deleted or any. Default: active. Runs of deleted experiments are found with deleted or any only."""
+    lifecycle: _lifecycle_pb2.LifecycleFilter.ValueType
+    """Which runs to find. Default: active ones. Runs of deleted experiments count as deleted."""
     page_size: _builtins.int
-    """How many at most. 0 means 100; more than 1000 is lowered to 1000; negative is refused."""
+    """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
-    """The token of the previous page; empty for the first."""
+    """The `next_page_token` of the previous page. Empty for the first page."""
     @_builtins.property
     def experiment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The experiments, at most 100. Empty: all of the workspace."""
+        """The experiments, at most 100. Empty: all experiments of the workspace."""
 
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 8 sort keys such as `metrics.acc DESC`: metrics, params, tags and attributes. What a run does not have, and
-        NaN, comes last. Default: the newest first. Equal runs stand the newest first.
+        """At most 8 sort keys such as `metrics.acc DESC`, over the fields of the filter without datasets. Missing values
+        and NaN come last. Default: the newest first. Equal runs are sorted by age, the newest first.
         """
 
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of `params`, `tags`, `metrics`, `datasets` to read; the rest is always there. Absent: all four."""
+        """The fields of `Run` to read; `run_id` is always there. Empty, or `*`: all fields. Params, tags, metrics and
+        datasets take most of the time, so leave out those that you don't need.
+        """
 
     def __init__(
         self,
@@ -458,7 +468,7 @@ class SearchRunsRequest(_message.Message):
         experiment_ids: _abc.Iterable[_builtins.str] | None = ...,
         filter: _builtins.str = ...,
         order_by: _abc.Iterable[_builtins.str] | None = ...,
-        lifecycle: _experiment_pb2.Lifecycle.ValueType = ...,
+        lifecycle: _lifecycle_pb2.LifecycleFilter.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         read_mask: _field_mask_pb2.FieldMask | None = ...,
@@ -473,17 +483,17 @@ Global___SearchRunsRequest: _TypeAlias = SearchRunsRequest  # noqa: Y015
 
 @_typing.final
 class SearchRunsResponse(_message.Message):
-    """A page of runs."""
+    """The answer of SearchRuns."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The token of the next page; empty at the end. A page may be short and still have one: none is over 3 MiB."""
+    """The token of the next page. Empty on the last page. A page is at most 3 MiB, so it may be short and not the last."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
-        """The runs, in the order that was asked for."""
+        """The runs, in the requested order."""
 
     def __init__(
         self,
@@ -501,7 +511,7 @@ Global___SearchRunsResponse: _TypeAlias = SearchRunsResponse  # noqa: Y015
 
 @_typing.final
 class LogBatchRequest(_message.Message):
-    """Params, metrics and tags for a run."""
+    """The request of LogBatch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -550,18 +560,18 @@ class LogBatchRequest(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run."""
+    """The run. Required."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricColumns]:
         """Metrics. Limits as in WriteMetrics."""
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Params, write-once: the same value again is fine. At most 1000."""
+        """Params. They are write-once, but the same value again is accepted. At most 1000."""
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Tags; a tag of the same key is replaced. At most 1000."""
+        """Tags. A tag with the same key is replaced. At most 1000."""
 
     def __init__(
         self,
@@ -581,7 +591,7 @@ Global___LogBatchRequest: _TypeAlias = LogBatchRequest  # noqa: Y015
 
 @_typing.final
 class LogBatchResponse(_message.Message):
-    """Everything is committed."""
+    """The answer of LogBatch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -598,17 +608,17 @@ Global___LogBatchResponse: _TypeAlias = LogBatchResponse  # noqa: Y015
 
 @_typing.final
 class DeleteRunTagsRequest(_message.Message):
-    """Asks that tags be removed."""
+    """The request of DeleteRunTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run."""
+    """The run. Required."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The keys of the tags. 1 to 1000."""
+        """The keys of the tags: 1 to 1000."""
 
     def __init__(
         self,
@@ -626,16 +636,23 @@ Global___DeleteRunTagsRequest: _TypeAlias = DeleteRunTagsRequest  # noqa: Y015
 
 @_typing.final
 class DeleteRunTagsResponse(_message.Message):
-    """The tags are gone."""
+    """The answer of DeleteRunTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> _run_pb2.Run:
+        """The run after the change, without params, tags, metrics and datasets."""
+
     def __init__(
         self,
+        *,
+        run: _run_pb2.Run | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

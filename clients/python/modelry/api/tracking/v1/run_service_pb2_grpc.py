@@ -87,26 +87,26 @@ class RunServiceServicer(object):
     """
 
     def CreateRun(self, request, context):
-        """Starts a run, with whatever is known of it already, all or nothing.
+        """Starts a run, with everything that is known of it already: all or nothing.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`; `RUN_NOT_FOUND` (the parent); `FIELD_INVALID`;
-        `REQUEST_ID_REUSED`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`;
+        `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """Reads one run, also a deleted one.
+        """Reads a run, also a deleted one.
 
-        Errors: `RUN_NOT_FOUND`; `FIELD_INVALID` (an unknown path in the mask).
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `ANSWER_TOO_LARGE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRun(self, request, context):
-        """Changes name or status of a run. A run that ended can be set running again.
+        """Changes the name, description, status or end time of a run. A run that has ended can be set to running again.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
@@ -117,16 +117,16 @@ class RunServiceServicer(object):
     def FinishRun(self, request, context):
         """Ends a run. Ending it again with the same status changes nothing.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` when it ended with another status.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRun(self, request, context):
-        """Deletes a run; it can be restored. Deleting it again changes nothing. Model versions made from it stay whole.
+        """Deletes a run; it can be restored. Deleting it again changes nothing. Model versions made from it stay.
 
-        Errors: `RUN_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,23 +135,26 @@ class RunServiceServicer(object):
     def RestoreRun(self, request, context):
         """Restores a deleted run. Restoring an active one changes nothing.
 
-        Errors: `RUN_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchRuns(self, request, context):
-        """Finds runs. Reads what is known of them in lists only, never a series, so that its cost does not grow with the points.
+        """Finds runs. It reads summaries of metrics and never a series, so its cost does not grow with the number of points.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
+        `ANSWER_TOO_LARGE`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LogBatch(self, request, context):
-        """Adds params, metrics and tags to a run in one transaction, all or nothing. Sending it again changes nothing.
+        """Adds params, metrics and tags to a run in one transaction: all or nothing. Sending it again leaves params, tags and
+        series as they are; points that were sent twice may count twice in `MetricSummary.point_count` until the server has
+        compacted the series.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
         """
@@ -160,9 +163,9 @@ class RunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRunTags(self, request, context):
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `TAG_NOT_FOUND`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -17,50 +17,53 @@ class RunServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_service_pb2.CreateRunResponse]
-    """Starts a run, with whatever is known of it already, all or nothing.
+    """Starts a run, with everything that is known of it already: all or nothing.
 
-    Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`; `RUN_NOT_FOUND` (the parent); `FIELD_INVALID`;
-    `REQUEST_ID_REUSED`.
+    Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`;
+    `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]
-    """Reads one run, also a deleted one.
+    """Reads a run, also a deleted one.
 
-    Errors: `RUN_NOT_FOUND`; `FIELD_INVALID` (an unknown path in the mask).
+    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `ANSWER_TOO_LARGE`.
     """
     UpdateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.UpdateRunRequest, _run_service_pb2.UpdateRunResponse]
-    """Changes name or status of a run. A run that ended can be set running again.
+    """Changes the name, description, status or end time of a run. A run that has ended can be set to running again.
 
     Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
     """
     FinishRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.FinishRunRequest, _run_service_pb2.FinishRunResponse]
     """Ends a run. Ending it again with the same status changes nothing.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` when it ended with another status.
+    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
     """
     DeleteRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunRequest, _run_service_pb2.DeleteRunResponse]
-    """Deletes a run; it can be restored. Deleting it again changes nothing. Model versions made from it stay whole.
+    """Deletes a run; it can be restored. Deleting it again changes nothing. Model versions made from it stay.
 
-    Errors: `RUN_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
     """
     RestoreRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.RestoreRunRequest, _run_service_pb2.RestoreRunResponse]
     """Restores a deleted run. Restoring an active one changes nothing.
 
-    Errors: `RUN_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
     """
     SearchRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SearchRunsRequest, _run_service_pb2.SearchRunsResponse]
-    """Finds runs. Reads what is known of them in lists only, never a series, so that its cost does not grow with the points.
+    """Finds runs. It reads summaries of metrics and never a series, so its cost does not grow with the number of points.
 
-    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`.
+    Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
+    `ANSWER_TOO_LARGE`; `SERVICE_UNAVAILABLE`.
     """
     LogBatch: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.LogBatchRequest, _run_service_pb2.LogBatchResponse]
-    """Adds params, metrics and tags to a run in one transaction, all or nothing. Sending it again changes nothing.
+    """Adds params, metrics and tags to a run in one transaction: all or nothing. Sending it again leaves params, tags and
+    series as they are; points that were sent twice may count twice in `MetricSummary.point_count` until the server has
+    compacted the series.
 
     Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
     """
     DeleteRunTags: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunTagsRequest, _run_service_pb2.DeleteRunTagsResponse]
-    """Removes tags, all or none.
+    """Removes tags: all that are named, or none.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `TAG_NOT_FOUND`.
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
     """
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -72,10 +75,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.CreateRunRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.CreateRunResponse:
-        """Starts a run, with whatever is known of it already, all or nothing.
+        """Starts a run, with everything that is known of it already: all or nothing.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`; `RUN_NOT_FOUND` (the parent); `FIELD_INVALID`;
-        `REQUEST_ID_REUSED`.
+        Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`;
+        `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod
@@ -84,9 +87,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.GetRunRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.GetRunResponse:
-        """Reads one run, also a deleted one.
+        """Reads a run, also a deleted one.
 
-        Errors: `RUN_NOT_FOUND`; `FIELD_INVALID` (an unknown path in the mask).
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `ANSWER_TOO_LARGE`.
         """
 
     @_abc_1.abstractmethod
@@ -95,7 +98,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.UpdateRunRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.UpdateRunResponse:
-        """Changes name or status of a run. A run that ended can be set running again.
+        """Changes the name, description, status or end time of a run. A run that has ended can be set to running again.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """
@@ -108,7 +111,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _run_service_pb2.FinishRunResponse:
         """Ends a run. Ending it again with the same status changes nothing.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` when it ended with another status.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
         """
 
     @_abc_1.abstractmethod
@@ -117,9 +120,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.DeleteRunRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.DeleteRunResponse:
-        """Deletes a run; it can be restored. Deleting it again changes nothing. Model versions made from it stay whole.
+        """Deletes a run; it can be restored. Deleting it again changes nothing. Model versions made from it stay.
 
-        Errors: `RUN_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -130,7 +133,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _run_service_pb2.RestoreRunResponse:
         """Restores a deleted run. Restoring an active one changes nothing.
 
-        Errors: `RUN_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -139,9 +142,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.SearchRunsRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.SearchRunsResponse:
-        """Finds runs. Reads what is known of them in lists only, never a series, so that its cost does not grow with the points.
+        """Finds runs. It reads summaries of metrics and never a series, so its cost does not grow with the number of points.
 
-        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`.
+        Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
+        `ANSWER_TOO_LARGE`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -150,7 +154,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.LogBatchRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.LogBatchResponse:
-        """Adds params, metrics and tags to a run in one transaction, all or nothing. Sending it again changes nothing.
+        """Adds params, metrics and tags to a run in one transaction: all or nothing. Sending it again leaves params, tags and
+        series as they are; points that were sent twice may count twice in `MetricSummary.point_count` until the server has
+        compacted the series.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
         """
@@ -161,9 +167,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.DeleteRunTagsRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.DeleteRunTagsResponse:
-        """Removes tags, all or none.
+        """Removes tags: all that are named, or none.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `TAG_NOT_FOUND`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `TAG_NOT_FOUND`; `FIELD_INVALID`.
         """
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _grpc.Server) -> None: ...

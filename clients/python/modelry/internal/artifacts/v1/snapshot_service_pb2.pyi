@@ -5,7 +5,8 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from modelry.api.artifacts.v1 import snapshot_pb2 as _snapshot_pb2
+from modelry.api.artifacts.v1 import artifact_pb2 as _artifact_pb2
+from modelry.internal.artifacts.v1 import snapshot_pb2 as _snapshot_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,29 +20,39 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateSnapshotRequest(_message.Message):
-    """Asks that files be frozen."""
+    """The request of CreateSnapshot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OWNER_FIELD_NUMBER: _builtins.int
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
     SOURCE_OWNER_FIELD_NUMBER: _builtins.int
     SOURCE_PATH_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """The new owner: `versions/<version_id>`."""
-    source_owner: _builtins.str
-    """Whose files: `runs/<run_id>` or `versions/<version_id>`."""
+    version_id: _builtins.str
+    """The version. Required."""
+    workspace: _builtins.str
+    """The workspace of the version, and of the source. Required."""
+    model_id: _builtins.str
+    """The model of the version. Required."""
     source_path: _builtins.str
-    """The folder or file. Its content lies at the root of the new owner. Empty: all files."""
+    """The folder or file. Its content becomes the root of the version's files. Empty: all files of the source."""
+    @_builtins.property
+    def source_owner(self) -> _artifact_pb2.ArtifactOwner:
+        """Whose files. Required."""
+
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
-        source_owner: _builtins.str = ...,
+        version_id: _builtins.str = ...,
+        workspace: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        source_owner: _artifact_pb2.ArtifactOwner | None = ...,
         source_path: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source_owner", b"source_owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "source_owner", b"source_owner", "source_path", b"source_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "source_owner", b"source_owner", "source_path", b"source_path", "version_id", b"version_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -49,7 +60,7 @@ Global___CreateSnapshotRequest: _TypeAlias = CreateSnapshotRequest  # noqa: Y015
 
 @_typing.final
 class CreateSnapshotResponse(_message.Message):
-    """The snapshot that was made."""
+    """The answer of CreateSnapshot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -73,21 +84,21 @@ Global___CreateSnapshotResponse: _TypeAlias = CreateSnapshotResponse  # noqa: Y0
 
 @_typing.final
 class GetSnapshotRequest(_message.Message):
-    """Asks for one snapshot."""
+    """The request of GetSnapshot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OWNER_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Its owner."""
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    version_id: _builtins.str
+    """The version. Required."""
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        version_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,7 +106,7 @@ Global___GetSnapshotRequest: _TypeAlias = GetSnapshotRequest  # noqa: Y015
 
 @_typing.final
 class GetSnapshotResponse(_message.Message):
-    """The snapshot that was asked for."""
+    """The answer of GetSnapshot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -119,21 +130,21 @@ Global___GetSnapshotResponse: _TypeAlias = GetSnapshotResponse  # noqa: Y015
 
 @_typing.final
 class DeleteSnapshotRequest(_message.Message):
-    """Asks that a snapshot be deleted."""
+    """The request of DeleteSnapshot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OWNER_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Its owner."""
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    version_id: _builtins.str
+    """The version. Required."""
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
+        version_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -141,7 +152,7 @@ Global___DeleteSnapshotRequest: _TypeAlias = DeleteSnapshotRequest  # noqa: Y015
 
 @_typing.final
 class DeleteSnapshotResponse(_message.Message):
-    """The snapshot is gone."""
+    """The answer of DeleteSnapshot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

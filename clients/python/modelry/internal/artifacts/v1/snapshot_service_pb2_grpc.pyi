@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
-from modelry.api.artifacts.v1 import snapshot_service_pb2 as _snapshot_service_pb2
+from modelry.internal.artifacts.v1 import snapshot_service_pb2 as _snapshot_service_pb2
 import abc as _abc_1
 import grpc as _grpc
 
@@ -13,19 +13,20 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SnapshotServiceStub:
-    """Freezes the files of a run for a model version."""
+    """Freezes files for model versions. Only the registry calls it, on the internal listener."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshot_service_pb2.CreateSnapshotRequest, _snapshot_service_pb2.CreateSnapshotResponse]
-    """Links the files below a path to a new owner and freezes them there, in one transaction. Asking again for the same
-    owner with the same source answers with the snapshot as it was made.
+    """Links the files below a path to a version and freezes them, in one transaction. The same request again answers
+    with the snapshot as it was made.
 
-    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`.
+    Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`;
+    `SERVICE_UNAVAILABLE`.
     """
     GetSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshot_service_pb2.GetSnapshotRequest, _snapshot_service_pb2.GetSnapshotResponse]
-    """Reads one snapshot.
+    """Reads a snapshot.
 
-    Errors: `SNAPSHOT_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `SNAPSHOT_NOT_FOUND`.
     """
     DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshot_service_pb2.DeleteSnapshotRequest, _snapshot_service_pb2.DeleteSnapshotResponse]
     """Deletes a snapshot and its list of files. Deleting it again changes nothing.
@@ -34,7 +35,7 @@ class SnapshotServiceStub:
     """
 
 class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Freezes the files of a run for a model version."""
+    """Freezes files for model versions. Only the registry calls it, on the internal listener."""
 
     @_abc_1.abstractmethod
     def CreateSnapshot(
@@ -42,10 +43,11 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _snapshot_service_pb2.CreateSnapshotRequest,
         context: _grpc.ServicerContext,
     ) -> _snapshot_service_pb2.CreateSnapshotResponse:
-        """Links the files below a path to a new owner and freezes them there, in one transaction. Asking again for the same
-        owner with the same source answers with the snapshot as it was made.
+        """Links the files below a path to a version and freezes them, in one transaction. The same request again answers
+        with the snapshot as it was made.
 
-        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`.
+        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`;
+        `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -54,9 +56,9 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _snapshot_service_pb2.GetSnapshotRequest,
         context: _grpc.ServicerContext,
     ) -> _snapshot_service_pb2.GetSnapshotResponse:
-        """Reads one snapshot.
+        """Reads a snapshot.
 
-        Errors: `SNAPSHOT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `SNAPSHOT_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod

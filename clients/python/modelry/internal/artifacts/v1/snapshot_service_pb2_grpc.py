@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from modelry.api.artifacts.v1 import snapshot_service_pb2 as modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2
+from modelry.internal.artifacts.v1 import snapshot_service_pb2 as modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in modelry/api/artifacts/v1/snapshot_service_pb2_grpc.py depends on'
+        + ' but the generated code in modelry/internal/artifacts/v1/snapshot_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SnapshotServiceStub(object):
-    """Freezes the files of a run for a model version.
+    """Freezes files for model versions. Only the registry calls it, on the internal listener.
     """
 
     def __init__(self, channel):
@@ -36,40 +36,41 @@ class SnapshotServiceStub(object):
             channel: A grpc.Channel.
         """
         self.CreateSnapshot = channel.unary_unary(
-                '/modelry.api.artifacts.v1.SnapshotService/CreateSnapshot',
-                request_serializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotRequest.SerializeToString,
-                response_deserializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotResponse.FromString,
+                '/modelry.internal.artifacts.v1.SnapshotService/CreateSnapshot',
+                request_serializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotResponse.FromString,
                 _registered_method=True)
         self.GetSnapshot = channel.unary_unary(
-                '/modelry.api.artifacts.v1.SnapshotService/GetSnapshot',
-                request_serializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotRequest.SerializeToString,
-                response_deserializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotResponse.FromString,
+                '/modelry.internal.artifacts.v1.SnapshotService/GetSnapshot',
+                request_serializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotResponse.FromString,
                 _registered_method=True)
         self.DeleteSnapshot = channel.unary_unary(
-                '/modelry.api.artifacts.v1.SnapshotService/DeleteSnapshot',
-                request_serializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotRequest.SerializeToString,
-                response_deserializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotResponse.FromString,
+                '/modelry.internal.artifacts.v1.SnapshotService/DeleteSnapshot',
+                request_serializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotResponse.FromString,
                 _registered_method=True)
 
 
 class SnapshotServiceServicer(object):
-    """Freezes the files of a run for a model version.
+    """Freezes files for model versions. Only the registry calls it, on the internal listener.
     """
 
     def CreateSnapshot(self, request, context):
-        """Links the files below a path to a new owner and freezes them there, in one transaction. Asking again for the same
-        owner with the same source answers with the snapshot as it was made.
+        """Links the files below a path to a version and freezes them, in one transaction. The same request again answers
+        with the snapshot as it was made.
 
-        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`.
+        Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`;
+        `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSnapshot(self, request, context):
-        """Reads one snapshot.
+        """Reads a snapshot.
 
-        Errors: `SNAPSHOT_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `SNAPSHOT_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,29 +90,29 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'CreateSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSnapshot,
-                    request_deserializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotRequest.FromString,
-                    response_serializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotResponse.SerializeToString,
+                    request_deserializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotResponse.SerializeToString,
             ),
             'GetSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSnapshot,
-                    request_deserializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotRequest.FromString,
-                    response_serializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotResponse.SerializeToString,
+                    request_deserializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotResponse.SerializeToString,
             ),
             'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSnapshot,
-                    request_deserializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotRequest.FromString,
-                    response_serializer=modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotResponse.SerializeToString,
+                    request_deserializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'modelry.api.artifacts.v1.SnapshotService', rpc_method_handlers)
+            'modelry.internal.artifacts.v1.SnapshotService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('modelry.api.artifacts.v1.SnapshotService', rpc_method_handlers)
+    server.add_registered_method_handlers('modelry.internal.artifacts.v1.SnapshotService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
 class SnapshotService(object):
-    """Freezes the files of a run for a model version.
+    """Freezes files for model versions. Only the registry calls it, on the internal listener.
     """
 
     @staticmethod
@@ -128,9 +129,9 @@ class SnapshotService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/modelry.api.artifacts.v1.SnapshotService/CreateSnapshot',
-            modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotRequest.SerializeToString,
-            modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotResponse.FromString,
+            '/modelry.internal.artifacts.v1.SnapshotService/CreateSnapshot',
+            modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotRequest.SerializeToString,
+            modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.CreateSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -155,9 +156,9 @@ class SnapshotService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/modelry.api.artifacts.v1.SnapshotService/GetSnapshot',
-            modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotRequest.SerializeToString,
-            modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotResponse.FromString,
+            '/modelry.internal.artifacts.v1.SnapshotService/GetSnapshot',
+            modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotRequest.SerializeToString,
+            modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.GetSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -182,9 +183,9 @@ class SnapshotService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/modelry.api.artifacts.v1.SnapshotService/DeleteSnapshot',
-            modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotRequest.SerializeToString,
-            modelry_dot_api_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotResponse.FromString,
+            '/modelry.internal.artifacts.v1.SnapshotService/DeleteSnapshot',
+            modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotRequest.SerializeToString,
+            modelry_dot_internal_dot_artifacts_dot_v1_dot_snapshot__service__pb2.DeleteSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from modelry.api.artifacts.v1 import artifact_pb2 as _artifact_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,31 +20,37 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Snapshot(_message.Message):
-    """A frozen copy of a folder: the list of its files with their digests. No bytes are copied; content that a snapshot refers
-    to is kept as long as the snapshot.
-    """
+    """The frozen list of files of a model version. The content is not copied; it is kept as long as the snapshot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OWNER_FIELD_NUMBER: _builtins.int
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
     SOURCE_OWNER_FIELD_NUMBER: _builtins.int
     SOURCE_PATH_FIELD_NUMBER: _builtins.int
     MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
-    owner: _builtins.str
-    """Whose files they are now: `versions/<version_id>`."""
-    source_owner: _builtins.str
-    """Where they came from: the owner, such as `runs/<run_id>`."""
+    version_id: _builtins.str
+    """The version that owns the files."""
+    workspace: _builtins.str
+    """The workspace of the version."""
+    model_id: _builtins.str
+    """The model of the version."""
     source_path: _builtins.str
-    """Where they came from: the folder or file. Empty: all files of the source."""
+    """The folder or file from which it was made. Empty: all files of the source."""
     manifest_sha256: _builtins.str
-    """The SHA-256 over the sorted list of `<sha256> <size> <path>` lines: the same files give the same digest."""
+    """The SHA-256 of the lines `<sha256> <size> <path>`, sorted by path: the same files give the same digest."""
     file_count: _builtins.int
-    """How many files."""
+    """The number of files."""
     size_bytes: _builtins.int
-    """The sum of their sizes."""
+    """The size of all files together."""
+    @_builtins.property
+    def source_owner(self) -> _artifact_pb2.ArtifactOwner:
+        """The owner of the files from which it was made."""
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -51,17 +58,19 @@ class Snapshot(_message.Message):
     def __init__(
         self,
         *,
-        owner: _builtins.str = ...,
-        source_owner: _builtins.str = ...,
+        version_id: _builtins.str = ...,
+        workspace: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        source_owner: _artifact_pb2.ArtifactOwner | None = ...,
         source_path: _builtins.str = ...,
         manifest_sha256: _builtins.str = ...,
         file_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "source_owner", b"source_owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "file_count", b"file_count", "manifest_sha256", b"manifest_sha256", "owner", b"owner", "size_bytes", b"size_bytes", "source_owner", b"source_owner", "source_path", b"source_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "file_count", b"file_count", "manifest_sha256", b"manifest_sha256", "model_id", b"model_id", "size_bytes", b"size_bytes", "source_owner", b"source_owner", "source_path", b"source_path", "version_id", b"version_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
