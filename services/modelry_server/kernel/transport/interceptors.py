@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from modelry_server.kernel import caller
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
     DeadlinePassed,
@@ -63,20 +64,18 @@ class Internally(Internal):
 class Calls(grpc.ServerInterceptor):
     """Wraps every method of the server.
 
-    `permissions` maps each full rpc name to the permission that it needs; `granted` says whether a subject has it.
+    `permissions` maps each full rpc name to the permission that it needs.
     `streams` bounds the number of streams that are open at once, in each process; `stream_pool` runs them.
     """
 
     def __init__(
         self,
-        permissions: Mapping[str, str],
-        granted: Callable[[str, str], bool],
+        permissions: Mapping[str, Permission],
         *,
         streams: int,
         stream_pool: Any,
     ) -> None:
         self._permissions = permissions
-        self._granted = granted
         self._streams = threading.BoundedSemaphore(streams)
         self._stream_limit = streams
         self._stream_pool = stream_pool
@@ -129,7 +128,7 @@ class Calls(grpc.ServerInterceptor):
     def _single(
         self,
         rpc: str,
-        permission: str,
+        permission: Permission,
         seconds: Any,
         inner: Callable[[Any, Any], bytes],
         request: Any,
@@ -153,7 +152,7 @@ class Calls(grpc.ServerInterceptor):
     def _stream(
         self,
         rpc: str,
-        permission: str,
+        permission: Permission,
         seconds: Any,
         inner: Callable[[Any, Any], Any],
         request: Any,
@@ -184,11 +183,11 @@ class Calls(grpc.ServerInterceptor):
             self._refuse(rpc, TooManyStreams(self._stream_limit), context)
         return _Slot(self._streams)
 
-    def _check(self, present: caller.Caller, permission: str, rpc: str) -> None:
+    def _check(self, present: caller.Caller, permission: Permission, rpc: str) -> None:
         if present.deadline is not None and present.deadline <= time.monotonic():
             raise DeadlinePassed
-        if not self._granted(present.subject, permission):
-            raise PermissionMissing(present.subject, permission, rpc)
+        if permission is Permission.SERVICE and present.credential is not caller.Credential.SERVICE:
+            raise PermissionMissing(present.subject, permission, "")
 
     def _refuse(self, rpc: str, error: Exception, context: grpc.ServicerContext) -> NoReturn:
         """Ends the call with the status of the error; always raises."""
