@@ -141,9 +141,9 @@ class Calls(grpc.ServerInterceptor):
 
     def _single(self, method: _Method, request: Any, context: grpc.ServicerContext) -> bytes:
         call = _Call(method, context, self._key)
-        with call.current():
+        with call:
             try:
-                with self._drain.call():
+                with self._drain:
                     self._check(call)
                     response: bytes = method.answer(_readable(request), context)
                     if len(response) > MESSAGE_BYTES:
@@ -165,12 +165,12 @@ class Calls(grpc.ServerInterceptor):
     def _stream(self, method: _Method, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         call = _Call(method, context, self._key)
         try:
-            with self._drain.call(), self._slot():
-                with call.current():
+            with self._drain, self._slot():
+                with call:
                     self._check(call)
                     responses = iter(method.answer(_readable(request), context))
                 while True:
-                    with call.current():  # set anew for each step: a generator may be resumed by another thread
+                    with call:  # set anew for each step: a generator may be resumed by another thread
                         self._drain.check()
                         response = next(responses, _END)
                     if response is _END:
@@ -178,7 +178,7 @@ class Calls(grpc.ServerInterceptor):
                     yield response
             call.end(grpc.StatusCode.OK)
         except Exception as error:
-            with call.current():
+            with call:
                 call.refuse(error)
         finally:
             call.end(grpc.StatusCode.CANCELLED)
@@ -205,7 +205,7 @@ class Calls(grpc.ServerInterceptor):
 class _Call:
     """One call that is being answered: who calls, its span, and what is measured of it."""
 
-    __slots__ = ("_begun", "_context", "_is_ended", "_span", "caller", "method")
+    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_span", "_traced", "caller", "method")
 
     def __init__(self, method: _Method, context: grpc.ServicerContext, key: str) -> None:
         self._begun = time.perf_counter()
@@ -215,12 +215,16 @@ class _Call:
         metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         self._span = tracing.answered(method.rpc, metadata)
         self.caller = _caller_of(metadata, context, key=key, trace_id=tracing.trace_id(self._span))
+        self._traced, self._called = tracing.using(self._span), caller.using(self.caller)
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Makes its caller and its span the current ones within the block."""
-        with tracing.using(self._span), caller.using(self.caller):
-            yield
+    def __enter__(self) -> None:
+        """Makes its caller and its span the current ones, within a block."""
+        self._traced.__enter__()
+        self._called.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._called.__exit__()
+        self._traced.__exit__()
 
     def end(self, code: grpc.StatusCode) -> None:
         """Measures the call, with the code that it is told first."""
