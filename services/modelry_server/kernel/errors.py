@@ -252,6 +252,8 @@ class DeadlinePassed(DeadlineExceeded):
 class UnexpectedError(Internal):
     """An exception that nobody expected. Its text stays in the log."""
 
+    reason = "INTERNAL"
+
     def __init__(self, correlation_id: str) -> None:
         super().__init__(
             f"an unexpected error occurred; the log of the server has its cause under the id {correlation_id}",
