@@ -28,7 +28,7 @@ NO_SIDE_EFFECTS, UNKNOWN = MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTE
 
 
 def verb(rpc: str) -> str:
-    return re.findall("[A-Z][a-z]+", rpc.rpartition("/")[2])[0]
+    return str(re.findall("[A-Z][a-z]+", rpc.rpartition("/")[2])[0])
 
 
 def test_each_rpc_has_a_permission_and_each_permission_an_rpc() -> None:
