@@ -98,7 +98,7 @@ def _room(name: str, config: Config, db: Database, own: Mapping[str, str]) -> Ro
 
 
 def _database_url(config: Config, room: str) -> str:
-    return getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
+    return getattr(config, room).database_url.reveal() or f"sqlite:///{config.server.folder() / room}.db"
 
 
 def _is_of_this_machine(listen: str) -> bool:
