@@ -10,7 +10,10 @@ from modelry_server.kernel.sql.settings import DatabaseSettings, synchronous
 class TrackingConfig(DatabaseSettings):
     """Experiments, runs, metrics and datasets."""
 
-    address: Address = setting("127.0.0.1:5102", "Where other rooms find tracking, as `host:port`.", least=1)
+    address: Address = setting("127.0.0.1:5102", "Where clients reach tracking, as `host:port`.", least=1)
+    internal_address: Address = setting(
+        "127.0.0.1:5202", "Where other services reach tracking, as `host:port`, if each has its process.", least=1
+    )
     sqlite_synchronous: str = synchronous("normal")
     group_points: int = setting(200_000, "How many points one transaction takes at most.", least=1)
     gap_wait: Duration = setting(
