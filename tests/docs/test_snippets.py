@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, Block, anchors, blocks, fences, links, pages
+from tests.docs.pages import ROOT, Block, anchors, blocks, fences, links, pages, read
 from tests.parts.deployment import Deployment
 
 KINDS = {"python", "bash", "sql", "toml", "text"}
@@ -120,6 +120,27 @@ def test_the_links_of_the_pages_lead_somewhere() -> None:
     ]
 
     assert broken == []
+
+
+def test_every_page_of_the_docs_can_be_found_from_another_one() -> None:
+    linked = {((ROOT / page).parent / path).resolve() for page in pages() for path, _ in links(page) if path}
+
+    assert [page for page in pages() if page.startswith("docs/") and ROOT / page not in linked] == []
+
+
+def test_the_architecture_lists_every_decision_by_its_title() -> None:
+    rows = dict(re.findall(r"^\| \[\d+\]\((adr/.+\.md)\) \| (.+) \|$", read("docs/architecture.md"), re.MULTILINE))
+    titles = {page.removeprefix("docs/"): read(page).split("\n")[0] for page in pages() if page.startswith("docs/adr/")}
+
+    assert rows == {path: title.partition(". ")[2] for path, title in titles.items()}
+
+
+def test_pages_for_users_say_service_and_not_room() -> None:
+    sources = [ROOT / page for page in pages() if page != "CONTRIBUTING.md"] + [*(ROOT / "docs").rglob("*.svg")]
+
+    found = [path.name for path in sources if re.search(r"\brooms?\b", path.read_text("utf-8"), re.IGNORECASE)]
+
+    assert found == []
 
 
 def _leads_somewhere(page: str, path: str, fragment: str) -> bool:
