@@ -30,7 +30,7 @@ from modelry_server.kernel.errors import (
     UnexpectedError,
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
-from modelry_server.kernel.transport import keys, status, tracing
+from modelry_server.kernel.transport import keys, status, texts, tracing
 from modelry_server.kernel.transport.drain import Drain
 
 ORDER = ("trace", "caller", "measure", "errors", "drain", "credential", "deadline")
@@ -249,10 +249,13 @@ class _Call:
 
 
 class _Unreadable:
-    """Stands for a message that can't be parsed, until the call has begun and can be refused."""
+    """Stands for a message that can't be used, until the call has begun and can be refused."""
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        self.violations = violations
 
 
-_UNREADABLE = _Unreadable()
+_UNREADABLE = _Unreadable({"message": "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"})
 
 
 def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -260,16 +263,18 @@ def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
     def read(content: bytes) -> Any:
         try:
-            return deserialize(content)
+            message = deserialize(content)
         except DecodeError:
             return _UNREADABLE
+        found = texts.violations(message, content)
+        return _Unreadable(found) if found else message
 
     return read
 
 
 def _readable(request: Any) -> Any:
-    if request is _UNREADABLE:
-        raise FieldInvalid({"message": "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"})
+    if isinstance(request, _Unreadable):
+        raise FieldInvalid(request.violations)
     return request
 
 
