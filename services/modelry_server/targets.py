@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelry_server.config import Config
-from modelry_server.kernel.access import Access
+from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.config import ConfigurationInvalid, place
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.sql.database import Database, read_url
@@ -67,8 +67,8 @@ def mistakes(target: str, config: Config) -> Iterator[str]:
     yield from database_mistakes(TARGETS[target], config)
 
 
-def build(target: str, config: Config) -> Server:
-    """A server for a target, not yet started.
+def build(target: str, config: Config, *, judge: Judge = may) -> Server:
+    """A server for a target, not yet started. `judge` says who may do what.
 
     Raises ConfigurationInvalid; SchemaUnknown if a database is not ready for this program.
     """
@@ -81,20 +81,28 @@ def build(target: str, config: Config) -> Server:
         each.check()
     folder = sockets.make_folder() if len(names) > 1 else None
     own = {name: f"unix:{folder}/{name}.sock" for name in names} if folder else {}
-    rooms = [_room(name, config, databases[name], own) for name in names]
+    rooms = [_room(name, config, databases[name], addresses=own, judge=judge) for name in names]
     server = config.server
     limits = Limits(workers=server.workers, streams=server.streams, drain_s=server.drain)
     return Server(rooms, address=listen, sockets=own, permissions=PERMISSIONS, limits=limits)
 
 
-def _room(name: str, config: Config, db: Database, own: Mapping[str, str]) -> Room:
+def _room(name: str, config: Config, db: Database, *, addresses: Mapping[str, str], judge: Judge) -> Room:
     module = importlib.import_module(f"modelry_server.{name}.module")
-    neighbours = {each: Neighbour(each, own.get(each) or getattr(config, each).address) for each in module.NEIGHBOURS}
+    neighbours = {
+        each: Neighbour(each, addresses.get(each) or getattr(config, each).address) for each in module.NEIGHBOURS
+    }
     room: Room = module.build(
-        getattr(config, name), db, folder=config.server.folder(), neighbours=neighbours, access=Access(may)
+        getattr(config, name), db, folder=config.server.folder(), neighbours=neighbours, access=Access(judge)
     )
     chores = [Job(f"{name}.db.{chore}", interval, run) for chore, (interval, run) in db.chores().items()]
-    return replace(room, jobs=[*room.jobs, *chores])
+
+    def close() -> None:
+        room.close()
+        for neighbour in neighbours.values():
+            neighbour.close()
+
+    return replace(room, jobs=[*room.jobs, *chores], close=close)
 
 
 def _database_url(config: Config, room: str) -> str:

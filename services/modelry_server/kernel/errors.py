@@ -122,12 +122,13 @@ class PermissionMissing(PermissionDenied):
 
     reason = "PERMISSION_MISSING"
 
-    def __init__(self, subject: str, permission: str, rpc: str) -> None:
+    def __init__(self, subject: str, permission: str, workspace: str) -> None:
+        place = f"in the workspace {workspace!r}" if workspace else "for the whole installation"
         super().__init__(
-            f"{subject} may not call {rpc}: it needs the permission {permission}",
+            f"{subject!r} does not have the permission {permission!r} {place}",
             permission=permission,
             subject=subject,
-            rpc=rpc,
+            workspace=workspace,
         )
 
 

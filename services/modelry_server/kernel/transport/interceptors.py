@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from modelry_server.kernel import caller
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
     DeadlinePassed,
@@ -25,7 +26,7 @@ from modelry_server.kernel.errors import (
     TooManyStreams,
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
-from modelry_server.kernel.transport import status
+from modelry_server.kernel.transport import status, texts
 
 ORDER = ("trace", "measure", "errors", "caller", "permission")
 """The steps around a call, from the outside in."""
@@ -63,20 +64,18 @@ class Internally(Internal):
 class Calls(grpc.ServerInterceptor):
     """Wraps every method of the server.
 
-    `permissions` maps each full rpc name to the permission that it needs; `granted` says whether a subject has it.
+    `permissions` maps each full rpc name to the permission that it needs.
     `streams` bounds the number of streams that are open at once, in each process; `stream_pool` runs them.
     """
 
     def __init__(
         self,
-        permissions: Mapping[str, str],
-        granted: Callable[[str, str], bool],
+        permissions: Mapping[str, Permission],
         *,
         streams: int,
         stream_pool: Any,
     ) -> None:
         self._permissions = permissions
-        self._granted = granted
         self._streams = threading.BoundedSemaphore(streams)
         self._stream_limit = streams
         self._stream_pool = stream_pool
@@ -129,7 +128,7 @@ class Calls(grpc.ServerInterceptor):
     def _single(
         self,
         rpc: str,
-        permission: str,
+        permission: Permission,
         seconds: Any,
         inner: Callable[[Any, Any], bytes],
         request: Any,
@@ -153,7 +152,7 @@ class Calls(grpc.ServerInterceptor):
     def _stream(
         self,
         rpc: str,
-        permission: str,
+        permission: Permission,
         seconds: Any,
         inner: Callable[[Any, Any], Any],
         request: Any,
@@ -184,11 +183,11 @@ class Calls(grpc.ServerInterceptor):
             self._refuse(rpc, TooManyStreams(self._stream_limit), context)
         return _Slot(self._streams)
 
-    def _check(self, present: caller.Caller, permission: str, rpc: str) -> None:
+    def _check(self, present: caller.Caller, permission: Permission, rpc: str) -> None:
         if present.deadline is not None and present.deadline <= time.monotonic():
             raise DeadlinePassed
-        if not self._granted(present.subject, permission):
-            raise PermissionMissing(present.subject, permission, rpc)
+        if permission is Permission.SERVICE and present.credential is not caller.Credential.SERVICE:
+            raise PermissionMissing(present.subject, permission, "")
 
     def _refuse(self, rpc: str, error: Exception, context: grpc.ServicerContext) -> NoReturn:
         """Ends the call with the status of the error; always raises."""
@@ -207,29 +206,32 @@ class Calls(grpc.ServerInterceptor):
 
 
 class _Unreadable:
-    """What stands for a message that is none of its type, until the call is begun and can be refused."""
+    """Stands for a message that can't be used, until the call has begun and can be refused."""
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        self.violations = violations
 
 
-_UNREADABLE = _Unreadable()
+_UNREADABLE = _Unreadable({"message": "can't be read: it is cut off, of another type, or holds text that is not UTF-8"})
 
 
 def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Reads a message; left to gRPC, one that can't be read would be answered as a fault of the server."""
+    """Reads a message. If gRPC found the mistakes, it would answer them as a fault of the server."""
 
     def read(content: bytes) -> Any:
         try:
-            return deserialize(content)
+            message = deserialize(content)
         except DecodeError:
             return _UNREADABLE
+        found = texts.violations(message, content)
+        return _Unreadable(found) if found else message
 
     return read
 
 
 def _readable(request: Any) -> Any:
-    if request is _UNREADABLE:
-        raise FieldInvalid(
-            {"message": "can't be read: it is cut off, of another type, or holds text that is not UTF-8"}
-        )
+    if isinstance(request, _Unreadable):
+        raise FieldInvalid(request.violations)
     return request
 
 

@@ -17,6 +17,7 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
@@ -67,16 +68,16 @@ class Server:
         *,
         address: str,
         sockets: Mapping[str, str],
-        permissions: Mapping[str, str],
-        granted: Callable[[str, str], bool],
+        permissions: Mapping[str, Permission],
         limits: Limits,
     ) -> None:
-        missing = [rpc for room in rooms for rpc in _rpcs(room.services) if rpc not in permissions]
+        named = [name for room in rooms for name in (*room.services, *room.internal_services)]
+        missing = [rpc for rpc in _rpcs(named) if rpc not in permissions]
         if missing:
             raise ValueError(f"permissions.py does not name {', '.join(missing)}")
         self._rooms = rooms
         self._limits = limits
-        self._permissions, self._granted = permissions, granted
+        self._permissions = permissions
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._stopped = threading.Event()
         public = self._build(rooms, "public")
@@ -94,7 +95,7 @@ class Server:
         streams = ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-stream")
         server = grpc.server(
             ThreadPoolExecutor(limits.workers, thread_name_prefix=name),
-            interceptors=[Calls(self._permissions, self._granted, streams=limits.streams, stream_pool=streams)],
+            interceptors=[Calls(self._permissions, streams=limits.streams, stream_pool=streams)],
             maximum_concurrent_rpcs=limits.workers * 64 + limits.streams,
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
