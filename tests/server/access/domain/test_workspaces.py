@@ -11,10 +11,10 @@ from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.jobs import jobs
 from modelry_server.access.store import tables
 from modelry_server.kernel.access import WorkspaceNotFound
-from modelry_server.kernel.clock import HeldClock
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request, Requests
 from modelry_server.kernel.sql.database import Database
+from tests.parts.clock import HeldClock
 
 ONCE = Request("", "", "", "")
 REQUEST = Request("ada", "modelry.api.access.v1.CreateWorkspaceRequest", "request-1", "digest-1")
