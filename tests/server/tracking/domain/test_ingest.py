@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from modelry_server.kernel.sql.sqlite import Sqlite
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.new_runs import RunDraft
 from modelry_server.tracking.entities import Batch
@@ -29,11 +30,11 @@ def held_up(room: Room, writers: int) -> Iterator[None]:
             with room.db.write():
                 gate.wait(20)
 
-        if room.db.url.get_backend_name() == "sqlite":
+        if isinstance(room.db.backend, Sqlite):
             pool.submit(hold)
-            eventually(lambda: room.db._writer.locked())
+            eventually(room.db.backend.write_lock.locked)
         yield
-        eventually(lambda: len(waiting._waiting) >= writers - 1 or room.db.url.get_backend_name() != "sqlite")
+        eventually(lambda: len(waiting._waiting) >= writers - 1 or not isinstance(room.db.backend, Sqlite))
         gate.set()
 
 
