@@ -25,7 +25,7 @@ from modelry_server.kernel.errors import (
     TooManyStreams,
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
-from modelry_server.kernel.transport import status
+from modelry_server.kernel.transport import status, texts
 
 ORDER = ("trace", "measure", "errors", "caller", "permission")
 """The steps around a call, from the outside in."""
@@ -207,29 +207,32 @@ class Calls(grpc.ServerInterceptor):
 
 
 class _Unreadable:
-    """What stands for a message that is none of its type, until the call is begun and can be refused."""
+    """Stands for a message that can't be used, until the call has begun and can be refused."""
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        self.violations = violations
 
 
-_UNREADABLE = _Unreadable()
+_UNREADABLE = _Unreadable({"message": "can't be read: it is cut off, of another type, or holds text that is not UTF-8"})
 
 
 def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Reads a message; left to gRPC, one that can't be read would be answered as a fault of the server."""
+    """Reads a message. If gRPC found the mistakes, it would answer them as a fault of the server."""
 
     def read(content: bytes) -> Any:
         try:
-            return deserialize(content)
+            message = deserialize(content)
         except DecodeError:
             return _UNREADABLE
+        found = texts.violations(message, content)
+        return _Unreadable(found) if found else message
 
     return read
 
 
 def _readable(request: Any) -> Any:
-    if request is _UNREADABLE:
-        raise FieldInvalid(
-            {"message": "can't be read: it is cut off, of another type, or holds text that is not UTF-8"}
-        )
+    if isinstance(request, _Unreadable):
+        raise FieldInvalid(request.violations)
     return request
 
 
