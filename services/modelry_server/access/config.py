@@ -9,7 +9,10 @@ from modelry_server.kernel.config import Address, setting
 class AccessConfig:
     """Workspaces."""
 
-    address: Address = setting("127.0.0.1:5101", "Where other rooms find access, as `host:port`.", least=1)
+    address: Address = setting("127.0.0.1:5101", "Where clients reach access, as `host:port`.", least=1)
+    internal_address: Address = setting(
+        "127.0.0.1:5201", "Where other services reach access, as `host:port`, if each has its process.", least=1
+    )
     database_url: str = setting(
         "", "SQLAlchemy URL of its database. Empty: `access.db` in the data folder.", secret=True
     )

@@ -19,7 +19,10 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 class ArtifactsConfig:
     """Files and where their content lies."""
 
-    address: Address = setting("127.0.0.1:5103", "Where other rooms find artifacts, as `host:port`.", least=1)
+    address: Address = setting("127.0.0.1:5103", "Where clients reach artifacts, as `host:port`.", least=1)
+    internal_address: Address = setting(
+        "127.0.0.1:5203", "Where other services reach artifacts, as `host:port`, if each has its process.", least=1
+    )
     database_url: str = setting(
         "", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.", secret=True
     )

@@ -9,7 +9,10 @@ from modelry_server.kernel.config import Address, setting
 class RegistryConfig:
     """Models, versions, stages, aliases, audit records and events."""
 
-    address: Address = setting("127.0.0.1:5104", "Where other rooms find the registry, as `host:port`.", least=1)
+    address: Address = setting("127.0.0.1:5104", "Where clients reach the registry, as `host:port`.", least=1)
+    internal_address: Address = setting(
+        "127.0.0.1:5204", "Where other services reach the registry, as `host:port`, if each has its process.", least=1
+    )
     database_url: str = setting(
         "", "SQLAlchemy URL of its database. Empty: `registry.db` in the data folder.", secret=True
     )

@@ -9,7 +9,10 @@ from modelry_server.kernel.config import Address, Duration, setting
 class TrackingConfig:
     """Experiments, runs, metrics and datasets."""
 
-    address: Address = setting("127.0.0.1:5102", "Where other rooms find tracking, as `host:port`.", least=1)
+    address: Address = setting("127.0.0.1:5102", "Where clients reach tracking, as `host:port`.", least=1)
+    internal_address: Address = setting(
+        "127.0.0.1:5202", "Where other services reach tracking, as `host:port`, if each has its process.", least=1
+    )
     database_url: str = setting(
         "", "SQLAlchemy URL of its database. Empty: `tracking.db` in the data folder.", secret=True
     )

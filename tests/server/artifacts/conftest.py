@@ -25,11 +25,12 @@ from modelry_server.artifacts.domain.staging import Incoming
 from modelry_server.artifacts.domain.uploads import Uploads
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
 from modelry_server.config import Config
-from modelry_server.kernel.clock import Clock, HeldClock
+from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.config import load
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.sql.database import Database
 from tests.parts import free_port
+from tests.parts.clock import HeldClock
 
 GRACE_S = 3600
 MIGRATIONS = Path(targets.__file__).parent / "artifacts" / "migrations"

@@ -21,9 +21,7 @@ class Aliases:
         self._reach = reach
         self._clock = clock
 
-    def point(
-        self, workspace: str, model_name: str, alias: str, version_number: int, *, reason: str = ""
-    ) -> Alias:
+    def point(self, workspace: str, model_name: str, alias: str, version_number: int, *, reason: str = "") -> Alias:
         """Points an alias at a version. If it points there already, nothing is changed.
 
         Raises FieldInvalid, ModelNotFound, VersionNotFound.

@@ -1,6 +1,6 @@
 """The rules of events."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from modelry_server.kernel.access import Permission
@@ -36,9 +36,15 @@ class Events:
         self._pager = pager
 
     def page(
-        self, workspace: str, after_cursor: str, *, model_name: str = "", types: Collection[str] = (), limit: int
+        self,
+        workspace: str,
+        after_cursor: str,
+        *,
+        model_name: str = "",
+        types: Callable[[], Collection[str]] = tuple,
+        limit: int,
     ) -> Followed:
-        """At most `limit` events after a cursor, the oldest first: of a model, of some types, or all.
+        """At most `limit` events after a cursor, the oldest first: of a model, of the types that `types` gives, or all.
 
         All that was committed before the call is among them or after them. Raises FieldInvalid, WorkspaceNotFound,
         CursorInvalid, CursorOutOfRange.
@@ -46,6 +52,7 @@ class Events:
         self._reach.workspace(Permission.READ, workspace)
         with Fields() as fields:
             fields.text("model_name", model_name, longest=MODEL_NAME_LENGTH)
+        wanted = types()
         self._workspaces.require(workspace)
         after = self._position(workspace, after_cursor)
         with self._db.read() as tx:
@@ -60,9 +67,7 @@ class Events:
                     oldest_cursor=self._cursor(workspace, max(oldest - 1, 0)),
                     newest_cursor=self._cursor(workspace, last),
                 )
-            found = store.page(
-                tx, workspace, after=after, until=last, model_name=model_name, types=types, limit=limit
-            )
+            found = store.page(tx, workspace, after=after, until=last, model_name=model_name, types=wanted, limit=limit)
         events = [(event, self._cursor(workspace, event.position)) for event in found]
         return Followed(events, events[-1][1] if len(events) == limit else self._cursor(workspace, last))
 

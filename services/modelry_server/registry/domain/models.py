@@ -87,9 +87,7 @@ class Models:
             return found
 
         with self._db.write() as tx:
-            return self._requests.once(
-                tx, request, find=lambda known: _found(tx, known), make=make, existing=existing
-            )
+            return self._requests.once(tx, request, find=lambda known: _found(tx, known), make=make, existing=existing)
 
     def get(self, *, workspace: str = "", model_name: str = "", model_id: str = "") -> Model:
         """The model with a name, or with an id. Raises FieldInvalid, ModelNotFound, ModelIdNotFound."""

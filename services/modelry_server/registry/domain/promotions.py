@@ -105,9 +105,7 @@ class Promotions:
             found = store.page(tx, model_id, version_number, before=before, limit=limit)
         return [Found(promotion, (promotion.audit_sequence,)) for promotion in found]
 
-    def _move(
-        self, tx: Transaction, model: Model, wish: Wish, policy: stages.StagePolicy
-    ) -> tuple[str, Promoted]:
+    def _move(self, tx: Transaction, model: Model, wish: Wish, policy: stages.StagePolicy) -> tuple[str, Promoted]:
         """Moves the versions. Returns the ids of the promotions, joined by commas, and what was done.
 
         No other service is called here. Evidence for gates must be read before the transaction; in it, compare the

@@ -221,9 +221,7 @@ class Versions:
             journal.write(tx, model, [change], reason=reason, now=self._clock.now())
         self._snapshots.sweep()
 
-    def set_tags(
-        self, workspace: str, model_name: str, version_number: int, tags: Mapping[str, str]
-    ) -> Version:
+    def set_tags(self, workspace: str, model_name: str, version_number: int, tags: Mapping[str, str]) -> Version:
         """Sets tags. Tags that have these values already are not changed.
 
         Raises FieldInvalid, ModelNotFound, VersionNotFound.

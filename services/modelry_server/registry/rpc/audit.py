@@ -1,11 +1,13 @@
 """AuditService: contract in, contract out."""
 
+from functools import partial
+
 import grpc
 
 from modelry.api.common import v1 as common
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.audit import Record
-from modelry_server.kernel.requests.paging import Found, Key, Pager
+from modelry_server.kernel.requests.paging import Pager
 from modelry_server.registry.domain.audit import Audit
 
 # What the message repeats from the body under the same name.
@@ -26,17 +28,13 @@ class AuditService(api.AuditServiceServicer):
         self, request: api.ListAuditRecordsRequest, context: grpc.ServicerContext
     ) -> api.ListAuditRecordsResponse:
         """Lists the audit records of a model, the newest first."""
-
-        def search(*, after: Key | None, limit: int) -> list[Found[Record]]:
-            return self._audit.page(
-                request.workspace,
-                model_name=request.model_name,
-                model_id=request.model_id,
-                version_number=request.version_number,
-                after=after,
-                limit=limit,
-            )
-
+        search = partial(
+            self._audit.page,
+            request.workspace,
+            model_name=request.model_name,
+            model_id=request.model_id,
+            version_number=request.version_number,
+        )
         records, token = self._pager.answer(request, search, message)
         return api.ListAuditRecordsResponse(records=records, next_page_token=token)
 

@@ -49,9 +49,7 @@ class EventService(api.EventServiceServicer):
         )
         events = fitting((message(event, cursor) for event, cursor in followed.events), size)
         whole = len(events) == len(followed.events)
-        return api.ListEventsResponse(
-            events=events, next_cursor=followed.next_cursor if whole else events[-1].cursor
-        )
+        return api.ListEventsResponse(events=events, next_cursor=followed.next_cursor if whole else events[-1].cursor)
 
 
 def message(event: Event, cursor: str) -> api.Event:

@@ -1,10 +1,12 @@
 """ModelService: contract in, contract out."""
 
+from functools import partial
+
 import grpc
 
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
-from modelry_server.kernel.requests.paging import Found, Key, Pager
+from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.requests.updates import changes
 from modelry_server.registry.domain.models import CHANGEABLE, Models
 from modelry_server.registry.entities import Model
@@ -31,9 +33,7 @@ class ModelService(api.ModelServiceServicer):
 
     def GetModel(self, request: api.GetModelRequest, context: grpc.ServicerContext) -> api.GetModelResponse:
         """Reads a model."""
-        model = self._models.get(
-            workspace=request.workspace, model_name=request.model_name, model_id=request.model_id
-        )
+        model = self._models.get(workspace=request.workspace, model_name=request.model_name, model_id=request.model_id)
         return api.GetModelResponse(model=message(model))
 
     def UpdateModel(self, request: api.UpdateModelRequest, context: grpc.ServicerContext) -> api.UpdateModelResponse:
@@ -54,10 +54,7 @@ class ModelService(api.ModelServiceServicer):
 
     def SearchModels(self, request: api.SearchModelsRequest, context: grpc.ServicerContext) -> api.SearchModelsResponse:
         """Finds models."""
-
-        def search(*, after: Key | None, limit: int) -> list[Found[Model]]:
-            return self._models.search(request.workspace, request.filter, request.order_by, after=after, limit=limit)
-
+        search = partial(self._models.search, request.workspace, request.filter, request.order_by)
         models, token = self._pager.answer(request, search, message)
         return api.SearchModelsResponse(models=models, next_page_token=token)
 

@@ -1,10 +1,12 @@
 """PromotionService: contract in, contract out."""
 
+from functools import partial
+
 import grpc
 
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
-from modelry_server.kernel.requests.paging import Found, Key, Pager, fitting
+from modelry_server.kernel.requests.paging import Pager, fitting
 from modelry_server.registry.domain.promotions import Promotions, Wish
 from modelry_server.registry.entities import Promotion, PromotionState
 from modelry_server.registry.rpc import versions
@@ -48,12 +50,7 @@ class PromotionService(api.PromotionServiceServicer):
         self, request: api.ListPromotionsRequest, context: grpc.ServicerContext
     ) -> api.ListPromotionsResponse:
         """Lists promotions, the newest first."""
-
-        def search(*, after: Key | None, limit: int) -> list[Found[Promotion]]:
-            return self._promotions.page(
-                request.workspace, request.model_name, request.version_number, after=after, limit=limit
-            )
-
+        search = partial(self._promotions.page, request.workspace, request.model_name, request.version_number)
         promotions, token = self._pager.answer(request, search, message)
         return api.ListPromotionsResponse(promotions=promotions, next_page_token=token)
 

@@ -1,10 +1,12 @@
 """VersionService: contract in, contract out."""
 
+from functools import partial
+
 import grpc
 
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
-from modelry_server.kernel.requests.paging import Found, Key, Pager
+from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.requests.updates import changes
 from modelry_server.registry.domain.versions import CHANGEABLE, Draft, Versions
 from modelry_server.registry.entities import Flavor, RunFiles, Signature, Source, Version, VersionCopy
@@ -68,12 +70,7 @@ class VersionService(api.VersionServiceServicer):
         self, request: api.SearchVersionsRequest, context: grpc.ServicerContext
     ) -> api.SearchVersionsResponse:
         """Finds versions."""
-
-        def search(*, after: Key | None, limit: int) -> list[Found[Version]]:
-            return self._versions.search(
-                request.workspace, request.filter, request.order_by, after=after, limit=limit
-            )
-
+        search = partial(self._versions.search, request.workspace, request.filter, request.order_by)
         versions, token = self._pager.answer(request, search, message)
         return api.SearchVersionsResponse(versions=versions, next_page_token=token)
 

@@ -15,9 +15,7 @@ _named = sa.and_(models.c.workspace == sa.bindparam("workspace"), models.c.name 
 _NAMED = sa.select(models).where(_named)
 _LOCK_NAMED = _NAMED.with_for_update()
 _one = sa.update(models).where(models.c.model_id == sa.bindparam("id"))
-_NEXT_NUMBER = _one.values(last_version_number=models.c.last_version_number + 1).returning(
-    models.c.last_version_number
-)
+_NEXT_NUMBER = _one.values(last_version_number=models.c.last_version_number + 1).returning(models.c.last_version_number)
 _ADVANCE = _one.values(
     audit_sequence=sa.bindparam("new_sequence"),
     audit_digest=sa.bindparam("new_digest"),

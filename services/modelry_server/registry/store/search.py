@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.filter import Field, Node, OrderKey, Scalar
-from modelry_server.kernel.requests.paging import Found
+from modelry_server.kernel.filter import Field, Node, OrderKey
+from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.entities import Model, Version
@@ -17,7 +17,7 @@ from modelry_server.registry.store.tables import aliases, model_tags, models, ve
 SCOPES = ("attributes", "tags")
 """The scopes of fields that a filter can name."""
 
-Key: TypeAlias = tuple[Scalar | None, ...]
+Key: TypeAlias = tuple[SortValue, ...]
 """The sort key of a row."""
 
 

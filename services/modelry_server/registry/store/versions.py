@@ -101,9 +101,7 @@ def move(tx: Transaction, model_id: str, version_number: int, stage: str, now: i
 
 def touch(tx: Transaction, model_id: str, version_numbers: Collection[int], now: int) -> None:
     """Notes that something of versions changed."""
-    touched = sa.update(versions).where(
-        versions.c.model_id == model_id, versions.c.version_number.in_(version_numbers)
-    )
+    touched = sa.update(versions).where(versions.c.model_id == model_id, versions.c.version_number.in_(version_numbers))
     tx.execute(touched.values(update_time=now))
 
 
@@ -174,9 +172,7 @@ _NAMED = with_given_name.where(
 )
 _MOVE = (
     sa.update(versions)
-    .where(
-        versions.c.model_id == sa.bindparam("of_model"), versions.c.version_number == sa.bindparam("of_number")
-    )
+    .where(versions.c.model_id == sa.bindparam("of_model"), versions.c.version_number == sa.bindparam("of_number"))
     .values(stage=sa.bindparam("new_stage"), update_time=sa.bindparam("now"), revision=_next)
 )
 
