@@ -17,6 +17,7 @@ from modelry_server.registry import clients
 from modelry_server.registry.config import RegistryConfig
 from modelry_server.registry.domain.aliases import Aliases
 from modelry_server.registry.domain.audit import Audit
+from modelry_server.registry.domain.drafts import Drafts
 from modelry_server.registry.domain.events import Events
 from modelry_server.registry.domain.models import Models
 from modelry_server.registry.domain.promotions import Promotions
@@ -48,10 +49,11 @@ def build(
     snapshots = Snapshots(db, clients.Artifacts(neighbours["artifacts"]), clock)
     sources = Sources(db, reach, clients.Runs(neighbours["tracking"]))
     models = Models(db, requests, reach, clock, workspaces=workspaces, snapshots=snapshots)
-    versions = Versions(db, requests, reach, clock, workspaces=workspaces, sources=sources, snapshots=snapshots)
+    drafts = Drafts(db, requests, reach, clock, sources=sources, snapshots=snapshots)
+    versions = Versions(db, reach, clock, workspaces=workspaces, snapshots=snapshots)
     events = Events(db, workspaces, reach, pager)
     model_service = ModelService(models, pager)
-    version_service = VersionService(versions, pager)
+    version_service = VersionService(versions, drafts, pager)
     promotion_service = PromotionService(Promotions(db, requests, reach, clock), pager)
     alias_service = AliasService(Aliases(db, reach, clock))
     audit_service = AuditService(Audit(db, reach), pager)

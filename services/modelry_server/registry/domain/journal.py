@@ -18,13 +18,14 @@ def write(tx: Transaction, model: Model, changes: Sequence[Change], *, reason: s
     in a transaction: it goes on from the end of the chain that `model` holds.
     """
     end = End(model.audit_chain, model.audit_sequence, model.audit_digest)
-    records, told = [], []
+    records: list[audit.Written] = []
+    told: list[Event] = []
     for change in changes:
         record, end = end.append(_members(model, change), by=caller.current(), reason=reason, now=now)
         records.append(audit.Written(record, change.version_number))
         told.append(_event(model, change, record.sequence, now))
         instruments.changes_total.labels(change.action).inc()
-    audit.add(tx, records)
+    audit.add(tx, model, records)
     models.advance(tx, model.model_id, sequence=end.sequence, digest=end.digest, now=now)
     events.append(tx, told)
     return [event.audit_sequence for event in told]

@@ -17,7 +17,7 @@ from modelry_server.registry.clients import Workspaces
 from modelry_server.registry.domain import journal, names, stages
 from modelry_server.registry.domain.reach import Reach
 from modelry_server.registry.domain.snapshots import Snapshots
-from modelry_server.registry.entities import Change, Model
+from modelry_server.registry.entities import Change, Model, Value
 from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, ModelNotFound, TagNotFound
 from modelry_server.registry.store import aliases, promotions, search, versions
 from modelry_server.registry.store import models as store
@@ -76,7 +76,7 @@ class Models:
             if not store.add(tx, model):
                 return None
             store.set_tags(tx, model.model_id, model.tags)
-            content = {"name": name, "description": description, "tags": dict(model.tags)}
+            content: dict[str, Value] = {"name": name, "description": description, "tags": dict(model.tags)}
             journal.write(tx, model, [Change("model.created", {}, content, {})], now=now)
             return model.model_id, model
 

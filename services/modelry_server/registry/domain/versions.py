@@ -1,46 +1,36 @@
 """The rules of versions."""
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
-from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import Fields, shown
-from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Workspaces
-from modelry_server.registry.domain import journal, names, sources, stages
+from modelry_server.registry.domain import journal, names, stages
 from modelry_server.registry.domain.reach import Reach
 from modelry_server.registry.domain.snapshots import Snapshots
-from modelry_server.registry.domain.sources import Sources
 from modelry_server.registry.entities import (
     Change,
-    Flavor,
     Model,
-    Signature,
-    SnapshotTarget,
-    Source,
     Value,
     Version,
     as_json,
 )
 from modelry_server.registry.errors import (
-    CreatedVersionDeleted,
     ModelNotFound,
     TagNotFound,
     VersionIdNotFound,
     VersionInUse,
     VersionNotFound,
 )
-from modelry_server.registry.store import models, search
+from modelry_server.registry.store import search
 from modelry_server.registry.store import versions as store
 from modelry_server.registry.store.search import Key
 
@@ -48,99 +38,23 @@ CHANGEABLE = ("description",)
 """The fields that an update can change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What a caller says of a version that is to be created."""
-
-    source: Source | None
-    description: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    signature: Signature | None = None
-    flavors: tuple[Flavor, ...] = ()
-    reason: str = ""
-
-
 class Versions:
-    """Creates, reads, changes, deletes and finds versions of registered models."""
+    """Reads, changes, deletes and finds versions of registered models. `drafts.py` creates them."""
 
     def __init__(
         self,
         db: Database,
-        requests: Requests,
         reach: Reach,
         clock: Clock,
         *,
         workspaces: Workspaces,
-        sources: Sources,
         snapshots: Snapshots,
     ) -> None:
         self._db = db
-        self._requests = requests
         self._reach = reach
         self._clock = clock
         self._workspaces = workspaces
-        self._sources = sources
         self._snapshots = snapshots
-
-    def create(self, workspace: str, model_name: str, draft: Draft, *, request: Request) -> Version:
-        """Creates the next version of a model from files of a run, or from another version of the workspace.
-
-        Raises FieldInvalid, ModelNotFound, VersionNotFound, RunDeleted, SourceEmpty, RequestIdReused, RequestInFlight;
-        what tracking says of the run, and artifacts of the path.
-        """
-        names.require(workspace=workspace, model_name=model_name)
-        with self._db.read() as tx:
-            model_id = self._reach.model_id(tx, Permission.WRITE, workspace, model_name)
-            source = _judged(draft, request)
-            if (known := self._requests.recall(tx, request)) is not None:
-                return _created(tx, model_name, known)
-            target = SnapshotTarget(id_for(tx, request, model_id), workspace, model_id)
-        origin = self._sources.origin(workspace, source)
-        files = self._snapshots.freeze(target, origin)
-
-        def make() -> tuple[str, Version]:
-            self._snapshots.claim(tx, target.version_id)
-            now = self._clock.now()
-            version = Version(
-                version_id=target.version_id,
-                workspace=workspace,
-                model_id=model_id,
-                model_name=model.name,
-                version_number=models.next_number(tx, model_id),
-                stage=stages.policy_of(workspace, model_id).first,
-                run_id=origin.run_id,
-                source=source,
-                creator=caller.current().subject,
-                files=files,
-                create_time=now,
-                update_time=now,
-                description=draft.description,
-                tags=draft.tags,
-                signature=draft.signature or origin.signature,
-                flavors=draft.flavors or origin.flavors,
-            )
-            store.add(tx, version)
-            told = {"version_id": version.version_id, "run_id": version.run_id}
-            change = _change("version.created", version, after=_content(version), payload=told)
-            journal.write(tx, model, [change], reason=draft.reason, now=now)
-            return version.version_id, version
-
-        try:
-            with self._db.write() as tx:
-                model = self._reach.locked_by_id(tx, model_id)
-                created = self._requests.once(
-                    tx,
-                    request,
-                    find=lambda known: _created(tx, model_name, known),
-                    make=make,
-                    existing=lambda: None,
-                )
-        except BaseException:
-            self._snapshots.give_up(target.version_id)
-            raise
-        if created.version_id != target.version_id:
-            self._snapshots.give_up(target.version_id)
-        return created
 
     def get(
         self, *, workspace: str = "", model_name: str = "", version_number: int = 0, version_id: str = ""
@@ -189,14 +103,14 @@ class Versions:
                 return version
             now = self._clock.now()
             store.describe(tx, version, description, now)
-            change = _change(
+            changed = change(
                 "version.updated",
                 version,
                 before={"description": version.description},
                 after={"description": description},
                 payload={"changed_fields": ["description"]},
             )
-            journal.write(tx, model, [change], reason=reason, now=now)
+            journal.write(tx, model, [changed], reason=reason, now=now)
             return _found(tx, model, version.version_number)
 
     def delete(self, workspace: str, model_name: str, version_number: int, *, reason: str = "") -> None:
@@ -216,9 +130,9 @@ class Versions:
             store.delete(tx, model.model_id, version_number)
             self._snapshots.discard(tx, [version.version_id])
             told = {"version_id": version.version_id, "stage": version.stage}
-            before = {**_content(version), "stage": version.stage}
-            change = _change("version.deleted", version, before=before, payload=told)
-            journal.write(tx, model, [change], reason=reason, now=self._clock.now())
+            before = {**content(version), "stage": version.stage}
+            changed = change("version.deleted", version, before=before, payload=told)
+            journal.write(tx, model, [changed], reason=reason, now=self._clock.now())
         self._snapshots.sweep()
 
     def set_tags(self, workspace: str, model_name: str, version_number: int, tags: Mapping[str, str]) -> Version:
@@ -241,8 +155,8 @@ class Versions:
                 store.set_tags(tx, model.model_id, version_number, after)
                 store.touch(tx, model.model_id, [version_number], now)
                 before = {key: version.tags[key] for key in after if key in version.tags}
-                change = _change("version.tags_set", version, before=before, after=after, payload={"tags": after})
-                journal.write(tx, model, [change], now=now)
+                changed = change("version.tags_set", version, before=before, after=after, payload={"tags": after})
+                journal.write(tx, model, [changed], now=now)
             return _found(tx, model, version_number)
 
     def delete_tags(self, workspace: str, model_name: str, version_number: int, keys: Collection[str]) -> Version:
@@ -260,8 +174,8 @@ class Versions:
             store.delete_tags(tx, model.model_id, version_number, keys)
             store.touch(tx, model.model_id, [version_number], now)
             before = {key: version.tags[key] for key in keys}
-            change = _change("version.tags_deleted", version, before=before, payload={"keys": sorted(before)})
-            journal.write(tx, model, [change], now=now)
+            changed = change("version.tags_deleted", version, before=before, payload={"keys": sorted(before)})
+            journal.write(tx, model, [changed], now=now)
             return _found(tx, model, version_number)
 
     def search(
@@ -296,35 +210,6 @@ class Versions:
         return sorted(found, key=lambda version: ordered.index(version.stage))
 
 
-def id_for(tx: Transaction, request: Request, model_id: str) -> str:
-    """The id for a new version. The same request gets the same id, so that a retry finds the files that it froze."""
-    if not request.request_id:
-        return new_id()
-    parts = json.dumps([request.subject, request.rpc, request.request_id, request.digest, model_id])
-    derived = hashlib.sha256(parts.encode()).hexdigest()[:32]
-    return new_id() if store.of_id(tx, derived) else derived  # a request id may be used again after 24 hours
-
-
-def _judged(draft: Draft, request: Request) -> Source:
-    """The source of a draft. Raises FieldInvalid with everything that is wrong with the draft."""
-    with Fields() as fields:
-        sources.judge(fields, draft.source)
-        names.judge_texts(fields, description=draft.description, tags=draft.tags, reason=draft.reason)
-        names.judge_signature(fields, "signature", draft.signature)
-        names.judge_flavors(fields, "flavors", draft.flavors)
-        fields.request_id(request.request_id)
-    assert draft.source is not None, "a missing source raised FieldInvalid"
-    return draft.source
-
-
-def _created(tx: Transaction, model_name: str, version_id: str) -> Version:
-    """The version that an earlier call of the same request created. Raises CreatedVersionDeleted."""
-    version = store.of_id(tx, version_id)
-    if version is None:
-        raise CreatedVersionDeleted(model_name, version_id)
-    return version
-
-
 def _found(tx: Transaction, model: Model, version_number: int) -> Version:
     version = store.find(tx, model.model_id, version_number)
     if version is None:
@@ -332,10 +217,10 @@ def _found(tx: Transaction, model: Model, version_number: int) -> Version:
     return version
 
 
-def _content(version: Version) -> dict[str, Value]:
+def content(version: Version) -> dict[str, Value]:
     """What the audit record of a new or deleted version says of it; of a signature, which may be long, a digest."""
     signature = as_json(asdict(version.signature)) if version.signature else ""
-    content: dict[str, Value] = {
+    said: dict[str, Value] = {
         "version_id": version.version_id,
         "source": str(version.source),
         "run_id": version.run_id,
@@ -347,10 +232,10 @@ def _content(version: Version) -> dict[str, Value]:
         "flavors": [asdict(flavor) for flavor in version.flavors],
         "signature_sha256": hashlib.sha256(signature.encode()).hexdigest() if signature else "",
     }
-    return {name: value for name, value in content.items() if name not in ("flavors", "signature_sha256") or value}
+    return {name: value for name, value in said.items() if name not in ("flavors", "signature_sha256") or value}
 
 
-def _change(
+def change(
     action: str,
     version: Version,
     *,
@@ -358,4 +243,5 @@ def _change(
     after: Mapping[str, Value] | None = None,
     payload: Mapping[str, Value],
 ) -> Change:
+    """A change of a version, for the journal."""
     return Change(action, before or {}, after or {}, payload, version.version_id, version.version_number)

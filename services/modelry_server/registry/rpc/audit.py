@@ -1,6 +1,8 @@
 """AuditService: contract in, contract out."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import grpc
 
@@ -10,7 +12,7 @@ from modelry_server.kernel.audit import Record
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.registry.domain.audit import Audit
 
-# What the message repeats from the body under the same name.
+# What the message repeats from the body, under the same names.
 _REPEATED = (
     *("workspace", "resource_type", "resource_id", "resource_name", "version_number"),
     *("action", "actor", "before", "after", "trace_id"),
@@ -40,13 +42,13 @@ class AuditService(api.AuditServiceServicer):
 
 
 def message(record: Record) -> common.AuditRecord:
-    """The record as the contract has it. What it says is read from the body, so it can't differ from what was hashed."""
-    members = record.members()
+    """The record as the contract has it. Its fields are read from the body, so they are what was hashed."""
+    members: Mapping[str, Any] = record.members()
     result = common.AuditRecord(
         chain=record.chain,
         sequence=record.sequence,
         **{name: members[name] for name in _REPEATED if name in members},
-        credential_kind=_credential_kind(str(members.get("credential_kind", ""))),
+        credential_kind=_credential_kind(members.get("credential_kind", "")),
         reason=record.reason,
         reason_salt=record.reason_salt,
         peer=record.peer,
@@ -56,7 +58,7 @@ def message(record: Record) -> common.AuditRecord:
         previous_digest=record.previous_digest,
         digest=record.digest,
     )
-    result.create_time.FromJsonString(str(members["create_time"]))
+    result.create_time.FromJsonString(members["create_time"])
     return result
 
 

@@ -8,15 +8,17 @@ from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.requests.updates import changes
-from modelry_server.registry.domain.versions import CHANGEABLE, Draft, Versions
+from modelry_server.registry.domain.drafts import Draft, Drafts
+from modelry_server.registry.domain.versions import CHANGEABLE, Versions
 from modelry_server.registry.entities import Flavor, RunFiles, Signature, Source, Version, VersionCopy
 
 
 class VersionService(api.VersionServiceServicer):
     """Answers calls about versions."""
 
-    def __init__(self, versions: Versions, pager: Pager) -> None:
+    def __init__(self, versions: Versions, drafts: Drafts, pager: Pager) -> None:
         self._versions = versions
+        self._drafts = drafts
         self._pager = pager
 
     def CreateVersion(
@@ -31,7 +33,7 @@ class VersionService(api.VersionServiceServicer):
             flavors=tuple(Flavor(flavor.name, flavor.library_version) for flavor in request.flavors),
             reason=request.reason,
         )
-        version = self._versions.create(
+        version = self._drafts.create(
             request.workspace, request.model_name, draft, request=idempotency.request(request)
         )
         return api.CreateVersionResponse(version=message(version))
