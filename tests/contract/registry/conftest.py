@@ -101,14 +101,10 @@ def of_run(run_id: str, path: str = "model") -> registry.VersionSource:
 
 def copy_of(model_name: str, version_number: int) -> registry.VersionSource:
     """Another version, as the source of a version."""
-    return registry.VersionSource(
-        version=registry.VersionCopy(model_name=model_name, version_number=version_number)
-    )
+    return registry.VersionSource(version=registry.VersionCopy(model_name=model_name, version_number=version_number))
 
 
-def _upload(
-    owner: artifacts.ArtifactOwner, files: Mapping[str, bytes]
-) -> Iterator[artifacts.WriteArtifactsRequest]:
+def _upload(owner: artifacts.ArtifactOwner, files: Mapping[str, bytes]) -> Iterator[artifacts.WriteArtifactsRequest]:
     yield artifacts.WriteArtifactsRequest(owner=owner)
     for path, content in files.items():
         header = artifacts.ArtifactHeader(

@@ -62,12 +62,8 @@ class Registry:
         workspaces = clients.Workspaces(access)
         self.snapshots = Snapshots(self.db, clients.Artifacts(artifacts), self.clock)
         self.sources = Sources(self.db, reach, clients.Runs(tracking))
-        self.models = Models(
-            self.db, requests, reach, self.clock, workspaces=workspaces, snapshots=self.snapshots
-        )
-        self.drafts = Drafts(
-            self.db, requests, reach, self.clock, sources=self.sources, snapshots=self.snapshots
-        )
+        self.models = Models(self.db, requests, reach, self.clock, workspaces=workspaces, snapshots=self.snapshots)
+        self.drafts = Drafts(self.db, requests, reach, self.clock, sources=self.sources, snapshots=self.snapshots)
         self.versions = Versions(self.db, reach, self.clock, workspaces=workspaces, snapshots=self.snapshots)
         self.promotions = Promotions(self.db, requests, reach, self.clock)
         self.aliases = Aliases(self.db, reach, self.clock)
@@ -110,9 +106,9 @@ class Registry:
         """The model with this name."""
         return self.models.get(workspace="default", model_name=name)
 
-    def update(self, name: str, etag: str = "", reason: str = "", **values: str) -> Model:
+    def update(self, present_name: str, /, etag: str = "", reason: str = "", **values: str) -> Model:
         """Changes the model that has this name."""
-        return self.models.update(self.get(name).model_id, lambda: values, etag=etag, reason=reason)
+        return self.models.update(self.get(present_name).model_id, lambda: values, etag=etag, reason=reason)
 
     def promote(self, version_number: int, stage: str, *, request: Request = ONCE, **fields: object) -> Promoted:
         """Moves a version of the model `fraud`."""

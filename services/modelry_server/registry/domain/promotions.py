@@ -79,7 +79,8 @@ class Promotions:
 
     def get(self, promotion_id: str) -> Promotion:
         """The promotion with this id. Raises FieldInvalid, PromotionNotFound."""
-        names.require_one_way("promotion_id", promotion_id)
+        with Fields() as fields:
+            fields.id("promotion_id", promotion_id)
         with self._db.read() as tx:
             found = store.of_ids(tx, [promotion_id])
         if not found:

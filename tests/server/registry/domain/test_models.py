@@ -205,7 +205,7 @@ def test_a_change_beyond_a_limit_is_refused_by_its_path(
 
 
 @pytest.mark.parametrize("stage", ["Staging", "Production"])
-def test_a_model_with_a_version_in_use_is_not_deleted(registry: Registry, stage: Stage) -> None:
+def test_a_model_with_a_version_in_use_is_not_deleted(registry: Registry, stage: str) -> None:
     registry.a_model("fraud")
     registry.a_version("fraud")
     registry.a_version("fraud", stage=stage)
@@ -313,9 +313,7 @@ def test_a_model_knows_who_created_it(registry: Registry) -> None:
         ({"model_id": "0" * 32, "workspace": "default"}, ["model_id"]),
     ],
 )
-def test_a_model_is_asked_for_in_exactly_one_way(
-    registry: Registry, fields: dict[str, str], paths: list[str]
-) -> None:
+def test_a_model_is_asked_for_in_exactly_one_way(registry: Registry, fields: dict[str, str], paths: list[str]) -> None:
     with pytest.raises(FieldInvalid) as refusal:
         registry.models.get(**fields)
 

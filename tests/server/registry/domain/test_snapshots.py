@@ -14,7 +14,6 @@ from tests.contract.registry.conftest import Platform
 from tests.parts.refusal import refused
 from tests.server.registry.conftest import Registry
 
-
 MODEL_ID = "0" * 32
 
 
