@@ -46,11 +46,14 @@ class ArtifactsConfig:
     s3_region: str = setting("us-east-1", "With `minio`: the region of the bucket.")
     s3_secure: bool = setting(True, "With `minio`: whether to use TLS.")
     upload_limit: Duration = setting(Duration(12 * 3600.0), "How long one stream of files may take to write.", least=1)
+    upload_files: int = setting(
+        100_000, "How many files one stream may hold: about 1 KB of memory each.", least=1, most=100_000
+    )
     garbage_interval: Duration = setting(
         Duration(3600.0), "How often content that nothing refers to is looked for.", least=1
     )
-    stray_interval: Duration = setting(
-        Duration(6 * 3600.0), "How often the store is searched for what was never committed.", least=1
+    orphan_interval: Duration = setting(
+        Duration(6 * 3600.0), "How often the store is searched for objects that were never committed.", least=1
     )
     garbage_grace: Duration = setting(
         Duration(24 * 3600.0), "How long such content is kept. Must be longer than `upload_limit`.", least=2
