@@ -71,7 +71,7 @@ def _blobs(config: ArtifactsConfig, folder: Path) -> Blobs:
         config.s3_endpoint,
         config.s3_bucket,
         access_key=config.s3_access_key,
-        secret_key=config.s3_secret_key,
+        secret_key=config.s3_secret_key.reveal(),
         region=config.s3_region,
         secure=config.s3_secure,
         connections=2 * _TRANSFERS,

@@ -163,6 +163,6 @@ def test_a_failure_to_read_is_raised_as_it_is(script: Script) -> None:
         yield
 
     with client_of(script) as client, pytest.raises(PermissionError, match="not yours"):
-        transfer.write(client._connection, owners.message_of(OWNER), steps(), timeout=30)
+        transfer.write(client._connection, OWNER, steps(), timeout=30)
 
     assert not any(step.HasField("header") for steps in script.written for step in steps)

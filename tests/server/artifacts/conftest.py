@@ -27,12 +27,13 @@ from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
 from modelry_server.kernel.access import Access, Judge, Permission, Place
 from modelry_server.kernel.caller import Caller
-from modelry_server.kernel.clock import Clock, HeldClock
+from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport import status
 from modelry_server.kernel.transport.channel import Neighbour
+from tests.parts.clock import HeldClock
 
 GRACE_S = 3600
 WORKSPACE = "team"

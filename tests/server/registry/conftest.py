@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from modelry_server.kernel.clock import HeldClock
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
@@ -24,6 +23,7 @@ from modelry_server.registry.store import models as model_rows
 from modelry_server.registry.store import tables
 from modelry_server.registry.store import versions as version_rows
 from tests.contract.registry.conftest import Platform
+from tests.parts.clock import HeldClock
 from tests.parts.deployment import Deployment
 
 MIGRATIONS = Path(module.__file__).parent / "migrations"

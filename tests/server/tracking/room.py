@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from modelry_server.kernel.clock import HeldClock
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
@@ -23,6 +22,7 @@ from modelry_server.tracking.domain.runs import RunDraft, Runs
 from modelry_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
 from modelry_server.tracking.store import experiments as store
 from modelry_server.tracking.store import tables
+from tests.parts.clock import HeldClock
 
 ONCE = Request("", "", "", "")
 """A request without a request id."""

@@ -15,9 +15,9 @@ from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import ArtifactNotFound, StoreUnavailable
 from modelry_server.artifacts.store import digests
 from modelry_server.artifacts.store.blobs import new_key
-from modelry_server.kernel.clock import HeldClock
 from modelry_server.kernel.errors import DatabaseUnavailable
 from modelry_server.kernel.sql.database import ConcurrentChange
+from tests.parts.clock import HeldClock
 from tests.parts.eventually import eventually
 from tests.server.artifacts.conftest import GRACE_S, Files, incoming
 

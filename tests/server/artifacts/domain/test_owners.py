@@ -157,26 +157,25 @@ def test_only_a_service_may_make_read_and_delete_snapshots(files: Files, run: Ow
 
     with pytest.raises(PermissionMissing):
         files.freeze(files.new_version(), run)
-    with pytest.raises(PermissionMissing):
-        files.snapshots.get(version.id)
-    with pytest.raises(PermissionMissing):
-        files.snapshots.delete(version.id)
+    for version_id in (version.id, new_id()):
+        with pytest.raises(PermissionMissing):
+            files.snapshots.get(version_id)
+        with pytest.raises(PermissionMissing):
+            files.snapshots.delete(version_id)
 
     assert files.read(version) == TREE
 
 
-def test_for_a_stranger_a_snapshot_is_as_one_that_does_not_exist(files: Files, run: Owner) -> None:
+def test_a_snapshot_in_a_workspace_of_others_is_not_found(files: Files, run: Owner) -> None:
     files.write(run, TREE)
     version = files.new_version()
     files.freeze(version, run)
-    for workspace in (WORKSPACE, ""):
-        files.rights.refuse(SERVICE, READ, workspace=workspace)
+    files.rights.refuse(SERVICE, READ)
 
-    for version_id in (version.id, new_id()):
-        with pytest.raises(SnapshotNotFound):
-            files.snapshots.get(version_id)
-        with pytest.raises(SnapshotNotFound):
-            files.snapshots.delete(version_id)
+    with pytest.raises(SnapshotNotFound):
+        files.snapshots.get(version.id)
+    with pytest.raises(SnapshotNotFound):
+        files.snapshots.delete(version.id)
     with pytest.raises(OwnerNotFound):
         files.freeze(files.new_version(), run)
 

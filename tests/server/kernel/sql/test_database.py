@@ -192,11 +192,11 @@ def slowly(db: Database, seconds: float | None) -> None:
 
 
 def test_a_read_ends_when_nobody_waits_for_it_any_more(db: Database) -> None:
-    _, stop = db.chores()["stop-reads"]
+    _, interrupt = db.chores()["interrupt-reads"]
     with ThreadPoolExecutor(2) as pool:
         hasty, patient = pool.submit(slowly, db, 0.3), pool.submit(slowly, db, None)
         while not hasty.done():
-            stop()
+            interrupt()
         assert not patient.done()
         db.close()
 

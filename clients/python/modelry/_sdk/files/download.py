@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from modelry._sdk.files import paths
+from modelry._sdk.files import owners, paths
 from modelry._sdk.files.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
@@ -85,7 +85,7 @@ class Destination:
 
 def download(
     connection: Connection,
-    owner: artifacts.ArtifactOwner,
+    owner: str,
     artifact: artifacts.Artifact,
     destination: Path,
     progress: Progress | None,
@@ -103,7 +103,7 @@ def download(
 
 def _folder(
     connection: Connection,
-    owner: artifacts.ArtifactOwner,
+    owner: str,
     folder: artifacts.Artifact,
     target: Destination,
     meter: Meter,
@@ -148,7 +148,7 @@ def _new_file(
 
 def _whole_file(
     connection: Connection,
-    owner: artifacts.ArtifactOwner,
+    owner: str,
     artifact: artifacts.Artifact,
     target: Destination,
     path: str,
@@ -183,9 +183,7 @@ def _whole_file(
         raise
 
 
-def _fill(
-    connection: Connection, owner: artifacts.ArtifactOwner, artifact: artifacts.Artifact, file: int, meter: Meter
-) -> None:
+def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file: int, meter: Meter) -> None:
     """Completes the content of a file and verifies all of it, including the part that was there before."""
     incoming = Incoming(artifact)
     os.lseek(file, 0, os.SEEK_SET)
@@ -208,12 +206,12 @@ def _fill(
     incoming.verify()
 
 
-def _listed(connection: Connection, owner: artifacts.ArtifactOwner, path: str) -> list[artifacts.Artifact]:
+def _listed(connection: Connection, owner: str, path: str) -> list[artifacts.Artifact]:
     found: list[artifacts.Artifact] = []
     token = ""
     while True:
         request = artifacts.ListArtifactsRequest(
-            owner=owner, path=path, recursive=True, page_size=1000, page_token=token
+            owner=owners.message_of(owner), path=path, recursive=True, page_size=1000, page_token=token
         )
         page = connection.call(rpcs.LIST_ARTIFACTS, request)
         found.extend(page.artifacts)

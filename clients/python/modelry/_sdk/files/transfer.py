@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from modelry._sdk.files import paths
+from modelry._sdk.files import owners, paths
 from modelry._sdk.files.local_files import LocalFile
 from modelry._sdk.transport.connection import STREAM_TIMEOUT_SECONDS, Connection
 from modelry.api.artifacts import v1 as artifacts
@@ -65,9 +65,7 @@ def timeout_for(size_bytes: int, file_count: int = 1) -> float:
 # --- up ------------------------------------------------------------------------------------------------------------
 
 
-def upload_files(
-    connection: Connection, owner: artifacts.ArtifactOwner, files: list[LocalFile], progress: Progress | None
-) -> None:
+def upload_files(connection: Connection, owner: str, files: list[LocalFile], progress: Progress | None) -> None:
     """Writes files in one stream: all of them become visible together when it ends, and none if it breaks off.
 
     While the server can't be reached, the stream is sent again from the beginning, up to four times in all; `progress`
@@ -86,9 +84,7 @@ def upload_files(
     repeated(send)
 
 
-def upload_content(
-    connection: Connection, owner: artifacts.ArtifactOwner, path: str, content: bytes, content_type: str
-) -> None:
+def upload_content(connection: Connection, owner: str, path: str, content: bytes, content_type: str) -> None:
     """Writes one file from memory. It is sent again as `upload_files` does."""
     header = artifacts.ArtifactHeader(
         path=paths.checked(path),
@@ -107,7 +103,7 @@ def upload_content(
 
 def write(
     connection: Connection,
-    owner: artifacts.ArtifactOwner,
+    owner: str,
     steps: Iterable[artifacts.WriteArtifactsRequest],
     *,
     timeout: float,
@@ -115,8 +111,10 @@ def write(
     """Sends one stream of files. An error that is raised while they are read ends the stream and is raised as it is."""
     failures: list[Exception] = []
 
+    first = artifacts.WriteArtifactsRequest(owner=owners.message_of(owner))
+
     def guarded() -> Iterator[artifacts.WriteArtifactsRequest]:
-        yield artifacts.WriteArtifactsRequest(owner=owner)
+        yield first
         try:
             yield from steps
         except (OSError, FailedPrecondition) as failure:
@@ -194,7 +192,7 @@ class Incoming:
 
 def read(
     connection: Connection,
-    owner: artifacts.ArtifactOwner,
+    owner: str,
     path: str,
     *,
     offset: int = 0,
@@ -206,7 +204,7 @@ def read(
     `size_bytes` and `file_count` say how much is expected; the deadline grows with them. Each path that the server
     sends is checked. Take all pieces of a file before you ask for the next file.
     """
-    request = artifacts.ReadArtifactsRequest(owner=owner, path=path, offset_bytes=offset)
+    request = artifacts.ReadArtifactsRequest(owner=owners.message_of(owner), path=path, offset_bytes=offset)
     steps = connection.read(rpcs.READ_ARTIFACTS, request, timeout=timeout_for(size_bytes, file_count))
     headers: list[artifacts.Artifact] = []
 
