@@ -80,42 +80,39 @@ def test_the_place_of_a_version_is_that_of_its_snapshot(files: Files, run: Owner
     assert stored_place(files, version) is None
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_an_owner_is_judged_by_its_place(files: Files, owner: Owner, call: str) -> None:
+def test_an_owner_is_judged_by_its_place(files: Files, owner: Owner) -> None:
     place = Place(WORKSPACE, model_id=MODEL) if owner.is_version else Place(WORKSPACE, experiment_id="7")
-    files.rights.places.clear()
 
-    with suppress(ArtifactNotFound, OwnerFrozen):
-        CALLS[call](files, owner)
+    for name, call in CALLS.items():
+        files.rights.places.clear()
+        with suppress(ArtifactNotFound, OwnerFrozen):
+            call(files, owner)
+        assert (name, set(files.rights.places)) == (name, {place})
 
-    assert set(files.rights.places) == {place}
 
-
-@pytest.mark.parametrize("call", CALLS)
-def test_for_a_stranger_an_owner_is_as_one_that_does_not_exist(files: Files, owner: Owner, call: str) -> None:
+def test_for_a_stranger_an_owner_is_as_one_that_does_not_exist(files: Files, owner: Owner) -> None:
     files.rights.refuse(READ, WRITE)
     unknown = Owner(owner.kind, new_id())
 
-    with pytest.raises(OwnerNotFound) as of_owner:
-        CALLS[call](files, owner)
-    with pytest.raises(OwnerNotFound) as of_unknown:
-        CALLS[call](files, unknown)
+    for call in CALLS.values():
+        with pytest.raises(OwnerNotFound) as of_owner:
+            call(files, owner)
+        with pytest.raises(OwnerNotFound) as of_unknown:
+            call(files, unknown)
+        assert of_owner.value.message == of_unknown.value.message.replace(unknown.id, owner.id)
+        assert of_owner.value.metadata == {"owner": str(owner)}
 
-    assert of_owner.value.message == of_unknown.value.message.replace(unknown.id, owner.id)
-    assert of_owner.value.metadata == {"owner": str(owner)}
 
-
-@pytest.mark.parametrize("call", CALLS)
-def test_a_reader_may_read_and_not_write(files: Files, owner: Owner, call: str) -> None:
+def test_a_reader_may_read_and_not_write(files: Files, owner: Owner) -> None:
     before = files.read(owner)
     files.rights.refuse(WRITE)
 
-    if call in WRITES:
-        with pytest.raises(PermissionMissing):
-            WRITES[call](files, owner)
-    else:
+    for read in READS.values():
         with suppress(ArtifactNotFound):
-            READS[call](files, owner)
+            read(files, owner)
+    for write in WRITES.values():
+        with pytest.raises(PermissionMissing):
+            write(files, owner)
 
     assert files.read(owner) == before
 
