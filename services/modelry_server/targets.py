@@ -128,14 +128,14 @@ def _room(
     module = importlib.import_module(f"modelry_server.{name}.module")
     own = neighbours(module.NEIGHBOURS)
     room: Room = module.build(getattr(config, name), db, folder=config.server.folder(), neighbours=own, access=access)
-    chores = [Job(f"{name}.db.{chore}", interval, run) for chore, (interval, run) in db.chores().items()]
+    jobs = [Job(f"{name}.db.{job}", interval, run) for job, (interval, run) in db.background_jobs().items()]
 
     def close() -> None:
         room.close()
         for neighbour in own.values():
             neighbour.close()
 
-    return replace(room, jobs=[*room.jobs, *chores], close=close)
+    return replace(room, jobs=[*room.jobs, *jobs], close=close)
 
 
 def _database_url(config: Config, room: str) -> str:

@@ -18,38 +18,42 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 
 @dataclass(frozen=True, slots=True)
 class ArtifactsConfig(DatabaseSettings):
-    """Files and where their content lies."""
+    """Files, and where their content is stored."""
 
     address: Address = setting("127.0.0.1:5103", "Where clients reach artifacts, as `host:port`.", least=1)
     internal_address: Address = setting(
         "127.0.0.1:5203", "Where other services reach artifacts, as `host:port`, if each has its process.", least=1
     )
     store: str = setting(
-        "local", "Where content lies: in a folder, or in MinIO or another S3.", choices=("local", "minio")
+        "local", "Where content is stored: in a folder, or in MinIO or another S3 store.", choices=("local", "minio")
     )
     local_folder: str = setting("", "With `local`: the folder. Empty: `blobs` in the data folder.")
     s3_endpoint: str = setting("", "With `minio`: the server, as `host:port` without a scheme.")
-    s3_bucket: str = setting("", "With `minio`: the bucket. It is made if it is missing and the key may make it.")
+    s3_bucket: str = setting("", "With `minio`: the bucket. It is created if it is missing and the key is allowed to.")
     s3_access_key: str = setting("", "With `minio`: the name of the key.")
     s3_secret_key: Secret = setting(Secret(""), "With `minio`: the secret of the key. Best given in the environment.")
     s3_region: str = setting("us-east-1", "With `minio`: the region of the bucket.")
     s3_secure: bool = setting(True, "With `minio`: whether to use TLS.")
-    upload_limit: Duration = setting(Duration(12 * 3600.0), "How long one stream of files may take to write.", least=1)
+    upload_limit: Duration = setting(
+        Duration(12 * 3600.0), "How long the upload of one stream of files may take.", least=1
+    )
     upload_files: int = setting(
-        100_000, "How many files one stream may hold: about 1 KB of memory each.", least=1, most=100_000
+        100_000, "How many files one stream may hold, at about 1 KB of memory each.", least=1, most=100_000
     )
     garbage_interval: Duration = setting(
-        Duration(3600.0), "How often content that nothing refers to is looked for.", least=1
+        Duration(3600.0), "How often the service looks for content that nothing refers to.", least=1
     )
     orphan_interval: Duration = setting(
-        Duration(6 * 3600.0), "How often the store is searched for objects that were never committed.", least=1
+        Duration(6 * 3600.0), "How often the service searches the store for objects that were never committed.", least=1
     )
     garbage_grace: Duration = setting(
-        Duration(24 * 3600.0), "How long such content is kept. Must be longer than `upload_limit`.", least=2
+        Duration(24 * 3600.0),
+        "How long content that nothing refers to is kept. Must be longer than `upload_limit`.",
+        least=2,
     )
 
     def mistakes(self) -> list[str]:
-        """Every combination that can't work, a line for each."""
+        """The combinations of settings that can't work, a line for each."""
         mistakes = self._store_mistakes()
         if self.garbage_grace <= self.upload_limit:
             mistakes.append(

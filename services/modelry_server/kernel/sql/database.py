@@ -95,7 +95,7 @@ class Database:
         """Upgrades the schema. Returns the versions before and after."""
         return self._schema.upgrade()
 
-    def chores(self) -> BackgroundJobs:
+    def background_jobs(self) -> BackgroundJobs:
         """What has to be done in the background while a server is up."""
         return {"interrupt-reads": (_OVERDUE_S, self._reads.interrupt_overdue), **self.backend.background_jobs()}
 
