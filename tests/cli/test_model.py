@@ -67,7 +67,7 @@ def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(modelry: Mode
     answer = modelry("version", "promote", model, 1, "Prod")
 
     assert answer.code == 1
-    assert "None, Staging, Production, Archived" in answer.err
+    assert "'None', 'Staging', 'Production', 'Archived'" in answer.err
 
 
 def test_versions_are_listed_by_model_and_filter(read: Read, modelry: Modelry, model: str) -> None:

@@ -89,7 +89,7 @@ def test_seed_0_serves_a_stage_by_its_uri(model: Ridge, unique: str) -> None:
         modelry.transition_model_version_stage(name=name, version=1, stage=stage)
         loaded: Any = modelry.pyfunc.load_model(f"models:/{name}/{stage}")
         assert len(loaded.predict(INPUTS)) == len(INPUTS)
-    with pytest.raises(FieldInvalid, match="None, Staging, Production, Archived"):
+    with pytest.raises(FieldInvalid, match="'None', 'Staging', 'Production', 'Archived'"):
         modelry.transition_model_version_stage(name=name, version=1, stage="Retired")
 
 

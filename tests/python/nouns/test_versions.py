@@ -78,7 +78,7 @@ def test_a_stage_may_be_written_in_any_letter_case(client: Client, name: str, so
 def test_a_stage_that_does_not_exist_names_those_that_do(client: Client, name: str, source: str) -> None:
     client.versions.create(name, source)
 
-    with pytest.raises(FieldInvalid, match=r"'Live'.*None, Staging, Production, Archived"):
+    with pytest.raises(FieldInvalid, match=r"'Live'.*'None', 'Staging', 'Production', 'Archived'"):
         client.promotions.promote(name, 1, "Live")
     with pytest.raises(FieldInvalid):
         client.versions.latest(name, ["Live"])
