@@ -339,7 +339,7 @@ def test_what_cant_be_an_artifact_is_refused(tmp_path: Path) -> None:
             modelry.log_text("x", "../up.txt")
         with pytest.raises(InvalidArgument, match="path of its file or a key"):
             modelry.log_image([[0]])
-        with pytest.raises(InvalidArgument, match=r"'a.txt'.*name it .png or .jpg"):
+        with pytest.raises(InvalidArgument, match=r"'a.txt'.*use the extension .png or .jpg"):
             modelry.log_image([[0]], "a.txt")
         with pytest.raises(InvalidArgument, match="shape"):
             modelry.log_image([[[0, 0]]], "a.png")
