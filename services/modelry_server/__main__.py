@@ -50,7 +50,7 @@ def run(
     from modelry_server.kernel.errors import ModelryError
     from modelry_server.kernel.sql.database import DatabaseUnusable
     from modelry_server.kernel.transport.server import AddressUnusable, ensure_free
-    from modelry_server.targets import TARGETS, build, database, listening, mistakes
+    from modelry_server.targets import TARGETS, build, database, listening, listening_internally, mistakes
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: sys.exit())  # so that a start that is broken off leaves no sockets
@@ -64,6 +64,8 @@ def run(
         telemetry.start_logging(config.server.log_level)
         _, address = listening(target, config)
         ensure_free(address)
+        if internal := listening_internally(target, config):
+            ensure_free(internal[1])
         if config.server.metrics_port:
             _serve_metrics(address, config.server.metrics_port)
         if upgrade:

@@ -1,11 +1,11 @@
-"""The root configuration: one field for the process and one for each room, nothing else."""
+"""The root configuration: one section for the process and one for each service, nothing else."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelry_server.access.config import AccessConfig
 from modelry_server.artifacts.config import ArtifactsConfig
-from modelry_server.kernel.config import Address, Duration, setting
+from modelry_server.kernel.config import Address, Duration, Secret, setting
 from modelry_server.registry.config import RegistryConfig
 from modelry_server.tracking.config import TrackingConfig
 
@@ -16,15 +16,30 @@ def _home() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """What every process needs, whichever rooms it runs."""
+    """What every process needs, whichever services it runs."""
 
     listen: Address = setting(
         "",
-        "Where to listen, as `host:port`; with the port 0 at any free one. Empty: `127.0.0.1:5100` for all rooms, the "
-        "room's own `address` for one.",
+        "Where to listen for clients, as `host:port`. The port 0 means any free one. Empty: `127.0.0.1:5100` for all "
+        "services in one process, or the `address` of the service.",
         least=0,
     )
-    data_folder: str = setting("", "Where SQLite files and local blobs lie. Empty: `~/.local/share/modelry`.")
+    internal_listen: Address = setting(
+        "",
+        "Where a service that has a process of its own listens for other services, as `host:port`. Empty: the "
+        "`internal_address` of the service. Connections are not encrypted, so use a private network. All services in "
+        "one process use Unix sockets and no port.",
+        least=0,
+    )
+    service_key: Secret = setting(
+        Secret(""),
+        "The key by which services recognize each other: at least 32 printable ASCII characters. Services on several "
+        "machines need the same key here. Empty: the file `service.key` in the data folder, which the first process "
+        "makes; all services in one process use a random key.",
+    )
+    data_folder: str = setting(
+        "", "The folder of SQLite files, local blobs and the service key. Empty: `~/.local/share/modelry`."
+    )
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(16, "Threads that answer unary calls, for each listener.", least=2, most=256)
     streams: int = setting(64, "Streams that may be open at once, for each listener.", least=2, most=4096)

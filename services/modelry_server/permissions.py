@@ -1,7 +1,7 @@
 """Which rpc needs which permission: the whole table. A server does not start with an rpc that is missing here."""
 
 from modelry_server.kernel.access import Permission, Place
-from modelry_server.kernel.caller import Caller, Credential
+from modelry_server.kernel.caller import Caller
 
 READ, WRITE, ADMIN, SERVICE = Permission.READ, Permission.WRITE, Permission.ADMIN, Permission.SERVICE
 
@@ -82,6 +82,6 @@ PERMISSIONS: dict[str, Permission] = {
 def may(caller: Caller, permission: Permission, place: Place) -> bool:
     """Whether a caller has a permission at a place.
 
-    Without authentication everybody has all permissions but those of services.
+    Without authentication, everybody has all permissions except SERVICE, which needs the key of the services.
     """
-    return permission is not SERVICE or caller.credential is Credential.SERVICE
+    return permission is not SERVICE or caller.is_service

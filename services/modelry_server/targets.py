@@ -1,33 +1,33 @@
-"""What a process runs: the table of targets. `all` is every room in one process; no room can tell."""
+"""What a process runs: the table of targets. `all` is every service in one process; no service can tell."""
 
 import importlib
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelry_server.config import Config
-from modelry_server.kernel.access import Access
+from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.config import ConfigurationInvalid, place
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.sql.database import Database, read_url
-from modelry_server.kernel.transport import sockets
+from modelry_server.kernel.transport import keys, sockets
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.permissions import PERMISSIONS, may
 
 ROOMS = ("access", "tracking", "artifacts", "registry")
-"""The rooms, from the one that asks nobody to the one that asks most."""
+"""The services, from the one that calls no other to the one that calls most."""
 
 TARGETS: dict[str, tuple[str, ...]] = {"all": ROOMS, **{name: (name,) for name in ROOMS}}
-"""Target to the rooms that it runs. A process imports the rooms that it runs and no other."""
+"""Target to the services that it runs. A process imports these and no others."""
 
 HERE = Path(__file__).parent
 
 
 def database(config: Config, room: str, **options: Any) -> Database:
-    """The database of a room; the default is a SQLite file of its own in the data folder."""
+    """The database of a service; by default a SQLite file of its own in the data folder."""
     section = getattr(config, room)
     return Database(
         _database_url(config, room),
@@ -40,14 +40,23 @@ def database(config: Config, room: str, **options: Any) -> Database:
 
 
 def listening(target: str, config: Config) -> tuple[str, str]:
-    """Where a target listens: the key that says so, and the address."""
+    """Where a target listens for clients: the key of the setting, and the address."""
     if config.server.listen or target == "all":
         return "server.listen", config.server.listen or "127.0.0.1:5100"
     return f"{target}.address", getattr(config, target).address
 
 
+def listening_internally(target: str, config: Config) -> tuple[str, str] | None:
+    """Where a target listens for other services: the key of the setting, and the address. None for Unix sockets."""
+    if target == "all":
+        return None
+    if config.server.internal_listen:
+        return "server.internal_listen", config.server.internal_listen
+    return f"{target}.internal_address", getattr(config, target).internal_address
+
+
 def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
-    """What is wrong with the URLs of the rooms' databases, a line for each."""
+    """What is wrong with the URLs of the databases, a line for each."""
     for room in rooms:
         try:
             read_url(room, _database_url(config, room))
@@ -57,6 +66,7 @@ def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
 
 def mistakes(target: str, config: Config) -> Iterator[str]:
     """What is wrong with the settings for a target, beyond what each section knows: a line for each."""
+    server = config.server
     key, listen = listening(target, config)
     if not _is_of_this_machine(listen):
         unless = "" if key == "server.listen" else ", or set server.listen"
@@ -64,41 +74,72 @@ def mistakes(target: str, config: Config) -> Iterator[str]:
             f"{key} = {listen!r}: other machines could reach it, and no authentication is configured; "
             f"use 127.0.0.1:<port>{unless}"
         )
+    if server.service_key and not keys.is_usable(server.service_key.reveal()):
+        yield f"server.service_key = (secret): must have at least {keys.SHORTEST} printable ASCII characters, no spaces"
+    found = listening_internally(target, config)
+    if found is None and server.internal_listen:
+        yield f"server.internal_listen = {server.internal_listen!r}: all services in one process use no internal port"
+    if found and not server.service_key and not _is_of_this_machine(found[1]):
+        yield f"{found[0]} = {found[1]!r}: other machines could reach it; set server.service_key, or use 127.0.0.1"
     yield from database_mistakes(TARGETS[target], config)
 
 
-def build(target: str, config: Config) -> Server:
-    """A server for a target, not yet started.
+def build(target: str, config: Config, *, judge: Judge = may) -> Server:
+    """A server for a target, not yet started. `judge` says who may do what.
 
     Raises ConfigurationInvalid; SchemaUnknown if a database is not ready for this program.
     """
     if wrong := [*mistakes(target, config)]:
         raise ConfigurationInvalid(wrong)
-    names = TARGETS[target]
-    _, listen = listening(target, config)
+    names, server = TARGETS[target], config.server
+    key = server.service_key.reveal()
     databases = {name: database(config, name) for name in names}
     for each in databases.values():
         each.check()
-    folder = sockets.make_folder() if len(names) > 1 else None
-    own = {name: f"unix:{folder}/{name}.sock" for name in names} if folder else {}
-    rooms = [_room(name, config, databases[name], own) for name in names]
-    server = config.server
-    limits = Limits(workers=server.workers, streams=server.streams, drain_s=server.drain)
-    return Server(rooms, address=listen, sockets=own, permissions=PERMISSIONS, limits=limits)
+    addresses = {name: getattr(config, name).internal_address for name in ROOMS}
+    if found := listening_internally(target, config):
+        internal, key = {target: found[1]}, key or keys.shared_key(server.folder())
+    else:
+        folder = sockets.make_folder()
+        internal, key = {name: f"unix:{folder}/{name}.sock" for name in names}, key or keys.new_key()
+        addresses = internal
 
+    def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
+        return {name: Neighbour(name, addresses[name], key=key) for name in wanted}
 
-def _room(name: str, config: Config, db: Database, own: Mapping[str, str]) -> Room:
-    module = importlib.import_module(f"modelry_server.{name}.module")
-    neighbours = {each: Neighbour(each, own.get(each) or getattr(config, each).address) for each in module.NEIGHBOURS}
-    room: Room = module.build(
-        getattr(config, name), db, folder=config.server.folder(), neighbours=neighbours, access=Access(may)
+    return Server(
+        [_room(name, config, databases[name], neighbours=neighbours, access=Access(judge)) for name in names],
+        address=listening(target, config)[1],
+        internal=internal,
+        key=key,
+        permissions=PERMISSIONS,
+        limits=Limits(workers=server.workers, streams=server.streams, drain_s=server.drain),
     )
-    chores = [Job(f"{name}.db.{chore}", interval, run) for chore, (interval, run) in db.chores().items()]
-    return replace(room, jobs=[*room.jobs, *chores])
+
+
+def _room(
+    name: str,
+    config: Config,
+    db: Database,
+    *,
+    neighbours: Callable[[Sequence[str]], dict[str, Neighbour]],
+    access: Access,
+) -> Room:
+    module = importlib.import_module(f"modelry_server.{name}.module")
+    own = neighbours(module.NEIGHBOURS)
+    room: Room = module.build(getattr(config, name), db, folder=config.server.folder(), neighbours=own, access=access)
+    jobs = [Job(f"{name}.db.{job}", interval, run) for job, (interval, run) in db.background_jobs().items()]
+
+    def close() -> None:
+        room.close()
+        for neighbour in own.values():
+            neighbour.close()
+
+    return replace(room, jobs=[*room.jobs, *jobs], close=close)
 
 
 def _database_url(config: Config, room: str) -> str:
-    return getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
+    return getattr(config, room).database_url.reveal() or f"sqlite:///{config.server.folder() / room}.db"
 
 
 def _is_of_this_machine(listen: str) -> bool:

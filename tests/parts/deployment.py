@@ -1,8 +1,10 @@
-"""The platform as its users run it: real processes, all rooms in one or each in its own."""
+"""The platform as its users run it: real processes, all services in one or each in its own."""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,7 +19,9 @@ import grpc
 
 from modelry_server.config import Config
 from modelry_server.kernel.config import load
+from modelry_server.kernel.transport import keys
 from modelry_server.targets import ROOMS, database
+from tests.parts.eventually import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 30.0
@@ -25,7 +29,11 @@ _Stub = TypeVar("_Stub")
 
 
 class Deployment:
-    """The platform at work. `addresses` says where each room answers; in `all` it is the same for each."""
+    """The platform at work.
+
+    `addresses` says where each service answers clients; in `all` that is the same for each. What only services may call
+    is at the internal listeners: `stub` finds it and sends the key that `service_key` is.
+    """
 
     def __init__(
         self,
@@ -39,13 +47,17 @@ class Deployment:
         self.rooms = tuple(rooms)
         self.targets = ("all",) if name == "all" else self.rooms
         self.folder = folder
-        self.addresses = {room: f"127.0.0.1:{port}" for room, port in zip(ROOMS, _free_ports(len(ROOMS)), strict=True)}
+        places = iter(f"127.0.0.1:{port}" for port in _free_ports(2 * len(ROOMS)))
+        self.addresses, self._internal = dict(zip(ROOMS, places, strict=False)), dict(zip(ROOMS, places, strict=False))
         if name == "all":
             self.addresses = dict.fromkeys(ROOMS, self.addresses["access"])
         self.flags = {"server.data-folder": str(folder), "server.drain": "2s", **settings}
         self.flags |= {f"{room}.database-url": url for room, url in database_urls.items()}
         if name == "split":
             self.flags |= {f"{room}.address": address for room, address in self.addresses.items()}
+            self.flags |= {f"{room}.internal-address": address for room, address in self._internal.items()}
+        else:
+            self.flags |= {"server.service-key": "for-tests-" + secrets.token_hex(16)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._channels: dict[str, grpc.Channel] = {}
 
@@ -87,24 +99,48 @@ class Deployment:
         self._end(target, signal.SIGTERM)
 
     def target_of(self, room: str) -> str:
-        """The target that runs a room."""
+        """The target that runs a service."""
         return "all" if self.name == "all" else room
 
     def process(self, target: str) -> subprocess.Popen[bytes]:
         """The process of a target."""
         return self._processes[target]
 
+    @property
+    def service_key(self) -> str:
+        """The key by which the services know each other."""
+        given = self.flags.get("server.service-key")
+        return given or (self.folder / "service.key").read_text()
+
+    def internal_address(self, room: str) -> str:
+        """Where a service answers other services."""
+        if self.name == "split":
+            return self._internal[room]
+        started = eventually(lambda: [line for line in self.log("all").splitlines() if '"server.started"' in line])
+        address: str = json.loads(started[-1])["internal"][room]
+        return address
+
     def channel(self, room: str) -> grpc.Channel:
-        """A channel to a room, kept for all tests."""
-        if room not in self._channels:
-            options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50)]
-            self._channels[room] = grpc.insecure_channel(self.addresses[room], options=options)
-        return self._channels[room]
+        """A channel to where a service answers clients, kept for all tests."""
+        return self._channel(self.addresses[room])
+
+    def internal_channel(self, room: str) -> grpc.Channel:
+        """A channel to where a service answers other services, kept for all tests. It sends no key."""
+        return self._channel(self.internal_address(room))
 
     def stub(self, kind: type[_Stub]) -> _Stub:
-        """A stub of a service, by its class."""
-        room = kind.__module__.split(".")[2]
-        return kind(self.channel(room))  # type: ignore[call-arg]
+        """A stub of a service, by its class; of an internal one with the key."""
+        _, side, room, *_ = kind.__module__.split(".")
+        if side == "api":
+            return kind(self.channel(room))  # type: ignore[call-arg]
+        keyed = grpc.intercept_channel(self.internal_channel(room), _Keyed(self.service_key))
+        return kind(keyed)  # type: ignore[call-arg]
+
+    def _channel(self, address: str) -> grpc.Channel:
+        if address not in self._channels:
+            options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50)]
+            self._channels[address] = grpc.insecure_channel(address, options=options)
+        return self._channels[address]
 
     def log(self, target: str) -> str:
         """What a target has printed."""
@@ -138,6 +174,18 @@ class Deployment:
             with suppress(subprocess.TimeoutExpired):
                 self._processes[target].wait(0.02)
         raise RuntimeError(f"{target} did not start:\n{self.log(target)}")
+
+
+class _Keyed(grpc.UnaryUnaryClientInterceptor):
+    """Sends the key of the services with each call."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Adds the key."""
+        metadata = [*(client_call_details.metadata or ()), (keys.METADATA, self._key)]
+        return continuation(client_call_details._replace(metadata=metadata), request)
 
 
 @contextmanager

@@ -81,9 +81,10 @@ def _options() -> list[inspect.Parameter]:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
-    from modelry_server.kernel.config import written
+    from modelry_server.kernel.config import EMPTY, written
 
     choices = field.metadata["choices"]
     allowed = f" One of: {', '.join(choices)}." if choices else ""
-    default = "" if field.default == "" else f" Default: {written(field).strip('`')}."
+    said = written(field).strip("`")
+    default = "" if said == EMPTY else f" Default: {said}."
     return f"{field.metadata['doc']}{allowed}{default}"

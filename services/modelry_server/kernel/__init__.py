@@ -9,7 +9,7 @@ it has a place in the layer list of `pyproject.toml`. From the ground up:
 - `config`, `telemetry`: settings; logs and metrics
 - `filter`: the filter language, as text and as a tree
 - `sql`: databases, transactions, statements, filters as SQL
-- `requests`: limits of fields, page tokens, update masks, requests that may come twice
 - `jobs`: what happens in the background
+- `requests`: limits of fields, page tokens, update masks, requests that may come twice
 - `transport`: listening, what happens around every call, calls to other services, errors on the wire
 """

@@ -1,7 +1,7 @@
 """What a caller may do, and where.
 
-A domain calls `Access.require` as soon as it knows where the thing lies that a request is about, and before it judges
-anything else of the request: who may not know of a thing learns nothing of it.
+A domain calls `Access.require` as soon as it knows where the requested thing lies, and before it checks anything else
+in the request. So a caller who may not see a thing can't find out that it exists.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Place:
 
 
 INSTALLATION = Place("")
-"""The place of what is in no workspace, such as the workspaces themselves."""
+"""The place of an action that belongs to no workspace, such as creating one."""
 
 Judge: TypeAlias = Callable[[Caller, Permission, Place], bool]
 """Says whether a caller has a permission at a place."""
@@ -55,7 +55,7 @@ class WorkspaceNotFound(NotFound):
 
 
 class Access:
-    """Judges what the present caller asks for."""
+    """Checks the permissions of the current caller."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -63,14 +63,20 @@ class Access:
     def require(
         self, permission: Permission, place: Place, *, unseen: Callable[[], ModelryError] | None = None
     ) -> None:
-        """Does nothing if the present caller has the permission at the place.
+        """Does nothing if the current caller has the permission at the place.
 
-        Raises what `unseen` makes, by default WorkspaceNotFound, if the caller may not even read there: the same error
-        as if the thing were not there. Raises PermissionMissing if the caller may read there, but not do this.
+        Raises the error that `unseen` makes, by default WorkspaceNotFound, if the caller may not read there: the same
+        error as for a thing that does not exist. Raises PermissionMissing if the caller may read there but lacks the
+        permission, and always for the installation, whose existence is no secret.
         """
         present = caller.current()
         if self._judge(present, permission, place):
             return
-        if permission is Permission.READ or not self._judge(present, Permission.READ, place):
+        hidden = permission is Permission.READ or not self._judge(present, Permission.READ, place)
+        if place.workspace and hidden:
             raise unseen() if unseen else WorkspaceNotFound(place.workspace)
         raise PermissionMissing(present.subject, permission, place.workspace)
+
+    def allows(self, permission: Permission, place: Place) -> bool:
+        """Whether the current caller has the permission at the place. For lists that leave out what is hidden."""
+        return self._judge(caller.current(), permission, place)

@@ -1,9 +1,7 @@
-"""Who calls: travels with every call, through the room and on to its neighbours."""
+"""Who calls: travels with every call, through the service and on to the services that it calls."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,12 +15,13 @@ class Credential(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, until when, and on behalf of which trace.
+    """Who calls, until when, and as part of which trace.
 
-    `subject` is the name of a person or program, and `credential` the kind of proof for it: while there is no
-    authentication it is NONE, and the subject is what the client says of itself. `deadline` is a reading of
-    `time.monotonic()`, or None for a call without one. `trace_id` is 32 hexadecimal characters. `peer` is the address
-    that the call came from.
+    `subject` is the name of a person or program, and `credential` says how it was proved. While there is no
+    authentication it is NONE, and the subject is what the client says of itself. When a service calls another one for
+    a caller, both stay those of the caller; `is_service` says that the call itself came from a service.
+    `trace_id` is 32 hexadecimal characters. `peer` is the address that the caller called from. `deadline` is a reading
+    of `time.monotonic()`, or None for a call without one.
     """
 
     subject: str
@@ -30,28 +29,34 @@ class Caller:
     peer: str = ""
     deadline: float | None = None
     credential: Credential = Credential.NONE
+    is_service: bool = False
 
     def time_left(self) -> float | None:
         """The seconds that are left, at least 0; None without a deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
-NOBODY = Caller(subject="modelry", trace_id="0" * 32, credential=Credential.SERVICE)
-"""Who calls when no call is being answered: the server itself, in its background jobs."""
+NOBODY = Caller(subject="modelry", trace_id="0" * 32, credential=Credential.SERVICE, is_service=True)
+"""The caller when no call is being answered: the server itself, in its background jobs."""
 
 _current: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 
 
 def current() -> Caller:
-    """Who is calling now."""
+    """The caller of the call that is being answered."""
     return _current.get()
 
 
-@contextmanager
-def using(caller: Caller) -> Iterator[None]:
-    """Makes `caller` the present one within the block."""
-    token = _current.set(caller)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class using:  # a class, since each call enters it: a generator takes three times as long
+    """Makes a caller the current one within a block."""
+
+    __slots__ = ("_caller", "_token")
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def __enter__(self) -> None:
+        self._token: Token[Caller] = _current.set(self._caller)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

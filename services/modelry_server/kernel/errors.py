@@ -1,26 +1,26 @@
-"""What can go wrong, one class for each canonical code; rooms add a class for each reason. Knows no transport.
+"""The errors of the server: one class for each canonical code. Each service adds a class for each of its reasons.
 
 ModelryError
-├── InvalidArgument ── FieldInvalid
+├── InvalidArgument ── FieldInvalid, RequestIdReused
 ├── NotFound
 ├── AlreadyExists
 ├── PermissionDenied ── PermissionMissing
-├── Unauthenticated
+├── Unauthenticated ── CredentialInvalid
 ├── ResourceExhausted ── TooManyStreams
-├── FailedPrecondition
+├── FailedPrecondition ── AnswerTooLarge
 ├── Aborted ── RequestInFlight, EtagMismatch
 ├── OutOfRange
 ├── Unavailable ── ServiceUnavailable, Draining, DatabaseUnavailable
 ├── DataLoss
 ├── DeadlineExceeded ── DeadlinePassed
-└── Internal
+└── Internal ── UnexpectedError
 """
 
 from collections.abc import Mapping
 
 
 class ModelryError(Exception):
-    """Something that the caller can act on: the message says what was wrong, with which value, and what would be right.
+    """An error that the caller can act on. The message says what is wrong, with which value, and what would be right.
 
     Every value in the message is also in `metadata`.
     """
@@ -34,7 +34,7 @@ class ModelryError(Exception):
 
 
 class InvalidArgument(ModelryError):
-    """The request is wrong whatever the state of the system. `violations` holds each bad field by its path."""
+    """The request is wrong, whatever the state of the system. `violations` maps the path of each bad field to why."""
 
     def __init__(
         self, message: str, *, field: str = "", violations: Mapping[str, str] | None = None, **metadata: object
@@ -44,7 +44,7 @@ class InvalidArgument(ModelryError):
 
 
 class NotFound(ModelryError):
-    """What was asked for is not there, or the caller may not know of it. `kind` and `name` say what."""
+    """The requested thing does not exist, or the caller may not see it. `kind` and `name` identify it."""
 
     def __init__(self, message: str, *, kind: str = "", name: str = "", **metadata: object) -> None:
         super().__init__(message, **metadata)
@@ -52,7 +52,7 @@ class NotFound(ModelryError):
 
 
 class AlreadyExists(ModelryError):
-    """What was to be made is there already."""
+    """The thing to create exists already."""
 
 
 class PermissionDenied(ModelryError):
@@ -60,7 +60,7 @@ class PermissionDenied(ModelryError):
 
 
 class Unauthenticated(ModelryError):
-    """Nobody knows who calls."""
+    """The call carries no valid credential."""
 
 
 class ResourceExhausted(ModelryError):
@@ -70,7 +70,7 @@ class ResourceExhausted(ModelryError):
 
 
 class FailedPrecondition(ModelryError):
-    """The state of the system does not allow it; `unmet` holds each condition by its name."""
+    """The state of the system does not allow the call. `unmet` maps the name of each unmet condition to why."""
 
     def __init__(self, message: str, *, unmet: Mapping[str, str] | None = None, **metadata: object) -> None:
         super().__init__(message, **metadata)
@@ -78,25 +78,25 @@ class FailedPrecondition(ModelryError):
 
 
 class Aborted(ModelryError):
-    """Somebody else was faster; read again and try again."""
+    """The call lost against a concurrent one. Read the state and try again."""
 
 
 class OutOfRange(ModelryError):
-    """Beyond what there is."""
+    """The request points beyond the end of what exists."""
 
 
 class Unavailable(ModelryError):
-    """Not now; the same call works later."""
+    """The call can't be answered now. The same call may work later."""
 
     retry_after_s: float = 1.0
 
 
 class DataLoss(ModelryError):
-    """Bytes are not what they were said to be."""
+    """Content is lost, or differs from what was announced."""
 
 
 class DeadlineExceeded(ModelryError):
-    """The caller's time has run out."""
+    """The deadline of the call has passed."""
 
 
 class Internal(ModelryError):
@@ -104,7 +104,7 @@ class Internal(ModelryError):
 
 
 class FieldInvalid(InvalidArgument):
-    """One or more fields are missing, too long, or not of the form that the contract asks for."""
+    """One or more fields are missing, too long, or not in the form that the contract describes."""
 
     reason = "FIELD_INVALID"
 
@@ -122,74 +122,93 @@ class PermissionMissing(PermissionDenied):
 
     reason = "PERMISSION_MISSING"
 
-    def __init__(self, subject: str, permission: str, rpc: str) -> None:
+    def __init__(self, subject: str, permission: str, workspace: str) -> None:
+        place = f"in the workspace {workspace!r}" if workspace else "for the whole installation"
         super().__init__(
-            f"{subject} may not call {rpc}: it needs the permission {permission}",
+            f"{subject!r} does not have the permission '{permission}' {place}",
             permission=permission,
             subject=subject,
+            workspace=workspace,
+        )
+
+
+class CredentialInvalid(Unauthenticated):
+    """The call does not carry the key of the services."""
+
+    reason = "CREDENTIAL_INVALID"
+
+    def __init__(self, rpc: str) -> None:
+        super().__init__(
+            f"only Modelry services can call {rpc} here, and the call does not carry their key; clients use the public "
+            "address of the service",
             rpc=rpc,
         )
 
 
 class TooManyStreams(ResourceExhausted):
-    """The server has as many streams open as it allows."""
+    """The server has reached its limit of open streams."""
 
     reason = "TOO_MANY_STREAMS"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} streams are open, which is the limit of this server; try again later", limit=limit)
+        super().__init__(f"the server has reached its limit of {limit} open streams; try again later", limit=limit)
 
 
 class AnswerTooLarge(FailedPrecondition):
-    """The answer is larger than what can be sent."""
+    """The answer is larger than the largest message."""
 
     reason = "ANSWER_TOO_LARGE"
 
     def __init__(self, size_bytes: int, most: int) -> None:
         super().__init__(
-            f"the answer has {size_bytes} bytes, at most {most} can be sent; ask for less: for a part of it by a "
-            "read_mask, or for a smaller page",
+            f"the answer has {size_bytes} bytes, but at most {most} can be sent; ask for less, with a read_mask or a "
+            "smaller page",
             size_bytes=size_bytes,
+            most=most,
         )
 
 
 class RequestIdReused(InvalidArgument):
-    """The request id was used before with other contents."""
+    """The request id was used before, with other contents."""
 
     reason = "REQUEST_ID_REUSED"
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"request_id {request_id!r} was used within 24 hours with other contents; use a new one for a new request",
+            f"request_id {request_id!r} was used within the last 24 hours with other contents; use a new one for a new "
+            "request",
             field="request_id",
             request_id=request_id,
         )
 
 
 class RequestInFlight(Aborted):
-    """The same request is being worked on."""
+    """A call with the same request id is being worked on."""
 
     reason = "REQUEST_IN_FLIGHT"
 
     def __init__(self, request_id: str) -> None:
-        super().__init__(f"the request {request_id!r} is being worked on; send it again", request_id=request_id)
+        super().__init__(
+            f"another call with request_id {request_id!r} is being worked on; send the call again",
+            request_id=request_id,
+        )
 
 
 class EtagMismatch(Aborted):
-    """The thing was changed since it was read."""
+    """The thing has been changed since it was read."""
 
     reason = "ETAG_MISMATCH"
 
     def __init__(self, given: str, present: str) -> None:
         super().__init__(
-            f"etag {given!r} is not the present one, {present!r}: somebody changed it since; read it again",
+            f"etag {given!r} is outdated, the current one is {present!r}: somebody else changed it; read it again",
             given=given,
             etag=present,
         )
 
 
 class ServiceUnavailable(Unavailable):
-    """A service that the call needs does not answer."""
+    """Another service, which the call needs, does not answer."""
 
     reason = "SERVICE_UNAVAILABLE"
 
@@ -209,22 +228,34 @@ class Draining(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer or is busy."""
+    """The database does not answer, or is busy. If the call changes something, the change may have been made."""
 
     reason = "DATABASE_UNAVAILABLE"
 
     def __init__(self, room: str) -> None:
         super().__init__(
-            f"the database of {room} does not answer or is busy; send the call again (what it asks for may be done "
-            "already: with a request_id it is done once)",
-            room=room,
+            f"the database of {room} does not answer, or is busy; if the call changes something, the change may have "
+            "been made: send it again with the same request_id, or read the state first",
+            service=room,
         )
 
 
 class DeadlinePassed(DeadlineExceeded):
-    """The caller's time ran out before the work was done."""
+    """The deadline of the call passed before the work was done."""
 
     reason = "DEADLINE_EXCEEDED"
 
     def __init__(self) -> None:
-        super().__init__("the time that the caller gave has run out; nothing more is done")
+        super().__init__("the deadline of the call has passed; the server stopped working on it")
+
+
+class UnexpectedError(Internal):
+    """An exception that nobody expected. Its text stays in the log."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, correlation_id: str) -> None:
+        super().__init__(
+            f"an unexpected error occurred; the log of the server has its cause under the id {correlation_id}",
+            correlation_id=correlation_id,
+        )

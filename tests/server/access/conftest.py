@@ -6,10 +6,12 @@ import pytest
 
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.store import tables
-from modelry_server.kernel.clock import HeldClock
+from modelry_server.kernel.access import Access
 from modelry_server.kernel.requests.idempotency import Requests
 from modelry_server.kernel.sql.database import Database
+from modelry_server.permissions import may
 from modelry_server.targets import HERE
+from tests.parts.clock import HeldClock
 
 
 @pytest.fixture
@@ -30,4 +32,4 @@ def clock() -> HeldClock:
 @pytest.fixture
 def workspaces(db: Database, clock: HeldClock) -> Workspaces:
     """The rules of workspaces at work."""
-    return Workspaces(db, Requests(tables.requests, clock), clock)
+    return Workspaces(db, Requests(tables.requests, clock), Access(may), clock)

@@ -1,20 +1,25 @@
-"""A server with rooms whose servicers do what a test tells them."""
+"""A server whose servicers do what a test tells them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
+from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.permissions import PERMISSIONS
+from tests.parts import free_port
 
 SERVICE = "modelry.api.access.v1.WorkspaceService"
 STREAMING = "modelry.api.tracking.v1.MetricService"
+INTERNAL = "modelry.internal.artifacts.v1.SnapshotService"
+KEY = "the-key-of-the-services-on-this-stage"
 
 
 class Actor(access.WorkspaceServiceServicer):
@@ -44,27 +49,77 @@ class Player(tracking.MetricServiceServicer):
             yield tracking.ReadMetricsResponse(point_count=number)
 
 
+class Freezer(internal.SnapshotServiceServicer):
+    """Answers GetSnapshot with what `act` makes of the version id."""
+
+    CreateSnapshot = DeleteSnapshot = None  # type: ignore[assignment]
+
+    def __init__(self, act: Callable[[str], str]) -> None:
+        self._act = act
+
+    def GetSnapshot(self, request: Any, context: Any) -> internal.GetSnapshotResponse:
+        """Acts."""
+        return internal.GetSnapshotResponse(snapshot=internal.Snapshot(version_id=self._act(request.version_id)))
+
+
 @contextmanager
 def served(
     act: Callable[[str], str] = str,
     play: Callable[[], Iterator[int]] = lambda: iter(()),
     *,
-    granted: Callable[[str, str], bool] = lambda subject, permission: True,
     limits: Limits = Limits(workers=2, streams=3, drain_s=1.0),  # noqa: B008 - frozen
 ) -> Iterator[grpc.Channel]:
-    """A channel to a server at work."""
+    """A channel to the public listener of a server at work."""
+    with staged(act, play, limits=limits) as stage, grpc.insecure_channel(stage.address) as channel:
+        grpc.channel_ready_future(channel).result(10)
+        yield channel
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A server at work, and where its listeners are."""
+
+    server: Server
+    address: str
+    internal: str
+
+
+@contextmanager
+def staged(
+    act: Callable[[str], str] = str,
+    play: Callable[[], Iterator[int]] = lambda: iter(()),
+    *,
+    limits: Limits = Limits(workers=2, streams=3, drain_s=1.0),  # noqa: B008 - frozen
+    internal_address: str = "",
+) -> Iterator[Stage]:
+    """A server at work, with a public and an internal listener."""
 
     def register(server: grpc.Server) -> None:
         access.add_WorkspaceServiceServicer_to_server(Actor(act), server)
         tracking.add_MetricServiceServicer_to_server(Player(play), server)
 
-    room = Room("stage", (SERVICE, STREAMING), register)
-    server = Server([room], address="127.0.0.1:0", sockets={}, permissions=PERMISSIONS, granted=granted, limits=limits)
+    def register_internal(server: grpc.Server) -> None:
+        internal.add_SnapshotServiceServicer_to_server(Freezer(act), server)
+
+    room = Room(
+        "stage",
+        (SERVICE, STREAMING),
+        register,
+        internal_services=(INTERNAL,),
+        register_internal=register_internal,
+    )
+    inside = internal_address or f"127.0.0.1:{free_port()}"
+    server = Server(
+        [room],
+        address="127.0.0.1:0",
+        internal={"stage": inside},
+        key=KEY,
+        permissions=PERMISSIONS,
+        limits=limits,
+    )
     server.start()
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            grpc.channel_ready_future(channel).result(10)
-            yield channel
+        yield Stage(server, f"127.0.0.1:{server.port}", inside)
     finally:
         server.stop()
 

@@ -1,31 +1,38 @@
 """The rules of workspaces."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 
 from modelry_server.access import instruments
 from modelry_server.access.entities import Workspace
 from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.store import workspaces as store
-from modelry_server.kernel.access import WorkspaceNotFound
+from modelry_server.kernel.access import INSTALLATION, Access, Permission, Place, WorkspaceNotFound
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.requests.fields import NOTE_LENGTH, Fields, shown
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
+
+CHANGEABLE = ("description",)
+"""The fields that an update can change."""
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
 class Workspaces:
-    """Makes, reads, lists and describes workspaces."""
+    """Creates, reads, lists and changes workspaces."""
 
-    def __init__(self, db: Database, requests: Requests, clock: Clock) -> None:
+    def __init__(self, db: Database, requests: Requests, access: Access, clock: Clock) -> None:
         self._db = db
         self._requests = requests
+        self._access = access
         self._clock = clock
 
     def create(self, name: str, description: str, request: Request) -> Workspace:
-        """Makes a workspace. Raises FieldInvalid, WorkspaceExists."""
+        """Creates a workspace. Raises PermissionMissing, FieldInvalid, WorkspaceExists."""
+        self._access.require(Permission.ADMIN, INSTALLATION)
         with Fields() as fields:
             if not _NAME.match(name):
                 rule = "1 to 63 of a-z, 0-9 and '-', beginning with a letter and not ending with '-'"
@@ -33,44 +40,61 @@ class Workspaces:
             fields.text("description", description, longest=NOTE_LENGTH, controls=True)
             fields.request_id(request.request_id)
         now = self._clock.now()
+        workspace = Workspace(name, description, now, now)
+
+        def make() -> tuple[str, Workspace] | None:
+            return (name, workspace) if store.add(tx, workspace) else None
+
+        def refuse() -> None:
+            raise WorkspaceExists(name)
+
         with self._db.write() as tx:
-            if known := self._requests.recall(tx, request):
-                return store.find(tx, known) or Workspace(known, description, now, now)
-            workspace = Workspace(name, description, now, now)
-            if not store.add(tx, workspace):
-                known = self._requests.recall(tx, request)  # the same request may have been faster
-                raced = store.find(tx, known) if known else None
-                if raced is None:
-                    raise WorkspaceExists(name)
-                return raced
-            self._requests.remember(tx, request, name)
-        instruments.workspaces_created_total.inc()
-        return workspace
+            answer = self._requests.once(
+                tx, request, find=lambda known: self._found(tx, known), make=make, existing=refuse
+            )
+        if answer is workspace:
+            instruments.workspaces_created_total.inc()
+        return answer
 
     def get(self, name: str) -> Workspace:
-        """The workspace of a name. Raises WorkspaceNotFound."""
+        """The workspace with this name. Raises WorkspaceNotFound."""
         with self._db.read() as tx:
-            workspace = store.find(tx, name)
-        if workspace is None:
-            raise WorkspaceNotFound(name)
+            workspace = self._found(tx, name)
+        self._access.require(Permission.READ, Place(name))
         return workspace
 
-    def page(self, after: str, limit: int) -> list[Workspace]:
-        """At most `limit` workspaces that follow a name, by name."""
+    def page(self, after: str, limit: int) -> Sequence[Workspace]:
+        """At most `limit` workspaces that the caller may read, by name, starting after a name."""
+        readable: list[Workspace] = []
         with self._db.read() as tx:
-            return store.page(tx, after, limit)
+            is_last = False
+            while len(readable) < limit and not is_last:
+                rows = store.page(tx, after, limit)
+                readable += [each for each in rows if self._access.allows(Permission.READ, Place(each.name))]
+                is_last = len(rows) < limit
+                after = rows[-1].name if rows else after
+        return readable[:limit]
 
-    def describe(self, name: str, description: str, etag: str) -> Workspace:
-        """Changes the description. Raises WorkspaceNotFound, FieldInvalid, EtagMismatch."""
-        with Fields() as fields:
-            fields.text("workspace.description", description, longest=NOTE_LENGTH, controls=True)
+    def update(self, name: str, etag: str, changes: Callable[[], Mapping[str, str]]) -> Workspace:
+        """Changes the fields that `changes` gives. Raises WorkspaceNotFound, FieldInvalid, EtagMismatch."""
         with self._db.write() as tx:
-            workspace = store.find(tx, name)
-            if workspace is None:
-                raise WorkspaceNotFound(name)
+            workspace = self._found(tx, name)
+            self._access.require(Permission.ADMIN, Place(name))
+            changed = changes()
+            description = changed.get("description", workspace.description)
+            with Fields() as fields:
+                fields.text("workspace.description", description, longest=NOTE_LENGTH, controls=True)
             if etag and etag != workspace.etag:
                 raise EtagMismatch(etag, workspace.etag)
+            if not changed:
+                return workspace
             now = self._clock.now()
             if not store.describe(tx, name, description, now, workspace.revision):
                 raise EtagMismatch(etag, "a newer one")
         return Workspace(name, description, workspace.create_time, now, workspace.revision + 1)
+
+    def _found(self, tx: Transaction, name: str) -> Workspace:
+        workspace = store.find(tx, name)
+        if workspace is None:
+            raise WorkspaceNotFound(name)
+        return workspace

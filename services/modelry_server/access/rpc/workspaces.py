@@ -1,15 +1,15 @@
 """WorkspaceService: contract in, contract out."""
 
+from collections.abc import Sequence
+
 import grpc
 
 from modelry.api.access import v1 as api
-from modelry_server.access.domain.workspaces import Workspaces
+from modelry_server.access.domain.workspaces import CHANGEABLE, Workspaces
 from modelry_server.access.entities import Workspace
 from modelry_server.kernel.requests import idempotency
-from modelry_server.kernel.requests.fields import Fields
-from modelry_server.kernel.requests.paging import Pager, fitting
-
-_CHANGEABLE = ("description",)
+from modelry_server.kernel.requests.paging import Found, Pager, SortValue
+from modelry_server.kernel.requests.updates import changes
 
 
 class WorkspaceService(api.WorkspaceServiceServicer):
@@ -22,35 +22,30 @@ class WorkspaceService(api.WorkspaceServiceServicer):
     def CreateWorkspace(
         self, request: api.CreateWorkspaceRequest, context: grpc.ServicerContext
     ) -> api.CreateWorkspaceResponse:
-        """Makes a workspace."""
         workspace = self._workspaces.create(request.name, request.description, idempotency.request(request))
         return api.CreateWorkspaceResponse(workspace=_message(workspace))
 
     def GetWorkspace(self, request: api.GetWorkspaceRequest, context: grpc.ServicerContext) -> api.GetWorkspaceResponse:
-        """Reads one workspace."""
         return api.GetWorkspaceResponse(workspace=_message(self._workspaces.get(request.name)))
 
     def ListWorkspaces(
         self, request: api.ListWorkspacesRequest, context: grpc.ServicerContext
     ) -> api.ListWorkspacesResponse:
-        """Lists workspaces by name."""
-        scope = ("ListWorkspaces",)
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        found = self._workspaces.page(str(page.after[0]) if page.after else "", page.size + 1)
-        messages = fitting(map(_message, found), page.size)
-        token = self._pager.token(scope, (messages[-1].name,)) if len(found) > len(messages) else ""
-        return api.ListWorkspacesResponse(workspaces=messages, next_page_token=token)
+        def search(*, after: tuple[SortValue, ...] | None, limit: int) -> Sequence[Found[Workspace]]:
+            found = self._workspaces.page(str(after[0]) if after else "", limit)
+            return [Found(workspace, (workspace.name,)) for workspace in found]
+
+        workspaces, next_page_token = self._pager.answer(request, search, _message)
+        return api.ListWorkspacesResponse(workspaces=workspaces, next_page_token=next_page_token)
 
     def UpdateWorkspace(
         self, request: api.UpdateWorkspaceRequest, context: grpc.ServicerContext
     ) -> api.UpdateWorkspaceResponse:
-        """Changes the description."""
-        with Fields() as fields:
-            fields.mask("update_mask", request.update_mask.paths, _CHANGEABLE)
         given = request.workspace
-        return api.UpdateWorkspaceResponse(
-            workspace=_message(self._workspaces.describe(given.name, given.description, given.etag))
+        workspace = self._workspaces.update(
+            given.name, given.etag, lambda: changes(given, request.update_mask, CHANGEABLE)
         )
+        return api.UpdateWorkspaceResponse(workspace=_message(workspace))
 
 
 def _message(workspace: Workspace) -> api.Workspace:

@@ -14,12 +14,16 @@ from google.protobuf.message import Message
 from modelry_server.kernel import caller
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import RequestIdReused, RequestInFlight
+from modelry_server.kernel.jobs import Job
+from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Rows, Transaction, fetch, insert_rows
 
 _Thing = TypeVar("_Thing")
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a request id is remembered, in milliseconds."""
+
+_FORGET_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,17 @@ class Requests:
         }
         return (Rows(self._table, [row]),)
 
+    def job(self, db: Database) -> Job:
+        """The background job that removes requests older than 24 hours from a service's database, every hour."""
+
+        def forget() -> None:
+            with db.write() as tx:
+                self.forget(tx)
+
+        return Job(f"{db.room}.requests.forget", _FORGET_S, forget)
+
     def forget(self, tx: Transaction) -> int:
-        """Removes what is older than 24 hours; returns how many."""
+        """Removes requests older than 24 hours. Returns their number."""
         return tx.execute(
             sa.delete(self._table).where(self._table.c.create_time <= self._clock.now() - KEPT_MS)
         ).rowcount

@@ -1,4 +1,8 @@
-"""Opaque page tokens that hold the last row's sort key. They carry no authority: rights are checked on every page."""
+"""Opaque page tokens and cursors that hold the sort key of a row.
+
+They are signed, so a text that this installation did not make is refused. They carry no authority: permissions are
+checked for each page.
+"""
 
 import base64
 import hashlib
@@ -21,8 +25,7 @@ PAGE_BYTES = 3 << 20
 _SHORTEST_SECRET = 16
 _VERSION = b"\x01"
 _MAC_SIZE = 16
-_PURPOSE = b"modelry page token\0"
-
+_PAGE_TOKEN, _CURSOR = "modelry page token", "modelry cursor"
 
 _Item = TypeVar("_Item")
 _Item_co = TypeVar("_Item_co", covariant=True)
@@ -43,6 +46,22 @@ class PageTokenInvalid(InvalidArgument):
             "leave it empty to begin again",
             field="page_token",
             length=len(token),
+            begins=begins,
+        )
+
+
+class CursorInvalid(InvalidArgument):
+    """A cursor is damaged, or was made for another scope, such as another workspace."""
+
+    reason = "CURSOR_INVALID"
+
+    def __init__(self, cursor: str, *, field: str) -> None:
+        begins = ascii(cursor[:12])
+        super().__init__(
+            f"{field} of {len(cursor)} characters that begins {begins} is not a cursor of this workspace; send a "
+            "cursor that the server returned for it, or leave the field empty to start from the beginning",
+            field=field,
+            length=len(cursor),
             begins=begins,
         )
 
@@ -71,7 +90,10 @@ class Search(Protocol[_Item_co]):
 
 
 class Pager:
-    """Makes and reads page tokens. All processes that serve one search need the same secret, of 16 bytes or more."""
+    """Makes and reads page tokens and cursors.
+
+    All processes that serve the same search need the same secret, of at least 16 bytes.
+    """
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < _SHORTEST_SECRET:
@@ -81,10 +103,10 @@ class Pager:
     def answer(
         self, request: Message, search: Search[_Item], message: Callable[[_Item], _Message]
     ) -> tuple[list[_Message], str]:
-        """The messages on the page that a request asks for, and the token of the next page, empty at the end.
+        """The messages on the requested page, and the token of the next page, which is empty on the last page.
 
-        The request has the fields `page_size` and `page_token`; a token holds for requests that are equal in all
-        others, of the same caller. Raises what `page` raises.
+        The request has the fields `page_size` and `page_token`. A token is valid for the same caller and for requests
+        that are equal in all other fields. Raises what `page` raises.
         """
         scope = _scope_of(request)
         page = self.page(request.page_size, request.page_token, scope=scope)  # type: ignore[attr-defined]
@@ -96,55 +118,75 @@ class Pager:
     def page(
         self, page_size: int, page_token: str, *, scope: Sequence[str], default: int = 100, maximum: int = 1000
     ) -> Page:
-        """What a request asks for. A `page_size` of 0 means `default`, above `maximum` is lowered.
+        """The requested page. A `page_size` of 0 means `default`; a size above `maximum` means `maximum`.
 
-        `scope` is what has to be equal for a token to hold, besides the caller: rpc, workspace, filter, order; not the
-        page size.
+        A token is valid only for the scope and the caller that it was made for. The scope holds everything that
+        decides which rows come in which order (rpc, workspace, filter, order), but not the page size.
         Raises FieldInvalid for a negative size, PageTokenInvalid.
         """
         if page_size < 0:
             raise FieldInvalid(
                 {"page_size": f"{page_size} is negative; send 1 to {maximum}, or 0 for {default}"}, page_size=page_size
             )
-        return Page(min(page_size or default, maximum), self._after(page_token, scope) if page_token else None)
+        size = min(page_size or default, maximum)
+        if not page_token:
+            return Page(size, None)
+        after = self._opened(_page_scope(scope), page_token)
+        if after is None:
+            raise PageTokenInvalid(page_token)
+        return Page(size, after)
 
     def token(self, scope: Sequence[str], after: Sequence[SortValue]) -> str:
-        """The token for the page after the row with this sort key. Numbers come back exactly, infinities too.
+        """The token for the page after the row with this sort key. Numbers are kept exactly, infinities too.
 
-        Raises ValueError for NaN, which has no place in an order, and for a key that no token holds (about 24,000 bytes
-        as JSON, where a character takes up to 6): a store that sorts by long texts sorts by their beginning.
+        Raises ValueError for NaN, which has no place in an order, and for a key that is too long for a token (about
+        24,000 bytes as JSON, where a character takes up to 6). So a store that sorts by long texts sorts by their
+        beginning.
         """
-        if any(value != value for value in after):
-            raise ValueError(f"the sort key {after!r} contains NaN")
-        payload = json.dumps(list(after), ensure_ascii=False, separators=(",", ":")).encode()
+        return self._sealed(_page_scope(scope), after)
+
+    def cursor(self, scope: Sequence[str], key: Sequence[SortValue]) -> str:
+        """A cursor that holds a sort key: valid for its scope and for every caller. Raises what `token` raises."""
+        return self._sealed((_CURSOR, *scope), key)
+
+    def read_cursor(self, scope: Sequence[str], cursor: str, *, field: str = "cursor") -> tuple[SortValue, ...]:
+        """The sort key that a cursor holds. Raises CursorInvalid, which names the `field`."""
+        key = self._opened((_CURSOR, *scope), cursor)
+        if key is None:
+            raise CursorInvalid(cursor, field=field)
+        return key
+
+    def _sealed(self, scope: Sequence[str], key: Sequence[SortValue]) -> str:
+        if any(value != value for value in key):
+            raise ValueError(f"the sort key {key!r} contains NaN")
+        payload = json.dumps(list(key), ensure_ascii=False, separators=(",", ":")).encode()
         token = _encoded(_VERSION + self._mac(scope, payload) + payload)
         if len(token) > LONGEST_TOKEN:
             raise ValueError(f"a sort key of {len(payload)} bytes makes a token of {len(token)}, over {LONGEST_TOKEN}")
         return token
 
-    def _after(self, token: str, scope: Sequence[str]) -> tuple[SortValue, ...]:
+    def _opened(self, scope: Sequence[str], token: str) -> tuple[SortValue, ...] | None:
+        """The sort key of a token; None if it was not made for this scope with this secret."""
         if len(token) > LONGEST_TOKEN or not token.isascii():
-            raise PageTokenInvalid(token)
+            return None
         try:
             content = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except Base64Error:
-            raise PageTokenInvalid(token) from None
+            return None
         head = len(_VERSION)
         mac, payload = content[head : head + _MAC_SIZE], content[head + _MAC_SIZE :]
-        # The decoder skips characters that it doesn't know and bits that are left over; one page has one token.
+        # The decoder ignores unknown characters and spare bits. Comparing the encoding leaves one token for each key.
         genuine = hmac.compare_digest(mac, self._mac(scope, payload)) and content[:head] == _VERSION
-        if not genuine or _encoded(content) != token:
-            raise PageTokenInvalid(token)
-        return tuple(json.loads(payload))
+        return tuple(json.loads(payload)) if genuine and _encoded(content) == token else None
 
     def _mac(self, scope: Sequence[str], payload: bytes) -> bytes:
-        # JSON in ASCII has no NUL, so that the parts can't run into each other.
-        message = _PURPOSE + json.dumps([caller.current().subject, *scope]).encode() + b"\0" + payload
+        # JSON in ASCII has no NUL, so the scope and the payload can't run into each other.
+        message = json.dumps(list(scope)).encode() + b"\0" + payload
         return hmac.digest(self._secret, message, hashlib.sha256)[:_MAC_SIZE]
 
 
 def fitting(messages: Iterable[_Message], size: int) -> list[_Message]:
-    """The first of the messages: at most `size` of them, and at most 3 MiB together, but one in any case."""
+    """The first messages: at most `size` of them, and at most 3 MiB together, but always at least one."""
     fitted: list[_Message] = []
     left = PAGE_BYTES
     for message in messages:
@@ -155,8 +197,12 @@ def fitting(messages: Iterable[_Message], size: int) -> list[_Message]:
     return fitted
 
 
+def _page_scope(scope: Sequence[str]) -> tuple[str, ...]:
+    return (_PAGE_TOKEN, caller.current().subject, *scope)
+
+
 def _scope_of(request: Message) -> tuple[str, str]:
-    """What must be equal in two requests for pages of one search."""
+    """Everything in a request that must stay the same from page to page."""
     alike = type(request)()
     alike.CopyFrom(request)
     for field in ("page_size", "page_token"):

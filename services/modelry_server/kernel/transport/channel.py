@@ -1,6 +1,6 @@
-"""Calls to neighbours: they carry the caller, what is left of the caller's deadline, and the trace.
+"""Calls to other services. They carry the caller, the rest of the caller's time, the trace and the service's key.
 
-Never call a neighbour inside a transaction, and only along the order registry -> artifacts -> tracking -> access.
+Never call another service inside a transaction, and only along the order registry -> artifacts -> tracking -> access.
 """
 
 import threading
@@ -11,26 +11,35 @@ from typing import Any, TypeVar
 import grpc
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DeadlinePassed, ModelryError, ServiceUnavailable
-from modelry_server.kernel.transport import status
+from modelry_server.kernel.errors import (
+    CredentialInvalid,
+    DeadlinePassed,
+    Draining,
+    ModelryError,
+    ServiceUnavailable,
+)
+from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport import interceptors, keys, status, tracing
 
 BELIEVED_S = 5.0
 """How long what a neighbour confirmed is believed, in seconds."""
 
 _MARGIN_S = 0.05
 _MOST_BELIEVED = 10_000
+_log = Log("neighbours")
 _Stub = TypeVar("_Stub")
 
 
 class Neighbour:
-    """Another room, found at an address; the channel opens with the first call.
+    """Another service, at the address of its internal listener. The connection opens with the first call.
 
-    A neighbour that takes more than `longest_s` seconds counts as one that does not answer.
+    `key` is the key of the services. A service that needs more than `longest_s` seconds counts as unavailable.
     """
 
-    def __init__(self, name: str, address: str, *, longest_s: float = 10.0) -> None:
+    def __init__(self, name: str, address: str, *, key: str = "", longest_s: float = 10.0) -> None:
         self.name = name
         self.address = address
+        self._key = key
         self._longest_s = longest_s
         self._channel = grpc.insecure_channel(
             address,
@@ -44,32 +53,44 @@ class Neighbour:
         )
 
     def stub(self, kind: type[_Stub]) -> _Stub:
-        """A stub of one of the neighbour's services."""
-        return kind(self._channel)  # type: ignore[call-arg]
+        """A stub of one of the service's contracts, whose methods are for `call`."""
+        return kind(_Naming(self._channel))  # type: ignore[call-arg]
 
     def call(self, method: Any, request: Any) -> Any:
-        """Calls a method of a stub for the present caller, within what is left of the caller's time.
+        """Calls a method of a stub for the current caller, within what is left of the caller's time.
 
-        Raises what the neighbour answered with, as the same class and reason; ServiceUnavailable if it does not
-        answer.
+        Raises the error that the service answers with, with the same class and reason; ServiceUnavailable if it does
+        not answer or is shutting down.
         """
         present = caller.current()
         left = present.time_left()
         if left is not None and left <= _MARGIN_S:
             raise DeadlinePassed
         timeout = self._longest_s if left is None else min(self._longest_s, left - _MARGIN_S)
-        metadata = (
-            ("modelry-subject", present.subject),
-            ("traceparent", f"00-{present.trace_id}-{present.trace_id[:16]}-01"),
-        )
+        metadata = {
+            keys.METADATA: self._key,
+            interceptors.SUBJECT: present.subject,
+            interceptors.CREDENTIAL: present.credential.value,
+            interceptors.PEER: present.peer,
+        }
+        span = tracing.made(method.rpc, metadata)
+        code = grpc.StatusCode.OK
         try:
-            return method(request, timeout=timeout, metadata=metadata)
+            return method.call(request, timeout=timeout, metadata=tuple(metadata.items()))
         except grpc.RpcError as error:
+            code = error.code()
             raise self._translated(error, is_callers_time=timeout < self._longest_s) from error
+        finally:
+            tracing.end(span, code, is_fault=code is not grpc.StatusCode.OK)
 
     def _translated(self, error: Any, *, is_callers_time: bool) -> ModelryError:
         answered = status.from_rpc_error(error)
-        if answered.reason != "INTERNAL":  # the neighbour itself said why
+        if answered.reason == CredentialInvalid.reason:  # a mistake in the settings, which the caller can't mend
+            _log.error("neighbour.key_refused", service=self.name, address=self.address, setting="server.service_key")
+            return ServiceUnavailable(self.name, self.address)
+        if answered.reason == Draining.reason:  # the other service drains, not this one
+            return ServiceUnavailable(self.name, self.address)
+        if answered.reason != "INTERNAL":  # the service itself said why
             return answered
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and is_callers_time:
             return DeadlinePassed()
@@ -78,14 +99,36 @@ class Neighbour:
         return answered
 
     def close(self) -> None:
-        """Closes the channel."""
+        """Closes the connection."""
         self._channel.close()
 
 
-class Believed:
-    """What a neighbour confirmed is believed for five seconds, so that asking costs a hot path nothing.
+class _Method:
+    """A method of a stub, with its full name."""
 
-    `confirm` asks the neighbour about a name and raises what it answers unless the name is right.
+    def __init__(self, rpc: str, call: Callable[..., Any]) -> None:
+        self.rpc, self.call = rpc, call
+
+
+class _Naming:
+    """What a stub takes for its channel. Its methods know their names, which those of gRPC keep to themselves."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+
+    def unary_unary(self, rpc: str, *args: Any, **options: Any) -> _Method:
+        return _Method(rpc, self._channel.unary_unary(rpc, *args, **options))
+
+    def unary_stream(self, rpc: str, *args: Any, **options: Any) -> None:
+        """Services make unary calls to each other only."""
+
+    stream_unary = stream_stream = unary_stream
+
+
+class Believed:
+    """What another service confirmed is believed for five seconds, so that asking costs a hot path nothing.
+
+    `confirm` asks the service about a name, and raises its answer unless the name is right.
     """
 
     def __init__(self, confirm: Callable[[str], object]) -> None:

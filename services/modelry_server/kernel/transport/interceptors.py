@@ -6,7 +6,10 @@ One gRPC interceptor builds the chain once for each method; a call then costs a 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
@@ -15,29 +18,37 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from modelry_server.kernel import caller
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
+    CredentialInvalid,
     DeadlinePassed,
+    Draining,
     FieldInvalid,
-    Internal,
     ModelryError,
-    PermissionMissing,
     TooManyStreams,
+    UnexpectedError,
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
-from modelry_server.kernel.transport import status
+from modelry_server.kernel.transport import keys, status, texts, tracing
+from modelry_server.kernel.transport.drain import Drain
 
-ORDER = ("trace", "measure", "errors", "caller", "permission")
+ORDER = ("trace", "caller", "measure", "errors", "drain", "credential", "deadline")
 """The steps around a call, from the outside in."""
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
 ANONYMOUS = "anonymous"
+SUBJECT, CREDENTIAL, PEER = "modelry-subject", "modelry-credential", "modelry-peer"
+"""The metadata entries that describe the caller."""
+
+_LONGEST_SUBJECT = 250
 _OPEN_SERVICES = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1alpha.ServerReflection/",
     "/grpc.reflection.v1.ServerReflection/",
 )
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _END = object()
 _log = Log("rpc")
 
@@ -50,36 +61,37 @@ call_seconds = prometheus_client.Histogram(
 streams_open = prometheus_client.Gauge("modelry_rpc_streams_open", "Streams that are open.")
 
 
-class Internally(Internal):
-    """An exception that nobody expected; its text stays in the log."""
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Threads for streams: `answers` hold one for each open stream, `uploads` a second one for each upload."""
 
-    def __init__(self, correlation_id: str) -> None:
-        super().__init__(
-            f"something went wrong in the server; its log says more under {correlation_id}",
-            correlation_id=correlation_id,
-        )
+    answers: Executor
+    uploads: Executor
+    streams: int
+    """The number of streams that may be open at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    rpc: str
+    permission: Permission
+    seconds: Any
+    answer: Callable[[Any, Any], Any]
 
 
 class Calls(grpc.ServerInterceptor):
-    """Wraps every method of the server.
+    """Wraps every method of one listener.
 
-    `permissions` maps each full rpc name to the permission that it needs; `granted` says whether a subject has it.
-    `streams` bounds the number of streams that are open at once, in each process; `stream_pool` runs them.
+    `permissions` maps each full rpc name to the permission that it needs. `key` is the key of the services, which each
+    call to an internal listener must carry; it is empty for the public listener, where no caller counts as a service.
     """
 
-    def __init__(
-        self,
-        permissions: Mapping[str, str],
-        granted: Callable[[str, str], bool],
-        *,
-        streams: int,
-        stream_pool: Any,
-    ) -> None:
+    def __init__(self, permissions: Mapping[str, Permission], *, key: str, drain: Drain, pools: Pools) -> None:
         self._permissions = permissions
-        self._granted = granted
-        self._streams = threading.BoundedSemaphore(streams)
-        self._stream_limit = streams
-        self._stream_pool = stream_pool
+        self._key = key
+        self._drain = drain
+        self._pools = pools
+        self._streams = threading.BoundedSemaphore(pools.streams)
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:
@@ -93,173 +105,193 @@ class Calls(grpc.ServerInterceptor):
         return known[1]
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
-        permission = self._permissions[rpc]
-        seconds = call_seconds.labels(rpc)
+        permission, seconds = self._permissions[rpc], call_seconds.labels(rpc)
         pair = (_reading(handler.request_deserializer), handler.response_serializer)
         if handler.response_streaming:
-            inner = handler.stream_stream or handler.unary_stream
+            method = _Method(rpc, permission, seconds, handler.stream_stream or handler.unary_stream)
 
             def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-                return self._stream(rpc, permission, seconds, inner, request, context)
+                return self._stream(method, request, context)
 
-            stream.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
+            stream.experimental_thread_pool = self._pools.answers  # type: ignore[attr-defined]
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
             return make(stream, *pair)
-        inner = handler.stream_unary or handler.unary_unary
-
-        serialize = handler.response_serializer
+        inner, serialize = handler.stream_unary or handler.unary_unary, handler.response_serializer
+        method = _Method(rpc, permission, seconds, lambda *given: serialize(inner(*given)))
 
         def single(request: Any, context: grpc.ServicerContext) -> bytes:
-            return self._single(rpc, permission, seconds, lambda *given: serialize(inner(*given)), request, context)
+            return self._single(method, request, context)
 
         if not handler.request_streaming:
             return grpc.unary_unary_rpc_method_handler(single, pair[0])
 
-        def upload(requests: Iterator[Any], context: grpc.ServicerContext) -> bytes:
-            with self._stream_slot(rpc, context):
-                return single(map(_readable, requests), context)
+        def upload(requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
+            # A thread that waits for the client's next message can't be told of the drain. So it is not this one.
+            work = self._pools.uploads.submit(self._upload, method, requests, context)
+            if not self._drain.outlasts(work):
+                context.abort_with_status(rpc_status.to_status(status.to_status(Draining())))
+            return work.result()
 
-        upload.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
+        upload.experimental_thread_pool = self._pools.answers  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(upload, pair[0])
 
-    def _single(
-        self,
-        rpc: str,
-        permission: str,
-        seconds: Any,
-        inner: Callable[[Any, Any], bytes],
-        request: Any,
-        context: grpc.ServicerContext,
-    ) -> bytes:
-        begun = time.perf_counter()
-        present = _caller_of(context)
-        with caller.using(present):
+    def _single(self, method: _Method, request: Any, context: grpc.ServicerContext) -> bytes:
+        call = _Call(method, context, self._key)
+        with call:
             try:
-                self._check(present, permission, rpc)
-                response = inner(_readable(request), context)
-                if len(response) > MESSAGE_BYTES:
-                    raise AnswerTooLarge(len(response), MESSAGE_BYTES)
-                calls_total.labels(rpc, "OK").inc()
+                with self._drain:
+                    self._check(call)
+                    response: bytes = method.answer(_readable(request), context)
+                    if len(response) > MESSAGE_BYTES:
+                        raise AnswerTooLarge(len(response), MESSAGE_BYTES)
+                call.end(grpc.StatusCode.OK)
                 return response
             except Exception as error:
-                self._refuse(rpc, error, context)
+                call.refuse(error)
             finally:
-                seconds.observe(time.perf_counter() - begun)
+                call.end(grpc.StatusCode.CANCELLED)
 
-    def _stream(
-        self,
-        rpc: str,
-        permission: str,
-        seconds: Any,
-        inner: Callable[[Any, Any], Any],
-        request: Any,
-        context: grpc.ServicerContext,
-    ) -> Iterator[Any]:
-        begun = time.perf_counter()
-        present = _caller_of(context)
-        with self._stream_slot(rpc, context):
-            try:
-                with caller.using(present):
-                    self._check(present, permission, rpc)
-                    responses = iter(inner(_readable(request), context))
+    def _upload(self, method: _Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
+        def answer(requests: Iterable[Any], context: grpc.ServicerContext) -> Any:
+            with self._slot():
+                return method.answer(self._drain.checked(map(_readable, requests)), context)
+
+        return self._single(_Method(method.rpc, method.permission, method.seconds, answer), requests, context)
+
+    def _stream(self, method: _Method, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        call = _Call(method, context, self._key)
+        try:
+            with self._drain, self._slot():
+                with call:
+                    self._check(call)
+                    responses = iter(method.answer(_readable(request), context))
                 while True:
-                    with caller.using(present):  # set anew for each step: a generator may be resumed by another thread
+                    with call:  # set anew for each step: a generator may be resumed by another thread
+                        self._drain.check()
                         response = next(responses, _END)
                     if response is _END:
                         break
                     yield response
-                calls_total.labels(rpc, "OK").inc()
-            except Exception as error:
-                with caller.using(present):
-                    self._refuse(rpc, error, context)
-            finally:
-                seconds.observe(time.perf_counter() - begun)
+            call.end(grpc.StatusCode.OK)
+        except Exception as error:
+            with call:
+                call.refuse(error)
+        finally:
+            call.end(grpc.StatusCode.CANCELLED)
 
-    def _stream_slot(self, rpc: str, context: grpc.ServicerContext) -> "_Slot":
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """A place among the open streams."""
         if not self._streams.acquire(blocking=False):
-            self._refuse(rpc, TooManyStreams(self._stream_limit), context)
-        return _Slot(self._streams)
+            raise TooManyStreams(self._pools.streams)
+        streams_open.inc()
+        try:
+            yield
+        finally:
+            streams_open.dec()
+            self._streams.release()
 
-    def _check(self, present: caller.Caller, permission: str, rpc: str) -> None:
-        if present.deadline is not None and present.deadline <= time.monotonic():
+    def _check(self, call: "_Call") -> None:
+        if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
+            raise CredentialInvalid(call.method.rpc)
+        if call.caller.deadline is not None and call.caller.deadline <= time.monotonic():
             raise DeadlinePassed
-        if not self._granted(present.subject, permission):
-            raise PermissionMissing(present.subject, permission, rpc)
 
-    def _refuse(self, rpc: str, error: Exception, context: grpc.ServicerContext) -> NoReturn:
+
+class _Call:
+    """One call that is being answered: who calls, its span, and what is measured of it."""
+
+    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_span", "_traced", "caller", "method")
+
+    def __init__(self, method: _Method, context: grpc.ServicerContext, key: str) -> None:
+        self._begun = time.perf_counter()
+        self._is_ended = False
+        self._context = context
+        self.method = method
+        metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+        self._span = tracing.answered(method.rpc, metadata)
+        self.caller = _caller_of(metadata, context, key=key, trace_id=tracing.trace_id(self._span))
+        self._traced, self._called = tracing.using(self._span), caller.using(self.caller)
+
+    def __enter__(self) -> None:
+        """Makes its caller and its span the current ones, within a block."""
+        self._traced.__enter__()
+        self._called.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._called.__exit__()
+        self._traced.__exit__()
+
+    def end(self, code: grpc.StatusCode) -> None:
+        """Measures the call, with the code that it is told first."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        calls_total.labels(self.method.rpc, code.name).inc()
+        self.method.seconds.observe(time.perf_counter() - self._begun)
+        tracing.end(self._span, code)
+
+    def refuse(self, error: Exception) -> NoReturn:
         """Ends the call with the status of the error; always raises."""
         if not isinstance(error, ModelryError):
-            error = self._unexpected(rpc)
+            correlation_id = secrets.token_hex(8)
+            _log.error("rpc.failed", trace=True, rpc=self.method.rpc, correlation_id=correlation_id)
+            error = UnexpectedError(correlation_id)
         answer = status.to_status(error)
-        name = grpc_code_name(answer.code)
-        calls_total.labels(rpc, name).inc()
-        _log.debug("rpc.refused", rpc=rpc, code=name, reason=error.reason, message=error.message)
-        context.abort_with_status(rpc_status.to_status(answer))
-
-    def _unexpected(self, rpc: str) -> ModelryError:
-        correlation_id = secrets.token_hex(8)
-        _log.error("rpc.failed", trace=True, rpc=rpc, correlation_id=correlation_id)
-        return Internally(correlation_id)
+        code = _CODES[answer.code]
+        self.end(code)
+        _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, reason=error.reason, message=error.message)
+        self._context.abort_with_status(rpc_status.to_status(answer))
 
 
 class _Unreadable:
-    """What stands for a message that is none of its type, until the call is begun and can be refused."""
+    """Stands for a message that can't be used, until the call has begun and can be refused."""
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        self.violations = violations
 
 
-_UNREADABLE = _Unreadable()
+_UNREADABLE = _Unreadable({"message": "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"})
 
 
 def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Reads a message; left to gRPC, one that can't be read would be answered as a fault of the server."""
+    """Parses a message. gRPC itself would answer a message that can't be parsed as a fault of the server."""
 
     def read(content: bytes) -> Any:
         try:
-            return deserialize(content)
+            message = deserialize(content)
         except DecodeError:
             return _UNREADABLE
+        found = texts.violations(message, content)
+        return _Unreadable(found) if found else message
 
     return read
 
 
 def _readable(request: Any) -> Any:
-    if request is _UNREADABLE:
-        raise FieldInvalid(
-            {"message": "can't be read: it is cut off, of another type, or holds text that is not UTF-8"}
-        )
+    if isinstance(request, _Unreadable):
+        raise FieldInvalid(request.violations)
     return request
 
 
-class _Slot:
-    """A place among the open streams, given back at the end."""
+def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, key: str, trace_id: str) -> caller.Caller:
+    """Who calls. Only a service, which is known by the key, is believed what it says of another caller.
 
-    def __init__(self, slots: threading.BoundedSemaphore) -> None:
-        self._slots = slots
-
-    def __enter__(self) -> None:
-        streams_open.inc()
-
-    def __exit__(self, *_: object) -> None:
-        streams_open.dec()
-        self._slots.release()
-
-
-def grpc_code_name(number: int) -> str:
-    """The name of a canonical code, such as NOT_FOUND."""
-    return next(item.name for item in grpc.StatusCode if item.value[0] == number)
-
-
-def _caller_of(context: grpc.ServicerContext) -> caller.Caller:
-    """Who calls. Without authentication the subject is what the client says of itself."""
-    subject, trace_id = ANONYMOUS, ""
-    for key, value in context.invocation_metadata():
-        if key == "modelry-subject" and isinstance(value, str) and 0 < len(value) <= 250 and value.isprintable():
-            subject = value
-        elif key == "traceparent" and isinstance(value, str) and len(value) == 55:
-            trace_id = value[3:35]
+    Without authentication, the subject is what the client says of itself.
+    """
+    is_service = bool(key) and keys.is_equal(metadata.get(keys.METADATA, ""), key)
+    subject = metadata.get(SUBJECT, "")
+    if not (0 < len(subject) <= _LONGEST_SUBJECT and subject.isascii() and subject.isprintable()):
+        subject = ANONYMOUS
+    credential, peer = caller.Credential.NONE, context.peer() or ""
+    if is_service:
+        peer = metadata.get(PEER, peer)
+        if metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
+            credential = caller.Credential.SERVICE
     left = context.time_remaining()
     deadline = None if left is None or left > 1e9 else time.monotonic() + left
-    return caller.Caller(subject, trace_id or secrets.token_hex(16), context.peer() or "", deadline)
+    return caller.Caller(subject, trace_id, peer, deadline, credential, is_service)

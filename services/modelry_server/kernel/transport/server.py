@@ -1,12 +1,13 @@
-"""Listening: one gRPC server for the public, one for each room's neighbours; health, reflection, limits, drain.
+"""Listening: one gRPC server for clients, and an internal one for each service; health, reflection, limits, drain.
 
-Unary calls and streams run on pools of their own, so that streams never starve unary calls. Rooms in one process dial
-each other at a Unix socket that has a pool of its own for each room, so that a room that waits for a neighbour never
-holds a worker that the neighbour needs.
+Unary calls and streams have separate thread pools, so that streams never starve unary calls. Services always call each
+other at the internal listeners. Each of these has a pool of its own, so a service that waits for another one never
+holds a worker that the other one needs.
 """
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,14 +18,17 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Calls
+from modelry_server.kernel.transport.drain import Drain
+from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Calls, Pools
 
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
+_LAST_S = 1.0  # for the last messages, after the drain
 _TURNING_AWAY = 4  # threads beyond the limit of streams: without them, one too many would wait and never be told
 _log = Log("server")
 
@@ -35,9 +39,10 @@ class AddressUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room that was built: what it registers, what it runs in the background, what it closes at the end.
+    """A service that was built: the contracts that it serves, its background jobs, and what it closes at the end.
 
-    `internal_services` are those that `register_internal` registers; only other services can call them.
+    `register` registers `services`; `register_internal` registers `internal_services`, which only other services can
+    call.
     """
 
     name: str
@@ -51,7 +56,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Threads and streams of one process. `workers` answer unary calls; `streams` may be open at once."""
+    """Threads and streams of one listener. `workers` answer unary calls; `streams` may be open at once."""
 
     workers: int = 16
     streams: int = 64
@@ -59,42 +64,90 @@ class Limits:
 
 
 class Server:
-    """The rooms of one process, listening at `address` for everybody and at `sockets[room]` for neighbours."""
+    """The services of one process.
+
+    At `address` it listens for clients, and there serves the public services of all rooms. At `internal[room]` it
+    listens for other services, which must send the `key`, and there serves all services of that room.
+    """
 
     def __init__(
         self,
         rooms: Sequence[Room],
         *,
         address: str,
-        sockets: Mapping[str, str],
-        permissions: Mapping[str, str],
-        granted: Callable[[str, str], bool],
+        internal: Mapping[str, str],
+        key: str,
+        permissions: Mapping[str, Permission],
         limits: Limits,
     ) -> None:
-        missing = [rpc for room in rooms for rpc in _rpcs(room.services) if rpc not in permissions]
-        if missing:
-            raise ValueError(f"permissions.py does not name {', '.join(missing)}")
+        if internal and not key:
+            raise ValueError("internal listeners need the key of the services")
+        _check_permissions(rooms, permissions)
         self._rooms = rooms
         self._limits = limits
-        self._permissions, self._granted = permissions, granted
-        self._health = health.HealthServicer(experimental_non_blocking=True)
         self._stopped = threading.Event()
-        public = self._build(rooms, "public")
-        self._listeners = [public]
-        self.port = _listen(public, address)
+        self._public = _Listener(rooms, "public", permissions, key="", limits=limits)
+        self.port = self._public.listen(address)
+        self._internal, self._addresses = [], dict(internal)
         for room in rooms:
-            if room.name in sockets:
-                internal = self._build([room], room.name)
-                internal.add_insecure_port(sockets[room.name])
-                self._listeners.append(internal)
+            if room.name in internal:
+                listener = _Listener([room], room.name, permissions, key=key, limits=limits)
+                listener.listen(internal[room.name])
+                self._internal.append(listener)
         self._jobs = JobLoop([job for room in rooms for job in room.jobs])
 
-    def _build(self, rooms: Sequence[Room], name: str) -> grpc.Server:
-        limits = self._limits
-        streams = ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-stream")
-        server = grpc.server(
+    def start(self) -> None:
+        """Begins to answer. Health says SERVING from now on."""
+        for listener in (*self._internal, self._public):
+            listener.start()
+        self._jobs.start()
+        _log.info("server.started", port=self.port, services=[r.name for r in self._rooms], internal=self._addresses)
+
+    def stop(self) -> None:
+        """Drains and ends. Health says NOT_SERVING, and new calls are refused with DRAINING.
+
+        Calls in flight may end within the limit. Streams that are still open then end with DRAINING.
+        """
+        if self._stopped.is_set():
+            return
+        until = time.monotonic() + self._limits.drain_s
+        # The services of one process call each other at its internal listeners: these go on until the public calls and
+        # the jobs have ended.
+        first, second = ([self._public], self._internal) if len(self._rooms) > 1 else (self._listeners(), [])
+        _drain(first, until)
+        self._jobs.stop()
+        _drain(second, until)
+        for ending in [listener.stop() for listener in self._listeners()]:
+            ending.wait()
+        for room in self._rooms:
+            room.close()
+        _log.info("server.stopped", port=self.port)
+        self._stopped.set()
+
+    def wait(self) -> None:
+        """Waits until the server has stopped."""
+        self._stopped.wait()
+
+    def _listeners(self) -> list["_Listener"]:
+        return [self._public, *self._internal]
+
+
+class _Listener:
+    """One gRPC server. With a `key` it is an internal one: internal services too, each call with the key."""
+
+    def __init__(
+        self, rooms: Sequence[Room], name: str, permissions: Mapping[str, Permission], *, key: str, limits: Limits
+    ) -> None:
+        self.drain = Drain()
+        self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
+        pools = Pools(
+            ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-stream"),
+            ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-upload"),
+            limits.streams,
+        )
+        self._server = grpc.server(
             ThreadPoolExecutor(limits.workers, thread_name_prefix=name),
-            interceptors=[Calls(self._permissions, self._granted, streams=limits.streams, stream_pool=streams)],
+            interceptors=[Calls(permissions, key=key, drain=self.drain, pools=pools)],
             maximum_concurrent_rpcs=limits.workers * 64 + limits.streams,
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -107,42 +160,60 @@ class Server:
             ],
         )
         for room in rooms:
-            room.register(server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection(
-            [*(name for room in rooms for name in room.services), health.SERVICE_NAME, reflection.SERVICE_NAME], server
-        )
-        return server
+            room.register(self._server)
+            if key:
+                room.register_internal(self._server)
+        self._health = health.HealthServicer(experimental_non_blocking=True)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if not key:
+            reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+            reflection.enable_server_reflection(reflected, self._server)
+
+    def listen(self, address: str) -> int:
+        """Takes an address, and gives its port. Raises AddressUnusable."""
+        try:
+            return self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise AddressUnusable(
+                f"can't listen at {address}: another program listens there, or this is not its host"
+            ) from None
 
     def start(self) -> None:
-        """Begins to answer; health says SERVING from now on."""
-        for listener in self._listeners:
-            listener.start()
-        self._jobs.start()
-        self._say(health_pb2.HealthCheckResponse.SERVING)
-        _log.info("server.started", port=self.port, rooms=[room.name for room in self._rooms])
+        """Begins to answer."""
+        self._server.start()
+        self.say(health_pb2.HealthCheckResponse.SERVING)
 
-    def stop(self) -> None:
-        """Drains: health says NOT_SERVING, calls in flight end within the limit, then everything closes."""
-        if self._stopped.is_set():
-            return
-        self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        endings = [listener.stop(self._limits.drain_s) for listener in self._listeners]
-        for ending in endings:
-            ending.wait()
-        self._jobs.stop()
-        for room in self._rooms:
-            room.close()
-        _log.info("server.stopped", port=self.port)
-        self._stopped.set()
-
-    def wait(self) -> None:
-        """Waits until the server has stopped."""
-        self._stopped.wait()
-
-    def _say(self, state: Any) -> None:
-        for name in ["", *(name for room in self._rooms for name in room.services)]:
+    def say(self, state: Any) -> None:
+        """Tells the health of all services, and of the server as a whole."""
+        for name in ["", *self._names]:
             self._health.set(name, state)
+
+    def stop(self) -> threading.Event:
+        """Closes all connections, after the answers of calls that have just ended."""
+        return self._server.stop(_LAST_S)
+
+
+def _drain(listeners: Sequence[_Listener], until: float) -> None:
+    """Refuses new calls, waits for those in flight, then ends the open streams."""
+    for listener in listeners:
+        listener.say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        listener.drain.begin()
+    for listener in listeners:
+        listener.drain.wait(until)
+    for listener in listeners:
+        listener.drain.end()
+
+
+def _check_permissions(rooms: Sequence[Room], permissions: Mapping[str, Permission]) -> None:
+    """Raises ValueError unless each rpc has a permission: SERVICE if it is internal, another one if it is public."""
+    public = {rpc: permissions.get(rpc) for room in rooms for rpc in _rpcs(room.services)}
+    internal = {rpc: permissions.get(rpc) for room in rooms for rpc in _rpcs(room.internal_services)}
+    if missing := [rpc for rpc, permission in (public | internal).items() if permission is None]:
+        raise ValueError(f"permissions.py does not name {', '.join(missing)}")
+    if wrong := [rpc for rpc, permission in public.items() if permission is Permission.SERVICE]:
+        raise ValueError(f"only other services may call {', '.join(wrong)}, but clients can reach them")
+    if wrong := [rpc for rpc, permission in internal.items() if permission is not Permission.SERVICE]:
+        raise ValueError(f"clients may call {', '.join(wrong)}, but only other services can reach them")
 
 
 def _rpcs(services: Sequence[str]) -> Iterator[str]:
@@ -153,7 +224,7 @@ def _rpcs(services: Sequence[str]) -> Iterator[str]:
 
 
 def ensure_free(address: str) -> None:
-    """Does nothing if a server could listen at an address now. Raises AddressUnusable with the system's reason."""
+    """Raises AddressUnusable, with the system's reason, if a server could not listen at an address now."""
     found = place(address)
     if found is None:
         return
@@ -171,12 +242,3 @@ def ensure_free(address: str) -> None:
         except OSError as error:
             why = error
     raise AddressUnusable(f"can't listen at {address}: {why and why.strerror}")
-
-
-def _listen(server: grpc.Server, address: str) -> int:
-    try:
-        return server.add_insecure_port(address)
-    except RuntimeError:
-        raise AddressUnusable(
-            f"can't listen at {address}: another program listens there, or this is not its host"
-        ) from None

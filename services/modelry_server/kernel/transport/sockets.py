@@ -1,6 +1,6 @@
-"""A folder for the sockets of the rooms of one process: readable by its user only, and gone with the process.
+"""A folder for the sockets of the services of one process: only its user can open it, and it is removed at the end.
 
-A process that is killed leaves its folder; the next one that starts takes it away.
+A process that is killed leaves its folder behind; the next process that starts removes it.
 """
 
 import atexit
@@ -15,7 +15,7 @@ _LOCK = "lock"
 
 
 def make_folder() -> Path:
-    """A new folder in the temporary one, where paths are short: that of a socket has 107 characters at most."""
+    """A new folder in the temporary folder, where paths are short: the path of a socket has at most 107 characters."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         if _is_left(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -28,7 +28,7 @@ def make_folder() -> Path:
 
 
 def _is_left(folder: Path) -> bool:
-    """Whether it is a folder of this user's whose process is gone."""
+    """Whether it is a folder of this user, and its process has ended."""
     try:
         if folder.lstat().st_uid != os.getuid():
             return False

@@ -11,10 +11,10 @@ from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.jobs import jobs
 from modelry_server.access.store import tables
 from modelry_server.kernel.access import WorkspaceNotFound
-from modelry_server.kernel.clock import HeldClock
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request, Requests
 from modelry_server.kernel.sql.database import Database
+from tests.parts.clock import HeldClock
 
 ONCE = Request("", "", "", "")
 REQUEST = Request("ada", "modelry.api.access.v1.CreateWorkspaceRequest", "request-1", "digest-1")
@@ -88,12 +88,12 @@ def test_a_description_changes_with_its_etag(workspaces: Workspaces, clock: Held
     made = workspaces.create("risk", "", ONCE)
     clock.advance(1)
 
-    changed = workspaces.describe("risk", "Words.", made.etag)
+    changed = workspaces.update("risk", made.etag, lambda: {"description": "Words."})
 
     assert changed == workspaces.get("risk")
     assert (changed.description, changed.update_time, changed.create_time) == ("Words.", clock.now(), made.create_time)
     with pytest.raises(EtagMismatch):
-        workspaces.describe("risk", "Mine.", made.etag)
+        workspaces.update("risk", made.etag, lambda: {"description": "Mine."})
 
 
 def test_what_is_not_there_is_named(workspaces: Workspaces) -> None:
@@ -101,7 +101,7 @@ def test_what_is_not_there_is_named(workspaces: Workspaces) -> None:
         with pytest.raises(WorkspaceNotFound):
             workspaces.get(name)
         with pytest.raises(WorkspaceNotFound):
-            workspaces.describe(name, "", "")
+            workspaces.update(name, "", lambda: {"description": "Words."})
 
 
 def test_a_page_begins_after_a_name(workspaces: Workspaces) -> None:

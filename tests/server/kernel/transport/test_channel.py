@@ -1,7 +1,9 @@
-"""Calls to neighbours: what travels with them, and what comes back when there is no answer."""
+"""Calls to other services: what travels with them, and what comes back when there is no answer."""
 
 from __future__ import annotations
 
+import io
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -11,10 +13,11 @@ from contextlib import contextmanager
 import pytest
 
 from modelry.api.access import v1 as access
-from modelry_server.kernel import caller
-from modelry_server.kernel.caller import Caller
+from modelry_server.kernel import caller, telemetry
+from modelry_server.kernel.caller import Caller, Credential
 from modelry_server.kernel.errors import (
     DeadlineExceeded,
+    Draining,
     FailedPrecondition,
     FieldInvalid,
     Internal,
@@ -24,9 +27,8 @@ from modelry_server.kernel.errors import (
 )
 from modelry_server.kernel.transport.channel import Believed, Neighbour
 from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES
-from tests.server.kernel.stage import served
-
-TRACE = "0af7651916cd43dd8448eb211c80319c"
+from tests.parts.eventually import eventually
+from tests.server.kernel.stage import KEY, staged
 
 
 @contextmanager
@@ -37,8 +39,8 @@ def silent() -> Iterator[str]:
 
 
 @contextmanager
-def neighbour(address: str, longest_s: float = 10.0) -> Iterator[Neighbour]:
-    found = Neighbour("access", address, longest_s=longest_s)
+def neighbour(address: str, *, key: str = KEY, longest_s: float = 10.0) -> Iterator[Neighbour]:
+    found = Neighbour("access", address, key=key, longest_s=longest_s)
     yield found
     found.close()
 
@@ -49,27 +51,54 @@ def asked(found: Neighbour, name: str = "x") -> str:
     return answer
 
 
-def address_of(channel: object) -> str:
-    return str(channel._channel.target().decode()).removeprefix("dns:///")  # type: ignore[attr-defined]
-
-
-def test_the_caller_the_trace_and_what_is_left_of_the_time_travel_on() -> None:
+def test_the_caller_as_the_service_knows_it_and_what_is_left_of_the_time_travel_on() -> None:
     seen: list[Caller] = []
 
     def act(name: str) -> str:
         seen.append(caller.current())
         return name
 
-    with served(act) as channel, neighbour(address_of(channel)) as found:
-        with caller.using(Caller("ann", TRACE, deadline=time.monotonic() + 5)):
+    client = Caller("ann", "ab" * 16, "ipv4:10.0.0.1:99", time.monotonic() + 5)
+    with staged(act) as stage, neighbour(stage.internal) as found:
+        with caller.using(client):
             asked(found)
         asked(found)
 
-    assert [(each.subject, each.trace_id) for each in seen] == [("ann", TRACE), ("modelry", "0" * 32)]
-    left = [each.deadline for each in seen]
+    theirs, own = seen
+    assert (theirs.subject, theirs.peer, theirs.credential) == ("ann", "ipv4:10.0.0.1:99", Credential.NONE)
+    assert (own.subject, own.credential) == ("modelry", Credential.SERVICE)
+    assert [each.is_service for each in seen] == [True, True]
+    left = [each.time_left() for each in seen]
     assert left[0] is not None
     assert left[1] is not None
     assert left[0] < left[1]
+
+
+def test_a_wrong_key_is_a_missing_service_for_the_caller_and_a_line_in_the_log_for_the_operator() -> None:
+    log = io.StringIO()
+    telemetry.start_logging("info", log)
+
+    with (
+        staged() as stage,
+        neighbour(stage.internal, key="x" * 40) as found,
+        pytest.raises(Unavailable) as caught,
+    ):
+        asked(found)
+
+    assert caught.value.reason == "SERVICE_UNAVAILABLE"
+    [line] = [json.loads(line) for line in log.getvalue().splitlines() if "neighbour.key_refused" in line]
+    assert (line["service"], line["setting"]) == ("access", "server.service_key")
+    assert KEY not in log.getvalue()
+
+
+def test_a_service_that_shuts_down_is_a_missing_service_and_not_a_draining_one() -> None:
+    def act(name: str) -> str:
+        raise Draining
+
+    with staged(act) as stage, neighbour(stage.internal) as found, pytest.raises(Unavailable) as caught:
+        asked(found)
+
+    assert caught.value.reason == "SERVICE_UNAVAILABLE"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +116,7 @@ def test_what_a_neighbour_refuses_with_comes_back_as_the_same_class_reason_and_d
     def act(name: str) -> str:
         raise error
 
-    with served(act) as channel, neighbour(address_of(channel)) as found, pytest.raises(ModelryError) as caught:
+    with staged(act) as stage, neighbour(stage.internal) as found, pytest.raises(ModelryError) as caught:
         asked(found)
 
     back = caught.value
@@ -102,7 +131,7 @@ def test_a_fault_of_a_neighbour_stays_a_fault_with_its_id() -> None:
     def act(name: str) -> str:
         raise RuntimeError("secret")
 
-    with served(act) as channel, neighbour(address_of(channel)) as found, pytest.raises(Internal) as caught:
+    with staged(act) as stage, neighbour(stage.internal) as found, pytest.raises(Internal) as caught:
         asked(found)
 
     assert "secret" not in caught.value.message
@@ -125,7 +154,7 @@ def test_a_neighbour_that_never_answers_is_missing_after_its_time() -> None:
 
 
 def test_when_the_callers_time_runs_out_first_it_is_the_callers_time() -> None:
-    present = Caller("ann", TRACE, deadline=time.monotonic() + 0.4)
+    present = Caller("ann", "ab" * 16, deadline=time.monotonic() + 0.4)
 
     with (
         silent() as address,
@@ -146,9 +175,9 @@ def test_without_time_left_nobody_is_asked() -> None:
         return name
 
     with (
-        served(act) as channel,
-        neighbour(address_of(channel)) as found,
-        caller.using(Caller("ann", TRACE, deadline=time.monotonic())),
+        staged(act) as stage,
+        neighbour(stage.internal) as found,
+        caller.using(Caller("ann", "ab" * 16, deadline=time.monotonic())),
         pytest.raises(DeadlineExceeded),
     ):
         asked(found)
@@ -157,19 +186,22 @@ def test_without_time_left_nobody_is_asked() -> None:
 
 
 def test_a_neighbour_that_comes_back_is_found_again() -> None:
-    with served() as channel:
-        address = address_of(channel)
-        found = Neighbour("access", address)
+    with staged() as stage:
+        found = Neighbour("access", stage.internal, key=KEY)
         assert asked(found) == "x"
     with pytest.raises(Unavailable):
         asked(found)
+    with staged(internal_address=stage.internal):
+        back = eventually(lambda: _answered(found))
     found.close()
+
+    assert back == "x"
 
 
 def test_an_answer_that_is_too_large_is_an_error_and_not_a_missing_neighbour() -> None:
     with (
-        served(lambda name: "x" * (MESSAGE_BYTES + 1)) as channel,
-        neighbour(address_of(channel)) as found,
+        staged(lambda name: "x" * (MESSAGE_BYTES + 1)) as stage,
+        neighbour(stage.internal) as found,
         pytest.raises(ModelryError) as caught,
     ):
         asked(found)
@@ -178,7 +210,7 @@ def test_an_answer_that_is_too_large_is_an_error_and_not_a_missing_neighbour() -
 
 
 def test_many_at_once_share_one_connection() -> None:
-    with served() as channel, neighbour(address_of(channel)) as found, ThreadPoolExecutor(16) as pool:
+    with staged() as stage, neighbour(stage.internal) as found, ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda number: asked(found, str(number)), range(64))) == [str(n) for n in range(64)]
 
 
@@ -197,3 +229,10 @@ def test_what_a_neighbour_confirmed_is_believed_and_what_it_refused_is_asked_aga
             believed.require("missing")
 
     assert asked == ["there", "missing", "missing", "missing"]
+
+
+def _answered(found: Neighbour) -> str:
+    try:
+        return asked(found)
+    except Unavailable:
+        return ""

@@ -16,13 +16,14 @@ import pytest
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
 from modelry_server.kernel import caller, telemetry
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.transport import interceptors
 from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.permissions import PERMISSIONS
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused
-from tests.server.kernel.stage import SERVICE, ask, served
+from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, ask, served
 
 GET = f"/{SERVICE}/GetWorkspace"
 
@@ -80,36 +81,28 @@ def test_a_caller_is_known_by_subject_trace_and_time_left() -> None:
     assert caller.current() is caller.NOBODY
 
 
-def test_a_caller_without_the_permission_is_told_which_it_needs() -> None:
-    asked: list[tuple[str, str]] = []
+@pytest.mark.parametrize(
+    ("rpc", "permission", "said"),
+    [
+        (GET, None, "does not name"),
+        (f"/{SERVICE}/UpdateWorkspace", None, "does not name"),
+        (f"/{INTERNAL}/DeleteSnapshot", None, "does not name"),
+        (GET, Permission.SERVICE, "clients can reach"),
+        (f"/{INTERNAL}/DeleteSnapshot", Permission.WRITE, "only other services can reach"),
+    ],
+)
+def test_a_server_does_not_start_with_an_rpc_whose_permission_is_missing_or_does_not_fit_its_listener(
+    rpc: str, permission: Permission | None, said: str
+) -> None:
+    permissions = {name: need for name, need in PERMISSIONS.items() if name != rpc}
+    if permission is not None:
+        permissions[rpc] = permission
+    room = Room("access", (SERVICE,), lambda server: None, internal_services=(INTERNAL,))
 
-    def granted(subject: str, permission: str) -> bool:
-        asked.append((subject, permission))
-        return False
+    with pytest.raises(ValueError, match=said) as caught:
+        Server([room], address="127.0.0.1:0", internal={}, key=KEY, permissions=permissions, limits=Limits())
 
-    with served(granted=granted) as channel:
-        stub = access.WorkspaceServiceStub(channel)
-        refusal = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="x"))
-
-    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "PERMISSION_MISSING")
-    assert asked == [("anonymous", PERMISSIONS[GET])]
-    assert refusal.metadata["permission"] == PERMISSIONS[GET]
-
-
-@pytest.mark.parametrize("missing", [GET, f"/{SERVICE}/UpdateWorkspace"])
-def test_a_server_does_not_start_with_an_rpc_that_no_permission_is_named_for(missing: str) -> None:
-    permissions = {rpc: permission for rpc, permission in PERMISSIONS.items() if rpc != missing}
-    room = Room("access", (SERVICE,), lambda server: None)
-
-    with pytest.raises(ValueError, match=missing):
-        Server(
-            [room],
-            address="127.0.0.1:0",
-            sockets={},
-            permissions=permissions,
-            granted=lambda subject, permission: True,
-            limits=Limits(),
-        )
+    assert rpc in str(caught.value)
 
 
 def test_open_streams_leave_unary_calls_alone_and_one_too_many_is_refused_at_once() -> None:
@@ -197,21 +190,21 @@ def test_what_is_left_of_a_call_whose_time_has_run_out_is_not_begun() -> None:
     assert acted == ["blocks", "after"]
 
 
-def test_the_steps_around_a_call_stand_in_this_order() -> None:
-    assert interceptors.ORDER == ("trace", "measure", "errors", "caller", "permission")
-
-
 def test_calls_are_counted_by_method_and_code() -> None:
     def count(code: str) -> float:
         return float(interceptors.calls_total.labels(GET, code)._value.get())
 
-    before = (count("OK"), count("PERMISSION_DENIED"))
-    with served() as channel:
-        ask(channel, "x")
-    with served(granted=lambda subject, permission: False) as channel:
-        refused(access.WorkspaceServiceStub(channel).GetWorkspace, access.GetWorkspaceRequest(name="x"))
+    def act(name: str) -> str:
+        if name == "gone":
+            raise NotFound("gone")
+        return name
 
-    assert (count("OK"), count("PERMISSION_DENIED")) == (before[0] + 1, before[1] + 1)
+    before = (count("OK"), count("NOT_FOUND"))
+    with served(act) as channel:
+        ask(channel, "x")
+        refused(access.WorkspaceServiceStub(channel).GetWorkspace, access.GetWorkspaceRequest(name="gone"))
+
+    assert (count("OK"), count("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_server_stops_once_and_closes_what_its_rooms_hold() -> None:
@@ -221,9 +214,9 @@ def test_a_server_stops_once_and_closes_what_its_rooms_hold() -> None:
         server = Server(
             [room],
             address="127.0.0.1:0",
-            sockets={},
+            internal={},
+            key=KEY,
             permissions=PERMISSIONS,
-            granted=lambda subject, permission: True,
             limits=Limits(drain_s=0.1),
         )
         server.start()

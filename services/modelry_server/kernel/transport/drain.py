@@ -1,0 +1,70 @@
+"""Shutting down in order: new calls are refused, calls in flight may end, open streams end with a reason."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, TypeVar
+
+from modelry_server.kernel.errors import Draining
+
+_Message = TypeVar("_Message")
+
+
+class Drain:
+    """Knows the calls in flight at one listener, and whether it is shutting down. Each call is a block of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._in_flight = 0
+        self._is_begun = False
+        self._is_over: Future[None] = Future()
+
+    def __enter__(self) -> None:
+        """Begins a call. Raises Draining once the drain has begun."""
+        with self._lock:
+            if self._is_begun:
+                raise Draining
+            self._in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        """Ends a call."""
+        with self._lock:
+            self._in_flight -= 1
+            if self._is_begun and not self._in_flight:
+                self._changed.notify_all()
+
+    def begin(self) -> None:
+        """Refuses new calls from now on."""
+        with self._lock:
+            self._is_begun = True
+
+    def wait(self, until: float) -> None:
+        """Waits until no call is in flight, at most until this reading of `time.monotonic()`."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_flight, max(0.0, until - time.monotonic()))
+
+    def end(self) -> None:
+        """Ends all open streams: they raise Draining at their next message."""
+        self._is_over.set_result(None)
+
+    def check(self) -> None:
+        """Raises Draining if the time for open streams is over."""
+        if self._is_over.done():
+            raise Draining
+
+    def outlasts(self, work: "Future[Any]") -> bool:
+        """Waits for the work, or for the end of the drain. False if the drain ended first."""
+        wait((work, self._is_over), return_when=FIRST_COMPLETED)
+        return work.done()
+
+    def checked(self, messages: Iterable[_Message]) -> Iterator[_Message]:
+        """The messages of a stream. Raises Draining, also at the end of the messages, if the time is over.
+
+        gRPC ends the messages of a refused call as if the client had sent them all: that must not look complete.
+        """
+        for message in messages:
+            self.check()
+            yield message
+        self.check()
