@@ -37,7 +37,7 @@ class Things:
     promotion_id: str
 
     @property
-    def model(self) -> dict[str, str]:
+    def model(self) -> dict[str, Any]:
         """The fields that name the model."""
         return {"workspace": self.workspace, "model_name": self.model_name}
 
