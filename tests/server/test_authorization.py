@@ -31,7 +31,9 @@ DENIED = {"/modelry.api.access.v1.WorkspaceService/CreateWorkspace"}
 """What is about the installation, which everybody knows of: a stranger is told what is missing."""
 LEFT_OUT = {"/modelry.api.access.v1.WorkspaceService/ListWorkspaces"}
 """What leaves out the things that a stranger may not see, which are all."""
-HIDING = sorted(set(RPCS) - DENIED - LEFT_OUT)
+INTERNAL = {rpc for rpc, permission in PERMISSIONS.items() if permission is Permission.SERVICE}
+"""What only services can call, which may learn what exists."""
+HIDING = sorted(set(RPCS) - DENIED - LEFT_OUT - INTERNAL)
 
 
 @dataclass
@@ -159,6 +161,16 @@ def test_a_stranger_hears_of_what_exists_what_everybody_hears_of_what_does_not(
     assert stranger == everybody_of_nothing
 
 
+@pytest.mark.parametrize("rpc", sorted(INTERNAL))
+def test_an_internal_rpc_is_judged_too_although_its_caller_has_the_key(
+    platform: Platform, things: Things, rpc: str
+) -> None:
+    refusal = platform.refused_to_a_stranger(rpc, BUILD[rpc](things))
+
+    assert refusal is not None, "was answered"
+    assert refusal.code == "NOT_FOUND"
+
+
 @pytest.mark.parametrize("rpc", sorted(DENIED))
 def test_a_stranger_is_told_which_permission_is_missing_for_the_whole_installation(
     platform: Platform, things: Things, rpc: str
@@ -188,7 +200,7 @@ def test_each_rpc_asks_for_the_permission_that_the_table_says_and_for_no_other(p
 
     refusal = platform.refused(rpc, BUILD[rpc](things))
 
-    is_internal = PERMISSIONS[rpc] is Permission.SERVICE
+    is_internal = rpc in INTERNAL
     asked = [
         (permission, place.workspace)
         for caller, permission, place in platform.judge.asked
@@ -204,7 +216,7 @@ def test_each_rpc_asks_for_the_permission_that_the_table_says_and_for_no_other(p
         assert set(asked) == {(PERMISSIONS[rpc], things.workspace)}
 
 
-@pytest.mark.parametrize("rpc", HIDING)
+@pytest.mark.parametrize("rpc", [*HIDING, *sorted(INTERNAL)])
 def test_a_stranger_changes_nothing(platform: Platform, things: Things, rpc: str) -> None:
     before = _seen(platform, things)
 
