@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import paths
-from modelry._sdk.fluent import functions, session
-from modelry._sdk.packaging import registering
 from modelry._sdk.packaging.borrowed import mlflow_module
 from modelry.errors import InvalidArgument
 
@@ -92,6 +90,8 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
 
 def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
     """The run that gets the model, and a function that uploads a folder to a path of it."""
+    from modelry._sdk.fluent import functions, session
+
     if destination.run_id or destination.client:
         if not destination.run_id:
             raise InvalidArgument("a client is given without a run; give run_id too", reason="FIELD_INVALID")
@@ -103,6 +103,9 @@ def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]
 
 
 def _registered(destination: Destination, model_uri: str, metadata: Any) -> int | None:
+    from modelry._sdk.fluent import session
+    from modelry._sdk.packaging import registering
+
     name = destination.registered_model_name
     if name is None:
         return None
