@@ -122,6 +122,16 @@ class Client:
         request = api.ListArtifactsRequest(owner=owner, path=path, **more)  # type: ignore[arg-type]
         return [artifact.path for artifact in self.artifacts.ListArtifacts(request).artifacts]
 
+    def everything(self, owner: Owner) -> Iterator[api.Artifact]:
+        """All files of an owner, page by page."""
+        request = api.ListArtifactsRequest(owner=owner, recursive=True, page_size=1000)
+        while True:
+            page = self.artifacts.ListArtifacts(request)
+            yield from page.artifacts
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+
     def delete(self, owner: Owner, path: str) -> int:
         """Deletes a file or folder."""
         return self.artifacts.DeleteArtifact(api.DeleteArtifactRequest(owner=owner, path=path)).file_count

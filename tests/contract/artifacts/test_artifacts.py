@@ -26,7 +26,7 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 # Attack P1: what reaches the service is compared to the letter; nothing decodes it.
 BAD_PATHS = [
     *("../x", "a/../../x", "..\\x", "%2e%2e%2fx", "%252e%252e%252fx", "a;/../x", "a#/../x", "a?/../x", "/etc/passwd"),
-    *("C:/x", "C:x", "\\\\host\\share", "file:///x", "a//b", "a/./b", "a/", "a\0b", "a\nb", "\uff0e\uff0e\uff0fx"),
+    *("C:/x", "C:x", "\\\\host\\share", "file:///x", "a//b", "a/./b", "a/", "a\x7fb", "a\nb", "\uff0e\uff0e\uff0fx"),
     *("a\u2215b", "a" * 1025, ".", "./.", ".//", "%2e"),
 ]
 
@@ -141,6 +141,17 @@ def test_a_bad_path_is_refused_by_every_call(client: Client, run: Owner, path: s
     for call in by_path:
         answer = refused(call)
         assert (answer.code, answer.reason, answer.fields) == ("INVALID_ARGUMENT", "PATH_INVALID", ["path"])
+
+
+def test_a_path_with_a_null_character_is_refused_by_its_field(client: Client, run: Owner) -> None:
+    header = api.ArtifactHeader(path="a\0b", sha256=EMPTY_SHA256)
+
+    for call, field in (
+        (lambda: client.send([Step(owner=run), Step(header=header)]), "header.path"),
+        (lambda: client.get(run, "a\0b"), "path"),
+    ):
+        answer = refused(call)
+        assert (answer.code, answer.fields) == ("INVALID_ARGUMENT", [field])
 
 
 def test_the_root_can_be_neither_written_nor_deleted(client: Client, run: Owner) -> None:
