@@ -100,4 +100,4 @@ def _lifetime(model: object) -> object:
 def _client(uri: uris.RunUri | uris.VersionUri) -> Client:
     from modelry._sdk.fluent import session
 
-    return session.client() if isinstance(uri, uris.RunUri) else session.registry_client()
+    return session.current().client() if isinstance(uri, uris.RunUri) else session.current().registry_client()

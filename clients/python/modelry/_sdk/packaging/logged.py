@@ -95,7 +95,7 @@ def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]
     if destination.run_id or destination.client:
         if not destination.run_id:
             raise InvalidArgument("a client is given without a run; give run_id too", reason="FIELD_INVALID")
-        client = destination.client or session.client()
+        client = destination.client or session.current().client()
         owner = f"runs/{destination.run_id}"
         return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
     run = functions.active_run() or functions.start_run()
@@ -111,6 +111,6 @@ def _registered(destination: Destination, model_uri: str, metadata: Any) -> int 
         return None
     described = {"flavors": metadata.flavors, "signature": metadata.signature and metadata.signature.to_dict()}
     signature, flavors = registering.described_by(described)
-    client = destination.client or session.registry_client()
+    client = destination.client or session.current().registry_client()
     client.models.create(name, allow_existing=True)
     return client.versions.create(name, model_uri, signature=signature, flavors=flavors).version_number
