@@ -29,7 +29,7 @@ NOT_RUN = {
 """How many blocks of a page are not run. Each says why in the line above it: `<!-- not run: REASON -->`."""
 
 SECRETS = {"MODELRY_ARTIFACTS_S3_ACCESS_KEY": "key", "MODELRY_ARTIFACTS_S3_SECRET_KEY": "secret"}
-"""What a configuration file of a page leaves to the environment."""
+"""What a configuration file with an object store leaves to the environment."""
 
 WARNED = "the SDK warned:"
 """Begins each line that the SDK logs while a page runs. A page must not cause warnings."""
@@ -65,11 +65,12 @@ def _code(block: Block, kept: str) -> str:
             search = f"_modelry.Client().{block.noun}.search(filter=_filter, max_results=1)"
             return f"for _filter in {block.text.splitlines()!r}:\n    list({search})"
         case "toml":
+            secrets = SECRETS if 'store = "minio"' in block.text else {}
             return (
                 f"_pathlib.Path('modelry.toml').write_text({block.text!r})\n"
                 "from modelry_server.config import Config as _Config\n"
                 "from modelry_server.kernel.config import load as _load\n"
-                f"_load(_Config, file=_pathlib.Path('modelry.toml'), environment={SECRETS!r}, flags={{}})"
+                f"_load(_Config, file=_pathlib.Path('modelry.toml'), environment={secrets!r}, flags={{}})"
             )
         case _:
             return ""

@@ -163,7 +163,7 @@ def refuse(text: str) -> None:
 
 @contextmanager
 def progress(title: str, *, unit: str = "bytes") -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, if it is a terminal. The yielded function takes the amount done and the total."""
+    """A progress bar on standard error, if it is a terminal. The yielded function takes the done and total amounts."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,

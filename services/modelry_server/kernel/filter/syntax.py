@@ -10,6 +10,7 @@ from typing import TypeAlias
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedToken
 
 from modelry_server.kernel.filter.errors import FilterSyntax
+from modelry_server.kernel.filter.mlflow_words import WORDS, Noun
 from modelry_server.kernel.filter.tree import ATTRIBUTES, Field, Op
 
 MOST_CHARACTERS = 16_384
@@ -55,12 +56,13 @@ _building = Lock()
 
 
 class Source:
-    """One text to read, with the name of the request's field that it came in and the scopes that it may speak of."""
+    """One text to read: the scopes that it may name, the request's field that it came in, and the noun it is about."""
 
-    def __init__(self, text: str, scopes: Collection[str], field_name: str) -> None:
+    def __init__(self, text: str, scopes: Collection[str], field_name: str, noun: Noun | None) -> None:
         self.text = text
         self.scopes = scopes
         self.field_name = field_name
+        self._words = WORDS[noun] if noun else {}
 
     def refusal(self, position: int, found: str, expected: str) -> FilterSyntax:
         """The error at a position, from 0."""
@@ -90,7 +92,7 @@ class Source:
         raise self.refusal(position, self.found(position), expected)
 
     def field(self, branch: Branch) -> Field:
-        """The field that a branch names, with its scope under the name that the caller uses."""
+        """The field that a branch names, in the words of the contract and under a scope that the search knows."""
         *prefix, key = tokens_of(branch)
         scope = prefix[0].strip("`.") if prefix else ATTRIBUTES
         scope = scope if scope in self.scopes else _ALIASES.get(scope, scope)
@@ -99,7 +101,7 @@ class Source:
             raise self.refusal(place(first), self.found(place(first)), self._fields())
         if not (name := unquoted(key)):
             raise self.refusal(place(key), self.found(place(key)), "a key of at least one character")
-        return Field(scope, name)
+        return Field(scope, self._words.get(name, name) if scope == ATTRIBUTES else name)
 
     def _fields(self) -> str:
         scoped = [f"{scope}.<key>" for scope in sorted(self.scopes) if scope != ATTRIBUTES]

@@ -157,7 +157,7 @@ def test_a_mistake_in_a_long_text_is_shown_with_what_is_around_it() -> None:
 @pytest.mark.parametrize("name", ["filter", "gates[2].condition"])
 def test_a_mistake_names_the_field_of_the_request(name: str) -> None:
     with pytest.raises(FilterSyntax) as caught:
-        parse("a ==", SCOPES, name)
+        parse("a ==", SCOPES, field_name=name)
 
     assert list(caught.value.violations) == [name]
     assert caught.value.message.startswith(f"{name}, column 3:")

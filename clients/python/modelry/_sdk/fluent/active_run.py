@@ -16,10 +16,9 @@ from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
 from modelry._sdk.nouns.runs import Run, status_number
 from modelry._sdk.nouns.times import stamp_of
-from modelry._sdk.recording import outgoing as requests
-from modelry._sdk.recording import spool
-from modelry._sdk.recording.outgoing import Request
-from modelry._sdk.recording.recorders import recorder_of
+from modelry._sdk.recording import queued, spool
+from modelry._sdk.recording.pool import recorder_of
+from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.transport import settings
 from modelry.errors import DeadlineExceeded, InvalidArgument, Unavailable
 
@@ -84,7 +83,7 @@ class ActiveRun(ActiveRunNames):
         from modelry.api.tracking import v1 as tracking
 
         message = tracking.DeleteRunTagsRequest(run_id=self.run_id, keys=[key])
-        self.buffer.add(Request(requests.DELETE_RUN_TAGS, message.SerializeToString()))
+        self.buffer.add(QueuedRequest(queued.DELETE_RUN_TAGS, message.SerializeToString()))
 
     def log_input(self, dataset: Any, context: str = "") -> None:
         """Records that the run used a dataset: one of `modelry.data`, or anything with a name and a digest."""
@@ -93,7 +92,7 @@ class ActiveRun(ActiveRunNames):
 
         given = DatasetInput(dataset_from(dataset), context)
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
-        self.buffer.add(Request(requests.LOG_DATASETS, message.SerializeToString()))
+        self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))
 
     def log_artifact(self, local_path: str | os.PathLike[str], artifact_path: str = "") -> None:
         """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
@@ -142,8 +141,8 @@ class ActiveRun(ActiveRunNames):
 
         Ending it again does nothing. In a forked child it does nothing either: the parent ends the run.
         """
-        if self.end_soon(status) and not self.recorder.offline:
-            self.recorder.attempt(settings.read().exit_timeout)
+        if self.end_soon(status):
+            self.recorder.settle(settings.read().exit_timeout)
 
     def end_soon(self, status: RunStatus | str = RunStatus.FINISHED) -> bool:
         """Ends the run as `end` does, without waiting. Returns whether it was still running."""
@@ -156,7 +155,7 @@ class ActiveRun(ActiveRunNames):
             self.status = RunStatus(status.upper())
             message = tracking.FinishRunRequest(run_id=self.run_id, status=number, end_time=stamp_of(datetime.now(UTC)))
             self.buffer.ended = True
-            self.buffer.add(Request(requests.FINISH_RUN, message.SerializeToString()), urgent=True)
+            self.buffer.add(QueuedRequest(queued.FINISH_RUN, message.SerializeToString()), urgent=True)
         if self.on_end is not None:
             self.on_end(self)
         return True
@@ -191,7 +190,7 @@ class ActiveRun(ActiveRunNames):
             lambda: spool.keep_content(self.recorder.folder, self._owner, path, content),
         )
 
-    def _upload(self, name: str, send: Callable[[], object], keep: Callable[[], Request]) -> None:
+    def _upload(self, name: str, send: Callable[[], object], keep: Callable[[], QueuedRequest]) -> None:
         """Uploads, or keeps a copy if the server is out of reach or does not know the run yet."""
         self._online = self._online or self.recorder.attempt(1.0)
         if self._online and not self.recorder.offline:

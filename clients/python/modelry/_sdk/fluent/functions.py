@@ -16,9 +16,9 @@ from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named
 from modelry._sdk.nouns.lazy_list import LazyList
 from modelry._sdk.nouns.mlflow_names import VIEW_TYPES
 from modelry._sdk.nouns.runs import Run
-from modelry._sdk.recording import recorders
+from modelry._sdk.recording import pool
 from modelry._sdk.recording.sync import SyncReport, deliver
-from modelry._sdk.transport import settings
+from modelry._sdk.transport import process, settings
 from modelry.errors import (
     DeadlineExceeded,
     ExperimentNotFound,
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("modelry")
 
-_local = session.local
-
 
 def set_tracking_uri(uri: str | None) -> None:
     """Sets the server to use from now on: `grpc://host:port`, `host:port` or `unix:///path`.
@@ -43,12 +41,12 @@ def set_tracking_uri(uri: str | None) -> None:
     Running runs stay where they are. None or an empty URI selects the one of the environment again. Raises
     InvalidArgument for another form.
     """
-    settings.choose_tracking_uri(uri)
+    process.current().choose_tracking_uri(uri)
 
 
 def get_tracking_uri() -> str:
     """The server in use: the one that was set, else `MODELRY_TRACKING_URI`, else `grpc://127.0.0.1:5100`."""
-    return settings.tracking_uri()
+    return process.current().tracking_uri
 
 
 def set_registry_uri(uri: str | None) -> None:
@@ -56,12 +54,12 @@ def set_registry_uri(uri: str | None) -> None:
 
     None or an empty URI selects the one of the environment again. Raises InvalidArgument for another form.
     """
-    session.set_registry_uri(uri)
+    session.current().set_registry_uri(uri)
 
 
 def get_registry_uri() -> str:
     """The server of the registry: the one that was set, else `MODELRY_REGISTRY_URI`, else the one of tracking."""
-    return session.registry_uri()
+    return session.current().registry_uri
 
 
 def set_experiment(experiment_name: str | None = None, experiment_id: str | int | None = None) -> Experiment | None:
@@ -72,7 +70,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
     """
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidArgument("set_experiment needs either a name or an id")
-    experiments = session.client().experiments
+    experiments = session.current().client().experiments
     chosen_id = "" if experiment_id is None else arguments.id_text("experiment_id", experiment_id)
     chosen_name = "" if experiment_name is None else str(experiment_name)
     try:
@@ -83,33 +81,33 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
             found = named_experiment(experiments, chosen_name, timeout=limit)
     except (Unavailable, DeadlineExceeded) as error:
         log.warning("%s; the experiment will be looked up later", error.message)
-        session.set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
+        session.current().set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
         return None
     if found.lifecycle is Lifecycle.DELETED:
         raise deleted_experiment(found.name, {"experiment_id": found.experiment_id, "name": found.name})
-    session.set_experiment(starting.ExperimentChoice(found.experiment_id))
+    session.current().set_experiment(starting.ExperimentChoice(found.experiment_id))
     return found
 
 
 def create_experiment(name: str, tags: Mapping[str, object] | None = None) -> str:
     """Creates an experiment and returns its id. Raises ExperimentExists."""
-    return session.client().experiments.create(name, tags=tags).experiment_id
+    return session.current().client().experiments.create(name, tags=tags).experiment_id
 
 
 def client() -> Client:
     """The client that these functions use: the one of the tracking URI."""
-    return session.client()
+    return session.current().client()
 
 
 def get_experiment(experiment_id: str | int) -> Experiment:
     """Reads an experiment, also a deleted one. Raises ExperimentNotFound."""
-    return session.client().experiments.get(experiment_id)
+    return session.current().client().experiments.get(experiment_id)
 
 
 def get_experiment_by_name(name: str) -> Experiment | None:
     """Reads the experiment that has a name, also a deleted one. None if there is none."""
     try:
-        return session.client().experiments.get_by_name(name)
+        return session.current().client().experiments.get_by_name(name)
     except ExperimentNotFound:
         return None
 
@@ -130,8 +128,8 @@ def start_run(
     no server answers within `MODELRY_START_TIMEOUT`, the run starts offline, with a warning, and is sent later. Raises
     FailedPrecondition while another run is active, and ModelryError if the server refuses.
     """
-    outer = session.active()
-    own = _local.runs[-1] if _local.runs else None
+    outer = session.current().active()
+    own = session.current().own()
     if own is not None and not nested:
         raise FailedPrecondition(
             f"run {own.run_id} is active; end it with modelry.end_run(), or start a child run with nested=True",
@@ -141,18 +139,18 @@ def start_run(
     name = "" if run_name is None else str(run_name)
     resumed = run_id or os.environ.pop("MODELRY_RUN_ID", "")
     if resumed:
-        run = starting.resume(session.client(), resumed, name=name, tags=tags, description=description or "")
+        run = starting.resume(session.current().client(), resumed, name=name, tags=tags, description=description or "")
     else:
         above = outer if nested else None
         run = starting.start(
-            session.client(),
+            session.current().client(),
             _experiment_for(experiment_id, above),
             name=name,
             parent_run_id=parent_run_id or (above.run_id if above is not None else ""),
             tags=tags,
             description=description or "",
         )
-    session.push(run)
+    session.current().push(run)
     return run
 
 
@@ -162,24 +160,24 @@ def _experiment_for(experiment_id: str | int | None, above: ActiveRun | None) ->
         return starting.ExperimentChoice(arguments.id_text("experiment_id", experiment_id))
     if above is not None and above.experiment_id:
         return starting.ExperimentChoice(above.experiment_id)
-    return session.experiment()
+    return session.current().experiment()
 
 
 def end_run(status: RunStatus | str = RunStatus.FINISHED) -> None:
     """Ends the active run after everything that was logged to it is sent. Does nothing if there is none."""
-    run = _local.runs[-1] if _local.runs else None
+    run = session.current().own()
     if run is not None:
         run.end(status)
 
 
 def active_run() -> ActiveRun | None:
     """The run of this thread, or else the only run of the other threads. None if there is none."""
-    return session.active()
+    return session.current().active()
 
 
 def last_active_run() -> Run | None:
     """The active run, else the one that was started last, as the server has it. None before the first."""
-    run = session.last()
+    run = session.current().last()
     if run is None:
         return None
     _settle()
@@ -189,13 +187,13 @@ def last_active_run() -> Run | None:
 def get_run(run_id: str) -> Run:
     """Reads a run, with everything that this process has logged to it. Raises RunNotFound."""
     _settle()
-    return session.client().runs.get(run_id)
+    return session.current().client().runs.get(run_id)
 
 
 def delete_run(run_id: str) -> None:
     """Deletes a run. `modelry.Client().runs.restore` undoes it. Raises RunNotFound."""
     _settle()
-    session.client().runs.delete(run_id)
+    session.current().client().runs.delete(run_id)
 
 
 @overload
@@ -248,10 +246,10 @@ def search_runs(
     names = arguments.listed("experiment_names", experiment_names)
     sort_keys = arguments.listed("order_by", order_by)
     _settle()
-    server = session.client()
+    server = session.current().client()
     ids += [server.experiments.get_by_name(name).experiment_id for name in names]
     if not ids and not search_all_experiments:
-        chosen = session.experiment()
+        chosen = session.current().experiment()
         ids = [chosen.experiment_id or server.experiments.get_by_name(chosen.name).experiment_id]
     found = server.runs.search(
         ids,
@@ -280,11 +278,15 @@ def search_experiments(
     order_by: str | Iterable[str] | None = None,
 ) -> LazyList[Experiment]:
     """Finds experiments. Default order: the newest first. Raises FilterSyntax when the list is read."""
-    return session.client().experiments.search(
-        filter_string,
-        order_by=order_by or (),
-        lifecycle=_lifecycle("view_type", view_type),
-        max_results=max_results,
+    return (
+        session.current()
+        .client()
+        .experiments.search(
+            filter_string,
+            order_by=order_by or (),
+            lifecycle=_lifecycle("view_type", view_type),
+            max_results=max_results,
+        )
     )
 
 
@@ -295,13 +297,13 @@ def transition_model_version_stage(
 
     Raises ModelNotFound, VersionNotFound, or FieldInvalid for a stage that the model does not have.
     """
-    promotions = session.registry_client().promotions
+    promotions = session.current().registry_client().promotions
     return promotions.promote(name, version, stage, archive_existing=archive_existing_versions).version
 
 
 def set_registered_model_alias(name: str, alias: str, version: int | str) -> None:
     """Points an alias at a version. Raises ModelNotFound, VersionNotFound, or FieldInvalid for a bad alias."""
-    session.registry_client().aliases.set(name, alias, version)
+    session.current().registry_client().aliases.set(name, alias, version)
 
 
 def flush(timeout: float | None = None) -> bool:
@@ -309,7 +311,7 @@ def flush(timeout: float | None = None) -> bool:
 
     While no server answers it tries again until the time is up. Without a timeout it tries once and returns False.
     """
-    return recorders.flush_all(timeout)
+    return pool.flush_all(timeout)
 
 
 def sync(address: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> SyncReport:
@@ -318,7 +320,7 @@ def sync(address: str | None = None, *, progress: Callable[[int, int], None] | N
     `progress(done, total)` is called with numbers of requests. Nothing is written twice. What can't be delivered now
     stays in the spool.
     """
-    recorders.flush_all(settings.read().exit_timeout)
+    pool.flush_all(settings.read().exit_timeout)
     return deliver(address, progress=progress)
 
 
@@ -332,4 +334,4 @@ def _lifecycle(argument: str, given: object) -> LifecycleFilter:
 
 def _settle() -> None:
     """Sends what was logged here, so that the next read finds it."""
-    recorders.flush_all(settings.read().timeout)
+    pool.flush_all(settings.read().timeout)

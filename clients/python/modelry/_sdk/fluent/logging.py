@@ -11,8 +11,6 @@ from modelry._sdk.fluent import session
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.fluent.functions import start_run
 
-_local = session.local
-
 
 def log_metric(
     key: str,
@@ -28,11 +26,11 @@ def log_metric(
     values that are not numbers are counted, with one warning for each key.
     """
     if run_id is None:
-        buffer = _local.buffer
+        buffer = session.current().local.buffer
         if buffer is None:
             buffer = _run().buffer
     else:
-        buffer = session.buffer_of(run_id)
+        buffer = session.current().buffer_of(run_id)
     buffer.log_metric(key, value, step, timestamp)
 
 
@@ -43,7 +41,7 @@ def log_metrics(
     run_id: str | None = None,
 ) -> None:
     """Logs one point of each metric, with the same step and time; see `log_metric`."""
-    buffer = _run().buffer if run_id is None else session.buffer_of(run_id)
+    buffer = _run().buffer if run_id is None else session.current().buffer_of(run_id)
     buffer.log_metrics(metrics, step, timestamp)
 
 
@@ -58,7 +56,7 @@ def log_param(key: str, value: Any) -> Any:
 
 def log_params(params: Mapping[str, object], run_id: str | None = None) -> None:
     """Logs params; see `log_param`."""
-    (_run().buffer if run_id is None else session.buffer_of(run_id)).log_params(params)
+    (_run().buffer if run_id is None else session.current().buffer_of(run_id)).log_params(params)
 
 
 def set_tag(key: str, value: object) -> None:
@@ -68,7 +66,7 @@ def set_tag(key: str, value: object) -> None:
 
 def set_tags(tags: Mapping[str, object], run_id: str | None = None) -> None:
     """Sets tags; see `set_tag`."""
-    (_run().buffer if run_id is None else session.buffer_of(run_id)).set_tags(tags)
+    (_run().buffer if run_id is None else session.current().buffer_of(run_id)).set_tags(tags)
 
 
 def delete_tag(key: str) -> None:
@@ -117,9 +115,9 @@ def log_image(image: Any, artifact_file: str | None = None, *, key: str | None =
 
 def _run(run_id: str | None = None) -> ActiveRun:
     """The run with an id, else the active run, else a new one."""
-    active = session.active()
+    active = session.current().active()
     if run_id is None:
         return active or start_run()
     if active is not None and active.run_id == run_id:
         return active
-    return ActiveRun(session.client(), run_id, experiment_id="", name="", online=True)
+    return ActiveRun(session.current().client(), run_id, experiment_id="", name="", online=True)

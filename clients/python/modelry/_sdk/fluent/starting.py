@@ -13,10 +13,10 @@ from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.arguments import texts
 from modelry._sdk.nouns.experiments import DEFAULT_EXPERIMENT_NAME, named_experiment
 from modelry._sdk.nouns.times import stamp_of
-from modelry._sdk.recording import ids
-from modelry._sdk.recording import outgoing as requests
-from modelry._sdk.recording.outgoing import Request
-from modelry._sdk.recording.recorders import recorder_of
+from modelry._sdk.recording import ids, queued
+from modelry._sdk.recording.pool import recorder_of
+from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import settings
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import DeadlineExceeded, Unavailable
@@ -64,7 +64,7 @@ def start(
         description=description,
     )
     recorder = recorder_of(client._connection, client.workspace)
-    why = "the server did not answer before"
+    why = recorder.why_offline
     if not recorder.offline:
         try:
             if not experiment.experiment_id:
@@ -75,7 +75,7 @@ def start(
         else:
             run = answer.run
             return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
-    log.warning("%s; run %s starts offline and will be sent later", why, run_id)
+    log.log(_level(recorder), "%s; run %s starts offline and will be sent later", why, run_id)
     active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False)
     active.buffer.add(_offline_start(client, experiment, request), urgent=True)
     return active
@@ -98,7 +98,7 @@ def resume(
         request.update_mask.paths.append("description")
     recorder = recorder_of(client._connection, client.workspace)
     active: ActiveRun | None = None
-    why = "the server did not answer before"
+    why = recorder.why_offline
     if not recorder.offline:
         try:
             answer = client._connection.call(tracking.rpcs.UPDATE_RUN, request, timeout=settings.read().start_timeout)
@@ -108,12 +108,17 @@ def resume(
             run = answer.run
             active = ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
     if active is None:
-        log.warning("%s; run %s continues offline and will be sent later", why, run_id)
+        log.log(_level(recorder), "%s; run %s continues offline and will be sent later", why, run_id)
         active = ActiveRun(client, run_id, experiment_id="", name=name, online=False)
-        active.buffer.add(Request(requests.UPDATE_RUN, request.SerializeToString()), urgent=True)
+        active.buffer.add(QueuedRequest(queued.UPDATE_RUN, request.SerializeToString()), urgent=True)
     if tags:
         active.set_tags(tags)
     return active
+
+
+def _level(recorder: Recorder) -> int:
+    """How loud it is said that a run is offline: in a forked child that is as it should be."""
+    return logging.INFO if recorder.in_forked_child else logging.WARNING
 
 
 def _experiment_id(client: Client, name: str) -> str:
@@ -121,10 +126,10 @@ def _experiment_id(client: Client, name: str) -> str:
     return named_experiment(client.experiments, name, timeout=limit).experiment_id
 
 
-def _offline_start(client: Client, experiment: ExperimentChoice, request: tracking.CreateRunRequest) -> Request:
+def _offline_start(client: Client, experiment: ExperimentChoice, request: tracking.CreateRunRequest) -> QueuedRequest:
     if request.experiment_id:
-        return Request(requests.CREATE_RUN, request.SerializeToString())
+        return QueuedRequest(queued.CREATE_RUN, request.SerializeToString())
     create = tracking.CreateExperimentRequest(
         workspace=client.workspace, name=experiment.name, allow_existing=True, request_id=ids.writer_id()
     )
-    return requests.start_run(create.SerializeToString(), request.SerializeToString())
+    return queued.start_run(create.SerializeToString(), request.SerializeToString())

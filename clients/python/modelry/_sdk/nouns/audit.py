@@ -150,6 +150,8 @@ def verification_of(records: Iterable[common.AuditRecord]) -> AuditVerification:
         count += 1
         if newer is None:
             chain, last_digest = record.chain, record.digest
+        elif record.sequence >= newer.sequence:
+            broken, problem = record.sequence, f"record {record.sequence} comes after record {newer.sequence}"
         elif newer.sequence != record.sequence + 1:
             missing = newer.sequence - 1
             broken, problem = missing, f"record {missing} is missing; record {record.sequence} comes instead"

@@ -6,10 +6,7 @@ These are read-only views: the types themselves have one name for each thing.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, Self
-
-if TYPE_CHECKING:
-    from modelry._sdk.nouns.runs import Run
+from typing import Any, Protocol, Self, TypeVar
 
 VIEW_TYPES = {1: "ACTIVE", 2: "DELETED", 3: "ANY"}
 """MLflow's `ViewType`, by number."""
@@ -65,15 +62,18 @@ class RunNames(_RunIdentity):
         return self
 
 
-class _Readable(Protocol):
-    def read(self) -> Run: ...
+Read = TypeVar("Read", covariant=True)
+
+
+class _Readable(Protocol[Read]):
+    def read(self) -> Read: ...
 
 
 class ActiveRunNames(_RunIdentity):
     """MLflow's names for the run that `start_run` gives."""
 
     @property
-    def data(self: _Readable) -> Run:
+    def data(self: _Readable[Read]) -> Read:
         """What `read` returns, for code that reads `run.data.metrics`."""
         return self.read()
 

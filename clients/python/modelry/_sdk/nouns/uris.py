@@ -16,12 +16,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from modelry._sdk.files import paths
 from modelry._sdk.nouns.enums import stage_name
-from modelry.api.registry import v1 as registry
 from modelry.errors import InvalidArgument, ModelryError
+
+if TYPE_CHECKING:
+    from modelry.api.registry import v1 as registry
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -86,6 +89,8 @@ def source_message(source: str) -> registry.VersionSource:
 
     Raises InvalidArgument for another URI.
     """
+    from modelry.api.registry import v1 as registry
+
     uri = parse(source)
     if isinstance(uri, RunUri):
         return registry.VersionSource(run=registry.RunFiles(run_id=uri.run_id, path=uri.path))

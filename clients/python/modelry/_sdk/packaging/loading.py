@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modelry._sdk.client import Client
-from modelry._sdk.fluent import session
 from modelry._sdk.nouns import uris
 from modelry.errors import InvalidArgument, NotFound
 
@@ -99,4 +98,6 @@ def _lifetime(model: object) -> object:
 
 
 def _client(uri: uris.RunUri | uris.VersionUri) -> Client:
-    return session.client() if isinstance(uri, uris.RunUri) else session.registry_client()
+    from modelry._sdk.fluent import session
+
+    return session.current().client() if isinstance(uri, uris.RunUri) else session.current().registry_client()

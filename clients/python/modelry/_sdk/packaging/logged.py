@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import paths
-from modelry._sdk.fluent import functions, session
-from modelry._sdk.packaging import registering
 from modelry._sdk.packaging.borrowed import mlflow_module
 from modelry.errors import InvalidArgument
 
@@ -92,10 +90,12 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
 
 def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
     """The run that gets the model, and a function that uploads a folder to a path of it."""
+    from modelry._sdk.fluent import functions, session
+
     if destination.run_id or destination.client:
         if not destination.run_id:
             raise InvalidArgument("a client is given without a run; give run_id too", reason="FIELD_INVALID")
-        client = destination.client or session.client()
+        client = destination.client or session.current().client()
         owner = f"runs/{destination.run_id}"
         return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
     run = functions.active_run() or functions.start_run()
@@ -103,11 +103,14 @@ def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]
 
 
 def _registered(destination: Destination, model_uri: str, metadata: Any) -> int | None:
+    from modelry._sdk.fluent import session
+    from modelry._sdk.packaging import registering
+
     name = destination.registered_model_name
     if name is None:
         return None
     described = {"flavors": metadata.flavors, "signature": metadata.signature and metadata.signature.to_dict()}
     signature, flavors = registering.described_by(described)
-    client = destination.client or session.registry_client()
+    client = destination.client or session.current().registry_client()
     client.models.create(name, allow_existing=True)
     return client.versions.create(name, model_uri, signature=signature, flavors=flavors).version_number

@@ -27,8 +27,8 @@ def register_model(model_uri: str, name: str, *, tags: Mapping[str, object] | No
     RunNotFound, SourceEmpty and the other errors of `Client.versions.create`.
     """
     functions.flush(settings.read().timeout)
-    signature, flavors = described_by(_mlmodel(model_uri, session.client()))
-    registry = session.registry_client()
+    signature, flavors = described_by(_mlmodel(model_uri, session.current().client()))
+    registry = session.current().registry_client()
     registry.models.create(name, allow_existing=True)
     return registry.versions.create(name, model_uri, tags=tags, signature=signature, flavors=flavors)
 
