@@ -278,15 +278,12 @@ def search_experiments(
     order_by: str | Iterable[str] | None = None,
 ) -> LazyList[Experiment]:
     """Finds experiments. Default order: the newest first. Raises FilterSyntax when the list is read."""
-    return (
-        session.current()
-        .client()
-        .experiments.search(
-            filter_string,
-            order_by=order_by or (),
-            lifecycle=_lifecycle("view_type", view_type),
-            max_results=max_results,
-        )
+    experiments = session.current().client().experiments
+    return experiments.search(
+        filter_string,
+        order_by=order_by or (),
+        lifecycle=_lifecycle("view_type", view_type),
+        max_results=max_results,
     )
 
 
