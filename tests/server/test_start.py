@@ -106,9 +106,8 @@ def test_with_a_key_of_its_own_a_service_may_listen_where_other_machines_reach_i
 
 def test_services_that_start_with_the_same_folder_share_a_key_that_only_their_user_can_read(tmp_path: Path) -> None:
     with running("split", tmp_path, rooms=("access", "tracking")) as platform:
-        found = platform.stub(RunServiceStub).SearchRuns(
-            SearchRunsRequest(workspace="default"), timeout=30
-        )  # asks access
+        runs = platform.stub(RunServiceStub)
+        found = runs.SearchRuns(SearchRunsRequest(workspace="default"), timeout=30)  # tracking asks access
 
     assert list(found.runs) == []
     assert (tmp_path / "service.key").stat().st_mode & 0o777 == 0o600
