@@ -1,4 +1,4 @@
-"""Makes docs/configuration.md from the server's configuration classes; with `--check` it says whether that was done."""
+"""Makes docs/configuration.md from the server's configuration classes. `--check` tells whether it is up to date."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ A setting has the same name everywhere:
 | environment | `MODELRY_<SECTION>_<KEY>` | `MODELRY_TRACKING_GAP_WAIT=2s` |
 | option of `modelry up`, `server`, `db upgrade`, `db status` | `--section.key` | `--tracking.gap-wait=2s` |
 
-An option wins over the environment, the environment over the file. Durations and sizes carry their unit: `5ms`, `2s`,
-`30m`, `24h`; `512KiB`, `64MiB`. A server that finds mistakes tells all of them at once, each with what would be right,
-and does not start. An address is `host:port`, with an IPv6 host in brackets (`[::1]:5100`), or `unix:PATH`.
-What the SDK reads from the environment stands in [sdk.md](sdk.md#settings).
+An option overrides the environment, and the environment overrides the file. Durations and sizes have a unit: `5ms`,
+`2s`, `30m`, `24h`; `512KiB`, `64MiB`. An address is `host:port`, with an IPv6 host in brackets (`[::1]:5100`), or
+`unix:PATH`. A server with mistakes in its configuration does not start. It reports all of them at once, each with the
+value, where it is from (file and line, variable or option) and what is right. Passwords and keys are never shown.
+The environment variables of the SDK are described in [sdk.md](sdk.md#settings).
 
 """
 
 
 def main() -> int:
-    """Writes the page; or with `--check` compares it, and answers 1 where it differs."""
+    """Writes the page. With `--check`, compares it instead; the answer is 1 if it differs."""
     made = HEAD + reference(Config).rstrip() + "\n"
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(made, encoding="utf-8")
         return 0
     if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == made:
         return 0
-    print("docs/configuration.md is not what the code says; run: python docs/configuration.py", file=sys.stderr)
+    print("docs/configuration.md is out of date; run: python docs/configuration.py", file=sys.stderr)
     return 1
 
 

@@ -1,10 +1,10 @@
-"""The Modelry server: one program that runs one room, or all of them.
+"""The Modelry server: one program that runs one service, or all of them.
 
-Rooms: `access` (workspaces), `tracking` (experiments, runs, metrics, datasets), `artifacts` (files), `registry`
-(models, versions, aliases, promotions, audit, events). No room imports another: they speak over the contracts, and
-calls run one way only, registry -> artifacts -> tracking -> access. Below them lies the `kernel`, which names no noun
-of theirs. Above them lie the tables: `config` (a section for each room), `permissions` (who may call what), `targets`
-(which rooms a process runs).
+The services are `access` (workspaces), `tracking` (experiments, runs, metrics, datasets), `artifacts` (files) and
+`registry` (models, versions, aliases, promotions, audit records, events). No service imports another one: they call
+each other over the contract, in one direction only, registry -> artifacts -> tracking -> access. Below them is the
+`kernel`, which knows none of their nouns. Above them are three tables: `config` (a section for each service),
+`permissions` (who may call what) and `targets` (which services a process runs).
 """
 
 import modelry._grpc  # noqa: F401 - before anything else imports gRPC

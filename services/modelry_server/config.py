@@ -5,7 +5,7 @@ from pathlib import Path
 
 from modelry_server.access.config import AccessConfig
 from modelry_server.artifacts.config import ArtifactsConfig
-from modelry_server.kernel.config import Address, Duration, setting
+from modelry_server.kernel.config import Address, Duration, Secret, setting
 from modelry_server.registry.config import RegistryConfig
 from modelry_server.tracking.config import TrackingConfig
 
@@ -31,12 +31,11 @@ class ServerConfig:
         "one process use Unix sockets and no port.",
         least=0,
     )
-    service_key: str = setting(
-        "",
+    service_key: Secret = setting(
+        Secret(""),
         "The key by which services recognize each other: at least 32 printable ASCII characters. Services on several "
         "machines need the same key here. Empty: the file `service.key` in the data folder, which the first process "
         "makes; all services in one process use a random key.",
-        secret=True,
     )
     data_folder: str = setting(
         "", "The folder of SQLite files, local blobs and the service key. Empty: `~/.local/share/modelry`."

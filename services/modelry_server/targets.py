@@ -74,7 +74,7 @@ def mistakes(target: str, config: Config) -> Iterator[str]:
             f"{key} = {listen!r}: other machines could reach it, and no authentication is configured; "
             f"use 127.0.0.1:<port>{unless}"
         )
-    if server.service_key and not keys.is_usable(server.service_key):
+    if server.service_key and not keys.is_usable(server.service_key.reveal()):
         yield f"server.service_key = (secret): must have at least {keys.SHORTEST} printable ASCII characters, no spaces"
     found = listening_internally(target, config)
     if found is None and server.internal_listen:
@@ -92,15 +92,16 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
     if wrong := [*mistakes(target, config)]:
         raise ConfigurationInvalid(wrong)
     names, server = TARGETS[target], config.server
+    key = server.service_key.reveal()
     databases = {name: database(config, name) for name in names}
     for each in databases.values():
         each.check()
     addresses = {name: getattr(config, name).internal_address for name in ROOMS}
     if found := listening_internally(target, config):
-        internal, key = {target: found[1]}, server.service_key or keys.shared_key(server.folder())
+        internal, key = {target: found[1]}, key or keys.shared_key(server.folder())
     else:
         folder = sockets.make_folder()
-        internal, key = {name: f"unix:{folder}/{name}.sock" for name in names}, server.service_key or keys.new_key()
+        internal, key = {name: f"unix:{folder}/{name}.sock" for name in names}, key or keys.new_key()
         addresses = internal
 
     def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
@@ -127,18 +128,18 @@ def _room(
     module = importlib.import_module(f"modelry_server.{name}.module")
     own = neighbours(module.NEIGHBOURS)
     room: Room = module.build(getattr(config, name), db, folder=config.server.folder(), neighbours=own, access=access)
-    chores = [Job(f"{name}.db.{chore}", interval, run) for chore, (interval, run) in db.chores().items()]
+    jobs = [Job(f"{name}.db.{job}", interval, run) for job, (interval, run) in db.background_jobs().items()]
 
     def close() -> None:
         room.close()
         for neighbour in own.values():
             neighbour.close()
 
-    return replace(room, jobs=[*room.jobs, *chores], close=close)
+    return replace(room, jobs=[*room.jobs, *jobs], close=close)
 
 
 def _database_url(config: Config, room: str) -> str:
-    return getattr(config, room).database_url or f"sqlite:///{config.server.folder() / room}.db"
+    return getattr(config, room).database_url.reveal() or f"sqlite:///{config.server.folder() / room}.db"
 
 
 def _is_of_this_machine(listen: str) -> bool:

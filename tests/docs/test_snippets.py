@@ -1,6 +1,7 @@
-"""Runs what the pages show: ```python and ```bash blocks, in their order, in one process for each page.
+"""The code on the pages of the documentation works.
 
-A ```console block is shown only; what it shows is tested elsewhere.
+Every page is found by itself. All blocks of a page run in order, in one process against a real server, so that a block
+can use what an earlier one made. `CONTRIBUTING.md` says what happens to each kind of block.
 """
 
 from __future__ import annotations
@@ -13,31 +14,76 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts.deployment import REPOSITORY, Deployment
+from tests.docs.pages import ROOT, Block, anchors, blocks, fences, links, pages, read
+from tests.parts.deployment import Deployment
 
-PAGES = ["README.md", "docs/quick-start.md", "docs/cli.md", "docs/sdk.md", "docs/operating.md"]
-_BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+KINDS = {"python", "bash", "sql", "toml", "text"}
+SEARCHES = {"runs", "experiments", "datasets", "models", "versions"}
+NOT_RUN = {
+    "CONTRIBUTING.md": 1,
+    "README.md": 2,
+    "docs/cli.md": 1,
+    "docs/operating.md": 3,
+    "docs/quick-start.md": 2,
+}
+"""How many blocks of a page are not run. Each says why in the line above it: `<!-- not run: REASON -->`."""
+
+SECRETS = {"MODELRY_ARTIFACTS_S3_ACCESS_KEY": "key", "MODELRY_ARTIFACTS_S3_SECRET_KEY": "secret"}
+"""What a configuration file with an object store leaves to the environment."""
+
+WARNED = "the SDK warned:"
+"""Begins each line that the SDK logs while a page runs. A page must not cause warnings."""
+
+_VARIABLE = re.compile(r"^(\w+)=", re.MULTILINE)
+_HEAD = f"""\
+import logging as _logging, pathlib as _pathlib, subprocess as _subprocess
+import modelry as _modelry
+
+_warned = _logging.StreamHandler()
+_warned.setFormatter(_logging.Formatter("{WARNED} %(message)s"))
+_logging.getLogger("modelry").addHandler(_warned)
+"""
 
 
 def program(page: str) -> str:
-    """The page as one program: shell blocks share a file of variables, as a terminal would."""
-    lines = ["import subprocess as _subprocess"]
-    for kind, text in _BLOCK.findall((REPOSITORY / page).read_text()):
-        if kind == "python":
-            lines.append(text)
-        else:
-            script = (
-                f"set -eu -o pipefail; touch .kept; . ./.kept\n{text}\ndeclare -p best run 2>/dev/null > .kept || true"
+    """The page as one Python program."""
+    found = [block for block in blocks(page) if not block.reason]
+    shell = "\n".join(block.text for block in found if block.kind == "bash")
+    kept = " ".join(sorted(set(_VARIABLE.findall(shell))))
+    return "\n".join([_HEAD, *(_code(block, kept) for block in found)])
+
+
+def _code(block: Block, kept: str) -> str:
+    match block.kind:
+        case "python":
+            return block.text
+        case "bash":
+            keep = f"declare -p {kept} 2>/dev/null > .kept || true" if kept else ""
+            script = f"set -eu -o pipefail; touch .kept; . ./.kept\n{block.text}\n{keep}"
+            return f"_modelry.flush()\n_subprocess.run(['bash', '-c', {script!r}], check=True)"
+        case "sql":
+            search = f"_modelry.Client().{block.noun}.search(filter=_filter, max_results=1)"
+            return f"for _filter in {block.text.splitlines()!r}:\n    list({search})"
+        case "toml":
+            secrets = SECRETS if 'store = "minio"' in block.text else {}
+            return (
+                f"_pathlib.Path('modelry.toml').write_text({block.text!r})\n"
+                "from modelry_server.config import Config as _Config\n"
+                "from modelry_server.kernel.config import load as _load\n"
+                f"_load(_Config, file=_pathlib.Path('modelry.toml'), environment={secrets!r}, flags={{}})"
             )
-            lines.append("import modelry as _modelry; _modelry.flush()")
-            lines.append(f"_subprocess.run(['bash', '-c', {script!r}], check=True)")
-    return "\n".join(lines)
+        case _:
+            return ""
+
+
+def _runs(page: str) -> bool:
+    return any(block.kind != "text" and not block.reason for block in blocks(page))
 
 
 @pytest.mark.parametrize("deployment", ["all-sqlite"], indirect=True)
-@pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_shows_works(page: str, deployment: Deployment, tmp_path: Path) -> None:
-    sources = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
+@pytest.mark.parametrize("page", [page for page in pages() if _runs(page)])
+def test_the_code_of_a_page_works(page: str, deployment: Deployment, tmp_path: Path) -> None:
+    sources = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "clients/cli", "services"))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
     (tmp_path / "bin" / "modelry").write_text(f'#!/bin/sh\nexec {sys.executable} -m modelry_cli "$@"\n')
@@ -61,15 +107,59 @@ def test_what_a_page_shows_works(page: str, deployment: Deployment, tmp_path: Pa
     )
 
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
+    assert WARNED not in ran.stderr, ran.stderr
 
 
-def test_the_pages_link_to_what_is_there() -> None:
-    pages = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-    links = [
-        (page, link)
-        for page in pages
-        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
-        if "://" not in link
+@pytest.mark.parametrize("page", pages())
+def test_every_block_of_a_page_is_of_a_known_kind(page: str) -> None:
+    found = list(blocks(page))
+
+    assert fences(page) == 2 * len(found), "a code block is begun and ended by ``` at the beginning of a line"
+    assert [block for block in found if block.kind not in KINDS] == []
+    assert [block for block in found if block.kind == "sql" and block.noun not in SEARCHES] == []
+
+
+def test_a_block_that_is_not_run_says_why_and_is_counted() -> None:
+    reasons = {page: [block.reason for block in blocks(page) if block.reason] for page in pages()}
+
+    assert {page: len(each) for page, each in reasons.items() if each} == NOT_RUN
+    assert [reason for each in reasons.values() for reason in each if len(reason.split()) < 3] == []
+
+
+def test_the_links_of_the_pages_lead_somewhere() -> None:
+    broken = [
+        f"{page}: {path}#{fragment}"
+        for page in pages()
+        for path, fragment in links(page)
+        if not _leads_somewhere(page, path, fragment)
     ]
 
-    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_another_one() -> None:
+    linked = {((ROOT / page).parent / path).resolve() for page in pages() for path, _ in links(page) if path}
+
+    assert [page for page in pages() if "/" in page and ROOT / page not in linked] == []
+
+
+def test_the_architecture_lists_every_decision_by_its_title() -> None:
+    rows = dict(re.findall(r"^\| \[\d+\]\((adr/.+\.md)\) \| (.+) \|$", read("docs/architecture.md"), re.MULTILINE))
+    titles = {page.removeprefix("docs/"): read(page).split("\n")[0] for page in pages() if page.startswith("docs/adr/")}
+
+    assert rows == {path: title.partition(". ")[2] for path, title in titles.items()}
+
+
+def test_pages_for_users_say_service_and_not_room() -> None:
+    sources = [ROOT / page for page in pages() if page != "CONTRIBUTING.md"] + [*(ROOT / "docs").rglob("*.svg")]
+
+    found = [path.name for path in sources if re.search(r"\brooms?\b", path.read_text("utf-8"), re.IGNORECASE)]
+
+    assert found == []
+
+
+def _leads_somewhere(page: str, path: str, fragment: str) -> bool:
+    target = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+    if not target.exists():
+        return False
+    return not fragment or fragment in anchors(target.relative_to(ROOT).as_posix())

@@ -233,7 +233,7 @@ def test_a_server_on_an_empty_database_does_not_start_and_says_what_to_run(tmp_p
 def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "migrations"
     (folder / "versions").mkdir(parents=True)
-    (folder / "env.py").write_text("from modelry_server.kernel.sql.database import migrate\n\nmigrate()\n")
+    (folder / "env.py").write_text("from modelry_server.kernel.sql.schema import migrate\n\nmigrate()\n")
     (folder / "versions" / "0001_half.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0001'\ndown_revision = None\n\n\n"
         "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise RuntimeError('no more')\n"

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from modelry_server.kernel.config import Address, Duration, setting
+from modelry_server.kernel.config import Address, Duration, Secret, setting
+from modelry_server.kernel.sql.settings import DatabaseSettings
 
 _S3_REQUIRED = {
     "s3_endpoint": "the address of the server, such as 'minio.example:9000'",
@@ -16,51 +17,43 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class ArtifactsConfig:
-    """Files and where their content lies."""
+class ArtifactsConfig(DatabaseSettings):
+    """Files, and where their content is stored."""
 
     address: Address = setting("127.0.0.1:5103", "Where clients reach artifacts, as `host:port`.", least=1)
     internal_address: Address = setting(
         "127.0.0.1:5203", "Where other services reach artifacts, as `host:port`, if each has its process.", least=1
     )
-    database_url: str = setting(
-        "", "SQLAlchemy URL of its database. Empty: `artifacts.db` in the data folder.", secret=True
-    )
-    sqlite_synchronous: str = setting(
-        "full",
-        "Whether SQLite waits for the disk at each commit (`full`) or leaves that to the system (`normal`): "
-        "a killed process loses nothing either way, a power cut may take the last commits of `normal`.",
-        choices=("full", "normal"),
-    )
-    postgres_prepared: str = setting(
-        "auto",
-        "Whether PostgreSQL keeps the plans of statements, for about half the time of a small call. `auto`: unless a "
-        "pooler stands in between; behind one that knows of prepared statements, `always` is quicker.",
-        choices=("auto", "always", "never"),
-    )
     store: str = setting(
-        "local", "Where content lies: in a folder, or in MinIO or another S3.", choices=("local", "minio")
+        "local", "Where content is stored: in a folder, or in MinIO or another S3 store.", choices=("local", "minio")
     )
     local_folder: str = setting("", "With `local`: the folder. Empty: `blobs` in the data folder.")
     s3_endpoint: str = setting("", "With `minio`: the server, as `host:port` without a scheme.")
-    s3_bucket: str = setting("", "With `minio`: the bucket. It is made if it is missing and the key may make it.")
+    s3_bucket: str = setting("", "With `minio`: the bucket. It is created if it is missing and the key is allowed to.")
     s3_access_key: str = setting("", "With `minio`: the name of the key.")
-    s3_secret_key: str = setting("", "With `minio`: the secret of the key. Best given in the environment.", secret=True)
+    s3_secret_key: Secret = setting(Secret(""), "With `minio`: the secret of the key. Best given in the environment.")
     s3_region: str = setting("us-east-1", "With `minio`: the region of the bucket.")
     s3_secure: bool = setting(True, "With `minio`: whether to use TLS.")
-    upload_limit: Duration = setting(Duration(12 * 3600.0), "How long one stream of files may take to write.", least=1)
-    garbage_interval: Duration = setting(
-        Duration(3600.0), "How often content that nothing refers to is looked for.", least=1
+    upload_limit: Duration = setting(
+        Duration(12 * 3600.0), "How long the upload of one stream of files may take.", least=1
     )
-    stray_interval: Duration = setting(
-        Duration(6 * 3600.0), "How often the store is searched for what was never committed.", least=1
+    upload_files: int = setting(
+        100_000, "How many files one stream may hold, at about 1 KB of memory each.", least=1, most=100_000
+    )
+    garbage_interval: Duration = setting(
+        Duration(3600.0), "How often the service looks for content that nothing refers to.", least=1
+    )
+    orphan_interval: Duration = setting(
+        Duration(6 * 3600.0), "How often the service searches the store for objects that were never committed.", least=1
     )
     garbage_grace: Duration = setting(
-        Duration(24 * 3600.0), "How long such content is kept. Must be longer than `upload_limit`.", least=2
+        Duration(24 * 3600.0),
+        "How long content that nothing refers to is kept. Must be longer than `upload_limit`.",
+        least=2,
     )
 
     def mistakes(self) -> list[str]:
-        """Every combination that can't work, a line for each."""
+        """The combinations of settings that can't work, a line for each."""
         mistakes = self._store_mistakes()
         if self.garbage_grace <= self.upload_limit:
             mistakes.append(
@@ -99,4 +92,4 @@ class ArtifactsConfig:
         return mistakes
 
     def _said(self, key: str) -> str:
-        return f"artifacts.{key} = {'(secret)' if key == 's3_secret_key' else repr(getattr(self, key))}"
+        return f"artifacts.{key} = {getattr(self, key)!r}"

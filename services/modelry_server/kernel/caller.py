@@ -1,9 +1,7 @@
 """Who calls: travels with every call, through the service and on to the services that it calls."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,11 +47,16 @@ def current() -> Caller:
     return _current.get()
 
 
-@contextmanager
-def using(caller: Caller) -> Iterator[None]:
-    """Makes `caller` the current one within the block."""
-    token = _current.set(caller)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class using:  # a class, since each call enters it: a generator takes three times as long
+    """Makes a caller the current one within a block."""
+
+    __slots__ = ("_caller", "_token")
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def __enter__(self) -> None:
+        self._token: Token[Caller] = _current.set(self._caller)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

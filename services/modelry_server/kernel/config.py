@@ -1,4 +1,4 @@
-"""Settings: a file, the environment and flags become frozen dataclasses; all mistakes are told at once.
+"""Settings: a file, the environment and flags become frozen dataclasses; all mistakes are reported at once.
 
 A key has the same name everywhere: `[tracking] commit_group = 100` in the TOML file, `MODELRY_TRACKING_COMMIT_GROUP` in
 the environment, `--tracking.commit-group` as a flag. A flag wins over the environment, the environment over the file.
@@ -6,6 +6,7 @@ Durations and sizes carry their unit: `5ms`, `2s`, `24h`, `64MiB`.
 """
 
 import dataclasses
+import hmac
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,16 +20,47 @@ Size = NewType("Size", int)
 Address = NewType("Address", str)
 """`host:port`, with an IPv6 host in brackets, or `unix:PATH`."""
 
+EMPTY = "(empty)"
+"""How an empty text is shown."""
+
+
+class Secret:
+    """A text that must not be shown, such as a password: only `reveal` gives it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "(secret)" if self._text else EMPTY
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
 _PLACE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
+_HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_KEY = re.compile(r"\s*([\w-]+)\s*=")
 _MOST_PORT = 65535
 _Section = TypeVar("_Section")
 
 
 class ConfigurationInvalid(Exception):
-    """The settings can't be used. `mistakes` names each key, its value and what would be right."""
+    """The settings can't be used. Each of `mistakes` names a key, its value, where that is from, and what is right."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("the configuration can't be used:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
@@ -42,12 +74,10 @@ def setting(
     choices: Sequence[str] = (),
     least: float | None = None,
     most: float | None = None,
-    secret: bool = False,
 ) -> Any:
-    """A field of a section: its default, what it means, and what is allowed. The value of a `secret` is never told."""
+    """A field of a section: its default, what it means, and which values are allowed."""
     return dataclasses.field(
-        default=default,
-        metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most, "secret": secret},
+        default=default, metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most}
     )
 
 
@@ -61,9 +91,9 @@ def load(
 ) -> _Section:
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
-    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. What settings of a
-    section can't be together its `mistakes()` says, if it has one, and `rules` says it of the whole: each as a line
-    that names the keys that it is about.
+    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. A section may have
+    a method `mistakes()` for combinations of its settings that can't work; `rules` does the same for all sections. Both
+    give a line for each mistake, which names the keys that it is about.
     Raises ConfigurationInvalid with every mistake.
     """
     mistakes: list[str] = []
@@ -83,7 +113,8 @@ def load(
     unread = []
     for key, (value, origin) in given.items():
         near = key if key in known else _nearest(key, known)
-        said = "(secret)" if near in known and known[near].metadata["secret"] else repr(value)
+        # A mistyped key of a secret has a secret as its value.
+        said = "(secret)" if near in known and known[near].type is Secret else repr(value)
         if key not in known:
             hint = f"did you mean {near}?" if near else "`modelry server --help` lists all"
             mistakes.append(f"{key} = {said} ({origin}): there is no such setting; {hint}")
@@ -97,7 +128,7 @@ def load(
     built = {section: kind(**values[section]) for section, kind in sections(schema)}
     settings = schema(**built)
     lines = [line for section in built.values() if hasattr(section, "mistakes") for line in section.mistakes()]
-    # In the place of what could not be read stands a default: what a rule says of that would mislead.
+    # A value that could not be read was replaced by its default. What a rule says about that would mislead.
     mistakes += [line for line in (*lines, *rules(settings)) if not any(_names(line, key) for key in unread)]
     if mistakes:
         raise ConfigurationInvalid(mistakes)
@@ -150,16 +181,28 @@ def reference(schema: type) -> str:
 
 def _from_file(file: Path, mistakes: list[str]) -> Iterator[tuple[str, tuple[Any, str]]]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         mistakes.append(f"{file}: can't be read as TOML: {problem}")
         return
     for section, keys in content.items():
         if not isinstance(keys, dict):
-            mistakes.append(f"{section} = {keys!r} ({file}): settings stand in sections, such as [tracking]")
+            mistakes.append(f"{section} = {keys!r} ({file}): settings belong in sections, such as [tracking]")
             continue
         for name, value in keys.items():
-            yield f"{section}.{name}", (value, str(file))
+            yield f"{section}.{name}", (value, f"{file}{_line(text, section, name)}")
+
+
+def _line(text: str, section: str, name: str) -> str:
+    """The line of a TOML file on which a key stands, as `:7`; empty if it is written in an unusual way."""
+    present = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            present = header[1]
+        elif (key := _KEY.match(line)) and (present, key[1]) == (section, name):
+            return f":{number}"
+    return ""
 
 
 def _read(field: dataclasses.Field[Any], value: Any) -> Any:
@@ -174,7 +217,9 @@ def _read(field: dataclasses.Field[Any], value: Any) -> Any:
         number = int(_read_unit(value, _BYTES, "a size such as '512KiB' or '64MiB'"))
     else:
         if not isinstance(value, str):
-            raise ValueError("needs a text")
+            raise ValueError("must be a text in quotes")
+        if kind is Secret:
+            return Secret(value)
         if kind is Address and value != field.default:
             found = place(value)
             if found is not None and found[1] < field.metadata["least"]:
@@ -225,8 +270,8 @@ def _nearest(key: str, known: Mapping[str, object]) -> str | None:
 def written(field: dataclasses.Field[Any]) -> str:
     """The default of a setting as a person would write it, in backticks."""
     default: Any = field.default
-    if default == "":
-        return "(empty)"
+    if default == "" or default == Secret(""):
+        return EMPTY
     if field.type is Duration:
         unit = next(unit for unit in ("h", "m", "s", "ms") if default >= _SECONDS[unit] or unit == "ms")
         return f"`{default / _SECONDS[unit]:g}{unit}`"

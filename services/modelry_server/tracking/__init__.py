@@ -6,7 +6,7 @@ workspace exists.
 
 Always true:
 - an acknowledged point is committed;
-- a summary row is what the chunks of its series say;
+- a summary row agrees with the chunks of its series;
 - a param never changes;
-- a batch of a writer is there once, and so are all before it.
+- a batch of a writer is stored once, and only together with all batches before it.
 """

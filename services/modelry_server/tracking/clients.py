@@ -1,13 +1,13 @@
-"""What tracking asks of other rooms."""
+"""What tracking asks of other services."""
 
 from modelry.api.access import v1 as access
 from modelry_server.kernel.transport.channel import Believed, Neighbour
 
-_ALWAYS_THERE = "default"
+_ALWAYS_EXISTS = "default"
 
 
 class Workspaces:
-    """Asks access whether workspaces exist."""
+    """Asks the access service whether workspaces exist."""
 
     def __init__(self, neighbour: Neighbour) -> None:
         stub = neighbour.stub(access.WorkspaceServiceStub)
@@ -15,5 +15,5 @@ class Workspaces:
 
     def require(self, name: str) -> None:
         """Does nothing if the workspace exists. Raises WORKSPACE_NOT_FOUND or SERVICE_UNAVAILABLE."""
-        if name != _ALWAYS_THERE:
+        if name != _ALWAYS_EXISTS:
             self._there.require(name)

@@ -15,7 +15,14 @@ Floats = npt.NDArray[np.float64]
 
 
 class Lifecycle(enum.IntEnum):
-    """Whether a thing is in use; the numbers are the contract's."""
+    """Whether a thing is in use. The numbers are those of the contract."""
+
+    ACTIVE = 1
+    DELETED = 2
+
+
+class LifecycleFilter(enum.IntEnum):
+    """Which things a search finds. The numbers are those of the contract."""
 
     ACTIVE = 1
     DELETED = 2
@@ -23,7 +30,7 @@ class Lifecycle(enum.IntEnum):
 
 
 class RunStatus(enum.IntEnum):
-    """How a run stands; the numbers are the contract's."""
+    """The state of a run. The numbers are those of the contract."""
 
     RUNNING = 1
     SCHEDULED = 2
@@ -39,7 +46,7 @@ class RunStatus(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """Holds the runs of one question."""
+    """Groups the runs that answer one question."""
 
     experiment_id: str
     workspace: str
@@ -47,6 +54,8 @@ class Experiment:
     create_time: int
     update_time: int
     delete_time: int | None = None
+    description: str = ""
+    creator: str = ""
     revision: int = 1
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,7 +66,7 @@ class Experiment:
 
     @property
     def etag(self) -> str:
-        """Changes with each change."""
+        """Changes whenever name, description or lifecycle change."""
         return str(self.revision)
 
 
@@ -75,9 +84,9 @@ class MetricColumns:
 
 
 class MetricSummary(NamedTuple):
-    """What lists know of a series; `min_*` and `max_*` leave NaN out and are None when nothing else is there.
+    """A summary of a series, for lists. `min_*` and `max_*` are those without NaN; None if all values are NaN.
 
-    A tuple, since a page of runs has thousands and these are made in a fifth of the time.
+    A tuple, since a page of runs has thousands of them, and tuples are made in a fifth of the time.
     """
 
     key: str
@@ -96,7 +105,7 @@ class MetricSummary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset that runs used; name and digest make it."""
+    """A dataset that runs used. In a workspace, the same name and digest are the same dataset."""
 
     dataset_id: str
     workspace: str
@@ -111,7 +120,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInput:
-    """A dataset as a run used it."""
+    """A dataset, and what a run used it for."""
 
     dataset: Dataset
     context: str = ""
@@ -130,7 +139,9 @@ class Run:
     end_time: int | None = None
     delete_time: int | None = None
     parent_run_id: str = ""
-    user: str = ""
+    description: str = ""
+    creator: str = ""
+    claimed_user: str = ""
     revision: int = 1
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -144,17 +155,17 @@ class Run:
 
     @property
     def etag(self) -> str:
-        """Changes with each change of the run itself."""
+        """Changes whenever name, description, status or lifecycle change."""
         return str(self.revision)
 
 
-PARTS = ("params", "tags", "metrics", "datasets")
-"""The parts of a run that a reader may leave out."""
+PARTS = ("params", "tags", "metrics", "datasets", "description")
+"""The parts of a run that are read only for those who want them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one call adds to a run. `writer_id` and `number` are those of a numbered batch; otherwise empty and 0."""
+    """What one call adds to a run. `writer_id` is empty and `number` is 0 if the batch is not a numbered one."""
 
     run_id: str
     metrics: Sequence[MetricColumns] = ()
@@ -165,7 +176,7 @@ class Batch:
 
     @property
     def points(self) -> int:
-        """How many points it has."""
+        """The number of points."""
         return sum(len(columns) for columns in self.metrics)
 
     @property
@@ -176,14 +187,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """What runs to find, in what order.
+    """Which runs to find, and in which order.
 
-    No experiment ids: in all experiments of the workspace. `deleted_ids` are those of them that are deleted.
+    Without experiment ids, runs of all experiments of the workspace. `deleted_ids` are the ids of deleted experiments
+    among them. `description` says whether to read the descriptions, which can be long.
     """
 
     workspace: str
     experiment_ids: Sequence[str]
     deleted_ids: Collection[str]
-    lifecycle: Lifecycle
+    lifecycle: LifecycleFilter
     filter: Node | None
     order: Sequence[OrderKey]
+    description: bool = True

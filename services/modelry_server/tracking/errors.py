@@ -1,11 +1,11 @@
-"""Everything about tracking that a caller can act on, one class for each reason."""
+"""The errors of tracking: one class for each reason."""
 
 from modelry_server.kernel.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
 from modelry_server.kernel.requests.fields import shown
 
 
 class ExperimentNotFound(NotFound):
-    """There is no such experiment."""
+    """There is no such experiment, or the caller can't see it."""
 
     reason = "EXPERIMENT_NOT_FOUND"
 
@@ -14,14 +14,14 @@ class ExperimentNotFound(NotFound):
 
 
 class ExperimentExists(AlreadyExists):
-    """An experiment of that name is in the workspace."""
+    """The workspace has an experiment with this name."""
 
     reason = "EXPERIMENT_EXISTS"
 
     def __init__(self, name: str, experiment_id: str, lifecycle: str) -> None:
         advice = "restore it or choose another name" if lifecycle == "deleted" else "use it or choose another name"
         super().__init__(
-            f"experiment {experiment_id} ({lifecycle}) has the name {shown(name)} already; {advice}",
+            f"the name {shown(name)} is taken by experiment {experiment_id}, which is {lifecycle}; {advice}",
             name=name,
             experiment_id=experiment_id,
             lifecycle=lifecycle,
@@ -38,7 +38,7 @@ class ExperimentDeleted(FailedPrecondition):
 
 
 class RunNotFound(NotFound):
-    """There is no such run."""
+    """There is no such run, or the caller can't see it."""
 
     reason = "RUN_NOT_FOUND"
 
@@ -47,15 +47,13 @@ class RunNotFound(NotFound):
 
 
 class RunExists(AlreadyExists):
-    """The run id is another run's."""
+    """A run of another experiment has the run id. Which experiment is not told: the caller may not see it."""
 
     reason = "RUN_EXISTS"
 
-    def __init__(self, run_id: str, experiment_id: str) -> None:
+    def __init__(self, run_id: str) -> None:
         super().__init__(
-            f"run {run_id} is there already, in experiment {experiment_id}; choose another id",
-            run_id=run_id,
-            experiment_id=experiment_id,
+            f"a run of another experiment has the run_id {run_id} already; choose another run_id", run_id=run_id
         )
 
 
@@ -69,13 +67,14 @@ class RunDeleted(FailedPrecondition):
 
 
 class RunAlreadyEnded(FailedPrecondition):
-    """The run ended before, with another status."""
+    """The run has ended already, with another status."""
 
     reason = "RUN_ALREADY_ENDED"
 
     def __init__(self, run_id: str, status: str, given: str) -> None:
         super().__init__(
-            f"run {run_id} ended as {status} and can't end as {given}; set it running again first",
+            f"run {run_id} has ended already with status {status}, so it can't end with {given}; to change the status, "
+            "update the run",
             run_id=run_id,
             status=status,
             given=given,
@@ -89,8 +88,8 @@ class ParamConflict(AlreadyExists):
 
     def __init__(self, key: str, stored: str, given: str) -> None:
         super().__init__(
-            f"param {shown(key)} is already {shown(stored)} and cannot become {shown(given)}; "
-            "use another key or a new run",
+            f"param {shown(key)} has the value {shown(stored)} and can't be changed to {shown(given)}; params are "
+            "write-once: use another key, a tag, or a new run",
             key=key,
             stored=stored,
             given=given,
@@ -98,21 +97,21 @@ class ParamConflict(AlreadyExists):
 
 
 class BatchGap(Aborted):
-    """A numbered batch came while an earlier one is missing."""
+    """A numbered batch arrived, but an earlier one is missing."""
 
     reason = "BATCH_GAP"
 
     def __init__(self, number: int, durable: int) -> None:
         super().__init__(
-            f"batch {number} came, but the writer's last durable batch is {durable}; "
-            f"send {durable + 1} and what follows",
+            f"batch {number} can't be written: the last committed batch of this writer is {durable}; send batch "
+            f"{durable + 1} and the following ones",
             batch_number=number,
             durable_batch_number=durable,
         )
 
 
 class DatasetNotFound(NotFound):
-    """There is no such dataset."""
+    """There is no such dataset, or the caller can't see it."""
 
     reason = "DATASET_NOT_FOUND"
 
@@ -123,7 +122,7 @@ class DatasetNotFound(NotFound):
 
 
 class TagNotFound(NotFound):
-    """There is no tag of that key."""
+    """There is no tag with this key."""
 
     reason = "TAG_NOT_FOUND"
 

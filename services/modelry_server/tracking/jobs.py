@@ -1,4 +1,4 @@
-"""The background loops of tracking, each idempotent."""
+"""The background jobs of tracking, each idempotent."""
 
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.requests.idempotency import Requests
@@ -7,14 +7,9 @@ from modelry_server.tracking.domain.metrics import Metrics
 
 
 def jobs(db: Database, requests: Requests, metrics: Metrics, *, merge_interval_s: float) -> list[Job]:
-    """Merges small chunks; looks for scattered series and old request ids every hour."""
-
-    def forget() -> None:
-        with db.write() as tx:
-            requests.forget(tx)
-
+    """Merges small chunks; finds forgotten ones and removes old request ids every hour."""
     return [
         Job("tracking.metrics.merge", merge_interval_s, metrics.merge),
         Job("tracking.metrics.merge_all", 3600.0, metrics.merge_all),
-        Job("tracking.requests.forget", 3600.0, forget),
+        requests.job(db),
     ]

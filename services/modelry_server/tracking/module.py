@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 
 from modelry.api.tracking import v1 as api
+from modelry_server.kernel.access import Access
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.requests.idempotency import Requests
 from modelry_server.kernel.requests.paging import Pager
@@ -18,6 +19,8 @@ from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics
+from modelry_server.tracking.domain.new_runs import NewRuns
+from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.runs import Runs
 from modelry_server.tracking.jobs import jobs
 from modelry_server.tracking.rpc.datasets import DatasetService
@@ -33,19 +36,24 @@ SERVICES = tuple(
 )
 
 
-def build(config: TrackingConfig, db: Database, *, folder: Path, addresses: Mapping[str, str]) -> Room:
-    """Puts the room together. `addresses` says where access is; `folder`, for local files, is not needed."""
+def build(
+    config: TrackingConfig, db: Database, *, folder: Path, neighbours: Mapping[str, Neighbour], access: Access
+) -> Room:
+    """Puts the service together. It needs no `folder` for local files."""
     clock = Clock()
     requests = Requests(tables.requests, clock)
     pager = Pager(db.secret("paging"))
-    access = Neighbour("access", addresses["access"])
-    workspaces = Workspaces(access)
+    workspaces = Workspaces(neighbours["access"])
+    places = Places(db, access)
     ingest = Ingest(db, group_points=config.group_points, gap_wait_s=config.gap_wait)
-    metrics = Metrics(db, ingest, chunk_points=config.chunk_points, merge_chunks=config.merge_chunks)
-    experiment_service = ExperimentService(Experiments(db, requests, workspaces, clock), pager)
-    run_service = RunService(Runs(db, requests, workspaces, ingest, metrics, clock), pager)
+    metrics = Metrics(db, places, ingest, chunk_points=config.chunk_points, merge_chunks=config.merge_chunks)
+    new_runs = NewRuns(db, places, requests=requests, clock=clock)
+    runs = Runs(db, places, workspaces=workspaces, ingest=ingest, metrics=metrics, clock=clock)
+    experiments = Experiments(db, places, requests=requests, workspaces=workspaces, clock=clock)
+    experiment_service = ExperimentService(experiments, pager)
+    run_service = RunService(new_runs, runs, pager)
     metric_service = MetricService(metrics)
-    dataset_service = DatasetService(Datasets(db, workspaces, clock), pager)
+    dataset_service = DatasetService(Datasets(db, places, workspaces=workspaces, clock=clock), pager)
 
     def register(server: grpc.Server) -> None:
         api.add_ExperimentServiceServicer_to_server(experiment_service, server)
@@ -53,9 +61,5 @@ def build(config: TrackingConfig, db: Database, *, folder: Path, addresses: Mapp
         api.add_MetricServiceServicer_to_server(metric_service, server)
         api.add_DatasetServiceServicer_to_server(dataset_service, server)
 
-    def close() -> None:
-        access.close()
-        db.close()
-
     background = jobs(db, requests, metrics, merge_interval_s=config.merge_interval)
-    return Room("tracking", SERVICES, register, background, close)
+    return Room("tracking", SERVICES, register, jobs=background, close=db.close)

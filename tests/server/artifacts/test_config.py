@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from modelry_server.artifacts.config import ArtifactsConfig
+from modelry_server.kernel.config import Secret
 
 MINIO = {
     "store": "minio",
     "s3_endpoint": "minio.example:9000",
     "s3_bucket": "modelry",
     "s3_access_key": "me",
-    "s3_secret_key": "sesame-open",
+    "s3_secret_key": Secret("sesame-open"),
 }
 
 
@@ -26,12 +27,12 @@ def test_settings_that_fit_together_are_taken(given: dict[str, Any]) -> None:
     ("given", "keys"),
     [
         ({"store": "minio"}, ["s3_endpoint", "s3_bucket", "s3_access_key", "s3_secret_key"]),
-        (MINIO | {"s3_secret_key": ""}, ["s3_secret_key"]),
+        (MINIO | {"s3_secret_key": Secret("")}, ["s3_secret_key"]),
         (MINIO | {"s3_endpoint": "https://minio.example:9000"}, ["s3_endpoint"]),
         (MINIO | {"s3_endpoint": "minio.example:9000/x", "s3_bucket": "My_Bucket"}, ["s3_endpoint", "s3_bucket"]),
         (MINIO | {"s3_bucket": "ab"}, ["s3_bucket"]),
         (MINIO | {"local_folder": "/srv/blobs"}, ["local_folder"]),
-        ({"s3_bucket": "modelry", "s3_secret_key": "sesame-open"}, ["s3_bucket", "s3_secret_key"]),
+        ({"s3_bucket": "modelry", "s3_secret_key": Secret("sesame-open")}, ["s3_bucket", "s3_secret_key"]),
         ({"upload_limit": 100.0, "garbage_grace": 100.0}, ["garbage_grace"]),
         ({"s3_bucket": "modelry", "garbage_grace": 5.0}, ["s3_bucket", "garbage_grace"]),
     ],

@@ -12,6 +12,7 @@ from modelry_server.kernel.config import (
     Address,
     ConfigurationInvalid,
     Duration,
+    Secret,
     Size,
     load,
     place,
@@ -31,7 +32,7 @@ class Pump:
     colour: str = setting("red", "What it looks like.", choices=("red", "blue"))
     loud: bool = setting(False, "Whether one hears it.")
     place: str = setting("", "Where it stands.")
-    code: str = setting("", "What opens it.", secret=True)
+    code: Secret = setting(Secret(""), "What opens it.")
     gauge: Address = setting("", "Where its gauge answers.", least=0)
     valve: Address = setting("127.0.0.1:9", "Where its valve answers.", least=1)
 
@@ -178,10 +179,36 @@ def test_what_can_not_be_together_is_told_with_the_rest_but_not_of_what_could_no
 
 @pytest.mark.parametrize("file", ["[pump]\ncode = 1234\n", "[pump]\ncodes = '1234'\n"])
 def test_a_secret_is_not_told_in_what_is_wrong_with_it(tmp_path: Path, file: str) -> None:
-    with pytest.raises(ConfigurationInvalid, match=r"pump\.codes? = \(secret\) \(.*modelry.toml\)") as caught:
+    with pytest.raises(ConfigurationInvalid, match=r"pump\.codes? = \(secret\) \(.*modelry.toml:2\)") as caught:
         read(tmp_path, file=file)
 
     assert "1234" not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_a_secret_shows_itself_only_when_asked(tmp_path: Path) -> None:
+    found = read(tmp_path, code="swordfish")
+
+    assert found.code.reveal() == "swordfish"
+    shown = [repr(found), str(found.code), f"{found.code}", format(found.code), repr([found.code])]
+    assert [text for text in shown if "swordfish" in text] == []
+    assert (found.code, bool(found.code)) == (Secret("swordfish"), True)
+    assert (found.code == "swordfish", bool(Secret(""))) == (False, False)
+
+
+def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path) -> None:
+    file = "# level = 1\n[ pump ]\nplace = 'a'\n  level = 99\n[other]\nlevel = 1\n"
+
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read(tmp_path, file=file)
+
+    origins = [mistake.split("modelry.toml")[1].split(")")[0] for mistake in caught.value.mistakes]
+    assert origins == [":4", ":6"]
+
+
+@pytest.mark.parametrize("file", ["pump.level = 99", "pump = {level = 99}", '[pump]\n"level" = 99'])
+def test_a_mistake_on_a_line_that_is_written_in_another_way_is_told_with_the_file(tmp_path: Path, file: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=r"pump\.level = 99 \([^)]*modelry\.toml\)"):
+        read(tmp_path, file=file)
 
 
 @pytest.mark.parametrize("content", ["[pump", "level = = 1", "\0"])

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
+from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport.channel import Neighbour
+from modelry_server.permissions import may
 from modelry_server.targets import HERE
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics, SeriesQuery
-from modelry_server.tracking.domain.runs import RunDraft, Runs
+from modelry_server.tracking.domain.new_runs import NewRuns, RunDraft
+from modelry_server.tracking.domain.places import Places
+from modelry_server.tracking.domain.runs import Runs
 from modelry_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
 from modelry_server.tracking.store import experiments as store
 from modelry_server.tracking.store import tables
@@ -45,6 +50,7 @@ class Room:
         chunk_points: int = 128,
         gap_wait_s: float = 0.0,
         group_points: int = 200_000,
+        judge: Judge = may,
     ) -> None:
         self.url = url
         self.db = Database(url, room="tracking", migrations=HERE / "tracking" / "migrations")
@@ -53,10 +59,14 @@ class Room:
         self.access = Neighbour("access", access)
         workspaces = Workspaces(self.access)
         self.ingest = Ingest(self.db, group_points=group_points, gap_wait_s=gap_wait_s)
-        self.metrics = Metrics(self.db, self.ingest, chunk_points=chunk_points, merge_chunks=2)
-        self.experiments = Experiments(self.db, self.requests, workspaces, self.clock)
-        self.runs = Runs(self.db, self.requests, workspaces, self.ingest, self.metrics, self.clock)
-        self.datasets = Datasets(self.db, workspaces, self.clock)
+        self.places = places = Places(self.db, Access(judge))
+        self.metrics = Metrics(self.db, places, self.ingest, chunk_points=chunk_points, merge_chunks=2)
+        self.experiments = Experiments(self.db, places, requests=self.requests, workspaces=workspaces, clock=self.clock)
+        self.new_runs = NewRuns(self.db, places, requests=self.requests, clock=self.clock)
+        self.runs = Runs(
+            self.db, places, workspaces=workspaces, ingest=self.ingest, metrics=self.metrics, clock=self.clock
+        )
+        self.datasets = Datasets(self.db, places, workspaces=workspaces, clock=self.clock)
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -73,7 +83,7 @@ class Room:
 
     def a_run(self, experiment_id: str = "0") -> str:
         """The id of a new run."""
-        return self.runs.create(RunDraft(experiment_id=experiment_id), ONCE).run_id
+        return self.new_runs.create(RunDraft(experiment_id), ONCE).run_id
 
     def points(self, run_id: str, key: str) -> list[Point]:
         """The points of a series as a reader gets them."""
@@ -108,6 +118,11 @@ class Room:
         """What lists know of a series."""
         found = {each.key: each for each in self.runs.get(run_id).metrics}
         return found.get(key)
+
+
+def to(**fields: Any) -> Callable[[], dict[str, Any]]:
+    """Changes, as an update takes them."""
+    return lambda: fields
 
 
 def columns(key: str, points: Iterable[Point]) -> MetricColumns:

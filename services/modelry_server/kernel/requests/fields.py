@@ -41,9 +41,13 @@ def is_key(value: str) -> bool:
 
 
 class Fields:
-    """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with all of them."""
+    """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with all of them.
 
-    def __init__(self) -> None:
+    `prefix` stands before the path of each field: `run.` if the fields are those of the message `run` of the request.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self.violations: dict[str, str] = {}
 
     def __enter__(self) -> "Fields":
@@ -55,7 +59,7 @@ class Fields:
 
     def refuse(self, path: str, problem: str) -> None:
         """Notes a mistake; the first one of a field stands."""
-        self.violations.setdefault(path, problem)
+        self.violations.setdefault(f"{self._prefix}{path}", problem)
 
     def text(self, path: str, value: str, *, longest: int, shortest: int = 0, controls: bool = False) -> None:
         """A text of `shortest` to `longest` characters; without control characters unless `controls`. Never NUL."""

@@ -1,7 +1,7 @@
-"""Lists on their way to PostgreSQL, as the text of an array.
+"""Lists as PostgreSQL's arrays, in text form.
 
-psycopg finds out what each list is made of and turns it item by item, at 0.5 us each: measured, a sixth of the time of
-a new run. Its statements say of each array what it is, so a join will do, at a fifth of that.
+psycopg inspects each item of a list and converts it on its own, at 0.5 us an item: measured, a sixth of the time of
+creating a run. Our statements name the type of each array, so joining the items is enough, at a fifth of the time.
 """
 
 from typing import Any
@@ -10,13 +10,13 @@ from psycopg.adapt import Dumper
 
 
 class ArrayDumper(Dumper):
-    """Turns a list of texts, bytes, numbers or truths, any of them None, into an array whose type the statement names.
+    """Converts a list of texts, bytes, numbers or booleans, any of them None, into an array whose type is known.
 
-    The source of the format: PostgreSQL's documentation of arrays, "Array Input and Output Syntax".
+    The format is described in PostgreSQL's documentation of arrays, "Array Input and Output Syntax".
     """
 
     def dump(self, obj: list[Any]) -> bytes:
-        """The array as text. Raises TypeError for items of another kind."""
+        """The array as text. Raises TypeError for items of other types, or of more than one."""
         kinds = {*map(type, obj)} - {type(None)}
         if kinds <= {str}:
             items = ["NULL" if item is None else _quoted(item) for item in obj]
@@ -25,7 +25,7 @@ class ArrayDumper(Dumper):
         elif kinds <= {int, float, bool}:
             items = ["NULL" if item is None else repr(item) for item in obj]
         else:
-            raise TypeError(f"an array of {' and '.join(sorted(kind.__name__ for kind in kinds))} is not known here")
+            raise TypeError(f"an array of {' and '.join(sorted(kind.__name__ for kind in kinds))} is not supported")
         encoding = self.connection.info.encoding if self.connection else "utf-8"
         return f"{{{','.join(items)}}}".encode(encoding)
 

@@ -1,13 +1,13 @@
-"""A filter's tree -> SQL, and paging by key: what searching has in common in all rooms.
+"""Filters and sort orders as SQL, and paging by the last row's sort key. All services search with this.
 
-A room says for each field what it is in SQL (`Column`); values are bound, never written into the statement. The same
-tree finds the same rows on SQLite and on PostgreSQL:
+A service says for each field what it is in SQL (`Column`). Values are bound, never written into the statement. The same
+filter finds the same rows on SQLite and on PostgreSQL:
 
-- a missing value is NULL: no comparison with it is true, nor is its `NOT`; only IS NULL finds it;
-- texts are compared and sorted by their bytes in UTF-8, whatever the database's locale;
-- in a pattern `%` stands for any characters and `_` for one; `\\%`, `\\_` and `\\\\` stand for the character itself,
-  any other backslash for itself; LIKE heeds upper and lower case, ILIKE does not heed that of the letters A to Z;
-- missing values come last, whether a sort key goes up or down.
+- a missing value is NULL: no comparison with it is true, and `NOT` of a comparison isn't either; only IS NULL finds it;
+- texts are compared and sorted by their bytes in UTF-8, whatever the locale of the database;
+- in a pattern, `%` matches any characters and `_` one; `\\%`, `\\_` and `\\\\` match the character itself, any other
+  backslash matches a backslash; LIKE is case-sensitive, ILIKE ignores the case of the letters A to Z;
+- missing values sort last, in both directions.
 """
 
 import re
@@ -22,9 +22,9 @@ from sqlalchemy.ext.compiler import compiles
 from modelry_server.kernel.filter import And, Comparison, Field, FilterSyntax, Node, Not, Op, Or, OrderKey, Scalar
 
 LONGS = 2000
-"""Characters of all long texts of a sort key together: with the short ones, below 2000, they fit into a page token."""
+"""How many characters of long texts a sort key has in total. With short ones, below 2000, they fit in a page token."""
 MOST_PATTERN = 1000
-"""Characters of a pattern, which is tried at each place of a text."""
+"""The longest pattern, in characters. A database tries a pattern at each position of a text."""
 
 _TOKENS = re.compile(r"\\[%_\\]|.", re.DOTALL)
 _GLOB = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
@@ -41,7 +41,7 @@ _EQUALITY = (Op.EQ, Op.NE, Op.IN, Op.NOT_IN)
 
 
 class Kind(Enum):
-    """What the values of a column are, and how a filter writes them."""
+    """The type of a column's values, and how a filter writes them."""
 
     TEXT = "a text in quotes"
     NUMBER = "a number"
@@ -54,10 +54,10 @@ Condition: TypeAlias = sa.ColumnElement[bool]
 class Column:
     """What a field is in SQL: an expression, and the kind of its values.
 
-    `nullable` is False where the expression is never NULL. `long` says that a text may have thousands of characters: it
-    is sorted by its beginning. `choices` are the only texts that it can be equal to, where there are few. `within` is
-    for a field of many values, such as the aliases of a version: it makes of a condition on one value "there is a value
-    for which it holds"; such a field can't be sorted by.
+    `nullable` is False if the expression is never NULL. `long` means that a text may have thousands of characters, and
+    is sorted by its first ones only. `choices` lists the texts that the field can equal, if they are few. `within` is
+    for a field with many values, such as the aliases of a version: it turns a condition on one value into "the
+    condition holds for at least one value". Such a field can't be a sort key.
     """
 
     sql: sa.ColumnElement[Any]
@@ -70,13 +70,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a search knows: `of` says what a field is in SQL, None if there is no such field; `names` lists them all."""
+    """The fields that a search knows: `of` gives the column of a field, None if there is none; `names` lists them."""
 
     of: Callable[[Field], Column | None]
     names: str
 
     def find(self, field: Field, column: int, source: str) -> Column:
-        """What a field is. Raises FilterSyntax at a column of the text in the field `source` of the request."""
+        """The column of a field. Raises FilterSyntax, which points at `column` in the request's field `source`."""
         found = self.of(field)
         if found is None:
             raise FilterSyntax(column, f"the field {str(field)[:100]}", f"one of {self.names}", field=source)
@@ -92,9 +92,9 @@ class SortKey:
 
 
 class Order:
-    """An order of rows by keys, the first one first; the last one must be unique and never NULL.
+    """A sort order: its keys, most significant first. The last key must be unique and never NULL.
 
-    `columns` are to be selected, so that the values of a row's keys are at hand; `clauses` are its ORDER BY.
+    A query selects `columns`, so that each row comes with the values of its keys, and has `clauses` as its ORDER BY.
     """
 
     def __init__(self, keys: Sequence[SortKey]) -> None:
@@ -104,11 +104,11 @@ class Order:
         self.clauses = [_directed(key, column) for key, column in zip(keys, self.columns, strict=True)]
 
     def after(self, values: Sequence[Scalar | None]) -> Condition:
-        """The condition that a row comes after the one whose keys have these values."""
+        """The condition that a row sorts after the row whose keys have these values."""
         alternatives: list[Condition] = []
         equal: list[Condition] = []
         for key, column, value in zip(self._keys, self.columns, values, strict=True):
-            if value is None:  # what is missing comes last, so nothing follows it by this key
+            if value is None:  # missing values sort last, so by this key nothing comes after
                 equal.append(column.is_(None))
                 continue
             follows = column < _bound(value, column) if key.descending else column > _bound(value, column)
@@ -119,7 +119,11 @@ class Order:
         return sa.and_(self._beginning(values[0]), sa.or_(sa.false(), *alternatives))
 
     def _beginning(self, value: Scalar | None) -> Condition:
-        """What follows from the alternatives already, said once more so that a database begins to read there."""
+        """A lower bound for the first key.
+
+        `after` implies it already, but from alternatives joined by OR a database doesn't see where in the index to
+        begin.
+        """
         key, column = self._keys[0], self.columns[0]
         if value is None or key.column.nullable:
             return sa.true()
@@ -127,9 +131,9 @@ class Order:
 
 
 def order(keys: Sequence[OrderKey], columns: Columns, *, last: Sequence[SortKey], source: str = "order_by") -> Order:
-    """The order that a caller asked for, made whole by the keys `last`.
+    """The order that a caller asked for, completed by the keys `last`.
 
-    Raises FilterSyntax, naming the key as `order_by[1]`, for a field that there isn't or that has many values.
+    Raises FilterSyntax, naming the key as `order_by[1]`, for a field that doesn't exist or that has many values.
     """
     wanted: list[SortKey] = []
     for index, key in enumerate(keys):
@@ -142,9 +146,9 @@ def order(keys: Sequence[OrderKey], columns: Columns, *, last: Sequence[SortKey]
 
 
 def predicate(node: Node, columns: Columns, *, source: str = "filter") -> Condition:
-    """The condition that a tree stands for.
+    """The condition of a filter.
 
-    Raises FilterSyntax for a field that there isn't, and where a field is compared with a value of another kind.
+    Raises FilterSyntax for a field that doesn't exist, and for a value of another kind than the field's.
     """
     match node:
         case Comparison():
@@ -199,8 +203,8 @@ def _bound(value: object, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any
         return sa.literal(value, sa.Text())
     if isinstance(value, int) and not isinstance(column.type, sa.Double):
         return sa.literal(value, sa.BigInteger())
-    # Beside a Double SQLite would compare a whole number exactly, where PostgreSQL rounds it. Not of the column's type
-    # in general: `version_number > 1.5` would be rounded to 2.
+    # A number compared with a Double is bound as a Double: SQLite would compare a whole number exactly, PostgreSQL
+    # rounds it. A fraction is a Double whatever the column is: as an integer, `version_number > 1.5` would mean 2.
     assert isinstance(value, int | float)
     return sa.literal(float(value), sa.Double())
 
@@ -230,20 +234,20 @@ def _postgres_pattern(pattern: str) -> str:
 
 
 def _glob(pattern: str) -> str:
-    """The pattern for SQLite's GLOB, which unlike its LIKE heeds upper and lower case."""
+    """The pattern for SQLite's GLOB, which is case-sensitive; SQLite's LIKE is not."""
     tokens = _TOKENS.findall(pattern)
     return "".join(token[1] if len(token) == 2 else _GLOB.get(token, token) for token in tokens)
 
 
 class _Bytewise(sa.sql.functions.FunctionElement[str]):
-    """A text that is compared by its bytes: SQLite's way, PostgreSQL's with the collation C."""
+    """A text that is compared by its bytes: as SQLite always does, and PostgreSQL with the collation C."""
 
     inherit_cache = True
     type = sa.Text()
 
 
 class _Like(sa.sql.functions.FunctionElement[bool]):
-    """Expression, pattern for PostgreSQL's LIKE, pattern for SQLite's GLOB."""
+    """An expression, its pattern for PostgreSQL's LIKE, and its pattern for SQLite's GLOB."""
 
     inherit_cache = True
     type = sa.Boolean()

@@ -1,4 +1,4 @@
-"""Reads that are under way, so that those for which nobody waits any more can be stopped."""
+"""Reads that are running, so that those for which nobody waits any more can be interrupted."""
 
 import threading
 import time
@@ -9,38 +9,40 @@ from typing import Any
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import DeadlinePassed
 
+_NEVER = float("inf")
 
-class Reads:
-    """Knows of each connection that is read from when its caller gives up; `stop` ends what it is doing."""
 
-    def __init__(self, stop: Callable[[Any], object]) -> None:
-        self._stop = stop
-        self._until: dict[Any, float] = {}
-        self._change = threading.Lock()
+class RunningReads:
+    """Knows the deadline of each connection that is being read from; `interrupt` ends what a connection is doing."""
+
+    def __init__(self, interrupt: Callable[[Any], object]) -> None:
+        self._interrupt = interrupt
+        self._deadlines: dict[Any, float] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
-    def begun(self, connection: Any) -> Iterator[None]:
-        """Notes that a connection is read from in the block. Raises DeadlinePassed if nobody waits for that."""
+    def tracked(self, connection: Any) -> Iterator[None]:
+        """A block that reads from a connection for the present caller. Raises DeadlinePassed if it is too late."""
         deadline = caller.current().deadline
         if deadline is not None and deadline <= time.monotonic():
             raise DeadlinePassed
-        self._until[connection] = float("inf") if deadline is None else deadline
+        self._deadlines[connection] = _NEVER if deadline is None else deadline
         try:
             yield
         finally:
-            with self._change:  # else the next reader of this connection might be the one who is stopped
-                del self._until[connection]
+            with self._lock:  # so that an interrupt meant for this read never hits the next one on this connection
+                del self._deadlines[connection]
 
-    def stop_overdue(self) -> None:
-        """Stops the reads of callers whose time has run out."""
-        self._stop_until(time.monotonic())
+    def interrupt_overdue(self) -> None:
+        """Interrupts the reads whose deadline has passed."""
+        self._interrupt_until(time.monotonic())
 
-    def stop_all(self) -> None:
-        """Stops all reads."""
-        self._stop_until(float("inf"))
+    def interrupt_all(self) -> None:
+        """Interrupts all reads."""
+        self._interrupt_until(_NEVER)
 
-    def _stop_until(self, moment: float) -> None:
-        with self._change:
-            for connection, until in list(self._until.items()):
-                if until <= moment:
-                    self._stop(connection)
+    def _interrupt_until(self, moment: float) -> None:
+        with self._lock:
+            for connection, deadline in list(self._deadlines.items()):
+                if deadline <= moment:
+                    self._interrupt(connection)

@@ -1,4 +1,4 @@
-"""What the tables of all rooms have in common."""
+"""Types of columns, and tables, that all services have."""
 
 import sqlalchemy as sa
 
@@ -6,13 +6,13 @@ import sqlalchemy as sa
 def bytewise(length: int | None = None) -> sa.String:
     """The type of a text by which rows are found or sorted: both databases compare it by its bytes.
 
-    PostgreSQL would sort by the rules of the language that it was set up with, otherwise than SQLite and more slowly.
+    By default PostgreSQL compares by the rules of the database's language: differently from SQLite, and more slowly.
     """
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
 def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:
-    """The table of requests that may come twice; see `idempotency`."""
+    """The table of requests that may be sent twice; see `idempotency`."""
     return sa.Table(
         f"{room}_requests",
         metadata,
@@ -26,7 +26,7 @@ def requests_table(metadata: sa.MetaData, room: str) -> sa.Table:
 
 
 def secrets_table(metadata: sa.MetaData, room: str) -> sa.Table:
-    """The table of keys that the processes of a room share."""
+    """The table of keys that the processes of a service share; see `secrets`."""
     return sa.Table(
         f"{room}_secrets",
         metadata,

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from modelry_server.kernel.errors import Draining
@@ -13,32 +12,32 @@ _Message = TypeVar("_Message")
 
 
 class Drain:
-    """Knows the calls in flight at one listener, and whether it is shutting down."""
+    """Knows the calls in flight at one listener, and whether it is shutting down. Each call is a block of it."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._in_flight = 0
         self._is_begun = False
         self._is_over: Future[None] = Future()
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """A call in flight for the length of the block. Raises Draining once the drain has begun."""
-        with self._changed:
+    def __enter__(self) -> None:
+        """Begins a call. Raises Draining once the drain has begun."""
+        with self._lock:
             if self._is_begun:
                 raise Draining
             self._in_flight += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._in_flight -= 1
-                if not self._in_flight:
-                    self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        """Ends a call."""
+        with self._lock:
+            self._in_flight -= 1
+            if self._is_begun and not self._in_flight:
+                self._changed.notify_all()
 
     def begin(self) -> None:
         """Refuses new calls from now on."""
-        with self._changed:
+        with self._lock:
             self._is_begun = True
 
     def wait(self, until: float) -> None:

@@ -1,6 +1,8 @@
-"""What happens around every call, from the outside in: see ORDER.
+"""What happens around every call.
 
-One gRPC interceptor builds the chain once for each method; a call then costs a few function calls.
+From the outside in: span, caller, measurement, errors, drain, credential, deadline. One gRPC interceptor builds the
+chain once for each method, so a call costs a few function calls only. What a caller may do is not judged here but in
+the domains, which know where a thing lies.
 """
 
 import secrets
@@ -32,9 +34,6 @@ from modelry_server.kernel.errors import (
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
 from modelry_server.kernel.transport import keys, status, texts, tracing
 from modelry_server.kernel.transport.drain import Drain
-
-ORDER = ("trace", "caller", "measure", "errors", "drain", "credential", "deadline")
-"""The steps around a call, from the outside in."""
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
@@ -141,9 +140,9 @@ class Calls(grpc.ServerInterceptor):
 
     def _single(self, method: _Method, request: Any, context: grpc.ServicerContext) -> bytes:
         call = _Call(method, context, self._key)
-        with call.current():
+        with call:
             try:
-                with self._drain.call():
+                with self._drain:
                     self._check(call)
                     response: bytes = method.answer(_readable(request), context)
                     if len(response) > MESSAGE_BYTES:
@@ -165,12 +164,12 @@ class Calls(grpc.ServerInterceptor):
     def _stream(self, method: _Method, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         call = _Call(method, context, self._key)
         try:
-            with self._drain.call(), self._slot():
-                with call.current():
+            with self._drain, self._slot():
+                with call:
                     self._check(call)
                     responses = iter(method.answer(_readable(request), context))
                 while True:
-                    with call.current():  # set anew for each step: a generator may be resumed by another thread
+                    with call:  # set anew for each step: a generator may be resumed by another thread
                         self._drain.check()
                         response = next(responses, _END)
                     if response is _END:
@@ -178,7 +177,7 @@ class Calls(grpc.ServerInterceptor):
                     yield response
             call.end(grpc.StatusCode.OK)
         except Exception as error:
-            with call.current():
+            with call:
                 call.refuse(error)
         finally:
             call.end(grpc.StatusCode.CANCELLED)
@@ -205,7 +204,7 @@ class Calls(grpc.ServerInterceptor):
 class _Call:
     """One call that is being answered: who calls, its span, and what is measured of it."""
 
-    __slots__ = ("_begun", "_context", "_is_ended", "_span", "caller", "method")
+    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_span", "_traced", "caller", "method")
 
     def __init__(self, method: _Method, context: grpc.ServicerContext, key: str) -> None:
         self._begun = time.perf_counter()
@@ -215,12 +214,16 @@ class _Call:
         metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         self._span = tracing.answered(method.rpc, metadata)
         self.caller = _caller_of(metadata, context, key=key, trace_id=tracing.trace_id(self._span))
+        self._traced, self._called = tracing.using(self._span), caller.using(self.caller)
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Makes its caller and its span the current ones within the block."""
-        with tracing.using(self._span), caller.using(self.caller):
-            yield
+    def __enter__(self) -> None:
+        """Makes its caller and its span the current ones, within a block."""
+        self._traced.__enter__()
+        self._called.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._called.__exit__()
+        self._traced.__exit__()
 
     def end(self, code: grpc.StatusCode) -> None:
         """Measures the call, with the code that it is told first."""
@@ -255,7 +258,7 @@ _UNREADABLE = _Unreadable({"message": "can't be parsed: it is cut off, of anothe
 
 
 def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Reads a message. If gRPC found the mistakes, it would answer them as a fault of the server."""
+    """Parses a message. gRPC itself would answer a message that can't be parsed as a fault of the server."""
 
     def read(content: bytes) -> Any:
         try:

@@ -1,5 +1,5 @@
 """Runs the migrations of this room; see `kernel.sql.database`."""
 
-from modelry_server.kernel.sql.database import migrate
+from modelry_server.kernel.sql.schema import migrate
 
 migrate()

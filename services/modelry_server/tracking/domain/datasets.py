@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.filter import parse
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import KEY_LENGTH, NAME_LENGTH, Fields
+from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking.clients import Workspaces
+from modelry_server.tracking.domain.places import READ, WRITE, Places
 from modelry_server.tracking.entities import Dataset, DatasetInput
 from modelry_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound
 from modelry_server.tracking.store import datasets as store
@@ -23,17 +25,23 @@ SCHEMA_LENGTH = 1_000_000
 
 
 class Datasets:
-    """Records which datasets runs used, and finds them again."""
+    """Records which datasets runs used, and finds datasets."""
 
-    def __init__(self, db: Database, workspaces: Workspaces, clock: Clock) -> None:
+    def __init__(self, db: Database, places: Places, *, workspaces: Workspaces, clock: Clock) -> None:
         self._db = db
+        self._places = places
         self._workspaces = workspaces
         self._clock = clock
 
     def log(self, run_id: str, inputs: Sequence[DatasetInput]) -> list[Dataset]:
-        """Adds datasets to a run, all or none; returns them as stored. Raises RunNotFound, RunDeleted, FieldInvalid."""
+        """Adds datasets to a run, all or none. Returns them as they are stored.
+
+        Raises FieldInvalid, RunNotFound, RunDeleted.
+        """
         with Fields() as fields:
             fields.id("run_id", run_id)
+        self._places.require_runs(WRITE, [run_id])
+        with Fields() as fields:
             fields.count("inputs", inputs, required=True, most=MOST_INPUTS)
             for index, each in enumerate(inputs):
                 path = f"inputs[{index}].dataset"
@@ -59,20 +67,25 @@ class Datasets:
         return logged
 
     def get(self, dataset_id: str) -> Dataset:
-        """The dataset of an id. Raises DatasetNotFound."""
+        """The dataset with this id. Raises FieldInvalid, DatasetNotFound."""
         with Fields() as fields:
             fields.id("dataset_id", dataset_id)
         with self._db.read() as tx:
             dataset = store.find(tx, dataset_id)
         if dataset is None:
             raise DatasetNotFound(dataset_id)
+        self._places.require_workspace(READ, dataset.workspace, unseen=partial(DatasetNotFound, dataset_id))
         return dataset
 
     def search(
-        self, workspace: str, filter: str, after: Sequence[Any] | None, limit: int
-    ) -> list[tuple[Dataset, tuple[Any, ...]]]:
-        """At most `limit` datasets that follow a place, the newest first, each with its place. Raises FilterSyntax."""
-        node = parse(filter, ("attributes",))
+        self, workspace: str, *, filter: str = "", after: tuple[SortValue, ...] | None, limit: int
+    ) -> list[Found[Dataset]]:
+        """At most `limit` datasets after a sort key, the newest first.
+
+        Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
+        """
+        self._places.require_workspace(READ, workspace)
+        node = parse(filter, ("attributes",), noun="dataset")
         self._workspaces.require(workspace)
         with self._db.read() as tx:
-            return search.page_of_datasets(tx, workspace, node, after, limit)
+            return search.page_of_datasets(tx, workspace, node, after=after, limit=limit)

@@ -1,168 +1,224 @@
 """The rules of experiments."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from modelry_server.kernel import caller
+from modelry_server.kernel.access import WorkspaceNotFound
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, Fields
 from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.clients import Workspaces
-from modelry_server.tracking.entities import Experiment, Lifecycle
+from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.entities import Experiment, Lifecycle, LifecycleFilter
 from modelry_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
 from modelry_server.tracking.store import experiments as store
 from modelry_server.tracking.store import search
+
+CHANGEABLE = ("name", "description")
+"""The fields that an update can change."""
 
 _SCOPES = ("attributes", "tags")
 
 
 class Experiments:
-    """Makes, reads, changes, deletes and finds experiments."""
+    """Creates, reads, changes, deletes and finds experiments."""
 
-    def __init__(self, db: Database, requests: Requests, workspaces: Workspaces, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, places: Places, *, requests: Requests, workspaces: Workspaces, clock: Clock
+    ) -> None:
         self._db = db
+        self._places = places
         self._requests = requests
         self._workspaces = workspaces
         self._clock = clock
 
     def create(
-        self, workspace: str, name: str, tags: Mapping[str, str], request: Request, *, allow_existing: bool = False
+        self,
+        workspace: str,
+        name: str,
+        *,
+        description: str = "",
+        tags: Mapping[str, str],
+        request: Request,
+        allow_existing: bool = False,
     ) -> Experiment:
-        """Makes an experiment; with `allow_existing` the active one of the name is the answer.
+        """Creates an experiment. With `allow_existing` it returns the active one that has the name already.
 
-        Raises FieldInvalid, ExperimentExists, RequestIdReused, and what access says of the workspace.
+        Raises FieldInvalid, WorkspaceNotFound, ExperimentExists, RequestIdReused, ServiceUnavailable.
         """
+        self._places.require_workspace(WRITE, workspace)
         with Fields() as fields:
             fields.name("name", name)
+            fields.text("description", description, longest=DESCRIPTION_LENGTH, controls=True)
             fields.tags("tags", tags)
             fields.tags_together("tags", tags)
             fields.request_id(request.request_id)
         self._workspaces.require(workspace)
+        now = self._clock.now()
+        new = Experiment(
+            "", workspace, name, now, now, description=description, creator=caller.current().subject, tags=tags
+        )
         with self._db.write() as tx:
-            if known := self._requests.recall(tx, request):
-                return _found(tx, known)
-            now = self._clock.now()
-            made = store.add(tx, Experiment("", workspace, name, now, now, tags=tags))
-            if made is None:
-                if known := self._requests.recall(tx, request):  # the same request, while this one waited for the name
-                    return _found(tx, known)
+
+            def make() -> tuple[str, Experiment] | None:
+                made = store.add(tx, new)
+                return (made.experiment_id, made) if made else None
+
+            def existing() -> Experiment | None:
                 present = store.find_by_name(tx, workspace, name)
                 if present is None:
-                    raise ExperimentNotFound(name)
+                    return None
                 if not allow_existing or present.lifecycle is Lifecycle.DELETED:
                     raise ExperimentExists(name, present.experiment_id, present.lifecycle.name.lower())
-                made = present
-            self._requests.remember(tx, request, made.experiment_id)
-        return made
+                self._requests.remember(tx, request, present.experiment_id)
+                return present
+
+            return self._requests.once(tx, request, find=lambda known: _found(tx, known), make=make, existing=existing)
 
     def get(self, experiment_id: str) -> Experiment:
-        """The experiment of an id, also a deleted one. Raises ExperimentNotFound."""
+        """The experiment with this id, also a deleted one. Raises FieldInvalid, ExperimentNotFound."""
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
         with self._db.read() as tx:
-            return _found(tx, experiment_id)
+            experiment = _found(tx, experiment_id)
+        self._places.judge_experiment(READ, experiment)
+        return experiment
 
     def get_by_name(self, workspace: str, name: str) -> Experiment:
-        """The experiment of a name, also a deleted one. Raises ExperimentNotFound."""
+        """The experiment with this name, also a deleted one.
+
+        Raises FieldInvalid, WorkspaceNotFound, ExperimentNotFound, ServiceUnavailable.
+        """
         with Fields() as fields:
+            if not workspace:
+                fields.refuse("workspace", "is required")
             fields.name("name", name)
-        self._workspaces.require(workspace)
         with self._db.read() as tx:
             experiment = store.find_by_name(tx, workspace, name)
         if experiment is None:
+            self._places.require_workspace(READ, workspace)
+            self._workspaces.require(workspace)
             raise ExperimentNotFound(name)
+        # Whoever can't see the experiment can't read in the workspace, and hears what it would hear without this one.
+        self._places.judge_experiment(READ, experiment, unseen=partial(WorkspaceNotFound, workspace))
         return experiment
 
-    def rename(self, experiment_id: str, name: str, etag: str) -> Experiment:
-        """Gives it another name. Raises ExperimentNotFound, -Deleted, -Exists, FieldInvalid, EtagMismatch."""
-        with Fields() as fields:
-            fields.number_id("experiment.experiment_id", experiment_id)
-            fields.name("experiment.name", name)
+    def update(
+        self, experiment_id: str, etag: str, changes: Callable[[], Mapping[str, Any]], *, prefix: str = ""
+    ) -> Experiment:
+        """Changes the fields that `changes` gives; without any, nothing.
+
+        `prefix` stands before the names of refused fields. Raises ExperimentNotFound, ExperimentDeleted,
+        ExperimentExists, FieldInvalid, EtagMismatch.
+        """
+        with Fields(prefix) as fields:
+            fields.number_id("experiment_id", experiment_id)
         with self._db.write() as tx:
-            experiment = _found(tx, experiment_id, lock=True)
+            experiment = self._active(tx, experiment_id)
+            changed = replace(experiment, **changes())
+            with Fields(prefix) as fields:
+                fields.name("name", changed.name)
+                fields.text("description", changed.description, longest=DESCRIPTION_LENGTH, controls=True)
             if etag and etag != experiment.etag:
                 raise EtagMismatch(etag, experiment.etag)
-            if experiment.delete_time is not None:
-                raise ExperimentDeleted(experiment_id)
-            other = store.find_by_name(tx, experiment.workspace, name)
-            if other is not None and other.experiment_id != experiment.experiment_id:
-                raise ExperimentExists(name, other.experiment_id, other.lifecycle.name.lower())
-            return self._changed(tx, replace(experiment, name=name))
+            if changed == experiment:
+                return experiment
+            other = store.find_by_name(tx, experiment.workspace, changed.name)
+            if other is not None and other.experiment_id != experiment_id:
+                raise ExperimentExists(changed.name, other.experiment_id, other.lifecycle.name.lower())
+            return self._revised(tx, changed)
 
     def delete(self, experiment_id: str) -> Experiment:
-        """Deletes an experiment; again changes nothing. Raises ExperimentNotFound."""
-        return self._set_lifecycle(experiment_id, deleted=True)
+        """Deletes an experiment. Deleting it again changes nothing. Raises ExperimentNotFound."""
+        return self._set_lifecycle(experiment_id, Lifecycle.DELETED)
 
     def restore(self, experiment_id: str) -> Experiment:
-        """Restores an experiment; again changes nothing. Raises ExperimentNotFound."""
-        return self._set_lifecycle(experiment_id, deleted=False)
+        """Restores an experiment. Restoring it again changes nothing. Raises ExperimentNotFound."""
+        return self._set_lifecycle(experiment_id, Lifecycle.ACTIVE)
 
     def set_tags(self, experiment_id: str, tags: Mapping[str, str]) -> Experiment:
         """Sets tags. Raises ExperimentNotFound, ExperimentDeleted, FieldInvalid."""
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
-            fields.tags("tags", tags, required=True)
         with self._db.write() as tx:
             experiment = self._active(tx, experiment_id)
             with Fields() as fields:
+                fields.tags("tags", tags, required=True)
                 fields.tags_together("tags", {**experiment.tags, **tags})
             store.set_tags(tx, experiment_id, tags)
-            return self._labelled(tx, experiment, {**experiment.tags, **tags})
+            return self._tagged(tx, experiment, {**experiment.tags, **tags})
 
     def delete_tags(self, experiment_id: str, keys: Collection[str]) -> Experiment:
         """Removes tags, all or none. Raises ExperimentNotFound, ExperimentDeleted, TagNotFound, FieldInvalid."""
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
-            fields.keys("keys", keys)
         with self._db.write() as tx:
             experiment = self._active(tx, experiment_id)
+            with Fields() as fields:
+                fields.keys("keys", keys)
             missing = [key for key in keys if key not in experiment.tags]
             if missing:
                 raise TagNotFound(f"experiment {experiment_id}", missing)
             store.delete_tags(tx, experiment_id, keys)
             left = {key: value for key, value in experiment.tags.items() if key not in keys}
-            return self._labelled(tx, experiment, left)
+            return self._tagged(tx, experiment, left)
 
     def search(
         self,
         workspace: str,
-        filter: str,
-        order: Sequence[str],
-        lifecycle: Lifecycle,
-        after: Sequence[Any] | None,
+        *,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        lifecycle: LifecycleFilter = LifecycleFilter.ACTIVE,
+        after: tuple[SortValue, ...] | None,
         limit: int,
-    ) -> list[tuple[Experiment, tuple[Any, ...]]]:
-        """At most `limit` experiments that follow a place, each with its place. Raises FilterSyntax."""
-        node, keys = parse(filter, _SCOPES), parse_order(order, _SCOPES)
+    ) -> list[Found[Experiment]]:
+        """At most `limit` experiments after a sort key.
+
+        Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
+        """
+        self._places.require_workspace(READ, workspace)
+        node = parse(filter, _SCOPES, noun="experiment")
+        keys = parse_order(order_by, _SCOPES, noun="experiment")
         self._workspaces.require(workspace)
         with self._db.read() as tx:
-            return search.page_of_experiments(tx, workspace, lifecycle, node, keys, after, limit)
+            return search.page_of_experiments(
+                tx, workspace, lifecycle=lifecycle, node=node, keys=keys, after=after, limit=limit
+            )
 
-    def _set_lifecycle(self, experiment_id: str, *, deleted: bool) -> Experiment:
+    def _set_lifecycle(self, experiment_id: str, lifecycle: Lifecycle) -> Experiment:
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
         with self._db.write() as tx:
             experiment = _found(tx, experiment_id, lock=True)
-            if (experiment.delete_time is not None) == deleted:
+            self._places.judge_experiment(WRITE, experiment)
+            if experiment.lifecycle is lifecycle:
                 return experiment
-            return self._changed(tx, replace(experiment, delete_time=self._clock.now() if deleted else None))
+            delete_time = self._clock.now() if lifecycle is Lifecycle.DELETED else None
+            return self._revised(tx, replace(experiment, delete_time=delete_time))
 
-    def _changed(self, tx: Transaction, experiment: Experiment) -> Experiment:
-        changed = replace(experiment, update_time=self._clock.now(), revision=experiment.revision + 1)
-        store.update(tx, changed)
-        return changed
+    def _revised(self, tx: Transaction, experiment: Experiment) -> Experiment:
+        revised = replace(experiment, update_time=self._clock.now(), revision=experiment.revision + 1)
+        store.update(tx, revised)
+        return revised
 
-    def _labelled(self, tx: Transaction, experiment: Experiment, tags: Mapping[str, str]) -> Experiment:
-        labelled = replace(experiment, tags=tags, update_time=self._clock.now())
-        store.update(tx, labelled)
-        return labelled
+    def _tagged(self, tx: Transaction, experiment: Experiment, tags: Mapping[str, str]) -> Experiment:
+        tagged = replace(experiment, tags=tags, update_time=self._clock.now())
+        store.update(tx, tagged)
+        return tagged
 
     def _active(self, tx: Transaction, experiment_id: str) -> Experiment:
+        """The experiment, locked, if it is active and the caller may change it."""
         experiment = _found(tx, experiment_id, lock=True)
+        self._places.judge_experiment(WRITE, experiment)
         if experiment.delete_time is not None:
             raise ExperimentDeleted(experiment_id)
         return experiment

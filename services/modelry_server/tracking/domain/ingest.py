@@ -1,33 +1,42 @@
-"""Groups what all writers sent into one transaction, and drops what is durable already.
+"""Groups the batches of all writers into one transaction, and drops batches that are durable already.
 
-Whoever comes first leads: it commits everything that has gathered, answers each caller, and hands the lead to the next
-one that came meanwhile. So a single writer pays for no thread switch, and many writers share one commit.
+The first thread leads: it commits all batches that wait, wakes the threads that brought them, and passes the lead to
+the first one that arrived meanwhile. So a single writer pays for no thread switch, and many writers share one commit.
+Before a batch gets here, its own thread has judged its caller (`Places`): the leader commits for others, but never
+judges.
+
+There are two ways to write a group:
+
+- `_write_all`, for numbered batches (WriteMetrics, and so all points of the SDK's recorder) and for params and tags. It
+  looks up the state of the runs and the writers' numbers, and writes in the same transaction.
+- `_write_points`, for points without a number, which only LogBatch brings (a client without a recorder). If all batches
+  of a group are of this kind and of one run, nothing has to be looked up: one statement writes them if the run is
+  active, on PostgreSQL without a transaction around it.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking import instruments
-from modelry_server.tracking.entities import Batch, MetricColumns
+from modelry_server.tracking.domain.columns import gathered
+from modelry_server.tracking.entities import Batch
 from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
 from modelry_server.tracking.store import metrics as metric_store
 from modelry_server.tracking.store import runs as run_store
 
 _ATTEMPTS = 5
 _POLL_S = 0.05
-_MOST_EARLY = 8  # batches that may wait at once: each holds a thread that its predecessor may need
+_MOST_EARLY = 8  # batches that may wait for their predecessors: each holds a thread that a predecessor may need
 
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """A batch that waits for its commit. `lead` is set when its thread is to commit the next group."""
+    """A batch that waits for its commit. `lead` says that its thread commits the next group."""
 
     batch: Batch
     ready: threading.Event = field(default_factory=threading.Event)
@@ -37,7 +46,7 @@ class _Ticket:
 
 
 class Ingest:
-    """Commits batches in groups of at most `group_points` points; a batch waits `gap_wait_s` for its predecessor."""
+    """Commits batches in groups of at most `group_points` points. A batch waits `gap_wait_s` for its predecessor."""
 
     def __init__(self, db: Database, *, group_points: int, gap_wait_s: float) -> None:
         self._db = db
@@ -51,10 +60,10 @@ class Ingest:
         self._early = threading.BoundedSemaphore(_MOST_EARLY)
 
     def write(self, batch: Batch) -> int:
-        """Commits a batch; returns the writer's highest durable number.
+        """Commits a batch whose caller may write to the run: all or nothing.
 
-        All or nothing. Raises RunNotFound, RunDeleted, ParamConflict; BatchGap when a predecessor does not come in
-        time.
+        Returns the writer's highest durable number. Raises RunNotFound, RunDeleted, ParamConflict; BatchGap if a
+        predecessor does not arrive in time.
         """
         try:
             return self._submit(batch)
@@ -67,7 +76,7 @@ class Ingest:
             self._early.release()
 
     def written_series(self) -> dict[tuple[str, str], int]:
-        """The (run, key) that got chunks since the last call, with their number."""
+        """The number of chunks that each (run, key) got since the last call."""
         with self._lock:
             written, self._written = self._written, {}
         return written
@@ -97,7 +106,7 @@ class Ingest:
                     raise
 
     def _lead(self) -> None:
-        """Commits one group, which holds the leader's own batch, and hands the lead on."""
+        """Commits one group, which has the leader's own batch, and passes the lead on."""
         group: list[_Ticket] = []
         try:
             with self._lock:
@@ -134,7 +143,7 @@ class Ingest:
             if len(group) == 1 or isinstance(error, DatabaseUnavailable):
                 for ticket in group:
                     ticket.error = error
-            else:  # one batch may have spoilt it for all: each on its own
+            else:  # one batch may be the cause: commit each on its own
                 for ticket in group:
                     self._commit([ticket])
                 return
@@ -164,9 +173,9 @@ class Ingest:
         instruments.points_total.inc(points)
 
     def _write_points(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
-        """Writes a group of nothing but points of one run, for which there is nothing to look up; else does nothing.
+        """Writes a group that is nothing but points of one run, without numbers. Returns the written batches.
 
-        Nothing is written either if the run is missing or deleted: `_write_all` says so.
+        Writes nothing if the group is of another kind, or if the run is missing or deleted: `_write_all` raises that.
         """
         run_id = group[0].batch.run_id
         if any(not ticket.batch.only_points or ticket.batch.run_id != run_id for ticket in group):
@@ -182,7 +191,7 @@ class Ingest:
             return _write_group(tx, group)
 
     def _await_predecessor(self, batch: Batch, seconds: float) -> None:
-        """Waits until this process has committed the batch before, or the time is over (another process may have)."""
+        """Waits until this process has committed the batch before, at most so long: another process may commit it."""
         key = (batch.run_id, batch.writer_id, batch.number)
         with self._lock:
             event = self._gaps.setdefault(key, threading.Event())
@@ -192,7 +201,7 @@ class Ingest:
 
 
 def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
-    """Writes what can be written of a group, and notes on each ticket what became of it."""
+    """Writes all batches of a group that can be written, and notes the outcome on each ticket."""
     run_ids = {ticket.batch.run_id for ticket in group}
     with_params = {ticket.batch.run_id for ticket in group if ticket.batch.params}
     if with_params:
@@ -226,7 +235,10 @@ def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
 def _accept(
     tx: Transaction, ticket: _Ticket, states: dict[str, tuple[int, bool]], durable: dict[tuple[str, str], int]
 ) -> bool:
-    """Whether a batch is to be written; its params and tags are, here. Raises why not, having written nothing."""
+    """Writes the params and tags of a batch. Returns whether its points are to be written.
+
+    Raises, having written nothing, if the batch is refused.
+    """
     batch = ticket.batch
     if batch.run_id not in states:
         raise RunNotFound(batch.run_id)
@@ -247,25 +259,3 @@ def _accept(
         run_store.add_params(tx, batch.run_id, {k: v for k, v in batch.params.items() if k not in stored})
     run_store.set_tags(tx, batch.run_id, batch.tags)
     return True
-
-
-def gathered(batches: Iterable[Batch]) -> dict[tuple[str, str], MetricColumns]:
-    """All points by (run, key), so that many small batches make one chunk."""
-    parts: dict[tuple[str, str], list[MetricColumns]] = {}
-    for batch in batches:
-        for columns in batch.metrics:
-            if len(columns):
-                parts.setdefault((batch.run_id, columns.key), []).append(columns)
-    return {series: joined(each) for series, each in parts.items()}
-
-
-def joined(parts: Sequence[MetricColumns]) -> MetricColumns:
-    """Columns of one metric, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    return MetricColumns(
-        parts[0].key,
-        np.concatenate([part.steps for part in parts]),
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.values for part in parts]),
-    )

@@ -1,189 +1,97 @@
-"""The rules of runs, their params and their tags."""
+"""The rules of runs, their params and their tags; how they are created is in `new_runs`."""
 
-import random
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from modelry_server.kernel import caller
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.ids import new_id
-from modelry_server.kernel.requests.fields import KEY_LENGTH, PARAM_VALUE_LENGTH, Fields
-from modelry_server.kernel.requests.idempotency import Request, Requests
-from modelry_server.kernel.sql.database import ConcurrentChange, Database
+from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, PARAM_VALUE_LENGTH, Fields
+from modelry_server.kernel.requests.paging import Found, SortValue
+from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.tracking import instruments
 from modelry_server.tracking.clients import Workspaces
-from modelry_server.tracking.domain.ingest import Ingest, gathered
+from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics, check_columns
-from modelry_server.tracking.entities import PARTS, Batch, Lifecycle, MetricColumns, Run, RunQuery, RunStatus
+from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.entities import (
+    PARTS,
+    Batch,
+    Lifecycle,
+    LifecycleFilter,
+    Run,
+    RunQuery,
+    RunStatus,
+)
 from modelry_server.tracking.errors import (
-    ExperimentDeleted,
     ExperimentNotFound,
     RunAlreadyEnded,
     RunDeleted,
-    RunExists,
     RunNotFound,
     TagNotFound,
 )
 from modelry_server.tracking.store import experiments as experiment_store
-from modelry_server.tracking.store import metrics as metric_store
 from modelry_server.tracking.store import runs as store
 from modelry_server.tracking.store import search
+
+CHANGEABLE = ("name", "description", "status", "end_time")
+"""The fields that an update can change."""
 
 SEARCHED_EXPERIMENTS = 100
 _SCOPES = ("metrics", "params", "tags", "attributes", "datasets")
 _SORTED_SCOPES = ("metrics", "params", "tags", "attributes")
-_QUALITIES = (
-    "bright",
-    "fine",
-    "noble",
-    "pure",
-    "proven",
-    "ductile",
-    "molten",
-    "polished",
-    "refined",
-    "sterling",
-    "tested",
-    "true",
-)
-_THINGS = (
-    "anvil",
-    "bullion",
-    "carat",
-    "crucible",
-    "furnace",
-    "hallmark",
-    "ingot",
-    "ore",
-    "planchet",
-    "scale",
-    "stamp",
-    "touchstone",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class RunDraft:
-    """What is known of a run at its start. Empty texts and None mean the default."""
-
-    experiment_id: str = ""
-    name: str = ""
-    run_id: str = ""
-    parent_run_id: str = ""
-    start_time: int | None = None
-    user: str = ""
-    params: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    metrics: Sequence[MetricColumns] = ()
 
 
 class Runs:
-    """Starts, reads, changes, ends, deletes and finds runs."""
+    """Reads, changes, ends, deletes and finds runs."""
 
     def __init__(
-        self, db: Database, requests: Requests, workspaces: Workspaces, ingest: Ingest, metrics: Metrics, clock: Clock
+        self,
+        db: Database,
+        places: Places,
+        *,
+        workspaces: Workspaces,
+        ingest: Ingest,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._db = db
-        self._requests = requests
+        self._places = places
         self._workspaces = workspaces
         self._ingest = ingest
         self._metrics = metrics
         self._clock = clock
 
-    def create(self, new: RunDraft, request: Request) -> Run:
-        """Starts a run with what is known of it, all or nothing.
-
-        Asking again for the same run id in the same experiment is answered with the run as it is. Raises FieldInvalid,
-        ExperimentNotFound, ExperimentDeleted, RunExists, RunNotFound (the parent), RequestIdReused.
-        """
-        experiment_id = new.experiment_id or "0"
-        with Fields() as fields:
-            fields.number_id("experiment_id", experiment_id)
-            if new.name:
-                fields.name("name", new.name)
-            if new.run_id:
-                fields.id("run_id", new.run_id)
-            if new.parent_run_id:
-                fields.id("parent_run_id", new.parent_run_id)
-            fields.time("start_time", new.start_time)
-            fields.text("user", new.user, longest=KEY_LENGTH)
-            fields.tags("params", new.params, longest=PARAM_VALUE_LENGTH)
-            fields.tags("tags", new.tags)
-            check_columns(fields, new.metrics)
-            fields.request_id(request.request_id)
-        run = Run(
-            run_id=new.run_id or new_id(),
-            experiment_id=experiment_id,
-            workspace="",
-            name=new.name or _made_up_name(),
-            status=RunStatus.RUNNING,
-            start_time=self._clock.now() if new.start_time is None else new.start_time,
-            parent_run_id=new.parent_run_id,
-            user=new.user or caller.current().subject,
-            params=new.params,
-            tags=new.tags,
-        )
-        given = gathered([Batch(run.run_id, new.metrics)]).values()
-        series = [metric_store.Series(run.run_id, int(experiment_id), columns) for columns in given]
-        made = self._add(run, series, request) or self._present(run, request) or self._add(run, series, request)
-        if made is None:
-            raise ConcurrentChange
-        return made
-
-    def _add(self, run: Run, series: Sequence[metric_store.Series], request: Request) -> Run | None:
-        """Makes a run, without a look at what may be in the way; None if something is."""
-        try:
-            with self._db.write_once() as tx:
-                workspace = store.add(tx, run, series, self._requests.note(request, run.run_id))
-        except ConcurrentChange:
-            return None
-        if workspace is None:
-            return None
-        instruments.runs_created_total.inc()
-        return replace(run, workspace=workspace)
-
-    def _present(self, run: Run, request: Request) -> Run | None:
-        """The run that the same request made, or that has the same id; raises whatever else is in the way."""
-        with self._db.write() as tx:
-            self._requests.forget(tx)  # an id that is too old to be remembered may still be there
-            made = self._requests.recall(tx, request)
-            if made is not None:
-                return _found(tx, made)
-            present = store.find(tx, run.run_id)
-            if present is not None and present.experiment_id != run.experiment_id:
-                raise RunExists(run.run_id, present.experiment_id)
-            if present is not None:
-                return present
-            workspace = _home(tx, run.experiment_id)
-            if run.parent_run_id and store.workspace(tx, run.parent_run_id) != workspace:
-                raise RunNotFound(run.parent_run_id)
-            return None
-
     def get(self, run_id: str, parts: Collection[str] = PARTS) -> Run:
-        """The run of an id, also a deleted one, with the parts named. Raises RunNotFound."""
+        """The run with this id, also a deleted one, with the named parts. Raises FieldInvalid, RunNotFound."""
         with Fields() as fields:
             fields.id("run_id", run_id)
         with self._db.read() as tx:
-            return _found(tx, run_id, parts=parts)
+            run = _found(tx, run_id, parts=parts)
+        self._places.judge_run(READ, run)
+        return run
 
-    def update(self, run_id: str, etag: str, changes: Mapping[str, Any]) -> Run:
-        """Changes `name`, `status` or `end_time`. Raises RunNotFound, RunDeleted, FieldInvalid, EtagMismatch."""
-        with Fields() as fields:
-            fields.id("run.run_id", run_id)
-            if "name" in changes:
-                fields.name("run.name", changes["name"])
-            fields.time("run.end_time", changes.get("end_time"))
-            if changes.get("status", RunStatus.RUNNING) is None:
-                fields.refuse("run.status", f"must be one of {', '.join(status.name for status in RunStatus)}")
+    def update(self, run_id: str, etag: str, changes: Callable[[], Mapping[str, Any]], *, prefix: str = "") -> Run:
+        """Changes the fields that `changes` gives; without any, nothing.
+
+        `prefix` stands before the names of refused fields. Raises RunNotFound, RunDeleted, FieldInvalid, EtagMismatch.
+        """
+        with Fields(prefix) as fields:
+            fields.id("run_id", run_id)
         with self._db.write() as tx:
-            run = _active(tx, run_id)
+            run = self._active(tx, run_id)
+            given = changes()
+            changed = replace(run, **given)
+            with Fields(prefix) as fields:
+                fields.name("name", changed.name)
+                fields.text("description", changed.description, longest=DESCRIPTION_LENGTH, controls=True)
+                fields.time("end_time", changed.end_time)
+                if not changed.status.ended and given.get("end_time") is not None:
+                    fields.refuse("end_time", f"a run that is {changed.status.name} has none; set its status too")
             if etag and etag != run.etag:
                 raise EtagMismatch(etag, run.etag)
-            changed = self._with_end(run, replace(run, **changes), "end_time" in changes)
+            changed = self._with_end(run, changed, is_given="end_time" in given)
             if changed == run:
                 return run
             changed = replace(changed, revision=run.revision + 1)
@@ -192,26 +100,26 @@ class Runs:
             self._metrics.run_ended(run_id)
         return changed
 
-    def _with_end(self, run: Run, changed: Run, given: bool) -> Run:
+    def _with_end(self, run: Run, changed: Run, *, is_given: bool) -> Run:
         """The changed run with an end time if, and only if, it has ended."""
-        if changed.status.ended:
-            end_time = changed.end_time if given else run.end_time
-            return replace(changed, end_time=self._clock.now() if end_time is None else end_time)
-        with Fields() as fields:
-            if given and changed.end_time is not None:
-                fields.refuse("run.end_time", f"a run that is {changed.status.name} has none; set its status too")
-        return replace(changed, end_time=None)
+        if not changed.status.ended:
+            return replace(changed, end_time=None)
+        end_time = changed.end_time if is_given else run.end_time
+        return replace(changed, end_time=self._clock.now() if end_time is None else end_time)
 
-    def finish(self, run_id: str, status: RunStatus | None, end_time: int | None) -> Run:
-        """Ends a run; again with the same status changes nothing. Raises RunNotFound, RunDeleted, RunAlreadyEnded."""
+    def finish(self, run_id: str, status: RunStatus, end_time: int | None) -> Run:
+        """Ends a run. Ending it again with the same status changes nothing.
+
+        Raises FieldInvalid, RunNotFound, RunDeleted, RunAlreadyEnded.
+        """
         with Fields() as fields:
             fields.id("run_id", run_id)
-            fields.time("end_time", end_time)
-            if status is None or not status.ended:
-                fields.refuse("status", "must be FINISHED, FAILED or KILLED")
-        assert status is not None
         with self._db.write() as tx:
-            run = _active(tx, run_id)
+            run = self._active(tx, run_id)
+            with Fields() as fields:
+                fields.time("end_time", end_time)
+                if not status.ended:
+                    fields.refuse("status", f"{status.name} is not the status of a run that has ended: {_ENDED}")
             if run.status.ended:
                 if run.status is status:
                     return run
@@ -223,78 +131,103 @@ class Runs:
         return ended
 
     def delete(self, run_id: str) -> Run:
-        """Deletes a run; again changes nothing. Raises RunNotFound."""
-        return self._set_lifecycle(run_id, deleted=True)
+        """Deletes a run. Deleting it again changes nothing. Raises FieldInvalid, RunNotFound."""
+        return self._set_lifecycle(run_id, Lifecycle.DELETED)
 
     def restore(self, run_id: str) -> Run:
-        """Restores a run; again changes nothing. Raises RunNotFound."""
-        return self._set_lifecycle(run_id, deleted=False)
+        """Restores a run. Restoring it again changes nothing. Raises FieldInvalid, RunNotFound."""
+        return self._set_lifecycle(run_id, Lifecycle.ACTIVE)
 
     def log_batch(self, batch: Batch) -> None:
-        """Adds it to its run, all or nothing. Raises RunNotFound, RunDeleted, ParamConflict, FieldInvalid."""
+        """Adds a batch to its run, all or nothing. Raises RunNotFound, RunDeleted, ParamConflict, FieldInvalid."""
         with Fields() as fields:
             fields.id("run_id", batch.run_id)
+        self._places.require_runs(WRITE, [batch.run_id])
+        with Fields() as fields:
             fields.tags("params", batch.params, longest=PARAM_VALUE_LENGTH)
             fields.tags("tags", batch.tags)
             check_columns(fields, batch.metrics)
         self._ingest.write(batch)
 
-    def delete_tags(self, run_id: str, keys: Collection[str]) -> None:
+    def delete_tags(self, run_id: str, keys: Collection[str]) -> Run:
         """Removes tags, all or none. Raises RunNotFound, RunDeleted, TagNotFound, FieldInvalid."""
         with Fields() as fields:
             fields.id("run_id", run_id)
-            fields.keys("keys", keys)
         with self._db.write() as tx:
-            _active(tx, run_id)
+            run = self._active(tx, run_id)
+            with Fields() as fields:
+                fields.keys("keys", keys)
             present = store.tag_keys(tx, run_id, keys)
             missing = [key for key in keys if key not in present]
             if missing:
                 raise TagNotFound(f"run {run_id}", missing)
             store.delete_tags(tx, run_id, keys)
+        return run
 
     def search(
         self,
         workspace: str,
-        experiment_ids: Sequence[str],
-        lifecycle: Lifecycle,
-        filter: str,
-        order: Sequence[str],
-        after: Sequence[Any] | None,
-        limit: int,
+        *,
+        experiment_ids: Sequence[str] = (),
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        lifecycle: LifecycleFilter = LifecycleFilter.ACTIVE,
         parts: Collection[str] = PARTS,
-    ) -> tuple[list[search.FoundRun], bool]:
-        """At most `limit` runs that follow a place, with the parts named, and whether there are more.
+        after: tuple[SortValue, ...] | None,
+        limit: int,
+    ) -> list[Found[Run]]:
+        """At most `limit` runs after a sort key, with the named parts.
 
-        Raises FieldInvalid, FilterSyntax, ExperimentNotFound, and what access says of the workspace.
+        Raises FieldInvalid, FilterSyntax, ExperimentNotFound, WorkspaceNotFound, ServiceUnavailable.
         """
+        self._places.require_workspace(READ, workspace)
         with Fields() as fields:
             fields.count("experiment_ids", experiment_ids, most=SEARCHED_EXPERIMENTS)
             for index, experiment_id in enumerate(experiment_ids):
                 fields.number_id(f"experiment_ids[{index}]", experiment_id)
-        node, keys = parse(filter, _SCOPES), parse_order(order, _SORTED_SCOPES)
+        query = RunQuery(
+            workspace=workspace,
+            experiment_ids=experiment_ids,
+            deleted_ids=(),
+            lifecycle=lifecycle,
+            filter=parse(filter, _SCOPES, noun="run"),
+            order=parse_order(order_by, _SORTED_SCOPES, noun="run"),
+            description="description" in parts,
+        )
         self._workspaces.require(workspace)
         with self._db.read() as tx:
-            deleted_ids = _deleted(tx, workspace, experiment_ids)
-            query = RunQuery(workspace, experiment_ids, deleted_ids, lifecycle, node, keys)
-            found = search.page_of_runs(tx, query, after, limit + 1)
-            more, found = len(found) > limit, found[:limit]
-            whole = store.with_parts(tx, [each.run for each in found], parts)
-        return [search.FoundRun(run, each.place) for each, run in zip(found, whole, strict=True)], more
+            query = replace(query, deleted_ids=_deleted(tx, workspace, experiment_ids))
+            found = search.page_of_runs(tx, query, after, limit)
+            runs = store.with_parts(tx, [each.item for each in found], parts)
+        return [Found(run, each.key) for run, each in zip(runs, found, strict=True)]
 
-    def _set_lifecycle(self, run_id: str, *, deleted: bool) -> Run:
+    def _set_lifecycle(self, run_id: str, lifecycle: Lifecycle) -> Run:
         with Fields() as fields:
             fields.id("run_id", run_id)
         with self._db.write() as tx:
             run = _found(tx, run_id, lock=True)
-            if (run.delete_time is not None) == deleted:
+            self._places.judge_run(WRITE, run)
+            if run.lifecycle is lifecycle:
                 return run
-            changed = replace(run, delete_time=self._clock.now() if deleted else None, revision=run.revision + 1)
+            delete_time = self._clock.now() if lifecycle is Lifecycle.DELETED else None
+            changed = replace(run, delete_time=delete_time, revision=run.revision + 1)
             store.update(tx, changed)
         return changed
 
+    def _active(self, tx: Transaction, run_id: str) -> Run:
+        """The run, locked, if it is active and the caller may change it."""
+        run = _found(tx, run_id, lock=True)
+        self._places.judge_run(WRITE, run)
+        if run.delete_time is not None:
+            raise RunDeleted(run_id)
+        return run
+
+
+_ENDED = "use FINISHED, FAILED or KILLED"
+
 
 def _deleted(tx: Transaction, workspace: str, experiment_ids: Sequence[str]) -> list[str]:
-    """Which experiments of a workspace are deleted. Raises ExperimentNotFound if one of them is not there."""
+    """Those of the experiments that are deleted. Raises ExperimentNotFound if one is not in the workspace."""
     homes = experiment_store.homes(tx, experiment_ids) if experiment_ids else {}
     for experiment_id in experiment_ids:
         if experiment_id not in homes or homes[experiment_id][0] != workspace:
@@ -302,30 +235,8 @@ def _deleted(tx: Transaction, workspace: str, experiment_ids: Sequence[str]) -> 
     return [experiment_id for experiment_id in experiment_ids if homes[experiment_id][1]]
 
 
-def _home(tx: Transaction, experiment_id: str) -> str:
-    """The workspace of an active experiment."""
-    home = experiment_store.homes(tx, [experiment_id]).get(experiment_id)
-    if home is None:
-        raise ExperimentNotFound(experiment_id)
-    workspace, deleted = home
-    if deleted:
-        raise ExperimentDeleted(experiment_id)
-    return workspace
-
-
 def _found(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run:
     run = store.find(tx, run_id, parts=parts, lock=lock)
     if run is None:
         raise RunNotFound(run_id)
     return run
-
-
-def _active(tx: Transaction, run_id: str) -> Run:
-    run = _found(tx, run_id, lock=True)
-    if run.delete_time is not None:
-        raise RunDeleted(run_id)
-    return run
-
-
-def _made_up_name() -> str:
-    return f"{random.choice(_QUALITIES)}-{random.choice(_THINGS)}-{random.randrange(1000)}"

@@ -1,15 +1,14 @@
 """DatasetService: contract in, contract out."""
 
 from dataclasses import replace
+from functools import partial
 
 import grpc
 
 from modelry.api.tracking import v1 as api
-from modelry_server.kernel.requests.paging import Pager, fitting
+from modelry_server.kernel.requests.paging import Pager
 from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.entities import Dataset, DatasetInput
-
-_DEFAULT_WORKSPACE = "default"
 
 
 class DatasetService(api.DatasetServiceServicer):
@@ -25,20 +24,16 @@ class DatasetService(api.DatasetServiceServicer):
         return api.LogDatasetsResponse(datasets=map(_brief, self._datasets.log(request.run_id, inputs)))
 
     def GetDataset(self, request: api.GetDatasetRequest, context: grpc.ServicerContext) -> api.GetDatasetResponse:
-        """Reads one dataset."""
+        """Reads a dataset."""
         return api.GetDatasetResponse(dataset=message(self._datasets.get(request.dataset_id)))
 
     def SearchDatasets(
         self, request: api.SearchDatasetsRequest, context: grpc.ServicerContext
     ) -> api.SearchDatasetsResponse:
         """Finds datasets."""
-        workspace = request.workspace or _DEFAULT_WORKSPACE
-        scope = ("SearchDatasets", workspace, request.filter)
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        found = self._datasets.search(workspace, request.filter, page.after, page.size + 1)
-        messages = fitting((message(dataset) for dataset, _ in found), page.size)
-        token = self._pager.token(scope, found[len(messages) - 1][1]) if len(found) > len(messages) else ""
-        return api.SearchDatasetsResponse(datasets=messages, next_page_token=token)
+        search = partial(self._datasets.search, request.workspace, filter=request.filter)
+        datasets, next_page_token = self._pager.answer(request, search, message)
+        return api.SearchDatasetsResponse(datasets=datasets, next_page_token=next_page_token)
 
 
 def message(dataset: Dataset) -> api.Dataset:
@@ -62,4 +57,13 @@ def _brief(dataset: Dataset) -> api.Dataset:
 
 
 def _entity(given: api.Dataset) -> Dataset:
-    return Dataset("", "", given.name, given.digest, given.source_type, given.source, given.schema, given.profile)
+    return Dataset(
+        dataset_id="",
+        workspace="",
+        name=given.name,
+        digest=given.digest,
+        source_type=given.source_type,
+        source=given.source,
+        schema=given.schema,
+        profile=given.profile,
+    )

@@ -1,16 +1,16 @@
 """ExperimentService: contract in, contract out."""
 
+from functools import partial
+
 import grpc
 
 from modelry.api.tracking import v1 as api
 from modelry_server.kernel.requests import idempotency
-from modelry_server.kernel.requests.fields import Fields
-from modelry_server.kernel.requests.paging import Pager, fitting
-from modelry_server.tracking.domain.experiments import Experiments
-from modelry_server.tracking.entities import Experiment, Lifecycle
-
-DEFAULT_WORKSPACE = "default"
-_CHANGEABLE = ("name",)
+from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.updates import changes
+from modelry_server.tracking.domain.experiments import CHANGEABLE, Experiments
+from modelry_server.tracking.entities import Experiment
+from modelry_server.tracking.rpc import lifecycles
 
 
 class ExperimentService(api.ExperimentServiceServicer):
@@ -23,37 +23,41 @@ class ExperimentService(api.ExperimentServiceServicer):
     def CreateExperiment(
         self, request: api.CreateExperimentRequest, context: grpc.ServicerContext
     ) -> api.CreateExperimentResponse:
-        """Makes an experiment."""
-        made = self._experiments.create(
-            request.workspace or DEFAULT_WORKSPACE,
+        """Creates an experiment."""
+        created = self._experiments.create(
+            request.workspace,
             request.name,
-            dict(request.tags),
-            idempotency.request(request),
+            description=request.description,
+            tags=dict(request.tags),
+            request=idempotency.request(request),
             allow_existing=request.allow_existing,
         )
-        return api.CreateExperimentResponse(experiment=message(made))
+        return api.CreateExperimentResponse(experiment=message(created))
 
     def GetExperiment(
         self, request: api.GetExperimentRequest, context: grpc.ServicerContext
     ) -> api.GetExperimentResponse:
-        """Reads one experiment."""
+        """Reads an experiment."""
         return api.GetExperimentResponse(experiment=message(self._experiments.get(request.experiment_id)))
 
     def GetExperimentByName(
         self, request: api.GetExperimentByNameRequest, context: grpc.ServicerContext
     ) -> api.GetExperimentByNameResponse:
-        """Reads the experiment of a name."""
-        found = self._experiments.get_by_name(request.workspace or DEFAULT_WORKSPACE, request.name)
+        """Reads the experiment with a name."""
+        found = self._experiments.get_by_name(request.workspace, request.name)
         return api.GetExperimentByNameResponse(experiment=message(found))
 
     def UpdateExperiment(
         self, request: api.UpdateExperimentRequest, context: grpc.ServicerContext
     ) -> api.UpdateExperimentResponse:
-        """Renames an experiment."""
-        with Fields() as fields:
-            fields.mask("update_mask", request.update_mask.paths, _CHANGEABLE)
+        """Changes the name or the description of an experiment."""
         given = request.experiment
-        changed = self._experiments.rename(given.experiment_id, given.name, given.etag)
+        changed = self._experiments.update(
+            given.experiment_id,
+            given.etag,
+            lambda: changes(given, request.update_mask, CHANGEABLE),
+            prefix="experiment.",
+        )
         return api.UpdateExperimentResponse(experiment=message(changed))
 
     def DeleteExperiment(
@@ -72,15 +76,15 @@ class ExperimentService(api.ExperimentServiceServicer):
         self, request: api.SearchExperimentsRequest, context: grpc.ServicerContext
     ) -> api.SearchExperimentsResponse:
         """Finds experiments."""
-        workspace, wanted = request.workspace or DEFAULT_WORKSPACE, lifecycle(request.lifecycle)
-        scope = ("SearchExperiments", workspace, wanted.name, request.filter, *request.order_by)
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        found = self._experiments.search(
-            workspace, request.filter, list(request.order_by), wanted, page.after, page.size + 1
+        search = partial(
+            self._experiments.search,
+            request.workspace,
+            filter=request.filter,
+            order_by=list(request.order_by),
+            lifecycle=lifecycles.wanted(request.lifecycle),
         )
-        messages = fitting((message(experiment) for experiment, _ in found), page.size)
-        token = self._pager.token(scope, found[len(messages) - 1][1]) if len(found) > len(messages) else ""
-        return api.SearchExperimentsResponse(experiments=messages, next_page_token=token)
+        experiments, next_page_token = self._pager.answer(request, search, message)
+        return api.SearchExperimentsResponse(experiments=experiments, next_page_token=next_page_token)
 
     def SetExperimentTags(
         self, request: api.SetExperimentTagsRequest, context: grpc.ServicerContext
@@ -97,24 +101,16 @@ class ExperimentService(api.ExperimentServiceServicer):
         return api.DeleteExperimentTagsResponse(experiment=message(changed))
 
 
-def lifecycle(number: int) -> Lifecycle:
-    """Which things a search is for; active ones unless it says otherwise. Raises FieldInvalid."""
-    if number in Lifecycle.__members__.values():
-        return Lifecycle(number)
-    with Fields() as fields:
-        if number:
-            fields.refuse("lifecycle", f"{number} is not a lifecycle: use active, deleted or any")
-    return Lifecycle.ACTIVE
-
-
 def message(experiment: Experiment) -> api.Experiment:
     """The experiment as the contract has it."""
     result = api.Experiment(
         experiment_id=experiment.experiment_id,
         workspace=experiment.workspace,
         name=experiment.name,
-        lifecycle=api.Lifecycle.ValueType(experiment.lifecycle),
+        description=experiment.description,
+        lifecycle=lifecycles.message(experiment.lifecycle),
         tags=experiment.tags,
+        creator=experiment.creator,
         etag=experiment.etag,
     )
     result.create_time.FromMilliseconds(experiment.create_time)

@@ -35,24 +35,24 @@ class MetricService(api.MetricServiceServicer):
     ) -> Iterator[api.ReadMetricsResponse]:
         """Streams series."""
         query = SeriesQuery(
-            list(request.run_ids),
-            list(request.keys),
-            request.max_points,
-            request.min_step if request.HasField("min_step") else None,
-            request.max_step if request.HasField("max_step") else None,
+            run_ids=list(request.run_ids),
+            keys=list(request.keys),
+            max_points=request.max_points,
+            min_step=request.min_step if request.HasField("min_step") else None,
+            max_step=request.max_step if request.HasField("max_step") else None,
         )
-        for series in self._metrics.read(query):
-            for begin in range(0, len(series.columns), MESSAGE_POINTS):
-                part = slice(begin, begin + MESSAGE_POINTS)
+        for part in self._metrics.read(query):
+            for begin in range(0, len(part.columns), MESSAGE_POINTS):
+                some = slice(begin, begin + MESSAGE_POINTS)
                 yield api.ReadMetricsResponse(
-                    run_id=series.run_id,
+                    run_id=part.run_id,
                     columns=api.MetricColumns(
-                        key=series.columns.key,
-                        steps=series.columns.steps[part].tolist(),
-                        times_ms=series.columns.times[part].tolist(),
-                        values=series.columns.values[part].tolist(),
+                        key=part.columns.key,
+                        steps=part.columns.steps[some].tolist(),
+                        times_ms=part.columns.times[some].tolist(),
+                        values=part.columns.values[some].tolist(),
                     ),
-                    point_count=series.point_count,
+                    point_count=part.point_count,
                 )
 
 
@@ -72,7 +72,7 @@ def columns(messages: Iterable[api.MetricColumns]) -> list[MetricColumns]:
 def add_summaries(
     target: "RepeatedCompositeFieldContainer[api.MetricSummary]", metrics: Iterable[MetricSummary]
 ) -> None:
-    """Appends what is known of series, as the contract has it; made in place, since a page of runs has thousands."""
+    """Appends summaries as the contract has them. They are made in place, since a page of runs has thousands."""
     add = target.add
     for key, count, step0, time0, first, step1, time1, last, low, low_step, high, high_step in metrics:
         add(

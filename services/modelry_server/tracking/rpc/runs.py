@@ -1,27 +1,32 @@
 """RunService: contract in, contract out."""
 
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from modelry.api.tracking import v1 as api
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.fields import Fields
-from modelry_server.kernel.requests.paging import Pager, fitting
-from modelry_server.tracking.domain.runs import RunDraft, Runs
-from modelry_server.tracking.entities import PARTS, Batch, DatasetInput, Run, RunStatus
-from modelry_server.tracking.rpc import datasets, metrics
-from modelry_server.tracking.rpc.experiments import DEFAULT_WORKSPACE, lifecycle
+from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.updates import EVERYTHING, changes
+from modelry_server.tracking.domain.new_runs import NewRuns, RunDraft
+from modelry_server.tracking.domain.runs import CHANGEABLE, Runs
+from modelry_server.tracking.entities import Batch, DatasetInput, Run, RunStatus
+from modelry_server.tracking.rpc import datasets, lifecycles, metrics
 
-_CHANGEABLE = ("name", "status", "end_time")
+_FIELDS = tuple(field.name for field in api.Run.DESCRIPTOR.fields)
 
 
 class RunService(api.RunServiceServicer):
     """Answers calls about runs."""
 
-    def __init__(self, runs: Runs, pager: Pager) -> None:
+    def __init__(self, new_runs: NewRuns, runs: Runs, pager: Pager) -> None:
+        self._new_runs = new_runs
         self._runs = runs
         self._pager = pager
 
@@ -33,36 +38,38 @@ class RunService(api.RunServiceServicer):
             run_id=request.run_id,
             parent_run_id=request.parent_run_id,
             start_time=_milliseconds(request, "start_time"),
-            user=request.user,
+            description=request.description,
+            claimed_user=request.claimed_user,
             params=dict(request.params),
             tags=dict(request.tags),
             metrics=metrics.columns(request.metrics),
         )
-        return api.CreateRunResponse(run=_brief(self._runs.create(new, idempotency.request(request))))
+        return api.CreateRunResponse(run=_brief(self._new_runs.create(new, idempotency.request(request))))
 
     def GetRun(self, request: api.GetRunRequest, context: grpc.ServicerContext) -> api.GetRunResponse:
-        """Reads one run."""
-        return api.GetRunResponse(run=message(self._runs.get(request.run_id, _parts(request))))
+        """Reads a run."""
+        wanted = _read(request.read_mask)
+        return api.GetRunResponse(run=message(self._runs.get(request.run_id, wanted), wanted))
 
     def UpdateRun(self, request: api.UpdateRunRequest, context: grpc.ServicerContext) -> api.UpdateRunResponse:
-        """Changes name, status or end time."""
-        given, paths = request.run, list(request.update_mask.paths)
-        with Fields() as fields:
-            fields.mask("update_mask", paths, _CHANGEABLE)
-        paths = paths or [field.name for field, _ in given.ListFields() if field.name in _CHANGEABLE]
-        values: dict[str, Any] = {
-            "name": given.name,
-            "status": status(given.status),
-            "end_time": _milliseconds(given, "end_time", at="run."),
-        }
-        changed = self._runs.update(given.run_id, given.etag, {path: values[path] for path in paths})
-        return api.UpdateRunResponse(run=_brief(changed))
+        """Changes name, description, status or end time."""
+        given = request.run
+
+        def changed() -> dict[str, Any]:
+            fields = changes(given, request.update_mask, CHANGEABLE)
+            if "status" in fields:
+                fields["status"] = _status(given.status, "run.status")
+            if "end_time" in fields:
+                fields["end_time"] = _milliseconds(given, "end_time", prefix="run.")
+            return fields
+
+        return api.UpdateRunResponse(run=_brief(self._runs.update(given.run_id, given.etag, changed, prefix="run.")))
 
     def FinishRun(self, request: api.FinishRunRequest, context: grpc.ServicerContext) -> api.FinishRunResponse:
         """Ends a run."""
-        ended = RunStatus.FINISHED if request.status == api.RUN_STATUS_UNSPECIFIED else status(request.status)
+        status = _status(request.status or api.RUN_STATUS_FINISHED, "status")
         end_time = _milliseconds(request, "end_time")
-        return api.FinishRunResponse(run=_brief(self._runs.finish(request.run_id, ended, end_time)))
+        return api.FinishRunResponse(run=_brief(self._runs.finish(request.run_id, status, end_time)))
 
     def DeleteRun(self, request: api.DeleteRunRequest, context: grpc.ServicerContext) -> api.DeleteRunResponse:
         """Deletes a run."""
@@ -74,30 +81,18 @@ class RunService(api.RunServiceServicer):
 
     def SearchRuns(self, request: api.SearchRunsRequest, context: grpc.ServicerContext) -> api.SearchRunsResponse:
         """Finds runs."""
-        workspace, wanted = request.workspace or DEFAULT_WORKSPACE, lifecycle(request.lifecycle)
-        scope = (
-            "SearchRuns",
-            workspace,
-            wanted.name,
-            " ".join(request.experiment_ids),
-            request.filter,
-            *request.order_by,
+        wanted = _read(request.read_mask)
+        search = partial(
+            self._runs.search,
+            request.workspace,
+            experiment_ids=list(request.experiment_ids),
+            filter=request.filter,
+            order_by=list(request.order_by),
+            lifecycle=lifecycles.wanted(request.lifecycle),
+            parts=wanted,
         )
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        found, more = self._runs.search(
-            workspace,
-            list(request.experiment_ids),
-            wanted,
-            request.filter,
-            list(request.order_by),
-            page.after,
-            page.size,
-            _parts(request),
-        )
-        messages = fitting((message(each.run) for each in found), page.size)
-        more = more or len(messages) < len(found)
-        token = self._pager.token(scope, found[len(messages) - 1].place) if more else ""
-        return api.SearchRunsResponse(runs=messages, next_page_token=token)
+        runs, next_page_token = self._pager.answer(request, search, lambda run: message(run, wanted))
+        return api.SearchRunsResponse(runs=runs, next_page_token=next_page_token)
 
     def LogBatch(self, request: api.LogBatchRequest, context: grpc.ServicerContext) -> api.LogBatchResponse:
         """Adds params, metrics and tags."""
@@ -109,45 +104,36 @@ class RunService(api.RunServiceServicer):
         self, request: api.DeleteRunTagsRequest, context: grpc.ServicerContext
     ) -> api.DeleteRunTagsResponse:
         """Removes tags."""
-        self._runs.delete_tags(request.run_id, list(request.keys))
-        return api.DeleteRunTagsResponse()
+        return api.DeleteRunTagsResponse(run=_brief(self._runs.delete_tags(request.run_id, list(request.keys))))
 
 
-def message(run: Run) -> api.Run:
-    """The run as the contract has it, with all its parts."""
+def message(run: Run, wanted: Collection[str] = _FIELDS) -> api.Run:
+    """The run as the contract has it: its id, and the wanted fields."""
     result = _brief(run)
     result.params.update(run.params)
     result.tags.update(run.tags)
     metrics.add_summaries(result.metrics, run.metrics)
     result.datasets.extend(map(_input, run.datasets))
+    if wanted is not _FIELDS:
+        for field in _FIELDS:
+            if field not in wanted and field != "run_id":
+                result.ClearField(field)  # type: ignore[arg-type]  # the stub knows literal names only
     return result
 
 
-def status(number: int) -> RunStatus | None:
-    """The status of a number of the contract; None for one that it does not have."""
-    return RunStatus(number) if number in RunStatus.__members__.values() else None
-
-
-def _milliseconds(message: Message, field: str, *, at: str = "") -> int | None:
-    """A time field as milliseconds, whether or not a Timestamp may hold its seconds: the domain judges that."""
-    if not message.HasField(field):
-        return None
-    time = getattr(message, field)
-    if not 0 <= time.nanos < 1_000_000_000:
-        raise FieldInvalid({f"{at}{field}": f"{time.nanos} nanoseconds are not within a second: 0 to 999999999"})
-    return int(time.seconds * 1000 + time.nanos // 1_000_000)
-
-
 def _brief(run: Run) -> api.Run:
+    """The run without params, tags, metrics and datasets."""
     result = api.Run(
         run_id=run.run_id,
-        experiment_id=run.experiment_id,
         workspace=run.workspace,
+        experiment_id=run.experiment_id,
         name=run.name,
         status=api.RunStatus.ValueType(run.status),
-        lifecycle=api.Lifecycle.ValueType(run.lifecycle),
+        lifecycle=lifecycles.message(run.lifecycle),
         parent_run_id=run.parent_run_id,
-        user=run.user,
+        description=run.description,
+        claimed_user=run.claimed_user,
+        creator=run.creator,
         etag=run.etag,
     )
     result.start_time.FromMilliseconds(run.start_time)
@@ -158,13 +144,31 @@ def _brief(run: Run) -> api.Run:
     return result
 
 
+def _read(mask: FieldMask) -> tuple[str, ...]:
+    """The fields of a run that a request reads. Raises FieldInvalid for a path that is no field."""
+    if not mask.paths or list(mask.paths) == [EVERYTHING]:
+        return _FIELDS
+    with Fields() as fields:
+        fields.mask("read_mask", mask.paths, _FIELDS)
+    return tuple(mask.paths)
+
+
+def _status(number: int, path: str) -> RunStatus:
+    if number in RunStatus.__members__.values():
+        return RunStatus(number)
+    known = ", ".join(status.name for status in RunStatus)
+    raise FieldInvalid({path: f"{number} is not a status that this server knows; use one of {known}"})
+
+
+def _milliseconds(message: Message, field: str, *, prefix: str = "") -> int | None:
+    """A time field as milliseconds. Whether they are in a valid range is for the domain to judge."""
+    if not message.HasField(field):
+        return None
+    time = getattr(message, field)
+    if not 0 <= time.nanos < 1_000_000_000:
+        raise FieldInvalid({f"{prefix}{field}": f"{time.nanos} nanos are not within a second: 0 to 999999999"})
+    return int(time.seconds * 1000 + time.nanos // 1_000_000)
+
+
 def _input(used: DatasetInput) -> api.DatasetInput:
     return api.DatasetInput(dataset=datasets.message(used.dataset), context=used.context)
-
-
-def _parts(request: api.GetRunRequest | api.SearchRunsRequest) -> tuple[str, ...]:
-    if not request.HasField("read_mask"):
-        return PARTS
-    with Fields() as fields:
-        fields.mask("read_mask", request.read_mask.paths, PARTS)
-    return tuple(request.read_mask.paths)

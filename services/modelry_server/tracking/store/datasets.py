@@ -26,13 +26,13 @@ def add(tx: Transaction, dataset: Dataset) -> Dataset:
     query = sa.select(datasets).where(
         datasets.c.workspace == dataset.workspace, datasets.c.name == dataset.name, datasets.c.digest == dataset.digest
     )
-    return _entity(tx.execute(query).one())
+    return entity(tx.execute(query).one())
 
 
 def find(tx: Transaction, dataset_id: str) -> Dataset | None:
     """The dataset of an id."""
     row = tx.execute(sa.select(datasets).where(datasets.c.dataset_id == dataset_id)).one_or_none()
-    return _entity(row) if row else None
+    return entity(row) if row else None
 
 
 def use(tx: Transaction, run_id: str, dataset_id: str, context: str) -> None:
@@ -42,7 +42,7 @@ def use(tx: Transaction, run_id: str, dataset_id: str, context: str) -> None:
 
 
 def ask_inputs(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dict[str, list[DatasetInput]]]:
-    """Asks what each run used; without schema and profile, which can be long."""
+    """Asks for the datasets of each run, without schema and profile, which can be long."""
     asked = ask(tx, _INPUTS, {"run_ids": list(run_ids)})
 
     def answer() -> dict[str, list[DatasetInput]]:
@@ -61,11 +61,7 @@ def select() -> sa.Select[Any]:
 
 
 def entity(row: Any) -> Dataset:
-    """The dataset of a row of `select()`."""
-    return _entity(row)
-
-
-def _entity(row: Any) -> Dataset:
+    """The dataset of a row of `datasets`, with or without schema and profile."""
     return Dataset(
         dataset_id=row.dataset_id,
         workspace=row.workspace,

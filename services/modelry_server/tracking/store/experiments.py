@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from modelry_server.kernel.access import Place
 from modelry_server.kernel.sql.statements import Transaction, fetch, insert, insert_rows, one_of
 from modelry_server.tracking.entities import Experiment
 from modelry_server.tracking.store.tables import experiment_tags, experiments
@@ -19,6 +20,8 @@ def add(tx: Transaction, experiment: Experiment) -> Experiment | None:
         "create_time": experiment.create_time,
         "update_time": experiment.update_time,
         "revision": experiment.revision,
+        "creator": experiment.creator,
+        "description": experiment.description,
     }
     statement = insert(tx, experiments).values(row).on_conflict_do_nothing().returning(experiments.c.experiment_id)
     number = tx.execute(statement).scalar_one_or_none()
@@ -41,15 +44,21 @@ def homes(tx: Transaction, experiment_ids: Collection[str]) -> dict[str, tuple[s
     return {str(number): (workspace, delete_time is not None) for number, workspace, delete_time in found}
 
 
+def places(tx: Transaction, experiment_ids: Collection[str]) -> dict[str, Place]:
+    """The place of each experiment that exists."""
+    return {each: Place(workspace, each) for each, (workspace, _) in homes(tx, experiment_ids).items()}
+
+
 def find_by_name(tx: Transaction, workspace: str, name: str) -> Experiment | None:
     """The experiment of a name, active or deleted."""
     return _one(tx, sa.select(experiments).where(experiments.c.workspace == workspace, experiments.c.name == name))
 
 
 def update(tx: Transaction, experiment: Experiment) -> None:
-    """Writes name, times and revision."""
+    """Writes name, description, times and revision."""
     values = {
         "name": experiment.name,
+        "description": experiment.description,
         "update_time": experiment.update_time,
         "delete_time": experiment.delete_time,
         "revision": experiment.revision,
@@ -104,6 +113,8 @@ def _entity(row: Any, tags: Mapping[str, str]) -> Experiment:
         create_time=row.create_time,
         update_time=row.update_time,
         delete_time=row.delete_time,
+        description=row.description,
+        creator=row.creator,
         revision=row.revision,
         tags=tags,
     )

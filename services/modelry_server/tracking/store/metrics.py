@@ -1,6 +1,6 @@
-"""Series as rows: chunks hold the points, and only history reads them; summaries hold what lists need."""
+"""Series as rows. Chunks hold the points, and only history reads them; summaries hold what lists need."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,16 +14,25 @@ from modelry_server.tracking.store.tables import metric_chunks, metric_summaries
 
 
 class Series(NamedTuple):
-    """Columns on their way into the store: whose they are."""
+    """Columns to be stored, and the run that they belong to."""
 
     run_id: str
     experiment_id: int
     columns: MetricColumns
 
 
+class ListedChunk(NamedTuple):
+    """A chunk without its points: how many they are, and (step, time) of the first and of the last one."""
+
+    chunk_id: int
+    point_count: int
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk as it was read: its id, and the columns."""
+    """A chunk with its points."""
 
     chunk_id: int
     columns: MetricColumns
@@ -39,23 +48,24 @@ def append(tx: Transaction, series: Sequence[Series]) -> None:
 
 def first(series: Sequence[Series]) -> tuple[Rows, Rows]:
     """The rows of the first points of runs: the summary of each series, and its chunk."""
-    summaries = [
-        {"run_id": each.run_id, "experiment_id": each.experiment_id, **_summary_row(each.columns)} for each in series
-    ]
-    new_chunks = [{"run_id": each.run_id, **_chunk_row(each.columns)} for each in series]
+    summaries, new_chunks = [], []
+    for run_id, experiment_id, columns in series:
+        ends = _ends_of(columns)
+        summaries.append({"run_id": run_id, "experiment_id": experiment_id, **_summary_row(columns, ends)})
+        new_chunks.append({"run_id": run_id, **_chunk_row(columns, ends)})
     return Rows(metric_summaries, summaries), Rows(metric_chunks, new_chunks)
 
 
 def append_if_active(tx: Transaction, run_id: str, metrics: Collection[MetricColumns]) -> bool:
-    """Adds points, at most one series of each key, to a run; False, and adds nothing, if it is missing or deleted."""
-    ordered = sorted(metrics, key=lambda each: each.key)
-    new_chunks = Rows(metric_chunks, [_chunk_row(each) for each in ordered])
-    new_summaries = Rows(metric_summaries, [_summary_row(each) for each in ordered], _added_to_summary)
+    """Adds points, at most one series of each key, to a run. If it is missing or deleted, adds nothing: False."""
+    ordered = [(each, _ends_of(each)) for each in sorted(metrics, key=lambda each: each.key)]
+    new_chunks = Rows(metric_chunks, [_chunk_row(each, ends) for each, ends in ordered])
+    new_summaries = Rows(metric_summaries, [_summary_row(each, ends) for each, ends in ordered], _added_to_summary)
     return insert_if(tx, _ACTIVE, {"one": run_id}, [new_chunks, new_summaries]) is not None
 
 
 def begin_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> None:
-    """Makes the row of each (run, writer) that has none, so that `durable_numbers` has one to lock."""
+    """Inserts a row for each (run, writer) that has none, so that `durable_numbers` can lock it."""
     rows = [{"run_id": run_id, "writer_id": writer, "batch_number": 0} for run_id, writer in sorted(writers)]
     insert_rows(tx, metric_writers, rows, keep_existing)
 
@@ -79,7 +89,7 @@ def ask_summaries(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dic
 
     def answer() -> dict[str, list[MetricSummary]]:
         found: dict[str, list[MetricSummary]] = {run_id: [] for run_id in run_ids}
-        rows = sorted(asked.rows())  # here: SQLite would walk through all runs to spare itself the sorting
+        rows = sorted(asked.rows())  # not in SQL: to avoid sorting, SQLite would scan all runs in order
         if rows:
             ids, key, count, step0, time0, first, step1, time1, last, *extremes = zip(*rows, strict=True)
             values = chunks.values_of(first), chunks.values_of(last)
@@ -97,53 +107,59 @@ def keys(tx: Transaction, run_id: str) -> list[str]:
     return list(tx.execute(sa.select(c.c.key).where(c.c.run_id == run_id).distinct().order_by(c.c.key)).scalars())
 
 
-def read(
+def listed(
     tx: Transaction, run_id: str, key: str, *, min_step: int | None = None, max_step: int | None = None
-) -> Iterator[Chunk]:
-    """The chunks of a series that touch a range of steps, in the order in which they were written."""
-    c = metric_chunks
-    query = sa.select(c.c.chunk_id, c.c.columns).where(c.c.run_id == run_id, c.c.key == key).order_by(c.c.chunk_id)
+) -> list[ListedChunk]:
+    """The chunks of a series that may have points in a range of steps, sorted by (step, time) of their first point."""
+    c = metric_chunks.c
+    query = sa.select(c.chunk_id, c.point_count, c.first_step, c.first_time, c.last_step, c.last_time)
+    query = query.where(c.run_id == run_id, c.key == key)
     if min_step is not None:
-        query = query.where(c.c.max_step >= min_step)
+        query = query.where(c.last_step >= min_step)
     if max_step is not None:
-        query = query.where(c.c.min_step <= max_step)
-    for chunk_id, blob in tx.execute(query):
-        yield Chunk(chunk_id, MetricColumns(key, *chunks.decode(blob)))
+        query = query.where(c.first_step <= max_step)
+    found = tx.execute(query.order_by(c.first_step, c.first_time, c.chunk_id))
+    return [ListedChunk(id, count, (step0, time0), (step1, time1)) for id, count, step0, time0, step1, time1 in found]
 
 
 def replace(tx: Transaction, run_id: str, old: Sequence[int], new: Sequence[MetricColumns], *, lost: int) -> bool:
-    """Puts new chunks in the place of old ones of a series; `lost` says how many repeated points are no longer counted.
+    """Replaces chunks of a series by new ones. `lost` is the number of repeated points that were left out.
 
-    False, and changes nothing, if one of the old ones is gone.
+    Returns False, and changes nothing, if one of the old chunks does not exist any more.
     """
     s, c = metric_summaries.c, metric_chunks.c
     here = sa.and_(s.run_id == run_id, s.key == new[0].key)
-    tx.execute(sa.select(s.key).where(here).with_for_update()).all()  # so that two who merge take turns
+    tx.execute(sa.select(s.key).where(here).with_for_update()).all()  # two processes that merge take turns
     if len(tx.execute(sa.select(c.chunk_id).where(c.chunk_id.in_(old))).all()) < len(old):
         return False
     tx.execute(sa.delete(metric_chunks).where(c.chunk_id.in_(old)))
-    insert_rows(tx, metric_chunks, [{"run_id": run_id, **_chunk_row(columns)} for columns in new])
+    rows = [{"run_id": run_id, **_chunk_row(columns, _ends_of(columns))} for columns in new]
+    insert_rows(tx, metric_chunks, rows)
     if lost:
         tx.execute(sa.update(metric_summaries).where(here).values(point_count=s.point_count - lost))
     return True
 
 
-def small_chunks(tx: Transaction, run_id: str, key: str, smaller_than: int, limit: int) -> list[int]:
-    """The ids of at most `limit` chunks of a series with fewer points, in the order in which they were written."""
-    c = metric_chunks
-    query = sa.select(c.c.chunk_id).where(c.c.run_id == run_id, c.c.key == key, c.c.point_count < smaller_than)
-    return list(tx.execute(query.order_by(c.c.chunk_id).limit(limit)).scalars())
+def small_chunks(tx: Transaction, run_id: str, key: str, *, smaller_than: int, limit: int) -> list[tuple[int, int]]:
+    """At most `limit` chunks of a series with fewer points, in the order in which they were written.
+
+    The id and the number of points of each.
+    """
+    c = metric_chunks.c
+    query = sa.select(c.chunk_id, c.point_count)
+    query = query.where(c.run_id == run_id, c.key == key, c.point_count < smaller_than)
+    return [(id, count) for id, count in tx.execute(query.order_by(c.chunk_id).limit(limit))]
 
 
 def read_chunks(tx: Transaction, key: str, chunk_ids: Sequence[int]) -> list[Chunk]:
-    """The chunks of the ids that are still there, in the order in which they were written."""
+    """Those of the chunks that still exist, in the order in which they were written."""
     c = metric_chunks
     query = sa.select(c.c.chunk_id, c.c.columns).where(c.c.chunk_id.in_(chunk_ids)).order_by(c.c.chunk_id)
     return [Chunk(chunk_id, MetricColumns(key, *chunks.decode(blob))) for chunk_id, blob in tx.execute(query)]
 
 
 def scattered(tx: Transaction, smaller_than: int, at_least: int) -> list[tuple[str, str]]:
-    """The series with at least so many chunks of fewer points."""
+    """The series that have at least `at_least` chunks of fewer than `smaller_than` points."""
     c = metric_chunks
     query = sa.select(c.c.run_id, c.c.key).where(c.c.point_count < smaller_than).group_by(c.c.run_id, c.c.key)
     return [(row.run_id, row.key) for row in tx.execute(query.having(sa.func.count() >= at_least))]
@@ -159,27 +175,41 @@ _ACTIVE = sa.select(runs.c.run_id, runs.c.experiment_id).where(
 )
 
 
-def _chunk_row(columns: MetricColumns) -> dict[str, Any]:
+class _Ends(NamedTuple):
+    """Where the first and the last point of columns are, in the order of a series; `rising`: every step is higher than
+    the one before."""
+
+    first: int
+    last: int
+    rising: bool
+
+
+def _ends_of(columns: MetricColumns) -> _Ends:
     steps = columns.steps
-    lowest, highest = (steps[0], steps[0]) if len(steps) == 1 else (steps.min(), steps.max())
+    if len(steps) == 1 or (steps[1:] > steps[:-1]).all():
+        return _Ends(0, len(steps) - 1, True)
+    order = np.lexsort((chunks.ordered_bits(columns.values), columns.times, steps))
+    return _Ends(int(order[0]), int(order[-1]), False)
+
+
+def _chunk_row(columns: MetricColumns, ends: _Ends) -> dict[str, Any]:
+    steps, times = columns.steps, columns.times
     return {
         "key": columns.key,
         "point_count": len(steps),
-        "min_step": int(lowest),
-        "max_step": int(highest),
-        "columns": chunks.encode(steps, columns.times, columns.values),
+        "first_step": int(steps[ends.first]),
+        "first_time": int(times[ends.first]),
+        "last_step": int(steps[ends.last]),
+        "last_time": int(times[ends.last]),
+        "columns": chunks.encode(steps, times, columns.values),
     }
 
 
-def _summary_row(columns: MetricColumns) -> dict[str, Any]:
+def _summary_row(columns: MetricColumns, ends: _Ends) -> dict[str, Any]:
     steps, times, values = columns.steps, columns.times, columns.values
     if len(steps) == 1:
         return _summary_row_of_one(columns.key, int(steps[0]), int(times[0]), float(values[0]))
-    first, last = 0, len(steps) - 1
-    rising = bool((steps[1:] > steps[:-1]).all())
-    if not rising:
-        order = np.lexsort((chunks.ordered_bits(values), times, steps))
-        first, last = int(order[0]), int(order[-1])
+    first, last, rising = ends
     last_value = float(values[last])
     low, low_step, high, high_step = _extremes(steps, values, rising)
     return {
@@ -200,7 +230,7 @@ def _summary_row(columns: MetricColumns) -> dict[str, Any]:
 
 
 def _summary_row_of_one(key: str, step: int, time: int, value: float) -> dict[str, Any]:
-    """What the general way gives for one point, at a quarter of the cost: runs often log a metric once."""
+    """The summary of one point, at a quarter of the cost of the general way: runs often log a metric once."""
     bits, number = chunks.ordered_bits_of(value), _or_null(value)
     extreme_step = None if number is None else step
     return {
@@ -221,7 +251,7 @@ def _summary_row_of_one(key: str, step: int, time: int, value: float) -> dict[st
 
 
 def _extremes(steps: Any, values: Any, rising: bool) -> tuple[float | None, int | None, float | None, int | None]:
-    """The lowest and the highest value, NaN aside, each with the first of its steps; `rising`: as the steps come."""
+    """The lowest and the highest value without NaN, each with its lowest step. `rising`: the steps are sorted."""
     low, high = int(values.argmin()), int(values.argmax())
     if values[low] != values[low]:  # NaN wins both searches where there is one
         kept = ~np.isnan(values)
@@ -246,7 +276,7 @@ def _advanced(statement: Any) -> Any:
 
 
 def _added_to_summary(statement: Any) -> Any:
-    """Adds a summary to the one that is there, whatever the order in which writers come."""
+    """Merges a summary into the existing one. The result does not depend on the order of the writers."""
     new, old = statement.excluded, metric_summaries.c
     later = sa.tuple_(new.last_step, new.last_time, new.last_bits) > sa.tuple_(
         old.last_step, old.last_time, old.last_bits

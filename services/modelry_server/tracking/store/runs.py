@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from modelry_server.kernel.access import Place
 from modelry_server.kernel.sql.statements import (
     Rows,
     Transaction,
@@ -24,9 +25,10 @@ from modelry_server.tracking.store.tables import experiments, params, runs, tags
 
 
 def add(tx: Transaction, run: Run, series: Sequence[metric_store.Series], others: Sequence[Rows]) -> str | None:
-    """Writes a new run with its params, its tags, its first points, and what else is given; answers with its workspace.
+    """Writes a new run with its params, its tags, its first points, and other rows. Returns its workspace.
 
-    None, with nothing written, unless the experiment is active, and the parent there and in the same workspace.
+    Writes nothing and returns None if the experiment is missing or deleted, or if the parent is missing or in another
+    workspace.
     """
     row = {
         "run_id": run.run_id,
@@ -34,10 +36,12 @@ def add(tx: Transaction, run: Run, series: Sequence[metric_store.Series], others
         "name": run.name,
         "status": int(run.status),
         "parent_run_id": run.parent_run_id,
-        "user_id": run.user,
+        "creator": run.creator,
+        "claimed_user": run.claimed_user,
         "start_time": run.start_time,
         "end_time": run.end_time,
         "revision": run.revision,
+        "description": run.description,
     }
     rows = [
         Rows(runs, [row]),
@@ -54,15 +58,14 @@ def add(tx: Transaction, run: Run, series: Sequence[metric_store.Series], others
     return found[0] if found else None
 
 
-def workspace(tx: Transaction, run_id: str) -> str | None:
-    """The workspace of a run; None if there is no such run."""
-    for (found,) in fetch(tx, _WORKSPACE, {"parent": run_id}):
-        return str(found)
-    return None
+def places(tx: Transaction, run_ids: Collection[str]) -> dict[str, Place]:
+    """The place of each run that exists."""
+    found = fetch(tx, _PLACES, {"run_ids": list(run_ids)})
+    return {run_id: Place(workspace, str(number)) for run_id, workspace, number in found}
 
 
 def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run | None:
-    """The run of an id with the parts named; `lock` keeps others from changing it until the transaction ends."""
+    """The run of an id, with the named parts. `lock` keeps others from changing it until the transaction ends."""
     asked = ask(tx, _LOCK_ONE if lock else _FIND_ONE, {"one": run_id})
     answers = _ask_parts(tx, [run_id], parts)
     for row in asked.rows():
@@ -85,9 +88,10 @@ def lock(tx: Transaction, run_ids: Collection[str]) -> None:
 
 
 def update(tx: Transaction, run: Run) -> None:
-    """Writes name, status, times and revision."""
+    """Writes name, description, status, times and revision."""
     values = {
         "name": run.name,
+        "description": run.description,
         "status": int(run.status),
         "end_time": run.end_time,
         "delete_time": run.delete_time,
@@ -123,7 +127,7 @@ def delete_tags(tx: Transaction, run_id: str, keys: Collection[str]) -> None:
 
 
 def with_parts(tx: Transaction, found: Sequence[Run], parts: Collection[str] = PARTS) -> list[Run]:
-    """The runs with the parts named, in the same order."""
+    """The runs with the named parts, in the same order."""
     if not found:
         return []
     answers = _ask_parts(tx, [run.run_id for run in found], parts)
@@ -131,8 +135,13 @@ def with_parts(tx: Transaction, found: Sequence[Run], parts: Collection[str] = P
     return [replace(run, **{part: by_run[run.run_id] for part, by_run in read.items()}) for run in found]
 
 
+def columns(*, description: bool) -> list[sa.ColumnElement[Any]]:
+    """The columns of a run, with or without its description, which can be long."""
+    return [column for column in runs.c if description or column.name != "description"]
+
+
 def entity(row: Any, workspace: str) -> Run:
-    """The run of a row of `runs`, without its parts."""
+    """The run of a row of `columns`, without its other parts."""
     return Run(
         run_id=row.run_id,
         experiment_id=str(row.experiment_id),
@@ -143,11 +152,18 @@ def entity(row: Any, workspace: str) -> Run:
         end_time=row.end_time,
         delete_time=row.delete_time,
         parent_run_id=row.parent_run_id,
-        user=row.user_id,
+        description=getattr(row, "description", ""),
+        creator=row.creator,
+        claimed_user=row.claimed_user,
         revision=row.revision,
     )
 
 
+_PLACES = (
+    sa.select(runs.c.run_id, experiments.c.workspace, experiments.c.experiment_id)
+    .join(experiments, experiments.c.experiment_id == runs.c.experiment_id)
+    .where(one_of(runs.c.run_id, "run_ids"))
+)
 _STATES = sa.select(runs.c.run_id, runs.c.experiment_id, runs.c.delete_time).where(one_of(runs.c.run_id, "run_ids"))
 _SELECT: sa.Select[Any] = sa.select(runs, experiments.c.workspace).join(
     experiments, experiments.c.experiment_id == runs.c.experiment_id
@@ -158,12 +174,12 @@ _HOME = sa.select(experiments.c.workspace).where(
     experiments.c.experiment_id == sa.bindparam("experiment"), experiments.c.delete_time.is_(None)
 )
 _parents_experiment = experiments.alias()
-_WORKSPACE = (
+_PARENTS_WORKSPACE = (
     sa.select(_parents_experiment.c.workspace)
     .join(runs, _parents_experiment.c.experiment_id == runs.c.experiment_id)
     .where(runs.c.run_id == sa.bindparam("parent"))
 )
-_HOME_OF_CHILD = _HOME.where(experiments.c.workspace == _WORKSPACE.scalar_subquery())
+_HOME_OF_CHILD = _HOME.where(experiments.c.workspace == _PARENTS_WORKSPACE.scalar_subquery())
 
 
 def _replaced(statement: Any) -> Any:
@@ -177,7 +193,7 @@ def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
 def _ask_parts(
     tx: Transaction, run_ids: Sequence[str], parts: Collection[str]
 ) -> dict[str, Callable[[], Mapping[str, Any]]]:
-    """Asks for parts of runs, all at once; each answer is by run."""
+    """Asks for parts of runs, all at once. Each answer is by run. The description is read with the run itself."""
     asking: dict[str, Callable[[], Callable[[], Mapping[str, Any]]]] = {
         "params": lambda: _ask_pairs(tx, _PARAMS, run_ids),
         "tags": lambda: _ask_pairs(tx, _TAGS, run_ids),

@@ -23,6 +23,8 @@ experiments = sa.Table(
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("delete_time", sa.BigInteger),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("creator", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
     sa.UniqueConstraint("workspace", "name", name="experiments_by_name"),
 )
 
@@ -43,11 +45,13 @@ runs = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("status", sa.SmallInteger, nullable=False),
     sa.Column("parent_run_id", _Id, nullable=False),
-    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("creator", sa.Text, nullable=False),
+    sa.Column("claimed_user", sa.Text, nullable=False),
     sa.Column("start_time", sa.BigInteger, nullable=False),
     sa.Column("end_time", sa.BigInteger),
     sa.Column("delete_time", sa.BigInteger),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),  # the last one: who reads the others need not skip a long text
     sa.Index("runs_by_start", "experiment_id", "start_time", "run_id"),
     sqlite_with_rowid=False,
 )
@@ -94,6 +98,7 @@ metric_summaries = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# `first_*` and `last_*` are of the first and the last point of a chunk in the order by (step, time).
 metric_chunks = sa.Table(
     "metric_chunks",
     metadata,
@@ -101,8 +106,10 @@ metric_chunks = sa.Table(
     sa.Column("run_id", _Id, nullable=False),
     sa.Column("key", _Key, nullable=False),
     sa.Column("point_count", sa.Integer, nullable=False),
-    sa.Column("min_step", sa.BigInteger, nullable=False),
-    sa.Column("max_step", sa.BigInteger, nullable=False),
+    sa.Column("first_step", sa.BigInteger, nullable=False),
+    sa.Column("first_time", sa.BigInteger, nullable=False),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("last_time", sa.BigInteger, nullable=False),
     sa.Column("columns", sa.LargeBinary, nullable=False),
     sa.Index("metric_chunks_by_series", "run_id", "key", "chunk_id"),
 )

@@ -168,7 +168,7 @@ def test_the_log_of_sqlite_goes_into_the_database_in_the_background(tmp_path: Pa
     before = path.stat().st_size
     assert log.stat().st_size > 4 << 20
 
-    interval, checkpoint = db.chores()["checkpoint"]
+    interval, checkpoint = db.background_jobs()["checkpoint"]
     with db.read() as tx:  # who reads is in nobody's way
         assert tx.execute(sa.select(sa.func.count()).select_from(things)).scalar_one() == 1500
         checkpoint()
@@ -192,11 +192,11 @@ def slowly(db: Database, seconds: float | None) -> None:
 
 
 def test_a_read_ends_when_nobody_waits_for_it_any_more(db: Database) -> None:
-    _, stop = db.chores()["stop-reads"]
+    _, interrupt = db.background_jobs()["interrupt-reads"]
     with ThreadPoolExecutor(2) as pool:
         hasty, patient = pool.submit(slowly, db, 0.3), pool.submit(slowly, db, None)
         while not hasty.done():
-            stop()
+            interrupt()
         assert not patient.done()
         db.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from modelry_server.kernel.sql.compiled import KEPT
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import (
     Rows,
@@ -247,3 +250,16 @@ def test_rows_for_several_tables_are_written_all_or_none(db: Database, count: in
 
     with db.read() as tx:
         assert fetch(tx, COUNT, {}) == [(0,)]
+
+
+def test_statements_that_were_made_on_the_fly_do_not_pile_up(db: Database) -> None:
+    made = weakref.WeakSet[Any]()
+    for _ in range(KEPT + 50):
+        query = sa.select(things.c.id).where(things.c.id == sa.bindparam("id"))
+        made.add(query)
+        with db.read() as tx:
+            assert fetch_one(tx, query, {"id": 1}) is None
+
+    del query
+    gc.collect()
+    assert len(made) <= KEPT

@@ -19,7 +19,7 @@ from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.tracking.entities import Experiment, Lifecycle
 from modelry_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
 from tests.parts.eventually import at_once, of
-from tests.server.tracking.room import ONCE, Room
+from tests.server.tracking.room import ONCE, Room, to
 
 
 def name() -> str:
@@ -29,7 +29,7 @@ def name() -> str:
 def test_an_experiment_has_what_it_was_made_with(room: Room) -> None:
     called = name()
 
-    made = room.experiments.create("default", called, {"team": "blue"}, ONCE)
+    made = room.experiments.create("default", called, tags={"team": "blue"}, request=ONCE)
 
     found = room.experiments.get(made.experiment_id)
     assert found == made == room.experiments.get_by_name("default", called)
@@ -44,10 +44,10 @@ def test_the_experiment_0_is_there_from_the_beginning(room: Room) -> None:
 
 def test_a_taken_name_is_refused_and_says_whose_it_is(room: Room) -> None:
     called = name()
-    first = room.experiments.create("default", called, {}, ONCE)
+    first = room.experiments.create("default", called, tags={}, request=ONCE)
 
     with pytest.raises(ExperimentExists) as caught:
-        room.experiments.create("default", called, {}, ONCE)
+        room.experiments.create("default", called, tags={}, request=ONCE)
 
     assert caught.value.metadata == {"name": called, "experiment_id": first.experiment_id, "lifecycle": "active"}
 
@@ -60,7 +60,7 @@ def test_one_request_at_two_processes_at_once_makes_one_experiment(another_room:
         answers = at_once(
             [
                 lambda room=room, called=called, again=again, allow=allow_existing: room.experiments.create(  # type: ignore[misc]
-                    "default", called, {}, again, allow_existing=allow
+                    "default", called, tags={}, request=again, allow_existing=allow
                 )
                 for room in rooms * 2
             ]
@@ -70,19 +70,19 @@ def test_one_request_at_two_processes_at_once_makes_one_experiment(another_room:
 
 
 def test_all_tags_of_an_experiment_together_have_a_limit(room: Room) -> None:
-    made = room.experiments.create("default", name(), {f"a{n}": "x" * 8000 for n in range(20)}, ONCE)
+    made = room.experiments.create("default", name(), tags={f"a{n}": "x" * 8000 for n in range(20)}, request=ONCE)
 
     with pytest.raises(FieldInvalid) as caught:
         room.experiments.set_tags(made.experiment_id, {f"b{n}": "x" * 8000 for n in range(13)})
     with pytest.raises(FieldInvalid):
-        room.experiments.create("default", name(), {f"a{n}": "x" * 8000 for n in range(33)}, ONCE)
+        room.experiments.create("default", name(), tags={f"a{n}": "x" * 8000 for n in range(33)}, request=ONCE)
 
     assert list(caught.value.violations) == ["tags"]
     assert room.experiments.get(made.experiment_id) == made
 
 
 def test_tags_change_the_time_of_the_last_change_but_not_the_etag(room: Room) -> None:
-    made = room.experiments.create("default", name(), {}, ONCE)
+    made = room.experiments.create("default", name(), tags={}, request=ONCE)
 
     room.clock.advance(5)
     labelled = room.experiments.set_tags(made.experiment_id, {"a": "b"})
@@ -96,11 +96,11 @@ def test_tags_change_the_time_of_the_last_change_but_not_the_etag(room: Room) ->
 
 def test_a_deleted_experiment_keeps_its_name_also_from_those_who_would_take_what_is_there(room: Room) -> None:
     called = name()
-    first = room.experiments.create("default", called, {}, ONCE)
+    first = room.experiments.create("default", called, tags={}, request=ONCE)
     room.experiments.delete(first.experiment_id)
 
     with pytest.raises(ExperimentExists, match="restore it"):
-        room.experiments.create("default", called, {}, ONCE, allow_existing=True)
+        room.experiments.create("default", called, tags={}, request=ONCE, allow_existing=True)
 
 
 def test_many_who_take_what_is_there_get_the_same_experiment(another_room: Callable[..., Room]) -> None:
@@ -108,7 +108,9 @@ def test_many_who_take_what_is_there_get_the_same_experiment(another_room: Calla
 
     answers = at_once(
         [
-            lambda n=n: rooms[n % 2].experiments.create("default", called, {"n": str(n)}, ONCE, allow_existing=True)  # type: ignore[misc]
+            lambda n=n: rooms[n % 2].experiments.create(
+                "default", called, tags={"n": str(n)}, request=ONCE, allow_existing=True
+            )  # type: ignore[misc]
             for n in range(32)
         ]
     )
@@ -123,7 +125,7 @@ def test_names_that_differ_in_case_or_composition_are_different(room: Room) -> N
     prefix = name()
 
     ids = {
-        room.experiments.create("default", prefix + end, {}, ONCE).experiment_id
+        room.experiments.create("default", prefix + end, tags={}, request=ONCE).experiment_id
         for end in ("x", "X", "\u00e9", "e\u0301")
     }
 
@@ -134,46 +136,46 @@ def test_a_request_that_comes_twice_makes_one_experiment_and_with_other_contents
     called, request_id = name(), new_id()
     request, other = (Request("ann", "CreateExperiment", request_id, digest) for digest in ("a", "b"))
 
-    made = [room.experiments.create("default", called, {}, request) for _ in range(2)]
+    made = [room.experiments.create("default", called, tags={}, request=request) for _ in range(2)]
 
     assert made[0] == made[1]
     with pytest.raises(RequestIdReused):
-        room.experiments.create("default", name(), {}, other)
+        room.experiments.create("default", name(), tags={}, request=other)
 
 
 def test_renaming_moves_the_name_and_changes_the_etag(room: Room) -> None:
     old, new = name(), name()
-    made = room.experiments.create("default", old, {}, ONCE)
+    made = room.experiments.create("default", old, tags={}, request=ONCE)
 
-    renamed = room.experiments.rename(made.experiment_id, new, made.etag)
+    renamed = room.experiments.update(made.experiment_id, made.etag, to(name=new))
 
     assert renamed.etag != made.etag
     assert room.experiments.get_by_name("default", new) == renamed
     with pytest.raises(ExperimentNotFound):
         room.experiments.get_by_name("default", old)
     with pytest.raises(EtagMismatch) as caught:
-        room.experiments.rename(made.experiment_id, old, made.etag)
+        room.experiments.update(made.experiment_id, made.etag, to(name=old))
     assert caught.value.metadata == {"given": made.etag, "etag": renamed.etag}
 
 
 def test_renaming_to_a_taken_name_is_refused_and_to_its_own_is_fine(room: Room) -> None:
-    first, second = (room.experiments.create("default", name(), {}, ONCE) for _ in range(2))
+    first, second = (room.experiments.create("default", name(), tags={}, request=ONCE) for _ in range(2))
 
     with pytest.raises(ExperimentExists):
-        room.experiments.rename(first.experiment_id, second.name, "")
+        room.experiments.update(first.experiment_id, "", to(name=second.name))
 
-    assert room.experiments.rename(first.experiment_id, first.name, "").name == first.name
+    assert room.experiments.update(first.experiment_id, "", to(name=first.name)).name == first.name
 
 
 def test_two_who_rename_to_the_same_name_at_once_do_not_both_get_it(another_room: Callable[..., Room]) -> None:
     rooms = [another_room(), another_room()]
 
     for _ in range(10):
-        both = [rooms[0].experiments.create("default", name(), {}, ONCE) for _ in range(2)]
+        both = [rooms[0].experiments.create("default", name(), tags={}, request=ONCE) for _ in range(2)]
         wanted = name()
         answers = at_once(
             [
-                lambda room=room, e=e, w=wanted: room.experiments.rename(e.experiment_id, w, "")  # type: ignore[misc]
+                lambda room=room, e=e, w=wanted: room.experiments.update(e.experiment_id, "", to(name=w))  # type: ignore[misc]
                 for room, e in zip(rooms, both, strict=True)
             ]
         )
@@ -182,13 +184,13 @@ def test_two_who_rename_to_the_same_name_at_once_do_not_both_get_it(another_room
 
 
 def test_a_deleted_experiment_is_read_but_not_changed_until_it_is_restored(room: Room) -> None:
-    made = room.experiments.create("default", name(), {"t": "1"}, ONCE)
+    made = room.experiments.create("default", name(), tags={"t": "1"}, request=ONCE)
     deleted = room.experiments.delete(made.experiment_id)
 
     assert room.experiments.delete(made.experiment_id) == deleted
     assert room.experiments.get(made.experiment_id).lifecycle is Lifecycle.DELETED
     with pytest.raises(ExperimentDeleted):
-        room.experiments.rename(made.experiment_id, name(), "")
+        room.experiments.update(made.experiment_id, "", to(name=name()))
     with pytest.raises(ExperimentDeleted):
         room.experiments.set_tags(made.experiment_id, {"t": "2"})
     with pytest.raises(ExperimentDeleted):
@@ -199,7 +201,7 @@ def test_a_deleted_experiment_is_read_but_not_changed_until_it_is_restored(room:
 
 
 def test_tags_are_replaced_and_removed_all_or_none(room: Room) -> None:
-    made = room.experiments.create("default", name(), {"a": "1", "b": "2"}, ONCE)
+    made = room.experiments.create("default", name(), tags={"a": "1", "b": "2"}, request=ONCE)
 
     room.experiments.set_tags(made.experiment_id, {"a": "3"})
     with pytest.raises(TagNotFound, match="'c'"):
@@ -223,18 +225,18 @@ def test_a_workspace_that_access_knows_can_hold_experiments_and_another_is_refus
 ) -> None:
     called = name()
 
-    made = room.experiments.create("blue", called, {}, ONCE)
+    made = room.experiments.create("blue", called, tags={}, request=ONCE)
 
     assert (made.workspace, room.experiments.get_by_name("blue", called)) == ("blue", made)
     with pytest.raises(ExperimentNotFound):
         room.experiments.get_by_name("red", called)
     with pytest.raises(NotFound, match="'green'") as caught:
-        room.experiments.create("green", called, {}, ONCE)
+        room.experiments.create("green", called, tags={}, request=ONCE)
     assert caught.value.reason == "WORKSPACE_NOT_FOUND"
 
 
 def test_a_workspace_that_nobody_can_ask_about_names_who_is_missing(another_room: Callable[..., Room]) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
-        another_room().experiments.create("blue", name(), {}, ONCE)
+        another_room().experiments.create("blue", name(), tags={}, request=ONCE)
 
     assert caught.value.metadata["service"] == "access"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -32,6 +33,7 @@ SPECIAL = [
     1.0,
     -1.0,
 ]
+RUN = "<a run>"
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 bits = st.sampled_from([bits_of(value) for value in SPECIAL]) | st.integers(LOWEST, HIGHEST)
@@ -150,7 +152,9 @@ def test_a_range_of_steps_is_what_lies_within_it(room: Room, sent: list[Point], 
 
     within = [point for point in expected(sent) if low <= point[0] <= high]
     assert [point for series in read for point in points_of(series.columns)] == within
-    assert [series.point_count for series in read] == ([len(within)] if within else [])
+    thinned = list(room.metrics.read(SeriesQuery([run_id], ["loss"], 100, low, high)))
+    assert [point for series in thinned for point in points_of(series.columns)] == within
+    assert [series.point_count for series in thinned] == ([len(within)] if within else [])
 
 
 def test_merging_loses_and_doubles_nothing_while_others_write_and_read(another_room: Callable[..., Room]) -> None:
@@ -214,9 +218,10 @@ def test_a_series_of_thousands_of_chunks_is_merged_in_several_transactions(room:
     run_id = room.a_run()
     many = 2_500
     with room.db.write() as tx:
-        blob = {"run_id": run_id, **store._chunk_row(line("loss", [0]))}
-        rows = [{**blob, "min_step": step, "max_step": step} for step in range(many)]
-        store.append(tx, [store.Series(run_id, 0, line("loss", [0]))])
+        one = line("loss", [0])
+        blob = {"run_id": run_id, **store._chunk_row(one, store._ends_of(one))}
+        rows = [{**blob, "first_step": step, "last_step": step} for step in range(many)]
+        store.append(tx, [store.Series(run_id, 0, one)])
         tx.execute(sa.insert(tables.metric_chunks), rows)
 
     merged = room.metrics.merge_run(run_id)
@@ -280,17 +285,19 @@ def test_series_are_read_run_by_run_in_the_order_given_and_key_by_key(room: Room
         (SeriesQuery([], []), "run_ids", "1 to 100"),
         (SeriesQuery(["0" * 32] * 101, []), "run_ids", "101"),
         (SeriesQuery(["x"], []), "run_ids[0]", "'x'"),
-        (SeriesQuery(["0" * 32], ["k"] * 1001), "keys", "1001"),
-        (SeriesQuery(["0" * 32], [""]), "keys[0]", "1 to 250"),
-        (SeriesQuery(["0" * 32], [], 3), "max_points", "3 must be 0 (all points) or from 4 to 100000"),
-        (SeriesQuery(["0" * 32], [], -1), "max_points", "-1"),
-        (SeriesQuery(["0" * 32], [], 100_001), "max_points", "100001"),
-        (SeriesQuery(["0" * 32], [], 0, 2, 1), "min_step", "2 is above max_step, 1"),
+        (SeriesQuery([RUN], ["k"] * 1001), "keys", "1001"),
+        (SeriesQuery([RUN], [""]), "keys[0]", "1 to 250"),
+        (SeriesQuery([RUN], [], 3), "max_points", "3 must be 0 (all points) or from 4 to 100000"),
+        (SeriesQuery([RUN], [], -1), "max_points", "-1"),
+        (SeriesQuery([RUN], [], 100_001), "max_points", "100001"),
+        (SeriesQuery([RUN], [], 0, 2, 1), "min_step", "2 is above max_step, 1"),
     ],
 )
 def test_a_query_outside_its_limits_is_refused_before_the_first_series(
     room: Room, query: SeriesQuery, field: str, said: str
 ) -> None:
+    query = replace(query, run_ids=[room.a_run() if each is RUN else each for each in query.run_ids])
+
     with pytest.raises(FieldInvalid) as caught:
         room.metrics.read(query)
 

@@ -11,7 +11,7 @@ from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused, Unavailable
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request
-from modelry_server.tracking.domain.runs import RunDraft
+from modelry_server.tracking.domain.new_runs import RunDraft
 from modelry_server.tracking.entities import Batch, Run, RunStatus
 from modelry_server.tracking.errors import (
     ExperimentDeleted,
@@ -24,7 +24,7 @@ from modelry_server.tracking.errors import (
     TagNotFound,
 )
 from tests.parts.eventually import at_once, of
-from tests.server.tracking.room import ONCE, Room, line, points_of
+from tests.server.tracking.room import ONCE, Room, line, points_of, to
 
 
 def asked(request_id: str, digest: str = "d", subject: str = "ann") -> Request:
@@ -38,21 +38,20 @@ def test_a_run_has_what_it_was_made_with(room: Room) -> None:
         name="first try",
         run_id=run_id,
         start_time=1_600_000_000_123,
-        user="ann",
+        description="to see what happens",
+        claimed_user="ann",
         params={"lr": "0.1"},
         tags={"team": "blue"},
         metrics=[line("loss", [1, 2])],
     )
 
-    room.runs.create(new, ONCE)
+    with caller.using(Caller("bob", "0" * 32)):
+        created = room.new_runs.create(new, ONCE)
 
     run = room.runs.get(run_id)
-    assert (run.name, run.user, run.start_time, run.status) == (
-        "first try",
-        "ann",
-        1_600_000_000_123,
-        RunStatus.RUNNING,
-    )
+    assert (run.name, run.start_time, run.status) == ("first try", 1_600_000_000_123, RunStatus.RUNNING)
+    assert (run.description, run.creator, run.claimed_user) == ("to see what happens", "bob", "ann")
+    assert (created.description, created.creator, created.workspace) == (run.description, "bob", "default")
     assert (run.params, run.tags, [each.key for each in run.metrics]) == ({"lr": "0.1"}, {"team": "blue"}, ["loss"])
     assert (run.experiment_id, run.workspace, run.end_time) == (experiment_id, "default", None)
     assert room.points(run_id, "loss") == points_of(line("loss", [1, 2]))
@@ -60,15 +59,17 @@ def test_a_run_has_what_it_was_made_with(room: Room) -> None:
 
 def test_what_is_not_said_of_a_run_has_a_default(room: Room) -> None:
     with caller.using(Caller("bob", "0" * 32)):
-        run = room.runs.create(RunDraft(), ONCE)
+        run = room.new_runs.create(RunDraft("0"), ONCE)
 
-    assert (run.experiment_id, run.user, run.start_time) == ("0", "bob", room.clock.now())
-    assert run.name
+    assert (run.creator, run.claimed_user, run.start_time) == ("bob", "bob", room.clock.now())
+    assert (bool(run.name), run.description) == (True, "")
     assert len(run.run_id) == 32
 
 
 def test_a_metric_named_twice_at_the_start_of_a_run_is_one_series(room: Room) -> None:
-    run = room.runs.create(RunDraft(metrics=[line("loss", [2, 3]), line("loss", [1, 2]), line("acc", [])]), ONCE)
+    run = room.new_runs.create(
+        RunDraft("0", metrics=[line("loss", [2, 3]), line("loss", [1, 2]), line("acc", [])]), ONCE
+    )
 
     assert room.points(run.run_id, "loss") == points_of(line("loss", [1, 2, 3]))
     assert [each.key for each in room.runs.get(run.run_id).metrics] == ["loss"]
@@ -76,10 +77,10 @@ def test_a_metric_named_twice_at_the_start_of_a_run_is_one_series(room: Room) ->
 
 def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) -> None:
     experiment_id, run_id = room.an_experiment(), new_id()
-    room.runs.create(RunDraft(experiment_id, "first", run_id, params={"lr": "1"}), ONCE)
+    room.new_runs.create(RunDraft(experiment_id, "first", run_id, params={"lr": "1"}), ONCE)
     room.runs.finish(run_id, RunStatus.FAILED, None)
 
-    again = room.runs.create(RunDraft(experiment_id, "second", run_id, params={"lr": "2"}), ONCE)
+    again = room.new_runs.create(RunDraft(experiment_id, "second", run_id, params={"lr": "2"}), ONCE)
 
     assert (again.name, again.status) == ("first", RunStatus.FAILED)
     assert room.runs.get(run_id).params == {"lr": "1"}
@@ -87,29 +88,30 @@ def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) 
 
 def test_a_run_id_is_asked_for_again_when_its_experiment_is_deleted(room: Room) -> None:
     experiment_id = room.an_experiment()
-    made = room.runs.create(RunDraft(experiment_id=experiment_id), ONCE)
+    made = room.new_runs.create(RunDraft(experiment_id), ONCE)
     room.experiments.delete(experiment_id)
 
-    again = room.runs.create(RunDraft(experiment_id=experiment_id, run_id=made.run_id), ONCE)
+    again = room.new_runs.create(RunDraft(experiment_id, run_id=made.run_id), ONCE)
 
     assert again == room.runs.get(made.run_id, ())
 
 
-def test_a_run_id_of_another_experiment_is_refused_and_names_it(room: Room) -> None:
+def test_a_run_id_of_another_experiment_is_refused_without_naming_the_experiment(room: Room) -> None:
     here, there, run_id = room.an_experiment(), room.an_experiment(), new_id()
-    room.runs.create(RunDraft(here, run_id=run_id), ONCE)
+    room.new_runs.create(RunDraft(here, run_id=run_id), ONCE)
 
     with pytest.raises(RunExists) as caught:
-        room.runs.create(RunDraft(there, run_id=run_id), ONCE)
+        room.new_runs.create(RunDraft(there, run_id=run_id), ONCE)
 
-    assert caught.value.metadata == {"run_id": run_id, "experiment_id": here}
+    assert caught.value.metadata == {"run_id": run_id}
+    assert repr(here) not in caught.value.message
 
 
 def test_many_processes_that_start_the_same_run_make_one(another_room: Callable[..., Room]) -> None:
     rooms, run_id = [another_room(), another_room()], new_id()
-    new = RunDraft(run_id=run_id, params={"lr": "1"}, metrics=[line("loss", [1])])
+    new = RunDraft("0", run_id=run_id, params={"lr": "1"}, metrics=[line("loss", [1])])
 
-    answers = at_once([lambda n=n: rooms[n % 2].runs.create(new, ONCE) for n in range(16)])  # type: ignore[misc]
+    answers = at_once([lambda n=n: rooms[n % 2].new_runs.create(new, ONCE) for n in range(16)])  # type: ignore[misc]
 
     assert [each.run_id for each in of(Run, answers)] == [run_id] * 16
     assert rooms[0].stored_points(run_id, "loss") == 1
@@ -118,20 +120,20 @@ def test_many_processes_that_start_the_same_run_make_one(another_room: Callable[
 def test_a_request_that_comes_twice_makes_one_run(room: Room) -> None:
     request = asked(new_id())
 
-    runs = [room.runs.create(RunDraft(name="once"), request) for _ in range(2)]
+    runs = [room.new_runs.create(RunDraft("0", name="once"), request) for _ in range(2)]
 
     assert runs[0].run_id == runs[1].run_id
 
 
 def test_a_request_id_with_other_contents_is_refused_for_a_day_and_for_its_caller_only(room: Room) -> None:
     request_id = new_id()
-    first = room.runs.create(RunDraft(), asked(request_id))
+    first = room.new_runs.create(RunDraft("0"), asked(request_id))
 
     with pytest.raises(RequestIdReused) as caught:
-        room.runs.create(RunDraft(name="other"), asked(request_id, digest="e"))
-    other = room.runs.create(RunDraft(), asked(request_id, digest="e", subject="bob"))
+        room.new_runs.create(RunDraft("0", name="other"), asked(request_id, digest="e"))
+    other = room.new_runs.create(RunDraft("0"), asked(request_id, digest="e", subject="bob"))
     room.clock.advance(KEPT_MS)
-    later = room.runs.create(RunDraft(), asked(request_id, digest="e"))
+    later = room.new_runs.create(RunDraft("0"), asked(request_id, digest="e"))
 
     assert caught.value.metadata["request_id"] == request_id
     assert len({first.run_id, other.run_id, later.run_id}) == 3
@@ -142,15 +144,15 @@ def test_one_request_at_two_processes_at_once_makes_one_run(another_room: Callab
 
     for _ in range(10):
         request = asked(new_id())
-        answers = at_once([lambda r=r, q=request: r.runs.create(RunDraft(), q) for r in rooms])  # type: ignore[misc]
+        answers = at_once([lambda r=r, q=request: r.new_runs.create(RunDraft("0"), q) for r in rooms])  # type: ignore[misc]
         made = of(Run, answers)
         assert len(made) == 2
         assert len({run.run_id for run in made}) == 1
-        assert rooms[0].runs.create(RunDraft(), request).run_id == made[0].run_id
+        assert rooms[0].new_runs.create(RunDraft("0"), request).run_id == made[0].run_id
 
 
 def test_old_request_ids_are_forgotten(room: Room) -> None:
-    room.runs.create(RunDraft(), asked(new_id()))
+    room.new_runs.create(RunDraft("0"), asked(new_id()))
     room.clock.advance(KEPT_MS)
 
     with room.db.write() as tx:
@@ -166,22 +168,22 @@ def test_a_run_needs_an_experiment_that_is_there_and_in_use(room: Room) -> None:
     room.experiments.delete(deleted)
 
     with pytest.raises(ExperimentDeleted):
-        room.runs.create(RunDraft(deleted), ONCE)
+        room.new_runs.create(RunDraft(deleted), ONCE)
     with pytest.raises(ExperimentNotFound):
-        room.runs.create(RunDraft("123456789012345678"), ONCE)
+        room.new_runs.create(RunDraft("123456789012345678"), ONCE)
 
 
 def test_a_run_is_nested_in_one_that_is_there_and_in_its_workspace(room: Room) -> None:
     parent, elsewhere = room.a_run(), room.an_experiment("elsewhere")
 
-    child = room.runs.create(RunDraft(room.an_experiment(), parent_run_id=parent), ONCE)
-    grandchild = room.runs.create(RunDraft(parent_run_id=child.run_id), ONCE)
+    child = room.new_runs.create(RunDraft(room.an_experiment(), parent_run_id=parent), ONCE)
+    grandchild = room.new_runs.create(RunDraft("0", parent_run_id=child.run_id), ONCE)
 
     assert room.runs.get(grandchild.run_id).parent_run_id == child.run_id
     with pytest.raises(RunNotFound):
-        room.runs.create(RunDraft(parent_run_id="0" * 32), ONCE)
+        room.new_runs.create(RunDraft("0", parent_run_id="0" * 32), ONCE)
     with pytest.raises(RunNotFound):
-        room.runs.create(RunDraft(elsewhere, parent_run_id=parent), ONCE)
+        room.new_runs.create(RunDraft(elsewhere, parent_run_id=parent), ONCE)
 
 
 def test_finishing_twice_alike_changes_nothing_and_otherwise_is_refused(room: Room) -> None:
@@ -197,12 +199,13 @@ def test_finishing_twice_alike_changes_nothing_and_otherwise_is_refused(room: Ro
     assert caught.value.metadata == {"run_id": run_id, "status": "FINISHED", "given": "FAILED"}
 
 
-@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.SCHEDULED, None])
-def test_a_run_ends_in_an_end_only(room: Room, status: RunStatus | None) -> None:
+@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.SCHEDULED])
+def test_a_run_ends_with_the_status_of_an_end_only(room: Room, status: RunStatus) -> None:
     with pytest.raises(FieldInvalid) as caught:
         room.runs.finish(room.a_run(), status, None)
 
     assert "FINISHED, FAILED or KILLED" in caught.value.violations["status"]
+    assert status.name in caught.value.violations["status"]
 
 
 def test_a_run_may_end_at_the_beginning_of_time(room: Room) -> None:
@@ -217,7 +220,7 @@ def test_a_run_set_running_again_has_no_end_and_can_end_otherwise(room: Room) ->
     run_id = room.a_run()
     room.runs.finish(run_id, RunStatus.FINISHED, None)
 
-    running = room.runs.update(run_id, "", {"status": RunStatus.RUNNING})
+    running = room.runs.update(run_id, "", to(status=RunStatus.RUNNING))
     ended = room.runs.finish(run_id, RunStatus.KILLED, 7)
 
     assert (running.status, running.end_time) == (RunStatus.RUNNING, None)
@@ -227,24 +230,26 @@ def test_a_run_set_running_again_has_no_end_and_can_end_otherwise(room: Room) ->
 def test_a_run_has_an_end_time_if_and_only_if_it_has_ended(room: Room) -> None:
     run_id = room.a_run()
 
-    for changes in ({"end_time": 5}, {"status": RunStatus.RUNNING, "end_time": 9}):
+    for changes in (to(end_time=5), to(status=RunStatus.RUNNING, end_time=9)):
         with pytest.raises(FieldInvalid) as caught:
-            room.runs.update(run_id, "", changes)
+            room.runs.update(run_id, "", changes, prefix="run.")
         assert list(caught.value.violations) == ["run.end_time"]
     assert room.runs.get(run_id).end_time is None
     now = room.clock.now()
-    assert room.runs.update(run_id, "", {"status": RunStatus.FAILED, "end_time": None}).end_time == now
-    assert room.runs.update(run_id, "", {"end_time": 5}).end_time == 5
-    assert room.runs.update(run_id, "", {"status": RunStatus.FINISHED}).end_time == 5
-    assert room.runs.update(run_id, "", {"status": RunStatus.RUNNING, "end_time": None}).end_time is None
+    assert room.runs.update(run_id, "", to(status=RunStatus.FAILED, end_time=None)).end_time == now
+    assert room.runs.update(run_id, "", to(end_time=5)).end_time == 5
+    assert room.runs.update(run_id, "", to(status=RunStatus.FINISHED)).end_time == 5
+    assert room.runs.update(run_id, "", to(status=RunStatus.RUNNING, end_time=None)).end_time is None
 
 
 def test_a_change_to_what_is_so_already_is_none(room: Room) -> None:
     run_id = room.a_run()
     before = room.runs.get(run_id, ())
 
-    assert room.runs.update(run_id, before.etag, {}) == before
-    assert room.runs.update(run_id, before.etag, {"name": before.name, "status": RunStatus.RUNNING}) == before
+    assert room.runs.update(run_id, before.etag, to()) == before
+    assert (
+        room.runs.update(run_id, before.etag, to(name=before.name, description="", status=RunStatus.RUNNING)) == before
+    )
 
 
 def test_of_two_changes_made_from_the_same_reading_one_is_told_of_the_other(another_room: Callable[..., Room]) -> None:
@@ -255,7 +260,7 @@ def test_of_two_changes_made_from_the_same_reading_one_is_told_of_the_other(anot
         etag = rooms[0].runs.get(run_id).etag
         answers = at_once(
             [
-                lambda room=room, name=f"{turn} {n}", etag=etag: room.runs.update(run_id, etag, {"name": name})  # type: ignore[misc]
+                lambda room=room, name=f"{turn} {n}", etag=etag: room.runs.update(run_id, etag, to(name=name))  # type: ignore[misc]
                 for n, room in enumerate(rooms)
             ]
         )
@@ -272,7 +277,7 @@ def test_a_deleted_run_is_read_but_not_changed_until_it_is_restored(room: Room) 
     with pytest.raises(RunDeleted):
         room.runs.log_batch(Batch(run_id, params={"lr": "1"}))
     with pytest.raises(RunDeleted):
-        room.runs.update(run_id, "", {"name": "other"})
+        room.runs.update(run_id, "", to(name="other"))
     with pytest.raises(RunDeleted):
         room.runs.finish(run_id, RunStatus.FINISHED, None)
     with pytest.raises(RunDeleted):
@@ -325,16 +330,64 @@ def test_tags_are_replaced_and_removed_all_or_none(room: Room) -> None:
 
 def test_everything_that_is_wrong_with_a_run_is_told_at_once_and_nothing_is_written(room: Room) -> None:
     run_id = new_id()
-    new = RunDraft("x", " n ", run_id, "p", -1, "u" * 251, {"": "1"}, {"t": "v" * 8001}, [line("m" * 251, [1])])
+    new = RunDraft(
+        "0",
+        name=" n ",
+        run_id=run_id,
+        start_time=-1,
+        description="d" * 100_001,
+        claimed_user="u" * 251,
+        params={"": "1"},
+        tags={"t": "v" * 8001},
+        metrics=[line("m" * 251, [1])],
+    )
 
     with pytest.raises(FieldInvalid) as caught:
-        room.runs.create(new, asked("r" * 65))
+        room.new_runs.create(new, asked("r" * 65))
 
     assert set(caught.value.violations) == {
-        *("experiment_id", "name", "parent_run_id", "start_time", "user", "request_id"),
+        *("name", "start_time", "description", "claimed_user", "request_id"),
         *("params['']", "tags['t']", "metrics[0].key"),
     }
     assert room.leftovers(run_id) == 0
+
+
+@pytest.mark.parametrize("experiment_id", ["", "x", "-1"])
+def test_a_run_needs_the_id_of_an_experiment_and_the_form_of_all_ids_is_checked_first(
+    room: Room, experiment_id: str
+) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        room.new_runs.create(RunDraft(experiment_id, parent_run_id="p"), ONCE)
+
+    assert set(caught.value.violations) == {"experiment_id", "parent_run_id"}
+
+
+def test_a_description_is_set_changed_and_emptied_and_every_change_is_a_new_etag(room: Room) -> None:
+    run_id = room.new_runs.create(RunDraft("0", description="first"), ONCE).run_id
+    seen = [room.runs.get(run_id)]
+
+    for text in ("second\nline", ""):
+        seen.append(room.runs.update(run_id, seen[-1].etag, to(description=text)))
+
+    assert [run.description for run in seen] == ["first", "second\nline", ""]
+    assert len({run.etag for run in seen}) == 3
+    assert room.runs.get(run_id, ()).description == ""
+
+
+def test_parts_that_are_not_named_are_not_read(room: Room) -> None:
+    new = RunDraft("0", description="long", params={"p": "1"}, tags={"t": "1"}, metrics=[line("loss", [1])])
+    run_id = room.new_runs.create(new, ONCE).run_id
+
+    run = room.runs.get(run_id, ("tags", "name"))
+
+    assert (run.params, run.tags, list(run.metrics), list(run.datasets)) == ({}, {"t": "1"}, [], [])
+
+
+def test_removing_tags_answers_with_the_run(room: Room) -> None:
+    run_id = room.a_run()
+    room.runs.log_batch(Batch(run_id, tags={"t": "1"}))
+
+    assert room.runs.delete_tags(run_id, ["t"]).run_id == run_id
 
 
 def test_a_database_that_went_away_is_unavailable_and_claims_nothing_about_the_change(room: Room) -> None:

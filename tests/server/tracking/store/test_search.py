@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from modelry_server.kernel.filter import FilterSyntax
 from modelry_server.kernel.ids import new_id
-from modelry_server.tracking.domain.runs import RunDraft
-from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, Lifecycle, RunStatus
+from modelry_server.tracking.domain.new_runs import RunDraft
+from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, LifecycleFilter, RunStatus
 from tests.server.tracking.room import ONCE, Room, bits_of, columns
 
 Truth = bool | None
-ACTIVE, DELETED, ANY = Lifecycle.ACTIVE, Lifecycle.DELETED, Lifecycle.ANY
+ACTIVE, DELETED, ANY = LifecycleFilter.ACTIVE, LifecycleFilter.DELETED, LifecycleFilter.ANY
 
 
 @dataclass
@@ -51,9 +51,9 @@ class Known:
             return (self.params if scope == "params" else self.tags).get(key)
         attributes = {
             "run_id": self.run_id,
-            "run_name": self.name,
+            "name": self.name,
             "status": self.status,
-            "user_id": self.user,
+            "claimed_user": self.user,
             "start_time": self.start,
             "end_time": self.end,
             "experiment_id": self.experiment_id,
@@ -73,7 +73,7 @@ class Library:
         self,
         workspace: str,
         experiments: Sequence[str],
-        lifecycle: Lifecycle,
+        lifecycle: LifecycleFilter,
         holds: Callable[[Known], Truth],
         order: Sequence[tuple[str, str, bool]],
     ) -> list[str]:
@@ -95,7 +95,7 @@ class Library:
         self,
         workspace: str,
         experiments: Sequence[str],
-        lifecycle: Lifecycle,
+        lifecycle: LifecycleFilter,
         filter: str,
         order: Sequence[str],
         size: int,
@@ -104,10 +104,19 @@ class Library:
         ids: list[str] = []
         after, more = None, True
         while more:
-            page, more = self.room.runs.search(workspace, experiments, lifecycle, filter, order, after, size, parts=())
+            page = self.room.runs.search(
+                workspace,
+                experiment_ids=experiments,
+                filter=filter,
+                order_by=order,
+                lifecycle=lifecycle,
+                parts=(),
+                after=after,
+                limit=size,
+            )
             assert len(page) <= size
-            ids += [each.run.run_id for each in page]
-            after = page[-1].place if page else None
+            ids += [each.item.run_id for each in page]
+            after, more = (page[-1].key, True) if page else (None, False)
         return ids
 
 
@@ -144,17 +153,19 @@ def library(kept_room: Room) -> Library:
         for values, key in ((run.params, "lr"), (run.tags, "team"), (run.tags, "a b")):
             if chance.random() < 0.7:
                 values[key] = chance.choice(["0.1", "0.10", "", "Blue", "blue", "bl\u00fce", "50%"])
-        room.runs.create(
+        room.new_runs.create(
             RunDraft(
                 run.experiment_id,
-                run.name,
-                run.run_id,
-                run.parent,
-                run.start,
-                run.user,
-                run.params,
-                run.tags,
-                [columns(key, [(0, 0, bits_of(9.0)), (1, 0, bits_of(value))]) for key, value in run.metrics.items()],
+                name=run.name,
+                run_id=run.run_id,
+                parent_run_id=run.parent,
+                start_time=run.start,
+                claimed_user=run.user,
+                params=run.params,
+                tags=run.tags,
+                metrics=[
+                    columns(key, [(0, 0, bits_of(9.0)), (1, 0, bits_of(value))]) for key, value in run.metrics.items()
+                ],
             ),
             ONCE,
         )
@@ -248,7 +259,7 @@ def opposite(inner: Filter) -> Filter:
 
 operators = st.sampled_from(sorted(_OPERATORS))
 texts = st.sampled_from(["0.1", "0.10", "", "Blue", "blue", "bl\u00fce", "alpha", "'; DROP", "a\\b", "FINISHED"])
-text_fields = st.sampled_from([("params", "lr"), ("tags", "team"), ("tags", "a b"), ("attributes", "run_name")])
+text_fields = st.sampled_from([("params", "lr"), ("tags", "team"), ("tags", "a b"), ("attributes", "name")])
 fields = text_fields | st.sampled_from(
     [("metrics", "acc"), ("attributes", "end_time"), ("attributes", "parent_run_id")]
 )
@@ -286,7 +297,7 @@ orders = st.lists(
                 ("metrics", "loss/val"),
                 ("params", "lr"),
                 ("tags", "team"),
-                ("attributes", "run_name"),
+                ("attributes", "name"),
                 ("attributes", "start_time"),
                 ("attributes", "end_time"),
                 ("attributes", "status"),
@@ -313,7 +324,7 @@ def test_every_page_size_gives_the_sequence_that_the_filter_and_the_order_mean(
     library: Library,
     drawn: Filter,
     order: list[tuple[str, str, bool]],
-    lifecycle: Lifecycle,
+    lifecycle: LifecycleFilter,
     chosen: tuple[int, ...],
     size: int,
 ) -> None:
@@ -336,7 +347,7 @@ def test_a_search_sees_its_workspace_only(library: Library) -> None:
 def test_nothing_is_skipped_or_repeated_while_others_write(library: Library) -> None:
     room, experiment_id = library.room, library.room.an_experiment("blue")
     before = [
-        room.runs.create(RunDraft(experiment_id, metrics=[columns("acc", [(0, 0, bits_of(n % 7))])]), ONCE).run_id
+        room.new_runs.create(RunDraft(experiment_id, metrics=[columns("acc", [(0, 0, bits_of(n % 7))])]), ONCE).run_id
         for n in range(40)
     ]
     order_by = ["metrics.acc DESC"]
@@ -344,7 +355,7 @@ def test_nothing_is_skipped_or_repeated_while_others_write(library: Library) -> 
     def write() -> Iterator[int]:
         for number in range(60):
             new = RunDraft(experiment_id, metrics=[columns("acc", [(0, 0, bits_of(number % 7))])])
-            room.runs.log_batch(Batch(room.runs.create(new, ONCE).run_id, tags={"late": "1"}))
+            room.runs.log_batch(Batch(room.new_runs.create(new, ONCE).run_id, tags={"late": "1"}))
             yield number
 
     with ThreadPoolExecutor(1) as pool:
@@ -366,10 +377,10 @@ def test_names_at_their_limit_in_every_sort_key_can_be_paged_through(library: Li
     long = "\U0001f600" * 250
     for end in ("a", "b", "c"):
         new = RunDraft(
-            experiment_id, long + long[:-1] + end, user=long, params={"p": long + end}, tags={"t": long + end}
+            experiment_id, long + long[:-1] + end, claimed_user=long, params={"p": long + end}, tags={"t": long + end}
         )
-        room.runs.create(new, ONCE)
-    order_by = ["run_name", "user_id", "params.p", "tags.t", "status", "start_time", "end_time", "experiment_id"]
+        room.new_runs.create(new, ONCE)
+    order_by = ["name", "claimed_user", "params.p", "tags.t", "status", "start_time", "end_time", "experiment_id"]
 
     found = library.found("blue", [experiment_id], ACTIVE, "", order_by, size)
 
@@ -381,12 +392,12 @@ def test_names_at_their_limit_in_every_sort_key_can_be_paged_through(library: Li
     [
         ("metrics.acc >> 1", [], "filter", 13, ">>"),
         ("params.lr = ", [], "filter", 12, ""),
-        ("colour = 'red'", [], "filter", 1, "run_name"),
+        ("colour = 'red'", [], "filter", 1, "claimed_user"),
         ("status = 'DONE'", [], "filter", 10, "'FINISHED'"),
         ("metrics.acc = 'x'", [], "filter", 15, "a number"),
         ("params.lr = 1", [], "filter", 13, "a text in quotes"),
         ("datasets.colour = 'x'", [], "filter", 1, "datasets.name"),
-        ("", ["metrics.acc", "colour"], "order_by[1]", 1, "run_name"),
+        ("", ["metrics.acc", "colour"], "order_by[1]", 1, "claimed_user"),
         ("", ["metrics.acc SIDEWAYS"], "order_by[0]", 13, "DESC"),
         ("", ["datasets.name"], "order_by[0]", 1, ""),
     ],
@@ -395,7 +406,7 @@ def test_what_can_not_be_read_is_refused_at_the_character(
     library: Library, filter: str, order_by: list[str], field: str, column: int, said: str
 ) -> None:
     with pytest.raises(FilterSyntax) as caught:
-        library.room.runs.search("blue", [], ACTIVE, filter, order_by, None, 10)
+        library.room.runs.search("blue", filter=filter, order_by=order_by, after=None, limit=10)
 
     assert list(caught.value.violations) == [field]
     assert caught.value.metadata["column"] == str(column)
@@ -405,15 +416,15 @@ def test_what_can_not_be_read_is_refused_at_the_character(
 @pytest.mark.parametrize(
     "filter",
     [
-        "run_name = 'a\0b'",
+        "name = 'a\0b'",
         "params.lr LIKE '%\0%'",
         "start_time > 99999999999999999999999",
         "end_time < -99999999999999999999999",
         "metrics.acc > 1e400",
         "start_time = 1.5",
-        "run_name = '" + "x" * 3000 + "'",
+        "name = '" + "x" * 3000 + "'",
         "tags.\"a'); DROP TABLE runs; --\" = 'x'",
-        "run_name LIKE '%a%a%a%a%a%a%a%a%a%a%a%a%b'",
+        "name LIKE '%a%a%a%a%a%a%a%a%a%a%a%a%b'",
     ],
 )
 def test_strange_values_are_refused_or_find_nothing(library: Library, filter: str) -> None:

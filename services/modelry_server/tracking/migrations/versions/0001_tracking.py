@@ -59,6 +59,8 @@ def upgrade() -> None:
         sa.Column("update_time", sa.BigInteger, nullable=False),
         sa.Column("delete_time", sa.BigInteger),
         sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("creator", sa.Text, nullable=False),
+        sa.Column("description", sa.Text, nullable=False),
         sa.UniqueConstraint("workspace", "name", name="experiments_by_name"),
     )
     op.create_table(
@@ -67,8 +69,10 @@ def upgrade() -> None:
         sa.Column("run_id", _ID, nullable=False),
         sa.Column("key", _KEY, nullable=False),
         sa.Column("point_count", sa.Integer, nullable=False),
-        sa.Column("min_step", sa.BigInteger, nullable=False),
-        sa.Column("max_step", sa.BigInteger, nullable=False),
+        sa.Column("first_step", sa.BigInteger, nullable=False),
+        sa.Column("first_time", sa.BigInteger, nullable=False),
+        sa.Column("last_step", sa.BigInteger, nullable=False),
+        sa.Column("last_time", sa.BigInteger, nullable=False),
         sa.Column("columns", sa.LargeBinary, nullable=False),
     )
     op.create_index("metric_chunks_by_series", "metric_chunks", ["run_id", "key", "chunk_id"])
@@ -113,11 +117,13 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("status", sa.SmallInteger, nullable=False),
         sa.Column("parent_run_id", _ID, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("creator", sa.Text, nullable=False),
+        sa.Column("claimed_user", sa.Text, nullable=False),
         sa.Column("start_time", sa.BigInteger, nullable=False),
         sa.Column("end_time", sa.BigInteger),
         sa.Column("delete_time", sa.BigInteger),
         sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("description", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("runs_by_start", "runs", ["experiment_id", "start_time", "run_id"])
@@ -144,7 +150,7 @@ def upgrade() -> None:
     )
     now = time.time_ns() // 1_000_000
     experiments = sa.table("experiments", *(sa.column(name) for name in _FIRST))
-    op.bulk_insert(experiments, [dict(zip(_FIRST, (0, "default", "Default", now, now, 1), strict=True))])
+    op.bulk_insert(experiments, [dict(zip(_FIRST, (0, "default", "Default", now, now, 1, "modelry", ""), strict=True))])
 
 
-_FIRST = ("experiment_id", "workspace", "name", "create_time", "update_time", "revision")
+_FIRST = ("experiment_id", "workspace", "name", "create_time", "update_time", "revision", "creator", "description")

@@ -1,0 +1,262 @@
+"""PostgreSQL: statements travel in a pipeline, and only whoever asks for an answer waits for it.
+
+A round trip costs more than a small statement, so BEGIN and inserts don't wait, and COMMIT asks for all answers at
+once. Prepared statements are kept by each connection, except where a pooler hands connections around.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from sqlalchemy.dialects import postgresql
+
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError
+from modelry_server.kernel.sql.arrays import ArrayDumper
+from modelry_server.kernel.sql.backend import (
+    ENGINE_OPTIONS,
+    POOL_OPTIONS,
+    Answer,
+    BackgroundJobs,
+    Conflict,
+    Rows,
+    Statement,
+    Transaction,
+    driver_of,
+    register,
+)
+from modelry_server.kernel.sql.compiled import KEPT, Compiled, compiled
+from modelry_server.kernel.sql.errors import ConcurrentChange
+from modelry_server.kernel.telemetry import Log
+
+_PREPARED_AFTER = 3  # times that a statement is sent
+_POOL_WAIT_S = 10
+_CANCEL_WAIT_S = 1.0
+# SQLSTATE, by what it means to us; see PostgreSQL's "Error Codes".
+_CONFLICTS = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
+_UNPREPARED = {"26000", "42P05"}  # a prepared statement is missing, or is there already
+_CANCELED = "57014"
+_LOST = {"", "57P01", "57P02", "57P03"}  # no SQLSTATE from the server at all, or it is shutting down or starting
+_PIPELINE = "modelry_pipeline"
+# PostgreSQL's own placeholders, `$1`: psycopg would search the text for its own ones at each call.
+_DIALECT: Any = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+_log = Log("db")
+
+
+class Postgres:
+    """A PostgreSQL database, reached directly or through a pooler.
+
+    `prepared` says whether connections keep prepared statements: `always`, `never`, or `auto`, which means unless a
+    pooler stands in between.
+    """
+
+    driver_error = psycopg.Error
+    file: Path | None = None
+    write_lock: AbstractContextManager[Any] = nullcontext()  # writers don't queue
+
+    def __init__(self, url: sa.URL, *, room: str, connections: int, prepared: str) -> None:
+        self._room = room
+        self._prepared = prepared
+        self.engine = sa.create_engine(
+            url,
+            # `writing` begins and ends transactions. SQLAlchemy's BEGIN and COMMIT would be two round trips more.
+            isolation_level="AUTOCOMMIT",
+            pool_size=connections,
+            **POOL_OPTIONS,
+            pool_timeout=_POOL_WAIT_S,
+            connect_args={"prepare_threshold": None if prepared == "never" else _PREPARED_AFTER},
+            execution_options=ENGINE_OPTIONS,
+        )
+        register(self.engine, self)
+        sa.event.listen(self.engine, "connect", self._prepare)
+        sa.event.listen(self.engine, "do_execute", _at_once("execute"))
+        sa.event.listen(self.engine, "do_executemany", _at_once("executemany"))
+
+    def _prepare(self, connection: Any, record: Any) -> None:
+        # All whole numbers have one type. By default the type depends on the size, and so there would be a prepared
+        # statement for each mix of sizes.
+        connection.adapters.register_dumper(int, Int8Dumper)
+        connection.adapters.register_dumper(int, Int8BinaryDumper)
+        connection.adapters.register_dumper(list, ArrayDumper)
+        if not _is_pooled(connection):  # a pooler would hand the setting on to other clients
+            # Compiling a query takes 10 ms; our searches stop after 3, which the planner's estimate doesn't know.
+            connection.execute("SET jit = off")
+        elif self._prepared == "auto":
+            connection.prepare_threshold = None
+
+    def reading(self, tx: Transaction) -> AbstractContextManager[Any]:
+        """No transaction, but a pipeline: each statement sees what is committed when it begins."""
+        return _pipeline(tx)
+
+    @contextmanager
+    def writing(self, tx: Transaction) -> Iterator[None]:
+        """A transaction in a pipeline: COMMIT asks for the answers of all statements."""
+        driver = driver_of(tx)
+        try:
+            with _pipeline(tx):
+                driver.execute("BEGIN")
+                yield
+                ended = driver.execute("COMMIT")
+            if ended.statusmessage != "COMMIT":  # ROLLBACK, without an error, if an error of a statement was ignored
+                raise ConcurrentChange
+        except BaseException:
+            if not driver.closed:
+                driver.rollback()
+            raise
+
+    def writing_once(self, tx: Transaction) -> AbstractContextManager[Any]:
+        """No transaction: PostgreSQL commits a single statement by itself, which saves a round trip."""
+        return nullcontext()
+
+    def interrupt(self, driver_connection: Any) -> None:
+        """Cancels the statement that is running, over a connection of its own."""
+        with suppress(psycopg.Error):  # a connection that is gone must not keep others from being interrupted
+            driver_connection.cancel_safe(timeout=_CANCEL_WAIT_S)
+
+    def is_lost(self, error: Exception) -> bool:
+        """By SQLSTATE: class 08, a shutdown, or none at all."""
+        state = getattr(error, "sqlstate", None) or ""
+        return isinstance(error, psycopg.OperationalError) and (state in _LOST or state.startswith("08"))
+
+    def translated(self, error: Any) -> ModelryError | None:
+        """By SQLSTATE."""
+        state = getattr(error, "sqlstate", None) or ""
+        if state == _CANCELED:
+            return DeadlinePassed()
+        if state in _CONFLICTS:  # a unique violation too: the code looked before it wrote, and found the key free
+            return ConcurrentChange()
+        if state in _UNPREPARED:  # a pooler gave the connection to another client
+            _log.error("database.pooled", room=self._room, remedy=f"set {self._room}.postgres_prepared = never")
+            return DatabaseUnavailable(self._room)
+        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+            return DatabaseUnavailable(self._room)
+        return None
+
+    def background_jobs(self) -> BackgroundJobs:
+        """None: PostgreSQL does its own."""
+        return {}
+
+    def lock_schema(self, tx: Transaction, name: str) -> None:
+        """Takes an advisory lock that ends with the transaction."""
+        tx.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+
+    def insert(self, table: sa.Table) -> postgresql.Insert:
+        """PostgreSQL's INSERT."""
+        return postgresql.insert(table)
+
+    def ask(self, tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> Answer:
+        """Sends a statement without waiting for its answer. A list is given as an array."""
+        text, constants, order = _statement_text(statement)
+        return _send(tx, text, order({**constants, **values}))
+
+    def insert_rows(self, tx: Transaction, rows: Rows) -> Answer:
+        """Sends one INSERT. Several rows travel as an array for each column, in a tenth of the time of single rows."""
+        names = tuple(rows.rows[0])
+        arrays = len(rows.rows) > 1
+        text, constants, order = _insert_text(rows.table, names, rows.conflict, arrays)
+        values = {name: [row[name] for row in rows.rows] for name in names} if arrays else rows.rows[0]
+        return _send(tx, text, order({**values, **constants}))
+
+    def insert_if(
+        self, tx: Transaction, condition: sa.Select[Any], values: Mapping[str, Any], parts: Sequence[Rows]
+    ) -> Sequence[Any] | None:
+        """Sends one statement for all tables."""
+        arrays = any(len(part.rows) > 1 for part in parts)
+        shape = tuple((table, tuple(rows[0]), conflict) for table, rows, conflict in parts)
+        text, constants, order = _insert_if_text(condition, shape, arrays)
+        bound = {**constants, **values}
+        for table, rows, _ in parts:
+            for name in rows[0]:
+                bound[f"{table.name}_{name}"] = [row[name] for row in rows] if arrays else rows[0][name]
+        found = _send(tx, text, order(bound)).rows()
+        return found[0] if found else None
+
+
+def _is_pooled(connection: Any) -> bool:
+    """Whether a pooler stands between this program and PostgreSQL.
+
+    A pooler makes up the process number that it tells a client at the start. Behind it, the connections to PostgreSQL
+    change, and a prepared statement of one is missing, or something else, in another.
+    """
+    [(process,)] = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchall()
+    return bool(process != connection.info.backend_pid)
+
+
+@contextmanager
+def _pipeline(tx: Transaction) -> Iterator[None]:
+    """Lets the statements of a connection travel without waiting; ends when all of them are answered."""
+    with driver_of(tx).pipeline() as pipeline:
+        tx.execution_options(**{_PIPELINE: pipeline})
+        yield
+
+
+def _at_once(method: str) -> Callable[..., bool]:
+    """Makes SQLAlchemy's own statements wait for their answer in a pipeline: SQLAlchemy reads it right away."""
+
+    def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        pipeline = _pipeline_of(context.root_connection)
+        if pipeline is None:
+            return False
+        getattr(cursor, method)(statement, parameters)
+        pipeline.sync()
+        return True
+
+    return execute
+
+
+def _pipeline_of(tx: Transaction) -> Any:
+    return tx.get_execution_options().get(_PIPELINE)
+
+
+def _send(tx: Transaction, text: str, values: Sequence[Any]) -> Answer:
+    cursor = psycopg.RawCursor(driver_of(tx))
+    cursor.execute(text, values, binary=True)
+    pipeline = _pipeline_of(tx)
+    return Answer(cursor, None if pipeline is None else pipeline.sync)
+
+
+@lru_cache(KEPT)
+def _statement_text(statement: Statement) -> Compiled:
+    return compiled(_DIALECT, statement)
+
+
+@lru_cache(KEPT)
+def _insert_text(table: sa.Table, names: tuple[str, ...], conflict: Conflict, arrays: bool) -> Compiled:
+    if arrays:
+        statement = postgresql.insert(table).from_select(list(names), sa.select(*_items(table, names)))
+    else:
+        statement = postgresql.insert(table).values({name: sa.bindparam(name) for name in names})
+    return compiled(_DIALECT, conflict(statement) if conflict else statement, names)
+
+
+@lru_cache(KEPT)
+def _insert_if_text(
+    condition: sa.Select[Any], shape: tuple[tuple[sa.Table, tuple[str, ...], Conflict], ...], arrays: bool
+) -> Compiled:
+    """The condition as a common table expression, and beside it an INSERT for each table, which reads from it.
+
+    PostgreSQL executes each data-modifying expression to its end, whether or not the query reads from it.
+    """
+    found = condition.cte("found")
+    query = sa.select(found)
+    for at, (table, names, conflict) in enumerate(shape):
+        if arrays:
+            given = _items(table, names, f"{table.name}_")
+        else:
+            given = [sa.bindparam(f"{table.name}_{name}", type_=table.c[name].type) for name in names]
+        added = [column for name, column in found.c.items() if name in table.c]
+        chosen = sa.select(*given, *added).select_from(found)
+        statement: Any = postgresql.insert(table).from_select([*names, *(column.name for column in added)], chosen)
+        query = query.add_cte((conflict(statement) if conflict else statement).cte(f"part_{at}"))
+    return compiled(_DIALECT, query, [f"{table.name}_{name}" for table, names, _ in shape for name in names])
+
+
+def _items(table: sa.Table, names: Sequence[str], prefix: str = "") -> Sequence[sa.ColumnElement[Any]]:
+    """The columns of rows that are given as an array for each column."""
+    arrays = [sa.bindparam(prefix + name, type_=postgresql.ARRAY(table.c[name].type)) for name in names]
+    source = sa.func.unnest(*arrays).table_valued(*(sa.column(name, table.c[name].type) for name in names))
+    return tuple(source.render_derived().c)

@@ -1,0 +1,138 @@
+"""The version of a database's schema: which one it has, which one this program needs, and the upgrade."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from modelry_server.kernel.errors import DatabaseUnavailable
+from modelry_server.kernel.sql.backend import Backend, Transaction
+from modelry_server.kernel.sql.errors import DatabaseUnusable, SchemaUnknown
+
+_upgrading = threading.Lock()  # Alembic keeps what it is working on in global variables
+
+
+class _Opened(Protocol):
+    """A database, as its schema needs it."""
+
+    room: str
+    url: sa.URL
+    migrations: Path
+    backend: Backend
+
+    def read(self) -> AbstractContextManager[Transaction]: ...
+
+    def write(self) -> AbstractContextManager[Transaction]: ...
+
+
+class Schema:
+    """The schema of one database."""
+
+    def __init__(self, database: _Opened) -> None:
+        self._database = database
+        self.version_table = f"{database.room}_schema_version"
+        self._named = f"the database of {database.room}, {database.url.render_as_string()},"
+
+    def check(self) -> None:
+        """Does nothing if the schema is the one that this program needs.
+
+        Raises SchemaUnknown if it is another one, DatabaseUnusable if the database can't be opened.
+        """
+        present, known = self.versions()
+        if present != known:
+            state = "has no schema yet" if present is None else f"has the schema {present}, this program knows {known}"
+            raise SchemaUnknown(f"{self._named} {state}; run: modelry db upgrade")
+
+    def versions(self) -> tuple[str | None, str]:
+        """The version in the database, None before the first upgrade, and the version that this program needs.
+
+        Creates nothing. Raises SchemaUnknown if the schema is newer than this program, DatabaseUnusable if the database
+        can't be opened.
+        """
+        known = self._known_versions()
+        with self._opened():
+            present = self._present_version() if self._exists() else None
+        if present is not None and present not in known:
+            raise SchemaUnknown(
+                f"{self._named} has the schema {present} of a newer Modelry; this program knows {known[0]} and can't "
+                "use it: install the release that upgraded it, or a newer one"
+            )
+        return present, known[0]
+
+    def upgrade(self) -> tuple[str | None, str]:
+        """Upgrades the schema to the version that this program needs. Returns the versions before and after.
+
+        Creates SQLite's file and its folder. Raises what `versions` raises, and changes nothing then.
+        """
+        from alembic import command
+
+        with _upgrading:
+            before, known = self.versions()
+            with self._opened():
+                if file := self._database.backend.file:
+                    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                command.upgrade(self._alembic(), "head")
+            return before, known
+
+    def run_migrations(self, context: Any) -> None:
+        """Runs all revisions of Alembic's context in one transaction, one program at a time."""
+        with self._database.write() as tx:
+            self._database.backend.lock_schema(tx, self.version_table)
+            context.configure(connection=tx, version_table=self.version_table, transactional_ddl=False)
+            context.run_migrations()
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Turns the error of a database that can't be opened into one that names it and says why."""
+        try:
+            yield
+        except (DatabaseUnavailable, sa.exc.SQLAlchemyError, self._database.backend.driver_error, OSError) as error:
+            cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+            said = str(getattr(cause, "orig", None) or cause or error)
+            if isinstance(error, OSError) and error.filename:
+                said = f"{error.filename}: {error.strerror}"
+            raise DatabaseUnusable(f"{self._named} can't be opened: {' '.join(said.split())}") from error
+
+    def _exists(self) -> bool:
+        """False if the file is missing: opening it would create it."""
+        file = self._database.backend.file
+        try:
+            return file is None or bool(file.stat())
+        except FileNotFoundError:
+            return False
+
+    def _present_version(self) -> str | None:
+        table = sa.table(self.version_table, sa.column("version_num", sa.String))
+        with self._database.read() as tx:
+            if not sa.inspect(tx).has_table(self.version_table):
+                return None
+            return tx.execute(sa.select(table.c.version_num)).scalar_one_or_none()
+
+    def _known_versions(self) -> list[str]:
+        """The versions that this program knows, the newest first."""
+        from alembic.script import ScriptDirectory
+
+        found = [each.revision for each in ScriptDirectory(str(self._database.migrations)).walk_revisions()]
+        if not found:
+            raise SchemaUnknown(f"{self._database.migrations} contains no migrations")
+        return found
+
+    def _alembic(self) -> Any:
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(self._database.migrations).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["schema"] = self
+        return config
+
+
+def migrate() -> None:
+    """What the `env.py` of each service's migrations runs."""
+    from alembic import context
+
+    schema: Schema = context.config.attributes["schema"]
+    schema.run_migrations(context)

@@ -1,0 +1,164 @@
+"""SQLite: one writer at a time, readers that wait for nobody, and a log that is emptied in the background."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError
+from modelry_server.kernel.sql.backend import (
+    ENGINE_OPTIONS,
+    POOL_OPTIONS,
+    Answer,
+    BackgroundJobs,
+    Conflict,
+    Rows,
+    Statement,
+    Transaction,
+    driver_of,
+    register,
+)
+from modelry_server.kernel.sql.compiled import KEPT, Compiled, compiled
+from modelry_server.kernel.sql.errors import ConcurrentChange
+
+# Pages of 4 KiB in the write-ahead log: above the first number a checkpoint also empties the log, above the second the
+# next commit has to do the checkpoint itself.
+_LOG_PAGES, _MOST_LOG_PAGES = 1_000, 16_000
+_CHECKPOINT_S = 0.5
+_LOCK_WAIT_S = 30
+_TAKEN = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+_WRITES = "modelry_write"
+_DIALECT = sqlite.dialect()
+
+
+class Sqlite:
+    """A file, or a database in memory. `synchronous` is SQLite's setting: `full` or `normal`."""
+
+    driver_error = sqlite3.Error
+
+    def __init__(self, url: sa.URL, *, room: str, connections: int, synchronous: str) -> None:
+        self._room = room
+        self._path = str(url.database)
+        self.file = Path(self._path) if url.database and not self._path.startswith((":memory:", "file:")) else None
+        self.write_lock = threading.Lock()
+        self.engine = sa.create_engine(
+            url,
+            poolclass=sa.QueuePool,
+            pool_size=connections,
+            **POOL_OPTIONS,
+            connect_args={"check_same_thread": False, "timeout": _LOCK_WAIT_S},
+            execution_options=ENGINE_OPTIONS,
+        )
+        register(self.engine, self)
+        pragmas = (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+            "cache_size=-65536",
+            "temp_store=MEMORY",
+            f"wal_autocheckpoint={_MOST_LOG_PAGES}",
+        )
+
+        @sa.event.listens_for(self.engine, "connect")
+        def prepare(connection: Any, record: Any) -> None:
+            connection.isolation_level = None  # the driver begins no transaction of its own; `begin` below does
+            for pragma in pragmas:
+                connection.execute(f"PRAGMA {pragma}")
+
+        @sa.event.listens_for(self.engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            writes = connection.get_execution_options().get(_WRITES)
+            driver_of(connection).execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def reading(self, tx: Transaction) -> AbstractContextManager[Any]:
+        """A transaction, so that all statements see one moment."""
+        return tx.begin()
+
+    def writing(self, tx: Transaction) -> AbstractContextManager[Any]:
+        """A transaction that takes the database's write lock at its begin, and so never has to upgrade a read."""
+        return tx.execution_options(**{_WRITES: True}).begin()
+
+    writing_once = writing
+
+    def interrupt(self, driver_connection: Any) -> None:
+        """Interrupts a statement that is running."""
+        with suppress(sqlite3.Error):  # a connection that is closed must not keep others from being interrupted
+            driver_connection.interrupt()
+
+    def is_lost(self, error: Exception) -> bool:
+        """Never: a file is not lost as a connection over a network is."""
+        return False
+
+    def translated(self, error: Any) -> ModelryError | None:
+        """By SQLite's own name of the error."""
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_INTERRUPT":
+            return DeadlinePassed()
+        if name in _TAKEN:  # the code looked before it wrote, and found the key free
+            return ConcurrentChange()
+        if isinstance(error, (sqlite3.OperationalError, sqlite3.InterfaceError)):
+            return DatabaseUnavailable(self._room)
+        return None
+
+    def background_jobs(self) -> BackgroundJobs:
+        """Copies the write-ahead log into the database. SQLite by itself would do so within somebody's commit."""
+        return {"checkpoint": (_CHECKPOINT_S, self._checkpoint)}
+
+    def _checkpoint(self) -> None:
+        with closing(sqlite3.connect(self._path, timeout=0)) as connection:
+            [(_, pages, _)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if pages > _LOG_PAGES:
+                # The log can be emptied only while nobody writes. Little is left to copy, and readers don't matter.
+                with self.write_lock:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def lock_schema(self, tx: Transaction, name: str) -> None:
+        """Nothing to do: a write locks the whole database."""
+
+    def insert(self, table: sa.Table) -> sqlite.Insert:
+        """SQLite's INSERT."""
+        return sqlite.insert(table)
+
+    def ask(self, tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> Answer:
+        """Executes a statement. A list is given as JSON, which `one_of` reads."""
+        text, constants, order = _statement_text(statement)
+        bound = order({**constants, **values})
+        return Answer(driver_of(tx).execute(text, [json.dumps(v) if isinstance(v, list) else v for v in bound]))
+
+    def insert_rows(self, tx: Transaction, rows: Rows) -> Answer:
+        """Executes one INSERT for each row: within one process that costs next to nothing."""
+        text, constants, order = _insert_text(rows.table, tuple(rows.rows[0]), rows.conflict)
+        complete = [{**row, **constants} for row in rows.rows] if constants else rows.rows
+        return Answer(driver_of(tx).executemany(text, map(order, complete)))
+
+    def insert_if(
+        self, tx: Transaction, condition: sa.Select[Any], values: Mapping[str, Any], parts: Sequence[Rows]
+    ) -> Sequence[Any] | None:
+        """Executes the condition and then an INSERT for each table, in the same transaction."""
+        found = self.ask(tx, condition, values).rows()
+        if not found:
+            return None
+        answer: Sequence[Any] = found[0]
+        given = dict(zip(condition.selected_columns.keys(), answer, strict=True))
+        for part in parts:
+            added = {name: value for name, value in given.items() if name in part.table.c}
+            self.insert_rows(tx, part._replace(rows=[{**row, **added} for row in part.rows]))
+        return answer
+
+
+@lru_cache(KEPT)
+def _statement_text(statement: Statement) -> Compiled:
+    return compiled(_DIALECT, statement)
+
+
+@lru_cache(KEPT)
+def _insert_text(table: sa.Table, names: tuple[str, ...], conflict: Conflict) -> Compiled:
+    statement = sqlite.insert(table).values({name: sa.bindparam(name) for name in names})
+    return compiled(_DIALECT, conflict(statement) if conflict else statement, names)

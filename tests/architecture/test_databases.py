@@ -1,0 +1,46 @@
+"""Which code may know what kind of database is used, and which may go around SQLAlchemy."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.architecture.tree import files, imports, parsed
+
+STATEMENTS = "modelry_server.kernel.sql.statements."
+FOR_EVERYBODY = {"Transaction", "insert"}
+"""What plain SQLAlchemy needs of that module."""
+HOT_PATHS = {
+    *("kernel/requests/idempotency.py", "tracking/store/datasets.py", "tracking/store/experiments.py"),
+    *("tracking/store/metrics.py", "tracking/store/runs.py"),
+}
+"""Where compiled statements were measured to matter (ADR 6)."""
+NOT_YET_PLAIN = {
+    *("artifacts/store/artifacts.py", "artifacts/store/digests.py", "artifacts/store/snapshots.py"),
+    *("registry/store/aliases.py", "registry/store/audit.py", "registry/store/events.py"),
+    *("registry/store/models.py", "registry/store/snapshots.py", "registry/store/versions.py"),
+}
+"""May only shrink."""
+KINDS = {"kernel/sql/sqlite.py", "kernel/sql/postgres.py"}
+
+
+def test_only_hot_paths_use_compiled_statements() -> None:
+    using = {
+        str(path).removeprefix("services/modelry_server/")
+        for path in files(".py")
+        if str(path).startswith("services/")
+        and {name.removeprefix(STATEMENTS) for name in imports(path) if name.startswith(STATEMENTS)} - FOR_EVERYBODY
+    }
+
+    assert using == HOT_PATHS | NOT_YET_PLAIN
+
+
+def test_only_the_backends_know_the_kind_of_database() -> None:
+    asking = {
+        f"{str(path).removeprefix('services/modelry_server/')}:{node.lineno}"
+        for path in files(".py")
+        if str(path).startswith("services/") and str(path).removeprefix("services/modelry_server/") not in KINDS
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and node.attr in {"dialect", "get_backend_name", "drivername"}
+    }
+
+    assert {place.partition(":")[0] for place in asking} == {"kernel/sql/database.py"}, asking
