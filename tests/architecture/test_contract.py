@@ -1,47 +1,77 @@
+"""What holds for every contract: names, options, permissions, the code made from it."""
+
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
 
 import pytest
+from google.protobuf.descriptor_pb2 import MethodOptions
 
-from modelry.api.common import v1 as common
+from modelry.api.rpc import NOT_REPEATABLE, Rpc
+from modelry_server.kernel.access import Permission
 from modelry_server.permissions import PERMISSIONS
-from tests.architecture.tree import PROTOS, ROOMS, ROOT, comment_above, rpcs, server_errors, services
+from tests.architecture.tree import PROTOS, ROOMS, ROOT, comment_above, contracts, rpcs, services
 
 VERBS = {
     *("Get", "List", "Search", "Create", "Update", "Delete", "Restore", "Log", "Write", "Read", "Watch", "Finish"),
     *("Promote", "Approve", "Rollback", "Verify", "Complete", "Abort"),
 }
-PREFIX = "ERROR_REASON_"
-REASONS = {
-    name.removeprefix(PREFIX)
-    for name in common.ErrorReason.DESCRIPTOR.values_by_name
-    if not name.endswith("_UNSPECIFIED")
-}
+READING = {"Get", "List", "Search", "Read"}
+LANGUAGES = (
+    *("csharp_namespace", "go_package", "java_multiple_files", "java_outer_classname", "java_package"),
+    *("php_namespace", "ruby_package"),
+)
+NO_SIDE_EFFECTS, UNKNOWN = MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENCY_UNKNOWN
+
+
+def verb(rpc: str) -> str:
+    return str(re.findall("[A-Z][a-z]+", rpc.rpartition("/")[2])[0])
 
 
 def test_each_rpc_has_a_permission_and_each_permission_an_rpc() -> None:
     assert set(PERMISSIONS) == {name for name, _ in rpcs()}
 
 
-def test_there_is_one_service_for_a_noun_in_a_room() -> None:
-    rooms = {service.full_name: service.file.package for service in services()}
-    files = {service.full_name: service.file.name for service in services()}
+def test_what_is_internal_is_for_services_only_and_nothing_else_is() -> None:
+    internal = {name for name, _ in rpcs() if name.startswith("/modelry.internal.")}
 
-    assert set(rooms.values()) == {f"modelry.api.{room}.v1" for room in ROOMS}
-    assert len(set(files.values())) == len(files)
-    assert [name for name, service in files.items() if _snake(name.rpartition(".")[2]) not in service] == []
+    assert internal
+    assert {name for name, permission in PERMISSIONS.items() if permission is Permission.SERVICE} == internal
+
+
+def test_what_only_reads_needs_no_more_than_to_read() -> None:
+    public = [name for name, _ in rpcs() if name.startswith("/modelry.api.")]
+
+    assert [name for name in public if (PERMISSIONS[name] is Permission.READ) != (verb(name) in READING)] == []
+
+
+def test_each_service_is_in_the_file_of_its_noun_in_the_package_of_its_room() -> None:
+    found = [(service.full_name, service.file) for service in services()]
+
+    packages = {file.package for _, file in found}
+    assert {f"modelry.api.{room}.v1" for room in ROOMS} <= packages
+    assert packages <= {f"modelry.{side}.{room}.v1" for room in ROOMS for side in ("api", "internal")}
+    assert len({file.name for _, file in found}) == len(found)
+    assert [name for name, file in found if _snake(name.rpartition(".")[2]) not in file.name] == []
 
 
 def test_each_rpc_begins_with_a_verb_that_is_known() -> None:
-    readme = PROTOS.parents[1] / "README.md"
-    further = set(re.findall(r"`(\w+)`", readme.read_text())) if readme.exists() else set()
+    assert {name for name, _ in rpcs() if verb(name) not in VERBS | further_verbs()} == set()
 
-    verbs = {name: re.findall("[A-Z][a-z]+", name.rpartition("/")[2])[0] for name, _ in rpcs()}
 
-    assert {name: verb for name, verb in verbs.items() if verb not in VERBS | further} == {}
+def further_verbs() -> set[str]:
+    """The verbs in the list of additional verbs on the page about the contract."""
+    page = (PROTOS.parent / "README.md").read_text()
+    [items] = re.findall(r"<!-- additional verbs: begin -->\n(.*)<!-- additional verbs: end -->", page, re.DOTALL)
+    return set(re.findall(r"^- `(\w+)`:", items, re.MULTILINE))
+
+
+def test_the_further_verbs_are_those_of_the_list_and_no_other_word() -> None:
+    assert further_verbs()
+    assert further_verbs() <= {verb(name) for name, _ in rpcs()}
 
 
 def test_each_rpc_has_a_request_and_a_response_of_its_own() -> None:
@@ -54,8 +84,45 @@ def test_each_rpc_has_a_request_and_a_response_of_its_own() -> None:
     assert wrong == []
 
 
+def test_each_rpc_says_its_idempotency_level_and_only_those_that_read_have_no_side_effects() -> None:
+    levels = {name: rpc.GetOptions() for name, rpc in rpcs()}
+
+    assert [name for name, options in levels.items() if not options.HasField("idempotency_level")] == []
+    assert {name for name, options in levels.items() if options.idempotency_level == NO_SIDE_EFFECTS} == {
+        name for name in levels if verb(name) in READING
+    }
+
+
+def test_the_generated_constants_say_what_the_contracts_say_of_repeating() -> None:
+    once = {name for name, rpc in rpcs() if rpc.GetOptions().idempotency_level == UNKNOWN}
+    packages = {service.file.package for service in services()}
+    modules = [importlib.import_module(f"{package}.rpcs") for package in packages]
+    constants = {value.path: value for module in modules for value in vars(module).values() if isinstance(value, Rpc)}
+
+    assert set(NOT_REPEATABLE) == once
+    assert set(constants) == {name for name, _ in rpcs()}
+    assert {name for name, rpc in constants.items() if not rpc.repeatable} == once
+    assert [
+        name
+        for name, rpc in rpcs()
+        if (rpc.input_type, rpc.output_type)
+        != (constants[name].request.DESCRIPTOR, constants[name].response.DESCRIPTOR)
+    ] == []
+
+
+@pytest.mark.parametrize("option", LANGUAGES)
+def test_each_file_sets_the_options_of_all_languages(option: str) -> None:
+    assert [file.name for file in contracts() if not getattr(file.GetOptions(), option)] == []
+
+
+def test_no_two_packages_share_a_namespace_in_any_language() -> None:
+    for option in ("csharp_namespace", "go_package", "java_package", "php_namespace", "ruby_package"):
+        found = {(file.package, getattr(file.GetOptions(), option)) for file in contracts()}
+        assert len(found) == len({package for package, _ in found}) == len({name for _, name in found}), option
+
+
 def test_each_rpc_says_which_errors_it_raises() -> None:
-    texts = {path: path.read_text() for path in PROTOS.glob("*/v1/*_service.proto")}
+    texts = {path: path.read_text() for path in PROTOS.glob("*/*/v1/*_service.proto")}
     silent = [
         f"{path.name}: {name}"
         for path, text in texts.items()
@@ -63,43 +130,8 @@ def test_each_rpc_says_which_errors_it_raises() -> None:
         if "Errors:" not in comment_above(text, f"rpc {name}")
     ]
 
+    assert texts
     assert silent == []
-
-
-def test_each_reason_that_a_contract_names_exists() -> None:
-    named = {
-        (path.name, reason)
-        for path in PROTOS.glob("*/v1/*_service.proto")
-        for line in re.findall(r"// *Errors:(.*(?:\n *//.*)*)", path.read_text())
-        for reason in re.findall(r"`([A-Z][A-Z_]{4,})`", line)
-    }
-
-    assert sorted((file, reason) for file, reason in named if reason not in REASONS and "_" in reason) == []
-
-
-def test_each_reason_has_a_class_that_raises_it() -> None:
-    raised = {kind.reason for kind in server_errors()}
-
-    assert sorted(REASONS - raised) == []
-
-
-def test_each_class_of_a_room_has_a_reason_that_the_contract_knows() -> None:
-    unknown = {
-        f"{kind.__module__}.{kind.__name__}": kind.reason for kind in server_errors() if kind.reason not in REASONS
-    }
-    silent = [
-        f"{kind.__module__}.{kind.__name__}"
-        for kind in server_errors()
-        if not kind.__module__.startswith("modelry_server.kernel.") and "reason" not in vars(kind)
-    ]
-
-    assert unknown == {}
-    assert silent == []
-
-
-@pytest.mark.parametrize("reason", sorted(REASONS))
-def test_a_reason_fits_on_the_wire(reason: str) -> None:
-    assert re.fullmatch(r"[A-Z][A-Z0-9_]{0,62}", reason)
 
 
 def test_the_generated_code_is_what_the_contracts_say() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -52,7 +53,7 @@ def test_a_room_asks_only_rooms_that_stand_below_it(room: str) -> None:
         (path.name, name.split(".")[2])
         for path in inside
         for name in imports(path)
-        if name.startswith("modelry.api.") and name.split(".")[2] not in {room, "common"}
+        if name.startswith(("modelry.api.", "modelry.internal.")) and name.split(".")[2] in set(ROOMS) - {room}
     }
 
     assert {file for file, _ in asked} <= {"clients.py"}
@@ -71,6 +72,15 @@ def test_the_page_of_a_room_names_the_tables_that_it_owns(room: str) -> None:
 
     assert owned
     assert sorted(name for name in owned if f"`{name}`" not in page) == []
+
+
+def test_the_page_of_the_kernel_names_its_files_and_folders_and_nothing_else() -> None:
+    kernel = SERVER / "kernel"
+    page = importlib.import_module("modelry_server.kernel").__doc__ or ""
+    listed = [name for line in re.findall(r"^- (.*?):", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", line)]
+
+    found = {path.stem for path in kernel.iterdir() if path.name not in {"__init__.py", "__pycache__"}}
+    assert sorted(listed) == sorted(found)
 
 
 def test_the_parts_of_the_server_are_the_kernel_the_rooms_and_the_tables_above_them() -> None:

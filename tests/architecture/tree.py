@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
 import modelry_server
 from modelry_server.kernel.errors import ModelryError
@@ -20,6 +20,7 @@ from modelry_server.kernel.errors import ModelryError
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "services" / "modelry_server"
 PROTOS = ROOT / "protos" / "modelry"
+"""The contracts, as `<side>/<package>/v1/*.proto`. The sides are `api`, for clients, and `internal`."""
 GENERATED = ("clients/python/modelry/api/", "clients/python/modelry/internal/")
 ROOMS = ("access", "tracking", "artifacts", "registry")
 """In the order of calls: a room asks only those that stand before it."""
@@ -58,17 +59,24 @@ def imports(path: Path) -> Iterator[str]:
 
 def nouns(room: str) -> list[str]:
     """The nouns of a room that have a service, as its files are named: `runs`, `aliases`."""
-    singular = sorted(
-        path.name.removesuffix("_service.proto") for path in (PROTOS / room / "v1").glob("*_service.proto")
-    )
-    return [_PLURALS.get(noun, f"{noun}s") for noun in singular]
+    found = PROTOS.glob(f"*/{room}/v1/*_service.proto")
+    return [
+        _PLURALS.get(noun, f"{noun}s") for noun in sorted(path.name.removesuffix("_service.proto") for path in found)
+    ]
+
+
+def contracts() -> Iterator[FileDescriptor]:
+    """Every file of the contracts, for clients and internal ones."""
+    for path in sorted(PROTOS.glob("*/*/v1/*.proto")):
+        module = ".".join(path.relative_to(PROTOS.parent).with_suffix("").parts)
+        descriptor: FileDescriptor = importlib.import_module(f"{module}_pb2").DESCRIPTOR
+        yield descriptor
 
 
 def services() -> Iterator[ServiceDescriptor]:
     """Every service of the contracts."""
-    for path in sorted(PROTOS.glob("*/v1/*_service.proto")):
-        module = importlib.import_module(f"modelry.api.{path.parent.parent.name}.v1.{path.stem}_pb2")
-        yield from module.DESCRIPTOR.services_by_name.values()
+    for file in contracts():
+        yield from file.services_by_name.values()
 
 
 def rpcs() -> Iterator[tuple[str, MethodDescriptor]]:

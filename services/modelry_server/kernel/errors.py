@@ -125,7 +125,7 @@ class PermissionMissing(PermissionDenied):
     def __init__(self, subject: str, permission: str, workspace: str) -> None:
         place = f"in the workspace {workspace!r}" if workspace else "for the whole installation"
         super().__init__(
-            f"{subject!r} does not have the permission {permission!r} {place}",
+            f"{subject!r} does not have the permission '{permission}' {place}",
             permission=permission,
             subject=subject,
             workspace=workspace,
@@ -251,6 +251,8 @@ class DeadlinePassed(DeadlineExceeded):
 
 class UnexpectedError(Internal):
     """An exception that nobody expected. Its text stays in the log."""
+
+    reason = "INTERNAL"
 
     def __init__(self, correlation_id: str) -> None:
         super().__init__(

@@ -43,7 +43,7 @@ def is_key(value: str) -> bool:
 class Fields:
     """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with all of them.
 
-    `prefix` stands before the path of each field, such as `run.` where the fields are those of a message in the request.
+    `prefix` stands before the path of each field: `run.` if the fields are those of the message `run` of the request.
     """
 
     def __init__(self, prefix: str = "") -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from modelry_server.kernel.sql.sqlite import Sqlite
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.new_runs import RunDraft
 from modelry_server.tracking.entities import Batch
@@ -22,18 +23,19 @@ NOBODY = "0" * 32
 @contextmanager
 def held_up(room: Room, writers: int) -> Iterator[None]:
     """Keeps the first of some writers waiting for the database until all of them have come."""
-    gate, waiting = threading.Event(), room.ingest
+    gate, holding, waiting = threading.Event(), threading.Event(), room.ingest
     with ThreadPoolExecutor(1) as pool:
 
         def hold() -> None:
             with room.db.write():
+                holding.set()
                 gate.wait(20)
 
-        if room.db.url.get_backend_name() == "sqlite":
+        if isinstance(room.db.backend, Sqlite):
             pool.submit(hold)
-            eventually(lambda: room.db._writer.locked())
+            assert holding.wait(20)
         yield
-        eventually(lambda: len(waiting._waiting) >= writers - 1 or room.db.url.get_backend_name() != "sqlite")
+        eventually(lambda: len(waiting._waiting) >= writers - 1 or not isinstance(room.db.backend, Sqlite))
         gate.set()
 
 

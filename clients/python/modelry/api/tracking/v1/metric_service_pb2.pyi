@@ -142,7 +142,9 @@ class ReadMetricsResponse(_message.Message):
     run_id: _builtins.str
     """The run."""
     point_count: _builtins.int
-    """The number of points of the series within the range, before downsampling."""
+    """The number of points of the series within the range, before downsampling. 0 if `max_points` is 0: then all points
+    are sent, as they are read, and nobody has counted them yet.
+    """
     @_builtins.property
     def columns(self) -> _metric_pb2.MetricColumns:
         """Points of one metric. They follow those of the previous message if that has the same run and key."""
