@@ -10,12 +10,12 @@ STATEMENTS = "modelry_server.kernel.sql.statements."
 FOR_EVERYBODY = {"Transaction", "insert"}
 """What plain SQLAlchemy needs of that module."""
 HOT_PATHS = {
+    *("artifacts/store/artifacts.py", "artifacts/store/digests.py", "artifacts/store/owners.py"),
     *("kernel/requests/idempotency.py", "tracking/store/datasets.py", "tracking/store/experiments.py"),
     *("tracking/store/metrics.py", "tracking/store/runs.py"),
 }
 """Where compiled statements were measured to matter (ADR 6)."""
 NOT_YET_PLAIN = {
-    *("artifacts/store/artifacts.py", "artifacts/store/digests.py", "artifacts/store/snapshots.py"),
     *("registry/store/aliases.py", "registry/store/audit.py", "registry/store/events.py"),
     *("registry/store/models.py", "registry/store/snapshots.py", "registry/store/versions.py"),
 }
