@@ -7,6 +7,9 @@ from modelry_server.artifacts.store.tables import snapshots
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.sql.statements import Transaction
 
+_ADD = sa.insert(snapshots)
+_FIND = sa.select(snapshots).where(snapshots.c.version_id == sa.bindparam("version_id"))
+
 
 def add(tx: Transaction, snapshot: Snapshot) -> None:
     """Writes a new snapshot."""
@@ -21,12 +24,12 @@ def add(tx: Transaction, snapshot: Snapshot) -> None:
         "size_bytes": snapshot.size_bytes,
         "create_time": snapshot.create_time,
     }
-    tx.execute(sa.insert(snapshots).values(row))
+    tx.execute(_ADD, row)
 
 
 def find(tx: Transaction, version_id: str) -> Snapshot | None:
     """The snapshot of a version."""
-    row = tx.execute(sa.select(snapshots).where(snapshots.c.version_id == version_id)).first()
+    row = tx.execute(_FIND, {"version_id": version_id}).first()
     if row is None:
         return None
     return Snapshot(

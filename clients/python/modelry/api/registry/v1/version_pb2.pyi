@@ -258,7 +258,9 @@ class Version(_message.Message):
     creator: _builtins.str
     """Who created it."""
     manifest_sha256: _builtins.str
-    """The digest over its list of files: the SHA-256 of the lines `<sha256> <size> <path>`, sorted by path."""
+    """The digest over its list of files: the SHA-256 of the lines `<sha256> <size> <path>`, each with a line feed at its
+    end, sorted by path byte by byte.
+    """
     file_count: _builtins.int
     """The number of files."""
     size_bytes: _builtins.int
