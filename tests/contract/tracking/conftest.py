@@ -27,12 +27,12 @@ class Tracking:
     datasets: api.DatasetServiceStub
     workspaces: access.WorkspaceServiceStub
 
-    def an_experiment(self, workspace: str = "") -> str:
+    def an_experiment(self, workspace: str = "default") -> str:
         """The id of a new experiment."""
         request = api.CreateExperimentRequest(name=f"experiment {new_id()}", workspace=workspace)
         return self.experiments.CreateExperiment(request).experiment.experiment_id
 
-    def a_run(self, experiment_id: str = "", **fields: object) -> str:
+    def a_run(self, experiment_id: str = "0", **fields: object) -> str:
         """The id of a new run."""
         request = api.CreateRunRequest(experiment_id=experiment_id, **fields)  # type: ignore[arg-type]
         return self.runs.CreateRun(request).run.run_id

@@ -28,9 +28,9 @@ def test_a_dataset_that_a_run_used_is_found_from_the_run_by_its_id_and_by_a_sear
     assert (whole.schema, whole.profile, whole.source, whole.workspace) == ('{"a": 1}', "{}", "s3://b/x", "default")
     [found] = tracking.run(run_id).datasets
     assert (found.dataset.dataset_id, found.context, found.dataset.schema) == (logged.dataset_id, "training", "")
-    by_name = api.SearchDatasetsRequest(filter=f"name = '{used.dataset.name}'")
+    by_name = api.SearchDatasetsRequest(workspace="default", filter=f"name = '{used.dataset.name}'")
     assert [each.dataset_id for each in tracking.datasets.SearchDatasets(by_name).datasets] == [logged.dataset_id]
-    by_dataset = api.SearchRunsRequest(filter=f"datasets.name = '{used.dataset.name}'")
+    by_dataset = api.SearchRunsRequest(workspace="default", filter=f"datasets.name = '{used.dataset.name}'")
     assert [run.run_id for run in tracking.runs.SearchRuns(by_dataset).runs] == [run_id]
 
 
@@ -47,7 +47,7 @@ def test_a_page_is_never_larger_than_a_client_receives(tracking: Tracking) -> No
     run_id, prefix = tracking.a_run(), new_id()
     for group in range(3):
         log(tracking, run_id, *(an_input(f"{prefix} {group} {n}", source="s" * 100_000) for n in range(20)))
-    request = api.SearchDatasetsRequest(filter=f"name LIKE '{prefix}%'")
+    request = api.SearchDatasetsRequest(workspace="default", filter=f"name LIKE '{prefix}%'")
 
     pages = [tracking.datasets.SearchDatasets(request)]
     while pages[-1].next_page_token:
@@ -101,7 +101,9 @@ def test_what_is_not_there_is_named(tracking: Tracking) -> None:
     dataset = refused(tracking.datasets.GetDataset, api.GetDatasetRequest(dataset_id="0" * 32))
     run = refused(tracking.datasets.LogDatasets, api.LogDatasetsRequest(run_id="0" * 32, inputs=[an_input()]))
     wrong = refused(tracking.datasets.GetDataset, api.GetDatasetRequest(dataset_id="x"))
-    search = refused(tracking.datasets.SearchDatasets, api.SearchDatasetsRequest(filter="colour = 'red'"))
+    search = refused(
+        tracking.datasets.SearchDatasets, api.SearchDatasetsRequest(workspace="default", filter="colour = 'red'")
+    )
 
     assert (dataset.code, dataset.reason, dataset.resource) == ("NOT_FOUND", "DATASET_NOT_FOUND", ("dataset", "0" * 32))
     assert (run.code, run.reason) == ("NOT_FOUND", "RUN_NOT_FOUND")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelry.api.common import v1 as common
 from modelry.api.tracking import v1 as api
 from tests.contract.tracking.conftest import Tracking
 from tests.parts.refusal import refused
@@ -15,7 +16,10 @@ def test_a_run_that_is_larger_than_an_answer_is_read_in_parts(tracking: Tracking
     for part in "ab":
         params = {f"{part}{n}": "x" * 6000 for n in range(400)}
         tracking.runs.LogBatch(api.LogBatchRequest(run_id=run_id, params=params))
-    whole, page = api.GetRunRequest(run_id=run_id), api.SearchRunsRequest(experiment_ids=[experiment_id])
+    whole, page = (
+        api.GetRunRequest(run_id=run_id),
+        api.SearchRunsRequest(workspace="default", experiment_ids=[experiment_id]),
+    )
 
     refusals = [refused(tracking.runs.GetRun, whole), refused(tracking.runs.SearchRuns, page)]
     for request in (whole, page):
@@ -30,7 +34,7 @@ def test_a_page_is_never_larger_than_a_client_receives(tracking: Tracking) -> No
     experiment_id = tracking.an_experiment()
     for _ in range(9):
         tracking.a_run(experiment_id, tags={f"t{n}": "x" * 8000 for n in range(80)})
-    request = api.SearchRunsRequest(experiment_ids=[experiment_id], page_size=9)
+    request = api.SearchRunsRequest(workspace="default", experiment_ids=[experiment_id], page_size=9)
 
     pages = [tracking.runs.SearchRuns(request)]
     while pages[-1].next_page_token:
@@ -46,13 +50,16 @@ def test_a_page_is_left_behind_however_long_the_texts_are_that_it_is_sorted_by(t
     experiment_id = tracking.an_experiment()
     made = [
         tracking.a_run(
-            experiment_id, name="\U0001f600" * 500, user="\u578b" * 250, params={"p": "\U0001f600" * 6000},
+            experiment_id, name="\U0001f600" * 500, claimed_user="\u578b" * 250, params={"p": "\U0001f600" * 6000},
             tags={"a": "\x01" * 7999 + str(n), "b": "\\" * 8000},
         )
         for n in range(3)
     ]  # fmt: skip
     request = api.SearchRunsRequest(
-        experiment_ids=[experiment_id], order_by=["run_name", "user_id", "params.p", "tags.a", "tags.b"], page_size=1
+        workspace="default",
+        experiment_ids=[experiment_id],
+        order_by=["name", "claimed_user", "params.p", "tags.a", "tags.b"],
+        page_size=1,
     )
 
     found: list[str] = []
@@ -68,19 +75,23 @@ def test_a_page_token_holds_for_its_own_search_and_caller_only(tracking: Trackin
     experiment_id = tracking.an_experiment()
     for _ in range(3):
         tracking.a_run(experiment_id)
-    first = api.SearchRunsRequest(experiment_ids=[experiment_id], page_size=1)
+    first = api.SearchRunsRequest(workspace="default", experiment_ids=[experiment_id], page_size=1)
     token = tracking.runs.SearchRuns(first).next_page_token
     changes: list[dict[str, Any]] = [
-        {"filter": "run_name != ''"},
+        {"filter": "name != ''"},
         {"order_by": ["start_time ASC"]},
         {"experiment_ids": [experiment_id, "0"]},
-        {"lifecycle": api.LIFECYCLE_ANY},
+        {"lifecycle": common.LIFECYCLE_FILTER_ANY},
         {"page_token": token[:-1] + ("A" if token[-1] != "A" else "B")},
         {"page_token": "A" * 1_000_000},
     ]
 
     for change in changes:
-        fields: dict[str, Any] = {"experiment_ids": [experiment_id], "page_token": token} | change
+        fields: dict[str, Any] = {
+            "workspace": "default",
+            "experiment_ids": [experiment_id],
+            "page_token": token,
+        } | change
         refusal = refused(tracking.runs.SearchRuns, api.SearchRunsRequest(**fields))
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID"), change
     first.page_token = token

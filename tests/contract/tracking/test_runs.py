@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from modelry.api.common import v1 as common
 from modelry.api.tracking import v1 as api
 from modelry_server.kernel.ids import new_id
 from tests.contract.tracking.conftest import Tracking, line, points_of
@@ -23,11 +24,13 @@ def test_a_run_lives_from_its_start_to_its_end(tracking: Tracking) -> None:
             experiment_id=experiment_id,
             name="first try",
             start_time=Timestamp(seconds=1_600_000_000),
-            user="ann",
+            description="to see what happens",
+            claimed_user="ann",
             params={"lr": "0.1"},
             tags={"team": "blue"},
             metrics=[line("loss", [1])],
-        )
+        ),
+        metadata=(("modelry-subject", "bob"),),
     ).run
     tracking.runs.LogBatch(
         api.LogBatchRequest(
@@ -38,7 +41,9 @@ def test_a_run_lives_from_its_start_to_its_end(tracking: Tracking) -> None:
 
     run = tracking.run(started.run_id)
 
-    assert (run.name, run.user, run.experiment_id, run.workspace) == ("first try", "ann", experiment_id, "default")
+    assert (run.name, run.experiment_id, run.workspace) == ("first try", experiment_id, "default")
+    assert (run.description, run.creator, run.claimed_user) == ("to see what happens", "bob", "ann")
+    assert (started.description, started.creator) == ("to see what happens", "bob")
     assert (dict(run.params), dict(run.tags)) == ({"lr": "0.1", "seed": "7"}, {"team": "red"})
     assert [(each.key, each.point_count) for each in run.metrics] == [("loss", 2)]
     assert (started.status, ended.status, run.status) == (
@@ -51,31 +56,65 @@ def test_a_run_lives_from_its_start_to_its_end(tracking: Tracking) -> None:
     assert (started.etag != run.etag, ended.etag == run.etag) == (True, True)
 
 
-def test_a_run_without_anything_has_a_name_a_user_and_the_experiment_0(tracking: Tracking) -> None:
-    run = tracking.runs.CreateRun(api.CreateRunRequest(), metadata=(("modelry-subject", "ann"),)).run
+def test_a_run_without_anything_has_a_name_and_the_caller_as_its_user(tracking: Tracking) -> None:
+    request = api.CreateRunRequest(experiment_id="0")
 
-    assert (run.experiment_id, run.user, run.lifecycle) == ("0", "ann", api.LIFECYCLE_ACTIVE)
-    assert run.name
+    run = tracking.runs.CreateRun(request, metadata=(("modelry-subject", "ann"),)).run
+
+    assert (run.creator, run.claimed_user, run.lifecycle) == ("ann", "ann", common.LIFECYCLE_ACTIVE)
+    assert (bool(run.name), run.description) == (True, "")
 
 
-@pytest.mark.parametrize("part", ["params", "tags", "metrics", "datasets"])
-def test_a_reader_gets_the_parts_that_it_asks_for(tracking: Tracking, part: str) -> None:
-    run_id = tracking.a_run(params={"a": "1"}, tags={"b": "2"}, metrics=[line("loss", [1])])
+FIELDS = [field.name for field in api.Run.DESCRIPTOR.fields]
+
+
+def a_full_run(tracking: Tracking) -> str:
+    """The id of a run in which every field is set."""
+    parent, experiment_id = tracking.a_run(), tracking.an_experiment()
+    run_id = tracking.a_run(
+        experiment_id,
+        parent_run_id=parent,
+        description="d",
+        params={"a": "1"},
+        tags={"b": "2"},
+        metrics=[line("loss", [1])],
+    )
     used = api.DatasetInput(dataset=api.Dataset(name=new_id(), digest="d"))
     tracking.datasets.LogDatasets(api.LogDatasetsRequest(run_id=run_id, inputs=[used]))
-
-    run = tracking.runs.GetRun(api.GetRunRequest(run_id=run_id, read_mask=FieldMask(paths=[part]))).run
-
-    assert [name for name in ("params", "tags", "metrics", "datasets") if len(getattr(run, name))] == [part]
-    assert run.name
+    tracking.runs.FinishRun(api.FinishRunRequest(run_id=run_id))
+    tracking.runs.DeleteRun(api.DeleteRunRequest(run_id=run_id))
+    return run_id
 
 
-def test_a_mask_of_nothing_reads_nothing_beside_the_run(tracking: Tracking) -> None:
-    run_id = tracking.a_run(params={"a": "1"})
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_reader_gets_the_fields_that_it_names_and_the_id(tracking: Tracking, field: str) -> None:
+    run_id = a_full_run(tracking)
+    mask = FieldMask(paths=[field])
 
-    run = tracking.runs.GetRun(api.GetRunRequest(run_id=run_id, read_mask=FieldMask())).run
+    read = tracking.runs.GetRun(api.GetRunRequest(run_id=run_id, read_mask=mask)).run
+    request = api.SearchRunsRequest(
+        workspace="default", filter=f"run_id = '{run_id}'", lifecycle=common.LIFECYCLE_FILTER_ANY, read_mask=mask
+    )
+    [found] = tracking.runs.SearchRuns(request).runs
 
-    assert (len(run.params), run.run_id) == (0, run_id)
+    assert {set_field.name for set_field, _ in read.ListFields()} == {"run_id", field}
+    assert found == read
+
+
+@pytest.mark.parametrize("mask", [None, FieldMask(), FieldMask(paths=["*"]), FieldMask(paths=FIELDS)])
+def test_a_reader_who_names_nothing_or_everything_gets_all_fields(tracking: Tracking, mask: FieldMask | None) -> None:
+    run_id = a_full_run(tracking)
+
+    read = tracking.runs.GetRun(api.GetRunRequest(run_id=run_id, read_mask=mask)).run
+
+    assert {field.name for field, _ in read.ListFields()} == set(FIELDS)
+
+
+@pytest.mark.parametrize("paths", [["metrics", "secrets"], ["metrics.key"], ["*", "name"], [""]])
+def test_a_read_mask_of_something_else_is_refused(tracking: Tracking, paths: list[str]) -> None:
+    request = api.GetRunRequest(run_id=tracking.a_run(), read_mask=FieldMask(paths=paths))
+
+    assert list(refused(tracking.runs.GetRun, request).violations) == ["read_mask"]
 
 
 def test_what_a_mask_names_changes_and_the_rest_stays(tracking: Tracking) -> None:
@@ -87,6 +126,26 @@ def test_what_a_mask_names_changes_and_the_rest_stays(tracking: Tracking) -> Non
 
     assert (by_mask.name, by_mask.status, by_mask.HasField("end_time")) == ("new", api.RUN_STATUS_RUNNING, False)
     assert (by_what_is_set.status, by_what_is_set.end_time.seconds) == (api.RUN_STATUS_FAILED, 7)
+
+
+@pytest.mark.parametrize("mask", [None, FieldMask()])
+def test_an_update_of_nothing_changes_nothing(tracking: Tracking, mask: FieldMask | None) -> None:
+    run_id = tracking.a_run(name="n", description="d")
+    before = tracking.run(run_id)
+
+    updated = tracking.runs.UpdateRun(api.UpdateRunRequest(run=api.Run(run_id=run_id), update_mask=mask)).run
+
+    assert (updated.etag, tracking.run(run_id)) == (before.etag, before)
+
+
+def test_an_update_of_everything_empties_what_is_not_set(tracking: Tracking) -> None:
+    run_id = tracking.a_run(name="old", description="long")
+    given = api.Run(run_id=run_id, name="new", status=api.RUN_STATUS_RUNNING, params={"p": "1"})
+
+    updated = tracking.runs.UpdateRun(api.UpdateRunRequest(run=given, update_mask=FieldMask(paths=["*"]))).run
+
+    assert (updated.name, updated.description, updated.status) == ("new", "", api.RUN_STATUS_RUNNING)
+    assert dict(tracking.run(run_id).params) == {}
 
 
 def test_a_change_from_an_old_reading_is_refused(tracking: Tracking) -> None:
@@ -117,12 +176,17 @@ def test_a_deleted_run_is_found_by_those_who_ask_for_it_and_comes_back(tracking:
     run_id = tracking.a_run(experiment_id)
     deleted = tracking.runs.DeleteRun(api.DeleteRunRequest(run_id=run_id)).run
 
-    def found(lifecycle: api.Lifecycle.ValueType) -> int:
-        request = api.SearchRunsRequest(experiment_ids=[experiment_id], lifecycle=lifecycle)
+    def found(lifecycle: common.LifecycleFilter.ValueType) -> int:
+        request = api.SearchRunsRequest(workspace="default", experiment_ids=[experiment_id], lifecycle=lifecycle)
         return len(tracking.runs.SearchRuns(request).runs)
 
-    assert (deleted.lifecycle, deleted.HasField("delete_time")) == (api.LIFECYCLE_DELETED, True)
-    wanted = (api.LIFECYCLE_UNSPECIFIED, api.LIFECYCLE_ACTIVE, api.LIFECYCLE_DELETED, api.LIFECYCLE_ANY)
+    assert (deleted.lifecycle, deleted.HasField("delete_time")) == (common.LIFECYCLE_DELETED, True)
+    wanted = (
+        common.LIFECYCLE_FILTER_UNSPECIFIED,
+        common.LIFECYCLE_FILTER_ACTIVE,
+        common.LIFECYCLE_FILTER_DELETED,
+        common.LIFECYCLE_FILTER_ANY,
+    )
     assert [found(each) for each in wanted] == [0, 0, 1, 1]
     refusal = refused(tracking.runs.LogBatch, api.LogBatchRequest(run_id=run_id, tags={"a": "1"}))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "RUN_DELETED")
@@ -136,16 +200,16 @@ def test_a_run_id_chosen_by_the_client_makes_one_run_however_often_asked_for(tra
 
     with ThreadPoolExecutor(16) as pool:
         made = list(pool.map(lambda _: tracking.runs.CreateRun(request).run.run_id, range(16)))
-    refusal = refused(tracking.runs.CreateRun, api.CreateRunRequest(run_id=run_id))
+    refusal = refused(tracking.runs.CreateRun, api.CreateRunRequest(experiment_id="0", run_id=run_id))
 
     assert set(made) == {run_id}
     assert tracking.run(run_id).metrics[0].point_count == 1
     assert (refusal.code, refusal.reason) == ("ALREADY_EXISTS", "RUN_EXISTS")
-    assert refusal.metadata["experiment_id"] == experiment_id
+    assert "experiment_id" not in refusal.metadata
 
 
 def test_a_request_sent_twice_makes_one_run_and_with_another_body_is_refused(tracking: Tracking) -> None:
-    request = api.CreateRunRequest(name="a", request_id=new_id())
+    request = api.CreateRunRequest(experiment_id="0", name="a", request_id=new_id())
 
     made = [tracking.runs.CreateRun(request).run for _ in range(2)]
     request.name = "b"
@@ -158,7 +222,7 @@ def test_a_request_sent_twice_makes_one_run_and_with_another_body_is_refused(tra
 
 
 def test_a_request_sent_many_times_at_once_makes_one_run(tracking: Tracking) -> None:
-    request = api.CreateRunRequest(request_id=new_id())
+    request = api.CreateRunRequest(experiment_id="0", request_id=new_id())
 
     def ask(_: int) -> str:
         try:
@@ -176,14 +240,42 @@ def test_a_request_sent_many_times_at_once_makes_one_run(tracking: Tracking) -> 
 def test_a_run_is_nested_within_its_workspace_only(tracking: Tracking) -> None:
     parent, elsewhere = tracking.a_run(), tracking.an_experiment(tracking.a_workspace())
 
-    child = tracking.runs.CreateRun(api.CreateRunRequest(parent_run_id=parent)).run
+    child = tracking.runs.CreateRun(api.CreateRunRequest(experiment_id="0", parent_run_id=parent)).run
     stranger = refused(tracking.runs.CreateRun, api.CreateRunRequest(experiment_id=elsewhere, parent_run_id=parent))
-    orphan = refused(tracking.runs.CreateRun, api.CreateRunRequest(parent_run_id=NOBODY))
+    orphan = refused(tracking.runs.CreateRun, api.CreateRunRequest(experiment_id="0", parent_run_id=NOBODY))
 
     assert child.parent_run_id == parent
     assert [(each.code, each.reason) for each in (stranger, orphan)] == [("NOT_FOUND", "RUN_NOT_FOUND")] * 2
-    found = tracking.runs.SearchRuns(api.SearchRunsRequest(filter=f"parent_run_id = '{parent}'")).runs
+    found = tracking.runs.SearchRuns(
+        api.SearchRunsRequest(workspace="default", filter=f"parent_run_id = '{parent}'")
+    ).runs
     assert [run.run_id for run in found] == [child.run_id]
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        "name = '{name}' AND claimed_user = 'ann' AND creator = 'bob'",
+        "run_name = '{name}' AND user_id = 'ann'",
+        "attributes.`Run name` = '{name}' AND created = 1600000000000",
+        "run.`run name` LIKE '{name}' AND attr.Created <= 1600000000000 AND start_time > 1",
+        "name = '{name}' AND status IN ('RUNNING', 'KILLED') AND end_time IS NULL AND experiment_id = '0'",
+    ],
+)
+def test_runs_are_found_by_the_names_of_their_fields_and_by_the_words_of_mlflow(
+    tracking: Tracking, filter: str
+) -> None:
+    name = f"run {new_id()}"
+    request = api.CreateRunRequest(
+        experiment_id="0", name=name, claimed_user="ann", start_time=Timestamp(seconds=1_600_000_000)
+    )
+    run_id = tracking.runs.CreateRun(request, metadata=(("modelry-subject", "bob"),)).run.run_id
+
+    found = tracking.runs.SearchRuns(
+        api.SearchRunsRequest(workspace="default", filter=filter.format(name=name), order_by=["run_name", "Created"])
+    ).runs
+
+    assert [run.run_id for run in found] == [run_id]
 
 
 def test_a_param_logged_with_another_value_is_refused_with_both_and_writes_nothing(tracking: Tracking) -> None:
@@ -225,11 +317,11 @@ def test_tags_are_removed_all_or_none(tracking: Tracking) -> None:
 
     refusal = refused(tracking.runs.DeleteRunTags, api.DeleteRunTagsRequest(run_id=run_id, keys=["a", "c"]))
     before = dict(tracking.run(run_id).tags)
-    tracking.runs.DeleteRunTags(api.DeleteRunTagsRequest(run_id=run_id, keys=["a"]))
+    answer = tracking.runs.DeleteRunTags(api.DeleteRunTagsRequest(run_id=run_id, keys=["a"])).run
 
     assert (refusal.code, refusal.reason, refusal.metadata["key"]) == ("NOT_FOUND", "TAG_NOT_FOUND", "c")
     assert before == {"a": "1", "b": "2"}
-    assert dict(tracking.run(run_id).tags) == {"b": "2"}
+    assert (answer.run_id, dict(tracking.run(run_id).tags)) == (run_id, {"b": "2"})
 
 
 def test_text_of_every_script_comes_back_as_it_was(tracking: Tracking) -> None:
@@ -248,7 +340,8 @@ def test_text_of_every_script_comes_back_as_it_was(tracking: Tracking) -> None:
 def test_values_at_their_limits_are_taken(tracking: Tracking) -> None:
     run_id = tracking.a_run(
         name="\u65e5" * 500,
-        user="u" * 250,
+        description="\u65e5" * 100_000,
+        claimed_user="u" * 250,
         request_id=new_id() * 2,
         params={"\u65e5" * 250: "\u65e5" * 6000, **{f"p{n}": "" for n in range(999)}},
         tags={"k" * 250: "v" * 8000},
@@ -256,14 +349,15 @@ def test_values_at_their_limits_are_taken(tracking: Tracking) -> None:
 
     run = tracking.run(run_id)
 
-    assert (len(run.name), len(run.user), len(run.params), len(run.tags["k" * 250])) == (500, 250, 1000, 8000)
+    assert (len(run.name), len(run.claimed_user), len(run.params), len(run.tags["k" * 250])) == (500, 250, 1000, 8000)
+    assert len(run.description) == 100_000
 
 
 Ask = Callable[[Tracking, str], tuple[Any, Any]]
 
 
 def create(**fields: Any) -> Ask:
-    return lambda tracking, run_id: (tracking.runs.CreateRun, api.CreateRunRequest(**fields))
+    return lambda tracking, run_id: (tracking.runs.CreateRun, api.CreateRunRequest(**({"experiment_id": "0"} | fields)))
 
 
 def update(**fields: Any) -> Ask:
@@ -290,12 +384,16 @@ def remove(**fields: Any) -> Ask:
 
 
 def search(**fields: Any) -> Ask:
-    return lambda tracking, run_id: (tracking.runs.SearchRuns, api.SearchRunsRequest(**fields))
+    return lambda tracking, run_id: (
+        tracking.runs.SearchRuns,
+        api.SearchRunsRequest(**({"workspace": "default"} | fields)),
+    )
 
 
 @pytest.mark.parametrize(
     ("ask", "field", "said"),
     [
+        (create(experiment_id=""), "experiment_id", "''"),
         (create(experiment_id="x"), "experiment_id", "'x'"),
         (create(experiment_id="-1"), "experiment_id", "'-1'"),
         (create(experiment_id="9" * 30), "experiment_id", "whole number"),
@@ -311,7 +409,8 @@ def search(**fields: Any) -> Ask:
         (create(start_time=Timestamp(seconds=2**62)), "start_time", "1970 to 9999"),
         (create(start_time=Timestamp(seconds=10, nanos=1_999_999_999)), "start_time", "1999999999"),
         (update(end_time=Timestamp(seconds=10, nanos=-1)), "run.end_time", "-1"),
-        (create(user="u" * 251), "user", "251"),
+        (create(claimed_user="u" * 251), "claimed_user", "251"),
+        (create(description="d" * 100_001), "description", "100001"),
         (create(params={"": "v"}), "params['']", "1 to 250"),
         (create(params={"k" * 251: "v"}), f"params['{'k' * 40}']", "251"),
         (create(params={"k": "v" * 6001}), "params['k']", "6001"),
@@ -324,14 +423,16 @@ def search(**fields: Any) -> Ask:
         (update(run_id="x"), "run.run_id", "'x'"),
         (update(name=""), "run.name", "1 to 500"),
         (update(name="n" * 501), "run.name", "501"),
-        (update(status=77), "run.status", "RUNNING"),
+        (update(description="d" * 100_001), "run.description", "100001"),
+        (update(status=77), "run.status", "77 is not a status that this server knows; use one of RUNNING"),
         (update(status=0), "run.status", "RUNNING"),
         (update(end_time=Timestamp(seconds=-(2**40))), "run.end_time", "1970 to 9999"),
         (update(end_time=Timestamp(seconds=2**45)), "run.end_time", "1970 to 9999"),
-        (update(user="u"), "update_mask", "'user' can't be named here; allowed: end_time, name, status"),
+        (update(creator="u"), "update_mask", "'creator'"),
+        (update(claimed_user="u"), "update_mask", "allowed: description, end_time, name, status"),
         (finish(run_id="x"), "run_id", "'x'"),
         (finish(status=api.RUN_STATUS_RUNNING), "status", "FINISHED, FAILED or KILLED"),
-        (finish(status=99), "status", "FINISHED, FAILED or KILLED"),
+        (finish(status=99), "status", "99 is not a status that this server knows"),
         (finish(end_time=Timestamp(seconds=2**50)), "end_time", "1970 to 9999"),
         (log(run_id="x"), "run_id", "'x'"),
         (log(params={"k": "v" * 6001}), "params['k']", "it begins 'vvv"),
@@ -344,12 +445,14 @@ def search(**fields: Any) -> Ask:
         (remove(keys=["a", ""]), "keys[1]", "1 to 250"),
         (search(experiment_ids=["1"] * 101), "experiment_ids", "101"),
         (search(experiment_ids=["0", "x"]), "experiment_ids[1]", "'x'"),
-        (search(lifecycle=9), "lifecycle", "9"),
+        (search(workspace=""), "workspace", "is required"),
+        (search(lifecycle=9), "lifecycle", "9 is not known to this server; use one of LIFECYCLE_FILTER_ACTIVE"),
         (search(page_size=-1), "page_size", "-1"),
         (search(order_by=["start_time"] * 9), "order_by", "9"),
         (search(read_mask=FieldMask(paths=["metrics", "secrets"])), "read_mask", "'secrets'"),
-        (search(filter="run_name = 'a' AND"), "filter", "column 19"),
-        (search(filter="run_name = " + "x" * 100_000), "filter", ""),
+        (search(filter="name = 'a' AND"), "filter", "column 15"),
+        (search(filter="name = " + "x" * 100_000), "filter", ""),
+        (search(filter="user = 'ann'"), "filter", "run_id, name, status, creator, claimed_user, start_time, end_time"),
         (search(order_by=["metrics.acc UP"]), "order_by[0]", "UP"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import _GeneratorContextManager
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.permissions import may
 from modelry_server.targets import HERE
@@ -39,6 +41,16 @@ Point = tuple[int, int, int]
 """Step, time, and the bits of the value as a signed number."""
 
 
+class CountedDatabase(Database):
+    """A database that counts the transactions that only read."""
+
+    reads = 0
+
+    def read(self) -> _GeneratorContextManager[Transaction]:
+        self.reads += 1
+        return super().read()
+
+
 class Room:
     """Tracking on one database. A second one on the same URL is what another process would be."""
 
@@ -53,7 +65,7 @@ class Room:
         judge: Judge = may,
     ) -> None:
         self.url = url
-        self.db = Database(url, room="tracking", migrations=HERE / "tracking" / "migrations")
+        self.db = CountedDatabase(url, room="tracking", migrations=HERE / "tracking" / "migrations")
         self.clock = HeldClock()
         self.requests = Requests(tables.requests, self.clock)
         self.access = Neighbour("access", access)

@@ -43,7 +43,8 @@ def joined(parts: Sequence[MetricColumns]) -> MetricColumns:
 def distinct(columns: MetricColumns) -> MetricColumns:
     """The points in order, each of them once."""
     steps, times, values = columns.steps, columns.times, columns.values
-    if (steps[1:] > steps[:-1]).all():
+    same_step = steps[1:] == steps[:-1]
+    if ((steps[1:] > steps[:-1]) | (same_step & (times[1:] > times[:-1]))).all():
         return columns
     order = np.lexsort((ordered_bits(values), times, steps))
     steps, times, bits = steps[order], times[order], values.view(np.int64)[order]
@@ -81,16 +82,32 @@ def greatest_key(columns: MetricColumns) -> Key:
     return key_at(columns, int(last[ordered_bits(columns.values[last]).argmax()]))
 
 
-def are_after(columns: MetricColumns, key: Key) -> Mask:
-    """Which points come after the one with this key."""
+def between(columns: MetricColumns, after: Key | None, limit: Key | None) -> MetricColumns:
+    """The points that come after the one with the first key, and not after the one with the second."""
+    if after is not None:  # first by the steps alone, which nearly all points can be judged by
+        columns = picked(columns, columns.steps >= after[0])
+        columns = picked(columns, _are_after(columns, after))
+    if limit is not None:
+        columns = picked(columns, columns.steps <= limit[0])
+        columns = picked(columns, ~_are_after(columns, limit))
+    return columns
+
+
+def _are_after(columns: MetricColumns, key: Key) -> Mask:
     step, time, bits = key
-    later: Mask = (columns.times > time) | ((columns.times == time) & (ordered_bits(columns.values) > bits))
-    after: Mask = (columns.steps > step) | ((columns.steps == step) & later)
+    after: Mask = columns.steps > step
+    tied = np.flatnonzero(columns.steps == step)
+    if len(tied):
+        times, values = columns.times[tied], columns.values[tied]
+        after[tied] = (times > time) | ((times == time) & (ordered_bits(values) > bits))
     return after
 
 
-def index_of(columns: MetricColumns, step: int, time: int) -> int:
-    """How many points of sorted columns come before (step, time)."""
-    begin = int(np.searchsorted(columns.steps, step, "left"))
-    end = int(np.searchsorted(columns.steps, step, "right"))
-    return begin + int(np.searchsorted(columns.times[begin:end], time, "left"))
+def parted(columns: MetricColumns, step: int, time: int) -> tuple[MetricColumns, MetricColumns]:
+    """The points before (step, time), and the others. Neither is sorted by this."""
+    before: Mask = columns.steps < step
+    tied = np.flatnonzero(columns.steps == step)
+    before[tied] = columns.times[tied] < time
+    if before.all():
+        return columns, picked(columns, slice(0))
+    return picked(columns, before), picked(columns, ~before)

@@ -22,6 +22,7 @@ from modelry_server.tracking.entities import Floats, Ints, MetricColumns
 LEAST = 4
 _SHARE_OF_BREAKS = 4
 _SPANS = 2  # for each point that is wanted: of each span two points are kept
+_LEAST_SPANS = 2  # of a block: the library takes no less
 _WIDEST = 1 << 62
 
 
@@ -84,10 +85,11 @@ class _Reduction:
 
     def _spans(self, block: MetricColumns) -> int:
         """How many spans a block is worth: by its share of the steps, or of the points if that is more."""
-        steps = int(block.steps[-1]) - int(block.steps[0]) + 1
-        of_steps = steps / (self._extent.last_step - self._extent.first_step + 1)
+        of_steps = (int(block.steps[-1]) - int(block.steps[0])) / max(
+            1, self._extent.last_step - self._extent.first_step
+        )
         of_points = len(block) / max(self._extent.points, 1)
-        return 1 + int(_SPANS * self._n * min(1.0, max(of_steps, of_points)))
+        return _LEAST_SPANS + int(_SPANS * self._n * min(1.0, max(of_steps, of_points)))
 
 
 def _blocks(parts: Iterable[MetricColumns], least: int) -> Iterator[MetricColumns]:

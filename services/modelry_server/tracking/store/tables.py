@@ -112,6 +112,7 @@ metric_chunks = sa.Table(
     sa.Column("last_time", sa.BigInteger, nullable=False),
     sa.Column("columns", sa.LargeBinary, nullable=False),
     sa.Index("metric_chunks_by_series", "run_id", "key", "chunk_id"),
+    sqlite_autoincrement=True,  # no id is used twice: who has listed a chunk must not read another one in its place
 )
 
 metric_writers = sa.Table(

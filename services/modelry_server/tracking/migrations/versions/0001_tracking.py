@@ -74,6 +74,7 @@ def upgrade() -> None:
         sa.Column("last_step", sa.BigInteger, nullable=False),
         sa.Column("last_time", sa.BigInteger, nullable=False),
         sa.Column("columns", sa.LargeBinary, nullable=False),
+        sqlite_autoincrement=True,
     )
     op.create_index("metric_chunks_by_series", "metric_chunks", ["run_id", "key", "chunk_id"])
     op.create_table(
