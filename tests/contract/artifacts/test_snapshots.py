@@ -32,7 +32,7 @@ def test_a_folder_of_a_run_becomes_the_files_of_a_version(client: Client, run: O
         f"{hashlib.sha256(content).hexdigest()} {len(content)} {path}\n"
         for path, content in {"MLmodel": b"22", "data/a": b"333"}.items()
     ]
-    assert snapshot.manifest_sha256 == hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    assert snapshot.manifest_sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
     assert (snapshot.version_id, snapshot.workspace, snapshot.model_id) == (version.version_id, "default", MODEL)
     assert (snapshot.source_owner, snapshot.source_path) == (run, "model")
     assert (snapshot.file_count, snapshot.size_bytes) == (2, 5)

@@ -76,7 +76,7 @@ class Platform:
     def promote(self, version: registry.Version, stage: str, **fields: object) -> registry.PromoteVersionResponse:
         """Moves a version."""
         values = {**key_of(version), "stage": stage, **fields}
-        request = registry.PromoteVersionRequest(**values)  # type: ignore[arg-type]
+        request = registry.PromoteVersionRequest(**values)
         return self.promotions.PromoteVersion(request)
 
     def set_alias(self, version: registry.Version, alias: str) -> None:

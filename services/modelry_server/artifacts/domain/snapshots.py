@@ -1,12 +1,10 @@
 """Freezing files for a model version."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import replace
 
 from modelry_server.artifacts.domain.owners import Owners
-from modelry_server.artifacts.domain.paths import ArtifactPath, ancestors
-from modelry_server.artifacts.entities import Artifact, Owner, Snapshot
+from modelry_server.artifacts.domain.paths import ArtifactPath
+from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.errors import ArtifactNotFound, OwnerNotFound, SnapshotExists, SnapshotNotFound
 from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests, owners
@@ -15,8 +13,6 @@ from modelry_server.kernel.access import INSTALLATION, Access, Permission, Place
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
-
-_ROWS = 1000
 
 
 class Snapshots:
@@ -85,21 +81,14 @@ class Snapshots:
         if found is None or not found.file_count:
             raise ArtifactNotFound(str(source), path)
         digests.refer_known(tx, store.digests(source, path))
-        below = f"{path}/" if found.is_folder and path else path[: path.rfind("/") + 1]
-        lines: list[bytes] = []
-        folders: dict[str, tuple[int, int]] = {}
-        for chunk in _files(tx, found):
-            linked = [replace(file, owner=version, path=file.path[len(below) :]) for file in chunk]
-            store.put(tx, linked)
-            lines += [f"{file.sha256} {file.size_bytes} {file.path}\n".encode() for file in linked]
-            for file in linked:
-                for folder in ancestors(file.path):
-                    count, size = folders.get(folder, (0, 0))
-                    folders[folder] = (count + 1, size + file.size_bytes)
-        store.grow(tx, version, folders)
-        manifest = hashlib.sha256(b"".join(sorted(lines))).hexdigest()
-        count, size = folders[""]
-        snapshot = Snapshot(version.id, place, source, path, manifest, count, size, self._clock.now())
+        store.copy(tx, found, version)
+        manifest = hashlib.sha256()
+        for line in store.manifest_lines(tx, version):
+            manifest.update(line.encode())
+        now = self._clock.now()
+        snapshot = Snapshot(
+            version.id, place, source, path, manifest.hexdigest(), found.file_count, found.size_bytes, now
+        )
         rows.add(tx, snapshot)
         return snapshot
 
@@ -108,13 +97,3 @@ def _same(known: Snapshot, place: Place, source: Owner, path: str) -> Snapshot:
     if (known.place, known.source, known.source_path) != (place, source, path):
         raise SnapshotExists(known.version_id, str(known.source), known.source_path)
     return known
-
-
-def _files(tx: Transaction, found: Artifact) -> Iterable[list[Artifact]]:
-    if not found.is_folder:
-        yield [found]
-        return
-    after = ""
-    while chunk := store.files(tx, found.owner, found.path, after, _ROWS):
-        yield chunk
-        after = chunk[-1].path

@@ -57,7 +57,7 @@ class _Stream:
 class FileWriter:
     """Writes the files of runs.
 
-    A stream holds at most `most_files` files, of which about 1 KB each is kept in memory until the end, and may take
+    A stream holds at most `most_files` files, of which about 2 KB each are kept in memory until the end, and may take
     `limit_s` seconds.
     """
 

@@ -8,6 +8,7 @@ doubles the time of a small read on both databases, and of a small write on Post
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,6 +81,32 @@ def grow(tx: Transaction, owner: Owner, changes: Mapping[str, tuple[int, int]]) 
         for path, (count, size) in sorted(changes.items())
     ]
     insert_rows(tx, artifacts, rows, _adding)
+
+
+def copy(tx: Transaction, source: Artifact, owner: Owner) -> None:
+    """Copies a file, or all that is in a folder, into the root of an owner that has no files."""
+    if not source.is_folder:
+        name = source.path.rpartition("/")[2]
+        put(tx, [replace(source, owner=owner, path=name)])
+        grow(tx, owner, {"": (1, source.size_bytes)})
+        return
+    t = artifacts
+    begin = len(source.path) + 2 if source.path else 1  # SQL counts characters from 1
+    path = sa.func.substr(t.c.path, begin)
+    parent = sa.case((t.c.path == source.path, None), else_=sa.func.substr(t.c.parent, begin))
+    same = ("sha256", "size_bytes", "file_count", "content_type", "create_time")
+    copied = sa.select(sa.literal(str(owner)), path, parent, *(t.c[name] for name in same))
+    here = sa.or_(t.c.path == source.path, sa.and_(*_below(source.owner, source.path)))
+    query = copied.where(t.c.owner == str(source.owner), here)
+    tx.execute(sa.insert(t).from_select(["owner", "path", "parent", *same], query))
+
+
+def manifest_lines(tx: Transaction, owner: Owner) -> Iterator[str]:
+    """A line `<sha256> <size> <path>` for each file of an owner, by path."""
+    t = artifacts
+    query = sa.select(t.c.sha256, t.c.size_bytes, t.c.path).where(t.c.owner == str(owner), t.c.sha256.is_not(None))
+    for sha256, size_bytes, path in tx.execute(query.order_by(t.c.path)):
+        yield f"{sha256} {size_bytes} {path}\n"
 
 
 def remove(tx: Transaction, owner: Owner, path: str) -> None:

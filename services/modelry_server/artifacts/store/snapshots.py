@@ -5,8 +5,9 @@ import sqlalchemy as sa
 from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.tables import snapshots
 from modelry_server.kernel.access import Place
-from modelry_server.kernel.sql.statements import Transaction, insert_rows
+from modelry_server.kernel.sql.statements import Transaction
 
+_ADD = sa.insert(snapshots)
 _FIND = sa.select(snapshots).where(snapshots.c.version_id == sa.bindparam("version_id"))
 
 
@@ -23,7 +24,7 @@ def add(tx: Transaction, snapshot: Snapshot) -> None:
         "size_bytes": snapshot.size_bytes,
         "create_time": snapshot.create_time,
     }
-    insert_rows(tx, snapshots, [row])
+    tx.execute(_ADD, row)
 
 
 def find(tx: Transaction, version_id: str) -> Snapshot | None:

@@ -48,14 +48,18 @@ def test_a_run_or_a_single_file_can_be_frozen(files: Files, run: Owner) -> None:
     assert files.read(single) == {"a.bin": b"333"}
 
 
-def test_the_manifest_digest_is_that_of_its_sorted_lines(files: Files, run: Owner) -> None:
+def test_the_manifest_digest_is_that_of_its_lines_sorted_by_path(files: Files) -> None:
+    content = {"model/\u00e9": b"1", "model/Z": b"2", "model/a/b": b"3", "model/a-b": b"4", "model/\U0001f9ea": b"5"}
+    run = files.new_run()
+    files.write(run, content)
+
     snapshot = files.freeze(files.new_version(), run, "model")
 
     lines = [
-        f"{hashlib.sha256(content).hexdigest()} {len(content)} {path}\n"
-        for path, content in {"MLmodel": b"22", "data/a.bin": b"333"}.items()
+        f"{hashlib.sha256(content[path]).hexdigest()} {len(content[path])} {path.removeprefix('model/')}\n".encode()
+        for path in sorted(content, key=str.encode)
     ]
-    assert snapshot.manifest_sha256 == hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    assert snapshot.manifest_sha256 == hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def test_the_same_files_have_the_same_manifest_wherever_they_lay(files: Files, run: Owner) -> None:
@@ -68,6 +72,21 @@ def test_the_same_files_have_the_same_manifest_wherever_they_lay(files: Files, r
     three = files.freeze(files.new_version(), Owner.version(one.version_id))
 
     assert one.manifest_sha256 == two.manifest_sha256 == three.manifest_sha256
+
+
+def test_folders_of_a_version_are_those_of_its_source(files: Files) -> None:
+    run, version = files.new_run(), files.new_version()
+    files.write(
+        run, {"m\u00fc/a/b/c": b"1", "m\u00fc/a/d": b"22", "m\u00fc/e": b"333", "m\u00fc-": b"4", "m\u00fc0": b"5"}
+    )
+
+    files.freeze(version, run, "m\u00fc")
+
+    assert files.list(version) == ["a/", "e"]
+    assert files.list(version, "a") == ["a/b/", "a/d"]
+    assert files.list(version, "a/b") == ["a/b/c"]
+    folders = [files.artifacts.get(version, folder(path)) for path in ("", "a", "a/b")]
+    assert [(each.file_count, each.size_bytes) for each in folders] == [(3, 6), (2, 3), (1, 1)]
 
 
 def test_a_version_stays_as_it_was_whatever_happens_to_the_run(files: Files, run: Owner) -> None:

@@ -13,12 +13,12 @@ _KEY = re.compile(r"[0-9a-f]{32}\Z")
 
 
 class BlobMissing(Exception):
-    """Nothing lies under the key, or not what was put there."""
+    """There is no object with the key, or it is not the one that was put."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """An object in the store, or what a broken put left of one."""
+    """An object in the store, or the remains of a put that failed."""
 
     key: str
     modify_time: int
@@ -26,43 +26,44 @@ class StoredBlob:
 
 
 class Blobs(Protocol):
-    """Where content lies.
+    """The object store.
 
-    A key is made by `new_key` and put once; what lies under it never changes until it is deleted. All methods may be
-    called by several threads at once. All raise StoreUnavailable when the store does not answer or refuses; the same
-    call may be made again then, except `put`, which needs a new key.
+    A key is made by `new_key` and put once; its content never changes until it is deleted. All methods may be called by
+    several threads at once. All raise StoreUnavailable if the store does not answer or refuses; the call may then be
+    repeated, except `put`, which needs a new key.
     """
 
     def put(self, key: str, pieces: Iterable[bytes], size: int) -> None:
         """Stores content of `size` bytes.
 
-        When it returns, all of it lies under the key, also after a loss of power. Until then nothing does, for every
-        reader. What `pieces` raises is raised on, and then nothing lies there. It is read no further than `size`
-        bytes, and held in memory in small parts only. A process that is killed in the middle may leave something that
-        `stored` lists and `delete` removes, but that no one can read.
+        When it returns, the object is complete and survives a loss of power. Until then, no reader finds it. An error
+        that `pieces` raises is passed on, and then nothing is stored. `pieces` is read up to `size` bytes, and held in
+        memory in small parts only. A process that is killed during a put may leave remains, which `stored` lists and
+        `delete` removes, but nobody can read.
         """
 
     def read(self, key: str, offset: int = 0) -> Iterator[bytes]:
         """The content from a byte on, in pieces of at most `PIECE` bytes. Raises BlobMissing, before the first piece.
 
-        Closing the iterator gives back what it holds. An object that is deleted meanwhile may still be read to its end.
+        Closing the iterator releases its connection or file. An object that is deleted during a read may still be
+        read to its end.
         """
 
     def stat(self, key: str) -> int | None:
-        """The size of what lies under a key in bytes; None if nothing does."""
+        """The size of an object in bytes; None if there is none."""
 
     def delete(self, key: str) -> None:
-        """Removes what lies under a key, and what a broken put left there. Nothing there is fine."""
+        """Deletes an object, or the remains of a put that failed. Does nothing if there is none."""
 
     def stored(self) -> Iterator[StoredBlob]:
-        """All that is stored, in no order, also what broken puts left. What comes or goes meanwhile may be missing."""
+        """All objects and remains of failed puts, in no order. What is put or deleted meanwhile may be missing."""
 
     def close(self) -> None:
-        """Gives back connections and files."""
+        """Closes connections and files."""
 
 
 def new_key() -> str:
-    """A key that was never used: 32 random hexadecimal characters."""
+    """A new key: 32 random hexadecimal characters."""
     return secrets.token_hex(16)
 
 

@@ -1,7 +1,7 @@
 """Content in a local folder: `<folder>/<two characters of the key>/<key>`, readable by this user only.
 
-Everything is opened relative to the handle of its folder and never through a symbolic link, so that a link planted
-below the root leads nowhere. A put writes to `<key>.part`, syncs it, renames it and syncs the folder.
+Files are opened relative to the handle of their folder and never through a symbolic link, so that a link that someone
+places below the root has no effect. A put writes to `<key>.part`, syncs it, renames it and syncs the folder.
 """
 
 import errno
@@ -22,15 +22,15 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = (
     os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-)  # non-blocking: a planted pipe must not hold a thread
+)  # non-blocking: a pipe with the name of a key must not hold a thread
 _FLUSH = 8 << 20
 _log = Log("artifacts")
 
 
 class LocalBlobs:
-    """Content in a folder of this machine. See `Blobs`.
+    """Content in a local folder. See `Blobs`.
 
-    The folder is made if it is missing. Raises ConfigurationInvalid if it belongs to another user, or others may
+    The folder is made if it is missing. Raises ConfigurationInvalid if it belongs to another user, or if others may
     write to it.
     """
 
@@ -91,7 +91,7 @@ class LocalBlobs:
             os.close(file)
 
     def stat(self, key: str) -> int | None:
-        """The size of what lies under a key; see `Blobs.stat`."""
+        """The size of an object; see `Blobs.stat`."""
         with _translated():
             try:
                 status = os.stat(key, dir_fd=self._shard(key), follow_symlinks=False)
@@ -100,14 +100,14 @@ class LocalBlobs:
         return status.st_size if modes.S_ISREG(status.st_mode) else None
 
     def delete(self, key: str) -> None:
-        """Removes what lies under a key; see `Blobs.delete`."""
+        """Deletes an object; see `Blobs.delete`."""
         with _translated():
             for name in (key, key + _PART):
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._shard(key))
 
     def stored(self) -> Iterator[StoredBlob]:
-        """All that is stored; see `Blobs.stored`."""
+        """All objects; see `Blobs.stored`."""
         with _translated():
             names = sorted(name for name in os.listdir(self._root) if len(name) == 2)
         for name in names:
@@ -179,10 +179,10 @@ def _write(file: int, piece: bytes) -> None:
 
 
 def _flush(file: int, begin: int, end: int) -> None:
-    """Has the system begin to write to the disk, and let go of what lies there already.
+    """Makes the system start to write to the disk, and drop the pages that are written from its cache.
 
-    Measured on 1 GiB: a third of the system's time, most of which was a search for fresh memory, and hardly anything is
-    left for the sync at the end. What others have in memory, such as the database, stays there.
+    Measured on 1 GiB: a third of the system's CPU time, and little is left for the sync at the end. The cached pages of
+    other programs, such as the database, stay in memory.
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, begin, end - begin, os.POSIX_FADV_DONTNEED)

@@ -25,8 +25,8 @@ class MinioBlobs:
     """Content in a bucket. See `Blobs`.
 
     `endpoint` is `host:port`. The bucket is made at the first use if it is missing; nothing is asked of the store
-    before. `connections` bounds how many are kept open. Content above 16 MiB is sent in parts of that size, so a put
-    holds one part in memory.
+    before. `connections` bounds how many are kept open. A put holds one part in memory: 16 MiB, and more for content
+    above 156 GiB, since an S3 takes at most 10,000 parts (525 MiB for 5 TiB).
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class MinioBlobs:
                 response.release_conn()
 
     def stat(self, key: str) -> int | None:
-        """The size of what lies under a key; see `Blobs.stat`."""
+        """The size of an object; see `Blobs.stat`."""
         try:
             with self._translated(key):
                 return self._client.stat_object(self._bucket, _name(key)).size
@@ -83,12 +83,12 @@ class MinioBlobs:
             return None
 
     def delete(self, key: str) -> None:
-        """Removes what lies under a key; see `Blobs.delete`."""
+        """Deletes an object; see `Blobs.delete`."""
         with self._translated():
             self._client.remove_object(self._bucket, _name(key))
 
     def stored(self) -> Iterator[StoredBlob]:
-        """All that is stored; see `Blobs.stored`. Parts of broken puts are for a rule of the bucket."""
+        """All objects; see `Blobs.stored`. Parts of puts that failed are left to a lifecycle rule of the bucket."""
         self._need_bucket()
         with self._translated():
             for entry in self._client.list_objects(self._bucket, prefix=_PREFIX, recursive=True):

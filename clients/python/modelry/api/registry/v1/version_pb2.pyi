@@ -134,7 +134,9 @@ Global___VersionCopy: _TypeAlias = VersionCopy  # noqa: Y015
 
 @_typing.final
 class Signature(_message.Message):
-    """What a model takes and gives, as MLflow's format describes it: each field is the JSON text of a schema, or empty."""
+    """What a model takes and gives, as MLflow's format describes it: each field is the JSON text of a schema, or empty.
+    Together at most 1 MiB in UTF-8.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -164,7 +166,7 @@ Global___Signature: _TypeAlias = Signature  # noqa: Y015
 
 @_typing.final
 class Flavor(_message.Message):
-    """A way in which a model can be loaded."""
+    """A way in which a model can be loaded. A version has each name at most once."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -256,7 +258,9 @@ class Version(_message.Message):
     creator: _builtins.str
     """Who created it."""
     manifest_sha256: _builtins.str
-    """The digest over its list of files: the SHA-256 of the lines `<sha256> <size> <path>`, sorted by path."""
+    """The digest over its list of files: the SHA-256 of the lines `<sha256> <size> <path>`, each with a line feed at its
+    end, sorted by path byte by byte.
+    """
     file_count: _builtins.int
     """The number of files."""
     size_bytes: _builtins.int

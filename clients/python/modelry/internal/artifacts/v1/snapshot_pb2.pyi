@@ -42,7 +42,9 @@ class Snapshot(_message.Message):
     source_path: _builtins.str
     """The folder or file from which it was made. Empty: all files of the source."""
     manifest_sha256: _builtins.str
-    """The SHA-256 of the lines `<sha256> <size> <path>`, sorted by path: the same files give the same digest."""
+    """The SHA-256 of the lines `<sha256> <size> <path>`, each with a line feed at its end, sorted by path byte by byte:
+    the same files give the same digest.
+    """
     file_count: _builtins.int
     """The number of files."""
     size_bytes: _builtins.int
