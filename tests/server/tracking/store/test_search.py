@@ -17,6 +17,7 @@ from modelry_server.kernel.filter import FilterSyntax
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.domain.new_runs import RunDraft
 from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, LifecycleFilter, RunStatus
+from tests.server.kernel.filter.texts import MLFLOW
 from tests.server.tracking.room import ONCE, Room, bits_of, columns
 
 Truth = bool | None
@@ -434,3 +435,22 @@ def test_strange_values_are_refused_or_find_nothing(library: Library, filter: st
         found = []
 
     assert found == [] or "end_time" in filter
+
+
+NO_FIELDS_OF_RUNS = {"artifact_uri", "creation_time", "last_update_time", "version_number", "source_path"}
+
+
+@pytest.mark.parametrize("text", [text for text, _ in MLFLOW if not any(word in text for word in NO_FIELDS_OF_RUNS)])
+def test_the_filters_of_mlflow_find_runs(library: Library, text: str) -> None:
+    library.room.runs.search("blue", filter=text, after=None, limit=1)
+
+
+def test_an_error_names_the_fields_by_the_words_of_the_contract_only(library: Library) -> None:
+    with pytest.raises(FilterSyntax) as caught:
+        library.room.runs.search("blue", filter="user = 'ann'", after=None, limit=1)
+
+    listed = caught.value.metadata["expected"]
+    assert listed == (
+        "one of metrics.<key>, params.<key>, tags.<key>, datasets.name, datasets.digest, datasets.context, run_id, "
+        "name, status, creator, claimed_user, start_time, end_time, experiment_id, parent_run_id"
+    )
