@@ -135,7 +135,7 @@ minio: .cache/bin/minio ## build the object store that the tests use (needs Go; 
 
 .PHONY: demo
 demo: .venv/demo-ready ## start the platform, train real models, register and promote the best one
-	@$(BIN)/python clients/demo/train_and_promote.py
+	@$(BIN)/python clients/examples/train_and_promote.py
 
 .PHONY: clean
 clean: ## remove environments, caches and what was built

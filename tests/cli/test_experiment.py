@@ -9,11 +9,11 @@ Read = Callable[..., Any]
 
 
 def test_an_experiment_is_found_by_its_id_and_by_its_name(read: Read, name: str) -> None:
-    made = read("experiment", "create", name, "--tag", "team=vision")
+    made = read("experiment", "create", name, "--tag", "team=vision", "--description", "What is seen?")
 
     assert read("experiment", "get", made["experiment_id"]) == made
     assert read("experiment", "get", name) == made
-    assert made["tags"] == {"team": "vision"}
+    assert (made["tags"], made["description"]) == ({"team": "vision"}, "What is seen?")
 
 
 def test_an_experiment_is_renamed_tagged_deleted_and_restored(read: Read, modelry: Modelry, name: str) -> None:
@@ -64,7 +64,7 @@ def test_a_table_shows_what_a_filter_finds(modelry: Modelry, name: str) -> None:
     same = modelry("experiment", "search", f"name = '{name}'")
 
     title, line = answer.out.splitlines()
-    assert title.split() == ["ID", "NAME", "TAGS", "CREATED"]
+    assert title.split() == ["ID", "NAME", "DESCRIPTION", "TAGS", "CREATED"]
     assert name in line
     assert "colour=teal" in line
     assert "just now" in line

@@ -55,17 +55,19 @@ def test_a_version_passes_the_stages_and_archives_the_one_before(read: Read, mod
     latest = read("version", "latest", model, "--stage", "Production")
     moves = read("promotion", "list", model, "--number", 2)
 
-    assert (first["version"]["stage"], first["archived_numbers"]) == ("Production", [])
-    assert (second["version"]["number"], second["archived_numbers"]) == (2, [1])
-    assert [each["number"] for each in latest] == [2]
+    assert (first["version"]["stage"], first["archived_versions"]) == ("Production", [])
+    assert second["version"]["version_number"] == 2
+    assert [each["version_number"] for each in second["archived_versions"]] == [1]
+    assert [each["version_number"] for each in latest] == [2]
     assert [(move["to_stage"], move["reason"]) for move in moves] == [("Production", "better")]
+    assert read("promotion", "get", moves[0]["promotion_id"]) == moves[0] == second["promotion"]
 
 
 def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(modelry: Modelry, model: str) -> None:
     answer = modelry("version", "promote", model, 1, "Prod")
 
     assert answer.code == 1
-    assert "None, Staging, Production, Archived" in answer.err
+    assert "'None', 'Staging', 'Production', 'Archived'" in answer.err
 
 
 def test_versions_are_listed_by_model_and_filter(read: Read, modelry: Modelry, model: str) -> None:
@@ -75,8 +77,8 @@ def test_versions_are_listed_by_model_and_filter(read: Read, modelry: Modelry, m
     low = read("version", "list", model, "--filter", "tags.risk = 'low' OR tags.risk = 'none'")
     table = modelry("version", "list", model)
 
-    assert [each["number"] for each in both] == [2, 1]
-    assert [each["number"] for each in low] == [2]
+    assert [each["version_number"] for each in both] == [2, 1]
+    assert [each["version_number"] for each in low] == [2]
     assert both[0]["run_id"] in table.out
 
 
@@ -102,7 +104,7 @@ def test_a_version_is_described_and_deleted(read: Read, modelry: Modelry, model:
     modelry("version", "delete", model, 2, "--yes", "--reason", "a mistake")
 
     assert described["description"] == "The first"
-    assert [each["number"] for each in read("version", "list", model)] == [1]
+    assert [each["version_number"] for each in read("version", "list", model)] == [1]
 
 
 def test_an_alias_points_moves_and_goes(read: Read, modelry: Modelry, model: str) -> None:
@@ -113,8 +115,8 @@ def test_an_alias_points_moves_and_goes(read: Read, modelry: Modelry, model: str
     found = read("alias", "get", model, "champion")
     modelry("alias", "delete", model, "champion")
 
-    assert listed == [{"model": model, "alias": "champion", "number": 2}]
-    assert (found["number"], found["aliases"]) == (2, ["champion"])
+    assert listed == [{"model_name": model, "alias": "champion", "version_number": 2}]
+    assert (found["version_number"], found["aliases"]) == (2, ["champion"])
     assert modelry("alias", "get", model, "champion").code == 1
 
 
@@ -138,9 +140,23 @@ def test_the_trail_says_who_did_what_and_why(read: Read, modelry: Modelry, model
     assert [record["sequence"] for record in records] == list(range(len(records), 0, -1))
     assert records[0]["reason"] == "passed review"
     assert "stage: None -> Staging" in table.out
-    assert [event["type"] for event in events] == [record["action"] for record in reversed(records)]
-    assert read("event", "list", "--model", model, "--after", events[-1]["cursor"]) == []
+    assert [event["type"] for event in events["events"]] == [record["action"] for record in reversed(records)]
+    assert read("event", "list", "--model", model, "--after", events["next_cursor"])["events"] == []
+    shown = modelry("event", "list", "--model", model, "--limit", 1)
+    assert f"modelry event list --model {model} --after {events['events'][0]['cursor']}" in shown.err
 
 
-def test_the_trail_needs_one_model(modelry: Modelry) -> None:
-    assert modelry("audit", "list").code == 2
+def test_the_records_are_verified(read: Read, modelry: Modelry, model: str) -> None:
+    found = read("audit", "verify", model)
+    told = modelry("audit", "verify", model)
+
+    records = read("audit", "list", model)
+    assert (found["record_count"], found["broken_sequence"], found["problem"]) == (len(records), 0, "")
+    assert found["last_digest"] == records[0]["digest"]
+    assert found["last_digest"] in told.out
+    assert modelry("audit", "verify", "nope").code == 1
+
+
+@pytest.mark.parametrize("verb", ["list", "verify"])
+def test_the_trail_needs_one_model(modelry: Modelry, verb: str) -> None:
+    assert modelry("audit", verb).code == 2

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelry import Client
-from modelry._sdk.nouns.datasets import DatasetInput, LoggedDataset
+from modelry.types import Dataset, DatasetInput
 from tests.cli.conftest import Modelry
 from tests.parts.deployment import Deployment
 
@@ -25,7 +25,7 @@ def test_a_workspace_keeps_its_things_to_itself(read: Read, name: str) -> None:
 
 def test_a_dataset_is_found_by_filter_and_id(read: Read, client: Client, name: str) -> None:
     run = client.runs.create(client.experiments.create(name).experiment_id)
-    client.datasets.log(run.run_id, [DatasetInput(LoggedDataset(name=name, digest="d1"), "training")])
+    client.datasets.log(run.run_id, [DatasetInput(Dataset(name=name, digest="d1"), "training")])
 
     (found,) = read("dataset", "list", "--filter", f"name = '{name}'")
 

@@ -36,13 +36,14 @@ def test_a_shell_script_can_track_a_run(read: Read, modelry: Modelry, run_id: st
 
 
 def test_a_run_is_renamed_deleted_and_restored(read: Read, modelry: Modelry, run_id: str, name: str) -> None:
-    read("run", "update", run_id, "--name", "second")
+    described = read("run", "update", run_id, "--name", "second", "--description", "again")
     read("run", "delete", run_id)
 
     gone = read("run", "list", "--experiment", name)
     deleted = read("run", "list", "--experiment", name, "--deleted")
     restored = read("run", "restore", run_id)
 
+    assert described["description"] == "again"
     assert gone == []
     assert [each["name"] for each in deleted] == ["second"]
     assert restored["lifecycle"] == "ACTIVE"

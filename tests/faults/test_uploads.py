@@ -1,4 +1,4 @@
-"""Killed clients, killed servers, missing neighbours: the acknowledged is there, and of a stream all or nothing."""
+"""Killed clients, killed servers, missing services: what was acknowledged is there, and of a stream all or nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import pytest
 
+from modelry._sdk.files import local_files, transfer
+from modelry._sdk.files.transfer import Progress
+from modelry._sdk.transport.connection import connect
 from modelry.api.artifacts import v1 as api
+from modelry.errors import Unavailable
 from modelry_server.targets import ROOMS
-from tests.contract.artifacts.conftest import Client, refused
+from tests.contract.artifacts.conftest import Client, Owner, refused
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.minio import MinioServer
 from tests.parts.postgres import PostgresServer
+
+Answer = TypeVar("Answer")
 
 # Opens a stream for each owner, sends two whole files on each, says so, and waits to be killed.
 DYING_CLIENT = """
@@ -32,8 +39,8 @@ Step = api.WriteArtifactsRequest
 never = threading.Event()
 sent = threading.Semaphore(0)
 
-def steps(owner):
-    yield Step(owner=owner)
+def steps(run_id):
+    yield Step(owner=api.ArtifactOwner(run_id=run_id))
     for path in ("a", "b"):
         yield Step(header=api.ArtifactHeader(path=path, size_bytes=3, sha256=hashlib.sha256(b"abc").hexdigest()))
         yield Step(content=b"abc")
@@ -41,7 +48,7 @@ def steps(owner):
     never.wait()
 
 stub = api.ArtifactServiceStub(grpc.insecure_channel(sys.argv[1]))
-calls = [stub.WriteArtifacts.future(steps(owner)) for owner in sys.argv[2:]]
+calls = [stub.WriteArtifacts.future(steps(run_id)) for run_id in sys.argv[2:]]
 for _ in calls:
     sent.acquire()
 print("sent", flush=True)
@@ -64,7 +71,8 @@ def fragile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployme
 def test_a_client_that_is_killed_between_two_files_leaves_nothing(fragile: Deployment) -> None:
     client = Client(fragile)
     owners = [client.new_run() for _ in range(20)]
-    command = [sys.executable, "-c", DYING_CLIENT, fragile.addresses["artifacts"], *owners]
+    ids = [owner.run_id for owner in owners]
+    command = [sys.executable, "-c", DYING_CLIENT, fragile.addresses["artifacts"], *ids]
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as dying:
         assert dying.stdout
@@ -79,7 +87,7 @@ def test_a_client_that_is_killed_between_two_files_leaves_nothing(fragile: Deplo
 def test_a_server_that_is_killed_keeps_what_it_acknowledged_and_no_half_of_a_stream(fragile: Deployment) -> None:
     client = Client(fragile)
     owners = [client.new_run() for _ in range(4)]
-    acknowledged: dict[str, list[int]] = {owner: [] for owner in owners}
+    acknowledged: dict[str, list[int]] = {owner.run_id: [] for owner in owners}
     enough = threading.Event()
 
     def files(number: int) -> dict[str, bytes]:
@@ -87,13 +95,13 @@ def test_a_server_that_is_killed_keeps_what_it_acknowledged_and_no_half_of_a_str
             f"{number}/big": bytes(300_000) + b"%d" % number
         }
 
-    def load(owner: str) -> None:
+    def load(owner: Owner) -> None:
         for number in range(10_000):
             try:
                 client.write(owner, files(number))
             except grpc.RpcError:
                 return
-            acknowledged[owner].append(number)
+            acknowledged[owner.run_id].append(number)
             if sum(map(len, acknowledged.values())) >= 40:
                 enough.set()
 
@@ -108,9 +116,73 @@ def test_a_server_that_is_killed_keeps_what_it_acknowledged_and_no_half_of_a_str
     for owner in owners:
         found = client.read(owner)
         streams = {int(path.split("/")[0]) for path in found}
-        assert streams >= set(acknowledged[owner])
+        assert streams >= set(acknowledged[owner.run_id])
         assert found == {path: content for number in streams for path, content in files(number).items()}
         assert client.get(owner).file_count == len(found)
+
+
+LARGE = 300 * 2**20
+MODELS = {
+    "two large files": {"weights.0": LARGE, "weights.1": LARGE},
+    "3000 small files": {f"d{number % 30}/{number}": 10 for number in range(3000)},
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with the files of a model; each file has content of its own."""
+    folder = tmp_path / "model"
+    for name, size in MODELS[request.param].items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(name.encode().ljust(10))
+            file.truncate(size)
+    return folder
+
+
+def test_a_reader_sees_all_files_of_a_model_or_none(fragile: Deployment, model: Path) -> None:
+    client, run = Client(fragile), Client(fragile).new_run()
+    sizes = {path.relative_to(model).as_posix(): path.stat().st_size for path in model.rglob("*") if path.is_file()}
+    seen: set[int] = set()
+
+    with ThreadPoolExecutor(1) as pool:
+        uploading = pool.submit(upload, fragile, run, model)
+        while not uploading.done():
+            seen.add(client.get(run).file_count)
+        uploading.result()
+
+    assert seen <= {0, len(sizes)}
+    assert 0 in seen
+    assert {artifact.path: artifact.size_bytes for artifact in client.everything(run)} == sizes
+
+
+def test_of_a_model_that_is_uploaded_to_a_killed_server_nothing_is_there(fragile: Deployment, model: Path) -> None:
+    client, run = Client(fragile), Client(fragile).new_run()
+    total = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    half = threading.Event()
+
+    def progress(done: int, total: int) -> None:
+        if done > total / 2:
+            half.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        uploading = pool.submit(upload, fragile, run, model, progress)
+        assert half.wait(60)
+        fragile.kill(fragile.target_of("artifacts"))
+        with pytest.raises(Unavailable):
+            uploading.result()
+    fragile.start()
+
+    assert _answered(lambda: client.get(run)).file_count == 0
+    upload(fragile, run, model)
+    assert client.get(run).size_bytes == total
+
+
+def upload(deployment: Deployment, owner: Owner, folder: Path, progress: Progress | None = None) -> None:
+    """Uploads a folder as the SDK does."""
+    connection = connect(deployment.addresses["artifacts"])
+    transfer.upload_files(connection, f"runs/{owner.run_id}", local_files.found(folder, ""), progress)
 
 
 def test_files_are_read_but_not_written_while_tracking_is_away(tmp_path: Path) -> None:
@@ -122,7 +194,7 @@ def test_files_are_read_but_not_written_while_tracking_is_away(tmp_path: Path) -
 
         assert client.read(run) == {"a": b"abc"}
         assert client.list(run) == ["a"]
-        snapshot = client.freeze(f"versions/{'0' * 32}", run)
+        snapshot = client.freeze("0" * 32, run)
         assert snapshot.file_count == 1
         answer = refused(lambda: client.write(run, {"b": b"x"}))
         assert (answer.code, answer.reason) == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
@@ -132,8 +204,8 @@ def test_files_are_read_but_not_written_while_tracking_is_away(tmp_path: Path) -
         assert _answered(lambda: client.write(run, {"b": b"x"})).file_count == 1
 
 
-def _answered(call: Callable[[], api.WriteArtifactsResponse]) -> api.WriteArtifactsResponse:
-    """Makes a call again, as clients do, until the neighbour that was away is found again."""
+def _answered(call: Callable[[], Answer]) -> Answer:
+    """Makes a call again, as clients do, until the service that was away is found again."""
     until = time.monotonic() + 10
     while True:
         try:

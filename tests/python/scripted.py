@@ -1,4 +1,4 @@
-"""A server of artifacts that answers as it is told, also as no honest server does."""
+"""An artifacts server that follows a script, so that it can also answer as no honest server would."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import grpc
 
 from modelry import Client
+from modelry._sdk.files import owners
 from modelry.api.artifacts import v1 as artifacts
 
 OWNER = "runs/" + "0" * 32
 
 
 class BreakOff:
-    """Ends a stream as a server does that is stopped in the middle of it."""
+    """Ends a stream as a server does that is stopped during it."""
 
 
 Step = artifacts.Artifact | bytes | BreakOff
@@ -25,7 +26,7 @@ Step = artifacts.Artifact | bytes | BreakOff
 
 @dataclass
 class Script(artifacts.ArtifactServiceServicer):
-    """What the server says: of the path that is asked for, and in each stream that is read, one after the other."""
+    """What the server answers: the artifact that GetArtifact asks for, and the content of each ReadArtifacts stream."""
 
     artifact: artifacts.Artifact
     streams: list[list[Step]]
@@ -75,7 +76,7 @@ class Script(artifacts.ArtifactServiceServicer):
 def a_file(path: str, content: bytes) -> artifacts.Artifact:
     """What a server says of a file."""
     return artifacts.Artifact(
-        owner=OWNER,
+        owner=owners.message_of(OWNER),
         path=path,
         kind=artifacts.ARTIFACT_KIND_FILE,
         size_bytes=len(content),
@@ -86,7 +87,13 @@ def a_file(path: str, content: bytes) -> artifacts.Artifact:
 
 def a_folder(path: str) -> artifacts.Artifact:
     """What a server says of a folder."""
-    return artifacts.Artifact(owner=OWNER, path=path, kind=artifacts.ARTIFACT_KIND_FOLDER, size_bytes=10, file_count=1)
+    return artifacts.Artifact(
+        owner=owners.message_of(OWNER),
+        path=path,
+        kind=artifacts.ARTIFACT_KIND_FOLDER,
+        size_bytes=10,
+        file_count=1,
+    )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The snippets of the articles that people learn from, with `modelry` where they say `mlflow`.
 
 Calls of `MlflowClient` are written by their nouns: `client.transition_model_version_stage(...)` is
-`client.versions.promote(...)`. What an article leaves open (its model, its data, its report) is filled in.
+`client.promotions.promote(...)`. What an article leaves open (its model, its data, its report) is filled in.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def test_seed_0_serves_a_stage_by_its_uri(model: Ridge, unique: str) -> None:
         modelry.transition_model_version_stage(name=name, version=1, stage=stage)
         loaded: Any = modelry.pyfunc.load_model(f"models:/{name}/{stage}")
         assert len(loaded.predict(INPUTS)) == len(INPUTS)
-    with pytest.raises(FieldInvalid, match="None, Staging, Production, Archived"):
+    with pytest.raises(FieldInvalid, match="'None', 'Staging', 'Production', 'Archived'"):
         modelry.transition_model_version_stage(name=name, version=1, stage="Retired")
 
 
@@ -140,7 +140,7 @@ def test_seed_2_manages_models(platform: Deployment, model: Ridge, unique: str) 
     client = Client()
     client.models.create(f"my_model-{unique}")
     client.versions.create(name=f"my_model-{unique}", source=f"runs:/{run_id}/model", run_id=run_id)
-    client.versions.promote(name=f"my_model-{unique}", version=1, stage="Production")
+    client.promotions.promote(name=f"my_model-{unique}", version=1, stage="Production")
 
     version = client.versions.get(f"my_model-{unique}", 1)
     assert (version.stage, version.run_id, version.source) == ("Production", run_id, model_uri)

@@ -1,5 +1,5 @@
-"""The `modelry` command: one file for each noun, `output` alone prints.
+"""The `modelry` command: one file for each noun; only `output` prints.
 
-A composition root: the only place that may import both the SDK and the server. Both are imported when a command needs
-them, so that listing runs starts as fast as a program that knows no server.
+It is the only program that may import both the SDK and the server. Both are imported when a command needs them, so that
+commands like `modelry run list` start fast. Of the SDK it uses the public modules only.
 """

@@ -20,11 +20,11 @@ def list_aliases(session: Session, model: ModelName) -> None:
     """Lists the aliases of a model."""
     aliases = session.client.models.get(model).aliases
     found: list[dict[str, object]] = [
-        {"model": model, "alias": alias, "number": number} for alias, number in sorted(aliases.items())
+        {"model_name": model, "alias": alias, "version_number": number} for alias, number in sorted(aliases.items())
     ]
     columns: list[Column[dict[str, object]]] = [
         Column("ALIAS", lambda row: row["alias"]),
-        Column("NUMBER", lambda row: row["number"]),
+        Column("VERSION", lambda row: row["version_number"]),
     ]
     session.show_all(found, columns, nothing=f"{model} has no aliases.")
 
@@ -43,6 +43,6 @@ def set_alias(session: Session, model: ModelName, alias: Alias, number: Number, 
 
 @asks(app, "delete")
 def delete_alias(session: Session, model: ModelName, alias: Alias, reason: Reason = "") -> None:
-    """Removes an alias; the version stays."""
+    """Removes an alias. The version stays."""
     session.client.aliases.delete(model, alias, reason=reason)
-    session.done(f"Deleted alias {alias} of {model}.", model=model, alias=alias)
+    session.done(f"Deleted alias {alias} of {model}.", model_name=model, alias=alias)

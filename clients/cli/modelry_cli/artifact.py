@@ -14,7 +14,7 @@ from modelry_cli.session import Session, asks
 from modelry_cli.words import counted, size
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.artifacts import Artifact
+    from modelry.types import Artifact
 
 app = typer.Typer(help="Files of runs and of model versions.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def list_artifacts(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="All files, at any depth.")] = False,
     limit: Limit = None,
 ) -> None:
-    """Lists the files and folders of a folder."""
+    """Lists the files and folders in a folder."""
     columns: list[Column[Artifact]] = [
         Column("PATH", lambda artifact: artifact.path + ("/" if artifact.kind == "folder" else ""), wraps=True),
         Column("SIZE", lambda artifact: size(artifact.size_bytes)),
@@ -48,13 +48,13 @@ def list_artifacts(
     whose = _owner(session, owner)
     found = session.client.artifacts.list(whose, path, recursive=recursive)
     if path and not found[:1]:
-        session.client.artifacts.get(whose, path)  # says if there is none
+        session.client.artifacts.get(whose, path)  # refuses a path that does not exist
     session.show_all(found, columns, limit=limit, nothing="No files.")
 
 
 @asks(app, "get")
 def get_artifact(session: Session, owner: Owner, path: ArtifactPath = "") -> None:
-    """Shows what is known of a file or folder, without its content."""
+    """Shows the metadata of a file or folder, without content."""
     session.show(session.client.artifacts.get(_owner(session, owner), path))
 
 
@@ -68,12 +68,12 @@ def read_artifact(session: Session, owner: Owner, path: ArtifactPath) -> None:
 def upload_artifacts(
     session: Session,
     owner: Owner,
-    local: Annotated[Path, typer.Argument(help="A file or folder of this machine.", metavar="LOCAL")],
-    path: Annotated[str, typer.Argument(help="The folder to put it in.", metavar="PATH")] = "",
+    local: Annotated[Path, typer.Argument(help="A file or folder on this machine.", metavar="LOCAL")],
+    path: Annotated[str, typer.Argument(help="The folder of the owner to put it in.", metavar="PATH")] = "",
 ) -> None:
-    """Uploads a file into a folder, or what is in a folder of this machine into it."""
+    """Uploads a file, or the content of a folder, into a folder of the owner."""
     if not local.exists():
-        output.refuse(f"{local} does not exist; name a file or folder of this machine")
+        output.refuse(f"{local} does not exist; name a file or folder on this machine")
         raise typer.Exit(1)
     to = _owner(session, owner)
     with output.progress(f"Uploading {local.name}") as progress:
@@ -94,12 +94,12 @@ def download_artifacts(
     owner: Owner,
     path: ArtifactPath = "",
     to: Annotated[
-        Path, typer.Option(help="The folder to put it in; made when it is missing.", metavar="FOLDER")
+        Path, typer.Option(help="The folder to put it in; it is created if missing.", metavar="FOLDER")
     ] = Path("."),
 ) -> None:
-    """Downloads a file, or what is in a folder, verified by SHA-256; goes on where it broke off."""
+    """Downloads a file, or the content of a folder, verified by SHA-256. Resumes an interrupted download."""
     if to.exists() and not to.is_dir():
-        output.refuse(f"{to} is a file; --to names a folder")
+        output.refuse(f"{to} is a file; --to must name a folder")
         raise typer.Exit(1)
     whose = _owner(session, owner)
     with output.progress(f"Downloading {path}".rstrip()) as progress:
@@ -118,9 +118,5 @@ def delete_artifact(session: Session, owner: Owner, path: ArtifactPath, yes: Yes
 
 def _owner(session: Session, word: str) -> str:
     if word.startswith("models:"):
-        from modelry._sdk import uris
-
-        found = uris.parse(word)
-        if isinstance(found, uris.VersionUri):
-            return uris.version(found, session.client).owner
+        return session.client.versions.resolve(word).owner
     return word if "/" in word else f"runs/{word}"

@@ -7,34 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli.options import Limit, within
-from modelry_cli.output import Column
+from modelry_cli import output
+from modelry_cli.options import Limit, OfVersion
+from modelry_cli.output import Column, Format
 from modelry_cli.session import Session, asks
-from modelry_cli.words import said
+from modelry_cli.words import counted, said
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.audit import AuditRecord
+    from modelry.types import AuditRecord
 
 app = typer.Typer(help="The record of every change in the registry.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")]
+ModelId = Annotated[str, typer.Option(help="The id of the model, instead of its name; finds deleted models too.")]
 
 
 @asks(app, "list")
 def list_records(
-    session: Session,
-    model: Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")] = "",
-    number: Annotated[int | None, typer.Option(help="Only of this version.", min=1, callback=within(64))] = None,
-    model_id: Annotated[str, typer.Option(help="In place of the name; finds deleted models too.")] = "",
-    limit: Limit = None,
+    session: Session, model: Model = "", number: OfVersion = None, model_id: ModelId = "", limit: Limit = None
 ) -> None:
     """Lists who changed what, when and why, the newest first."""
-    if bool(model) == bool(model_id):
-        raise typer.BadParameter("name the model, or give its --model-id")
+    _need_one(model, model_id)
     columns: list[Column[AuditRecord]] = [
         Column("#", lambda record: record.sequence),
         Column("WHEN", lambda record: record.create_time, spare=1),
-        Column("BY", lambda record: record.user),
+        Column("BY", lambda record: record.actor),
         Column("ACTION", lambda record: record.action),
-        Column("VERSION", lambda record: record.number or ""),
+        Column("VERSION", lambda record: record.version_number or ""),
         Column("CHANGE", lambda record: _change(record.before, record.after), wraps=True),
         Column("REASON", lambda record: record.reason, wraps=True),
     ]
@@ -42,8 +41,31 @@ def list_records(
     session.show_all(found, columns, limit=limit, nothing="No records.")
 
 
+@asks(app, "verify")
+def verify_records(session: Session, model: Model = "", model_id: ModelId = "") -> None:
+    """Recomputes the chain of digests of a model. Exit code 1 if a record does not fit.
+
+    It can't notice that the newest records were removed, or that the whole chain was written anew: note down the last
+    digest elsewhere and compare it later.
+    """
+    _need_one(model, model_id)
+    found = session.client.audit.verify(model, model_id=model_id)
+    if session.format is Format.JSON:
+        session.show(found)
+    elif found.intact:
+        output.write_text(f"{counted(found.record_count, 'record')}, all intact. Last digest: {found.last_digest}")
+    if not found.intact:
+        output.refuse(f"the audit records are broken: {found.problem}")
+        raise typer.Exit(1)
+
+
+def _need_one(model: str, model_id: str) -> None:
+    if bool(model) == bool(model_id):
+        raise typer.BadParameter("give the name of the model, or its --model-id")
+
+
 def _change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """What differs between two states, as `field: old -> new`; of what is new or gone only what is short."""
+    """The difference between two states, as `field: old -> new`. A state without another is shown if it is short."""
     if not before or not after:
         state = after or before
         return said(state) if len(state) <= 2 else ""

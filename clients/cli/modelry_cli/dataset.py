@@ -11,7 +11,7 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.datasets import LoggedDataset
+    from modelry.types import Dataset
 
 app = typer.Typer(help="Datasets that runs used.", no_args_is_help=True)
 
@@ -19,7 +19,7 @@ app = typer.Typer(help="Datasets that runs used.", no_args_is_help=True)
 @asks(app, "list")
 def list_datasets(session: Session, filter: Filter = "", limit: Limit = None) -> None:
     """Lists datasets, the newest first."""
-    columns: list[Column[LoggedDataset]] = [
+    columns: list[Column[Dataset]] = [
         Column("DATASET ID", lambda dataset: dataset.dataset_id),
         Column("NAME", lambda dataset: dataset.name, wraps=True),
         Column("DIGEST", lambda dataset: dataset.digest),

@@ -1,4 +1,4 @@
-"""`modelry db`: the schemas of the rooms' databases."""
+"""`modelry db`: the schemas of the databases."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from modelry_server.kernel.sql.database import Database
 
-app = typer.Typer(help="The databases of the rooms: what schema they have, and bringing it up to date.")
+app = typer.Typer(help="The databases of the services: show and upgrade their schemas.")
 
 Target = Annotated[str, typer.Option(help="all, access, tracking, artifacts or registry.")]
-OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="For people or for programs.")]
+OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")]
 
 
 def upgrade(
     settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
 ) -> None:
-    """Brings databases to the schema of this program. What is in them stays; doing it again changes nothing."""
+    """Upgrades databases to the schema of this program. Their content stays. Doing it again changes nothing."""
     from modelry_server.kernel.errors import ModelryError
     from modelry_server.kernel.sql.database import DatabaseUnusable
 
@@ -39,7 +39,7 @@ def upgrade(
         except (DatabaseUnusable, ModelryError) as mistake:
             output.refuse(str(mistake))
             raise typer.Exit(1) from None
-        done.append({"room": database.room, "before": before, "after": after})
+        done.append({"service": database.room, "before": before, "after": after})
         if output_format is Format.TABLE:
             said = "is up to date" if before == after else f"was {before or 'empty'}"
             output.write_text(f"{database.room:<10} {after}  ({said})")
@@ -50,7 +50,7 @@ def upgrade(
 def status(
     settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
 ) -> None:
-    """Shows which schema each database has, and which one this program needs. Exit code 1 where they differ."""
+    """Shows the schema of each database, and the one that this program needs. Exit code 1 if they differ."""
     from modelry_server.kernel.sql.database import DatabaseUnusable
 
     found, problems = [], []
@@ -62,23 +62,23 @@ def status(
             problems.append(str(mistake))
             continue
         where = database.url.render_as_string()
-        found.append({"room": database.room, "database": where, "present": present, "known": known})
+        found.append({"service": database.room, "database": where, "present": present, "known": known})
     ready = all(each["present"] == each["known"] for each in found)
     if output_format is Format.JSON:
         output.write_json(found)
     elif found:
         rows = [
             (
-                (each["room"], each["present"] or "none", each["known"], each["database"]),
+                (each["service"], each["present"] or "none", each["known"], each["database"]),
                 each["present"] != each["known"],
             )
             for each in found
         ]
-        output.write_grid(["ROOM", "SCHEMA", "NEEDED", "DATABASE"], rows)
+        output.write_grid(["SERVICE", "SCHEMA", "NEEDED", "DATABASE"], rows)
     for problem in problems:
         output.refuse(problem)
     if not ready:
-        output.note("Bring them up to date with: modelry db upgrade")
+        output.note("Upgrade them with: modelry db upgrade")
     if problems or not ready:
         raise typer.Exit(1)
 

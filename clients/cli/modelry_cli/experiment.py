@@ -1,4 +1,4 @@
-"""`modelry experiment`: each experiment holds the runs of one question."""
+"""`modelry experiment`: each experiment groups the runs that answer one question."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelry_cli.options import (
+    AllowExisting,
     Deleted,
+    Description,
     ExperimentWord,
     Filter,
     FilterWord,
     Limit,
+    NewDescription,
+    NewName,
     OrderBy,
     Tag,
     TagKeys,
@@ -24,7 +28,7 @@ from modelry_cli.session import Session, asks
 if TYPE_CHECKING:
     from modelry import Client, Experiment
 
-app = typer.Typer(help="Experiments: each holds the runs of one question.", no_args_is_help=True)
+app = typer.Typer(help="Experiments: each groups the runs that answer one question.", no_args_is_help=True)
 
 
 @asks(app, "list")
@@ -38,6 +42,7 @@ def list_experiments(
     columns: list[Column[Experiment]] = [
         Column("ID", lambda experiment: experiment.experiment_id),
         Column("NAME", lambda experiment: experiment.name, wraps=True),
+        Column("DESCRIPTION", lambda experiment: experiment.description, wraps=True, spare=2),
         Column("TAGS", lambda experiment: experiment.tags, wraps=True, spare=1),
         Column("CREATED", lambda experiment: experiment.create_time),
     ]
@@ -60,27 +65,34 @@ def get_experiment(session: Session, experiment: ExperimentWord) -> None:
 def create_experiment(
     session: Session,
     name: Annotated[str, typer.Argument(help="Its name, unique in the workspace.")],
+    description: Description = "",
     tag: Tag = None,
-    allow_existing: Annotated[
-        bool, typer.Option("--allow-existing", help="Be content with one that has the name.")
-    ] = False,
+    allow_existing: AllowExisting = False,
 ) -> None:
-    """Makes an experiment."""
-    session.show(session.client.experiments.create(name, tags=pairs(tag), allow_existing=allow_existing))
+    """Creates an experiment."""
+    made = session.client.experiments.create(
+        name, description=description, tags=pairs(tag), allow_existing=allow_existing
+    )
+    session.show(made)
 
 
 @asks(app, "update")
 def update_experiment(
-    session: Session, experiment: ExperimentWord, name: Annotated[str, typer.Option(help="The new name.")]
+    session: Session, experiment: ExperimentWord, name: NewName = None, description: NewDescription = None
 ) -> None:
-    """Renames an experiment."""
+    """Changes the name or the description of an experiment."""
+    if name is None and description is None:
+        raise typer.BadParameter("nothing to change; give --name or --description")
     found = named(session.client, experiment)
-    session.show(session.client.experiments.update(found.experiment_id, name=name, etag=found.etag))
+    changed = session.client.experiments.update(
+        found.experiment_id, name=name, description=description, etag=found.etag
+    )
+    session.show(changed)
 
 
 @asks(app, "delete")
 def delete_experiment(session: Session, experiment: ExperimentWord) -> None:
-    """Deletes an experiment; `restore` undoes it."""
+    """Deletes an experiment. `restore` undoes it."""
     deleted = session.client.experiments.delete(named(session.client, experiment).experiment_id)
     session.done(
         f"Deleted experiment {deleted.experiment_id}, {deleted.name}; "
@@ -110,7 +122,7 @@ def delete_tags(session: Session, experiment: ExperimentWord, keys: TagKeys) -> 
 
 
 def named(client: Client, word: str) -> Experiment:
-    """The experiment of an id, or else of a name. Raises ExperimentNotFound."""
+    """The experiment with an id, or else with a name. Raises ExperimentNotFound."""
     from modelry.errors import ExperimentNotFound
 
     if word.isascii() and word.isdecimal():

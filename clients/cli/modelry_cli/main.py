@@ -1,4 +1,4 @@
-"""The tree of commands: `modelry <noun> <verb>`. A noun's file is read when the noun is asked for."""
+"""The tree of commands: `modelry <noun> <verb>`. The file of a noun is imported when the noun is used."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from modelry_cli import output
 _COMMANDS = {
     "Running the platform": {
         "up": "Start everything in one process on this machine.",
-        "server": "Run one room, or all of them, as a server.",
+        "server": "Run one service, or all of them, as a server.",
         "db": "Show and upgrade the schemas of the databases.",
     },
     "Experiments and runs": {
-        "experiment": "Experiments: each holds the runs of one question.",
+        "experiment": "Experiments: each groups the runs that answer one question.",
         "run": "Runs: one execution of training code each.",
         "dataset": "Datasets that runs used.",
         "artifact": "Files of runs and of model versions.",
-        "sync": "Deliver what was logged while no server was in reach.",
+        "sync": "Deliver what was logged while no server answered.",
     },
     "Models": {
         "model": "Registered models: names under which versions are numbered.",
         "version": "Versions of registered models, and their stages.",
         "alias": "Aliases: names that point at one version of a model.",
-        "promotion": "Moves of versions from stage to stage.",
+        "promotion": "Moves of versions between stages.",
         "audit": "The record of every change in the registry.",
         "event": "What happened in the registry, for programs that follow it.",
     },
@@ -41,10 +41,10 @@ _COMMANDS = {
 
 
 class Nouns(TyperGroup):
-    """The commands by name; each is loaded when it is run, so that help and completion start fast."""
+    """The commands by name. Each is loaded when it is run, so that help and completion start fast."""
 
     def resolve_command(self, ctx: Any, args: Any) -> Any:
-        """The command that the arguments name, from its own file."""
+        """The command that the arguments name, loaded from its own file."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
             module = importlib.import_module(f"modelry_cli.{name}")
@@ -75,7 +75,7 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which release this is.")
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version of Modelry.")
     ] = False,
 ) -> None:
     """Experiments, runs, models and their files: start the platform with `modelry up`."""
@@ -86,10 +86,10 @@ def _nowhere() -> TextIO:
 
 
 def main() -> None:
-    """Runs what the command line says. Exit codes: 0 done, 1 refused, 2 wrong use."""
-    # What gRPC's core has to say about a port or a peer is said by us, as an error.
+    """Runs the command line. Exit codes: 0 done, 1 refused, 2 wrong use."""
+    # The errors of Modelry say what gRPC's core would log about a port or a peer.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # A stream that the shell closed is None: what is written to it is then lost, as was asked for.
+    # A stream that the shell has closed is None. What is written to it is discarded.
     sys.stdout = sys.stdout or _nowhere()
     sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from modelry_cli.options import (
+    AllowExisting,
     Description,
     Filter,
     FilterWord,
     Limit,
     ModelName,
+    NewDescription,
+    NewName,
     OrderBy,
     Reason,
     Tag,
@@ -25,19 +28,19 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.models import Model
+    from modelry.types import Model
 
 app = typer.Typer(help="Registered models: names under which versions are numbered.", no_args_is_help=True)
 
 
 @asks(app, "list")
 def list_models(session: Session, filter: Filter = "", order_by: OrderBy = None, limit: Limit = None) -> None:
-    """Lists models by name."""
+    """Lists models, by name."""
     found = session.client.models.search(filter, order_by=order_by or ())
     columns: list[Column[Model]] = [
         Column("NAME", lambda model: model.name),
-        Column("LAST VERSION", lambda model: model.last_version or ""),
-        Column("ALIASES", lambda model: {alias: number for alias, number in sorted(model.aliases.items())}, wraps=True),
+        Column("LAST VERSION", lambda model: model.last_version_number or ""),
+        Column("ALIASES", lambda model: dict(sorted(model.aliases.items())), wraps=True),
         Column("DESCRIPTION", lambda model: model.description, wraps=True),
         Column("TAGS", lambda model: model.tags, wraps=True, spare=2),
         Column("UPDATED", lambda model: model.update_time, spare=1),
@@ -63,11 +66,9 @@ def create_model(
     model: ModelName,
     description: Description = "",
     tag: Tag = None,
-    allow_existing: Annotated[
-        bool, typer.Option("--allow-existing", help="Be content with one that has the name.")
-    ] = False,
+    allow_existing: AllowExisting = False,
 ) -> None:
-    """Makes a model; `modelry version create` adds versions."""
+    """Creates a model. `modelry version create` adds versions."""
     made = session.client.models.create(model, description=description, tags=pairs(tag), allow_existing=allow_existing)
     session.show(made)
 
@@ -76,11 +77,11 @@ def create_model(
 def update_model(
     session: Session,
     model: ModelName,
-    name: Annotated[str | None, typer.Option(help="The new name.")] = None,
-    description: Annotated[str | None, typer.Option(help="The new description.")] = None,
+    name: NewName = None,
+    description: NewDescription = None,
     reason: Reason = "",
 ) -> None:
-    """Changes the description of a model, or its name."""
+    """Changes the name or the description of a model."""
     if name is None and description is None:
         raise typer.BadParameter("nothing to change; give --name or --description")
     models = session.client.models
@@ -93,10 +94,10 @@ def update_model(
 
 @asks(app, "delete")
 def delete_model(session: Session, model: ModelName, reason: Reason = "", yes: Yes = False) -> None:
-    """Deletes a model with its versions; its audit records stay."""
+    """Deletes a model with its versions. Its audit records stay."""
     agreed(f"Delete the model {model!r} with all its versions?", yes)
     session.client.models.delete(model, reason=reason)
-    session.done(f"Deleted model {model}.", model=model)
+    session.done(f"Deleted model {model}.", model_name=model)
 
 
 @asks(app, "set-tags")

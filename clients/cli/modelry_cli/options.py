@@ -1,4 +1,4 @@
-"""Options and arguments that several nouns have, and how they are read."""
+"""Options and arguments that several nouns share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from modelry_cli import output
 
 
 def within(bits: int) -> Callable[[int | None], int | None]:
-    """Checks that a whole number has so many bits at most, as the contract's have. One that has more is wrong use."""
+    """Checks that a whole number fits into so many bits, as in the contract. A larger one is wrong use."""
 
     def check(number: int | None) -> int | None:
         least, most = -(1 << bits - 1), (1 << bits - 1) - 1
         if number is not None and not least <= number <= most:
-            raise typer.BadParameter(f"{number} has more than {bits} bits; use {least} to {most}")
+            raise typer.BadParameter(f"{number} does not fit into {bits} bits; use {least} to {most}")
         return number
 
     return check
@@ -27,26 +27,32 @@ def within(bits: int) -> Callable[[int | None], int | None]:
 Filter = Annotated[str, typer.Option(help="Which ones: see docs/filters.md.", metavar="FILTER")]
 FilterWord = Annotated[str, typer.Argument(help="Which ones: see docs/filters.md.", metavar="FILTER")]
 OrderBy = Annotated[
-    list[str] | None, typer.Option(help="Sort key, such as 'metrics.acc DESC'; may be given again.", metavar="KEY")
+    list[str] | None, typer.Option(help="A sort key, such as 'metrics.acc DESC'. Can be repeated.", metavar="KEY")
 ]
 Limit = Annotated[
-    int | None, typer.Option(min=1, help="How many at most. Default: 50 in a table, all in JSON.", metavar="N")
+    int | None, typer.Option(min=1, help="The most to show. Default: 50 in a table, all in JSON.", metavar="N")
 ]
-Deleted = Annotated[bool, typer.Option("--deleted", help="Those that were deleted, in place of the others.")]
-Tag = Annotated[list[str] | None, typer.Option("--tag", help="A tag; may be given again.", metavar="KEY=VALUE")]
+Deleted = Annotated[bool, typer.Option("--deleted", help="Show deleted ones instead of active ones.")]
+Tag = Annotated[list[str] | None, typer.Option("--tag", help="A tag. Can be repeated.", metavar="KEY=VALUE")]
 TagWords = Annotated[list[str], typer.Argument(help="Tags.", metavar="KEY=VALUE...")]
 TagKeys = Annotated[list[str], typer.Argument(help="Keys of tags.", metavar="KEY...")]
-Reason = Annotated[str, typer.Option(help="Why; goes into the audit record.", metavar="TEXT")]
+Reason = Annotated[str, typer.Option(help="Why, for the audit record.", metavar="TEXT")]
 Description = Annotated[str, typer.Option(help="What it is.", metavar="TEXT")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+NewName = Annotated[str | None, typer.Option(help="The new name.")]
+NewDescription = Annotated[str | None, typer.Option(help="The new description.", metavar="TEXT")]
+AllowExisting = Annotated[bool, typer.Option("--allow-existing", help="Accept one that has the name already.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 ModelName = Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")]
-Number = Annotated[int, typer.Argument(help="The version's number.", metavar="NUMBER", min=1, callback=within(64))]
-ExperimentWord = Annotated[str, typer.Argument(help="An experiment's id, or its name.", metavar="EXPERIMENT")]
+Number = Annotated[int, typer.Argument(help="The version number.", metavar="NUMBER", min=1, callback=within(64))]
+OfVersion = Annotated[
+    int | None, typer.Option("--number", help="Only of this version.", metavar="NUMBER", min=1, callback=within(64))
+]
+ExperimentWord = Annotated[str, typer.Argument(help="The id or the name of the experiment.", metavar="EXPERIMENT")]
 RunId = Annotated[str, typer.Argument(help="The run, 32 hexadecimal characters.", metavar="RUN_ID")]
 
 
 def pairs(words: Sequence[str] | None) -> dict[str, str]:
-    """`KEY=VALUE` words as a mapping. A word that is none is wrong use."""
+    """`KEY=VALUE` words as a mapping. Another word is wrong use."""
     found: dict[str, str] = {}
     for word in words or ():
         key, separator, value = word.partition("=")
@@ -59,7 +65,7 @@ def pairs(words: Sequence[str] | None) -> dict[str, str]:
 def numbers(words: Sequence[str] | None) -> dict[str, float]:
     """`KEY=NUMBER` words as a mapping; `nan` and `inf` are numbers.
 
-    A word that is none, or a number too big for 64 bits, is wrong use.
+    Another word, or a number that is too large for 64 bits, is wrong use.
     """
     found: dict[str, float] = {}
     for key, value in pairs(words).items():
@@ -68,15 +74,15 @@ def numbers(words: Sequence[str] | None) -> dict[str, float]:
         except ValueError:
             raise typer.BadParameter(f"{key}={value!r} is not a number") from None
         if math.isinf(found[key]) and "inf" not in value.lower():
-            raise typer.BadParameter(f"{key}={value!r} is too big; use at most 1.797e308, or write inf")
+            raise typer.BadParameter(f"{key}={value!r} is too large; use at most 1.797e308, or write inf")
     return found
 
 
 def agreed(question: str, yes: bool) -> None:
-    """Asks before something that can't be undone; where nobody can be asked, `--yes` must have been given."""
+    """Asks before something that can't be undone. Without a terminal, `--yes` is required."""
     if yes:
         return
     if not sys.stdin.isatty():
-        output.refuse(f"{question} That can't be undone, and there is no terminal to ask at: confirm it with --yes")
+        output.refuse(f"{question} This can't be undone, and there is no terminal to ask; confirm it with --yes")
         raise typer.Exit(2)
-    typer.confirm(f"{question} That can't be undone.", abort=True)
+    typer.confirm(f"{question} This can't be undone.", abort=True)

@@ -1,7 +1,7 @@
-"""What people and programs see: tables for the ones, JSON for the others. Nothing else in this package prints.
+"""Output: tables for people, JSON for programs. Nothing else in this package prints.
 
-What a server sends is never trusted: control characters are shown as escapes, so that a run's name can't move the
-cursor, and nothing is read as markup.
+Texts from a server are not trusted: control characters are shown as escapes, so that the name of a run can't control
+the terminal, and nothing is read as markup.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LAYOUT = {"\n", "\t"}
 
 
 class Format(StrEnum):
-    """How an answer is written."""
+    """The form of an answer."""
 
     TABLE = "table"
     JSON = "json"
@@ -46,10 +46,10 @@ class Format(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A column of a table: its title, and what stands in it.
+    """A column of a table: its title, and the value of a cell.
 
-    On a screen that is too narrow, columns that are `spare` are left out, the highest first, and those that `wrap`
-    take several lines.
+    On a narrow screen, columns with `spare` are left out, the highest number first, and columns with `wraps` take
+    several lines.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Column(Generic[T]):
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON knows it: times in ISO 8601, numbers that are none as texts, dataclasses by their fields."""
+    """A value for JSON: times in ISO 8601, NaN and infinities as texts, dataclasses by their fields."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, datetime):
@@ -85,7 +85,7 @@ def write_json(value: object) -> None:
 
 
 def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str, more: bool = False) -> None:
-    """Writes a table with a row for each item; `nothing` when there is none, a hint when there are more."""
+    """Writes a table with a row for each item, or `nothing` if there is none, and a hint if there are more."""
     if not items:
         note(nothing)
         return
@@ -100,13 +100,13 @@ def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str
     console.print(table)
     if len(shown) < len(columns):
         left_out = ", ".join(column.title for column in columns if column not in shown)
-        note(f"Left out for want of room: {left_out}.")
+        note(f"Left out because the screen is too narrow: {left_out}.")
     if more:
         note(f"The first {len(items)} are shown; --limit shows more, --output json shows all.")
 
 
 def write_one(thing: Mapping[str, object]) -> None:
-    """Writes what is known of one thing: a line for each value, a table for each mapping and list. Skips the empty."""
+    """Writes one thing: a line for each value, a table for each mapping and list. Skips empty values."""
     lines = _table(("", True), ("", False), headed=False)
     blocks: list[tuple[str, Table]] = []
     for key, value in thing.items():
@@ -126,7 +126,7 @@ def write_one(thing: Mapping[str, object]) -> None:
 
 
 def write_grid(titles: Sequence[str], rows: Iterable[tuple[Sequence[object], bool]]) -> None:
-    """Writes a table of rows; those marked true stand out."""
+    """Writes a table of rows. Rows marked true are bold."""
     table = _table(*((title, position == 0) for position, title in enumerate(titles)))
     for cells, marked in rows:
         table.add_row(*(_text(cell, style="bold" if marked else "") for cell in cells))
@@ -134,12 +134,12 @@ def write_grid(titles: Sequence[str], rows: Iterable[tuple[Sequence[object], boo
 
 
 def write_text(text: str) -> None:
-    """Writes lines as they are, but for control characters."""
+    """Writes lines as they are, with control characters as escapes."""
     _console().print(_text(text, keep=_LAYOUT), soft_wrap=True)
 
 
 def write_bytes(content: bytes) -> None:
-    """Writes the content of a file to standard output: byte for byte, but to a terminal as text that can't steer it."""
+    """Writes the content of a file to standard output: byte for byte, but to a terminal with escapes."""
     if sys.stdout.isatty():
         write_text(content.decode(errors="replace"))
         return
@@ -152,18 +152,18 @@ def write_bytes(content: bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Says something to people only, on standard error."""
+    """Writes a remark for people to standard error."""
     _console(errors=True).print(_text(text, keep=_LAYOUT, style="dim"), soft_wrap=True)
 
 
 def refuse(text: str) -> None:
-    """Says on standard error why something was not done."""
+    """Writes to standard error why something was not done."""
     _console(errors=True).print(_text("error: ", style="bold red") + _text(text, keep=_LAYOUT), soft_wrap=True)
 
 
 @contextmanager
 def progress(title: str, *, unit: str = "bytes") -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, where that is a terminal; what it yields is told how much is done, and of how much."""
+    """A progress bar on standard error, if it is a terminal. The yielded function takes the done and total amounts."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -197,7 +197,7 @@ def _console(*, errors: bool = False) -> Console:
 
 
 def fitting(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> list[Column[T]]:
-    """The columns for a screen of a width: without the spare ones that would not fit."""
+    """The columns that fit a screen: without the spare ones that would not fit."""
     shown = list(columns)
     widths = {column.title: _width(column, items) for column in columns}
     for column in sorted(columns, key=lambda column: -column.spare):

@@ -1,4 +1,4 @@
-"""Curves made of letters: a line of bars, and a plot of dots."""
+"""Curves as text: a line of bars, and a plot of dots."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 WIDTH = 64
 HEIGHT = 14
 POINTS = 2 * WIDTH * 2
-"""How many points a plot can show; more are of no use to it."""
+"""How many points a plot can show."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One bar for each value, a blank where there is no number."""
+    """One bar for each value, a blank for NaN and infinities."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
@@ -26,7 +26,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def curve(title: str, steps: Sequence[int], values: Sequence[float], *, point_count: int) -> str:
-    """A plot of values over steps, with its axes; values that are no number are gaps, and counted."""
+    """A plot of values over steps, with axes. Values that are not finite are gaps, and are counted."""
     points = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     gaps = len(values) - len(points)
     said = f"{title}: {point_count} points" + (f", {gaps} of those drawn are not finite" if gaps else "")
@@ -54,7 +54,7 @@ def curve(title: str, steps: Sequence[int], values: Sequence[float], *, point_co
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Where a value lies between two others, from 0 to 1; never overflows."""
+    """Where a value lies between two others, from 0 to 1. It never overflows."""
     scale = max(abs(low), abs(high), 1e-300)
     width = high / scale - low / scale
     return 0.5 if width == 0 else (value / scale - low / scale) / width

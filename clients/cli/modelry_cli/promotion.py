@@ -1,4 +1,4 @@
-"""`modelry promotion`: moves of versions from stage to stage; `modelry version promote` makes one."""
+"""`modelry promotion`: moves of versions between stages; `modelry version promote` makes one."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli.options import Limit, ModelName, within
+from modelry_cli.options import Limit, ModelName, OfVersion
 from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.promotions import Promotion
+    from modelry.types import Promotion
 
-app = typer.Typer(help="Moves of versions from stage to stage.", no_args_is_help=True)
+app = typer.Typer(help="Moves of versions between stages.", no_args_is_help=True)
 
 
 @asks(app, "list")
-def list_promotions(
-    session: Session,
-    model: ModelName,
-    number: Annotated[int | None, typer.Option(help="Only of this version.", min=1, callback=within(64))] = None,
-    limit: Limit = None,
-) -> None:
-    """Lists the moves of a model's versions, the newest first."""
+def list_promotions(session: Session, model: ModelName, number: OfVersion = None, limit: Limit = None) -> None:
+    """Lists the promotions of a model, the newest first."""
     columns: list[Column[Promotion]] = [
-        Column("NUMBER", lambda move: move.number),
-        Column("FROM", lambda move: move.from_stage),
-        Column("TO", lambda move: move.to_stage),
-        Column("ARCHIVED", lambda move: move.archived_numbers),
-        Column("WHEN", lambda move: move.create_time, spare=2),
-        Column("BY", lambda move: move.user, spare=1),
-        Column("REASON", lambda move: move.reason, wraps=True),
+        Column("PROMOTION ID", lambda promotion: promotion.promotion_id, spare=4),
+        Column("VERSION", lambda promotion: promotion.version_number),
+        Column("FROM", lambda promotion: promotion.from_stage),
+        Column("TO", lambda promotion: promotion.to_stage),
+        Column("STATE", lambda promotion: promotion.state, spare=3),
+        Column("ARCHIVED", lambda promotion: promotion.archived_version_numbers),
+        Column("WHEN", lambda promotion: promotion.create_time, spare=2),
+        Column("BY", lambda promotion: promotion.creator, spare=1),
+        Column("REASON", lambda promotion: promotion.reason, wraps=True),
     ]
     found = session.client.promotions.list(model, number)
-    session.show_all(found, columns, limit=limit, nothing=f"No version of {model} was moved.")
+    session.show_all(found, columns, limit=limit, nothing=f"{model} has no promotions.")
+
+
+@asks(app, "get")
+def get_promotion(
+    session: Session, promotion_id: Annotated[str, typer.Argument(help="The promotion.", metavar="PROMOTION_ID")]
+) -> None:
+    """Shows a promotion."""
+    session.show(session.client.promotions.get(promotion_id))

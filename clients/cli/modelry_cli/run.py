@@ -11,9 +11,12 @@ from modelry_cli import series
 from modelry_cli.experiment import named
 from modelry_cli.options import (
     Deleted,
+    Description,
     Filter,
     FilterWord,
     Limit,
+    NewDescription,
+    NewName,
     OrderBy,
     RunId,
     Tag,
@@ -32,19 +35,19 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Runs: one execution of training code each.", no_args_is_help=True)
 
 METRIC_COLUMNS = 3
-"""How many metrics a list shows unless it is told which."""
+"""How many metrics a list shows by default."""
 
 Experiment = Annotated[
     list[str] | None,
-    typer.Option("--experiment", "-e", help="Only of this experiment (id or name); may be given again."),
+    typer.Option("--experiment", "-e", help="Only of this experiment (id or name). Can be repeated."),
 ]
 Shown = Annotated[
     list[str] | None,
-    typer.Option("--column", help="Show metrics.KEY, params.KEY or tags.KEY; may be given again.", metavar="COLUMN"),
+    typer.Option("--column", help="Show metrics.KEY, params.KEY or tags.KEY. Can be repeated.", metavar="COLUMN"),
 ]
-Params = Annotated[list[str] | None, typer.Option("--param", help="A param; may be given again.", metavar="KEY=VALUE")]
+Params = Annotated[list[str] | None, typer.Option("--param", help="A param. Can be repeated.", metavar="KEY=VALUE")]
 Metrics = Annotated[
-    list[str] | None, typer.Option("--metric", help="A point of a metric; may be given again.", metavar="KEY=NUMBER")
+    list[str] | None, typer.Option("--metric", help="A point of a metric. Can be repeated.", metavar="KEY=NUMBER")
 ]
 
 
@@ -58,7 +61,7 @@ def list_runs(
     deleted: Deleted = False,
     limit: Limit = None,
 ) -> None:
-    """Lists runs, the newest first unless ordered."""
+    """Lists runs. Default order: the newest first."""
     client = session.client
     found = client.runs.search(
         [named(client, word).experiment_id for word in experiment or ()],
@@ -107,18 +110,20 @@ def create_run(
     session: Session,
     experiment: Annotated[
         str | None,
-        typer.Option("--experiment", "-e", help="The experiment's id or name; without it, Default of the workspace."),
+        typer.Option("--experiment", "-e", help="The id or the name of the experiment. Default: Default."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Its name; the server finds one where none is given.")] = "",
+    name: Annotated[str, typer.Option(help="Its name. Default: the server makes one up.")] = "",
     parent: Annotated[str, typer.Option(help="The run in which this one is nested.", metavar="RUN_ID")] = "",
+    description: Description = "",
     param: Params = None,
     tag: Tag = None,
 ) -> None:
-    """Starts a run, for programs that no SDK reaches; `log` adds to it and `finish` ends it."""
+    """Starts a run, for programs that can't use an SDK. `log` adds to it, `finish` ends it."""
     made = session.client.runs.create(
         *(() if experiment is None else (named(session.client, experiment).experiment_id,)),
         name=name,
         parent_run_id=parent,
+        description=description,
         params=pairs(param),
         tags=pairs(tag),
     )
@@ -162,18 +167,19 @@ def finish_run(
 def update_run(
     session: Session,
     run_id: RunId,
-    name: Annotated[str | None, typer.Option(help="The new name.")] = None,
+    name: NewName = None,
+    description: NewDescription = None,
     status: Annotated[str | None, typer.Option(help="The new status, such as running.")] = None,
 ) -> None:
-    """Renames a run or changes its status."""
-    if name is None and status is None:
-        raise typer.BadParameter("nothing to change; give --name or --status")
-    session.show(_document(session.client.runs.update(run_id, name=name, status=status)))
+    """Changes the name, the description or the status of a run."""
+    if name is None and description is None and status is None:
+        raise typer.BadParameter("nothing to change; give --name, --description or --status")
+    session.show(_document(session.client.runs.update(run_id, name=name, description=description, status=status)))
 
 
 @asks(app, "delete")
 def delete_run(session: Session, run_id: RunId) -> None:
-    """Deletes a run; `restore` undoes it."""
+    """Deletes a run. `restore` undoes it."""
     session.client.runs.delete(run_id)
     session.done(f"Deleted run {run_id}; undo it with: modelry run restore {run_id}", run_id=run_id)
 
@@ -186,7 +192,7 @@ def restore_run(session: Session, run_id: RunId) -> None:
 
 @asks(app, "delete-tags")
 def delete_tags(session: Session, run_id: RunId, keys: TagKeys) -> None:
-    """Removes tags, all or none; `log --tag` sets them."""
+    """Removes tags, all or none. `log --tag` sets them."""
     session.client.runs.delete_tags(run_id, keys)
     session.done(f"Removed {', '.join(keys)} from run {run_id}.", run_id=run_id, keys=keys)
 
@@ -212,7 +218,7 @@ def _columns(client: Client, runs: Sequence[Run], wanted: Sequence[str] | None) 
 
 
 def _usual(runs: Sequence[Run]) -> list[str]:
-    """The metrics that most of the runs have."""
+    """The metrics that most runs have."""
     counts: dict[str, int] = {}
     for run in runs:
         for key in run.metrics:
@@ -230,7 +236,7 @@ def _chosen(name: str, *, spare: int = 0) -> Column[Run]:
 
 
 def _document(run: Run) -> dict[str, object]:
-    """A run as JSON has it: `metrics` holds what is known of each, by key."""
+    """A run as JSON: `metrics` has the summary of each metric, by key."""
     document = fields_of(run)
     document["metrics"] = document.pop("summaries")
     return document

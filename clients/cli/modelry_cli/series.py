@@ -1,4 +1,4 @@
-"""`modelry run metrics` and `modelry run compare`: numbers of runs, as curves and side by side."""
+"""`modelry run metrics` and `modelry run compare`: metrics of runs, as curves and side by side."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from modelry import MetricColumns, MetricSummary, Run
 
 SPARKLINE_POINTS = 24
-Key = Annotated[str | None, typer.Argument(help="The metric; without it all of them, in short.", metavar="KEY")]
-Runs = Annotated[list[str], typer.Argument(help="Two runs or more.", metavar="RUN_ID...")]
+Key = Annotated[str | None, typer.Argument(help="The metric. Default: a summary of all metrics.", metavar="KEY")]
+Runs = Annotated[list[str], typer.Argument(help="Two or more runs.", metavar="RUN_ID...")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands about numbers to those of runs."""
+    """Adds the commands for metrics to those for runs."""
     asks(app, "metrics")(read_metrics)
     asks(app, "compare")(compare_runs)
 
@@ -35,12 +35,10 @@ def read_metrics(
     draw: Annotated[bool, typer.Option("--plot", help="Draw the curve.")] = False,
     max_points: Annotated[
         int,
-        typer.Option(
-            min=0, help="Thin the series so that its picture stays the same. 0: all points.", callback=within(32)
-        ),
+        typer.Option(min=0, help="Downsample the series for plotting. 0: all points.", callback=within(32)),
     ] = 0,
 ) -> None:
-    """Shows the points of a metric, or all metrics of a run in short."""
+    """Shows the points of a metric, or a summary of all metrics of a run."""
     if key is None:
         _overview(session, run_id)
         return
@@ -60,9 +58,9 @@ def read_metrics(
 def compare_runs(
     session: Session,
     run_ids: Runs,
-    differing: Annotated[bool, typer.Option("--differing", help="Only what is not the same in all.")] = False,
+    differing: Annotated[bool, typer.Option("--differing", help="Only what differs.")] = False,
 ) -> None:
-    """Shows params and metrics of runs side by side; what differs stands out."""
+    """Shows params and metrics of runs side by side. Differences are bold."""
     runs = [session.client.runs.get(run_id, read=("params", "metrics")) for run_id in run_ids]
     params = _side_by_side([run.params for run in runs], differing)
     metrics = _side_by_side([run.metrics for run in runs], differing)

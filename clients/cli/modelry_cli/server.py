@@ -1,4 +1,4 @@
-"""`modelry server`: running one room, or all of them."""
+"""`modelry server`: runs one service, or all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def serve(
     target: Annotated[str, typer.Option(help="all, access, tracking, artifacts or registry.")] = "all",
     config: File = None,
 ) -> None:
-    """Runs one room, or all of them, until SIGTERM; its databases must be upgraded: `modelry db upgrade`.
+    """Runs one service, or all of them, until SIGTERM. The databases must be up to date: `modelry db upgrade`.
 
     Each setting has the same name in the file (section tracking, key address) and in the environment
     (MODELRY_TRACKING_ADDRESS). An option wins over the environment, the environment over the file.

@@ -1,4 +1,4 @@
-"""What every command that asks a server shares: where the server is, the workspace, and the form of the answer."""
+"""What all commands that ask a server share: its address, the workspace, and the form of the answer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
 
 SHOWN = 50
-"""How many things a table lists unless told otherwise."""
-_PANEL = "Where and how"
+"""How many things a table lists by default."""
+_PANEL = "Server and output"
 _SHARED = {
     "address": Annotated[
         str | None,
         typer.Option(
-            help="Where the server listens: host:port. Default: MODELRY_TRACKING_URI, else 127.0.0.1:5100.",
+            help="The address of the server: host:port. Default: MODELRY_TRACKING_URI, else 127.0.0.1:5100.",
             metavar="ADDRESS",
             rich_help_panel=_PANEL,
         ),
@@ -34,26 +34,26 @@ _SHARED = {
     "workspace": Annotated[
         str | None,
         typer.Option(
-            help="Where to make and look for things. Default: MODELRY_WORKSPACE, else default.",
+            help="The workspace. Default: MODELRY_WORKSPACE, else default.",
             metavar="NAME",
             rich_help_panel=_PANEL,
         ),
     ],
     "output_format": Annotated[
-        Format, typer.Option("--output", "-o", help="For people or for programs.", rich_help_panel=_PANEL)
+        Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.", rich_help_panel=_PANEL)
     ],
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One command's way to a server, and to the person or program that asked."""
+    """The client of a command, and the form of its answer."""
 
     client: Client
     format: Format
 
     def show(self, thing: object, drawn: Mapping[str, object] | None = None) -> None:
-        """Shows one thing; `drawn` is how a table has it where that is not by its fields."""
+        """Shows one thing. `drawn` is what a table shows, if that is not its fields."""
         if self.format is Format.JSON:
             output.write_json(thing)
             return
@@ -69,7 +69,7 @@ class Session:
         nothing: str = "Nothing found.",
         document: Callable[[T], object] = lambda item: item,
     ) -> None:
-        """Shows a list: a table has at most `limit` or 50 rows and says so; JSON has all, unless there is a limit."""
+        """Shows a list. A table has at most `limit` or 50 rows; JSON has all, unless there is a limit."""
         if self.format is Format.JSON:
             output.write_json([document(item) for item in (found if limit is None else found[:limit])])
             return
@@ -79,7 +79,7 @@ class Session:
         output.write_list(rows[:shown], chosen, nothing=nothing, more=len(rows) > shown)
 
     def done(self, text: str, **outcome: object) -> None:
-        """Says what was done where there is nothing to show."""
+        """Says what was done, if there is nothing to show."""
         if self.format is Format.JSON:
             output.write_json(outcome)
         else:
@@ -98,8 +98,8 @@ def asks(
 ) -> Callable[[Callable[Concatenate[Session, Arguments], None]], Callable[Concatenate[Session, Arguments], None]]:
     """Registers a function as a command that asks a server.
 
-    The command has the function's own options, and `--address`, `--workspace` and `--output` that make its session.
-    What the server refuses is said on standard error, and the exit code is 1.
+    The command has the options of the function, and `--address`, `--workspace` and `--output`, which make its session.
+    If the server refuses, the reason goes to standard error and the exit code is 1.
     """
 
     def register(

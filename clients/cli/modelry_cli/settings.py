@@ -1,4 +1,4 @@
-"""Every setting of the server as an option of a command, made from the server's own configuration classes."""
+"""Every setting of the server as an option of a command, made from the configuration classes of the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFIX = "setting__"
 
 File = Annotated[
     Path | None,
-    typer.Option("--config", help="Settings in a TOML file. The environment wins over it, options win over both."),
+    typer.Option("--config", help="A TOML file with settings. The environment wins over it, options win over both."),
 ]
 
 
@@ -26,7 +26,7 @@ Function = Callable[Concatenate[dict[str, str], Arguments], None]
 def configured(function: Function[Arguments]) -> Callable[..., None]:
     """A command that has every setting of the server as an option, `--section.key`.
 
-    The function's first argument is the settings that were given, as text by `section.key`; the server judges them.
+    The first argument of the function is the given settings, as text by `section.key`. The server validates them.
     """
 
     @functools.wraps(function)
@@ -48,7 +48,7 @@ def configured(function: Function[Arguments]) -> Callable[..., None]:
 
 
 def alone(function: Function[Arguments]) -> Callable[[], Any]:
-    """Makes the command of a noun that has no verbs, with every setting as an option."""
+    """Makes a command without verbs that has every setting as an option."""
 
     def build() -> Any:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

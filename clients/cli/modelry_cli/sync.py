@@ -1,4 +1,4 @@
-"""`modelry sync`: delivering what was logged while no server was in reach."""
+"""`modelry sync`: delivers what was logged while no server answered."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @_app.command()
 def sync(
     address: Annotated[
-        str | None, typer.Option(help="Deliver all to this server, in place of the one that each was meant for.")
+        str | None, typer.Option(help="Deliver all to this server, instead of the one each was logged for.")
     ] = None,
-    output_format: Annotated[Format, typer.Option("--output", "-o", help="For people or for programs.")] = Format.TABLE,
+    output_format: Annotated[
+        Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
+    ] = Format.TABLE,
 ) -> None:
-    """Delivers what processes that are gone could not send. Nothing is written twice.
+    """Delivers what ended processes could not send. Nothing is written twice.
 
-    Exit code 1 where something is left or was refused.
+    Exit code 1 if something is left or was refused.
     """
     import modelry
 
@@ -37,7 +39,7 @@ def sync(
         output.write_text(
             f"Delivered {report.requests_delivered} requests of {report.files_delivered} processes; "
             f"{report.requests_refused} refused, {report.requests_left} left, "
-            f"{report.files_in_use} files belong to processes that are still alive."
+            f"{report.files_in_use} files belong to processes that are still running."
         )
     elif not report.problems:
         output.write_text("There is nothing to deliver.")
@@ -48,5 +50,5 @@ def sync(
 
 
 def command() -> Any:
-    """The command itself: the noun has no verbs."""
+    """The command; it has no verbs."""
     return typer.main.get_command(_app)

@@ -1,4 +1,4 @@
-"""`modelry up`: the whole platform in one process on this machine."""
+"""`modelry up`: all services in one process on this machine."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DEFAULT_PORT = 5100
 
 def up(
     settings: dict[str, str],
-    port: Annotated[int, typer.Option(help="Where to listen on this machine. 0: any free port.", min=0, max=65535)] = (
+    port: Annotated[int, typer.Option(help="The port on this machine. 0: any free port.", min=0, max=65535)] = (
         DEFAULT_PORT
     ),
     data_folder: Annotated[
-        Path | None, typer.Option(help="Where everything is kept. Default: ~/.local/share/modelry.", metavar="FOLDER")
+        Path | None, typer.Option(help="The folder of all data. Default: ~/.local/share/modelry.", metavar="FOLDER")
     ] = None,
     config: File = None,
 ) -> None:
-    """Starts the whole platform in one process on this machine, until Ctrl-C; makes its databases first.
+    """Starts all services in one process on this machine, until Ctrl-C. Creates or upgrades the databases first.
 
-    All that `modelry server` can be told can be told here too: see `modelry server --help`.
+    It has all options of `modelry server`.
     """
     from modelry_server.__main__ import run
 
@@ -55,7 +55,7 @@ def _banner(config: Config, port: int) -> None:
                 "  modelry experiment list",
                 "  modelry run list",
                 "",
-                "Ctrl-C stops it; what is in the data folder stays.",
+                "Ctrl-C stops it. The data folder stays.",
             )
         )
     )

@@ -1,4 +1,4 @@
-"""`modelry version`: versions of registered models, and their way through the stages."""
+"""`modelry version`: versions of registered models, and their stages."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.words import counted, size
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.versions import Version
+    from modelry.types import Version
 
 app = typer.Typer(help="Versions of registered models, and their stages.", no_args_is_help=True)
 
-Stage = Annotated[str, typer.Argument(help="None, Staging, Production or Archived.", metavar="STAGE")]
+Stage = Annotated[
+    str, typer.Argument(help="The stage; by default None, Staging, Production or Archived.", metavar="STAGE")
+]
 
 
 @asks(app, "list")
@@ -44,11 +46,11 @@ def list_versions(
 ) -> None:
     """Lists versions, the newest first."""
     if model is not None:
-        of_model = "name = '" + model.replace("'", "''") + "'"
+        of_model = "model_name = '" + model.replace("'", "''") + "'"
         filter = f"{of_model} AND ({filter})" if filter else of_model
     found = session.client.versions.search(filter, order_by=order_by or ())
     if model is not None and not found[:1]:
-        session.client.models.get(model)  # says if there is none
+        session.client.models.get(model)  # refuses a model that does not exist
     session.show_all(found, _columns(), limit=limit, nothing="No versions.")
 
 
@@ -62,9 +64,9 @@ def search_versions(session: Session, filter: FilterWord, limit: Limit = None) -
 def list_latest_versions(
     session: Session,
     model: ModelName,
-    stage: Annotated[list[str] | None, typer.Option(help="Only of this stage; may be given again.")] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="Only in this stage. Can be repeated.")] = None,
 ) -> None:
-    """Lists the newest version of each stage."""
+    """Lists the newest version in each stage."""
     session.show_all(session.client.versions.latest(model, stage or ()), _columns(), nothing="No versions.")
 
 
@@ -85,7 +87,7 @@ def create_version(
     tag: Tag = None,
     reason: Reason = "",
 ) -> None:
-    """Makes the next version of a model from the files of a run, and freezes them."""
+    """Creates the next version of a model from files of a run, which are frozen."""
     made = session.client.versions.create(model, source, description=description, tags=pairs(tag), reason=reason)
     _show(session, made)
 
@@ -109,27 +111,26 @@ def promote_version(
     number: Number,
     stage: Stage,
     archive_existing: Annotated[
-        bool, typer.Option("--archive-existing", help="Move those that stand there to Archived.")
+        bool, typer.Option("--archive-existing", help="Move the other versions in the stage to the archive.")
     ] = False,
     reason: Reason = "",
 ) -> None:
     """Moves a version to a stage."""
     moved = session.client.promotions.promote(model, number, stage, archive_existing=archive_existing, reason=reason)
-    version = moved.version
-    archived = [each.number for each in moved.archived]
     if session.format is Format.JSON:
-        session.show({"version": version, "archived_numbers": archived})
+        session.show(moved)
         return
+    version, archived = moved.version, [each.version_number for each in moved.archived_versions]
     others = f"; archived version {', '.join(map(str, archived))}" if archived else ""
-    session.done(f"Version {version.number} of {version.model} is in {version.stage}{others}.")
+    session.done(f"Version {version.version_number} of {version.model_name} is in {version.stage}{others}.")
 
 
 @asks(app, "delete")
 def delete_version(session: Session, model: ModelName, number: Number, reason: Reason = "", yes: Yes = False) -> None:
-    """Deletes a version; its number is never given again."""
+    """Deletes a version. Its number is never given again."""
     agreed(f"Delete version {number} of {model!r}?", yes)
     session.client.versions.delete(model, number, reason=reason)
-    session.done(f"Deleted version {number} of {model}.", model=model, number=number)
+    session.done(f"Deleted version {number} of {model}.", model_name=model, version_number=number)
 
 
 @asks(app, "set-tags")
@@ -146,19 +147,21 @@ def delete_tags(session: Session, model: ModelName, number: Number, keys: TagKey
 
 def _show(session: Session, version: Version) -> None:
     files = f"{counted(version.file_count, 'file')}, {size(version.size_bytes)}"
-    unsaid = {"file_count": None, "size_bytes": None, "files": files, "owner": version.owner}
-    session.show(version, {**fields_of(version), **unsaid})
+    drawn = {"file_count": None, "size_bytes": None, "files": files, "owner": version.owner}
+    flavors = {flavor.name: flavor.library_version or "-" for flavor in version.flavors}
+    signature = fields_of(version.signature) if version.signature else None
+    session.show(version, {**fields_of(version), **drawn, "flavors": flavors, "signature": signature})
 
 
 def _columns() -> list[Column[Version]]:
     return [
-        Column("MODEL", lambda version: version.model),
-        Column("NUMBER", lambda version: version.number),
+        Column("MODEL", lambda version: version.model_name),
+        Column("VERSION", lambda version: version.version_number),
         Column("STAGE", lambda version: version.stage),
         Column("ALIASES", lambda version: version.aliases, wraps=True),
         Column("STATE", lambda version: version.state, spare=3),
         Column("RUN ID", lambda version: version.run_id, spare=1),
         Column("SIZE", lambda version: size(version.size_bytes), spare=5),
         Column("CREATED", lambda version: version.create_time, spare=2),
-        Column("BY", lambda version: version.user, spare=4),
+        Column("BY", lambda version: version.creator, spare=4),
     ]

@@ -1,4 +1,4 @@
-"""Values as people say them: times, durations, sizes; and texts that can't steer a terminal."""
+"""Values as people read them: times, durations, sizes, and texts without control characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
 def clean(text: str, *, keep: Iterable[str] = ()) -> str:
-    """The text with every character that could steer a terminal, or hide in it, as an escape."""
+    """The text with control characters and invisible characters as escapes."""
     kept = set(keep)
     return "".join(
         letter if letter in kept or unicodedata.category(letter) not in _UNSHOWN else _escaped(letter)
@@ -19,7 +19,7 @@ def clean(text: str, *, keep: Iterable[str] = ()) -> str:
 
 
 def ago(time: datetime, now: datetime | None = None) -> str:
-    """A time as people say it; the date when it is more than a month away."""
+    """A time as people read it, such as `2 hours ago`; a date if it is more than a month away."""
     seconds = ((now or datetime.now(UTC)) - time).total_seconds()
     if not -60 < seconds < 30 * 86400:
         return time.astimezone().strftime("%Y-%m-%d")
@@ -33,7 +33,7 @@ def ago(time: datetime, now: datetime | None = None) -> str:
 
 
 def lasted(start: datetime | None, end: datetime | None) -> str:
-    """How long something took; empty while it has not ended."""
+    """How long something took. Empty while it has not ended."""
     if start is None or end is None:
         return ""
     seconds = max(0.0, (end - start).total_seconds())
@@ -59,7 +59,7 @@ def counted(count: int, what: str) -> str:
 
 
 def said(value: object) -> str:
-    """A value as a table says it."""
+    """A value as a table shows it."""
     if value is None:
         return ""
     if isinstance(value, datetime):

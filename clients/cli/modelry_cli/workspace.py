@@ -11,7 +11,7 @@ from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
 
 if TYPE_CHECKING:
-    from modelry._sdk.nouns.workspaces import Workspace
+    from modelry.types import Workspace
 
 app = typer.Typer(help="Workspaces, which separate teams.", no_args_is_help=True)
 
@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Argument(help="The workspace.", metavar="WORKSPACE")
 
 @asks(app, "list")
 def list_workspaces(session: Session, limit: Limit = None) -> None:
-    """Lists workspaces by name."""
+    """Lists workspaces, by name."""
     columns: list[Column[Workspace]] = [
         Column("NAME", lambda workspace: workspace.name),
         Column("DESCRIPTION", lambda workspace: workspace.description, wraps=True),
@@ -37,7 +37,7 @@ def get_workspace(session: Session, name: Name) -> None:
 
 @asks(app, "create")
 def create_workspace(session: Session, name: Name, description: Description = "") -> None:
-    """Makes a workspace."""
+    """Creates a workspace."""
     session.show(session.client.workspaces.create(name, description=description))
 
 

@@ -1,4 +1,4 @@
-"""Modelry: experiments, runs and models of machine learning, over gRPC.
+"""Modelry: tracks machine-learning experiments and manages the models that they produce.
 
     import modelry
 
@@ -6,7 +6,7 @@
         modelry.log_param("lr", 0.1)
         modelry.log_metric("loss", 0.5, step=1)
 
-Importing it costs little: each name is loaded when it is first used.
+Importing it is quick: each name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelry import datasets as data
-    from modelry import errors, models, pyfunc, sklearn
+    from modelry import errors, models, pyfunc, sklearn, types
     from modelry._sdk.client import Client
     from modelry._sdk.fluent.active_run import ActiveRun
     from modelry._sdk.fluent.functions import (
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
         get_run,
         get_tracking_uri,
         last_active_run,
-        register_model,
-        search_experiments,
-        search_runs,
         set_experiment,
         set_registered_model_alias,
         set_registry_uri,
@@ -58,9 +55,12 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
     )
-    from modelry._sdk.nouns.experiments import Experiment, Lifecycle
+    from modelry._sdk.fluent.searching import search_experiments, search_runs
+    from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
+    from modelry._sdk.nouns.experiments import Experiment
     from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
-    from modelry._sdk.nouns.runs import Run, RunStatus
+    from modelry._sdk.nouns.runs import Run
+    from modelry._sdk.packaging.registering import register_model
     from modelry.errors import ModelryError
 
 _MODULES = {
@@ -69,14 +69,18 @@ _MODULES = {
     "models": "modelry.models",
     "pyfunc": "modelry.pyfunc",
     "sklearn": "modelry.sklearn",
+    "types": "modelry.types",
 }
 _NAMES = {
     "modelry.errors": ["ModelryError"],
     "modelry._sdk.client": ["Client"],
-    "modelry._sdk.nouns.experiments": ["Experiment", "Lifecycle"],
-    "modelry._sdk.nouns.metrics": ["MetricColumns", "MetricSummary"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
-    "modelry._sdk.nouns.runs": ["Run", "RunStatus"],
+    "modelry._sdk.fluent.searching": ["search_experiments", "search_runs"],
+    "modelry._sdk.nouns.enums": ["Lifecycle", "LifecycleFilter", "RunStatus"],
+    "modelry._sdk.nouns.experiments": ["Experiment"],
+    "modelry._sdk.nouns.metrics": ["MetricColumns", "MetricSummary"],
+    "modelry._sdk.nouns.runs": ["Run"],
+    "modelry._sdk.packaging.registering": ["register_model"],
     "modelry._sdk.fluent.functions": [
         "active_run",
         "create_experiment",
@@ -89,9 +93,6 @@ _NAMES = {
         "get_run",
         "get_tracking_uri",
         "last_active_run",
-        "register_model",
-        "search_experiments",
-        "search_runs",
         "set_experiment",
         "set_registered_model_alias",
         "set_registry_uri",
@@ -125,6 +126,7 @@ __all__ = [
     "Client",
     "Experiment",
     "Lifecycle",
+    "LifecycleFilter",
     "MetricColumns",
     "MetricSummary",
     "ModelryError",
@@ -170,6 +172,7 @@ __all__ = [
     "start_run",
     "sync",
     "transition_model_version_stage",
+    "types",
 ]
 
 

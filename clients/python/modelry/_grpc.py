@@ -1,22 +1,29 @@
-"""gRPC, imported so that small calls are quick.
+"""gRPC, imported with the settings that suit a client which logs from training code.
 
-Since gRPC 1.80 a pool of threads reads from the network, and on few cores to hand each event of a call from thread to
-thread costs a third of an empty one: 0.52 ms in the place of 0.37 (docs/adr/0001). Without the pool, who waits for a
-call reads; while nobody waits, a channel looks after its connection every five seconds, which is late after an outage,
-so that is chosen too. gRPC decides when it is first imported, by environment variables, which are there for as long as
-that takes: nobody else sees them. Nothing is chosen where `GRPC_EXPERIMENTS` is set already, where the program imported
-gRPC before, and where it was not measured.
+- No support for forks (`GRPC_ENABLE_FORK_SUPPORT=0`): a child that is forked after gRPC was loaded never uses it (see
+  `modelry._sdk.transport.process`). With gRPC's own support, a child that is forked while another thread is in a call
+  hangs; and by default each fork prints a line.
+- No pool of threads that read from the network. Since gRPC 1.80 there is one, and on few cores handing each event of a
+  call from thread to thread costs a third of an empty call: 0.52 ms instead of 0.37 (docs/adr/0001). Without the pool
+  the thread that waits for a call reads. While no thread waits, a channel looks after its connection every five
+  seconds, which is late after an outage, so that period is shortened too.
+
+gRPC reads these environment variables when it is first imported. They are set for as long as that takes, so nobody else
+sees them. A variable that is set already is kept. Nothing is chosen if the program imported gRPC before, and the second
+choice is made only for releases with which it was measured.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib import metadata
 
 __all__ = ["grpc"]
 
-_CHOICE = {
+_FORKS = "GRPC_ENABLE_FORK_SUPPORT"
+_READING = {
     "GRPC_EXPERIMENTS": "-event_engine_client,-event_engine_listener",
     "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS": "100",
 }
@@ -29,9 +36,23 @@ def _is_measured() -> bool:
     return sys.platform == "linux" and first <= release <= last
 
 
-_chosen: dict[str, str] = {}
-if "grpc" not in sys.modules and "GRPC_EXPERIMENTS" not in os.environ and _is_measured():
-    _chosen = {name: value for name, value in _CHOICE.items() if name not in os.environ}
+def _choice() -> dict[str, str]:
+    if "grpc" in sys.modules:
+        return {}
+    chosen = {_FORKS: "0"}
+    if "GRPC_EXPERIMENTS" not in os.environ and _is_measured():
+        chosen |= _READING
+    return {name: value for name, value in chosen.items() if name not in os.environ}
+
+
+if os.environ.get(_FORKS, "0").lower() not in {"0", "false", "no", "off", ""}:
+    logging.getLogger("modelry").warning(
+        "%s=%s is set: a child that is forked while another thread is in a call hangs in gRPC; unset it, or start "
+        "children by the method 'spawn'",
+        _FORKS,
+        os.environ[_FORKS],
+    )
+_chosen = _choice()
 os.environ.update(_chosen)
 try:
     import grpc

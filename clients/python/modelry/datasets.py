@@ -1,7 +1,6 @@
 """Datasets to log with a run: `modelry.data.from_pandas(frame, source="s3://bucket/iris.csv")`.
 
-What is recorded is where the data came from, a digest that tells contents apart, the columns and the size: never the
-data.
+Recorded are the source of the data, a digest of its content, the columns and the size; never the data itself.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ _ROWS_OF_DIGEST = 10_000
 
 
 class Dataset:
-    """A dataset: a name, a digest, where it came from, its columns and its size. Schema and profile are JSON.
+    """A dataset: a name, a digest, its source, its columns and its size. Schema and profile are JSON.
 
-    Without a `digest` one is computed from the content when it is first asked for.
+    Without a `digest`, one is computed from the content when it is first read.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """What tells contents apart, 16 hexadecimal characters where it is computed."""
+        """What distinguishes its content from other content: 16 hexadecimal characters if it is computed."""
         return self._digest or _digest_of(self._content, f"{self.name}{self.source}{self.schema}{self.profile}")
 
     def to_dict(self) -> dict[str, str]:
@@ -64,7 +63,7 @@ class Dataset:
 def from_pandas(
     df: Any, source: str = "", targets: str | None = None, name: str | None = None, digest: str | None = None
 ) -> Dataset:
-    """Describes a pandas DataFrame. The digest is of its columns, its size and up to 10,000 rows spread over it."""
+    """Describes a pandas DataFrame. The digest covers its columns, its size and up to 10,000 evenly spread rows."""
     columns = [{"name": str(column), "type": str(kind)} for column, kind in df.dtypes.items()]
     schema: dict[str, Any] = {"columns": columns}
     if targets is not None:
@@ -83,7 +82,7 @@ def from_pandas(
 def from_numpy(
     features: Any, source: str = "", targets: Any = None, name: str | None = None, digest: str | None = None
 ) -> Dataset:
-    """Describes a NumPy array, and its targets. The digest is of shapes, types and up to 10,000 rows spread over it."""
+    """Describes a NumPy array and its targets. The digest covers shapes, types and up to 10,000 evenly spread rows."""
     schema: dict[str, Any] = {"features": {"shape": list(features.shape), "type": str(features.dtype)}}
     profile = {"features_shape": list(features.shape), "features_size": int(features.size)}
     if targets is not None:

@@ -1,12 +1,13 @@
-"""What a call can raise: one tree, from the canonical code down to the reason.
+"""The errors that calls raise: a class for each status code, and below it one for each reason.
 
     ModelryError
     ├── Cancelled
     ├── Unknown
-    ├── InvalidArgument: FieldInvalid, FilterSyntax, PageTokenInvalid, RequestIdReused, PathInvalid
+    ├── InvalidArgument: FieldInvalid, FilterSyntax, PageTokenInvalid, RequestIdReused, PathInvalid, CursorInvalid
     ├── DeadlineExceeded
     ├── NotFound: WorkspaceNotFound, ExperimentNotFound, RunNotFound, DatasetNotFound, TagNotFound,
-    │       ArtifactNotFound, OwnerNotFound, SnapshotNotFound, ModelNotFound, VersionNotFound, AliasNotFound
+    │       ArtifactNotFound, OwnerNotFound, SnapshotNotFound, ModelNotFound, VersionNotFound, AliasNotFound,
+    │       PromotionNotFound
     ├── AlreadyExists: WorkspaceExists, ExperimentExists, RunExists, ParamConflict, ArtifactKindConflict,
     │       SnapshotExists, ModelExists
     ├── PermissionDenied: PermissionMissing
@@ -14,15 +15,15 @@
     ├── FailedPrecondition: AnswerTooLarge, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen, ModelInUse,
     │       VersionInUse, SourceEmpty
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap
-    ├── OutOfRange
+    ├── OutOfRange: CursorOutOfRange
     ├── Unimplemented
     ├── Internal
     ├── Unavailable: ServiceUnavailable, Draining, DatabaseUnavailable, StoreUnavailable
     ├── DataLoss: DigestMismatch, BlobLost
-    └── Unauthenticated
+    └── Unauthenticated: CredentialInvalid
 
-Catch the class of the reason where you know what to do about it, and that of the code otherwise. A reason that this
-release does not know yet is raised as the class of its code.
+Catch the class of a reason if you handle that reason, else the class of the code. A reason that this release does not
+know is raised as the class of its code.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from typing import ClassVar
 class ModelryError(Exception):
     """Anything that Modelry refuses or fails to do.
 
-    `reason` is the stable name of what happened (empty where the server gave none), `metadata` holds every value that
-    the message names, and `fields` says of each bad field of the request, by its path, what is wrong with it.
+    `reason` is a stable name for the cause; it is empty if the server gave none. `metadata` has every value that the
+    message names. `fields` says what is wrong with each bad field of the request, by its path.
     """
 
     code: ClassVar[str] = "UNKNOWN"
@@ -64,7 +65,7 @@ class Cancelled(ModelryError):
 
 
 class Unknown(ModelryError):
-    """The server failed in a way that it could not name."""
+    """The server failed and gave no reason."""
 
     code = "UNKNOWN"
 
@@ -76,20 +77,20 @@ class InvalidArgument(ModelryError):
 
 
 class DeadlineExceeded(ModelryError):
-    """The time given to the call ran out before the work was done."""
+    """The deadline of the call passed before the work was done."""
 
     code = "DEADLINE_EXCEEDED"
     reason = "DEADLINE_EXCEEDED"
 
 
 class NotFound(ModelryError):
-    """What the call names is not there, or the caller may not know of it."""
+    """The thing does not exist, or the caller has no right to see it."""
 
     code = "NOT_FOUND"
 
 
 class AlreadyExists(ModelryError):
-    """What the call would make is there already."""
+    """The thing exists already."""
 
     code = "ALREADY_EXISTS"
 
@@ -101,56 +102,56 @@ class PermissionDenied(ModelryError):
 
 
 class ResourceExhausted(ModelryError):
-    """A limit is reached; later the call may succeed."""
+    """A limit is reached. The call may succeed later."""
 
     code = "RESOURCE_EXHAUSTED"
 
 
 class FailedPrecondition(ModelryError):
-    """The thing is not in a state in which this can be done."""
+    """The state of the thing does not allow this."""
 
     code = "FAILED_PRECONDITION"
 
 
 class Aborted(ModelryError):
-    """Somebody else's change came between; read again and repeat."""
+    """Somebody else's change came in between. Read again and repeat."""
 
     code = "ABORTED"
 
 
 class OutOfRange(ModelryError):
-    """The call reaches past the end of what there is."""
+    """The call reaches past the end of the data."""
 
     code = "OUT_OF_RANGE"
 
 
 class Unimplemented(ModelryError):
-    """The server does not know this call; it may be older than this client."""
+    """The server does not have this call. It may be older than this client."""
 
     code = "UNIMPLEMENTED"
 
 
 class Internal(ModelryError):
-    """A fault of the server; `metadata['correlation_id']` finds its cause in the server's log."""
+    """A bug in the server. Its log has the cause under `metadata['correlation_id']`."""
 
     code = "INTERNAL"
     reason = "INTERNAL"
 
 
 class Unavailable(ModelryError):
-    """The server, or something that it needs, does not answer; the call may be repeated."""
+    """The server, or something that it needs, does not answer. The call may succeed later."""
 
     code = "UNAVAILABLE"
 
 
 class DataLoss(ModelryError):
-    """Stored or transferred bytes are not what they should be."""
+    """Stored or transferred content is damaged or lost."""
 
     code = "DATA_LOSS"
 
 
 class Unauthenticated(ModelryError):
-    """The server does not know who calls."""
+    """The server does not know who the caller is."""
 
     code = "UNAUTHENTICATED"
 
@@ -162,7 +163,7 @@ class FieldInvalid(InvalidArgument):
 
 
 class FilterSyntax(InvalidArgument):
-    """A filter or an order can't be read; the metadata has `column`, `found` and `expected`."""
+    """A filter or a sort key can't be parsed. The metadata has `column`, `found` and `expected`."""
 
     reason = "FILTER_SYNTAX"
 
@@ -174,15 +175,21 @@ class PageTokenInvalid(InvalidArgument):
 
 
 class RequestIdReused(InvalidArgument):
-    """A request id was used before with other contents."""
+    """A request id was used before with other content."""
 
     reason = "REQUEST_ID_REUSED"
 
 
 class PathInvalid(InvalidArgument):
-    """An artifact path climbs, is absolute, or is not in normal form."""
+    """An artifact path is absolute, has `..`, or is not in normal form."""
 
     reason = "PATH_INVALID"
+
+
+class CursorInvalid(InvalidArgument):
+    """An event cursor is damaged, or belongs to another workspace."""
+
+    reason = "CURSOR_INVALID"
 
 
 class WorkspaceNotFound(NotFound):
@@ -210,7 +217,7 @@ class DatasetNotFound(NotFound):
 
 
 class TagNotFound(NotFound):
-    """There is no tag of that key."""
+    """There is no tag with that key."""
 
     reason = "TAG_NOT_FOUND"
 
@@ -228,7 +235,7 @@ class OwnerNotFound(NotFound):
 
 
 class SnapshotNotFound(NotFound):
-    """There is no snapshot of that owner."""
+    """The owner has no snapshot."""
 
     reason = "SNAPSHOT_NOT_FOUND"
 
@@ -251,20 +258,26 @@ class AliasNotFound(NotFound):
     reason = "ALIAS_NOT_FOUND"
 
 
+class PromotionNotFound(NotFound):
+    """There is no such promotion."""
+
+    reason = "PROMOTION_NOT_FOUND"
+
+
 class WorkspaceExists(AlreadyExists):
-    """A workspace of that name is there."""
+    """There is a workspace with that name."""
 
     reason = "WORKSPACE_EXISTS"
 
 
 class ExperimentExists(AlreadyExists):
-    """An experiment, perhaps a deleted one, has the name."""
+    """There is an experiment with that name, possibly a deleted one."""
 
     reason = "EXPERIMENT_EXISTS"
 
 
 class RunExists(AlreadyExists):
-    """The run id is another run's."""
+    """Another run has that run id."""
 
     reason = "RUN_EXISTS"
 
@@ -276,19 +289,19 @@ class ParamConflict(AlreadyExists):
 
 
 class ArtifactKindConflict(AlreadyExists):
-    """A folder stands where a file is to be, or a file where a folder is to be."""
+    """There is a folder where a file would be written, or a file where a folder would be."""
 
     reason = "ARTIFACT_KIND_CONFLICT"
 
 
 class SnapshotExists(AlreadyExists):
-    """The owner holds another snapshot already."""
+    """The owner has another snapshot already."""
 
     reason = "SNAPSHOT_EXISTS"
 
 
 class ModelExists(AlreadyExists):
-    """A registered model of that name is there."""
+    """There is a registered model with that name."""
 
     reason = "MODEL_EXISTS"
 
@@ -300,31 +313,31 @@ class PermissionMissing(PermissionDenied):
 
 
 class TooManyStreams(ResourceExhausted):
-    """The server has as many streams open as it allows."""
+    """The server has reached its limit of open streams."""
 
     reason = "TOO_MANY_STREAMS"
 
 
 class AnswerTooLarge(FailedPrecondition):
-    """The answer is larger than what can be sent: ask for less, by a read mask or a smaller page."""
+    """The answer exceeds the size limit. Ask for less: fewer fields, or a smaller page."""
 
     reason = "ANSWER_TOO_LARGE"
 
 
 class ExperimentDeleted(FailedPrecondition):
-    """The experiment is deleted; restore it first."""
+    """The experiment is deleted. Restore it first."""
 
     reason = "EXPERIMENT_DELETED"
 
 
 class RunDeleted(FailedPrecondition):
-    """The run is deleted; restore it first."""
+    """The run is deleted. Restore it first."""
 
     reason = "RUN_DELETED"
 
 
 class RunAlreadyEnded(FailedPrecondition):
-    """The run ended before, with another status."""
+    """The run has ended already, with another status."""
 
     reason = "RUN_ALREADY_ENDED"
 
@@ -336,19 +349,19 @@ class OwnerFrozen(FailedPrecondition):
 
 
 class ModelInUse(FailedPrecondition):
-    """The model has versions in Staging or Production."""
+    """The model has versions in a serving stage, such as Staging or Production."""
 
     reason = "MODEL_IN_USE"
 
 
 class VersionInUse(FailedPrecondition):
-    """The version is in Staging or Production, or an alias points at it."""
+    """The version is in a serving stage, or an alias points at it."""
 
     reason = "VERSION_IN_USE"
 
 
 class SourceEmpty(FailedPrecondition):
-    """The run has no files at the path from which a version was to be made."""
+    """The run has no files at the path of the source."""
 
     reason = "SOURCE_EMPTY"
 
@@ -360,19 +373,28 @@ class RequestInFlight(Aborted):
 
 
 class EtagMismatch(Aborted):
-    """The thing was changed by somebody else since it was read."""
+    """Somebody else has changed the thing since it was read."""
 
     reason = "ETAG_MISMATCH"
 
 
 class BatchGap(Aborted):
-    """A numbered batch came while an earlier one is missing."""
+    """An earlier numbered batch is missing."""
 
     reason = "BATCH_GAP"
 
 
+class CursorOutOfRange(OutOfRange):
+    """An event cursor is older or newer than all events that are kept.
+
+    The metadata has `oldest_cursor` and `newest_cursor`.
+    """
+
+    reason = "CURSOR_OUT_OF_RANGE"
+
+
 class ServiceUnavailable(Unavailable):
-    """A service that the call needs does not answer; the metadata names it as `service`."""
+    """A service that the call needs does not answer. The metadata has its name as `service`."""
 
     reason = "SERVICE_UNAVAILABLE"
 
@@ -384,7 +406,7 @@ class Draining(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer or is busy; what was asked for may be done already."""
+    """The database does not answer or is busy. A change may have been made all the same."""
 
     reason = "DATABASE_UNAVAILABLE"
 
@@ -396,7 +418,7 @@ class StoreUnavailable(Unavailable):
 
 
 class DigestMismatch(DataLoss):
-    """Bytes do not have the SHA-256 or the size that was announced."""
+    """The content does not have the announced SHA-256 or size."""
 
     reason = "DIGEST_MISMATCH"
 
@@ -405,6 +427,12 @@ class BlobLost(DataLoss):
     """The object store has lost or damaged the content of a file."""
 
     reason = "BLOB_LOST"
+
+
+class CredentialInvalid(Unauthenticated):
+    """The call needs the credential of a Modelry service."""
+
+    reason = "CREDENTIAL_INVALID"
 
 
 __all__ = sorted(

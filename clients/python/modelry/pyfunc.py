@@ -1,11 +1,11 @@
-"""Models as Python functions, in MLflow's format: any model by one `predict`, and models with logic of your own.
+"""Models as Python functions, in MLflow's format: any model with one `predict`, and models with logic of your own.
 
     class Doubled(modelry.pyfunc.PythonModel):
         def predict(self, context, model_input, params=None):
             return model_input * 2
 
-`PythonModel` and `PythonModelContext` are MLflow's own classes, so that a model logged here can be loaded where there
-is no Modelry. Loading a model runs code that its author chose: load only what you trust.
+`PythonModel` and `PythonModelContext` are MLflow's own classes, so that a model logged here can be loaded without
+Modelry. Loading a model runs code that its author chose: load only what you trust.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import borrowed, loading, logged, requirements
+from modelry._sdk.packaging import borrowed, loading, logged
+from modelry._sdk.packaging.flavor import FlavorShell
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel as PyFuncModel
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
     from modelry._sdk.client import Client
 
-_MLFLOWS = ("PyFuncModel", "PythonModel", "PythonModelContext")
-
 __all__ = ["PyFuncModel", "PythonModel", "PythonModelContext", "load_model", "log_model", "save_model"]
+
+_OF_MLFLOW = ("PyFuncModel", "PythonModel", "PythonModelContext")
+_FLAVOR = FlavorShell("mlflow.pyfunc")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MLFLOWS:
+    if name in _OF_MLFLOW:
         return getattr(borrowed.mlflow_module("mlflow.pyfunc"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -47,31 +49,24 @@ def save_model(
     client: Client | None = None,
     **packaging_options: Any,
 ) -> None:
-    """Saves a model to a folder of this machine that must not exist or must be empty.
+    """Saves a model to a folder on this machine, which must not exist or must be empty.
 
     `python_model` is a PythonModel, a function of the input, or the path of a script that calls `set_model`.
-    `artifacts` are files that it finds by name in `context.artifacts`: paths of this machine, `runs:/…` or `models:/…`.
-    Without `pip_requirements` or `conda_env`, the packages that the model refers to are found and pinned. Further
-    options are those of MLflow's `save_model`: `signature`, `input_example`, `metadata`, `code_paths`, `loader_module`,
+    `artifacts` are files that it finds by name in `context.artifacts`: local paths, `runs:/…` or `models:/…`. Without
+    `pip_requirements` or `conda_env`, the packages that the model refers to are found and pinned. Further options are
+    those of MLflow's `save_model`: `signature`, `input_example`, `metadata`, `code_paths`, `loader_module`,
     `data_path`, `model_config`, …. Raises MlflowException for what can't be saved.
     """
-    flavor = borrowed.mlflow_module("mlflow.pyfunc")
-    needed, extra = pip_requirements, extra_pip_requirements
-    if pip_requirements is None and conda_env is None and python_model is not None:
-        found = requirements.inferred(_inspectable(python_model), packaging_options.get("input_example"))
-        own = requirements.pinned("cloudpickle")
-        needed, extra = requirements.merged(own, found, requirements.listed(extra)), None
-    # The advice is to give a script, which is pickled nowhere; what loading means is said above.
-    with borrowed.errors_only("mlflow.pyfunc"), tempfile.TemporaryDirectory(prefix="modelry-artifacts-") as temporary:
-        flavor.save_model(
-            os.fspath(path),
-            python_model=python_model,
-            artifacts=_fetched(artifacts, temporary, client),
-            pip_requirements=needed,
-            extra_pip_requirements=extra,
-            conda_env=conda_env,
+    with tempfile.TemporaryDirectory(prefix="modelry-artifacts-") as temporary:
+        options = {
+            "python_model": python_model,
+            "artifacts": _fetched(artifacts, temporary, client),
+            "pip_requirements": pip_requirements,
+            "extra_pip_requirements": extra_pip_requirements,
+            "conda_env": conda_env,
             **packaging_options,
-        )
+        }
+        _FLAVOR.save(path, options, inspected=_inspectable(python_model), packages=["cloudpickle"])
 
 
 def log_model(
@@ -84,18 +79,20 @@ def log_model(
     await_registration_for: int | None = None,
     **save_options: Any,
 ) -> logged.LoggedModel:
-    """Logs a model to the active run, which is started if there is none, or to the run of `run_id`.
+    """Logs a model to the active run, which is started if there is none, or to the run `run_id`.
 
-    It lies at `name`, or `artifact_path` as MLflow 2 spells it; by default at `model`. With `registered_model_name` it
-    becomes the next version of that registered model, which is made if it is missing. `save_options` are those of
-    `save_model`. `await_registration_for` is accepted for MLflow's sake: a version is ready when the call returns.
+    Its path is `name`, which MLflow 2 calls `artifact_path`. Default: `model`. With `registered_model_name` it becomes
+    the next version of that registered model, which is created if there is none. `save_options` are those of
+    `save_model`. `await_registration_for` has no effect: a version is ready when the call returns.
     """
-    destination = logged.Destination(artifact_path, name, run_id, registered_model_name, client)
-
-    def save(folder: str, metadata: Any) -> None:
-        save_model(folder, mlflow_model=metadata, client=client, **save_options)
-
-    return logged.log(save, destination)
+    destination = logged.Destination(
+        artifact_path=artifact_path,
+        name=name,
+        run_id=run_id,
+        registered_model_name=registered_model_name,
+        client=client,
+    )
+    return _FLAVOR.log(save_model, {"client": client, **save_options}, destination)
 
 
 def load_model(
@@ -106,20 +103,17 @@ def load_model(
     model_config: Any = None,
     client: Client | None = None,
 ) -> PyFuncModel:
-    """Loads a model of any flavor as a Python function from `runs:/…`, `models:/…` or a folder of this machine.
+    """Loads a model of any flavor as a Python function from `runs:/…`, `models:/…` or a folder on this machine.
 
-    What it answers with has `predict(input, params=None)`, which checks the input against the signature, and
-    `metadata`. The files are downloaded to `dst_path`, or to a temporary folder that lives as long as the model. It
-    warns of packages that are installed in another version than the model asks for. Raises NotFound where there is
-    none, InvalidArgument for a URI that can't be read, and MlflowException where the files are no such model.
+    The result has `predict(input, params=None)`, which checks the input against the signature, and `metadata`. The
+    files are downloaded to `dst_path`, or to a temporary folder that lives as long as the model. There is a warning if
+    installed packages have other versions than the model asks for. Raises NotFound if there is no model,
+    InvalidArgument for a URI that can't be parsed, and MlflowException if the files are not a model.
     """
-    flavor = borrowed.mlflow_module("mlflow.pyfunc")
-
-    def load(folder: str) -> PyFuncModel:
-        model: PyFuncModel = flavor.load_model(folder, suppress_warnings=suppress_warnings, model_config=model_config)
-        return model
-
-    return loading.loaded(model_uri, load, dst_path=dst_path, client=client)
+    model: PyFuncModel = _FLAVOR.load(
+        model_uri, dst_path=dst_path, client=client, suppress_warnings=suppress_warnings, model_config=model_config
+    )
+    return model
 
 
 def _inspectable(python_model: Any) -> Any:

@@ -1,12 +1,13 @@
 """Artifacts: the files of runs and model versions, and the snapshots that freeze them.
 
-Owns the tables `blobs`, `artifacts`, `snapshots`, `artifacts_secrets`, and the object store. Asks `tracking` whether
-a run exists.
+Owns the tables `owners`, `artifacts`, `blobs`, `snapshots`, `artifacts_secrets`, and the object store. Asks `tracking`
+about a run when files are written to it; where a run with files lies is known here from then on.
 
 Always true:
-- a file that is listed has its content in the store, whole and with the SHA-256 that is said of it;
-- an acknowledged file is committed, and its bytes were synced to the disk before;
+- a file that is listed has its content in the store, complete and with the SHA-256 of its row;
+- an acknowledged file is committed, and its content was synced to the disk before;
 - of one stream of files all are there, or none;
-- a path is a file or a folder, never both; a folder's size and count are those of its files;
-- the files of a version never change.
+- a path is a file or a folder, never both; the size and count of a folder are those of its files;
+- the files of a version never change;
+- the workspace of a version is that of the files from which it was made.
 """

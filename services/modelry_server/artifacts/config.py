@@ -37,11 +37,14 @@ class ArtifactsConfig(DatabaseSettings):
     upload_limit: Duration = setting(
         Duration(12 * 3600.0), "How long the upload of one stream of files may take.", least=1
     )
+    upload_files: int = setting(
+        100_000, "How many files one stream may hold, at about 1 KB of memory each.", least=1, most=100_000
+    )
     garbage_interval: Duration = setting(
         Duration(3600.0), "How often the service looks for content that nothing refers to.", least=1
     )
-    stray_interval: Duration = setting(
-        Duration(6 * 3600.0), "How often the service searches the store for content that was never committed.", least=1
+    orphan_interval: Duration = setting(
+        Duration(6 * 3600.0), "How often the service searches the store for objects that were never committed.", least=1
     )
     garbage_grace: Duration = setting(
         Duration(24 * 3600.0),

@@ -1,4 +1,4 @@
-"""Everything about artifacts that a caller can act on."""
+"""The errors of artifacts that a caller can act on. An owner is given as `runs/<id>` or `versions/<id>`."""
 
 from modelry_server.kernel.errors import (
     AlreadyExists,
@@ -11,15 +11,29 @@ from modelry_server.kernel.errors import (
 )
 from modelry_server.kernel.requests.fields import shown
 
+_KINDS = {"runs": "run", "versions": "model version"}
+
 
 class PathInvalid(InvalidArgument):
-    """A path climbs, is absolute, or is not in normal form; `rule` names what it breaks."""
+    """An artifact path breaks a rule: it is absolute, has `..`, or is not in normal form. `rule` names the rule."""
 
     reason = "PATH_INVALID"
 
-    def __init__(self, field: str, path: str, rule: str, wanted: str) -> None:
+    def __init__(self, field: str, path: str, rule: str, problem: str) -> None:
+        super().__init__(f"invalid artifact path {shown(path)}: {problem}", field=field, path=shown(path), rule=rule)
+
+
+class TooManyFiles(InvalidArgument):
+    """A stream holds more files than this server takes."""
+
+    reason = "FIELD_INVALID"
+
+    def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{shown(path)} is not a path of an artifact: {wanted}", field=field, path=shown(path), rule=rule
+            f"the stream has more than {limit} files, which is the limit of this server; nothing was written; "
+            "pack the files into archives, or write the subfolders in streams of their own",
+            field="header",
+            limit=limit,
         )
 
 
@@ -29,18 +43,20 @@ class ArtifactNotFound(NotFound):
     reason = "ARTIFACT_NOT_FOUND"
 
     def __init__(self, owner: str, path: str) -> None:
-        what = f"no file or folder {shown(path)}" if path else "no files"
-        super().__init__(f"{owner} has {what}", kind="artifact", name=f"{owner}/{path}", owner=owner, path=path)
+        what = f"file or folder {shown(path)}" if path else "files"
+        super().__init__(
+            f"{_named(owner)} has no {what}", kind="artifact", name=f"{owner}/{path}", owner=owner, path=path
+        )
 
 
 class ArtifactKindConflict(AlreadyExists):
-    """A folder stands where a file is to be, or a file where a folder is to be."""
+    """There is a folder where a file would be written, or a file where a folder would be."""
 
     reason = "ARTIFACT_KIND_CONFLICT"
 
     def __init__(self, path: str, present: str, wanted: str) -> None:
         super().__init__(
-            f"{shown(path)} is a {present} and can't be a {wanted} too; choose another path, or delete it first",
+            f"{shown(path)} is a {present}, so it can't also be a {wanted}; use another path, or delete it first",
             path=path,
             present=present,
             wanted=wanted,
@@ -48,13 +64,13 @@ class ArtifactKindConflict(AlreadyExists):
 
 
 class DigestMismatch(DataLoss):
-    """The bytes do not have the SHA-256 or the size that was announced."""
+    """The content does not have the announced SHA-256 or size."""
 
     reason = "DIGEST_MISMATCH"
 
     def __init__(self, path: str, what: str, expected: object, actual: object) -> None:
         super().__init__(
-            f"the {what} of {shown(path)} was announced as {expected} and is {actual}; nothing was kept",
+            f"the {what} of {shown(path)} is {actual}, but the header announced {expected}; nothing was written",
             path=path,
             expected=expected,
             actual=actual,
@@ -68,17 +84,18 @@ class OwnerFrozen(FailedPrecondition):
 
     def __init__(self, owner: str) -> None:
         super().__init__(
-            f"the files of {owner} never change; write to a run and make a new version from it", owner=owner
+            f"the files of {_named(owner)} can't be changed; write them to a run and create a new version from it",
+            owner=owner,
         )
 
 
 class OwnerNotFound(NotFound):
-    """There is no such owner of artifacts."""
+    """There is no such owner of artifacts, or the caller may not know of it."""
 
     reason = "OWNER_NOT_FOUND"
 
     def __init__(self, owner: str) -> None:
-        super().__init__(f"there is no {owner} that could own artifacts", kind="owner", name=owner, owner=owner)
+        super().__init__(f"{_named(owner)} does not exist", kind="owner", name=owner, owner=owner)
 
 
 class RunDeleted(FailedPrecondition):
@@ -87,7 +104,7 @@ class RunDeleted(FailedPrecondition):
     reason = "RUN_DELETED"
 
     def __init__(self, run_id: str) -> None:
-        super().__init__(f"the run {run_id} is deleted; restore it before you write to it", run_id=run_id)
+        super().__init__(f"run {run_id} is deleted; restore it before you write to it", run_id=run_id)
 
 
 class BlobLost(DataLoss):
@@ -97,49 +114,60 @@ class BlobLost(DataLoss):
 
     def __init__(self, path: str, sha256: str) -> None:
         super().__init__(
-            f"the content of {shown(path)}, SHA-256 {sha256}, is lost or damaged in the store; write the file again",
+            f"the content of {shown(path)} (SHA-256 {sha256}) is missing or damaged in the object store; "
+            "write the file again",
             path=path,
             sha256=sha256,
         )
 
 
 class StoreUnavailable(Unavailable):
-    """The object store does not answer, or refuses."""
+    """The object store does not answer, or refuses the request."""
 
     reason = "STORE_UNAVAILABLE"
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"the object store can't be used: {problem}; send the call again later", problem=problem)
+        super().__init__(f"the object store is unavailable: {problem}; try again later", problem=problem)
 
 
 class SnapshotNotFound(NotFound):
-    """There is no snapshot of that owner."""
+    """The version has no snapshot."""
 
     reason = "SNAPSHOT_NOT_FOUND"
 
-    def __init__(self, owner: str) -> None:
-        super().__init__(f"there is no snapshot of {owner}", kind="snapshot", name=owner, owner=owner)
+    def __init__(self, version_id: str) -> None:
+        super().__init__(
+            f"model version {version_id} has no snapshot", kind="snapshot", name=version_id, version_id=version_id
+        )
 
 
 class SnapshotExists(AlreadyExists):
-    """The owner holds another snapshot already."""
+    """The version has another snapshot already."""
 
     reason = "SNAPSHOT_EXISTS"
 
-    def __init__(self, owner: str, source_owner: str, source_path: str) -> None:
-        source = f"{source_owner}/{source_path}".rstrip("/")
+    def __init__(self, version_id: str, source_owner: str, source_path: str) -> None:
+        source = f"{shown(source_path)} of {_named(source_owner)}" if source_path else _named(source_owner)
         super().__init__(
-            f"{owner} holds a snapshot of {source} already; a snapshot never changes, make a new version for another",
-            owner=owner,
+            f"model version {version_id} already has a snapshot, of {source}; a snapshot can't be replaced, so create "
+            "a new version",
+            version_id=version_id,
             source_owner=source_owner,
             source_path=source_path,
         )
 
 
 class UploadBrokenOff(DeadlineExceeded):
-    """The caller went away, or took longer than one stream of files may take."""
+    """The client closed the stream, or the stream took longer than the server allows."""
 
     reason = "DEADLINE_EXCEEDED"
 
     def __init__(self) -> None:
-        super().__init__("the stream of files was broken off, or took too long; nothing was kept, send the files again")
+        super().__init__(
+            "the stream was cancelled or took too long; nothing was written; send all files again from the beginning"
+        )
+
+
+def _named(owner: str) -> str:
+    kind, _, owner_id = owner.partition("/")
+    return f"{_KINDS[kind]} {owner_id}"

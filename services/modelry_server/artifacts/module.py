@@ -1,59 +1,63 @@
-"""The parts list of artifacts: the only place that constructs."""
+"""Builds the artifacts service: the only place that constructs its parts."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
-
 from modelry.api.artifacts import v1 as api
+from modelry.internal.artifacts import v1 as internal
 from modelry_server.artifacts.clients import Runs
 from modelry_server.artifacts.config import ArtifactsConfig
 from modelry_server.artifacts.domain.artifacts import Artifacts
 from modelry_server.artifacts.domain.garbage import Garbage
 from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.snapshots import Snapshots
-from modelry_server.artifacts.domain.uploads import Uploads
+from modelry_server.artifacts.domain.writing import FileWriter
 from modelry_server.artifacts.jobs import jobs
 from modelry_server.artifacts.rpc.artifacts import ArtifactService
 from modelry_server.artifacts.rpc.snapshots import SnapshotService
 from modelry_server.artifacts.store.blobs import Blobs
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
+from modelry_server.kernel.access import Access
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Room
 
 NEIGHBOURS: tuple[str, ...] = ("tracking",)
 _TRANSFERS = 16
 
 
-def build(config: ArtifactsConfig, db: Database, *, folder: Path, addresses: Mapping[str, str]) -> Room:
-    """Puts the room together. `folder` is for local files, `addresses` says where its neighbours are."""
+def build(
+    config: ArtifactsConfig, db: Database, *, folder: Path, neighbours: Mapping[str, Neighbour], access: Access
+) -> Room:
+    """Builds the service. `folder` is for local files; `neighbours` are the services that it asks."""
     clock = Clock()
-    runs = Runs(addresses["tracking"])
-    owners = Owners(runs)
+    owners = Owners(db, Runs(neighbours["tracking"]), access)
     blobs = _blobs(config, folder)
     pool = ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="artifacts-transfer")
     artifacts = Artifacts(db, blobs, owners, clock, pool=pool)
-    uploads = Uploads(db, blobs, owners, clock, pool=pool, limit_s=config.upload_limit)
+    most_files, limit_s = config.upload_files, config.upload_limit
+    writer = FileWriter(db, blobs, owners, clock, pool=pool, most_files=most_files, limit_s=limit_s)
     garbage = Garbage(db, blobs, clock, pool=pool, grace_s=config.garbage_grace)
-    files = ArtifactService(artifacts, uploads, Pager(db.secret("paging")))
-    snapshots = SnapshotService(Snapshots(db, owners, clock))
-
-    def register(server: grpc.Server) -> None:
-        api.add_ArtifactServiceServicer_to_server(files, server)
-        api.add_SnapshotServiceServicer_to_server(snapshots, server)
+    files = ArtifactService(artifacts, writer, Pager(db.secret("paging")))
+    snapshots = SnapshotService(Snapshots(db, access, owners, clock))
 
     def close() -> None:
         pool.shutdown()
         blobs.close()
-        runs.close()
         db.close()
 
-    services = ["modelry.api.artifacts.v1.ArtifactService", "modelry.api.artifacts.v1.SnapshotService"]
-    loops = jobs(garbage, interval_s=config.garbage_interval, stray_interval_s=config.stray_interval)
-    return Room("artifacts", services, register, loops, close)
+    return Room(
+        "artifacts",
+        services=["modelry.api.artifacts.v1.ArtifactService"],
+        register=lambda server: api.add_ArtifactServiceServicer_to_server(files, server),
+        internal_services=["modelry.internal.artifacts.v1.SnapshotService"],
+        register_internal=lambda server: internal.add_SnapshotServiceServicer_to_server(snapshots, server),
+        jobs=jobs(garbage, interval_s=config.garbage_interval, orphan_interval_s=config.orphan_interval),
+        close=close,
+    )
 
 
 def _blobs(config: ArtifactsConfig, folder: Path) -> Blobs:

@@ -1,64 +1,116 @@
 """The nouns of the registry. Times are milliseconds since the epoch."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
 Value: TypeAlias = bool | int | float | str | Mapping[str, "Value"] | Sequence["Value"] | None
-"""What a record holds of a change: anything that JSON can."""
-DEFAULT_WORKSPACE = "default"
-"""The workspace that a request means when it names none; it is always there."""
+"""What a record or an event says of a change: anything that JSON can hold."""
+
+_RUN_FILES = re.compile(r"runs:/([0-9a-f]{32})/(.*)\Z", re.DOTALL)
+_VERSION_COPY = re.compile(r"models:/(.*)/([0-9]+)\Z", re.DOTALL)
 
 
-def canonical(value: Mapping[str, Value]) -> str:
-    """A value as JSON that is always the same: keys sorted, no white space, characters as they are."""
+def as_json(value: Mapping[str, Value] | Sequence[Value]) -> str:
+    """A value as compact JSON with sorted keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-class Stage(StrEnum):
-    """Where a version stands on its way; in this order."""
-
-    NONE = "None"
-    STAGING = "Staging"
-    PRODUCTION = "Production"
-    ARCHIVED = "Archived"
-
-
-IN_USE = (Stage.STAGING, Stage.PRODUCTION)
-"""The stages of versions that somebody relies on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """A name under which versions are numbered.
 
-    `sequence` and `digest` are those of its last audit record: the end of the chain.
+    `audit_sequence` and `audit_digest` are those of its last audit record: the end of its chain.
     """
 
     model_id: str
     workspace: str
     name: str
     description: str
+    creator: str
     create_time: int
     update_time: int
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, int] = field(default_factory=dict)
-    last_version: int = 0
+    last_version_number: int = 0
     revision: int = 1
-    sequence: int = 0
-    digest: str = ""
+    audit_sequence: int = 0
+    audit_digest: str = ""
 
     @property
     def etag(self) -> str:
-        """Changes with each change of name or description."""
+        """Changes whenever the name or the description changes."""
         return str(self.revision)
+
+    @property
+    def audit_chain(self) -> str:
+        """The name of its chain of audit records."""
+        return audit_chain(self.model_id)
+
+
+def audit_chain(model_id: str) -> str:
+    """The name of the chain of audit records of a model."""
+    return f"models/{model_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Files of a run, as the source of a version. An empty path means all files."""
+
+    run_id: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"runs:/{self.run_id}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionCopy:
+    """Another version, as the source of a version. `model_name` is the name at the time of the copy."""
+
+    model_name: str
+    version_number: int
+
+    def __str__(self) -> str:
+        return f"models:/{self.model_name}/{self.version_number}"
+
+
+Source: TypeAlias = RunFiles | VersionCopy
+"""What a version is made from. Its text is what filters compare, and what is stored."""
+
+
+def source_of(text: str) -> Source:
+    """The source that has this text. Raises ValueError if no source has."""
+    if found := _RUN_FILES.match(text):
+        return RunFiles(found[1], found[2])
+    if found := _VERSION_COPY.match(text):
+        return VersionCopy(found[1], int(found[2]))
+    raise ValueError(f"{text!r} is not the text of a source")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model takes and gives: each field is the JSON text of a schema, or empty."""
+
+    inputs: str = ""
+    outputs: str = ""
+    params: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """A way in which a model can be loaded."""
+
+    name: str
+    library_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A frozen list of files: what artifacts said of a snapshot."""
+    """A frozen list of files, as artifacts described it."""
 
     manifest_sha256: str
     file_count: int
@@ -67,34 +119,45 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a model. `model` is the model's name at present; `model_id` stays."""
+    """A version of a model. `model_name` is the current name of the model."""
 
     version_id: str
-    model_id: str
     workspace: str
-    model: str
-    number: int
-    stage: Stage
+    model_id: str
+    model_name: str
+    version_number: int
+    stage: str
     run_id: str
-    source: str
-    description: str
-    user: str
+    source: Source
+    creator: str
     files: Files
     create_time: int
     update_time: int
+    description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    signature: Signature | None = None
+    flavors: tuple[Flavor, ...] = ()
     revision: int = 1
 
     @property
     def etag(self) -> str:
-        """Changes with each change of description or stage."""
+        """Changes whenever the description or the stage changes."""
         return str(self.revision)
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotTarget:
+    """The version that a snapshot of files is for."""
+
+    version_id: str
+    workspace: str
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRun:
-    """What tracking said of a run."""
+    """A run, as tracking described it."""
 
     run_id: str
     workspace: str
@@ -106,64 +169,68 @@ class Alias:
     """A name that points at one version of a model."""
 
     workspace: str
-    model: str
+    model_name: str
     alias: str
-    number: int
+    version_number: int
     update_time: int
+
+
+class PromotionState(StrEnum):
+    """How far a promotion is."""
+
+    COMPLETED = "completed"
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A version's move from one stage to another. `sequence` is that of its audit record."""
+    """The move of a version from one stage to another. `audit_sequence` is that of its audit record."""
 
-    sequence: int
-    number: int
-    from_stage: Stage
-    to_stage: Stage
-    archived_numbers: tuple[int, ...]
-    user: str
+    promotion_id: str
+    workspace: str
+    model_id: str
+    model_name: str
+    version_number: int
+    from_stage: str
+    to_stage: str
+    state: PromotionState
+    archived_version_numbers: tuple[int, ...]
+    creator: str
     reason: str
     create_time: int
+    audit_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done to a model, or to one of its versions if `number` is not 0: the content of an audit record."""
+    """What was done to a model, or to one of its versions if `version_id` is set.
+
+    `before` and `after` go into the audit record. `payload` goes into the event; its keys are the fields of the event's
+    payload in the contract.
+    """
 
     action: str
     before: Mapping[str, Value]
     after: Mapping[str, Value]
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One change, who made it, and its place in the chain of the model. `before` and `after` are JSON objects."""
-
-    sequence: int
-    model_id: str
-    workspace: str
-    model: str
-    number: int
-    action: str
-    user: str
-    create_time: int
-    before: str
-    after: str
-    reason: str
-    peer: str
-    previous_digest: str
-    digest: str = ""
+    payload: Mapping[str, Value]
+    version_id: str = ""
+    version_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change, for programs that follow the registry. `cursor` is its place in the order of all; `payload` is JSON."""
+    """A change, for programs that follow the registry.
 
-    cursor: int
-    workspace: str
-    model: str
-    number: int
+    `position` is its place among the events of its workspace: from 1 without gaps. None until it is given. `payload` is
+    JSON.
+    """
+
+    event_id: str
     type: str
+    workspace: str
+    model_id: str
+    model_name: str
+    version_number: int
     create_time: int
+    audit_sequence: int
     payload: str
+    position: int | None = None

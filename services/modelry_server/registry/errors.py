@@ -1,110 +1,140 @@
-"""Everything about the registry that a caller can act on, one class for each reason."""
+"""The errors of the registry: one class for each reason."""
 
 from collections.abc import Sequence
 
-from modelry_server.kernel.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from modelry_server.kernel.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, OutOfRange
 from modelry_server.kernel.requests.fields import shown
 
 _SHOWN = 20
 
 
 class ModelNotFound(NotFound):
-    """There is no such registered model."""
+    """The workspace has no registered model with this name, or the caller may not see it."""
 
     reason = "MODEL_NOT_FOUND"
 
-    def __init__(self, workspace: str, model: str) -> None:
+    def __init__(self, workspace: str, model_name: str) -> None:
         super().__init__(
-            f"there is no registered model {shown(model)} in the workspace {shown(workspace)}",
+            f"there is no registered model {shown(model_name)} in the workspace {shown(workspace)}",
             kind="model",
-            name=model,
+            name=model_name,
             workspace=workspace,
-            model=model,
+            model_name=model_name,
+        )
+
+
+class ModelIdNotFound(NotFound):
+    """There is no registered model with this id, or the caller may not see it."""
+
+    reason = "MODEL_NOT_FOUND"
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(
+            f"there is no registered model with the id {shown(model_id)}",
+            kind="model",
+            name=model_id,
+            model_id=model_id,
         )
 
 
 class ModelExists(AlreadyExists):
-    """A registered model of that name is in the workspace."""
+    """The workspace has a registered model with this name."""
 
     reason = "MODEL_EXISTS"
 
-    def __init__(self, workspace: str, model: str) -> None:
+    def __init__(self, workspace: str, model_name: str) -> None:
         super().__init__(
-            f"there is a registered model {shown(model)} in the workspace {workspace!r} already; "
+            f"the workspace {workspace!r} already has a registered model {shown(model_name)}; "
             "use it, or choose another name",
             workspace=workspace,
-            model=model,
+            model_name=model_name,
         )
 
 
 class ModelInUse(FailedPrecondition):
-    """The model has versions in Staging or Production."""
+    """The model has versions in a serving stage."""
 
     reason = "MODEL_IN_USE"
 
-    def __init__(self, model: str, versions: Sequence[int]) -> None:
-        named = ", ".join(map(str, versions[:_SHOWN])) + (", …" if len(versions) > _SHOWN else "")
+    def __init__(self, model_name: str, version_numbers: Sequence[int], *, serving: Sequence[str]) -> None:
+        versions = _listed(version_numbers)
         super().__init__(
-            f"versions {named} of {shown(model)} are in Staging or Production; archive or delete them first",
-            model=model,
-            versions=named,
+            f"{shown(model_name)} can't be deleted: its versions {versions} are in {' or '.join(serving)}; "
+            "archive or delete them first",
+            model_name=model_name,
+            versions=versions,
         )
 
 
 class VersionNotFound(NotFound):
-    """The model has no such version."""
+    """The model has no version with this number."""
 
     reason = "VERSION_NOT_FOUND"
 
-    def __init__(self, model: str, number: int | str) -> None:
+    def __init__(self, model_name: str, version_number: int) -> None:
         super().__init__(
-            f"{shown(model)} has no version {number}",
+            f"the model {shown(model_name)} has no version {version_number}",
             kind="version",
-            name=f"{model}/{number}",
-            model=model,
-            number=number,
+            name=f"{model_name}/{version_number}",
+            model_name=model_name,
+            version_number=version_number,
         )
 
 
-class MadeVersionDeleted(NotFound):
-    """The version that an earlier call of the same request made is deleted."""
+class VersionIdNotFound(NotFound):
+    """There is no version with this id, or the caller may not see it."""
 
     reason = "VERSION_NOT_FOUND"
 
-    def __init__(self, model: str, version_id: str) -> None:
+    def __init__(self, version_id: str) -> None:
         super().__init__(
-            f"the version of {shown(model)} that this request made, {version_id}, is deleted; send another request_id "
-            "to make a new one",
+            f"there is no version with the id {shown(version_id)}",
             kind="version",
-            name=f"versions/{version_id}",
-            model=model,
+            name=version_id,
+            version_id=version_id,
+        )
+
+
+class CreatedVersionDeleted(NotFound):
+    """The version that an earlier call with the same request id created has been deleted."""
+
+    reason = "VERSION_NOT_FOUND"
+
+    def __init__(self, model_name: str, version_id: str) -> None:
+        super().__init__(
+            f"the version of {shown(model_name)} that this request created, {version_id}, has been deleted; "
+            "use another request_id to create a new one",
+            kind="version",
+            name=version_id,
+            model_name=model_name,
             version_id=version_id,
         )
 
 
 class VersionInFlight(Aborted):
-    """The same version is being made by another call, or its files are being let go."""
+    """Another call is creating the same version, or its files are being deleted."""
 
     reason = "REQUEST_IN_FLIGHT"
 
     def __init__(self, version_id: str) -> None:
         super().__init__(
-            f"the version {version_id} of this request is being worked on; send it again", version_id=version_id
+            f"another call is working on the version {version_id} of this request; send the call again",
+            version_id=version_id,
         )
 
 
 class VersionInUse(FailedPrecondition):
-    """The version is in Staging or Production, or an alias points at it."""
+    """The version is in a serving stage, or an alias points at it."""
 
     reason = "VERSION_IN_USE"
 
-    def __init__(self, model: str, number: int, stage: str, aliases: Sequence[str]) -> None:
-        named = ", ".join(map(shown, aliases[:_SHOWN])) or "none"
+    def __init__(self, model_name: str, version_number: int, stage: str, aliases: Sequence[str]) -> None:
+        named = _listed([shown(alias) for alias in aliases]) or "none"
         super().__init__(
-            f"version {number} of {shown(model)} is in use (stage: {stage}, aliases: {named}); "
-            "move it to None or Archived and remove its aliases first",
-            model=model,
-            number=number,
+            f"version {version_number} of {shown(model_name)} is in use (stage: {stage}, aliases: {named}); "
+            "move it out of its serving stage and remove its aliases first",
+            model_name=model_name,
+            version_number=version_number,
             stage=stage,
             aliases=",".join(aliases[:_SHOWN]),
         )
@@ -115,43 +145,76 @@ class AliasNotFound(NotFound):
 
     reason = "ALIAS_NOT_FOUND"
 
-    def __init__(self, model: str, alias: str) -> None:
+    def __init__(self, model_name: str, alias: str) -> None:
         super().__init__(
-            f"{shown(model)} has no alias {shown(alias)}",
+            f"the model {shown(model_name)} has no alias {shown(alias)}",
             kind="alias",
-            name=f"{model}@{alias}",
-            model=model,
+            name=f"{model_name}@{alias}",
+            model_name=model_name,
             alias=alias,
         )
 
 
 class TagNotFound(NotFound):
-    """There is no tag of that key."""
+    """There is no tag with this key."""
 
     reason = "TAG_NOT_FOUND"
 
     def __init__(self, owner: str, keys: Sequence[str]) -> None:
-        named = ", ".join(map(shown, keys[:_SHOWN]))
-        super().__init__(f"{owner} has no tag {named}; nothing was removed", kind="tag", name=keys[0], key=keys[0])
+        named = _listed([shown(key) for key in keys])
+        super().__init__(f"{owner} has no tag {named}; no tag was removed", kind="tag", name=keys[0], key=keys[0])
+
+
+class PromotionNotFound(NotFound):
+    """There is no promotion with this id, or the caller may not see it."""
+
+    reason = "PROMOTION_NOT_FOUND"
+
+    def __init__(self, promotion_id: str) -> None:
+        super().__init__(
+            f"there is no promotion with the id {shown(promotion_id)}",
+            kind="promotion",
+            name=promotion_id,
+            promotion_id=promotion_id,
+        )
 
 
 class RunDeleted(FailedPrecondition):
-    """The run from which a version was to be made is deleted."""
+    """The run that a version should be created from is deleted."""
 
     reason = "RUN_DELETED"
 
     def __init__(self, run_id: str) -> None:
-        super().__init__(f"run {run_id} is deleted; restore it first", run_id=run_id)
+        super().__init__(f"the run {run_id} is deleted; restore it first", run_id=run_id)
 
 
 class SourceEmpty(FailedPrecondition):
-    """There are no files at the place from which a version was to be made."""
+    """The run has no files at the path that a version should be created from."""
 
     reason = "SOURCE_EMPTY"
 
     def __init__(self, run_id: str, path: str) -> None:
+        files = f"no files at {shown(path)}" if path else "no files"
         super().__init__(
-            f"run {run_id} has no files at {shown(path)}; log them first, or name another path",
+            f"the run {run_id} has {files}; log them first, or use another path",
             run_id=run_id,
             path=path,
         )
+
+
+class CursorOutOfRange(OutOfRange):
+    """The cursor points behind the last event, for example after the database was restored from a backup."""
+
+    reason = "CURSOR_OUT_OF_RANGE"
+
+    def __init__(self, *, oldest_cursor: str, newest_cursor: str) -> None:
+        super().__init__(
+            "after_cursor is newer than the last event, as after a restore from a backup; continue after "
+            f"newest_cursor ({newest_cursor}), or read again all that is kept, after oldest_cursor ({oldest_cursor})",
+            oldest_cursor=oldest_cursor,
+            newest_cursor=newest_cursor,
+        )
+
+
+def _listed(items: Sequence[object]) -> str:
+    return ", ".join(map(str, items[:_SHOWN])) + (", …" if len(items) > _SHOWN else "")

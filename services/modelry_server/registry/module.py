@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 
 from modelry.api.registry import v1 as api
+from modelry_server.kernel.access import Access
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.requests.idempotency import Requests
 from modelry_server.kernel.requests.paging import Pager
@@ -16,10 +17,13 @@ from modelry_server.registry import clients
 from modelry_server.registry.config import RegistryConfig
 from modelry_server.registry.domain.aliases import Aliases
 from modelry_server.registry.domain.audit import Audit
+from modelry_server.registry.domain.drafts import Drafts
 from modelry_server.registry.domain.events import Events
 from modelry_server.registry.domain.models import Models
 from modelry_server.registry.domain.promotions import Promotions
+from modelry_server.registry.domain.reach import Reach
 from modelry_server.registry.domain.snapshots import Snapshots
+from modelry_server.registry.domain.sources import Sources
 from modelry_server.registry.domain.versions import Versions
 from modelry_server.registry.jobs import jobs
 from modelry_server.registry.rpc.aliases import AliasService
@@ -35,21 +39,25 @@ NEIGHBOURS: tuple[str, ...] = ("artifacts", "tracking", "access")
 _SERVICES = ("ModelService", "VersionService", "PromotionService", "AliasService", "AuditService", "EventService")
 
 
-def build(config: RegistryConfig, db: Database, *, folder: Path, addresses: Mapping[str, str]) -> Room:
-    """Puts the room together. `addresses` says where its neighbours are; `folder`, for local files, is not needed."""
-    clock, pager = Clock(), Pager(db.secret("paging"))
+def build(
+    config: RegistryConfig, db: Database, *, folder: Path, neighbours: Mapping[str, Neighbour], access: Access
+) -> Room:
+    """Puts the registry together. The `folder` for local files is not needed."""
+    clock, pager, reach = Clock(), Pager(db.secret("paging")), Reach(access)
     requests = Requests(tables.requests, clock)
-    artifacts, tracking, access = (Neighbour(name, addresses[name]) for name in NEIGHBOURS)
-    workspaces = clients.Workspaces(access)
-    snapshots = Snapshots(db, clients.Artifacts(artifacts), clock)
-    models = Models(db, requests, workspaces, snapshots, clock)
-    versions = Versions(db, requests, clock, workspaces=workspaces, runs=clients.Runs(tracking), snapshots=snapshots)
+    workspaces = clients.Workspaces(neighbours["access"])
+    snapshots = Snapshots(db, clients.Artifacts(neighbours["artifacts"]), clock)
+    sources = Sources(db, reach, clients.Runs(neighbours["tracking"]))
+    models = Models(db, requests, reach, clock, workspaces=workspaces, snapshots=snapshots)
+    drafts = Drafts(db, requests, reach, clock, sources=sources, snapshots=snapshots)
+    versions = Versions(db, reach, clock, workspaces=workspaces, snapshots=snapshots)
+    events = Events(db, workspaces, reach, pager)
     model_service = ModelService(models, pager)
-    version_service = VersionService(versions, pager)
-    promotion_service = PromotionService(Promotions(db, clock), pager)
-    alias_service = AliasService(Aliases(db, clock))
-    audit_service = AuditService(Audit(db), pager)
-    event_service = EventService(Events(db, workspaces), pager)
+    version_service = VersionService(versions, drafts, pager)
+    promotion_service = PromotionService(Promotions(db, requests, reach, clock), pager)
+    alias_service = AliasService(Aliases(db, reach, clock))
+    audit_service = AuditService(Audit(db, reach), pager)
+    event_service = EventService(events, pager)
 
     def register(server: grpc.Server) -> None:
         api.add_ModelServiceServicer_to_server(model_service, server)
@@ -59,10 +67,10 @@ def build(config: RegistryConfig, db: Database, *, folder: Path, addresses: Mapp
         api.add_AuditServiceServicer_to_server(audit_service, server)
         api.add_EventServiceServicer_to_server(event_service, server)
 
-    def close() -> None:
-        for neighbour in (artifacts, tracking, access):
-            neighbour.close()
-        db.close()
-
-    services = tuple(f"modelry.api.registry.v1.{name}" for name in _SERVICES)
-    return Room("registry", services, register, jobs(db, requests, snapshots), close)
+    return Room(
+        name="registry",
+        services=tuple(f"modelry.api.registry.v1.{name}" for name in _SERVICES),
+        register=register,
+        jobs=jobs(db, requests, snapshots, events),
+        close=db.close,
+    )

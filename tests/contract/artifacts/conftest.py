@@ -11,12 +11,17 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from modelry.api.access import v1 as access
 from modelry.api.artifacts import v1 as api
 from modelry.api.tracking import v1 as tracking
+from modelry.internal.artifacts import v1 as internal
+from modelry_server.kernel.ids import new_id
 from tests.parts.deployment import Deployment
 
 PIECE = 1 << 20
+MODEL = new_id()
 Step = api.WriteArtifactsRequest
+Owner = api.ArtifactOwner
 
 
 @dataclass
@@ -67,14 +72,26 @@ class Client:
 
     def __init__(self, deployment: Deployment) -> None:
         self.artifacts = deployment.stub(api.ArtifactServiceStub)
-        self.snapshots = deployment.stub(api.SnapshotServiceStub)
+        self.snapshots = deployment.stub(internal.SnapshotServiceStub)
         self.runs = deployment.stub(tracking.RunServiceStub)
+        self._experiments = deployment.stub(tracking.ExperimentServiceStub)
+        self._workspaces = deployment.stub(access.WorkspaceServiceStub)
 
-    def new_run(self) -> str:
-        """The owner that a new run is."""
-        return f"runs/{self.runs.CreateRun(tracking.CreateRunRequest()).run.run_id}"
+    def new_run(self, workspace: str = "default") -> Owner:
+        """A new run as an owner, in an experiment of its own unless in the default workspace."""
+        experiment_id = "0"
+        if workspace != "default":
+            wanted = tracking.CreateExperimentRequest(workspace=workspace, name=new_id())
+            experiment_id = self._experiments.CreateExperiment(wanted).experiment.experiment_id
+        request = tracking.CreateRunRequest(experiment_id=experiment_id)
+        return Owner(run_id=self.runs.CreateRun(request).run.run_id)
 
-    def write(self, owner: str, files: dict[str, bytes]) -> api.WriteArtifactsResponse:
+    def new_workspace(self) -> str:
+        """The name of a new workspace."""
+        request = access.CreateWorkspaceRequest(name=f"w-{new_id()}")
+        return self._workspaces.CreateWorkspace(request).workspace.name
+
+    def write(self, owner: Owner, files: dict[str, bytes]) -> api.WriteArtifactsResponse:
         """Writes files by path."""
         return self.send([Step(owner=owner)], *(file_steps(path, content) for path, content in files.items()))
 
@@ -82,7 +99,7 @@ class Client:
         """Sends a stream as it is."""
         return self.artifacts.WriteArtifacts((step for part in steps for step in part), timeout=30)
 
-    def read(self, owner: str, path: str = "", offset: int = 0) -> dict[str, bytes]:
+    def read(self, owner: Owner, path: str = "", offset: int = 0) -> dict[str, bytes]:
         """Files with their content, by path."""
         found: dict[str, bytes] = {}
         request = api.ReadArtifactsRequest(owner=owner, path=path, offset_bytes=offset)
@@ -96,22 +113,36 @@ class Client:
                 found[last] += step.content
         return found
 
-    def get(self, owner: str, path: str = "") -> api.Artifact:
+    def get(self, owner: Owner, path: str = "") -> api.Artifact:
         """What is known of a file or folder."""
         return self.artifacts.GetArtifact(api.GetArtifactRequest(owner=owner, path=path)).artifact
 
-    def list(self, owner: str, path: str = "", **more: object) -> list[str]:
+    def list(self, owner: Owner, path: str = "", **more: object) -> list[str]:
         """The paths on the first page of a folder."""
         request = api.ListArtifactsRequest(owner=owner, path=path, **more)  # type: ignore[arg-type]
         return [artifact.path for artifact in self.artifacts.ListArtifacts(request).artifacts]
 
-    def delete(self, owner: str, path: str) -> int:
+    def everything(self, owner: Owner) -> Iterator[api.Artifact]:
+        """All files of an owner, page by page."""
+        request = api.ListArtifactsRequest(owner=owner, recursive=True, page_size=1000)
+        while True:
+            page = self.artifacts.ListArtifacts(request)
+            yield from page.artifacts
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+
+    def delete(self, owner: Owner, path: str) -> int:
         """Deletes a file or folder."""
         return self.artifacts.DeleteArtifact(api.DeleteArtifactRequest(owner=owner, path=path)).file_count
 
-    def freeze(self, owner: str, source: str, path: str = "") -> api.Snapshot:
+    def freeze(
+        self, version_id: str, source: Owner, path: str = "", *, workspace: str = "default", model_id: str = MODEL
+    ) -> internal.Snapshot:
         """Makes a snapshot."""
-        request = api.CreateSnapshotRequest(owner=owner, source_owner=source, source_path=path)
+        request = internal.CreateSnapshotRequest(
+            version_id=version_id, workspace=workspace, model_id=model_id, source_owner=source, source_path=path
+        )
         return self.snapshots.CreateSnapshot(request).snapshot
 
 
@@ -122,6 +153,6 @@ def client(deployment: Deployment) -> Client:
 
 
 @pytest.fixture
-def run(client: Client) -> str:
+def run(client: Client) -> Owner:
     """A run without files."""
     return client.new_run()

@@ -14,8 +14,9 @@ import pytest
 
 from modelry.api.artifacts import v1 as api
 from modelry.api.tracking import v1 as tracking
+from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.ids import new_id
-from tests.contract.artifacts.conftest import PIECE, Client, Step, file_steps, refused
+from tests.contract.artifacts.conftest import MODEL, PIECE, Client, Owner, Step, file_steps, refused
 from tests.parts.deployment import Deployment
 
 BIG = hashlib.sha256(b"big").digest() * 100_000  # 3.2 MB: several pieces, above what goes through the pool of threads
@@ -25,12 +26,12 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 # Attack P1: what reaches the service is compared to the letter; nothing decodes it.
 BAD_PATHS = [
     *("../x", "a/../../x", "..\\x", "%2e%2e%2fx", "%252e%252e%252fx", "a;/../x", "a#/../x", "a?/../x", "/etc/passwd"),
-    *("C:/x", "C:x", "\\\\host\\share", "file:///x", "a//b", "a/./b", "a/", "a\0b", "a\nb", "\uff0e\uff0e\uff0fx"),
+    *("C:/x", "C:x", "\\\\host\\share", "file:///x", "a//b", "a/./b", "a/", "a\x7fb", "a\nb", "\uff0e\uff0e\uff0fx"),
     *("a\u2215b", "a" * 1025, ".", "./.", ".//", "%2e"),
 ]
 
 
-def test_what_was_written_is_read_back(client: Client, run: str) -> None:
+def test_what_was_written_is_read_back(client: Client, run: Owner) -> None:
     answer = client.write(run, TREE)
 
     assert (answer.file_count, answer.size_bytes) == (4, sum(map(len, TREE.values())))
@@ -39,7 +40,7 @@ def test_what_was_written_is_read_back(client: Client, run: str) -> None:
     assert client.read(run, "a.txt") == {"a.txt": b"abc"}
 
 
-def test_a_file_is_described_by_its_header(client: Client, run: str) -> None:
+def test_a_file_is_described_by_its_header(client: Client, run: Owner) -> None:
     client.write(run, TREE)
 
     [header, *_] = client.artifacts.ReadArtifacts(api.ReadArtifactsRequest(owner=run, path="model/data/weights.bin"))
@@ -53,7 +54,7 @@ def test_a_file_is_described_by_its_header(client: Client, run: str) -> None:
     assert header.artifact.create_time.seconds > 1_600_000_000
 
 
-def test_a_folder_is_described_by_what_lies_in_it(client: Client, run: str) -> None:
+def test_a_folder_is_described_by_what_lies_in_it(client: Client, run: Owner) -> None:
     client.write(run, TREE)
 
     folder, root = client.get(run, "model"), client.get(run)
@@ -65,7 +66,7 @@ def test_a_folder_is_described_by_what_lies_in_it(client: Client, run: str) -> N
 
 
 @pytest.mark.parametrize("offset", [1, PIECE, len(BIG) - 1, len(BIG)])
-def test_a_download_goes_on_where_it_broke_off(client: Client, run: str, offset: int) -> None:
+def test_a_download_goes_on_where_it_broke_off(client: Client, run: Owner, offset: int) -> None:
     client.write(run, {"big": BIG})
 
     assert client.read(run, "big", offset) == {"big": BIG[offset:]}
@@ -73,7 +74,7 @@ def test_a_download_goes_on_where_it_broke_off(client: Client, run: str, offset:
     assert header.artifact.size_bytes == len(BIG)
 
 
-def test_pages_of_a_folder_hold_everything_once(client: Client, run: str) -> None:
+def test_pages_of_a_folder_hold_everything_once(client: Client, run: Owner) -> None:
     names = [f"d/{n:02}" for n in range(25)] + ["d/x/1", "d/x/2"]
     client.write(run, dict.fromkeys(names, b"x"))
 
@@ -90,7 +91,7 @@ def test_pages_of_a_folder_hold_everything_once(client: Client, run: str) -> Non
         assert found == expected
 
 
-def test_a_page_token_holds_for_its_own_listing_only(client: Client, run: str) -> None:
+def test_a_page_token_holds_for_its_own_listing_only(client: Client, run: Owner) -> None:
     client.write(run, {"d/a": b"x", "d/b": b"x", "e/a": b"x"})
     page = client.artifacts.ListArtifacts(api.ListArtifactsRequest(owner=run, path="d", page_size=1))
 
@@ -105,7 +106,7 @@ def test_a_page_token_holds_for_its_own_listing_only(client: Client, run: str) -
     assert refused(lambda: client.artifacts.ListArtifacts(negative)).fields == ["page_size"]
 
 
-def test_a_file_or_folder_is_deleted(client: Client, run: str) -> None:
+def test_a_file_or_folder_is_deleted(client: Client, run: Owner) -> None:
     client.write(run, TREE)
 
     assert client.delete(run, "model") == 2
@@ -117,10 +118,12 @@ def test_a_file_or_folder_is_deleted(client: Client, run: str) -> None:
 
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=ascii)
-def test_a_bad_path_is_refused_by_every_call(client: Client, run: str, path: str) -> None:
+def test_a_bad_path_is_refused_by_every_call(client: Client, run: Owner, path: str) -> None:
     header = api.ArtifactHeader(path=path, sha256=EMPTY_SHA256)
     reading = api.ReadArtifactsRequest(owner=run, path=path)
-    snapshot = api.CreateSnapshotRequest(owner=f"versions/{new_id()}", source_owner=run, source_path=path)
+    snapshot = internal.CreateSnapshotRequest(
+        version_id=new_id(), workspace="default", model_id=MODEL, source_owner=run, source_path=path
+    )
     calls: dict[str, Callable[[], object]] = {
         "header.path": lambda: client.send([Step(owner=run), Step(header=header)]),
         "source_path": lambda: client.snapshots.CreateSnapshot(snapshot),
@@ -140,7 +143,18 @@ def test_a_bad_path_is_refused_by_every_call(client: Client, run: str, path: str
         assert (answer.code, answer.reason, answer.fields) == ("INVALID_ARGUMENT", "PATH_INVALID", ["path"])
 
 
-def test_the_root_can_be_neither_written_nor_deleted(client: Client, run: str) -> None:
+def test_a_path_with_a_null_character_is_refused_by_its_field(client: Client, run: Owner) -> None:
+    header = api.ArtifactHeader(path="a\0b", sha256=EMPTY_SHA256)
+
+    for call, field in (
+        (lambda: client.send([Step(owner=run), Step(header=header)]), "header.path"),
+        (lambda: client.get(run, "a\0b"), "path"),
+    ):
+        answer = refused(call)
+        assert (answer.code, answer.fields) == ("INVALID_ARGUMENT", [field])
+
+
+def test_the_root_can_be_neither_written_nor_deleted(client: Client, run: Owner) -> None:
     header = api.ArtifactHeader(path="", sha256=EMPTY_SHA256)
 
     assert refused(lambda: client.send([Step(owner=run), Step(header=header)])).metadata["rule"] == "empty"
@@ -148,37 +162,43 @@ def test_the_root_can_be_neither_written_nor_deleted(client: Client, run: str) -
 
 
 @pytest.mark.parametrize(
-    "owner", ["", "runs", "runs/", "runs/../x", "runs/" + "A" * 32, "models/x", f"runs/{'a' * 31}", f"runs/{'a' * 32}/"]
+    ("owner", "field"),
+    [
+        (Owner(), "owner"),
+        (Owner(run_id=""), "owner.run_id"),
+        (Owner(run_id="../x"), "owner.run_id"),
+        (Owner(run_id="A" * 32), "owner.run_id"),
+        (Owner(version_id="a" * 31), "owner.version_id"),
+        (Owner(version_id="runs/" + "a" * 32), "owner.version_id"),
+    ],
+    ids=str,
 )
-def test_a_bad_owner_is_refused_by_its_field(client: Client, owner: str) -> None:
-    for call in (
-        lambda: client.write(owner, {"a": b"x"}),
-        lambda: client.read(owner),
-        lambda: client.list(owner),
-        lambda: client.get(owner),
-        lambda: client.delete(owner, "a"),
-    ):
+def test_a_bad_owner_is_refused_by_its_field(client: Client, owner: Owner, field: str) -> None:
+    for call in _calls_of(client, owner):
         answer = refused(call)
-        assert (answer.code, answer.reason, answer.fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", ["owner"])
+        assert (answer.code, answer.reason, answer.fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", [field])
 
 
-def test_an_owner_that_nobody_knows_is_not_found(client: Client) -> None:
-    owner = f"runs/{new_id()}"
-
-    for call in (
-        lambda: client.write(owner, {"a": b"x"}),
-        lambda: client.read(owner),
-        lambda: client.list(owner),
-        lambda: client.get(owner),
-        lambda: client.delete(owner, "a"),
-    ):
+@pytest.mark.parametrize("owner", [Owner(run_id=new_id()), Owner(version_id=new_id())], ids=["run", "version"])
+def test_an_owner_that_nobody_knows_is_not_found(client: Client, owner: Owner) -> None:
+    for call in _calls_of(client, owner):
         answer = refused(call)
         assert (answer.code, answer.reason, answer.resource) == ("NOT_FOUND", "OWNER_NOT_FOUND", "owner")
 
 
-def test_a_deleted_run_can_be_read_but_not_written(client: Client, run: str) -> None:
+def _calls_of(client: Client, owner: Owner) -> list[Callable[[], object]]:
+    return [
+        lambda: client.write(owner, {"a": b"x"}),
+        lambda: client.read(owner),
+        lambda: client.list(owner),
+        lambda: client.get(owner),
+        lambda: client.delete(owner, "a"),
+    ]
+
+
+def test_a_deleted_run_can_be_read_but_not_written(client: Client, run: Owner) -> None:
     client.write(run, {"a": b"x"})
-    client.runs.DeleteRun(tracking.DeleteRunRequest(run_id=run.removeprefix("runs/")))
+    client.runs.DeleteRun(tracking.DeleteRunRequest(run_id=run.run_id))
 
     answer = refused(lambda: client.write(run, {"b": b"y"}))
 
@@ -208,7 +228,7 @@ def _header(path: str = "a", size: int = 0, sha256: str = EMPTY_SHA256) -> Step:
     ],
 )
 def test_a_stream_out_of_order_is_refused_by_its_field(
-    client: Client, run: str, steps: list[Step | str], field: str
+    client: Client, run: Owner, steps: list[Step | str], field: str
 ) -> None:
     answer = refused(lambda: client.send(step if isinstance(step, Step) else Step(owner=run) for step in steps))
 
@@ -216,12 +236,12 @@ def test_a_stream_out_of_order_is_refused_by_its_field(
     assert client.list(run) == []
 
 
-def test_an_empty_stream_of_files_writes_nothing(client: Client, run: str) -> None:
+def test_an_empty_stream_of_files_writes_nothing(client: Client, run: Owner) -> None:
     assert client.write(run, {}).file_count == 0
     assert client.list(run) == []
 
 
-def test_content_that_is_not_what_was_announced_is_refused_with_both(client: Client, run: str) -> None:
+def test_content_that_is_not_what_was_announced_is_refused_with_both(client: Client, run: Owner) -> None:
     wrong = _header("wrong", 3, "0" * 64)
 
     answer = refused(lambda: client.send([Step(owner=run)], file_steps("fine", BIG), [wrong, Step(content=b"abc")]))
@@ -231,7 +251,7 @@ def test_content_that_is_not_what_was_announced_is_refused_with_both(client: Cli
     assert client.list(run) == []
 
 
-def test_a_path_is_a_file_or_a_folder_but_not_both(client: Client, run: str) -> None:
+def test_a_path_is_a_file_or_a_folder_but_not_both(client: Client, run: Owner) -> None:
     client.write(run, {"a": b"x"})
 
     answer = refused(lambda: client.write(run, {"z": b"y", "a/b": b"y"}))
@@ -240,7 +260,7 @@ def test_a_path_is_a_file_or_a_folder_but_not_both(client: Client, run: str) -> 
     assert client.list(run) == ["a"]
 
 
-def test_a_message_over_the_limit_is_refused_and_the_server_lives(client: Client, run: str) -> None:
+def test_a_message_over_the_limit_is_refused_and_the_server_lives(client: Client, run: Owner) -> None:
     steps = [Step(owner=run), _header(size=5 << 20), Step(content=bytes(5 << 20))]
 
     with pytest.raises(grpc.RpcError) as raised:
@@ -250,7 +270,7 @@ def test_a_message_over_the_limit_is_refused_and_the_server_lives(client: Client
     assert client.list(run) == []
 
 
-def test_a_cancelled_stream_leaves_nothing(client: Client, run: str) -> None:
+def test_a_cancelled_stream_leaves_nothing(client: Client, run: Owner) -> None:
     sent = threading.Event()
     go_on = threading.Event()
 
@@ -278,7 +298,7 @@ def test_clients_that_die_between_two_files_leave_nothing(deployment: Deployment
         channel = grpc.insecure_channel(deployment.addresses["artifacts"], [("grpc.use_local_subchannel_pool", 1)])
         sent, go_on = threading.Event(), threading.Event()
 
-        def steps(owner: str = owner, sent: threading.Event = sent, go_on: threading.Event = go_on) -> Iterator[Step]:
+        def steps(owner: Owner = owner, sent: threading.Event = sent, go_on: threading.Event = go_on) -> Iterator[Step]:
             yield Step(owner=owner)
             yield from file_steps("a", b"abc")
             yield from file_steps("b", b"def")
@@ -295,7 +315,7 @@ def test_clients_that_die_between_two_files_leave_nothing(deployment: Deployment
         assert client.list(owner) == ["last"]
 
 
-def test_a_reader_that_goes_away_holds_nothing_up(client: Client, run: str) -> None:
+def test_a_reader_that_goes_away_holds_nothing_up(client: Client, run: Owner) -> None:
     client.write(run, {f"f{n}": BIG for n in range(3)})
 
     for _ in range(10):
@@ -306,7 +326,7 @@ def test_a_reader_that_goes_away_holds_nothing_up(client: Client, run: str) -> N
     assert client.read(run) == {f"f{n}": BIG for n in range(3)}
 
 
-def test_many_small_files_go_in_one_stream(client: Client, run: str) -> None:
+def test_many_small_files_go_in_one_stream(client: Client, run: Owner) -> None:
     content = {f"d{n % 10}/f{n}": b"%d" % n for n in range(3000)}
 
     client.write(run, content)
@@ -315,7 +335,7 @@ def test_many_small_files_go_in_one_stream(client: Client, run: str) -> None:
     assert client.get(run, "d3").file_count == 300
 
 
-def test_names_that_differ_in_the_smallest_thing_are_two_files(client: Client, run: str) -> None:
+def test_names_that_differ_in_the_smallest_thing_are_two_files(client: Client, run: Owner) -> None:
     names = ["Model.pkl", "model.pkl", "\u00e9", "e\u0301", "con", "a.", "a", "a "]
     content = {name: b"%d" % number for number, name in enumerate(names)}
 
@@ -325,7 +345,7 @@ def test_names_that_differ_in_the_smallest_thing_are_two_files(client: Client, r
     assert client.list(run) == sorted(names, key=str.encode)
 
 
-def test_streams_of_one_run_at_once_are_all_written(client: Client, run: str) -> None:
+def test_streams_of_one_run_at_once_are_all_written(client: Client, run: Owner) -> None:
     together = threading.Barrier(5)
     failures: list[BaseException] = []
 

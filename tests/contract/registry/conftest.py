@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.registry import v1 as registry
 from modelry.api.tracking import v1 as tracking
+from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.ids import new_id
 from tests.parts.deployment import Deployment
 
+WORKSPACE = "default"
 FILES = {"model/MLmodel": b"flavors: {}\n", "model/weights.bin": bytes(1000), "notes.txt": b"hello"}
 
 
@@ -34,7 +37,7 @@ class Platform:
     events: registry.EventServiceStub
     runs: tracking.RunServiceStub
     files: artifacts.ArtifactServiceStub
-    snapshots: artifacts.SnapshotServiceStub
+    snapshots: internal.SnapshotServiceStub
 
     @classmethod
     def of(cls, deployment: Deployment) -> Platform:
@@ -48,39 +51,60 @@ class Platform:
             events=deployment.stub(registry.EventServiceStub),
             runs=deployment.stub(tracking.RunServiceStub),
             files=deployment.stub(artifacts.ArtifactServiceStub),
-            snapshots=deployment.stub(artifacts.SnapshotServiceStub),
+            snapshots=deployment.stub(internal.SnapshotServiceStub),
         )
 
-    def a_run(self, files: Mapping[str, bytes] = FILES) -> str:
+    def a_run(self, files: Mapping[str, bytes] = FILES, experiment_id: str = "0") -> str:
         """The id of a new run that has logged files."""
-        run_id = self.runs.CreateRun(tracking.CreateRunRequest()).run.run_id
+        request = tracking.CreateRunRequest(experiment_id=experiment_id)
+        run_id = self.runs.CreateRun(request).run.run_id
         if files:
-            self.files.WriteArtifacts(_upload(f"runs/{run_id}", files))
+            self.files.WriteArtifacts(_upload(artifacts.ArtifactOwner(run_id=run_id), files))
         return run_id
 
     def a_model(self, name: str = "", **fields: object) -> registry.Model:
         """A new model."""
-        request = registry.CreateModelRequest(name=name or unique("fraud"), **fields)  # type: ignore[arg-type]
-        return self.models.CreateModel(request).model
+        values = {"workspace": WORKSPACE, "name": name or unique("fraud"), **fields}
+        return self.models.CreateModel(registry.CreateModelRequest(**values)).model  # type: ignore[arg-type]
 
-    def a_version(self, model: str, run_id: str = "", **fields: object) -> registry.Version:
+    def a_version(self, model_name: str, run_id: str = "", path: str = "model", **fields: object) -> registry.Version:
         """A new version of a model, from a run that has logged files."""
-        source = f"runs:/{run_id or self.a_run()}/model"
-        request = registry.CreateVersionRequest(model=model, source=source, **fields)  # type: ignore[arg-type]
-        return self.versions.CreateVersion(request).version
+        source = of_run(run_id or self.a_run(), path)
+        values = {"workspace": WORKSPACE, "model_name": model_name, "source": source, **fields}
+        return self.versions.CreateVersion(registry.CreateVersionRequest(**values)).version  # type: ignore[arg-type]
 
-    def promote(self, version: registry.Version, stage: registry.Stage.ValueType, **fields: object) -> None:
+    def promote(self, version: registry.Version, stage: str, **fields: object) -> registry.PromoteVersionResponse:
         """Moves a version."""
-        request = registry.PromoteVersionRequest(
-            model=version.model,
-            number=version.number,
-            stage=stage,
-            **fields,  # type: ignore[arg-type]
-        )
-        self.promotions.PromoteVersion(request)
+        values = {**key_of(version), "stage": stage, **fields}
+        request = registry.PromoteVersionRequest(**values)  # type: ignore[arg-type]
+        return self.promotions.PromoteVersion(request)
+
+    def set_alias(self, version: registry.Version, alias: str) -> None:
+        """Points an alias at a version."""
+        request = registry.SetAliasRequest(**key_of(version), alias=alias)
+        self.aliases.SetAlias(request)
 
 
-def _upload(owner: str, files: Mapping[str, bytes]) -> Iterator[artifacts.WriteArtifactsRequest]:
+def key_of(version: registry.Version) -> dict[str, Any]:
+    """The fields of a request that name a version."""
+    return {
+        "workspace": version.workspace or WORKSPACE,
+        "model_name": version.model_name,
+        "version_number": version.version_number,
+    }
+
+
+def of_run(run_id: str, path: str = "model") -> registry.VersionSource:
+    """Files of a run, as the source of a version."""
+    return registry.VersionSource(run=registry.RunFiles(run_id=run_id, path=path))
+
+
+def copy_of(model_name: str, version_number: int) -> registry.VersionSource:
+    """Another version, as the source of a version."""
+    return registry.VersionSource(version=registry.VersionCopy(model_name=model_name, version_number=version_number))
+
+
+def _upload(owner: artifacts.ArtifactOwner, files: Mapping[str, bytes]) -> Iterator[artifacts.WriteArtifactsRequest]:
     yield artifacts.WriteArtifactsRequest(owner=owner)
     for path, content in files.items():
         header = artifacts.ArtifactHeader(

@@ -78,7 +78,7 @@ def test_content_that_is_not_what_was_announced_never_gets_the_name(
 
 
 def test_content_before_the_first_header_is_refused(tmp_path: Path) -> None:
-    with client_of(Script(a_folder(""), [[CONTENT]])) as client, pytest.raises(DataLoss, match="before it said"):
+    with client_of(Script(a_folder(""), [[CONTENT]])) as client, pytest.raises(DataLoss, match="before the header"):
         client.artifacts.download(OWNER, "", tmp_path)
 
     assert everything_below(tmp_path) == []

@@ -83,12 +83,25 @@ def test_a_missing_file_is_pythons_own_error(tmp_path: Path) -> None:
         paths(tmp_path / "nothing")
 
 
-def test_groups_hold_at_most_a_thousand_files_and_256_mebibytes() -> None:
-    many = [local_files.LocalFile("", str(number), 1) for number in range(2500)]
-    large = [
-        local_files.LocalFile("", name, size * 2**20) for name, size in [("a", 200), ("b", 56), ("c", 1), ("d", 900)]
-    ]
+def test_a_folder_with_too_many_files_is_refused_with_advice(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_files, "MOST_FILES", 2)
+    assert paths(tree) == ["b", "sub/a"]
+    (tree / "sub" / "c").write_text("c")
 
-    assert [len(group) for group in local_files.groups(many)] == [1000, 1000, 500]
-    assert [[file.path for file in group] for group in local_files.groups(large)] == [["a", "b"], ["c"], ["d"]]
-    assert list(local_files.groups([])) == []
+    with pytest.raises(InvalidArgument, match=r"tree has more than 2 files.*; pack them into archives, or"):
+        paths(tree)
+
+
+def test_a_file_that_is_too_large_is_refused_by_its_name(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_files, "MOST_BYTES", 1)
+    (tree / "sub" / "large").write_text("22")
+
+    with pytest.raises(InvalidArgument, match=r"sub/large has 2 bytes, at most 1 .* are allowed; split it"):
+        paths(tree)
+
+
+def test_the_limits_are_those_that_the_contract_names() -> None:
+    contract = (Path(__file__).parents[3] / "protos/modelry/api/artifacts/v1/artifact_service.proto").read_text()
+
+    assert f"at most {local_files.MOST_FILES} files" in contract
+    assert f"at most {local_files.MOST_BYTES} (5 TiB)" in contract

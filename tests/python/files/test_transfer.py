@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modelry._sdk.files import transfer
+from modelry._sdk.files import local_files, owners, transfer
 from modelry.api.artifacts import v1 as artifacts
-from modelry.errors import FailedPrecondition, PathInvalid
+from modelry.errors import FailedPrecondition, InvalidArgument, PathInvalid
 from tests.python.scripted import OWNER, Script, a_folder, client_of
 
 MEBIBYTE = 2**20
@@ -22,7 +22,7 @@ def script() -> Script:
 def files_in(steps: list[artifacts.WriteArtifactsRequest]) -> dict[str, bytes]:
     """The files of a stream, after it was seen to be in order."""
     assert [step.WhichOneof("step") for step in steps].count("owner") == 1
-    assert steps[0].owner == OWNER
+    assert steps[0].owner == owners.message_of(OWNER)
     files: dict[str, bytes] = {}
     for step in steps[1:]:
         if step.WhichOneof("step") == "header":
@@ -53,14 +53,46 @@ def test_a_folder_goes_up_in_order_with_sizes_and_digests(script: Script, tmp_pa
     assert told[-1] == (len(large) + 5, len(large) + 5)
 
 
-def test_each_thousand_files_are_a_stream_of_their_own(script: Script, tmp_path: Path) -> None:
-    for number in range(1001):
+def test_any_number_of_files_is_one_stream(script: Script, tmp_path: Path) -> None:
+    for number in range(3000):
         (tmp_path / f"{number:04}").write_bytes(b"x")
 
     with client_of(script) as client:
         client.artifacts.upload(OWNER, tmp_path)
 
-    assert [len(files_in(steps)) for steps in script.written] == [1000, 1]
+    assert [len(files_in(steps)) for steps in script.written] == [3000]
+
+
+def test_files_of_any_size_are_one_stream(script: Script, tmp_path: Path) -> None:
+    size = 160 * MEBIBYTE  # together more than what was once the most of one stream
+    for name in ("a", "b"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+
+    with client_of(script) as client:
+        client.artifacts.upload(OWNER, tmp_path)
+
+    (steps,) = script.written
+    assert {path: len(content) for path, content in files_in(steps).items()} == {"a": size, "b": size}
+
+
+def test_a_folder_that_is_too_large_is_refused_before_anything_is_sent(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_files, "MOST_FILES", 2)
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"x")
+
+    with client_of(script) as client, pytest.raises(InvalidArgument, match="more than 2 files"):
+        client.artifacts.upload(OWNER, tmp_path)
+
+    assert script.written == []
+
+
+def test_a_deadline_grows_with_the_size_and_the_number_of_files() -> None:
+    assert transfer.timeout_for(0) < 660
+    assert transfer.timeout_for(100 * 2**30) > 100 * 1024
+    assert transfer.timeout_for(0, 100_000) > 5000
 
 
 def test_an_empty_folder_sends_nothing(script: Script, tmp_path: Path) -> None:
@@ -97,14 +129,18 @@ def test_a_bad_path_is_refused_before_anything_is_sent(script: Script, tmp_path:
     assert script.written == []
 
 
-def test_an_upload_is_sent_again_when_the_server_was_stopped(script: Script, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"content")
+def test_an_upload_is_sent_again_from_the_beginning_when_the_server_was_stopped(script: Script, tmp_path: Path) -> None:
+    content = {"a": b"first", "b": b"second"}
+    for name, each in content.items():
+        (tmp_path / name).write_bytes(each)
     script.refusals = 2
+    told: list[tuple[int, int]] = []
 
     with client_of(script) as client:
-        client.artifacts.upload(OWNER, tmp_path / "file")
+        client.artifacts.upload(OWNER, tmp_path, progress=lambda *state: told.append(state))
 
-    assert [files_in(steps) for steps in script.written] == [{"file": b"content"}]
+    assert [files_in(steps) for steps in script.written] == [content]
+    assert [done for done, _ in told] == [5, 11] * 3
 
 
 def test_a_file_that_shrinks_meanwhile_is_not_uploaded(script: Script, tmp_path: Path) -> None:
@@ -114,7 +150,7 @@ def test_a_file_that_shrinks_meanwhile_is_not_uploaded(script: Script, tmp_path:
     def shrink(done: int, total: int) -> None:
         growing.write_bytes(b"rotated")
 
-    with client_of(script) as client, pytest.raises(FailedPrecondition, match="changed while it was uploaded"):
+    with client_of(script) as client, pytest.raises(FailedPrecondition, match="changed during the upload"):
         client.artifacts.upload(OWNER, growing, progress=shrink)
 
     # A stream that is given up may look to a server like one that has ended: what counts is that it is not whole.
@@ -127,6 +163,6 @@ def test_a_failure_to_read_is_raised_as_it_is(script: Script) -> None:
         yield
 
     with client_of(script) as client, pytest.raises(PermissionError, match="not yours"):
-        transfer.write(client._connection, OWNER, steps(), 0)
+        transfer.write(client._connection, OWNER, steps(), timeout=30)
 
     assert not any(step.HasField("header") for steps in script.written for step in steps)

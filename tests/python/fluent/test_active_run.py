@@ -13,6 +13,7 @@ import pytest
 
 import modelry
 from modelry import ActiveRun, Client, RunStatus
+from modelry._sdk.fluent import session
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport.connection import connect
 from modelry._sdk.transport.settings import read
@@ -21,8 +22,7 @@ from tests.parts.deployment import Deployment
 
 
 @pytest.fixture(autouse=True)
-def experiment_id(fluent: None, unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("modelry._sdk.fluent.session._experiment", None)
+def experiment_id(fluent: None, unique: str) -> str:
     found = modelry.set_experiment(unique)
     assert found is not None
     return found.experiment_id
@@ -40,12 +40,11 @@ def test_what_training_code_logs_is_what_the_server_has(client: Client, experime
 
     stored = modelry.get_run(run.info.run_id)
     assert (stored.name, stored.status, stored.experiment_id) == ("first", "FINISHED", experiment_id)
+    assert stored.description == "a try"
     assert stored.params == {"lr": "0.1", "depth": "3", "name": "tree"}
     assert stored.metrics == {"loss": 1 / 3, "acc": 0.5, "f1": 0.25}
     assert stored.summaries["acc"].last_time_ms == 1_000
-    assert (
-        stored.tags.items() >= {"colour": "blue", "size": "1", "team": "vision", "modelry.description": "a try"}.items()
-    )
+    assert stored.tags.items() >= {"colour": "blue", "size": "1", "team": "vision"}.items()
     assert list(client.metrics.read(run.id, "loss").steps) == [0, 1, 2]
     assert stored.end_time is not None
     assert stored.start_time is not None
@@ -204,7 +203,6 @@ def test_a_param_with_another_value_is_warned_of_and_the_rest_is_kept(caplog: py
 
 def test_what_is_no_number_is_warned_of_once_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
-        run.recorder._warned.clear()
         for _ in range(3):
             modelry.log_metric("a", "high")  # type: ignore[arg-type]
         modelry.log_metric("a", 1.0)
@@ -229,8 +227,8 @@ def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
         recorder.close(5)
 
     shown = [text for text in caplog.messages if text.startswith("not recorded: metric")]
-    (metrics,) = [text for text in caplog.messages if text.startswith("not recorded in all, metric")]
-    (params,) = [text for text in caplog.messages if text.startswith("not recorded in all, param")]
+    (metrics,) = [text for text in caplog.messages if text.startswith("not recorded in total, metric")]
+    (params,) = [text for text in caplog.messages if text.startswith("not recorded in total, param")]
     assert "'skipped'" in shown[0]
     assert "'auc'" in shown[1]
     assert len(shown) == 21
@@ -340,7 +338,7 @@ def test_what_cant_be_an_artifact_is_refused(tmp_path: Path) -> None:
             modelry.log_text("x", "../up.txt")
         with pytest.raises(InvalidArgument, match="path of its file or a key"):
             modelry.log_image([[0]])
-        with pytest.raises(InvalidArgument, match=r"'a.txt'.*name it .png or .jpg"):
+        with pytest.raises(InvalidArgument, match=r"'a.txt'.*use the extension .png or .jpg"):
             modelry.log_image([[0]], "a.txt")
         with pytest.raises(InvalidArgument, match="shape"):
             modelry.log_image([[[0, 0]]], "a.png")
@@ -424,7 +422,7 @@ def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str, monkeyp
         modelry.set_experiment(f"{unique}-gone")
     with pytest.raises(ExperimentDeleted, match=f"{unique}-gone"):
         modelry.set_experiment(experiment_id=made)
-    monkeypatch.setattr("modelry._sdk.fluent.session._experiment", None)
+    session.renew()
     monkeypatch.setenv("MODELRY_EXPERIMENT_NAME", f"{unique}-gone")
     with pytest.raises(ExperimentDeleted, match=f"{unique}-gone") as deleted:
         modelry.start_run()
@@ -434,13 +432,13 @@ def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"run_view_type": 9}, "run_view_type is ACTIVE, .*, not 9"),
-        ({"run_view_type": None}, "run_view_type is ACTIVE, .*, not None"),
-        ({"max_results": 2.5}, "max_results is .*, not 2.5"),
-        ({"max_results": -1}, "max_results is .*, not -1"),
-        ({"output_format": "json"}, "output_format is 'pandas' or 'list', not 'json'"),
-        ({"order_by": [None]}, "order_by is .*, not None"),
-        ({"experiment_ids": [None]}, "experiment_ids is .*, not None"),
+        ({"run_view_type": 9}, "run_view_type must be ACTIVE, .*, not 9"),
+        ({"run_view_type": None}, "run_view_type must be ACTIVE, .*, not None"),
+        ({"max_results": 2.5}, "max_results must be .*, not 2.5"),
+        ({"max_results": -1}, "max_results must be .*, not -1"),
+        ({"output_format": "json"}, "output_format must be 'pandas' or 'list', not 'json'"),
+        ({"order_by": [None]}, "order_by must be .*, not None"),
+        ({"experiment_ids": [None]}, "experiment_ids must be .*, not None"),
     ],
 )
 def test_an_argument_of_a_search_that_cant_be_is_named(arguments: dict[str, Any], said: str) -> None:
@@ -456,7 +454,7 @@ def test_code_that_asks_for_info_and_data_goes_on_working(experiment_id: str) ->
 
     assert (run.info.run_id, run.info.experiment_id, run.info.run_name) == (run.id, experiment_id, "old")
     assert (during.metrics, during.data.params) == ({"m": 1.0}, {})
-    assert (after.info.user_id, after.info.lifecycle_stage) == (after.user, "active")
+    assert (after.info.user_id, after.info.lifecycle_stage) == (after.claimed_user, "active")
     assert after.info.artifact_uri == run.info.artifact_uri == f"runs:/{run.id}"
     modelry.delete_run(run.id)
     assert modelry.get_run(run.id).info.lifecycle_stage == "deleted"

@@ -8,13 +8,14 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.nouns.datasets import DatasetInput, LoggedDataset, logged_dataset_of
+from modelry._sdk.nouns.datasets import dataset_from
 from modelry.errors import DatasetNotFound, InvalidArgument
+from modelry.types import Dataset, DatasetInput
 
 
 def test_a_dataset_is_logged_read_and_found(client: Client, unique: str) -> None:
     run_id = client.runs.create().run_id
-    given = LoggedDataset(name=unique, digest="d1", source="s3://b/k", source_type="s3", schema="{}", profile="[]")
+    given = Dataset(name=unique, digest="d1", source="s3://b/k", source_type="s3", schema="{}", profile="[]")
 
     stored = client.datasets.log(run_id, [DatasetInput(given, "training")])[0]
     client.datasets.log(run_id, [DatasetInput(given, "training")])
@@ -55,11 +56,11 @@ def test_datasets_of_other_libraries_are_taken_by_what_they_say() -> None:
         def to_dict(self) -> dict[str, object]:
             return {"source": {"uri": "x"}, "source_type": "http", "schema": None, "profile": '{"rows": 1}'}
 
-    taken = logged_dataset_of(Theirs())
+    taken = dataset_from(Theirs())
 
     assert (taken.name, taken.digest, taken.source, taken.schema) == ("theirs", "abc", '{"uri": "x"}', "")
     with pytest.raises(InvalidArgument, match=r"modelry\.data\.from_pandas"):
-        logged_dataset_of(pd.DataFrame())
+        dataset_from(pd.DataFrame())
 
 
 def test_cells_that_cant_be_hashed_and_an_array_without_rows_have_a_digest_too() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelry import Client, Lifecycle
+from modelry import Client, Lifecycle, LifecycleFilter
 from modelry.errors import (
     EtagMismatch,
     ExperimentDeleted,
@@ -19,7 +19,7 @@ from modelry.errors import (
 
 
 def test_an_experiment_is_read_as_it_was_made(client: Client, unique: str) -> None:
-    made = client.experiments.create(unique, tags={"team": "vision"})
+    made = client.experiments.create(unique, description="What is seen?", tags={"team": "vision"})
 
     assert client.experiments.get(made.experiment_id) == made
     assert client.experiments.get_by_name(unique) == made
@@ -29,6 +29,7 @@ def test_an_experiment_is_read_as_it_was_made(client: Client, unique: str) -> No
         Lifecycle.ACTIVE,
         {"team": "vision"},
     )
+    assert (made.description, bool(made.creator)) == ("What is seen?", True)
     assert made.create_time is not None
     assert made.create_time.tzinfo is UTC
     assert made.delete_time is None
@@ -51,7 +52,9 @@ def test_renaming_minds_what_others_did(client: Client, unique: str) -> None:
     with pytest.raises(EtagMismatch):
         client.experiments.update(made.experiment_id, name=f"{unique}-c", etag=made.etag)
 
-    assert client.experiments.get(made.experiment_id).name == renamed.name == f"{unique}-b"
+    described = client.experiments.update(made.experiment_id, description="other")
+    assert client.experiments.get(made.experiment_id) == described
+    assert (described.name, described.description) == (renamed.name, "other") == (f"{unique}-b", "other")
 
 
 def test_a_deleted_experiment_is_restored(client: Client, unique: str) -> None:
@@ -92,7 +95,7 @@ def test_deleted_experiments_are_found_when_asked_for(client: Client, unique: st
 
     assert list(client.experiments.search(f"name = '{unique}'")) == []
     assert len(client.experiments.search(f"name = '{unique}'", lifecycle="deleted")) == 1
-    assert len(client.experiments.search(f"name = '{unique}'", lifecycle=Lifecycle.ANY)) == 1
+    assert len(client.experiments.search(f"name = '{unique}'", lifecycle=LifecycleFilter.ANY)) == 1
 
 
 def test_what_cant_be_is_refused(client: Client) -> None:
@@ -124,11 +127,11 @@ def test_an_id_may_be_a_number_and_a_single_text_needs_no_list(client: Client, u
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"max_results": 2.5}, "max_results is .*, not 2.5"),
-        ({"max_results": -1}, "max_results is .*, not -1"),
-        ({"page_size": "10"}, "page_size is .*, not '10'"),
-        ({"order_by": [None]}, "order_by is .*, not None"),
-        ({"order_by": 5}, "order_by is .*, not 5"),
+        ({"max_results": 2.5}, "max_results must be .*, not 2.5"),
+        ({"max_results": -1}, "max_results must be .*, not -1"),
+        ({"page_size": "10"}, "page_size must be .*, not '10'"),
+        ({"order_by": [None]}, "order_by must be .*, not None"),
+        ({"order_by": 5}, "order_by must be .*, not 5"),
         ({"lifecycle": None}, "None is not one of ACTIVE"),
     ],
 )
@@ -141,5 +144,5 @@ def test_an_argument_that_cant_be_is_named_at_once(client: Client, arguments: di
 
 @pytest.mark.parametrize("wrong", [None, True, 1.0, ["1"]])
 def test_what_is_no_id_is_named(client: Client, wrong: Any) -> None:
-    with pytest.raises(InvalidArgument, match="experiment_id is an id"):
+    with pytest.raises(InvalidArgument, match="experiment_id must be an id"):
         client.experiments.get(wrong)

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.paging import paged
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 
 
 class Pages:
@@ -21,7 +20,7 @@ class Pages:
         return list(range(start, end)), "" if end == 10 else str(end)
 
     def list(self) -> LazyList[int]:
-        return LazyList(paged(self.fetch, max_results=None, page_size=3))
+        return listed_by(self.fetch, max_results=None, page_size=3)
 
 
 def test_a_page_is_asked_for_when_it_is_reached() -> None:

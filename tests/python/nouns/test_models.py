@@ -21,7 +21,7 @@ def test_a_model_is_made_read_changed_and_deleted(client: Client, unique: str) -
     changed = client.models.update(made.name, description="other", etag=made.etag)
     renamed = client.models.rename(made.name, f"b {unique}", reason="a better name")
 
-    assert (made.description, made.tags, made.last_version, made.aliases) == ("what it is", {"team": "x"}, 0, {})
+    assert (made.description, made.tags, made.last_version_number, made.aliases) == ("what it is", {"team": "x"}, 0, {})
     assert changed.description == "other"
     assert (renamed.name, renamed.model_id, renamed.tags) == (f"b {unique}", made.model_id, {"team": "x"})
     assert client.models.get(renamed.name) == renamed
@@ -68,7 +68,7 @@ def test_tags_are_set_and_removed(client: Client, unique: str) -> None:
 def test_a_model_in_production_is_not_deleted(client: Client, unique: str, a_run: Callable[..., str]) -> None:
     client.models.create(unique)
     client.versions.create(unique, f"runs:/{a_run()}/model")
-    client.versions.promote(unique, 1, "Production")
+    client.promotions.promote(unique, 1, "Production")
 
     with pytest.raises(ModelInUse):
         client.models.delete(unique)
@@ -80,12 +80,12 @@ def test_an_alias_points_at_a_version_and_moves(client: Client, unique: str, a_r
         client.versions.create(unique, f"runs:/{a_run()}/model")
 
     first = client.aliases.set(unique, "Champion", 1)
-    assert (first.alias, first.number) == ("Champion", 1)
-    assert client.aliases.get(unique, "Champion").number == 1
+    assert (first.alias, first.version_number) == ("Champion", 1)
+    assert client.aliases.get(unique, "Champion").version_number == 1
     client.aliases.set(name=unique, alias="Champion", version="2", reason="better")
 
     assert client.aliases.get(unique, "Champion").aliases == ("Champion",)
-    assert client.aliases.get(unique, "Champion").number == 2
+    assert client.aliases.get(unique, "Champion").version_number == 2
     assert client.models.get(unique).aliases == {"Champion": 2}
     client.aliases.delete(unique, "Champion")
     with pytest.raises(AliasNotFound):
@@ -106,7 +106,7 @@ def test_an_alias_that_could_be_taken_for_something_else_is_refused(
 def test_every_change_is_on_record(client: Client, unique: str, a_run: Callable[..., str]) -> None:
     model = client.models.create(unique)
     client.versions.create(unique, f"runs:/{a_run()}/model", reason="trained anew")
-    client.versions.promote(unique, 1, "Staging", reason="to be tested")
+    client.promotions.promote(unique, 1, "Staging", reason="to be tested")
     client.aliases.set(unique, "candidate", 1)
 
     records = client.audit.list(unique)
@@ -115,9 +115,12 @@ def test_every_change_is_on_record(client: Client, unique: str, a_run: Callable[
     assert [record.sequence for record in records] == [4, 3, 2, 1]
     assert [record.previous_digest for record in records] == [*[record.digest for record in records][1:], ""]
     assert [record.reason for record in records] == ["", "to be tested", "trained anew", ""]
-    assert all(record.user and record.action for record in records)
-    assert {record.number for record in of_version} == {1}
+    assert all(record.actor and record.action and record.credential_kind == "NONE" for record in records)
+    assert {record.version_number for record in of_version} == {1}
     assert list(client.audit.list(model_id=model.model_id)) == list(records)
+    verified = client.audit.verify(unique)
+    assert (verified.problem, verified.record_count, verified.last_digest) == ("", 4, records[0].digest)
+    assert client.audit.verify(model_id=model.model_id) == verified
 
 
 def test_events_are_read_on_from_a_cursor(client: Client, unique: str, a_run: Callable[..., str]) -> None:
@@ -126,9 +129,13 @@ def test_events_are_read_on_from_a_cursor(client: Client, unique: str, a_run: Ca
     client.versions.create(unique, f"runs:/{a_run()}/model")
 
     rest = client.events.list(first[-1].cursor, name=unique)
+    nothing = client.events.list(rest.next_cursor)
 
-    assert len(first) == 1
-    assert [(event.model, event.number) for event in rest] == [(unique, 1)]
+    assert [(event.type, event.payload) for event in first] == [("model.created", {})]
+    assert [(event.type, event.model_name, event.version_number) for event in rest] == [("version.created", unique, 1)]
+    assert rest[0].payload["run_id"]
+    assert (list(nothing), bool(nothing.next_cursor)) == ([], True)
+    assert [event.type for event in client.events.list(name=unique, types="version.created")] == ["version.created"]
     assert len(client.events.list(name=unique, page_size=1)) == 2
     assert len(client.events.list(name=unique, max_results=1)) == 1
 

@@ -28,7 +28,14 @@ def experiment_id(client: Client, unique: str) -> str:
 def test_a_run_is_read_with_all_that_was_logged(client: Client, experiment_id: str) -> None:
     start = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
     run_id = client.runs.create(
-        experiment_id, name="one", start_time=start, params={"lr": 0.1}, tags={"a": 1}, user="ada", metrics={"m": 0.5}
+        experiment_id,
+        name="one",
+        start_time=start,
+        params={"lr": 0.1},
+        tags={"a": 1},
+        description="the first",
+        claimed_user="ada",
+        metrics={"m": 0.5},
     ).run_id
     client.runs.log_batch(
         run_id,
@@ -39,13 +46,14 @@ def test_a_run_is_read_with_all_that_was_logged(client: Client, experiment_id: s
 
     run = client.runs.get(run_id)
 
-    assert (run.id, run.name, run.user, run.status, run.lifecycle) == (run_id, "one", "ada", "RUNNING", "ACTIVE")
+    assert (run.run_id, run.name, run.description, run.claimed_user) == (run_id, "one", "the first", "ada")
+    assert (run.status, run.lifecycle) == ("RUNNING", "ACTIVE")
     assert (run.start_time, run.end_time) == (start, None)
     assert (run.params, run.tags) == ({"lr": "0.1", "depth": "3"}, {"a": "2", "b": "x"})
     assert (run.metrics["loss"], run.metrics["m"], math.isnan(run.metrics["nan"])) == (0.25, 0.5, True)
     assert (run.summaries["loss"].min_step, run.summaries["loss"].point_count) == (2, 2)
     assert run.summaries["nan"].min_value is None
-    assert run.info.run_id == run.data.run_id == run_id
+    assert run.creator
 
 
 def test_the_client_may_choose_the_id_and_send_it_again(client: Client, experiment_id: str) -> None:
@@ -127,6 +135,7 @@ def test_a_partial_read_reads_nothing_else(client: Client, experiment_id: str) -
     run = client.runs.get(run_id, read=["tags"])
 
     assert (run.params, run.tags) == ({}, {"b": "2"})
+    assert (run.status, run.lifecycle, run.experiment_id) == ("RUNNING", "ACTIVE", experiment_id)
 
 
 def test_what_cant_be_is_refused(client: Client, experiment_id: str) -> None:

@@ -32,8 +32,8 @@ def test_versions_are_numbered_and_keep_what_they_were_made_of(client: Client, n
     first = client.versions.create(name, source, description="the first", tags={"review": "passed"})
     second = client.versions.create(name, source, run_id=first.run_id)
 
-    assert (first.number, second.number, second.version) == (1, 2, 2)
-    assert (first.model, first.stage, first.state, first.source) == (name, "None", "READY", source)
+    assert (first.version_number, second.version_number) == (1, 2)
+    assert (first.model_name, first.stage, first.state, first.source) == (name, "None", "READY", source)
     assert (first.description, first.tags, first.file_count, first.size_bytes) == (
         "the first",
         {"review": "passed"},
@@ -58,11 +58,11 @@ def test_search_is_a_list_that_can_be_indexed(client: Client, name: str, source:
     newest = client.versions.search(f"name='{name}'", max_results=1, order_by=["version_number DESC"])
     paged = client.versions.search(f"name = '{name}'", order_by=["version_number ASC"], page_size=1)
 
-    assert newest[0].version == 3
+    assert newest[0].version_number == 3
     assert len(newest) == 1
-    assert [version.number for version in paged] == [1, 2, 3]
-    assert paged[-1].number == 3
-    assert [version.number for version in paged[:2]] == [1, 2]
+    assert [version.version_number for version in paged] == [1, 2, 3]
+    assert paged[-1].version_number == 3
+    assert [version.version_number for version in paged[:2]] == [1, 2]
     assert not client.versions.search(f"name = '{name}' AND version_number > 3")
     with pytest.raises(FilterSyntax):
         list(client.versions.search("name ="))
@@ -72,14 +72,14 @@ def test_search_is_a_list_that_can_be_indexed(client: Client, name: str, source:
 def test_a_stage_may_be_written_in_any_letter_case(client: Client, name: str, source: str, stage: str) -> None:
     client.versions.create(name, source)
 
-    assert client.versions.promote(name, "1", stage).stage == stage.capitalize()
+    assert client.promotions.promote(name, "1", stage).version.stage == stage.capitalize()
 
 
 def test_a_stage_that_does_not_exist_names_those_that_do(client: Client, name: str, source: str) -> None:
     client.versions.create(name, source)
 
-    with pytest.raises(FieldInvalid, match=r"'Live'.*None, Staging, Production, Archived"):
-        client.versions.promote(name, 1, "Live")
+    with pytest.raises(FieldInvalid, match=r"'Live'.*'None', 'Staging', 'Production', 'Archived'"):
+        client.promotions.promote(name, 1, "Live")
     with pytest.raises(FieldInvalid):
         client.versions.latest(name, ["Live"])
 
@@ -87,24 +87,25 @@ def test_a_stage_that_does_not_exist_names_those_that_do(client: Client, name: s
 def test_promoting_archives_what_stood_there_if_asked(client: Client, name: str, source: str) -> None:
     for _ in range(2):
         client.versions.create(name, source)
-    client.versions.promote(name, 1, "Production")
+    client.promotions.promote(name, 1, "Production")
 
     promoted = client.promotions.promote(name, 2, "Production", archive_existing=True, reason="better")
 
     assert promoted.version.stage == "Production"
-    assert [version.number for version in promoted.archived] == [1]
+    assert [version.version_number for version in promoted.archived_versions] == [1]
     assert client.versions.get(name, 1).stage == "Archived"
-    assert {version.stage: version.number for version in client.versions.latest(name)} == {
+    assert {version.stage: version.version_number for version in client.versions.latest(name)} == {
         "Production": 2,
         "Archived": 1,
     }
     (move,) = client.promotions.list(name, 2)
-    assert (move.from_stage, move.to_stage, move.reason, move.archived_numbers) == (
+    assert (move.from_stage, move.to_stage, move.reason, move.archived_version_numbers) == (
         "None",
         "Production",
         "better",
         (1,),
     )
+    assert client.promotions.get(move.promotion_id) == move == promoted.promotion
     assert [move.to_stage for move in client.promotions.list(name, 1)] == ["Archived", "Production"]
 
 
@@ -126,16 +127,16 @@ def test_a_version_in_use_is_not_deleted_and_its_number_is_not_given_again(
     client: Client, name: str, source: str
 ) -> None:
     client.versions.create(name, source)
-    client.versions.promote(name, 1, "Production")
+    client.promotions.promote(name, 1, "Production")
     with pytest.raises(VersionInUse):
         client.versions.delete(name, 1)
 
-    client.versions.promote(name, 1, "None")
+    client.promotions.promote(name, 1, "None")
     client.versions.delete(name, 1)
 
     with pytest.raises(VersionNotFound):
         client.versions.get(name, 1)
-    assert client.versions.create(name, source).number == 2
+    assert client.versions.create(name, source).version_number == 2
 
 
 @pytest.mark.parametrize("number", [0, -1, "v1", "1.0", "", True, 2**63])

@@ -63,9 +63,15 @@ def test_a_registered_model_loads_by_number_stage_alias_and_latest(client: Clien
     with modelry.start_run():
         first = modelry.sklearn.log_model(model, "model", registered_model_name=unique)
         second = modelry.sklearn.log_model(model, artifact_path="model", name="model", registered_model_name=unique)
-    client.versions.promote(unique, 1, "Production")
+    client.promotions.promote(unique, 1, "Production")
     client.aliases.set(unique, "champion", 2)
 
+    version = client.versions.get(unique, 1)
+    assert {flavor.name: flavor.library_version for flavor in version.flavors} == {
+        "python_function": "",
+        "sklearn": importlib.metadata.version("scikit-learn"),
+    }
+    assert version.signature is None
     expected = list(model.predict(FEATURES.head(2)))
     assert (first.registered_model_version, second.registered_model_version) == (1, 2)
     for uri in (
@@ -76,10 +82,25 @@ def test_a_registered_model_loads_by_number_stage_alias_and_latest(client: Clien
         assert list(modelry.pyfunc.load_model(uri).predict(FEATURES.head(2))) == pytest.approx(expected)
 
 
+def test_a_model_that_is_registered_later_has_the_signature_of_its_file(
+    client: Client, model: Ridge, unique: str
+) -> None:
+    signature = modelry.models.infer_signature(FEATURES, model.predict(FEATURES))
+    logged = modelry.sklearn.log_model(model, signature=signature)
+
+    version = modelry.register_model(logged.model_uri, unique)
+    copy = client.versions.create(unique, f"models:/{unique}/1")
+
+    assert version.signature is not None
+    assert version.signature.inputs == signature.to_dict()["inputs"]
+    assert {flavor.name for flavor in version.flavors} == {"python_function", "sklearn"}
+    assert (copy.signature, copy.flavors) == (version.signature, version.flavors)
+
+
 def test_what_a_uri_names_and_is_not_there_says_so(client: Client, model: Ridge, unique: str) -> None:
     modelry.sklearn.log_model(model, registered_model_name=unique)
 
-    with pytest.raises(VersionNotFound, match="no version in stage Staging"):
+    with pytest.raises(VersionNotFound, match="no version in stage 'Staging'"):
         modelry.sklearn.load_model(f"models:/{unique}/Staging")
     with pytest.raises(VersionNotFound):
         modelry.sklearn.load_model(f"models:/{unique}/2")

@@ -1,4 +1,4 @@
-"""The domain of artifacts on a real database, a real folder and a real tracking."""
+"""The domain of artifacts on a real database, a real folder and a tracking service that answers over gRPC."""
 
 from __future__ import annotations
 
@@ -6,79 +6,128 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
+from grpc_status import rpc_status
 
+from modelry.api.common import v1 as common
 from modelry.api.tracking import v1 as tracking
 from modelry_server import targets
 from modelry_server.artifacts.clients import Runs
-from modelry_server.artifacts.domain import owners
 from modelry_server.artifacts.domain.artifacts import Artifacts
 from modelry_server.artifacts.domain.garbage import Garbage
-from modelry_server.artifacts.domain.owners import Owner, Owners
+from modelry_server.artifacts.domain.incoming import IncomingFile, announced
+from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.paths import ArtifactPath, folder
 from modelry_server.artifacts.domain.snapshots import Snapshots
-from modelry_server.artifacts.domain.staging import Incoming
-from modelry_server.artifacts.domain.uploads import Uploads
+from modelry_server.artifacts.domain.writing import FileWriter
+from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
-from modelry_server.config import Config
+from modelry_server.kernel.access import Access, Judge, Permission, Place
+from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.config import load
+from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.sql.database import Database
-from tests.parts import free_port
+from modelry_server.kernel.transport import status
+from modelry_server.kernel.transport.channel import Neighbour
 from tests.parts.clock import HeldClock
 
 GRACE_S = 3600
+WORKSPACE = "team"
+MODEL = new_id()
 MIGRATIONS = Path(targets.__file__).parent / "artifacts" / "migrations"
 
 
-@dataclass
+class RunNotFound(NotFound):
+    """What tracking answers for a run that it does not know."""
+
+    reason = "RUN_NOT_FOUND"
+
+
 class Tracking:
-    """A tracking service at work."""
+    """A tracking service that knows runs of any workspace, and counts how often it is asked.
 
-    address: str
-    runs: tracking.RunServiceStub
+    The contract tests run with the real one.
+    """
 
-    def new_run(self) -> Owner:
-        """Starts a run; it can own files."""
-        return Owner("runs", self.runs.CreateRun(tracking.CreateRunRequest()).run.run_id)
+    def __init__(self) -> None:
+        self._runs: dict[str, tracking.Run] = {}
+        self.asked = 0
+        get_run = grpc.unary_unary_rpc_method_handler(
+            self._get_run, tracking.GetRunRequest.FromString, tracking.GetRunResponse.SerializeToString
+        )
+        service = "modelry.api.tracking.v1.RunService"
+        self._server = grpc.server(ThreadPoolExecutor(4))
+        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {"GetRun": get_run})])
+        self.neighbour = Neighbour("tracking", f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}")
+        self._server.start()
 
-    def deleted_run(self) -> Owner:
-        """A run that was deleted."""
-        owner = self.new_run()
-        self.runs.DeleteRun(tracking.DeleteRunRequest(run_id=owner.id))
-        return owner
+    def _get_run(self, request: tracking.GetRunRequest, context: grpc.ServicerContext) -> tracking.GetRunResponse:
+        self.asked += 1
+        run = self._runs.get(request.run_id)
+        if run is None:
+            error = RunNotFound(f"there is no run {request.run_id}")
+            context.abort_with_status(rpc_status.to_status(status.to_status(error)))
+        answer = tracking.GetRunResponse()
+        request.read_mask.MergeMessage(run, answer.run)
+        return answer
+
+    def new_run(self, workspace: str = WORKSPACE) -> Owner:
+        """Adds a run; it can own files."""
+        run_id = new_id()
+        self._runs[run_id] = tracking.Run(
+            run_id=run_id,
+            workspace=workspace,
+            experiment_id="7",
+            name="not asked for",
+            lifecycle=common.LIFECYCLE_ACTIVE,
+        )
+        return Owner.run(run_id)
+
+    def delete(self, owner: Owner) -> None:
+        """Deletes a run."""
+        self._runs[owner.id].lifecycle = common.LIFECYCLE_DELETED
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.neighbour.close()
+        self._server.stop(None).wait()
 
 
 @pytest.fixture(scope="session")
-def neighbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
-    """Tracking, with the access that it asks."""
-    flags = {f"{room}.address": f"127.0.0.1:{free_port()}" for room in ("access", "tracking")}
-    flags["server.data-folder"] = str(tmp_path_factory.mktemp("tracking"))
-    config = load(Config, environment={}, flags=flags)
-    servers = []
-    for room in ("access", "tracking"):
-        db = targets.database(config, room)
-        db.upgrade()
-        db.close()
-        servers.append(targets.build(room, config))
-        servers[-1].start()
-    channel = grpc.insecure_channel(config.tracking.address)
-    yield Tracking(config.tracking.address, tracking.RunServiceStub(channel))
-    channel.close()
-    for server in reversed(servers):
-        server.stop()
+def neighbour() -> Iterator[Tracking]:
+    """The tracking service."""
+    service = Tracking()
+    yield service
+    service.close()
 
 
-def incoming(path: str, content: bytes, *, sha256: str = "", size: int | None = None, kind: str = "") -> Incoming:
-    """A file as it comes, announced rightly unless told otherwise."""
+def incoming(path: str, content: bytes, *, sha256: str = "", size: int | None = None, kind: str = "") -> IncomingFile:
+    """A file as it arrives, with a true header unless told otherwise."""
     pieces = (content[at : at + 100_000] for at in range(0, len(content), 100_000))
-    announced = len(content) if size is None else size
-    return Incoming(ArtifactPath(path), announced, sha256 or hashlib.sha256(content).hexdigest(), kind, pieces)
+    size = len(content) if size is None else size
+    header = announced(path, size, sha256 or hashlib.sha256(content).hexdigest(), kind, field="header")
+    return IncomingFile(header, pieces)
+
+
+class Rights:
+    """What the caller may do: everything, until something is taken away."""
+
+    def __init__(self) -> None:
+        self.refused: set[tuple[Permission, str]] = set()
+        self.places: list[Place] = []
+
+    def refuse(self, *permissions: Permission, workspace: str = WORKSPACE) -> None:
+        """Takes permissions in a workspace away."""
+        self.refused |= {(permission, workspace) for permission in permissions}
+
+    def judge(self, caller: Caller, permission: Permission, place: Place) -> bool:
+        """Says whether the caller has a permission at a place."""
+        self.places.append(place)
+        return (permission, place.workspace) not in self.refused
 
 
 class Files:
@@ -91,20 +140,37 @@ class Files:
         self.neighbour = neighbour
         self.clock = clock
         self.pool = ThreadPoolExecutor(8)
-        self._runs = Runs(neighbour.address)
-        self.owners = Owners(self._runs)
-        self.uploads = Uploads(self.db, blobs, self.owners, clock, pool=self.pool, limit_s=600)
-        self.artifacts = Artifacts(self.db, blobs, self.owners, clock, pool=self.pool)
-        self.snapshots = Snapshots(self.db, self.owners, clock)
+        self.rights = Rights()
         self.garbage = Garbage(self.db, blobs, clock, pool=self.pool, grace_s=GRACE_S)
+        self._build(neighbour.neighbour, self.rights.judge)
 
-    def new_run(self) -> Owner:
+    def _build(self, tracking: Neighbour, judge: Judge, most_files: int = 100_000, limit_s: float = 600) -> None:
+        access = Access(judge)
+        self.owners = Owners(self.db, Runs(tracking), access)
+        self.writer = FileWriter(
+            self.db, self.blobs, self.owners, self.clock, pool=self.pool, most_files=most_files, limit_s=limit_s
+        )
+        self.artifacts = Artifacts(self.db, self.blobs, self.owners, self.clock, pool=self.pool)
+        self.snapshots = Snapshots(self.db, access, self.owners, self.clock)
+
+    def rebuild(self, *, address: str = "", most_files: int = 100_000, limit_s: float = 600) -> None:
+        """Builds the domain anew, as another server on the same data; `address` is where its tracking is."""
+        tracking = Neighbour("tracking", address) if address else self.neighbour.neighbour
+        self._build(tracking, self.rights.judge, most_files, limit_s)
+
+    def new_run(self, workspace: str = WORKSPACE) -> Owner:
         """A run without files."""
-        return self.neighbour.new_run()
+        return self.neighbour.new_run(workspace)
 
     def new_version(self) -> Owner:
         """A version without files."""
-        return owners.parse(f"versions/{new_id()}")
+        return Owner.version(new_id())
+
+    def freeze(
+        self, version: Owner, source: Owner, path: str = "", *, workspace: str = WORKSPACE, model: str = MODEL
+    ) -> Snapshot:
+        """Makes a snapshot for a version."""
+        return self.snapshots.create(version.id, Place(workspace, model_id=model), source, folder(path))
 
     def write(
         self, owner: Owner, files: dict[str, bytes], is_wanted: Callable[[], bool] = lambda: True
@@ -113,10 +179,10 @@ class Files:
         return self.take(owner, (incoming(path, content) for path, content in files.items()), is_wanted)
 
     def take(
-        self, owner: Owner, files: Iterable[Incoming], is_wanted: Callable[[], bool] = lambda: True
+        self, owner: Owner, files: Iterable[IncomingFile], is_wanted: Callable[[], bool] = lambda: True
     ) -> tuple[int, int]:
-        """Writes files as they come."""
-        return self.uploads.write(owner, files, is_wanted)
+        """Writes files as they arrive."""
+        return self.writer.write(owner, files, is_wanted)
 
     def read(self, owner: Owner, path: str = "", offset: int = 0) -> dict[str, bytes]:
         """Files with their content, by path."""
@@ -125,8 +191,8 @@ class Files:
 
     def list(self, owner: Owner, path: str = "", *, recursive: bool = False) -> list[str]:
         """The paths in a folder; folders end with a slash."""
-        found = self.artifacts.page(owner, folder(path), "", 1000, recursive=recursive)
-        return [f"{each.path}/" if each.is_folder else each.path for each in found]
+        found = self.artifacts.search(owner, folder(path), after=None, limit=1000, recursive=recursive)
+        return [f"{each.item.path}/" if each.item.is_folder else each.item.path for each in found]
 
     def delete(self, owner: Owner, path: str) -> int:
         """Deletes a file or folder."""
@@ -140,7 +206,6 @@ class Files:
         """Closes everything."""
         self.pool.shutdown()
         self.db.close()
-        self._runs.close()
 
 
 @pytest.fixture

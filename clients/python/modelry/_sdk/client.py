@@ -1,4 +1,4 @@
-"""Puts the nouns together, nothing else."""
+"""The client: all nouns of a server in one object."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Everything that a server can do, by nouns: `client.runs.get(...)`, `client.versions.search(...)`.
+    """Everything that a server offers, by noun: `client.runs.get(...)`, `client.versions.search(...)`.
 
-    `address` is a tracking URI; without one that of `set_tracking_uri`, else the environment's
-    (`MODELRY_TRACKING_URI`), else `grpc://127.0.0.1:5100`. Where the rooms of that server live apart, the environment
-    says where the others are:
-    `MODELRY_ACCESS_URI`, `MODELRY_ARTIFACTS_URI`, `MODELRY_REGISTRY_URI`.
-    `workspace` is where things are made and looked for; without one `MODELRY_WORKSPACE`, else `default`. Making a
-    client opens no connection. Plain text goes to this machine only, unless `insecure` is true.
+    `address` is a tracking URI. Default: the one of `set_tracking_uri`, else `MODELRY_TRACKING_URI`, else
+    `grpc://127.0.0.1:5100`. If its services have addresses of their own, `MODELRY_ACCESS_URI`, `MODELRY_ARTIFACTS_URI`
+    and `MODELRY_REGISTRY_URI` name them. `workspace` is where things are created and searched. Default:
+    `MODELRY_WORKSPACE`, else `default`. Creating a client opens no connection. Plain text is sent to this machine only,
+    unless `insecure` is true.
 
-    Raises InvalidArgument for an address that can't be read. Every method raises ModelryError where the server refuses.
+    Raises InvalidArgument for an address that can't be parsed. Every method raises ModelryError if the server refuses.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Client:
 
     @cached_property
     def runs(self) -> Runs:
-        """Runs with their params, tags and summaries of metrics."""
+        """Runs, with their params, tags and summaries of metrics."""
         from modelry._sdk.nouns.runs import Runs
 
         return Runs(self._connection, self.workspace)
@@ -114,14 +113,14 @@ class Client:
 
     @cached_property
     def audit(self) -> Audit:
-        """Records of every change in the registry."""
+        """The record of every change in the registry."""
         from modelry._sdk.nouns.audit import Audit
 
         return Audit(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def events(self) -> Events:
-        """What happened in the registry, in order."""
+        """What happened in the registry, for programs that follow it."""
         from modelry._sdk.nouns.events import Events
 
         return Events(self._connection.of("registry"), self.workspace)

@@ -1,7 +1,7 @@
-"""Models: saved, logged and loaded in MLflow's format, so that either side loads what the other wrote.
+"""Models in MLflow's format, so that Modelry and MLflow load what the other one saved.
 
-`modelry.sklearn` and `modelry.pyfunc` save, log and load; here is what they share. What does it is loaded when it is
-first used; it needs the extra `modelry[models]`.
+`modelry.sklearn` and `modelry.pyfunc` save, log and load models; this module has what they share. It needs the extra
+`modelry[models]`.
 """
 
 from __future__ import annotations

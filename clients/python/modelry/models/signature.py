@@ -1,4 +1,4 @@
-"""Signatures: what a model takes and what it gives. They are MLflow's own, so that either side reads them."""
+"""Signatures: what a model takes and what it gives. They are MLflow's own, so that MLflow reads them too."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def infer_signature(model_input: Any = None, model_output: Any = None, params: dict[str, Any] | None = None) -> Any:
-    """The signature of a model that takes and gives such data: data frames, arrays, or lists and dicts of values.
+    """The signature of a model with such inputs and outputs: data frames, arrays, or lists and dicts of values.
 
-    `params` are further arguments of its `predict`, with their defaults. Raises MlflowException for data of which no
-    schema can be told.
+    `params` are further arguments of its `predict`, with their defaults. Raises MlflowException for data whose schema
+    can't be inferred.
     """
     return mlflow_module("mlflow.models.signature").infer_signature(model_input, model_output, params)
 

@@ -1,20 +1,22 @@
-"""Reading, listing and deleting files. An owner of which something is stored answers also when tracking does not."""
+"""Reading, listing and deleting files. An owner that has files answers even if tracking does not."""
 
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 
 from modelry_server.artifacts import instruments
-from modelry_server.artifacts.domain.owners import Owner, Owners
+from modelry_server.artifacts.domain.incoming import SMALL
+from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.paths import ArtifactPath, ancestors
-from modelry_server.artifacts.domain.staging import SMALL
-from modelry_server.artifacts.entities import Artifact, Blob
+from modelry_server.artifacts.entities import Artifact, Blob, Owner
 from modelry_server.artifacts.errors import ArtifactNotFound, BlobLost, OwnerFrozen
 from modelry_server.artifacts.store import artifacts as store
-from modelry_server.artifacts.store import digests
+from modelry_server.artifacts.store import digests, owners
 from modelry_server.artifacts.store.blobs import BlobMissing, Blobs
+from modelry_server.kernel.access import Permission, Place
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.telemetry import Log
 
@@ -27,7 +29,11 @@ _Fetched = tuple[Artifact, Future[list[bytes]] | Iterator[bytes]]
 
 
 class Artifacts:
-    """Reads, lists and deletes files and folders. A path that is None is the root."""
+    """Reads, lists and deletes files and folders. A path that is None is the root.
+
+    Each method raises OwnerNotFound if there is no such owner or the caller may not read there, and ServiceUnavailable
+    if tracking does not answer about a run without files.
+    """
 
     def __init__(self, db: Database, blobs: Blobs, owners: Owners, clock: Clock, *, pool: Executor) -> None:
         self._db = db
@@ -37,47 +43,46 @@ class Artifacts:
         self._pool = pool
 
     def get(self, owner: Owner, path: ArtifactPath | None) -> Artifact:
-        """The file or folder at a path. Raises OwnerNotFound, ArtifactNotFound."""
-        text = path.text if path else ""
-        with self._db.read() as tx:
-            found = store.find(tx, str(owner), text)
-            is_known = found or store.find(tx, str(owner), "")
-        if not is_known:
-            self._owners.require(owner)
-            found = None if path else Artifact(str(owner), "", 0, 0)
+        """The file or folder at a path. Raises ArtifactNotFound."""
+        _, found = self._find(Permission.READ, owner, path)
+        if found is None and path is None:
+            return Artifact(owner, "", 0, 0)
         if found is None:
-            raise ArtifactNotFound(str(owner), text)
+            raise ArtifactNotFound(str(owner), str(path))
         return found
 
-    def page(
-        self, owner: Owner, path: ArtifactPath | None, after: str, limit: int, *, recursive: bool
-    ) -> list[Artifact]:
-        """At most `limit` files and folders of a folder that follow a path, by path; a file's path gives the file.
+    def search(
+        self,
+        owner: Owner,
+        path: ArtifactPath | None,
+        *,
+        after: tuple[SortValue, ...] | None,
+        limit: int,
+        recursive: bool,
+    ) -> list[Found[Artifact]]:
+        """At most `limit` files and folders in a folder, by path; the path of a file gives the file.
 
-        `recursive` gives all files at any depth instead. Nothing at the path is an empty list. Raises OwnerNotFound.
+        `recursive` gives all files at any depth instead. The list is empty if there is nothing at the path.
         """
-        name, text = str(owner), path.text if path else ""
-        with self._db.read() as tx:
-            here = store.find(tx, name, text)
-            if here is None:
-                found: list[Artifact] = []
-                is_known = store.find(tx, name, "") is not None
-            elif not here.is_folder:
-                return [here] if here.path > after else []
-            else:
-                below = store.files if recursive else store.children
-                found, is_known = below(tx, name, text, after, limit), True
-        if not is_known:
-            self._owners.require(owner)
-        return found
+        last = str(after[0]) if after else ""
+        _, here = self._find(Permission.READ, owner, path)
+        if here is None:
+            found = []
+        elif not here.is_folder:
+            found = [here] if here.path > last else []
+        else:
+            below = store.files if recursive else store.children
+            with self._db.read() as tx:
+                found = below(tx, owner, here.path, last, limit)
+        return [Found(each, (each.path,)) for each in found]
 
     def read(
         self, owner: Owner, path: ArtifactPath | None, offset: int = 0
     ) -> Iterator[tuple[Artifact, Iterator[bytes]]]:
         """A file, or all files below a folder by path: each with its content in pieces, to be read before the next.
 
-        `offset` is the first byte that is given, of a file only. Raises OwnerNotFound, ArtifactNotFound, FieldInvalid,
-        BlobLost, StoreUnavailable.
+        `offset` is the first byte to read, of a file only. Raises ArtifactNotFound, FieldInvalid, BlobLost,
+        StoreUnavailable.
         """
         found = self.get(owner, path)
         if offset and (found.is_folder or not 0 < offset <= found.size_bytes):
@@ -93,23 +98,30 @@ class Artifacts:
     def delete(self, owner: Owner, path: ArtifactPath) -> int:
         """Deletes a file, or a folder with everything in it; returns the number of files.
 
-        Raises OwnerFrozen, OwnerNotFound, ArtifactNotFound.
+        Raises PermissionMissing, OwnerFrozen, ArtifactNotFound.
         """
+        place, found = self._find(Permission.WRITE, owner, path)
         if owner.is_version:
             raise OwnerFrozen(str(owner))
-        self.get(owner, path)
-        name = str(owner)
+        if found is None:
+            raise ArtifactNotFound(str(owner), path.text)
         with self._db.write() as tx:
-            store.lock(tx, name)
-            found = store.find(tx, name, path.text)
+            owners.lock(tx, owner, place)
+            found = store.find(tx, owner, path.text)
             if found is None:
-                raise ArtifactNotFound(name, path.text)
-            digests.leave_all(tx, store.digests(name, path.text), self._clock.now())
-            store.remove(tx, name, path.text)
+                raise ArtifactNotFound(str(owner), path.text)
+            digests.release_all(tx, store.digests(owner, path.text), self._clock.now())
+            store.remove(tx, owner, path.text)
             folders = ancestors(path.text)
-            store.grow(tx, name, dict.fromkeys(folders, (-found.file_count, -found.size_bytes)))
-            store.remove_empty(tx, name, folders)
+            store.grow(tx, owner, dict.fromkeys(folders, (-found.file_count, -found.size_bytes)))
+            store.remove_empty(tx, owner, folders)
         return found.file_count
+
+    def _find(self, permission: Permission, owner: Owner, path: ArtifactPath | None) -> tuple[Place, Artifact | None]:
+        """The place of an owner where the caller has a permission, and what is at a path."""
+        with self._db.read() as tx:
+            stored, found = store.find_with_place(tx, owner, path.text if path else "")
+        return self._owners.require(permission, owner, stored), found
 
     def _files(self, folder: Artifact) -> Iterator[_File]:
         after = ""
@@ -124,7 +136,7 @@ class Artifacts:
             after = found[-1].path
 
     def _read_ahead(self, files: Iterator[_File]) -> Iterator[tuple[Artifact, Iterator[bytes]]]:
-        """The files with their content; while one is sent, the small ones that follow are fetched by the pool."""
+        """The files with their content. While one is sent, the pool fetches the small ones that follow."""
         ahead: deque[_Fetched] = deque()
         try:
             for file, blob in files:
@@ -140,7 +152,7 @@ class Artifacts:
                     fetched.cancel()
 
     def _content(self, file: Artifact, blob: Blob | None, offset: int) -> Iterator[bytes]:
-        """The content of a file. Raises BlobLost if it is missing, or not of its size."""
+        """The content of a file. Raises BlobLost if it is missing or has another size."""
         left = file.size_bytes - offset
         try:
             for piece in self._blobs.read(blob.key, offset) if blob else ():
@@ -154,7 +166,7 @@ class Artifacts:
         if left or not blob:
             instruments.lost_blobs_total.inc()
             key = blob.key if blob else None
-            _log.error("blob.lost", owner=file.owner, path=file.path, sha256=file.sha256, key=key)
+            _log.error("blob.lost", owner=str(file.owner), path=file.path, sha256=file.sha256, key=key)
             raise BlobLost(file.path, file.sha256)
 
 

@@ -1,8 +1,9 @@
-"""Content that nothing refers to, and objects that were never committed: found, condemned, removed.
+"""Garbage collection: deletes content that nothing refers to, and objects that no transaction committed.
 
-Condemned means that a row says so before anything is removed, and a condemned key can't come into use: a writer that
-brings it is refused, and one that brings content of its digest stores its own. So it needs no agreement on the time,
-and no lock that a writer waits for; the grace time only keeps writers from being refused.
+An object is deleted in two steps: its row marks it for deletion, then it is deleted from the store. An object that is
+marked can't be used any more: a transaction that brings it is refused, and one that brings the same content stores an
+object of its own. So collectors and writers need neither a common clock nor a lock. The grace time only keeps writers
+from being refused.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ _log = Log("artifacts")
 
 
 class Garbage:
-    """Removes garbage that is older than the grace time. Several may be at work at once."""
+    """Deletes garbage that is older than the grace time. Several processes may do so at once."""
 
     def __init__(self, db: Database, blobs: Blobs, clock: Clock, *, pool: Executor, grace_s: float) -> None:
         self._db = db
@@ -31,59 +32,59 @@ class Garbage:
         self._grace_ms = int(grace_s * 1000)
 
     def collect(self) -> int:
-        """Removes the content that nothing refers to; returns the number of objects. Raises StoreUnavailable."""
-        self._finish()
-        removed = 0
+        """Deletes the content that nothing refers to; returns the number of objects. Raises StoreUnavailable."""
+        self._delete_marked()
+        deleted = 0
         while True:
             with self._db.read() as tx:
-                found = digests.idle(tx, self._old(), _BATCH)
-            condemned = []
+                found = digests.released(tx, self._old(), _BATCH)
+            marked = []
             for blob, since in found:
                 with self._db.write() as tx:
-                    if digests.condemn(tx, blob, since, self._clock.now()):
-                        condemned.append(blob.key)
+                    if digests.mark_for_deletion(tx, blob, since, self._clock.now()):
+                        marked.append(blob.key)
                     else:
-                        digests.absolve(tx, blob, since)
-            removed += self._remove(condemned)
+                        digests.keep(tx, blob, since)
+            deleted += self._delete(marked)
             if len(found) < _BATCH:
-                return removed
+                return deleted
 
-    def collect_strays(self) -> int:
-        """Removes the objects that no row knows; returns their number. Reads the whole list of the store.
+    def collect_orphans(self) -> int:
+        """Deletes the objects that have no row; returns their number. Lists the whole store.
 
-        One that an upload in flight will bring is younger than the grace time. Raises StoreUnavailable.
+        The objects of an upload in progress are younger than the grace time. Raises StoreUnavailable.
         """
-        removed = 0
+        deleted = 0
         old = (blob.key for blob in self._blobs.stored() if blob.modify_time <= self._old())
         for keys in _batches(old):
             with self._db.read() as tx:
-                strays = digests.unknown(tx, keys)
-            if strays:
+                orphans = digests.orphans(tx, keys)
+            if orphans:
                 with self._db.write() as tx:
-                    condemned = digests.condemn_strays(tx, strays, self._clock.now())
-                removed += self._remove(condemned)
-        return removed
+                    marked = digests.mark_orphans(tx, orphans, self._clock.now())
+                deleted += self._delete(marked)
+        return deleted
 
     def _old(self) -> int:
         return self._clock.now() - self._grace_ms
 
-    def _finish(self) -> None:
-        """Removes what was condemned long ago, again: its remover may have died, or a late writer have put it."""
+    def _delete_marked(self) -> None:
+        """Deletes what was marked long ago, again: the collector may have died, or a late writer may have stored it."""
         while True:
             with self._db.read() as tx:
-                keys = digests.condemned(tx, self._old(), _BATCH)
+                keys = digests.marked(tx, self._old(), _BATCH)
             if not keys:
                 return
-            self._remove(keys)
+            self._delete(keys)
             with self._db.write() as tx:
                 digests.forget(tx, keys)
 
-    def _remove(self, keys: Iterable[str]) -> int:
-        removed = sum(1 for _ in self._pool.map(self._blobs.delete, keys))
-        if removed:
-            _log.info("garbage.removed", blobs=removed)
-        instruments.garbage_blobs_total.inc(removed)
-        return removed
+    def _delete(self, keys: Iterable[str]) -> int:
+        deleted = sum(1 for _ in self._pool.map(self._blobs.delete, keys))
+        if deleted:
+            _log.info("garbage.deleted", blobs=deleted)
+        instruments.garbage_blobs_total.inc(deleted)
+        return deleted
 
 
 def _batches(keys: Iterator[str]) -> Iterator[list[str]]:

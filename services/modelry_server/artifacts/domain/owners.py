@@ -1,66 +1,53 @@
-"""Whose files: runs, which tracking knows, and versions, which are known here by their snapshot."""
+"""Where the owner of files lies, and whether the caller may read or change them.
 
-import re
-from dataclasses import dataclass
+The place of a run comes from tracking with the first write, that of a version from the registry with its snapshot. Both
+are kept, so that an owner with files is judged here, without a call to another service.
+"""
 
 from modelry_server.artifacts.clients import Runs
+from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import OwnerFrozen, OwnerNotFound, RunDeleted
-from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.requests.fields import shown
-
-_OWNER = re.compile(r"(runs|versions)/([0-9a-f]{32})\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who can own files. The files of a version never change."""
-
-    kind: str
-    id: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.id}"
-
-    @property
-    def is_version(self) -> bool:
-        """Whether it is a model version."""
-        return self.kind == "versions"
-
-
-def parse(text: str, field: str = "owner") -> Owner:
-    """The owner that a text names. Raises FieldInvalid."""
-    match = _OWNER.match(text)
-    if match is None:
-        wanted = "`runs/<id>` or `versions/<id>` with an id of 32 lower-case hexadecimal characters"
-        raise FieldInvalid({field: f"{shown(text)} is not an owner of artifacts: {wanted}"})
-    return Owner(match[1], match[2])
-
-
-def parse_version(text: str, field: str = "owner") -> Owner:
-    """The version that a text names. Raises FieldInvalid."""
-    owner = parse(text, field)
-    if not owner.is_version:
-        raise FieldInvalid({field: f"{shown(text)} can't own a snapshot: `versions/<id>` is needed"})
-    return owner
+from modelry_server.artifacts.store import owners as store
+from modelry_server.kernel.access import Access, Permission, Place
+from modelry_server.kernel.sql.database import Database
 
 
 class Owners:
-    """Says whether an owner exists and may be written to. Asks tracking: never call it inside a transaction."""
+    """Judges calls by the owner of the files. Asks tracking: never call it inside a transaction."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, db: Database, runs: Runs, access: Access) -> None:
+        self._db = db
         self._runs = runs
+        self._access = access
 
-    def require(self, owner: Owner) -> None:
-        """For an owner of which nothing is stored: raises OwnerNotFound unless it is a run that tracking knows."""
-        if owner.is_version or self._runs.deleted(owner.id) is None:
+    def require(self, permission: Permission, owner: Owner, stored: Place | None) -> Place:
+        """Where an owner lies; `stored` is its place if it has files, else tracking is asked.
+
+        Raises OwnerNotFound if there is no such owner, or the caller may not read there; PermissionMissing;
+        ServiceUnavailable.
+        """
+        place = stored
+        if place is None and not owner.is_version and (run := self._runs.get(owner.id)):
+            place = run.place
+        if place is None:
             raise OwnerNotFound(str(owner))
+        self._access.require(permission, place, unseen=lambda: OwnerNotFound(str(owner)))
+        return place
 
-    def require_writable(self, owner: Owner) -> None:
-        """Raises OwnerFrozen, OwnerNotFound, RunDeleted, ServiceUnavailable unless files may be written now."""
+    def require_writable(self, owner: Owner) -> Place:
+        """Where an owner lies whose files may be written now.
+
+        Raises what `require` raises; OwnerFrozen for a version; RunDeleted.
+        """
         if owner.is_version:
+            with self._db.read() as tx:
+                stored = store.find(tx, owner)
+            self.require(Permission.WRITE, owner, stored)
             raise OwnerFrozen(str(owner))
-        deleted = self._runs.deleted(owner.id)
-        if deleted is None:
+        run = self._runs.get(owner.id)
+        if run is None:
             raise OwnerNotFound(str(owner))
-        if deleted:
+        place = self.require(Permission.WRITE, owner, run.place)
+        if run.is_deleted:
             raise RunDeleted(owner.id)
+        return place

@@ -1,7 +1,7 @@
-"""The one place where the path of an artifact is judged.
+"""The rules of artifact paths, in one place.
 
-A path is compared to the letter, and nothing in it is decoded here: who takes paths from a URL decodes them once,
-before. What would become another path if somebody decoded it once more, or folded its characters, is refused.
+Paths are compared byte by byte, and nothing in them is decoded: code that takes paths from URLs decodes them before.
+A path that would become another one if it were decoded again, or its characters normalized, is refused.
 """
 
 import re
@@ -21,9 +21,9 @@ _LOOKALIKES = frozenset("\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe52\
 
 @dataclass(frozen=True, slots=True, order=True)
 class ArtifactPath:
-    """A path that is good: relative, in normal form, below its root whatever is done with it. Never the root itself.
+    """A path that keeps the rules: relative, in normal form, and never the root.
 
-    Raises PathInvalid, which names the rule that is broken; `field` is where the request had it.
+    Raises PathInvalid, which names the broken rule; `field` is the field of the request that holds the path.
     """
 
     text: str
@@ -44,15 +44,15 @@ def folder(text: str, field: str = "path") -> ArtifactPath | None:
 
 
 def ancestors(path: str) -> list[str]:
-    """The folders that a good path lies in, from the root, which is the empty text, downwards."""
+    """The paths of the folders that hold a path, from the root, which is the empty text, downwards."""
     parts = path.split("/")
     return ["/".join(parts[:depth]) for depth in range(len(parts))]
 
 
 def _broken_rule(text: str) -> tuple[str, str] | None:
-    """The name of the first rule that a text breaks, and what would be right."""
+    """The name of the first rule that a text breaks, and what is wrong."""
     if not text:
-        return "empty", "it names nothing, and the root is not a path"
+        return "empty", "it is empty; the root can't be used here"
     try:
         length = len(text.encode())
     except UnicodeEncodeError:
@@ -60,20 +60,20 @@ def _broken_rule(text: str) -> tuple[str, str] | None:
     if length > LONGEST:
         return "length", f"it has {length} bytes, at most {LONGEST} are allowed"
     if any(map(_is_control, text)):
-        return "control", "it must hold no control characters"
+        return "control", "it must not contain control characters"
     if "\\" in text:
-        return "backslash", "its parts are separated by '/', and it must hold no backslash"
+        return "backslash", "it must not contain a backslash; separate its parts by '/'"
     if text.startswith("/") or _DRIVE.match(text):
         return "absolute", "it must be relative, without a leading '/' or a drive letter"
     parts = text.split("/")
     if ".." in parts:
-        return "climbs", "it must not hold the part '..'"
+        return "dot-dot", "it must not contain the part '..'"
     if "" in parts or "." in parts:
         return "normal-form", "it must be in normal form: no empty part, no part '.', no '/' at the end"
     if _ENCODED.search(text):
-        return "encoded", "it must not hold an encoded dot, slash, backslash or control character, such as '%2f'"
+        return "encoded", "it must not contain an encoded dot, slash, backslash or control character, such as '%2f'"
     if not _LOOKALIKES.isdisjoint(text):
-        return "lookalike", "it must not hold a character that is easily taken for a dot, slash or backslash"
+        return "lookalike", "it must not contain a character that looks like a dot, slash or backslash"
     return None
 
 

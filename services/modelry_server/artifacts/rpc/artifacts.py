@@ -5,40 +5,40 @@ from collections.abc import Iterator
 import grpc
 
 from modelry.api.artifacts import v1 as api
-from modelry_server.artifacts.domain import owners
 from modelry_server.artifacts.domain.artifacts import Artifacts
+from modelry_server.artifacts.domain.incoming import IncomingFile, announced
 from modelry_server.artifacts.domain.paths import ArtifactPath, folder
-from modelry_server.artifacts.domain.staging import Incoming
-from modelry_server.artifacts.domain.uploads import Uploads
-from modelry_server.artifacts.entities import Artifact
+from modelry_server.artifacts.domain.writing import FileWriter
+from modelry_server.artifacts.entities import Artifact, Owner
 from modelry_server.artifacts.errors import UploadBrokenOff
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.paging import Found, Pager, SortValue
 
 CONTENT_BYTES = 1 << 20
-"""The most that one message of content may hold."""
+"""The most content that one message may hold, in bytes."""
 
 
 class ArtifactService(api.ArtifactServiceServicer):
     """Answers calls about files and folders."""
 
-    def __init__(self, artifacts: Artifacts, uploads: Uploads, pager: Pager) -> None:
+    def __init__(self, artifacts: Artifacts, writer: FileWriter, pager: Pager) -> None:
         self._artifacts = artifacts
-        self._uploads = uploads
+        self._writer = writer
         self._pager = pager
 
     def WriteArtifacts(
         self, request_iterator: Iterator[api.WriteArtifactsRequest], context: grpc.ServicerContext
     ) -> api.WriteArtifactsResponse:
         steps = _Steps(request_iterator)
-        owner = owners.parse(steps.owner())
-        count, size = self._uploads.write(owner, steps.files(), context.is_active)
+        owner = owner_of(steps.owner())
+        count, size = self._writer.write(owner, steps.files(), context.is_active)
         return api.WriteArtifactsResponse(file_count=count, size_bytes=size)
 
     def ReadArtifacts(
         self, request: api.ReadArtifactsRequest, context: grpc.ServicerContext
     ) -> Iterator[api.ReadArtifactsResponse]:
-        found = self._artifacts.read(owners.parse(request.owner), folder(request.path), request.offset_bytes)
+        found = self._artifacts.read(owner_of(request.owner), folder(request.path), request.offset_bytes)
         for artifact, pieces in found:
             yield api.ReadArtifactsResponse(artifact=_message(artifact))
             for piece in pieces:
@@ -47,24 +47,39 @@ class ArtifactService(api.ArtifactServiceServicer):
     def ListArtifacts(
         self, request: api.ListArtifactsRequest, context: grpc.ServicerContext
     ) -> api.ListArtifactsResponse:
-        owner, path = owners.parse(request.owner), folder(request.path)
-        scope = ("ListArtifacts", request.owner, request.path, str(request.recursive))
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        after = str(page.after[0]) if page.after else ""
-        found = self._artifacts.page(owner, path, after, page.size + 1, recursive=request.recursive)
-        token = self._pager.token(scope, (found[page.size - 1].path,)) if len(found) > page.size else ""
-        return api.ListArtifactsResponse(artifacts=map(_message, found[: page.size]), next_page_token=token)
+        owner, path = owner_of(request.owner), folder(request.path)
+
+        def search(*, after: tuple[SortValue, ...] | None, limit: int) -> list[Found[Artifact]]:
+            return self._artifacts.search(owner, path, after=after, limit=limit, recursive=request.recursive)
+
+        artifacts, token = self._pager.answer(request, search, _message)
+        return api.ListArtifactsResponse(artifacts=artifacts, next_page_token=token)
 
     def GetArtifact(self, request: api.GetArtifactRequest, context: grpc.ServicerContext) -> api.GetArtifactResponse:
-        return api.GetArtifactResponse(
-            artifact=_message(self._artifacts.get(owners.parse(request.owner), folder(request.path)))
-        )
+        artifact = self._artifacts.get(owner_of(request.owner), folder(request.path))
+        return api.GetArtifactResponse(artifact=_message(artifact))
 
     def DeleteArtifact(
         self, request: api.DeleteArtifactRequest, context: grpc.ServicerContext
     ) -> api.DeleteArtifactResponse:
-        count = self._artifacts.delete(owners.parse(request.owner), ArtifactPath(request.path))
+        count = self._artifacts.delete(owner_of(request.owner), ArtifactPath(request.path))
         return api.DeleteArtifactResponse(file_count=count)
+
+
+def owner_of(message: api.ArtifactOwner, field: str = "owner") -> Owner:
+    """The owner that a message names; `field` is the field that holds it. Raises FieldInvalid."""
+    kind = message.WhichOneof("owner")
+    with Fields() as fields:
+        if kind is None:
+            fields.refuse(field, "is required: a run_id or a version_id")
+        else:
+            fields.id(f"{field}.{kind}", getattr(message, kind))
+    return Owner.version(message.version_id) if kind == "version_id" else Owner.run(message.run_id)
+
+
+def owner_message(owner: Owner) -> api.ArtifactOwner:
+    """The message of an owner."""
+    return api.ArtifactOwner(version_id=owner.id) if owner.is_version else api.ArtifactOwner(run_id=owner.id)
 
 
 class _Steps:
@@ -74,20 +89,20 @@ class _Steps:
         self._requests = requests
         self._header: api.ArtifactHeader | None = None
 
-    def owner(self) -> str:
+    def owner(self) -> api.ArtifactOwner:
         """The owner, which is the first step. Raises FieldInvalid."""
         first = self._next()
         if first is None or first.WhichOneof("step") != "owner":
-            raise FieldInvalid({"owner": "is required, as the first message of the stream"})
+            raise FieldInvalid({"owner": "is required in the first message of the stream"})
         return first.owner
 
-    def files(self) -> Iterator[Incoming]:
-        """The files, one after the other; the content of one is to be read before the next is asked for."""
+    def files(self) -> Iterator[IncomingFile]:
+        """The files. The content of one must be read before the next is asked for."""
         for _ in self._content():
-            raise FieldInvalid({"content": "comes before the first header; each file begins with a header"})
+            raise FieldInvalid({"content": "comes before a header; each file begins with a header"})
         while (header := self._header) is not None:
-            path = ArtifactPath(header.path, "header.path")
-            yield Incoming(path, header.size_bytes, header.sha256, header.content_type, self._content())
+            checked = announced(header.path, header.size_bytes, header.sha256, header.content_type, field="header")
+            yield IncomingFile(checked, self._content())
 
     def _content(self) -> Iterator[bytes]:
         """The content up to the next header."""
@@ -103,7 +118,7 @@ class _Steps:
                 self._header = step.header
                 return
             else:
-                problem = "comes again; it is given first and once" if kind == "owner" else "is empty"
+                problem = "is allowed in the first message only" if kind == "owner" else "is empty"
                 raise FieldInvalid({kind or "step": problem})
 
     def _next(self) -> api.WriteArtifactsRequest | None:
@@ -114,11 +129,10 @@ class _Steps:
 
 
 def _message(artifact: Artifact) -> api.Artifact:
-    kind = api.ARTIFACT_KIND_FOLDER if artifact.is_folder else api.ARTIFACT_KIND_FILE
     message = api.Artifact(
-        owner=artifact.owner,
+        owner=owner_message(artifact.owner),
         path=artifact.path,
-        kind=kind,
+        kind=api.ARTIFACT_KIND_FOLDER if artifact.is_folder else api.ARTIFACT_KIND_FILE,
         size_bytes=artifact.size_bytes,
         sha256=artifact.sha256,
         content_type=artifact.content_type,

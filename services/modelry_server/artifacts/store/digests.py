@@ -1,11 +1,10 @@
-"""Which object holds which content.
+"""Which object of the store holds which content.
 
-A row leads from a SHA-256 to the key of one object. Who refers to content writes to its row first, in the transaction
-of the reference; who condemns it does so only if the row was not written to since it was found idle. So the two can't
-pass each other.
+A row maps a SHA-256 to the key of one object. A transaction that adds a reference to content writes the row first.
+Garbage collection marks content for deletion only if its row has not been written since it was found unreferenced. So
+one of the two always sees the other.
 """
 
-import functools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -15,34 +14,33 @@ from modelry_server.artifacts.entities import Blob
 from modelry_server.artifacts.store.artifacts import chunks
 from modelry_server.artifacts.store.tables import artifacts, blobs
 from modelry_server.kernel.sql.database import ConcurrentChange
-from modelry_server.kernel.sql.statements import Query, Transaction, ask, insert, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, insert
 
-# Made once: for a single file, making statements anew is most of the work.
-_FIND = sa.select(blobs).where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))
-_LOCK = (
-    sa.select(blobs.c.blob_key)
-    .where(blobs.c.sha256.in_(sa.bindparam("digests", expanding=True)))
-    .order_by(blobs.c.sha256)
-    .with_for_update(key_share=True)
-)
+Digests = sa.Select[tuple[str]]
+"""A query for digests."""
 
 
 def find(tx: Transaction, digests: Collection[str]) -> dict[str, Blob]:
-    """What is stored of the digests."""
-    rows = (row for chunk in chunks(sorted(digests)) for row in tx.execute(_FIND, {"digests": chunk}))
+    """The stored content of the digests."""
+    b = blobs
+    rows = (
+        row
+        for chunk in chunks(sorted(digests))
+        for row in tx.execute(sa.select(b.c.blob_key, b.c.sha256, b.c.size_bytes).where(b.c.sha256.in_(chunk)))
+    )
     return {row.sha256: Blob(row.blob_key, row.sha256, row.size_bytes) for row in rows}
 
 
 def lock(tx: Transaction, digests: Collection[str]) -> None:
-    """Holds off other changes of what is stored of the digests, in an order that all follow."""
+    """Locks the rows of the digests, in an order that all transactions follow."""
     for chunk in chunks(sorted(digests)):
-        tx.execute(_LOCK, {"digests": chunk}).all()
+        tx.execute(_locked(blobs.c.sha256.in_(chunk))).all()
 
 
 def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
-    """Marks content as in use; where nothing is stored of a digest, the object that was brought for it is from now on.
+    """Marks content as in use. If nothing is stored of a digest, the object that was brought for it is from now on.
 
-    An object that was condemned meanwhile has a row of its own: then the transaction ends with ConcurrentChange.
+    If such an object was marked for deletion meanwhile, the transaction ends with ConcurrentChange.
     """
     rows = [
         {
@@ -50,73 +48,69 @@ def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
             "sha256": blob.sha256,
             "size_bytes": blob.size_bytes,
             "create_time": now,
-            "idle_time": None,
+            "release_time": None,
         }
         for blob in sorted(brought, key=lambda blob: blob.sha256)
     ]
-    insert_rows(tx, blobs, rows, _in_use)
+    new = insert(tx, blobs)
+    in_use = {"release_time": new.excluded.release_time}
+    if rows:
+        tx.execute(new.on_conflict_do_update(index_elements=["sha256"], set_=in_use), rows)
 
 
-def _in_use(statement: Any) -> Any:
-    return statement.on_conflict_do_update(index_elements=["sha256"], set_={"idle_time": statement.excluded.idle_time})
-
-
-def refer_known(tx: Transaction, named: Query) -> None:
+def refer_known(tx: Transaction, named: Digests) -> None:
     """Marks content that a query names as in use. Raises ConcurrentChange if some of it is gone."""
-    wanted = ask(tx, _count(named.select), named.values)
-    locked = ask(tx, _lock_all(named.select), named.values)
-    if wanted.rows() != locked.rows():
-        raise ConcurrentChange("files were deleted meanwhile; send the call again")
-    ask(tx, _use_all(named.select), named.values)
-
-
-def leave(tx: Transaction, digests: Collection[str], now: int) -> None:
-    """Notes that a reference to each of the digests was taken away, or is about to be, in this transaction."""
+    wanted = tx.scalar(sa.select(sa.func.count()).select_from(named.distinct().subquery()))
+    if wanted != _lock_all(tx, named):
+        raise ConcurrentChange("files were deleted at the same time; send the call again")
     b = blobs
+    tx.execute(sa.update(b).where(b.c.sha256.in_(named), b.c.release_time.is_not(None)).values(release_time=None))
+
+
+def release(tx: Transaction, digests: Collection[str], now: int) -> None:
+    """Notes that a reference to each of the digests is removed in this transaction."""
     lock(tx, digests)
     for chunk in chunks(sorted(digests)):
-        tx.execute(sa.update(b).where(b.c.sha256.in_(chunk)).values(idle_time=now))
+        tx.execute(sa.update(blobs).where(blobs.c.sha256.in_(chunk)).values(release_time=now))
 
 
-def leave_all(tx: Transaction, named: Query, now: int) -> None:
-    """As `leave`, for the digests that a query names."""
-    ask(tx, _lock_all(named.select), named.values)
-    ask(tx, _leave_all(named.select), {**named.values, "now": now})
+def release_all(tx: Transaction, named: Digests, now: int) -> None:
+    """As `release`, for the digests that a query names."""
+    _lock_all(tx, named)
+    tx.execute(sa.update(blobs).where(blobs.c.sha256.in_(named)).values(release_time=now))
 
 
 def replace(tx: Transaction, lost: Blob, brought: Blob) -> bool:
-    """Puts an object in the place of one that is lost; False if that is not the one in use any more."""
+    """Puts an object in the place of a lost one; False if the lost one is not the one in use any more."""
     b = blobs
     same = (b.c.blob_key == lost.key, b.c.sha256 == brought.sha256)
-    change = sa.update(b).where(*same).values(blob_key=brought.key, size_bytes=brought.size_bytes, idle_time=None)
+    change = sa.update(b).where(*same).values(blob_key=brought.key, size_bytes=brought.size_bytes, release_time=None)
     return tx.execute(change).rowcount == 1
 
 
-def idle(tx: Transaction, since: int, limit: int) -> list[tuple[Blob, int]]:
-    """Content of which a reference was taken away at `since` or before, longest ago first, with that time."""
+def released(tx: Transaction, since: int, limit: int) -> list[tuple[Blob, int]]:
+    """Content of which a reference was released at `since` or before, the oldest first, each with that time."""
     b = blobs
-    query = sa.select(b).where(b.c.idle_time <= since, b.c.sha256.is_not(None)).order_by(b.c.idle_time).limit(limit)
-    return [(Blob(row.blob_key, row.sha256, row.size_bytes), row.idle_time) for row in tx.execute(query)]
+    query = sa.select(b).where(b.c.release_time <= since, b.c.sha256.is_not(None)).order_by(b.c.release_time)
+    rows = tx.execute(query.limit(limit))
+    return [(Blob(row.blob_key, row.sha256, row.size_bytes), row.release_time) for row in rows]
 
 
-def condemn(tx: Transaction, blob: Blob, idle_time: int, now: int) -> bool:
-    """Condemns content that nothing refers to; False, with no change, if something does or it was touched meanwhile."""
-    b = blobs
+def mark_for_deletion(tx: Transaction, blob: Blob, release_time: int, now: int) -> bool:
+    """Marks unreferenced content for deletion; False, with no change, if it is referenced or was used meanwhile."""
     unused = ~sa.exists().where(artifacts.c.sha256 == blob.sha256)
-    same = (b.c.blob_key == blob.key, b.c.sha256 == blob.sha256, b.c.idle_time == idle_time)
-    return tx.execute(sa.update(b).where(*same, unused).values(sha256=None, idle_time=now)).rowcount == 1
+    change = sa.update(blobs).where(*_unchanged(blob, release_time), unused).values(sha256=None, release_time=now)
+    return tx.execute(change).rowcount == 1
 
 
-def absolve(tx: Transaction, blob: Blob, idle_time: int) -> None:
-    """Notes that content found idle is in use."""
-    b = blobs
+def keep(tx: Transaction, blob: Blob, release_time: int) -> None:
+    """Notes that content of which a reference was released is still in use."""
     used = sa.exists().where(artifacts.c.sha256 == blob.sha256)
-    same = (b.c.blob_key == blob.key, b.c.sha256 == blob.sha256, b.c.idle_time == idle_time)
-    tx.execute(sa.update(b).where(*same, used).values(idle_time=None))
+    tx.execute(sa.update(blobs).where(*_unchanged(blob, release_time), used).values(release_time=None))
 
 
-def unknown(tx: Transaction, keys: Sequence[str]) -> list[str]:
-    """Those of the keys that no row knows."""
+def orphans(tx: Transaction, keys: Sequence[str]) -> list[str]:
+    """The keys that have no row."""
     b = blobs
     known = {
         key
@@ -126,9 +120,9 @@ def unknown(tx: Transaction, keys: Sequence[str]) -> list[str]:
     return [key for key in keys if key not in known]
 
 
-def condemn_strays(tx: Transaction, keys: Sequence[str], now: int) -> list[str]:
-    """Condemns the objects that no row knows, so that none can come later. Returns their keys."""
-    row = {"sha256": None, "size_bytes": 0, "create_time": now, "idle_time": now}
+def mark_orphans(tx: Transaction, keys: Sequence[str], now: int) -> list[str]:
+    """Marks objects that have no row for deletion, so that no transaction can use them later. Returns their keys."""
+    row = {"sha256": None, "size_bytes": 0, "create_time": now, "release_time": now}
     return [
         key
         for key in sorted(keys)
@@ -136,38 +130,29 @@ def condemn_strays(tx: Transaction, keys: Sequence[str], now: int) -> list[str]:
     ]
 
 
-def condemned(tx: Transaction, since: int, limit: int) -> list[str]:
-    """The keys of objects that were condemned at `since` or before."""
+def marked(tx: Transaction, since: int, limit: int) -> list[str]:
+    """The keys of objects that were marked for deletion at `since` or before."""
     b = blobs
-    query = sa.select(b.c.blob_key).where(b.c.idle_time <= since, b.c.sha256.is_(None)).order_by(b.c.idle_time)
+    query = sa.select(b.c.blob_key).where(b.c.release_time <= since, b.c.sha256.is_(None)).order_by(b.c.release_time)
     return list(tx.execute(query.limit(limit)).scalars())
 
 
 def forget(tx: Transaction, keys: Sequence[str]) -> None:
-    """Forgets condemned objects."""
+    """Removes the rows of objects that were marked for deletion."""
     b = blobs
     tx.execute(sa.delete(b).where(b.c.blob_key.in_(keys), b.c.sha256.is_(None)))
 
 
-@functools.cache
-def _count(query: sa.Select[Any]) -> sa.Select[Any]:
-    """How many digests a query names."""
-    return sa.select(sa.func.count()).select_from(query.distinct().subquery())
-
-
-@functools.cache
-def _lock_all(query: sa.Select[Any]) -> sa.Select[Any]:
-    """As `lock`, for the digests that a query names; how many of them are stored."""
-    found = sa.select(blobs.c.blob_key).where(blobs.c.sha256.in_(query)).order_by(blobs.c.sha256)
-    return sa.select(sa.func.count()).select_from(found.with_for_update(key_share=True).subquery())
-
-
-@functools.cache
-def _use_all(query: sa.Select[Any]) -> sa.Update:
+def _unchanged(blob: Blob, release_time: int) -> tuple[sa.ColumnElement[bool], ...]:
     b = blobs
-    return sa.update(b).where(b.c.sha256.in_(query), b.c.idle_time.is_not(None)).values(idle_time=sa.null())
+    return (b.c.blob_key == blob.key, b.c.sha256 == blob.sha256, b.c.release_time == release_time)
 
 
-@functools.cache
-def _leave_all(query: sa.Select[Any]) -> sa.Update:
-    return sa.update(blobs).where(blobs.c.sha256.in_(query)).values(idle_time=sa.bindparam("now"))
+def _locked(condition: sa.ColumnElement[bool]) -> sa.Select[tuple[Any]]:
+    return sa.select(blobs.c.blob_key).where(condition).order_by(blobs.c.sha256).with_for_update(key_share=True)
+
+
+def _lock_all(tx: Transaction, named: Digests) -> int:
+    """Locks the rows of the digests that a query names; returns how many rows there are."""
+    rows = _locked(blobs.c.sha256.in_(named)).subquery()
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(rows)) or 0)

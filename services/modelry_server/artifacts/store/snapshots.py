@@ -1,27 +1,46 @@
 """Snapshots as rows."""
 
-from dataclasses import asdict
-
 import sqlalchemy as sa
 
-from modelry_server.artifacts.entities import Snapshot
+from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.tables import snapshots
-from modelry_server.kernel.sql.statements import Transaction, fetch_one, insert_rows
-
-_FIND = sa.select(snapshots).where(snapshots.c.owner == sa.bindparam("owner"))
+from modelry_server.kernel.access import Place
+from modelry_server.kernel.sql.statements import Transaction
 
 
 def add(tx: Transaction, snapshot: Snapshot) -> None:
     """Writes a new snapshot."""
-    insert_rows(tx, snapshots, [asdict(snapshot)])
+    row = {
+        "version_id": snapshot.version_id,
+        "workspace": snapshot.place.workspace,
+        "model_id": snapshot.place.model_id,
+        "source_owner": str(snapshot.source),
+        "source_path": snapshot.source_path,
+        "manifest_sha256": snapshot.manifest_sha256,
+        "file_count": snapshot.file_count,
+        "size_bytes": snapshot.size_bytes,
+        "create_time": snapshot.create_time,
+    }
+    tx.execute(sa.insert(snapshots).values(row))
 
 
-def find(tx: Transaction, owner: str) -> Snapshot | None:
-    """The snapshot of an owner."""
-    row = fetch_one(tx, _FIND, {"owner": owner})
-    return Snapshot(**row._asdict()) if row else None
+def find(tx: Transaction, version_id: str) -> Snapshot | None:
+    """The snapshot of a version."""
+    row = tx.execute(sa.select(snapshots).where(snapshots.c.version_id == version_id)).first()
+    if row is None:
+        return None
+    return Snapshot(
+        row.version_id,
+        Place(row.workspace, model_id=row.model_id),
+        Owner.of_text(row.source_owner),
+        row.source_path,
+        row.manifest_sha256,
+        row.file_count,
+        row.size_bytes,
+        row.create_time,
+    )
 
 
-def remove(tx: Transaction, owner: str) -> bool:
-    """Removes the snapshot of an owner; False if there is none. Its files are not touched."""
-    return tx.execute(sa.delete(snapshots).where(snapshots.c.owner == owner)).rowcount == 1
+def remove(tx: Transaction, version_id: str) -> bool:
+    """Removes the snapshot of a version; False if there is none. Its files are not touched."""
+    return tx.execute(sa.delete(snapshots).where(snapshots.c.version_id == version_id)).rowcount == 1

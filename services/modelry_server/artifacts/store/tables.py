@@ -6,31 +6,42 @@ from modelry_server.kernel.sql.tables import bytewise, secrets_table
 
 metadata = sa.MetaData()
 
-_Key = bytewise()  # so that the paths of a folder are one range of an index
+_Key = bytewise()  # so that the paths in a folder are one range of an index
 
 blobs = sa.Table(
     "blobs",
     metadata,
     sa.Column("blob_key", _Key, primary_key=True),
-    sa.Column("sha256", _Key, unique=True),  # NULL: condemned, nothing may refer to it any more
+    sa.Column("sha256", _Key, unique=True),  # NULL: marked for deletion, nothing may refer to it any more
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
-    sa.Column("idle_time", sa.BigInteger),  # when a reference was taken away, or when it was condemned; NULL: in use
+    # When a reference was last released, or when it was marked for deletion. NULL: in use.
+    sa.Column("release_time", sa.BigInteger),
     sqlite_with_rowid=False,
 )
 sa.Index(
-    "blobs_idle",
-    blobs.c.idle_time,
-    postgresql_where=blobs.c.idle_time.is_not(None),
-    sqlite_where=blobs.c.idle_time.is_not(None),
+    "blobs_released",
+    blobs.c.release_time,
+    postgresql_where=blobs.c.release_time.is_not(None),
+    sqlite_where=blobs.c.release_time.is_not(None),
+)
+
+owners = sa.Table(
+    "owners",
+    metadata,
+    sa.Column("owner", _Key, primary_key=True),
+    sa.Column("workspace", _Key, nullable=False),
+    sa.Column("experiment_id", sa.Text, nullable=False),  # of a run; else empty
+    sa.Column("model_id", sa.Text, nullable=False),  # of a version; else empty
+    sqlite_with_rowid=False,
 )
 
 artifacts = sa.Table(
     "artifacts",
     metadata,
-    sa.Column("owner", _Key, primary_key=True),
+    sa.Column("owner", _Key, sa.ForeignKey("owners.owner"), primary_key=True),
     sa.Column("path", _Key, primary_key=True),
-    sa.Column("parent", _Key),  # the folder that it lies in; NULL for the root, whose path is empty
+    sa.Column("parent", _Key),  # the path of its folder; NULL for the root, whose own path is empty
     sa.Column("sha256", _Key, sa.ForeignKey("blobs.sha256")),  # NULL for a folder
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("file_count", sa.BigInteger, nullable=False),
@@ -49,7 +60,9 @@ sa.Index(
 snapshots = sa.Table(
     "snapshots",
     metadata,
-    sa.Column("owner", _Key, primary_key=True),
+    sa.Column("version_id", _Key, primary_key=True),
+    sa.Column("workspace", _Key, nullable=False),
+    sa.Column("model_id", sa.Text, nullable=False),
     sa.Column("source_owner", _Key, nullable=False),
     sa.Column("source_path", _Key, nullable=False),
     sa.Column("manifest_sha256", sa.Text, nullable=False),

@@ -1,71 +1,95 @@
 """The rules of aliases."""
 
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
-from modelry_server.registry.domain import journal, names
-from modelry_server.registry.domain.models import locked
+from modelry_server.registry.domain import journal, names, stages
+from modelry_server.registry.domain.reach import Reach
 from modelry_server.registry.entities import Alias, Change, Version
 from modelry_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
 from modelry_server.registry.store import aliases as store
-from modelry_server.registry.store import models, versions
+from modelry_server.registry.store import versions
 
 
 class Aliases:
     """Points aliases at versions, and resolves them."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, reach: Reach, clock: Clock) -> None:
         self._db = db
+        self._reach = reach
         self._clock = clock
 
-    def point(self, workspace: str, model: str, alias: str, number: int, *, reason: str = "") -> Alias:
-        """Points an alias at a version; where it points there already, nothing is changed.
+    def point(self, workspace: str, model_name: str, alias: str, version_number: int, *, reason: str = "") -> Alias:
+        """Points an alias at a version. If it points there already, nothing is changed.
 
         Raises FieldInvalid, ModelNotFound, VersionNotFound.
         """
-        with Fields() as fields:
-            names.judge_alias(fields, "alias", alias)
-            names.judge_texts(fields, reason=reason)
+        names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            chain = locked(tx, workspace, model)
-            if versions.find(tx, chain.model_id, number) is None:
-                raise VersionNotFound(model, number)
-            present = store.target(tx, chain.model_id, alias)
-            if present and present[0] == number:
-                return Alias(workspace, model, alias, number, present[1])
-            if present is None and store.count(tx, chain.model_id) >= names.ALIASES_PER_MODEL:
+            model = self._reach.locked(tx, workspace, model_name)
+            names.require(alias=alias, version_number=version_number)
+            with Fields() as fields:
+                names.judge_alias(fields, "alias", alias, stages.policy_of(workspace, model.model_id))
+                names.judge_reason(fields, reason)
+            version = versions.find(tx, model.model_id, version_number)
+            if version is None:
+                raise VersionNotFound(model_name, version_number)
+            present = store.target(tx, model.model_id, alias)
+            if present and present[0] == version_number:
+                return Alias(workspace, model_name, alias, version_number, present[1])
+            if present is None and store.count(tx, model.model_id) >= names.ALIASES_PER_MODEL:
                 most = f"the model has {names.ALIASES_PER_MODEL} aliases, which is the limit; remove one first"
                 raise FieldInvalid({"alias": most})
             now = self._clock.now()
-            store.point(tx, chain.model_id, alias, number, now)
-            versions.touch(tx, chain.model_id, [number, *(present or ())[:1]], now)
-            before: dict[str, str | int] = {"alias": alias, "number": present[0]} if present else {}
-            change = Change("alias.set", before, {"alias": alias, "number": number}, number)
-            journal.write(tx, chain, [change], reason=reason, now=now)
-        return Alias(workspace, model, alias, number, now)
+            store.point(tx, model.model_id, alias, version_number, now)
+            previous = present[0] if present else 0
+            versions.touch(tx, model.model_id, [version_number, previous] if previous else [version_number], now)
+            change = Change(
+                "alias.set",
+                before={"alias": alias, "version_number": previous} if previous else {},
+                after={"alias": alias, "version_number": version_number},
+                payload={"alias": alias, "previous_version_number": previous},
+                version_id=version.version_id,
+                version_number=version_number,
+            )
+            journal.write(tx, model, [change], reason=reason, now=now)
+        return Alias(workspace, model_name, alias, version_number, now)
 
-    def resolve(self, workspace: str, model: str, alias: str) -> tuple[Alias, Version]:
-        """An alias with the version that it points at. Raises ModelNotFound, AliasNotFound."""
+    def resolve(self, workspace: str, model_name: str, alias: str) -> tuple[Alias, Version]:
+        """An alias with the version that it points at. Raises FieldInvalid, ModelNotFound, AliasNotFound."""
+        names.require(workspace=workspace, model_name=model_name, alias=alias)
         with self._db.read() as tx:
-            found = store.resolve(tx, workspace, model, alias)
-            if found is None and models.id_of(tx, workspace, model) is None:
-                raise ModelNotFound(workspace, model)
-        if found is None:
-            raise AliasNotFound(model, alias)
+            found = store.resolve(tx, workspace, model_name, alias)
+            if found is None:
+                self._reach.model_id(tx, Permission.READ, workspace, model_name)
+                raise AliasNotFound(model_name, alias)
+        model_id = found[1].model_id
+        self._reach.require(Permission.READ, workspace, model_id, lambda: ModelNotFound(workspace, model_name))
         return found
 
-    def delete(self, workspace: str, model: str, alias: str, *, reason: str = "") -> None:
-        """Removes an alias. Raises ModelNotFound, AliasNotFound, FieldInvalid."""
-        with Fields() as fields:
-            names.judge_texts(fields, reason=reason)
+    def delete(self, workspace: str, model_name: str, alias: str, *, reason: str = "") -> None:
+        """Removes an alias. Raises FieldInvalid, ModelNotFound, AliasNotFound."""
+        names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            chain = locked(tx, workspace, model)
-            present = store.target(tx, chain.model_id, alias)
-            if present is None:
-                raise AliasNotFound(model, alias)
+            model = self._reach.locked(tx, workspace, model_name)
+            names.require(alias=alias)
+            with Fields() as fields:
+                names.judge_reason(fields, reason)
+            present = store.target(tx, model.model_id, alias)
+            version = versions.find(tx, model.model_id, present[0]) if present else None
+            if version is None:
+                raise AliasNotFound(model_name, alias)
             now = self._clock.now()
-            store.delete(tx, chain.model_id, alias)
-            versions.touch(tx, chain.model_id, present[:1], now)
-            change = Change("alias.deleted", {"alias": alias, "number": present[0]}, {}, present[0])
-            journal.write(tx, chain, [change], reason=reason, now=now)
+            store.delete(tx, model.model_id, alias)
+            versions.touch(tx, model.model_id, [version.version_number], now)
+            change = Change(
+                "alias.deleted",
+                before={"alias": alias, "version_number": version.version_number},
+                after={},
+                payload={"alias": alias},
+                version_id=version.version_id,
+                version_number=version.version_number,
+            )
+            journal.write(tx, model, [change], reason=reason, now=now)

@@ -1,49 +1,48 @@
-"""The record of all changes: how its chain is made, and how it is read."""
+"""How the records of changes are read."""
 
-import hashlib
-from dataclasses import asdict
-
-from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.access import Permission
+from modelry_server.kernel.audit import Record
+from modelry_server.kernel.requests.paging import Found
 from modelry_server.kernel.sql.database import Database
-from modelry_server.registry.entities import AuditRecord, canonical
-from modelry_server.registry.errors import ModelNotFound
+from modelry_server.registry.domain import names
+from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.errors import ModelIdNotFound
 from modelry_server.registry.store import audit as store
-from modelry_server.registry.store import models
-
-
-def digest(record: AuditRecord) -> str:
-    """The SHA-256 over all fields of a record but the digest itself, as canonical JSON in UTF-8, in hexadecimal."""
-    fields = asdict(record)
-    del fields["digest"]
-    return hashlib.sha256(canonical(fields).encode()).hexdigest()
+from modelry_server.registry.store.search import Key
 
 
 class Audit:
     """Reads audit records; only the journal writes them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, reach: Reach) -> None:
         self._db = db
+        self._reach = reach
 
     def page(
-        self, workspace: str, *, model: str, model_id: str, number: int, before: int | None, limit: int
-    ) -> list[AuditRecord]:
-        """Records before a sequence, the newest first, of the model of a name or, also after its deletion, of an id.
+        self,
+        workspace: str,
+        *,
+        model_name: str,
+        model_id: str,
+        version_number: int,
+        after: Key | None,
+        limit: int,
+    ) -> list[Found[Record]]:
+        """Records of a model after a sort key, the newest first: of the model with a name, or with an id.
 
-        Raises FieldInvalid unless exactly one of `model` and `model_id` is given, ModelNotFound.
+        An id also finds the records of a deleted model. Raises FieldInvalid unless exactly one of `model_name` and
+        `model_id` is given; ModelNotFound, ModelIdNotFound.
         """
-        with Fields() as fields:
-            if bool(model) == bool(model_id):
-                fields.refuse("model", "either 'model' or 'model_id' is required, and not both")
-            if model_id:
-                fields.id("model_id", model_id)
-            if number < 0:
-                fields.refuse("number", f"{number} is negative; 0 means all records of the model")
+        names.require(workspace=workspace)
+        names.require_one_way("model_id", model_id, model_name=model_name)
         with self._db.read() as tx:
-            if model:
-                found = models.id_of(tx, workspace, model)
-                if found is None:
-                    raise ModelNotFound(workspace, model)
-                model_id = found
-            elif "\0" in workspace or not store.exists(tx, workspace, model_id):
-                raise ModelNotFound(workspace, model_id)
-            return store.page(tx, model_id, number, before=before, limit=limit)
+            if model_id:
+                if not store.exists(tx, workspace, model_id):
+                    raise ModelIdNotFound(model_id)
+                self._reach.require(Permission.READ, workspace, model_id, lambda: ModelIdNotFound(model_id))
+            else:
+                model_id = self._reach.model_id(tx, Permission.READ, workspace, model_name)
+            names.judge_version_filter(version_number)
+            before = int(after[0] or 0) if after else None
+            records = store.page(tx, model_id, version_number, before=before, limit=limit)
+        return [Found(record, (record.sequence,)) for record in records]

@@ -1,36 +1,94 @@
 """The rules of events."""
 
-from modelry_server.kernel.errors import FieldInvalid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.clients import Workspaces
 from modelry_server.registry.domain.names import MODEL_NAME_LENGTH
+from modelry_server.registry.domain.reach import Reach
 from modelry_server.registry.entities import Event
+from modelry_server.registry.errors import CursorOutOfRange
 from modelry_server.registry.store import events as store
+
+_BATCH = 1000
+"""How many events get their positions in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Events with their cursors, and the cursor to go on from, which has passed what the filter left out, too."""
+
+    events: Sequence[tuple[Event, str]]
+    next_cursor: str
 
 
 class Events:
-    """Reads the outbox; only the journal writes it."""
+    """Numbers the events that the journal wrote, and reads them."""
 
-    def __init__(self, db: Database, workspaces: Workspaces) -> None:
+    def __init__(self, db: Database, workspaces: Workspaces, reach: Reach, pager: Pager) -> None:
         self._db = db
         self._workspaces = workspaces
+        self._reach = reach
+        self._pager = pager
 
-    def page(self, workspace: str, model: str, *, after: int, limit: int) -> list[Event]:
-        """Events after a cursor, the oldest first, of a model or of all if `model` is empty.
+    def page(
+        self,
+        workspace: str,
+        after_cursor: str,
+        *,
+        model_name: str = "",
+        types: Callable[[], Collection[str]] = tuple,
+        limit: int,
+    ) -> Followed:
+        """At most `limit` events after a cursor, the oldest first: of a model, of the types that `types` gives, or all.
 
-        Raises FieldInvalid, also for a cursor that was never given; what access says of the workspace.
+        All that was committed before the call is among them or after them. Raises FieldInvalid, WorkspaceNotFound,
+        CursorInvalid, CursorOutOfRange.
         """
+        self._reach.workspace(Permission.READ, workspace)
         with Fields() as fields:
-            fields.text("model", model, longest=MODEL_NAME_LENGTH)
-            if after < 0:
-                fields.refuse("after_cursor", f"{after} is negative; 0 means from the beginning")
+            fields.text("model_name", model_name, longest=MODEL_NAME_LENGTH)
+        wanted = types()
         self._workspaces.require(workspace)
+        after = self._position(workspace, after_cursor)
         with self._db.read() as tx:
-            found = store.page(tx, workspace, model, after=after, limit=limit)
-            if not found and after > (last := store.last(tx)):
-                problem = (
-                    f"{after} was never given: the last cursor is {last}; begin again from one that you were given"
+            is_behind = store.has_unnumbered(tx, workspace)
+        if is_behind:
+            self._number(workspace)
+        with self._db.read() as tx:
+            last = store.last_position(tx, workspace)
+            if after > last:
+                oldest = store.oldest_position(tx, workspace)
+                raise CursorOutOfRange(
+                    oldest_cursor=self._cursor(workspace, max(oldest - 1, 0)),
+                    newest_cursor=self._cursor(workspace, last),
                 )
-                raise FieldInvalid({"after_cursor": problem}, after_cursor=after, last=last)
-        return found
+            found = store.page(tx, workspace, after=after, until=last, model_name=model_name, types=wanted, limit=limit)
+        events = [(event, self._cursor(workspace, event.position)) for event in found]
+        return Followed(events, events[-1][1] if len(events) == limit else self._cursor(workspace, last))
+
+    def number(self) -> None:
+        """Gives positions to all committed events that have none."""
+        with self._db.read() as tx:
+            behind = store.workspaces_to_number(tx)
+        for workspace in behind:
+            self._number(workspace)
+
+    def _number(self, workspace: str) -> None:
+        count = _BATCH
+        while count == _BATCH:
+            with self._db.write() as tx:
+                count = store.number(tx, workspace, _BATCH)
+
+    def _cursor(self, workspace: str, position: int | None) -> str:
+        return self._pager.cursor(("events", workspace), (position,))
+
+    def _position(self, workspace: str, cursor: str) -> int:
+        if not cursor:
+            return 0
+        (position,) = self._pager.read_cursor(("events", workspace), cursor, field="after_cursor")
+        return int(position or 0)

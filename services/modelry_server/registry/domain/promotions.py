@@ -1,98 +1,192 @@
 """The rules of promotions."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 from modelry_server.kernel import caller
+from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
+from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.requests.paging import Found
 from modelry_server.kernel.sql.database import Database
-from modelry_server.registry.domain import journal, names
-from modelry_server.registry.domain.models import locked
-from modelry_server.registry.entities import IN_USE, Change, Promotion, Stage, Version
-from modelry_server.registry.errors import ModelNotFound, VersionNotFound
-from modelry_server.registry.store import models, versions
+from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.registry.domain import journal, names, stages
+from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.entities import Change, Model, Promotion, PromotionState, Version
+from modelry_server.registry.errors import PromotionNotFound, VersionNotFound
 from modelry_server.registry.store import promotions as store
+from modelry_server.registry.store import versions
+from modelry_server.registry.store.search import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """What a promotion did. `promotion` is None if the version itself did not move."""
+
+    promotion: Promotion | None
+    version: Version
+    archived: Sequence[Version]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants to move, and where to."""
+
+    version_number: int
+    stage: str
+    archive_existing: bool = False
+    etag: str = ""
+    reason: str = ""
 
 
 class Promotions:
     """Moves versions between stages, and lists the moves."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, requests: Requests, reach: Reach, clock: Clock) -> None:
         self._db = db
+        self._requests = requests
+        self._reach = reach
         self._clock = clock
 
-    def promote(
-        self,
-        workspace: str,
-        model: str,
-        number: int,
-        stage: Stage,
-        *,
-        archive_existing: bool = False,
-        etag: str = "",
-        reason: str = "",
-    ) -> tuple[Version, list[Version]]:
-        """Moves a version to a stage; with `archive_existing` the others that stand there move to Archived with it.
+    def promote(self, workspace: str, model_name: str, wish: Wish, *, request: Request) -> Promoted:
+        """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive.
 
-        Returns the version and those that were archived. Where it stands already only the others move. Each move is a
-        change of its own in the record. Raises ModelNotFound, VersionNotFound, FieldInvalid, EtagMismatch.
+        If the version is in the stage already, only the others move. Each move is a promotion of its own. The same
+        request again answers with the same promotion and the versions as they are. Raises FieldInvalid, ModelNotFound,
+        VersionNotFound, EtagMismatch, RequestIdReused, RequestInFlight.
         """
-        with Fields() as fields:
-            names.judge_texts(fields, reason=reason)
-            if archive_existing and stage not in IN_USE:
-                fields.refuse("archive_existing", f"goes with the stages Staging and Production only, not with {stage}")
+        names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            chain = locked(tx, workspace, model)
-            version = versions.find(tx, chain.model_id, number)
-            if version is None:
-                raise VersionNotFound(model, number)
-            if etag and etag != version.etag:
-                raise EtagMismatch(etag, version.etag)
-            # Gates and approvals belong here: the model is locked, and nothing has moved.
-            now = self._clock.now()
-            others = versions.in_stages(tx, chain.model_id, [stage]) if archive_existing else []
-            archived = [other for other in others if other.number != number]
-            moves = [(version, stage)] if version.stage is not stage else []
-            moves += [(other, Stage.ARCHIVED) for other in archived]
-            if not moves:
-                return version, []
-            for moved, to_stage in moves:
-                versions.move(tx, moved, to_stage, now)
-            numbers = tuple(other.number for other in archived)
-            promotions = [
-                Promotion(
-                    sequence=sequence,
-                    number=moved.number,
-                    from_stage=moved.stage,
-                    to_stage=to_stage,
-                    archived_numbers=numbers if moved is version else (),
-                    user=caller.current().subject,
-                    reason=reason,
-                    create_time=now,
-                )
-                for sequence, (moved, to_stage) in enumerate(moves, start=chain.sequence + 1)
-            ]
-            store.add(tx, chain.model_id, promotions)
-            changed = [versions.find(tx, chain.model_id, each) or version for each in (number, *numbers)]
-            journal.write(tx, chain, [_change(promotion) for promotion in promotions], reason=reason, now=now)
-        return changed[0], changed[1:]
+            model = self._reach.locked(tx, workspace, model_name)
+            names.require(version_number=wish.version_number)
+            policy = stages.policy_of(workspace, model.model_id)
+            with Fields() as fields:
+                policy.judge(fields, "stage", wish.stage)
+                if wish.archive_existing:
+                    policy.judge_archiving(fields, "archive_existing", wish.stage)
+                names.judge_reason(fields, wish.reason)
+                fields.request_id(request.request_id)
+            return self._requests.once(
+                tx,
+                request,
+                find=lambda known: _again(tx, model, wish, known),
+                make=lambda: self._move(tx, model, wish, policy),
+                existing=lambda: None,
+            )
 
-    def page(self, workspace: str, model: str, number: int, *, before: int | None, limit: int) -> list[Promotion]:
-        """Moves of a version, or of all versions if `number` is 0, before a sequence; the newest first.
-
-        Raises ModelNotFound, FieldInvalid.
-        """
+    def get(self, promotion_id: str) -> Promotion:
+        """The promotion with this id. Raises FieldInvalid, PromotionNotFound."""
         with Fields() as fields:
-            if number < 0:
-                fields.refuse("number", f"{number} is negative; 0 means all versions")
+            fields.id("promotion_id", promotion_id)
         with self._db.read() as tx:
-            model_id = models.id_of(tx, workspace, model)
-            if model_id is None:
-                raise ModelNotFound(workspace, model)
-            return store.page(tx, model_id, number, before=before, limit=limit)
+            found = store.of_ids(tx, [promotion_id])
+        if not found:
+            raise PromotionNotFound(promotion_id)
+        (promotion,) = found
+        self._reach.require(
+            Permission.READ, promotion.workspace, promotion.model_id, lambda: PromotionNotFound(promotion_id)
+        )
+        return promotion
+
+    def page(
+        self, workspace: str, model_name: str, version_number: int, *, after: Key | None, limit: int
+    ) -> list[Found[Promotion]]:
+        """Promotions of a version, or of all versions if the number is 0, after a sort key; the newest first.
+
+        Raises FieldInvalid, ModelNotFound.
+        """
+        names.require(workspace=workspace, model_name=model_name)
+        with self._db.read() as tx:
+            model_id = self._reach.model_id(tx, Permission.READ, workspace, model_name)
+            names.judge_version_filter(version_number)
+            before = int(after[0] or 0) if after else None
+            found = store.page(tx, model_id, version_number, before=before, limit=limit)
+        return [Found(promotion, (promotion.audit_sequence,)) for promotion in found]
+
+    def _move(self, tx: Transaction, model: Model, wish: Wish, policy: stages.StagePolicy) -> tuple[str, Promoted]:
+        """Moves the versions. Returns the ids of the promotions, joined by commas, and what was done.
+
+        No other service is called here. Evidence for gates must be read before the transaction; in it, compare the
+        version's etag and the revision of the gates with those that the evidence was judged by.
+        """
+        version = _version(tx, model, wish)
+        if wish.etag and wish.etag != version.etag:
+            raise EtagMismatch(wish.etag, version.etag)
+        now = self._clock.now()
+        others = versions.in_stages(tx, model.model_id, [wish.stage]) if wish.archive_existing else []
+        replaced = [other for other in others if other.version_number != version.version_number]
+        archived = tuple(other.version_number for other in replaced)
+        moves = [_promotion(version, wish, wish.stage, archived, now)] if version.stage != wish.stage else []
+        moves += [_promotion(other, wish, policy.archive, (), now) for other in replaced]
+        if moves:
+            ids = {other.version_number: other.version_id for other in (version, *replaced)}
+            for move in moves:
+                versions.move(tx, model.model_id, move.version_number, move.to_stage, now)
+            changes = [_change(move, ids[move.version_number]) for move in moves]
+            sequences = journal.write(tx, model, changes, reason=wish.reason, now=now)
+            moves = [replace(move, audit_sequence=at) for move, at in zip(moves, sequences, strict=True)]
+            store.add(tx, moves)
+        promotion = next((move for move in moves if move.version_number == version.version_number), None)
+        return ",".join(move.promotion_id for move in moves), Promoted(
+            promotion,
+            _moved(version, wish.stage, now) if promotion else version,
+            [_moved(other, policy.archive, now) for other in replaced],
+        )
 
 
-def _change(promotion: Promotion) -> Change:
-    after: dict[str, str | list[int]] = {"stage": promotion.to_stage}
-    if promotion.archived_numbers:
-        after["archived_numbers"] = list(promotion.archived_numbers)
-    return Change("version.promoted", {"stage": promotion.from_stage}, after, promotion.number)
+def _again(tx: Transaction, model: Model, wish: Wish, known: str) -> Promoted:
+    """What the same request did before, with the versions as they are."""
+    version = _version(tx, model, wish)
+    moves = store.of_ids(tx, known.split(",")) if known else []
+    promotion = next((move for move in moves if move.version_number == wish.version_number), None)
+    others = [move.version_number for move in moves if move is not promotion]
+    return Promoted(promotion, version, versions.of_numbers(tx, model.model_id, others) if others else [])
+
+
+def _version(tx: Transaction, model: Model, wish: Wish) -> Version:
+    version = versions.find(tx, model.model_id, wish.version_number)
+    if version is None:
+        raise VersionNotFound(model.name, wish.version_number)
+    return version
+
+
+def _promotion(version: Version, wish: Wish, to_stage: str, archived: tuple[int, ...], now: int) -> Promotion:
+    return Promotion(
+        promotion_id=new_id(),
+        workspace=version.workspace,
+        model_id=version.model_id,
+        model_name=version.model_name,
+        version_number=version.version_number,
+        from_stage=version.stage,
+        to_stage=to_stage,
+        state=PromotionState.COMPLETED,
+        archived_version_numbers=archived,
+        creator=caller.current().subject,
+        reason=wish.reason,
+        create_time=now,
+    )
+
+
+def _moved(version: Version, stage: str, now: int) -> Version:
+    return replace(version, stage=stage, update_time=now, revision=version.revision + 1)
+
+
+def _change(promotion: Promotion, version_id: str) -> Change:
+    archived = list(promotion.archived_version_numbers)
+    numbers = {"archived_version_numbers": archived} if archived else {}
+    return Change(
+        "version.promoted",
+        before={"stage": promotion.from_stage},
+        after={"stage": promotion.to_stage, "promotion_id": promotion.promotion_id, **numbers},
+        payload={
+            "promotion_id": promotion.promotion_id,
+            "from_stage": promotion.from_stage,
+            "to_stage": promotion.to_stage,
+            **numbers,
+        },
+        version_id=version_id,
+        version_number=promotion.version_number,
+    )

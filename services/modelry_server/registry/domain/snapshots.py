@@ -1,10 +1,10 @@
-"""The files of versions: frozen before a version is there, let go after it is gone, and never forgotten in between.
+"""The files of versions: frozen before a version exists, let go after it is deleted, and never lost in between.
 
-A snapshot lies in another room, so that no transaction covers it and its version. Therefore each snapshot that no
-version refers to is written down here: before it is made, and in the transaction that removes its version.
+The artifacts service keeps the snapshots, so no transaction covers both a snapshot and its version. Therefore each
+snapshot that no version refers to is noted here: before it is made, and in the transaction that deletes its version.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import DeadlineExceeded, ModelryError, Unavailable
@@ -12,14 +12,15 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.kernel.telemetry import Log
 from modelry_server.registry.clients import Artifacts
-from modelry_server.registry.entities import Files
+from modelry_server.registry.domain.sources import Origin
+from modelry_server.registry.entities import Files, SnapshotTarget
 from modelry_server.registry.errors import SourceEmpty, VersionInFlight
 from modelry_server.registry.store import snapshots as store
 
 LOOSE_MS = 3_600_000
 """How long a snapshot may wait for its version, in milliseconds: far longer than any call takes."""
 AGAIN_MS = 60_000
-"""After what time, in milliseconds, what failed is tried again; what is due before goes first."""
+"""After how many milliseconds a failed deletion is tried again; older ones go first."""
 _AT_ONCE = 100
 _log = Log("registry")
 
@@ -32,19 +33,20 @@ class Snapshots:
         self._artifacts = artifacts
         self._clock = clock
 
-    def freeze(self, version_id: str, freeze: Callable[[Artifacts], Files]) -> Files:
-        """Freezes files for a version that is about to be made; again with the same source changes nothing.
+    def freeze(self, target: SnapshotTarget, origin: Origin) -> Files:
+        """Freezes the files of a source for a version that is about to be created; the same again changes nothing.
 
-        Unless a version claims them within an hour they are let go. Raises VersionInFlight, and what `freeze` raises.
+        They are let go unless a version claims them within an hour. Raises VersionInFlight, SourceEmpty; what
+        artifacts answers.
         """
         with self._db.write_once() as tx:
-            if not store.reserve(tx, version_id, self._clock.now() + LOOSE_MS):
-                raise VersionInFlight(version_id)
+            if not store.reserve(tx, target.version_id, self._clock.now() + LOOSE_MS):
+                raise VersionInFlight(target.version_id)
         try:
-            return freeze(self._artifacts)
+            return origin.freeze(self._artifacts, target)
         except SourceEmpty:
             with self._db.write() as tx:
-                store.forget(tx, version_id)
+                store.forget(tx, target.version_id)
             raise
 
     def claim(self, tx: Transaction, version_id: str) -> None:
@@ -53,18 +55,18 @@ class Snapshots:
             raise VersionInFlight(version_id)
 
     def give_up(self, version_id: str) -> None:
-        """Lets the files of a version go that was not made; does nothing if it was made after all."""
+        """Lets the files of a version go that was not created. Does nothing if it was created after all."""
         with self._db.write() as tx:
             loose = store.give_up(tx, version_id, self._clock.now())
         if loose:
             self._delete([version_id])
 
     def discard(self, tx: Transaction, version_ids: Collection[str]) -> None:
-        """Notes that versions are gone; call `sweep` when the transaction is through."""
+        """Notes that versions are deleted. Call `sweep` after the transaction."""
         store.discard(tx, version_ids, self._clock.now())
 
     def sweep(self) -> None:
-        """Lets the files of versions go that are gone or were never made; what fails is tried again later."""
+        """Lets the files of versions go that were deleted or never created. Tries again later what fails."""
         with self._db.write() as tx:
             due = store.due(tx, self._clock.now(), again=self._clock.now() + AGAIN_MS, limit=_AT_ONCE)
         self._delete(due)

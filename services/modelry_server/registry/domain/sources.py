@@ -1,46 +1,86 @@
-"""Where a version comes from: the one place where a source is judged. Nothing ever opens a source as text."""
+"""What a version is made from: judged, found, and frozen. Other services are asked here, never in a transaction."""
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from modelry_server.kernel.requests.fields import Fields, shown
-
-LENGTH = 2000
-"""More than the longest address that can name something: a name of 250 characters, a path of 1024 bytes."""
-
-_RUN = re.compile(r"runs:/([0-9a-f]{32})/([^\x00-\x1f\x7f]+)\Z")
-_VERSION = re.compile(r"models:/([^/:@\x00-\x1f\x7f]+)/([1-9][0-9]{0,17})\Z")
-_RULE = "'runs:/<run id>/<path>' or 'models:/<name>/<version number>'"
+from modelry_server.kernel.access import Permission
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.sql.database import Database
+from modelry_server.registry.clients import Artifacts, Runs
+from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.entities import (
+    Files,
+    Flavor,
+    RunFiles,
+    Signature,
+    SnapshotTarget,
+    Source,
+    Version,
+    VersionCopy,
+)
+from modelry_server.registry.errors import RunDeleted, VersionNotFound
+from modelry_server.registry.store import versions
 
 
 @dataclass(frozen=True, slots=True)
-class RunSource:
-    """A path of a run."""
+class Origin:
+    """A source that was found: its run, what a copy inherits, and how its files are frozen for a version."""
 
     run_id: str
-    path: str
+    freeze: Callable[[Artifacts, SnapshotTarget], Files]
+    signature: Signature | None = None
+    flavors: tuple[Flavor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class VersionSource:
-    """Another version."""
+def judge(fields: Fields, source: Source | None) -> None:
+    """A source: files of a run, or another version. Artifacts judges the path of the files."""
+    match source:
+        case None:
+            fields.refuse("source", "is required: a run or a version")
+        case RunFiles():
+            fields.id("source.run.run_id", source.run_id)
+        case VersionCopy():
+            if not source.model_name:
+                fields.refuse("source.version.model_name", "is required")
+            if source.version_number <= 0:
+                problem = f"{source.version_number} is not a version number; use 1 or more"
+                fields.refuse("source.version.version_number", problem)
 
-    model: str
-    number: int
 
+class Sources:
+    """Finds sources for the present caller."""
 
-def parse(fields: Fields, source: str) -> RunSource | VersionSource | None:
-    """What a source names; None if it is refused: every other scheme, an absolute path, one that climbs."""
-    if len(source) > LENGTH:
-        fields.text("source", source, longest=LENGTH)
-        return None
-    if match := _VERSION.match(source):
-        return VersionSource(match[1], int(match[2]))
-    match = _RUN.match(source)
-    if match is None:
-        fields.refuse("source", f"{shown(source)} is not a source: {_RULE}")
-        return None
-    if any(part in ("", ".", "..") for part in match[2].split("/")):
-        fields.refuse("source", f"{shown(source)} is not a source: its path has an empty part, '.' or '..'")
-        return None
-    return RunSource(match[1], match[2])
+    def __init__(self, db: Database, reach: Reach, runs: Runs) -> None:
+        self._db = db
+        self._reach = reach
+        self._runs = runs
+
+    def origin(self, workspace: str, source: Source) -> Origin:
+        """Finds a source, which must be in the workspace.
+
+        Raises FieldInvalid, ModelNotFound, VersionNotFound, RunDeleted; what tracking says of the run.
+        """
+        if isinstance(source, VersionCopy):
+            return self._copied(self._version(workspace, source))
+        run = self._runs.get(source.run_id)
+        if run.workspace != workspace:
+            problem = f"run {run.run_id} is in the workspace {run.workspace!r}, the model is in {workspace!r}"
+            raise FieldInvalid({"source.run.run_id": problem}, run_id=run.run_id, workspace=run.workspace)
+        if run.is_deleted:
+            raise RunDeleted(run.run_id)
+        return Origin(run.run_id, lambda artifacts, target: artifacts.of_run(target, run.run_id, source.path))
+
+    def _version(self, workspace: str, source: VersionCopy) -> Version:
+        with self._db.read() as tx:
+            model_id = self._reach.model_id(tx, Permission.READ, workspace, source.model_name)
+            version = versions.find(tx, model_id, source.version_number)
+        if version is None:
+            raise VersionNotFound(source.model_name, source.version_number)
+        return version
+
+    def _copied(self, version: Version) -> Origin:
+        def freeze(artifacts: Artifacts, target: SnapshotTarget) -> Files:
+            return artifacts.of_version(target, version.version_id)
+
+        return Origin(version.run_id, freeze, version.signature, version.flavors)

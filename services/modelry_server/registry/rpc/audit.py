@@ -1,11 +1,22 @@
 """AuditService: contract in, contract out."""
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import grpc
 
+from modelry.api.common import v1 as common
 from modelry.api.registry import v1 as api
-from modelry_server.kernel.requests.paging import Pager, fitting
+from modelry_server.kernel.audit import Record
+from modelry_server.kernel.requests.paging import Pager
 from modelry_server.registry.domain.audit import Audit
-from modelry_server.registry.entities import DEFAULT_WORKSPACE, AuditRecord
+
+# What the message repeats from the body, under the same names.
+_REPEATED = (
+    *("workspace", "resource_type", "resource_id", "resource_name", "version_number"),
+    *("action", "actor", "before", "after", "trace_id"),
+)
 
 
 class AuditService(api.AuditServiceServicer):
@@ -19,37 +30,40 @@ class AuditService(api.AuditServiceServicer):
         self, request: api.ListAuditRecordsRequest, context: grpc.ServicerContext
     ) -> api.ListAuditRecordsResponse:
         """Lists the audit records of a model, the newest first."""
-        workspace = request.workspace or DEFAULT_WORKSPACE
-        scope = ("ListAuditRecords", workspace, request.model, request.model_id, str(request.number))
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        found = self._audit.page(
-            workspace,
-            model=request.model,
+        search = partial(
+            self._audit.page,
+            request.workspace,
+            model_name=request.model_name,
             model_id=request.model_id,
-            number=request.number,
-            before=int(page.after[0] or 0) if page.after else None,
-            limit=page.size + 1,
+            version_number=request.version_number,
         )
-        records = fitting(map(_message, found), page.size)
-        token = self._pager.token(scope, (found[len(records) - 1].sequence,)) if len(found) > len(records) else ""
+        records, token = self._pager.answer(request, search, message)
         return api.ListAuditRecordsResponse(records=records, next_page_token=token)
 
 
-def _message(record: AuditRecord) -> api.AuditRecord:
-    result = api.AuditRecord(
+def message(record: Record) -> common.AuditRecord:
+    """The record as the contract has it. Its fields are read from the body, so they are what was hashed."""
+    members: Mapping[str, Any] = record.members()
+    result = common.AuditRecord(
+        chain=record.chain,
         sequence=record.sequence,
-        model_id=record.model_id,
-        workspace=record.workspace,
-        model=record.model,
-        number=record.number,
-        action=record.action,
-        user=record.user,
-        before=record.before,
-        after=record.after,
+        **{name: members[name] for name in _REPEATED if name in members},
+        credential_kind=_credential_kind(members.get("credential_kind", "")),
         reason=record.reason,
+        reason_salt=record.reason_salt,
         peer=record.peer,
+        peer_salt=record.peer_salt,
+        body=record.body,
+        digest_version=record.digest_version,
         previous_digest=record.previous_digest,
         digest=record.digest,
     )
-    result.create_time.FromMilliseconds(record.create_time)
+    result.create_time.FromJsonString(members["create_time"])
     return result
+
+
+def _credential_kind(name: str) -> common.CredentialKind.ValueType:
+    try:
+        return common.CredentialKind.Value(f"CREDENTIAL_KIND_{name}")
+    except ValueError:  # of a later version
+        return common.CREDENTIAL_KIND_UNSPECIFIED

@@ -1,12 +1,17 @@
 """PromotionService: contract in, contract out."""
 
+from functools import partial
+
 import grpc
 
 from modelry.api.registry import v1 as api
+from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Pager, fitting
-from modelry_server.registry.domain.promotions import Promotions
-from modelry_server.registry.entities import DEFAULT_WORKSPACE, Promotion
+from modelry_server.registry.domain.promotions import Promotions, Wish
+from modelry_server.registry.entities import Promotion, PromotionState
 from modelry_server.registry.rpc import versions
+
+_STATES = {PromotionState.COMPLETED: api.PROMOTION_STATE_COMPLETED}
 
 
 class PromotionService(api.PromotionServiceServicer):
@@ -20,43 +25,48 @@ class PromotionService(api.PromotionServiceServicer):
         self, request: api.PromoteVersionRequest, context: grpc.ServicerContext
     ) -> api.PromoteVersionResponse:
         """Moves a version to a stage."""
-        version, archived = self._promotions.promote(
-            request.workspace or DEFAULT_WORKSPACE,
-            request.model,
-            request.number,
-            versions.stage("stage", request.stage),
+        wish = Wish(
+            version_number=request.version_number,
+            stage=request.stage,
             archive_existing=request.archive_existing,
             etag=request.etag,
             reason=request.reason,
         )
-        # The move is made: an answer too large to send would look like a failure.
-        told = fitting(map(versions.message, archived), len(archived))
-        return api.PromoteVersionResponse(version=versions.message(version), archived_versions=told)
+        promoted = self._promotions.promote(
+            request.workspace, request.model_name, wish, request=idempotency.request(request)
+        )
+        return api.PromoteVersionResponse(
+            promotion=message(promoted.promotion) if promoted.promotion else None,
+            version=versions.message(promoted.version),
+            # The move is made: an answer that is too large to send would look like a failure.
+            archived_versions=fitting(map(versions.message, promoted.archived), len(promoted.archived)),
+        )
+
+    def GetPromotion(self, request: api.GetPromotionRequest, context: grpc.ServicerContext) -> api.GetPromotionResponse:
+        """Reads a promotion."""
+        return api.GetPromotionResponse(promotion=message(self._promotions.get(request.promotion_id)))
 
     def ListPromotions(
         self, request: api.ListPromotionsRequest, context: grpc.ServicerContext
     ) -> api.ListPromotionsResponse:
-        """Lists moves, the newest first."""
-        workspace = request.workspace or DEFAULT_WORKSPACE
-        scope = ("ListPromotions", workspace, request.model, str(request.number))
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        before = int(page.after[0] or 0) if page.after else None
-        found = self._promotions.page(workspace, request.model, request.number, before=before, limit=page.size + 1)
-        promotions = fitting((_message(workspace, request.model, each) for each in found), page.size)
-        more = len(found) > len(promotions)
-        token = self._pager.token(scope, (found[len(promotions) - 1].sequence,)) if more else ""
+        """Lists promotions, the newest first."""
+        search = partial(self._promotions.page, request.workspace, request.model_name, request.version_number)
+        promotions, token = self._pager.answer(request, search, message)
         return api.ListPromotionsResponse(promotions=promotions, next_page_token=token)
 
 
-def _message(workspace: str, model: str, promotion: Promotion) -> api.Promotion:
+def message(promotion: Promotion) -> api.Promotion:
+    """The promotion as the contract has it."""
     result = api.Promotion(
-        workspace=workspace,
-        model=model,
-        number=promotion.number,
-        from_stage=versions.NUMBERS[promotion.from_stage],
-        to_stage=versions.NUMBERS[promotion.to_stage],
-        archived_numbers=promotion.archived_numbers,
-        user=promotion.user,
+        promotion_id=promotion.promotion_id,
+        workspace=promotion.workspace,
+        model_name=promotion.model_name,
+        version_number=promotion.version_number,
+        from_stage=promotion.from_stage,
+        to_stage=promotion.to_stage,
+        state=_STATES[promotion.state],
+        archived_version_numbers=promotion.archived_version_numbers,
+        creator=promotion.creator,
         reason=promotion.reason,
     )
     result.create_time.FromMilliseconds(promotion.create_time)

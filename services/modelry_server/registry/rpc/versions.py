@@ -1,51 +1,51 @@
 """VersionService: contract in, contract out."""
 
+from functools import partial
+
 import grpc
 
 from modelry.api.registry import v1 as api
-from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests import idempotency
-from modelry_server.kernel.requests.paging import Pager, fitting
-from modelry_server.registry.domain.versions import Versions
-from modelry_server.registry.entities import DEFAULT_WORKSPACE, Stage, Version
-from modelry_server.registry.rpc.models import changes
-
-_CHANGEABLE = ("description",)
-_STAGES: dict[int, Stage] = {
-    api.STAGE_NONE: Stage.NONE,
-    api.STAGE_STAGING: Stage.STAGING,
-    api.STAGE_PRODUCTION: Stage.PRODUCTION,
-    api.STAGE_ARCHIVED: Stage.ARCHIVED,
-}
-NUMBERS: dict[Stage, api.Stage.ValueType] = {known: api.Stage.ValueType(number) for number, known in _STAGES.items()}
-"""The stages as the contract numbers them."""
+from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.updates import changes
+from modelry_server.registry.domain.drafts import Draft, Drafts
+from modelry_server.registry.domain.versions import CHANGEABLE, Versions
+from modelry_server.registry.entities import Flavor, RunFiles, Signature, Source, Version, VersionCopy
 
 
 class VersionService(api.VersionServiceServicer):
     """Answers calls about versions."""
 
-    def __init__(self, versions: Versions, pager: Pager) -> None:
+    def __init__(self, versions: Versions, drafts: Drafts, pager: Pager) -> None:
         self._versions = versions
+        self._drafts = drafts
         self._pager = pager
 
     def CreateVersion(
         self, request: api.CreateVersionRequest, context: grpc.ServicerContext
     ) -> api.CreateVersionResponse:
-        """Makes the next version of a model."""
-        version = self._versions.create(
-            request.workspace or DEFAULT_WORKSPACE,
-            request.model,
-            request.source,
+        """Creates the next version of a model."""
+        draft = Draft(
+            source=_source(request.source),
             description=request.description,
             tags=dict(request.tags),
+            signature=_signature(request.signature) if request.HasField("signature") else None,
+            flavors=tuple(Flavor(flavor.name, flavor.library_version) for flavor in request.flavors),
             reason=request.reason,
-            request=idempotency.request(request),
+        )
+        version = self._drafts.create(
+            request.workspace, request.model_name, draft, request=idempotency.request(request)
         )
         return api.CreateVersionResponse(version=message(version))
 
     def GetVersion(self, request: api.GetVersionRequest, context: grpc.ServicerContext) -> api.GetVersionResponse:
-        """Reads one version."""
-        version = self._versions.get(request.workspace or DEFAULT_WORKSPACE, request.model, request.number)
+        """Reads a version."""
+        version = self._versions.get(
+            workspace=request.workspace,
+            model_name=request.model_name,
+            version_number=request.version_number,
+            version_id=request.version_id,
+        )
         return api.GetVersionResponse(version=message(version))
 
     def UpdateVersion(
@@ -53,11 +53,9 @@ class VersionService(api.VersionServiceServicer):
     ) -> api.UpdateVersionResponse:
         """Changes the description."""
         given = request.version
-        version = self._versions.describe(
-            given.workspace or DEFAULT_WORKSPACE,
-            given.model,
-            given.number,
-            changes(given, request.update_mask.paths, _CHANGEABLE),
+        version = self._versions.update(
+            given.version_id,
+            lambda: changes(given, request.update_mask, CHANGEABLE),
             etag=given.etag,
             reason=request.reason,
         )
@@ -67,31 +65,22 @@ class VersionService(api.VersionServiceServicer):
         self, request: api.DeleteVersionRequest, context: grpc.ServicerContext
     ) -> api.DeleteVersionResponse:
         """Deletes a version."""
-        self._versions.delete(
-            request.workspace or DEFAULT_WORKSPACE, request.model, request.number, reason=request.reason
-        )
+        self._versions.delete(request.workspace, request.model_name, request.version_number, reason=request.reason)
         return api.DeleteVersionResponse()
 
     def SearchVersions(
         self, request: api.SearchVersionsRequest, context: grpc.ServicerContext
     ) -> api.SearchVersionsResponse:
         """Finds versions."""
-        workspace = request.workspace or DEFAULT_WORKSPACE
-        scope = ("SearchVersions", workspace, request.filter, *request.order_by)
-        page = self._pager.page(request.page_size, request.page_token, scope=scope)
-        found = self._versions.search(
-            workspace, request.filter, request.order_by, after=page.after, limit=page.size + 1
-        )
-        versions = fitting((message(version) for version, _ in found), page.size)
-        token = self._pager.token(scope, found[len(versions) - 1][1]) if len(found) > len(versions) else ""
+        search = partial(self._versions.search, request.workspace, request.filter, request.order_by)
+        versions, token = self._pager.answer(request, search, message)
         return api.SearchVersionsResponse(versions=versions, next_page_token=token)
 
     def ListLatestVersions(
         self, request: api.ListLatestVersionsRequest, context: grpc.ServicerContext
     ) -> api.ListLatestVersionsResponse:
-        """Lists the newest version of each stage."""
-        stages = [stage(f"stages[{index}]", number) for index, number in enumerate(request.stages)]
-        found = self._versions.latest(request.workspace or DEFAULT_WORKSPACE, request.model, stages)
+        """Lists the newest version in each stage."""
+        found = self._versions.latest(request.workspace, request.model_name, request.stages)
         return api.ListLatestVersionsResponse(versions=map(message, found))
 
     def SetVersionTags(
@@ -99,7 +88,7 @@ class VersionService(api.VersionServiceServicer):
     ) -> api.SetVersionTagsResponse:
         """Sets tags."""
         version = self._versions.set_tags(
-            request.workspace or DEFAULT_WORKSPACE, request.model, request.number, dict(request.tags)
+            request.workspace, request.model_name, request.version_number, dict(request.tags)
         )
         return api.SetVersionTagsResponse(version=message(version))
 
@@ -108,40 +97,55 @@ class VersionService(api.VersionServiceServicer):
     ) -> api.DeleteVersionTagsResponse:
         """Removes tags."""
         version = self._versions.delete_tags(
-            request.workspace or DEFAULT_WORKSPACE, request.model, request.number, list(request.keys)
+            request.workspace, request.model_name, request.version_number, list(request.keys)
         )
         return api.DeleteVersionTagsResponse(version=message(version))
 
 
-def stage(path: str, number: int) -> Stage:
-    """The stage that a field names. Raises FieldInvalid with those that there are."""
-    if number not in _STAGES:
-        given = "is required" if number == api.STAGE_UNSPECIFIED else f"{number} is not a stage"
-        names = ", ".join(f"{api.Stage.Name(known)} ({int(known)})" for known in NUMBERS.values())
-        raise FieldInvalid({path: f"{given}: use {names}"}, stage=number)
-    return _STAGES[number]
+def _source(given: api.VersionSource) -> Source | None:
+    match given.WhichOneof("source"):
+        case "run":
+            return RunFiles(given.run.run_id, given.run.path)
+        case "version":
+            return VersionCopy(given.version.model_name, given.version.version_number)
+    return None
+
+
+def _signature(given: api.Signature) -> Signature:
+    return Signature(given.inputs, given.outputs, given.params)
 
 
 def message(version: Version) -> api.Version:
     """The version as the contract has it."""
+    source, signature = version.source, version.signature
     result = api.Version(
-        workspace=version.workspace,
-        model=version.model,
-        number=version.number,
         version_id=version.version_id,
-        stage=NUMBERS[version.stage],
-        aliases=version.aliases,
+        workspace=version.workspace,
+        model_id=version.model_id,
+        model_name=version.model_name,
+        version_number=version.version_number,
+        stage=version.stage,
         state=api.VERSION_STATE_READY,
-        run_id=version.run_id,
-        source=version.source,
+        aliases=version.aliases,
         description=version.description,
         tags=version.tags,
-        user=version.user,
+        run_id=version.run_id,
+        creator=version.creator,
+        flavors=[api.Flavor(name=each.name, library_version=each.library_version) for each in version.flavors],
         manifest_sha256=version.files.manifest_sha256,
         file_count=version.files.file_count,
         size_bytes=version.files.size_bytes,
         etag=version.etag,
     )
+    if isinstance(source, RunFiles):
+        result.source.run.run_id, result.source.run.path = source.run_id, source.path
+    else:
+        copy = result.source.version
+        copy.model_name, copy.version_number = source.model_name, source.version_number
+    if signature is not None:
+        result.signature.SetInParent()
+        given = result.signature
+        given.inputs, given.outputs, given.params = signature.inputs, signature.outputs, signature.params
     result.create_time.FromMilliseconds(version.create_time)
     result.update_time.FromMilliseconds(version.update_time)
     return result

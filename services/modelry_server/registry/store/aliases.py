@@ -9,43 +9,39 @@ from modelry_server.registry.entities import Alias, Version
 from modelry_server.registry.store import versions as version_rows
 from modelry_server.registry.store.tables import aliases, versions
 
-# Made once: this is asked before each prediction that somebody makes by an alias.
-_pointing = sa.and_(aliases.c.model_id == version_rows.of_name, aliases.c.alias == sa.bindparam("alias"))
+_pointing = sa.and_(aliases.c.model_id == version_rows.id_of_named, aliases.c.alias == sa.bindparam("alias"))
 _set_time = sa.select(aliases.c.update_time).where(_pointing).scalar_subquery()
-_resolve = version_rows.with_given_name.add_columns(_set_time.label("set_time")).where(
-    versions.c.model_id == version_rows.of_name,
-    versions.c.number == sa.select(aliases.c.number).where(_pointing).scalar_subquery(),
+_RESOLVE = version_rows.with_given_name.add_columns(_set_time.label("set_time")).where(
+    versions.c.model_id == version_rows.id_of_named,
+    versions.c.version_number == sa.select(aliases.c.version_number).where(_pointing).scalar_subquery(),
 )
 
 
-def point(tx: Transaction, model_id: str, alias: str, number: int, now: int) -> None:
+def point(tx: Transaction, model_id: str, alias: str, version_number: int, now: int) -> None:
     """Points an alias at a version."""
-    row = {"model_id": model_id, "alias": alias, "number": number, "update_time": now}
+    row = {"model_id": model_id, "alias": alias, "version_number": version_number, "update_time": now}
     insert_rows(tx, aliases, [row], _over)
 
 
 def target(tx: Transaction, model_id: str, alias: str) -> tuple[int, int] | None:
     """The number of the version that an alias points at, and when it was set."""
-    if "\0" in alias:
-        return None
-    query = sa.select(aliases.c.number, aliases.c.update_time)
+    query = sa.select(aliases.c.version_number, aliases.c.update_time)
     row = tx.execute(query.where(aliases.c.model_id == model_id, aliases.c.alias == alias)).one_or_none()
-    return (row.number, row.update_time) if row else None
+    return (row.version_number, row.update_time) if row else None
 
 
 def count(tx: Transaction, model_id: str) -> int:
-    """How many aliases a model has."""
+    """The number of aliases of a model."""
     return int(tx.execute(sa.select(sa.func.count()).where(aliases.c.model_id == model_id)).scalar_one())
 
 
-def resolve(tx: Transaction, workspace: str, model: str, alias: str) -> tuple[Alias, Version] | None:
+def resolve(tx: Transaction, workspace: str, model_name: str, alias: str) -> tuple[Alias, Version] | None:
     """An alias of a model with the version that it points at."""
-    if "\0" in workspace + model + alias:  # PostgreSQL has no such texts, and refuses to be asked
-        return None
-    row = fetch_one(tx, _resolve, {"workspace": workspace, "model": model, "alias": alias})
+    row = fetch_one(tx, _RESOLVE, {"workspace": workspace, "model_name": model_name, "alias": alias})
     if row is None:
         return None
-    return Alias(workspace, model, alias, row.number, row.set_time), version_rows.whole(tx, [row])[0]
+    found = Alias(workspace, model_name, alias, row.version_number, row.set_time)
+    return found, version_rows.whole(tx, [row])[0]
 
 
 def delete(tx: Transaction, model_id: str, alias: str | None = None) -> None:
@@ -55,5 +51,5 @@ def delete(tx: Transaction, model_id: str, alias: str | None = None) -> None:
 
 
 def _over(statement: Any) -> Any:
-    values = {name: statement.excluded[name] for name in ("number", "update_time")}
+    values = {name: statement.excluded[name] for name in ("version_number", "update_time")}
     return statement.on_conflict_do_update(index_elements=["model_id", "alias"], set_=values)

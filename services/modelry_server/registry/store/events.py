@@ -1,46 +1,83 @@
-"""Events as rows: the outbox."""
+"""Events as rows, and how they get their positions.
 
-from collections.abc import Sequence
-from typing import Any
+A change writes its event without a position, so that changes never wait for each other. What has been committed is
+numbered afterwards, in a transaction that holds the workspace's row of `event_positions`: positions are given one
+transaction after another, so a reader that has seen a position has seen all lower ones. A change that commits late
+simply gets a later position.
+
+The events of one model keep their order: they are written while the model is locked. So the one of a later change has a
+higher id, and whoever sees it also sees the earlier one.
+"""
+
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Transaction, fetch, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, insert, insert_rows
 from modelry_server.registry.entities import Event
-from modelry_server.registry.store.tables import event_cursor, events
+from modelry_server.registry.store.tables import event_positions, events
 
-_COLUMNS = [column.name for column in events.columns]
-_COUNTED = (
-    sa.update(event_cursor)
-    .where(event_cursor.c.room == "registry")
-    .values(last=event_cursor.c.last + sa.bindparam("count"))
-    .returning(event_cursor.c.last)
-)
+_WRITTEN = [column.name for column in events.columns if column.name not in ("id", "position")]
+_READ = [events.c[name] for name in (*_WRITTEN, "position")]
+_UNNUMBERED = events.c.position.is_(None)
 
 
 def append(tx: Transaction, new: Sequence[Event]) -> None:
-    """Writes events, and gives them the next cursors in place of their own.
+    """Writes events of one model, which must be locked, in the order of their changes."""
+    insert_rows(tx, events, [{name: getattr(event, name) for name in _WRITTEN} for event in new])
 
-    Must be the last thing that the transaction does: from here to its end it holds the counter, so that cursors are in
-    the order of the commits, and who reads up to a cursor has seen all that ever gets a lower one.
+
+def workspaces_to_number(tx: Transaction) -> list[str]:
+    """The workspaces that have events without a position."""
+    return list(tx.scalars(sa.select(events.c.workspace).where(_UNNUMBERED).distinct()))
+
+
+def has_unnumbered(tx: Transaction, workspace: str) -> bool:
+    """Whether a workspace has events without a position."""
+    first = sa.select(events.c.id).where(events.c.workspace == workspace, _UNNUMBERED).limit(1)
+    return tx.execute(first).one_or_none() is not None
+
+
+def number(tx: Transaction, workspace: str, limit: int) -> int:
+    """Gives the next positions of a workspace to at most `limit` events; returns to how many.
+
+    Holds the workspace's row until the transaction ends: another one that numbers events of it waits until then.
     """
-    [(highest,)] = fetch(tx, _COUNTED, {"count": len(new)})
-    first = highest - len(new) + 1
-    rows: list[dict[str, Any]] = [
-        {name: getattr(event, name) for name in _COLUMNS} | {"cursor": first + index} for index, event in enumerate(new)
-    ]
-    insert_rows(tx, events, rows)
+    p = event_positions
+    tx.execute(insert(tx, p).values(workspace=workspace, last=0).on_conflict_do_nothing())
+    mine = p.c.workspace == workspace
+    last = int(tx.execute(sa.select(p.c.last).where(mine).with_for_update()).scalar_one())
+    chosen = sa.select(events.c.id).where(events.c.workspace == workspace, _UNNUMBERED).order_by(events.c.id)
+    chosen_ids = chosen.limit(limit).subquery("chosen")
+    place = sa.func.row_number().over(order_by=chosen_ids.c.id)
+    numbered = sa.select(chosen_ids.c.id, (last + place).label("position")).subquery("numbered")
+    given = sa.update(events).where(events.c.id == numbered.c.id).values(position=numbered.c.position)
+    count = tx.execute(given).rowcount
+    if count:
+        tx.execute(sa.update(p).where(mine).values(last=last + count))
+    return count
 
 
-def page(tx: Transaction, workspace: str, model: str, *, after: int, limit: int) -> list[Event]:
-    """Events after a cursor, of a model or of all models of the workspace if `model` is empty."""
+def last_position(tx: Transaction, workspace: str) -> int:
+    """The last position that was given in a workspace; 0 if there is none."""
+    query = sa.select(event_positions.c.last).where(event_positions.c.workspace == workspace)
+    return int(tx.execute(query).scalar_one_or_none() or 0)
+
+
+def oldest_position(tx: Transaction, workspace: str) -> int:
+    """The position of the oldest event of a workspace that is kept; 0 if there is none."""
+    query = sa.select(sa.func.min(events.c.position)).where(events.c.workspace == workspace)
+    return int(tx.execute(query).scalar_one() or 0)
+
+
+def page(
+    tx: Transaction, workspace: str, *, after: int, until: int, model_name: str, types: Collection[str], limit: int
+) -> list[Event]:
+    """Events after a position and not beyond another: of a model, of some types, or all if these are empty."""
     t = events
-    query = sa.select(t).where(t.c.workspace == workspace, t.c.cursor > after).order_by(t.c.cursor).limit(limit)
-    if model:
-        query = query.where(t.c.model == model)
-    return [Event(**row._asdict()) for row in tx.execute(query)]
-
-
-def last(tx: Transaction) -> int:
-    """The highest cursor that was given."""
-    return int(tx.execute(sa.select(event_cursor.c.last)).scalar_one())
+    query = sa.select(*_READ).where(t.c.workspace == workspace, t.c.position > after, t.c.position <= until)
+    if model_name:
+        query = query.where(t.c.model_name == model_name)
+    if types:
+        query = query.where(t.c.type.in_(types))
+    return [Event(**row._asdict()) for row in tx.execute(query.order_by(t.c.position).limit(limit))]

@@ -8,55 +8,67 @@ import sqlalchemy as sa
 
 from modelry_server.kernel.sql.statements import Transaction, ask, fetch, fetch_one, insert
 from modelry_server.registry.entities import Model
-from modelry_server.registry.store.tables import aliases, model_tags, models
+from modelry_server.registry.store.tables import aliases, model_tags, models, versions
 
-# A text with a NUL names nothing: PostgreSQL has no such texts, and refuses to be asked.
+_COLUMNS = [column.name for column in models.columns]
 _named = sa.and_(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("name"))
-_ID_OF = sa.select(models.c.model_id).where(_named)
 _NAMED = sa.select(models).where(_named)
-_LOCK = _NAMED.with_for_update()
-_one = sa.update(models).where(models.c.model_id == sa.bindparam("model"))
-_NEXT_NUMBER = _one.values(last_version=models.c.last_version + 1).returning(models.c.last_version)
+_LOCK_NAMED = _NAMED.with_for_update()
+_one = sa.update(models).where(models.c.model_id == sa.bindparam("id"))
+_NEXT_NUMBER = _one.values(last_version_number=models.c.last_version_number + 1).returning(models.c.last_version_number)
 _ADVANCE = _one.values(
-    sequence=sa.bindparam("new_sequence"), digest=sa.bindparam("new_digest"), update_time=sa.bindparam("now")
+    audit_sequence=sa.bindparam("new_sequence"),
+    audit_digest=sa.bindparam("new_digest"),
+    update_time=sa.bindparam("now"),
 )
 
 
 def add(tx: Transaction, model: Model) -> bool:
     """Writes a new model without its tags; False if the name is taken in the workspace."""
-    row = {column.name: getattr(model, column.name) for column in models.columns}
+    row = {name: getattr(model, name) for name in _COLUMNS}
     return tx.execute(insert(tx, models).values(row).on_conflict_do_nothing()).rowcount == 1
 
 
 def find(tx: Transaction, workspace: str, name: str) -> Model | None:
-    """The model of a name, with its tags and aliases."""
-    row = None if "\0" in workspace + name else fetch_one(tx, _NAMED, {"workspace": workspace, "name": name})
+    """The model with this name, with its tags and aliases."""
+    row = fetch_one(tx, _NAMED, {"workspace": workspace, "name": name})
     return whole(tx, [row])[0] if row else None
 
 
 def id_of(tx: Transaction, workspace: str, name: str) -> str | None:
-    """The id of the model of a name."""
-    if "\0" in workspace + name:
-        return None
-    for (model_id,) in fetch(tx, _ID_OF, {"workspace": workspace, "name": name}):
-        return str(model_id)
-    return None
+    """The id of the model with this name."""
+    query = sa.select(models.c.model_id).where(models.c.workspace == workspace, models.c.name == name)
+    return tx.execute(query).scalar_one_or_none()
 
 
 def of_id(tx: Transaction, model_id: str) -> Model | None:
-    """The model of an id, with its tags and aliases."""
+    """The model with this id, with its tags and aliases."""
     row = tx.execute(sa.select(models).where(models.c.model_id == model_id)).one_or_none()
     return whole(tx, [row])[0] if row else None
 
 
 def lock(tx: Transaction, workspace: str, name: str) -> Model | None:
-    """The model of a name, without tags and aliases; nobody else changes it or what belongs to it until the end."""
-    row = None if "\0" in workspace + name else fetch_one(tx, _LOCK, {"workspace": workspace, "name": name})
+    """The model with this name, without tags and aliases. Nobody else changes it, or what belongs to it, until the
+    transaction ends."""
+    row = fetch_one(tx, _LOCK_NAMED, {"workspace": workspace, "name": name})
+    return _entity(row) if row else None
+
+
+def lock_id(tx: Transaction, model_id: str) -> Model | None:
+    """As `lock`: the model with this id."""
+    row = tx.execute(sa.select(models).where(models.c.model_id == model_id).with_for_update()).one_or_none()
+    return _entity(row) if row else None
+
+
+def lock_of_version(tx: Transaction, version_id: str) -> Model | None:
+    """As `lock`: the model of the version with this id."""
+    owner = sa.select(versions.c.model_id).where(versions.c.version_id == version_id).scalar_subquery()
+    row = tx.execute(sa.select(models).where(models.c.model_id == owner).with_for_update()).one_or_none()
     return _entity(row) if row else None
 
 
 def describe(tx: Transaction, model_id: str, name: str, description: str, revision: int) -> bool:
-    """Sets name, description and revision; False if the name is taken, and then nothing is changed."""
+    """Sets name, description and revision. False if the name is taken; then nothing is changed."""
     change = sa.update(models).where(models.c.model_id == model_id)
     try:
         with tx.begin_nested():
@@ -67,14 +79,14 @@ def describe(tx: Transaction, model_id: str, name: str, description: str, revisi
 
 
 def next_number(tx: Transaction, model_id: str) -> int:
-    """The number of the next version; it is given once."""
-    [(number,)] = fetch(tx, _NEXT_NUMBER, {"model": model_id})
+    """The number of the next version. Each number is given once."""
+    [(number,)] = fetch(tx, _NEXT_NUMBER, {"id": model_id})
     return int(number)
 
 
 def advance(tx: Transaction, model_id: str, *, sequence: int, digest: str, now: int) -> None:
-    """Notes the model's last audit record, and that it changed."""
-    ask(tx, _ADVANCE, {"model": model_id, "new_sequence": sequence, "new_digest": digest, "now": now})
+    """Notes the last audit record of a model, and that the model changed."""
+    ask(tx, _ADVANCE, {"id": model_id, "new_sequence": sequence, "new_digest": digest, "now": now})
 
 
 def delete(tx: Transaction, model_id: str) -> None:
@@ -84,7 +96,7 @@ def delete(tx: Transaction, model_id: str) -> None:
 
 
 def set_tags(tx: Transaction, model_id: str, tags: Mapping[str, str]) -> None:
-    """Writes tags over those of the same keys."""
+    """Writes tags; those with the same keys are replaced."""
     if tags:
         rows = [{"model_id": model_id, "key": key, "value": value} for key, value in tags.items()]
         added = insert(tx, model_tags)
@@ -104,22 +116,11 @@ def whole(tx: Transaction, rows: Sequence[Any]) -> list[Model]:
     numbers: dict[str, dict[str, int]] = {model.model_id: {} for model in found}
     for model_id, key, value in tx.execute(sa.select(model_tags).where(model_tags.c.model_id.in_(tags))):
         tags[model_id][key] = value
-    pointing = sa.select(aliases.c.model_id, aliases.c.alias, aliases.c.number)
+    pointing = sa.select(aliases.c.model_id, aliases.c.alias, aliases.c.version_number)
     for model_id, alias, number in tx.execute(pointing.where(aliases.c.model_id.in_(numbers))):
         numbers[model_id][alias] = number
     return [replace(model, tags=tags[model.model_id], aliases=numbers[model.model_id]) for model in found]
 
 
 def _entity(row: Any) -> Model:
-    return Model(
-        model_id=row.model_id,
-        workspace=row.workspace,
-        name=row.name,
-        description=row.description,
-        create_time=row.create_time,
-        update_time=row.update_time,
-        last_version=row.last_version,
-        revision=row.revision,
-        sequence=row.sequence,
-        digest=row.digest,
-    )
+    return Model(**{name: getattr(row, name) for name in _COLUMNS})

@@ -5,18 +5,19 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.filter import Field, Node, OrderKey, Scalar
+from modelry_server.kernel.filter import Field, Node, OrderKey
+from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.registry.entities import Model, Stage, Version
+from modelry_server.registry.entities import Model, Version
 from modelry_server.registry.store import models as model_rows
 from modelry_server.registry.store import versions as version_rows
 from modelry_server.registry.store.tables import aliases, model_tags, models, version_tags, versions
 
 SCOPES = ("attributes", "tags")
-"""What a filter may speak of."""
+"""The scopes of fields that a filter can name."""
 
-Key: TypeAlias = tuple[Scalar | None, ...]
+Key: TypeAlias = tuple[SortValue, ...]
 """The sort key of a row."""
 
 
@@ -30,29 +31,29 @@ def _number(column: sa.Column[int]) -> Column:
 
 _MODEL_ATTRIBUTES = {
     "name": _text(models.c.name),
-    "creation_timestamp": _number(models.c.create_time),
-    "last_updated_timestamp": _number(models.c.update_time),
+    "creator": _text(models.c.creator, long=True),
+    "create_time": _number(models.c.create_time),
+    "update_time": _number(models.c.update_time),
 }
 
 
 def _has_alias(condition: Condition) -> Condition:
     pointing = sa.select(aliases.c.alias).where(
-        aliases.c.model_id == versions.c.model_id, aliases.c.number == versions.c.number
+        aliases.c.model_id == versions.c.model_id, aliases.c.version_number == versions.c.version_number
     )
     return pointing.where(condition).exists()
 
 
 _VERSION_ATTRIBUTES = {
-    "name": _text(models.c.name),
-    "version_number": _number(versions.c.number),
+    "model_name": _text(models.c.name),
+    "version_number": _number(versions.c.version_number),
     "run_id": _text(versions.c.run_id),
     "source": _text(versions.c.source, long=True),
-    "source_path": _text(versions.c.source, long=True),  # the name by which MLflow's filters call it
-    "stage": _text(versions.c.stage, choices=tuple(stage.value for stage in Stage)),
+    "stage": _text(versions.c.stage),
     "alias": _text(aliases.c.alias, within=_has_alias),
-    "user_id": _text(versions.c.user, long=True),
-    "creation_timestamp": _number(versions.c.create_time),
-    "last_updated_timestamp": _number(versions.c.update_time),
+    "creator": _text(versions.c.creator, long=True),
+    "create_time": _number(versions.c.create_time),
+    "update_time": _number(versions.c.update_time),
 }
 
 
@@ -64,20 +65,25 @@ def _model_column(field: Field) -> Column | None:
     return Column(value.scalar_subquery(), Kind.TEXT, long=True)
 
 
-def _version_column(field: Field) -> Column | None:
-    if field.scope != "tags":
-        return _VERSION_ATTRIBUTES.get(field.key)
-    t = version_tags
-    of_version = (t.c.model_id == versions.c.model_id, t.c.number == versions.c.number)
-    value = sa.select(t.c.value).where(*of_version, t.c.key == field.key)
-    return Column(value.scalar_subquery(), Kind.TEXT, long=True)
+def _version_columns(stages: Sequence[str]) -> Columns:
+    """What a filter can name of versions that are in one of the stages."""
+    attributes = _VERSION_ATTRIBUTES | {"stage": _text(versions.c.stage, choices=tuple(stages))}
+
+    def of(field: Field) -> Column | None:
+        if field.scope != "tags":
+            return attributes.get(field.key)
+        t = version_tags
+        of_version = (t.c.model_id == versions.c.model_id, t.c.version_number == versions.c.version_number)
+        value = sa.select(t.c.value).where(*of_version, t.c.key == field.key)
+        return Column(value.scalar_subquery(), Kind.TEXT, long=True)
+
+    return Columns(of, f"{', '.join(attributes)}, tags.<key>")
 
 
 _MODEL_COLUMNS = Columns(_model_column, f"{', '.join(_MODEL_ATTRIBUTES)}, tags.<key>")
-_VERSION_COLUMNS = Columns(_version_column, f"{', '.join(_VERSION_ATTRIBUTES)}, tags.<key>")
 _MODEL_ORDER = [SortKey(_MODEL_ATTRIBUTES["name"])]
 _VERSION_ORDER = [
-    SortKey(_VERSION_ATTRIBUTES["creation_timestamp"], descending=True),
+    SortKey(_VERSION_ATTRIBUTES["create_time"], descending=True),
     SortKey(_VERSION_ATTRIBUTES["version_number"], descending=True),
     SortKey(_text(versions.c.version_id), descending=True),
 ]
@@ -85,29 +91,33 @@ _VERSION_ORDER = [
 
 def models_page(
     tx: Transaction, workspace: str, filter: Node | None, order_by: Sequence[OrderKey], *, after: Key | None, limit: int
-) -> list[tuple[Model, Key]]:
-    """The models that a filter finds, each with its sort key, after a sort key; by name where nothing else decides.
-
-    Raises FilterSyntax.
-    """
+) -> list[Found[Model]]:
+    """The models that a filter finds, after a sort key; by name where nothing else decides. Raises FilterSyntax."""
     wanted = order(order_by, _MODEL_COLUMNS, last=_MODEL_ORDER)
     query = sa.select(models).where(models.c.workspace == workspace)
     rows = _rows(tx, query, wanted, _condition(filter, _MODEL_COLUMNS), after, limit)
-    return list(zip(model_rows.whole(tx, rows), _keys(rows, wanted), strict=True))
+    return list(map(Found, model_rows.whole(tx, rows), _keys(rows, wanted)))
 
 
 def versions_page(
-    tx: Transaction, workspace: str, filter: Node | None, order_by: Sequence[OrderKey], *, after: Key | None, limit: int
-) -> list[tuple[Version, Key]]:
-    """The versions that a filter finds, each with its sort key, after a sort key; the newest first where nothing else
-    decides.
+    tx: Transaction,
+    workspace: str,
+    filter: Node | None,
+    order_by: Sequence[OrderKey],
+    *,
+    stages: Sequence[str],
+    after: Key | None,
+    limit: int,
+) -> list[Found[Version]]:
+    """The versions that a filter finds, after a sort key; the newest first where nothing else decides.
 
-    Raises FilterSyntax.
+    `stages` are those that a version can be in. Raises FilterSyntax.
     """
-    wanted = order(order_by, _VERSION_COLUMNS, last=_VERSION_ORDER)
+    columns = _version_columns(stages)
+    wanted = order(order_by, columns, last=_VERSION_ORDER)
     query = version_rows.with_name.where(versions.c.workspace == workspace)
-    rows = _rows(tx, query, wanted, _condition(filter, _VERSION_COLUMNS), after, limit)
-    return list(zip(version_rows.whole(tx, rows), _keys(rows, wanted), strict=True))
+    rows = _rows(tx, query, wanted, _condition(filter, columns), after, limit)
+    return list(map(Found, version_rows.whole(tx, rows), _keys(rows, wanted)))
 
 
 def _condition(filter: Node | None, columns: Columns) -> Condition | None:

@@ -1,7 +1,8 @@
 """Snapshots of files that no version refers to: not yet, or not any more.
 
-Two calls with one request make one version: the slower one may note its snapshot when the version is there already.
-So a snapshot is removed only if no version has its id; who claims it holds its row until the version is committed.
+Two calls with the same request create one version, and the slower one may note its snapshot when the version exists
+already. So a snapshot is deleted only if no version has its id. Whoever claims it holds its row until the version is
+committed.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 """The tables of the registry, and nothing but tables.
 
-All that belongs to a model has the model's id in front of its key, so that it can be distributed by model. Names sort
-by their bytes on both databases, so that the index on them serves filters and pages too.
+The key of everything that belongs to a model begins with the id of the model, so that rows can be distributed by model.
+Names are compared by their bytes on both databases, so that one index serves both filters and pages.
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,8 @@ from modelry_server.kernel.sql.tables import bytewise, requests_table, secrets_t
 
 metadata = sa.MetaData()
 
-_Id, _Name, _Stage = bytewise(32), bytewise(), bytewise(10)
+_Id, _Name = bytewise(32), bytewise()
+_Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 models = sa.Table(
     "models",
@@ -19,9 +20,10 @@ models = sa.Table(
     sa.Column("workspace", _Name, nullable=False),
     sa.Column("name", _Name, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
-    sa.Column("last_version", sa.BigInteger, nullable=False),
-    sa.Column("sequence", sa.BigInteger, nullable=False),
-    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("creator", _Name, nullable=False),
+    sa.Column("last_version_number", sa.BigInteger, nullable=False),
+    sa.Column("audit_sequence", sa.BigInteger, nullable=False),
+    sa.Column("audit_digest", sa.Text, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
@@ -36,36 +38,39 @@ model_tags = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+# `signature` and `flavors` are JSON, empty where there is none.
 versions = sa.Table(
     "versions",
     metadata,
     sa.Column("model_id", _Id, sa.ForeignKey("models.model_id"), primary_key=True),
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version_number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("version_id", _Id, nullable=False, unique=True),
     sa.Column("workspace", _Name, nullable=False),
-    sa.Column("stage", _Stage, nullable=False),
+    sa.Column("stage", _Name, nullable=False),
     sa.Column("run_id", _Id, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
-    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("creator", _Name, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False),
+    sa.Column("flavors", sa.Text, nullable=False),
     sa.Column("manifest_sha256", sa.Text, nullable=False),
     sa.Column("file_count", sa.BigInteger, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    sa.Index("versions_by_stage", "model_id", "stage", "number"),
-    sa.Index("versions_by_time", "workspace", "create_time", "number", "version_id"),
+    sa.Index("versions_by_stage", "model_id", "stage", "version_number"),
+    sa.Index("versions_by_time", "workspace", "create_time", "version_number", "version_id"),
 )
 
 version_tags = sa.Table(
     "version_tags",
     metadata,
     sa.Column("model_id", _Id, primary_key=True),
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version_number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("key", _Name, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
-    sa.ForeignKeyConstraint(["model_id", "number"], ["versions.model_id", "versions.number"]),
+    sa.ForeignKeyConstraint(["model_id", "version_number"], ["versions.model_id", "versions.version_number"]),
 )
 
 aliases = sa.Table(
@@ -73,66 +78,81 @@ aliases = sa.Table(
     metadata,
     sa.Column("model_id", _Id, primary_key=True),
     sa.Column("alias", _Name, primary_key=True),
-    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("version_number", sa.BigInteger, nullable=False),
     sa.Column("update_time", sa.BigInteger, nullable=False),
-    sa.ForeignKeyConstraint(["model_id", "number"], ["versions.model_id", "versions.number"]),
-    sa.Index("aliases_by_version", "model_id", "number"),
+    sa.ForeignKeyConstraint(["model_id", "version_number"], ["versions.model_id", "versions.version_number"]),
+    sa.Index("aliases_by_version", "model_id", "version_number"),
 )
 
 promotions = sa.Table(
     "promotions",
     metadata,
     sa.Column("model_id", _Id, sa.ForeignKey("models.model_id"), primary_key=True),
-    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("number", sa.BigInteger, nullable=False),
-    sa.Column("from_stage", _Stage, nullable=False),
-    sa.Column("to_stage", _Stage, nullable=False),
-    sa.Column("archived_numbers", sa.JSON, nullable=False),
-    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("audit_sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("promotion_id", _Id, nullable=False, unique=True),
+    sa.Column("version_number", sa.BigInteger, nullable=False),
+    sa.Column("from_stage", _Name, nullable=False),
+    sa.Column("to_stage", _Name, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("archived_version_numbers", sa.Text, nullable=False),
+    sa.Column("creator", _Name, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
-    sa.Index("promotions_by_version", "model_id", "number", "sequence"),
+    sa.Index("promotions_by_version", "model_id", "version_number", "audit_sequence"),
 )
 
-# No foreign key: the records of a model outlive it.
+# No foreign key: the records of a model outlive it. What a record says is in its body; `workspace` and `version_number`
+# stand beside it because records are found by them.
 audit_records = sa.Table(
     "audit_records",
     metadata,
     sa.Column("model_id", _Id, primary_key=True),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("workspace", _Name, nullable=False),
-    sa.Column("model", _Name, nullable=False),
-    sa.Column("number", sa.BigInteger, nullable=False),
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("user", sa.Text, nullable=False),
-    sa.Column("create_time", sa.BigInteger, nullable=False),
-    sa.Column("before", sa.Text, nullable=False),
-    sa.Column("after", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("version_number", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("digest_version", sa.Integer, nullable=False),
     sa.Column("previous_digest", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
-    sa.Index("audit_records_by_version", "model_id", "number", "sequence"),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason_salt", sa.Text, nullable=False),
+    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("peer_salt", sa.Text, nullable=False),
+    sa.Index("audit_records_by_version", "model_id", "version_number", "sequence"),
 )
 
+# `id` is in the order of the changes of each model, as the model is locked when an event is written; `position` is
+# given after the commit, see `store/events.py`.
 events = sa.Table(
     "events",
     metadata,
-    sa.Column("cursor", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("id", _Number, primary_key=True, autoincrement=True),
+    sa.Column("event_id", _Id, nullable=False),
     sa.Column("workspace", _Name, nullable=False),
-    sa.Column("model", _Name, nullable=False),
-    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.BigInteger),
     sa.Column("type", sa.Text, nullable=False),
+    sa.Column("model_id", _Id, nullable=False),
+    sa.Column("model_name", _Name, nullable=False),
+    sa.Column("version_number", sa.BigInteger, nullable=False),
     sa.Column("create_time", sa.BigInteger, nullable=False),
+    sa.Column("audit_sequence", sa.BigInteger, nullable=False),
     sa.Column("payload", sa.Text, nullable=False),
-    sa.Index("events_by_workspace", "workspace", "cursor"),
-    sa.Index("events_by_model", "workspace", "model", "cursor"),
+    sa.UniqueConstraint("workspace", "position"),
+    sa.Index("events_by_model", "workspace", "model_name", "position"),
+)
+sa.Index(
+    "events_without_position",
+    events.c.workspace,
+    events.c.id,
+    sqlite_where=events.c.position.is_(None),
+    postgresql_where=events.c.position.is_(None),
 )
 
-event_cursor = sa.Table(
-    "event_cursor",
+# The last position that was given in each workspace. Whoever gives positions holds its row.
+event_positions = sa.Table(
+    "event_positions",
     metadata,
-    sa.Column("room", _Name, primary_key=True),
+    sa.Column("workspace", _Name, primary_key=True),
     sa.Column("last", sa.BigInteger, nullable=False),
 )
 

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelry_server.artifacts.clients import Runs
-from modelry_server.artifacts.domain.artifacts import Artifacts
-from modelry_server.artifacts.domain.owners import Owner, Owners
 from modelry_server.artifacts.domain.paths import ArtifactPath, folder
+from modelry_server.artifacts.entities import Artifact, Owner
 from modelry_server.artifacts.errors import (
     ArtifactKindConflict,
     ArtifactNotFound,
@@ -22,6 +20,7 @@ from modelry_server.artifacts.errors import (
 )
 from modelry_server.kernel.errors import FieldInvalid, ServiceUnavailable
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.paging import Found, SortValue
 from tests.parts import free_port
 from tests.server.artifacts.conftest import Files
 
@@ -76,15 +75,18 @@ def test_pages_hold_everything_once_in_order(files: Files, size: int, recursive:
     run = files.new_run()
     names = ["a", "a-b/x", "a.b", "aa/1", "aa/2/3", "B", "b/y", "\U0001f9ea", "\uffee", "z z"]
     files.write(run, dict.fromkeys(names, b"x"))
-    whole = files.artifacts.page(run, None, "", 1000, recursive=recursive)
 
-    found, after = [], ""
-    while page := files.artifacts.page(run, None, after, size, recursive=recursive):
-        found += page
-        after = page[-1].path
+    def page(after: tuple[SortValue, ...] | None, limit: int) -> list[Found[Artifact]]:
+        return files.artifacts.search(run, None, after=after, limit=limit, recursive=recursive)
+
+    whole = page(None, 1000)
+
+    found: list[Found[Artifact]] = []
+    while more := page(found[-1].key if found else None, size):
+        found += more
 
     assert found == whole
-    assert [each.path for each in whole] == sorted((each.path for each in whole), key=str.encode)
+    assert [each.item.path for each in whole] == sorted((each.item.path for each in whole), key=str.encode)
     assert len(whole) == (10 if recursive else 9)
 
 
@@ -97,7 +99,7 @@ def test_a_run_without_files_has_an_empty_list(files: Files) -> None:
 
 
 def test_an_owner_that_nobody_knows_is_not_found(files: Files) -> None:
-    for owner in (Owner("runs", new_id()), Owner("versions", new_id())):
+    for owner in (Owner.run(new_id()), Owner.version(new_id())):
         for call in (
             lambda owner=owner: files.list(owner),
             lambda owner=owner: files.read(owner),
@@ -107,29 +109,40 @@ def test_an_owner_that_nobody_knows_is_not_found(files: Files) -> None:
             with pytest.raises(OwnerNotFound):
                 call()
     with pytest.raises(OwnerNotFound):
-        files.delete(Owner("runs", new_id()), "a")
+        files.delete(Owner.run(new_id()), "a")
 
 
 def test_the_files_of_a_deleted_run_can_still_be_read(files: Files, run: Owner) -> None:
-    from modelry.api.tracking import v1 as tracking
-
-    files.neighbour.runs.DeleteRun(tracking.DeleteRunRequest(run_id=run.id))
+    files.neighbour.delete(run)
 
     assert files.read(run) == TREE
 
 
 def test_an_owner_with_files_answers_also_when_tracking_does_not(files: Files, run: Owner) -> None:
     empty = files.new_run()
-    runs = Runs(f"127.0.0.1:{free_port()}")
-    alone = Artifacts(files.db, files.blobs, Owners(runs), files.clock, pool=files.pool)
 
-    assert alone.get(run, None).file_count == 5
-    assert {artifact.path: b"".join(pieces) for artifact, pieces in alone.read(run, None)} == TREE
-    assert alone.page(run, ArtifactPath("nothing"), "", 10, recursive=False) == []
-    assert alone.delete(run, ArtifactPath("zoo")) == 1
+    files.rebuild(address=f"127.0.0.1:{free_port()}")
+
+    assert files.artifacts.get(run, None).file_count == 5
+    assert files.read(run) == TREE
+    assert files.list(run, "nothing") == []
+    assert files.delete(run, "zoo") == 1
     with pytest.raises(ServiceUnavailable, match="tracking"):
-        alone.get(empty, None)
-    runs.close()
+        files.artifacts.get(empty, None)
+
+
+def test_tracking_is_asked_when_files_are_written_and_not_when_they_are_read(files: Files) -> None:
+    run = files.new_run()
+    before = files.neighbour.asked
+
+    files.write(run, TREE)
+    assert files.neighbour.asked == before + 1
+
+    files.read(run)
+    files.list(run)
+    files.freeze(files.new_version(), run)
+    files.delete(run, "zoo")
+    assert files.neighbour.asked == before + 1
 
 
 @pytest.mark.parametrize("offset", [0, 1, 1 << 20, len(BIG) - 1, len(BIG)])
@@ -214,7 +227,7 @@ def test_a_run_whose_files_are_all_deleted_can_be_written_again(files: Files, ru
 
 def test_files_of_a_version_are_not_deleted(files: Files, run: Owner) -> None:
     version = files.new_version()
-    files.snapshots.create(version, run, None)
+    files.freeze(version, run)
 
     with pytest.raises(OwnerFrozen):
         files.delete(version, "top.txt")
@@ -251,9 +264,7 @@ def test_files_are_those_of_a_plain_dictionary(files: Files, steps: list[dict[st
         assert (found.file_count, found.size_bytes) == (len(below), sum(map(len, below.values())))
         prefix = f"{place}/" if place else ""
         level = {prefix + path[len(prefix) :].split("/")[0] for path in below}
-        assert [each.path for each in files.artifacts.page(run, folder(place), "", 99, recursive=False)] == sorted(
-            level
-        )
+        assert [path.rstrip("/") for path in files.list(run, place)] == sorted(level)
 
 
 def _is_at(path: str, place: str) -> bool:

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 
 from modelry_server.artifacts.domain.garbage import Garbage
-from modelry_server.artifacts.domain.owners import Owner
-from modelry_server.artifacts.domain.staging import Incoming
+from modelry_server.artifacts.domain.incoming import IncomingFile
+from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import ArtifactNotFound, StoreUnavailable
 from modelry_server.artifacts.store import digests
 from modelry_server.artifacts.store.blobs import new_key
@@ -68,14 +68,14 @@ def test_content_that_another_file_has_is_kept(files: Files, run: Owner, clock: 
 def test_content_of_a_version_is_kept_until_its_snapshot_is_deleted(files: Files, run: Owner, clock: HeldClock) -> None:
     version = files.new_version()
     files.write(run, {"m/a": b"one", "m/b": b"two"})
-    files.snapshots.create(version, run, None)
+    files.freeze(version, run)
     files.delete(run, "m")
     clock.advance(GRACE_MS)
 
     assert files.garbage.collect() == 0
     assert files.read(version) == {"m/a": b"one", "m/b": b"two"}
 
-    files.snapshots.delete(version)
+    files.snapshots.delete(version.id)
     clock.advance(GRACE_MS)
 
     assert files.garbage.collect() == 2
@@ -107,24 +107,24 @@ def test_content_that_comes_back_too_late_is_stored_anew(files: Files, run: Owne
 def test_what_a_killed_server_left_goes_after_the_grace_time(files: Files, run: Owner, clock: HeldClock) -> None:
     files.write(run, {"a": b"one"})
     files.blobs.put(new_key(), [b"never committed"], 15)
-    assert files.garbage.collect_strays() == 0
+    assert files.garbage.collect_orphans() == 0
 
     clock.advance(GRACE_MS + 60_000)
 
-    assert files.garbage.collect_strays() == 1
+    assert files.garbage.collect_orphans() == 1
     assert files.stored() == 1
     assert files.read(run) == {"a": b"one"}
 
 
-def test_an_upload_whose_bytes_were_taken_for_garbage_is_refused_and_can_be_sent_again(
+def test_a_stream_whose_content_was_deleted_as_garbage_is_refused_and_can_be_sent_again(
     files: Files, run: Owner, clock: HeldClock
 ) -> None:
-    def stream() -> Iterator[Incoming]:
+    def stream() -> Iterator[IncomingFile]:
         yield incoming("a", b"one")
         yield incoming("b", bytes(1_000_000))
         assert eventually(lambda: files.stored() == 2)  # small files are put by other threads
         clock.advance(GRACE_MS + 60_000)  # a clock that jumps, or an upload that takes for ever
-        assert files.garbage.collect_strays() >= 1
+        assert files.garbage.collect_orphans() >= 1
 
     with pytest.raises(ConcurrentChange, match="send the call again"):
         files.take(run, stream())
@@ -145,16 +145,18 @@ def test_content_stays_while_nobody_knows_whether_its_rows_were_committed(
 
     assert files.stored() == 1
     clock.advance(GRACE_MS + 60_000)
-    assert files.garbage.collect_strays() == 1
+    assert files.garbage.collect_orphans() == 1
 
 
-def test_what_was_condemned_is_removed_also_if_its_remover_died(files: Files, run: Owner, clock: HeldClock) -> None:
+def test_content_marked_for_deletion_is_deleted_even_if_the_collector_died(
+    files: Files, run: Owner, clock: HeldClock
+) -> None:
     files.write(run, {"a": b"one"})
     files.delete(run, "a")
     clock.advance(GRACE_MS)
     with files.db.write() as tx:
-        [(blob, since)] = digests.idle(tx, clock.now(), 10)
-        assert digests.condemn(tx, blob, since, clock.now())
+        [(blob, since)] = digests.released(tx, clock.now(), 10)
+        assert digests.mark_for_deletion(tx, blob, since, clock.now())
     assert files.stored() == 1
     clock.advance(GRACE_MS)
 
@@ -162,7 +164,7 @@ def test_what_was_condemned_is_removed_also_if_its_remover_died(files: Files, ru
 
     assert files.stored() == 0
     with files.db.read() as tx:
-        assert digests.condemned(tx, clock.now(), 10) == []
+        assert digests.marked(tx, clock.now(), 10) == []
 
 
 def test_garbage_and_a_writer_of_the_same_content_at_once_leave_the_writer_whole(
@@ -203,7 +205,7 @@ def test_no_file_is_ever_without_its_content(files: Files) -> None:
     def collect() -> int:
         total = 0
         while not done.is_set():
-            total += hasty.collect() + hasty.collect_strays()
+            total += hasty.collect() + hasty.collect_orphans()
         return total
 
     def work(seed: int) -> int:
@@ -220,7 +222,7 @@ def test_no_file_is_ever_without_its_content(files: Files) -> None:
                         files.delete(run, f"f{chance.randrange(4)}")
                     case 3:
                         version = files.new_version()
-                        files.snapshots.create(version, run, None)
+                        files.freeze(version, run)
                         versions.append(version)
             except (ArtifactNotFound, ConcurrentChange, StoreUnavailable):
                 refused += 1

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelry_server.artifacts.domain.owners import Owner
 from modelry_server.artifacts.domain.paths import folder
+from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import ArtifactNotFound, OwnerNotFound, SnapshotExists, SnapshotNotFound
 from modelry_server.kernel.ids import new_id
 from tests.server.artifacts.conftest import Files
@@ -27,29 +27,29 @@ def run(files: Files) -> Owner:
 def test_a_folder_becomes_the_root_of_a_version(files: Files, run: Owner) -> None:
     version = files.new_version()
 
-    snapshot = files.snapshots.create(version, run, folder("model"))
+    snapshot = files.freeze(version, run, "model")
 
-    assert (snapshot.owner, snapshot.source_owner, snapshot.source_path) == (str(version), str(run), "model")
+    assert (snapshot.version_id, snapshot.source, snapshot.source_path) == (version.id, run, "model")
     assert (snapshot.file_count, snapshot.size_bytes, snapshot.create_time) == (2, 5, files.clock.now())
     assert files.read(version) == {"MLmodel": b"22", "data/a.bin": b"333"}
     assert files.list(version) == ["MLmodel", "data/"]
     assert files.artifacts.get(version, folder("data")).file_count == 1
-    assert files.snapshots.get(version) == snapshot
+    assert files.snapshots.get(version.id) == snapshot
     assert files.stored() == 4
 
 
 def test_a_run_or_a_single_file_can_be_frozen(files: Files, run: Owner) -> None:
     whole, single = files.new_version(), files.new_version()
 
-    files.snapshots.create(whole, run, None)
-    files.snapshots.create(single, run, folder("model/data/a.bin"))
+    files.freeze(whole, run)
+    files.freeze(single, run, "model/data/a.bin")
 
     assert files.read(whole) == TREE
     assert files.read(single) == {"a.bin": b"333"}
 
 
 def test_the_manifest_digest_is_that_of_its_sorted_lines(files: Files, run: Owner) -> None:
-    snapshot = files.snapshots.create(files.new_version(), run, folder("model"))
+    snapshot = files.freeze(files.new_version(), run, "model")
 
     lines = [
         f"{hashlib.sha256(content).hexdigest()} {len(content)} {path}\n"
@@ -63,30 +63,30 @@ def test_the_same_files_have_the_same_manifest_wherever_they_lay(files: Files, r
     files.write(other, {"elsewhere/data/a.bin": b"333"})
     files.write(other, {"elsewhere/MLmodel": b"22"})
 
-    one = files.snapshots.create(files.new_version(), run, folder("model"))
-    two = files.snapshots.create(files.new_version(), other, folder("elsewhere"))
-    three = files.snapshots.create(files.new_version(), Owner(*one.owner.split("/")), None)
+    one = files.freeze(files.new_version(), run, "model")
+    two = files.freeze(files.new_version(), other, "elsewhere")
+    three = files.freeze(files.new_version(), Owner.version(one.version_id))
 
     assert one.manifest_sha256 == two.manifest_sha256 == three.manifest_sha256
 
 
 def test_a_version_stays_as_it_was_whatever_happens_to_the_run(files: Files, run: Owner) -> None:
     version = files.new_version()
-    snapshot = files.snapshots.create(version, run, None)
+    snapshot = files.freeze(version, run)
 
     files.write(run, {"top.txt": b"changed", "model/new": b"new"})
     files.delete(run, "model/data")
 
     assert files.read(version) == TREE
-    assert files.snapshots.create(version, run, None) == snapshot
+    assert files.freeze(version, run) == snapshot
 
 
 def test_another_source_for_the_same_version_is_refused(files: Files, run: Owner) -> None:
     version = files.new_version()
-    files.snapshots.create(version, run, folder("model"))
+    files.freeze(version, run, "model")
 
     with pytest.raises(SnapshotExists) as refused:
-        files.snapshots.create(version, run, None)
+        files.freeze(version, run)
 
     assert refused.value.metadata["source_path"] == "model"
     assert files.list(version) == ["MLmodel", "data/"]
@@ -96,28 +96,28 @@ def test_nothing_to_freeze_is_not_found(files: Files, run: Owner) -> None:
     version = files.new_version()
 
     with pytest.raises(ArtifactNotFound):
-        files.snapshots.create(version, run, folder("none"))
+        files.freeze(version, run, "none")
     with pytest.raises(ArtifactNotFound):
-        files.snapshots.create(version, files.new_run(), None)
+        files.freeze(version, files.new_run())
     with pytest.raises(OwnerNotFound):
-        files.snapshots.create(version, Owner("runs", new_id()), None)
+        files.freeze(version, Owner.run(new_id()))
     with pytest.raises(OwnerNotFound):
-        files.snapshots.create(version, files.new_version(), None)
+        files.freeze(version, files.new_version())
     with pytest.raises(SnapshotNotFound):
-        files.snapshots.get(version)
+        files.snapshots.get(version.id)
     with pytest.raises(OwnerNotFound):
         files.list(version)
 
 
 def test_a_deleted_snapshot_is_gone_and_deleting_it_again_is_fine(files: Files, run: Owner) -> None:
     version = files.new_version()
-    files.snapshots.create(version, run, None)
+    files.freeze(version, run)
 
-    files.snapshots.delete(version)
-    files.snapshots.delete(version)
+    files.snapshots.delete(version.id)
+    files.snapshots.delete(version.id)
 
     with pytest.raises(SnapshotNotFound):
-        files.snapshots.get(version)
+        files.snapshots.get(version.id)
     with pytest.raises(OwnerNotFound):
         files.list(version)
     assert files.read(run) == TREE
@@ -129,7 +129,7 @@ def test_the_same_snapshot_asked_for_at_once_is_made_once(files: Files, run: Own
 
     def create(_: int) -> object:
         together.wait(10)
-        return files.snapshots.create(version, run, None)
+        return files.freeze(version, run)
 
     with ThreadPoolExecutor(6) as pool:
         made = set(pool.map(create, range(6)))
@@ -152,7 +152,7 @@ def test_a_snapshot_taken_while_the_run_is_written_holds_one_state_of_it(files: 
         versions = []
         while not writing.done():
             versions.append(files.new_version())
-            files.snapshots.create(versions[-1], run, None)
+            files.freeze(versions[-1], run)
         writing.result()
 
     for version in versions:
@@ -164,7 +164,7 @@ def test_many_files_are_frozen_in_one_step(files: Files) -> None:
     content = {f"d{n % 7}/f{n}": b"%d" % n for n in range(2500)}
     files.write(run, content)
 
-    snapshot = files.snapshots.create(version, run, None)
+    snapshot = files.freeze(version, run)
 
     assert snapshot.file_count == 2500
     assert files.read(version) == content

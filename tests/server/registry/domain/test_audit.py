@@ -1,81 +1,155 @@
 """What holds for the record of all changes."""
 
-import hashlib
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 
 import pytest
+import sqlalchemy as sa
 
 from modelry_server.kernel import caller
+from modelry_server.kernel.audit import Fault, first_fault
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.registry.domain.audit import digest
-from modelry_server.registry.entities import AuditRecord, Stage
-from modelry_server.registry.errors import ModelExists, ModelNotFound
-from tests.server.registry.conftest import Registry
-
-ADA = caller.Caller("ada", "0" * 32, peer="ipv4:127.0.0.1:4711")
+from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelNotFound
+from modelry_server.registry.store.tables import audit_records
+from tests.server.registry.conftest import ADA, Registry
 
 
-def records(registry: Registry, model: str = "fraud", number: int = 0) -> list[AuditRecord]:
-    """The records of a model, the oldest first."""
-    found = registry.audit.page("default", model=model, model_id="", number=number, before=None, limit=1000)
-    return list(reversed(found))
+def actions(registry: Registry, model_name: str = "fraud") -> list[object]:
+    return [record.members()["action"] for record in registry.records(model_name)]
 
 
-def assert_chain(chain: list[AuditRecord]) -> None:
-    """The records are numbered without gaps, and each holds the digest of the one before."""
-    assert [record.sequence for record in chain] == list(range(1, len(chain) + 1))
-    assert [record.previous_digest for record in chain] == ["", *(record.digest for record in chain[:-1])]
-    assert [record.digest for record in chain] == [digest(record) for record in chain]
+def fault(registry: Registry, model_name: str = "fraud") -> Fault | None:
+    """The first fault of the chain of a model."""
+    return first_fault(f"models/{registry.get(model_name).model_id}", registry.records(model_name))
 
 
 def test_each_change_is_one_record_with_who_when_what_why_and_from_where(registry: Registry) -> None:
     with caller.using(ADA):
-        registry.a_model("fraud", tags={"team": "risk"})
-        registry.models.describe("default", "fraud", {"description": "Finds fraud."}, reason="words")
+        model_id = registry.a_model("fraud", tags={"team": "risk"}).model_id
+        registry.update("fraud", reason="words", description="Finds fraud.")
         registry.models.set_tags("default", "fraud", {"team": "loss", "tier": "1"})
         registry.models.delete_tags("default", "fraud", ["tier"])
-        registry.a_version("fraud")
+        version_id = registry.a_version("fraud").version_id
         registry.aliases.point("default", "fraud", "champion", 1)
-        registry.promotions.promote("default", "fraud", 1, Stage.STAGING, reason="try it")
+        promotion = registry.promote(1, "Staging", reason="try it").promotion
         registry.aliases.delete("default", "fraud", "champion")
 
-    found = records(registry)
-    assert [(each.action, each.number, json.loads(each.before), json.loads(each.after)) for each in found] == [
-        ("model.created", 0, {}, {"name": "fraud", "description": "", "tags": {"team": "risk"}}),
-        ("model.updated", 0, {"description": ""}, {"description": "Finds fraud."}),
-        ("model.tags_set", 0, {"team": "risk"}, {"team": "loss", "tier": "1"}),
-        ("model.tags_deleted", 0, {"tier": "1"}, {}),
-        ("alias.set", 1, {}, {"alias": "champion", "number": 1}),
-        ("version.promoted", 1, {"stage": "None"}, {"stage": "Staging"}),
-        ("alias.deleted", 1, {"alias": "champion", "number": 1}, {}),
+    found = registry.records()
+    said = [record.members() for record in found]
+    assert promotion is not None
+    assert [
+        (each["action"], each.get("version_number", 0), each.get("before", ""), each.get("after", "")) for each in said
+    ] == [
+        ("model.created", 0, "", '{"description":"","name":"fraud","tags":{"team":"risk"}}'),
+        ("model.updated", 0, '{"description":""}', '{"description":"Finds fraud."}'),
+        ("model.tags_set", 0, '{"team":"risk"}', '{"team":"loss","tier":"1"}'),
+        ("model.tags_deleted", 0, '{"tier":"1"}', ""),
+        ("alias.set", 1, "", '{"alias":"champion","version_number":1}'),
+        (
+            "version.promoted",
+            1,
+            '{"stage":"None"}',
+            json.dumps({"promotion_id": promotion.promotion_id, "stage": "Staging"}, separators=(",", ":")),
+        ),
+        ("alias.deleted", 1, '{"alias":"champion","version_number":1}', ""),
     ]
-    assert {(each.user, each.peer, each.create_time) for each in found} == {
-        ("ada", "ipv4:127.0.0.1:4711", registry.clock.now())
+    assert {(each["actor"], each["credential_kind"], each["trace_id"], each["workspace"]) for each in said} == {
+        ("ada", "NONE", "0af7651916cd43dd8448eb211c80319c", "default")
     }
-    assert [each.reason for each in found] == ["", "words", "", "", "", "try it", ""]
-    assert_chain(found)
+    assert {each["create_time"] for each in said} == {"2023-11-14T22:13:20.000Z"}
+    assert [(each["resource_type"], each["resource_id"]) for each in said] == [("model", model_id)] * 4 + [
+        ("version", version_id)
+    ] * 3
+    assert [record.reason for record in found] == ["", "words", "", "", "", "try it", ""]
+    assert {record.peer for record in found} == {"ipv4:127.0.0.1:4711"}
+    assert fault(registry) is None
 
 
-def test_the_digest_is_what_the_contract_says(registry: Registry) -> None:
-    registry.a_model("fraud", description="größer")
-    (record,) = records(registry)
+def test_reason_and_address_can_be_erased_and_the_chain_still_verifies(registry: Registry) -> None:
+    with caller.using(ADA):
+        registry.a_model("fraud")
+        registry.update("fraud", reason="Ada said so", description="x")
+    assert all("Ada said so" not in record.body and "127.0.0.1" not in record.body for record in registry.records())
 
-    fields = asdict(record)
-    del fields["digest"]
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    with registry.db.write() as tx:
+        tx.execute(sa.update(audit_records).values(reason="", reason_salt="", peer="", peer_salt=""))
 
-    assert record.digest == hashlib.sha256(text.encode()).hexdigest()
+    assert fault(registry) is None
 
 
-@pytest.mark.parametrize("field", ["action", "user", "create_time", "before", "after", "reason", "peer", "sequence"])
-def test_a_record_that_was_changed_has_another_digest(field: str) -> None:
-    record = AuditRecord(1, "0" * 32, "default", "fraud", 1, "alias.set", "ada", 1000, "{}", "{}", "why", "peer", "")
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"body": '{"action":"model.updated","actor":"eve"}'}, "the digest does not match"),
+        ({"reason": "another"}, "the reason does not match its digest"),
+        ({"peer": "ipv4:10.0.0.1:1"}, "the peer does not match its digest"),
+        ({"previous_digest": "0" * 64}, "the digest of the record before it does not match"),
+        ({"digest_version": 2}, "the digest version 2 is unknown to this program"),
+    ],
+)
+def test_an_edited_record_shows(registry: Registry, values: dict[str, object], problem: str) -> None:
+    with caller.using(ADA):
+        registry.a_model("fraud")
+        for number in range(3):
+            registry.update("fraud", reason="why", description=str(number))
 
-    other = AuditRecord(**(asdict(record) | {field: 99 if field in ("create_time", "sequence") else "other"}))
+    with registry.db.write() as tx:
+        tx.execute(sa.update(audit_records).where(audit_records.c.sequence == 3).values(**values))
 
-    assert digest(other) != digest(record)
+    assert fault(registry) == Fault(3, problem)
+
+
+def removed(tx: sa.Connection) -> None:
+    tx.execute(sa.delete(audit_records).where(audit_records.c.sequence == 2))
+
+
+def swapped(tx: sa.Connection) -> None:
+    for old, new in ((2, 99), (3, 2), (99, 3)):
+        tx.execute(sa.update(audit_records).where(audit_records.c.sequence == old).values(sequence=new))
+
+
+def moved_up(tx: sa.Connection) -> None:
+    removed(tx)
+    tx.execute(sa.update(audit_records).where(audit_records.c.sequence == 3).values(sequence=2))
+
+
+@pytest.mark.parametrize(
+    ("attack", "expected"),
+    [
+        (removed, Fault(2, "the record is missing; the next one is 3")),
+        (swapped, Fault(2, "the digest of the record before it does not match")),
+        (moved_up, Fault(2, "the digest of the record before it does not match")),
+    ],
+)
+def test_a_removed_and_a_swapped_record_show(
+    registry: Registry, attack: Callable[[sa.Connection], None], expected: Fault
+) -> None:
+    registry.a_model("fraud")
+    for number in range(3):
+        registry.update("fraud", description=str(number))
+
+    with registry.db.write() as tx:
+        attack(tx)
+
+    assert fault(registry) == expected
+
+
+def test_a_record_of_another_model_shows(registry: Registry) -> None:
+    for name in ("fraud", "churn"):
+        registry.a_model(name)
+        registry.update(name, description="x")
+    fraud, churn = registry.get("fraud").model_id, registry.get("churn").model_id
+    columns = ("body", "previous_digest", "digest")
+    t = audit_records
+
+    with registry.db.write() as tx:
+        for sequence in (1, 2):
+            of = sa.select(*(t.c[name] for name in columns)).where(t.c.model_id == churn, t.c.sequence == sequence)
+            values = tx.execute(of).one()._asdict()
+            tx.execute(sa.update(t).where(t.c.model_id == fraud, t.c.sequence == sequence).values(**values))
+
+    assert fault(registry) == Fault(1, "the digest does not match")
 
 
 def test_many_who_change_a_model_at_once_leave_one_chain(registry: Registry) -> None:
@@ -84,8 +158,8 @@ def test_many_who_change_a_model_at_once_leave_one_chain(registry: Registry) -> 
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(lambda n: registry.models.set_tags("default", "fraud", {"n": str(n)}), range(64)))
 
-    assert len(records(registry)) == 65
-    assert_chain(records(registry))
+    assert [record.sequence for record in registry.records()] == list(range(1, 66))
+    assert fault(registry) is None
 
 
 def test_a_change_that_fails_leaves_no_record_and_no_event(registry: Registry) -> None:
@@ -93,19 +167,20 @@ def test_a_change_that_fails_leaves_no_record_and_no_event(registry: Registry) -
     registry.a_model("churn")
 
     with pytest.raises(ModelExists):
-        registry.models.describe("default", "fraud", {"name": "churn"})
+        registry.update("fraud", name="churn")
 
-    assert [record.action for record in records(registry)] == ["model.created"]
-    assert len(registry.events.page("default", "", after=0, limit=9)) == 2
+    assert actions(registry) == ["model.created"]
+    assert len(registry.followed()) == 2
 
 
 def test_the_records_of_a_renamed_model_are_one_chain_with_the_names_of_their_time(registry: Registry) -> None:
     registry.a_model("fraud")
-    registry.models.describe("default", "fraud", {"name": "scam"})
+    registry.update("fraud", name="scam")
     registry.models.set_tags("default", "scam", {"k": "v"})
 
-    assert [record.model for record in records(registry, "scam")] == ["fraud", "fraud", "scam"]
-    assert_chain(records(registry, "scam"))
+    named = [record.members()["resource_name"] for record in registry.records("scam")]
+    assert named == ["fraud", "fraud", "scam"]
+    assert fault(registry, "scam") is None
 
 
 def test_records_are_read_by_pages_and_by_version(registry: Registry) -> None:
@@ -113,45 +188,49 @@ def test_records_are_read_by_pages_and_by_version(registry: Registry) -> None:
     for number in (1, 2):
         registry.a_version("fraud")
         registry.aliases.point("default", "fraud", "champion", number)
-    model_id = registry.models.get("default", "fraud").model_id
+    model_id = registry.get("fraud").model_id
 
-    first = registry.audit.page("default", model="", model_id=model_id, number=0, before=None, limit=2)
-    rest = registry.audit.page("default", model="", model_id=model_id, number=0, before=first[-1].sequence, limit=2)
+    first = registry.audit.page("default", model_name="", model_id=model_id, version_number=0, after=None, limit=2)
+    rest = registry.audit.page(
+        "default", model_name="", model_id=model_id, version_number=0, after=first[-1].key, limit=2
+    )
 
-    assert [record.sequence for record in first + rest] == [3, 2, 1]
-    assert [record.sequence for record in records(registry, number=2)] == [3]
+    assert [found.item.sequence for found in first + rest] == [3, 2, 1]
+    assert [record.sequence for record in registry.records(version_number=2)] == [3]
 
 
 @pytest.mark.parametrize(
-    ("model", "model_id", "number", "path"),
+    ("workspace", "model_name", "model_id", "number", "path"),
     [
-        ("", "", 0, "model"),
-        ("fraud", "0" * 32, 0, "model"),
-        ("", "x", 0, "model_id"),
-        ("fraud", "", -1, "number"),
+        ("default", "", "", 0, "model_name"),
+        ("default", "fraud", "0" * 32, 0, "model_id"),
+        ("default", "", "x", 0, "model_id"),
+        ("default", "fraud", "", -1, "version_number"),
+        ("", "fraud", "", 0, "workspace"),
     ],
 )
 def test_a_question_that_names_no_model_or_two_is_refused(
-    registry: Registry, model: str, model_id: str, number: int, path: str
+    registry: Registry, workspace: str, model_name: str, model_id: str, number: int, path: str
 ) -> None:
+    registry.a_model("fraud")
+
     with pytest.raises(FieldInvalid) as refusal:
-        registry.audit.page("default", model=model, model_id=model_id, number=number, before=None, limit=1)
+        registry.audit.page(
+            workspace, model_name=model_name, model_id=model_id, version_number=number, after=None, limit=1
+        )
 
     assert list(refusal.value.violations) == [path]
 
 
-@pytest.mark.parametrize(
-    ("workspace", "model", "is_id"), [("default", "none", False), ("default", "0" * 32, True), ("\0", "0" * 32, True)]
-)
-def test_a_model_that_never_was_has_no_records(registry: Registry, workspace: str, model: str, is_id: bool) -> None:
+def test_a_model_that_never_existed_has_no_records(registry: Registry) -> None:
     with pytest.raises(ModelNotFound):
-        registry.audit.page(
-            workspace, model="" if is_id else model, model_id=model if is_id else "", number=0, before=None, limit=1
-        )
+        registry.records("none")
+    with pytest.raises(ModelIdNotFound):
+        registry.records(model_id="0" * 32)
 
 
 def test_the_records_of_a_model_are_not_for_other_workspaces(registry: Registry) -> None:
     model = registry.a_model("fraud")
 
-    with pytest.raises(ModelNotFound):
-        registry.audit.page("other", model="", model_id=model.model_id, number=0, before=None, limit=1)
+    with pytest.raises(ModelIdNotFound):
+        registry.audit.page("other", model_name="", model_id=model.model_id, version_number=0, after=None, limit=1)

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from modelry_server.kernel import caller
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
 from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.kernel.sql.database import Database
-from modelry_server.registry.entities import Stage
-from modelry_server.registry.errors import ModelExists, ModelInUse, ModelNotFound, TagNotFound
-from tests.server.registry.conftest import MIGRATIONS, ONCE, Registry
+from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, ModelNotFound, TagNotFound
+from tests.server.registry.conftest import ADA, MIGRATIONS, ONCE, Registry
 
 REQUEST = Request("ada", "modelry.api.registry.v1.CreateModelRequest", "request-1", "digest-1")
 
@@ -18,10 +18,11 @@ REQUEST = Request("ada", "modelry.api.registry.v1.CreateModelRequest", "request-
 def test_a_model_that_was_made_is_found_by_its_name(registry: Registry) -> None:
     made = registry.models.create("default", "fraud", description="Finds fraud.", tags={"team": "risk"}, request=ONCE)
 
-    found = registry.models.get("default", "fraud")
+    found = registry.get("fraud")
 
-    assert found == replace(made, sequence=1, digest=found.digest)
-    assert (found.description, found.tags, found.last_version) == ("Finds fraud.", {"team": "risk"}, 0)
+    assert found == replace(made, audit_sequence=1, audit_digest=found.audit_digest)
+    assert (found.description, found.tags, found.last_version_number) == ("Finds fraud.", {"team": "risk"}, 0)
+    assert registry.models.get(model_id=made.model_id) == found
 
 
 def test_names_are_unique_in_a_workspace_and_heed_upper_and_lower_case(registry: Registry) -> None:
@@ -45,7 +46,7 @@ def test_many_who_make_the_same_model_at_once_get_one_model(registry: Registry) 
         made = list(pool.map(lambda _: registry.a_model("fraud", allow_existing=True), range(64)))
 
     assert len({model.model_id for model in made}) == 1
-    assert len(registry.audit.page("default", model="fraud", model_id="", number=0, before=None, limit=9)) == 1
+    assert len(registry.records()) == 1
 
 
 def test_the_same_request_twice_makes_one_model(registry: Registry) -> None:
@@ -73,11 +74,11 @@ def test_a_request_id_can_be_used_again_after_a_day(registry: Registry) -> None:
     assert made.name == "churn"
 
 
-def test_a_repeated_request_for_a_model_that_is_gone_says_so(registry: Registry) -> None:
+def test_a_repeated_request_for_a_deleted_model_says_so(registry: Registry) -> None:
     registry.models.create("default", "fraud", request=REQUEST)
     registry.models.delete("default", "fraud")
 
-    with pytest.raises(ModelNotFound):
+    with pytest.raises(ModelIdNotFound):
         registry.models.create("default", "fraud", request=REQUEST)
 
 
@@ -110,7 +111,7 @@ def test_what_is_beyond_a_limit_is_refused_by_its_path(
 
     assert list(refusal.value.violations) == [path]
     with pytest.raises(ModelNotFound):
-        registry.models.get("default", "fraud")
+        registry.get("fraud")
 
 
 def test_what_is_at_a_limit_is_kept(registry: Registry) -> None:
@@ -122,13 +123,13 @@ def test_what_is_at_a_limit_is_kept(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workspace", "name"), [("default", "none"), ("other", "fraud"), ("default", "a\0b"), ("\0", "x")]
+    ("workspace", "name"), [("default", "none"), ("other", "fraud"), ("default", "a/b"), ("a b", "x")]
 )
 def test_a_model_that_is_not_there_is_named(registry: Registry, workspace: str, name: str) -> None:
     registry.a_model("fraud")
 
     with pytest.raises(ModelNotFound) as refusal:
-        registry.models.get(workspace, name)
+        registry.models.get(workspace=workspace, model_name=name)
 
     assert (refusal.value.kind, refusal.value.name) == ("model", name)
 
@@ -136,7 +137,7 @@ def test_a_model_that_is_not_there_is_named(registry: Registry, workspace: str, 
 def test_a_rename_keeps_the_id_and_frees_the_old_name(registry: Registry) -> None:
     model = registry.a_model("fraud")
 
-    renamed = registry.models.describe("default", "fraud", {"name": "scam"})
+    renamed = registry.update("fraud", name="scam")
 
     assert (renamed.model_id, renamed.name, renamed.etag) == (model.model_id, "scam", "2")
     assert registry.a_model("fraud").model_id != model.model_id
@@ -147,9 +148,9 @@ def test_a_rename_to_a_taken_name_changes_nothing(registry: Registry) -> None:
     registry.a_model("churn")
 
     with pytest.raises(ModelExists):
-        registry.models.describe("default", "fraud", {"name": "churn", "description": "x"})
+        registry.update("fraud", name="churn", description="x")
 
-    assert registry.models.get("default", "fraud").description == ""
+    assert registry.get("fraud").description == ""
 
 
 def test_of_two_who_take_the_same_name_one_gets_it(registry: Registry) -> None:
@@ -158,7 +159,7 @@ def test_of_two_who_take_the_same_name_one_gets_it(registry: Registry) -> None:
 
     def rename(number: int) -> bool:
         try:
-            registry.models.describe("default", f"model-{number}", {"name": "best"})
+            registry.update(f"model-{number}", name="best")
         except ModelExists:
             return False
         return True
@@ -170,16 +171,16 @@ def test_of_two_who_take_the_same_name_one_gets_it(registry: Registry) -> None:
 def test_a_description_can_be_cleared_and_an_unchanged_one_is_no_change(registry: Registry) -> None:
     model = registry.a_model("fraud", description="x")
 
-    assert registry.models.describe("default", "fraud", {"description": "x"}).etag == model.etag
-    assert registry.models.describe("default", "fraud", {"description": ""}).description == ""
+    assert registry.update("fraud", description="x").etag == model.etag
+    assert registry.update("fraud", description="").description == ""
 
 
 def test_an_old_etag_is_told_the_present_one(registry: Registry) -> None:
     model = registry.a_model("fraud")
-    registry.models.describe("default", "fraud", {"description": "mine"}, etag=model.etag)
+    registry.update("fraud", model.etag, description="mine")
 
     with pytest.raises(EtagMismatch) as refusal:
-        registry.models.describe("default", "fraud", {"description": "yours"}, etag=model.etag)
+        registry.update("fraud", model.etag, description="yours")
 
     assert refusal.value.metadata["etag"] == "2"
 
@@ -198,18 +199,18 @@ def test_a_change_beyond_a_limit_is_refused_by_its_path(
     registry.a_model("fraud")
 
     with pytest.raises(FieldInvalid) as refusal:
-        registry.models.describe("default", "fraud", values, reason=reason)
+        registry.update("fraud", reason=reason, **values)
 
     assert list(refusal.value.violations) == [path]
 
 
-@pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])
-def test_a_model_with_a_version_in_use_is_not_deleted(registry: Registry, stage: Stage) -> None:
+@pytest.mark.parametrize("stage", ["Staging", "Production"])
+def test_a_model_with_a_version_in_use_is_not_deleted(registry: Registry, stage: str) -> None:
     registry.a_model("fraud")
     registry.a_version("fraud")
     registry.a_version("fraud", stage=stage)
 
-    with pytest.raises(ModelInUse, match="versions 2 of") as refusal:
+    with pytest.raises(ModelInUse, match="its versions 2 are in Staging or Production") as refusal:
         registry.models.delete("default", "fraud")
 
     assert refusal.value.metadata["versions"] == "2"
@@ -217,18 +218,19 @@ def test_a_model_with_a_version_in_use_is_not_deleted(registry: Registry, stage:
 
 def test_a_deleted_model_is_gone_with_all_that_belongs_to_it_but_its_records(registry: Registry) -> None:
     model = registry.a_model("fraud", tags={"team": "risk"})
-    registry.a_version("fraud", stage=Stage.ARCHIVED, tags={"k": "v"})
-    registry.promotions.promote("default", "fraud", 1, Stage.NONE)
+    registry.a_version("fraud", stage="Archived", tags={"k": "v"})
+    registry.promote(1, "None")
     registry.aliases.point("default", "fraud", "champion", 1)
 
     registry.models.delete("default", "fraud", reason="not needed")
 
     with pytest.raises(ModelNotFound):
-        registry.models.get("default", "fraud")
-    assert registry.a_model("fraud").last_version == 0
-    records = registry.audit.page("default", model="", model_id=model.model_id, number=0, before=None, limit=9)
-    assert [record.action for record in records] == ["model.deleted", "alias.set", "version.promoted", "model.created"]
-    assert records[0].reason == "not needed"
+        registry.get("fraud")
+    assert registry.a_model("fraud").last_version_number == 0
+    records = registry.records(model_id=model.model_id)
+    actions = [record.members()["action"] for record in records]
+    assert actions == ["model.created", "version.promoted", "alias.set", "model.deleted"]
+    assert records[-1].reason == "not needed"
 
 
 def test_tags_are_set_replaced_and_removed(registry: Registry) -> None:
@@ -245,7 +247,7 @@ def test_one_missing_tag_removes_none(registry: Registry) -> None:
         registry.models.delete_tags("default", "fraud", ["a", "b"])
 
     assert refusal.value.metadata["key"] == "b"
-    assert registry.models.get("default", "fraud").tags == {"a": "1"}
+    assert registry.get("fraud").tags == {"a": "1"}
 
 
 @pytest.mark.parametrize("tags", [{}, {"k": "x" * 8001}, {str(n): "" for n in range(1001)}])
@@ -279,7 +281,7 @@ def test_all_tags_together_have_a_limit(registry: Registry, present: dict[str, s
         registry.models.set_tags("default", "fraud", more)
 
     assert list(refusal.value.violations) == ["tags"]
-    assert registry.models.get("default", "fraud").tags == present
+    assert registry.get("fraud").tags == present
 
 
 def test_many_in_two_processes_who_make_the_same_model_get_one_model(registry: Registry, database_url: str) -> None:
@@ -291,3 +293,55 @@ def test_many_in_two_processes_who_make_the_same_model_get_one_model(registry: R
     assert len({model.model_id for model in made}) == 1
     other.close()
     other.db.close()
+
+
+def test_a_model_knows_who_created_it(registry: Registry) -> None:
+    with caller.using(ADA):
+        registry.a_model("fraud")
+
+    assert registry.get("fraud").creator == "ada"
+
+
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({}, ["workspace", "model_name"]),
+        ({"workspace": "default"}, ["model_name"]),
+        ({"model_name": "fraud"}, ["workspace"]),
+        ({"model_id": "x"}, ["model_id"]),
+        ({"model_id": "0" * 32, "model_name": "fraud"}, ["model_id"]),
+        ({"model_id": "0" * 32, "workspace": "default"}, ["model_id"]),
+    ],
+)
+def test_a_model_is_asked_for_in_exactly_one_way(registry: Registry, fields: dict[str, str], paths: list[str]) -> None:
+    with pytest.raises(FieldInvalid) as refusal:
+        registry.models.get(**fields)
+
+    assert list(refusal.value.violations) == paths
+
+
+def test_a_model_id_that_does_not_exist_is_named(registry: Registry) -> None:
+    for ask in (
+        lambda: registry.models.get(model_id="0" * 32),
+        lambda: registry.models.update("0" * 32, lambda: {"description": "x"}),
+    ):
+        with pytest.raises(ModelIdNotFound) as refusal:
+            ask()
+        assert refusal.value.metadata == {"model_id": "0" * 32}
+
+
+@pytest.mark.parametrize("model_id", ["", "x"])
+def test_an_update_needs_the_id_of_a_model(registry: Registry, model_id: str) -> None:
+    with pytest.raises(FieldInvalid) as refusal:
+        registry.models.update(model_id, dict)
+
+    assert list(refusal.value.violations) == ["model.model_id"]
+
+
+def test_without_a_workspace_nothing_is_created_or_searched(registry: Registry) -> None:
+    for ask in (
+        lambda: registry.models.create("", "fraud", request=ONCE),
+        lambda: registry.models.search("", "", [], after=None, limit=1),
+    ):
+        with pytest.raises(FieldInvalid, match="workspace: is required"):
+            ask()

@@ -4,7 +4,7 @@ import pytest
 
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.fields import Fields
-from modelry_server.registry.domain import names
+from modelry_server.registry.domain import names, stages
 
 
 @pytest.mark.parametrize(
@@ -41,35 +41,35 @@ def test_a_name_that_cannot_stand_in_an_address_or_misleads_is_refused(name: str
 @pytest.mark.parametrize("alias", ["c", "a" * 250, "champion-2026.11_v2", "v", "V2x", "nonesuch", "Latest-1"])
 def test_what_the_rule_allows_is_an_alias(alias: str) -> None:
     with Fields() as fields:
-        names.judge_alias(fields, "alias", alias)
+        names.judge_alias(fields, "alias", alias, stages.DEFAULT)
 
 
 @pytest.mark.parametrize(
     ("alias", "problem"),
     [
-        ("", "is not an alias"),
-        ("a" * 251, "is not an alias"),
-        ("3", "is not an alias"),
+        ("", "letters, digits"),
+        ("a" * 251, "letters, digits"),
+        ("3", "letters, digits"),
         ("v3", "looks like a version number"),
         ("V12", "looks like a version number"),
-        ("latest", "means something else"),
-        ("LATEST", "means something else"),
-        ("none", "means something else"),
-        ("Staging", "means something else"),
-        ("pRoDuCtIoN", "means something else"),
-        ("archived", "means something else"),
-        ("a/b", "is not an alias"),
-        ("a:b", "is not an alias"),
-        ("a@b", "is not an alias"),
-        ("-a", "is not an alias"),
-        (".a", "is not an alias"),
-        ("a b", "is not an alias"),
-        ("a\n", "is not an alias"),
-        ("a\0", "is not an alias"),
-        ("é", "is not an alias"),
-        ("champion\u200b", "is not an alias"),
+        ("latest", "means the newest version"),
+        ("LATEST", "means the newest version"),
+        ("none", "means a stage"),
+        ("Staging", "means a stage"),
+        ("pRoDuCtIoN", "means a stage"),
+        ("archived", "means a stage"),
+        ("a/b", "letters, digits"),
+        ("a:b", "letters, digits"),
+        ("a@b", "letters, digits"),
+        ("-a", "letters, digits"),
+        (".a", "letters, digits"),
+        ("a b", "letters, digits"),
+        ("a\n", "letters, digits"),
+        ("a\0", "letters, digits"),
+        ("é", "letters, digits"),
+        ("champion\u200b", "letters, digits"),
     ],
 )
 def test_what_can_be_taken_for_something_else_is_no_alias(alias: str, problem: str) -> None:
     with pytest.raises(FieldInvalid, match=problem), Fields() as fields:
-        names.judge_alias(fields, "alias", alias)
+        names.judge_alias(fields, "alias", alias, stages.DEFAULT)

@@ -3,19 +3,23 @@
 import grpc
 import pytest
 
-from modelry.api.artifacts import v1 as artifacts
+from modelry.internal.artifacts import v1 as artifacts
 from modelry_server.kernel.errors import ServiceUnavailable
 from modelry_server.kernel.ids import new_id
 from modelry_server.registry.domain.snapshots import LOOSE_MS
+from modelry_server.registry.domain.sources import Origin
+from modelry_server.registry.entities import RunFiles, SnapshotTarget
 from modelry_server.registry.errors import SourceEmpty, VersionInFlight
 from tests.contract.registry.conftest import Platform
 from tests.parts.refusal import refused
 from tests.server.registry.conftest import Registry
 
+MODEL_ID = "0" * 32
+
 
 def are_kept(platform: Platform, version_id: str) -> bool:
     """Whether artifacts still holds the files of a version."""
-    request = artifacts.GetSnapshotRequest(owner=f"versions/{version_id}")
+    request = artifacts.GetSnapshotRequest(version_id=version_id)
     try:
         return bool(platform.snapshots.GetSnapshot(request).snapshot.file_count)
     except grpc.RpcError:
@@ -25,9 +29,10 @@ def are_kept(platform: Platform, version_id: str) -> bool:
 
 def freeze(registry: Registry, platform: Platform, version_id: str = "", path: str = "model") -> str:
     """Freezes the files of a new run for a version, and gives the version's id."""
-    version_id, run_id = version_id or new_id(), platform.a_run()
-    registry.snapshots.freeze(version_id, lambda asked: asked.of_run(version_id, run_id, path))
-    return version_id
+    target = SnapshotTarget(version_id or new_id(), "default", MODEL_ID)
+    origin = registry.sources.origin("default", RunFiles(platform.a_run(), path))
+    registry.snapshots.freeze(target, origin)
+    return target.version_id
 
 
 def test_files_that_no_version_claims_are_let_go_after_an_hour(connected: Registry, platform: Platform) -> None:
@@ -90,6 +95,9 @@ def test_without_artifacts_files_wait_to_be_let_go(connected: Registry, platform
 
 def test_without_artifacts_nothing_is_frozen(registry: Registry) -> None:
     with pytest.raises(ServiceUnavailable) as refusal:
-        registry.snapshots.freeze(new_id(), lambda asked: asked.of_version(new_id(), new_id()))
+        registry.snapshots.freeze(
+            SnapshotTarget(new_id(), "default", MODEL_ID),
+            Origin(new_id(), lambda asked, target: asked.of_version(target, new_id())),
+        )
 
     assert refusal.value.metadata["service"] == "artifacts"

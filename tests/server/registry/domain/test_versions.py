@@ -9,14 +9,17 @@ from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, ServiceUnav
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request
 from modelry_server.kernel.sql.database import ConcurrentChange
-from modelry_server.registry.domain import versions
+from modelry_server.registry.domain import drafts
+from modelry_server.registry.domain.drafts import Draft
 from modelry_server.registry.domain.snapshots import LOOSE_MS
-from modelry_server.registry.entities import Stage, Version
+from modelry_server.registry.entities import Flavor, RunFiles, Signature, SnapshotTarget, Version, VersionCopy
 from modelry_server.registry.errors import (
-    MadeVersionDeleted,
+    CreatedVersionDeleted,
+    ModelIdNotFound,
     ModelNotFound,
     SourceEmpty,
     TagNotFound,
+    VersionIdNotFound,
     VersionInFlight,
     VersionInUse,
     VersionNotFound,
@@ -37,15 +40,16 @@ def again() -> Request:
 def test_a_retry_after_a_crash_between_files_and_version_uses_the_same_files(
     connected: Registry, platform: Platform, again: Request
 ) -> None:
-    connected.a_model("fraud")
-    run_id = platform.a_run()
+    model_id = connected.a_model("fraud").model_id
+    source = RunFiles(platform.a_run(), "model")
     with connected.db.read() as tx:
-        version_id = versions.id_for(tx, again)
-    connected.snapshots.freeze(version_id, lambda asked: asked.of_run(version_id, run_id, "model"))
+        version_id = drafts.id_for(tx, again, model_id)
+    origin = connected.sources.origin("default", source)
+    connected.snapshots.freeze(SnapshotTarget(version_id, "default", model_id), origin)
 
-    made = connected.versions.create("default", "fraud", f"runs:/{run_id}/model", request=again)
+    made = connected.drafts.create("default", "fraud", Draft(source), request=again)
 
-    assert (made.version_id, made.number) == (version_id, 1)
+    assert (made.version_id, made.version_number) == (version_id, 1)
     connected.clock.advance(LOOSE_MS)
     connected.snapshots.sweep()
     assert are_kept(platform, version_id)
@@ -56,18 +60,19 @@ def test_a_slower_call_of_the_same_request_does_not_doom_the_files(
     connected: Registry, platform: Platform, again: Request, swept: bool
 ) -> None:
     connected.a_model("fraud")
-    run_id = platform.a_run()
-    made = connected.versions.create("default", "fraud", f"runs:/{run_id}/model", request=again)
+    source = RunFiles(platform.a_run(), "model")
+    made = connected.drafts.create("default", "fraud", Draft(source), request=again)
 
     # What a call does that looked before the version was there.
-    connected.snapshots.freeze(made.version_id, lambda asked: asked.of_run(made.version_id, run_id, "model"))
+    target = SnapshotTarget(made.version_id, "default", made.model_id)
+    connected.snapshots.freeze(target, connected.sources.origin("default", source))
     if swept:
         connected.snapshots.give_up(made.version_id)
         connected.clock.advance(LOOSE_MS)
         connected.snapshots.sweep()
 
     assert are_kept(platform, made.version_id)
-    connected.versions.delete("default", "fraud", made.number)
+    connected.versions.delete("default", "fraud", made.version_number)
     assert not are_kept(platform, made.version_id)
 
 
@@ -75,9 +80,9 @@ def test_calls_of_one_request_at_once_make_one_version_that_keeps_its_files(
     connected: Registry, platform: Platform, again: Request
 ) -> None:
     connected.a_model("fraud")
-    source = f"runs:/{platform.a_run()}/model"
+    source = RunFiles(platform.a_run(), "model")
 
-    answers = at_once([lambda: connected.versions.create("default", "fraud", source, request=again)] * 6)
+    answers = at_once([lambda: connected.drafts.create("default", "fraud", Draft(source), request=again)] * 6)
     connected.clock.advance(LOOSE_MS)
     connected.snapshots.sweep()
 
@@ -90,10 +95,10 @@ def test_calls_of_one_request_at_once_make_one_version_that_keeps_its_files(
 def test_a_version_that_cannot_be_made_after_its_files_were_frozen_lets_them_go(
     connected: Registry, platform: Platform, again: Request
 ) -> None:
-    connected.a_model("fraud")
-    run_id, holding, deleted = platform.a_run(), threading.Event(), threading.Event()
+    model_id = connected.a_model("fraud").model_id
+    draft, holding, deleted = Draft(RunFiles(platform.a_run(), "model")), threading.Event(), threading.Event()
     with connected.db.read() as tx:
-        version_id = versions.id_for(tx, again)
+        version_id = drafts.id_for(tx, again, model_id)
 
     def delete() -> None:
         with connected.db.write() as tx:
@@ -106,10 +111,10 @@ def test_a_version_that_cannot_be_made_after_its_files_were_frozen_lets_them_go(
     with ThreadPoolExecutor(2) as pool:
         deleting = pool.submit(delete)
         assert holding.wait(20)
-        making = pool.submit(connected.versions.create, "default", "fraud", f"runs:/{run_id}/model", request=again)
+        making = pool.submit(connected.drafts.create, "default", "fraud", draft, request=again)
         deleted.set()
         deleting.result()
-        with pytest.raises(ModelNotFound):
+        with pytest.raises((ModelNotFound, ModelIdNotFound)):
             making.result()
 
     assert not are_kept(platform, version_id)
@@ -117,31 +122,31 @@ def test_a_version_that_cannot_be_made_after_its_files_were_frozen_lets_them_go(
 
 def test_a_request_id_can_be_used_again_after_a_day(connected: Registry, platform: Platform, again: Request) -> None:
     connected.a_model("fraud")
-    source = f"runs:/{platform.a_run()}/model"
-    first = connected.versions.create("default", "fraud", source, request=again)
+    source = RunFiles(platform.a_run(), "model")
+    first = connected.drafts.create("default", "fraud", Draft(source), request=again)
 
     connected.clock.advance(KEPT_MS)
-    second = connected.versions.create("default", "fraud", source, request=again)
+    second = connected.drafts.create("default", "fraud", Draft(source), request=again)
 
-    assert (second.number, second.version_id != first.version_id) == (2, True)
+    assert (second.version_number, second.version_id != first.version_id) == (2, True)
 
 
 def test_a_repeated_request_for_a_version_that_is_gone_says_so(
     connected: Registry, platform: Platform, again: Request
 ) -> None:
     connected.a_model("fraud")
-    source = f"runs:/{platform.a_run()}/model"
-    made = connected.versions.create("default", "fraud", source, request=again)
+    source = RunFiles(platform.a_run(), "model")
+    made = connected.drafts.create("default", "fraud", Draft(source), request=again)
     connected.versions.delete("default", "fraud", 1)
 
-    with pytest.raises(MadeVersionDeleted, match=f"this request made, {made.version_id}, is deleted"):
-        connected.versions.create("default", "fraud", source, request=again)
+    with pytest.raises(CreatedVersionDeleted, match=f"this request created, {made.version_id}, has been deleted"):
+        connected.drafts.create("default", "fraud", Draft(source), request=again)
 
 
 def test_files_of_a_deleted_model_are_let_go(connected: Registry, platform: Platform) -> None:
     connected.a_model("fraud")
-    source = f"runs:/{platform.a_run()}/model"
-    made = [connected.versions.create("default", "fraud", source, request=ONCE) for _ in range(2)]
+    source = RunFiles(platform.a_run(), "model")
+    made = [connected.drafts.create("default", "fraud", Draft(source), request=ONCE) for _ in range(2)]
 
     connected.models.delete("default", "fraud")
 
@@ -152,17 +157,17 @@ def test_a_failure_before_the_version_leaves_nothing(connected: Registry, platfo
     connected.a_model("fraud")
 
     with pytest.raises(SourceEmpty):
-        connected.versions.create("default", "fraud", f"runs:/{platform.a_run()}/nothing", request=ONCE)
+        connected.drafts.create("default", "fraud", Draft(RunFiles(platform.a_run(), "nothing")), request=ONCE)
 
-    assert connected.models.get("default", "fraud").last_version == 0
-    assert len(connected.events.page("default", "", after=0, limit=9)) == 1
+    assert connected.get("fraud").last_version_number == 0
+    assert len(connected.followed()) == 1
 
 
 def test_without_tracking_no_version_is_made_and_the_missing_neighbour_is_named(registry: Registry) -> None:
     registry.a_model("fraud")
 
     with pytest.raises(ServiceUnavailable) as refusal:
-        registry.versions.create("default", "fraud", f"runs:/{'0' * 32}/model", request=ONCE)
+        registry.drafts.create("default", "fraud", Draft(RunFiles("0" * 32, "model")), request=ONCE)
 
     assert refusal.value.metadata["service"] == "tracking"
 
@@ -174,11 +179,11 @@ def test_without_artifacts_a_version_is_deleted_all_the_same(registry: Registry)
     registry.versions.delete("default", "fraud", 1)
 
     with pytest.raises(VersionNotFound):
-        registry.versions.get("default", "fraud", 1)
+        registry.versions.get(workspace="default", model_name="fraud", version_number=1)
 
 
-@pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])
-def test_a_version_in_use_is_not_deleted(registry: Registry, stage: Stage) -> None:
+@pytest.mark.parametrize("stage", ["Staging", "Production"])
+def test_a_version_in_use_is_not_deleted(registry: Registry, stage: str) -> None:
     registry.a_model("fraud")
     registry.a_version("fraud", stage=stage)
 
@@ -199,12 +204,13 @@ def test_a_description_changes_with_its_etag(registry: Registry) -> None:
     registry.a_model("fraud")
     version = registry.a_version("fraud")
 
-    changed = registry.versions.describe("default", "fraud", 1, {"description": "Words."}, etag=version.etag)
+    changed = registry.versions.update(version.version_id, lambda: {"description": "Words."}, etag=version.etag)
 
     assert (changed.description, changed.revision) == ("Words.", 2)
-    assert registry.versions.describe("default", "fraud", 1, {"description": "Words."}).revision == 2
+    assert registry.versions.update(version.version_id, lambda: {"description": "Words."}).revision == 2
+    assert registry.versions.update(version.version_id, dict).revision == 2
     with pytest.raises(EtagMismatch):
-        registry.versions.describe("default", "fraud", 1, {"description": "Mine."}, etag=version.etag)
+        registry.versions.update(version.version_id, lambda: {"description": "Mine."}, etag=version.etag)
 
 
 def test_tags_are_set_replaced_and_removed_all_or_none(registry: Registry) -> None:
@@ -222,16 +228,115 @@ def test_tags_are_set_replaced_and_removed_all_or_none(registry: Registry) -> No
 
 @pytest.mark.parametrize("tags", [{}, {"": ""}, {"k": "x" * 8001}])
 def test_tags_beyond_a_limit_are_refused(registry: Registry, tags: dict[str, str]) -> None:
+    registry.a_model("fraud")
+    registry.a_version("fraud")
+
     with pytest.raises(FieldInvalid):
         registry.versions.set_tags("default", "fraud", 1, tags)
 
 
 def test_the_newest_of_each_stage_is_found(registry: Registry) -> None:
     registry.a_model("fraud")
-    for stage in (Stage.ARCHIVED, Stage.PRODUCTION, Stage.PRODUCTION, Stage.NONE, Stage.ARCHIVED):
+    for stage in ("Archived", "Production", "Production", "None", "Archived"):
         registry.a_version("fraud", stage=stage)
 
-    assert [each.number for each in registry.versions.latest("default", "fraud", [])] == [4, 3, 5]
-    assert [each.number for each in registry.versions.latest("default", "fraud", [Stage.STAGING])] == []
+    assert [each.version_number for each in registry.versions.latest("default", "fraud", [])] == [4, 3, 5]
+    assert [each.version_number for each in registry.versions.latest("default", "fraud", ["Staging"])] == []
     with pytest.raises(ModelNotFound):
         registry.versions.latest("default", "none", [])
+    with pytest.raises(FieldInvalid, match="use one of 'None', 'Staging'") as refusal:
+        registry.versions.latest("default", "fraud", ["Staging", "Live"])
+    assert list(refusal.value.violations) == ["stages[1]"]
+
+
+def test_a_version_is_found_by_its_number_or_by_its_id(registry: Registry) -> None:
+    registry.a_model("fraud")
+    made = registry.a_version("fraud", tags={"k": "v"})
+
+    assert registry.versions.get(workspace="default", model_name="fraud", version_number=1) == made
+    assert registry.versions.get(version_id=made.version_id) == made
+
+
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({}, ["workspace", "model_name", "version_number"]),
+        ({"workspace": "default", "model_name": "fraud"}, ["version_number"]),
+        ({"version_id": "x"}, ["version_id"]),
+        ({"version_id": "0" * 32, "version_number": 1}, ["version_id"]),
+    ],
+)
+def test_a_version_is_asked_for_in_exactly_one_way(
+    registry: Registry, fields: dict[str, object], paths: list[str]
+) -> None:
+    with pytest.raises(FieldInvalid) as refusal:
+        registry.versions.get(**fields)  # type: ignore[arg-type]
+
+    assert list(refusal.value.violations) == paths
+
+
+def test_a_version_id_that_does_not_exist_is_named(registry: Registry) -> None:
+    for ask in (
+        lambda: registry.versions.get(version_id="0" * 32),
+        lambda: registry.versions.update("0" * 32, lambda: {"description": "x"}),
+    ):
+        with pytest.raises(VersionIdNotFound) as refusal:
+            ask()
+        assert refusal.value.metadata == {"version_id": "0" * 32}
+
+
+def test_signature_and_flavors_are_kept(registry: Registry) -> None:
+    registry.a_model("fraud")
+    signature = Signature(inputs='[{"type": "double"}]', outputs='[{"type": "long"}]')
+    flavors = (Flavor("sklearn", "1.5.2"), Flavor("python_function"))
+
+    made = registry.a_version("fraud", signature=signature, flavors=flavors)
+    empty = registry.a_version("fraud", signature=Signature())
+
+    found = registry.versions.get(version_id=made.version_id)
+    assert (found.signature, found.flavors) == (signature, flavors)
+    assert registry.versions.get(version_id=empty.version_id).signature == Signature()
+
+
+def test_a_copy_has_signature_and_flavors_of_its_source_unless_it_brings_its_own(
+    connected: Registry, platform: Platform
+) -> None:
+    connected.a_model("fraud")
+    signature, flavors = Signature(inputs="[]"), (Flavor("sklearn", "1.5.2"),)
+    draft = Draft(RunFiles(platform.a_run(), "model"), signature=signature, flavors=flavors)
+    made = connected.drafts.create("default", "fraud", draft, request=ONCE)
+
+    copy = connected.drafts.create("default", "fraud", Draft(VersionCopy("fraud", 1)), request=ONCE)
+    own = Draft(VersionCopy("fraud", 1), signature=Signature(outputs="[]"), flavors=(Flavor("onnx"),))
+    other = connected.drafts.create("default", "fraud", own, request=ONCE)
+
+    assert (copy.signature, copy.flavors, copy.run_id) == (signature, flavors, made.run_id)
+    assert (other.signature, other.flavors) == (Signature(outputs="[]"), (Flavor("onnx"),))
+    assert (copy.source, copy.files) == (VersionCopy("fraud", 1), made.files)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"signature": Signature(inputs="x" * 1_000_001)}, "signature.inputs"),
+        ({"signature": Signature(inputs="x" * 600_000, params="x" * 600_000)}, "signature"),
+        ({"flavors": (Flavor(""),)}, "flavors[0].name"),
+        ({"flavors": (Flavor("x" * 251),)}, "flavors[0].name"),
+        ({"flavors": (Flavor("a"), Flavor("a"))}, "flavors[1].name"),
+        ({"flavors": (Flavor("a", "x" * 251),)}, "flavors[0].library_version"),
+        ({"flavors": tuple(Flavor(str(n)) for n in range(101))}, "flavors"),
+        ({"source": None}, "source"),
+        ({"reason": "x" * 5001}, "reason"),
+    ],
+)
+def test_a_draft_beyond_a_limit_is_refused_by_its_path(
+    registry: Registry, fields: dict[str, object], path: str
+) -> None:
+    registry.a_model("fraud")
+
+    draft = Draft(**({"source": RunFiles("0" * 32, "model")} | fields))  # type: ignore[arg-type]
+
+    with pytest.raises(FieldInvalid) as refusal:
+        registry.drafts.create("default", "fraud", draft, request=ONCE)
+
+    assert list(refusal.value.violations) == [path]

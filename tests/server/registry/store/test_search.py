@@ -3,10 +3,11 @@
 import pytest
 
 from modelry_server.kernel.filter import FilterSyntax, parse, parse_order
-from modelry_server.registry.entities import Stage
 from modelry_server.registry.store import search
 from modelry_server.registry.store.search import Key
 from tests.server.registry.conftest import Registry
+
+STAGES = ("None", "Staging", "Production", "Archived")
 
 
 def found(registry: Registry, filter: str, *order_by: str, size: int = 3) -> list[tuple[str, int]]:
@@ -15,12 +16,13 @@ def found(registry: Registry, filter: str, *order_by: str, size: int = 3) -> lis
     rows: list[tuple[str, int]] = []
     while True:
         with registry.db.read() as tx:
-            node, keys = parse(filter, search.SCOPES), parse_order(order_by, search.SCOPES)
-            page = search.versions_page(tx, "default", node, keys, after=after, limit=size)
-        rows += [(version.model, version.number) for version, _ in page]
+            node = parse(filter, search.SCOPES, noun="version")
+            keys = parse_order(order_by, search.SCOPES, noun="version")
+            page = search.versions_page(tx, "default", node, keys, stages=STAGES, after=after, limit=size)
+        rows += [(each.item.model_name, each.item.version_number) for each in page]
         if len(page) < size:
             return rows
-        after = page[-1][1]
+        after = page[-1].key
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +32,8 @@ def _versions(registry: Registry) -> None:
         for number in range(1, 6):
             registry.clock.advance(1)
             tags = {"half": str(number // 2)} | ({"odd": "yes"} if number % 2 else {})
-            stage = Stage.PRODUCTION if number == 2 else Stage.NONE
-            registry.a_version(model, tags=tags, stage=stage, user=f"user-{number % 3}")
+            stage = "Production" if number == 2 else "None"
+            registry.a_version(model, tags=tags, stage=stage, creator=f"user-{number % 3}")
     registry.aliases.point("default", "fraud", "champion", 4)
     registry.aliases.point("default", "fraud", "best", 4)
     registry.aliases.point("default", "churn", "champion", 1)
@@ -46,7 +48,7 @@ def test_without_an_order_the_newest_come_first(registry: Registry) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
 def test_pages_hold_each_row_once_also_where_keys_are_equal_or_missing(registry: Registry, size: int) -> None:
-    order = ["tags.odd DESC", "tags.half", "user_id DESC", "name"]
+    order = ["tags.odd DESC", "tags.half", "creator DESC", "model_name"]
 
     paged = found(registry, "", *order, size=size)
 
@@ -69,6 +71,10 @@ def test_pages_hold_each_row_once_also_where_keys_are_equal_or_missing(registry:
         ("version_number >= 4 AND name ILIKE 'FRAUD'", [5, 4]),
         ("tags.odd IS NULL AND name = 'fraud'", [4, 2]),
         ("tags.half > '1' AND name = 'fraud'", [5, 4]),
+        ("source LIKE 'runs:/%' AND model_name = 'fraud' AND version_number = 1", [1]),
+        ("model_name = 'fraud' AND creator = 'user-2'", [5, 2]),
+        ("create_time > 1700000000008 AND update_time > 0", [5, 4]),
+        # MLflow's words
         ("source_path LIKE 'runs:/%' AND name = 'fraud' AND version_number = 1", [1]),
         ("user_id = 'user-0'", [3, 3]),
         ("creation_timestamp <= 1700000000001", [1]),
@@ -83,7 +89,7 @@ def test_a_filter_finds_what_it_says(registry: Registry, filter: str, numbers: l
     ("filter", "order_by", "message"),
     [
         ("stage = 'Live'", [], "one of 'None', 'Staging', 'Production', 'Archived' for stage"),
-        ("colour = 'red'", [], "expected one of name, version_number, run_id"),
+        ("colour = 'red'", [], "expected one of model_name, version_number, run_id"),
         ("run_id = 3", [], "a text in quotes"),
         ("", ["alias"], "alias is not"),
         ("", ["colour"], r"order_by\[0\]"),
@@ -104,8 +110,8 @@ def test_text_of_a_caller_is_only_ever_a_value(registry: Registry, text: str) ->
 
     quoted = text.replace("'", "''")
     key = text.replace("`", "``")
-    node = parse(f"tags.`{key}` = '{quoted}' AND name = 'fraud'", search.SCOPES)
+    node = parse(f"tags.`{key}` = '{quoted}' AND name = 'fraud'", search.SCOPES, noun="model")
     with registry.db.read() as tx:
         page = search.models_page(tx, "default", node, [], after=None, limit=9)
 
-    assert [model.name for model, _ in page] == ["fraud"]
+    assert [each.item.name for each in page] == ["fraud"]

@@ -23,16 +23,17 @@ NOBODY = "0" * 32
 @contextmanager
 def held_up(room: Room, writers: int) -> Iterator[None]:
     """Keeps the first of some writers waiting for the database until all of them have come."""
-    gate, waiting = threading.Event(), room.ingest
+    gate, holding, waiting = threading.Event(), threading.Event(), room.ingest
     with ThreadPoolExecutor(1) as pool:
 
         def hold() -> None:
             with room.db.write():
+                holding.set()
                 gate.wait(20)
 
         if isinstance(room.db.backend, Sqlite):
             pool.submit(hold)
-            eventually(room.db.backend.write_lock.locked)
+            assert holding.wait(20)
         yield
         eventually(lambda: len(waiting._waiting) >= writers - 1 or not isinstance(room.db.backend, Sqlite))
         gate.set()

@@ -1,4 +1,4 @@
-"""Texts, dictionaries, figures and pictures -> the bytes of a file, by the ending of its path."""
+"""Dictionaries, figures and images as the bytes of a file, in the format that its file name extension says."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from modelry.errors import InvalidArgument
 
 
 def of_dict(content: object, path: str) -> bytes:
-    """JSON, or YAML where the path ends so and PyYAML is installed. What JSON can't hold becomes text."""
+    """JSON, or YAML if the extension is `.yaml` or `.yml`. Values that JSON doesn't have are written as text.
+
+    Raises InvalidArgument for YAML if PyYAML isn't installed.
+    """
     if PurePosixPath(path).suffix in {".yaml", ".yml"}:
         try:
             import yaml
         except ImportError:
-            problem = f"{path!r} asks for YAML, which needs PyYAML; install it or name the file .json"
+            problem = f"writing {path!r} as YAML needs PyYAML; install it, or use the extension .json"
             raise InvalidArgument(problem) from None
         return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)).encode()
     return json.dumps(content, indent=2, default=str, ensure_ascii=False).encode(errors="replace")
 
 
 def of_figure(figure: Any, path: str, **options: Any) -> bytes:
-    """A figure of Matplotlib or Plotly in the format of the path's ending; `options` go to its own save function."""
+    """A Matplotlib or Plotly figure in the format of the extension; `options` go to the library's save function."""
     ending = PurePosixPath(path).suffix.lstrip(".").lower()
     if hasattr(figure, "savefig"):
         picture = io.BytesIO()
@@ -33,14 +36,15 @@ def of_figure(figure: Any, path: str, **options: Any) -> bytes:
         if ending in {"html", "htm", ""}:
             return str(figure.to_html(include_plotlyjs="cdn", **options)).encode()
         return bytes(figure.to_image(format=ending, **options))
-    raise InvalidArgument(f"a figure is one of Matplotlib or Plotly, not {type(figure).__name__}")
+    raise InvalidArgument(f"figure must be a Matplotlib or Plotly figure, not {type(figure).__name__}")
 
 
 def of_image(image: Any, path: str) -> bytes:
-    """A picture of PIL, or an array of height x width (x 1, 3 or 4), as numbers from 0 to 255 or fractions from 0 to 1.
+    """A Pillow image, or an array of shape (height, width) or (height, width, 1, 3 or 4), in the extension's format.
 
-    JPEG knows no transparency, which is left out there. Raises InvalidArgument for an array of another form, for an
-    ending that is no format of a picture, and where an array is given and Pillow isn't installed.
+    Integers are from 0 to 255, floating-point numbers from 0 to 1. JPEG has no transparency: it is dropped. Raises
+    InvalidArgument for an array of another shape, for an extension that is not an image format, and for an array if
+    Pillow isn't installed.
     """
     picture = image if hasattr(image, "save") else _picture_of(image)
     ending = PurePosixPath(path).suffix.lstrip(".").lower() or "png"
@@ -52,7 +56,7 @@ def of_image(image: Any, path: str) -> bytes:
         picture.save(out, format=form)
     except (KeyError, OSError, ValueError) as problem:
         raise InvalidArgument(
-            f"{path!r}: no picture of this kind can be written as {ending!r} ({problem}); name it .png or .jpg"
+            f"{path!r}: the image can't be written as {ending!r} ({problem}); use the extension .png or .jpg"
         ) from None
     return out.getvalue()
 
@@ -62,12 +66,14 @@ def _picture_of(image: Any) -> Any:
         import numpy as np
         from PIL import Image
     except ImportError:
-        raise InvalidArgument("to log an array as an image needs NumPy and Pillow") from None
+        raise InvalidArgument("logging an array as an image needs NumPy and Pillow; install them") from None
     pixels = np.asarray(image)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise InvalidArgument(f"an image is height x width (x 1, 3 or 4), not an array of shape {pixels.shape}")
+        raise InvalidArgument(
+            f"an image array has the shape (height, width) or (height, width, 1, 3 or 4), not {pixels.shape}"
+        )
     if pixels.dtype == bool:
         pixels = pixels.astype("uint8") * 255
     elif np.issubdtype(pixels.dtype, np.floating):

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from modelry._sdk.files import paths
+from modelry._sdk.files import owners, paths
 from modelry._sdk.files.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
+from modelry.api.artifacts.v1 import rpcs
 from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, Unavailable
 
-_LIST = "modelry.api.artifacts.v1.ArtifactService/ListArtifacts"
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NEW_FILE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -23,7 +23,7 @@ _NEW_FILE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 
 class Destination:
     """A folder into which files are written. Symbolic links below it are never followed.
 
-    A file appears under its name when it is whole, and replaces what had the name before.
+    A file gets its name when it is complete, and replaces an earlier file of that name.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,9 +33,9 @@ class Destination:
         self._written: set[tuple[int, int]] = set()
 
     def place(self, path: str) -> tuple[str, str]:
-        """The folder on this machine and the name in it of a path; makes the folder.
+        """The local folder of a path, and the name of the file in it; makes the folder.
 
-        Raises FailedPrecondition where a symbolic link, or something that is no folder, is in the way.
+        Raises FailedPrecondition if a symbolic link or a file stands where a folder is needed.
         """
         folder, _, name = paths.checked(path).rpartition("/")
         if folder not in self._folders:
@@ -45,15 +45,16 @@ class Destination:
     def keep(self, part: str, written: tuple[int, int], path: str) -> None:
         """Gives a finished file its name; `written` is its identity.
 
-        Raises FailedPrecondition where this disk takes the name for that of another file of the same download.
+        Raises FailedPrecondition if the name collides with another file of the download, as on a disk that does not
+        distinguish upper and lower case.
         """
         folder, name = self.place(path)
         target = os.path.join(folder, name)
         try:
             if _identity(os.lstat(target)) in self._written:
                 raise FailedPrecondition(
-                    f"this disk takes {path!r} for the name of another file that was downloaded with it; "
-                    "download to a disk that tells upper from lower case",
+                    f"{path!r} collides with another downloaded file: this file system does not distinguish upper "
+                    "and lower case; choose a destination that does",
                     reason="NAME_COLLISION",
                     metadata={"path": path},
                 )
@@ -62,7 +63,7 @@ class Destination:
         try:
             os.replace(part, target)
         except FileNotFoundError:
-            # Another process downloads the same content to the same place, and was first.
+            # Another process that downloads the same content to the same folder was faster.
             if _identity(os.lstat(target)) != written:
                 raise
         self._written.add(written)
@@ -74,7 +75,7 @@ class Destination:
         made = os.path.join(self.root, folder)
         if os.path.islink(made) or (os.path.lexists(made) and not os.path.isdir(made)):
             raise FailedPrecondition(
-                f"{made} is a symbolic link or a file, where the download needs a folder; remove it first",
+                f"{made} is a symbolic link or a file, but the download needs a folder there; remove it first",
                 reason="DESTINATION_REFUSED",
                 metadata={"local_path": made},
             )
@@ -83,9 +84,13 @@ class Destination:
 
 
 def download(
-    connection: Connection, owner: str, artifact: artifacts.Artifact, destination: Path, progress: Progress | None
+    connection: Connection,
+    owner: str,
+    artifact: artifacts.Artifact,
+    destination: Path,
+    progress: Progress | None,
 ) -> Path:
-    """Downloads a file, or what is in a folder, into `destination`; answers with the file or with the destination."""
+    """Downloads a file, or the content of a folder, into `destination`. Returns the new path, or `destination`."""
     target = Destination(destination)
     meter = Meter(progress, artifact.size_bytes)
     if artifact.kind == artifacts.ARTIFACT_KIND_FILE:
@@ -96,11 +101,18 @@ def download(
     return destination
 
 
-def _folder(connection: Connection, owner: str, folder: artifacts.Artifact, target: Destination, meter: Meter) -> None:
+def _folder(
+    connection: Connection,
+    owner: str,
+    folder: artifacts.Artifact,
+    target: Destination,
+    meter: Meter,
+) -> None:
     skipped = len(folder.path) + 1 if folder.path else 0
     done: set[str] = set()
     try:
-        for header, pieces in read(connection, owner, folder.path, size_bytes=folder.size_bytes):
+        expected = {"size_bytes": folder.size_bytes, "file_count": folder.file_count}
+        for header, pieces in read(connection, owner, folder.path, **expected):
             _new_file(header, pieces, target, header.path[skipped:], meter)
             done.add(header.path)
     except Unavailable:
@@ -135,12 +147,17 @@ def _new_file(
 
 
 def _whole_file(
-    connection: Connection, owner: str, artifact: artifacts.Artifact, target: Destination, path: str, meter: Meter
+    connection: Connection,
+    owner: str,
+    artifact: artifacts.Artifact,
+    target: Destination,
+    path: str,
+    meter: Meter,
 ) -> None:
-    """Downloads one file; goes on where an earlier attempt broke off, also one of another process."""
+    """Downloads one file. Resumes an earlier attempt that broke off, also one of another process."""
     if not _SHA256.fullmatch(artifact.sha256):
         raise DataLoss(
-            f"the server gives {path!r} the SHA-256 {artifact.sha256[:200]!a}, which is not 64 hexadecimal digits",
+            f"the SHA-256 of {path!r} that the server sent, {artifact.sha256[:200]!a}, is not 64 hexadecimal digits",
             reason="STREAM_MALFORMED",
             metadata={"path": path},
         )
@@ -155,7 +172,7 @@ def _whole_file(
             except DigestMismatch:
                 if not begun:
                     raise
-                # What an earlier attempt left may be damaged: once more, from the beginning.
+                # The part that an earlier attempt left may be damaged: start over.
                 os.ftruncate(file, 0)
                 meter.done = before
                 _fill(connection, owner, artifact, file, meter)
@@ -167,7 +184,7 @@ def _whole_file(
 
 
 def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file: int, meter: Meter) -> None:
-    """Completes the content of a file and verifies the whole of it, also what was there before."""
+    """Completes the content of a file and verifies all of it, including the part that was there before."""
     incoming = Incoming(artifact)
     os.lseek(file, 0, os.SEEK_SET)
     while piece := os.read(file, PIECE_BYTES):
@@ -175,10 +192,10 @@ def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file
     meter.add(incoming.received)
 
     def rest() -> None:
-        size = artifact.size_bytes - incoming.received
-        for header, pieces in read(connection, owner, artifact.path, offset=incoming.received, size_bytes=size):
+        begin, size = incoming.received, artifact.size_bytes - incoming.received
+        for header, pieces in read(connection, owner, artifact.path, offset=begin, size_bytes=size):
             if header.sha256 != artifact.sha256:
-                raise incoming.mismatch("another content than a moment ago", header.sha256)
+                raise incoming.mismatch("other content than before", header.sha256)
             for piece in pieces:
                 incoming.add(piece)
                 _write(file, piece)
@@ -194,9 +211,9 @@ def _listed(connection: Connection, owner: str, path: str) -> list[artifacts.Art
     token = ""
     while True:
         request = artifacts.ListArtifactsRequest(
-            owner=owner, path=path, recursive=True, page_size=1000, page_token=token
+            owner=owners.message_of(owner), path=path, recursive=True, page_size=1000, page_token=token
         )
-        page = connection.call(_LIST, request, artifacts.ListArtifactsResponse)
+        page = connection.call(rpcs.LIST_ARTIFACTS, request)
         found.extend(page.artifacts)
         token = page.next_page_token
         if not token:

@@ -1,25 +1,26 @@
-"""The files of this machine that an upload takes: found, judged and put into groups, before a byte is sent."""
+"""The local files that an upload sends: found and checked before a byte is sent."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelry._sdk.files import paths
 from modelry.errors import InvalidArgument
 
-GROUP_FILES = 1000
-"""How many files become visible together."""
-GROUP_BYTES = 256 * 2**20
-"""How many bytes become visible together; a larger file is a group of its own."""
+MOST_FILES = 100_000
+"""How many files one upload may hold: the limit of `WriteArtifacts` in the contract."""
+MOST_BYTES = 5 * 2**40
+"""How large one file may be: the limit of `ArtifactHeader.size_bytes` in the contract."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A regular file to upload: what is read, where it is to lie, and its size when it was found."""
+    """A regular file to upload: where it is read, its artifact path, and its size when it was found."""
 
     source: str
     path: str
@@ -27,11 +28,12 @@ class LocalFile:
 
 
 def found(local: str | os.PathLike[str], folder: str) -> list[LocalFile]:
-    """The file, or all files below the folder, with the artifact paths that they get below `folder`, by path.
+    """The file, or all files in the folder at any depth, by artifact path; `folder` is prepended to each path.
 
-    Symbolic links are followed as long as they stay inside. Raises InvalidArgument for one that leads outside, leads
-    nowhere or runs in a circle, and for what is neither file nor folder, naming it; FileNotFoundError where nothing is
-    there; PathInvalid for a name that can't be an artifact's.
+    Symbolic links are followed if they stay inside the folder. Raises InvalidArgument, which names the file, for a link
+    that leads outside, leads nowhere or forms a circle, for something that is neither a file nor a folder, and for a
+    file or folder that is too large for one upload; FileNotFoundError if there is nothing; PathInvalid for a name that
+    can't be part of an artifact path.
     """
     start = Path(local)
     root = os.path.realpath(start)
@@ -39,24 +41,29 @@ def found(local: str | os.PathLike[str], folder: str) -> list[LocalFile]:
     if folder:
         paths.checked(folder)
     if stat.S_ISDIR(status.st_mode):
-        return sorted(_below(root, root, folder, (root,)), key=lambda file: file.path)
-    if not stat.S_ISREG(status.st_mode):
+        below = itertools.islice(_below(root, root, folder, (root,)), MOST_FILES + 1)
+        files = sorted(below, key=lambda file: file.path)
+    elif stat.S_ISREG(status.st_mode):
+        files = [LocalFile(root, paths.joined(folder, start.name or os.path.basename(root)), status.st_size)]
+    else:
         raise _refused(os.fspath(start), "is neither a file nor a folder")
-    return [LocalFile(root, paths.joined(folder, start.name or os.path.basename(root)), status.st_size)]
+    _require_uploadable(os.fspath(start), files)
+    return files
 
 
-def groups(files: Iterable[LocalFile]) -> Iterator[list[LocalFile]]:
-    """Splits files, in their order, into groups of at most 1000 files and 256 MiB."""
-    group: list[LocalFile] = []
-    size = 0
+def _require_uploadable(local: str, files: list[LocalFile]) -> None:
+    if len(files) > MOST_FILES:
+        raise _refused(
+            local,
+            f"has more than {MOST_FILES} files, which is the limit of one upload; "
+            "pack them into archives, or upload its subfolders one by one",
+        )
     for file in files:
-        if group and (len(group) == GROUP_FILES or size + file.size_bytes > GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(file)
-        size += file.size_bytes
-    if group:
-        yield group
+        if file.size_bytes > MOST_BYTES:
+            raise _refused(
+                file.source,
+                f"has {file.size_bytes} bytes, at most {MOST_BYTES} (5 TiB) are allowed; split it into smaller files",
+            )
 
 
 def _below(folder: str, root: str, path: str, above: tuple[str, ...]) -> Iterator[LocalFile]:
@@ -70,7 +77,7 @@ def _below(folder: str, root: str, path: str, above: tuple[str, ...]) -> Iterato
             elif not stat.S_ISDIR(status.st_mode):
                 raise _refused(entry.path, "is neither a file nor a folder")
             elif source in above:
-                raise _refused(entry.path, f"is a symbolic link that runs in a circle, to {source}")
+                raise _refused(entry.path, f"is a symbolic link that forms a circle: it leads to {source}")
             else:
                 yield from _below(source, root, below, (*above, source))
 

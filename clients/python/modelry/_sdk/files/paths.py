@@ -1,7 +1,7 @@
-"""Which artifact paths there are: the rules of `Artifact.path` in the contract.
+"""The rules of artifact paths: those of `Artifact.path` in the contract.
 
-They are judged before anything is sent. A path that comes from a server is judged by the same rules, so that a hostile
-one can't name a file outside of the folder into which it is downloaded.
+Paths are checked before anything is sent. Paths that a server sends are checked by the same rules, so that a hostile
+server can't name a file outside of the download folder.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _LOOKALIKES = frozenset("\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe52\
 
 
 def checked(path: str) -> str:
-    """The path itself where it is one: relative, in normal form, parts separated by `/`, at most 1024 bytes.
+    """The path itself, if it keeps the rules: relative, in normal form, parts separated by `/`, at most 1024 bytes.
 
-    Raises PathInvalid naming the path and the rule that it breaks. The root, which is the empty path, is refused too.
+    Raises PathInvalid, which names the path and the broken rule. The root, which is the empty path, is refused too.
     """
     broken = _broken_rule(path)
     if broken:
         rule, wanted = broken
         shown = ascii(path if len(path) <= 200 else path[:200] + "...")
         raise PathInvalid(
-            f"artifact path {shown}: {wanted}",
+            f"invalid artifact path {shown}: {wanted}",
             metadata={"path": path.encode("utf-8", "backslashreplace").decode(), "rule": rule},
             fields={"path": wanted},
         )
@@ -43,9 +43,9 @@ def joined(folder: str, name: str) -> str:
 
 
 def _broken_rule(path: str) -> tuple[str, str] | None:
-    """The name of the first rule that a path breaks, and what would be right."""
+    """The name of the first rule that a path breaks, and what is wrong."""
     if not path:
-        return "empty", "it names nothing, and the root is not a path"
+        return "empty", "it is empty; the root can't be used here"
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
@@ -53,18 +53,18 @@ def _broken_rule(path: str) -> tuple[str, str] | None:
     if size > LONGEST:
         return "length", f"it has {size} bytes, at most {LONGEST} are allowed"
     if any(unicodedata.category(letter) in {"Cc", "Zl", "Zp"} or letter in _BIDIRECTIONAL for letter in path):
-        return "control", "it must hold no control characters"
+        return "control", "it must not contain control characters"
     if "\\" in path:
-        return "backslash", "its parts are separated by '/', and it must hold no backslash"
+        return "backslash", "it must not contain a backslash; separate its parts by '/'"
     if path.startswith("/") or _DRIVE.match(path):
         return "absolute", "it must be relative, without a leading '/' or a drive letter"
     parts = path.split("/")
     if ".." in parts:
-        return "climbs", "it must not hold the part '..'"
+        return "dot-dot", "it must not contain the part '..'"
     if "" in parts or "." in parts:
         return "normal-form", "it must be in normal form: no empty part, no part '.', no '/' at the end"
     if _ENCODED.search(path):
-        return "encoded", "it must not hold an encoded dot, slash, backslash or control character, such as '%2f'"
+        return "encoded", "it must not contain an encoded dot, slash, backslash or control character, such as '%2f'"
     if not _LOOKALIKES.isdisjoint(path):
-        return "lookalike", "it must not hold a character that is easily taken for a dot, slash or backslash"
+        return "lookalike", "it must not contain a character that looks like a dot, slash or backslash"
     return None

@@ -1,4 +1,4 @@
-"""What a run says of itself: who runs what, where. Reads a few files and starts no process."""
+"""What a run records about itself: who runs what, and where. Reads a few files and starts no process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def tags() -> dict[str, str]:
-    """The tags that every run begins with."""
+    """The tags that every run has from the start."""
     found = {
         "modelry.user": user(),
         "modelry.host": socket.gethostname(),
@@ -32,18 +32,18 @@ def user() -> str:
 
 
 def source_name() -> str:
-    """The script that is run, or how Python was started without one."""
+    """The script that is run, or `python` if there is none."""
     script = sys.argv[0] if sys.argv else ""
     return script if script and script != "-c" else "python"
 
 
 def git_commit(folder: Path) -> str:
-    """The commit that is checked out in the folder or above it; empty where there is none."""
+    """The commit that is checked out in the folder or above it. Empty if there is none."""
     try:
-        for place in (folder, *folder.parents):
-            git = place / ".git"
+        for parent in (folder, *folder.parents):
+            git = parent / ".git"
             if git.is_file():
-                git = place / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+                git = parent / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
             if git.is_dir():
                 return _head(git)
     except (OSError, UnicodeDecodeError):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, overload
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from modelry._sdk.client import Client
 from modelry._sdk.fluent import session, starting
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns import arguments
-from modelry._sdk.nouns.experiments import Experiment, Lifecycle, deleted_experiment, named_experiment
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.runs import Run, RunStatus
-from modelry._sdk.recording import recorders
+from modelry._sdk.nouns.enums import Lifecycle, RunStatus
+from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named_experiment
+from modelry._sdk.nouns.runs import Run
+from modelry._sdk.recording import pool
 from modelry._sdk.recording.sync import SyncReport, deliver
-from modelry._sdk.transport import settings
+from modelry._sdk.transport import process, settings
 from modelry.errors import (
     DeadlineExceeded,
     ExperimentNotFound,
@@ -26,53 +25,47 @@ from modelry.errors import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from modelry._sdk.nouns.versions import Version
 
 log = logging.getLogger("modelry")
 
-_local = session.local
-_VIEWS = {1: Lifecycle.ACTIVE, 2: Lifecycle.DELETED, 3: Lifecycle.ANY}
-"""Lifecycles by the numbers that MLflow has for them."""
-
 
 def set_tracking_uri(uri: str | None) -> None:
-    """Says which server to use from now on: `grpc://host:port`, `host:port` or `unix:///path`.
+    """Sets the server to use from now on: `grpc://host:port`, `host:port` or `unix:///path`.
 
-    Runs that are on stay where they are; None or an empty URI means that of the environment again. Raises
+    Running runs stay where they are. None or an empty URI selects the one of the environment again. Raises
     InvalidArgument for another form.
     """
-    settings.choose_tracking_uri(uri)
+    process.current().choose_tracking_uri(uri)
 
 
 def get_tracking_uri() -> str:
-    """The server in use: what was set, else `MODELRY_TRACKING_URI`, else `grpc://127.0.0.1:5100`."""
-    return settings.tracking_uri()
+    """The server in use: the one that was set, else `MODELRY_TRACKING_URI`, else `grpc://127.0.0.1:5100`."""
+    return process.current().tracking_uri
 
 
 def set_registry_uri(uri: str | None) -> None:
-    """Says which server has the registry, where it is another one than that of tracking.
+    """Sets the server of the registry, if it is not the one of tracking.
 
-    None or an empty URI means that of the environment again. Raises InvalidArgument for another form.
+    None or an empty URI selects the one of the environment again. Raises InvalidArgument for another form.
     """
-    session.set_registry_uri(uri)
+    session.current().set_registry_uri(uri)
 
 
 def get_registry_uri() -> str:
-    """The server of the registry: what was set, else `MODELRY_REGISTRY_URI`, else that of tracking."""
-    return session.registry_uri()
+    """The server of the registry: the one that was set, else `MODELRY_REGISTRY_URI`, else the one of tracking."""
+    return session.current().registry_uri
 
 
 def set_experiment(experiment_name: str | None = None, experiment_id: str | int | None = None) -> Experiment | None:
-    """Chooses the experiment of the runs that follow; one of that name is made when there is none.
+    """Chooses the experiment of the runs that follow, by its name or its id.
 
-    While no server answers, the name is kept for the runs, and None is the answer. Raises ExperimentDeleted or
-    ExperimentNotFound.
+    If there is no experiment with the name, it is created. While no server answers, the choice is kept and None is
+    returned. Raises ExperimentDeleted or ExperimentNotFound.
     """
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidArgument("set_experiment needs either a name or an id")
-    experiments = session.client().experiments
+    experiments = session.current().client().experiments
     chosen_id = "" if experiment_id is None else arguments.id_text("experiment_id", experiment_id)
     chosen_name = "" if experiment_name is None else str(experiment_name)
     try:
@@ -82,34 +75,29 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
             limit = settings.read().start_timeout
             found = named_experiment(experiments, chosen_name, timeout=limit)
     except (Unavailable, DeadlineExceeded) as error:
-        log.warning("%s; the experiment is looked up later", error.message)
-        session.set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
+        log.warning("%s; the experiment will be looked up later", error.message)
+        session.current().set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
         return None
     if found.lifecycle is Lifecycle.DELETED:
         raise deleted_experiment(found.name, {"experiment_id": found.experiment_id, "name": found.name})
-    session.set_experiment(starting.ExperimentChoice(found.experiment_id))
+    session.current().set_experiment(starting.ExperimentChoice(found.experiment_id))
     return found
 
 
 def create_experiment(name: str, tags: Mapping[str, object] | None = None) -> str:
-    """Makes an experiment and answers with its id. Raises ExperimentExists."""
-    return session.client().experiments.create(name, tags=tags).experiment_id
-
-
-def client() -> Client:
-    """The client that these functions use: that of the tracking URI."""
-    return session.client()
+    """Creates an experiment and returns its id. Raises ExperimentExists."""
+    return session.current().client().experiments.create(name, tags=tags).experiment_id
 
 
 def get_experiment(experiment_id: str | int) -> Experiment:
     """Reads an experiment, also a deleted one. Raises ExperimentNotFound."""
-    return session.client().experiments.get(experiment_id)
+    return session.current().client().experiments.get(experiment_id)
 
 
 def get_experiment_by_name(name: str) -> Experiment | None:
-    """Reads the experiment of a name, also a deleted one; None where there is none."""
+    """Reads the experiment that has a name, also a deleted one. None if there is none."""
     try:
-        return session.client().experiments.get_by_name(name)
+        return session.current().client().experiments.get_by_name(name)
     except ExperimentNotFound:
         return None
 
@@ -124,216 +112,114 @@ def start_run(
     tags: Mapping[str, object] | None = None,
     description: str | None = None,
 ) -> ActiveRun:
-    """Starts a run, or goes on with that of `run_id` (or of `MODELRY_RUN_ID`), and makes it the active one.
+    """Starts a run, or continues the run `run_id` (or `MODELRY_RUN_ID`), and makes it the active one.
 
-    Use it as a context manager, or end the run by `end_run`. With `nested` it becomes a child of the active run. Where
-    no server answers within `MODELRY_START_TIMEOUT` the run goes on offline, with a warning, and is sent later. Raises
-    FailedPrecondition while another run is active, and ModelryError where the server refuses.
+    Use it as a context manager, or end the run with `end_run`. With `nested` it becomes a child of the active run. If
+    no server answers within `MODELRY_START_TIMEOUT`, the run starts offline, with a warning, and is sent later. Raises
+    FailedPrecondition while another run is active, and ModelryError if the server refuses.
     """
-    outer = session.active()
-    own = _local.runs[-1] if _local.runs else None
+    outer = session.current().active()
+    own = session.current().own()
     if own is not None and not nested:
         raise FailedPrecondition(
-            f"run {own.id} is active; end it by modelry.end_run(), or start one inside it with nested=True",
+            f"run {own.run_id} is active; end it with modelry.end_run(), or start a child run with nested=True",
             reason="RUN_IS_ACTIVE",
-            metadata={"run_id": own.id},
+            metadata={"run_id": own.run_id},
         )
-    labels = dict(tags or {})
-    if description is not None:
-        labels["modelry.description"] = description
-    server = session.client()
     name = "" if run_name is None else str(run_name)
     resumed = run_id or os.environ.pop("MODELRY_RUN_ID", "")
     if resumed:
-        run = starting.resume(server, resumed, name=name, tags=labels)
+        run = starting.resume(session.current().client(), resumed, name=name, tags=tags, description=description or "")
     else:
-        if experiment_id is not None and experiment_id != "":
-            choice = starting.ExperimentChoice(arguments.id_text("experiment_id", experiment_id))
-        elif nested and outer is not None and outer.experiment_id:
-            choice = starting.ExperimentChoice(outer.experiment_id)
-        else:
-            choice = session.experiment()
-        parent = parent_run_id or (outer.id if nested and outer is not None else "")
-        run = starting.start(server, choice, name=name, parent_run_id=parent, tags=labels)
-    session.push(run)
+        above = outer if nested else None
+        run = starting.start(
+            session.current().client(),
+            _experiment_for(experiment_id, above),
+            name=name,
+            parent_run_id=parent_run_id or (above.run_id if above is not None else ""),
+            tags=tags,
+            description=description or "",
+        )
+    session.current().push(run)
     return run
 
 
+def _experiment_for(experiment_id: str | int | None, above: ActiveRun | None) -> starting.ExperimentChoice:
+    """The experiment of a new run: the given one, else that of the run above it, else the chosen one."""
+    if experiment_id is not None and experiment_id != "":
+        return starting.ExperimentChoice(arguments.id_text("experiment_id", experiment_id))
+    if above is not None and above.experiment_id:
+        return starting.ExperimentChoice(above.experiment_id)
+    return session.current().experiment()
+
+
 def end_run(status: RunStatus | str = RunStatus.FINISHED) -> None:
-    """Ends the active run, after everything that was logged to it. Nothing where none is active."""
-    run = _local.runs[-1] if _local.runs else None
+    """Ends the active run after everything that was logged to it is sent. Does nothing if there is none."""
+    run = session.current().own()
     if run is not None:
         run.end(status)
 
 
 def active_run() -> ActiveRun | None:
-    """The run that is on in this thread, or the only one that is on in another; None where there is none."""
-    return session.active()
+    """The run of this thread, or else the only run of the other threads. None if there is none."""
+    return session.current().active()
 
 
 def last_active_run() -> Run | None:
-    """The active run, else the one that was started last, as the server knows it. None before the first."""
-    run = session.last()
+    """The active run, else the one that was started last, as the server has it. None before the first."""
+    run = session.current().last()
     if run is None:
         return None
     _settle()
-    return run.client.runs.get(run.id)
+    return run.client.runs.get(run.run_id)
 
 
 def get_run(run_id: str) -> Run:
-    """Reads a run, with everything that was logged here before. Raises RunNotFound."""
+    """Reads a run, with everything that this process has logged to it. Raises RunNotFound."""
     _settle()
-    return session.client().runs.get(run_id)
+    return session.current().client().runs.get(run_id)
 
 
 def delete_run(run_id: str) -> None:
-    """Deletes a run; `modelry.Client().runs.restore` undoes it. Raises RunNotFound."""
+    """Deletes a run. `modelry.Client().runs.restore` undoes it. Raises RunNotFound."""
     _settle()
-    session.client().runs.delete(run_id)
-
-
-@overload
-def search_runs(
-    experiment_ids: str | int | Iterable[str | int] | None = None,
-    filter_string: str = "",
-    run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
-    max_results: int = 100_000,
-    order_by: str | Iterable[str] | None = None,
-    output_format: Literal["pandas"] | None = None,
-    search_all_experiments: bool = False,
-    experiment_names: str | Iterable[str] | None = None,
-) -> pd.DataFrame: ...
-
-
-@overload
-def search_runs(
-    experiment_ids: str | int | Iterable[str | int] | None = None,
-    filter_string: str = "",
-    run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
-    max_results: int = 100_000,
-    order_by: str | Iterable[str] | None = None,
-    *,
-    output_format: Literal["list"],
-    search_all_experiments: bool = False,
-    experiment_names: str | Iterable[str] | None = None,
-) -> LazyList[Run]: ...
-
-
-def search_runs(
-    experiment_ids: str | int | Iterable[str | int] | None = None,
-    filter_string: str = "",
-    run_view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
-    max_results: int = 100_000,
-    order_by: str | Iterable[str] | None = None,
-    output_format: Literal["pandas", "list"] | None = None,
-    search_all_experiments: bool = False,
-    experiment_names: str | Iterable[str] | None = None,
-) -> pd.DataFrame | LazyList[Run]:
-    """Finds runs, in the experiment in use unless others are named; the newest first unless ordered.
-
-    The answer is a pandas DataFrame where pandas is installed, else a list of runs; `output_format` decides otherwise.
-    A single id, name or order may stand without its list. Raises FilterSyntax, whose message points at the place,
-    ExperimentNotFound, and InvalidArgument.
-    """
-    if output_format not in (None, "pandas", "list"):
-        raise arguments.refused("output_format", output_format, "'pandas' or 'list'")
-    lifecycle = _lifecycle("run_view_type", run_view_type)
-    ids = arguments.ids("experiment_ids", experiment_ids)
-    names = arguments.listed("experiment_names", experiment_names)
-    sort_keys = arguments.listed("order_by", order_by)
-    _settle()
-    server = session.client()
-    ids += [server.experiments.get_by_name(name).experiment_id for name in names]
-    if not ids and not search_all_experiments:
-        chosen = session.experiment()
-        ids = [chosen.experiment_id or server.experiments.get_by_name(chosen.name).experiment_id]
-    found = server.runs.search(
-        ids,
-        filter_string,
-        order_by=sort_keys,
-        lifecycle=lifecycle,
-        max_results=max_results,
-        page_size=1000,
-    )
-    if output_format == "list":
-        return found
-    try:
-        from modelry._sdk.nouns.frames import frame_of
-
-        return frame_of(found)
-    except ModuleNotFoundError:
-        if output_format == "pandas":
-            raise
-        return found
-
-
-def search_experiments(
-    view_type: Lifecycle | str | int = Lifecycle.ACTIVE,
-    max_results: int | None = None,
-    filter_string: str = "",
-    order_by: str | Iterable[str] | None = None,
-) -> LazyList[Experiment]:
-    """Finds experiments, the newest first unless ordered. Raises FilterSyntax when the list is read."""
-    return session.client().experiments.search(
-        filter_string,
-        order_by=order_by or (),
-        lifecycle=_lifecycle("view_type", view_type),
-        max_results=max_results,
-    )
-
-
-def register_model(model_uri: str, name: str, *, tags: Mapping[str, object] | None = None) -> Version:
-    """Makes the next version of a model, and the model if there is none, from `runs:/<run_id>/<path>`.
-
-    Raises RunNotFound, SourceEmpty and other ModelryErrors of `Client.versions.create`.
-    """
-    _settle()
-    registry = session.registry_client()
-    registry.models.create(name, allow_existing=True)
-    return registry.versions.create(name, model_uri, tags=tags)
+    session.current().client().runs.delete(run_id)
 
 
 def transition_model_version_stage(
     name: str, version: int | str, stage: str, archive_existing_versions: bool = False
 ) -> Version:
-    """Moves a version to None, Staging, Production or Archived, and the others in that stage to Archived if asked.
+    """Moves a version to a stage, such as Production, and on request the other versions in it to the archive.
 
-    Raises ModelNotFound, VersionNotFound, FieldInvalid for a stage that isn't one.
+    Raises ModelNotFound, VersionNotFound, or FieldInvalid for a stage that the model does not have.
     """
-    promotions = session.registry_client().promotions
+    promotions = session.current().registry_client().promotions
     return promotions.promote(name, version, stage, archive_existing=archive_existing_versions).version
 
 
 def set_registered_model_alias(name: str, alias: str, version: int | str) -> None:
     """Points an alias at a version. Raises ModelNotFound, VersionNotFound, or FieldInvalid for a bad alias."""
-    session.registry_client().aliases.set(name, alias, version)
+    session.current().registry_client().aliases.set(name, alias, version)
 
 
 def flush(timeout: float | None = None) -> bool:
-    """Waits until everything that was logged is durable, at most so many seconds; says whether it is.
+    """Waits until everything that was logged is committed, at most `timeout` seconds. Returns whether it is.
 
-    While no server answers it tries again until the time is up; without a limit it tries once, and says no.
+    While no server answers it tries again until the time is up. Without a timeout it tries once and returns False.
     """
-    return recorders.flush_all(timeout)
+    return pool.flush_all(timeout)
 
 
 def sync(address: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> SyncReport:
-    """Delivers what processes that are gone left in the spool, each to its server, or all to `address`.
+    """Delivers what ended processes left in the spool, each to its server, or all to `address`.
 
-    `progress(done, total)` is told requests. Nothing is written twice. What can't be delivered now stays.
+    `progress(done, total)` is called with numbers of requests. Nothing is written twice. What can't be delivered now
+    stays in the spool.
     """
-    recorders.flush_all(settings.read().exit_timeout)
+    pool.flush_all(settings.read().exit_timeout)
     return deliver(address, progress=progress)
 
 
-def _lifecycle(argument: str, given: Lifecycle | str | int) -> Lifecycle:
-    try:
-        return _VIEWS[given] if isinstance(given, int) else Lifecycle(given.upper())
-    except (KeyError, ValueError, AttributeError):
-        wanted = f"{', '.join(Lifecycle)}, or MLflow's number for it, 1 to 3"
-        raise arguments.refused(argument, given, wanted) from None
-
-
 def _settle() -> None:
-    """Sends what was logged here, so that it is found by what is asked next."""
-    recorders.flush_all(settings.read().timeout)
+    """Sends what was logged here, so that the next read finds it."""
+    pool.flush_all(settings.read().timeout)

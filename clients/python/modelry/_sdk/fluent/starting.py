@@ -1,4 +1,4 @@
-"""How a run begins: with the server where it answers in time, without it otherwise."""
+"""Starting runs: on the server if it answers in time, else offline."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from modelry._sdk.client import Client
-from modelry._sdk.fluent import capture as system
+from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.arguments import texts
 from modelry._sdk.nouns.experiments import DEFAULT_EXPERIMENT_NAME, named_experiment
 from modelry._sdk.nouns.times import stamp_of
-from modelry._sdk.recording import ids
-from modelry._sdk.recording import outgoing as requests
-from modelry._sdk.recording.outgoing import Request
-from modelry._sdk.recording.recorders import recorder_of
+from modelry._sdk.recording import ids, queued
+from modelry._sdk.recording.pool import recorder_of
+from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import settings
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import DeadlineExceeded, Unavailable
@@ -26,14 +26,14 @@ log = logging.getLogger("modelry")
 
 @dataclass(frozen=True, slots=True)
 class ExperimentChoice:
-    """Where runs go: an experiment by its id, or by its name as long as nobody could ask for the id."""
+    """The experiment of new runs: by its id, or by its name while no server could be asked for the id."""
 
     experiment_id: str = ""
     name: str = ""
 
 
 def default_experiment(workspace: str) -> ExperimentChoice:
-    """Where runs go when nobody chose."""
+    """The experiment of new runs if none was chosen."""
     if workspace == settings.DEFAULT_WORKSPACE:
         return ExperimentChoice(experiment_id="0")
     return ExperimentChoice(name=DEFAULT_EXPERIMENT_NAME)
@@ -46,10 +46,11 @@ def start(
     name: str = "",
     parent_run_id: str = "",
     tags: Mapping[str, object] | None = None,
+    description: str = "",
 ) -> ActiveRun:
-    """Starts a run. Where no server answers within the limit of the settings it goes on offline, with a warning.
+    """Starts a run. If no server answers within `MODELRY_START_TIMEOUT` it starts offline, with a warning.
 
-    Raises ModelryError where the server refuses, such as ExperimentDeleted.
+    Raises ModelryError if the server refuses, such as ExperimentDeleted.
     """
     run_id = ids.run_id()
     request = tracking.CreateRunRequest(
@@ -58,31 +59,32 @@ def start(
         run_id=run_id,
         parent_run_id=parent_run_id,
         start_time=stamp_of(datetime.now(UTC)),
-        tags={**system.tags(), **texts(tags)},
-        user=system.user(),
+        tags={**capture.tags(), **texts(tags)},
+        claimed_user=capture.user(),
+        description=description,
     )
     recorder = recorder_of(client._connection, client.workspace)
-    why = "the server did not answer before"
+    why = recorder.why_offline
     if not recorder.offline:
         try:
             if not experiment.experiment_id:
                 request.experiment_id = _experiment_id(client, experiment.name)
-            answer = client._connection.call(
-                requests.CREATE_RUN, request, tracking.CreateRunResponse, timeout=settings.read().start_timeout
-            )
+            answer = client._connection.call(tracking.rpcs.CREATE_RUN, request, timeout=settings.read().start_timeout)
         except (Unavailable, DeadlineExceeded) as error:
             why = error.message
         else:
             run = answer.run
             return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
-    log.warning("%s; run %s begins offline and is sent later", why, run_id)
+    log.log(_level(recorder), "%s; run %s starts offline and will be sent later", why, run_id)
     active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False)
     active.buffer.add(_offline_start(client, experiment, request), urgent=True)
     return active
 
 
-def resume(client: Client, run_id: str, *, name: str = "", tags: Mapping[str, object] | None = None) -> ActiveRun:
-    """Goes on with a run, which is set running again; offline where no server answers.
+def resume(
+    client: Client, run_id: str, *, name: str = "", tags: Mapping[str, object] | None = None, description: str = ""
+) -> ActiveRun:
+    """Continues a run, whose status becomes running again; offline if no server answers.
 
     Raises RunNotFound or RunDeleted.
     """
@@ -91,26 +93,32 @@ def resume(client: Client, run_id: str, *, name: str = "", tags: Mapping[str, ob
     if name:
         request.run.name = name
         request.update_mask.paths.append("name")
+    if description:
+        request.run.description = description
+        request.update_mask.paths.append("description")
     recorder = recorder_of(client._connection, client.workspace)
     active: ActiveRun | None = None
-    why = "the server did not answer before"
+    why = recorder.why_offline
     if not recorder.offline:
         try:
-            answer = client._connection.call(
-                requests.UPDATE_RUN, request, tracking.UpdateRunResponse, timeout=settings.read().start_timeout
-            )
+            answer = client._connection.call(tracking.rpcs.UPDATE_RUN, request, timeout=settings.read().start_timeout)
         except (Unavailable, DeadlineExceeded) as error:
             why = error.message
         else:
             run = answer.run
             active = ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
     if active is None:
-        log.warning("%s; run %s goes on offline and is sent later", why, run_id)
+        log.log(_level(recorder), "%s; run %s continues offline and will be sent later", why, run_id)
         active = ActiveRun(client, run_id, experiment_id="", name=name, online=False)
-        active.buffer.add(Request(requests.UPDATE_RUN, request.SerializeToString()), urgent=True)
+        active.buffer.add(QueuedRequest(queued.UPDATE_RUN, request.SerializeToString()), urgent=True)
     if tags:
         active.set_tags(tags)
     return active
+
+
+def _level(recorder: Recorder) -> int:
+    """How loud it is said that a run is offline: in a forked child that is as it should be."""
+    return logging.INFO if recorder.in_forked_child else logging.WARNING
 
 
 def _experiment_id(client: Client, name: str) -> str:
@@ -118,10 +126,10 @@ def _experiment_id(client: Client, name: str) -> str:
     return named_experiment(client.experiments, name, timeout=limit).experiment_id
 
 
-def _offline_start(client: Client, experiment: ExperimentChoice, request: tracking.CreateRunRequest) -> Request:
+def _offline_start(client: Client, experiment: ExperimentChoice, request: tracking.CreateRunRequest) -> QueuedRequest:
     if request.experiment_id:
-        return Request(requests.CREATE_RUN, request.SerializeToString())
+        return QueuedRequest(queued.CREATE_RUN, request.SerializeToString())
     create = tracking.CreateExperimentRequest(
         workspace=client.workspace, name=experiment.name, allow_existing=True, request_id=ids.writer_id()
     )
-    return requests.start_run(create.SerializeToString(), request.SerializeToString())
+    return queued.start_run(create.SerializeToString(), request.SerializeToString())

@@ -11,16 +11,15 @@ from modelry._sdk.nouns.versions import Version, version_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
 
-_SERVICE = "modelry.api.registry.v1.AliasService"
-
 
 @dataclass(frozen=True, slots=True)
 class Alias:
     """An alias as it was when it was set."""
 
-    model: str
+    workspace: str
+    model_name: str
     alias: str
-    number: int
+    version_number: int
     update_time: datetime | None
 
 
@@ -35,25 +34,30 @@ class Aliases:
         """Points an alias at a version, wherever it pointed before.
 
         Raises ModelNotFound, VersionNotFound, or FieldInvalid for an alias that looks like a version number, is a stage
-        or `latest`, or has other characters than letters, digits, `_`, `-` and `.`.
+        or `latest`, or has characters other than letters, digits, `_`, `-` and `.`.
         """
         request = registry.SetAliasRequest(
-            workspace=self._workspace, model=name, alias=alias, number=version_number(version), reason=reason
+            workspace=self._workspace,
+            model_name=name,
+            alias=alias,
+            version_number=version_number(version),
+            reason=reason,
         )
-        message = self._connection.call(f"{_SERVICE}/SetAlias", request, registry.SetAliasResponse).alias
+        message = self._connection.call(registry.rpcs.SET_ALIAS, request).alias
         return Alias(
-            model=message.model,
+            workspace=message.workspace,
+            model_name=message.model_name,
             alias=message.alias,
-            number=message.number,
+            version_number=message.version_number,
             update_time=time_of(message, "update_time"),
         )
 
     def get(self, name: str, alias: str) -> Version:
         """Reads the version that an alias points at, in one call. Raises ModelNotFound or AliasNotFound."""
-        request = registry.GetAliasRequest(workspace=self._workspace, model=name, alias=alias)
-        return version_of(self._connection.call(f"{_SERVICE}/GetAlias", request, registry.GetAliasResponse).version)
+        request = registry.GetAliasRequest(workspace=self._workspace, model_name=name, alias=alias)
+        return version_of(self._connection.call(registry.rpcs.GET_ALIAS, request).version)
 
     def delete(self, name: str, alias: str, *, reason: str = "") -> None:
-        """Removes an alias; the version stays. Raises ModelNotFound or AliasNotFound."""
-        request = registry.DeleteAliasRequest(workspace=self._workspace, model=name, alias=alias, reason=reason)
-        self._connection.call(f"{_SERVICE}/DeleteAlias", request, registry.DeleteAliasResponse)
+        """Removes an alias. The version stays. Raises ModelNotFound or AliasNotFound."""
+        request = registry.DeleteAliasRequest(workspace=self._workspace, model_name=name, alias=alias, reason=reason)
+        self._connection.call(registry.rpcs.DELETE_ALIAS, request)

@@ -1,4 +1,4 @@
-"""What callers give, in the form that the contract wants: one text as a list of one, ids and tag values as text."""
+"""Arguments of callers in the form of the contract: one text as a list of one, ids and tag values as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modelry.errors import InvalidArgument
 
 
 def listed(argument: str, given: str | Iterable[str] | None) -> list[str]:
-    """The texts of a list; a single text is a list of one, None an empty one. Raises InvalidArgument."""
+    """The texts of a list. A single text is a list of one, None an empty list. Raises InvalidArgument."""
     each = [given] if isinstance(given, str) else _iterated(argument, given, "a text, or a list of texts")
     for text in each:
         if not isinstance(text, str):
@@ -19,7 +19,7 @@ def listed(argument: str, given: str | Iterable[str] | None) -> list[str]:
 
 
 def ids(argument: str, given: str | int | Iterable[str | int] | None) -> list[str]:
-    """The ids of a list as text; a single one is a list of one, None an empty one. Raises InvalidArgument."""
+    """The ids of a list as text. A single id is a list of one, None an empty list. Raises InvalidArgument."""
     if isinstance(given, str) or hasattr(given, "__index__"):
         return [id_text(argument, given)]
     return [id_text(argument, one) for one in _iterated(argument, given, "an id, or a list of ids")]
@@ -39,7 +39,7 @@ def texts(values: Mapping[str, object] | None) -> dict[str, str]:
 
 
 def count(argument: str, given: int | None) -> int | None:
-    """How many of something are wanted, None where that is not limited. Raises InvalidArgument."""
+    """A limit: a whole number from 0, or None for no limit. Raises InvalidArgument."""
     if given is None:
         return None
     number = _whole(given)
@@ -49,7 +49,7 @@ def count(argument: str, given: int | None) -> int | None:
 
 
 def number_of(given: Any) -> Any:
-    """The number that a numeric text stands for, or an array or tensor of one element; else what was given."""
+    """The number of a numeric text, or of an array or tensor of one element; else what was given."""
     if isinstance(given, int | float):
         return given
     try:
@@ -60,8 +60,8 @@ def number_of(given: Any) -> Any:
 
 
 def refused(argument: str, given: object, wanted: str) -> InvalidArgument:
-    """The error for an argument that can't be: names it, its value and what would be right."""
-    return InvalidArgument(f"{argument} is {wanted}, not {given!r}", fields={argument: f"is {wanted}"})
+    """The error for an argument that is not valid: its name, its value and what would be right."""
+    return InvalidArgument(f"{argument} must be {wanted}, not {given!r}", fields={argument: f"must be {wanted}"})
 
 
 def _whole(given: Any) -> int | None:

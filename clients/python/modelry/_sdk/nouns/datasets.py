@@ -8,77 +8,72 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.paging import paged
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import InvalidArgument
 
-_SERVICE = "modelry.api.tracking.v1.DatasetService"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedDataset:
-    """A dataset as the server knows it. To log one, name and digest are enough.
+class Dataset:
+    """A dataset as the server has it. To log one, name and digest are enough.
 
-    `schema` and `profile` are JSON; lists leave them out.
+    `schema` and `profile` are JSON. Searches leave them out.
     """
 
+    dataset_id: str = ""
+    workspace: str = ""
     name: str
     digest: str
     source_type: str = ""
     source: str = ""
     schema: str = ""
     profile: str = ""
-    dataset_id: str = ""
-    workspace: str = ""
     create_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetInput:
-    """A dataset as a run used it; `context` says what for, such as `training`."""
+    """A dataset that a run used, and what it was used for, such as `training`."""
 
-    dataset: LoggedDataset
+    dataset: Dataset
     context: str = ""
 
 
 class Datasets:
-    """Records which datasets runs used, and finds them again."""
+    """Records which datasets runs used, and finds datasets."""
 
     def __init__(self, connection: Connection, workspace: str) -> None:
         self._connection = connection
         self._workspace = workspace
 
-    def log(self, run_id: str, inputs: Iterable[DatasetInput]) -> list[LoggedDataset]:
-        """Adds datasets to a run, all or none; answers with them as stored, in the same order.
+    def log(self, run_id: str, inputs: Iterable[DatasetInput]) -> list[Dataset]:
+        """Adds datasets to a run, all or none. Returns them as they are stored, in the same order.
 
-        One that the run has in the same context is not added again. Raises RunNotFound, RunDeleted or FieldInvalid.
+        A dataset that the run has already, in the same context, is not added again. Raises RunNotFound, RunDeleted or
+        FieldInvalid.
         """
         request = tracking.LogDatasetsRequest(run_id=run_id, inputs=[input_message(given) for given in inputs])
-        answer = self._connection.call(f"{_SERVICE}/LogDatasets", request, tracking.LogDatasetsResponse)
+        answer = self._connection.call(tracking.rpcs.LOG_DATASETS, request)
         return [_dataset_of(message) for message in answer.datasets]
 
-    def get(self, dataset_id: str) -> LoggedDataset:
+    def get(self, dataset_id: str) -> Dataset:
         """Reads a dataset with its schema and profile. Raises DatasetNotFound."""
         request = tracking.GetDatasetRequest(dataset_id=dataset_id)
-        answer = self._connection.call(f"{_SERVICE}/GetDataset", request, tracking.GetDatasetResponse)
-        return _dataset_of(answer.dataset)
+        return _dataset_of(self._connection.call(tracking.rpcs.GET_DATASET, request).dataset)
 
-    def search(
-        self, filter: str = "", *, max_results: int | None = None, page_size: int = 100
-    ) -> LazyList[LoggedDataset]:
+    def search(self, filter: str = "", *, max_results: int | None = None, page_size: int = 100) -> LazyList[Dataset]:
         """Finds datasets, the newest first. Raises FilterSyntax when the list is read."""
 
-        def fetch(size: int, token: str) -> tuple[list[LoggedDataset], str]:
-            request = tracking.SearchDatasetsRequest(
-                workspace=self._workspace, filter=filter, page_size=size, page_token=token
-            )
-            page = self._connection.call(f"{_SERVICE}/SearchDatasets", request, tracking.SearchDatasetsResponse)
+        request = tracking.SearchDatasetsRequest(workspace=self._workspace, filter=filter)
+
+        def fetch(size: int, token: str) -> tuple[list[Dataset], str]:
+            request.page_size, request.page_token = size, token
+            page = self._connection.call(tracking.rpcs.SEARCH_DATASETS, request)
             return [_dataset_of(message) for message in page.datasets], page.next_page_token
 
-        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
 
 
 def input_message(given: DatasetInput) -> tracking.DatasetInput:
@@ -102,8 +97,8 @@ def input_of(message: tracking.DatasetInput) -> DatasetInput:
     return DatasetInput(dataset=_dataset_of(message.dataset), context=message.context)
 
 
-def _dataset_of(message: tracking.Dataset) -> LoggedDataset:
-    return LoggedDataset(
+def _dataset_of(message: tracking.Dataset) -> Dataset:
+    return Dataset(
         name=message.name,
         digest=message.digest,
         source_type=message.source_type,
@@ -116,22 +111,22 @@ def _dataset_of(message: tracking.Dataset) -> LoggedDataset:
     )
 
 
-def logged_dataset_of(dataset: Any) -> LoggedDataset:
-    """What is recorded of a dataset: one of ours, or anything with a name, a digest and perhaps a source.
+def dataset_from(dataset: Any) -> Dataset:
+    """What is recorded of a dataset: one of `modelry.data`, or anything with a name, a digest and perhaps a source.
 
-    Raises InvalidArgument where there is neither name nor digest.
+    Raises InvalidArgument if name or digest is missing.
     """
-    if isinstance(dataset, LoggedDataset):
+    if isinstance(dataset, Dataset):
         return dataset
     name, digest = getattr(dataset, "name", None), getattr(dataset, "digest", None)
     if not name or not digest:
         raise InvalidArgument(
-            f"{type(dataset).__name__} is no dataset: it lacks name or digest; "
-            "make one by modelry.data.from_pandas(...)"
+            f"{type(dataset).__name__} is not a dataset: it has no name or no digest; "
+            "create one with modelry.data.from_pandas(...)"
         )
     described = dataset.to_dict() if callable(getattr(dataset, "to_dict", None)) else {}
     source = described.get("source", getattr(dataset, "source", ""))
-    return LoggedDataset(
+    return Dataset(
         name=str(name),
         digest=str(digest),
         source_type=str(described.get("source_type", "")),

@@ -1,28 +1,94 @@
-"""Stages and version numbers, as people write them."""
+"""Enums of the contract as Python shows them, stages, and version numbers.
+
+A value that this client does not know, because the server is newer, is shown as `UNKNOWN(<number>)`: never as a known
+value, and never as an error.
+"""
 
 from __future__ import annotations
 
-from modelry.errors import FieldInvalid
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from modelry.errors import FieldInvalid, InvalidArgument
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
 
 STAGES = ("None", "Staging", "Production", "Archived")
-"""The stages, in the order in which a version passes them. Their place, from 1, is their number in the contract."""
+"""The stages of the default policy. A model may have others."""
+
+_UNKNOWN = re.compile(r"UNKNOWN\(-?\d+\)")
 
 
-def number_of_stage(stage: str) -> int:
-    """The contract's number of a stage, which may be written in any letter case.
+class OpenEnum(StrEnum):
+    """An enum of texts to which a newer server may add values."""
 
-    Raises FieldInvalid for a stage that does not exist.
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Makes a member for a value of the future, such as `UNKNOWN(9)`. Any other text is no value."""
+        if not isinstance(value, str) or not _UNKNOWN.fullmatch(value):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return cls._value2member_map_.setdefault(value, member)  # type: ignore[return-value]
+
+
+class RunStatus(OpenEnum):
+    """The state of a run."""
+
+    RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+class Lifecycle(OpenEnum):
+    """Whether a thing is in use or deleted."""
+
+    ACTIVE = "ACTIVE"
+    DELETED = "DELETED"
+
+
+class LifecycleFilter(StrEnum):
+    """Which things a search finds."""
+
+    ACTIVE = "ACTIVE"
+    DELETED = "DELETED"
+    ANY = "ANY"
+
+
+def name_of(kind: _EnumTypeWrapper[Any], number: int) -> str:
+    """The name of a value of a generated enum, without the prefix of the enum, such as `FINISHED`.
+
+    `UNKNOWN(<number>)` for a value that is unknown here or that was not set.
     """
-    for number, name in enumerate(STAGES, 1):
-        if isinstance(stage, str) and stage.lower() == name.lower():
-            return number
-    problem = f"{stage!r} is not a stage; the stages are {', '.join(STAGES)}"
-    raise FieldInvalid(f"stage: {problem}", metadata={"stage": str(stage)}, fields={"stage": problem})
+    if number == 0 or number not in kind.values():
+        return f"UNKNOWN({number})"
+    return kind.Name(number).removeprefix(kind.Name(0).removesuffix("UNSPECIFIED"))
 
 
-def name_of_stage(number: int) -> str:
-    """The name of a stage by its number in the contract; `None` for a number that this client does not know."""
-    return STAGES[number - 1] if 0 < number <= len(STAGES) else STAGES[0]
+def member_of(argument: str, given: object, kind: type[StrEnum]) -> str:
+    """The name of an enum value that a caller gives, in any letter case. Raises InvalidArgument for another value."""
+    name = given.upper() if isinstance(given, str) else ""
+    if name in kind.__members__:
+        return name
+    raise InvalidArgument(
+        f"{argument} {given!r} is not one of {', '.join(kind)}",
+        fields={argument: f"is not one of {', '.join(kind)}"},
+    )
+
+
+def stage_name(stage: str) -> str:
+    """The name of a stage. The default stages may be written in any letter case; other names are kept as they are.
+
+    Raises FieldInvalid for something that is not a text.
+    """
+    if not isinstance(stage, str):
+        problem = f"{stage!r} is not the name of a stage, such as 'Production'"
+        raise FieldInvalid(f"stage: {problem}", metadata={"stage": str(stage)}, fields={"stage": problem})
+    return next((name for name in STAGES if name.lower() == stage.lower()), stage)
 
 
 def version_number(version: int | str) -> int:

@@ -1,4 +1,4 @@
-"""Experiments: each holds the runs of one question."""
+"""Experiments: each groups the runs that answer one question."""
 
 from __future__ import annotations
 
@@ -6,39 +6,33 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from modelry._sdk.nouns import arguments
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.paging import paged
+from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, member_of, name_of
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
+from modelry._sdk.nouns.mlflow_names import ExperimentNames
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import Connection
+from modelry.api.common import v1 as common
 from modelry.api.tracking import v1 as tracking
-from modelry.errors import ExperimentDeleted, ExperimentExists, InvalidArgument
+from modelry.errors import ExperimentDeleted, ExperimentExists
 
 DEFAULT_EXPERIMENT_NAME = "Default"
 """The experiment of runs for which none was chosen, in each workspace."""
-_SERVICE = "modelry.api.tracking.v1.ExperimentService"
-
-
-class Lifecycle(StrEnum):
-    """Whether a thing is in use or deleted; ANY is for searches only."""
-
-    ACTIVE = "ACTIVE"
-    DELETED = "DELETED"
-    ANY = "ANY"
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(ExperimentNames):
     """An experiment as it was when it was read."""
 
     experiment_id: str
-    name: str
     workspace: str
+    name: str
+    description: str
     lifecycle: Lifecycle
     tags: Mapping[str, str]
+    creator: str
     create_time: datetime | None
     update_time: datetime | None
     delete_time: datetime | None
@@ -46,7 +40,7 @@ class Experiment:
 
 
 class Experiments:
-    """Makes, reads, changes, deletes and finds experiments of a workspace."""
+    """Creates, reads, changes, deletes and finds experiments of a workspace."""
 
     def __init__(self, connection: Connection, workspace: str) -> None:
         self._connection = connection
@@ -56,128 +50,123 @@ class Experiments:
         self,
         name: str,
         *,
+        description: str = "",
         tags: Mapping[str, object] | None = None,
         allow_existing: bool = False,
         timeout: float | None = None,
     ) -> Experiment:
-        """Makes an experiment; sending it again after a lost answer makes no second one.
+        """Creates an experiment. A retry after a lost answer creates no second one.
 
-        With `allow_existing` it answers with the active experiment of that name where there is one, unchanged. Raises
-        ExperimentExists otherwise, and FieldInvalid for a name or tag over the limits.
+        With `allow_existing` it returns the active experiment that has the name already, unchanged. Raises
+        ExperimentExists otherwise, and FieldInvalid for a name, tag or description that exceeds the limits.
         """
         request = tracking.CreateExperimentRequest(
             workspace=self._workspace,
             name=str(name),
+            description=description,
             tags=arguments.texts(tags),
             allow_existing=allow_existing,
             request_id=uuid.uuid4().hex,
         )
-        answer = self._connection.call(
-            f"{_SERVICE}/CreateExperiment", request, tracking.CreateExperimentResponse, timeout=timeout
-        )
+        answer = self._connection.call(tracking.rpcs.CREATE_EXPERIMENT, request, timeout=timeout)
         return experiment_of(answer.experiment)
 
     def get(self, experiment_id: str | int) -> Experiment:
         """Reads an experiment, also a deleted one. Raises ExperimentNotFound."""
         request = tracking.GetExperimentRequest(experiment_id=_id(experiment_id))
-        answer = self._connection.call(f"{_SERVICE}/GetExperiment", request, tracking.GetExperimentResponse)
-        return experiment_of(answer.experiment)
+        return experiment_of(self._connection.call(tracking.rpcs.GET_EXPERIMENT, request).experiment)
 
     def get_by_name(self, name: str) -> Experiment:
-        """Reads the experiment of a name, also a deleted one. Raises ExperimentNotFound."""
+        """Reads the experiment that has a name, also a deleted one. Raises ExperimentNotFound."""
         request = tracking.GetExperimentByNameRequest(workspace=self._workspace, name=str(name))
-        answer = self._connection.call(f"{_SERVICE}/GetExperimentByName", request, tracking.GetExperimentByNameResponse)
-        return experiment_of(answer.experiment)
+        return experiment_of(self._connection.call(tracking.rpcs.GET_EXPERIMENT_BY_NAME, request).experiment)
 
-    def update(self, experiment_id: str | int, *, name: str, etag: str = "") -> Experiment:
-        """Renames an experiment.
+    def update(
+        self, experiment_id: str | int, *, name: str | None = None, description: str | None = None, etag: str = ""
+    ) -> Experiment:
+        """Changes the name or the description. What is None stays.
 
-        With an `etag` it raises EtagMismatch where somebody else changed the experiment since. Raises
-        ExperimentNotFound, ExperimentExists or ExperimentDeleted.
+        With an `etag` it raises EtagMismatch if somebody else has changed the experiment. Raises ExperimentNotFound,
+        ExperimentExists or ExperimentDeleted.
         """
-        request = tracking.UpdateExperimentRequest(
-            experiment=tracking.Experiment(experiment_id=_id(experiment_id), name=str(name), etag=etag)
-        )
-        request.update_mask.paths.append("name")
-        answer = self._connection.call(f"{_SERVICE}/UpdateExperiment", request, tracking.UpdateExperimentResponse)
-        return experiment_of(answer.experiment)
+        changed = tracking.Experiment(experiment_id=_id(experiment_id), etag=etag)
+        request = tracking.UpdateExperimentRequest(experiment=changed)
+        if name is not None:
+            request.experiment.name = str(name)
+            request.update_mask.paths.append("name")
+        if description is not None:
+            request.experiment.description = description
+            request.update_mask.paths.append("description")
+        return experiment_of(self._connection.call(tracking.rpcs.UPDATE_EXPERIMENT, request).experiment)
 
     def delete(self, experiment_id: str | int) -> Experiment:
-        """Deletes an experiment, which `restore` undoes; again changes nothing. Raises ExperimentNotFound."""
+        """Deletes an experiment. `restore` undoes it. Deleting it again changes nothing. Raises ExperimentNotFound."""
         request = tracking.DeleteExperimentRequest(experiment_id=_id(experiment_id))
-        answer = self._connection.call(f"{_SERVICE}/DeleteExperiment", request, tracking.DeleteExperimentResponse)
-        return experiment_of(answer.experiment)
+        return experiment_of(self._connection.call(tracking.rpcs.DELETE_EXPERIMENT, request).experiment)
 
     def restore(self, experiment_id: str | int) -> Experiment:
         """Restores a deleted experiment. Restoring an active one changes nothing. Raises ExperimentNotFound."""
         request = tracking.RestoreExperimentRequest(experiment_id=_id(experiment_id))
-        answer = self._connection.call(f"{_SERVICE}/RestoreExperiment", request, tracking.RestoreExperimentResponse)
-        return experiment_of(answer.experiment)
+        return experiment_of(self._connection.call(tracking.rpcs.RESTORE_EXPERIMENT, request).experiment)
 
     def search(
         self,
         filter: str = "",
         *,
         order_by: str | Iterable[str] = (),
-        lifecycle: Lifecycle | str = Lifecycle.ACTIVE,
+        lifecycle: LifecycleFilter | Lifecycle | str = LifecycleFilter.ACTIVE,
         max_results: int | None = None,
         page_size: int = 100,
     ) -> LazyList[Experiment]:
-        """Finds experiments, the newest first unless `order_by` says otherwise.
+        """Finds experiments. Default order: the newest first.
 
         Raises FilterSyntax and FieldInvalid when the list is read.
         """
-        sort_keys, wanted = arguments.listed("order_by", order_by), lifecycle_number(lifecycle)
+        request = tracking.SearchExperimentsRequest(
+            workspace=self._workspace,
+            filter=filter,
+            order_by=arguments.listed("order_by", order_by),
+            lifecycle=lifecycle_filter(lifecycle),
+        )
 
         def fetch(size: int, token: str) -> tuple[list[Experiment], str]:
-            request = tracking.SearchExperimentsRequest(
-                workspace=self._workspace,
-                filter=filter,
-                order_by=sort_keys,
-                lifecycle=wanted,
-                page_size=size,
-                page_token=token,
-            )
-            page = self._connection.call(f"{_SERVICE}/SearchExperiments", request, tracking.SearchExperimentsResponse)
+            request.page_size, request.page_token = size, token
+            page = self._connection.call(tracking.rpcs.SEARCH_EXPERIMENTS, request)
             return [experiment_of(message) for message in page.experiments], page.next_page_token
 
-        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
 
     def set_tags(self, experiment_id: str | int, tags: Mapping[str, object]) -> Experiment:
-        """Sets tags, all or none; tags of the same keys are replaced, others stay. Raises ExperimentNotFound."""
+        """Sets tags, all or none. Tags with the same keys are replaced, others stay. Raises ExperimentNotFound."""
         request = tracking.SetExperimentTagsRequest(experiment_id=_id(experiment_id), tags=arguments.texts(tags))
-        answer = self._connection.call(f"{_SERVICE}/SetExperimentTags", request, tracking.SetExperimentTagsResponse)
-        return experiment_of(answer.experiment)
+        return experiment_of(self._connection.call(tracking.rpcs.SET_EXPERIMENT_TAGS, request).experiment)
 
     def delete_tags(self, experiment_id: str | int, keys: str | Iterable[str]) -> Experiment:
         """Removes tags, all or none. Raises ExperimentNotFound or TagNotFound."""
         request = tracking.DeleteExperimentTagsRequest(
             experiment_id=_id(experiment_id), keys=arguments.listed("keys", keys)
         )
-        answer = self._connection.call(
-            f"{_SERVICE}/DeleteExperimentTags", request, tracking.DeleteExperimentTagsResponse
-        )
-        return experiment_of(answer.experiment)
+        return experiment_of(self._connection.call(tracking.rpcs.DELETE_EXPERIMENT_TAGS, request).experiment)
 
 
 def default_experiment_id(connection: Connection, workspace: str) -> str:
-    """The id of the experiment of runs for which none was chosen; it is made where the workspace has none yet."""
+    """The id of the experiment of runs for which none was chosen. It is created if the workspace has none yet."""
     if workspace == settings.DEFAULT_WORKSPACE:
         return "0"
     return named_experiment(Experiments(connection, workspace), DEFAULT_EXPERIMENT_NAME).experiment_id
 
 
 def named_experiment(experiments: Experiments, name: str, *, timeout: float | None = None) -> Experiment:
-    """The experiment of a name, which is made where there is none. Raises ExperimentDeleted."""
+    """The experiment that has a name; it is created if there is none. Raises ExperimentDeleted."""
     try:
         return experiments.create(name, allow_existing=True, timeout=timeout)
-    except ExperimentExists as taken:  # Only a deleted one stands in the way.
+    except ExperimentExists as taken:  # only a deleted one has the name then
         raise deleted_experiment(name, taken.metadata) from None
 
 
 def deleted_experiment(name: str, metadata: Mapping[str, str]) -> ExperimentDeleted:
-    """The error where a deleted experiment is chosen."""
-    problem = f"experiment {name!r} is deleted; restore it first, by modelry.Client().experiments.restore(id)"
+    """The error if a deleted experiment is chosen."""
+    problem = f"experiment {name!r} is deleted; restore it first with modelry.Client().experiments.restore(id)"
     return ExperimentDeleted(problem, metadata=metadata)
 
 
@@ -185,10 +174,12 @@ def experiment_of(message: tracking.Experiment) -> Experiment:
     """The experiment that a message holds."""
     return Experiment(
         experiment_id=message.experiment_id,
-        name=message.name,
         workspace=message.workspace,
+        name=message.name,
+        description=message.description,
         lifecycle=lifecycle_of(message.lifecycle),
         tags=dict(message.tags),
+        creator=message.creator,
         create_time=time_of(message, "create_time"),
         update_time=time_of(message, "update_time"),
         delete_time=time_of(message, "delete_time"),
@@ -197,18 +188,13 @@ def experiment_of(message: tracking.Experiment) -> Experiment:
 
 
 def lifecycle_of(number: int) -> Lifecycle:
-    """The lifecycle that a message names; an unknown one counts as active."""
-    return Lifecycle.DELETED if number == tracking.LIFECYCLE_DELETED else Lifecycle.ACTIVE
+    """The lifecycle that a message has."""
+    return Lifecycle(name_of(common.Lifecycle, number))
 
 
-def lifecycle_number(lifecycle: Lifecycle | str) -> tracking.Lifecycle.ValueType:
-    """The lifecycle of a request. Raises InvalidArgument for a word that is none."""
-    try:
-        return tracking.Lifecycle.Value(f"LIFECYCLE_{Lifecycle(str(lifecycle).upper()).value}")
-    except ValueError:
-        raise InvalidArgument(
-            f"lifecycle {lifecycle!r} is not one of {', '.join(Lifecycle)}", fields={"lifecycle": "is unknown"}
-        ) from None
+def lifecycle_filter(given: LifecycleFilter | Lifecycle | str) -> common.LifecycleFilter.ValueType:
+    """The lifecycle filter of a request. Raises InvalidArgument for another word."""
+    return common.LifecycleFilter.Value(f"LIFECYCLE_FILTER_{member_of('lifecycle', given, LifecycleFilter)}")
 
 
 def _id(experiment_id: str | int) -> str:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def frame_of(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a run: its attributes, then a column for each metric, param and tag that any of them has.
+    """A row for each run: its attributes, then a column for each metric, param and tag that any of the runs has.
 
-    Columns are named `metrics.<key>`, `params.<key>` and `tags.<key>`; what a run does not have is NaN or None. Times
-    are UTC. Needs pandas.
+    The columns are `metrics.<key>`, `params.<key>` and `tags.<key>`; a missing value is NaN or None. Times are UTC.
+    Needs pandas.
     """
     import pandas as pd
 

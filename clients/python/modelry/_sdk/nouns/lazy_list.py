@@ -1,18 +1,24 @@
-"""A list of the server's that fetches its pages while it is read."""
+"""A list on the server that fetches its pages while it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
+from modelry._sdk.nouns.arguments import count
+
 T = TypeVar("T")
+Fetch = Callable[[int, str], tuple[Iterable[T], str]]
+"""Fetches a page, given its size and its token. Returns the items and the token of the next page."""
+
+LARGEST_PAGE = 1000
 
 
 class LazyList(Sequence[T]):
-    """A list that asks for a page when the page is reached, and keeps what it has.
+    """A list that fetches a page when the page is reached, and keeps what it has fetched.
 
-    Nothing is asked before the first item is wanted. `found[0]` and iterating fetch as far as needed; `len`, a negative
-    index and printing fetch everything. An error of the server is raised where the page is reached.
+    Nothing is fetched before the first item is read. `found[0]` and iterating fetch as far as needed. `len`, a negative
+    index and printing fetch everything. A server's error is raised where the page is reached.
     """
 
     def __init__(self, items: Iterator[T]) -> None:
@@ -55,11 +61,34 @@ class LazyList(Sequence[T]):
     def __repr__(self) -> str:
         return repr(list(self))
 
-    def _fetch(self, count: int | None) -> int:
-        while count is None or len(self._fetched) < count:
+    def _fetch(self, wanted: int | None) -> int:
+        while wanted is None or len(self._fetched) < wanted:
             for item in self._rest:
                 self._fetched.append(item)
                 break
             else:
                 break
         return len(self._fetched)
+
+
+def listed_by(fetch: Fetch[T], *, max_results: int | None, page_size: int) -> LazyList[T]:
+    """The list whose pages `fetch` reads, with at most `max_results` items; None means all.
+
+    Raises InvalidArgument at once if a number is not a whole number from 0.
+    """
+    return LazyList(_items(fetch, count("max_results", max_results), count("page_size", page_size) or 0))
+
+
+def _items(fetch: Fetch[T], left: int | None, page_size: int) -> Iterator[T]:
+    token = ""
+    while left is None or left > 0:
+        size = page_size if left is None else min(left, page_size or left)
+        items, token = fetch(min(size, LARGEST_PAGE), token)
+        for item in items:
+            if left is not None:
+                if left == 0:
+                    return
+                left -= 1
+            yield item
+        if not token:
+            return

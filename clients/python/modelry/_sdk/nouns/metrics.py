@@ -18,15 +18,13 @@ from modelry.errors import InvalidArgument
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-_SERVICE = "modelry.api.tracking.v1.MetricService"
-
 
 @dataclass(frozen=True, slots=True)
 class MetricColumns:
-    """The points of one metric: entry i of each column makes point i.
+    """The points of one metric: the entries with the same index are one point.
 
-    Steps and times (milliseconds since the epoch) are `array('q')`, values `array('d')`; NumPy reads them without a
-    copy by `numpy.frombuffer(columns.values)`. `point_count` is how many points the series has before thinning.
+    Steps and times (milliseconds since 1970) are `array('q')`, values are `array('d')`. NumPy reads them without a copy
+    with `numpy.frombuffer(columns.values)`. `point_count` is the number of points before downsampling.
     """
 
     key: str
@@ -36,13 +34,13 @@ class MetricColumns:
     point_count: int
 
     def __len__(self) -> int:
-        """How many points there are here."""
+        """The number of points here."""
         return len(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """What lists know of a metric. "Last" is the point with the highest (step, time, value); min and max skip NaN."""
+    """A summary of a metric. The last point has the highest (step, time, value); min and max ignore NaN."""
 
     key: str
     last_value: float
@@ -59,7 +57,7 @@ class MetricSummary:
 
 
 class Summaries(Mapping[str, MetricSummary]):
-    """The summaries of a run by key, each made when it is asked for: a page of runs has thousands."""
+    """The summaries of a run by key. Each is made when it is read, because a page of runs has thousands."""
 
     def __init__(self, messages: Iterable[tracking.MetricSummary]) -> None:
         self._messages = tuple(messages)
@@ -77,7 +75,7 @@ class Summaries(Mapping[str, MetricSummary]):
         return iter(self._by_key)
 
     def __len__(self) -> int:
-        """How many metrics there are."""
+        """The number of metrics."""
         return len(self._messages)
 
     def __eq__(self, other: object) -> bool:
@@ -92,7 +90,7 @@ class Summaries(Mapping[str, MetricSummary]):
 
 
 Point: TypeAlias = tuple[str, float, int, int]
-"""Key, value, time in milliseconds since the epoch, step."""
+"""Key, value, time in milliseconds since 1970, step."""
 Points: TypeAlias = Mapping[str, "MetricColumns | float"] | Iterable[Point]
 """Points in any of three forms: columns by key, one value by key (step 0, now), or points one by one."""
 
@@ -104,23 +102,21 @@ class Metrics:
         self._connection = connection
 
     def write(self, run_id: str, metrics: Points, *, writer_id: str, batch_number: int) -> int:
-        """Adds a numbered batch of points; answers with the number up to which this writer's batches are durable.
+        """Adds a numbered batch of points. Returns the number up to which the batches of the writer are committed.
 
         A writer numbers its batches 1, 2, 3 and so on, and may send any of them again: nothing is written twice. Raises
-        RunNotFound, RunDeleted, FieldInvalid, and BatchGap where an earlier batch is missing.
+        RunNotFound, RunDeleted, FieldInvalid, and BatchGap if an earlier batch is missing.
         """
         request = tracking.WriteMetricsRequest(run_id=run_id, writer_id=writer_id, batch_number=batch_number)
         add_columns(request.metrics, metrics)
-        answer = self._connection.call(f"{_SERVICE}/WriteMetrics", request, tracking.WriteMetricsResponse)
-        return answer.durable_batch_number
+        return self._connection.call(tracking.rpcs.WRITE_METRICS, request).durable_batch_number
 
     def read(
         self, run_id: str, key: str, *, max_points: int = 0, min_step: int | None = None, max_step: int | None = None
     ) -> MetricColumns:
-        """Reads one series, sorted by (step, time, value); empty where the run has no such metric.
+        """Reads one series, sorted by (step, time, value). It is empty if the run has no such metric.
 
-        With `max_points` (at least 4) the server thins it so that its picture stays the same. Raises RunNotFound and
-        FieldInvalid.
+        With `max_points` (at least 4) the server downsamples it for plotting. Raises RunNotFound and FieldInvalid.
         """
         series = self.read_many([run_id], [key], max_points=max_points, min_step=min_step, max_step=max_step)
         for _, columns in series:
@@ -136,7 +132,7 @@ class Metrics:
         min_step: int | None = None,
         max_step: int | None = None,
     ) -> Iterator[tuple[str, MetricColumns]]:
-        """Streams whole series with the id of their run, run by run and key by key; without `keys` all that there are.
+        """Streams whole series with the id of their run, run by run and key by key. Without `keys`: all metrics.
 
         Arguments and errors as in `read`.
         """
@@ -149,7 +145,7 @@ class Metrics:
         )
         run_id = ""
         series: MetricColumns | None = None
-        for message in self._connection.read(f"{_SERVICE}/ReadMetrics", request, tracking.ReadMetricsResponse):
+        for message in self._connection.read(tracking.rpcs.READ_METRICS, request):
             part = message.columns
             if series is None or (message.run_id, part.key) != (run_id, series.key):
                 if series is not None:
@@ -166,8 +162,8 @@ class Metrics:
 def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns], metrics: Points) -> None:
     """Appends points to the `metrics` of a request, as columns.
 
-    A numeric text, and an array or tensor of one element, is taken as its number. Raises InvalidArgument, naming key
-    and value, for what is none, before anything is sent.
+    A numeric text, and an array or tensor of one element, counts as its number. Raises InvalidArgument, with key and
+    value, for anything else, before anything is sent.
     """
     if isinstance(metrics, Mapping):
         now = time.time_ns() // 1_000_000
@@ -194,7 +190,8 @@ def _value_of(key: str, given: object) -> float:
         return float(number_of(given))
     except (TypeError, ValueError, OverflowError):
         raise InvalidArgument(
-            f"metric {key!r} has the value {given!r}, which is no number", fields={"metrics": f"{key!r} is no number"}
+            f"metric {key!r} has the value {given!r}, which is not a number",
+            fields={"metrics": f"{key!r} is not a number"},
         ) from None
 
 

@@ -1,42 +1,51 @@
-"""Promotions: moves of versions from stage to stage."""
+"""Promotions: moves of versions between stages."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from modelry._sdk.nouns.enums import name_of_stage, version_number
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.paging import paged
-from modelry._sdk.nouns.promoting import PROMOTE, promotion
+from modelry._sdk.nouns.enums import name_of, stage_name, version_number
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.nouns.versions import Version, version_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
 
-_SERVICE = "modelry.api.registry.v1.PromotionService"
-
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One move of a version. `archived_numbers` are the versions that left the stage by the same move."""
+    """The move of a version from one stage to another.
 
-    model: str
-    number: int
+    `state` is COMPLETED once the version has moved. `archived_version_numbers` are the versions that were archived by
+    it; each of them has a promotion of its own.
+    """
+
+    promotion_id: str
+    workspace: str
+    model_name: str
+    version_number: int
     from_stage: str
     to_stage: str
-    archived_numbers: tuple[int, ...]
-    user: str
+    state: str
+    archived_version_numbers: tuple[int, ...]
+    creator: str
     reason: str
     create_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What a move did: the version after it, and the versions that it archived."""
+    """What a call of `promote` did.
 
+    `promotion` is None if the version was in the stage already. `version` is the version after the move,
+    `archived_versions` those that were archived by it.
+    """
+
+    promotion: Promotion | None
     version: Version
-    archived: tuple[Version, ...]
+    archived_versions: tuple[Version, ...]
 
 
 class Promotions:
@@ -56,43 +65,64 @@ class Promotions:
         reason: str = "",
         etag: str = "",
     ) -> Promoted:
-        """Moves a version to None, Staging, Production or Archived, written in any letter case.
+        """Moves a version to a stage. A retry after a lost answer moves nothing twice.
 
-        With `archive_existing` the versions that stand in Staging or Production leave it for Archived in the same
-        transaction. With an `etag` it raises EtagMismatch where somebody else changed the version since. Raises
-        ModelNotFound, VersionNotFound, or FieldInvalid for a stage that does not exist.
+        The default stages are None, Staging, Production and Archived, in any letter case. With `archive_existing` the
+        other versions in a serving stage (Staging, Production) move to the archive in the same transaction. With an
+        `etag` it raises EtagMismatch if somebody else has changed the version. Raises ModelNotFound, VersionNotFound,
+        or FieldInvalid for a stage that the model does not have.
         """
-        request = promotion(
-            self._workspace, name, version, stage, archive_existing=archive_existing, reason=reason, etag=etag
+        request = registry.PromoteVersionRequest(
+            workspace=self._workspace,
+            model_name=name,
+            version_number=version_number(version),
+            stage=stage_name(stage),
+            archive_existing=archive_existing,
+            reason=reason,
+            etag=etag,
+            request_id=uuid.uuid4().hex,
         )
-        answer = self._connection.call(PROMOTE, request, registry.PromoteVersionResponse)
-        return Promoted(version_of(answer.version), tuple(map(version_of, answer.archived_versions)))
+        answer = self._connection.call(registry.rpcs.PROMOTE_VERSION, request)
+        return Promoted(
+            promotion=_promotion_of(answer.promotion) if answer.HasField("promotion") else None,
+            version=version_of(answer.version),
+            archived_versions=tuple(map(version_of, answer.archived_versions)),
+        )
+
+    def get(self, promotion_id: str) -> Promotion:
+        """Reads a promotion. Raises PromotionNotFound."""
+        request = registry.GetPromotionRequest(promotion_id=promotion_id)
+        return _promotion_of(self._connection.call(registry.rpcs.GET_PROMOTION, request).promotion)
 
     def list(
         self, name: str, version: int | str | None = None, *, max_results: int | None = None, page_size: int = 100
     ) -> LazyList[Promotion]:
-        """Lists the moves of a model's versions, or of one of them, the newest first. Raises ModelNotFound."""
+        """Lists the promotions of a model, or of one of its versions, the newest first. Raises ModelNotFound."""
+        request = registry.ListPromotionsRequest(
+            workspace=self._workspace,
+            model_name=name,
+            version_number=0 if version is None else version_number(version),
+        )
 
-        def fetch(size: int, token: str) -> tuple[tuple[Promotion, ...], str]:
-            request = registry.ListPromotionsRequest(
-                workspace=self._workspace, model=name, number=number, page_size=size, page_token=token
-            )
-            page = self._connection.call(f"{_SERVICE}/ListPromotions", request, registry.ListPromotionsResponse)
-            return tuple(promotion_of(message) for message in page.promotions), page.next_page_token
+        def fetch(size: int, token: str) -> tuple[list[Promotion], str]:
+            request.page_size, request.page_token = size, token
+            page = self._connection.call(registry.rpcs.LIST_PROMOTIONS, request)
+            return [_promotion_of(message) for message in page.promotions], page.next_page_token
 
-        number = 0 if version is None else version_number(version)
-        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
 
 
-def promotion_of(message: registry.Promotion) -> Promotion:
-    """The promotion that a message holds."""
+def _promotion_of(message: registry.Promotion) -> Promotion:
     return Promotion(
-        model=message.model,
-        number=message.number,
-        from_stage=name_of_stage(message.from_stage),
-        to_stage=name_of_stage(message.to_stage),
-        archived_numbers=tuple(message.archived_numbers),
-        user=message.user,
+        promotion_id=message.promotion_id,
+        workspace=message.workspace,
+        model_name=message.model_name,
+        version_number=message.version_number,
+        from_stage=message.from_stage,
+        to_stage=message.to_stage,
+        state=name_of(registry.PromotionState, message.state),
+        archived_version_numbers=tuple(message.archived_version_numbers),
+        creator=message.creator,
         reason=message.reason,
         create_time=time_of(message, "create_time"),
     )

@@ -7,41 +7,33 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.datasets import DatasetInput, input_of
-from modelry._sdk.nouns.experiments import Lifecycle, default_experiment_id, lifecycle_number, lifecycle_of
-from modelry._sdk.nouns.lazy_list import LazyList
+from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus, member_of, name_of
+from modelry._sdk.nouns.experiments import default_experiment_id, lifecycle_filter, lifecycle_of
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.metrics import MetricSummary, Points, Summaries, add_columns
-from modelry._sdk.nouns.paging import paged
+from modelry._sdk.nouns.mlflow_names import RunNames
 from modelry._sdk.nouns.times import stamp_of, time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.tracking import v1 as tracking
-from modelry.errors import InvalidArgument
 
-_SERVICE = "modelry.api.tracking.v1.RunService"
-
-
-class RunStatus(StrEnum):
-    """How a run stands."""
-
-    RUNNING = "RUNNING"
-    SCHEDULED = "SCHEDULED"
-    FINISHED = "FINISHED"
-    FAILED = "FAILED"
-    KILLED = "KILLED"
+_LARGE = {"params", "tags", "metrics", "datasets"}
+_SMALL = [field.name for field in tracking.Run.DESCRIPTOR.fields if field.name not in _LARGE]
+"""The fields of a run that are always read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(RunNames):
     """A run as it was when it was read.
 
-    `metrics` has the last value of each metric, `summaries` all that is known of it. Who comes from MLflow finds
-    `run.info.run_id` and `run.data.params` too: `info` and `data` are the run itself.
+    `metrics` has the last value of each metric, `summaries` all that is known of it. `claimed_user` is who started it,
+    as the client says; `creator` is the caller that created it.
     """
 
     run_id: str
+    workspace: str
     experiment_id: str
     name: str
     status: RunStatus
@@ -54,45 +46,11 @@ class Run:
     metrics: Mapping[str, float]
     summaries: Mapping[str, MetricSummary] = field(repr=False)
     datasets: Sequence[DatasetInput] = field(repr=False)
-    workspace: str
-    user: str
+    description: str
+    claimed_user: str
+    creator: str
     delete_time: datetime | None
     etag: str
-
-    @property
-    def id(self) -> str:
-        """The id of the run."""
-        return self.run_id
-
-    @property
-    def run_name(self) -> str:
-        """The name of the run."""
-        return self.name
-
-    @property
-    def user_id(self) -> str:
-        """The user, as MLflow calls it."""
-        return self.user
-
-    @property
-    def lifecycle_stage(self) -> str:
-        """The lifecycle as MLflow writes it: `active` or `deleted`."""
-        return self.lifecycle.lower()
-
-    @property
-    def artifact_uri(self) -> str:
-        """What the URIs of the run's files begin with: `runs:/<run_id>`."""
-        return f"runs:/{self.run_id}"
-
-    @property
-    def info(self) -> Run:
-        """The run itself, for code that says `run.info.run_id`."""
-        return self
-
-    @property
-    def data(self) -> Run:
-        """The run itself, for code that says `run.data.metrics`."""
-        return self
 
 
 class Runs:
@@ -113,14 +71,15 @@ class Runs:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, object] | None = None,
         metrics: Points = (),
-        user: str = "",
+        description: str = "",
+        claimed_user: str = "",
     ) -> Run:
-        """Starts a run with whatever is known of it already, all or nothing.
+        """Starts a run with everything that is known of it already, all or nothing.
 
         Without an `experiment_id` it goes into the experiment `Default` of the workspace. Without a `run_id` (a UUIDv7
-        as 32 hexadecimal characters) the server chooses one. Sending it again after a lost answer makes no second run.
-        The answer has no params, tags and metrics: the caller knows them. Raises ExperimentNotFound,
-        ExperimentDeleted, RunExists, RunNotFound (the parent) and FieldInvalid.
+        as 32 hexadecimal characters) the server chooses one. A retry after a lost answer creates no second run. The
+        answer has no params, tags and metrics. Raises ExperimentNotFound, ExperimentDeleted, RunExists, RunNotFound
+        (the parent) and FieldInvalid.
         """
         if experiment_id is None:
             experiment_id = default_experiment_id(self._connection, self._workspace)
@@ -132,58 +91,71 @@ class Runs:
             start_time=stamp_of(start_time),
             params=arguments.texts(params),
             tags=arguments.texts(tags),
-            user=user,
+            description=description,
+            claimed_user=claimed_user,
             request_id=uuid.uuid4().hex,
         )
         add_columns(request.metrics, metrics)
-        return run_of(self._connection.call(f"{_SERVICE}/CreateRun", request, tracking.CreateRunResponse).run)
+        return run_of(self._connection.call(tracking.rpcs.CREATE_RUN, request).run)
 
     def get(self, run_id: str, *, read: str | Iterable[str] | None = None) -> Run:
         """Reads a run, also a deleted one. Raises RunNotFound.
 
-        `read` says which of `params`, `tags`, `metrics` and `datasets` are wanted; without it all four.
+        `read` selects some of `params`, `tags`, `metrics` and `datasets`. Default: all four.
         """
         request = tracking.GetRunRequest(run_id=run_id)
-        if read is not None:
-            request.read_mask.paths.extend(arguments.listed("read", read))
-        return run_of(self._connection.call(f"{_SERVICE}/GetRun", request, tracking.GetRunResponse).run)
+        request.read_mask.paths.extend(_mask("read", read))
+        return run_of(self._connection.call(tracking.rpcs.GET_RUN, request).run)
 
     def update(
-        self, run_id: str, *, name: str | None = None, status: RunStatus | str | None = None, etag: str = ""
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        status: RunStatus | str | None = None,
+        end_time: datetime | None = None,
+        etag: str = "",
     ) -> Run:
-        """Changes name or status; a run that ended can be set running again. What is None stays.
+        """Changes the name, description, status or end time. What is None stays.
 
-        With an `etag` it raises EtagMismatch where somebody else changed the run since. Raises RunNotFound, RunDeleted
-        and FieldInvalid.
+        A run that has ended can be set to running again. With an `etag` it raises EtagMismatch if somebody else has
+        changed the run. Raises RunNotFound, RunDeleted and FieldInvalid.
         """
         request = tracking.UpdateRunRequest(run=tracking.Run(run_id=run_id, etag=etag))
         if name is not None:
             request.run.name = str(name)
             request.update_mask.paths.append("name")
+        if description is not None:
+            request.run.description = description
+            request.update_mask.paths.append("description")
         if status is not None:
             request.run.status = status_number(status)
             request.update_mask.paths.append("status")
-        return run_of(self._connection.call(f"{_SERVICE}/UpdateRun", request, tracking.UpdateRunResponse).run)
+        if (stamp := stamp_of(end_time)) is not None:
+            request.run.end_time.CopyFrom(stamp)
+            request.update_mask.paths.append("end_time")
+        return run_of(self._connection.call(tracking.rpcs.UPDATE_RUN, request).run)
 
     def finish(
         self, run_id: str, status: RunStatus | str = RunStatus.FINISHED, *, end_time: datetime | None = None
     ) -> Run:
-        """Ends a run; without a time now. Ending it again with the same status changes nothing.
+        """Ends a run, by default now. Ending it again with the same status changes nothing.
 
-        Raises RunNotFound, RunDeleted, and RunAlreadyEnded where it ended with another status.
+        Raises RunNotFound, RunDeleted, and RunAlreadyEnded if it has ended with another status.
         """
         request = tracking.FinishRunRequest(run_id=run_id, status=status_number(status), end_time=stamp_of(end_time))
-        return run_of(self._connection.call(f"{_SERVICE}/FinishRun", request, tracking.FinishRunResponse).run)
+        return run_of(self._connection.call(tracking.rpcs.FINISH_RUN, request).run)
 
     def delete(self, run_id: str) -> Run:
-        """Deletes a run, which `restore` undoes. Deleting it again changes nothing. Raises RunNotFound."""
+        """Deletes a run. `restore` undoes it. Deleting it again changes nothing. Raises RunNotFound."""
         request = tracking.DeleteRunRequest(run_id=run_id)
-        return run_of(self._connection.call(f"{_SERVICE}/DeleteRun", request, tracking.DeleteRunResponse).run)
+        return run_of(self._connection.call(tracking.rpcs.DELETE_RUN, request).run)
 
     def restore(self, run_id: str) -> Run:
         """Restores a deleted run. Restoring an active one changes nothing. Raises RunNotFound."""
         request = tracking.RestoreRunRequest(run_id=run_id)
-        return run_of(self._connection.call(f"{_SERVICE}/RestoreRun", request, tracking.RestoreRunResponse).run)
+        return run_of(self._connection.call(tracking.rpcs.RESTORE_RUN, request).run)
 
     def search(
         self,
@@ -191,32 +163,31 @@ class Runs:
         filter: str = "",
         *,
         order_by: str | Iterable[str] = (),
-        lifecycle: Lifecycle | str = Lifecycle.ACTIVE,
+        lifecycle: LifecycleFilter | Lifecycle | str = LifecycleFilter.ACTIVE,
         max_results: int | None = None,
         page_size: int = 100,
         read: str | Iterable[str] | None = None,
     ) -> LazyList[Run]:
-        """Finds runs, in all experiments of the workspace unless some are named; the newest first unless ordered.
+        """Finds runs. Default: in all experiments of the workspace, the newest first.
 
-        `read` as in `get`. A single id, order or field may stand without its list. Raises FilterSyntax, FieldInvalid
-        and ExperimentNotFound when the list is read.
+        `read` as in `get`. A single id, sort key or field needs no list. Raises FilterSyntax, FieldInvalid and
+        ExperimentNotFound when the list is read.
         """
         request = tracking.SearchRunsRequest(
             workspace=self._workspace,
             experiment_ids=arguments.ids("experiment_ids", experiment_ids),
             filter=filter,
             order_by=arguments.listed("order_by", order_by),
-            lifecycle=lifecycle_number(lifecycle),
+            lifecycle=lifecycle_filter(lifecycle),
         )
-        if read is not None:
-            request.read_mask.paths.extend(arguments.listed("read", read))
+        request.read_mask.paths.extend(_mask("read", read))
 
         def fetch(size: int, token: str) -> tuple[list[Run], str]:
             request.page_size, request.page_token = size, token
-            page = self._connection.call(f"{_SERVICE}/SearchRuns", request, tracking.SearchRunsResponse)
+            page = self._connection.call(tracking.rpcs.SEARCH_RUNS, request)
             return [run_of(message) for message in page.runs], page.next_page_token
 
-        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
 
     def log_batch(
         self,
@@ -226,17 +197,17 @@ class Runs:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, object] | None = None,
     ) -> None:
-        """Adds params, metrics and tags in one transaction, all or nothing; returns when it is committed.
+        """Adds params, metrics and tags in one transaction, all or nothing. Returns when it is committed.
 
         Metrics are columns or values by key, or an iterable of (key, value, time in ms, step). Values of params and
-        tags are turned to text. Raises RunNotFound, RunDeleted, ParamConflict and FieldInvalid.
+        tags are converted to text. Raises RunNotFound, RunDeleted, ParamConflict and FieldInvalid.
         """
         request = tracking.LogBatchRequest(run_id=run_id, params=arguments.texts(params), tags=arguments.texts(tags))
         add_columns(request.metrics, metrics)
-        self._connection.call(f"{_SERVICE}/LogBatch", request, tracking.LogBatchResponse)
+        self._connection.call(tracking.rpcs.LOG_BATCH, request)
 
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
-        """Adds params, all or none: write-once, though the same value again is fine. Errors as in `log_batch`."""
+        """Adds params, all or none. A param is write-once. Errors as in `log_batch`."""
         self.log_batch(run_id, params=params)
 
     def log_metrics(self, run_id: str, metrics: Points) -> None:
@@ -244,13 +215,16 @@ class Runs:
         self.log_batch(run_id, metrics=metrics)
 
     def set_tags(self, run_id: str, tags: Mapping[str, object]) -> None:
-        """Sets tags, all or none; tags of the same keys are replaced, others stay. Errors as in `log_batch`."""
+        """Sets tags, all or none. Tags with the same keys are replaced, others stay. Errors as in `log_batch`."""
         self.log_batch(run_id, tags=tags)
 
-    def delete_tags(self, run_id: str, keys: str | Iterable[str]) -> None:
-        """Removes tags, all or none. Raises RunNotFound, RunDeleted or TagNotFound."""
+    def delete_tags(self, run_id: str, keys: str | Iterable[str]) -> Run:
+        """Removes tags, all or none. The answer has no params, tags and metrics.
+
+        Raises RunNotFound, RunDeleted or TagNotFound.
+        """
         request = tracking.DeleteRunTagsRequest(run_id=run_id, keys=arguments.listed("keys", keys))
-        self._connection.call(f"{_SERVICE}/DeleteRunTags", request, tracking.DeleteRunTagsResponse)
+        return run_of(self._connection.call(tracking.rpcs.DELETE_RUN_TAGS, request).run)
 
 
 def run_of(message: tracking.Run) -> Run:
@@ -258,6 +232,7 @@ def run_of(message: tracking.Run) -> Run:
     summaries = Summaries(message.metrics)
     return Run(
         run_id=message.run_id,
+        workspace=message.workspace,
         experiment_id=message.experiment_id,
         name=message.name,
         status=_status_of(message.status),
@@ -270,24 +245,24 @@ def run_of(message: tracking.Run) -> Run:
         metrics=summaries.last_values(),
         summaries=summaries,
         datasets=tuple(input_of(given) for given in message.datasets),
-        workspace=message.workspace,
-        user=message.user,
+        description=message.description,
+        claimed_user=message.claimed_user,
+        creator=message.creator,
         delete_time=time_of(message, "delete_time"),
         etag=message.etag,
     )
 
 
 def status_number(status: RunStatus | str) -> tracking.RunStatus.ValueType:
-    """The status of a request. Raises InvalidArgument for a word that is none."""
-    try:
-        return tracking.RunStatus.Value(f"RUN_STATUS_{RunStatus(str(status).upper()).value}")
-    except ValueError:
-        raise InvalidArgument(
-            f"run status {status!r} is not one of {', '.join(RunStatus)}", fields={"status": "is unknown"}
-        ) from None
+    """The status of a request. Raises InvalidArgument for another word."""
+    return tracking.RunStatus.Value(f"RUN_STATUS_{member_of('status', status, RunStatus)}")
 
 
-@functools.cache
-def _status_of(number: tracking.RunStatus.ValueType) -> RunStatus:
-    known = number in tracking.RunStatus.values() and number != tracking.RUN_STATUS_UNSPECIFIED
-    return RunStatus(tracking.RunStatus.Name(number).removeprefix("RUN_STATUS_")) if known else RunStatus.RUNNING
+@functools.lru_cache(maxsize=64)
+def _status_of(number: int) -> RunStatus:
+    return RunStatus(name_of(tracking.RunStatus, number))
+
+
+def _mask(argument: str, read: str | Iterable[str] | None) -> list[str]:
+    """The read mask of a request: empty, which means everything, or the small fields and the given ones."""
+    return [] if read is None else [*_SMALL, *arguments.listed(argument, read)]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def time_of(message: Message, field: str) -> datetime | None:
-    """The time in a field as timezone-aware UTC, or None where the field is absent."""
+    """The time in a field as timezone-aware UTC, or None if the field is not set."""
     if not message.HasField(field):
         return None
     stamp: Timestamp = getattr(message, field)
@@ -19,7 +19,7 @@ def time_of(message: Message, field: str) -> datetime | None:
 
 
 def stamp_of(time: datetime | None) -> Timestamp | None:
-    """The timestamp of a time; a time without a zone is taken as local, as Python does."""
+    """The timestamp of a time. A time without a zone is local time, as in Python."""
     if time is None:
         return None
     from google.protobuf.timestamp_pb2 import Timestamp

@@ -7,41 +7,57 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from modelry._sdk.nouns import arguments
-from modelry._sdk.nouns.enums import name_of_stage, number_of_stage, version_number
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.paging import paged
-from modelry._sdk.nouns.promoting import PROMOTE, promotion
+from modelry._sdk.nouns import arguments, uris
+from modelry._sdk.nouns.enums import name_of, stage_name, version_number
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
+from modelry._sdk.nouns.mlflow_names import VersionNames
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
-from modelry.errors import FieldInvalid
+from modelry.errors import FieldInvalid, VersionNotFound
 
-_SERVICE = "modelry.api.registry.v1.VersionService"
-_STATES = ("PENDING", "READY", "FAILED")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What a model takes and gives, as MLflow's format describes it: each field is the JSON of a schema, or empty."""
+
+    inputs: str = ""
+    outputs: str = ""
+    params: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class Flavor:
+    """A way in which a model can be loaded, such as `sklearn`, and the version of the library that wrote it."""
+
+    name: str
+    library_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version(VersionNames):
     """A version of a registered model as it was when it was read.
 
-    `number` counts from 1 without gaps; `stage` is None, Staging, Production or Archived, as text; `state` is READY
-    when its files are there, else PENDING or FAILED. Its files belong to `owner` and never change. Who comes from
-    MLflow finds `name`, `version` and `current_stage` too.
+    `version_number` counts from 1 without gaps. `state` is READY when its files are there, else PENDING or FAILED.
+    `source` is a URI: `runs:/<run_id>/<path>`, or `models:/<name>/<number>` of a version that was copied. Its files
+    belong to `owner` and never change.
     """
 
-    model: str
-    number: int
     version_id: str
     workspace: str
+    model_id: str
+    model_name: str
+    version_number: int
     stage: str
-    aliases: tuple[str, ...]
     state: str
-    run_id: str
-    source: str
+    aliases: tuple[str, ...]
     description: str
     tags: Mapping[str, str]
-    user: str
+    run_id: str
+    source: str
+    creator: str
+    signature: Signature | None
+    flavors: tuple[Flavor, ...]
     manifest_sha256: str
     file_count: int
     size_bytes: int
@@ -50,30 +66,15 @@ class Version:
     etag: str
 
     @property
-    def version(self) -> int:
-        """The number."""
-        return self.number
-
-    @property
-    def name(self) -> str:
-        """The name of the model."""
-        return self.model
-
-    @property
-    def current_stage(self) -> str:
-        """The stage."""
-        return self.stage
-
-    @property
     def owner(self) -> str:
-        """Whose its files are: `versions/<version_id>`."""
+        """Who owns its files: `versions/<version_id>`."""
         return f"versions/{self.version_id}"
 
 
 class Versions:
-    """Makes, reads, changes, deletes and finds versions of models of a workspace.
+    """Creates, reads, changes, deletes and finds versions of the models of a workspace.
 
-    A version is named by the model's name and its number, as a number or as digits.
+    A version is named by the name of its model and its number, as a number or as digits.
     """
 
     def __init__(self, connection: Connection, workspace: str) -> None:
@@ -88,58 +89,89 @@ class Versions:
         run_id: str = "",
         description: str = "",
         tags: Mapping[str, object] | None = None,
+        signature: Signature | None = None,
+        flavors: Iterable[Flavor] = (),
         reason: str = "",
     ) -> Version:
-        """Makes the next version of a model from `runs:/<run_id>/<path>` or `models:/<name>/<version>`.
+        """Creates the next version of a model from `runs:/<run_id>/<path>` or `models:/<name>/<number>`.
 
-        The files are frozen: deleting the run later does not break the version. Sending it again after a lost answer
-        makes no second version. Raises ModelNotFound, RunNotFound, RunDeleted, SourceEmpty, PathInvalid or
-        FieldInvalid, the last also where `run_id` is given and is not the run of the source.
+        The files are frozen: deleting the run later does not affect the version. A retry after a lost answer creates no
+        second version. A copy keeps signature and flavors of the copied version unless they are given. Raises
+        ModelNotFound, RunNotFound, RunDeleted, SourceEmpty, PathInvalid or FieldInvalid, the last also if `run_id` is
+        given and is not the run of the source.
         """
-        if run_id and not source.startswith(f"runs:/{run_id}/"):
-            problem = f"{run_id!r} is not the run of the source {source!r}; leave it out, the source says it"
+        made_from = uris.source_message(source)
+        if run_id and run_id != made_from.run.run_id:
+            problem = f"{run_id!r} is not the run of the source {source!r}; leave it out, the source names the run"
             metadata = {"run_id": run_id, "source": source}
             raise FieldInvalid(f"run_id: {problem}", metadata=metadata, fields={"run_id": problem})
         request = registry.CreateVersionRequest(
             workspace=self._workspace,
-            model=name,
-            source=source,
+            model_name=name,
+            source=made_from,
             description=description,
             tags=arguments.texts(tags),
-            request_id=uuid.uuid4().hex,
+            flavors=[registry.Flavor(name=flavor.name, library_version=flavor.library_version) for flavor in flavors],
             reason=reason,
+            request_id=uuid.uuid4().hex,
         )
-        answer = self._connection.call(f"{_SERVICE}/CreateVersion", request, registry.CreateVersionResponse)
-        return version_of(answer.version)
+        if signature is not None:
+            request.signature.inputs = signature.inputs
+            request.signature.outputs = signature.outputs
+            request.signature.params = signature.params
+        return version_of(self._connection.call(registry.rpcs.CREATE_VERSION, request).version)
 
-    def get(self, name: str, version: int | str) -> Version:
-        """Reads a version. Raises ModelNotFound or VersionNotFound."""
-        request = registry.GetVersionRequest(workspace=self._workspace, model=name, number=version_number(version))
-        return version_of(self._connection.call(f"{_SERVICE}/GetVersion", request, registry.GetVersionResponse).version)
+    def get(self, name: str = "", version: int | str | None = None, *, version_id: str = "") -> Version:
+        """Reads a version, by model and number or by its id. Raises ModelNotFound or VersionNotFound."""
+        request = registry.GetVersionRequest(version_id=version_id)
+        if not version_id:
+            request.workspace, request.model_name = self._workspace, name
+            request.version_number = version_number("" if version is None else version)
+        return version_of(self._connection.call(registry.rpcs.GET_VERSION, request).version)
+
+    def resolve(self, uri: str) -> Version:
+        """Reads the version that a `models:/` URI means at this moment.
+
+        Raises ModelNotFound, AliasNotFound, VersionNotFound, or InvalidArgument for another URI.
+        """
+        parsed = uris.parse(uri)
+        if not isinstance(parsed, uris.VersionUri):
+            raise uris.refused(uri, "is not the URI of a version")
+        if parsed.alias:
+            by_alias = registry.GetAliasRequest(
+                workspace=self._workspace, model_name=parsed.model_name, alias=parsed.alias
+            )
+            return version_of(self._connection.call(registry.rpcs.GET_ALIAS, by_alias).version)
+        if parsed.version_number:
+            return self.get(parsed.model_name, parsed.version_number)
+        newest = self.latest(parsed.model_name, [parsed.stage] if parsed.stage else ())
+        if not newest:
+            which = f"version in stage {parsed.stage!r}" if parsed.stage else "versions"
+            metadata = {"model_name": parsed.model_name} | ({"stage": parsed.stage} if parsed.stage else {})
+            raise VersionNotFound(f"model {parsed.model_name!r} has no {which}", metadata=metadata)
+        return max(newest, key=lambda found: found.version_number)
 
     def update(self, name: str, version: int | str, *, description: str, etag: str = "", reason: str = "") -> Version:
         """Changes the description.
 
-        With an `etag` it raises EtagMismatch where somebody else changed the version since. `reason` goes into the
-        audit record. Raises ModelNotFound or VersionNotFound.
+        With an `etag` it raises EtagMismatch if somebody else has changed the version. `reason` goes into the audit
+        record. Raises ModelNotFound or VersionNotFound.
         """
-        changed = registry.Version(
-            workspace=self._workspace, model=name, number=version_number(version), description=description, etag=etag
-        )
+        version_id = self.get(name, version).version_id
+        changed = registry.Version(version_id=version_id, description=description, etag=etag)
         request = registry.UpdateVersionRequest(version=changed, reason=reason)
         request.update_mask.paths.append("description")
-        answer = self._connection.call(f"{_SERVICE}/UpdateVersion", request, registry.UpdateVersionResponse)
-        return version_of(answer.version)
+        return version_of(self._connection.call(registry.rpcs.UPDATE_VERSION, request).version)
 
     def delete(self, name: str, version: int | str, *, reason: str = "") -> None:
-        """Deletes a version; its number is never given again, and its audit records stay.
+        """Deletes a version. Its number is never given again, and its audit records stay.
 
-        Raises ModelNotFound, VersionNotFound, or VersionInUse while it is in Staging or Production or has an alias.
+        Raises ModelNotFound, VersionNotFound, or VersionInUse while it is in a serving stage or has an alias.
         """
         request = registry.DeleteVersionRequest(
-            workspace=self._workspace, model=name, number=version_number(version), reason=reason
+            workspace=self._workspace, model_name=name, version_number=version_number(version), reason=reason
         )
-        self._connection.call(f"{_SERVICE}/DeleteVersion", request, registry.DeleteVersionResponse)
+        self._connection.call(registry.rpcs.DELETE_VERSION, request)
 
     def search(
         self,
@@ -149,89 +181,74 @@ class Versions:
         max_results: int | None = None,
         page_size: int = 100,
     ) -> LazyList[Version]:
-        """Finds versions of all models, the newest first unless `order_by` says otherwise.
+        """Finds versions of all models. Default order: the newest first.
 
-        `search("name = 'bikes'", order_by=["version_number DESC"])` lists those of one model. Raises FilterSyntax when
-        the list is read.
+        `search("model_name = 'bikes'", order_by=["version_number DESC"])` lists those of one model. Raises FilterSyntax
+        when the list is read.
         """
+        request = registry.SearchVersionsRequest(
+            workspace=self._workspace, filter=filter, order_by=arguments.listed("order_by", order_by)
+        )
 
         def fetch(size: int, token: str) -> tuple[list[Version], str]:
-            request = registry.SearchVersionsRequest(
-                workspace=self._workspace,
-                filter=filter,
-                order_by=order_by,
-                page_size=size,
-                page_token=token,
-            )
-            page = self._connection.call(f"{_SERVICE}/SearchVersions", request, registry.SearchVersionsResponse)
+            request.page_size, request.page_token = size, token
+            page = self._connection.call(registry.rpcs.SEARCH_VERSIONS, request)
             return [version_of(message) for message in page.versions], page.next_page_token
 
-        order_by = arguments.listed("order_by", order_by)
-        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
 
     def latest(self, name: str, stages: str | Iterable[str] = ()) -> list[Version]:
-        """Lists the newest version of each stage, or of the stages named. Raises ModelNotFound or FieldInvalid."""
-        request = registry.ListLatestVersionsRequest(workspace=self._workspace, model=name)
-        request.stages.extend(number_of_stage(stage) for stage in arguments.listed("stages", stages))  # type: ignore[misc]
-        page = self._connection.call(f"{_SERVICE}/ListLatestVersions", request, registry.ListLatestVersionsResponse)
+        """Lists the newest version in each stage, or in the given stages. Raises ModelNotFound or FieldInvalid."""
+        request = registry.ListLatestVersionsRequest(
+            workspace=self._workspace,
+            model_name=name,
+            stages=[stage_name(stage) for stage in arguments.listed("stages", stages)],
+        )
+        page = self._connection.call(registry.rpcs.LIST_LATEST_VERSIONS, request)
         return [version_of(message) for message in page.versions]
 
-    def promote(
-        self,
-        name: str,
-        version: int | str,
-        stage: str,
-        *,
-        archive_existing: bool = False,
-        reason: str = "",
-        etag: str = "",
-    ) -> Version:
-        """Moves a version to None, Staging, Production or Archived, written in any letter case.
-
-        With `archive_existing` the versions that stand in Staging or Production leave it for Archived in the same
-        transaction; `client.promotions.promote` says which. Raises ModelNotFound, VersionNotFound, FieldInvalid or
-        EtagMismatch.
-        """
-        request = promotion(
-            self._workspace, name, version, stage, archive_existing=archive_existing, reason=reason, etag=etag
-        )
-        return version_of(self._connection.call(PROMOTE, request, registry.PromoteVersionResponse).version)
-
     def set_tags(self, name: str, version: int | str, tags: Mapping[str, object]) -> Version:
-        """Sets tags, all or none; tags of the same keys are replaced, others stay.
+        """Sets tags, all or none. Tags with the same keys are replaced, others stay.
 
         Raises ModelNotFound or VersionNotFound.
         """
         request = registry.SetVersionTagsRequest(
-            workspace=self._workspace, model=name, number=version_number(version), tags=arguments.texts(tags)
+            workspace=self._workspace,
+            model_name=name,
+            version_number=version_number(version),
+            tags=arguments.texts(tags),
         )
-        answer = self._connection.call(f"{_SERVICE}/SetVersionTags", request, registry.SetVersionTagsResponse)
-        return version_of(answer.version)
+        return version_of(self._connection.call(registry.rpcs.SET_VERSION_TAGS, request).version)
 
     def delete_tags(self, name: str, version: int | str, keys: str | Iterable[str]) -> Version:
         """Removes tags, all or none. Raises ModelNotFound, VersionNotFound or TagNotFound."""
         request = registry.DeleteVersionTagsRequest(
-            workspace=self._workspace, model=name, number=version_number(version), keys=arguments.listed("keys", keys)
+            workspace=self._workspace,
+            model_name=name,
+            version_number=version_number(version),
+            keys=arguments.listed("keys", keys),
         )
-        answer = self._connection.call(f"{_SERVICE}/DeleteVersionTags", request, registry.DeleteVersionTagsResponse)
-        return version_of(answer.version)
+        return version_of(self._connection.call(registry.rpcs.DELETE_VERSION_TAGS, request).version)
 
 
 def version_of(message: registry.Version) -> Version:
     """The version that a message holds."""
     return Version(
-        model=message.model,
-        number=message.number,
         version_id=message.version_id,
         workspace=message.workspace,
-        stage=name_of_stage(message.stage),
+        model_id=message.model_id,
+        model_name=message.model_name,
+        version_number=message.version_number,
+        stage=message.stage,
+        state=name_of(registry.VersionState, message.state),
         aliases=tuple(message.aliases),
-        state=_STATES[message.state - 1] if 0 < message.state <= len(_STATES) else "UNSPECIFIED",
-        run_id=message.run_id,
-        source=message.source,
         description=message.description,
         tags=dict(message.tags),
-        user=message.user,
+        run_id=message.run_id,
+        source=uris.source_text(message.source),
+        creator=message.creator,
+        signature=_signature_of(message.signature) if message.HasField("signature") else None,
+        flavors=tuple(Flavor(flavor.name, flavor.library_version) for flavor in message.flavors),
         manifest_sha256=message.manifest_sha256,
         file_count=message.file_count,
         size_bytes=message.size_bytes,
@@ -239,3 +256,7 @@ def version_of(message: registry.Version) -> Version:
         update_time=time_of(message, "update_time"),
         etag=message.etag,
     )
+
+
+def _signature_of(message: registry.Signature) -> Signature:
+    return Signature(inputs=message.inputs, outputs=message.outputs, params=message.params)

@@ -6,13 +6,10 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.paging import paged
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.access import v1 as access
-
-_SERVICE = "modelry.api.access.v1.WorkspaceService"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +24,40 @@ class Workspace:
 
 
 class Workspaces:
-    """Makes, reads, lists and describes workspaces."""
+    """Creates, reads, lists and changes workspaces."""
 
     def __init__(self, connection: Connection, workspace: str) -> None:
         self._connection = connection
 
     def create(self, name: str, *, description: str = "") -> Workspace:
-        """Makes a workspace. Raises WorkspaceExists or FieldInvalid."""
+        """Creates a workspace. Raises WorkspaceExists or FieldInvalid."""
         request = access.CreateWorkspaceRequest(name=name, description=description, request_id=uuid.uuid4().hex)
-        answer = self._connection.call(f"{_SERVICE}/CreateWorkspace", request, access.CreateWorkspaceResponse)
-        return _workspace_of(answer.workspace)
+        return _workspace_of(self._connection.call(access.rpcs.CREATE_WORKSPACE, request).workspace)
 
     def get(self, name: str) -> Workspace:
         """Reads a workspace. Raises WorkspaceNotFound."""
         request = access.GetWorkspaceRequest(name=name)
-        answer = self._connection.call(f"{_SERVICE}/GetWorkspace", request, access.GetWorkspaceResponse)
-        return _workspace_of(answer.workspace)
+        return _workspace_of(self._connection.call(access.rpcs.GET_WORKSPACE, request).workspace)
 
     def list(self, *, max_results: int | None = None, page_size: int = 100) -> LazyList[Workspace]:
-        """Lists workspaces by name."""
+        """Lists workspaces, by name."""
 
         def fetch(size: int, token: str) -> tuple[list[Workspace], str]:
             request = access.ListWorkspacesRequest(page_size=size, page_token=token)
-            page = self._connection.call(f"{_SERVICE}/ListWorkspaces", request, access.ListWorkspacesResponse)
+            page = self._connection.call(access.rpcs.LIST_WORKSPACES, request)
             return [_workspace_of(message) for message in page.workspaces], page.next_page_token
 
-        return LazyList(paged(fetch, max_results=max_results, page_size=page_size))
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
 
     def update(self, name: str, *, description: str, etag: str = "") -> Workspace:
         """Changes the description.
 
-        With an `etag` it raises EtagMismatch where somebody else changed the workspace since. Raises WorkspaceNotFound.
+        With an `etag` it raises EtagMismatch if somebody else has changed the workspace. Raises WorkspaceNotFound.
         """
-        request = access.UpdateWorkspaceRequest(
-            workspace=access.Workspace(name=name, description=description, etag=etag)
-        )
+        changed = access.Workspace(name=name, description=description, etag=etag)
+        request = access.UpdateWorkspaceRequest(workspace=changed)
         request.update_mask.paths.append("description")
-        answer = self._connection.call(f"{_SERVICE}/UpdateWorkspace", request, access.UpdateWorkspaceResponse)
-        return _workspace_of(answer.workspace)
+        return _workspace_of(self._connection.call(access.rpcs.UPDATE_WORKSPACE, request).workspace)
 
 
 def _workspace_of(message: access.Workspace) -> Workspace:

@@ -1,7 +1,7 @@
-"""MLflow's packaging code, borrowed: its model format without its tracking client.
+"""MLflow's packaging code: its model format without its tracking client.
 
-Modelry does not write the format a second time. `mlflow-skinny` is imported when a model is first saved or loaded, and
-only its functions that work on local folders are called; docs/adr/0005-model-packaging.md says what that costs.
+Modelry does not implement the format again. `mlflow-skinny` is imported when a model is first saved or loaded, and only
+its functions that work on local folders are called. See docs/adr/0005-model-packaging.md.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Read by MLflow while it is imported: without it, MLflow writes an installation id into the home folder and reports
-# from a thread of its own what its users do.
+# Read by MLflow while it is imported. Without it MLflow writes an installation id into the home folder and sends
+# usage data from a thread of its own.
 _WHILE_IMPORTING = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
 _lock = threading.Lock()
 
 
 def mlflow_module(name: str) -> Any:
-    """Imports a module of MLflow, such as `mlflow.sklearn`; the first time takes about a second.
+    """Imports a module of MLflow, such as `mlflow.sklearn`. The first time takes about a second.
 
-    MLflow's telemetry stays off in this process, unless the environment says otherwise or MLflow was imported before.
+    MLflow's telemetry stays off in this process, unless the environment turns it on or MLflow was imported before.
     Raises ModuleNotFoundError that says what to install.
     """
     if name in sys.modules:
         return importlib.import_module(name)
     with _lock, _environment(_WHILE_IMPORTING), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow warns of its own type hints while mlflow.pyfunc is imported
+        warnings.simplefilter("ignore")  # MLflow warns about its own type hints while mlflow.pyfunc is imported
         try:
-            importlib.import_module("mlflow.pyfunc")  # would else be imported at its first use, out of reach
+            importlib.import_module("mlflow.pyfunc")  # else it is imported at its first use, with its warnings
             return importlib.import_module(name)
         except ModuleNotFoundError as missing:
             raise ModuleNotFoundError(
@@ -46,7 +46,7 @@ def mlflow_module(name: str) -> Any:
 
 @contextmanager
 def errors_only(logger: str) -> Iterator[None]:
-    """Keeps a logger of MLflow from giving advice that does not hold here, such as about its own defaults."""
+    """Silences the advice of a logger of MLflow that does not apply here, such as about its own defaults."""
     thread = threading.get_ident()
 
     def wanted(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Bringing the files of a model to this machine, for as long as the loaded model needs them."""
+"""Downloads the files of a model to this machine, and keeps them as long as the loaded model needs them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from modelry._sdk import uris
 from modelry._sdk.client import Client
+from modelry._sdk.nouns import uris
 from modelry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ def loaded(
 ) -> T:
     """Loads the model of a URI with `load(folder)`.
 
-    Files that are not of this machine are downloaded to `dst_path` and stay there; without one to a temporary folder,
-    which is removed with the loaded model, at the latest when the process ends. A model may read its files at any time.
+    Files that are not on this machine are downloaded to `dst_path` and stay there. Without `dst_path` they go to a
+    temporary folder, because a model may read its files at any time; the folder is removed with the loaded model, at
+    the latest when the process ends.
     """
     uri = uris.parse(model_uri)
     if isinstance(uri, Path):
@@ -38,13 +39,13 @@ def loaded(
             raise NotFound(f"there is no model at {os.fspath(uri)!r}", reason="LOCAL_FILE_NOT_FOUND")
         return load(_folder(uri, uri))
     source = client or _client(uri)
-    location = uris.locate(uri, source)
+    owner, path = _location(uri, source)
     if dst_path is not None:
-        return load(_folder(uri, source.artifacts.download(location.owner, location.path, dst_path)))
+        return load(_folder(uri, source.artifacts.download(owner, path, dst_path)))
     folder = tempfile.mkdtemp(prefix="modelry-model-")
     kept: object = None
     try:
-        model = load(_folder(uri, source.artifacts.download(location.owner, location.path, folder)))
+        model = load(_folder(uri, source.artifacts.download(owner, path, folder)))
         kept = _lifetime(model)
     finally:
         if kept is None:
@@ -55,19 +56,26 @@ def loaded(
 
 
 def local_path(uri: str | PathLike[str], folder: str, client: Client | None) -> str:
-    """A path of this machine with the files of a URI: downloaded into `folder`, unless they are here already."""
+    """A path on this machine with the files of a URI. They are downloaded into `folder` if they are not local."""
     parsed = uris.parse(uri)
     if isinstance(parsed, Path):
         return os.fspath(parsed)
     source = client or _client(parsed)
-    location = uris.locate(parsed, source)
-    return os.fspath(source.artifacts.download(location.owner, location.path, folder))
+    owner, path = _location(parsed, source)
+    return os.fspath(source.artifacts.download(owner, path, folder))
+
+
+def _location(uri: uris.RunUri | uris.VersionUri, client: Client) -> tuple[str, str]:
+    """The owner and the path of the files that a URI means at this moment."""
+    if isinstance(uri, uris.RunUri):
+        return f"runs/{uri.run_id}", uri.path
+    return client.versions.resolve(str(uri)).owner, ""
 
 
 def _folder(uri: object, local: Path) -> str:
     if local.is_file():
         raise InvalidArgument(
-            f"{str(uri)!r} is a file; a model is the folder that has its MLmodel, so name that",
+            f"{str(uri)!r} is a file; name the folder that has the MLmodel file",
             reason="MODEL_IS_FILE",
             metadata={"uri": str(uri)},
         )
@@ -92,4 +100,4 @@ def _lifetime(model: object) -> object:
 def _client(uri: uris.RunUri | uris.VersionUri) -> Client:
     from modelry._sdk.fluent import session
 
-    return session.client() if isinstance(uri, uris.RunUri) else session.registry_client()
+    return session.current().client() if isinstance(uri, uris.RunUri) else session.current().registry_client()

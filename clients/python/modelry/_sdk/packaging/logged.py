@@ -23,8 +23,8 @@ class LoggedModel:
     """A model that was logged.
 
     `model_uri` is `runs:/<run_id>/<path>`, which every `load_model` takes. `registered_model_version` is the number of
-    the version that was made of it, None without `registered_model_name`. `flavors` says, by the name of each flavor,
-    how it is loaded.
+    the version that was created from it, None without `registered_model_name`. `flavors` has the options of each
+    flavor by its name.
     """
 
     model_uri: str
@@ -37,9 +37,9 @@ class LoggedModel:
     registered_model_version: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a model is logged to, as the arguments of a `log_model` say it."""
+    """Where a model is logged to: the arguments that every `log_model` has."""
 
     artifact_path: str | None = None
     name: str | None = None
@@ -48,13 +48,13 @@ class Destination:
     client: Client | None = None
 
     def path(self) -> str:
-        """The artifact path: `name` and `artifact_path` are two spellings of it, MLflow 3's and MLflow 2's.
+        """The artifact path: MLflow 3 calls it `name`, MLflow 2 `artifact_path`.
 
-        Raises InvalidArgument where they differ, and PathInvalid.
+        Raises InvalidArgument if they differ, and PathInvalid.
         """
         if self.name is not None and self.artifact_path is not None and self.name != self.artifact_path:
             raise InvalidArgument(
-                f"name {self.name!r} and artifact_path {self.artifact_path!r} differ, but mean the same; give one",
+                f"name {self.name!r} and artifact_path {self.artifact_path!r} mean the same but differ; give one",
                 reason="FIELD_INVALID",
                 fields={"name": "differs from artifact_path"},
             )
@@ -65,8 +65,8 @@ class Destination:
 def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedModel:
     """Logs what `save(folder, metadata)` writes.
 
-    The files become visible at once, when all of them are there. With `registered_model_name` the model is registered,
-    if it is not yet, and gets a version; where that fails, the model stays logged.
+    With `registered_model_name` a version is created from it, and the registered model if there is none. If that fails,
+    the model stays logged.
     """
     path = destination.path()
     run_id, upload = _target(destination)
@@ -84,31 +84,33 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
         flavors=metadata.flavors,
         model_uuid=metadata.model_uuid,
         utc_time_created=str(metadata.utc_time_created),
-        registered_model_version=_registered(destination, model_uri),
+        registered_model_version=_registered(destination, model_uri, metadata),
     )
 
 
 def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
-    """The run that gets the model, and how files get there from a folder of this machine."""
-    from modelry._sdk.fluent import functions as fluent
-    from modelry._sdk.fluent import session
+    """The run that gets the model, and a function that uploads a folder to a path of it."""
+    from modelry._sdk.fluent import functions, session
 
     if destination.run_id or destination.client:
         if not destination.run_id:
-            raise InvalidArgument("a client is given, but not the run; give run_id too", reason="FIELD_INVALID")
-        client = destination.client or session.client()
+            raise InvalidArgument("a client is given without a run; give run_id too", reason="FIELD_INVALID")
+        client = destination.client or session.current().client()
         owner = f"runs/{destination.run_id}"
         return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
-    run = fluent.active_run() or fluent.start_run()
+    run = functions.active_run() or functions.start_run()
     return run.run_id, run.log_artifacts
 
 
-def _registered(destination: Destination, model_uri: str) -> int | None:
+def _registered(destination: Destination, model_uri: str, metadata: Any) -> int | None:
     from modelry._sdk.fluent import session
+    from modelry._sdk.packaging import registering
 
     name = destination.registered_model_name
     if name is None:
         return None
-    client = destination.client or session.registry_client()
+    described = {"flavors": metadata.flavors, "signature": metadata.signature and metadata.signature.to_dict()}
+    signature, flavors = registering.described_by(described)
+    client = destination.client or session.current().registry_client()
     client.models.create(name, allow_existing=True)
-    return client.versions.create(name, model_uri).number
+    return client.versions.create(name, model_uri, signature=signature, flavors=flavors).version_number

@@ -1,9 +1,9 @@
-"""Which packages a model needs, read from the model itself.
+"""The packages that a model needs, read from the model itself.
 
-MLflow finds out by loading the saved model in a second Python process and noting what is imported: 2.6 s a model, and
-it also notes what is imported by chance (psutil and rich for a random forest). Here the model is walked as pickle walks
-it, with nothing written: the packages of all classes, functions and modules that it refers to, and those that its own
-functions import. 7 ms for a random forest of 200 trees, and 0.2 s once in a process to see what is installed.
+MLflow loads the saved model in a second Python process and notes what is imported. That takes 2.6 s for each model, and
+it also notes unrelated imports (psutil and rich for a random forest). Here the model is walked as pickle walks it, with
+nothing written: the packages of all classes, functions and modules that it refers to, and those that its own functions
+import. That takes 7 ms for a random forest of 200 trees, and 0.2 s once per process to list the installed packages.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NEVER_READ = {"__main__", "__mp_main__", "modelry", "mlflow"}
 def inferred(*parts: object) -> list[str]:
     """The pinned requirements, such as `numpy==2.4.6`, of what the parts of a model refer to, sorted.
 
-    A part is any object, or a code object, whose imports count. What can't be pickled is read as far as possible. Only
-    what is installed from a package is named: modules of the project itself are read for what they import.
+    A part is any object, or a code object, whose imports count. An object that can't be pickled is read as far as
+    possible. Only installed packages are named; modules of the project itself are read for what they import.
     """
     modules = _Modules()
     for part in parts:
@@ -40,7 +40,7 @@ def inferred(*parts: object) -> list[str]:
 
 
 def pinned(*packages: str) -> list[str]:
-    """The requirements of packages at the versions that are installed; what is not installed is left out."""
+    """The requirements of packages at their installed versions. Packages that are not installed are left out."""
     pins = []
     for package in packages:
         try:
@@ -53,7 +53,7 @@ def pinned(*packages: str) -> list[str]:
 
 
 def merged(*groups: Iterable[str]) -> list[str]:
-    """The requirements of all groups; where two name one package, the one of the later group holds."""
+    """The requirements of all groups. If two name the same package, the later one counts."""
     by_name: dict[str, str] = {}
     for group in groups:
         for requirement in group:
@@ -63,7 +63,7 @@ def merged(*groups: Iterable[str]) -> list[str]:
 
 
 def listed(given: str | Iterable[str] | None) -> list[str]:
-    """Requirements as MLflow takes them, a list or the path of a requirements file, as a list."""
+    """Requirements as a list. MLflow takes a list, or the path of a requirements file."""
     if given is None:
         return []
     return [f"-r {given}"] if isinstance(given, str) else list(given)
@@ -111,22 +111,22 @@ class _Modules:
         elif _can_be_imported(thing):
             self.add(thing.__module__)
         elif isinstance(thing, FunctionType):
-            # It is pickled with its code; what its code names from outside is pickled next.
+            # It is pickled with its code. The globals that its code uses are pickled next.
             self.add_code(thing.__code__, thing.__globals__.get("__package__") or "")
 
 
 class _Nowhere:
-    """A file that keeps nothing."""
+    """A file that discards what is written to it."""
 
     def write(self, content: object) -> int:
         return len(memoryview(content).cast("B"))  # type: ignore[arg-type]
 
 
 def _imports(code: CodeType, package: str) -> Iterator[str]:
-    """The modules that code imports, at any depth of functions and classes; also names in them that may be modules."""
+    """The modules that code imports, also inside its functions and classes, and the names in them that are modules."""
     level, module = 0, ""
     for instruction in dis.get_instructions(code):
-        if instruction.opname == "LOAD_CONST" and isinstance(instruction.argval, int):
+        if instruction.opname in {"LOAD_CONST", "LOAD_SMALL_INT"} and isinstance(instruction.argval, int):
             level = instruction.argval
         elif instruction.opname == "IMPORT_NAME":
             module = instruction.argval
@@ -143,7 +143,7 @@ def _imports(code: CodeType, package: str) -> Iterator[str]:
 
 
 def _can_be_imported(thing: type | FunctionType) -> bool:
-    """Whether pickle names it by its module; else it is pickled by value."""
+    """Whether pickle refers to it by its module. Otherwise it is pickled by value."""
     found: Any = sys.modules.get(thing.__module__ or "__main__")
     if found is None or found.__name__ in _NEVER_READ:
         return False

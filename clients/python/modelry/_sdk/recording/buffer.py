@@ -1,4 +1,4 @@
-"""What one run has logged and nobody has taken yet: the only thing that a training loop touches."""
+"""What was logged to one run and is not taken yet. This is all that a training loop touches."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 
 from modelry._sdk.nouns.arguments import number_of
 from modelry._sdk.recording import ids
-from modelry._sdk.recording.outgoing import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, Request
+from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, QueuedRequest
+from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
+from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
 
 FULL = 10_000
-"""From this many points on the recorder is woken at once."""
+"""The number of points at which the recorder is woken at once."""
 POINTS_PER_BATCH = 30_000
 KEYS_PER_BATCH = 1_000
 TEXT_PER_BATCH = 1 << 20
@@ -26,10 +28,10 @@ _now = time.time_ns
 
 
 class Buffer:
-    """Collects what a run logs. Every method returns at once and raises nothing.
+    """Collects what is logged to a run. Every method returns at once and raises nothing.
 
-    What can't be kept is told to `refuse(kind, key, text)`.
-    `wake(buffer, urgent)` is called after the first entry since the last `take`, and with `urgent` when many have come.
+    `wake(buffer, urgent)` is called for the first entry after each `take`, and with `urgent` once there are many.
+    `refuse(kind, key, text)` is called for what can't be recorded.
     """
 
     def __init__(
@@ -43,12 +45,12 @@ class Buffer:
         self.renew()
 
     def renew(self) -> None:
-        """Forgets everything and becomes another writer: what a forked child does, whose parent sends the rest."""
+        """Forgets everything and becomes another writer. A forked child does this: the parent sends what was there."""
         self._lock = threading.Lock()
         self._columns: dict[str, Columns] = {}
         self._params: dict[str, str] = {}
         self._tags: dict[str, str] = {}
-        self._requests: list[Request] = []
+        self._requests: list[QueuedRequest] = []
         self.points = 0
         self._writer_id = ids.writer_id()
         self._batch_number = 0
@@ -56,7 +58,7 @@ class Buffer:
     def log_metric(
         self, key: str, value: float, step: int | None = None, timestamp: int | float | datetime | None = None
     ) -> None:
-        """Adds a point; without a step 0, without a time (milliseconds since the epoch, or a datetime) now."""
+        """Adds a point. Default step: 0. Default time (milliseconds since 1970, or a datetime): now."""
         with self._lock:
             try:
                 columns = self._columns.get(key) or self._open(key)
@@ -86,13 +88,13 @@ class Buffer:
     def log_metrics(
         self, metrics: Mapping[str, float], step: int | None, timestamp: int | float | datetime | None
     ) -> None:
-        """Adds a point of each metric, all with the same step and time; see `log_metric`."""
+        """Adds a point of each metric, with the same step and time; see `log_metric`."""
         moment = _now() // 1_000_000 if timestamp is None else timestamp
         for key, value in metrics.items():
             self.log_metric(key, value, step, moment)
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Adds params. One that was given another value before is left for the server to refuse."""
+        """Adds params. If one gets another value than before, both are sent, and the server refuses the second."""
         with self._lock:
             for key, value in params.items():
                 name, text = _encodable(str(key)), _encodable(str(value))
@@ -102,23 +104,23 @@ class Buffer:
         self._wake(self, False)
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Sets tags; the last value of each stands."""
+        """Sets tags. The last value of each counts."""
         with self._lock:
             for key, value in tags.items():
                 self._tags[_encodable(str(key))] = _encodable(str(value))
         self._wake(self, False)
 
-    def add(self, request: Request, *, urgent: bool = False) -> None:
-        """Adds a request that is to be sent after everything that was logged before."""
+    def add(self, request: QueuedRequest, *, urgent: bool = False) -> None:
+        """Adds a request, which is sent after everything that was logged before."""
         with self._lock:
             self._close_texts()
             self._requests.append(request)
         self._wake(self, urgent)
 
-    def take(self) -> list[Request]:
-        """Takes everything out, as requests in the order in which they must be sent: points before what came after.
+    def take(self) -> list[QueuedRequest]:
+        """Takes everything out, as requests in the order in which they must be sent. For the recorder's thread only.
 
-        For the one thread that sends. A request that starts the run stays the first.
+        Points come first, except that a request which creates the run stays before them.
         """
         with self._lock:
             columns, self._columns = self._columns, {}
@@ -129,26 +131,24 @@ class Buffer:
         start = 1 if requests and requests[0].method in (START_RUN, CREATE_RUN) else 0
         return [*requests[:start], *batches, *requests[start:]]
 
-    def _numbered(self, batch: list[tuple[str, array[int], array[int], array[float]]]) -> Request:
-        from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
-
+    def _numbered(self, batch: list[tuple[str, array[int], array[int], array[float]]]) -> QueuedRequest:
         self._batch_number += 1
         message = WriteMetricsRequest(run_id=self.run_id, writer_id=self._writer_id, batch_number=self._batch_number)
         points = 0
         for key, steps, times_ms, values in batch:
             message.metrics.add(key=key, steps=steps, times_ms=times_ms, values=values)
             points += len(values)
-        return Request(WRITE_METRICS, message.SerializeToString(), points=points)
+        return QueuedRequest(WRITE_METRICS, message.SerializeToString(), points=points)
 
     def _open(self, key: str) -> Columns:
         if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH:
-            raise ValueError(f"a metric key is a text of 1 to {_KEY_LENGTH} characters")
+            raise ValueError(f"a metric key must be a string of 1 to {_KEY_LENGTH} characters")
         key.encode()
         columns = self._columns[key] = (array("q"), array("q"), array("d"))
         return columns
 
     def _mend(self, key: object) -> None:
-        """Cuts columns to equal length after one of them refused its entry."""
+        """Cuts the columns of a key to equal length after one of them refused its entry."""
         columns = self._columns.get(key) if isinstance(key, str) else None
         if columns is None:
             return
@@ -162,19 +162,17 @@ class Buffer:
         """Turns pending params and tags into requests; needs the lock."""
         if not self._params and not self._tags:
             return
-        from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
-
         texts = [("params", *pair) for pair in self._params.items()] + [("tags", *pair) for pair in self._tags.items()]
         self._params, self._tags = {}, {}
         for part in _text_batches(texts):
             message = LogBatchRequest(run_id=self.run_id)
             for field, key, text in part:
                 getattr(message, field)[key] = text
-            self._requests.append(Request(LOG_BATCH, message.SerializeToString()))
+            self._requests.append(QueuedRequest(LOG_BATCH, message.SerializeToString()))
 
 
 def milliseconds(moment: Any) -> Any:
-    """A time as people give it, in milliseconds since the epoch; what is no time as it was given."""
+    """A time in milliseconds since 1970. What is not a time is returned as it is."""
     try:
         if isinstance(moment, datetime):
             return int(moment.timestamp() * 1000)

@@ -1,8 +1,8 @@
-"""Gives numbered batches new numbers where one of them was refused for good.
+"""Gives numbered batches new numbers after one of them was refused for good.
 
-The server takes a writer's batches without gaps. When one is refused, those after it go on under another writer, whose
-name follows from the old name and the refused number: who sends the same spool again arrives at the same names, so that
-what is durable already is recognised.
+The server takes a writer's batches without gaps. If a batch is refused, the later ones are sent as another writer. Its
+name is computed from the old name and the refused number, so whoever sends the same spool again computes the same
+names, and the server recognises what is committed already.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from modelry._sdk.recording.outgoing import LOG_BATCH, WRITE_METRICS, Request
+from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
 from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
 
@@ -27,8 +27,8 @@ class Numbering:
     def __init__(self) -> None:
         self._successors: dict[str, _Successor] = {}
 
-    def apply(self, request: Request) -> None:
-        """Renames a batch whose writer has a successor. Each batch must come here once, in order."""
+    def apply(self, request: QueuedRequest) -> None:
+        """Renumbers a batch whose writer has a successor. Each batch must come here once, in order."""
         if not self._successors or not request.numbered:
             return
         message = WriteMetricsRequest.FromString(request.content)
@@ -40,8 +40,8 @@ class Numbering:
         message.batch_number = successor.last_number
         request.content = message.SerializeToString()
 
-    def succeed(self, request: Request) -> None:
-        """Begins another writer for what follows the writer of this batch, the batch itself included."""
+    def succeed(self, request: QueuedRequest) -> None:
+        """Begins another writer for this batch and the later ones of the same writer."""
         message = WriteMetricsRequest.FromString(request.content)
         name = hashlib.sha256(f"{message.writer_id}/{message.batch_number}".encode()).hexdigest()[:32]
         successor = _Successor(name, 0)
@@ -52,28 +52,28 @@ class Numbering:
         self._successors[message.writer_id] = successor
 
 
-def split(request: Request) -> list[Request]:
-    """A refused request in its smallest parts, one for each metric, param or tag; nothing where it has only one."""
+def split(request: QueuedRequest) -> list[QueuedRequest]:
+    """The smallest parts of a refused request: one for each metric, param or tag. Empty if it has only one."""
     if request.method == WRITE_METRICS:
         batch = WriteMetricsRequest.FromString(request.content)
         parts = []
         for columns in batch.metrics:
             part = WriteMetricsRequest(run_id=batch.run_id, writer_id=batch.writer_id, batch_number=batch.batch_number)
             part.metrics.append(columns)
-            parts.append(Request(WRITE_METRICS, part.SerializeToString(), points=len(columns.values)))
+            parts.append(QueuedRequest(WRITE_METRICS, part.SerializeToString(), points=len(columns.values)))
     else:
         texts = LogBatchRequest.FromString(request.content)
         messages = [LogBatchRequest(run_id=texts.run_id, params={key: text}) for key, text in texts.params.items()]
         messages += [LogBatchRequest(run_id=texts.run_id, tags={key: text}) for key, text in texts.tags.items()]
-        parts = [Request(request.method, message.SerializeToString()) for message in messages]
+        parts = [QueuedRequest(request.method, message.SerializeToString()) for message in messages]
     if len(parts) < 2:
         return []
     parts[-1].end = request.end
     return parts
 
 
-def key_of(request: Request) -> str:
-    """The metric, param or tag that a request is about, quoted; empty where that is not one alone."""
+def key_of(request: QueuedRequest) -> str:
+    """The quoted key of the metric, param or tag in a request. Empty if the request has not exactly one."""
     keys: list[str] = []
     if request.method == WRITE_METRICS:
         keys = [columns.key for columns in WriteMetricsRequest.FromString(request.content).metrics]

@@ -1,8 +1,8 @@
-"""A file that keeps requests while no server is in reach.
+"""A file that keeps requests which can't be sent now.
 
-One file per process, appended to and never rewritten, so that a process that dies leaves a file that can be read: a
-torn last record is left out. While its process lives the file is locked; afterwards `modelry sync` delivers it. Folders
-have mode 0700 and files 0600, because what people log is theirs.
+One process writes a file, and only appends to it, so that the file can be read if the process dies: an incomplete last
+record is left out. The process locks the file until it closes it. After that another process may deliver it: the parent
+if a forked child wrote it, or `modelry sync`. Folders have mode 0700 and files 0600.
 
     "MDLRYSP1" u64 (up to which byte all is delivered), then records: u32 length, u32 CRC-32, method, NUL, content
 
@@ -22,11 +22,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelry._sdk.recording.outgoing import UPLOAD, Request
+from modelry._sdk.recording.queued import UPLOAD, QueuedRequest
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock; there a file in use can't be told from one that is left.
+except ImportError:  # Windows has no flock: there a file in use looks like one that was left.
     fcntl = None  # type: ignore[assignment]
 
 SERVER = "server"
@@ -39,7 +39,7 @@ _WRITE_BYTES = 1 << 26
 
 
 class SpoolInUse(OSError):
-    """The process that writes the file is still alive."""
+    """Another process writes or delivers the file."""
 
 
 class SpoolUnreadable(OSError):
@@ -48,7 +48,7 @@ class SpoolUnreadable(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Files that wait for their upload into the folder `path` of an owner: copies lie in `folder` beside the spool."""
+    """Copies of files, in `folder` beside the spool, that wait for their upload into the folder `path` of an owner."""
 
     owner: str
     path: str
@@ -69,21 +69,34 @@ class Spool:
         self._damaged_at: set[int] = set()
 
     @classmethod
-    def create(cls, folder: Path, server: dict[str, str]) -> Spool:
-        """Begins a new file in the folder, which is made when it isn't there. Raises OSError where that can't be."""
+    def create(cls, folder: Path, server: dict[str, str], *, parent: str = "") -> Spool:
+        """Begins a new file in the folder, which is made if necessary. Raises OSError if that fails.
+
+        A forked child names the parent that is to deliver the file, see `left_in`.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        _lock(descriptor, path)
-        first = _encode(SERVER, json.dumps(server).encode())
-        os.write(descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
+        name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
+        path = folder / f"{name}{_suffix(parent)}"
+        # Locked before it has its name, so that nobody takes it for a file that was left.
+        new = path.with_suffix(".new")
+        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            _lock(descriptor, path)
+            first = _encode(SERVER, json.dumps(server).encode())
+            os.write(descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
+            os.rename(new, path)
+        except OSError:
+            os.close(descriptor)
+            with suppress(OSError):
+                os.unlink(new)
+            raise
         return cls(path, descriptor, server)
 
     @classmethod
     def open(cls, path: Path) -> Spool:
-        """Opens the file of a process that is gone.
+        """Opens a file that another process has closed.
 
-        Raises SpoolInUse while its process lives, SpoolUnreadable where it is no spool.
+        Raises SpoolInUse if another process has it open, SpoolUnreadable if it is not a spool.
         """
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         try:
@@ -96,23 +109,23 @@ class Spool:
         except OSError:
             os.close(descriptor)
             raise
-        # From the first record on, so that damage is known also where an earlier delivery went past it.
+        # From the first record on, so that damage is found even if an earlier delivery went past it.
         spool._position = found.end
         ends = [found.end]
         while (request := spool.next()) is not None:
             ends.append(request.end)
         if spool._delivered not in ends:
-            # The header is damaged. What is delivered once more is not written twice.
+            # The header is damaged. What is delivered again is not written twice.
             spool._delivered = found.end
         spool.requests_left = sum(end > spool._delivered for end in ends)
         spool._end = spool._position
         spool._position = spool._delivered
         return spool
 
-    def append(self, requests: Iterable[Request], *, held: bool = False) -> None:
-        """Adds requests at the end. Raises OSError, and then has none of them.
+    def append(self, requests: Iterable[QueuedRequest], *, held: bool = False) -> None:
+        """Adds requests at the end: all of them, or none if it raises OSError.
 
-        `held` says that they are on their way already: `next` leaves them out. Only before anything else was appended.
+        `held` means that they are under way already, so that `next` leaves them out. Only for the first requests.
         """
         position = self._end
         written = []
@@ -136,8 +149,8 @@ class Spool:
         if held:
             self._position = position
 
-    def next(self) -> Request | None:
-        """The next request that was not read yet; None at the end. A damaged record is counted and left out."""
+    def next(self) -> QueuedRequest | None:
+        """The next request that was not read yet, None at the end. A damaged record is counted and left out."""
         while (request := _read(self._descriptor, self._position, self._end)) is not None:
             if not request.method:
                 self._damaged_at.add(self._position)
@@ -146,7 +159,7 @@ class Spool:
                 return request
         return None
 
-    def delivered(self, request: Request) -> None:
+    def delivered(self, request: QueuedRequest) -> None:
         """Notes that everything up to this request is delivered."""
         self._delivered = request.end
         self.requests_left -= 1
@@ -158,9 +171,9 @@ class Spool:
         return bool(self._delivered >= self._end)
 
     def remove(self) -> str:
-        """Deletes the file, after everything in it was read and delivered; answers with nothing.
+        """Deletes the file, after everything in it was read and delivered. Returns an empty string.
 
-        A damaged one is renamed for people to look at; then the answer says what can't be read, and where it lies now.
+        A damaged file is renamed and kept; the string then says what can't be read, and the new path.
         """
         found = []
         if self._damaged_at:
@@ -177,26 +190,26 @@ class Spool:
         return damage
 
     def close(self) -> None:
-        """Lets go of the file and of its lock, and leaves it for `modelry sync`."""
+        """Closes the file, which releases its lock, and keeps it for a later delivery."""
         os.close(self._descriptor)
 
 
-def left_in(folder: Path) -> list[Path]:
-    """The spools of a folder, the oldest first; none where there is no folder.
+def left_in(folder: Path, *, parent: str = "") -> list[Path]:
+    """The spools in a folder, the oldest first. With `parent` only those of its forked children.
 
-    Raises OSError where the folder can't be read.
+    Empty if there is no such folder. Raises OSError if it can't be read.
     """
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    return [folder / name for name in sorted(names) if name.endswith(SUFFIX)]
+    return [folder / name for name in sorted(names) if name.endswith(_suffix(parent))]
 
 
-def keep_files(spool_folder: Path, owner: str, path: str, source: Path) -> Request:
-    """Copies a file, or what is in a folder, for a later upload into the folder `path`; answers with its request.
+def keep_files(spool_folder: Path, owner: str, path: str, source: Path) -> QueuedRequest:
+    """Copies a file, or what is in a folder, for a later upload into the folder `path`. Returns the request for it.
 
-    Raises OSError where the copy can't be made.
+    Raises OSError if the copy can't be made.
     """
     request, folder = _new_upload(spool_folder, owner, path)
     if source.is_dir():
@@ -206,8 +219,8 @@ def keep_files(spool_folder: Path, owner: str, path: str, source: Path) -> Reque
     return request
 
 
-def keep_content(spool_folder: Path, owner: str, path: str, content: bytes) -> Request:
-    """Keeps the content of one file, whose whole path is `path`, for a later upload; see `keep_files`."""
+def keep_content(spool_folder: Path, owner: str, path: str, content: bytes) -> QueuedRequest:
+    """Keeps the content of one file for a later upload to the path `path`; see `keep_files`."""
     request, folder = _new_upload(spool_folder, owner, "")
     file = folder / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -215,23 +228,27 @@ def keep_content(spool_folder: Path, owner: str, path: str, content: bytes) -> R
     return request
 
 
-def upload_of(request: Request) -> Upload:
-    """What an upload request says."""
+def upload_of(request: QueuedRequest) -> Upload:
+    """The content of an upload request."""
     return Upload(**json.loads(request.content))
 
 
-def drop_files(spool_folder: Path, request: Request) -> None:
-    """Deletes the copies that an upload request speaks of; nothing for other requests."""
+def drop_files(spool_folder: Path, request: QueuedRequest) -> None:
+    """Deletes the copies that belong to an upload request. Other requests have none."""
     if request.method == UPLOAD:
         shutil.rmtree(spool_folder / upload_of(request).folder, ignore_errors=True)
 
 
-def _new_upload(spool_folder: Path, owner: str, path: str) -> tuple[Request, Path]:
+def _new_upload(spool_folder: Path, owner: str, path: str) -> tuple[QueuedRequest, Path]:
     upload = Upload(owner=owner, path=path, folder=f"{time.time_ns()}-{os.urandom(4).hex()}.files")
     folder = spool_folder / upload.folder
     spool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700)
-    return Request(UPLOAD, json.dumps(asdict(upload)).encode()), folder
+    return QueuedRequest(UPLOAD, json.dumps(asdict(upload)).encode()), folder
+
+
+def _suffix(parent: str) -> str:
+    return f".{parent}{SUFFIX}" if parent else SUFFIX
 
 
 def _encode(method: str, content: bytes) -> bytes:
@@ -239,7 +256,7 @@ def _encode(method: str, content: bytes) -> bytes:
     return _RECORD.pack(len(body), zlib.crc32(body)) + body
 
 
-def _read(descriptor: int, position: int, end: int) -> Request | None:
+def _read(descriptor: int, position: int, end: int) -> QueuedRequest | None:
     head = os.pread(descriptor, _RECORD.size, position)
     if len(head) < _RECORD.size:
         return None
@@ -251,9 +268,9 @@ def _read(descriptor: int, position: int, end: int) -> Request | None:
     if len(body) < length:
         return None
     if zlib.crc32(body) != checksum:
-        return Request("", b"", end=stop)
+        return QueuedRequest("", b"", end=stop)
     method, _, content = body.partition(b"\0")
-    return Request(method.decode(), content, end=stop)
+    return QueuedRequest(method.decode(), content, end=stop)
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -262,4 +279,4 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SpoolInUse(f"{path} belongs to a process that is still alive") from None
+        raise SpoolInUse(f"{path} is in use by another process") from None

@@ -1,1 +1,1 @@
-"""The connection to a server: settings, channels, errors, forks."""
+"""The way to a server: settings, the state of the process, connections, retries, errors."""

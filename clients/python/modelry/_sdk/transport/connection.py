@@ -1,15 +1,14 @@
-"""The way to a server: one channel per process and address, opened by the first call."""
+"""The connection to a server: one channel for each address, opened by the first call."""
 
 from __future__ import annotations
 
 import getpass
-import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from modelry._sdk.transport import forks, settings
+from modelry._sdk.transport import process, settings
 from modelry.errors import ModelryError
 
 if TYPE_CHECKING:
@@ -38,12 +37,26 @@ _METADATA_LIMIT = 128
 _WHERE = re.compile(r"^(UNKNOWN: )?(ipv[46]|unix):\S+: ")
 
 
-class Connection:
-    """A way to one server. Safe to use from several threads and after a fork.
+class Pending(Protocol):
+    """A call that was started and may have been answered."""
 
-    A call names its rpc by a constant of `modelry.api.<service>.v1.rpcs`. It has a deadline in seconds; without one
-    given, that of the settings. Every failure is raised as ModelryError. `elsewhere` are the connections of rooms
-    that have an address of their own; `variable` is the one that says where this server is.
+    def result(self, timeout: float | None = None) -> bytes:
+        """The answer. Raises what gRPC raises: FutureTimeoutError, FutureCancelledError, or RpcError."""
+
+    def done(self) -> bool:
+        """Whether the call is over."""
+
+    def cancel(self) -> object:
+        """Gives the call up."""
+
+
+class Connection:
+    """A connection to one server, for any number of threads.
+
+    A call names its rpc by a constant of `modelry.api.<service>.v1.rpcs`. It has a deadline in seconds; the default is
+    that of the settings. Every failure is raised as ModelryError. In a process that must not use gRPC (see
+    `transport.process`) each call raises Unavailable at once. `elsewhere` has the connections of services with an
+    address of their own; `variable` is the environment variable with the address of this server.
     """
 
     def __init__(
@@ -62,25 +75,20 @@ class Connection:
         self._plain = address.loopback or insecure
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
-        self._calls: dict[tuple[str, str], Any] = {}
+        self._methods: dict[tuple[str, str], Any] = {}
         self._metadata = (("modelry-subject", _subject()),)
 
-    def of(self, room: str) -> Connection:
-        """The connection to the server of a room: this one, unless the room has an address of its own."""
-        return self._elsewhere.get(room, self)
+    def of(self, service: str) -> Connection:
+        """The connection to a service: this one, unless the service has an address of its own."""
+        return self._elsewhere.get(service, self)
 
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
         """Makes a unary call and answers with its response."""
-        forks.enter()
+        method = self._method("unary_unary", rpc.path, rpc.response)
         try:
-            callable_ = self._calls.get((rpc.path, "unary_unary")) or self._callable(
-                "unary_unary", rpc.path, rpc.response
-            )
-            answer = callable_(request, timeout=self._deadline(timeout), metadata=self._metadata)
+            answer = method(request, timeout=self._deadline(timeout), metadata=self._metadata)
         except _failure() as failed:
             raise self.error_of(failed) from None
-        finally:
-            forks.leave()
         return cast("Response", answer)
 
     def read(
@@ -90,67 +98,52 @@ class Connection:
 
         Leaving the iterator early ends the call.
         """
+        method = self._method("unary_stream", rpc.path, rpc.response)
+        deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
         stream: Any = None
         try:
-            while True:
-                forks.enter()
-                try:
-                    if stream is None:
-                        kind = "unary_stream"
-                        callable_ = self._calls.get((rpc.path, kind)) or self._callable(kind, rpc.path, rpc.response)
-                        deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
-                        stream = callable_(request, timeout=deadline, metadata=self._metadata)
-                    message = next(stream, None)
-                except _failure() as failed:
-                    raise self.error_of(failed) from None
-                finally:
-                    forks.leave()
-                if message is None:
-                    return
-                yield message
+            stream = method(request, timeout=deadline, metadata=self._metadata)
+            yield from stream
+        except _failure() as failed:
+            raise self.error_of(failed) from None
         finally:
-            if stream is not None:
+            if stream is not None and not process.current().inherits_grpc:
                 stream.cancel()
 
     def write(
         self, rpc: Rpc[Request, Response], requests: Iterable[Request], *, timeout: float | None = None
     ) -> Response:
         """Makes a call that sends a stream of messages and gets one answer."""
-        forks.enter()
+        method = self._method("stream_unary", rpc.path, rpc.response)
+        deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
         try:
-            callable_ = self._calls.get((rpc.path, "stream_unary")) or self._callable(
-                "stream_unary", rpc.path, rpc.response
-            )
-            deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
-            answer = callable_(iter(requests), timeout=deadline, metadata=self._metadata)
+            answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
         except _failure() as failed:
             raise self.error_of(failed) from None
-        finally:
-            forks.leave()
         return cast("Response", answer)
 
-    def begin(self, method: str, request: bytes, *, timeout: float) -> grpc.Future[bytes]:
-        """Starts a unary call of the background from bytes to bytes; a fork cancels it. Raises nothing of gRPC's."""
+    def begin(self, path: str, request: bytes, *, timeout: float) -> Pending:
+        """Starts a unary call of encoded messages.
 
-        def start() -> forks.Cancellable:
-            callable_ = self._calls.get((method, "bytes")) or self._callable("bytes", method, None)
-            return cast("forks.Cancellable", callable_.future(request, timeout=timeout, metadata=self._metadata))
-
-        call = forks.begin(start)
-        future = cast("grpc.Future[bytes]", call)
-        future.add_done_callback(lambda _: forks.end(call))
-        return future
+        The caller must keep the result in local variables of its thread: a forked child never collects those, whereas
+        it would hang in gRPC if it collected a call of its parent's.
+        """
+        method = self._method("bytes", path, None)
+        try:
+            return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
+        except RuntimeError:
+            # Python 3.12 starts no thread while it ends, and gRPC needs one for calls of this kind.
+            return _Answered(method, request, timeout=timeout, metadata=self._metadata)
 
     def close(self) -> None:
-        """Closes the channel; the next call opens another one."""
+        """Closes the channel. The next call opens another one."""
+        if process.current().inherits_grpc:
+            return
         with self._lock:
             channel, self._channel = self._channel, None
-            self._calls = {}
+            self._methods = {}
         if channel is not None:
             channel.close()
-
-    def _deadline(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else timeout
 
     def error_of(self, failed: Any) -> ModelryError:
         """The error that a failed call of this connection stands for."""
@@ -165,67 +158,88 @@ class Connection:
             return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
         return error
 
+    def _deadline(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout
+
     def _hint(self, said: str) -> str:
         if not self._plain and ("handshake" in said.lower() or "ssl" in said.lower()):
-            return "other machines are spoken to by TLS; set MODELRY_INSECURE=1 if this server speaks plain text"
-        return f"is the server up? start one with `modelry up`, or set {self._variable}"
+            return "connections to other machines use TLS; set MODELRY_INSECURE=1 if this server has no TLS"
+        return f"is the server running? start one with `modelry up`, or set {self._variable}"
 
-    def _callable(self, kind: str, method: str, response: type[Message] | None) -> Any:
+    def _method(self, kind: str, path: str, response: type[Message] | None) -> Any:
+        process.current().require_grpc()
+        return self._methods.get((path, kind)) or self._made(kind, path, response)
+
+    def _made(self, kind: str, path: str, response: type[Message] | None) -> Any:
         with self._lock:
             if self._channel is None:
                 self._channel = self._open()
             channel: Any = self._channel
             maker = channel.unary_unary if kind == "bytes" else getattr(channel, kind)
             made = maker(
-                method,
+                path,
                 request_serializer=None if response is None else _serialize,
                 response_deserializer=None if response is None else response.FromString,
             )
-            self._calls[(method, kind)] = made
+            self._methods[(path, kind)] = made
             return made
 
     def _open(self) -> grpc.Channel:
         from modelry._grpc import grpc
+        from modelry._sdk.transport.retries import service_config
 
-        options = [*_OPTIONS, ("grpc.service_config", _service_config())]
+        options = [*_OPTIONS, ("grpc.service_config", service_config())]
         if self._plain:
-            channel = grpc.insecure_channel(self.address.target, options=options)
-        else:
-            channel = grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
-        forks.watch()
-        return channel
-
-    def _forget(self) -> None:
-        """Lets go of a channel that belongs to the parent of this process. To close it would wait for its threads."""
-        if self._channel is not None:
-            _abandoned.append((self._channel, self._calls))
-            if not forks.usable():
-                # Not even when the interpreter ends may it be closed: that would hang.
-                import ctypes
-
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(_abandoned[-1]))
-        self._lock = threading.Lock()
-        self._channel = None
-        self._calls = {}
+            return grpc.insecure_channel(self.address.target, options=options)
+        return grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
 
 
-_connections: dict[tuple[object, ...], Connection] = {}
-_connections_lock = threading.Lock()
-_abandoned: list[object] = []
+class _Answered:
+    """A call that was made at once, where it can't be made in the background."""
+
+    def __init__(self, method: Any, request: bytes, **options: Any) -> None:
+        self._answer = b""
+        self._failed: Exception | None = None
+        try:
+            self._answer = method(request, **options)
+        except _failure() as failed:
+            self._failed = failed
+
+    def result(self, timeout: float | None = None) -> bytes:
+        if self._failed is not None:
+            raise self._failed
+        return self._answer
+
+    def done(self) -> bool:
+        return True
+
+    def cancel(self) -> object:
+        return None
+
+
+class _Connections(process.Part):
+    """The connections of this process, one for each address and its settings."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[object, ...], Connection] = {}
+        self.lock = threading.Lock()
+
+    def after_fork_in_child(self) -> None:
+        self.lock = threading.Lock()
 
 
 def connect(uri: str | None = None, *, insecure: bool | None = None) -> Connection:
-    """The connection of this process to a server. Opens nothing yet: the first call does.
+    """The connection of this process to a server. It opens nothing yet: the first call does.
 
-    Where the URI is that of the environment, the other rooms are where the environment says. Raises InvalidArgument for
-    a URI that can't be read.
+    Default: the tracking URI of this process. If the URI is that of the environment, the environment also says which
+    services have another address. Raises InvalidArgument for a URI that can't be read.
     """
-    address = settings.parse_address(settings.tracking_uri() if uri is None else uri)
-    rooms = {}
-    for room, given in settings.room_uris(address):
-        variable = settings.room_variable(room)
-        rooms[room] = _connected(settings.parse_address(given, variable), insecure, variable=variable)
-    return _connected(address, insecure, rooms)
+    address = settings.parse_address(process.current().tracking_uri if uri is None else uri)
+    elsewhere = {}
+    for service, given in settings.service_uris(address):
+        variable = settings.service_variable(service)
+        elsewhere[service] = _connected(settings.parse_address(given, variable), insecure, variable=variable)
+    return _connected(address, insecure, elsewhere)
 
 
 def _connected(
@@ -235,25 +249,16 @@ def _connected(
     variable: str = "MODELRY_TRACKING_URI",
 ) -> Connection:
     chosen = settings.read()
-    open_to_all = chosen.insecure if insecure is None else insecure
-    rooms = tuple((room, each.address.target) for room, each in (elsewhere or {}).items())
-    key = (address.target, open_to_all, chosen.timeout, rooms, variable)
-    with _connections_lock:
-        if key not in _connections:
-            _connections[key] = Connection(
-                address, timeout=chosen.timeout, insecure=open_to_all, elsewhere=elsewhere, variable=variable
+    plain = chosen.insecure if insecure is None else insecure
+    others = tuple((service, each.address.target) for service, each in (elsewhere or {}).items())
+    key = (address.target, plain, chosen.timeout, others, variable)
+    connections = process.current().part(_Connections)
+    with connections.lock:
+        if key not in connections.known:
+            connections.known[key] = Connection(
+                address, timeout=chosen.timeout, insecure=plain, elsewhere=elsewhere, variable=variable
             )
-        return _connections[key]
-
-
-def _forget_all() -> None:
-    global _connections_lock
-    _connections_lock = threading.Lock()
-    for connection in _connections.values():
-        connection._forget()
-
-
-forks.on_child(_forget_all)
+        return connections.known[key]
 
 
 def _serialize(request: Message) -> bytes:
@@ -272,23 +277,3 @@ def _subject() -> str:
     except (KeyError, OSError):
         name = "unknown"
     return "".join(letter if " " <= letter <= "~" else "?" for letter in name)[:_METADATA_LIMIT].strip() or "unknown"
-
-
-def _service_config() -> str:
-    from modelry.api.rpc import NOT_REPEATABLE
-
-    retries = {
-        "maxAttempts": 4,
-        "initialBackoff": "0.1s",
-        "maxBackoff": "5s",
-        "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
-    once = [dict(zip(("service", "method"), path[1:].split("/"), strict=True)) for path in NOT_REPEATABLE]
-    return json.dumps(
-        {
-            "methodConfig": [{"name": [{}], "retryPolicy": retries}, {"name": once}],
-            "retryThrottling": {"maxTokens": 20, "tokenRatio": 1.0},
-            "loadBalancingConfig": [{"round_robin": {}}],
-        }
-    )

@@ -1,4 +1,4 @@
-"""What the environment says and what holds without it."""
+"""The settings: what the environment says, and the defaults. Nothing is remembered here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_PORT = 5100
 DEFAULT_TRACKING_URI = f"grpc://127.0.0.1:{DEFAULT_PORT}"
 DEFAULT_WORKSPACE = "default"
 ELSEWHERE = ("access", "artifacts", "registry")
-"""Rooms that may have an address of their own, see `room_variable`."""
+"""The services that may have an address of their own, see `service_variable`."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOOPBACK = re.compile(r"^(localhost|127(\.\d{1,3}){3}|\[::1\])$")
@@ -37,9 +37,9 @@ class Settings:
 
 
 def read() -> Settings:
-    """Reads the settings from `MODELRY_*` variables.
+    """Reads the settings from the `MODELRY_*` variables.
 
-    Raises InvalidArgument for a value that can't be read, naming the variable and what would be right.
+    Raises InvalidArgument for a value that can't be read; the message says what would be right.
     """
     return Settings(
         timeout=_duration("MODELRY_TIMEOUT", 30.0, shortest=0.001),
@@ -56,41 +56,30 @@ def read() -> Settings:
     )
 
 
-_chosen_uri = ""
-
-
 def tracking_uri() -> str:
-    """The tracking URI that was chosen in this process, else that of the environment, else the default one."""
-    return _chosen_uri or os.environ.get("MODELRY_TRACKING_URI") or DEFAULT_TRACKING_URI
+    """The tracking URI of the environment, else the default one."""
+    return os.environ.get("MODELRY_TRACKING_URI") or DEFAULT_TRACKING_URI
 
 
-def room_variable(room: str) -> str:
-    """The variable that says where a room is that lives apart."""
-    return f"MODELRY_{room.upper()}_URI"
+def service_variable(service: str) -> str:
+    """The variable with the address of a service that has one of its own."""
+    return f"MODELRY_{service.upper()}_URI"
 
 
-def room_uris(address: Address) -> list[tuple[str, str]]:
-    """The rooms that the environment places elsewhere than its tracking URI, with their URIs.
+def service_uris(address: Address) -> list[tuple[str, str]]:
+    """The services to which the environment gives another address than that of tracking, with their URIs.
 
-    None for an address that is not that of the environment: whoever names another server means all of it.
+    Empty if the address is not the environment's tracking URI: all services are then expected at that address.
     """
-    if address.target != parse_address(os.environ.get("MODELRY_TRACKING_URI") or DEFAULT_TRACKING_URI).target:
+    if address.target != parse_address(tracking_uri()).target:
         return []
-    given = ((room, os.environ.get(room_variable(room), "")) for room in ELSEWHERE)
-    return [(room, uri) for room, uri in given if uri]
-
-
-def choose_tracking_uri(uri: str | None) -> None:
-    """Chooses the tracking URI of this process; None or an empty one undoes it. Raises InvalidArgument."""
-    global _chosen_uri
-    if uri:
-        parse_address(uri)
-    _chosen_uri = uri or ""
+    given = ((service, os.environ.get(service_variable(service), "")) for service in ELSEWHERE)
+    return [(service, uri) for service, uri in given if uri]
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens: as it was given, what gRPC dials, and whether it is this machine."""
+    """The address of a server: as it was given, as gRPC needs it, and whether it is on this machine."""
 
     uri: str
     target: str
@@ -100,8 +89,7 @@ class Address:
 def parse_address(uri: str, name: str = "tracking URI") -> Address:
     """Reads an address: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
 
-    The port is 5100 where none is given. Raises InvalidArgument for anything else, saying what would be right; `name`
-    is what the address is called there.
+    The default port is 5100. Raises InvalidArgument for anything else; the message calls the address `name`.
     """
     scheme, separator, rest = uri.strip().partition("://")
     if not separator:
@@ -114,8 +102,8 @@ def parse_address(uri: str, name: str = "tracking URI") -> Address:
         target = _host_and_port(uri, rest, name)
         return Address(uri, target=target, loopback=_LOOPBACK.match(target.rpartition(":")[0]) is not None)
     raise InvalidArgument(
-        f"{name} {uri!r} has the scheme {scheme!r}, which this client does not speak; "
-        f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path of a socket",
+        f"{name} {uri!r} has the scheme {scheme!r}, which is not supported; "
+        f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path for a socket",
         reason="TRACKING_URI_INVALID",
         metadata={"tracking_uri": uri, "scheme": scheme},
     )
@@ -126,7 +114,7 @@ def _host_and_port(uri: str, text: str, name: str) -> str:
     port = int(match[2] or DEFAULT_PORT) if match else 0
     if match is None or not 0 < port < 65536:
         raise InvalidArgument(
-            f"{name} {uri!r} is not a host and a port from 1 to 65535; write grpc://host:port, "
+            f"{name} {uri!r} is not a host and a port (1 to 65535); write grpc://host:port, "
             f"such as {DEFAULT_TRACKING_URI}",
             reason="TRACKING_URI_INVALID",
             metadata={"tracking_uri": uri},
@@ -151,7 +139,7 @@ def _duration(variable: str, default: float, shortest: float = 0.0) -> float:
         raise _unreadable(variable, text, "a duration with its unit, such as 500ms, 30s or 2m")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds < shortest:
-        raise _unreadable(variable, text, "a duration of at least 1ms: without time no call gets an answer")
+        raise _unreadable(variable, text, "a duration of at least 1ms")
     return seconds
 
 
@@ -175,7 +163,7 @@ def _truth(variable: str) -> bool:
 
 def _unreadable(variable: str, text: str, wanted: str) -> InvalidArgument:
     return InvalidArgument(
-        f"{variable}={text!r} can't be read; it is {wanted}",
+        f"{variable}={text!r} is not valid; write {wanted}",
         reason="SETTING_INVALID",
         metadata={"variable": variable, "value": text},
     )

@@ -1,4 +1,4 @@
-"""Artifacts, the content that they refer to, and snapshots.
+"""Owners, their artifacts, the content that these refer to, and snapshots.
 
 Release: 0.1.0
 """
@@ -20,14 +20,22 @@ def upgrade() -> None:
         sa.Column("sha256", _BYTEWISE, unique=True),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
-        sa.Column("idle_time", sa.BigInteger),
+        sa.Column("release_time", sa.BigInteger),
         sqlite_with_rowid=False,
     )
-    idle = sa.text("idle_time IS NOT NULL")
-    op.create_index("blobs_idle", "blobs", ["idle_time"], postgresql_where=idle, sqlite_where=idle)
+    released = sa.text("release_time IS NOT NULL")
+    op.create_index("blobs_released", "blobs", ["release_time"], postgresql_where=released, sqlite_where=released)
+    op.create_table(
+        "owners",
+        sa.Column("owner", _BYTEWISE, primary_key=True),
+        sa.Column("workspace", _BYTEWISE, nullable=False),
+        sa.Column("experiment_id", sa.Text, nullable=False),
+        sa.Column("model_id", sa.Text, nullable=False),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "artifacts",
-        sa.Column("owner", _BYTEWISE, primary_key=True),
+        sa.Column("owner", _BYTEWISE, sa.ForeignKey("owners.owner"), primary_key=True),
         sa.Column("path", _BYTEWISE, primary_key=True),
         sa.Column("parent", _BYTEWISE),
         sa.Column("sha256", _BYTEWISE, sa.ForeignKey("blobs.sha256")),
@@ -42,7 +50,9 @@ def upgrade() -> None:
     op.create_index("artifacts_by_sha256", "artifacts", ["sha256"], postgresql_where=is_file, sqlite_where=is_file)
     op.create_table(
         "snapshots",
-        sa.Column("owner", _BYTEWISE, primary_key=True),
+        sa.Column("version_id", _BYTEWISE, primary_key=True),
+        sa.Column("workspace", _BYTEWISE, nullable=False),
+        sa.Column("model_id", sa.Text, nullable=False),
         sa.Column("source_owner", _BYTEWISE, nullable=False),
         sa.Column("source_path", _BYTEWISE, nullable=False),
         sa.Column("manifest_sha256", sa.Text, nullable=False),

@@ -32,7 +32,7 @@ class ArtifactHeader(_message.Message):
     path: _builtins.str
     """The path, see `Artifact.path`. Required, and not the root."""
     size_bytes: _builtins.int
-    """The size of the content that follows."""
+    """The size of the content that follows, in bytes: at most 5497558138880 (5 TiB)."""
     sha256: _builtins.str
     """The SHA-256 of the content: 64 lower-case hexadecimal characters. Required."""
     content_type: _builtins.str

@@ -67,11 +67,17 @@ class ArtifactServiceServicer(object):
     """
 
     def WriteArtifacts(self, request_iterator, context):
-        """Writes files, all or none: they become visible together, when the call returns. The stream holds the owner, then
-        for each file a header and its content in pieces. A file with the same path is replaced.
+        """Writes the files of a run, all or none: they become visible together, when the call returns. If the stream breaks
+        off, nothing is written, and it must be sent again from the beginning. The stream holds the owner, then for each
+        file a header and its content in pieces. A file with the same path is replaced; if a path comes twice, the last
+        file counts.
+
+        A stream holds at most 100000 files; a server may be configured to take fewer. A server breaks off a stream that
+        takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
-        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`; `STORE_UNAVAILABLE`;
+        `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

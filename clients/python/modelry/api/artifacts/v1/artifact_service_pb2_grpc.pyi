@@ -17,11 +17,17 @@ class ArtifactServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     WriteArtifacts: _grpc.StreamUnaryMultiCallable[_artifact_service_pb2.WriteArtifactsRequest, _artifact_service_pb2.WriteArtifactsResponse]
-    """Writes files, all or none: they become visible together, when the call returns. The stream holds the owner, then
-    for each file a header and its content in pieces. A file with the same path is replaced.
+    """Writes the files of a run, all or none: they become visible together, when the call returns. If the stream breaks
+    off, nothing is written, and it must be sent again from the beginning. The stream holds the owner, then for each
+    file a header and its content in pieces. A file with the same path is replaced; if a path comes twice, the last
+    file counts.
+
+    A stream holds at most 100000 files; a server may be configured to take fewer. A server breaks off a stream that
+    takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
-    `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+    `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`; `STORE_UNAVAILABLE`;
+    `SERVICE_UNAVAILABLE`.
     """
     ReadArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactsRequest, _artifact_service_pb2.ReadArtifactsResponse]
     """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
@@ -56,11 +62,17 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.Iterator[_artifact_service_pb2.WriteArtifactsRequest],
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.WriteArtifactsResponse:
-        """Writes files, all or none: they become visible together, when the call returns. The stream holds the owner, then
-        for each file a header and its content in pieces. A file with the same path is replaced.
+        """Writes the files of a run, all or none: they become visible together, when the call returns. If the stream breaks
+        off, nothing is written, and it must be sent again from the beginning. The stream holds the owner, then for each
+        file a header and its content in pieces. A file with the same path is replaced; if a path comes twice, the last
+        file counts.
+
+        A stream holds at most 100000 files; a server may be configured to take fewer. A server breaks off a stream that
+        takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
-        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`; `STORE_UNAVAILABLE`;
+        `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelry_server.artifacts.domain import staging, uploads
-from modelry_server.artifacts.domain.owners import Owner
-from modelry_server.artifacts.domain.staging import Incoming
+from modelry_server.artifacts.domain import incoming as arriving
+from modelry_server.artifacts.domain.incoming import IncomingFile
+from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import (
     ArtifactKindConflict,
     ArtifactNotFound,
@@ -19,13 +19,14 @@ from modelry_server.artifacts.errors import (
     OwnerFrozen,
     OwnerNotFound,
     RunDeleted,
+    TooManyFiles,
     UploadBrokenOff,
 )
 from modelry_server.kernel.errors import FieldInvalid, ModelryError
 from modelry_server.kernel.ids import new_id
 from tests.server.artifacts.conftest import Files, incoming
 
-BIG = bytes(range(256)) * 4096  # above staging.SMALL
+BIG = bytes(range(256)) * 4096  # above arriving.SMALL
 
 
 def test_what_was_written_is_listed_and_read_back(files: Files, run: Owner) -> None:
@@ -86,33 +87,46 @@ def test_content_that_is_not_what_was_announced_leaves_nothing_of_the_stream(
         (lambda: incoming("a", b"x", sha256="ABC"), "header.sha256"),
         (lambda: incoming("a", b"x", sha256="A" * 64), "header.sha256"),
         (lambda: incoming("a", b"x", size=-1), "header.size_bytes"),
-        (lambda: incoming("a", b"x", size=uploads.MOST_BYTES + 1), "header.size_bytes"),
+        (lambda: incoming("a", b"x", size=arriving.MOST_BYTES + 1), "header.size_bytes"),
         (lambda: incoming("a", b"x", kind="t" * 256), "header.content_type"),
         (lambda: incoming("a", b"x", kind="text/plain\n"), "header.content_type"),
     ],
 )
 def test_a_bad_header_is_refused_by_its_field(files: Files, run: Owner, bad: object, field: str) -> None:
+    def stream() -> Iterator[IncomingFile]:
+        yield incoming("first", b"x")
+        yield bad()  # type: ignore[operator]
+
     with pytest.raises(FieldInvalid) as refused:
-        files.take(run, [incoming("first", b"x"), bad()])  # type: ignore[operator]
+        files.take(run, stream())
 
     assert list(refused.value.violations) == [field]
     assert files.stored() == 0
 
 
-def test_more_files_than_fit_in_one_stream_are_refused(
-    files: Files, run: Owner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uploads, "MOST_FILES", 3)
+def test_more_files_than_the_server_takes_in_one_stream_are_refused(files: Files, run: Owner) -> None:
+    files.rebuild(most_files=3)
     files.write(run, {f"{n}": b"x" for n in range(3)})
 
-    with pytest.raises(FieldInvalid, match="at most 3 files"):
-        files.write(run, {f"more/{n}": b"x" for n in range(4)})
+    with pytest.raises(TooManyFiles, match=r"more than 3 files.*pack the files"):
+        files.write(run, {f"more/{n}": b"y" for n in range(4)})
 
     assert files.list(run) == ["0", "1", "2"]
+    assert files.stored() == 1
+
+
+def test_a_stream_that_takes_too_long_leaves_nothing(files: Files, run: Owner) -> None:
+    files.rebuild(limit_s=0)
+
+    with pytest.raises(UploadBrokenOff, match="took too long"):
+        files.write(run, {"a": b"abc", "b": BIG})
+
+    assert files.list(run) == []
+    assert files.stored() == 0
 
 
 def test_a_stream_that_breaks_off_leaves_nothing(files: Files, run: Owner) -> None:
-    def breaking() -> Iterator[Incoming]:
+    def breaking() -> Iterator[IncomingFile]:
         yield incoming("a", b"abc")
         yield incoming("b", BIG)
         raise UploadBrokenOff
@@ -201,15 +215,22 @@ def test_names_that_only_begin_alike_are_no_conflict(files: Files, run: Owner) -
     assert files.list(run) == ["A", "a", "a-b/", "a.b", "a0", "ab", "e\u0301", "\u00e9"]
 
 
-def test_only_a_run_that_lives_can_be_written_to(files: Files) -> None:
-    with pytest.raises(OwnerNotFound):
-        files.write(Owner("runs", new_id()), {"a": b"x"})
-    with pytest.raises(RunDeleted):
-        files.write(files.neighbour.deleted_run(), {"a": b"x"})
-    with pytest.raises(OwnerFrozen):
-        files.write(files.new_version(), {"a": b"x"})
+def test_only_an_active_run_can_be_written_to(files: Files, run: Owner) -> None:
+    deleted, version = files.new_run(), files.new_version()
+    files.neighbour.delete(deleted)
+    files.write(run, {"a": b"abc"})
+    files.freeze(version, run)
 
-    assert files.stored() == 0
+    with pytest.raises(OwnerNotFound):
+        files.write(Owner.run(new_id()), {"a": b"x"})
+    with pytest.raises(OwnerNotFound):
+        files.write(files.new_version(), {"a": b"x"})
+    with pytest.raises(RunDeleted):
+        files.write(deleted, {"a": b"x"})
+    with pytest.raises(OwnerFrozen):
+        files.write(version, {"a": b"x"})
+
+    assert files.stored() == 1
 
 
 def test_content_that_the_store_has_lost_is_healed_by_writing_it_again(files: Files, run: Owner) -> None:
@@ -299,11 +320,31 @@ def test_writing_and_deleting_at_once_keeps_the_counts_true(files: Files, run: O
 
 
 def test_a_small_file_is_put_while_the_next_is_read(files: Files, run: Owner) -> None:
-    assert len(BIG) > staging.SMALL
+    assert len(BIG) > arriving.SMALL
 
     content = {f"f{n}": hashlib.sha256(b"%d" % n).digest() for n in range(100)}
     files.write(run, content)
 
+    assert files.read(run) == content
+
+
+def test_three_thousand_files_become_visible_together(files: Files, run: Owner) -> None:
+    content = {f"d{n % 30}/f{n}": b"%d" % n for n in range(3000)}
+    counts: set[int] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            counts.add(files.artifacts.get(run, None).file_count)
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        files.write(run, content)
+        done.set()
+        watching.result()
+    counts.add(files.artifacts.get(run, None).file_count)
+
+    assert counts in ({0, 3000}, {3000})
     assert files.read(run) == content
 
 

@@ -1,6 +1,6 @@
-"""Trains models of handwritten digits, tracks them, and takes the best one to Production: what `make demo` runs.
+"""Trains models that read handwritten digits, tracks them, and promotes the best one: what `make demo` runs.
 
-It starts the platform on this machine with its data in `.demo`, or uses one that runs: set MODELRY_TRACKING_URI.
+It starts all services on this machine, with their data in `.demo`, or uses the server of MODELRY_TRACKING_URI.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ else:
     _console = Console(highlight=False)
 
 
-# --- telling the story ---------------------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------------
 
 
 def chapter(title: str) -> None:
-    """Begins a part of the story."""
+    """Prints the title of a part."""
     if _console is None:
         print(f"\n== {title}")
     else:
@@ -57,12 +57,12 @@ def chapter(title: str) -> None:
 
 
 def say(text: str) -> None:
-    """Says one thing."""
+    """Prints a line."""
     print(text) if _console is None else _console.print(text, markup=False, soft_wrap=True)
 
 
 def show(*rows: tuple[object, ...]) -> None:
-    """Shows rows as a table; the first one is its titles."""
+    """Prints rows as a table. The first row has the titles."""
     if _console is None:
         for row in rows:
             print("  " + "  ".join(f"{cell!s:<12}" for cell in row))
@@ -80,10 +80,10 @@ def show(*rows: tuple[object, ...]) -> None:
 
 @contextmanager
 def platform() -> Iterator[str]:
-    """The address of a platform: the one of the environment, else one that is started here and ended afterwards."""
+    """The address of the server: that of the environment, else of one that is started here and stopped afterwards."""
     running = os.environ.get("MODELRY_TRACKING_URI")
     if running:
-        say(f"Using the platform at {running}.")
+        say(f"Using the server at {running}.")
         yield running
         return
     began = time.monotonic()
@@ -94,9 +94,9 @@ def platform() -> Iterator[str]:
         lines = (line.split() for line in up.stdout)
         address = next((words[1] for words in lines if words[:1] == ["address"]), None)
         if address is None:
-            raise SystemExit("The platform did not start; what it said stands above.")
+            raise SystemExit("The server did not start; see its messages above.")
         say(f"Started tracking, registry, artifacts and access at {address} in {time.monotonic() - began:.1f} s.")
-        say(f"Everything is kept in {FOLDER}")
+        say(f"All data is in {FOLDER}.")
         yield address
     finally:
         up.terminate()
@@ -108,7 +108,7 @@ def platform() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Digits:
-    """Pictures of handwritten digits, 8 by 8 pixels each, in three parts."""
+    """Images of handwritten digits, 8 by 8 pixels each, in three parts."""
 
     train: tuple[Any, Any]
     validation: tuple[Any, Any]
@@ -130,7 +130,7 @@ def load() -> Digits:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model to try: its name, its params, and how it learns a little more."""
+    """A model to try: its name, its params, and how to train it one step further."""
 
     name: str
     model: Any
@@ -140,12 +140,12 @@ class Candidate:
 
 
 def by_epochs(model: Any, pixels: Any, labels: Any, step: int) -> None:
-    """Goes once over the training data."""
+    """Trains for one epoch."""
     model.partial_fit(pixels, labels, classes=np.arange(10))
 
 
 def by_trees(model: Any, pixels: Any, labels: Any, step: int) -> None:
-    """Grows four more trees."""
+    """Adds four trees."""
     model.set_params(n_estimators=4 * (step + 1))
     model.fit(pixels, labels)
 
@@ -168,11 +168,11 @@ def candidates() -> list[Candidate]:
     ]
 
 
-def train(candidate: Candidate, digits: Digits, story: str) -> tuple[object, ...]:
-    """Trains one model in a run of its own, and answers with what to tell about it."""
+def train(candidate: Candidate, digits: Digits, group: str) -> tuple[object, ...]:
+    """Trains one model in a run of its own. Returns what to show about it."""
     pixels, labels = digits.train
     began = time.monotonic()
-    with modelry.start_run(run_name=candidate.name, tags={"demo.story": story}) as run:
+    with modelry.start_run(run_name=candidate.name, tags={"demo.group": group}) as run:
         modelry.log_params({"model": type(candidate.model).__name__, "seed": SEED, **candidate.params})
         modelry.log_input(
             modelry.data.from_pandas(pixels, source="sklearn:load_digits", name="digits"), context="training"
@@ -194,55 +194,54 @@ def train(candidate: Candidate, digits: Digits, story: str) -> tuple[object, ...
         signature = modelry.models.infer_signature(pixels, guessed)
         modelry.sklearn.log_model(candidate.model, "model", signature=signature)
     accuracy = accuracy_score(digits.validation[1], guessed)
-    return candidate.name, f"{accuracy:.3f}", candidate.rounds * 3, f"{time.monotonic() - began:.1f} s", run.id
+    return candidate.name, f"{accuracy:.3f}", candidate.rounds * 3, f"{time.monotonic() - began:.1f} s", run.run_id
 
 
 def confusion(labels: Any, guessed: Any, name: str) -> Any:
-    """A picture of which digit was taken for which."""
+    """The confusion matrix."""
     figure, axes = pyplot.subplots(figsize=(5.5, 5), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(labels, guessed, ax=axes, cmap="Blues", colorbar=False)
-    axes.set_title(f"{name}: which digit was taken for which")
+    axes.set_title(f"{name}: confusion matrix")
     pyplot.close(figure)
     return figure
 
 
-# --- the story -----------------------------------------------------------------------------------------------------
+# --- the example -----------------------------------------------------------------------------------------------------
 
 
-def pick(story: str) -> Any:
-    """The best finished run of this story, found by search."""
-    query = f"status = 'FINISHED' AND tags.demo.story = '{story}' AND metrics.validation_accuracy > 0.9"
+def pick(group: str) -> Any:
+    """The best finished run of this group, found by search."""
+    query = f"status = 'FINISHED' AND tags.demo.group = '{group}' AND metrics.validation_accuracy > 0.9"
     found: Any = modelry.search_runs(filter_string=query, order_by=["metrics.validation_accuracy DESC"])
     say(f"search_runs({query!r})")
-    say(f"found {len(found)} runs; the best one, by validation accuracy, is {found.iloc[0]['run_name']!r}.")
+    say(f"found {len(found)} runs; the best, by validation accuracy, is {found.iloc[0]['run_name']!r}.")
     return found.iloc[0]
 
 
 def promote(run_id: str) -> int:
-    """Registers a run's model and takes it to Production; answers with the number of its version."""
+    """Registers the model of a run and promotes it to Production. Returns its version number."""
     client = modelry.Client()
     client.models.create(MODEL, description="Reads handwritten digits, 8 by 8 pixels.", allow_existing=True)
     version = modelry.register_model(f"runs:/{run_id}/model", MODEL)
-    say(f"{MODEL} version {version.number}: {version.file_count} files, frozen, {version.size_bytes // 1024} KiB")
-    client.versions.promote(MODEL, version.number, "Staging", reason="best of its story")
+    number = version.version_number
+    say(f"{MODEL} version {number}: {version.file_count} files, frozen, {version.size_bytes // 1024} KiB")
+    client.promotions.promote(MODEL, number, "Staging", reason="the best of its group")
     moved = client.promotions.promote(
-        MODEL, version.number, "Production", archive_existing=True, reason="read the validation digits well"
+        MODEL, number, "Production", archive_existing=True, reason="read the validation digits well"
     )
-    archived = ", ".join(f"version {each.number}" for each in moved.archived)
+    archived = ", ".join(f"version {each.version_number}" for each in moved.archived_versions)
     say("None -> Staging -> Production" + (f" (archived: {archived})" if archived else ""))
-    client.aliases.set(MODEL, "champion", version.number, reason="serves from now on")
-    say(f"models:/{MODEL}@champion points at version {version.number}")
-    return version.number
+    client.aliases.set(MODEL, "champion", number, reason="serves from now on")
+    say(f"models:/{MODEL}@champion points at version {number}")
+    return number
 
 
 def predict(digits: Digits) -> None:
-    """Loads the champion by its alias and lets it read digits that no model has seen."""
+    """Loads the champion by its alias and reads digits that were in no training data."""
     champion = modelry.pyfunc.load_model(f"models:/{MODEL}@champion")
     pixels, labels = digits.test
     guessed: Any = champion.predict(pixels)
-    say(
-        f"It reads {accuracy_score(labels, guessed):.1%} of {len(labels)} digits that no model has seen. Three of them:"
-    )
+    say(f"It reads {accuracy_score(labels, guessed):.1%} of {len(labels)} unseen digits. Three of them:")
     say("")
     pictures = [drawn(pixels.iloc[number].to_numpy()) for number in range(3)]
     for rows in zip(*pictures, strict=True):
@@ -251,27 +250,27 @@ def predict(digits: Digits) -> None:
 
 
 def drawn(pixels: Any) -> list[str]:
-    """A digit as letters, a line for each row of pixels."""
+    """A digit as text, a line for each row of pixels."""
     shades = " ░▒▓█"
     return ["".join(2 * shades[round(float(shade) * 4)] for shade in row) for row in pixels.reshape(8, 8)]
 
 
 def tell_the_trail() -> None:
-    """Shows who changed what in the registry, and why."""
+    """Shows the audit records: who changed what, and why."""
     records = modelry.Client().audit.list(MODEL, max_results=8)
     rows = [
-        (each.sequence, each.action, each.number or "", each.after.get("stage", ""), each.user, each.reason)
+        (each.sequence, each.action, each.version_number or "", each.after.get("stage", ""), each.actor, each.reason)
         for each in records
     ]
     show(("#", "what", "version", "stage", "who", "why"), *rows)
 
 
 def tell_what_next(run_id: str, ours: bool) -> None:
-    """Says which commands to try."""
+    """Shows commands to try."""
     beside = Path(sys.executable).parent / "modelry"
     program = os.path.relpath(beside) if beside.exists() else "modelry"
     if ours:
-        say("Start the platform again:\n")
+        say("Start the server again:\n")
         say(f"  {program} up --data-folder {os.path.relpath(FOLDER)}\n")
         say("and in another terminal:\n")
     for words in (
@@ -285,23 +284,23 @@ def tell_what_next(run_id: str, ours: bool) -> None:
 
 
 def main() -> None:
-    """Tells the whole story."""
+    """Runs the whole example."""
     matplotlib.use("Agg")
     warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
     began = time.monotonic()
     chapter("A platform")
-    # The matrices are small: more threads than one would only stand in each other's way.
+    # The matrices are small: more than one thread would be slower.
     with threadpool_limits(1), platform() as address:
         modelry.set_tracking_uri(address)
         modelry.set_experiment(EXPERIMENT)
         digits = load()
         chapter(f"Four models learn to read {len(digits.train[0])} handwritten digits")
-        story = f"{time.time_ns() // 1_000_000:x}"
-        told = [train(candidate, digits, story) for candidate in candidates()]
+        group = f"{time.time_ns() // 1_000_000:x}"
+        told = [train(candidate, digits, group) for candidate in candidates()]
         show(("model", "accuracy", "points", "took", "run"), *told)
         modelry.flush()
         chapter("The best one is registered and promoted")
-        best = pick(story)
+        best = pick(group)
         promote(best["run_id"])
         chapter("The champion is loaded by its alias")
         predict(digits)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from modelry._sdk import uris
-from modelry._sdk.uris import RunUri, VersionUri
+from modelry._sdk.nouns import uris
+from modelry._sdk.nouns.uris import RunUri, VersionUri
+from modelry.api.registry import v1 as registry
 from modelry.errors import InvalidArgument
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -17,15 +18,17 @@ RUN = "0123456789abcdef0123456789abcdef"
         (f"runs:/{RUN}/model", RunUri(RUN, "model")),
         (f"runs:/{RUN}/a/b%20c", RunUri(RUN, "a/b%20c")),
         (f"runs:/{RUN}/model/", RunUri(RUN, "model")),
-        ("models:/bikes/1", VersionUri("bikes", number=1)),
-        ("models:/bikes/0042", VersionUri("bikes", number=42)),
+        ("models:/bikes/1", VersionUri("bikes", version_number=1)),
+        ("models:/bikes/0042", VersionUri("bikes", version_number=42)),
         ("models:/bikes/Production", VersionUri("bikes", stage="Production")),
         ("models:/bikes/staging", VersionUri("bikes", stage="Staging")),
         ("models:/bikes/None", VersionUri("bikes", stage="None")),
+        ("models:/bikes/Shadow", VersionUri("bikes", stage="Shadow")),
+        ("models:/bikes/pre prod", VersionUri("bikes", stage="pre prod")),
         ("models:/bikes/latest", VersionUri("bikes")),
         ("models:/bikes/Latest", VersionUri("bikes")),
         ("models:/bikes@Champion", VersionUri("bikes", alias="Champion")),
-        ("models:/a model, v2.1/3", VersionUri("a model, v2.1", number=3)),
+        ("models:/a model, v2.1/3", VersionUri("a model, v2.1", version_number=3)),
         ("/tmp/model", Path("/tmp/model")),
         ("relative/model", Path("relative/model")),
         ("a:b", Path("a:b")),
@@ -47,8 +50,8 @@ def test_a_uri_is_written_as_it_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "no URI"),
-        ("a\0b", "no URI"),
+        ("", "is not a URI"),
+        ("a\0b", "is not a URI"),
         (f"runs:/{RUN}", "lacks a path"),
         (f"runs:/{RUN}/", "lacks a path"),
         ("runs:/abc/model", "32 lower-case"),
@@ -63,7 +66,8 @@ def test_a_uri_is_written_as_it_is_read(text: str) -> None:
         ("models:/bikes/0", "version number"),
         ("models:/bikes/-1", "version number"),
         ("models:/bikes/v1", "version number"),
-        ("models:/bikes/Live", "Staging, Production, Archived"),
+        ("models:/bikes/1.0", "version number"),
+        ("models:/bikes/ Live", "does not name"),
         ("models:/bikes/99999999999999999999", "version number"),
         ("models:/@champion", "<name>@<alias>"),
         ("models:/bikes@", "<name>@<alias>"),
@@ -83,3 +87,30 @@ def test_what_is_no_uri_is_refused_and_says_what_would_be_right(text: str, probl
 
     assert problem in refused.value.message
     assert refused.value.metadata["uri"] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"runs:/{RUN}/a/b", registry.VersionSource(run=registry.RunFiles(run_id=RUN, path="a/b"))),
+        (
+            "models:/bikes/3",
+            registry.VersionSource(version=registry.VersionCopy(model_name="bikes", version_number=3)),
+        ),
+    ],
+)
+def test_a_source_of_a_version_is_a_uri_in_the_sdk_and_a_message_on_the_wire(
+    text: str, message: registry.VersionSource
+) -> None:
+    assert uris.source_message(text) == message
+    assert uris.source_text(message) == text
+
+
+def test_a_source_of_the_future_is_empty() -> None:
+    assert uris.source_text(registry.VersionSource()) == ""
+
+
+@pytest.mark.parametrize("text", ["models:/bikes/latest", "models:/bikes/Production", "models:/bikes@a", "/tmp/model"])
+def test_what_is_not_fixed_is_no_source_of_a_version(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="is not a source of a version"):
+        uris.source_message(text)

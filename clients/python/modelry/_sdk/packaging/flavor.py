@@ -1,0 +1,70 @@
+"""What every flavor does alike: find requirements, save with MLflow's code, log, and load.
+
+A flavor is a module with `save_model`, `log_model` and `load_model`, whose names and arguments are those of MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.packaging import borrowed, loading, logged, requirements
+
+if TYPE_CHECKING:
+    from modelry._sdk.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class FlavorShell:
+    """The common part of a flavor. `module` is the module of MLflow that writes and reads its models."""
+
+    module: str
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        options: dict[str, Any],
+        *,
+        inspected: object,
+        packages: Iterable[str],
+    ) -> None:
+        """Saves a model with MLflow's `save_model(path=path, **options)`.
+
+        Unless the options have requirements, they get `packages` and what `inspected` and the input example refer to,
+        pinned to the installed versions. Raises MlflowException for what can't be saved.
+        """
+        mlflow = borrowed.mlflow_module(self.module)
+        if options.get("pip_requirements") is None and options.get("conda_env") is None and inspected is not None:
+            found = requirements.inferred(inspected, options.get("input_example"))
+            extra = requirements.listed(options.get("extra_pip_requirements"))
+            needed = requirements.merged(requirements.pinned(*packages), found, extra)
+            options = {**options, "pip_requirements": needed, "extra_pip_requirements": None}
+        # MLflow's advice to change its own defaults does not apply here.
+        with borrowed.errors_only(self.module):
+            mlflow.save_model(path=os.fspath(path), **options)
+
+    def log(
+        self, save: Callable[..., None], options: dict[str, Any], destination: logged.Destination
+    ) -> logged.LoggedModel:
+        """Logs what `save(path=folder, **options)` writes."""
+
+        def save_to(folder: str, metadata: Any) -> None:
+            save(path=folder, mlflow_model=metadata, **options)
+
+        return logged.log(save_to, destination)
+
+    def load(
+        self,
+        model_uri: str | os.PathLike[str],
+        *,
+        dst_path: str | os.PathLike[str] | None,
+        client: Client | None,
+        **options: Any,
+    ) -> Any:
+        """Loads a model from `runs:/…`, `models:/…` or a folder, with MLflow's `load_model(folder, **options)`."""
+        mlflow = borrowed.mlflow_module(self.module)
+        return loading.loaded(
+            model_uri, lambda folder: mlflow.load_model(folder, **options), dst_path=dst_path, client=client
+        )

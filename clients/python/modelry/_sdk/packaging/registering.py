@@ -1,0 +1,81 @@
+"""Registering models, with the signature and the flavors that their MLmodel file names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.fluent import functions, session
+from modelry._sdk.nouns import uris
+from modelry._sdk.nouns.versions import Flavor, Signature, Version
+from modelry._sdk.transport import settings
+from modelry.errors import NotFound
+
+if TYPE_CHECKING:
+    from modelry._sdk.client import Client
+
+LARGEST_MLMODEL_BYTES = 4 * 2**20
+_LONGEST_SCHEMA = 1_000_000
+_LONGEST_NAME = 250
+_MOST_FLAVORS = 100
+
+
+def register_model(model_uri: str, name: str, *, tags: Mapping[str, object] | None = None) -> Version:
+    """Creates the next version of a model from `runs:/<run_id>/<path>`, and the model if there is none.
+
+    Signature and flavors are read from the MLmodel file at the path, if there is one and PyYAML is installed. Raises
+    RunNotFound, SourceEmpty and the other errors of `Client.versions.create`.
+    """
+    functions.flush(settings.read().timeout)
+    signature, flavors = described_by(_mlmodel(model_uri, session.current().client()))
+    registry = session.current().registry_client()
+    registry.models.create(name, allow_existing=True)
+    return registry.versions.create(name, model_uri, tags=tags, signature=signature, flavors=flavors)
+
+
+def described_by(mlmodel: Mapping[str, Any]) -> tuple[Signature | None, tuple[Flavor, ...]]:
+    """The signature and the flavors of an MLmodel file. What exceeds the limits of the contract is left out."""
+    schemas = _texts(mlmodel.get("signature"))
+    signature = Signature(**{key: schemas.get(key, "") for key in ("inputs", "outputs", "params")})
+    fits = schemas and all(len(schema) <= _LONGEST_SCHEMA for schema in schemas.values())
+    flavors = mlmodel.get("flavors")
+    found = [
+        Flavor(str(name), _library_version(str(name), _texts(options)))
+        for name, options in (flavors.items() if isinstance(flavors, Mapping) else ())
+        if 0 < len(str(name)) <= _LONGEST_NAME
+    ]
+    return signature if fits else None, tuple(found[:_MOST_FLAVORS])
+
+
+def _library_version(flavor: str, options: Mapping[str, str]) -> str:
+    """The version of the library of a flavor: `sklearn_version`, or the only other one, such as `xgb_version`."""
+    versions = {key: text for key, text in options.items() if key.endswith("_version") and key != "python_version"}
+    only = next(iter(versions.values())) if len(versions) == 1 else ""
+    version = versions.get(f"{flavor}_version", only)
+    return version if len(version) <= _LONGEST_NAME else ""
+
+
+def _mlmodel(model_uri: str, client: Client) -> Mapping[str, Any]:
+    """The content of the MLmodel file of a run; empty if it can't be read."""
+    uri = uris.parse(model_uri)
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        return {}
+    if not isinstance(uri, uris.RunUri):
+        return {}
+    owner, path = f"runs/{uri.run_id}", f"{uri.path}/MLmodel"
+    try:
+        if client.artifacts.get(owner, path).size_bytes > LARGEST_MLMODEL_BYTES:
+            return {}
+        content = yaml.safe_load(client.artifacts.read_bytes(owner, path))
+    except (NotFound, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, Mapping) else {}
+
+
+def _texts(value: object) -> dict[str, str]:
+    """The members of a mapping that are texts."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(key): text for key, text in value.items() if isinstance(text, str)}

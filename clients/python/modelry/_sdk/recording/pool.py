@@ -1,0 +1,65 @@
+"""The recorders of this process: one for each server and workspace."""
+
+from __future__ import annotations
+
+import threading
+
+from modelry._sdk.recording.children import Children
+from modelry._sdk.recording.recorder import Recorder
+from modelry._sdk.transport import process, settings
+from modelry._sdk.transport.connection import Connection
+
+
+class RecorderPool(process.Part):
+    """Makes the recorders when they are first asked for, and flushes and closes all of them."""
+
+    def __init__(self) -> None:
+        self._children = process.current().part(Children)
+        self._recorders: dict[tuple[int, str], Recorder] = {}
+        self._lock = threading.Lock()
+
+    def recorder(self, connection: Connection, workspace: str) -> Recorder:
+        """The recorder for what is logged over a connection."""
+        key = (id(connection), workspace)
+        with self._lock:
+            if key not in self._recorders:
+                self._recorders[key] = Recorder(connection, workspace, settings.read(), parent=self._parent)
+            return self._recorders[key]
+
+    def flush(self, timeout: float | None) -> bool:
+        """Waits until everything that was logged is on the server, also by forked children that have ended or flushed.
+
+        At most so many seconds for each recorder; says whether all of it is.
+        """
+        flushed = [recorder.flush(timeout) for recorder in self._all()]
+        return self._children.deliver(timeout) and all(flushed)
+
+    def at_exit(self) -> None:
+        """Drains every recorder, within the limit of the settings."""
+        limit = settings.read().exit_timeout
+        for recorder in self._all():
+            recorder.close(limit)
+
+    def after_fork_in_child(self) -> None:
+        """Makes these the recorders of a forked child."""
+        self._lock = threading.Lock()
+        for recorder in self._recorders.values():
+            recorder.after_fork(self._parent)
+
+    @property
+    def _parent(self) -> str | None:
+        return self._children.name if process.current().inherits_grpc else None
+
+    def _all(self) -> list[Recorder]:
+        with self._lock:
+            return list(self._recorders.values())
+
+
+def recorder_of(connection: Connection, workspace: str) -> Recorder:
+    """The recorder of this process for what is logged over a connection."""
+    return process.current().part(RecorderPool).recorder(connection, workspace)
+
+
+def flush_all(timeout: float | None) -> bool:
+    """Waits until everything that was logged in this process is on the server; see `RecorderPool.flush`."""
+    return process.current().part(RecorderPool).flush(timeout)

@@ -1,0 +1,233 @@
+"""What was logged and is not delivered yet: in memory, or in the spool while no server takes it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from modelry._sdk.recording import queued
+from modelry._sdk.recording.agenda import Agenda
+from modelry._sdk.recording.buffer import Buffer
+from modelry._sdk.recording.delivery import Delivery
+from modelry._sdk.recording.numbering import key_of
+from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.refusals import Refusals
+from modelry._sdk.recording.spool import Spool, drop_files
+from modelry.errors import ModelryError
+
+log = logging.getLogger("modelry")
+
+_COUNT_SECONDS = 0.05
+"""How often the points in memory are counted."""
+_NOUNS = {
+    queued.WRITE_METRICS: "metric",
+    queued.LOG_BATCH: "param or tag",
+    queued.DELETE_RUN_TAGS: "tag",
+    queued.LOG_DATASETS: "dataset",
+    queued.UPLOAD: "file",
+    queued.START_RUN: "run",
+    queued.CREATE_RUN: "run",
+    queued.UPDATE_RUN: "run",
+    queued.FINISH_RUN: "run",
+}
+
+
+class Backlog:
+    """The source of a recorder's delivery. For the recorder's thread only.
+
+    It holds requests in memory until the delivery takes them. Once it is offline it writes everything to the spool, and
+    the delivery takes it from there. If the spool can't be written, requests stay in memory; points beyond
+    `buffer_points` are then dropped, the newest first, because training must go on.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        delivery: Delivery,
+        *,
+        folder: Path,
+        buffer_points: int,
+        refusals: Refusals,
+        forget: Callable[[Buffer], None],
+        parent: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self._agenda = agenda
+        self._delivery = delivery
+        self._buffer_points = buffer_points
+        self._refusals = refusals
+        self._forget = forget
+        self._parent = parent
+        """None: this process delivers. Else it can only spool; the parent of that name delivers, if there is one."""
+        self._queue: deque[QueuedRequest] = deque()
+        self._spool: Spool | None = None
+        self._counted_at = 0.0
+        self.delivered = 0
+        """How many requests are done with."""
+
+    @property
+    def offline(self) -> bool:
+        """Whether what is logged goes to the spool."""
+        return self._spool is not None or self._parent is not None
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the spool is in, None while there is none."""
+        return None if self._spool is None else self._spool.path
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was taken from the buffers and is not delivered."""
+        return self._spool is not None or bool(self._queue or self._delivery.unanswered)
+
+    def collect(self) -> None:
+        """Takes what is due from the buffers; into the spool while offline."""
+        if self._agenda.is_due:
+            self._harvest()
+        if self._parent is not None and self._queue and self._spool is None:
+            self._open_spool()
+        self._spool_queue()
+
+    # --- the source of the delivery ----------------------------------------------------------------------------------
+
+    def take(self) -> QueuedRequest | None:
+        """The next request: from memory, or from the spool while there is one."""
+        if not self._queue and self._spool is None and self._agenda.is_due:
+            self._harvest()
+        if self._queue:
+            return self._queue.popleft()
+        return None if self._spool is None else self._spool.next()
+
+    def done(self, request: QueuedRequest) -> None:
+        """Notes what is delivered."""
+        self.delivered += 1
+        if request.end and self._spool is not None:
+            self._spool.delivered(request)
+        drop_files(self.folder, request)
+
+    def refused(self, request: QueuedRequest, error: ModelryError) -> None:
+        """Warns of what the server refuses."""
+        kind = f"{_NOUNS.get(request.method, 'request')} ({error.reason or error.code})"
+        self._refusals.warn(kind, error.metadata.get("run_id") or key_of(request), error.message)
+
+    def idle(self) -> bool:
+        """Spools what must not stay in memory; False when it is time to end."""
+        if self._agenda.is_late:
+            return False
+        now = time.monotonic()
+        if self._spool is not None:
+            self.collect()
+        elif now - self._counted_at > _COUNT_SECONDS:
+            self._counted_at = now
+            if self._points > self._buffer_points:
+                self.go_offline(f"more is logged than the server takes: over {self._buffer_points} points wait")
+        return True
+
+    # --- the spool ---------------------------------------------------------------------------------------------------
+
+    def go_offline(self, why: str) -> None:
+        """Moves everything to a new spool, also what is under way."""
+        if self._spool is None and self._open_spool():
+            log.warning("%s; what is logged is kept in %s and will be sent later", why, self.path)
+        self._harvest()
+        self._spool_queue()
+
+    def go_online(self) -> None:
+        """Removes the spool, after everything in it was delivered."""
+        if self._spool is None:
+            return
+        if damage := self._spool.remove():
+            log.warning("%s: %s", self._spool.path.name, damage)
+        else:
+            log.info("everything in %s was delivered to %s", self._spool.path, self._delivery.target)
+        self._spool = None
+
+    def hand_over(self) -> None:
+        """Closes the spool, so that the parent of this process can deliver it. What comes later goes to a new one."""
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    def conclude(self) -> None:
+        """Spools what is left, and says what is not delivered and where it is."""
+        self._harvest()
+        if self._parent is not None and self._queue and self._spool is None:
+            self._open_spool()
+        self._spool_queue()
+        kept = 0 if self._spool is None else self._spool.requests_left
+        lost = len(self._queue) + (len(self._delivery.unanswered) if self._spool is None else 0)
+        if kept and self._parent:
+            log.debug("%d requests are kept in %s; the parent of this process delivers them", kept, self.path)
+        elif kept:
+            log.warning("%d requests are not delivered yet; they are kept in %s: run `modelry sync`", kept, self.path)
+        if lost:
+            log.warning("%d requests are lost: neither the server nor the spool could take them", lost)
+
+    def close(self) -> None:
+        """Closes the spool and keeps it for a later delivery."""
+        self.hand_over()
+
+    def let_go(self) -> None:
+        """Closes the spool in a forked child. The parent goes on with the file."""
+        with suppress(OSError):
+            self.hand_over()
+
+    @property
+    def _points(self) -> int:
+        return self._agenda.points + sum(request.points for request in self._queue)
+
+    def _harvest(self) -> None:
+        for buffer in self._agenda.take():
+            self._queue.extend(buffer.take())
+            if buffer.ended:
+                self._forget(buffer)
+
+    def _open_spool(self) -> bool:
+        server = {
+            "address": self._delivery.address,
+            "workspace": self._delivery.workspace,
+            "host": socket.gethostname(),
+            "process": str(os.getpid()),
+        }
+        try:
+            spool = Spool.create(self.folder, server, parent=self._parent or "")
+            try:
+                spool.append(self._delivery.unanswered, held=True)
+            except OSError:
+                spool.remove()
+                raise
+        except OSError as problem:
+            self._cannot_spool(self.folder, problem)
+            return False
+        self._spool = spool
+        return True
+
+    def _spool_queue(self) -> None:
+        if self._spool is not None:
+            try:
+                self._spool.append(self._queue)
+            except OSError as problem:
+                self._cannot_spool(self._spool.path, problem)
+            else:
+                self._queue.clear()
+
+    def _cannot_spool(self, path: Path, problem: OSError) -> None:
+        """Warns, and drops the newest points if memory is full too."""
+        text = f"{path} can't be written ({problem}), so what is logged stays in memory; set MODELRY_SPOOL_DIR"
+        self._refusals.warn("spool", "", text)
+        self._harvest()
+        points, kept = self._points, deque[QueuedRequest]()
+        while self._queue and points > self._buffer_points:
+            newest = self._queue.pop()
+            if newest.points:
+                points -= newest.points
+                self._refusals.warn("memory", "", f"{newest.points} points: memory and spool are full")
+            else:
+                kept.appendleft(newest)
+        self._queue.extend(kept)

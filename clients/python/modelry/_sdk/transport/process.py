@@ -1,0 +1,152 @@
+"""What belongs to this process as a whole: the chosen server, what happens after a fork, and what happens at exit.
+
+gRPC does not survive a fork: its threads do not exist in the child, and its locks may be held there for ever. Therefore
+a process that was forked after its parent had loaded gRPC never uses gRPC. In such a child
+
+- logging works: what is logged is written to the spool, and the parent delivers it while it runs and when it ends (or
+  `modelry sync` does);
+- `start_run` works: the run starts offline and is created by that delivery;
+- what is logged to the run that was active in the parent belongs to that run, which the parent ends;
+- `flush` writes to the spool, and returns False, because nothing is on the server yet;
+- every other call (reading, creating experiments or models) raises Unavailable at once.
+
+If the parent had not loaded gRPC, the child is a process like any other: it has connections of its own. Which process
+gets what:
+
+- `os.fork`: the rule above. `os._exit` skips everything that happens at exit, as it does for all of Python: call
+  `modelry.flush()` first, or up to 0.2 seconds of what was logged are lost.
+- `multiprocessing` with `fork` (the default on Linux up to Python 3.13), `ProcessPoolExecutor`: the rule above. What a
+  process logs is safe when it ends; a process that is terminated by a signal loses up to 0.2 seconds.
+- A worker of PyTorch's `DataLoader` on Linux: a child by `fork`, so the rule above.
+- `multiprocessing` with `spawn`: a new Python process with connections of its own. It knows the environment, and no run
+  of the parent: pass it the run id.
+- `multiprocessing` with `forkserver`: the same as `spawn`, unless the server preloads a module that loads gRPC.
+- `subprocess`, and `!command`, `%%bash` or `%%python` in Jupyter: another program. A fork precedes it, which disturbs
+  nothing. It knows the environment, and no run of the notebook.
+
+A child of `os.fork` that is forked inside a loop over a streamed answer, such as that of `client.metrics.read_many`,
+must end by `os._exit`: to give up the stream is a call to gRPC.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from typing import TypeVar
+
+from modelry._sdk.transport import settings
+from modelry.errors import Unavailable
+
+
+class Part:
+    """Something that a process has once. Parts are told of forks and of the exit."""
+
+    def after_fork_in_parent(self) -> None:
+        """Called in the parent after each fork."""
+
+    def after_fork_in_child(self) -> None:
+        """Called in a forked child before anything else: every lock may be held, and there is only one thread."""
+
+    def at_exit(self) -> None:
+        """Called when the process ends."""
+
+
+_Part = TypeVar("_Part", bound=Part)
+
+
+class Process:
+    """The state of this process. There is one, which `current` answers with."""
+
+    def __init__(self, *, inherits_grpc: bool = False) -> None:
+        self.inherits_grpc = inherits_grpc
+        """Whether this process was forked after its parent had loaded gRPC, so that it must never use it."""
+        self.chosen_uri = ""
+        """The tracking URI that was chosen in this process. Empty: that of the environment."""
+        self._parts: dict[type[Part], Part] = {}
+        self._lock = threading.RLock()
+        self._exit_prepared_in = 0
+
+    @property
+    def tracking_uri(self) -> str:
+        """The tracking URI that was chosen in this process, else that of the environment, else the default."""
+        return self.chosen_uri or settings.tracking_uri()
+
+    def choose_tracking_uri(self, uri: str | None) -> None:
+        """Chooses the tracking URI of this process; None or an empty one undoes it. Raises InvalidArgument."""
+        if uri:
+            settings.parse_address(uri)
+        self.chosen_uri = uri or ""
+
+    def part(self, kind: type[_Part]) -> _Part:
+        """The part of a kind, made when it is first asked for. A part may use those that were made before it."""
+        found = self._parts.get(kind)
+        if found is None:
+            with self._lock:
+                if kind not in self._parts:
+                    self._parts[kind] = kind()
+                found = self._parts[kind]
+        assert isinstance(found, kind)
+        return found
+
+    def require_grpc(self) -> None:
+        """Raises Unavailable if this process must not use gRPC."""
+        if self.inherits_grpc:
+            raise Unavailable(
+                "this process was forked after its parent had loaded gRPC, which does not survive a fork, so it can't "
+                "call the server; make the call in the parent, or start this process by the method 'spawn' (what is "
+                "logged here is kept in the spool, and the parent delivers it)",
+                reason="FORKED",
+            )
+
+    def prepare_exit(self) -> None:
+        """Makes sure that the parts are told of the exit, also in a child of `multiprocessing`.
+
+        Such a child leaves by `os._exit`, which skips atexit; it has a list of its own.
+        """
+        if self._exit_prepared_in == os.getpid():
+            return
+        self._exit_prepared_in = os.getpid()
+        util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+        if util is not None and process is not None and process.parent_process() is not None:
+            util.Finalize(None, self.at_exit, exitpriority=0)
+
+    def at_exit(self) -> None:
+        """Tells the parts that the process ends, the last made first."""
+        for part in reversed(list(self._parts.values())):
+            part.at_exit()
+
+    def after_fork_in_parent(self) -> None:
+        """Tells the parts of a fork."""
+        for part in list(self._parts.values()):
+            part.after_fork_in_parent()
+
+    def after_fork_in_child(self) -> None:
+        """Makes this the state of a forked child."""
+        self._lock = threading.RLock()
+        self.inherits_grpc = self.inherits_grpc or "grpc" in sys.modules
+        for part in list(self._parts.values()):
+            part.after_fork_in_child()
+
+
+_current = Process()
+
+
+def current() -> Process:
+    """The state of this process."""
+    return _current
+
+
+def renew() -> Process:
+    """Begins with a new state, as in a process that has just started. Nothing of the old one is ended or delivered."""
+    global _current
+    _current = Process(inherits_grpc=_current.inherits_grpc)
+    return _current
+
+
+atexit.register(lambda: _current.at_exit())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        after_in_parent=lambda: _current.after_fork_in_parent(), after_in_child=lambda: _current.after_fork_in_child()
+    )

@@ -1,0 +1,43 @@
+"""Which calls are sent again after a failure, and by whom.
+
+The contract marks each rpc by its `idempotency_level`. NO_SIDE_EFFECTS and IDEMPOTENT mean that it can be sent again;
+the generated `modelry.api.rpc.NOT_REPEATABLE` lists the others. Three mechanisms send again:
+
+1. gRPC, by the service config below. It serves each call on each channel of the SDK: up to four attempts after
+   UNAVAILABLE, none for what is not repeatable. A stream is sent again only if nothing of its answer has arrived.
+2. `files.transfer.repeated`, for uploads and downloads. gRPC can't continue a stream that broke off; this sends or asks
+   for the rest. WriteArtifacts is not repeatable as it stands, but the same content can be uploaded again.
+3. The recorder, for what is logged. It sends each request until the server takes it or refuses it for good, with
+   pauses of up to five seconds between the attempts, and from the spool also in a later process. What it sends can be
+   sent again: batches are numbered, creating a run names its id, and the others set something to a value. This holds
+   also for two rpcs that are not repeatable in general: UpdateRun (without an etag), and DeleteRunTags, whose second
+   attempt may be refused because the tag is gone, which is warned of.
+"""
+
+from __future__ import annotations
+
+import json
+
+from modelry.api.rpc import NOT_REPEATABLE
+
+ATTEMPTS = 4
+"""How often gRPC sends a repeatable call at most."""
+
+
+def service_config() -> str:
+    """The service config of gRPC: which calls a channel sends again, and when."""
+    policy = {
+        "maxAttempts": ATTEMPTS,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    once = [dict(zip(("service", "method"), path[1:].split("/"), strict=True)) for path in NOT_REPEATABLE]
+    return json.dumps(
+        {
+            "methodConfig": [{"name": [{}], "retryPolicy": policy}, {"name": once}],
+            "retryThrottling": {"maxTokens": 20, "tokenRatio": 1.0},
+            "loadBalancingConfig": [{"round_robin": {}}],
+        }
+    )

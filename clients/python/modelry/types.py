@@ -1,0 +1,58 @@
+"""The types of what calls return and take.
+
+from modelry.types import Run, Version
+
+def newest(versions: list[Version]) -> Version: ...
+"""
+
+from __future__ import annotations
+
+from modelry._sdk.client import Client
+from modelry._sdk.fluent.active_run import ActiveRun
+from modelry._sdk.nouns.aliases import Alias
+from modelry._sdk.nouns.artifacts import Artifact, Uploaded
+from modelry._sdk.nouns.audit import AuditRecord, AuditVerification
+from modelry._sdk.nouns.datasets import Dataset, DatasetInput
+from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
+from modelry._sdk.nouns.events import Event, EventList
+from modelry._sdk.nouns.experiments import Experiment
+from modelry._sdk.nouns.lazy_list import LazyList
+from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
+from modelry._sdk.nouns.models import Model
+from modelry._sdk.nouns.promotions import Promoted, Promotion
+from modelry._sdk.nouns.runs import Run
+from modelry._sdk.nouns.versions import Flavor, Signature, Version
+from modelry._sdk.nouns.workspaces import Workspace
+from modelry._sdk.packaging.logged import LoggedModel
+from modelry._sdk.recording.sync import SyncReport
+
+__all__ = [
+    "ActiveRun",
+    "Alias",
+    "Artifact",
+    "AuditRecord",
+    "AuditVerification",
+    "Client",
+    "Dataset",
+    "DatasetInput",
+    "Event",
+    "EventList",
+    "Experiment",
+    "Flavor",
+    "LazyList",
+    "Lifecycle",
+    "LifecycleFilter",
+    "LoggedModel",
+    "MetricColumns",
+    "MetricSummary",
+    "Model",
+    "Promoted",
+    "Promotion",
+    "Run",
+    "RunStatus",
+    "Signature",
+    "SyncReport",
+    "Uploaded",
+    "Version",
+    "Workspace",
+]

@@ -1,0 +1,183 @@
+"""Writing the files of a run: first their content, at the end all rows in one transaction."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from mimetypes import MimeTypes
+
+from modelry_server.artifacts import instruments
+from modelry_server.artifacts.domain.incoming import FileHeader, IncomingFile, PendingBlobs
+from modelry_server.artifacts.domain.owners import Owners
+from modelry_server.artifacts.domain.paths import ancestors
+from modelry_server.artifacts.entities import Artifact, Blob, Owner
+from modelry_server.artifacts.errors import ArtifactKindConflict, TooManyFiles, UploadBrokenOff
+from modelry_server.artifacts.store import artifacts as store
+from modelry_server.artifacts.store import digests, owners
+from modelry_server.artifacts.store.blobs import Blobs
+from modelry_server.kernel.access import Place
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.errors import Unavailable
+from modelry_server.kernel.sql.database import ConcurrentChange, Database
+from modelry_server.kernel.sql.statements import Transaction
+
+_TYPES = MimeTypes()  # Python's own table: the tables of machines differ
+_ATTEMPTS = 3
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What one stream has brought so far: all that is held in memory of its files."""
+
+    owner: Owner
+    place: Place
+    until: float
+    is_wanted: Callable[[], bool]
+    pending: PendingBlobs
+    files: dict[str, Artifact] = field(default_factory=dict)
+    blobs: dict[str, Blob] = field(default_factory=dict)
+
+    def in_time(self, file: IncomingFile) -> IncomingFile:
+        """The file, whose content raises UploadBrokenOff when the time of the stream is over."""
+        return IncomingFile(file.header, map(self._in_time, file.pieces))
+
+    def check(self) -> None:
+        """Raises UploadBrokenOff if the caller is gone or the time is over."""
+        if not self.is_wanted() or time.monotonic() > self.until:
+            raise UploadBrokenOff
+
+    def _in_time(self, piece: bytes) -> bytes:
+        if time.monotonic() > self.until:
+            raise UploadBrokenOff
+        return piece
+
+
+class FileWriter:
+    """Writes the files of runs.
+
+    A stream holds at most `most_files` files, of which about 1 KB each is kept in memory until the end, and may take
+    `limit_s` seconds.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        blobs: Blobs,
+        owners: Owners,
+        clock: Clock,
+        *,
+        pool: Executor,
+        most_files: int,
+        limit_s: float,
+    ) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._owners = owners
+        self._clock = clock
+        self._pool = pool
+        self._most_files = most_files
+        self._limit_s = limit_s
+
+    def write(self, owner: Owner, files: Iterable[IncomingFile], is_wanted: Callable[[], bool]) -> tuple[int, int]:
+        """Writes files, all or none; returns their number and the sum of their sizes.
+
+        `is_wanted` says whether the caller is still there: a stream that was cut off can look like one that has ended.
+        Raises OwnerFrozen, OwnerNotFound, PermissionMissing, RunDeleted, PathInvalid, FieldInvalid, TooManyFiles,
+        DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff.
+        """
+        until = time.monotonic() + self._limit_s
+        place = self._owners.require_writable(owner)
+        stream = _Stream(owner, place, until, is_wanted, PendingBlobs(self._blobs, self._pool))
+        with ExitStack() as undo:
+            undo.callback(stream.pending.discard)
+            for number, file in enumerate(files, 1):
+                if number > self._most_files:
+                    raise TooManyFiles(self._most_files)
+                blob = stream.pending.put(stream.in_time(file))
+                stream.blobs[blob.sha256] = blob
+                stream.files[file.header.path.text] = self._artifact(owner, file.header)
+            stream.pending.settle()
+            stream.blobs = {file.sha256: stream.blobs[file.sha256] for file in stream.files.values()}
+            self._commit(stream)
+        size = sum(file.size_bytes for file in stream.files.values())
+        instruments.files_written_total.inc(len(stream.files))
+        instruments.written_bytes_total.inc(size)
+        return len(stream.files), size
+
+    def _artifact(self, owner: Owner, header: FileHeader) -> Artifact:
+        path = header.path.text
+        kind = header.content_type or _TYPES.guess_type(path.rpartition("/")[2])[0] or "application/octet-stream"
+        return Artifact(owner, path, header.size_bytes, 1, header.sha256, kind, self._clock.now())
+
+    def _commit(self, stream: _Stream) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            lost = self._lost(stream.blobs)
+            try:
+                used = self._write_rows(stream, lost)
+            except ConcurrentChange:  # nothing was written: another attempt may succeed
+                if attempt == _ATTEMPTS:
+                    raise
+            except Unavailable:  # the rows may have been committed: garbage collection finds out, nobody here can
+                stream.pending.keep(lambda key: True)
+                raise
+            else:
+                stream.pending.keep(used.__contains__)
+                instruments.known_files_total.inc(len(stream.blobs) - len(used))
+                return
+
+    def _lost(self, brought: Mapping[str, Blob]) -> list[Blob]:
+        """Known content that the store has lost: what was brought takes its place."""
+        with self._db.read() as tx:
+            known = digests.find(tx, brought)
+        sizes = self._pool.map(self._blobs.stat, [blob.key for blob in known.values()])
+        return [blob for blob, size in zip(known.values(), sizes, strict=True) if size != blob.size_bytes]
+
+    def _write_rows(self, stream: _Stream, lost: Sequence[Blob]) -> set[str]:
+        """Writes all rows; returns the keys of the objects that are used from now on."""
+        owner, written, brought = stream.owner, stream.files, stream.blobs
+        with self._db.write() as tx:
+            owners.lock(tx, owner, stream.place)
+            present = self._present(tx, owner, written.keys())
+            replaced = {old.sha256 for path, old in present.items() if path in written} - brought.keys()
+            if replaced:
+                digests.lock(tx, replaced | brought.keys())
+            healed = {blob.sha256 for blob in lost if digests.replace(tx, blob, brought[blob.sha256])}
+            others = [blob for sha256, blob in brought.items() if sha256 not in healed]
+            digests.refer(tx, others, self._clock.now())
+            stored = digests.find(tx, brought)
+            digests.release(tx, replaced, self._clock.now())
+            store.put(tx, written.values())
+            store.grow(tx, owner, _changes(written, present))
+            stream.check()
+        return {blob.key for sha256, blob in brought.items() if stored[sha256].key == blob.key}
+
+    def _present(self, tx: Transaction, owner: Owner, paths: Iterable[str]) -> dict[str, Artifact]:
+        """The files and folders at the paths, and at the paths of their folders.
+
+        Raises ArtifactKindConflict if a file would become a folder, or a folder a file.
+        """
+        files = set(paths)
+        folders = {folder for path in files for folder in ancestors(path) if folder}
+        for path in sorted(files & folders):
+            raise ArtifactKindConflict(path, "file", "folder")
+        present = store.find_all(tx, owner, files | folders)
+        for path, artifact in sorted(present.items()):
+            if artifact.is_folder and path in files:
+                raise ArtifactKindConflict(path, "folder", "file")
+            if not artifact.is_folder and path in folders:
+                raise ArtifactKindConflict(path, "file", "folder")
+        return present
+
+
+def _changes(written: Mapping[str, Artifact], present: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:
+    """By how much the count and the size of each folder grow."""
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for path, file in written.items():
+        old = present.get(path)
+        for folder in ancestors(path):
+            counts[folder] += 0 if old else 1
+            sizes[folder] += file.size_bytes - (old.size_bytes if old else 0)
+    return {folder: (counts[folder], sizes[folder]) for folder in counts}

@@ -1,0 +1,199 @@
+"""The verification of audit chains, recomputed from what a server sends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+
+import pytest
+
+from modelry._sdk.nouns.audit import verification_of
+from modelry.api.common import v1 as common
+from modelry.api.registry import v1 as registry
+from tests.python.registry_script import scripted
+
+CHAIN = "models/m1"
+SALT = "5a" * 32
+
+
+def digest_of(record: common.AuditRecord) -> str:
+    head = f"modelry-audit-v1\n{record.chain}\n{record.sequence}\n{record.previous_digest}\n"
+    return hashlib.sha256(head.encode() + record.body.encode()).hexdigest()
+
+
+def salted(salt: str, text: str) -> str:
+    return hashlib.sha256(f"{salt}\n{text}".encode()).hexdigest()
+
+
+def a_chain(length: int) -> list[common.AuditRecord]:
+    """A chain from its first record to the newest."""
+    records: list[common.AuditRecord] = []
+    for sequence in range(1, length + 1):
+        members = {
+            "action": "version.promoted",
+            "actor": "ada",
+            "after": '{"stage":"Staging"}',
+            "create_time": "2026-11-26T10:00:00.007Z",
+            "credential_kind": "NONE",
+            "peer_digest": salted(SALT, "ipv4:10.0.0.1"),
+            "reason_digest": salted(SALT, "better"),
+            "resource_id": "m1",
+            "resource_name": "bikes",
+            "resource_type": "version",
+            "version_number": 3,
+            "workspace": "default",
+        }
+        record = common.AuditRecord(
+            chain=CHAIN,
+            sequence=sequence,
+            workspace="default",
+            resource_type="version",
+            resource_id="m1",
+            resource_name="bikes",
+            version_number=3,
+            action="version.promoted",
+            actor="ada",
+            credential_kind=common.CREDENTIAL_KIND_NONE,
+            after='{"stage":"Staging"}',
+            reason="better",
+            reason_salt=SALT,
+            peer="ipv4:10.0.0.1",
+            peer_salt=SALT,
+            body=json.dumps(members, sort_keys=True, separators=(",", ":")),
+            digest_version=1,
+            previous_digest=records[-1].digest if records else "",
+        )
+        record.create_time.FromMilliseconds(1_795_687_200_007)
+        record.digest = digest_of(record)
+        records.append(record)
+    return records
+
+
+def test_the_example_of_the_contract_has_its_digest() -> None:
+    record = common.AuditRecord(
+        chain=CHAIN,
+        sequence=1,
+        action="model.created",
+        body='{"action":"model.created"}',
+        digest_version=1,
+        digest="6af2c6c65c92b198dcbfec8643d2b69f634a2a59c3d6ddb33dd191a5911c946c",
+    )
+
+    assert verification_of([record]).intact
+
+
+def test_a_whole_chain_is_intact() -> None:
+    records = a_chain(5)
+
+    found = verification_of(reversed(records))
+
+    assert (found.intact, found.chain, found.record_count) == (True, CHAIN, 5)
+    assert (found.last_digest, found.broken_sequence) == (records[-1].digest, 0)
+    assert verification_of([]).intact
+
+
+def test_a_reason_and_an_address_may_have_been_erased() -> None:
+    records = a_chain(2)
+    records[0].ClearField("reason")
+    records[0].ClearField("reason_salt")
+    records[1].ClearField("peer")
+    records[1].ClearField("peer_salt")
+
+    assert verification_of(reversed(records)).intact
+
+
+def test_members_that_this_client_does_not_know_are_covered_too() -> None:
+    (record,) = a_chain(1)
+    record.body = record.body.replace("{", '{"approvals":2,', 1)
+    record.digest = digest_of(record)
+
+    assert verification_of([record]).intact
+
+
+def edit_body(records: list[common.AuditRecord]) -> None:
+    records[2].body = records[2].body.replace("Staging", "Retired")
+
+
+def edit_field(records: list[common.AuditRecord]) -> None:
+    records[2].actor = "eve"
+
+
+def edit_reason(records: list[common.AuditRecord]) -> None:
+    records[2].reason = "worse"
+
+
+def edit_and_digest_anew(records: list[common.AuditRecord]) -> None:
+    records[2].body = records[2].body.replace("Staging", "Retired")
+    records[2].after = records[2].after.replace("Staging", "Retired")
+    records[2].digest = digest_of(records[2])
+
+
+def remove(records: list[common.AuditRecord]) -> None:
+    del records[2]
+
+
+def remove_the_first(records: list[common.AuditRecord]) -> None:
+    del records[0]
+
+
+def swap(records: list[common.AuditRecord]) -> None:
+    records[2], records[3] = records[3], records[2]
+
+
+def move_to_another_chain(records: list[common.AuditRecord]) -> None:
+    records[2].chain = "models/m2"
+    records[2].digest = digest_of(records[2])
+
+
+def take_an_unknown_version(records: list[common.AuditRecord]) -> None:
+    records[2].digest_version = 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "sequence", "problem"),
+    [
+        (edit_body, 3, "does not have the digest of its content"),
+        (edit_field, 3, "shows another actor than the digest covers"),
+        (edit_reason, 3, "shows another reason than the digest covers"),
+        (edit_and_digest_anew, 4, "record 4 follows another digest than that of record 3"),
+        (remove, 3, "record 3 is missing; record 2 comes instead"),
+        (remove_the_first, 1, "record 1 is missing; the chain begins with record 2"),
+        (swap, 3, "record 3 is missing; record 2 comes instead"),
+        (move_to_another_chain, 3, "belongs to the chain 'models/m2'"),
+        (take_an_unknown_version, 3, "digest version 2, which this client does not know"),
+    ],
+)
+def test_the_first_record_that_does_not_fit_is_named(
+    damage: Callable[[list[common.AuditRecord]], None], sequence: int, problem: str
+) -> None:
+    records = a_chain(6)
+    damage(records)
+
+    found = verification_of(reversed(records))
+
+    assert not found.intact
+    assert problem in found.problem
+    assert found.broken_sequence == sequence
+
+
+def test_a_client_verifies_what_it_is_sent_page_by_page() -> None:
+    records = [*reversed(a_chain(3))]
+    pages = [
+        registry.ListAuditRecordsResponse(records=records[:2], next_page_token="t"),
+        registry.ListAuditRecordsResponse(records=records[2:]),
+    ]
+
+    with scripted({registry.rpcs.LIST_AUDIT_RECORDS: [*pages, *pages]}) as (client, server):
+        found = client.audit.verify("bikes")
+        read = client.audit.list("bikes", page_size=2)[0]
+
+    assert (found.intact, found.record_count) == (True, 3)
+    assert {(request.workspace, request.model_name) for request in server.requests} == {("default", "bikes")}
+    assert (read.actor, read.credential_kind, read.after, read.version_number) == (
+        "ada",
+        "NONE",
+        {"stage": "Staging"},
+        3,
+    )
+    assert read.digest == records[0].digest

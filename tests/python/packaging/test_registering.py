@@ -1,0 +1,42 @@
+"""What an MLmodel file tells a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelry._sdk.packaging.registering import described_by
+from modelry.types import Flavor, Signature
+
+MLMODEL = {
+    "flavors": {
+        "python_function": {"loader_module": "mlflow.sklearn", "python_version": "3.13.1"},
+        "sklearn": {"sklearn_version": "1.5.2", "serialization_format": "cloudpickle"},
+        "xgboost": {"xgb_version": "2.1.0"},
+    },
+    "signature": {"inputs": '[{"type": "double"}]', "outputs": None, "params": None},
+    "run_id": "0" * 32,
+}
+
+
+def test_flavors_and_signature_are_those_of_the_file() -> None:
+    signature, flavors = described_by(MLMODEL)
+
+    assert signature == Signature(inputs='[{"type": "double"}]')
+    assert flavors == (Flavor("python_function"), Flavor("sklearn", "1.5.2"), Flavor("xgboost", "2.1.0"))
+
+
+@pytest.mark.parametrize("mlmodel", [{}, {"flavors": None, "signature": None}, {"flavors": [1], "signature": "x"}])
+def test_a_file_that_says_nothing_gives_nothing(mlmodel: dict[str, Any]) -> None:
+    assert described_by(mlmodel) == (None, ())
+
+
+def test_what_exceeds_the_limits_of_the_contract_is_left_out() -> None:
+    many: dict[str, dict[str, str]] = {f"flavor{number}": {} for number in range(101)}
+    long = {"inputs": "x" * 1_000_001}
+
+    signature, flavors = described_by({"flavors": {"n" * 251: {}, **many}, "signature": long})
+
+    assert signature is None
+    assert [flavor.name for flavor in flavors] == list(many)[:100]

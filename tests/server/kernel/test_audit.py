@@ -1,0 +1,164 @@
+"""Audit records are what the contract says: recomputed here with nothing but `hashlib` and the contract's text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from modelry_server.kernel.audit import End, Fault, Record, body_of, digest_of, first_fault
+from modelry_server.kernel.caller import Caller, Credential
+
+ADA = Caller("ada", "0af7651916cd43dd8448eb211c80319c", peer="ipv4:127.0.0.1:4711", credential=Credential.SERVICE)
+CHAIN = "things/1"
+WHAT = {"action": "thing.changed", "resource_type": "thing", "resource_id": "1", "before": "", "version_number": 0}
+NOW = 1_764_151_200_007
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def chain(*reasons: str, by: Caller = ADA) -> list[Record]:
+    """A chain with a record for each reason."""
+    records, end = [], End(CHAIN)
+    for reason in reasons:
+        record, end = end.append(WHAT, by=by, reason=reason, now=NOW)
+        records.append(record)
+    return records
+
+
+def recomputed(record: Record, previous_digest: str) -> str:
+    """The digest by the rule of the contract."""
+    return sha256(f"modelry-audit-v1\n{CHAIN}\n{record.sequence}\n{previous_digest}\n{record.body}")
+
+
+def test_the_example_of_the_contract_is_right() -> None:
+    body = body_of({"action": "model.created"})
+
+    assert body == '{"action":"model.created"}'
+    assert digest_of("models/m1", 1, "", body) == "6af2c6c65c92b198dcbfec8643d2b69f634a2a59c3d6ddb33dd191a5911c946c"
+
+
+def test_a_client_can_recompute_every_digest() -> None:
+    previous = ""
+    for number, record in enumerate(chain("größer", "", "why"), start=1):
+        assert (record.sequence, record.previous_digest, record.digest_version) == (number, previous, 1)
+        assert record.digest == recomputed(record, previous)
+        previous = record.digest
+
+
+def test_the_body_says_who_did_what_and_when_and_leaves_out_what_is_empty() -> None:
+    (record,) = chain("why")
+
+    assert json.loads(record.body) == {
+        "action": "thing.changed",
+        "actor": "ada",
+        "create_time": "2025-11-26T10:00:00.007Z",
+        "credential_kind": "SERVICE",
+        "peer_digest": sha256(f"{record.peer_salt}\nipv4:127.0.0.1:4711"),
+        "reason_digest": sha256(f"{record.reason_salt}\nwhy"),
+        "resource_id": "1",
+        "resource_type": "thing",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    }
+    assert record.members() == json.loads(record.body)
+
+
+def test_reason_and_address_are_committed_to_with_a_salt_of_their_own_each_time() -> None:
+    one, two = chain("why", "why")
+
+    assert len({one.reason_salt, one.peer_salt, two.reason_salt, two.peer_salt}) == 4
+    assert all(len(salt) == 64 for salt in (one.reason_salt, one.peer_salt))
+    assert "why" not in one.body
+    assert ADA.peer not in one.body
+
+
+def test_without_reason_and_address_nothing_is_committed_to() -> None:
+    (record,) = chain("", by=replace(ADA, peer=""))
+
+    assert (record.reason_salt, record.peer_salt) == ("", "")
+    assert not {"reason_digest", "peer_digest"} & set(record.members())
+
+
+@pytest.mark.parametrize(
+    ("members", "body"),
+    [
+        ({"b": 1, "a": "x"}, '{"a":"x","b":1}'),
+        ({"A": "1", "a": "2", "B": "3"}, '{"A":"1","B":"3","a":"2"}'),
+        ({"a": "größer 🦉"}, '{"a":"größer 🦉"}'),
+        ({"a": '"\\/'}, '{"a":"\\"\\\\/"}'),
+        ({"a": "\b\t\n\f\r\x00\x1f\x7f\u2028"}, '{"a":"\\b\\t\\n\\f\\r\\u0000\\u001f\x7f\u2028"}'),
+        ({"a": 2**53 - 1}, '{"a":9007199254740991}'),
+        ({"a": "", "b": 0}, "{}"),
+    ],
+)
+def test_the_body_is_written_as_rfc_8785_says(members: dict[str, str | int], body: str) -> None:
+    assert body_of(members) == body
+
+
+@pytest.mark.parametrize("members", [{"a": 2**53}, {"a": 1.5}, {"a": True}, {"a": None}, {"a": {"b": "c"}}, {"ä": "x"}])
+def test_what_languages_write_differently_can_not_stand_in_a_body(members: dict[str, str | int]) -> None:
+    with pytest.raises(ValueError, match="can't stand in the body"):
+        body_of(members)
+
+
+def test_a_record_with_a_member_that_this_version_does_not_know_is_verified_all_the_same() -> None:
+    first, second = chain("", "")
+    body = body_of({**first.members(), "of_a_later_version": "✓"})
+    first = replace(first, body=body, digest=digest_of(CHAIN, 1, "", body))
+    second = replace(second, previous_digest=first.digest, digest=digest_of(CHAIN, 2, first.digest, second.body))
+
+    assert first_fault(CHAIN, [first, second]) is None
+    assert recomputed(first, "") == first.digest
+
+
+def test_a_chain_without_records_or_with_whole_ones_has_no_fault() -> None:
+    assert first_fault(CHAIN, []) is None
+    assert first_fault(CHAIN, chain("a", "", "b")) is None
+
+
+def test_erased_reasons_are_no_fault() -> None:
+    erased = [replace(record, reason="", reason_salt="", peer="", peer_salt="") for record in chain("a", "b")]
+
+    assert first_fault(CHAIN, erased) is None
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        ({"body": "{}"}, "the digest does not match"),
+        ({"digest": "0" * 64}, "the digest does not match"),
+        ({"previous_digest": ""}, "the digest of the record before it does not match"),
+        ({"reason": "other"}, "the reason does not match its digest"),
+        ({"reason": ""}, "the reason does not match its digest"),
+        ({"peer_salt": "0" * 64}, "the peer does not match its digest"),
+        ({"digest_version": 2}, "the digest version 2 is unknown to this program"),
+    ],
+)
+def test_an_edited_record_is_the_first_fault(edit: dict[str, object], problem: str) -> None:
+    one, two, three = chain("a", "b", "c")
+
+    assert first_fault(CHAIN, [one, replace(two, **edit), three]) == Fault(2, problem)  # type: ignore[arg-type]
+
+
+def test_a_removed_a_swapped_and_a_foreign_record_are_faults() -> None:
+    one, two, three = chain("a", "b", "c")
+    gap = "the record is missing; the next one is 3"
+    broken = "the digest of the record before it does not match"
+
+    assert first_fault(CHAIN, [one, three]) == Fault(2, gap)
+    assert first_fault(CHAIN, [two, three]) == Fault(1, "the record is missing; the next one is 2")
+    swapped = [one, replace(three, sequence=2), replace(two, sequence=3)]
+    assert first_fault(CHAIN, swapped) == Fault(2, broken)
+    assert first_fault("things/2", [one, two]) == Fault(1, "the digest does not match")
+
+
+def test_a_reason_where_none_was_given_is_a_fault() -> None:
+    (record,) = chain("")
+
+    assert first_fault(CHAIN, [replace(record, reason="added", reason_salt="0" * 64)]) == Fault(
+        1, "the reason does not match its digest"
+    )
