@@ -353,18 +353,16 @@ def test_what_a_child_logs_outlives_a_parent_that_is_killed(client: Client, serv
 import os, signal, sys
 import modelry
 
+reading, writing = os.pipe()
 pid = os.fork()  # the one that is killed; this one waits for it
 if pid:
     os.waitpid(pid, 0)
     sys.exit(0)
+os.close(writing)
 run = modelry.start_run()
 print(run.run_id, flush=True)
-reading, writing = os.pipe()
-child = os.fork()
-if child:
-    os.close(reading)
+if os.fork():
     os.kill(os.getpid(), signal.SIGKILL)
-os.close(writing)
 os.read(reading, 1)  # until its parent is gone
 modelry.log_metric("child", 0.5)
 sys.exit(0)
