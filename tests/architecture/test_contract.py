@@ -63,10 +63,10 @@ def test_each_rpc_begins_with_a_verb_that_is_known() -> None:
 
 
 def further_verbs() -> set[str]:
-    """The verbs in the list under `A verb more needs a line here` of the page about the contract."""
+    """The verbs in the list of additional verbs on the page about the contract."""
     page = (PROTOS.parent / "README.md").read_text()
-    [items] = re.findall(r"A verb more needs a line here:\n\n((?:- .*\n(?:  .*\n)*)+)", page)
-    return set(re.findall(r"^- `(\w+)`", items, re.MULTILINE))
+    [items] = re.findall(r"<!-- additional verbs: begin -->\n(.*)<!-- additional verbs: end -->", page, re.DOTALL)
+    return set(re.findall(r"^- `(\w+)`:", items, re.MULTILINE))
 
 
 def test_the_further_verbs_are_those_of_the_list_and_no_other_word() -> None:

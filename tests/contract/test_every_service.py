@@ -1,4 +1,4 @@
-"""What holds for every service and every rpc, whatever it is for."""
+"""What holds for every service and every rpc that clients can call, whatever it is for."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ RPCS: dict[str, MethodDescriptor] = {
 }
 UNARY = sorted(rpc for rpc, method in RPCS.items() if not method.client_streaming)
 OURS = {
-    *("FIELD_INVALID", "FILTER_SYNTAX", "PAGE_TOKEN_INVALID", "PATH_INVALID"),
-    *(f"{noun}_NOT_FOUND" for noun in ("WORKSPACE", "EXPERIMENT", "RUN", "DATASET", "MODEL", "VERSION", "ALIAS")),
-    *("ARTIFACT_NOT_FOUND", "OWNER_NOT_FOUND", "SNAPSHOT_NOT_FOUND"),
+    *("FIELD_INVALID", "FILTER_SYNTAX", "PAGE_TOKEN_INVALID", "PATH_INVALID", "CURSOR_INVALID"),
+    *(f"{noun}_NOT_FOUND" for noun in ("WORKSPACE", "EXPERIMENT", "RUN", "DATASET", "ARTIFACT", "OWNER")),
+    *(f"{noun}_NOT_FOUND" for noun in ("MODEL", "VERSION", "ALIAS", "PROMOTION")),
 }
 HOSTILE_TEXTS = [
     "\0",
@@ -86,7 +86,7 @@ def test_health_of_a_service_that_is_not_there_is_not_found(deployment: Deployme
 
 
 @pytest.mark.parametrize("room", ["access", "tracking", "artifacts", "registry"])
-def test_reflection_names_the_services_of_a_room_and_gives_their_files(deployment: Deployment, room: str) -> None:
+def test_reflection_names_the_public_services_and_gives_their_files(deployment: Deployment, room: str) -> None:
     reflection: Any = reflection_pb2_grpc.ServerReflectionStub(deployment.channel(room))
     mine = sorted(name for name in SERVICES if room_of(name) == room)
     asked = [
@@ -96,7 +96,9 @@ def test_reflection_names_the_services_of_a_room_and_gives_their_files(deploymen
 
     listed, *files = reflection.ServerReflectionInfo(iter(asked))
 
-    assert set(mine) <= {service.name for service in listed.list_services_response.service}
+    names = {service.name for service in listed.list_services_response.service}
+    assert set(mine) <= names
+    assert [name for name in names if name.startswith("modelry.") and name not in SERVICES] == []
     assert all(answer.file_descriptor_response.file_descriptor_proto for answer in files)
 
 

@@ -6,8 +6,13 @@ import pkgutil
 import pytest
 
 import modelry.api
+import modelry.internal
 
-MODULES = sorted(found.name for found in pkgutil.walk_packages(modelry.api.__path__, "modelry.api."))
+MODULES = sorted(
+    found.name
+    for package in (modelry.api, modelry.internal)
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

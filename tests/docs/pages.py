@@ -30,7 +30,7 @@ class Block:
 
 def pages() -> list[str]:
     """All pages, by their path from the root of the repository."""
-    found = [*ROOT.glob("*.md"), ROOT / "protos" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    found = [*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md"), *(ROOT / "docs").rglob("*.md")]
     return sorted(path.relative_to(ROOT).as_posix() for path in found)
 
 

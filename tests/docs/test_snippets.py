@@ -28,7 +28,21 @@ NOT_RUN = {
 }
 """How many blocks of a page are not run. Each says why in the line above it: `<!-- not run: REASON -->`."""
 
+SECRETS = {"MODELRY_ARTIFACTS_S3_ACCESS_KEY": "key", "MODELRY_ARTIFACTS_S3_SECRET_KEY": "secret"}
+"""What a configuration file with an object store leaves to the environment."""
+
+WARNED = "the SDK warned:"
+"""Begins each line that the SDK logs while a page runs. A page must not cause warnings."""
+
 _VARIABLE = re.compile(r"^(\w+)=", re.MULTILINE)
+_HEAD = f"""\
+import logging as _logging, pathlib as _pathlib, subprocess as _subprocess
+import modelry as _modelry
+
+_warned = _logging.StreamHandler()
+_warned.setFormatter(_logging.Formatter("{WARNED} %(message)s"))
+_logging.getLogger("modelry").addHandler(_warned)
+"""
 
 
 def program(page: str) -> str:
@@ -36,8 +50,7 @@ def program(page: str) -> str:
     found = [block for block in blocks(page) if not block.reason]
     shell = "\n".join(block.text for block in found if block.kind == "bash")
     kept = " ".join(sorted(set(_VARIABLE.findall(shell))))
-    lines = ["import pathlib as _pathlib, subprocess as _subprocess", "import modelry as _modelry"]
-    return "\n".join([*lines, *(_code(block, kept) for block in found)])
+    return "\n".join([_HEAD, *(_code(block, kept) for block in found)])
 
 
 def _code(block: Block, kept: str) -> str:
@@ -52,11 +65,12 @@ def _code(block: Block, kept: str) -> str:
             search = f"_modelry.Client().{block.noun}.search(filter=_filter, max_results=1)"
             return f"for _filter in {block.text.splitlines()!r}:\n    list({search})"
         case "toml":
+            secrets = SECRETS if 'store = "minio"' in block.text else {}
             return (
                 f"_pathlib.Path('modelry.toml').write_text({block.text!r})\n"
                 "from modelry_server.config import Config as _Config\n"
                 "from modelry_server.kernel.config import load as _load\n"
-                "_load(_Config, file=_pathlib.Path('modelry.toml'), environment={}, flags={})"
+                f"_load(_Config, file=_pathlib.Path('modelry.toml'), environment={secrets!r}, flags={{}})"
             )
         case _:
             return ""
@@ -93,6 +107,7 @@ def test_the_code_of_a_page_works(page: str, deployment: Deployment, tmp_path: P
     )
 
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
+    assert WARNED not in ran.stderr, ran.stderr
 
 
 @pytest.mark.parametrize("page", pages())
@@ -122,10 +137,10 @@ def test_the_links_of_the_pages_lead_somewhere() -> None:
     assert broken == []
 
 
-def test_every_page_of_the_docs_can_be_found_from_another_one() -> None:
+def test_every_page_can_be_reached_from_another_one() -> None:
     linked = {((ROOT / page).parent / path).resolve() for page in pages() for path, _ in links(page) if path}
 
-    assert [page for page in pages() if page.startswith("docs/") and ROOT / page not in linked] == []
+    assert [page for page in pages() if "/" in page and ROOT / page not in linked] == []
 
 
 def test_the_architecture_lists_every_decision_by_its_title() -> None:

@@ -1,4 +1,4 @@
-"""Before a server answers: each rpc has its permission, strangers can't reach it, what is wrong is said in words."""
+"""Before a server answers: no stranger can reach it, and what is wrong with the settings is said in words."""
 
 from __future__ import annotations
 
@@ -12,26 +12,15 @@ import pytest
 
 from modelry.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
 from modelry.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+from modelry.api.tracking.v1 import RunServiceStub, SearchRunsRequest
 from modelry_server.config import Config
 from modelry_server.kernel.config import ConfigurationInvalid, load
-from modelry_server.permissions import ADMIN, PERMISSIONS, READ, WRITE
-from modelry_server.targets import ROOMS, TARGETS, build, database
-from tests.contract.test_every_service import RPCS
+from modelry_server.targets import ROOMS, TARGETS, build, database, mistakes
 from tests.parts.deployment import REPOSITORY, running
 from tests.parts.grpc_traces import trace
 
-READING = ("Get", "List", "Search", "Read", "Watch", "Verify")
+INTERNALLY = {"server__internal_listen": "127.0.0.1:0"}
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
-
-
-def test_every_rpc_of_every_contract_has_a_permission_and_no_other() -> None:
-    assert set(PERMISSIONS) == set(RPCS)
-    assert set(PERMISSIONS.values()) <= {READ, WRITE, ADMIN}
-
-
-@pytest.mark.parametrize("rpc", sorted(RPCS))
-def test_what_only_reads_needs_no_more_than_to_read(rpc: str) -> None:
-    assert (PERMISSIONS[rpc] == READ) == rpc.rsplit("/", 1)[1].startswith(READING)
 
 
 def started(room: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -81,16 +70,70 @@ def test_a_server_that_strangers_could_reach_does_not_start(tmp_path: Path, list
         build("access", config)
 
 
-def test_where_a_room_alone_listens_is_refused_under_the_key_that_says_it(tmp_path: Path) -> None:
+def test_where_a_service_alone_listens_is_refused_under_the_key_that_says_it(tmp_path: Path) -> None:
     config = load(Config, environment={}, flags={"access.address": "0.0.0.0:1", "server.data-folder": str(tmp_path)})
 
     with pytest.raises(ConfigurationInvalid, match=r"access\.address = '0\.0\.0\.0:1'"):
         build("access", config)
 
 
+@pytest.mark.parametrize(
+    ("target", "key", "value", "said"),
+    [
+        ("access", "server.internal-listen", "0.0.0.0:1", "server.internal_listen = '0.0.0.0:1': other machines"),
+        ("access", "access.internal-address", "[::]:1", "access.internal_address = '[::]:1': other machines"),
+        ("access", "server.service-key", "swordfish", "server.service_key = (secret): must have at least 32"),
+        ("access", "server.service-key", "swordfish " * 9, "server.service_key = (secret): must have at least 32"),
+        ("all", "server.internal-listen", "127.0.0.1:1", "server.internal_listen = '127.0.0.1:1': all services in one"),
+    ],
+)
+def test_what_would_open_the_internal_listener_to_strangers_is_refused(
+    target: str, key: str, value: str, said: str
+) -> None:
+    config = load(Config, environment={}, flags={key: value})
+
+    [told] = mistakes(target, config)
+
+    assert told.startswith(said)
+    assert "swordfish" not in told
+
+
+def test_with_a_key_of_its_own_a_service_may_listen_where_other_machines_reach_it() -> None:
+    flags = {"server.internal-listen": "0.0.0.0:1", "server.service-key": "k" * 32}
+
+    assert [*mistakes("access", load(Config, environment={}, flags=flags))] == []
+
+
+def test_services_that_start_with_the_same_folder_share_a_key_that_only_their_user_can_read(tmp_path: Path) -> None:
+    with running("split", tmp_path, rooms=("access", "tracking")) as platform:
+        runs = platform.stub(RunServiceStub)
+        found = runs.SearchRuns(SearchRunsRequest(workspace="default"), timeout=30)  # tracking asks access
+
+    assert list(found.runs) == []
+    assert (tmp_path / "service.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_other_users_can_read_keeps_a_server_from_starting(tmp_path: Path) -> None:
+    file = tmp_path / "service.key"
+    file.write_text("swordfish" * 9)
+    file.chmod(0o644)
+    config = load(Config, environment={}, flags={"server.data-folder": str(tmp_path)})
+    db = database(config, "access")
+    db.upgrade()
+    db.close()
+
+    ended = started("access", server__data_folder=str(tmp_path), server__listen="127.0.0.1:0", **INTERNALLY)
+
+    assert ended.returncode == 1
+    assert f"{file}: other users can read or change the key of the services; run `chmod 600 {file}`" in ended.stderr
+    assert "swordfish" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.9.9.9:0", "localhost:0", "[::1]:0"])
 def test_a_server_on_this_machine_starts(tmp_path: Path, listen: str) -> None:
-    config = load(Config, environment={}, flags={"server.listen": listen, "server.data-folder": str(tmp_path)})
+    flags = {"server.listen": listen, "server.internal-listen": listen, "server.data-folder": str(tmp_path)}
+    config = load(Config, environment={}, flags=flags)
     db = database(config, "access")
     db.upgrade()
     db.close()
@@ -101,7 +144,7 @@ def test_a_server_on_this_machine_starts(tmp_path: Path, listen: str) -> None:
     server.stop()
 
 
-def test_all_is_every_room_and_each_room_is_a_target_of_its_own() -> None:
+def test_all_is_every_service_and_each_service_is_a_target_of_its_own() -> None:
     assert {"all": ROOMS, **{room: (room,) for room in ROOMS}} == TARGETS
 
 
@@ -172,7 +215,7 @@ def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) 
     ],
 )
 def test_a_server_that_can_not_start_says_why_in_words(tmp_path: Path, settings: dict[str, str], said: str) -> None:
-    usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0"}
+    usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", **INTERNALLY}
 
     ended = started("tracking", **{**usual, **settings})
 
@@ -186,6 +229,7 @@ def test_a_server_that_can_not_start_says_why_in_words(tmp_path: Path, settings:
     ("key", "said"),
     [
         ("server__listen", "can't listen at 127.0.0.1:{port}: Address already in use"),
+        ("server__internal_listen", "can't listen at 127.0.0.1:{port}: Address already in use"),
         (
             "server__metrics_port",
             "server.metrics_port = {port}: can't listen there on 127.0.0.1: Address already in use",
@@ -197,11 +241,10 @@ def test_a_port_that_is_taken_is_said_before_anything_else(tmp_path: Path, key: 
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        value = f"127.0.0.1:{port}" if key == "server__listen" else str(port)
+        value = f"127.0.0.1:{port}" if key.endswith("listen") else str(port)
 
-        ended = started(
-            "tracking", **{"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", key: value}
-        )
+        usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", **INTERNALLY}
+        ended = started("tracking", **{**usual, key: value})
 
     assert ended.returncode == 1
     assert said.format(port=port) in ended.stderr

@@ -1,11 +1,11 @@
-"""The nouns of access. Times are milliseconds since the epoch."""
+"""The entities of access. Times are milliseconds since the epoch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """What separates teams."""
+    """A workspace, which separates the things of one team from those of others."""
 
     name: str
     description: str
@@ -15,5 +15,5 @@ class Workspace:
 
     @property
     def etag(self) -> str:
-        """Changes with each change."""
+        """A text that differs after each change."""
         return str(self.revision)

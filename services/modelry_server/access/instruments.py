@@ -2,4 +2,4 @@
 
 from prometheus_client import Counter
 
-workspaces_created_total = Counter("modelry_access_workspaces_created_total", "Workspaces made.")
+workspaces_created_total = Counter("modelry_access_workspaces_created_total", "Workspaces created.")

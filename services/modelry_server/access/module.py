@@ -1,4 +1,4 @@
-"""The parts list of access: the only place that constructs."""
+"""The parts of access, and how they are put together: the only place that constructs them."""
 
 from collections.abc import Mapping
 from pathlib import Path

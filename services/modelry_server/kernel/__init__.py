@@ -7,6 +7,7 @@ it has a place in the layer list of `pyproject.toml`. From the ground up:
 - `caller`, `clock`, `ids`: who calls, when it is, what a new thing is called
 - `access`: what a caller may do, and where
 - `config`, `telemetry`: settings; logs and metrics
+- `audit`: the text and the digest of audit records
 - `filter`: the filter language, as text and as a tree
 - `sql`: databases, transactions, statements, filters as SQL
 - `jobs`: what happens in the background

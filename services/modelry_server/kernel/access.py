@@ -17,7 +17,7 @@ _SHOWN = 100  # characters of a name in a message
 
 
 class Permission(StrEnum):
-    """What an rpc needs. `SERVICE` is for the services of this installation only: no client has it."""
+    """What an rpc needs. Only the services of this installation have `SERVICE`; no client has it."""
 
     READ = "read"
     WRITE = "write"
@@ -27,7 +27,7 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a thing lies: what roles can be bound to. Every thing is in a workspace; some in an experiment or model.
+    """Where a thing lies, and what roles can be bound to. Each thing is in a workspace, some in an experiment or model.
 
     The place with an empty workspace is the installation itself.
     """
@@ -45,7 +45,7 @@ Judge: TypeAlias = Callable[[Caller, Permission, Place], bool]
 
 
 class WorkspaceNotFound(NotFound):
-    """There is no workspace of that name, or the caller may not know of it."""
+    """There is no workspace with this name, or the caller may not see it."""
 
     reason = "WORKSPACE_NOT_FOUND"
 

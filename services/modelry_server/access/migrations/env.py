@@ -1,4 +1,4 @@
-"""Runs the migrations of this room; see `kernel.sql.database`."""
+"""Runs the migrations of access; see `kernel.sql.database`."""
 
 from modelry_server.kernel.sql.schema import migrate
 

@@ -1,4 +1,4 @@
-"""Workspaces as rows."""
+"""Workspaces as rows of a table."""
 
 from typing import Any
 
@@ -22,21 +22,19 @@ def add(tx: Transaction, workspace: Workspace) -> bool:
 
 
 def find(tx: Transaction, name: str) -> Workspace | None:
-    """The workspace of a name."""
-    if "\0" in name:  # PostgreSQL has no such texts, and refuses to be asked
-        return None
+    """The workspace with this name, if there is one."""
     row = tx.execute(sa.select(workspaces).where(workspaces.c.name == name)).one_or_none()
     return _entity(row) if row else None
 
 
 def page(tx: Transaction, after: str, limit: int) -> list[Workspace]:
-    """The workspaces that follow a name, by name."""
+    """The workspaces after a name, by name."""
     query = sa.select(workspaces).where(workspaces.c.name > after).order_by(workspaces.c.name).limit(limit)
     return [_entity(row) for row in tx.execute(query)]
 
 
 def describe(tx: Transaction, name: str, description: str, now: int, revision: int) -> bool:
-    """Changes the description, if the workspace still has the revision."""
+    """Changes the description if the workspace still has this revision."""
     t = workspaces
     change = sa.update(t).where(t.c.name == name, t.c.revision == revision)
     return tx.execute(change.values(description=description, update_time=now, revision=revision + 1)).rowcount == 1

@@ -88,7 +88,8 @@ class Server:
         self._stopped = threading.Event()
         self._public = _Listener(rooms, "public", permissions, key="", limits=limits)
         self.port = self._public.listen(address)
-        self._internal, self._addresses = [], dict(internal)
+        self._internal: list[_Listener] = []
+        self.internal = dict(internal)
         for room in rooms:
             if room.name in internal:
                 listener = _Listener([room], room.name, permissions, key=key, limits=limits)
@@ -101,7 +102,7 @@ class Server:
         for listener in (*self._internal, self._public):
             listener.start()
         self._jobs.start()
-        _log.info("server.started", port=self.port, services=[r.name for r in self._rooms], internal=self._addresses)
+        _log.info("server.started", port=self.port, services=[r.name for r in self._rooms], internal=self.internal)
 
     def stop(self) -> None:
         """Drains and ends. Health says NOT_SERVING, and new calls are refused with DRAINING.

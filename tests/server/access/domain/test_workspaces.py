@@ -10,8 +10,8 @@ from modelry_server.access.entities import Workspace
 from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.jobs import jobs
 from modelry_server.access.store import tables
-from modelry_server.kernel.access import WorkspaceNotFound
-from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
+from modelry_server.kernel.access import Access, Permission, WorkspaceNotFound
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, PermissionMissing, RequestIdReused
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request, Requests
 from modelry_server.kernel.sql.database import Database
 from tests.parts.clock import HeldClock
@@ -96,8 +96,45 @@ def test_a_description_changes_with_its_etag(workspaces: Workspaces, clock: Held
         workspaces.update("risk", made.etag, lambda: {"description": "Mine."})
 
 
+def test_a_list_leaves_out_what_the_caller_may_not_read_and_is_full_all_the_same(
+    db: Database, clock: HeldClock, workspaces: Workspaces
+) -> None:
+    for number in range(9):
+        workspaces.create(f"team-{number}", "", ONCE)
+    readable = {(Permission.READ, "team-3"), (Permission.READ, "team-8")}
+    access = Access(lambda who, permission, place: (permission, place.workspace) in readable)
+    mine = Workspaces(db, Requests(tables.requests, clock), access, clock)
+
+    assert [each.name for each in mine.page("", 2)] == ["team-3", "team-8"]
+    assert [each.name for each in mine.page("", 1)] == ["team-3"]
+    assert [each.name for each in mine.page("team-3", 5)] == ["team-8"]
+    with pytest.raises(WorkspaceNotFound):
+        mine.get("team-4")
+    with pytest.raises(PermissionMissing):
+        mine.update("team-3", "", lambda: {"description": "Mine."})
+
+
+def test_what_is_judged_after_the_caller_is_not_judged_for_a_stranger(db: Database, clock: HeldClock) -> None:
+    stranger = Workspaces(db, Requests(tables.requests, clock), Access(lambda who, permission, place: False), clock)
+
+    def changes() -> dict[str, str]:
+        raise AssertionError("was judged")
+
+    with pytest.raises(WorkspaceNotFound):
+        stranger.update("default", "wrong etag", changes)
+    with pytest.raises(PermissionMissing):
+        stranger.create("default", "x" * 6000, ONCE)
+    assert stranger.page("", 9) == []
+
+
+def test_an_update_without_a_change_keeps_the_etag(workspaces: Workspaces) -> None:
+    made = workspaces.create("risk", "Words.", ONCE)
+
+    assert workspaces.update("risk", made.etag, dict) == made
+
+
 def test_what_is_not_there_is_named(workspaces: Workspaces) -> None:
-    for name in ("nowhere", "", "a\0b"):
+    for name in ("nowhere", ""):
         with pytest.raises(WorkspaceNotFound):
             workspaces.get(name)
         with pytest.raises(WorkspaceNotFound):

@@ -20,7 +20,7 @@ _NAME, _KEY = _bytewise(63), _bytewise()
 
 
 def upgrade() -> None:
-    """Makes the first tables."""
+    """Creates the first tables."""
     workspaces = op.create_table(
         "workspaces",
         sa.Column("name", _NAME, primary_key=True),

@@ -80,7 +80,7 @@ class WorkspaceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkspaces(self, request, context):
-        """Lists workspaces, by name.
+        """Lists the workspaces that the caller may read, by name.
 
         Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
         """

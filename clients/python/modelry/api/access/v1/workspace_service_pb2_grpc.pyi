@@ -27,7 +27,7 @@ class WorkspaceServiceStub:
     Errors: `WORKSPACE_NOT_FOUND`.
     """
     ListWorkspaces: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.ListWorkspacesRequest, _workspace_service_pb2.ListWorkspacesResponse]
-    """Lists workspaces, by name.
+    """Lists the workspaces that the caller may read, by name.
 
     Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
     """
@@ -68,7 +68,7 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workspace_service_pb2.ListWorkspacesRequest,
         context: _grpc.ServicerContext,
     ) -> _workspace_service_pb2.ListWorkspacesResponse:
-        """Lists workspaces, by name.
+        """Lists the workspaces that the caller may read, by name.
 
         Errors: `FIELD_INVALID`; `PAGE_TOKEN_INVALID`.
         """

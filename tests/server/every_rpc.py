@@ -1,0 +1,267 @@
+"""A valid request for every rpc, about things that exist, or about things that don't."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from google.protobuf.message import Message
+
+from modelry.api.access import v1 as access
+from modelry.api.artifacts import v1 as artifacts
+from modelry.api.registry import v1 as registry
+from modelry.api.tracking import v1 as tracking
+from modelry.internal.artifacts import v1 as internal
+from modelry_server.kernel.ids import new_id
+
+CONTENT = b"hello"
+FOLDER, FILE = "model", "model/a.txt"
+VERSION_NUMBER = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Things:
+    """What requests are about, by the names of the fields."""
+
+    workspace: str
+    experiment_id: str
+    experiment_name: str
+    run_id: str
+    dataset_id: str
+    model_name: str
+    model_id: str
+    version_id: str
+    alias: str
+    promotion_id: str
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The fields that name the model."""
+        return {"workspace": self.workspace, "model_name": self.model_name}
+
+    @property
+    def version(self) -> dict[str, Any]:
+        """The fields that name the version."""
+        return {**self.model, "version_number": VERSION_NUMBER}
+
+    @property
+    def files(self) -> artifacts.ArtifactOwner:
+        """The owner of the files."""
+        return artifacts.ArtifactOwner(run_id=self.run_id)
+
+
+def absent() -> Things:
+    """Things that don't exist."""
+    ids = (new_id() for _ in range(6))
+    return Things(
+        workspace="nowhere",
+        experiment_id="987654321",
+        experiment_name="no-experiment",
+        run_id=next(ids),
+        dataset_id=next(ids),
+        model_name="no-model",
+        model_id=next(ids),
+        version_id=next(ids),
+        alias="no-alias",
+        promotion_id=next(ids),
+    )
+
+
+Request: TypeAlias = Message | Sequence[Message]
+Build: TypeAlias = Callable[[Things], Request]
+
+
+def _upload(of: Things, path: str) -> Sequence[Message]:
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    header = artifacts.ArtifactHeader(path=path, size_bytes=len(CONTENT), sha256=digest)
+    return [
+        artifacts.WriteArtifactsRequest(owner=of.files),
+        artifacts.WriteArtifactsRequest(header=header),
+        artifacts.WriteArtifactsRequest(content=CONTENT),
+    ]
+
+
+def _columns(step: int) -> tracking.MetricColumns:
+    return tracking.MetricColumns(key="loss", steps=[step], times_ms=[1_700_000_000_000 + step], values=[0.5])
+
+
+def _batch(of: Things) -> tracking.WriteMetricsRequest:
+    return tracking.WriteMetricsRequest(run_id=of.run_id, writer_id="w", batch_number=1, metrics=[_columns(1)])
+
+
+def _datasets(of: Things) -> tracking.LogDatasetsRequest:
+    dataset = tracking.Dataset(name="iris", digest="d1", source_type="local", source="{}")
+    return tracking.LogDatasetsRequest(
+        run_id=of.run_id, inputs=[tracking.DatasetInput(dataset=dataset, context="training")]
+    )
+
+
+def _source(of: Things) -> registry.VersionSource:
+    return registry.VersionSource(run=registry.RunFiles(run_id=of.run_id, path=FOLDER))
+
+
+REQUESTS: dict[str, dict[str, Build]] = {
+    "modelry.api.access.v1.WorkspaceService": {
+        "CreateWorkspace": lambda of: access.CreateWorkspaceRequest(name=f"team-{new_id()}"),
+        "GetWorkspace": lambda of: access.GetWorkspaceRequest(name=of.workspace),
+        "ListWorkspaces": lambda of: access.ListWorkspacesRequest(),
+        "UpdateWorkspace": lambda of: access.UpdateWorkspaceRequest(
+            workspace=access.Workspace(name=of.workspace, description="Words.")
+        ),
+    },
+    "modelry.api.tracking.v1.ExperimentService": {
+        "CreateExperiment": lambda of: tracking.CreateExperimentRequest(workspace=of.workspace, name=new_id()),
+        "GetExperiment": lambda of: tracking.GetExperimentRequest(experiment_id=of.experiment_id),
+        "GetExperimentByName": lambda of: tracking.GetExperimentByNameRequest(
+            workspace=of.workspace, name=of.experiment_name
+        ),
+        "UpdateExperiment": lambda of: tracking.UpdateExperimentRequest(
+            experiment=tracking.Experiment(experiment_id=of.experiment_id, description="Words.")
+        ),
+        "DeleteExperiment": lambda of: tracking.DeleteExperimentRequest(experiment_id=of.experiment_id),
+        "RestoreExperiment": lambda of: tracking.RestoreExperimentRequest(experiment_id=of.experiment_id),
+        "SearchExperiments": lambda of: tracking.SearchExperimentsRequest(workspace=of.workspace),
+        "SetExperimentTags": lambda of: tracking.SetExperimentTagsRequest(
+            experiment_id=of.experiment_id, tags={"team": "risk"}
+        ),
+        "DeleteExperimentTags": lambda of: tracking.DeleteExperimentTagsRequest(
+            experiment_id=of.experiment_id, keys=["kept"]
+        ),
+    },
+    "modelry.api.tracking.v1.RunService": {
+        "CreateRun": lambda of: tracking.CreateRunRequest(experiment_id=of.experiment_id),
+        "GetRun": lambda of: tracking.GetRunRequest(run_id=of.run_id),
+        "UpdateRun": lambda of: tracking.UpdateRunRequest(run=tracking.Run(run_id=of.run_id, name="renamed")),
+        "FinishRun": lambda of: tracking.FinishRunRequest(run_id=of.run_id, status=tracking.RUN_STATUS_FINISHED),
+        "DeleteRun": lambda of: tracking.DeleteRunRequest(run_id=of.run_id),
+        "RestoreRun": lambda of: tracking.RestoreRunRequest(run_id=of.run_id),
+        "SearchRuns": lambda of: tracking.SearchRunsRequest(workspace=of.workspace),
+        "LogBatch": lambda of: tracking.LogBatchRequest(run_id=of.run_id, params={"lr": "0.1"}),
+        "DeleteRunTags": lambda of: tracking.DeleteRunTagsRequest(run_id=of.run_id, keys=["kept"]),
+    },
+    "modelry.api.tracking.v1.MetricService": {
+        "WriteMetrics": _batch,
+        "ReadMetrics": lambda of: tracking.ReadMetricsRequest(run_ids=[of.run_id]),
+    },
+    "modelry.api.tracking.v1.DatasetService": {
+        "LogDatasets": _datasets,
+        "GetDataset": lambda of: tracking.GetDatasetRequest(dataset_id=of.dataset_id),
+        "SearchDatasets": lambda of: tracking.SearchDatasetsRequest(workspace=of.workspace),
+    },
+    "modelry.api.artifacts.v1.ArtifactService": {
+        "WriteArtifacts": lambda of: _upload(of, "other/b.txt"),
+        "ReadArtifacts": lambda of: artifacts.ReadArtifactsRequest(owner=of.files, path=FILE),
+        "ListArtifacts": lambda of: artifacts.ListArtifactsRequest(owner=of.files, path=FOLDER),
+        "GetArtifact": lambda of: artifacts.GetArtifactRequest(owner=of.files, path=FILE),
+        "DeleteArtifact": lambda of: artifacts.DeleteArtifactRequest(owner=of.files, path=FILE),
+    },
+    "modelry.internal.artifacts.v1.SnapshotService": {
+        "CreateSnapshot": lambda of: internal.CreateSnapshotRequest(
+            version_id=of.version_id,
+            workspace=of.workspace,
+            model_id=of.model_id,
+            source_owner=of.files,
+            source_path=FOLDER,
+        ),
+        "GetSnapshot": lambda of: internal.GetSnapshotRequest(version_id=of.version_id),
+        "DeleteSnapshot": lambda of: internal.DeleteSnapshotRequest(version_id=of.version_id),
+    },
+    "modelry.api.registry.v1.ModelService": {
+        "CreateModel": lambda of: registry.CreateModelRequest(workspace=of.workspace, name=new_id()),
+        "GetModel": lambda of: registry.GetModelRequest(**of.model),
+        "UpdateModel": lambda of: registry.UpdateModelRequest(
+            model=registry.Model(model_id=of.model_id, description="Words.")
+        ),
+        "DeleteModel": lambda of: registry.DeleteModelRequest(**of.model),
+        "SearchModels": lambda of: registry.SearchModelsRequest(workspace=of.workspace),
+        "SetModelTags": lambda of: registry.SetModelTagsRequest(**of.model, tags={"team": "risk"}),
+        "DeleteModelTags": lambda of: registry.DeleteModelTagsRequest(**of.model, keys=["kept"]),
+    },
+    "modelry.api.registry.v1.VersionService": {
+        "CreateVersion": lambda of: registry.CreateVersionRequest(**of.model, source=_source(of)),
+        "GetVersion": lambda of: registry.GetVersionRequest(**of.version),
+        "UpdateVersion": lambda of: registry.UpdateVersionRequest(
+            version=registry.Version(version_id=of.version_id, description="Words.")
+        ),
+        "DeleteVersion": lambda of: registry.DeleteVersionRequest(**of.version),
+        "SearchVersions": lambda of: registry.SearchVersionsRequest(workspace=of.workspace),
+        "ListLatestVersions": lambda of: registry.ListLatestVersionsRequest(**of.model),
+        "SetVersionTags": lambda of: registry.SetVersionTagsRequest(**of.version, tags={"team": "risk"}),
+        "DeleteVersionTags": lambda of: registry.DeleteVersionTagsRequest(**of.version, keys=["kept"]),
+    },
+    "modelry.api.registry.v1.AliasService": {
+        "SetAlias": lambda of: registry.SetAliasRequest(**of.version, alias="champion"),
+        "GetAlias": lambda of: registry.GetAliasRequest(**of.model, alias=of.alias),
+        "DeleteAlias": lambda of: registry.DeleteAliasRequest(**of.model, alias=of.alias),
+    },
+    "modelry.api.registry.v1.PromotionService": {
+        "PromoteVersion": lambda of: registry.PromoteVersionRequest(**of.version, stage="Staging"),
+        "GetPromotion": lambda of: registry.GetPromotionRequest(promotion_id=of.promotion_id),
+        "ListPromotions": lambda of: registry.ListPromotionsRequest(**of.model),
+    },
+    "modelry.api.registry.v1.AuditService": {
+        "ListAuditRecords": lambda of: registry.ListAuditRecordsRequest(**of.model),
+    },
+    "modelry.api.registry.v1.EventService": {
+        "ListEvents": lambda of: registry.ListEventsRequest(workspace=of.workspace),
+    },
+}
+
+BUILD: dict[str, Build] = {
+    f"/{service}/{rpc}": build for service, rpcs in REQUESTS.items() for rpc, build in rpcs.items()
+}
+"""Full rpc name to what makes a request for it."""
+
+
+def make(call: Callable[[str, Request], Any]) -> Things:
+    """Makes one of everything. `call` sends a request to an rpc of `modelry.api`, and gives the answer."""
+
+    def ask(rpc: str, request: Request) -> Any:
+        return call(f"/modelry.api.{rpc}", request)
+
+    name = f"t-{new_id()}"
+    ask("access.v1.WorkspaceService/CreateWorkspace", access.CreateWorkspaceRequest(name=name))
+    experiment = ask(
+        "tracking.v1.ExperimentService/CreateExperiment",
+        tracking.CreateExperimentRequest(workspace=name, name="iris", tags={"kept": "1"}),
+    ).experiment
+    run = ask(
+        "tracking.v1.RunService/CreateRun",
+        tracking.CreateRunRequest(experiment_id=experiment.experiment_id, tags={"kept": "1"}),
+    ).run
+    of = Things(
+        workspace=name,
+        experiment_id=experiment.experiment_id,
+        experiment_name="iris",
+        run_id=run.run_id,
+        dataset_id="",
+        model_name="classifier",
+        model_id="",
+        version_id="",
+        alias="champion",
+        promotion_id="",
+    )
+    dataset = ask("tracking.v1.DatasetService/LogDatasets", _datasets(of)).datasets[0]
+    ask("artifacts.v1.ArtifactService/WriteArtifacts", _upload(of, FILE))
+    model = ask(
+        "registry.v1.ModelService/CreateModel",
+        registry.CreateModelRequest(workspace=name, name=of.model_name, tags={"kept": "1"}),
+    ).model
+    version = ask(
+        "registry.v1.VersionService/CreateVersion",
+        registry.CreateVersionRequest(**of.model, source=_source(of), tags={"kept": "1"}),
+    ).version
+    ask("registry.v1.AliasService/SetAlias", registry.SetAliasRequest(**of.version, alias=of.alias))
+    promotion = ask(
+        "registry.v1.PromotionService/PromoteVersion",
+        registry.PromoteVersionRequest(**of.version, stage="Archived"),
+    ).promotion
+    return replace(
+        of,
+        dataset_id=dataset.dataset_id,
+        model_id=model.model_id,
+        version_id=version.version_id,
+        promotion_id=promotion.promotion_id,
+    )

@@ -1,0 +1,231 @@
+"""Every rpc asks whether its caller may, and tells a stranger nothing of what exists.
+
+All services run in one process on databases of their own, with a judge that the test holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+
+from modelry_server.config import Config
+from modelry_server.kernel.access import Permission, Place
+from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.config import load
+from modelry_server.kernel.transport import keys
+from modelry_server.permissions import PERMISSIONS, may
+from modelry_server.targets import ROOMS, build, database
+from tests.architecture.tree import rpcs
+from tests.parts.refusal import Refusal, unpacked
+from tests.server.every_rpc import BUILD, Request, Things, absent, make
+
+KEY = "the-key-of-the-services-in-this-test"
+RPCS = dict(rpcs())
+DENIED = {"/modelry.api.access.v1.WorkspaceService/CreateWorkspace"}
+"""What is about the installation, which everybody knows of: a stranger is told what is missing."""
+LEFT_OUT = {"/modelry.api.access.v1.WorkspaceService/ListWorkspaces"}
+"""What leaves out the things that a stranger may not see, which are all."""
+INTERNAL = {rpc for rpc, permission in PERMISSIONS.items() if permission is Permission.SERVICE}
+"""What only services can call, which may learn what exists."""
+HIDING = sorted(set(RPCS) - DENIED - LEFT_OUT - INTERNAL)
+
+
+@dataclass
+class Judge:
+    """Says what a caller may do, and notes what it was asked."""
+
+    is_refusing: bool = False
+    asked: list[tuple[Caller, Permission, Place]] = field(default_factory=list)
+
+    def __call__(self, caller: Caller, permission: Permission, place: Place) -> bool:
+        self.asked.append((caller, permission, place))
+        return not self.is_refusing and may(caller, permission, place)
+
+
+@dataclass
+class Platform:
+    """The platform at work in this process, and who judges."""
+
+    judge: Judge
+    public: grpc.Channel
+    internal: Mapping[str, grpc.Channel]
+
+    def call(self, rpc: str, request: Request) -> Any:
+        """The answer of an rpc; a list if it is a stream. Raises grpc.RpcError."""
+        method = RPCS[rpc]
+        _, side, room, *_ = rpc.split(".")
+        channel: Any = self.public if side == "api" else self.internal[room]
+        kind = ("stream" if method.client_streaming else "unary") + ("_stream" if method.server_streaming else "_unary")
+        callable_ = getattr(channel, kind)(
+            rpc,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        metadata = [("modelry-subject", "ann")] + ([(keys.METADATA, KEY)] if side == "internal" else [])
+        answer = callable_(iter(request) if isinstance(request, list) else request, timeout=30, metadata=metadata)
+        return list(answer) if method.server_streaming else answer
+
+    def refused(self, rpc: str, request: Request) -> Refusal | None:
+        """Why an rpc is refused; None if it is not."""
+        try:
+            self.call(rpc, request)
+        except grpc.RpcError as error:
+            return unpacked(error)
+        return None
+
+    def refused_to_a_stranger(self, rpc: str, request: Request) -> Refusal | None:
+        """Why an rpc is refused to somebody who has no rights at all."""
+        self.judge.is_refusing = True
+        try:
+            return self.refused(rpc, request)
+        finally:
+            self.judge.is_refusing = False
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """All services in this process."""
+    folder: Path = tmp_path_factory.mktemp("platform")
+    flags = {"server.data-folder": str(folder), "server.listen": "127.0.0.1:0", "server.service-key": KEY}
+    config = load(Config, environment={}, flags=flags)
+    for room in ROOMS:
+        db = database(config, room)
+        db.upgrade()
+        db.close()
+    judge = Judge()
+    server = build("all", config, judge=judge)
+    server.start()
+    internal = {room: grpc.insecure_channel(address) for room, address in server.internal.items()}
+    public = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+    try:
+        yield Platform(judge, public, internal)
+    finally:
+        for channel in (public, *internal.values()):
+            channel.close()
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def things(platform: Platform) -> Things:
+    """One of everything, which exists as long as nobody with rights changes it."""
+    return make(platform.call)
+
+
+def told(refusal: Refusal | None, of: Things) -> Refusal | None:
+    """What a refusal says, with the name of each thing in place of its value."""
+    if refusal is None:
+        return None
+    names = {value: f"<{name}>" for name, value in asdict(of).items()}
+
+    def named(text: str) -> str:
+        for value, name in sorted(names.items(), key=lambda item: -len(item[0])):
+            text = text.replace(value, name)
+        return text
+
+    return Refusal(
+        refusal.code,
+        named(refusal.message),
+        refusal.reason,
+        refusal.domain,
+        {key: named(value) for key, value in refusal.metadata.items()},
+        {key: named(value) for key, value in refusal.violations.items()},
+        (refusal.resource[0], named(refusal.resource[1])),
+        {key: named(value) for key, value in refusal.unmet.items()},
+        refusal.retry,
+    )
+
+
+def test_there_is_a_request_for_every_rpc_of_every_contract() -> None:
+    assert set(BUILD) == set(RPCS)
+
+
+@pytest.mark.parametrize("rpc", HIDING)
+def test_a_stranger_hears_of_what_exists_what_everybody_hears_of_what_does_not(
+    platform: Platform, things: Things, rpc: str
+) -> None:
+    nothing = absent()
+
+    stranger = told(platform.refused_to_a_stranger(rpc, BUILD[rpc](things)), things)
+    stranger_of_nothing = told(platform.refused_to_a_stranger(rpc, BUILD[rpc](nothing)), nothing)
+    everybody_of_nothing = told(platform.refused(rpc, BUILD[rpc](nothing)), nothing)
+
+    assert stranger is not None, "was answered"
+    assert (stranger.code, stranger.violations) == ("NOT_FOUND", {})
+    assert stranger == stranger_of_nothing
+    assert stranger == everybody_of_nothing
+
+
+@pytest.mark.parametrize("rpc", sorted(INTERNAL))
+def test_an_internal_rpc_is_judged_too_although_its_caller_has_the_key(
+    platform: Platform, things: Things, rpc: str
+) -> None:
+    refusal = platform.refused_to_a_stranger(rpc, BUILD[rpc](things))
+
+    assert refusal is not None, "was answered"
+    assert refusal.code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("rpc", sorted(DENIED))
+def test_a_stranger_is_told_which_permission_is_missing_for_the_whole_installation(
+    platform: Platform, things: Things, rpc: str
+) -> None:
+    refusal = platform.refused_to_a_stranger(rpc, BUILD[rpc](things))
+
+    assert refusal is not None, "was answered"
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "PERMISSION_MISSING")
+    assert refusal.metadata == {"permission": PERMISSIONS[rpc], "subject": "ann", "workspace": ""}
+
+
+@pytest.mark.parametrize("rpc", sorted(LEFT_OUT))
+def test_a_list_has_nothing_for_a_stranger(platform: Platform, things: Things, rpc: str) -> None:
+    platform.judge.is_refusing = True
+    try:
+        answer = platform.call(rpc, BUILD[rpc](things))
+    finally:
+        platform.judge.is_refusing = False
+
+    assert answer == GetMessageClass(RPCS[rpc].output_type)()
+
+
+@pytest.mark.parametrize("rpc", sorted(RPCS))
+def test_each_rpc_asks_for_the_permission_that_the_table_says_and_for_no_other(platform: Platform, rpc: str) -> None:
+    things = make(platform.call)
+    platform.judge.asked.clear()
+
+    refusal = platform.refused(rpc, BUILD[rpc](things))
+
+    is_internal = rpc in INTERNAL
+    asked = [
+        (permission, place.workspace)
+        for caller, permission, place in platform.judge.asked
+        if caller.is_service == is_internal  # and not what other services ask on the way
+    ]
+    assert refusal is None or refusal.code == "FAILED_PRECONDITION", refusal
+    assert asked, "nobody was asked"
+    if is_internal:
+        assert asked[0] == (Permission.SERVICE, things.workspace)
+    elif rpc in DENIED | LEFT_OUT:
+        assert {permission for permission, _ in asked} == {PERMISSIONS[rpc]}
+    else:
+        assert set(asked) == {(PERMISSIONS[rpc], things.workspace)}
+
+
+@pytest.mark.parametrize("rpc", [*HIDING, *sorted(INTERNAL)])
+def test_a_stranger_changes_nothing(platform: Platform, things: Things, rpc: str) -> None:
+    before = _seen(platform, things)
+
+    platform.refused_to_a_stranger(rpc, BUILD[rpc](things))
+
+    assert _seen(platform, things) == before
+
+
+def _seen(platform: Platform, things: Things) -> list[Any]:
+    """What everybody sees of the things."""
+    reading = [rpc for rpc in HIDING if PERMISSIONS[rpc] is Permission.READ]
+    return [platform.call(rpc, BUILD[rpc](things)) for rpc in reading]
