@@ -1,4 +1,4 @@
-"""What happens in the background: jobs that run from time to time, each idempotent."""
+"""Background jobs, which run from time to time. Each must be idempotent."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ _log = Log("jobs")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to run every `interval_s` seconds. `run` may fail: it is logged and tried again at the next turn."""
+    """What to run every `interval_s` seconds. If `run` fails, the error is logged and the next turn comes as usual."""
 
     name: str
     interval_s: float
@@ -19,19 +19,19 @@ class Job:
 
 
 class JobLoop:
-    """Runs jobs, each on a thread of its own, until it is stopped."""
+    """Runs each job on a thread of its own until it is stopped."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._loop, args=(job,), name=job.name, daemon=True) for job in jobs]
 
     def start(self) -> None:
-        """Begins; each job runs for the first time after its interval."""
+        """Starts the threads. Each job runs for the first time after its interval."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Ends; waits for jobs that are at work."""
+        """Stops the jobs. Waits for those that are running."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()

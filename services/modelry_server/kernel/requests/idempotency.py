@@ -1,6 +1,6 @@
-"""Requests that may come twice: a `request_id` makes a retry answer with what the first one made.
+"""Idempotent creation: with a `request_id`, a retry answers with the thing that the first request created.
 
-What is kept is the id of the thing, in the transaction that made it; a repeat answers with the thing as it is now.
+The id of the thing is stored in the transaction that creates it. A retry answers with the current state of the thing.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _FORGET_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that may come twice: whose it is, and a digest of what it asks for. No `request_id`: once only."""
+    """A request that may be sent twice: its caller, and a digest of its contents. An empty `request_id`: sent once."""
 
     subject: str
     rpc: str
@@ -37,7 +37,7 @@ class Request:
 
 
 def request(message: Message) -> Request:
-    """The request that is being answered, from its message, which must have a field `request_id`."""
+    """The request of the current call, from its message, which must have the field `request_id`."""
     request_id: str = message.request_id  # type: ignore[attr-defined]
     if not request_id:
         return Request("", "", "", "")
@@ -46,7 +46,7 @@ def request(message: Message) -> Request:
 
 
 class Requests:
-    """Remembers what requests made, within the transaction of the change."""
+    """Remembers what each request created, in the transaction of the change."""
 
     def __init__(self, table: sa.Table, clock: Clock) -> None:
         self._table = t = table
@@ -67,27 +67,28 @@ class Requests:
         make: Callable[[], tuple[str, _Thing] | None],
         existing: Callable[[], _Thing | None],
     ) -> _Thing:
-        """What a request makes, or what an earlier one of the same id made.
+        """The thing that a request creates, or that an earlier request with the same id created.
 
-        `find` gives the thing of an id, which an earlier request made. `make` writes the thing and gives its id with
-        it; None if something is in the way. Then `existing` gives what is in the way if that is an answer, raises if it
-        is none, and gives None if it is gone by now. Raises RequestIdReused, RequestInFlight.
+        `find` returns the thing with the id that an earlier request stored. `make` writes the thing and returns its id
+        and the thing, or None if an existing thing is in the way. Then `existing` decides: it returns the existing
+        thing if that is the answer, raises if it is not, and returns None if it has disappeared meanwhile.
+        Raises RequestIdReused, RequestInFlight.
         """
         while True:
             known = self.recall(tx, request)
             if known is None and (made := make()) is not None:
                 self.remember(tx, request, made[0])
                 return made[1]
-            known = known or self.recall(tx, request)  # the same request may have been faster
+            known = known or self.recall(tx, request)  # the same request may have won the race
             if known is not None:
                 return find(known)
             if (there := existing()) is not None:
                 return there
 
     def recall(self, tx: Transaction, request: Request) -> str | None:
-        """The id of what an earlier request of this id made; None if it is the first.
+        """The id of the thing that an earlier request with this id created; None if this is the first.
 
-        Raises RequestIdReused when the earlier one asked for something else.
+        Raises RequestIdReused if the earlier request had other contents.
         """
         if not request.request_id:
             return None
@@ -102,13 +103,13 @@ class Requests:
         return str(resource_id)
 
     def remember(self, tx: Transaction, request: Request, resource_id: str) -> None:
-        """Notes what the request made. Raises RequestInFlight when the same request was faster."""
+        """Stores what the request created. Raises RequestInFlight if the same request has won the race."""
         for noted in self.note(request, resource_id):
             if insert_rows(tx, noted.table, noted.rows, _over_expired).count() == 0:
                 raise RequestInFlight(request.request_id)
 
     def note(self, request: Request, resource_id: str) -> Sequence[Rows]:
-        """What is to be written with the thing that the request makes; it conflicts with the same request's."""
+        """The rows to write together with the thing. They conflict with those of the same request."""
         if not request.request_id:
             return ()
         row = {
@@ -138,7 +139,7 @@ class Requests:
 
 
 def _over_expired(statement: Any) -> Any:
-    """Replaces a request of the same id that is no longer remembered."""
+    """Replaces an expired request with the same id."""
     t, new = statement.table, statement.excluded
     return statement.on_conflict_do_update(
         index_elements=[t.c.subject, t.c.rpc, t.c.request_id],

@@ -9,14 +9,14 @@ from google.protobuf.message import Message
 from modelry_server.kernel.requests.fields import Fields
 
 EVERYTHING = "*"
-"""The path that stands for all fields that can be changed."""
+"""The path for all fields that can be changed."""
 
 
 def changes(given: Message, mask: FieldMask, changeable: Collection[str]) -> dict[str, Any]:
-    """The fields of `given` that a request changes, each with its new value as it stands in the message.
+    """The fields that a request changes, with their new values from `given`.
 
-    Those that the mask names, also where they are empty; all of them if it is `*`; those that are set if it is empty.
-    `changeable` are the fields that can be changed. Raises FieldInvalid for any other path.
+    These are the fields that the mask names, also if they are empty. The mask `*` stands for all `changeable` fields,
+    an empty mask for those that are set in `given`. Raises FieldInvalid if the mask names any other field.
     """
     paths = list(mask.paths)
     if paths == [EVERYTHING]:

@@ -1,6 +1,8 @@
-"""What happens around every call, from the outside in: see ORDER.
+"""What happens around every call.
 
-One gRPC interceptor builds the chain once for each method; a call then costs a few function calls.
+From the outside in: span, caller, measurement, errors, drain, credential, deadline. One gRPC interceptor builds the
+chain once for each method, so a call costs a few function calls only. What a caller may do is not judged here but in
+the domains, which know where a thing lies.
 """
 
 import secrets
@@ -32,9 +34,6 @@ from modelry_server.kernel.errors import (
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
 from modelry_server.kernel.transport import keys, status, texts, tracing
 from modelry_server.kernel.transport.drain import Drain
-
-ORDER = ("trace", "caller", "measure", "errors", "drain", "credential", "deadline")
-"""The steps around a call, from the outside in."""
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""

@@ -1,8 +1,8 @@
-"""ModelryError <-> google.rpc.Status with details: the only mapping there is.
+"""The mapping between ModelryError and google.rpc.Status with details. There is no other one.
 
-Each detail type occurs at most once: ErrorInfo always; BadRequest with every bad field; PreconditionFailure with every
-unmet condition; ResourceInfo with what was not found; RetryInfo where the same call may work later. Text that would
-make the trailers too long is cut: clients refuse more than 8 KiB of them.
+Each detail type occurs at most once: ErrorInfo always, BadRequest with all bad fields, PreconditionFailure with all
+unmet conditions, ResourceInfo with what was not found, RetryInfo if the same call may work later. Long texts are cut,
+because clients refuse trailers of more than 8 KiB.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ def code(error: errors.ModelryError) -> int:
 
 
 def to_status(error: errors.ModelryError) -> status_pb2.Status:
-    """The status that the caller gets, cut so that it fits into what clients receive."""
+    """The status for the caller, cut to the size that clients accept."""
     for longest, entries in _SHORTENINGS:
         status = _status(error, longest, entries)
         if _size(status) <= _TRAILERS:
@@ -80,7 +80,7 @@ def _status(error: errors.ModelryError, longest: int, entries: int) -> status_pb
 
 
 def from_rpc_error(error: Any) -> errors.ModelryError:
-    """The error that a neighbour answered with, of the class of its code and with its own reason."""
+    """The error that another service answered with: the class of its code, with its own reason."""
     try:
         status = rpc_status.from_call(error)
     except ValueError:  # the transport ended the call with a code of its own
@@ -104,7 +104,7 @@ def from_rpc_error(error: Any) -> errors.ModelryError:
 
 
 def _size(status: status_pb2.Status) -> int:
-    """The bytes of a status on the wire: the message once more as a header, where most characters take three each."""
+    """The size of a status on the wire. It has the message a second time, percent-encoded in a header."""
     header = sum(1 if 0x20 <= byte <= 0x7E else 3 for byte in status.message.encode())
     details: int = status.ByteSize()
     return header + details * 4 // 3

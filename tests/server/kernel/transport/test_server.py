@@ -1,84 +1,17 @@
-"""Around every call: who calls, what is allowed, how much at once, and what a caller hears when it goes wrong."""
+"""Before a server answers, and when it has stopped."""
 
 from __future__ import annotations
 
-import io
-import json
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
-import grpc
 import pytest
 
-from modelry.api.access import v1 as access
-from modelry.api.tracking import v1 as tracking
-from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.access import Permission
-from modelry_server.kernel.errors import NotFound
-from modelry_server.kernel.transport import interceptors
 from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.permissions import PERMISSIONS
-from tests.parts.eventually import eventually
-from tests.parts.refusal import refused
-from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, ask, served
+from tests.server.kernel.stage import INTERNAL, KEY, SERVICE
 
 GET = f"/{SERVICE}/GetWorkspace"
-
-
-def test_what_nobody_expected_is_internal_without_its_text_and_in_the_log_under_the_id_told() -> None:
-    log = io.StringIO()
-    telemetry.start_logging("info", log)
-
-    def act(name: str) -> str:
-        raise RuntimeError("the password is swordfish")
-
-    with served(act) as channel:
-        stub = access.WorkspaceServiceStub(channel)
-        refusal = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="x"))
-
-    assert (refusal.code, refusal.reason) == ("INTERNAL", "INTERNAL")
-    assert "swordfish" not in str(refusal)
-    [line] = [json.loads(line) for line in log.getvalue().splitlines() if "rpc.failed" in line]
-    assert line["correlation_id"] == refusal.metadata["correlation_id"]
-    assert "swordfish" in line["exception"]
-    assert len(line["trace_id"]) == 32
-
-
-def test_an_error_of_a_room_reaches_the_caller_with_its_details() -> None:
-    def act(name: str) -> str:
-        raise NotFound(f"there is no {name}", kind="workspace", name=name, workspace=name)
-
-    with served(act) as channel:
-        stub = access.WorkspaceServiceStub(channel)
-        refusal = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="x"))
-
-    assert (refusal.code, refusal.message, refusal.domain) == ("NOT_FOUND", "there is no x", "modelry.dev")
-    assert (refusal.resource, refusal.metadata) == (("workspace", "x"), {"workspace": "x"})
-
-
-def test_a_caller_is_known_by_subject_trace_and_time_left() -> None:
-    seen: list[caller.Caller] = []
-
-    def act(name: str) -> str:
-        seen.append(caller.current())
-        return name
-
-    trace = "0af7651916cd43dd8448eb211c80319c"
-    with served(act) as channel:
-        ask(channel, "a", metadata=(("modelry-subject", "ann"), ("traceparent", f"00-{trace}-b7ad6b7169203331-01")))
-        access.WorkspaceServiceStub(channel).GetWorkspace(access.GetWorkspaceRequest(name="b"))
-        ask(channel, "c", metadata=(("modelry-subject", "x" * 251),), timeout=5)
-
-    assert [each.subject for each in seen] == ["ann", "anonymous", "anonymous"]
-    assert (seen[0].trace_id, len(seen[1].trace_id), seen[1].deadline) == (trace, 32, None)
-    assert seen[1].trace_id != seen[2].trace_id
-    left = seen[2].time_left()
-    assert left is not None
-    assert left < 5
-    assert caller.current() is caller.NOBODY
 
 
 @pytest.mark.parametrize(
@@ -105,108 +38,6 @@ def test_a_server_does_not_start_with_an_rpc_whose_permission_is_missing_or_does
     assert rpc in str(caught.value)
 
 
-def test_open_streams_leave_unary_calls_alone_and_one_too_many_is_refused_at_once() -> None:
-    end = threading.Event()
-
-    def play() -> Iterator[int]:
-        yield 1
-        end.wait(30)
-        yield 2
-
-    with served(play=play, limits=Limits(workers=2, streams=3, drain_s=1.0)) as channel:
-        metrics = tracking.MetricServiceStub(channel)
-        streams = [metrics.ReadMetrics(tracking.ReadMetricsRequest()) for _ in range(3)]
-        assert [next(stream).point_count for stream in streams] == [1, 1, 1]
-
-        answers = [ask(channel, str(number)) for number in range(20)]
-        refusal = refused(metrics.ReadMetrics, tracking.ReadMetricsRequest())
-        end.set()
-        rest = [[each.point_count for each in stream] for stream in streams]
-        again = eventually(lambda: _played(metrics))
-
-    assert answers == [str(number) for number in range(20)]
-    assert (refusal.code, refusal.reason, refusal.retry) == ("RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS", True)
-    assert refusal.metadata["limit"] == "3"
-    assert rest == [[2], [2], [2]]
-    assert again == [1, 2]
-
-
-def test_a_stream_that_its_caller_leaves_gives_its_place_back() -> None:
-    def play() -> Iterator[int]:
-        yield from range(1_000_000)
-
-    with served(play=play, limits=Limits(workers=2, streams=1, drain_s=1.0)) as channel:
-        metrics = tracking.MetricServiceStub(channel)
-
-        for _ in range(3):
-            stream = eventually(lambda: _begun(metrics))
-            stream.cancel()
-
-
-def test_a_stream_that_fails_in_the_middle_says_so_after_what_it_gave() -> None:
-    def play() -> Iterator[int]:
-        yield 1
-        raise NotFound("gone", kind="run", name="r")
-
-    with served(play=play) as channel:
-        stream = tracking.MetricServiceStub(channel).ReadMetrics(tracking.ReadMetricsRequest())
-        first = next(stream).point_count
-        with pytest.raises(grpc.RpcError) as caught:
-            next(stream)
-
-    assert first == 1
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-
-
-def test_more_calls_than_threads_are_all_answered() -> None:
-    with served() as channel, ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda number: ask(channel, str(number)), range(200)))
-
-    assert answers == [str(number) for number in range(200)]
-
-
-def test_what_is_left_of_a_call_whose_time_has_run_out_is_not_begun() -> None:
-    acted: list[str] = []
-    blocked, end = threading.Event(), threading.Event()
-
-    def act(name: str) -> str:
-        acted.append(name)
-        if name == "blocks":
-            blocked.set()
-            end.wait(20)
-        return name
-
-    with served(act, limits=Limits(workers=1, streams=1, drain_s=1.0)) as channel, ThreadPoolExecutor(1) as pool:
-        blocking = pool.submit(ask, channel, "blocks")
-        assert blocked.wait(20)
-        late = refused(
-            access.WorkspaceServiceStub(channel).GetWorkspace, access.GetWorkspaceRequest(name="late"), timeout=0.2
-        )
-        end.set()
-        blocking.result(20)
-        ask(channel, "after")
-
-    assert late.code == "DEADLINE_EXCEEDED"
-    assert acted == ["blocks", "after"]
-
-
-def test_calls_are_counted_by_method_and_code() -> None:
-    def count(code: str) -> float:
-        return float(interceptors.calls_total.labels(GET, code)._value.get())
-
-    def act(name: str) -> str:
-        if name == "gone":
-            raise NotFound("gone")
-        return name
-
-    before = (count("OK"), count("NOT_FOUND"))
-    with served(act) as channel:
-        ask(channel, "x")
-        refused(access.WorkspaceServiceStub(channel).GetWorkspace, access.GetWorkspaceRequest(name="gone"))
-
-    assert (count("OK"), count("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
-
-
 def test_a_server_stops_once_and_closes_what_its_rooms_hold() -> None:
     with ExitStack() as stack:
         closed: list[str] = []
@@ -226,19 +57,3 @@ def test_a_server_stops_once_and_closes_what_its_rooms_hold() -> None:
         server.wait()
 
     assert closed == ["access"]
-
-
-def _played(metrics: tracking.MetricServiceStub) -> list[int]:
-    try:
-        return [each.point_count for each in metrics.ReadMetrics(tracking.ReadMetricsRequest())]
-    except grpc.RpcError:
-        return []
-
-
-def _begun(metrics: tracking.MetricServiceStub) -> Any:
-    stream: Any = metrics.ReadMetrics(tracking.ReadMetricsRequest())
-    try:
-        next(stream)
-    except grpc.RpcError:
-        return None
-    return stream
