@@ -2,6 +2,9 @@
 
 A folder is a row too, with the number and size of all files below it, so that listing a folder does not depend on what
 lies below it. The root is the row with the empty path.
+
+The statements of single files are made once, and rows are written by `insert_rows`. Measured: making a statement anew
+doubles the time of a small read on both databases, and of a small write on PostgreSQL.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,25 +16,31 @@ from modelry_server.artifacts.entities import Artifact, Owner
 from modelry_server.artifacts.store.owners import place_of
 from modelry_server.artifacts.store.tables import artifacts, owners
 from modelry_server.kernel.access import Place
-from modelry_server.kernel.sql.statements import Transaction, insert
+from modelry_server.kernel.sql.statements import Transaction, insert_rows
 
 _CHUNK = 500
+
+_t, _o = artifacts, owners
+_FIND = sa.select(_t).where(_t.c.owner == sa.bindparam("owner"), _t.c.path == sa.bindparam("path"))
+_FIND_ALL = sa.select(_t).where(
+    _t.c.owner == sa.bindparam("owner"), _t.c.path.in_(sa.bindparam("paths", expanding=True))
+)
+_FIND_WITH_PLACE = (
+    sa.select(_o, *(column for column in _t.c if column is not _t.c.owner))
+    .select_from(_o.outerjoin(_t, sa.and_(_t.c.owner == _o.c.owner, _t.c.path == sa.bindparam("path"))))
+    .where(_o.c.owner == sa.bindparam("owner"))
+)
 
 
 def find(tx: Transaction, owner: Owner, path: str) -> Artifact | None:
     """The file or folder at a path; the root if the path is empty."""
-    t = artifacts
-    row = tx.execute(sa.select(t).where(t.c.owner == str(owner), t.c.path == path)).first()
+    row = tx.execute(_FIND, {"owner": str(owner), "path": path}).first()
     return _entity(row) if row else None
 
 
 def find_with_place(tx: Transaction, owner: Owner, path: str) -> tuple[Place | None, Artifact | None]:
     """Where an owner lies, None if it never had files; and the file or folder at a path."""
-    t, o = artifacts, owners
-    at_path = sa.and_(t.c.owner == o.c.owner, t.c.path == path)
-    columns = (o.c.workspace, o.c.experiment_id, o.c.model_id, *(column for column in t.c if column is not t.c.owner))
-    query = sa.select(o.c.owner, *columns).select_from(o.outerjoin(t, at_path)).where(o.c.owner == str(owner))
-    row = tx.execute(query).first()
+    row = tx.execute(_FIND_WITH_PLACE, {"owner": str(owner), "path": path}).first()
     if row is None:
         return None, None
     return place_of(row), None if row.path is None else _entity(row)
@@ -39,11 +48,8 @@ def find_with_place(tx: Transaction, owner: Owner, path: str) -> tuple[Place | N
 
 def find_all(tx: Transaction, owner: Owner, paths: Collection[str]) -> dict[str, Artifact]:
     """The files and folders at the paths, by path."""
-    t = artifacts
     rows = (
-        row
-        for chunk in chunks(sorted(paths))
-        for row in tx.execute(sa.select(t).where(t.c.owner == str(owner), t.c.path.in_(chunk)))
+        row for chunk in chunks(sorted(paths)) for row in tx.execute(_FIND_ALL, {"owner": str(owner), "paths": chunk})
     )
     return {row.path: _entity(row) for row in rows}
 
@@ -64,10 +70,7 @@ def files(tx: Transaction, owner: Owner, folder: str, after: str, limit: int) ->
 
 def put(tx: Transaction, written: Iterable[Artifact]) -> None:
     """Writes files, which replace files of the same path. Counts and sizes of their folders are not changed."""
-    rows = [_row(file, file.path.rpartition("/")[0]) for file in written]
-    new = insert(tx, artifacts)
-    changed = {name: new.excluded[name] for name in ("sha256", "size_bytes", "content_type", "create_time")}
-    _upsert(tx, new.on_conflict_do_update(index_elements=["owner", "path"], set_=changed), rows)
+    insert_rows(tx, artifacts, [_row(file, file.path.rpartition("/")[0]) for file in written], _replacing)
 
 
 def grow(tx: Transaction, owner: Owner, changes: Mapping[str, tuple[int, int]]) -> None:
@@ -76,9 +79,7 @@ def grow(tx: Transaction, owner: Owner, changes: Mapping[str, tuple[int, int]]) 
         _row(Artifact(owner, path, size, count), path.rpartition("/")[0] if path else None)
         for path, (count, size) in sorted(changes.items())
     ]
-    new = insert(tx, artifacts)
-    added = {name: artifacts.c[name] + new.excluded[name] for name in ("file_count", "size_bytes")}
-    _upsert(tx, new.on_conflict_do_update(index_elements=["owner", "path"], set_=added), rows)
+    insert_rows(tx, artifacts, rows, _adding)
 
 
 def remove(tx: Transaction, owner: Owner, path: str) -> None:
@@ -107,9 +108,15 @@ def chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 
-def _upsert(tx: Transaction, statement: Any, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        tx.execute(statement, rows)
+def _replacing(statement: Any) -> Any:
+    changed = ("sha256", "size_bytes", "content_type", "create_time")
+    new = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=["owner", "path"], set_=new)
+
+
+def _adding(statement: Any) -> Any:
+    added = {name: artifacts.c[name] + statement.excluded[name] for name in ("file_count", "size_bytes")}
+    return statement.on_conflict_do_update(index_elements=["owner", "path"], set_=added)
 
 
 def _below(owner: Owner, folder: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -14,27 +14,27 @@ from modelry_server.artifacts.entities import Blob
 from modelry_server.artifacts.store.artifacts import chunks
 from modelry_server.artifacts.store.tables import artifacts, blobs
 from modelry_server.kernel.sql.database import ConcurrentChange
-from modelry_server.kernel.sql.statements import Transaction, insert
+from modelry_server.kernel.sql.statements import Transaction, insert, insert_rows
 
 Digests = sa.Select[tuple[str]]
 """A query for digests."""
 
+# Made once, as those of `artifacts`.
+_GIVEN = blobs.c.sha256.in_(sa.bindparam("digests", expanding=True))
+_FIND = sa.select(blobs.c.blob_key, blobs.c.sha256, blobs.c.size_bytes).where(_GIVEN)
+_RELEASE = sa.update(blobs).where(_GIVEN).values(release_time=sa.bindparam("now"))
+
 
 def find(tx: Transaction, digests: Collection[str]) -> dict[str, Blob]:
     """The stored content of the digests."""
-    b = blobs
-    rows = (
-        row
-        for chunk in chunks(sorted(digests))
-        for row in tx.execute(sa.select(b.c.blob_key, b.c.sha256, b.c.size_bytes).where(b.c.sha256.in_(chunk)))
-    )
+    rows = (row for chunk in chunks(sorted(digests)) for row in tx.execute(_FIND, {"digests": chunk}))
     return {row.sha256: Blob(row.blob_key, row.sha256, row.size_bytes) for row in rows}
 
 
 def lock(tx: Transaction, digests: Collection[str]) -> None:
     """Locks the rows of the digests, in an order that all transactions follow."""
     for chunk in chunks(sorted(digests)):
-        tx.execute(_locked(blobs.c.sha256.in_(chunk))).all()
+        tx.execute(_LOCK, {"digests": chunk}).all()
 
 
 def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
@@ -52,10 +52,7 @@ def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
         }
         for blob in sorted(brought, key=lambda blob: blob.sha256)
     ]
-    new = insert(tx, blobs)
-    in_use = {"release_time": new.excluded.release_time}
-    if rows:
-        tx.execute(new.on_conflict_do_update(index_elements=["sha256"], set_=in_use), rows)
+    insert_rows(tx, blobs, rows, _in_use)
 
 
 def refer_known(tx: Transaction, named: Digests) -> None:
@@ -71,7 +68,7 @@ def release(tx: Transaction, digests: Collection[str], now: int) -> None:
     """Notes that a reference to each of the digests is removed in this transaction."""
     lock(tx, digests)
     for chunk in chunks(sorted(digests)):
-        tx.execute(sa.update(blobs).where(blobs.c.sha256.in_(chunk)).values(release_time=now))
+        tx.execute(_RELEASE, {"digests": chunk, "now": now})
 
 
 def release_all(tx: Transaction, named: Digests, now: int) -> None:
@@ -148,8 +145,16 @@ def _unchanged(blob: Blob, release_time: int) -> tuple[sa.ColumnElement[bool], .
     return (b.c.blob_key == blob.key, b.c.sha256 == blob.sha256, b.c.release_time == release_time)
 
 
+def _in_use(statement: Any) -> Any:
+    new = {"release_time": statement.excluded.release_time}
+    return statement.on_conflict_do_update(index_elements=["sha256"], set_=new)
+
+
 def _locked(condition: sa.ColumnElement[bool]) -> sa.Select[tuple[Any]]:
     return sa.select(blobs.c.blob_key).where(condition).order_by(blobs.c.sha256).with_for_update(key_share=True)
+
+
+_LOCK = _locked(_GIVEN)
 
 
 def _lock_all(tx: Transaction, named: Digests) -> int:

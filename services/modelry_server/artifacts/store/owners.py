@@ -3,12 +3,16 @@
 The row is also the lock of the owner: a transaction that changes its files locks it first.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.store.tables import owners
 from modelry_server.kernel.access import Place
-from modelry_server.kernel.sql.statements import Transaction, insert
+from modelry_server.kernel.sql.statements import Transaction, insert_rows
+
+_FIND = sa.select(owners).where(owners.c.owner == sa.bindparam("owner"))
 
 
 def lock(tx: Transaction, owner: Owner, place: Place) -> None:
@@ -19,13 +23,12 @@ def lock(tx: Transaction, owner: Owner, place: Place) -> None:
         "experiment_id": place.experiment_id,
         "model_id": place.model_id,
     }
-    new = insert(tx, owners).values(row)
-    tx.execute(new.on_conflict_do_update(index_elements=["owner"], set_={"owner": new.excluded.owner}))
+    insert_rows(tx, owners, [row], _locking)
 
 
 def find(tx: Transaction, owner: Owner) -> Place | None:
     """Where an owner lies; None if it never had files."""
-    row = tx.execute(sa.select(owners).where(owners.c.owner == str(owner))).first()
+    row = tx.execute(_FIND, {"owner": str(owner)}).first()
     return place_of(row) if row else None
 
 
@@ -37,3 +40,7 @@ def remove(tx: Transaction, owner: Owner) -> None:
 def place_of(row: sa.Row[tuple[object, ...]]) -> Place:
     """The place in a row that has the columns of the table."""
     return Place(row.workspace, experiment_id=row.experiment_id, model_id=row.model_id)
+
+
+def _locking(statement: Any) -> Any:
+    return statement.on_conflict_do_update(index_elements=["owner"], set_={"owner": statement.excluded.owner})

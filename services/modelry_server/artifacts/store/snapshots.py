@@ -5,7 +5,9 @@ import sqlalchemy as sa
 from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.tables import snapshots
 from modelry_server.kernel.access import Place
-from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.kernel.sql.statements import Transaction, insert_rows
+
+_FIND = sa.select(snapshots).where(snapshots.c.version_id == sa.bindparam("version_id"))
 
 
 def add(tx: Transaction, snapshot: Snapshot) -> None:
@@ -21,12 +23,12 @@ def add(tx: Transaction, snapshot: Snapshot) -> None:
         "size_bytes": snapshot.size_bytes,
         "create_time": snapshot.create_time,
     }
-    tx.execute(sa.insert(snapshots).values(row))
+    insert_rows(tx, snapshots, [row])
 
 
 def find(tx: Transaction, version_id: str) -> Snapshot | None:
     """The snapshot of a version."""
-    row = tx.execute(sa.select(snapshots).where(snapshots.c.version_id == version_id)).first()
+    row = tx.execute(_FIND, {"version_id": version_id}).first()
     if row is None:
         return None
     return Snapshot(
