@@ -151,7 +151,8 @@ def _problem(end: End, record: Record) -> str:
 
 def _time(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
+    exact = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000, tzinfo=None)
+    return f"{exact.isoformat(timespec='milliseconds')}Z"
 
 
 def _salt(text: str) -> str:

@@ -13,7 +13,13 @@ from modelry_server.kernel.caller import Caller, Credential
 
 ADA = Caller("ada", "0af7651916cd43dd8448eb211c80319c", peer="ipv4:127.0.0.1:4711", credential=Credential.SERVICE)
 CHAIN = "things/1"
-WHAT = {"action": "thing.changed", "resource_type": "thing", "resource_id": "1", "before": "", "version_number": 0}
+WHAT: dict[str, str | int] = {
+    "action": "thing.changed",
+    "resource_type": "thing",
+    "resource_id": "1",
+    "before": "",
+    "version_number": 0,
+}
 NOW = 1_764_151_200_007
 
 

@@ -1,10 +1,8 @@
 """Aliases as rows."""
 
-from typing import Any
-
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Transaction, fetch_one, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, fetch_one, insert
 from modelry_server.registry.entities import Alias, Version
 from modelry_server.registry.store import versions as version_rows
 from modelry_server.registry.store.tables import aliases, versions
@@ -20,7 +18,9 @@ _RESOLVE = version_rows.with_given_name.add_columns(_set_time.label("set_time"))
 def point(tx: Transaction, model_id: str, alias: str, version_number: int, now: int) -> None:
     """Points an alias at a version."""
     row = {"model_id": model_id, "alias": alias, "version_number": version_number, "update_time": now}
-    insert_rows(tx, aliases, [row], _over)
+    added = insert(tx, aliases).values(row)
+    over = {"version_number": added.excluded.version_number, "update_time": added.excluded.update_time}
+    tx.execute(added.on_conflict_do_update(index_elements=[aliases.c.model_id, aliases.c.alias], set_=over))
 
 
 def target(tx: Transaction, model_id: str, alias: str) -> tuple[int, int] | None:
@@ -48,8 +48,3 @@ def delete(tx: Transaction, model_id: str, alias: str | None = None) -> None:
     """Removes an alias, or all aliases of a model."""
     doomed = sa.delete(aliases).where(aliases.c.model_id == model_id)
     tx.execute(doomed if alias is None else doomed.where(aliases.c.alias == alias))
-
-
-def _over(statement: Any) -> Any:
-    values = {name: statement.excluded[name] for name in ("version_number", "update_time")}
-    return statement.on_conflict_do_update(index_elements=["model_id", "alias"], set_=values)

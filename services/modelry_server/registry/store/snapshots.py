@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Transaction, ask, insert_rows
+from modelry_server.kernel.sql.statements import Transaction, ask, insert, insert_rows
 from modelry_server.registry.store.tables import loose_snapshots, versions
 
 _REFERRED = sa.exists().where(versions.c.version_id == loose_snapshots.c.version_id)
@@ -33,7 +33,8 @@ def claim(tx: Transaction, version_id: str) -> bool:
 def discard(tx: Transaction, version_ids: Collection[str], now: int) -> None:
     """Notes that snapshots of versions that are gone must be removed."""
     rows = [{"version_id": version_id, "discarded": True, "due_time": now} for version_id in version_ids]
-    insert_rows(tx, loose_snapshots, rows, _replaced)
+    if rows:
+        tx.execute(_replaced(insert(tx, loose_snapshots)), rows)
 
 
 def give_up(tx: Transaction, version_id: str, now: int) -> bool:

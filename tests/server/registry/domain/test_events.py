@@ -35,7 +35,7 @@ class Interrupted(Exception):
     """A transaction of a test is rolled back."""
 
 
-def change(own: Registry, name: str, number: int, before_commit: Callable[[], None] = lambda: None) -> None:
+def change(own: Registry, name: str, number: int, before_commit: Callable[[], object] = lambda: None) -> None:
     """A change of a model in a transaction of its own, with something that happens just before it commits."""
     with own.db.write() as tx:
         model = model_rows.lock(tx, "default", name)
@@ -150,7 +150,7 @@ def test_who_follows_under_load_misses_nothing_sees_nothing_twice_and_keeps_the_
         own, chance = (registry, other)[writer % 2], random.Random(writer)
         for number in range(CHANGES):
             # Some transactions stay open for a while, in which others commit; some are rolled back.
-            change(own, names[writer], number, lambda: writing.wait(chance.choice((0, 0, 0.002, 0.02))) or None)
+            change(own, names[writer], number, lambda: writing.wait(chance.choice((0, 0, 0.002, 0.02))))
             with pytest.raises(Interrupted):
                 change(own, names[writer], -1, interrupt)
 

@@ -1,5 +1,6 @@
 """What holds for registered models."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -321,10 +322,11 @@ def test_a_model_is_asked_for_in_exactly_one_way(registry: Registry, fields: dic
 
 
 def test_a_model_id_that_does_not_exist_is_named(registry: Registry) -> None:
-    for ask in (
+    asks: tuple[Callable[[], object], ...] = (
         lambda: registry.models.get(model_id="0" * 32),
         lambda: registry.models.update("0" * 32, lambda: {"description": "x"}),
-    ):
+    )
+    for ask in asks:
         with pytest.raises(ModelIdNotFound) as refusal:
             ask()
         assert refusal.value.metadata == {"model_id": "0" * 32}

@@ -1,6 +1,7 @@
 """What holds for versions, also when something fails halfway."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -276,10 +277,11 @@ def test_a_version_is_asked_for_in_exactly_one_way(
 
 
 def test_a_version_id_that_does_not_exist_is_named(registry: Registry) -> None:
-    for ask in (
+    asks: tuple[Callable[[], object], ...] = (
         lambda: registry.versions.get(version_id="0" * 32),
         lambda: registry.versions.update("0" * 32, lambda: {"description": "x"}),
-    ):
+    )
+    for ask in asks:
         with pytest.raises(VersionIdNotFound) as refusal:
             ask()
         assert refusal.value.metadata == {"version_id": "0" * 32}
