@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from array import array
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ import pytest
 
 import modelry
 from modelry import ActiveRun, Client
-from modelry._sdk.fluent import session
 from modelry._sdk.recording import sync
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.recording.spool import left_in
@@ -27,8 +24,7 @@ from modelry_server.targets import ROOMS
 from tests.parts import free_port
 from tests.parts.deployment import Deployment, running
 from tests.parts.eventually import eventually
-
-PATIENCE_S = 30.0
+from tests.python.recording.scripts import PATIENCE_S, run_script, start_again, use
 
 
 @pytest.fixture
@@ -36,31 +32,6 @@ def own(database_url: str, tmp_path: Path) -> Iterator[Deployment]:
     """A platform that the test may kill."""
     with running("all", tmp_path / "own", dict.fromkeys(ROOMS, database_url)) as deployment:
         yield deployment
-
-
-@pytest.fixture
-def own_on_sqlite(tmp_path: Path) -> Iterator[Deployment]:
-    with running("all", tmp_path / "own") as deployment:
-        yield deployment
-
-
-@pytest.fixture(autouse=True)
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "spool"
-    monkeypatch.setenv("MODELRY_SPOOL_DIR", str(folder))
-    session.renew()
-    return folder
-
-
-def use(deployment: Deployment) -> Client:
-    modelry.set_tracking_uri(deployment.address)
-    return Client()
-
-
-def start_again(deployment: Deployment) -> None:
-    """Starts the platform; this process, which saw it away, looks for it at once."""
-    deployment.start()
-    connect(deployment.address).close()
 
 
 def steps(client: Client, run: ActiveRun, key: str = "m") -> list[int]:
@@ -257,69 +228,6 @@ def test_what_neither_server_nor_spool_takes_is_counted_at_the_end(tmp_path: Pat
     assert "3 requests are lost" in script.stderr
 
 
-OFFLINE_SCRIPT = """
-import modelry
-modelry.set_experiment({experiment!r})
-with modelry.start_run(run_name="alone") as run:
-    for step in range(1000):
-        modelry.log_metric("m", 0.5, step=step)
-    modelry.log_text("hello", "a.txt")
-    print(run.id)
-"""
-
-
-def run_script(code: str, address: str, spool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
-    settings = {**os.environ, "MODELRY_TRACKING_URI": address, "MODELRY_SPOOL_DIR": str(spool), **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=settings, check=False
-    )
-
-
-def test_what_a_process_left_is_delivered_by_another_and_only_once(
-    own_on_sqlite: Deployment, spool: Path, unique: str
-) -> None:
-    client = use(own_on_sqlite)
-    own_on_sqlite.kill()
-    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite.address, spool)
-    run_id = script.stdout.strip()
-    spooled = {path: path.read_bytes() for path in left_in(spool)}
-    without_server = sync.deliver(folder=spool)
-    start_again(own_on_sqlite)
-    told: list[tuple[int, int]] = []
-    report = sync.deliver(folder=spool, progress=lambda done, total: told.append((done, total)))
-    for path, content in spooled.items():
-        path.write_bytes(content)
-    again = sync.deliver(folder=spool)
-
-    stored = client.runs.get(run_id)
-    assert script.returncode == 0, script.stderr
-    assert "modelry sync" in script.stderr
-    assert (without_server.files_left, len(without_server.problems)) == (1, 1)
-    assert (report.files_delivered, report.files_left, report.requests_left) == (1, 0, 0)
-    assert told[-1] == (report.requests_delivered, report.requests_delivered)
-    assert again.requests_refused == 1
-    assert (stored.name, stored.status) == ("alone", "FINISHED")
-    assert stored.summaries["m"].point_count == 1000
-    assert client.artifacts.read_bytes(f"runs/{run_id}", "a.txt") == b"hello"
-
-
-def test_what_was_damaged_in_the_spool_is_told(own_on_sqlite: Deployment, spool: Path, unique: str) -> None:
-    client = use(own_on_sqlite)
-    own_on_sqlite.kill()
-    script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite.address, spool)
-    (path,) = left_in(spool)
-    path.write_bytes(path.read_bytes().replace(b"WriteMetrics\0", b"WriteMetricz\0"))
-    start_again(own_on_sqlite)
-    report = sync.deliver(folder=spool)
-
-    damaged = path.with_suffix(".damaged")
-    assert damaged.exists()
-    assert [problem for problem in report.problems if problem.startswith(path.name) and str(damaged) in problem]
-    assert client.runs.get(script.stdout.strip()).metrics == {}
-
-
 def test_what_was_damaged_in_its_own_spool_is_warned_of(
     own_on_sqlite: Deployment, spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -341,15 +249,6 @@ def test_what_was_damaged_in_its_own_spool_is_warned_of(
     assert client.runs.get(run.id).params == {"a": "1", "b": "1"}
     assert [text for text in caplog.messages if text.startswith(path.name) and "damaged, 1 record" in text]
     modelry.end_run()
-
-
-def test_a_spool_that_is_no_folder_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-
-    report = sync.deliver(folder=tmp_path / "file")
-
-    assert [problem for problem in report.problems if "MODELRY_SPOOL_DIR" in problem]
-    assert sync.deliver(folder=tmp_path / "nowhere").problems == ()
 
 
 def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deployment, spool: Path) -> None:
@@ -384,3 +283,37 @@ def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, 
     assert "modelry sync" in script.stderr
     assert report.requests_left == 0
     assert report.requests_delivered >= 2
+
+
+def test_what_is_logged_as_python_ends_arrives_also_where_no_thread_can_be_started_then(
+    own_on_sqlite: Deployment, spool: Path
+) -> None:
+    """As on Python 3.12: there gRPC can't start the thread that it needs for calls of the background."""
+    client = use(own_on_sqlite)
+    code = """
+import atexit, threading
+import modelry
+
+run = modelry.start_run()
+for step in range(100):
+    modelry.log_metric("m", 0.5, step=step)
+assert modelry.flush(20)  # gRPC's thread ends with the last call
+print(run.run_id)
+
+def refuse(*_, **__):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+def last():
+    threading._start_new_thread = refuse
+    for step in range(100, 200):
+        modelry.log_metric("m", 0.5, step=step)
+
+atexit.register(last)
+"""
+
+    script = run_script(code, own_on_sqlite.address, spool)
+
+    stored = client.runs.get(script.stdout.strip())
+    assert script.stderr == ""
+    assert (stored.summaries["m"].point_count, stored.status) == (200, "FINISHED")
+    assert left_in(spool) == []

@@ -42,14 +42,14 @@ RPCS: dict[str, Rpc[Any, Any]] = {
 }
 
 
-class Flaky(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Flaky(grpc.GenericRpcHandler):
     """A server that is unavailable for the first calls of each rpc, and counts them."""
 
     def __init__(self, failures: int) -> None:
         self.calls: Counter[str] = Counter()
         self._failures = failures
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         method = METHODS[details.method]
 
         def answer(_: Any, context: grpc.ServicerContext) -> bytes:
