@@ -27,9 +27,9 @@ def run(server: Deployment, spool: Path, code: str, **environment: str) -> Scrip
     file = spool.parent / "script.py"
     file.write_text(code)
     settings = {**os.environ, **server.environment(), "MODELRY_SPOOL_DIR": str(spool), **environment}
-    done = subprocess.run(
-        [sys.executable, str(file)], capture_output=True, text=True, timeout=SCRIPT_SECONDS, env=settings, check=False
-    )
+    # Python 3.12 warns of each fork of a process with threads.
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SCRIPT_SECONDS, env=settings, check=False)
     return Script(done)
 
 
