@@ -86,7 +86,9 @@ def test_what_a_killed_server_leaves_is_taken_away_by_the_next_and_nothing_else(
 
             workspace = GetWorkspaceRequest(name="default")
             assert alive.stub(WorkspaceServiceStub).GetWorkspace(workspace).workspace.name == "default"
-            runs = alive.stub(api.RunServiceStub).SearchRuns(api.SearchRunsRequest())  # asks access by its socket
+            runs = alive.stub(api.RunServiceStub).SearchRuns(
+                api.SearchRunsRequest(workspace="default")
+            )  # asks access by its socket
             assert list(runs.runs) == []
 
         assert len(both) == len(again) == 2
@@ -97,14 +99,16 @@ def test_what_a_killed_server_leaves_is_taken_away_by_the_next_and_nothing_else(
 
 
 def test_a_call_in_flight_is_answered(tracking: Deployment) -> None:
-    run_id = tracking.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest()).run.run_id
+    run_id = tracking.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest(experiment_id="0")).run.run_id
     early = api.WriteMetricsRequest(run_id=run_id, writer_id="w", batch_number=2, metrics=[line("loss", [2])])
     health: Any = health_pb2_grpc.HealthStub(tracking.channel("tracking"))
     states = health.Watch(health_pb2.HealthCheckRequest(service="modelry.api.tracking.v1.RunService"))
     assert next(states).status == health_pb2.HealthCheckResponse.SERVING
 
     call = tracking.stub(api.MetricServiceStub).WriteMetrics.future(early)
-    tracking.stub(api.RunServiceStub).SearchRuns(api.SearchRunsRequest(page_size=1))  # came later and is answered
+    tracking.stub(api.RunServiceStub).SearchRuns(
+        api.SearchRunsRequest(workspace="default", page_size=1)
+    )  # came later and is answered
     process = terminated(tracking, "tracking")
 
     assert next(states).status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -115,7 +119,7 @@ def test_a_call_in_flight_is_answered(tracking: Deployment) -> None:
 
 
 def test_a_stream_in_flight_comes_to_its_end(tracking: Deployment) -> None:
-    run_id = tracking.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest()).run.run_id
+    run_id = tracking.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest(experiment_id="0")).run.run_id
     metrics = tracking.stub(api.MetricServiceStub)
     for number in range(1, 6):
         steps = range((number - 1) * 100_000, number * 100_000)
@@ -139,7 +143,7 @@ def test_what_was_acknowledged_until_the_end_is_there_after_a_restart(tracking: 
         made: list[str] = []
         try:
             while True:
-                made.append(runs.CreateRun(api.CreateRunRequest()).run.run_id)
+                made.append(runs.CreateRun(api.CreateRunRequest(experiment_id="0")).run.run_id)
                 if len(made) == 10:
                     enough.set()
         except grpc.RpcError as error:

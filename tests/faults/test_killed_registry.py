@@ -12,7 +12,7 @@ import grpc
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.ids import new_id
 from modelry_server.targets import ROOMS
-from tests.contract.registry.conftest import Platform
+from tests.contract.registry.conftest import WORKSPACE, Platform, of_run
 from tests.parts.deployment import running
 from tests.parts.eventually import eventually
 
@@ -41,8 +41,9 @@ def test_a_killed_registry_keeps_what_it_acknowledged_and_makes_each_version_onc
 
         def write() -> None:
             for _ in range(EACH):
-                source = f"runs:/{run_id}/model"
-                request = api.CreateVersionRequest(model=model, source=source, request_id=new_id())
+                request = api.CreateVersionRequest(
+                    workspace=WORKSPACE, model_name=model, source=of_run(run_id), request_id=new_id()
+                )
                 version = eventually(partial(made, platform, request), within_s=60)
                 assert version is not None
                 acknowledged.append(version)
@@ -58,13 +59,13 @@ def test_a_killed_registry_keeps_what_it_acknowledged_and_makes_each_version_onc
             for each in writing:
                 each.result()
 
-        found = platform.versions.SearchVersions(api.SearchVersionsRequest(filter=f"name = '{model}'", page_size=1000))
-        assert sorted(version.number for version in found.versions) == list(range(1, WRITERS * EACH + 1))
+        wanted = api.SearchVersionsRequest(workspace=WORKSPACE, filter=f"model_name = '{model}'", page_size=1000)
+        found = platform.versions.SearchVersions(wanted)
+        assert sorted(version.version_number for version in found.versions) == list(range(1, WRITERS * EACH + 1))
         assert {version.version_id for version in found.versions} == {each.version_id for each in acknowledged}
-        records = platform.audit.ListAuditRecords(api.ListAuditRecordsRequest(model=model, page_size=1000)).records[
-            ::-1
-        ]
-        assert [record.number for record in records] == list(range(WRITERS * EACH + 1))
+        history = api.ListAuditRecordsRequest(workspace=WORKSPACE, model_name=model, page_size=1000)
+        records = platform.audit.ListAuditRecords(history).records[::-1]
+        assert len(records) == WRITERS * EACH + 1
         assert [record.previous_digest for record in records] == ["", *(record.digest for record in records[:-1])]
-        events = platform.events.ListEvents(api.ListEventsRequest(page_size=1000)).events
-        assert [event.cursor for event in events] == list(range(1, WRITERS * EACH + 2))
+        events = platform.events.ListEvents(api.ListEventsRequest(workspace=WORKSPACE, page_size=1000)).events
+        assert len({event.cursor for event in events}) == len(events) == WRITERS * EACH + 1

@@ -24,7 +24,7 @@ class Load:
     def __init__(self, deployment: Deployment) -> None:
         self.runs = deployment.stub(api.RunServiceStub)
         self.metrics = deployment.stub(api.MetricServiceStub)
-        self.run_id = self.runs.CreateRun(api.CreateRunRequest()).run.run_id
+        self.run_id = self.runs.CreateRun(api.CreateRunRequest(experiment_id="0")).run.run_id
         self.acknowledged = 0
         self.cut = 0
         self._changed = threading.Condition()
@@ -58,7 +58,7 @@ class Load:
                 ),
             )
             request = api.CreateRunRequest(
-                name=f"run of writer {writer}", parent_run_id=self.run_id, request_id=new_id()
+                experiment_id="0", name=f"run of writer {writer}", parent_run_id=self.run_id, request_id=new_id()
             )
             made.append(self._send(self.runs.CreateRun, request).run.run_id)
         return made
@@ -107,14 +107,14 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it_and_once(mortal: 
     assert counts["batched"] >= len(sent)
     names = {f"{writer}/{number}" for writer in range(WRITERS) for number in range(1, ROUNDS + 1)}
     assert (set(run.params), set(run.tags)) == (names, names)
-    nested = api.SearchRunsRequest(filter=f"parent_run_id = '{load.run_id}'", page_size=1000)
+    nested = api.SearchRunsRequest(workspace="default", filter=f"parent_run_id = '{load.run_id}'", page_size=1000)
     assert sorted(each.run_id for each in load.runs.SearchRuns(nested).runs) == sorted(made)
     assert len(set(made)) == WRITERS * ROUNDS
 
 
 def test_a_batch_is_there_whole_or_not_at_all_when_its_server_is_killed(mortal: Deployment) -> None:
     runs, victim = mortal.stub(api.RunServiceStub), mortal.target_of("tracking")
-    run_id = runs.CreateRun(api.CreateRunRequest()).run.run_id
+    run_id = runs.CreateRun(api.CreateRunRequest(experiment_id="0")).run.run_id
     begun = threading.Event()
 
     def batch(number: int) -> api.LogBatchRequest:

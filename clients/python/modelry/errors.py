@@ -139,7 +139,11 @@ class Internal(ModelryError):
 
 
 class Unavailable(ModelryError):
-    """The server, or something that it needs, does not answer. The call may succeed later."""
+    """The server, or something that it needs, does not answer. The call may succeed later.
+
+    If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC, so it must not
+    call a server.
+    """
 
     code = "UNAVAILABLE"
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from modelry._sdk.recording.buffer import FULL, KEYS_PER_BATCH, POINTS_PER_BATCH, Buffer
-from modelry._sdk.recording.outgoing import LOG_BATCH, WRITE_METRICS, Request
+from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking import v1 as tracking
 
 RUN_ID = "0" * 32
@@ -45,11 +45,11 @@ def buffer(listener: Listener) -> Buffer:
     return Buffer(RUN_ID, listener.wake, listener.refuse)
 
 
-def batches(requests: Iterable[Request]) -> list[tracking.WriteMetricsRequest]:
+def batches(requests: Iterable[QueuedRequest]) -> list[tracking.WriteMetricsRequest]:
     return [tracking.WriteMetricsRequest.FromString(each.content) for each in requests if each.method == WRITE_METRICS]
 
 
-def points(requests: Iterable[Request]) -> list[tuple[str, int, float]]:
+def points(requests: Iterable[QueuedRequest]) -> list[tuple[str, int, float]]:
     return [
         (columns.key, step, value)
         for batch in batches(requests)

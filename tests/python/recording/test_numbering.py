@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from modelry._sdk.recording.numbering import Numbering, split
-from modelry._sdk.recording.outgoing import LOG_BATCH, WRITE_METRICS, Request
+from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking import v1 as tracking
 
 
-def a_batch(number: int, *keys: str, writer: str = "w") -> Request:
+def a_batch(number: int, *keys: str, writer: str = "w") -> QueuedRequest:
     message = tracking.WriteMetricsRequest(run_id="r", writer_id=writer, batch_number=number)
     for key in keys or ("a",):
         message.metrics.add(key=key, steps=[number], times_ms=[0], values=[0.5])
-    return Request(WRITE_METRICS, message.SerializeToString(), points=len(keys))
+    return QueuedRequest(WRITE_METRICS, message.SerializeToString(), points=len(keys))
 
 
-def names(requests: list[Request]) -> list[tuple[str, int]]:
+def names(requests: list[QueuedRequest]) -> list[tuple[str, int]]:
     read = [tracking.WriteMetricsRequest.FromString(request.content) for request in requests]
     return [(message.writer_id, message.batch_number) for message in read]
 
@@ -80,7 +80,7 @@ def test_a_refused_batch_is_split_by_metric_and_only_the_last_part_ends_it() -> 
 def test_refused_params_and_tags_are_split_one_by_one() -> None:
     message = tracking.LogBatchRequest(run_id="r", params={"p": "1"}, tags={"t": "2"})
 
-    parts = split(Request(LOG_BATCH, message.SerializeToString()))
+    parts = split(QueuedRequest(LOG_BATCH, message.SerializeToString()))
 
     read = [tracking.LogBatchRequest.FromString(part.content) for part in parts]
     assert [(dict(each.params), dict(each.tags)) for each in read] == [({"p": "1"}, {}), ({}, {"t": "2"})]

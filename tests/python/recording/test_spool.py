@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modelry._sdk.recording.outgoing import Request
+from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import (
     Spool,
     SpoolInUse,
@@ -20,8 +20,8 @@ from modelry._sdk.recording.spool import (
 SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}
 
 
-def requests(*contents: str) -> list[Request]:
-    return [Request("m", content.encode()) for content in contents]
+def requests(*contents: str) -> list[QueuedRequest]:
+    return [QueuedRequest("m", content.encode()) for content in contents]
 
 
 def rest(spool: Spool) -> list[str]:

@@ -23,9 +23,9 @@ def targets(client: modelry.Client) -> list[str]:
     return [noun._connection.address.target for noun in nouns]
 
 
-def test_a_room_with_an_address_of_its_own_is_called_there_and_the_others_at_trackings() -> None:
+def test_a_service_with_an_address_of_its_own_is_called_there_and_the_others_at_that_of_tracking() -> None:
     assert targets(modelry.Client()) == [HERE, HERE, HERE, REGISTRY]
-    assert targets(session.client()) == [HERE, HERE, HERE, REGISTRY]
+    assert targets(session.current().client()) == [HERE, HERE, HERE, REGISTRY]
     assert modelry.get_registry_uri() == REGISTRY
 
 
@@ -46,14 +46,14 @@ def test_one_platform_at_one_address_needs_one_variable(monkeypatch: pytest.Monk
     assert modelry.get_registry_uri() == HERE
 
 
-def test_an_address_of_a_room_that_is_none_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_address_of_a_service_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELRY_REGISTRY_URI", "bad://x")
 
     with pytest.raises(InvalidArgument, match="MODELRY_REGISTRY_URI 'bad://x'"):
         modelry.Client()
 
 
-def test_a_room_that_does_not_answer_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_does_not_answer_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, port in (("MODELRY_TRACKING_URI", 1), ("MODELRY_REGISTRY_URI", 2)):
         monkeypatch.setenv(variable, f"127.0.0.1:{port}")
     client = modelry.Client()

@@ -1,25 +1,19 @@
-"""Forks, also in the middle of a send: parent and child go on, and each point is there once."""
+"""Parent and children never hang, whatever the parent does while it forks, and each point is recorded once."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-import modelry
 from modelry import Client
-from modelry._sdk.recording import sync
-from tests.parts.deployment import Deployment, running
+from tests.parts.deployment import Deployment
+from tests.python.transport.fork_scripts import run, steps
 
 POINTS = 300
 CHILDREN = 6
 
-SCRIPT = f"""
+WHILE_IT_SENDS = f"""
 import os, sys, threading
 import modelry
 
@@ -37,13 +31,27 @@ def loop():
             modelry.log_metric("parent", 0.5, step=count)
             count += 1
 
+other = modelry.Client().runs.create().run_id
+modelry.Client().metrics.write(other, [("m", 0.5, 0, step) for step in range(1000)], writer_id="w", batch_number=1)
+
+def read():
+    while not stop.is_set():
+        modelry.Client().runs.get(other)
+        list(modelry.Client().metrics.read_many([other]))
+
+def in_children():
+{{body}}
+
 with modelry.start_run() as run:
-    thread = threading.Thread(target=loop)
-    thread.start()
-    {{body}}
+    threads = [threading.Thread(target=each) for each in (loop, read, read)]
+    for thread in threads:
+        thread.start()
+    in_children()
     stop.set()
-    thread.join()
-print(run.id, count)
+    for thread in threads:
+        thread.join()
+print(run.run_id)
+print(count)
 """
 
 BY_OS_FORK = f"""
@@ -53,7 +61,7 @@ BY_OS_FORK = f"""
             log(f"child{{number}}")
             if number % 2:
                 sys.exit(0)
-            os._exit(0 if modelry.flush(20) and modelry.get_run(run.id).status == "RUNNING" else 1)
+            os._exit(1 if modelry.flush(20) else 0)
         assert os.waitpid(pid, 0)[1] == 0
 """
 
@@ -68,106 +76,78 @@ BY_MULTIPROCESSING = f"""
         assert child.exitcode == 0
 """
 
+BY_EXECUTOR = f"""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+        list(pool.map(log, [f"child{{number}}" for number in range({CHILDREN})]))
+"""
 
-@pytest.mark.parametrize("body", [BY_OS_FORK, BY_MULTIPROCESSING], ids=["os.fork", "multiprocessing"])
-def test_children_log_to_the_run_of_their_parent_while_it_sends(
-    client: Client, platform: Deployment, body: str
-) -> None:
-    script = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(body=body.strip())],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        env={**os.environ, **platform.environment()},
-        check=False,
-    )
+BY_GRANDCHILDREN = f"""
+    for number in range({CHILDREN}):
+        child = os.fork()
+        if child == 0:
+            grandchild = os.fork()
+            if grandchild == 0:
+                log(f"child{{number}}")
+                sys.exit(0)
+            sys.exit(os.waitpid(grandchild, 0)[1])
+        assert os.waitpid(child, 0)[1] == 0
+"""
 
-    assert script.returncode == 0, script.stderr
-    run_id, count = script.stdout.split()
-    logged = {series.key: list(series.steps) for _, series in client.metrics.read_many([run_id])}
-    assert logged.pop("parent") == list(range(int(count)))
-    assert logged == {f"child{number}": list(range(POINTS)) for number in range(CHILDREN)}
-    assert client.runs.get(run_id).status == "FINISHED"
+# What torch.utils.data.DataLoader does on Linux: daemons by fork, which get indices by a queue until there is None.
+BY_WORKERS = f"""
+    import multiprocessing
+    context = multiprocessing.get_context("fork")
 
+    def work(indices, done):
+        for number in iter(indices.get, None):
+            log(f"child{{number}}")
+            done.put(number)
 
-@pytest.mark.usefixtures("fluent")
-def test_a_program_that_is_started_meanwhile_disturbs_nothing() -> None:
-    with modelry.start_run() as run:
-        for step in range(5):
-            modelry.log_metric("m", 0.5, step=step)
-            assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, check=True).stdout == b"1\n"
-
-    assert modelry.get_run(run.id).summaries["m"].point_count == 5
-
-
-@pytest.mark.usefixtures("fluent")
-def test_a_spawned_child_logs_too() -> None:
-    with modelry.start_run() as run:
-        child = multiprocessing.get_context("spawn").Process(target=_log_elsewhere, args=(run.id,))
-        child.start()
-        child.join(60)
-
-    assert child.exitcode == 0
-    assert modelry.get_run(run.id).metrics == {"spawned": 0.5}
-
-
-def _log_elsewhere(run_id: str) -> None:
-    assert threading.active_count() == 1
-    modelry.log_metric("spawned", 0.5, run_id=run_id)
-
-
-IN_A_CALL = """
-import os, signal, sys, threading
-import modelry
-from modelry._sdk.transport import forks
-
-forks.PATIENCE_SECONDS = 0.2
-server = int(sys.argv[1])
-run = modelry.start_run()
-os.kill(server, signal.SIGSTOP)
-entered = threading.Event()
-
-def ask():
-    entered.set()
-    modelry.Client().runs.get(run.id)
-
-thread = threading.Thread(target=ask)
-thread.start()
-entered.wait()
-while not forks._foreground:
-    pass
-pid = os.fork()
-if pid == 0:
-    modelry.log_metric("child", 0.5)
-    try:
-        modelry.Client().runs.get(run.id)
-    except modelry.errors.Unavailable as error:
-        print(error.reason, flush=True)
-    sys.exit(0)
-print(os.waitpid(pid, 0)[1])
-os.kill(server, signal.SIGCONT)
-thread.join()
-print(run.id)
+    indices, done = context.Queue(), context.Queue()
+    workers = [context.Process(target=work, args=(indices, done), daemon=True) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for number in range({CHILDREN}):
+        indices.put(number)
+    assert sorted(done.get(timeout=30) for _ in range({CHILDREN})) == list(range({CHILDREN}))
+    for worker in workers:
+        indices.put(None)
+    for worker in workers:
+        worker.join(30)
 """
 
 
-def test_a_child_whose_parent_is_in_a_call_spools_instead_of_hanging(tmp_path: Path) -> None:
-    with running("all", tmp_path / "own") as own:
-        spool = tmp_path / "spool"
-        script = subprocess.run(
-            [sys.executable, "-c", IN_A_CALL, str(own.process("all").pid)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "MODELRY_TRACKING_URI": own.address, "MODELRY_SPOOL_DIR": str(spool)},
-            check=False,
-        )
-        assert script.returncode == 0, script.stderr
-        reason, status, run_id = script.stdout.split()
-        report = sync.deliver(folder=spool)
-        logged = Client(own.address).runs.get(run_id).metrics
+@pytest.mark.parametrize(
+    "body",
+    [BY_OS_FORK, BY_MULTIPROCESSING, BY_EXECUTOR, BY_GRANDCHILDREN, BY_WORKERS],
+    ids=["os.fork", "multiprocessing", "ProcessPoolExecutor", "grandchildren", "workers of a DataLoader"],
+)
+def test_children_log_to_the_run_of_their_parent_while_it_sends(
+    reader: Client, server: Deployment, spool: Path, body: str
+) -> None:
+    script = run(server, spool, WHILE_IT_SENDS.format(body=body.strip("\n")))
 
-    assert (reason, status) == ("FORKED_IN_CALL", "0")
-    assert "modelry sync" in script.stderr
-    assert (report.files_delivered, report.requests_left) == (1, 0)
-    assert logged == {"child": 0.5}
+    run_id, count = script.lines
+    logged = steps(reader, run_id)
+    assert logged.pop("parent") == list(range(int(count)))
+    assert logged == {f"child{number}": list(range(POINTS)) for number in range(CHILDREN)}
+    assert reader.runs.get(run_id).status == "FINISHED"
+    assert script.errors == ""
+    assert list(spool.iterdir()) == []
+
+
+def test_forks_in_a_loop_disturb_nothing_in_the_parent(reader: Client, server: Deployment, spool: Path) -> None:
+    body = """
+    for number in range(60):
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+"""
+    script = run(server, spool, WHILE_IT_SENDS.format(body=body.strip("\n")))
+
+    run_id, count = script.lines
+    assert steps(reader, run_id) == {"parent": list(range(int(count)))}
+    assert script.errors == ""

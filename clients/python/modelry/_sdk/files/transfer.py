@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from modelry._sdk.files import owners, paths
 from modelry._sdk.files.local_files import LocalFile
+from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import STREAM_TIMEOUT_SECONDS, Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
@@ -49,6 +50,7 @@ class Meter:
 
 def repeated(action: Callable[[], T]) -> T:
     """Runs an action that may be repeated: up to four times while the server can't be reached."""
+    process.current().require_grpc()
     for pause in _PAUSES_SECONDS:
         try:
             return action()

@@ -21,7 +21,7 @@ class Task:
 
 
 class Agenda:
-    """Collects buffers with news, flushes and the wish to close. Every method is for any thread."""
+    """Collects buffers with news, flushes, and the wish to close."""
 
     def __init__(self, flush_interval: float) -> None:
         self._flush_interval = flush_interval
@@ -53,7 +53,7 @@ class Agenda:
         """Asks for everything that was logged so far to be delivered; returns the number of this flush."""
         with self._changed:
             self._wanted += 1
-            self._urgent = True
+            self._urgent = self._urgent or bool(self._buffers)
             self._changed.notify_all()
             return self._wanted
 
@@ -66,7 +66,6 @@ class Agenda:
         """Asks the thread to end within so many seconds."""
         with self._changed:
             self._close_by = time.monotonic() + timeout
-            self._urgent = True
             self._changed.notify_all()
 
     @property
@@ -131,4 +130,5 @@ class Agenda:
             self._changed.notify_all()
 
     def _is_due(self, now: float) -> bool:
-        return bool(self._buffers) and (self._urgent or now >= self._due_at)
+        closing = self._close_by is not None
+        return bool(self._buffers) and (self._urgent or closing or now >= self._due_at)

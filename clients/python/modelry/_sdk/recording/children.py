@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
 from contextlib import suppress
 
+from modelry._sdk.recording import ids
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.spool import Spool, left_in
 from modelry._sdk.recording.sync import SpoolFile, opened
@@ -29,7 +29,7 @@ class Children(process.Part):
     """
 
     def __init__(self) -> None:
-        self._begin("" if process.current().inherits_grpc else os.urandom(8).hex())
+        self._begin("" if process.current().inherits_grpc else ids.process_name())
 
     def _begin(self, name: str) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class Children(process.Part):
 
     def after_fork_in_child(self) -> None:
         """Leaves the delivery to the parent, unless this child can use gRPC."""
-        self._begin(self.name if process.current().inherits_grpc else os.urandom(8).hex())
+        self._begin(self.name if process.current().inherits_grpc else ids.process_name())
 
     def deliver(self, timeout: float | None = None) -> bool:
         """Delivers the spools that children have closed, for at most so many seconds; says whether none is left."""

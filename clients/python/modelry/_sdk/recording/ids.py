@@ -1,4 +1,4 @@
-"""Ids that the client chooses, so that it can begin without a server."""
+"""Ids that the client chooses, so that it can start without a server."""
 
 from __future__ import annotations
 
@@ -16,5 +16,21 @@ def run_id() -> str:
 
 
 def writer_id() -> str:
-    """A new name for one who numbers batches: 32 random hexadecimal characters."""
+    """A new name for a writer of numbered batches: 32 random hexadecimal characters."""
     return os.urandom(16).hex()
+
+
+def process_name() -> str:
+    """A new name for this process, which no earlier process with the same number had."""
+    return f"{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def is_running(process_name: str) -> bool:
+    """Whether the process of a name is still running."""
+    try:
+        os.kill(int(process_name.partition("-")[0]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -198,9 +198,11 @@ class Recorder:
         obstacle = self._delivery.run(self._backlog)
         if self._backlog.delivered > before:
             self._pause = 0.0
-        if obstacle is not None:
+        if obstacle is None:
+            self._retry_at = 0.0
+        else:
             self._postpone(obstacle)
-        elif self._backlog.offline:
+        if obstacle is None and self._backlog.offline:
             # What was logged meanwhile is in memory: once more.
             self._backlog.go_online()
             return True

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from modelry._sdk.recording import queued
+from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.agenda import Agenda
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import Delivery
@@ -162,7 +162,7 @@ class Backlog:
         self._spool_queue()
         kept = 0 if self._spool is None else self._spool.requests_left
         lost = len(self._queue) + (len(self._delivery.unanswered) if self._spool is None else 0)
-        if kept and self._parent:
+        if kept and self._parent and ids.is_running(self._parent):
             log.debug("%d requests are kept in %s; the parent of this process delivers them", kept, self.path)
         elif kept:
             log.warning("%d requests are not delivered yet; they are kept in %s: run `modelry sync`", kept, self.path)

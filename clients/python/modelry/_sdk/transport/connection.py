@@ -73,6 +73,7 @@ class Connection:
         self._elsewhere = dict(elsewhere or {})
         self.timeout = timeout
         self._plain = address.loopback or insecure
+        self._has_threads = True
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._methods: dict[tuple[str, str], Any] = {}
@@ -129,11 +130,14 @@ class Connection:
         it would hang in gRPC if it collected a call of its parent's.
         """
         method = self._method("bytes", path, None)
-        try:
-            return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
-        except RuntimeError:
-            # Python 3.12 starts no thread while it ends, and gRPC needs one for calls of this kind.
-            return _Answered(method, request, timeout=timeout, metadata=self._metadata)
+        if self._has_threads:
+            try:
+                return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
+            except RuntimeError:
+                # Python 3.12 starts no thread while it ends, and gRPC needs one for calls of this kind. It fails only
+                # once, and then waits for ever.
+                self._has_threads = False
+        return _Answered(method, request, timeout=timeout, metadata=self._metadata)
 
     def close(self) -> None:
         """Closes the channel. The next call opens another one."""

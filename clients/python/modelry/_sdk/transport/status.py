@@ -1,7 +1,7 @@
-"""A failed call -> the error of its reason. The only place that reads `grpc-status-details-bin`.
+"""Turns failed calls into typed errors. This is the only place that reads `grpc-status-details-bin`.
 
-The few messages of `google.rpc` are described here, in a descriptor pool of their own, so that the SDK needs no further
-package for them and never meets another copy of the same names.
+The few messages of `google.rpc` are described here, in a descriptor pool of their own. So the SDK needs no other
+package for them, and no other package can clash with them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FailedCall(Protocol):
 
 
 def error_of(failed: FailedCall) -> ModelryError:
-    """Turns a failed call into the typed error that it stands for."""
+    """The typed error that a failed call stands for."""
     code = failed.code()
     name = code.name if code is not None else "UNKNOWN"
     message = failed.details() or f"the call failed with {name}"
@@ -76,7 +76,7 @@ def _error(
     metadata: Mapping[str, str] | None = None,
     fields: Mapping[str, str] | None = None,
 ) -> ModelryError:
-    """Makes the error of a reason, or of the code where the reason is unknown or belongs to another code."""
+    """Makes the error of a reason, or of the code if the reason is unknown or belongs to another code."""
     kind = _BY_CODE.get(code, Unknown)
     exact = _BY_REASON.get(reason)
     if exact is not None and issubclass(exact, kind):

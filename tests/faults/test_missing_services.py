@@ -1,4 +1,4 @@
-"""One of the four processes is killed: the others answer, and what needs it says whom it misses."""
+"""One of the four services is killed: the others answer, and what needs it names it."""
 
 from __future__ import annotations
 
@@ -39,16 +39,19 @@ class Things:
         self.model = f"model-{new_id()}"
         stub = platform.stub
         stub(access.WorkspaceServiceStub).CreateWorkspace(access.CreateWorkspaceRequest(name=self.workspace))
-        self.run = stub(tracking.RunServiceStub).CreateRun(tracking.CreateRunRequest()).run.run_id
+        self.run = stub(tracking.RunServiceStub).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
         files = stub(artifacts.ArtifactServiceStub)
         # Whoever was away before is found again by each neighbour at its own time.
         eventually(lambda: _answered(lambda: files.WriteArtifacts(_file(self.run), timeout=20)))
-        stub(registry.ModelServiceStub).CreateModel(registry.CreateModelRequest(name=self.model))
+        stub(registry.ModelServiceStub).CreateModel(registry.CreateModelRequest(workspace="default", name=self.model))
         eventually(lambda: _answered(self.version))
 
     def version(self) -> registry.Version:
-        request = registry.CreateVersionRequest(model=self.model, source=f"runs:/{self.run}/model")
-        return self.platform.stub(registry.VersionServiceStub).CreateVersion(request, timeout=20).version
+        return self.platform.stub(registry.VersionServiceStub).CreateVersion(self._of_run(), timeout=20).version
+
+    def _of_run(self) -> registry.CreateVersionRequest:
+        source = registry.VersionSource(run=registry.RunFiles(run_id=self.run, path="model"))
+        return registry.CreateVersionRequest(workspace="default", model_name=self.model, source=source)
 
     def asked(self, room: str) -> Any:
         """What a room answers out of what is its own."""
@@ -60,14 +63,16 @@ class Things:
         if room == "tracking":
             return stub(tracking.RunServiceStub).GetRun(tracking.GetRunRequest(run_id=self.run), **options)
         if room == "artifacts":
-            folder = artifacts.ListArtifactsRequest(owner=f"runs/{self.run}")
+            folder = artifacts.ListArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=self.run))
             return stub(artifacts.ArtifactServiceStub).ListArtifacts(folder, **options)
-        return stub(registry.ModelServiceStub).GetModel(registry.GetModelRequest(name=self.model), **options)
+        return stub(registry.ModelServiceStub).GetModel(
+            registry.GetModelRequest(workspace="default", model_name=self.model), **options
+        )
 
     def needing(self, room: str) -> list[tuple[Callable[..., Any], Any]]:
         """Calls to other rooms that can't be answered without a room."""
         stub = self.platform.stub
-        version = registry.CreateVersionRequest(model=self.model, source=f"runs:/{self.run}/model")
+        version = self._of_run()
         experiment = tracking.CreateExperimentRequest(name=new_id(), workspace=f"team-{new_id()}")
         model = registry.CreateModelRequest(name=new_id(), workspace=f"team-{new_id()}")
         calls: dict[str, list[tuple[Callable[..., Any], Any]]] = {
@@ -92,7 +97,7 @@ class Things:
 
 def _file(run: str) -> Iterator[artifacts.WriteArtifactsRequest]:
     digest = hashlib.sha256(CONTENT).hexdigest()
-    yield artifacts.WriteArtifactsRequest(owner=f"runs/{run}")
+    yield artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run))
     yield artifacts.WriteArtifactsRequest(
         header=artifacts.ArtifactHeader(path="model/MLmodel", size_bytes=len(CONTENT), sha256=digest)
     )
@@ -100,7 +105,7 @@ def _file(run: str) -> Iterator[artifacts.WriteArtifactsRequest]:
 
 
 @pytest.mark.parametrize("missing", ROOMS)
-def test_without_one_room_the_others_answer_and_what_needs_it_names_it(platform: Deployment, missing: str) -> None:
+def test_without_one_service_the_others_answer_and_what_needs_it_names_it(platform: Deployment, missing: str) -> None:
     things = Things(platform)
 
     platform.kill(missing)
@@ -120,7 +125,7 @@ def test_without_one_room_the_others_answer_and_what_needs_it_names_it(platform:
     platform.start(missing)
     assert eventually(lambda: _answered(lambda: things.asked(missing)))
     version = eventually(lambda: _answered(things.version))
-    assert version.number >= 2
+    assert version.version_number >= 2
 
 
 def _answered(question: Callable[[], Any]) -> Any:

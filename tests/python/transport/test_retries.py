@@ -1,0 +1,138 @@
+"""What the contract marks as repeatable is sent again when the server is unavailable, and nothing else is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+from modelry._sdk.transport.connection import Connection, connect
+from modelry._sdk.transport.retries import ATTEMPTS
+from modelry.api.access import v1 as access
+from modelry.api.artifacts import v1 as artifacts
+from modelry.api.registry import v1 as registry
+from modelry.api.rpc import NOT_REPEATABLE, Rpc
+from modelry.api.tracking import v1 as tracking
+from modelry.errors import Unavailable
+
+ROOMS = (access, tracking, artifacts, registry)
+
+
+def services(room: ModuleType) -> set[ServiceDescriptor]:
+    described = [thing.DESCRIPTOR for thing in vars(room).values() if hasattr(thing, "DESCRIPTOR")]
+    files = {each.file for each in described if hasattr(each, "file")}
+    return {service for file in files for service in file.services_by_name.values()}
+
+
+METHODS: dict[str, MethodDescriptor] = {
+    f"/{service.full_name}/{method.name}": method
+    for room in ROOMS
+    for service in services(room)
+    for method in service.methods
+}
+RPCS: dict[str, Rpc[Any, Any]] = {
+    rpc.path: rpc for room in ROOMS for rpc in vars(room.rpcs).values() if isinstance(rpc, Rpc)
+}
+
+
+class Flaky(grpc.GenericRpcHandler):
+    """A server that is unavailable for the first calls of each rpc, and counts them."""
+
+    def __init__(self, failures: int) -> None:
+        self.calls: Counter[str] = Counter()
+        self._failures = failures
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        method = METHODS[details.method]
+
+        def answer(_: Any, context: grpc.ServicerContext) -> bytes:
+            self.calls[details.method] += 1
+            if self.calls[details.method] <= self._failures:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+            return b""
+
+        def answers(request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
+            yield answer(request, context)
+
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler(answer)
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(answers)
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture
+def flaky(request: pytest.FixtureRequest) -> Iterator[tuple[Flaky, Connection]]:
+    """A server that fails as often as the test says, and a connection to it."""
+    handler = Flaky(getattr(request, "param", 1))
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    connection = connect(f"127.0.0.1:{port}")
+    yield handler, connection
+    connection.close()
+    server.stop(None).wait()
+
+
+def make(connection: Connection, rpc: Rpc[Any, Any]) -> None:
+    """Makes a call of any kind, and reads all of its answer."""
+    method = METHODS[rpc.path]
+    if method.client_streaming:
+        connection.write(rpc, [rpc.request()])
+    elif method.server_streaming:
+        list(connection.read(rpc, rpc.request()))
+    else:
+        connection.call(rpc, rpc.request())
+
+
+def test_the_constants_say_what_the_contract_says() -> None:
+    level = MethodOptions.IdempotencyLevel
+    marked = {path: method.GetOptions().idempotency_level for path, method in METHODS.items()}
+    once = {path for path, said in marked.items() if said == level.Value("IDEMPOTENCY_UNKNOWN")}
+
+    assert set(RPCS) == set(METHODS)
+    assert set(NOT_REPEATABLE) == once
+    assert {path for path, rpc in RPCS.items() if not rpc.repeatable} == once
+    assert 0 < len(once) < len(METHODS)
+
+
+@pytest.mark.parametrize("path", sorted(RPCS))
+def test_what_is_repeatable_is_sent_again_and_nothing_else(flaky: tuple[Flaky, Connection], path: str) -> None:
+    server, connection = flaky
+    rpc = RPCS[path]
+
+    if rpc.repeatable:
+        make(connection, rpc)
+    else:
+        with pytest.raises(Unavailable):
+            make(connection, rpc)
+
+    assert server.calls == {path: 2 if rpc.repeatable else 1}
+
+
+@pytest.mark.parametrize("flaky", [100], indirect=True)
+def test_it_is_sent_again_only_so_often(flaky: tuple[Flaky, Connection]) -> None:
+    server, connection = flaky
+
+    with pytest.raises(Unavailable, match="shutting down"):
+        make(connection, tracking.rpcs.GET_RUN)
+
+    assert server.calls == {tracking.rpcs.GET_RUN.path: ATTEMPTS}
+
+
+def test_what_the_recorder_sends_is_sent_again_too(flaky: tuple[Flaky, Connection]) -> None:
+    server, connection = flaky
+    rpc = tracking.rpcs.WRITE_METRICS
+
+    answer = connection.begin(rpc.path, rpc.request().SerializeToString(), timeout=10).result(timeout=10)
+
+    assert answer == b""
+    assert server.calls == {rpc.path: 2}
