@@ -161,12 +161,12 @@ class _Rpc(NamedTuple):
 
 
 def _rpcs(file: FileDescriptorProto) -> Iterator[_Rpc]:
-    unknown = file.DESCRIPTOR.file.message_types_by_name["MethodOptions"].fields_by_name["idempotency_level"]
+    from google.protobuf.descriptor_pb2 import MethodOptions
+
     for service in file.service:
         for method in service.method:
-            level = unknown.enum_type.values_by_number[method.options.idempotency_level].name
             request, response = (name.rpartition(".")[2] for name in (method.input_type, method.output_type))
-            repeatable = level != "IDEMPOTENCY_UNKNOWN"
+            repeatable = method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
             yield _Rpc(file.package, service.name, method.name, request, response, repeatable)
 
 
