@@ -19,9 +19,9 @@ from modelry_server.registry.domain.aliases import Aliases
 from modelry_server.registry.domain.audit import Audit
 from modelry_server.registry.domain.drafts import Drafts
 from modelry_server.registry.domain.events import Events
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.models import Models
 from modelry_server.registry.domain.promotions import Promotions
-from modelry_server.registry.domain.reach import Reach
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.domain.sources import Sources
 from modelry_server.registry.domain.versions import Versions
@@ -43,20 +43,20 @@ def build(
     config: RegistryConfig, db: Database, *, folder: Path, neighbours: Mapping[str, Neighbour], access: Access
 ) -> Room:
     """Puts the registry together. The `folder` for local files is not needed."""
-    clock, pager, reach = Clock(), Pager(db.secret("paging")), Reach(access)
+    clock, pager, lookup = Clock(), Pager(db.secret("paging")), Lookup(access)
     requests = Requests(tables.requests, clock)
     workspaces = clients.Workspaces(neighbours["access"])
     snapshots = Snapshots(db, clients.Artifacts(neighbours["artifacts"]), clock)
-    sources = Sources(db, reach, clients.Runs(neighbours["tracking"]))
-    models = Models(db, requests, reach, clock, workspaces=workspaces, snapshots=snapshots)
-    drafts = Drafts(db, requests, reach, clock, sources=sources, snapshots=snapshots)
-    versions = Versions(db, reach, clock, workspaces=workspaces, snapshots=snapshots)
-    events = Events(db, workspaces, reach, pager)
+    sources = Sources(db, lookup, clients.Runs(neighbours["tracking"]))
+    models = Models(db, requests, lookup, clock, workspaces=workspaces, snapshots=snapshots)
+    drafts = Drafts(db, requests, lookup, clock, sources=sources, snapshots=snapshots)
+    versions = Versions(db, lookup, clock, workspaces=workspaces, snapshots=snapshots)
+    events = Events(db, workspaces, lookup, pager)
     model_service = ModelService(models, pager)
     version_service = VersionService(versions, drafts, pager)
-    promotion_service = PromotionService(Promotions(db, requests, reach, clock), pager)
-    alias_service = AliasService(Aliases(db, reach, clock))
-    audit_service = AuditService(Audit(db, reach), pager)
+    promotion_service = PromotionService(Promotions(db, requests, lookup, clock), pager)
+    alias_service = AliasService(Aliases(db, lookup, clock))
+    audit_service = AuditService(Audit(db, lookup), pager)
     event_service = EventService(events, pager)
 
     def register(server: grpc.Server) -> None:

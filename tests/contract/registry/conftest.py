@@ -104,6 +104,23 @@ def copy_of(model_name: str, version_number: int) -> registry.VersionSource:
     return registry.VersionSource(version=registry.VersionCopy(model_name=model_name, version_number=version_number))
 
 
+def draft(model_name: str, source: registry.VersionSource, **fields: object) -> registry.CreateVersionRequest:
+    """A request for a new version."""
+    return registry.CreateVersionRequest(
+        workspace=WORKSPACE,
+        model_name=model_name,
+        source=source,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def listed(platform: Platform, **owner: str) -> dict[str, int]:
+    """The paths and sizes of an owner's files."""
+    request = artifacts.ListArtifactsRequest(owner=artifacts.ArtifactOwner(**owner), recursive=True)
+    found = platform.files.ListArtifacts(request).artifacts
+    return {each.path: each.size_bytes for each in found}
+
+
 def _upload(owner: artifacts.ArtifactOwner, files: Mapping[str, bytes]) -> Iterator[artifacts.WriteArtifactsRequest]:
     yield artifacts.WriteArtifactsRequest(owner=owner)
     for path, content in files.items():

@@ -21,9 +21,9 @@ from modelry_server.registry.domain.aliases import Aliases
 from modelry_server.registry.domain.audit import Audit
 from modelry_server.registry.domain.drafts import Drafts
 from modelry_server.registry.domain.events import Events
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.models import Models
-from modelry_server.registry.domain.promotions import Promoted, Promotions, Wish
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.promotions import Move, Promoted, Promotions
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.domain.sources import Sources
 from modelry_server.registry.domain.versions import Versions
@@ -54,21 +54,21 @@ class Registry:
     judge: Judge = may
 
     def __post_init__(self) -> None:
-        requests, reach = Requests(tables.requests, self.clock), Reach(Access(self.judge))
+        requests, lookup = Requests(tables.requests, self.clock), Lookup(Access(self.judge))
         names = ("access", "tracking", "artifacts")
         access, tracking, artifacts = self.neighbours = [
             Neighbour(name, self.addresses.get(name, NOWHERE), key=self.key) for name in names
         ]
         workspaces = clients.Workspaces(access)
         self.snapshots = Snapshots(self.db, clients.Artifacts(artifacts), self.clock)
-        self.sources = Sources(self.db, reach, clients.Runs(tracking))
-        self.models = Models(self.db, requests, reach, self.clock, workspaces=workspaces, snapshots=self.snapshots)
-        self.drafts = Drafts(self.db, requests, reach, self.clock, sources=self.sources, snapshots=self.snapshots)
-        self.versions = Versions(self.db, reach, self.clock, workspaces=workspaces, snapshots=self.snapshots)
-        self.promotions = Promotions(self.db, requests, reach, self.clock)
-        self.aliases = Aliases(self.db, reach, self.clock)
-        self.audit = Audit(self.db, reach)
-        self.events = Events(self.db, workspaces, reach, Pager(b"a secret for tests"))
+        self.sources = Sources(self.db, lookup, clients.Runs(tracking))
+        self.models = Models(self.db, requests, lookup, self.clock, workspaces=workspaces, snapshots=self.snapshots)
+        self.drafts = Drafts(self.db, requests, lookup, self.clock, sources=self.sources, snapshots=self.snapshots)
+        self.versions = Versions(self.db, lookup, self.clock, workspaces=workspaces, snapshots=self.snapshots)
+        self.promotions = Promotions(self.db, requests, lookup, self.clock)
+        self.aliases = Aliases(self.db, lookup, self.clock)
+        self.audit = Audit(self.db, lookup)
+        self.events = Events(self.db, workspaces, lookup, Pager(b"a secret for tests"))
 
     def close(self) -> None:
         """Closes the connections to other services."""
@@ -112,8 +112,8 @@ class Registry:
 
     def promote(self, version_number: int, stage: str, *, request: Request = ONCE, **fields: object) -> Promoted:
         """Moves a version of the model `fraud`."""
-        wish = Wish(version_number, stage, **fields)  # type: ignore[arg-type]
-        return self.promotions.promote("default", "fraud", wish, request=request)
+        wanted = Move(version_number, stage, **fields)  # type: ignore[arg-type]
+        return self.promotions.promote("default", "fraud", wanted, request=request)
 
     def records(self, model_name: str = "fraud", version_number: int = 0, model_id: str = "") -> list[Record]:
         """The audit records of a model, the oldest first."""

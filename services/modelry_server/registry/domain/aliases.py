@@ -6,7 +6,7 @@ from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain import journal, names, stages
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import Alias, Change, Version
 from modelry_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
 from modelry_server.registry.store import aliases as store
@@ -16,9 +16,9 @@ from modelry_server.registry.store import versions
 class Aliases:
     """Points aliases at versions, and resolves them."""
 
-    def __init__(self, db: Database, reach: Reach, clock: Clock) -> None:
+    def __init__(self, db: Database, lookup: Lookup, clock: Clock) -> None:
         self._db = db
-        self._reach = reach
+        self._lookup = lookup
         self._clock = clock
 
     def point(self, workspace: str, model_name: str, alias: str, version_number: int, *, reason: str = "") -> Alias:
@@ -28,7 +28,7 @@ class Aliases:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
+            model = self._lookup.locked(tx, workspace, model_name)
             names.require(alias=alias, version_number=version_number)
             with Fields() as fields:
                 names.judge_alias(fields, "alias", alias, stages.policy_of(workspace, model.model_id))
@@ -63,17 +63,17 @@ class Aliases:
         with self._db.read() as tx:
             found = store.resolve(tx, workspace, model_name, alias)
             if found is None:
-                self._reach.model_id(tx, Permission.READ, workspace, model_name)
+                self._lookup.model_id(tx, Permission.READ, workspace, model_name)
                 raise AliasNotFound(model_name, alias)
         model_id = found[1].model_id
-        self._reach.require(Permission.READ, workspace, model_id, lambda: ModelNotFound(workspace, model_name))
+        self._lookup.require(Permission.READ, workspace, model_id, lambda: ModelNotFound(workspace, model_name))
         return found
 
     def delete(self, workspace: str, model_name: str, alias: str, *, reason: str = "") -> None:
         """Removes an alias. Raises FieldInvalid, ModelNotFound, AliasNotFound."""
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
+            model = self._lookup.locked(tx, workspace, model_name)
             names.require(alias=alias)
             with Fields() as fields:
                 names.judge_reason(fields, reason)

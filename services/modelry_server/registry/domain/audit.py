@@ -5,7 +5,7 @@ from modelry_server.kernel.audit import Record
 from modelry_server.kernel.requests.paging import Found
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain import names
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.errors import ModelIdNotFound
 from modelry_server.registry.store import audit as store
 from modelry_server.registry.store.search import Key
@@ -14,9 +14,9 @@ from modelry_server.registry.store.search import Key
 class Audit:
     """Reads audit records; only the journal writes them."""
 
-    def __init__(self, db: Database, reach: Reach) -> None:
+    def __init__(self, db: Database, lookup: Lookup) -> None:
         self._db = db
-        self._reach = reach
+        self._lookup = lookup
 
     def page(
         self,
@@ -39,9 +39,9 @@ class Audit:
             if model_id:
                 if not store.exists(tx, workspace, model_id):
                     raise ModelIdNotFound(model_id)
-                self._reach.require(Permission.READ, workspace, model_id, lambda: ModelIdNotFound(model_id))
+                self._lookup.require(Permission.READ, workspace, model_id, lambda: ModelIdNotFound(model_id))
             else:
-                model_id = self._reach.model_id(tx, Permission.READ, workspace, model_name)
+                model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
             names.judge_version_filter(version_number)
             before = int(after[0] or 0) if after else None
             records = store.page(tx, model_id, version_number, before=before, limit=limit)

@@ -14,7 +14,7 @@ from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.domain import journal, names, sources, stages, versions
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.domain.sources import Sources
 from modelry_server.registry.entities import Flavor, Signature, SnapshotTarget, Source, Version
@@ -42,7 +42,7 @@ class Drafts:
         self,
         db: Database,
         requests: Requests,
-        reach: Reach,
+        lookup: Lookup,
         clock: Clock,
         *,
         sources: Sources,
@@ -50,7 +50,7 @@ class Drafts:
     ) -> None:
         self._db = db
         self._requests = requests
-        self._reach = reach
+        self._lookup = lookup
         self._clock = clock
         self._sources = sources
         self._snapshots = snapshots
@@ -63,7 +63,7 @@ class Drafts:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
-            model_id = self._reach.model_id(tx, Permission.WRITE, workspace, model_name)
+            model_id = self._lookup.model_id(tx, Permission.WRITE, workspace, model_name)
             source = _judged(draft, request)
             if (known := self._requests.recall(tx, request)) is not None:
                 return _created(tx, model_name, known)
@@ -100,7 +100,7 @@ class Drafts:
 
         try:
             with self._db.write() as tx:
-                model = self._reach.locked_by_id(tx, model_id)
+                model = self._lookup.locked_by_id(tx, model_id)
                 created = self._requests.once(
                     tx,
                     request,

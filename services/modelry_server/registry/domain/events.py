@@ -8,8 +8,8 @@ from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.clients import Workspaces
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.names import MODEL_NAME_LENGTH
-from modelry_server.registry.domain.reach import Reach
 from modelry_server.registry.entities import Event
 from modelry_server.registry.errors import CursorOutOfRange
 from modelry_server.registry.store import events as store
@@ -19,7 +19,7 @@ _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class EventPage:
     """Events with their cursors, and the cursor to go on from, which has passed what the filter left out, too."""
 
     events: Sequence[tuple[Event, str]]
@@ -29,10 +29,10 @@ class Followed:
 class Events:
     """Numbers the events that the journal wrote, and reads them."""
 
-    def __init__(self, db: Database, workspaces: Workspaces, reach: Reach, pager: Pager) -> None:
+    def __init__(self, db: Database, workspaces: Workspaces, lookup: Lookup, pager: Pager) -> None:
         self._db = db
         self._workspaces = workspaces
-        self._reach = reach
+        self._lookup = lookup
         self._pager = pager
 
     def page(
@@ -43,13 +43,13 @@ class Events:
         model_name: str = "",
         types: Callable[[], Collection[str]] = tuple,
         limit: int,
-    ) -> Followed:
+    ) -> EventPage:
         """At most `limit` events after a cursor, the oldest first: of a model, of the types that `types` gives, or all.
 
         All that was committed before the call is among them or after them. Raises FieldInvalid, WorkspaceNotFound,
         CursorInvalid, CursorOutOfRange.
         """
-        self._reach.workspace(Permission.READ, workspace)
+        self._lookup.workspace(Permission.READ, workspace)
         with Fields() as fields:
             fields.text("model_name", model_name, longest=MODEL_NAME_LENGTH)
         wanted = types()
@@ -69,12 +69,12 @@ class Events:
                 )
             found = store.page(tx, workspace, after=after, until=last, model_name=model_name, types=wanted, limit=limit)
         events = [(event, self._cursor(workspace, event.position)) for event in found]
-        return Followed(events, events[-1][1] if len(events) == limit else self._cursor(workspace, last))
+        return EventPage(events, events[-1][1] if len(events) == limit else self._cursor(workspace, last))
 
     def number(self) -> None:
-        """Gives positions to all committed events that have none."""
+        """Gives positions to the committed events that have none: to all of each workspace that it comes across."""
         with self._db.read() as tx:
-            behind = store.workspaces_to_number(tx)
+            behind = store.workspaces_to_number(tx, _BATCH)
         for workspace in behind:
             self._number(workspace)
 

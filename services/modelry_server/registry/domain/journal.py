@@ -12,7 +12,7 @@ from modelry_server.registry.store import audit, events, models
 
 
 def write(tx: Transaction, model: Model, changes: Sequence[Change], *, reason: str = "", now: int) -> list[int]:
-    """Writes down changes of a model that the present caller made. Returns the sequences of their audit records.
+    """Writes down changes of a model that the current caller made. Returns the sequences of their audit records.
 
     The model must be locked, or created or deleted in this transaction, because its records form a chain. Call it once
     in a transaction: it goes on from the end of the chain that `model` holds.

@@ -15,7 +15,7 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Workspaces
 from modelry_server.registry.domain import journal, names, stages
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.entities import Change, Model, Value
 from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, ModelNotFound, TagNotFound
@@ -36,7 +36,7 @@ class Models:
         self,
         db: Database,
         requests: Requests,
-        reach: Reach,
+        lookup: Lookup,
         clock: Clock,
         *,
         workspaces: Workspaces,
@@ -44,7 +44,7 @@ class Models:
     ) -> None:
         self._db = db
         self._requests = requests
-        self._reach = reach
+        self._lookup = lookup
         self._clock = clock
         self._workspaces = workspaces
         self._snapshots = snapshots
@@ -63,7 +63,7 @@ class Models:
 
         Raises FieldInvalid, ModelExists, RequestIdReused, RequestInFlight; what access says of the workspace.
         """
-        self._reach.workspace(Permission.WRITE, workspace)
+        self._lookup.workspace(Permission.WRITE, workspace)
         with Fields() as fields:
             names.judge_model(fields, "name", name)
             names.judge_texts(fields, description=description, tags=tags)
@@ -100,7 +100,7 @@ class Models:
             model = store.of_id(tx, model_id) if model_id else store.find(tx, workspace, model_name)
         if model is None:
             raise unseen()
-        self._reach.require(Permission.READ, model.workspace, model.model_id, unseen)
+        self._lookup.require(Permission.READ, model.workspace, model.model_id, unseen)
         return model
 
     def update(
@@ -113,7 +113,7 @@ class Models:
         with Fields() as fields:
             fields.id("model.model_id", model_id)
         with self._db.write() as tx:
-            model = self._reach.locked_by_id(tx, model_id)
+            model = self._lookup.locked_by_id(tx, model_id)
             values = changes()
             with Fields() as fields:
                 if "name" in values:
@@ -145,7 +145,7 @@ class Models:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = _found(tx, self._reach.locked(tx, workspace, model_name).model_id)
+            model = _found(tx, self._lookup.locked(tx, workspace, model_name).model_id)
             with Fields() as fields:
                 names.judge_reason(fields, reason)
             serving = stages.policy_of(workspace, model.model_id).serving
@@ -177,7 +177,7 @@ class Models:
         """Sets tags. Tags that have these values already are not changed. Raises FieldInvalid, ModelNotFound."""
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
+            model = self._lookup.locked(tx, workspace, model_name)
             with Fields() as fields:
                 fields.tags("tags", tags, required=True)
             before = _found(tx, model.model_id).tags
@@ -195,7 +195,7 @@ class Models:
         """Removes tags: all or none. Raises FieldInvalid, ModelNotFound, TagNotFound."""
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
+            model = self._lookup.locked(tx, workspace, model_name)
             with Fields() as fields:
                 fields.keys("keys", keys)
             present = _found(tx, model.model_id).tags
@@ -214,7 +214,7 @@ class Models:
 
         Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
-        self._reach.workspace(Permission.READ, workspace)
+        self._lookup.workspace(Permission.READ, workspace)
         node = parse(filter, search.SCOPES, noun="model")
         keys = parse_order(order_by, search.SCOPES, noun="model")
         self._workspaces.require(workspace)

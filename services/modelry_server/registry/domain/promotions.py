@@ -14,7 +14,7 @@ from modelry_server.kernel.requests.paging import Found
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.domain import journal, names, stages
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import Change, Model, Promotion, PromotionState, Version
 from modelry_server.registry.errors import PromotionNotFound, VersionNotFound
 from modelry_server.registry.store import promotions as store
@@ -32,7 +32,7 @@ class Promoted:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Move:
     """What a caller wants to move, and where to."""
 
     version_number: int
@@ -45,13 +45,13 @@ class Wish:
 class Promotions:
     """Moves versions between stages, and lists the moves."""
 
-    def __init__(self, db: Database, requests: Requests, reach: Reach, clock: Clock) -> None:
+    def __init__(self, db: Database, requests: Requests, lookup: Lookup, clock: Clock) -> None:
         self._db = db
         self._requests = requests
-        self._reach = reach
+        self._lookup = lookup
         self._clock = clock
 
-    def promote(self, workspace: str, model_name: str, wish: Wish, *, request: Request) -> Promoted:
+    def promote(self, workspace: str, model_name: str, wanted: Move, *, request: Request) -> Promoted:
         """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive.
 
         If the version is in the stage already, only the others move. Each move is a promotion of its own. The same
@@ -60,20 +60,20 @@ class Promotions:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
-            names.require(version_number=wish.version_number)
+            model = self._lookup.locked(tx, workspace, model_name)
+            names.require(version_number=wanted.version_number)
             policy = stages.policy_of(workspace, model.model_id)
             with Fields() as fields:
-                policy.judge(fields, "stage", wish.stage)
-                if wish.archive_existing:
-                    policy.judge_archiving(fields, "archive_existing", wish.stage)
-                names.judge_reason(fields, wish.reason)
+                policy.judge(fields, "stage", wanted.stage)
+                if wanted.archive_existing:
+                    policy.judge_archiving(fields, "archive_existing", wanted.stage)
+                names.judge_reason(fields, wanted.reason)
                 fields.request_id(request.request_id)
             return self._requests.once(
                 tx,
                 request,
-                find=lambda known: _again(tx, model, wish, known),
-                make=lambda: self._move(tx, model, wish, policy),
+                find=lambda known: _again(tx, model, wanted, known),
+                make=lambda: self._move(tx, model, wanted, policy),
                 existing=lambda: None,
             )
 
@@ -86,7 +86,7 @@ class Promotions:
         if not found:
             raise PromotionNotFound(promotion_id)
         (promotion,) = found
-        self._reach.require(
+        self._lookup.require(
             Permission.READ, promotion.workspace, promotion.model_id, lambda: PromotionNotFound(promotion_id)
         )
         return promotion
@@ -100,60 +100,60 @@ class Promotions:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
-            model_id = self._reach.model_id(tx, Permission.READ, workspace, model_name)
+            model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
             names.judge_version_filter(version_number)
             before = int(after[0] or 0) if after else None
             found = store.page(tx, model_id, version_number, before=before, limit=limit)
         return [Found(promotion, (promotion.audit_sequence,)) for promotion in found]
 
-    def _move(self, tx: Transaction, model: Model, wish: Wish, policy: stages.StagePolicy) -> tuple[str, Promoted]:
+    def _move(self, tx: Transaction, model: Model, wanted: Move, policy: stages.StagePolicy) -> tuple[str, Promoted]:
         """Moves the versions. Returns the ids of the promotions, joined by commas, and what was done.
 
         No other service is called here. Evidence for gates must be read before the transaction; in it, compare the
         version's etag and the revision of the gates with those that the evidence was judged by.
         """
-        version = _version(tx, model, wish)
-        if wish.etag and wish.etag != version.etag:
-            raise EtagMismatch(wish.etag, version.etag)
+        version = _version(tx, model, wanted)
+        if wanted.etag and wanted.etag != version.etag:
+            raise EtagMismatch(wanted.etag, version.etag)
         now = self._clock.now()
-        others = versions.in_stages(tx, model.model_id, [wish.stage]) if wish.archive_existing else []
+        others = versions.in_stages(tx, model.model_id, [wanted.stage]) if wanted.archive_existing else []
         replaced = [other for other in others if other.version_number != version.version_number]
         archived = tuple(other.version_number for other in replaced)
-        moves = [_promotion(version, wish, wish.stage, archived, now)] if version.stage != wish.stage else []
-        moves += [_promotion(other, wish, policy.archive, (), now) for other in replaced]
+        moves = [_promotion(version, wanted, wanted.stage, archived, now)] if version.stage != wanted.stage else []
+        moves += [_promotion(other, wanted, policy.archive, (), now) for other in replaced]
         if moves:
             ids = {other.version_number: other.version_id for other in (version, *replaced)}
             for move in moves:
                 versions.move(tx, model.model_id, move.version_number, move.to_stage, now)
             changes = [_change(move, ids[move.version_number]) for move in moves]
-            sequences = journal.write(tx, model, changes, reason=wish.reason, now=now)
+            sequences = journal.write(tx, model, changes, reason=wanted.reason, now=now)
             moves = [replace(move, audit_sequence=at) for move, at in zip(moves, sequences, strict=True)]
             store.add(tx, moves)
         promotion = next((move for move in moves if move.version_number == version.version_number), None)
         return ",".join(move.promotion_id for move in moves), Promoted(
             promotion,
-            _moved(version, wish.stage, now) if promotion else version,
+            _moved(version, wanted.stage, now) if promotion else version,
             [_moved(other, policy.archive, now) for other in replaced],
         )
 
 
-def _again(tx: Transaction, model: Model, wish: Wish, known: str) -> Promoted:
+def _again(tx: Transaction, model: Model, wanted: Move, known: str) -> Promoted:
     """What the same request did before, with the versions as they are."""
-    version = _version(tx, model, wish)
+    version = _version(tx, model, wanted)
     moves = store.of_ids(tx, known.split(",")) if known else []
-    promotion = next((move for move in moves if move.version_number == wish.version_number), None)
+    promotion = next((move for move in moves if move.version_number == wanted.version_number), None)
     others = [move.version_number for move in moves if move is not promotion]
     return Promoted(promotion, version, versions.of_numbers(tx, model.model_id, others) if others else [])
 
 
-def _version(tx: Transaction, model: Model, wish: Wish) -> Version:
-    version = versions.find(tx, model.model_id, wish.version_number)
+def _version(tx: Transaction, model: Model, wanted: Move) -> Version:
+    version = versions.find(tx, model.model_id, wanted.version_number)
     if version is None:
-        raise VersionNotFound(model.name, wish.version_number)
+        raise VersionNotFound(model.name, wanted.version_number)
     return version
 
 
-def _promotion(version: Version, wish: Wish, to_stage: str, archived: tuple[int, ...], now: int) -> Promotion:
+def _promotion(version: Version, wanted: Move, to_stage: str, archived: tuple[int, ...], now: int) -> Promotion:
     return Promotion(
         promotion_id=new_id(),
         workspace=version.workspace,
@@ -165,7 +165,7 @@ def _promotion(version: Version, wish: Wish, to_stage: str, archived: tuple[int,
         state=PromotionState.COMPLETED,
         archived_version_numbers=archived,
         creator=caller.current().subject,
-        reason=wish.reason,
+        reason=wanted.reason,
         create_time=now,
     )
 

@@ -8,7 +8,7 @@ from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.clients import Artifacts, Runs
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import (
     Files,
     Flavor,
@@ -49,11 +49,11 @@ def judge(fields: Fields, source: Source | None) -> None:
 
 
 class Sources:
-    """Finds sources for the present caller."""
+    """Finds sources for the current caller."""
 
-    def __init__(self, db: Database, reach: Reach, runs: Runs) -> None:
+    def __init__(self, db: Database, lookup: Lookup, runs: Runs) -> None:
         self._db = db
-        self._reach = reach
+        self._lookup = lookup
         self._runs = runs
 
     def origin(self, workspace: str, source: Source) -> Origin:
@@ -73,7 +73,7 @@ class Sources:
 
     def _version(self, workspace: str, source: VersionCopy) -> Version:
         with self._db.read() as tx:
-            model_id = self._reach.model_id(tx, Permission.READ, workspace, source.model_name)
+            model_id = self._lookup.model_id(tx, Permission.READ, workspace, source.model_name)
             version = versions.find(tx, model_id, source.version_number)
         if version is None:
             raise VersionNotFound(source.model_name, source.version_number)

@@ -14,7 +14,7 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Workspaces
 from modelry_server.registry.domain import journal, names, stages
-from modelry_server.registry.domain.reach import Reach
+from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.entities import (
     Change,
@@ -44,14 +44,14 @@ class Versions:
     def __init__(
         self,
         db: Database,
-        reach: Reach,
+        lookup: Lookup,
         clock: Clock,
         *,
         workspaces: Workspaces,
         snapshots: Snapshots,
     ) -> None:
         self._db = db
-        self._reach = reach
+        self._lookup = lookup
         self._clock = clock
         self._workspaces = workspaces
         self._snapshots = snapshots
@@ -77,10 +77,10 @@ class Versions:
                 version = store.named(tx, workspace, model_name, version_number)
             if version is None:
                 if not version_id:
-                    self._reach.model_id(tx, Permission.READ, workspace, model_name)
+                    self._lookup.model_id(tx, Permission.READ, workspace, model_name)
                     raise VersionNotFound(model_name, version_number)
                 raise unseen()
-        self._reach.require(Permission.READ, version.workspace, version.model_id, unseen)
+        self._lookup.require(Permission.READ, version.workspace, version.model_id, unseen)
         return version
 
     def update(
@@ -90,7 +90,7 @@ class Versions:
         with Fields() as fields:
             fields.id("version.version_id", version_id)
         with self._db.write() as tx:
-            model = self._reach.locked_by_version(tx, version_id)
+            model = self._lookup.locked_by_version(tx, version_id)
             version = store.of_id(tx, version_id)
             if version is None:  # deleted while this call waited for the model
                 raise VersionIdNotFound(version_id)
@@ -120,7 +120,7 @@ class Versions:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
+            model = self._lookup.locked(tx, workspace, model_name)
             names.require(version_number=version_number)
             with Fields() as fields:
                 names.judge_reason(fields, reason)
@@ -142,7 +142,7 @@ class Versions:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
+            model = self._lookup.locked(tx, workspace, model_name)
             names.require(version_number=version_number)
             with Fields() as fields:
                 fields.tags("tags", tags, required=True)
@@ -163,7 +163,7 @@ class Versions:
         """Removes tags: all or none. Raises FieldInvalid, ModelNotFound, VersionNotFound, TagNotFound."""
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
-            model = self._reach.locked(tx, workspace, model_name)
+            model = self._lookup.locked(tx, workspace, model_name)
             names.require(version_number=version_number)
             with Fields() as fields:
                 fields.keys("keys", keys)
@@ -185,7 +185,7 @@ class Versions:
 
         Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
-        self._reach.workspace(Permission.READ, workspace)
+        self._lookup.workspace(Permission.READ, workspace)
         node = parse(filter, search.SCOPES, noun="version")
         keys = parse_order(order_by, search.SCOPES, noun="version")
         self._workspaces.require(workspace)
@@ -200,7 +200,7 @@ class Versions:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
-            model_id = self._reach.model_id(tx, Permission.READ, workspace, model_name)
+            model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
             policy = stages.policy_of(workspace, model_id)
             with Fields() as fields:
                 for index, stage in enumerate(wanted):

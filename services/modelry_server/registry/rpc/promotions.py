@@ -7,7 +7,7 @@ import grpc
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Pager, fitting
-from modelry_server.registry.domain.promotions import Promotions, Wish
+from modelry_server.registry.domain.promotions import Move, Promotions
 from modelry_server.registry.entities import Promotion, PromotionState
 from modelry_server.registry.rpc import versions
 
@@ -25,7 +25,7 @@ class PromotionService(api.PromotionServiceServicer):
         self, request: api.PromoteVersionRequest, context: grpc.ServicerContext
     ) -> api.PromoteVersionResponse:
         """Moves a version to a stage."""
-        wish = Wish(
+        wanted = Move(
             version_number=request.version_number,
             stage=request.stage,
             archive_existing=request.archive_existing,
@@ -33,7 +33,7 @@ class PromotionService(api.PromotionServiceServicer):
             reason=request.reason,
         )
         promoted = self._promotions.promote(
-            request.workspace, request.model_name, wish, request=idempotency.request(request)
+            request.workspace, request.model_name, wanted, request=idempotency.request(request)
         )
         return api.PromoteVersionResponse(
             promotion=message(promoted.promotion) if promoted.promotion else None,

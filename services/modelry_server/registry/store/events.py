@@ -27,9 +27,9 @@ def append(tx: Transaction, new: Sequence[Event]) -> None:
     insert_rows(tx, events, [{name: getattr(event, name) for name in _WRITTEN} for event in new])
 
 
-def workspaces_to_number(tx: Transaction) -> list[str]:
-    """The workspaces that have events without a position."""
-    return list(tx.scalars(sa.select(events.c.workspace).where(_UNNUMBERED).distinct()))
+def workspaces_to_number(tx: Transaction, limit: int) -> set[str]:
+    """The workspaces of the first events without a position; looks at no more than `limit` of them."""
+    return set(tx.scalars(sa.select(events.c.workspace).where(_UNNUMBERED).limit(limit)))
 
 
 def has_unnumbered(tx: Transaction, workspace: str) -> bool:

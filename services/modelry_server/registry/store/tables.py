@@ -140,8 +140,10 @@ events = sa.Table(
     sa.UniqueConstraint("workspace", "position"),
     sa.Index("events_by_model", "workspace", "model_name", "position"),
 )
+# It begins with the column that is always NULL in it: otherwise SQLite would rather scan the index of all positions.
 sa.Index(
     "events_without_position",
+    events.c.position,
     events.c.workspace,
     events.c.id,
     sqlite_where=events.c.position.is_(None),

@@ -10,7 +10,7 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
 from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.kernel.sql.database import Database
-from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, ModelNotFound, TagNotFound
+from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, ModelNotFound
 from tests.server.registry.conftest import ADA, MIGRATIONS, ONCE, Registry
 
 REQUEST = Request("ada", "modelry.api.registry.v1.CreateModelRequest", "request-1", "digest-1")
@@ -232,57 +232,6 @@ def test_a_deleted_model_is_gone_with_all_that_belongs_to_it_but_its_records(reg
     actions = [record.members()["action"] for record in records]
     assert actions == ["model.created", "version.promoted", "alias.set", "model.deleted"]
     assert records[-1].reason == "not needed"
-
-
-def test_tags_are_set_replaced_and_removed(registry: Registry) -> None:
-    registry.a_model("fraud", tags={"a": "1", "b": "2"})
-
-    assert registry.models.set_tags("default", "fraud", {"b": "3", "c": "4"}).tags == {"a": "1", "b": "3", "c": "4"}
-    assert registry.models.delete_tags("default", "fraud", ["a", "c"]).tags == {"b": "3"}
-
-
-def test_one_missing_tag_removes_none(registry: Registry) -> None:
-    registry.a_model("fraud", tags={"a": "1"})
-
-    with pytest.raises(TagNotFound, match="no tag 'b'") as refusal:
-        registry.models.delete_tags("default", "fraud", ["a", "b"])
-
-    assert refusal.value.metadata["key"] == "b"
-    assert registry.get("fraud").tags == {"a": "1"}
-
-
-@pytest.mark.parametrize("tags", [{}, {"k": "x" * 8001}, {str(n): "" for n in range(1001)}])
-def test_tags_beyond_a_limit_are_refused(registry: Registry, tags: dict[str, str]) -> None:
-    registry.a_model("fraud")
-
-    with pytest.raises(FieldInvalid):
-        registry.models.set_tags("default", "fraud", tags)
-
-
-@pytest.mark.parametrize("keys", [[], ["x" * 251], [str(n) for n in range(1001)]])
-def test_keys_beyond_a_limit_are_refused(registry: Registry, keys: list[str]) -> None:
-    registry.a_model("fraud")
-
-    with pytest.raises(FieldInvalid):
-        registry.models.delete_tags("default", "fraud", keys)
-
-
-@pytest.mark.parametrize(
-    ("present", "more"),
-    [
-        ({f"a{n}": "" for n in range(500)}, {f"b{n}": "" for n in range(501)}),
-        ({f"a{n}": "x" * 8000 for n in range(16)}, {f"b{n}": "x" * 8000 for n in range(17)}),
-        ({f"a{n}": "x" * 8000 for n in range(16)}, {f"b{n}": "\1" * 8000 for n in range(3)}),
-    ],
-)
-def test_all_tags_together_have_a_limit(registry: Registry, present: dict[str, str], more: dict[str, str]) -> None:
-    registry.a_model("fraud", tags=present)
-
-    with pytest.raises(FieldInvalid) as refusal:
-        registry.models.set_tags("default", "fraud", more)
-
-    assert list(refusal.value.violations) == ["tags"]
-    assert registry.get("fraud").tags == present
 
 
 def test_many_in_two_processes_who_make_the_same_model_get_one_model(registry: Registry, database_url: str) -> None:

@@ -9,7 +9,7 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
 from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.registry.domain import stages as policies
-from modelry_server.registry.domain.promotions import Wish
+from modelry_server.registry.domain.promotions import Move
 from modelry_server.registry.entities import Promotion, PromotionState, Version
 from modelry_server.registry.errors import ModelNotFound, PromotionNotFound, VersionNotFound
 from modelry_server.registry.store import versions as version_rows
@@ -160,7 +160,7 @@ def test_a_version_that_was_moved_since_it_was_read_is_not_moved_again(registry:
 @pytest.mark.usefixtures("versions")
 def test_what_is_not_there_or_too_long_is_refused(registry: Registry) -> None:
     with pytest.raises(ModelNotFound):
-        registry.promotions.promote("default", "none", Wish(1, "Staging"), request=ONCE)
+        registry.promotions.promote("default", "none", Move(1, "Staging"), request=ONCE)
     with pytest.raises(VersionNotFound, match="the model 'fraud' has no version 4"):
         registry.promote(4, "Staging")
     with pytest.raises(FieldInvalid, match="reason"):

@@ -130,7 +130,7 @@ def upgrade() -> None:
     op.create_index(
         "events_without_position",
         "events",
-        ["workspace", "id"],
+        ["position", "workspace", "id"],
         sqlite_where=sa.text("position IS NULL"),
         postgresql_where=sa.text("position IS NULL"),
     )

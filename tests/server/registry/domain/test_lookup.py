@@ -10,7 +10,7 @@ from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import NotFound, PermissionMissing
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain.drafts import Draft
-from modelry_server.registry.domain.promotions import Wish
+from modelry_server.registry.domain.promotions import Move
 from modelry_server.registry.entities import VersionCopy
 from tests.server.registry.conftest import ONCE, Registry
 
@@ -88,7 +88,7 @@ WRITES: dict[str, tuple[Ask, str]] = {
     "DeleteVersionTags": (lambda r: r.versions.delete_tags(*NAMED, 9, []), "MODEL_NOT_FOUND"),
     "SetAlias": (lambda r: r.aliases.point(*NAMED, "", 9), "MODEL_NOT_FOUND"),
     "DeleteAlias": (lambda r: r.aliases.delete(*NAMED, "none", reason=LONG), "MODEL_NOT_FOUND"),
-    "PromoteVersion": (lambda r: r.promotions.promote(*NAMED, Wish(9, "Live"), request=ONCE), "MODEL_NOT_FOUND"),
+    "PromoteVersion": (lambda r: r.promotions.promote(*NAMED, Move(9, "Live"), request=ONCE), "MODEL_NOT_FOUND"),
 }
 
 

@@ -1,7 +1,7 @@
-"""How a request reaches the model that it is about: found, and only for a caller who has the permission there.
+"""Finds the model that a request is about, for a caller who has the permission.
 
-Every rule begins here, before it judges anything else of the request. A caller without a right to read a model gets the
-same error as if there were no such model.
+Every rule begins here, before it checks anything else of the request. A caller who may not read a model gets the same
+error as if there were no such model.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from modelry_server.registry.errors import ModelIdNotFound, ModelNotFound, Versi
 from modelry_server.registry.store import models
 
 
-class Reach:
-    """Finds models for the present caller."""
+class Lookup:
+    """Finds models for the current caller."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
