@@ -32,6 +32,7 @@ _BY_SERVICE: dict[str, dict[str, Permission]] = {
         "RestoreRun": WRITE,
         "SearchRuns": READ,
         "LogBatch": WRITE,
+        "SetRunTags": WRITE,
         "DeleteRunTags": WRITE,
     },
     "modelry.api.tracking.v1.MetricService": {"WriteMetrics": WRITE, "ReadMetrics": READ},

@@ -139,6 +139,7 @@ REQUESTS: dict[str, dict[str, Build]] = {
         "RestoreRun": lambda of: tracking.RestoreRunRequest(run_id=of.run_id),
         "SearchRuns": lambda of: tracking.SearchRunsRequest(workspace=of.workspace),
         "LogBatch": lambda of: tracking.LogBatchRequest(run_id=of.run_id, params={"lr": "0.1"}),
+        "SetRunTags": lambda of: tracking.SetRunTagsRequest(run_id=of.run_id, tags={"team": "risk"}),
         "DeleteRunTags": lambda of: tracking.DeleteRunTagsRequest(run_id=of.run_id, keys=["kept"]),
     },
     "modelry.api.tracking.v1.MetricService": {

@@ -21,6 +21,7 @@ from modelry_cli.options import (
     RunId,
     Tag,
     TagKeys,
+    TagWords,
     numbers,
     pairs,
     within,
@@ -190,9 +191,17 @@ def restore_run(session: Session, run_id: RunId) -> None:
     session.show(_document(session.client.runs.restore(run_id)))
 
 
+@asks(app, "set-tags")
+def set_tags(session: Session, run_id: RunId, tags: TagWords) -> None:
+    """Sets tags, all or none."""
+    given = pairs(tags)
+    session.client.runs.set_tags(run_id, given)
+    session.done(f"Set {', '.join(given)} of run {run_id}.", run_id=run_id, tags=given)
+
+
 @asks(app, "delete-tags")
 def delete_tags(session: Session, run_id: RunId, keys: TagKeys) -> None:
-    """Removes tags, all or none. `log --tag` sets them."""
+    """Removes tags, all or none."""
     session.client.runs.delete_tags(run_id, keys)
     session.done(f"Removed {', '.join(keys)} from run {run_id}.", run_id=run_id, keys=keys)
 

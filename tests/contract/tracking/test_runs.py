@@ -203,6 +203,29 @@ def test_of_many_values_for_a_param_one_is_kept_and_the_others_are_told_which(tr
     assert told == {tracking.run(run_id).params["lr"]}
 
 
+def test_tags_are_set_all_or_none_and_others_stay(tracking: Tracking) -> None:
+    run_id = tracking.a_run(tags={"a": "1", "b": "2"})
+    wanted = {"b": "3", "c": "4"}
+
+    refusal = refused(tracking.runs.SetRunTags, api.SetRunTagsRequest(run_id=run_id, tags={**wanted, "": "x"}))
+    before = dict(tracking.run(run_id).tags)
+    answers = [tracking.runs.SetRunTags(api.SetRunTagsRequest(run_id=run_id, tags=wanted)).run for _ in range(2)]
+
+    assert (refusal.code, refusal.reason, before) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"a": "1", "b": "2"})
+    assert [answer.run_id for answer in answers] == [run_id, run_id]
+    assert dict(tracking.run(run_id).tags) == {"a": "1", "b": "3", "c": "4"}
+
+
+def test_a_deleted_run_and_no_tags_at_all_are_refused(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+
+    nothing = refused(tracking.runs.SetRunTags, api.SetRunTagsRequest(run_id=run_id))
+    tracking.runs.DeleteRun(api.DeleteRunRequest(run_id=run_id))
+    deleted = refused(tracking.runs.SetRunTags, api.SetRunTagsRequest(run_id=run_id, tags={"a": "1"}))
+
+    assert (nothing.reason, deleted.reason) == ("FIELD_INVALID", "RUN_DELETED")
+
+
 def test_tags_are_removed_all_or_none(tracking: Tracking) -> None:
     run_id = tracking.a_run(tags={"a": "1", "b": "2"})
 

@@ -149,6 +149,17 @@ class Runs:
             check_columns(fields, batch.metrics)
         self._ingest.write(batch)
 
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> Run:
+        """Sets tags, all or none; others stay. Raises RunNotFound, RunDeleted, FieldInvalid."""
+        with Fields() as fields:
+            fields.id("run_id", run_id)
+        with self._db.write() as tx:
+            run = self._active(tx, run_id)
+            with Fields() as fields:
+                fields.tags("tags", tags, required=True)
+            store.set_tags(tx, run_id, tags)
+        return run
+
     def delete_tags(self, run_id: str, keys: Collection[str]) -> Run:
         """Removes tags, all or none. Raises RunNotFound, RunDeleted, TagNotFound, FieldInvalid."""
         with Fields() as fields:

@@ -101,6 +101,10 @@ class RunService(api.RunServiceServicer):
         self._runs.log_batch(batch)
         return api.LogBatchResponse()
 
+    def SetRunTags(self, request: api.SetRunTagsRequest, context: grpc.ServicerContext) -> api.SetRunTagsResponse:
+        """Sets tags."""
+        return api.SetRunTagsResponse(run=_brief(self._runs.set_tags(request.run_id, dict(request.tags))))
+
     def DeleteRunTags(
         self, request: api.DeleteRunTagsRequest, context: grpc.ServicerContext
     ) -> api.DeleteRunTagsResponse:

@@ -93,6 +93,7 @@ WRITES: dict[str, tuple[Call, type[ModelryError]]] = {
     "RestoreRun": (lambda t: t.room.runs.restore(t.run_id), RunNotFound),
     "LogBatch": (lambda t: t.room.runs.log_batch(Batch(t.run_id, params={"p": "1"})), RunNotFound),
     "LogBatch of points": (lambda t: t.room.runs.log_batch(a_batch(t.run_id, line("loss", [1]))), RunNotFound),
+    "SetRunTags": (lambda t: t.room.runs.set_tags(t.run_id, {"t": "1"}), RunNotFound),
     "DeleteRunTags": (lambda t: t.room.runs.delete_tags(t.run_id, ["t"]), RunNotFound),
     "WriteMetrics": (
         lambda t: t.room.metrics.write(a_batch(t.run_id, line("loss", [1]), writer="w", number=1)),
@@ -112,6 +113,7 @@ BEFORE_THE_REST: dict[str, Call] = {
     "UpdateRun": lambda t: t.room.runs.update(t.run_id, "wrong", to(name="")),
     "FinishRun": lambda t: t.room.runs.finish(t.run_id, RunStatus.RUNNING, -1),
     "LogBatch": lambda t: t.room.runs.log_batch(Batch(t.run_id, params={"": ""})),
+    "SetRunTags": lambda t: t.room.runs.set_tags(t.run_id, {}),
     "DeleteRunTags": lambda t: t.room.runs.delete_tags(t.run_id, []),
     "WriteMetrics": lambda t: t.room.metrics.write(Batch(t.run_id)),
     "ReadMetrics": lambda t: t.room.metrics.read(SeriesQuery([t.run_id], [""])),

@@ -214,9 +214,13 @@ class Runs:
         """Adds points, all or none. Errors as in `log_batch`."""
         self.log_batch(run_id, metrics=metrics)
 
-    def set_tags(self, run_id: str, tags: Mapping[str, object]) -> None:
-        """Sets tags, all or none. Tags with the same keys are replaced, others stay. Errors as in `log_batch`."""
-        self.log_batch(run_id, tags=tags)
+    def set_tags(self, run_id: str, tags: Mapping[str, object]) -> Run:
+        """Sets tags, all or none. Tags with the same keys are replaced, others stay.
+
+        The answer has no params, tags and metrics. Raises RunNotFound, RunDeleted or FieldInvalid.
+        """
+        request = tracking.SetRunTagsRequest(run_id=run_id, tags=arguments.texts(tags))
+        return run_of(self._connection.call(tracking.rpcs.SET_RUN_TAGS, request).run)
 
     def delete_tags(self, run_id: str, keys: str | Iterable[str]) -> Run:
         """Removes tags, all or none. The answer has no params, tags and metrics.

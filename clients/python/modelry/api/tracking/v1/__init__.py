@@ -87,6 +87,8 @@ from modelry.api.tracking.v1.run_service_pb2 import (
     RestoreRunResponse,
     SearchRunsRequest,
     SearchRunsResponse,
+    SetRunTagsRequest,
+    SetRunTagsResponse,
     UpdateRunRequest,
     UpdateRunResponse,
 )
@@ -159,6 +161,8 @@ __all__ = [
     "SearchRunsResponse",
     "SetExperimentTagsRequest",
     "SetExperimentTagsResponse",
+    "SetRunTagsRequest",
+    "SetRunTagsResponse",
     "UpdateExperimentRequest",
     "UpdateExperimentResponse",
     "UpdateRunRequest",

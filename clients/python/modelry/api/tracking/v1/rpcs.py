@@ -52,6 +52,8 @@ from modelry.api.tracking.v1.run_service_pb2 import (
     RestoreRunResponse,
     SearchRunsRequest,
     SearchRunsResponse,
+    SetRunTagsRequest,
+    SetRunTagsResponse,
     UpdateRunRequest,
     UpdateRunResponse,
 )
@@ -77,4 +79,5 @@ DELETE_RUN = Rpc("/modelry.api.tracking.v1.RunService/DeleteRun", DeleteRunReque
 RESTORE_RUN = Rpc("/modelry.api.tracking.v1.RunService/RestoreRun", RestoreRunRequest, RestoreRunResponse, True)
 SEARCH_RUNS = Rpc("/modelry.api.tracking.v1.RunService/SearchRuns", SearchRunsRequest, SearchRunsResponse, True)
 LOG_BATCH = Rpc("/modelry.api.tracking.v1.RunService/LogBatch", LogBatchRequest, LogBatchResponse, True)
+SET_RUN_TAGS = Rpc("/modelry.api.tracking.v1.RunService/SetRunTags", SetRunTagsRequest, SetRunTagsResponse, True)
 DELETE_RUN_TAGS = Rpc("/modelry.api.tracking.v1.RunService/DeleteRunTags", DeleteRunTagsRequest, DeleteRunTagsResponse, False)

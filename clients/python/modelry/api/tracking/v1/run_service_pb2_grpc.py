@@ -75,6 +75,11 @@ class RunServiceStub(object):
                 request_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogBatchRequest.SerializeToString,
                 response_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogBatchResponse.FromString,
                 _registered_method=True)
+        self.SetRunTags = channel.unary_unary(
+                '/modelry.api.tracking.v1.RunService/SetRunTags',
+                request_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SetRunTagsRequest.SerializeToString,
+                response_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SetRunTagsResponse.FromString,
+                _registered_method=True)
         self.DeleteRunTags = channel.unary_unary(
                 '/modelry.api.tracking.v1.RunService/DeleteRunTags',
                 request_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.DeleteRunTagsRequest.SerializeToString,
@@ -162,6 +167,15 @@ class RunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetRunTags(self, request, context):
+        """Sets tags. A tag with the same key is replaced; other tags stay.
+
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteRunTags(self, request, context):
         """Removes tags: all that are named, or none.
 
@@ -213,6 +227,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.LogBatch,
                     request_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogBatchRequest.FromString,
                     response_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogBatchResponse.SerializeToString,
+            ),
+            'SetRunTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRunTags,
+                    request_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SetRunTagsRequest.FromString,
+                    response_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SetRunTagsResponse.SerializeToString,
             ),
             'DeleteRunTags': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteRunTags,
@@ -437,6 +456,33 @@ class RunService(object):
             '/modelry.api.tracking.v1.RunService/LogBatch',
             modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogBatchRequest.SerializeToString,
             modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRunTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelry.api.tracking.v1.RunService/SetRunTags',
+            modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SetRunTagsRequest.SerializeToString,
+            modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SetRunTagsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,11 @@ class RunServiceStub:
 
     Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
     """
+    SetRunTags: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SetRunTagsRequest, _run_service_pb2.SetRunTagsResponse]
+    """Sets tags. A tag with the same key is replaced; other tags stay.
+
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+    """
     DeleteRunTags: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunTagsRequest, _run_service_pb2.DeleteRunTagsResponse]
     """Removes tags: all that are named, or none.
 
@@ -159,6 +164,17 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         compacted the series.
 
         Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
+        """
+
+    @_abc_1.abstractmethod
+    def SetRunTags(
+        self,
+        request: _run_service_pb2.SetRunTagsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _run_service_pb2.SetRunTagsResponse:
+        """Sets tags. A tag with the same key is replaced; other tags stay.
+
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
         """
 
     @_abc_1.abstractmethod
