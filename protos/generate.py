@@ -163,10 +163,18 @@ class _Rpc(NamedTuple):
 def _rpcs(file: FileDescriptorProto) -> Iterator[_Rpc]:
     from google.protobuf.descriptor_pb2 import MethodOptions
 
+    with_request_id = {
+        f".{file.package}.{message.name}"
+        for message in file.message_type
+        if any(field.name == "request_id" for field in message.field)
+    }
     for service in file.service:
         for method in service.method:
             request, response = (name.rpartition(".")[2] for name in (method.input_type, method.output_type))
-            repeatable = method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+            repeatable = (
+                method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+                or method.input_type in with_request_id
+            )
             yield _Rpc(file.package, service.name, method.name, request, response, repeatable)
 
 
@@ -187,7 +195,8 @@ _Response = TypeVar("_Response", bound=Message)
 class Rpc(Generic[_Request, _Response]):
     """An rpc: its full name, the types of its messages, and whether a call may be sent again.
 
-    It may if the contract marks it as NO_SIDE_EFFECTS or IDEMPOTENT; a request with a `request_id` must send the same.
+    It may if the contract marks it as NO_SIDE_EFFECTS or IDEMPOTENT, or if its request has a `request_id`, which must
+    then be set.
     """
 
     path: str

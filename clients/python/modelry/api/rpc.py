@@ -14,7 +14,8 @@ _Response = TypeVar("_Response", bound=Message)
 class Rpc(Generic[_Request, _Response]):
     """An rpc: its full name, the types of its messages, and whether a call may be sent again.
 
-    It may if the contract marks it as NO_SIDE_EFFECTS or IDEMPOTENT; a request with a `request_id` must send the same.
+    It may if the contract marks it as NO_SIDE_EFFECTS or IDEMPOTENT, or if its request has a `request_id`, which must
+    then be set.
     """
 
     path: str

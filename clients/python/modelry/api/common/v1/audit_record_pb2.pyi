@@ -69,16 +69,17 @@ class AuditRecord(_message.Message):
 
       6af2c6c65c92b198dcbfec8643d2b69f634a2a59c3d6ddb33dd191a5911c946c
 
-    `body` is a JSON object (RFC 8785) with the members `action`, `actor`, `after`, `before`, `create_time`,
+    `body` is a JSON object (RFC 8785) with the members `action`, `actor`, `after_digest`, `before_digest`, `create_time`,
     `credential_kind`, `peer_digest`, `reason_digest`, `resource_id`, `resource_name`, `resource_type`, `trace_id`,
     `version_number` and `workspace`. Members that are empty are left out. Values are texts, or whole numbers below
     2^53. `create_time` is in UTC with milliseconds, such as `2026-11-26T10:00:00.000Z`. `credential_kind` is the name
     of the enum value without its prefix. The other fields of this message repeat the body, so that a reader need not
     parse it. New members may come within version 1: they are part of the stored text, so the rule above still holds.
 
-    The reason and the address of the caller may have to be erased. So the body holds only a digest of each:
-    `reason_digest` is the SHA-256 of `reason_salt + "\\n" + reason` in lower-case hexadecimal, and `peer_digest` that of
-    `peer_salt + "\\n" + peer`.
+    Texts that people write, and the address of the caller, may have to be erased. So the body holds only a digest of
+    each of `before`, `after`, `reason` and `peer`: the SHA-256 of the salt, a line feed and the text, in lower-case
+    hexadecimal. For example, `reason_digest` is the SHA-256 of `reason_salt + "\\n" + reason`. If a text was erased, the
+    text and its salt are empty, and the digest remains.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -95,7 +96,9 @@ class AuditRecord(_message.Message):
     CREDENTIAL_KIND_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
+    BEFORE_SALT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    AFTER_SALT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REASON_SALT_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
@@ -122,13 +125,17 @@ class AuditRecord(_message.Message):
     action: _builtins.str
     """What was done, such as `version.promoted` or `alias.set`."""
     actor: _builtins.str
-    """Who did it."""
+    """Who did it: the id of the caller. It stays in the chain for ever, so it should be no e-mail address."""
     credential_kind: Global___CredentialKind.ValueType
     """How the actor proved who it is."""
     before: _builtins.str
     """The changed part of the thing before the change, as a JSON object. Empty if there was none."""
+    before_salt: _builtins.str
+    """The random text with which `before` is digested: 64 hexadecimal characters. Empty if `before` is."""
     after: _builtins.str
     """The changed part of the thing after the change, as a JSON object. Empty if there is none."""
+    after_salt: _builtins.str
+    """The random text with which `after` is digested: 64 hexadecimal characters. Empty if `after` is."""
     reason: _builtins.str
     """Why, as the caller said."""
     reason_salt: _builtins.str
@@ -166,7 +173,9 @@ class AuditRecord(_message.Message):
         credential_kind: Global___CredentialKind.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         before: _builtins.str = ...,
+        before_salt: _builtins.str = ...,
         after: _builtins.str = ...,
+        after_salt: _builtins.str = ...,
         reason: _builtins.str = ...,
         reason_salt: _builtins.str = ...,
         peer: _builtins.str = ...,
@@ -179,7 +188,7 @@ class AuditRecord(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "before", b"before", "body", b"body", "chain", b"chain", "create_time", b"create_time", "credential_kind", b"credential_kind", "digest", b"digest", "digest_version", b"digest_version", "peer", b"peer", "peer_salt", b"peer_salt", "previous_digest", b"previous_digest", "reason", b"reason", "reason_salt", b"reason_salt", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "sequence", b"sequence", "trace_id", b"trace_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "after_salt", b"after_salt", "before", b"before", "before_salt", b"before_salt", "body", b"body", "chain", b"chain", "create_time", b"create_time", "credential_kind", b"credential_kind", "digest", b"digest", "digest_version", b"digest_version", "peer", b"peer", "peer_salt", b"peer_salt", "previous_digest", b"previous_digest", "reason", b"reason", "reason_salt", b"reason_salt", "resource_id", b"resource_id", "resource_name", b"resource_name", "resource_type", b"resource_type", "sequence", b"sequence", "trace_id", b"trace_id", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

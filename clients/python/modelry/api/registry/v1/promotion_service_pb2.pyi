@@ -51,7 +51,7 @@ class PromoteVersionRequest(_message.Message):
     etag: _builtins.str
     """If set, it must be the current `Version.etag`."""
     request_id: _builtins.str
-    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
     def __init__(
         self,
         *,
@@ -81,6 +81,7 @@ class PromoteVersionResponse(_message.Message):
     PROMOTION_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ARCHIVED_VERSIONS_FIELD_NUMBER: _builtins.int
+    ARCHIVED_VERSION_NUMBERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def promotion(self) -> _promotion_pb2.Promotion:
         """The promotion. Unset if nothing moved, or if only other versions were archived."""
@@ -91,7 +92,11 @@ class PromoteVersionResponse(_message.Message):
 
     @_builtins.property
     def archived_versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """The versions that were archived by it. Of very many only the first; the promotion has all numbers."""
+        """The versions that were archived by it, without `signature`. Of very many only the first."""
+
+    @_builtins.property
+    def archived_version_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The numbers of all versions that were archived by it."""
 
     def __init__(
         self,
@@ -99,10 +104,11 @@ class PromoteVersionResponse(_message.Message):
         promotion: _promotion_pb2.Promotion | None = ...,
         version: _version_pb2.Version | None = ...,
         archived_versions: _abc.Iterable[_version_pb2.Version] | None = ...,
+        archived_version_numbers: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_versions", b"archived_versions", "promotion", b"promotion", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_version_numbers", b"archived_version_numbers", "archived_versions", b"archived_versions", "promotion", b"promotion", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelry/api/registry/v1/version.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x01\n\rVersionSource\x12\x30\n\x03run\x18\x01 \x01(\x0b\x32!.modelry.api.registry.v1.RunFilesH\x00\x12\x37\n\x07version\x18\x02 \x01(\x0b\x32$.modelry.api.registry.v1.VersionCopyH\x00\x42\x08\n\x06source\"(\n\x08RunFiles\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"9\n\x0bVersionCopy\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x16\n\x0eversion_number\x18\x02 \x01(\x03\"<\n\tSignature\x12\x0e\n\x06inputs\x18\x01 \x01(\t\x12\x0f\n\x07outputs\x18\x02 \x01(\t\x12\x0e\n\x06params\x18\x03 \x01(\t\"/\n\x06\x46lavor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0flibrary_version\x18\x02 \x01(\t\"\xb3\x05\n\x07Version\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x16\n\x0eversion_number\x18\x05 \x01(\x03\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x34\n\x05state\x18\x07 \x01(\x0e\x32%.modelry.api.registry.v1.VersionState\x12\x0f\n\x07\x61liases\x18\x08 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x12\x38\n\x04tags\x18\n \x03(\x0b\x32*.modelry.api.registry.v1.Version.TagsEntry\x12\x0e\n\x06run_id\x18\x0b \x01(\t\x12\x36\n\x06source\x18\x0c \x01(\x0b\x32&.modelry.api.registry.v1.VersionSource\x12\x0f\n\x07\x63reator\x18\r \x01(\t\x12\x35\n\tsignature\x18\x0e \x01(\x0b\x32\".modelry.api.registry.v1.Signature\x12\x30\n\x07\x66lavors\x18\x0f \x03(\x0b\x32\x1f.modelry.api.registry.v1.Flavor\x12\x17\n\x0fmanifest_sha256\x18\x10 \x01(\t\x12\x12\n\nfile_count\x18\x11 \x01(\x03\x12\x12\n\nsize_bytes\x18\x12 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x15 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*{\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15VERSION_STATE_PENDING\x10\x01\x12\x17\n\x13VERSION_STATE_READY\x10\x02\x12\x18\n\x14VERSION_STATE_FAILED\x10\x03\x42\xa6\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x0cVersionProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%modelry/api/registry/v1/version.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x01\n\rVersionSource\x12\x30\n\x03run\x18\x01 \x01(\x0b\x32!.modelry.api.registry.v1.RunFilesH\x00\x12\x37\n\x07version\x18\x02 \x01(\x0b\x32$.modelry.api.registry.v1.VersionCopyH\x00\x42\x08\n\x06source\"(\n\x08RunFiles\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"M\n\x0bVersionCopy\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x16\n\x0eversion_number\x18\x02 \x01(\x03\x12\x12\n\nversion_id\x18\x03 \x01(\t\"<\n\tSignature\x12\x0e\n\x06inputs\x18\x01 \x01(\t\x12\x0f\n\x07outputs\x18\x02 \x01(\t\x12\x0e\n\x06params\x18\x03 \x01(\t\"/\n\x06\x46lavor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0flibrary_version\x18\x02 \x01(\t\"\xb3\x05\n\x07Version\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x16\n\x0eversion_number\x18\x05 \x01(\x03\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x34\n\x05state\x18\x07 \x01(\x0e\x32%.modelry.api.registry.v1.VersionState\x12\x0f\n\x07\x61liases\x18\x08 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x12\x38\n\x04tags\x18\n \x03(\x0b\x32*.modelry.api.registry.v1.Version.TagsEntry\x12\x0e\n\x06run_id\x18\x0b \x01(\t\x12\x36\n\x06source\x18\x0c \x01(\x0b\x32&.modelry.api.registry.v1.VersionSource\x12\x0f\n\x07\x63reator\x18\r \x01(\t\x12\x35\n\tsignature\x18\x0e \x01(\x0b\x32\".modelry.api.registry.v1.Signature\x12\x30\n\x07\x66lavors\x18\x0f \x03(\x0b\x32\x1f.modelry.api.registry.v1.Flavor\x12\x17\n\x0fmanifest_sha256\x18\x10 \x01(\t\x12\x12\n\nfile_count\x18\x11 \x01(\x03\x12\x12\n\nsize_bytes\x18\x12 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x15 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*{\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15VERSION_STATE_PENDING\x10\x01\x12\x17\n\x13VERSION_STATE_READY\x10\x02\x12\x18\n\x14VERSION_STATE_FAILED\x10\x03\x42\xa6\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x0cVersionProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\014VersionProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
   _globals['_VERSION_TAGSENTRY']._loaded_options = None
   _globals['_VERSION_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_VERSIONSTATE']._serialized_start=1140
-  _globals['_VERSIONSTATE']._serialized_end=1263
+  _globals['_VERSIONSTATE']._serialized_start=1160
+  _globals['_VERSIONSTATE']._serialized_end=1283
   _globals['_VERSIONSOURCE']._serialized_start=100
   _globals['_VERSIONSOURCE']._serialized_end=232
   _globals['_RUNFILES']._serialized_start=234
   _globals['_RUNFILES']._serialized_end=274
   _globals['_VERSIONCOPY']._serialized_start=276
-  _globals['_VERSIONCOPY']._serialized_end=333
-  _globals['_SIGNATURE']._serialized_start=335
-  _globals['_SIGNATURE']._serialized_end=395
-  _globals['_FLAVOR']._serialized_start=397
-  _globals['_FLAVOR']._serialized_end=444
-  _globals['_VERSION']._serialized_start=447
-  _globals['_VERSION']._serialized_end=1138
-  _globals['_VERSION_TAGSENTRY']._serialized_start=1095
-  _globals['_VERSION_TAGSENTRY']._serialized_end=1138
+  _globals['_VERSIONCOPY']._serialized_end=353
+  _globals['_SIGNATURE']._serialized_start=355
+  _globals['_SIGNATURE']._serialized_end=415
+  _globals['_FLAVOR']._serialized_start=417
+  _globals['_FLAVOR']._serialized_end=464
+  _globals['_VERSION']._serialized_start=467
+  _globals['_VERSION']._serialized_end=1158
+  _globals['_VERSION_TAGSENTRY']._serialized_start=1115
+  _globals['_VERSION_TAGSENTRY']._serialized_end=1158
 # @@protoc_insertion_point(module_scope)

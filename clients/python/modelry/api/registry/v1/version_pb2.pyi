@@ -114,19 +114,25 @@ class VersionCopy(_message.Message):
 
     MODEL_NAME_FIELD_NUMBER: _builtins.int
     VERSION_NUMBER_FIELD_NUMBER: _builtins.int
+    VERSION_ID_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
     """The name of its model at the time of the copy."""
     version_number: _builtins.int
     """Its version number."""
+    version_id: _builtins.str
+    """Its id, which still identifies it after its model was renamed or deleted. In a request: ignored; the server fills it
+    in.
+    """
     def __init__(
         self,
         *,
         model_name: _builtins.str = ...,
         version_number: _builtins.int = ...,
+        version_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "version_number", b"version_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "version_id", b"version_id", "version_number", b"version_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,7 +289,7 @@ class Version(_message.Message):
 
     @_builtins.property
     def signature(self) -> Global___Signature:
-        """What the model takes and gives. Unset if nothing is known."""
+        """What the model takes and gives. Unset if nothing is known, and in lists: GetVersion and GetAlias have it."""
 
     @_builtins.property
     def flavors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flavor]:

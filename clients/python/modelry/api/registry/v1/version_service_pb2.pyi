@@ -64,7 +64,7 @@ class CreateVersionRequest(_message.Message):
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     request_id: _builtins.str
-    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
     @_builtins.property
     def source(self) -> _version_pb2.VersionSource:
         """What the version is made from. Required."""
@@ -348,7 +348,7 @@ class SearchVersionsResponse(_message.Message):
     """The token of the next page. Empty on the last page."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """The versions, in the requested order."""
+        """The versions, in the requested order, without `signature`."""
 
     def __init__(
         self,
@@ -405,7 +405,7 @@ class ListLatestVersionsResponse(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """At most one version for each stage, in the order of the policy."""
+        """At most one version for each stage, in the order of the policy, without `signature`."""
 
     def __init__(
         self,

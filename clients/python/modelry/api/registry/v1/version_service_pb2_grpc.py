@@ -132,7 +132,7 @@ class VersionServiceServicer(object):
     def ListLatestVersions(self, request, context):
         """Lists the newest version in each stage of a model.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class VersionServiceStub:
     ListLatestVersions: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.ListLatestVersionsRequest, _version_service_pb2.ListLatestVersionsResponse]
     """Lists the newest version in each stage of a model.
 
-    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
+    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE`.
     """
     SetVersionTags: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.SetVersionTagsRequest, _version_service_pb2.SetVersionTagsResponse]
     """Sets tags. A tag with the same key is replaced; other tags stay.
@@ -129,7 +129,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _version_service_pb2.ListLatestVersionsResponse:
         """Lists the newest version in each stage of a model.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE`.
         """
 
     @_abc_1.abstractmethod

@@ -64,7 +64,7 @@ class CreateExperimentRequest(_message.Message):
     `EXPERIMENT_EXISTS`.
     """
     request_id: _builtins.str
-    """Makes a retry safe: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The first tags. Limits as in `Experiment.tags`."""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from modelry.api.tracking.v1 import metric_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,modelry/api/tracking/v1/metric_service.proto\x12\x17modelry.api.tracking.v1\x1a$modelry/api/tracking/v1/metric.proto\"\x87\x01\n\x13WriteMetricsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\twriter_id\x18\x02 \x01(\t\x12\x14\n\x0c\x62\x61tch_number\x18\x03 \x01(\x03\x12\x37\n\x07metrics\x18\x04 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\"4\n\x14WriteMetricsResponse\x12\x1c\n\x14\x64urable_batch_number\x18\x01 \x01(\x03\"\x8f\x01\n\x12ReadMetricsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\x12\x12\n\nmax_points\x18\x03 \x01(\x05\x12\x15\n\x08min_step\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08max_step\x18\x05 \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_min_stepB\x0b\n\t_max_step\"s\n\x13ReadMetricsResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x37\n\x07\x63olumns\x18\x02 \x01(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x13\n\x0bpoint_count\x18\x03 \x01(\x03\x32\xf2\x01\n\rMetricService\x12p\n\x0cWriteMetrics\x12,.modelry.api.tracking.v1.WriteMetricsRequest\x1a-.modelry.api.tracking.v1.WriteMetricsResponse\"\x03\x90\x02\x02\x12o\n\x0bReadMetrics\x12+.modelry.api.tracking.v1.ReadMetricsRequest\x1a,.modelry.api.tracking.v1.ReadMetricsResponse\"\x03\x90\x02\x01\x30\x01\x42\xac\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x12MetricServiceProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,modelry/api/tracking/v1/metric_service.proto\x12\x17modelry.api.tracking.v1\x1a$modelry/api/tracking/v1/metric.proto\"\x87\x01\n\x13WriteMetricsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\twriter_id\x18\x02 \x01(\t\x12\x14\n\x0c\x62\x61tch_number\x18\x03 \x01(\x03\x12\x37\n\x07metrics\x18\x04 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\"4\n\x14WriteMetricsResponse\x12\x1c\n\x14\x64urable_batch_number\x18\x01 \x01(\x03\"\x8f\x01\n\x12ReadMetricsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\x12\x12\n\nmax_points\x18\x03 \x01(\x05\x12\x15\n\x08min_step\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08max_step\x18\x05 \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_min_stepB\x0b\n\t_max_step\"\x88\x01\n\x13ReadMetricsResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x37\n\x07\x63olumns\x18\x02 \x01(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x18\n\x0bpoint_count\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_point_count2\xf2\x01\n\rMetricService\x12p\n\x0cWriteMetrics\x12,.modelry.api.tracking.v1.WriteMetricsRequest\x1a-.modelry.api.tracking.v1.WriteMetricsResponse\"\x03\x90\x02\x02\x12o\n\x0bReadMetrics\x12+.modelry.api.tracking.v1.ReadMetricsRequest\x1a,.modelry.api.tracking.v1.ReadMetricsResponse\"\x03\x90\x02\x01\x30\x01\x42\xac\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x12MetricServiceProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WRITEMETRICSRESPONSE']._serialized_end=301
   _globals['_READMETRICSREQUEST']._serialized_start=304
   _globals['_READMETRICSREQUEST']._serialized_end=447
-  _globals['_READMETRICSRESPONSE']._serialized_start=449
-  _globals['_READMETRICSRESPONSE']._serialized_end=564
-  _globals['_METRICSERVICE']._serialized_start=567
-  _globals['_METRICSERVICE']._serialized_end=809
+  _globals['_READMETRICSRESPONSE']._serialized_start=450
+  _globals['_READMETRICSRESPONSE']._serialized_end=586
+  _globals['_METRICSERVICE']._serialized_start=589
+  _globals['_METRICSERVICE']._serialized_end=831
 # @@protoc_insertion_point(module_scope)

@@ -142,9 +142,7 @@ class ReadMetricsResponse(_message.Message):
     run_id: _builtins.str
     """The run."""
     point_count: _builtins.int
-    """The number of points of the series within the range, before downsampling. 0 if `max_points` is 0: then all points
-    are sent, as they are read, and nobody has counted them yet.
-    """
+    """The number of points of the series within the range, before downsampling. Unset if `max_points` is 0."""
     @_builtins.property
     def columns(self) -> _metric_pb2.MetricColumns:
         """Points of one metric. They follow those of the previous message if that has the same run and key."""
@@ -154,12 +152,14 @@ class ReadMetricsResponse(_message.Message):
         *,
         run_id: _builtins.str = ...,
         columns: _metric_pb2.MetricColumns | None = ...,
-        point_count: _builtins.int = ...,
+        point_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_point_count", b"_point_count", "columns", b"columns", "point_count", b"point_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "point_count", b"point_count", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_point_count", b"_point_count", "columns", b"columns", "point_count", b"point_count", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__point_count: _TypeAlias = _typing.Literal["point_count"]  # noqa: Y015
+    _WhichOneofArgType__point_count: _TypeAlias = _typing.Literal["_point_count", b"_point_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__point_count) -> _WhichOneofReturnType__point_count | None: ...
 
 Global___ReadMetricsResponse: _TypeAlias = ReadMetricsResponse  # noqa: Y015
