@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from modelry_server.access import instruments
 from modelry_server.access.entities import Workspace
@@ -78,7 +79,7 @@ class Workspaces:
     def update(self, name: str, etag: str, changes: Callable[[], Mapping[str, str]]) -> Workspace:
         """Changes the fields that `changes` gives. Raises WorkspaceNotFound, FieldInvalid, EtagMismatch."""
         with self._db.write() as tx:
-            workspace = self._found(tx, name)
+            workspace = self._found(tx, name, lock=True)
             self._access.require(Permission.ADMIN, Place(name))
             changed = changes()
             description = changed.get("description", workspace.description)
@@ -88,13 +89,14 @@ class Workspaces:
                 raise EtagMismatch(etag, workspace.etag)
             if not changed:
                 return workspace
-            now = self._clock.now()
-            if not store.describe(tx, name, description, now, workspace.revision):
-                raise EtagMismatch(etag, "a newer one")
-        return Workspace(name, description, workspace.create_time, now, workspace.revision + 1)
+            workspace = replace(
+                workspace, description=description, update_time=self._clock.now(), revision=workspace.revision + 1
+            )
+            store.update(tx, workspace)
+        return workspace
 
-    def _found(self, tx: Transaction, name: str) -> Workspace:
-        workspace = store.find(tx, name)
+    def _found(self, tx: Transaction, name: str, *, lock: bool = False) -> Workspace:
+        workspace = store.find(tx, name, lock=lock)
         if workspace is None:
             raise WorkspaceNotFound(name)
         return workspace

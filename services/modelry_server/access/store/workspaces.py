@@ -21,9 +21,10 @@ def add(tx: Transaction, workspace: Workspace) -> bool:
     return tx.execute(insert(tx, workspaces).values(row).on_conflict_do_nothing()).rowcount == 1
 
 
-def find(tx: Transaction, name: str) -> Workspace | None:
-    """The workspace with this name, if there is one."""
-    row = tx.execute(sa.select(workspaces).where(workspaces.c.name == name)).one_or_none()
+def find(tx: Transaction, name: str, *, lock: bool = False) -> Workspace | None:
+    """The workspace with this name, if there is one. With `lock` nobody else changes it until the transaction ends."""
+    query = sa.select(workspaces).where(workspaces.c.name == name)
+    row = tx.execute(query.with_for_update() if lock else query).one_or_none()
     return _entity(row) if row else None
 
 
@@ -33,11 +34,12 @@ def page(tx: Transaction, after: str, limit: int) -> list[Workspace]:
     return [_entity(row) for row in tx.execute(query)]
 
 
-def describe(tx: Transaction, name: str, description: str, now: int, revision: int) -> bool:
-    """Changes the description if the workspace still has this revision."""
-    t = workspaces
-    change = sa.update(t).where(t.c.name == name, t.c.revision == revision)
-    return tx.execute(change.values(description=description, update_time=now, revision=revision + 1)).rowcount == 1
+def update(tx: Transaction, workspace: Workspace) -> None:
+    """Writes the description, the time and the revision of a workspace."""
+    change = sa.update(workspaces).where(workspaces.c.name == workspace.name)
+    tx.execute(
+        change.values(description=workspace.description, update_time=workspace.update_time, revision=workspace.revision)
+    )
 
 
 def _entity(row: Any) -> Workspace:

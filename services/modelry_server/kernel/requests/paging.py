@@ -34,16 +34,15 @@ SortValue: TypeAlias = str | int | float | bool | None
 
 
 class PageTokenInvalid(InvalidArgument):
-    """A page token was not given out for this search: for another filter, order, workspace or caller, or not by us."""
+    """A page token is not valid for this request: it belongs to another request or caller, or was not made by us."""
 
     reason = "PAGE_TOKEN_INVALID"
 
     def __init__(self, token: str) -> None:
         begins = ascii(token[:12])
         super().__init__(
-            f"page_token of {len(token)} characters that begins {begins} was not given out for this search; send the "
-            "next_page_token of the page before with the same filter, order_by and workspace as the same caller, or "
-            "leave it empty to begin again",
+            f"page_token of {len(token)} characters that begins {begins} is not valid for this request; repeat the "
+            "previous request, as the same caller, with its next_page_token, or leave page_token empty to begin again",
             field="page_token",
             length=len(token),
             begins=begins,

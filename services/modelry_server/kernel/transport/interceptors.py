@@ -226,7 +226,7 @@ class _Call:
         self._traced.__exit__()
 
     def end(self, code: grpc.StatusCode) -> None:
-        """Measures the call, with the code that it is told first."""
+        """Measures the call. Only the code of the first call counts."""
         if self._is_ended:
             return
         self._is_ended = True

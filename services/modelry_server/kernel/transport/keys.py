@@ -61,7 +61,7 @@ def shared_key(folder: Path) -> str:
 
 
 def _write(file: Path) -> None:
-    """Makes the file with a random key in one step; one that another process made at the same time stays."""
+    """Creates the file with a random key in one step. If another process created it first, that file is kept."""
     made = file.with_name(f"{_FILE}.{secrets.token_hex(8)}")
     try:
         with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as opened:

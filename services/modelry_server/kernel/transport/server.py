@@ -29,7 +29,7 @@ KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
 _LAST_S = 1.0  # for the last messages, after the drain
-_TURNING_AWAY = 4  # threads beyond the limit of streams: without them, one too many would wait and never be told
+_TURNING_AWAY = 4  # extra threads, which reject streams over the limit
 _log = Log("server")
 
 

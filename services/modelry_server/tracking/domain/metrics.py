@@ -45,12 +45,12 @@ class SeriesQuery:
 class SeriesPart:
     """Points of a series, following those of the part before if it is of the same series.
 
-    A downsampled series is one part, whose `point_count` is how many points there are in the range; else it is 0.
+    A downsampled series is one part, whose `point_count` is the number of points in the range. Otherwise it is None.
     """
 
     run_id: str
     columns: MetricColumns
-    point_count: int = 0
+    point_count: int | None = None
 
 
 class Metrics:

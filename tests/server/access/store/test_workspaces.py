@@ -25,11 +25,13 @@ def test_a_taken_name_leaves_what_is_there(db: Database) -> None:
         assert store.find(tx, "risk") == RISK
 
 
-def test_only_the_revision_that_was_read_is_changed(db: Database) -> None:
+def test_a_changed_workspace_is_found_as_it_is_now(db: Database) -> None:
+    changed = Workspace("risk", "Better.", 1000, 3000, RISK.revision + 1)
+
     with db.write() as tx:
         store.add(tx, RISK)
-        assert store.describe(tx, "risk", "Better.", 3000, RISK.revision)
-        assert not store.describe(tx, "risk", "Late.", 4000, RISK.revision)
+        found = store.find(tx, "risk", lock=True)
+        store.update(tx, changed)
 
     with db.read() as tx:
-        assert store.find(tx, "risk") == Workspace("risk", "Better.", 1000, 3000, RISK.revision + 1)
+        assert (found, store.find(tx, "risk")) == (RISK, changed)

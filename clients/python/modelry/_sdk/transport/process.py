@@ -25,7 +25,7 @@ gets what:
   nothing. It knows the environment, and no run of the notebook.
 
 A child of `os.fork` that is forked inside a loop over a streamed answer, such as that of `client.metrics.read_many`,
-must end by `os._exit`: to give up the stream is a call to gRPC.
+must end by `os._exit`: closing the stream would call gRPC.
 """
 
 from __future__ import annotations

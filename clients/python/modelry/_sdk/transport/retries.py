@@ -11,7 +11,7 @@ the generated `modelry.api.rpc.NOT_REPEATABLE` lists the others. Three mechanism
    pauses of up to five seconds between the attempts, and from the spool also in a later process. What it sends can be
    sent again: batches are numbered, creating a run names its id, and the others set something to a value. This holds
    also for two rpcs that are not repeatable in general: UpdateRun (without an etag), and DeleteRunTags, whose second
-   attempt may be refused because the tag is gone, which is warned of.
+   attempt may be refused because the tag is gone, and the SDK then logs a warning.
 """
 
 from __future__ import annotations
