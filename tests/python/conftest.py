@@ -10,6 +10,7 @@ import pytest
 
 import modelry
 from modelry import Client
+from modelry._sdk.fluent import session
 from tests.parts.deployment import Deployment
 
 
@@ -37,10 +38,9 @@ def client(platform: Deployment) -> Client:
 
 
 @pytest.fixture
-def fluent(platform: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`modelry.start_run` and its like, going to the platform; what a test sets and leaves on is taken back."""
-    monkeypatch.setattr("modelry._sdk.fluent.session._registry_uri", "")
-    monkeypatch.setattr("modelry._sdk.transport.settings._chosen_uri", "")
+def fluent(platform: Deployment) -> Iterator[None]:
+    """`modelry.start_run` and its like, going to the platform, with the state of a new process."""
+    session.renew()
     modelry.set_tracking_uri(platform.address)
     yield
     while modelry.active_run() is not None:

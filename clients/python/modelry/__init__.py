@@ -31,8 +31,6 @@ if TYPE_CHECKING:
         get_run,
         get_tracking_uri,
         last_active_run,
-        search_experiments,
-        search_runs,
         set_experiment,
         set_registered_model_alias,
         set_registry_uri,
@@ -57,6 +55,7 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
     )
+    from modelry._sdk.fluent.searching import search_experiments, search_runs
     from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
     from modelry._sdk.nouns.experiments import Experiment
     from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
@@ -76,6 +75,7 @@ _NAMES = {
     "modelry.errors": ["ModelryError"],
     "modelry._sdk.client": ["Client"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
+    "modelry._sdk.fluent.searching": ["search_experiments", "search_runs"],
     "modelry._sdk.nouns.enums": ["Lifecycle", "LifecycleFilter", "RunStatus"],
     "modelry._sdk.nouns.experiments": ["Experiment"],
     "modelry._sdk.nouns.metrics": ["MetricColumns", "MetricSummary"],
@@ -93,8 +93,6 @@ _NAMES = {
         "get_run",
         "get_tracking_uri",
         "last_active_run",
-        "search_experiments",
-        "search_runs",
         "set_experiment",
         "set_registered_model_alias",
         "set_registry_uri",

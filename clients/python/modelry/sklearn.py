@@ -69,7 +69,13 @@ def log_model(
     the next version of that registered model, which is created if there is none. `save_options` are those of
     `save_model`. `await_registration_for` has no effect: a version is ready when the call returns.
     """
-    destination = logged.Destination(artifact_path, name, run_id, registered_model_name, client)
+    destination = logged.Destination(
+        artifact_path=artifact_path,
+        name=name,
+        run_id=run_id,
+        registered_model_name=registered_model_name,
+        client=client,
+    )
     return _FLAVOR.log(functools.partial(save_model, sk_model), save_options, destination)
 
 

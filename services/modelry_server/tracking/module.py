@@ -19,8 +19,8 @@ from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics
-from modelry_server.tracking.domain.new_runs import NewRuns
 from modelry_server.tracking.domain.places import Places
+from modelry_server.tracking.domain.run_creation import RunCreation
 from modelry_server.tracking.domain.runs import Runs
 from modelry_server.tracking.jobs import jobs
 from modelry_server.tracking.rpc.datasets import DatasetService
@@ -47,11 +47,11 @@ def build(
     places = Places(db, access)
     ingest = Ingest(db, group_points=config.group_points, gap_wait_s=config.gap_wait)
     metrics = Metrics(db, places, ingest, chunk_points=config.chunk_points, merge_chunks=config.merge_chunks)
-    new_runs = NewRuns(db, places, requests=requests, clock=clock)
+    run_creation = RunCreation(db, places, requests=requests, clock=clock)
     runs = Runs(db, places, workspaces=workspaces, ingest=ingest, metrics=metrics, clock=clock)
     experiments = Experiments(db, places, requests=requests, workspaces=workspaces, clock=clock)
     experiment_service = ExperimentService(experiments, pager)
-    run_service = RunService(new_runs, runs, pager)
+    run_service = RunService(run_creation, runs, pager)
     metric_service = MetricService(metrics)
     dataset_service = DatasetService(Datasets(db, places, workspaces=workspaces, clock=clock), pager)
 

@@ -69,7 +69,7 @@ class ModelryClient(Client):
         if self.with_model != run:
             self.c.artifacts.upload_bytes(f"runs/{run}", "model/MLmodel", b"flavors: {}\n")
             self.with_model = run
-        return self.c.versions.create(name, f"runs:/{run}/model").number
+        return self.c.versions.create(name, f"runs:/{run}/model").version_number
 
     def set_alias(self, name, alias, version):
         self.c.aliases.set(name, alias, version)
@@ -78,7 +78,7 @@ class ModelryClient(Client):
         return self.c.aliases.get(name, alias)
 
     def transition(self, name, version, stage):
-        self.c.versions.promote(name, version, stage)
+        self.c.promotions.promote(name, version, stage)
 
     def upload(self, run, path):
         self.c.artifacts.upload(f"runs/{run}", str(path), path.name if path.is_dir() else "")
@@ -168,7 +168,9 @@ class Peer(Adapter):
                         "name": name,
                         "status": 3,
                         "parent_run_id": "",
-                        "user_id": "bench",
+                        "creator": "bench",
+                        "claimed_user": "bench",
+                        "description": "",
                         "start_time": T0 + i,
                         "end_time": T0 + i + 1,
                         "revision": 1,

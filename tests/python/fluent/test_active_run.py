@@ -13,6 +13,7 @@ import pytest
 
 import modelry
 from modelry import ActiveRun, Client, RunStatus
+from modelry._sdk.fluent import session
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport.connection import connect
 from modelry._sdk.transport.settings import read
@@ -21,8 +22,7 @@ from tests.parts.deployment import Deployment
 
 
 @pytest.fixture(autouse=True)
-def experiment_id(fluent: None, unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("modelry._sdk.fluent.session._experiment", None)
+def experiment_id(fluent: None, unique: str) -> str:
     found = modelry.set_experiment(unique)
     assert found is not None
     return found.experiment_id
@@ -203,7 +203,6 @@ def test_a_param_with_another_value_is_warned_of_and_the_rest_is_kept(caplog: py
 
 def test_what_is_no_number_is_warned_of_once_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
-        run.recorder._warned.clear()
         for _ in range(3):
             modelry.log_metric("a", "high")  # type: ignore[arg-type]
         modelry.log_metric("a", 1.0)
@@ -228,8 +227,8 @@ def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
         recorder.close(5)
 
     shown = [text for text in caplog.messages if text.startswith("not recorded: metric")]
-    (metrics,) = [text for text in caplog.messages if text.startswith("not recorded in all, metric")]
-    (params,) = [text for text in caplog.messages if text.startswith("not recorded in all, param")]
+    (metrics,) = [text for text in caplog.messages if text.startswith("not recorded in total, metric")]
+    (params,) = [text for text in caplog.messages if text.startswith("not recorded in total, param")]
     assert "'skipped'" in shown[0]
     assert "'auc'" in shown[1]
     assert len(shown) == 21
@@ -339,7 +338,7 @@ def test_what_cant_be_an_artifact_is_refused(tmp_path: Path) -> None:
             modelry.log_text("x", "../up.txt")
         with pytest.raises(InvalidArgument, match="path of its file or a key"):
             modelry.log_image([[0]])
-        with pytest.raises(InvalidArgument, match=r"'a.txt'.*name it .png or .jpg"):
+        with pytest.raises(InvalidArgument, match=r"'a.txt'.*use the extension .png or .jpg"):
             modelry.log_image([[0]], "a.txt")
         with pytest.raises(InvalidArgument, match="shape"):
             modelry.log_image([[[0, 0]]], "a.png")
@@ -423,7 +422,7 @@ def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str, monkeyp
         modelry.set_experiment(f"{unique}-gone")
     with pytest.raises(ExperimentDeleted, match=f"{unique}-gone"):
         modelry.set_experiment(experiment_id=made)
-    monkeypatch.setattr("modelry._sdk.fluent.session._experiment", None)
+    session.renew()
     monkeypatch.setenv("MODELRY_EXPERIMENT_NAME", f"{unique}-gone")
     with pytest.raises(ExperimentDeleted, match=f"{unique}-gone") as deleted:
         modelry.start_run()

@@ -23,8 +23,8 @@ from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics, SeriesQuery
-from modelry_server.tracking.domain.new_runs import NewRuns, RunDraft
 from modelry_server.tracking.domain.places import Places
+from modelry_server.tracking.domain.run_creation import RunCreation, RunDraft
 from modelry_server.tracking.domain.runs import Runs
 from modelry_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
 from modelry_server.tracking.store import experiments as store
@@ -74,7 +74,7 @@ class Room:
         self.places = places = Places(self.db, Access(judge))
         self.metrics = Metrics(self.db, places, self.ingest, chunk_points=chunk_points, merge_chunks=2)
         self.experiments = Experiments(self.db, places, requests=self.requests, workspaces=workspaces, clock=self.clock)
-        self.new_runs = NewRuns(self.db, places, requests=self.requests, clock=self.clock)
+        self.run_creation = RunCreation(self.db, places, requests=self.requests, clock=self.clock)
         self.runs = Runs(
             self.db, places, workspaces=workspaces, ingest=self.ingest, metrics=self.metrics, clock=self.clock
         )
@@ -95,7 +95,7 @@ class Room:
 
     def a_run(self, experiment_id: str = "0") -> str:
         """The id of a new run."""
-        return self.new_runs.create(RunDraft(experiment_id), ONCE).run_id
+        return self.run_creation.create(RunDraft(experiment_id), ONCE).run_id
 
     def points(self, run_id: str, key: str) -> list[Point]:
         """The points of a series as a reader gets them."""

@@ -66,18 +66,27 @@ class _Reduction:
 
     def add(self, block: MetricColumns, *, is_last: bool = False) -> None:
         """Keeps what matters of the next block."""
-        kinds = _kinds(block.values)
-        breaks = np.flatnonzero((kinds != 0) & (np.diff(kinds, prepend=self._last_kind) != 0))[: self._breaks_left]
+        breaks, spans = self._of_finite(block) if np.isfinite(block.values).all() else self._of_any(block)
         ends = [0] * (not self.count) + [len(block) - 1] * is_last
-        finite = np.flatnonzero(kinds == 0)
-        spans = finite[_extremes_of_spans(block.steps[finite], block.values[finite], self._spans(block))]
         kept = np.unique(np.concatenate([breaks, spans, ends]).astype(np.int64))
         self._kept.append(picked(block, kept))
         self._breaks.append(self._length + np.searchsorted(kept, breaks))
         self._breaks_left -= len(breaks)
         self._length += len(kept)
-        self._last_kind = int(kinds[-1])
         self.count += len(block)
+
+    def _of_finite(self, block: MetricColumns) -> tuple[Ints, Ints]:
+        """The breaks of a block that has none, and the extremes of its spans."""
+        self._last_kind = 0
+        return np.zeros(0, np.int64), _extremes_of_spans(block.steps, block.values, self._spans(block))
+
+    def _of_any(self, block: MetricColumns) -> tuple[Ints, Ints]:
+        """The first points of stretches that are not finite, and the extremes of the spans of all others."""
+        kinds = _kinds(block.values)
+        breaks = np.flatnonzero((kinds != 0) & (np.diff(kinds, prepend=self._last_kind) != 0))[: self._breaks_left]
+        self._last_kind = int(kinds[-1])
+        finite = np.flatnonzero(kinds == 0)
+        return breaks, finite[_extremes_of_spans(block.steps[finite], block.values[finite], self._spans(block))]
 
     def result(self) -> MetricColumns:
         """At most n points of all blocks."""
@@ -93,10 +102,10 @@ class _Reduction:
 
 
 def _blocks(parts: Iterable[MetricColumns], least: int) -> Iterator[MetricColumns]:
-    """The parts joined to blocks of more than `least` points; the last one may have fewer."""
+    """The parts joined to blocks of at least `least` points; the last one may have fewer."""
     waiting: list[MetricColumns] = []
     for part in parts:
-        if sum(map(len, waiting)) > least:
+        if sum(map(len, waiting)) >= least:
             yield joined(waiting)
             waiting = []
         waiting.append(part)

@@ -52,10 +52,9 @@ class Places:
         """Judges at the places of runs, also of deleted ones. Raises RunNotFound, PermissionMissing."""
         places = self._runs.of(self._db, run_ids)
         for run_id in run_ids:
-            unseen = partial(RunNotFound, run_id)
             if run_id not in places:
-                raise unseen()
-            self._access.require(permission, places[run_id], unseen=unseen)
+                raise RunNotFound(run_id)
+            self._access.require(permission, places[run_id], unseen=partial(RunNotFound, run_id))
 
     def require_experiment(self, permission: Permission, experiment_id: str) -> None:
         """Judges at an experiment, also a deleted one. Raises ExperimentNotFound, PermissionMissing."""

@@ -1,4 +1,4 @@
-"""The rules of runs, their params and their tags; how they are created is in `new_runs`."""
+"""The rules of runs, their params and their tags; how they are created is in `run_creation`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace

@@ -66,6 +66,7 @@ class Series:
         self._block = block
         self._kept = kept
         self._after: Key | None = None  # the key of the last point that was given
+        self._at_hand: dict[int, MetricColumns] = {}  # chunks that came with the list
         self._listed = self._list()
 
     def extent(self) -> Extent | None:
@@ -127,11 +128,13 @@ class Series:
             chunk = ahead.popleft()
             taken[chunk.chunk_id] = chunk
             count += chunk.point_count
-        with self._db.read() as tx:
-            found = store.read_chunks(tx, self._key, list(taken))
+        found = {chunk_id: self._at_hand[chunk_id] for chunk_id in taken if chunk_id in self._at_hand}
+        if len(found) < len(taken):
+            with self._db.read() as tx:
+                found = {each.chunk_id: each.columns for each in store.read_chunks(tx, self._key, list(taken))}
         if len(found) < len(taken):
             return None
-        return [self._within(each.columns, taken[each.chunk_id], limit) for each in found]
+        return [self._within(found[chunk_id], chunk, limit) for chunk_id, chunk in taken.items()]
 
     def _within(self, part: MetricColumns, chunk: ListedChunk, limit: Key | None) -> MetricColumns:
         """The points of a chunk that are in the range of steps, not given yet, and not beyond the limit."""
@@ -144,6 +147,11 @@ class Series:
         return points.between(part, after, limit)
 
     def _list(self) -> list[ListedChunk]:
+        """The chunks that may have points that are still to be given, in the order of their first points."""
+        within = {"min_step": self._min_step, "max_step": self._max_step}
         with self._db.read() as tx:
-            listed = store.listed(tx, self._run_id, self._key, min_step=self._min_step, max_step=self._max_step)
-        return [each for each in listed if self._after is None or each.last >= self._after[:2]]
+            few = store.few_chunks(tx, self._run_id, self._key, **within)
+            listed = store.listed(tx, self._run_id, self._key, **within) if few is None else few
+        self._at_hand = {chunk.chunk_id: part for chunk, part in few.items()} if few else {}
+        wanted = (each for each in listed if self._after is None or each.last >= self._after[:2])
+        return sorted(wanted, key=lambda each: each.first)

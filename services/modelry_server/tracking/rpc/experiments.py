@@ -4,13 +4,16 @@ from functools import partial
 
 import grpc
 
+from modelry.api.common import v1 as common
 from modelry.api.tracking import v1 as api
+from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.requests.updates import changes
 from modelry_server.tracking.domain.experiments import CHANGEABLE, Experiments
-from modelry_server.tracking.entities import Experiment
-from modelry_server.tracking.rpc import lifecycles
+from modelry_server.tracking.entities import Experiment, Lifecycle, LifecycleFilter
+
+_FILTERS = ", ".join(f"LIFECYCLE_FILTER_{each.name}" for each in LifecycleFilter)
 
 
 class ExperimentService(api.ExperimentServiceServicer):
@@ -81,7 +84,7 @@ class ExperimentService(api.ExperimentServiceServicer):
             request.workspace,
             filter=request.filter,
             order_by=list(request.order_by),
-            lifecycle=lifecycles.wanted(request.lifecycle),
+            lifecycle=lifecycle_filter(request.lifecycle),
         )
         experiments, next_page_token = self._pager.answer(request, search, message)
         return api.SearchExperimentsResponse(experiments=experiments, next_page_token=next_page_token)
@@ -108,7 +111,7 @@ def message(experiment: Experiment) -> api.Experiment:
         workspace=experiment.workspace,
         name=experiment.name,
         description=experiment.description,
-        lifecycle=lifecycles.message(experiment.lifecycle),
+        lifecycle=lifecycle(experiment.lifecycle),
         tags=experiment.tags,
         creator=experiment.creator,
         etag=experiment.etag,
@@ -118,3 +121,17 @@ def message(experiment: Experiment) -> api.Experiment:
     if experiment.delete_time is not None:
         result.delete_time.FromMilliseconds(experiment.delete_time)
     return result
+
+
+def lifecycle(state: Lifecycle) -> common.Lifecycle.ValueType:
+    """The lifecycle as the contract has it."""
+    return common.Lifecycle.ValueType(state)
+
+
+def lifecycle_filter(number: int) -> LifecycleFilter:
+    """What a search is for; active things by default. Raises FieldInvalid for a number that is not known."""
+    if not number:
+        return LifecycleFilter.ACTIVE
+    if number in LifecycleFilter.__members__.values():
+        return LifecycleFilter(number)
+    raise FieldInvalid({"lifecycle": f"{number} is not known to this server; use one of {_FILTERS}"})

@@ -14,10 +14,11 @@ from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.requests.updates import EVERYTHING, changes
-from modelry_server.tracking.domain.new_runs import NewRuns, RunDraft
+from modelry_server.tracking.domain.run_creation import RunCreation, RunDraft
 from modelry_server.tracking.domain.runs import CHANGEABLE, Runs
 from modelry_server.tracking.entities import Batch, DatasetInput, Run, RunStatus
-from modelry_server.tracking.rpc import datasets, lifecycles, metrics
+from modelry_server.tracking.rpc import datasets, metrics
+from modelry_server.tracking.rpc.experiments import lifecycle, lifecycle_filter
 
 _FIELDS = tuple(field.name for field in api.Run.DESCRIPTOR.fields)
 
@@ -25,8 +26,8 @@ _FIELDS = tuple(field.name for field in api.Run.DESCRIPTOR.fields)
 class RunService(api.RunServiceServicer):
     """Answers calls about runs."""
 
-    def __init__(self, new_runs: NewRuns, runs: Runs, pager: Pager) -> None:
-        self._new_runs = new_runs
+    def __init__(self, run_creation: RunCreation, runs: Runs, pager: Pager) -> None:
+        self._run_creation = run_creation
         self._runs = runs
         self._pager = pager
 
@@ -44,7 +45,7 @@ class RunService(api.RunServiceServicer):
             tags=dict(request.tags),
             metrics=metrics.columns(request.metrics),
         )
-        return api.CreateRunResponse(run=_brief(self._new_runs.create(new, idempotency.request(request))))
+        return api.CreateRunResponse(run=_brief(self._run_creation.create(new, idempotency.request(request))))
 
     def GetRun(self, request: api.GetRunRequest, context: grpc.ServicerContext) -> api.GetRunResponse:
         """Reads a run."""
@@ -88,7 +89,7 @@ class RunService(api.RunServiceServicer):
             experiment_ids=list(request.experiment_ids),
             filter=request.filter,
             order_by=list(request.order_by),
-            lifecycle=lifecycles.wanted(request.lifecycle),
+            lifecycle=lifecycle_filter(request.lifecycle),
             parts=wanted,
         )
         runs, next_page_token = self._pager.answer(request, search, lambda run: message(run, wanted))
@@ -129,7 +130,7 @@ def _brief(run: Run) -> api.Run:
         experiment_id=run.experiment_id,
         name=run.name,
         status=api.RunStatus.ValueType(run.status),
-        lifecycle=lifecycles.message(run.lifecycle),
+        lifecycle=lifecycle(run.lifecycle),
         parent_run_id=run.parent_run_id,
         description=run.description,
         claimed_user=run.claimed_user,

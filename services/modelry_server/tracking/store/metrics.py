@@ -7,10 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Rows, Transaction, ask, insert_if, insert_rows, keep_existing, one_of
+from modelry_server.kernel.sql.statements import (
+    Rows,
+    Transaction,
+    ask,
+    fetch,
+    insert_if,
+    insert_rows,
+    keep_existing,
+    one_of,
+)
 from modelry_server.tracking.entities import MetricColumns, MetricSummary
 from modelry_server.tracking.store import chunks
 from modelry_server.tracking.store.tables import metric_chunks, metric_summaries, metric_writers, runs
+
+LOWEST_STEP, HIGHEST_STEP = -(1 << 63), (1 << 63) - 1
 
 
 class Series(NamedTuple):
@@ -107,10 +118,27 @@ def keys(tx: Transaction, run_id: str) -> list[str]:
     return list(tx.execute(sa.select(c.c.key).where(c.c.run_id == run_id).distinct().order_by(c.c.key)).scalars())
 
 
+def few_chunks(
+    tx: Transaction, run_id: str, key: str, *, min_step: int | None = None, max_step: int | None = None
+) -> dict[ListedChunk, MetricColumns] | None:
+    """All chunks of a series that may have points in a range of steps, if they are few and small; else None.
+
+    Most series are: this takes one statement for each of them.
+    """
+    low, high = LOWEST_STEP if min_step is None else min_step, HIGHEST_STEP if max_step is None else max_step
+    found = fetch(tx, _FEW_CHUNKS, {"of_run": run_id, "of_key": key, "low": low, "high": high})
+    if len(found) > _FEW or any(row[-1] is None for row in found):
+        return None
+    return {
+        ListedChunk(chunk_id, count, (step0, time0), (step1, time1)): MetricColumns(key, *chunks.decode(blob))
+        for chunk_id, count, step0, time0, step1, time1, blob in found
+    }
+
+
 def listed(
     tx: Transaction, run_id: str, key: str, *, min_step: int | None = None, max_step: int | None = None
 ) -> list[ListedChunk]:
-    """The chunks of a series that may have points in a range of steps, sorted by (step, time) of their first point."""
+    """All chunks of a series that may have points in a range of steps, in any order."""
     c = metric_chunks.c
     query = sa.select(c.chunk_id, c.point_count, c.first_step, c.first_time, c.last_step, c.last_time)
     query = query.where(c.run_id == run_id, c.key == key)
@@ -118,8 +146,10 @@ def listed(
         query = query.where(c.last_step >= min_step)
     if max_step is not None:
         query = query.where(c.first_step <= max_step)
-    found = tx.execute(query.order_by(c.first_step, c.first_time, c.chunk_id))
-    return [ListedChunk(id, count, (step0, time0), (step1, time1)) for id, count, step0, time0, step1, time1 in found]
+    return [
+        ListedChunk(chunk_id, count, (step0, time0), (step1, time1))
+        for chunk_id, count, step0, time0, step1, time1 in tx.execute(query)
+    ]
 
 
 def replace(tx: Transaction, run_id: str, old: Sequence[int], new: Sequence[MetricColumns], *, lost: int) -> bool:
@@ -153,9 +183,8 @@ def small_chunks(tx: Transaction, run_id: str, key: str, *, smaller_than: int, l
 
 def read_chunks(tx: Transaction, key: str, chunk_ids: Sequence[int]) -> list[Chunk]:
     """Those of the chunks that still exist, in the order in which they were written."""
-    c = metric_chunks
-    query = sa.select(c.c.chunk_id, c.c.columns).where(c.c.chunk_id.in_(chunk_ids)).order_by(c.c.chunk_id)
-    return [Chunk(chunk_id, MetricColumns(key, *chunks.decode(blob))) for chunk_id, blob in tx.execute(query)]
+    found = fetch(tx, _CHUNKS, {"chunk_ids": list(chunk_ids)})
+    return [Chunk(chunk_id, MetricColumns(key, *chunks.decode(blob))) for chunk_id, blob in found]
 
 
 def scattered(tx: Transaction, smaller_than: int, at_least: int) -> list[tuple[str, str]]:
@@ -165,6 +194,18 @@ def scattered(tx: Transaction, smaller_than: int, at_least: int) -> list[tuple[s
     return [(row.run_id, row.key) for row in tx.execute(query.having(sa.func.count() >= at_least))]
 
 
+_FEW, _SMALL = 8, 4096
+_c = metric_chunks.c
+_CHUNKS = sa.select(_c.chunk_id, _c.columns).where(one_of(_c.chunk_id, "chunk_ids")).order_by(_c.chunk_id)
+_FEW_CHUNKS = (
+    sa.select(
+        *(_c.chunk_id, _c.point_count, _c.first_step, _c.first_time, _c.last_step, _c.last_time),
+        sa.case((_c.point_count <= _SMALL, _c.columns)).label("columns"),
+    )
+    .where(_c.run_id == sa.bindparam("of_run"), _c.key == sa.bindparam("of_key"))
+    .where(_c.last_step >= sa.bindparam("low"), _c.first_step <= sa.bindparam("high"))
+    .limit(sa.literal_column(str(_FEW + 1)))
+)
 _s = metric_summaries.c
 _SUMMARIES = sa.select(
     _s.run_id, _s.key, _s.point_count, _s.first_step, _s.first_time, _s.first_bits, _s.last_step, _s.last_time,

@@ -11,7 +11,7 @@ import pytest
 
 from modelry_server.kernel.sql.sqlite import Sqlite
 from modelry_server.tracking import instruments
-from modelry_server.tracking.domain.new_runs import RunDraft
+from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.entities import Batch
 from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
 from tests.parts.eventually import at_once, eventually, of
@@ -257,7 +257,7 @@ def test_many_params_in_opposite_order_from_two_processes_block_nobody(another_r
 
 def test_the_first_points_of_a_new_run_are_there_or_the_run_is_not(room: Room) -> None:
     with pytest.raises(Exception, match="no experiment"):
-        room.new_runs.create(RunDraft("999999", run_id="a" * 32, metrics=[line("loss", [1])]), ONCE)
+        room.run_creation.create(RunDraft("999999", run_id="a" * 32, metrics=[line("loss", [1])]), ONCE)
 
     with pytest.raises(RunNotFound):
         room.runs.get("a" * 32)

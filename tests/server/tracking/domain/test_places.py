@@ -13,8 +13,8 @@ from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import FieldInvalid, ModelryError, PermissionMissing
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.domain.metrics import SeriesQuery
-from modelry_server.tracking.domain.new_runs import RunDraft
 from modelry_server.tracking.domain.places import Places
+from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, RunStatus
 from modelry_server.tracking.errors import DatasetNotFound, ExperimentNotFound, RunNotFound
 from tests.server.tracking.room import ONCE, Room, a_batch, line, to
@@ -86,7 +86,7 @@ WRITES: dict[str, tuple[Call, type[ModelryError]]] = {
     "RestoreExperiment": (lambda t: t.room.experiments.restore(t.experiment_id), ExperimentNotFound),
     "SetExperimentTags": (lambda t: t.room.experiments.set_tags(t.experiment_id, {"t": "1"}), ExperimentNotFound),
     "DeleteExperimentTags": (lambda t: t.room.experiments.delete_tags(t.experiment_id, ["t"]), ExperimentNotFound),
-    "CreateRun": (lambda t: t.room.new_runs.create(RunDraft(t.experiment_id), ONCE), ExperimentNotFound),
+    "CreateRun": (lambda t: t.room.run_creation.create(RunDraft(t.experiment_id), ONCE), ExperimentNotFound),
     "UpdateRun": (lambda t: t.room.runs.update(t.run_id, "", to(name="n")), RunNotFound),
     "FinishRun": (lambda t: t.room.runs.finish(t.run_id, RunStatus.FINISHED, None), RunNotFound),
     "DeleteRun": (lambda t: t.room.runs.delete(t.run_id), RunNotFound),
@@ -108,7 +108,7 @@ BEFORE_THE_REST: dict[str, Call] = {
     "UpdateExperiment": lambda t: t.room.experiments.update(t.experiment_id, "wrong", to(name="")),
     "SetExperimentTags": lambda t: t.room.experiments.set_tags(t.experiment_id, {}),
     "DeleteExperimentTags": lambda t: t.room.experiments.delete_tags(t.experiment_id, []),
-    "CreateRun": lambda t: t.room.new_runs.create(RunDraft(t.experiment_id, name=" "), ONCE),
+    "CreateRun": lambda t: t.room.run_creation.create(RunDraft(t.experiment_id, name=" "), ONCE),
     "UpdateRun": lambda t: t.room.runs.update(t.run_id, "wrong", to(name="")),
     "FinishRun": lambda t: t.room.runs.finish(t.run_id, RunStatus.RUNNING, -1),
     "LogBatch": lambda t: t.room.runs.log_batch(Batch(t.run_id, params={"": ""})),
@@ -181,7 +181,7 @@ def test_a_parent_that_the_caller_may_not_see_is_not_found(another_room: Callabl
     hidden.add(room.runs.get(parent).experiment_id)
 
     with pytest.raises(RunNotFound):
-        room.new_runs.create(RunDraft(experiment_id, parent_run_id=parent), ONCE)
+        room.run_creation.create(RunDraft(experiment_id, parent_run_id=parent), ONCE)
 
 
 def test_a_batch_that_another_thread_commits_is_judged_as_its_own_caller(guarded: Room) -> None:
@@ -256,7 +256,7 @@ def test_a_run_that_does_not_exist_yet_is_found_once_it_does(room: Room, another
 
     with pytest.raises(RunNotFound):
         other.runs.log_batch(a_batch(run_id, line("loss", [1])))
-    room.new_runs.create(RunDraft("0", run_id=run_id), ONCE)
+    room.run_creation.create(RunDraft("0", run_id=run_id), ONCE)
     other.runs.log_batch(a_batch(run_id, line("loss", [1])))
 
     assert len(room.points(run_id, "loss")) == 1

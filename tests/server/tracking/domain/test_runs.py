@@ -11,7 +11,7 @@ from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused, Unavailable
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request
-from modelry_server.tracking.domain.new_runs import RunDraft
+from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.entities import Batch, Run, RunStatus
 from modelry_server.tracking.errors import (
     ExperimentDeleted,
@@ -46,7 +46,7 @@ def test_a_run_has_what_it_was_made_with(room: Room) -> None:
     )
 
     with caller.using(Caller("bob", "0" * 32)):
-        created = room.new_runs.create(new, ONCE)
+        created = room.run_creation.create(new, ONCE)
 
     run = room.runs.get(run_id)
     assert (run.name, run.start_time, run.status) == ("first try", 1_600_000_000_123, RunStatus.RUNNING)
@@ -59,7 +59,7 @@ def test_a_run_has_what_it_was_made_with(room: Room) -> None:
 
 def test_what_is_not_said_of_a_run_has_a_default(room: Room) -> None:
     with caller.using(Caller("bob", "0" * 32)):
-        run = room.new_runs.create(RunDraft("0"), ONCE)
+        run = room.run_creation.create(RunDraft("0"), ONCE)
 
     assert (run.creator, run.claimed_user, run.start_time) == ("bob", "bob", room.clock.now())
     assert (bool(run.name), run.description) == (True, "")
@@ -67,7 +67,7 @@ def test_what_is_not_said_of_a_run_has_a_default(room: Room) -> None:
 
 
 def test_a_metric_named_twice_at_the_start_of_a_run_is_one_series(room: Room) -> None:
-    run = room.new_runs.create(
+    run = room.run_creation.create(
         RunDraft("0", metrics=[line("loss", [2, 3]), line("loss", [1, 2]), line("acc", [])]), ONCE
     )
 
@@ -77,10 +77,10 @@ def test_a_metric_named_twice_at_the_start_of_a_run_is_one_series(room: Room) ->
 
 def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) -> None:
     experiment_id, run_id = room.an_experiment(), new_id()
-    room.new_runs.create(RunDraft(experiment_id, "first", run_id, params={"lr": "1"}), ONCE)
+    room.run_creation.create(RunDraft(experiment_id, "first", run_id, params={"lr": "1"}), ONCE)
     room.runs.finish(run_id, RunStatus.FAILED, None)
 
-    again = room.new_runs.create(RunDraft(experiment_id, "second", run_id, params={"lr": "2"}), ONCE)
+    again = room.run_creation.create(RunDraft(experiment_id, "second", run_id, params={"lr": "2"}), ONCE)
 
     assert (again.name, again.status) == ("first", RunStatus.FAILED)
     assert room.runs.get(run_id).params == {"lr": "1"}
@@ -88,20 +88,20 @@ def test_a_run_id_asked_for_again_is_answered_with_the_run_as_it_is(room: Room) 
 
 def test_a_run_id_is_asked_for_again_when_its_experiment_is_deleted(room: Room) -> None:
     experiment_id = room.an_experiment()
-    made = room.new_runs.create(RunDraft(experiment_id), ONCE)
+    made = room.run_creation.create(RunDraft(experiment_id), ONCE)
     room.experiments.delete(experiment_id)
 
-    again = room.new_runs.create(RunDraft(experiment_id, run_id=made.run_id), ONCE)
+    again = room.run_creation.create(RunDraft(experiment_id, run_id=made.run_id), ONCE)
 
     assert again == room.runs.get(made.run_id, ())
 
 
 def test_a_run_id_of_another_experiment_is_refused_without_naming_the_experiment(room: Room) -> None:
     here, there, run_id = room.an_experiment(), room.an_experiment(), new_id()
-    room.new_runs.create(RunDraft(here, run_id=run_id), ONCE)
+    room.run_creation.create(RunDraft(here, run_id=run_id), ONCE)
 
     with pytest.raises(RunExists) as caught:
-        room.new_runs.create(RunDraft(there, run_id=run_id), ONCE)
+        room.run_creation.create(RunDraft(there, run_id=run_id), ONCE)
 
     assert caught.value.metadata == {"run_id": run_id}
     assert repr(here) not in caught.value.message
@@ -111,7 +111,7 @@ def test_many_processes_that_start_the_same_run_make_one(another_room: Callable[
     rooms, run_id = [another_room(), another_room()], new_id()
     new = RunDraft("0", run_id=run_id, params={"lr": "1"}, metrics=[line("loss", [1])])
 
-    answers = at_once([lambda n=n: rooms[n % 2].new_runs.create(new, ONCE) for n in range(16)])  # type: ignore[misc]
+    answers = at_once([lambda n=n: rooms[n % 2].run_creation.create(new, ONCE) for n in range(16)])  # type: ignore[misc]
 
     assert [each.run_id for each in of(Run, answers)] == [run_id] * 16
     assert rooms[0].stored_points(run_id, "loss") == 1
@@ -120,20 +120,20 @@ def test_many_processes_that_start_the_same_run_make_one(another_room: Callable[
 def test_a_request_that_comes_twice_makes_one_run(room: Room) -> None:
     request = asked(new_id())
 
-    runs = [room.new_runs.create(RunDraft("0", name="once"), request) for _ in range(2)]
+    runs = [room.run_creation.create(RunDraft("0", name="once"), request) for _ in range(2)]
 
     assert runs[0].run_id == runs[1].run_id
 
 
 def test_a_request_id_with_other_contents_is_refused_for_a_day_and_for_its_caller_only(room: Room) -> None:
     request_id = new_id()
-    first = room.new_runs.create(RunDraft("0"), asked(request_id))
+    first = room.run_creation.create(RunDraft("0"), asked(request_id))
 
     with pytest.raises(RequestIdReused) as caught:
-        room.new_runs.create(RunDraft("0", name="other"), asked(request_id, digest="e"))
-    other = room.new_runs.create(RunDraft("0"), asked(request_id, digest="e", subject="bob"))
+        room.run_creation.create(RunDraft("0", name="other"), asked(request_id, digest="e"))
+    other = room.run_creation.create(RunDraft("0"), asked(request_id, digest="e", subject="bob"))
     room.clock.advance(KEPT_MS)
-    later = room.new_runs.create(RunDraft("0"), asked(request_id, digest="e"))
+    later = room.run_creation.create(RunDraft("0"), asked(request_id, digest="e"))
 
     assert caught.value.metadata["request_id"] == request_id
     assert len({first.run_id, other.run_id, later.run_id}) == 3
@@ -144,15 +144,15 @@ def test_one_request_at_two_processes_at_once_makes_one_run(another_room: Callab
 
     for _ in range(10):
         request = asked(new_id())
-        answers = at_once([lambda r=r, q=request: r.new_runs.create(RunDraft("0"), q) for r in rooms])  # type: ignore[misc]
+        answers = at_once([lambda r=r, q=request: r.run_creation.create(RunDraft("0"), q) for r in rooms])  # type: ignore[misc]
         made = of(Run, answers)
         assert len(made) == 2
         assert len({run.run_id for run in made}) == 1
-        assert rooms[0].new_runs.create(RunDraft("0"), request).run_id == made[0].run_id
+        assert rooms[0].run_creation.create(RunDraft("0"), request).run_id == made[0].run_id
 
 
 def test_old_request_ids_are_forgotten(room: Room) -> None:
-    room.new_runs.create(RunDraft("0"), asked(new_id()))
+    room.run_creation.create(RunDraft("0"), asked(new_id()))
     room.clock.advance(KEPT_MS)
 
     with room.db.write() as tx:
@@ -168,22 +168,22 @@ def test_a_run_needs_an_experiment_that_is_there_and_in_use(room: Room) -> None:
     room.experiments.delete(deleted)
 
     with pytest.raises(ExperimentDeleted):
-        room.new_runs.create(RunDraft(deleted), ONCE)
+        room.run_creation.create(RunDraft(deleted), ONCE)
     with pytest.raises(ExperimentNotFound):
-        room.new_runs.create(RunDraft("123456789012345678"), ONCE)
+        room.run_creation.create(RunDraft("123456789012345678"), ONCE)
 
 
 def test_a_run_is_nested_in_one_that_is_there_and_in_its_workspace(room: Room) -> None:
     parent, elsewhere = room.a_run(), room.an_experiment("elsewhere")
 
-    child = room.new_runs.create(RunDraft(room.an_experiment(), parent_run_id=parent), ONCE)
-    grandchild = room.new_runs.create(RunDraft("0", parent_run_id=child.run_id), ONCE)
+    child = room.run_creation.create(RunDraft(room.an_experiment(), parent_run_id=parent), ONCE)
+    grandchild = room.run_creation.create(RunDraft("0", parent_run_id=child.run_id), ONCE)
 
     assert room.runs.get(grandchild.run_id).parent_run_id == child.run_id
     with pytest.raises(RunNotFound):
-        room.new_runs.create(RunDraft("0", parent_run_id="0" * 32), ONCE)
+        room.run_creation.create(RunDraft("0", parent_run_id="0" * 32), ONCE)
     with pytest.raises(RunNotFound):
-        room.new_runs.create(RunDraft(elsewhere, parent_run_id=parent), ONCE)
+        room.run_creation.create(RunDraft(elsewhere, parent_run_id=parent), ONCE)
 
 
 def test_finishing_twice_alike_changes_nothing_and_otherwise_is_refused(room: Room) -> None:
@@ -343,7 +343,7 @@ def test_everything_that_is_wrong_with_a_run_is_told_at_once_and_nothing_is_writ
     )
 
     with pytest.raises(FieldInvalid) as caught:
-        room.new_runs.create(new, asked("r" * 65))
+        room.run_creation.create(new, asked("r" * 65))
 
     assert set(caught.value.violations) == {
         *("name", "start_time", "description", "claimed_user", "request_id"),
@@ -357,13 +357,13 @@ def test_a_run_needs_the_id_of_an_experiment_and_the_form_of_all_ids_is_checked_
     room: Room, experiment_id: str
 ) -> None:
     with pytest.raises(FieldInvalid) as caught:
-        room.new_runs.create(RunDraft(experiment_id, parent_run_id="p"), ONCE)
+        room.run_creation.create(RunDraft(experiment_id, parent_run_id="p"), ONCE)
 
     assert set(caught.value.violations) == {"experiment_id", "parent_run_id"}
 
 
 def test_a_description_is_set_changed_and_emptied_and_every_change_is_a_new_etag(room: Room) -> None:
-    run_id = room.new_runs.create(RunDraft("0", description="first"), ONCE).run_id
+    run_id = room.run_creation.create(RunDraft("0", description="first"), ONCE).run_id
     seen = [room.runs.get(run_id)]
 
     for text in ("second\nline", ""):
@@ -376,7 +376,7 @@ def test_a_description_is_set_changed_and_emptied_and_every_change_is_a_new_etag
 
 def test_parts_that_are_not_named_are_not_read(room: Room) -> None:
     new = RunDraft("0", description="long", params={"p": "1"}, tags={"t": "1"}, metrics=[line("loss", [1])])
-    run_id = room.new_runs.create(new, ONCE).run_id
+    run_id = room.run_creation.create(new, ONCE).run_id
 
     run = room.runs.get(run_id, ("tags", "name"))
 
@@ -393,6 +393,6 @@ def test_removing_tags_answers_with_the_run(room: Room) -> None:
 def test_a_database_that_went_away_is_unavailable_and_claims_nothing_about_the_change(room: Room) -> None:
     broken = Room("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
 
-    with pytest.raises(Unavailable, match="may be done already"):
+    with pytest.raises(Unavailable, match="may have been made"):
         broken.runs.get(new_id())
     broken.close()

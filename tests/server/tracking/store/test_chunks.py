@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -45,15 +44,6 @@ def test_threads_that_pack_at_once_do_not_disturb_each_other() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(pack, range(8)))
-
-
-def test_a_chunk_that_zlib_packed_is_read() -> None:
-    steps, times, values = np.arange(20), np.arange(20) * 7, np.arange(20) / 8
-    columns = np.stack([np.diff(steps, prepend=0), np.diff(times, prepend=0), values.view(np.int64)])
-
-    found = decode(b"\x01" + zlib.compress(columns.view(np.uint8).reshape(3, 20, 8).transpose(0, 2, 1).tobytes()))
-
-    assert [np.array_equal(a, b) for a, b in zip(found, (steps, times, values), strict=True)] == [True] * 3
 
 
 def test_a_noisy_curve_takes_fewer_than_fifteen_bytes_a_point() -> None:

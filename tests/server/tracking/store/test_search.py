@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from modelry_server.kernel.filter import FilterSyntax
 from modelry_server.kernel.ids import new_id
-from modelry_server.tracking.domain.new_runs import RunDraft
+from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, LifecycleFilter, RunStatus
+from tests.server.kernel.filter.texts import MLFLOW
 from tests.server.tracking.room import ONCE, Room, bits_of, columns
 
 Truth = bool | None
@@ -153,7 +154,7 @@ def library(kept_room: Room) -> Library:
         for values, key in ((run.params, "lr"), (run.tags, "team"), (run.tags, "a b")):
             if chance.random() < 0.7:
                 values[key] = chance.choice(["0.1", "0.10", "", "Blue", "blue", "bl\u00fce", "50%"])
-        room.new_runs.create(
+        room.run_creation.create(
             RunDraft(
                 run.experiment_id,
                 name=run.name,
@@ -347,7 +348,9 @@ def test_a_search_sees_its_workspace_only(library: Library) -> None:
 def test_nothing_is_skipped_or_repeated_while_others_write(library: Library) -> None:
     room, experiment_id = library.room, library.room.an_experiment("blue")
     before = [
-        room.new_runs.create(RunDraft(experiment_id, metrics=[columns("acc", [(0, 0, bits_of(n % 7))])]), ONCE).run_id
+        room.run_creation.create(
+            RunDraft(experiment_id, metrics=[columns("acc", [(0, 0, bits_of(n % 7))])]), ONCE
+        ).run_id
         for n in range(40)
     ]
     order_by = ["metrics.acc DESC"]
@@ -355,7 +358,7 @@ def test_nothing_is_skipped_or_repeated_while_others_write(library: Library) -> 
     def write() -> Iterator[int]:
         for number in range(60):
             new = RunDraft(experiment_id, metrics=[columns("acc", [(0, 0, bits_of(number % 7))])])
-            room.runs.log_batch(Batch(room.new_runs.create(new, ONCE).run_id, tags={"late": "1"}))
+            room.runs.log_batch(Batch(room.run_creation.create(new, ONCE).run_id, tags={"late": "1"}))
             yield number
 
     with ThreadPoolExecutor(1) as pool:
@@ -379,7 +382,7 @@ def test_names_at_their_limit_in_every_sort_key_can_be_paged_through(library: Li
         new = RunDraft(
             experiment_id, long + long[:-1] + end, claimed_user=long, params={"p": long + end}, tags={"t": long + end}
         )
-        room.new_runs.create(new, ONCE)
+        room.run_creation.create(new, ONCE)
     order_by = ["name", "claimed_user", "params.p", "tags.t", "status", "start_time", "end_time", "experiment_id"]
 
     found = library.found("blue", [experiment_id], ACTIVE, "", order_by, size)
@@ -434,3 +437,22 @@ def test_strange_values_are_refused_or_find_nothing(library: Library, filter: st
         found = []
 
     assert found == [] or "end_time" in filter
+
+
+NO_FIELDS_OF_RUNS = {"artifact_uri", "creation_time", "last_update_time", "version_number", "source_path"}
+
+
+@pytest.mark.parametrize("text", [text for text, _ in MLFLOW if not any(word in text for word in NO_FIELDS_OF_RUNS)])
+def test_the_filters_of_mlflow_find_runs(library: Library, text: str) -> None:
+    library.room.runs.search("blue", filter=text, after=None, limit=1)
+
+
+def test_an_error_names_the_fields_by_the_words_of_the_contract_only(library: Library) -> None:
+    with pytest.raises(FilterSyntax) as caught:
+        library.room.runs.search("blue", filter="user = 'ann'", after=None, limit=1)
+
+    listed = caught.value.metadata["expected"]
+    assert listed == (
+        "one of metrics.<key>, params.<key>, tags.<key>, datasets.name, datasets.digest, datasets.context, run_id, "
+        "name, status, creator, claimed_user, start_time, end_time, experiment_id, parent_run_id"
+    )

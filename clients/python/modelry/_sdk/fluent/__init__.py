@@ -4,6 +4,6 @@ The package is loaded as a whole. If a thread loaded a part of it only when it c
 fork just then, and the import lock of that part would be held in the child for ever.
 """
 
-from modelry._sdk.fluent import functions, logging
+from modelry._sdk.fluent import functions, logging, searching
 
-__all__ = ["functions", "logging"]
+__all__ = ["functions", "logging", "searching"]

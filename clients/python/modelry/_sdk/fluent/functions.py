@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, overload
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from modelry._sdk.client import Client
 from modelry._sdk.fluent import session, starting
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns import arguments
-from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
+from modelry._sdk.nouns.enums import Lifecycle, RunStatus
 from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named_experiment
-from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.mlflow_names import VIEW_TYPES
 from modelry._sdk.nouns.runs import Run
 from modelry._sdk.recording import pool
 from modelry._sdk.recording.sync import SyncReport, deliver
@@ -28,8 +25,6 @@ from modelry.errors import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from modelry._sdk.nouns.versions import Version
 
 log = logging.getLogger("modelry")
@@ -92,11 +87,6 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
 def create_experiment(name: str, tags: Mapping[str, object] | None = None) -> str:
     """Creates an experiment and returns its id. Raises ExperimentExists."""
     return session.current().client().experiments.create(name, tags=tags).experiment_id
-
-
-def client() -> Client:
-    """The client that these functions use: the one of the tracking URI."""
-    return session.current().client()
 
 
 def get_experiment(experiment_id: str | int) -> Experiment:
@@ -196,100 +186,6 @@ def delete_run(run_id: str) -> None:
     session.current().client().runs.delete(run_id)
 
 
-@overload
-def search_runs(
-    experiment_ids: str | int | Iterable[str | int] | None = None,
-    filter_string: str = "",
-    run_view_type: LifecycleFilter | Lifecycle | str | int = LifecycleFilter.ACTIVE,
-    max_results: int = 100_000,
-    order_by: str | Iterable[str] | None = None,
-    output_format: Literal["pandas"] | None = None,
-    search_all_experiments: bool = False,
-    experiment_names: str | Iterable[str] | None = None,
-) -> pd.DataFrame: ...
-
-
-@overload
-def search_runs(
-    experiment_ids: str | int | Iterable[str | int] | None = None,
-    filter_string: str = "",
-    run_view_type: LifecycleFilter | Lifecycle | str | int = LifecycleFilter.ACTIVE,
-    max_results: int = 100_000,
-    order_by: str | Iterable[str] | None = None,
-    *,
-    output_format: Literal["list"],
-    search_all_experiments: bool = False,
-    experiment_names: str | Iterable[str] | None = None,
-) -> LazyList[Run]: ...
-
-
-def search_runs(
-    experiment_ids: str | int | Iterable[str | int] | None = None,
-    filter_string: str = "",
-    run_view_type: LifecycleFilter | Lifecycle | str | int = LifecycleFilter.ACTIVE,
-    max_results: int = 100_000,
-    order_by: str | Iterable[str] | None = None,
-    output_format: Literal["pandas", "list"] | None = None,
-    search_all_experiments: bool = False,
-    experiment_names: str | Iterable[str] | None = None,
-) -> pd.DataFrame | LazyList[Run]:
-    """Finds runs. Default: in the experiment in use, the newest first.
-
-    Returns a pandas DataFrame if pandas is installed, else a list of runs; `output_format` chooses one of them. A
-    single id, name or sort key needs no list. Raises FilterSyntax, whose message points at the mistake,
-    ExperimentNotFound, and InvalidArgument.
-    """
-    if output_format not in (None, "pandas", "list"):
-        raise arguments.refused("output_format", output_format, "'pandas' or 'list'")
-    lifecycle = _lifecycle("run_view_type", run_view_type)
-    ids = arguments.ids("experiment_ids", experiment_ids)
-    names = arguments.listed("experiment_names", experiment_names)
-    sort_keys = arguments.listed("order_by", order_by)
-    _settle()
-    server = session.current().client()
-    ids += [server.experiments.get_by_name(name).experiment_id for name in names]
-    if not ids and not search_all_experiments:
-        chosen = session.current().experiment()
-        ids = [chosen.experiment_id or server.experiments.get_by_name(chosen.name).experiment_id]
-    found = server.runs.search(
-        ids,
-        filter_string,
-        order_by=sort_keys,
-        lifecycle=lifecycle,
-        max_results=max_results,
-        page_size=1000,
-    )
-    if output_format == "list":
-        return found
-    try:
-        from modelry._sdk.nouns.frames import frame_of
-
-        return frame_of(found)
-    except ModuleNotFoundError:
-        if output_format == "pandas":
-            raise
-        return found
-
-
-def search_experiments(
-    view_type: LifecycleFilter | Lifecycle | str | int = LifecycleFilter.ACTIVE,
-    max_results: int | None = None,
-    filter_string: str = "",
-    order_by: str | Iterable[str] | None = None,
-) -> LazyList[Experiment]:
-    """Finds experiments. Default order: the newest first. Raises FilterSyntax when the list is read."""
-    return (
-        session.current()
-        .client()
-        .experiments.search(
-            filter_string,
-            order_by=order_by or (),
-            lifecycle=_lifecycle("view_type", view_type),
-            max_results=max_results,
-        )
-    )
-
-
 def transition_model_version_stage(
     name: str, version: int | str, stage: str, archive_existing_versions: bool = False
 ) -> Version:
@@ -322,14 +218,6 @@ def sync(address: str | None = None, *, progress: Callable[[int, int], None] | N
     """
     pool.flush_all(settings.read().exit_timeout)
     return deliver(address, progress=progress)
-
-
-def _lifecycle(argument: str, given: object) -> LifecycleFilter:
-    try:
-        return LifecycleFilter(VIEW_TYPES[given] if isinstance(given, int) else str(given).upper())
-    except (KeyError, ValueError):
-        wanted = f"{', '.join(LifecycleFilter)}, or MLflow's number for it, 1 to 3"
-        raise arguments.refused(argument, given, wanted) from None
 
 
 def _settle() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,7 +24,8 @@ class MetricColumns:
     """The points of one metric: the entries with the same index are one point.
 
     Steps and times (milliseconds since 1970) are `array('q')`, values are `array('d')`. NumPy reads them without a copy
-    with `numpy.frombuffer(columns.values)`. `point_count` is the number of points before downsampling.
+    with `numpy.frombuffer(columns.values)`. `point_count` is the number of points of the series, before
+    downsampling if the server has downsampled it.
     """
 
     key: str
@@ -149,14 +150,19 @@ class Metrics:
             part = message.columns
             if series is None or (message.run_id, part.key) != (run_id, series.key):
                 if series is not None:
-                    yield run_id, series
+                    yield run_id, _counted(series)
                 run_id = message.run_id
                 series = MetricColumns(part.key, array("q"), array("q"), array("d"), message.point_count)
             series.steps.extend(array("q", part.steps[:]))
             series.times_ms.extend(array("q", part.times_ms[:]))
             series.values.extend(array("d", part.values[:]))
         if series is not None:
-            yield run_id, series
+            yield run_id, _counted(series)
+
+
+def _counted(series: MetricColumns) -> MetricColumns:
+    """The series with its number of points, which the server tells of downsampled series only."""
+    return series if series.point_count else replace(series, point_count=len(series))
 
 
 def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns], metrics: Points) -> None:

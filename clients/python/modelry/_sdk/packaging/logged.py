@@ -37,7 +37,7 @@ class LoggedModel:
     registered_model_version: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """Where a model is logged to: the arguments that every `log_model` has."""
 

@@ -38,7 +38,7 @@ class RunDraft:
     metrics: Sequence[MetricColumns] = ()
 
 
-class NewRuns:
+class RunCreation:
     """Creates runs."""
 
     def __init__(self, db: Database, places: Places, *, requests: Requests, clock: Clock) -> None:
