@@ -66,10 +66,12 @@ class Artifacts:
     ) -> Uploaded:
         """Uploads a file, or the content of a folder, into the folder `path` of the owner.
 
-        Files with the same paths are replaced. Symbolic links are followed inside the uploaded folder.
-        `progress(done, total)` is called with bytes, from another thread. Raises InvalidArgument for a link that leads
-        outside and for what is neither file nor folder; FileNotFoundError; FailedPrecondition if a file changes during
-        the upload; OwnerFrozen; ArtifactKindConflict.
+        All files become visible together when the upload ends, and none if it fails. While the server can't be reached,
+        the upload is sent again from the beginning, up to four times in all. Files with the same paths are replaced.
+        Symbolic links are followed inside the uploaded folder. `progress(done, total)` is called with bytes, from
+        another thread. Raises InvalidArgument, before anything is sent, for more than 100,000 files, a file above
+        5 TiB, a link that leads outside, and for what is neither file nor folder; FileNotFoundError; FailedPrecondition
+        if a file changes during the upload; OwnerFrozen; ArtifactKindConflict.
         """
         files = local_files.found(local_path, path)
         transfer.upload_files(self._connection, owner, files, progress)
