@@ -42,7 +42,7 @@ _EXPECTED = {
     "LPAR": "'('",
     "SINGLE": "a text in quotes",
     "NUMBER": "a number",
-    "IN": "IN (any other NOT stands before the field)",
+    "IN": "IN (otherwise write NOT before the field)",
     "NULL": "NULL",
     "AND": "AND",
     "OR": "OR",
@@ -105,7 +105,7 @@ class Source:
 
     def _fields(self) -> str:
         scoped = [f"{scope}.<key>" for scope in sorted(self.scopes) if scope != ATTRIBUTES]
-        bare = ["an attribute's name"] if ATTRIBUTES in self.scopes else []
+        bare = ["the name of a field"] if ATTRIBUTES in self.scopes else []
         *others, last = scoped + bare or ["nothing can be named here"]
         return f"a field ({', '.join(others)} or {last})" if others else f"a field ({last})"
 

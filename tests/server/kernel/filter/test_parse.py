@@ -109,7 +109,7 @@ def test_a_scope_has_other_names(written: str, scope: str) -> None:
 
 
 def test_a_scope_that_the_search_does_not_know_is_refused() -> None:
-    with pytest.raises(FilterSyntax, match=r"column 16: found 'metric\.a', expected a field \(tags\.<key> or an"):
+    with pytest.raises(FilterSyntax, match=r"column 16: found 'metric\.a', expected a field \(tags\.<key> or the name"):
         parse("name = 'x' AND metric.a = 1", ("attributes", "tags"))
 
 

@@ -393,6 +393,6 @@ def test_removing_tags_answers_with_the_run(room: Room) -> None:
 def test_a_database_that_went_away_is_unavailable_and_claims_nothing_about_the_change(room: Room) -> None:
     broken = Room("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
 
-    with pytest.raises(Unavailable, match="may be done already"):
+    with pytest.raises(Unavailable, match="may have been made"):
         broken.runs.get(new_id())
     broken.close()
