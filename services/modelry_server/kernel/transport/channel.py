@@ -25,6 +25,8 @@ BELIEVED_S = 5.0
 """How long what a neighbour confirmed is believed, in seconds."""
 
 _MARGIN_S = 0.05
+# CANCELLED is gRPC's answer to a call that arrives at the moment when a server closes.
+_NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 _MOST_BELIEVED = 10_000
 _log = Log("neighbours")
 _Stub = TypeVar("_Stub")
@@ -94,7 +96,7 @@ class Neighbour:
             return answered
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and is_callers_time:
             return DeadlinePassed()
-        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        if error.code() in _NO_ANSWER:
             return ServiceUnavailable(self.name, self.address)
         return answered
 

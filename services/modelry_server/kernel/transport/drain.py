@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from modelry_server.kernel.errors import Draining
 
+_QUIET_S, _LONGEST_S = 0.1, 0.5
 _Message = TypeVar("_Message")
 
 
@@ -19,12 +20,14 @@ class Drain:
         self._changed = threading.Condition(self._lock)
         self._in_flight = 0
         self._is_begun = False
+        self._last_refusal = 0.0
         self._is_over: Future[None] = Future()
 
     def __enter__(self) -> None:
         """Begins a call. Raises Draining once the drain has begun."""
         with self._lock:
             if self._is_begun:
+                self._last_refusal = time.monotonic()
                 raise Draining
             self._in_flight += 1
 
@@ -39,11 +42,18 @@ class Drain:
         """Refuses new calls from now on."""
         with self._lock:
             self._is_begun = True
+            self._last_refusal = time.monotonic()
 
     def wait(self, until: float) -> None:
         """Waits until no call is in flight, at most until this reading of `time.monotonic()`."""
         with self._changed:
             self._changed.wait_for(lambda: not self._in_flight, max(0.0, until - time.monotonic()))
+
+    def settle(self) -> None:
+        """Waits until no new call has come for a moment: gRPC cancels calls that arrive while it closes."""
+        until = time.monotonic() + _LONGEST_S
+        while (now := time.monotonic()) < until and (left := self._last_refusal + _QUIET_S - now) > 0:
+            time.sleep(left)
 
     def end(self) -> None:
         """Ends all open streams: they raise Draining at their next message."""

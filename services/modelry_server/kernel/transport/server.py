@@ -202,6 +202,7 @@ def _drain(listeners: Sequence[_Listener], until: float) -> None:
     for listener in listeners:
         listener.drain.wait(until)
     for listener in listeners:
+        listener.drain.settle()
         listener.drain.end()
 
 

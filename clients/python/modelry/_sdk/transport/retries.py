@@ -4,7 +4,8 @@ The contract marks each rpc by its `idempotency_level`. NO_SIDE_EFFECTS and IDEM
 the generated `modelry.api.rpc.NOT_REPEATABLE` lists the others. Three mechanisms send again:
 
 1. gRPC, by the service config below. It serves each call on each channel of the SDK: up to four attempts after
-   UNAVAILABLE, none for what is not repeatable. A stream is sent again only if nothing of its answer has arrived.
+   UNAVAILABLE or CANCELLED, none for what is not repeatable. Our servers never answer CANCELLED; gRPC does, for calls
+   that arrive at the moment when a server closes. A stream is sent again only if nothing of its answer has arrived.
 2. `files.transfer.repeated`, for uploads and downloads. gRPC can't continue a stream that broke off; this sends or asks
    for the rest. WriteArtifacts is not repeatable as it stands, but the same content can be uploaded again.
 3. The recorder, for what is logged. It sends each request until the server takes it or refuses it for good, with
@@ -31,7 +32,7 @@ def service_config() -> str:
         "initialBackoff": "0.1s",
         "maxBackoff": "5s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     once = [dict(zip(("service", "method"), path[1:].split("/"), strict=True)) for path in NOT_REPEATABLE]
     return json.dumps(
