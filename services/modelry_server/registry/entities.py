@@ -119,7 +119,10 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a model. `model_name` is the current name of the model."""
+    """A version of a model. `model_name` is the current name of the model.
+
+    `signature` is None if nothing is known, and in lists, which leave it out.
+    """
 
     version_id: str
     workspace: str

@@ -24,7 +24,10 @@ from modelry_server.registry.store.search import Key
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What a promotion did. `promotion` is None if the version itself did not move."""
+    """What a promotion did. `promotion` is None if the version itself did not move.
+
+    `archived` are the versions that were archived, without signatures and without those that were deleted since.
+    """
 
     promotion: Promotion | None
     version: Version

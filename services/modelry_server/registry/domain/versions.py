@@ -181,7 +181,7 @@ class Versions:
     def search(
         self, workspace: str, filter: str, order_by: Sequence[str], *, after: Key | None, limit: int
     ) -> list[Found[Version]]:
-        """At most `limit` versions that a filter finds, after a sort key.
+        """At most `limit` versions that a filter finds, after a sort key; without signatures.
 
         Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
@@ -196,7 +196,7 @@ class Versions:
     def latest(self, workspace: str, model_name: str, wanted: Sequence[str]) -> list[Version]:
         """The newest version in each of the stages, or in each stage if none are given, in the order of the policy.
 
-        Raises FieldInvalid, ModelNotFound.
+        They are without signatures. Raises FieldInvalid, ModelNotFound.
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
