@@ -38,7 +38,7 @@ model_tags = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
-# `signature` and `flavors` are JSON, empty where there is none.
+# `signature` and `flavors` are JSON, empty where there is none. `source_version_id` is empty if the source is a run.
 versions = sa.Table(
     "versions",
     metadata,
@@ -49,6 +49,7 @@ versions = sa.Table(
     sa.Column("stage", _Name, nullable=False),
     sa.Column("run_id", _Id, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_version_id", _Id, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("creator", _Name, nullable=False),
     sa.Column("signature", sa.Text, nullable=False),

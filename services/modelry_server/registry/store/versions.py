@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.sql.statements import Transaction, ask, fetch, fetch_one, insert, insert_rows
-from modelry_server.registry.entities import Files, Flavor, Signature, Version, as_json, source_of
+from modelry_server.registry.entities import Files, Flavor, Signature, Version, VersionCopy, as_json, source_of
 from modelry_server.registry.store.tables import aliases, models, version_tags, versions
 
 with_name = sa.select(versions, models.c.name.label("model_name")).join_from(versions, models)
@@ -45,6 +45,7 @@ def add(tx: Transaction, version: Version) -> None:
     files = version.files
     row |= {"manifest_sha256": files.manifest_sha256, "file_count": files.file_count, "size_bytes": files.size_bytes}
     row["source"] = str(version.source)
+    row["source_version_id"] = version.source.version_id if isinstance(version.source, VersionCopy) else ""
     row["signature"] = as_json(asdict(version.signature)) if version.signature else ""
     row["flavors"] = as_json([asdict(flavor) for flavor in version.flavors]) if version.flavors else ""
     insert_rows(tx, versions, [row])
@@ -198,7 +199,7 @@ def _entity(row: Any) -> Version:
         version_number=row.version_number,
         stage=row.stage,
         run_id=row.run_id,
-        source=source_of(row.source),
+        source=source_of(row.source, row.source_version_id),
         creator=row.creator,
         files=Files(row.manifest_sha256, row.file_count, row.size_bytes),
         create_time=row.create_time,

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("stage", _NAME, nullable=False),
         sa.Column("run_id", _ID, nullable=False, index=True),
         sa.Column("source", sa.Text, nullable=False),
+        sa.Column("source_version_id", _ID, nullable=False),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("creator", _NAME, nullable=False),
         sa.Column("signature", sa.Text, nullable=False),
