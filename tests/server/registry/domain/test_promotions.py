@@ -99,7 +99,7 @@ def test_the_former_holders_are_archived_by_the_same_move(registry: Registry) ->
 
     promoted = registry.promote(3, "Production", archive_existing=True, reason="better")
 
-    assert promoted.version.stage == "Production"
+    assert (promoted.version.stage, promoted.archived_version_numbers) == ("Production", (1, 2))
     assert [(each.version_number, each.stage) for each in promoted.archived] == [(1, "Archived"), (2, "Archived")]
     assert [promoted.version, *promoted.archived] == [
         registry.versions.get(workspace="default", model_name="fraud", version_number=number) for number in (3, 1, 2)
@@ -254,6 +254,10 @@ def test_a_retry_of_what_only_archived_others_tells_which(registry: Registry) ->
     again = registry.promote(2, "Staging", archive_existing=True, request=REQUEST)
 
     assert (again.promotion, [each.version_number for each in again.archived]) == (None, [1])
+    assert again.archived_version_numbers == (1,)
+    registry.versions.delete("default", "fraud", 1)
+    without = registry.promote(2, "Staging", archive_existing=True, request=REQUEST)
+    assert (without.archived, without.archived_version_numbers) == ([], (1,))
 
 
 @pytest.mark.usefixtures("versions")
