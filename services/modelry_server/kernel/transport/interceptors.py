@@ -277,11 +277,12 @@ def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, ke
     subject = metadata.get(SUBJECT, "")
     if not (0 < len(subject) <= _LONGEST_SUBJECT and subject.isascii() and subject.isprintable()):
         subject = ANONYMOUS
-    credential, peer = caller.Credential.NONE, context.peer() or ""
-    if is_service:
-        peer = metadata.get(PEER, peer)
-        if metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
-            credential = caller.Credential.SERVICE
+    credential = caller.Credential.NONE
+    peer = metadata.get(PEER) if is_service else None
+    if peer is None:
+        peer = context.peer() or ""
+    if is_service and metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
+        credential = caller.Credential.SERVICE
     left = context.time_remaining()
     deadline = None if left is None or left > 1e9 else time.monotonic() + left
     return caller.Caller(subject, trace_id, peer, deadline, credential, is_service)
