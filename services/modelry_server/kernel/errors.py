@@ -104,13 +104,19 @@ class Internal(ModelryError):
 
 
 class FieldInvalid(InvalidArgument):
-    """One or more fields are missing, too long, or not in the form that the contract describes."""
+    """One or more fields are missing, too long, or not in the form that the contract describes.
+
+    `more` is the number of further bad fields, which `violations` leaves out.
+    """
 
     reason = "FIELD_INVALID"
 
-    def __init__(self, violations: Mapping[str, str], **metadata: object) -> None:
+    def __init__(self, violations: Mapping[str, str], *, more: int = 0, **metadata: object) -> None:
+        told = "; ".join(f"{path}: {text}" for path, text in violations.items())
+        if more:
+            metadata["more_fields"] = more
         super().__init__(
-            "; ".join(f"{path}: {text}" for path, text in violations.items()),
+            f"{len(violations) + more} fields are wrong, {more} of them are not listed; {told}" if more else told,
             field="",
             violations=violations,
             **metadata,

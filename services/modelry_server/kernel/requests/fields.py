@@ -5,7 +5,8 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from modelry_server.kernel.errors import FieldInvalid
 
@@ -19,9 +20,13 @@ REQUEST_ID_LENGTH = 64
 KEYS_PER_CALL = 1000
 TAG_BYTES = 256 << 10
 """The most that all tags of a thing take as JSON: so it can always be sent, alone and in a list."""
+MASK_PATHS = 100
+MOST_VIOLATIONS = 20
+"""The most bad fields of a request that are described; the others are counted."""
 LAST_TIME = 253_402_300_799_999
 """The last millisecond that a Timestamp can hold."""
 
+_Item = TypeVar("_Item")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 # And what ends lines, or turns the direction of what is shown after it.
@@ -41,7 +46,10 @@ def is_key(value: str) -> bool:
 
 
 class Fields:
-    """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with all of them.
+    """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with them.
+
+    The first 20 bad fields are described, and the others are counted. A list that is too long is one mistake: its
+    items are not judged.
 
     `prefix` stands before the path of each field: `run.` if the fields are those of the message `run` of the request.
     """
@@ -49,17 +57,24 @@ class Fields:
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self.violations: dict[str, str] = {}
+        self._more: set[str] = set()
 
     def __enter__(self) -> "Fields":
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None and self.violations:
-            raise FieldInvalid(self.violations)
+            raise FieldInvalid(self.violations, more=len(self._more))
 
     def refuse(self, path: str, problem: str) -> None:
         """Notes a mistake; the first one of a field stands."""
-        self.violations.setdefault(f"{self._prefix}{path}", problem)
+        path = f"{self._prefix}{path}"
+        if path in self.violations:
+            return
+        if len(self.violations) < MOST_VIOLATIONS:
+            self.violations[path] = problem
+        else:
+            self._more.add(path)
 
     def text(self, path: str, value: str, *, longest: int, shortest: int = 0, controls: bool = False) -> None:
         """A text of `shortest` to `longest` characters; without control characters unless `controls`. Never NUL."""
@@ -103,7 +118,8 @@ class Fields:
         self, path: str, tags: Mapping[str, str], *, longest: int = TAG_VALUE_LENGTH, required: bool = False
     ) -> None:
         """A map of keys to values: at most 1000, each key and value within its limit."""
-        self.count(path, tags, required=required)
+        if not self.count(path, tags, required=required):
+            return
         for key, value in tags.items():
             if is_key(key) and len(value) <= longest and "\0" not in value:
                 continue  # the usual case; to name a field costs more than to judge it
@@ -112,32 +128,50 @@ class Fields:
 
     def tags_together(self, path: str, tags: Mapping[str, str]) -> None:
         """All tags that a thing has, or would have: at most 1000, and 256 KiB as JSON."""
-        self.count(path, tags)
+        if not self.count(path, tags):
+            return
         size = len(json.dumps(dict(tags), separators=(",", ":"), ensure_ascii=False).encode())
         if size > TAG_BYTES:
             self.refuse(path, f"{size} bytes of tags as JSON, at most {TAG_BYTES} are allowed on one thing")
 
-    def keys(self, path: str, keys: Collection[str]) -> None:
-        """A list of 1 to 1000 keys."""
-        self.count(path, keys, required=True)
-        for index, key in enumerate(keys):
-            self.key(f"{path}[{index}]", key)
+    def keys(self, path: str, keys: Sequence[str]) -> list[str]:
+        """A list of 1 to 1000 keys. Returns each key once."""
+        return self.each(path, keys, self.key, required=True)
 
-    def count(self, path: str, items: Collection[object], *, required: bool = False, most: int = KEYS_PER_CALL) -> None:
-        """A number of items: at most `most`, and at least one if `required`."""
+    def each(
+        self,
+        path: str,
+        items: Sequence[_Item],
+        judge: Callable[[str, _Item], None],
+        *,
+        required: bool = False,
+        most: int = KEYS_PER_CALL,
+    ) -> list[_Item]:
+        """A list of at most `most` items, each of which `judge` accepts. Returns each item once, in their order."""
+        if not self.count(path, items, required=required, most=most):
+            return []
+        for index, item in enumerate(items):
+            judge(f"{path}[{index}]", item)
+        return list(dict.fromkeys(items))
+
+    def count(self, path: str, items: Collection[object], *, required: bool = False, most: int = KEYS_PER_CALL) -> bool:
+        """A number of items: at most `most`, and at least one if `required`. Returns whether to judge the items."""
         if len(items) > most:
             self.refuse(path, f"has {len(items)} entries, at most {most} are allowed in one call")
-        elif required and not items:
+            return False
+        if required and not items:
             self.refuse(path, f"is required: 1 to {most} entries")
+        return True
 
     def request_id(self, value: str) -> None:
         """A request id: at most 64 characters."""
         self.text("request_id", value, longest=REQUEST_ID_LENGTH)
 
-    def mask(self, path: str, paths: Iterable[str], allowed: Collection[str]) -> None:
-        """A field mask that names nothing but `allowed` fields."""
-        unknown = [name for name in paths if name not in allowed]
-        if unknown:
-            self.refuse(
-                path, f"{', '.join(map(repr, unknown))} can't be named here; allowed: {', '.join(sorted(allowed))}"
-            )
+    def mask(self, path: str, paths: Sequence[str], allowed: Collection[str]) -> list[str]:
+        """A field mask of at most 100 paths that name nothing but `allowed` fields. Returns each path once."""
+        if not self.count(path, paths, most=MASK_PATHS):
+            return []
+        named = list(dict.fromkeys(paths))
+        if unknown := [shown(name) for name in named if name not in allowed]:
+            self.refuse(path, f"{', '.join(unknown)} can't be named here; allowed: {', '.join(sorted(allowed))}")
+        return named

@@ -18,10 +18,10 @@ def changes(given: Message, mask: FieldMask, changeable: Collection[str]) -> dic
     These are the fields that the mask names, also if they are empty. The mask `*` stands for all `changeable` fields,
     an empty mask for those that are set in `given`. Raises FieldInvalid if the mask names any other field.
     """
-    paths = list(mask.paths)
-    if paths == [EVERYTHING]:
-        paths = list(changeable)
-    with Fields() as fields:
-        fields.mask("update_mask", paths, changeable)
-    named = paths or [field.name for field, _ in given.ListFields()]
+    if mask.paths == [EVERYTHING]:
+        named = list(changeable)
+    else:
+        with Fields() as fields:
+            named = fields.mask("update_mask", mask.paths, changeable)
+        named = named or [field.name for field, _ in given.ListFields()]
     return {name: getattr(given, name) for name in changeable if name in named}

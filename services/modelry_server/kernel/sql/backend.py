@@ -96,11 +96,14 @@ class Backend(Protocol):
     def interrupt(self, driver_connection: Any) -> None:
         """Ends what a connection is doing, with an error that `translated` knows. Does nothing if it is gone."""
 
-    def is_lost(self, error: Exception) -> bool:
-        """Whether an error of the driver says that the connection is gone."""
+    def is_lost(self, error: Exception, driver_connection: Any) -> bool:
+        """Whether the connection that an error of the driver came from is gone."""
 
-    def translated(self, error: Any) -> ModelryError | None:
-        """What the caller is told about an error of the driver; None if it is a mistake in our code."""
+    def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
+        """What the caller is told about an error of the driver; None if it is a mistake in our code.
+
+        `is_lost` says that there is no connection any more, or that none could be opened.
+        """
 
     def background_jobs(self) -> BackgroundJobs:
         """What has to be done in the background while a server is up."""

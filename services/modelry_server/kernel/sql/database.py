@@ -117,19 +117,25 @@ class Database:
     def _connection(self) -> Iterator[Transaction]:
         """A connection of the pool. Errors of the driver become errors that a caller understands."""
         backend = self.backend
+        is_lost = True  # until there is a connection
         try:
             with backend.engine.connect() as connection:
+                is_lost = False
                 try:
                     yield connection
+                except sa.exc.DBAPIError as error:
+                    is_lost = error.connection_invalidated
+                    raise
                 except backend.driver_error as error:
-                    if backend.is_lost(error):
+                    is_lost = backend.is_lost(error, connection.connection.driver_connection)
+                    if is_lost:
                         connection.invalidate()
                         backend.engine.dispose()  # what cut off this connection cut off those in the pool, too
                     raise
         except sa.exc.TimeoutError as error:
             raise DatabaseUnavailable(self.room) from error
         except (sa.exc.DBAPIError, backend.driver_error) as error:
-            told = backend.translated(getattr(error, "orig", error))
+            told = backend.translated(getattr(error, "orig", error), is_lost=is_lost)
             if told is None:
                 raise
             raise told from error

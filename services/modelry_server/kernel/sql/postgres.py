@@ -40,7 +40,9 @@ _CANCEL_WAIT_S = 1.0
 _CONFLICTS = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _UNPREPARED = {"26000", "42P05"}  # a prepared statement is missing, or is there already
 _CANCELED = "57014"
-_LOST = {"", "57P01", "57P02", "57P03"}  # no SQLSTATE from the server at all, or it is shutting down or starting
+_LOST = ("08", "57P")  # connection exceptions; the server is shutting down or starting
+# Beside these: out of resources, a lock that is not available, errors of the system, a server that only reads.
+_UNAVAILABLE = (*_LOST, "53", "55P03", "58", "25006")
 _PIPELINE = "modelry_pipeline"
 # PostgreSQL's own placeholders, `$1`: psycopg would search the text for its own ones at each call.
 _DIALECT: Any = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
@@ -117,13 +119,13 @@ class Postgres:
         with suppress(psycopg.Error):  # a connection that is gone must not keep others from being interrupted
             driver_connection.cancel_safe(timeout=_CANCEL_WAIT_S)
 
-    def is_lost(self, error: Exception) -> bool:
-        """By SQLSTATE: class 08, a shutdown, or none at all."""
+    def is_lost(self, error: Exception, driver_connection: Any) -> bool:
+        """By SQLSTATE: class 08, or a shutdown. Without one, the connection itself knows."""
         state = getattr(error, "sqlstate", None) or ""
-        return isinstance(error, psycopg.OperationalError) and (state in _LOST or state.startswith("08"))
+        return state.startswith(_LOST) if state else bool(driver_connection.closed)
 
-    def translated(self, error: Any) -> ModelryError | None:
-        """By SQLSTATE."""
+    def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
+        """By SQLSTATE. One that is not known here is a mistake of this program, such as too many parameters."""
         state = getattr(error, "sqlstate", None) or ""
         if state == _CANCELED:
             return DeadlinePassed()
@@ -132,7 +134,7 @@ class Postgres:
         if state in _UNPREPARED:  # a pooler gave the connection to another client
             _log.error("database.pooled", room=self._room, remedy=f"set {self._room}.postgres_prepared = never")
             return DatabaseUnavailable(self._room)
-        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        if is_lost or state.startswith(_UNAVAILABLE) or isinstance(error, psycopg.errors.PipelineAborted):
             return DatabaseUnavailable(self._room)
         return None
 

@@ -33,6 +33,17 @@ from modelry_server.kernel.sql.errors import ConcurrentChange
 _LOG_PAGES, _MOST_LOG_PAGES = 1_000, 16_000
 _CHECKPOINT_S = 0.5
 _LOCK_WAIT_S = 30
+# Somebody else holds a lock, or the system gives no file, disk space or memory.
+_UNAVAILABLE = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_PROTOCOL",
+    "SQLITE_READONLY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_IOERR",
+    "SQLITE_FULL",
+    "SQLITE_NOMEM",
+)
 _TAKEN = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 _WRITES = "modelry_write"
 _DIALECT = sqlite.dialect()
@@ -92,20 +103,19 @@ class Sqlite:
         with suppress(sqlite3.Error):  # a connection that is closed must not keep others from being interrupted
             driver_connection.interrupt()
 
-    def is_lost(self, error: Exception) -> bool:
+    def is_lost(self, error: Exception, driver_connection: Any) -> bool:
         """Never: a file is not lost as a connection over a network is."""
         return False
 
-    def translated(self, error: Any) -> ModelryError | None:
-        """By SQLite's own name of the error."""
+    def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
+        """By SQLite's own name of the error. One that is not known here is a mistake of this program."""
         name = getattr(error, "sqlite_errorname", "")
         if name == "SQLITE_INTERRUPT":
             return DeadlinePassed()
         if name in _TAKEN:  # the code looked before it wrote, and found the key free
             return ConcurrentChange()
-        if isinstance(error, (sqlite3.OperationalError, sqlite3.InterfaceError)):
-            return DatabaseUnavailable(self._room)
-        return None
+        # The name of an extended code begins with that of its code, such as SQLITE_BUSY_SNAPSHOT.
+        return DatabaseUnavailable(self._room) if name.startswith(_UNAVAILABLE) else None
 
     def background_jobs(self) -> BackgroundJobs:
         """Copies the write-ahead log into the database. SQLite by itself would do so within somebody's commit."""

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -49,6 +50,8 @@ _OPEN_SERVICES = (
 )
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _END = object()
+_LARGE_BYTES = 256 << 10
+_one_large = threading.Lock()
 _log = Log("rpc")
 
 calls_total = prometheus_client.Counter(
@@ -105,9 +108,14 @@ class Calls(grpc.ServerInterceptor):
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
         permission, seconds = self._permissions[rpc], call_seconds.labels(rpc)
-        pair = (_reading(handler.request_deserializer), handler.response_serializer)
+        # gRPC runs a deserializer on the one thread that serves all connections. So it hands on bytes, and the thread
+        # that answers the call parses them.
+        parsed = partial(_parsed, handler.request_deserializer)
+        read = partial(map, parsed) if handler.request_streaming else parsed
+        serialize = handler.response_serializer
         if handler.response_streaming:
-            method = _Method(rpc, permission, seconds, handler.stream_stream or handler.unary_stream)
+            inner = handler.stream_stream or handler.unary_stream
+            method = _Method(rpc, permission, seconds, lambda request, context: inner(read(request), context))
 
             def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
                 return self._stream(method, request, context)
@@ -118,17 +126,17 @@ class Calls(grpc.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            return make(stream, *pair)
-        inner, serialize = handler.stream_unary or handler.unary_unary, handler.response_serializer
-        method = _Method(rpc, permission, seconds, lambda *given: serialize(inner(*given)))
+            return make(stream, response_serializer=serialize)
+        inner = handler.stream_unary or handler.unary_unary
+        method = _Method(rpc, permission, seconds, lambda request, context: serialize(inner(read(request), context)))
 
-        def single(request: Any, context: grpc.ServicerContext) -> bytes:
+        def single(request: bytes, context: grpc.ServicerContext) -> bytes:
             return self._single(method, request, context)
 
         if not handler.request_streaming:
-            return grpc.unary_unary_rpc_method_handler(single, pair[0])
+            return grpc.unary_unary_rpc_method_handler(single)
 
-        def upload(requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
+        def upload(requests: Iterable[bytes], context: grpc.ServicerContext) -> bytes:
             # A thread that waits for the client's next message can't be told of the drain. So it is not this one.
             work = self._pools.uploads.submit(self._upload, method, requests, context)
             if not self._drain.outlasts(work):
@@ -136,7 +144,7 @@ class Calls(grpc.ServerInterceptor):
             return work.result()
 
         upload.experimental_thread_pool = self._pools.answers  # type: ignore[attr-defined]
-        return grpc.stream_unary_rpc_method_handler(upload, pair[0])
+        return grpc.stream_unary_rpc_method_handler(upload)
 
     def _single(self, method: _Method, request: Any, context: grpc.ServicerContext) -> bytes:
         call = _Call(method, context, self._key)
@@ -144,7 +152,7 @@ class Calls(grpc.ServerInterceptor):
             try:
                 with self._drain:
                     self._check(call)
-                    response: bytes = method.answer(_readable(request), context)
+                    response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
                         raise AnswerTooLarge(len(response), MESSAGE_BYTES)
                 call.end(grpc.StatusCode.OK)
@@ -157,7 +165,7 @@ class Calls(grpc.ServerInterceptor):
     def _upload(self, method: _Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
         def answer(requests: Iterable[Any], context: grpc.ServicerContext) -> Any:
             with self._slot():
-                return method.answer(self._drain.checked(map(_readable, requests)), context)
+                return method.answer(self._drain.checked(requests), context)
 
         return self._single(_Method(method.rpc, method.permission, method.seconds, answer), requests, context)
 
@@ -167,7 +175,7 @@ class Calls(grpc.ServerInterceptor):
             with self._drain, self._slot():
                 with call:
                     self._check(call)
-                    responses = iter(method.answer(_readable(request), context))
+                    responses = iter(method.answer(request, context))
                 while True:
                     with call:  # set anew for each step: a generator may be resumed by another thread
                         self._drain.check()
@@ -247,34 +255,17 @@ class _Call:
         self._context.abort_with_status(rpc_status.to_status(answer))
 
 
-class _Unreadable:
-    """Stands for a message that can't be used, until the call has begun and can be refused."""
-
-    def __init__(self, violations: Mapping[str, str]) -> None:
-        self.violations = violations
-
-
-_UNREADABLE = _Unreadable({"message": "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"})
-
-
-def _reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Parses a message. gRPC itself would answer a message that can't be parsed as a fault of the server."""
-
-    def read(content: bytes) -> Any:
+def _parsed(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
+    """The message in these bytes. Raises FieldInvalid if they are no message, or one that no handler should see."""
+    # 4 MiB of empty items are a hundred times as large once parsed. So only one large message may be such a one.
+    with _one_large if len(content) > _LARGE_BYTES else nullcontext():
         try:
             message = deserialize(content)
         except DecodeError:
-            return _UNREADABLE
-        found = texts.violations(message, content)
-        return _Unreadable(found) if found else message
-
-    return read
-
-
-def _readable(request: Any) -> Any:
-    if isinstance(request, _Unreadable):
-        raise FieldInvalid(request.violations)
-    return request
+            problem = "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"
+            raise FieldInvalid({"message": problem}) from None
+        texts.judge(message, content)
+    return message
 
 
 def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, key: str, trace_id: str) -> caller.Caller:
@@ -286,11 +277,12 @@ def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, ke
     subject = metadata.get(SUBJECT, "")
     if not (0 < len(subject) <= _LONGEST_SUBJECT and subject.isascii() and subject.isprintable()):
         subject = ANONYMOUS
-    credential, peer = caller.Credential.NONE, context.peer() or ""
-    if is_service:
-        peer = metadata.get(PEER, peer)
-        if metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
-            credential = caller.Credential.SERVICE
+    credential = caller.Credential.NONE
+    peer = metadata.get(PEER) if is_service else None
+    if peer is None:
+        peer = context.peer() or ""
+    if is_service and metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
+        credential = caller.Credential.SERVICE
     left = context.time_remaining()
     deadline = None if left is None or left > 1e9 else time.monotonic() + left
     return caller.Caller(subject, trace_id, peer, deadline, credential, is_service)

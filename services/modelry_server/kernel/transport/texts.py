@@ -1,4 +1,4 @@
-"""Texts of requests that no database can hold.
+"""What no request may contain, whatever it is for: lists that are far too long, and texts that no database can hold.
 
 PostgreSQL refuses a text with the character U+0000, even one that is only compared. SQLite doesn't. So such a text is
 refused when a request arrives, whatever it is for and whichever database is used; nothing behind has to look for it.
@@ -11,17 +11,42 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from modelry_server.kernel.requests.fields import shown
+from modelry_server.kernel.requests.fields import Fields, shown
+
+MOST_ITEMS = 10_000
+"""The most items that a list or map of texts or messages may have, where the contract doesn't set a lower bound.
+
+It is far above what any list of the contract may hold, and keeps a request of 4 MiB from costing seconds.
+"""
 
 
-def violations(message: Any, content: bytes) -> dict[str, str]:
-    """What is wrong with each text of a message that contains U+0000, by its path, such as `tags['owner']`.
+def judge(message: Any, content: bytes) -> None:
+    """Raises FieldInvalid with the path of each list that is too long, or else of each text that contains U+0000.
 
-    `content` is the message as it arrived: without a zero byte there is nothing to look for.
+    `content` is the message as it arrived: a short one can't hold a long list, and one without a zero byte no U+0000.
     """
-    if b"\0" not in content:
-        return {}
-    return {path: f"{shown(text)} contains the control character U+0000" for path, text in _bad_texts(message, "")}
+    if len(content) > 2 * MOST_ITEMS:  # an item has at least a tag and a length
+        with Fields() as fields:
+            for path, count in _long_lists(message, ""):
+                fields.refuse(path, f"has {count} entries, at most {MOST_ITEMS} are allowed in one list")
+    if b"\0" in content:
+        with Fields() as fields:
+            for path, text in _bad_texts(message, ""):
+                fields.refuse(path, f"{shown(text)} contains the control character U+0000")
+
+
+def _long_lists(message: Any, prefix: str) -> Iterator[tuple[str, int]]:
+    """The lists and maps that are too long, with their lengths. Lists of numbers don't count: nothing walks them."""
+    for field in _fields_with_texts(message.DESCRIPTOR):
+        if field.is_repeated:
+            items = getattr(message, field.name)
+            if len(items) > MOST_ITEMS:
+                yield prefix + field.name, len(items)
+            elif _holds_lists(field):
+                for index, item in enumerate(items):
+                    yield from _long_lists(item, f"{prefix}{field.name}[{index}].")
+        elif field.message_type and message.HasField(field.name):
+            yield from _long_lists(getattr(message, field.name), f"{prefix}{field.name}.")
 
 
 def _bad_texts(message: Any, prefix: str) -> Iterator[tuple[str, str]]:
@@ -48,6 +73,15 @@ def _bad_items(items: Iterable[tuple[Any, Any]], path: str) -> Iterator[tuple[st
             yield from _bad_texts(item, f"{path}[{key!r:.42}].")
         elif isinstance(item, str) and "\0" in item:
             yield f"{path}[{key!r:.42}]", item
+
+
+@lru_cache(1000)
+def _holds_lists(field: FieldDescriptor) -> bool:
+    """Whether each item of a list can hold lists of texts or messages."""
+    inner = field.message_type
+    if inner is None or inner.GetOptions().map_entry:
+        return False
+    return any(each.is_repeated or _holds_lists(each) for each in _fields_with_texts(inner))
 
 
 @lru_cache(1000)

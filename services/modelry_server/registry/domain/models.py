@@ -1,6 +1,6 @@
 """The rules of models."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
@@ -191,13 +191,13 @@ class Models:
                 journal.write(tx, model, [change], now=self._clock.now())
             return _found(tx, model.model_id)
 
-    def delete_tags(self, workspace: str, model_name: str, keys: Collection[str]) -> Model:
+    def delete_tags(self, workspace: str, model_name: str, keys: Sequence[str]) -> Model:
         """Removes tags: all or none. Raises FieldInvalid, ModelNotFound, TagNotFound."""
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
             model = self._lookup.locked(tx, workspace, model_name)
             with Fields() as fields:
-                fields.keys("keys", keys)
+                keys = fields.keys("keys", keys)
             present = _found(tx, model.model_id).tags
             if missing := [key for key in keys if key not in present]:
                 raise TagNotFound(f"the model {shown(model_name)}", missing)

@@ -101,7 +101,8 @@ def judge_signature(fields: Fields, path: str, signature: Signature | None) -> N
 
 def judge_flavors(fields: Fields, path: str, flavors: Sequence[Flavor]) -> None:
     """The flavors of a version: each name once."""
-    fields.count(path, flavors, most=FLAVORS)
+    if not fields.count(path, flavors, most=FLAVORS):
+        return
     names = [flavor.name for flavor in flavors]
     for index, flavor in enumerate(flavors[:FLAVORS]):
         fields.name(f"{path}[{index}].name", flavor.name, longest=FLAVOR_LENGTH)

@@ -1,8 +1,9 @@
 """The rules of versions."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
@@ -37,6 +38,7 @@ from modelry_server.registry.store.search import Key
 
 CHANGEABLE = ("description",)
 """The fields that an update can change."""
+MOST_STAGES = 100
 
 
 class Versions:
@@ -160,14 +162,14 @@ class Versions:
                 journal.write(tx, model, [changed], now=now)
             return _found(tx, model, version_number)
 
-    def delete_tags(self, workspace: str, model_name: str, version_number: int, keys: Collection[str]) -> Version:
+    def delete_tags(self, workspace: str, model_name: str, version_number: int, keys: Sequence[str]) -> Version:
         """Removes tags: all or none. Raises FieldInvalid, ModelNotFound, VersionNotFound, TagNotFound."""
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
             model = self._lookup.locked(tx, workspace, model_name)
             names.require(version_number=version_number)
             with Fields() as fields:
-                fields.keys("keys", keys)
+                keys = fields.keys("keys", keys)
             version = _found(tx, model, version_number)
             if missing := [key for key in keys if key not in version.tags]:
                 raise TagNotFound(f"version {version_number} of {shown(model_name)}", missing)
@@ -204,8 +206,7 @@ class Versions:
             model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
             policy = stages.policy_of(workspace, model_id)
             with Fields() as fields:
-                for index, stage in enumerate(wanted):
-                    policy.judge(fields, f"stages[{index}]", stage)
+                wanted = fields.each("stages", wanted, partial(policy.judge, fields), most=MOST_STAGES)
             ordered = policy.ordered(wanted)
             found = store.latest(tx, model_id, ordered)
         return sorted(found, key=lambda version: ordered.index(version.stage))

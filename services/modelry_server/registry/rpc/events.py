@@ -27,6 +27,7 @@ _TYPES: dict[str, tuple[api.EventType.ValueType, str]] = {
     "alias.set": (api.EVENT_TYPE_ALIAS_SET, "alias_set"),
     "alias.deleted": (api.EVENT_TYPE_ALIAS_DELETED, "alias_deleted"),
 }
+MOST_TYPES = 100
 _NAMES = {number: name for name, (number, _) in _TYPES.items()}
 
 
@@ -73,8 +74,11 @@ def message(event: Event, cursor: str) -> api.Event:
 def _names(numbers: Sequence[int]) -> list[str]:
     """What types of events are called where they are stored. Raises FieldInvalid for one that is not known here."""
     with Fields() as fields:
-        for index, number in enumerate(numbers):
+
+        def judge(path: str, number: int) -> None:
             if number not in _NAMES:
                 known = ", ".join(str(int(each)) for each in _NAMES)
-                fields.refuse(f"types[{index}]", f"{number} is not a type of event; this server knows {known}")
-    return [_NAMES[api.EventType.ValueType(number)] for number in numbers]
+                fields.refuse(path, f"{number} is not a type of event; this server knows {known}")
+
+        wanted = fields.each("types", numbers, judge, most=MOST_TYPES)
+    return [_NAMES[api.EventType.ValueType(number)] for number in wanted]

@@ -42,8 +42,8 @@ class Datasets:
             fields.id("run_id", run_id)
         self._places.require_runs(WRITE, [run_id])
         with Fields() as fields:
-            fields.count("inputs", inputs, required=True, most=MOST_INPUTS)
-            for index, each in enumerate(inputs):
+            is_judged = fields.count("inputs", inputs, required=True, most=MOST_INPUTS)
+            for index, each in enumerate(inputs if is_judged else ()):
                 path = f"inputs[{index}].dataset"
                 fields.text(f"{path}.name", each.dataset.name, shortest=1, longest=NAME_LENGTH)
                 fields.text(f"{path}.digest", each.dataset.digest, shortest=1, longest=DIGEST_LENGTH)

@@ -1,6 +1,6 @@
 """The rules of experiments."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -156,14 +156,14 @@ class Experiments:
             store.set_tags(tx, experiment_id, tags)
             return self._tagged(tx, experiment, {**experiment.tags, **tags})
 
-    def delete_tags(self, experiment_id: str, keys: Collection[str]) -> Experiment:
+    def delete_tags(self, experiment_id: str, keys: Sequence[str]) -> Experiment:
         """Removes tags, all or none. Raises ExperimentNotFound, ExperimentDeleted, TagNotFound, FieldInvalid."""
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
         with self._db.write() as tx:
             experiment = self._active(tx, experiment_id)
             with Fields() as fields:
-                fields.keys("keys", keys)
+                keys = fields.keys("keys", keys)
             missing = [key for key in keys if key not in experiment.tags]
             if missing:
                 raise TagNotFound(f"experiment {experiment_id}", missing)

@@ -3,7 +3,7 @@
 import queue
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelry_server.kernel.requests.fields import Fields, is_key
 from modelry_server.kernel.sql.database import Database
@@ -86,21 +86,17 @@ class Metrics:
         Raises FieldInvalid and RunNotFound before the first part.
         """
         with Fields() as fields:
-            fields.count("run_ids", query.run_ids, required=True, most=READ_RUNS)
-            for index, run_id in enumerate(query.run_ids):
-                fields.id(f"run_ids[{index}]", run_id)
-        self._places.require_runs(READ, query.run_ids)
+            run_ids = fields.each("run_ids", query.run_ids, fields.id, required=True, most=READ_RUNS)
+        self._places.require_runs(READ, run_ids)
         with Fields() as fields:
-            fields.count("keys", query.keys, most=BATCH_KEYS)
-            for index, key in enumerate(query.keys):
-                fields.key(f"keys[{index}]", key)
+            keys = fields.each("keys", query.keys, fields.key, most=BATCH_KEYS)
             if query.max_points and not LEAST <= query.max_points <= MOST_POINTS:
                 fields.refuse(
                     "max_points", f"{query.max_points} must be 0 (all points) or from {LEAST} to {MOST_POINTS}"
                 )
             if query.min_step is not None and query.max_step is not None and query.min_step > query.max_step:
                 fields.refuse("min_step", f"{query.min_step} is above max_step, {query.max_step}")
-        return self._parts(query)
+        return self._parts(replace(query, run_ids=run_ids, keys=keys))
 
     def _parts(self, query: SeriesQuery) -> Iterator[SeriesPart]:
         for run_id in query.run_ids:

@@ -160,14 +160,14 @@ class Runs:
             store.set_tags(tx, run_id, tags)
         return run
 
-    def delete_tags(self, run_id: str, keys: Collection[str]) -> Run:
+    def delete_tags(self, run_id: str, keys: Sequence[str]) -> Run:
         """Removes tags, all or none. Raises RunNotFound, RunDeleted, TagNotFound, FieldInvalid."""
         with Fields() as fields:
             fields.id("run_id", run_id)
         with self._db.write() as tx:
             run = self._active(tx, run_id)
             with Fields() as fields:
-                fields.keys("keys", keys)
+                keys = fields.keys("keys", keys)
             present = store.tag_keys(tx, run_id, keys)
             missing = [key for key in keys if key not in present]
             if missing:
@@ -193,9 +193,7 @@ class Runs:
         """
         self._places.require_workspace(READ, workspace)
         with Fields() as fields:
-            fields.count("experiment_ids", experiment_ids, most=SEARCHED_EXPERIMENTS)
-            for index, experiment_id in enumerate(experiment_ids):
-                fields.number_id(f"experiment_ids[{index}]", experiment_id)
+            experiment_ids = fields.each("experiment_ids", experiment_ids, fields.number_id, most=SEARCHED_EXPERIMENTS)
         query = RunQuery(
             workspace=workspace,
             experiment_ids=experiment_ids,

@@ -151,11 +151,11 @@ def _brief(run: Run) -> api.Run:
 
 def _read(mask: FieldMask) -> tuple[str, ...]:
     """The fields of a run that a request reads. Raises FieldInvalid for a path that is no field."""
-    if not mask.paths or list(mask.paths) == [EVERYTHING]:
+    if not mask.paths or mask.paths == [EVERYTHING]:
         return _FIELDS
     with Fields() as fields:
-        fields.mask("read_mask", mask.paths, _FIELDS)
-    return tuple(mask.paths)
+        named = fields.mask("read_mask", mask.paths, _FIELDS)
+    return tuple(named)
 
 
 def _status(number: int, path: str) -> RunStatus:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.requests.fields import LAST_TIME, Fields, shown
+from modelry_server.kernel.requests.fields import LAST_TIME, MASK_PATHS, MOST_VIOLATIONS, Fields, shown
 
 Check = Callable[[Fields], None]
 
@@ -75,6 +75,54 @@ def test_the_first_mistake_of_a_field_stands_and_every_field_is_told() -> None:
         fields.key("b", "")
 
     assert mistakes(check) == {"a": "first", "b": "is required: 1 to 250 characters"}
+
+
+def test_of_many_bad_fields_the_first_are_described_and_the_others_counted() -> None:
+    with pytest.raises(
+        FieldInvalid, match=r"^25 fields are wrong, 5 of them are not listed; k.0.: is required"
+    ) as caught:
+        check_many(25)
+
+    assert list(caught.value.violations) == [f"k[{at}]" for at in range(MOST_VIOLATIONS)]
+    assert caught.value.metadata == {"more_fields": "5"}
+
+
+def test_as_many_bad_fields_as_are_described_leave_none_to_count() -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        check_many(MOST_VIOLATIONS)
+
+    assert len(caught.value.violations) == MOST_VIOLATIONS
+    assert caught.value.metadata == {}
+
+
+def check_many(count: int) -> None:
+    with Fields() as fields:
+        fields.keys("k", [""] * count)
+        fields.keys("k", [""] * count)  # what is wrong twice counts once
+
+
+@pytest.mark.parametrize(
+    ("check", "most"),
+    [
+        (lambda f: f.keys("x", [""] * 1001), 1000),
+        (lambda f: f.tags("x", {f"\n{at}": "" for at in range(1001)}), 1000),
+        (lambda f: f.tags_together("x", {str(at): "v" * 1000 for at in range(1001)}), 1000),
+        (lambda f: f.each("x", ["?"] * 8, f.id, most=7), 7),
+        (lambda f: f.mask("x", ["unknown"] * (MASK_PATHS + 1), ["name"]), MASK_PATHS),
+    ],
+)
+def test_the_items_of_a_list_that_is_too_long_are_not_judged(check: Check, most: int) -> None:
+    (said,) = mistakes(check).items()
+
+    assert said == ("x", f"has {8 if most == 7 else most + 1} entries, at most {most} are allowed in one call")
+
+
+def test_a_list_is_given_back_with_each_item_once_in_its_order() -> None:
+    fields = Fields()
+
+    assert fields.keys("k", ["b", "a", "b"]) == ["b", "a"]
+    assert fields.mask("m", ["name", "status", "name"], ["name", "status"]) == ["name", "status"]
+    assert fields.violations == {}
 
 
 def test_an_exception_within_is_not_hidden_by_mistakes() -> None:

@@ -277,3 +277,42 @@ def test_behind_a_pooler_by_transaction_everything_works(
 
     assert ids(db) == list(range(200))
     db.close()
+
+
+def test_a_statement_that_the_driver_refuses_for_its_shape_is_a_mistake_of_ours_and_harms_no_connection(
+    db: Database,
+) -> None:
+    with db.write() as tx:
+        insert_rows(tx, things, [{"id": 1, "name": "a"}])
+    most = 65_535 if db.url.get_backend_name() == "postgresql" else 250_000
+    too_many = sa.select(things.c.id).where(things.c.id.in_(range(most + 1)))
+
+    def ask() -> None:
+        with db.read() as tx:
+            tx.execute(too_many)
+
+    with pytest.raises(sa.exc.DBAPIError, match=r"parameters|variables"):
+        ask()
+    assert ids(db) == [1]
+
+
+def test_a_table_that_is_missing_is_a_mistake_of_ours(db: Database) -> None:
+    def ask() -> None:
+        with db.read() as tx:
+            tx.execute(sa.text("SELECT 1 FROM absent"))
+
+    with pytest.raises(sa.exc.DBAPIError, match="absent"):
+        ask()
+
+
+def test_a_sqlite_file_that_can_not_be_written_is_unavailable(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'modelry.db'}", room="kernel", migrations=tmp_path)
+
+    def write() -> None:
+        with db.write() as tx:
+            tx.execute(sa.text("PRAGMA query_only=ON"))
+            metadata.create_all(tx)
+
+    with pytest.raises(DatabaseUnavailable):
+        write()
+    db.close()

@@ -1,4 +1,4 @@
-"""A text with U+0000 is refused when the request arrives, with the path of its field."""
+"""A request with a text that has U+0000, or with a list that is far too long, is refused with the path of the field."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct
 
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
-from modelry_server.kernel.transport.texts import violations
+from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.requests.fields import MOST_VIOLATIONS
+from modelry_server.kernel.transport.texts import MOST_ITEMS, judge
 from tests.parts.refusal import refused
 from tests.server.kernel.stage import served
 
 
 def found(message: Any) -> dict[str, str]:
-    return violations(message, message.SerializeToString())
+    try:
+        judge(message, message.SerializeToString())
+    except FieldInvalid as error:
+        return error.violations
+    return {}
 
 
 def test_a_request_without_such_a_text_is_fine_whatever_else_is_zero() -> None:
@@ -63,6 +70,45 @@ def test_all_bad_texts_of_a_request_are_told_at_once_and_long_ones_are_cut() -> 
 
     assert len(found(request)) == 2
     assert all(len(path) + len(text) < 300 for path, text in found(request).items())
+
+
+@pytest.mark.parametrize(
+    ("request_", "path"),
+    [
+        (tracking.LogDatasetsRequest(inputs=[tracking.DatasetInput()] * (MOST_ITEMS + 1)), "inputs"),
+        (tracking.DeleteRunTagsRequest(keys=["a"] * (MOST_ITEMS + 1)), "keys"),
+        (tracking.LogBatchRequest(tags={str(at): "" for at in range(MOST_ITEMS + 1)}), "tags"),
+        (tracking.GetRunRequest(read_mask=FieldMask(paths=["name"] * (MOST_ITEMS + 1))), "read_mask.paths"),
+    ],
+)
+def test_a_list_that_is_far_too_long_is_named_with_its_length_and_its_items_are_not_searched(
+    request_: Any, path: str
+) -> None:
+    assert found(request_) == {path: f"has {MOST_ITEMS + 1} entries, at most {MOST_ITEMS} are allowed in one list"}
+
+
+def test_a_list_in_an_item_of_a_list_is_counted_too() -> None:
+    nested = Struct()
+    nested.get_or_create_list("a").extend(["b"] * (MOST_ITEMS + 1))
+
+    assert list(found(nested["a"])) == ["values"]
+
+
+def test_columns_of_points_may_be_longer() -> None:
+    points = MOST_ITEMS + 1
+    columns = tracking.MetricColumns(key="loss", steps=range(points), times_ms=range(points), values=range(points))
+
+    assert found(tracking.WriteMetricsRequest(metrics=[columns])) == {}
+
+
+def test_of_many_bad_texts_the_first_are_told_and_the_others_counted() -> None:
+    request = tracking.DeleteRunTagsRequest(keys=["\0"] * (MOST_VIOLATIONS + 7))
+
+    with pytest.raises(FieldInvalid, match="27 fields are wrong, 7 of them are not listed") as caught:
+        judge(request, request.SerializeToString())
+
+    assert list(caught.value.violations) == [f"keys[{at}]" for at in range(MOST_VIOLATIONS)]
+    assert caught.value.metadata == {"more_fields": "7"}
 
 
 def test_each_text_of_each_request_of_a_service_is_searched() -> None:

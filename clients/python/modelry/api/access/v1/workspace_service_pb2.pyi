@@ -189,7 +189,7 @@ class UpdateWorkspaceRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields to change: `description`, or `*` for all that can be changed. Empty: the ones that are set in
-        `workspace`.
+        `workspace`. At most 100 paths.
         """
 
     def __init__(

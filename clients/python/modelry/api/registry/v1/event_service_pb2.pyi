@@ -42,7 +42,7 @@ class ListEventsRequest(_message.Message):
     """The most events to answer with. 0 means 100; more than 1000 means 1000; a negative number is refused."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.EventType.ValueType]:
-        """Only events of these types. Empty: all types."""
+        """Only events of these types, at most 100. Empty: all types."""
 
     def __init__(
         self,

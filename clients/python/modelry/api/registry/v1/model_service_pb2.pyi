@@ -179,7 +179,9 @@ class UpdateModelRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `name`, `description`, or `*` for both. Empty: the ones that are set in `model`."""
+        """The fields to change: `name`, `description`, or `*` for both. Empty: the ones that are set in `model`.
+        At most 100 paths.
+        """
 
     def __init__(
         self,

@@ -201,7 +201,9 @@ class UpdateVersionRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `description`, or `*` for all that can be changed. Empty: the ones that are set in `version`."""
+        """The fields to change: `description`, or `*` for all that can be changed. Empty: the ones that are set in `version`.
+        At most 100 paths.
+        """
 
     def __init__(
         self,
@@ -379,7 +381,7 @@ class ListLatestVersionsRequest(_message.Message):
     """The name of the model. Required."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these stages. Empty: all stages of the model's policy."""
+        """Only these stages, at most 100. Empty: all stages of the model's policy."""
 
     def __init__(
         self,

@@ -221,7 +221,9 @@ class UpdateExperimentRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `name`, `description`, or `*` for both. Empty: the ones that are set in `experiment`."""
+        """The fields to change: `name`, `description`, or `*` for both. Empty: the ones that are set in `experiment`. At
+        most 100 paths.
+        """
 
     def __init__(
         self,

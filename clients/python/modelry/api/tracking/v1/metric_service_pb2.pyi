@@ -100,11 +100,11 @@ class ReadMetricsRequest(_message.Message):
     """Only points with this step or a lower one."""
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The runs: 1 to 100."""
+        """The runs: 1 to 100. One that is given twice is read once."""
 
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The keys of the metrics, at most 1000. Empty: all metrics of each run, by key."""
+        """The keys of the metrics, at most 1000, each read once. Empty: all metrics of each run, by key."""
 
     def __init__(
         self,

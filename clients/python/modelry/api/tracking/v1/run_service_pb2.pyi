@@ -172,7 +172,7 @@ class GetRunRequest(_message.Message):
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields of `Run` to read; `run_id` is always there. Empty, or `*`: all fields. Params, tags, metrics and
-        datasets take most of the time, so leave out those that you don't need.
+        datasets take most of the time, so leave out those that you don't need. At most 100 paths.
         """
 
     def __init__(
@@ -227,8 +227,8 @@ class UpdateRunRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `name`, `description`, `status`, `end_time`, or `*` for all of these. Empty: the ones that
-        are set in `run`.
+        """The fields to change: `name`, `description`, `status`, `end_time`, or `*` for all of these. At most 100 paths.
+        Empty: the ones that are set in `run`.
         """
 
     def __init__(
@@ -458,7 +458,7 @@ class SearchRunsRequest(_message.Message):
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields of `Run` to read; `run_id` is always there. Empty, or `*`: all fields. Params, tags, metrics and
-        datasets take most of the time, so leave out those that you don't need.
+        datasets take most of the time, so leave out those that you don't need. At most 100 paths.
         """
 
     def __init__(
