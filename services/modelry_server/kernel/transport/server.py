@@ -15,6 +15,8 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -168,7 +170,7 @@ class _Listener:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if not key:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-            reflection.enable_server_reflection(reflected, self._server)
+            reflection.enable_server_reflection(reflected, self._server, _pool(reflected))
 
     def listen(self, address: str) -> int:
         """Takes an address, and gives its port. Raises AddressUnusable."""
@@ -215,6 +217,26 @@ def _check_permissions(rooms: Sequence[Room], permissions: Mapping[str, Permissi
         raise ValueError(f"only other services may call {', '.join(wrong)}, but clients can reach them")
     if wrong := [rpc for rpc, permission in internal.items() if permission is not Permission.SERVICE]:
         raise ValueError(f"clients may call {', '.join(wrong)}, but only other services can reach them")
+
+
+def _pool(services: Sequence[str]) -> descriptor_pool.DescriptorPool:
+    """The files of services, of what they import, and of error details: all that reflection may give out.
+
+    The default pool has every file that the process imported, those of internal services among them.
+    """
+    pool, added = descriptor_pool.DescriptorPool(), set[str]()
+
+    def add(file: FileDescriptor) -> None:
+        if file.name not in added:
+            added.add(file.name)
+            for each in file.dependencies:
+                add(each)
+            pool.AddSerializedFile(file.serialized_pb)
+
+    for name in services:
+        add(descriptor_pool.Default().FindServiceByName(name).file)
+    add(error_details_pb2.DESCRIPTOR)
+    return pool
 
 
 def _rpcs(services: Sequence[str]) -> Iterator[str]:
