@@ -5,6 +5,7 @@ other at the internal listeners. Each of these has a pool of its own, so a servi
 holds a worker that the other one needs.
 """
 
+import os
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from modelry_server.kernel.access import Permission
 from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport import sockets
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Calls, Pools
 
@@ -122,6 +124,8 @@ class Server:
         _drain(second, until)
         for ending in [listener.stop() for listener in self._listeners()]:
             ending.wait()
+        for listener in self._listeners():
+            listener.leave()
         for room in self._rooms:
             room.close()
         _log.info("server.stopped", port=self.port)
@@ -142,6 +146,7 @@ class _Listener:
         self, rooms: Sequence[Room], name: str, permissions: Mapping[str, Permission], *, key: str, limits: Limits
     ) -> None:
         self.drain = Drain()
+        self._lock: int | None = None
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
         pools = Pools(
             ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-stream"),
@@ -174,6 +179,13 @@ class _Listener:
 
     def listen(self, address: str) -> int:
         """Takes an address, and gives its port. Raises AddressUnusable."""
+        if path := sockets.path_of(address):
+            try:
+                self._lock = sockets.lock(path)
+            except BlockingIOError:
+                raise _in_use(address) from None
+            except OSError as error:
+                raise AddressUnusable(f"can't listen at {address}: {error.strerror}") from error
         try:
             return self._server.add_insecure_port(address)
         except RuntimeError:
@@ -194,6 +206,12 @@ class _Listener:
     def stop(self) -> threading.Event:
         """Closes all connections, after the answers of calls that have just ended."""
         return self._server.stop(_LAST_S)
+
+    def leave(self) -> None:
+        """Lets another process take the address, once all connections are closed."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _drain(listeners: Sequence[_Listener], until: float) -> None:
@@ -250,6 +268,9 @@ def ensure_free(address: str) -> None:
     """Raises AddressUnusable, with the system's reason, if a server could not listen at an address now."""
     found = place(address)
     if found is None:
+        path = sockets.path_of(address)
+        if path and sockets.is_taken(path):
+            raise _in_use(address)
         return
     why: OSError | None = None
     try:
@@ -265,3 +286,7 @@ def ensure_free(address: str) -> None:
         except OSError as error:
             why = error
     raise AddressUnusable(f"can't listen at {address}: {why and why.strerror}")
+
+
+def _in_use(address: str) -> AddressUnusable:
+    return AddressUnusable(f"can't listen at {address}: another process listens there")
