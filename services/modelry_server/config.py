@@ -26,19 +26,23 @@ class ServerConfig:
     )
     internal_listen: Address = setting(
         "",
-        "Where a service that has a process of its own listens for other services, as `host:port`. Empty: the "
-        "`internal_address` of the service. Connections are not encrypted, so use a private network. All services in "
-        "one process use Unix sockets and no port.",
+        "Where a service that has a process of its own listens for other services, if not at its `internal_address`, "
+        "such as `0.0.0.0:5201`. Connections are not encrypted and carry the service key: use a port only in a network "
+        "that is trusted or encrypted, and never on a machine that others share. All services in one process use Unix "
+        "sockets.",
         least=0,
     )
     service_key: Secret = setting(
         Secret(""),
         "The key by which services recognize each other: at least 32 printable ASCII characters. Services on several "
-        "machines need the same key here. Empty: the file `service.key` in the data folder, which the first process "
-        "makes; all services in one process use a random key.",
+        "machines need the same key here. Best given in the environment or the file: other users of the machine can "
+        "see a command line. Empty: the file `service.key` in the data folder, which the first process makes; all "
+        "services in one process use a random key.",
     )
     data_folder: str = setting(
-        "", "The folder of SQLite files, local blobs and the service key. Empty: `~/.local/share/modelry`."
+        "",
+        "The folder of SQLite files, local blobs, the service key and the sockets between services. Empty: "
+        "`~/.local/share/modelry`.",
     )
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(16, "Threads that answer unary calls, for each listener.", least=2, most=256)

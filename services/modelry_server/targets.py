@@ -2,6 +2,7 @@
 
 import importlib
 import ipaddress
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,13 @@ def listening_internally(target: str, config: Config) -> tuple[str, str] | None:
         return None
     if config.server.internal_listen:
         return "server.internal_listen", config.server.internal_listen
-    return f"{target}.internal_address", getattr(config, target).internal_address
+    return f"{target}.internal_address", internal_address(target, config)
+
+
+def internal_address(room: str, config: Config) -> str:
+    """Where a service that has a process of its own is reached by others: by default a socket in the data folder."""
+    given: str = getattr(config, room).internal_address
+    return given or sockets.address_of(config.server.folder().absolute() / "internal" / f"{room}.sock")
 
 
 def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
@@ -79,8 +86,8 @@ def mistakes(target: str, config: Config) -> Iterator[str]:
     found = listening_internally(target, config)
     if found is None and server.internal_listen:
         yield f"server.internal_listen = {server.internal_listen!r}: all services in one process use no internal port"
-    if found and not server.service_key and not _is_of_this_machine(found[1]):
-        yield f"{found[0]} = {found[1]!r}: other machines could reach it; set server.service_key, or use 127.0.0.1"
+    if found:
+        yield from _internal_mistakes(found, config)
     yield from database_mistakes(TARGETS[target], config)
 
 
@@ -96,12 +103,14 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
     databases = {name: database(config, name) for name in names}
     for each in databases.values():
         each.check()
-    addresses = {name: getattr(config, name).internal_address for name in ROOMS}
     if found := listening_internally(target, config):
-        internal, key = {target: found[1]}, key or keys.shared_key(server.folder())
+        internal, addresses = {target: found[1]}, {name: internal_address(name, config) for name in ROOMS}
+        for folder in {path.parent for each in (found[1], *addresses.values()) if (path := sockets.path_of(each))}:
+            sockets.require_private(folder)
+        key = key or keys.shared_key(server.folder())
     else:
         folder = sockets.make_folder()
-        internal, key = {name: f"unix:{folder}/{name}.sock" for name in names}, key or keys.new_key()
+        internal, key = {name: sockets.address_of(folder / f"{name}.sock") for name in names}, key or keys.new_key()
         addresses = internal
 
     def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
@@ -115,6 +124,32 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
         permissions=PERMISSIONS,
         limits=Limits(workers=server.workers, streams=server.streams, drain_s=server.drain),
     )
+
+
+def _internal_mistakes(listening: tuple[str, str], config: Config) -> Iterator[str]:
+    """What is wrong with the addresses by which services reach each other."""
+    server, found = config.server, dict([listening])
+    for name in ROOMS:
+        found.setdefault(f"{name}.internal_address", internal_address(name, config))
+    for key, address in found.items():
+        path = sockets.path_of(address)
+        if path is None and not server.service_key:
+            yield (
+                f"{key} = {address!r}: a port needs server.service_key. If all services run on this machine, leave "
+                f"{key} empty: they then use Unix sockets in the data folder, which no other user can reach"
+            )
+        if path and (length := len(os.fsencode(path))) > sockets.LONGEST:
+            reason = f"the path of a socket may have at most {sockets.LONGEST} bytes, and {str(path)!r} has {length}"
+            if _is_given(key, config):
+                yield f"{key} = {address!r}: {reason}"
+            else:
+                yield f"server.data_folder = {server.data_folder!r}: {reason}; use a shorter path"
+                return
+
+
+def _is_given(key: str, config: Config) -> bool:
+    section, name = key.split(".")
+    return bool(getattr(getattr(config, section), name))
 
 
 def _room(

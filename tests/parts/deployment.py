@@ -20,7 +20,7 @@ import grpc
 from modelry_server.config import Config
 from modelry_server.kernel.config import load
 from modelry_server.kernel.transport import keys
-from modelry_server.targets import ROOMS, database
+from modelry_server.targets import ROOMS, database, internal_address
 from tests.parts.eventually import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,15 +47,14 @@ class Deployment:
         self.rooms = tuple(rooms)
         self.targets = ("all",) if name == "all" else self.rooms
         self.folder = folder
-        places = iter(f"127.0.0.1:{port}" for port in _free_ports(2 * len(ROOMS)))
-        self.addresses, self._internal = dict(zip(ROOMS, places, strict=False)), dict(zip(ROOMS, places, strict=False))
+        places = [f"127.0.0.1:{port}" for port in _free_ports(len(ROOMS))]
+        self.addresses = dict(zip(ROOMS, places, strict=True))
         if name == "all":
             self.addresses = dict.fromkeys(ROOMS, self.addresses["access"])
         self.flags = {"server.data-folder": str(folder), "server.drain": "2s", **settings}
         self.flags |= {f"{room}.database-url": url for room, url in database_urls.items()}
         if name == "split":
             self.flags |= {f"{room}.address": address for room, address in self.addresses.items()}
-            self.flags |= {f"{room}.internal-address": address for room, address in self._internal.items()}
         else:
             self.flags |= {"server.service-key": "for-tests-" + secrets.token_hex(16)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -115,7 +114,7 @@ class Deployment:
     def internal_address(self, room: str) -> str:
         """Where a service answers other services."""
         if self.name == "split":
-            return self._internal[room]
+            return internal_address(room, load(Config, environment={}, flags=self.flags))
         started = eventually(lambda: [line for line in self.log("all").splitlines() if '"server.started"' in line])
         address: str = json.loads(started[-1])["internal"][room]
         return address

@@ -19,7 +19,7 @@ from modelry_server.targets import ROOMS, TARGETS, build, database, mistakes
 from tests.parts.deployment import REPOSITORY, running
 from tests.parts.grpc_traces import trace
 
-INTERNALLY = {"server__internal_listen": "127.0.0.1:0"}
+KEY = "the-key-of-the-services-of-a-test"
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
 
 
@@ -80,8 +80,10 @@ def test_where_a_service_alone_listens_is_refused_under_the_key_that_says_it(tmp
 @pytest.mark.parametrize(
     ("target", "key", "value", "said"),
     [
-        ("access", "server.internal-listen", "0.0.0.0:1", "server.internal_listen = '0.0.0.0:1': other machines"),
-        ("access", "access.internal-address", "[::]:1", "access.internal_address = '[::]:1': other machines"),
+        ("access", "server.internal-listen", "0.0.0.0:1", "server.internal_listen = '0.0.0.0:1': a port needs"),
+        ("access", "server.internal-listen", "127.0.0.1:1", "server.internal_listen = '127.0.0.1:1': a port needs"),
+        ("access", "access.internal-address", "[::]:1", "access.internal_address = '[::]:1': a port needs"),
+        ("tracking", "access.internal-address", "localhost:1", "access.internal_address = 'localhost:1': a port needs"),
         ("access", "server.service-key", "swordfish", "server.service_key = (secret): must have at least 32"),
         ("access", "server.service-key", "swordfish " * 9, "server.service_key = (secret): must have at least 32"),
         ("all", "server.internal-listen", "127.0.0.1:1", "server.internal_listen = '127.0.0.1:1': all services in one"),
@@ -122,7 +124,7 @@ def test_a_key_that_other_users_can_read_keeps_a_server_from_starting(tmp_path: 
     db.upgrade()
     db.close()
 
-    ended = started("access", server__data_folder=str(tmp_path), server__listen="127.0.0.1:0", **INTERNALLY)
+    ended = started("access", server__data_folder=str(tmp_path), server__listen="127.0.0.1:0")
 
     assert ended.returncode == 1
     assert f"{file}: other users can read or change the key of the services; run `chmod 600 {file}`" in ended.stderr
@@ -133,6 +135,7 @@ def test_a_key_that_other_users_can_read_keeps_a_server_from_starting(tmp_path: 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.9.9.9:0", "localhost:0", "[::1]:0"])
 def test_a_server_on_this_machine_starts(tmp_path: Path, listen: str) -> None:
     flags = {"server.listen": listen, "server.internal-listen": listen, "server.data-folder": str(tmp_path)}
+    flags |= {"server.service-key": KEY}
     config = load(Config, environment={}, flags=flags)
     db = database(config, "access")
     db.upgrade()
@@ -215,7 +218,7 @@ def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) 
     ],
 )
 def test_a_server_that_can_not_start_says_why_in_words(tmp_path: Path, settings: dict[str, str], said: str) -> None:
-    usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", **INTERNALLY}
+    usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0"}
 
     ended = started("tracking", **{**usual, **settings})
 
@@ -243,7 +246,7 @@ def test_a_port_that_is_taken_is_said_before_anything_else(tmp_path: Path, key: 
         port = other.getsockname()[1]
         value = f"127.0.0.1:{port}" if key.endswith("listen") else str(port)
 
-        usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", **INTERNALLY}
+        usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", "server__service_key": KEY}
         ended = started("tracking", **{**usual, key: value})
 
     assert ended.returncode == 1

@@ -12,5 +12,8 @@ class AccessConfig(DatabaseSettings):
 
     address: Address = setting("127.0.0.1:5101", "Where clients reach access, as `host:port`.", least=1)
     internal_address: Address = setting(
-        "127.0.0.1:5201", "Where other services reach access, as `host:port`, if each has its process.", least=1
+        "",
+        "Where other services reach access. Empty: a Unix socket in the data folder, which no other user of the "
+        "machine can reach. `host:port` is for services on several machines and needs `server.service_key`.",
+        least=1,
     )

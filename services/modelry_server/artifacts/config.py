@@ -22,7 +22,10 @@ class ArtifactsConfig(DatabaseSettings):
 
     address: Address = setting("127.0.0.1:5103", "Where clients reach artifacts, as `host:port`.", least=1)
     internal_address: Address = setting(
-        "127.0.0.1:5203", "Where other services reach artifacts, as `host:port`, if each has its process.", least=1
+        "",
+        "Where other services reach artifacts. Empty: a Unix socket in the data folder, which no other user of the "
+        "machine can reach. `host:port` is for services on several machines and needs `server.service_key`.",
+        least=1,
     )
     store: str = setting(
         "local", "Where content is stored: in a folder, or in MinIO or another S3 store.", choices=("local", "minio")

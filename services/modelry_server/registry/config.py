@@ -12,5 +12,8 @@ class RegistryConfig(DatabaseSettings):
 
     address: Address = setting("127.0.0.1:5104", "Where clients reach the registry, as `host:port`.", least=1)
     internal_address: Address = setting(
-        "127.0.0.1:5204", "Where other services reach the registry, as `host:port`, if each has its process.", least=1
+        "",
+        "Where other services reach the registry. Empty: a Unix socket in the data folder, which no other user of the "
+        "machine can reach. `host:port` is for services on several machines and needs `server.service_key`.",
+        least=1,
     )

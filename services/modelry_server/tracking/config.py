@@ -12,7 +12,10 @@ class TrackingConfig(DatabaseSettings):
 
     address: Address = setting("127.0.0.1:5102", "Where clients reach tracking, as `host:port`.", least=1)
     internal_address: Address = setting(
-        "127.0.0.1:5202", "Where other services reach tracking, as `host:port`, if each has its process.", least=1
+        "",
+        "Where other services reach tracking. Empty: a Unix socket in the data folder, which no other user of the "
+        "machine can reach. `host:port` is for services on several machines and needs `server.service_key`.",
+        least=1,
     )
     sqlite_synchronous: str = synchronous("normal")
     group_points: int = setting(200_000, "How many points one transaction takes at most.", least=1)

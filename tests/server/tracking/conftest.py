@@ -26,7 +26,7 @@ def tracking_url(kept_database_url: str) -> str:
 def access_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where access answers, which knows the workspaces `red` and `blue`."""
     flags = {"server.data-folder": str(tmp_path_factory.mktemp("access"))}
-    flags |= {"server.listen": "127.0.0.1:0", "server.internal-listen": "127.0.0.1:0"}
+    flags |= {"server.listen": "127.0.0.1:0"}
     config = load(Config, environment={}, flags=flags)
     db = database(config, "access")
     db.upgrade()

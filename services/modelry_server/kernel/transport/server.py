@@ -5,6 +5,7 @@ other at the internal listeners. Each of these has a pool of its own, so a servi
 holds a worker that the other one needs.
 """
 
+import os
 import socket
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -22,6 +25,7 @@ from modelry_server.kernel.access import Permission
 from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport import sockets
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Calls, Pools
 
@@ -120,6 +124,8 @@ class Server:
         _drain(second, until)
         for ending in [listener.stop() for listener in self._listeners()]:
             ending.wait()
+        for listener in self._listeners():
+            listener.leave()
         for room in self._rooms:
             room.close()
         _log.info("server.stopped", port=self.port)
@@ -140,6 +146,7 @@ class _Listener:
         self, rooms: Sequence[Room], name: str, permissions: Mapping[str, Permission], *, key: str, limits: Limits
     ) -> None:
         self.drain = Drain()
+        self._lock: int | None = None
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
         pools = Pools(
             ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-stream"),
@@ -168,10 +175,17 @@ class _Listener:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if not key:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-            reflection.enable_server_reflection(reflected, self._server)
+            reflection.enable_server_reflection(reflected, self._server, _pool(reflected))
 
     def listen(self, address: str) -> int:
         """Takes an address, and gives its port. Raises AddressUnusable."""
+        if path := sockets.path_of(address):
+            try:
+                self._lock = sockets.lock(path)
+            except BlockingIOError:
+                raise _in_use(address) from None
+            except OSError as error:
+                raise AddressUnusable(f"can't listen at {address}: {error.strerror}") from error
         try:
             return self._server.add_insecure_port(address)
         except RuntimeError:
@@ -192,6 +206,12 @@ class _Listener:
     def stop(self) -> threading.Event:
         """Closes all connections, after the answers of calls that have just ended."""
         return self._server.stop(_LAST_S)
+
+    def leave(self) -> None:
+        """Lets another process take the address, once all connections are closed."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _drain(listeners: Sequence[_Listener], until: float) -> None:
@@ -218,6 +238,26 @@ def _check_permissions(rooms: Sequence[Room], permissions: Mapping[str, Permissi
         raise ValueError(f"clients may call {', '.join(wrong)}, but only other services can reach them")
 
 
+def _pool(services: Sequence[str]) -> descriptor_pool.DescriptorPool:
+    """The files of services, of what they import, and of error details: all that reflection may give out.
+
+    The default pool has every file that the process imported, those of internal services among them.
+    """
+    pool, added = descriptor_pool.DescriptorPool(), set[str]()
+
+    def add(file: FileDescriptor) -> None:
+        if file.name not in added:
+            added.add(file.name)
+            for each in file.dependencies:
+                add(each)
+            pool.AddSerializedFile(file.serialized_pb)
+
+    for name in services:
+        add(descriptor_pool.Default().FindServiceByName(name).file)
+    add(error_details_pb2.DESCRIPTOR)
+    return pool
+
+
 def _rpcs(services: Sequence[str]) -> Iterator[str]:
     """The full names of the rpcs of services, as their contracts say."""
     for name in services:
@@ -229,6 +269,9 @@ def ensure_free(address: str) -> None:
     """Raises AddressUnusable, with the system's reason, if a server could not listen at an address now."""
     found = place(address)
     if found is None:
+        path = sockets.path_of(address)
+        if path and sockets.is_taken(path):
+            raise _in_use(address)
         return
     why: OSError | None = None
     try:
@@ -244,3 +287,7 @@ def ensure_free(address: str) -> None:
         except OSError as error:
             why = error
     raise AddressUnusable(f"can't listen at {address}: {why and why.strerror}")
+
+
+def _in_use(address: str) -> AddressUnusable:
+    return AddressUnusable(f"can't listen at {address}: another process listens there")

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -135,6 +136,53 @@ def test_reflection_tells_clients_of_public_services_and_is_not_there_inside(
     with pytest.raises(grpc.RpcError) as caught:
         list(hidden.ServerReflectionInfo(iter(asked), timeout=20))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def reflected(channel: grpc.Channel, **asked: Any) -> Any:
+    """What reflection answers to one question."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    [answer] = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(**asked)]), timeout=20)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"file_containing_symbol": INTERNAL},
+        {"file_containing_symbol": "modelry.internal.artifacts.v1.Snapshot"},
+        {"file_by_filename": "modelry/internal/artifacts/v1/snapshot_service.proto"},
+        {"all_extension_numbers_of_type": "modelry.internal.artifacts.v1.Snapshot"},
+        {"file_containing_symbol": "modelry.api.registry.v1.ModelService"},  # which this server does not run
+    ],
+)
+def test_reflection_does_not_give_out_what_the_listener_does_not_serve(
+    public: grpc.Channel, asked: dict[str, str]
+) -> None:
+    from modelry.api.registry import v1  # noqa: F401 - now the process knows its files
+
+    answer = reflected(public, **asked)
+
+    assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert not answer.file_descriptor_response.file_descriptor_proto
+
+
+@pytest.mark.parametrize(
+    ("asked", "file"),
+    [
+        ({"file_containing_symbol": SERVICE}, "modelry/api/access/v1/workspace_service.proto"),
+        ({"file_by_filename": "google/protobuf/timestamp.proto"}, "google/protobuf/timestamp.proto"),
+        ({"file_containing_symbol": "google.rpc.ErrorInfo"}, "google/rpc/error_details.proto"),
+        ({"file_containing_symbol": "grpc.health.v1.Health"}, "grpc_health/v1/health.proto"),
+    ],
+)
+def test_reflection_gives_the_files_of_what_is_served_and_what_they_import(
+    public: grpc.Channel, asked: dict[str, str], file: str
+) -> None:
+    given = reflected(public, **asked).file_descriptor_response.file_descriptor_proto
+
+    files = [FileDescriptorProto.FromString(each) for each in given]
+    assert file in {each.name for each in files}
+    assert {name for each in files for name in each.dependency} <= {each.name for each in files}
 
 
 def test_an_internal_listener_without_a_key_is_not_made() -> None:
