@@ -229,7 +229,7 @@ def promote(run_id: str) -> int:
     moved = client.promotions.promote(
         MODEL, number, "Production", archive_existing=True, reason="read the validation digits well"
     )
-    archived = ", ".join(f"version {each.version_number}" for each in moved.archived_versions)
+    archived = ", ".join(f"version {number}" for number in moved.archived_version_numbers)
     say("None -> Staging -> Production" + (f" (archived: {archived})" if archived else ""))
     client.aliases.set(MODEL, "champion", number, reason="serves from now on")
     say(f"models:/{MODEL}@champion points at version {number}")

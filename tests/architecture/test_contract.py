@@ -93,8 +93,23 @@ def test_each_rpc_says_its_idempotency_level_and_only_those_that_read_have_no_si
     }
 
 
+def test_an_rpc_that_needs_its_request_id_to_be_idempotent_is_not_marked_as_idempotent() -> None:
+    with_request_id = {
+        name: rpc.GetOptions().idempotency_level
+        for name, rpc in rpcs()
+        if "request_id" in rpc.input_type.fields_by_name
+    }
+
+    assert with_request_id
+    assert {name: level for name, level in with_request_id.items() if level != UNKNOWN} == {}
+
+
 def test_the_generated_constants_say_what_the_contracts_say_of_repeating() -> None:
-    once = {name for name, rpc in rpcs() if rpc.GetOptions().idempotency_level == UNKNOWN}
+    once = {
+        name
+        for name, rpc in rpcs()
+        if rpc.GetOptions().idempotency_level == UNKNOWN and "request_id" not in rpc.input_type.fields_by_name
+    }
     packages = {service.file.package for service in services()}
     modules = [importlib.import_module(f"{package}.rpcs") for package in packages]
     constants = {value.path: value for module in modules for value in vars(module).values() if isinstance(value, Rpc)}

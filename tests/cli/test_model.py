@@ -58,6 +58,7 @@ def test_a_version_passes_the_stages_and_archives_the_one_before(read: Read, mod
     assert (first["version"]["stage"], first["archived_versions"]) == ("Production", [])
     assert second["version"]["version_number"] == 2
     assert [each["version_number"] for each in second["archived_versions"]] == [1]
+    assert second["archived_version_numbers"] == [1]
     assert [each["version_number"] for each in latest] == [2]
     assert [(move["to_stage"], move["reason"]) for move in moves] == [("Production", "better")]
     assert read("promotion", "get", moves[0]["promotion_id"]) == moves[0] == second["promotion"]

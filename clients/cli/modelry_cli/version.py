@@ -120,8 +120,8 @@ def promote_version(
     if session.format is Format.JSON:
         session.show(moved)
         return
-    version, archived = moved.version, [each.version_number for each in moved.archived_versions]
-    others = f"; archived version {', '.join(map(str, archived))}" if archived else ""
+    version, archived = moved.version, ", ".join(map(str, moved.archived_version_numbers))
+    others = f"; archived version {archived}" if archived else ""
     session.done(f"Version {version.version_number} of {version.model_name} is in {version.stage}{others}.")
 
 

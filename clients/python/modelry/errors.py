@@ -389,7 +389,7 @@ class BatchGap(Aborted):
 
 
 class CursorOutOfRange(OutOfRange):
-    """An event cursor is older or newer than all events that are kept.
+    """The event that a cursor follows is not stored, for example after a restore from a backup.
 
     The metadata has `oldest_cursor` and `newest_cursor`.
     """

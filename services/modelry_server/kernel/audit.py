@@ -17,6 +17,8 @@ from modelry_server.kernel.caller import Caller
 
 DIGEST_VERSION = 1
 """The rule by which this version computes digests."""
+ERASABLE = ("before", "after", "reason", "peer")
+"""The texts of a record that can be erased: the body holds only a digest of each."""
 
 Member: TypeAlias = str | int
 """A value in the body of a record."""
@@ -30,7 +32,7 @@ _SALT_BYTES = 32
 class Record:
     """A record as it is stored. `body` is what the digest covers.
 
-    Reason and peer can be erased, each together with its salt: the body holds digests of them only.
+    `before` and `after` are JSON. Each of the `ERASABLE` texts can be erased together with its salt.
     """
 
     chain: str
@@ -38,6 +40,10 @@ class Record:
     previous_digest: str
     body: str
     digest: str
+    before: str = ""
+    before_salt: str = ""
+    after: str = ""
+    after_salt: str = ""
     reason: str = ""
     reason_salt: str = ""
     peer: str = ""
@@ -58,12 +64,23 @@ class End:
     sequence: int = 0
     digest: str = ""
 
-    def append(self, what: Mapping[str, Member], *, by: Caller, reason: str, now: int) -> tuple[Record, "End"]:
+    def append(
+        self,
+        what: Mapping[str, Member],
+        *,
+        before: str = "",
+        after: str = "",
+        by: Caller,
+        reason: str,
+        now: int,
+    ) -> tuple[Record, "End"]:
         """The next record of the chain, and the end of the chain after it.
 
-        `what` holds the members that say what was changed; `now` is in milliseconds since the epoch.
+        `what` holds the members that say what was changed, and no text that may have to be erased. `before` and `after`
+        say how, as JSON. `now` is in milliseconds since the epoch.
         """
-        reason_salt, peer_salt = _salt(reason), _salt(by.peer)
+        texts = dict(zip(ERASABLE, (before, after, reason, by.peer), strict=True))
+        salts = {name: _salt(text) for name, text in texts.items()}
         body = body_of(
             {
                 **what,
@@ -71,13 +88,26 @@ class End:
                 "create_time": _time(now),
                 "credential_kind": by.credential.name,
                 "trace_id": by.trace_id,
-                "reason_digest": committed(reason_salt, reason),
-                "peer_digest": committed(peer_salt, by.peer),
+                **{f"{name}_digest": committed(salts[name], text) for name, text in texts.items()},
             }
         )
         sequence = self.sequence + 1
         digest = digest_of(self.chain, sequence, self.digest, body)
-        record = Record(self.chain, sequence, self.digest, body, digest, reason, reason_salt, by.peer, peer_salt)
+        record = Record(
+            self.chain,
+            sequence,
+            self.digest,
+            body,
+            digest,
+            before=before,
+            before_salt=salts["before"],
+            after=after,
+            after_salt=salts["after"],
+            reason=reason,
+            reason_salt=salts["reason"],
+            peer=by.peer,
+            peer_salt=salts["peer"],
+        )
         return record, End(self.chain, sequence, digest)
 
 
@@ -139,10 +169,8 @@ def _problem(end: End, record: Record) -> str:
     if record.digest != digest_of(end.chain, record.sequence, end.digest, record.body):
         return "the digest does not match"
     members = record.members()
-    for name, salt, text in (
-        ("reason", record.reason_salt, record.reason),
-        ("peer", record.peer_salt, record.peer),
-    ):
+    for name in ERASABLE:
+        text, salt = getattr(record, name), getattr(record, f"{name}_salt")
         erased = not salt and not text
         if not erased and members.get(f"{name}_digest", "") != committed(salt, text):
             return f"the {name} does not match its digest"

@@ -69,25 +69,29 @@ class RunFiles:
 
 @dataclass(frozen=True, slots=True)
 class VersionCopy:
-    """Another version, as the source of a version. `model_name` is the name at the time of the copy."""
+    """Another version, as the source of a version. `model_name` is the name at the time of the copy.
+
+    `version_id` still identifies it after its model was renamed or deleted. It is empty until the version is found.
+    """
 
     model_name: str
     version_number: int
+    version_id: str = ""
 
     def __str__(self) -> str:
         return f"models:/{self.model_name}/{self.version_number}"
 
 
 Source: TypeAlias = RunFiles | VersionCopy
-"""What a version is made from. Its text is what filters compare, and what is stored."""
+"""What a version is made from. Its text is what filters compare, and what is stored; beside it the id of a copy."""
 
 
-def source_of(text: str) -> Source:
-    """The source that has this text. Raises ValueError if no source has."""
+def source_of(text: str, version_id: str = "") -> Source:
+    """The source that has this text, and this id if it is a version. Raises ValueError if no source has."""
     if found := _RUN_FILES.match(text):
         return RunFiles(found[1], found[2])
     if found := _VERSION_COPY.match(text):
-        return VersionCopy(found[1], int(found[2]))
+        return VersionCopy(found[1], int(found[2]), version_id)
     raise ValueError(f"{text!r} is not the text of a source")
 
 
@@ -119,7 +123,10 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a model. `model_name` is the current name of the model."""
+    """A version of a model. `model_name` is the current name of the model.
+
+    `signature` is None if nothing is known, and in lists, which leave it out.
+    """
 
     version_id: str
     workspace: str

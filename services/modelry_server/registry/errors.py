@@ -203,13 +203,13 @@ class SourceEmpty(FailedPrecondition):
 
 
 class CursorOutOfRange(OutOfRange):
-    """The cursor points behind the last event, for example after the database was restored from a backup."""
+    """The event that the cursor follows is not stored, for example after a restore from a backup."""
 
     reason = "CURSOR_OUT_OF_RANGE"
 
     def __init__(self, *, oldest_cursor: str, newest_cursor: str) -> None:
         super().__init__(
-            "after_cursor is newer than the last event, as after a restore from a backup; continue after "
+            "the event that after_cursor follows is not stored, as after a restore from a backup; continue after "
             f"newest_cursor ({newest_cursor}), or read again all that is kept, after oldest_cursor ({oldest_cursor})",
             oldest_cursor=oldest_cursor,
             newest_cursor=newest_cursor,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from modelry.api.registry import v1 as api
 from modelry.api.tracking import v1 as tracking
 from modelry_server.kernel.ids import new_id
-from tests.contract.registry.conftest import FILES, Platform, copy_of, draft, key_of, listed, of_run
+from tests.contract.registry.conftest import FILES, WORKSPACE, Platform, copy_of, draft, key_of, listed, of_run, unique
 from tests.parts.refusal import refused
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -21,6 +22,7 @@ def test_a_copy_of_a_version_has_the_same_files(platform: Platform) -> None:
     copy = platform.versions.CreateVersion(draft(other.name, source)).version
 
     assert (copy.run_id, copy.manifest_sha256, copy.file_count) == (first.run_id, first.manifest_sha256, 2)
+    source.version.version_id = first.version_id
     assert (copy.version_id != first.version_id, copy.source) == (True, source)
     platform.versions.DeleteVersion(api.DeleteVersionRequest(**key_of(first)))
     assert listed(platform, version_id=copy.version_id) == {"MLmodel": 12, "weights.bin": 1000}
@@ -193,3 +195,31 @@ def test_signature_and_flavors_are_kept_and_inherited_by_copies(platform: Platfo
     assert [flavor.name for flavor in other.flavors] == ["onnx"]
     assert (plain.HasField("signature"), list(plain.flavors)) == (False, [])
     assert platform.versions.GetVersion(api.GetVersionRequest(version_id=made.version_id)).version == made
+
+
+def test_a_copy_names_its_source_by_an_id_that_outlives_the_name(platform: Platform) -> None:
+    model = platform.a_model()
+    made = platform.a_version(model.name)
+    target, name = platform.a_model().name, unique("scam")
+    pretended = copy_of(model.name, 1)
+    pretended.version.version_id = new_id()
+
+    created = platform.versions.CreateVersion(draft(target, pretended)).version
+    platform.models.UpdateModel(api.UpdateModelRequest(model=api.Model(model_id=model.model_id, name=name)))
+
+    found = platform.versions.GetVersion(api.GetVersionRequest(version_id=created.version_id)).version
+    expected = api.VersionCopy(model_name=model.name, version_number=1, version_id=made.version_id)
+    assert created.source.version == found.source.version == expected
+    by_id = platform.versions.GetVersion(api.GetVersionRequest(version_id=found.source.version.version_id)).version
+    assert (by_id.model_name, by_id.version_number) == (name, 1)
+    trail = api.ListAuditRecordsRequest(workspace=WORKSPACE, model_name=target)
+    after = json.loads(platform.audit.ListAuditRecords(trail).records[0].after)
+    assert (after["source"], after["source_version_id"]) == (f"models:/{model.name}/1", made.version_id)
+
+
+def test_a_version_of_a_run_names_no_other_version(platform: Platform) -> None:
+    model = platform.a_model().name
+    platform.a_version(model)
+
+    request = api.ListAuditRecordsRequest(workspace=WORKSPACE, model_name=model)
+    assert "source_version_id" not in json.loads(platform.audit.ListAuditRecords(request).records[0].after)

@@ -239,3 +239,36 @@ def test_a_mask_clears_the_description(platform: Platform) -> None:
     assert platform.versions.UpdateVersion(request).version == version
     request.update_mask.paths.append("*")
     assert platform.versions.UpdateVersion(request).version.description == ""
+
+
+def test_lists_leave_the_signature_out_and_everything_else_has_it(platform: Platform) -> None:
+    model, run_id = platform.a_model().name, platform.a_run()
+    signature = api.Signature(inputs='[{"type": "double"}]')
+    made = [platform.a_version(model, run_id, signature=signature) for _ in range(2)]
+    platform.promote(made[0], "Production")
+    platform.set_alias(made[0], "champion")
+    of_model = {"workspace": WORKSPACE, "model_name": model}
+
+    promoted = platform.promote(made[1], "Production", archive_existing=True)
+    found = platform.versions.SearchVersions(
+        api.SearchVersionsRequest(workspace=WORKSPACE, filter=f"model_name = '{model}'")
+    )
+    newest = platform.versions.ListLatestVersions(api.ListLatestVersionsRequest(**of_model))
+    in_lists = [*found.versions, *newest.versions, *promoted.archived_versions]
+    whole = [
+        *made,
+        promoted.version,
+        platform.versions.GetVersion(api.GetVersionRequest(**key_of(made[0]))).version,
+        platform.versions.GetVersion(api.GetVersionRequest(version_id=made[1].version_id)).version,
+        platform.aliases.GetAlias(api.GetAliasRequest(**of_model, alias="champion")).version,
+        platform.versions.SetVersionTags(api.SetVersionTagsRequest(**key_of(made[0]), tags={"k": "v"})).version,
+        platform.versions.DeleteVersionTags(api.DeleteVersionTagsRequest(**key_of(made[0]), keys=["k"])).version,
+        platform.versions.UpdateVersion(
+            api.UpdateVersionRequest(version=api.Version(version_id=made[0].version_id, description="x"))
+        ).version,
+    ]
+
+    assert len(in_lists) == 2 + 2 + 1
+    assert [version.HasField("signature") for version in in_lists] == [False] * len(in_lists)
+    assert [version.signature for version in whole] == [signature] * len(whole)
+    assert {version.version_id for version in in_lists} == {version.version_id for version in made}

@@ -15,6 +15,7 @@ from tests.python.registry_script import scripted
 
 CHAIN = "models/m1"
 SALT = "5a" * 32
+TEXTS = ("before", "after", "reason", "peer")
 
 
 def digest_of(record: common.AuditRecord) -> str:
@@ -33,7 +34,8 @@ def a_chain(length: int) -> list[common.AuditRecord]:
         members = {
             "action": "version.promoted",
             "actor": "ada",
-            "after": '{"stage":"Staging"}',
+            "after_digest": salted(SALT, '{"stage":"Staging"}'),
+            "before_digest": salted(SALT, '{"stage":"None"}'),
             "create_time": "2026-11-26T10:00:00.007Z",
             "credential_kind": "NONE",
             "peer_digest": salted(SALT, "ipv4:10.0.0.1"),
@@ -55,7 +57,10 @@ def a_chain(length: int) -> list[common.AuditRecord]:
             action="version.promoted",
             actor="ada",
             credential_kind=common.CREDENTIAL_KIND_NONE,
+            before='{"stage":"None"}',
+            before_salt=SALT,
             after='{"stage":"Staging"}',
+            after_salt=SALT,
             reason="better",
             reason_salt=SALT,
             peer="ipv4:10.0.0.1",
@@ -93,14 +98,35 @@ def test_a_whole_chain_is_intact() -> None:
     assert verification_of([]).intact
 
 
-def test_a_reason_and_an_address_may_have_been_erased() -> None:
-    records = a_chain(2)
-    records[0].ClearField("reason")
-    records[0].ClearField("reason_salt")
-    records[1].ClearField("peer")
-    records[1].ClearField("peer_salt")
+def test_each_text_may_have_been_erased_with_its_salt() -> None:
+    records = a_chain(4)
+    for record, name in zip(records, TEXTS, strict=True):
+        setattr(record, name, "")
+        setattr(record, f"{name}_salt", "")
 
     assert verification_of(reversed(records)).intact
+
+
+@pytest.mark.parametrize("field", [*TEXTS, *(f"{name}_salt" for name in TEXTS)])
+@pytest.mark.parametrize("value", ["", "another"])
+def test_a_text_that_is_not_the_one_that_was_digested_is_named(field: str, value: str) -> None:
+    records = a_chain(3)
+    setattr(records[1], field, value)
+
+    found = verification_of(reversed(records))
+
+    name = field.removesuffix("_salt")
+    assert (found.broken_sequence, found.problem) == (2, f"record 2 shows another {name} than the digest covers")
+
+
+def test_a_text_of_which_there_is_no_digest_is_named() -> None:
+    (record,) = a_chain(1)
+    members = json.loads(record.body)
+    del members["before_digest"]
+    record.body = json.dumps(members, sort_keys=True, separators=(",", ":"))
+    record.digest = digest_of(record)
+
+    assert verification_of([record]).problem == "record 1 shows another before than the digest covers"
 
 
 def test_members_that_this_client_does_not_know_are_covered_too() -> None:
@@ -112,7 +138,7 @@ def test_members_that_this_client_does_not_know_are_covered_too() -> None:
 
 
 def edit_body(records: list[common.AuditRecord]) -> None:
-    records[2].body = records[2].body.replace("Staging", "Retired")
+    records[2].body = records[2].body.replace("bikes", "trikes")
 
 
 def edit_field(records: list[common.AuditRecord]) -> None:
@@ -124,8 +150,8 @@ def edit_reason(records: list[common.AuditRecord]) -> None:
 
 
 def edit_and_digest_anew(records: list[common.AuditRecord]) -> None:
-    records[2].body = records[2].body.replace("Staging", "Retired")
-    records[2].after = records[2].after.replace("Staging", "Retired")
+    records[2].body = records[2].body.replace("bikes", "trikes")
+    records[2].resource_name = "trikes"
     records[2].digest = digest_of(records[2])
 
 
@@ -196,4 +222,6 @@ def test_a_client_verifies_what_it_is_sent_page_by_page() -> None:
         {"stage": "Staging"},
         3,
     )
+    assert (read.before_text, read.before_salt) == ('{"stage":"None"}', SALT)
+    assert (read.after_text, read.after_salt) == ('{"stage":"Staging"}', SALT)
     assert read.digest == records[0].digest

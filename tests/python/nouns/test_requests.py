@@ -22,6 +22,7 @@ def test_a_promotion_has_the_workspace_a_request_id_and_the_stage_by_its_name() 
         ),
         version=a_version(2, stage="Production"),
         archived_versions=[a_version(1, stage="Archived")],
+        archived_version_numbers=[1, 7],
     )
     stayed = registry.PromoteVersionResponse(version=a_version(2, stage="Shadow"))
 
@@ -32,6 +33,7 @@ def test_a_promotion_has_the_workspace_a_request_id_and_the_stage_by_its_name() 
     assert first.promotion is not None
     assert (first.promotion.promotion_id, first.promotion.state) == ("p1", "COMPLETED")
     assert [version.version_number for version in first.archived_versions] == [1]
+    assert first.archived_version_numbers == (1, 7)
     assert (second.promotion, second.version.stage) == (None, "Shadow")
     one, other = server.requests
     assert (one.workspace, one.model_name, one.version_number, one.stage) == ("default", "bikes", 2, "Production")

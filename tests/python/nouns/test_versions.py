@@ -93,6 +93,7 @@ def test_promoting_archives_what_stood_there_if_asked(client: Client, name: str,
 
     assert promoted.version.stage == "Production"
     assert [version.version_number for version in promoted.archived_versions] == [1]
+    assert promoted.archived_version_numbers == (1,)
     assert client.versions.get(name, 1).stage == "Archived"
     assert {version.stage: version.version_number for version in client.versions.latest(name)} == {
         "Production": 2,

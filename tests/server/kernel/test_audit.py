@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelry_server.kernel.audit import End, Fault, Record, body_of, digest_of, first_fault
+from modelry_server.kernel.audit import ERASABLE, End, Fault, Record, body_of, digest_of, first_fault
 from modelry_server.kernel.caller import Caller, Credential
 
 ADA = Caller("ada", "0af7651916cd43dd8448eb211c80319c", peer="ipv4:127.0.0.1:4711", credential=Credential.SERVICE)
@@ -17,9 +17,9 @@ WHAT: dict[str, str | int] = {
     "action": "thing.changed",
     "resource_type": "thing",
     "resource_id": "1",
-    "before": "",
     "version_number": 0,
 }
+BEFORE, AFTER = '{"words":"old"}', '{"words":"new"}'
 NOW = 1_764_151_200_007
 
 
@@ -27,11 +27,11 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def chain(*reasons: str, by: Caller = ADA) -> list[Record]:
+def chain(*reasons: str, by: Caller = ADA, before: str = BEFORE, after: str = AFTER) -> list[Record]:
     """A chain with a record for each reason."""
     records, end = [], End(CHAIN)
     for reason in reasons:
-        record, end = end.append(WHAT, by=by, reason=reason, now=NOW)
+        record, end = end.append(WHAT, before=before, after=after, by=by, reason=reason, now=NOW)
         records.append(record)
     return records
 
@@ -62,6 +62,8 @@ def test_the_body_says_who_did_what_and_when_and_leaves_out_what_is_empty() -> N
     assert json.loads(record.body) == {
         "action": "thing.changed",
         "actor": "ada",
+        "after_digest": sha256(f"{record.after_salt}\n{AFTER}"),
+        "before_digest": sha256(f"{record.before_salt}\n{BEFORE}"),
         "create_time": "2025-11-26T10:00:00.007Z",
         "credential_kind": "SERVICE",
         "peer_digest": sha256(f"{record.peer_salt}\nipv4:127.0.0.1:4711"),
@@ -73,20 +75,21 @@ def test_the_body_says_who_did_what_and_when_and_leaves_out_what_is_empty() -> N
     assert record.members() == json.loads(record.body)
 
 
-def test_reason_and_address_are_committed_to_with_a_salt_of_their_own_each_time() -> None:
+def test_each_text_is_committed_to_with_a_salt_of_its_own_each_time() -> None:
     one, two = chain("why", "why")
 
-    assert len({one.reason_salt, one.peer_salt, two.reason_salt, two.peer_salt}) == 4
-    assert all(len(salt) == 64 for salt in (one.reason_salt, one.peer_salt))
-    assert "why" not in one.body
-    assert ADA.peer not in one.body
+    salts = [getattr(record, f"{name}_salt") for record in (one, two) for name in ERASABLE]
+    assert len(set(salts)) == 8
+    assert {len(salt) for salt in salts} == {64}
+    for text in ("why", "words", "old", "new", ADA.peer):
+        assert text not in one.body
 
 
-def test_without_reason_and_address_nothing_is_committed_to() -> None:
-    (record,) = chain("", by=replace(ADA, peer=""))
+def test_nothing_is_committed_to_where_there_is_no_text() -> None:
+    (record,) = chain("", by=replace(ADA, peer=""), before="", after="")
 
-    assert (record.reason_salt, record.peer_salt) == ("", "")
-    assert not {"reason_digest", "peer_digest"} & set(record.members())
+    assert {getattr(record, f"{name}_salt") for name in ERASABLE} == {""}
+    assert not {f"{name}_digest" for name in ERASABLE} & set(record.members())
 
 
 @pytest.mark.parametrize(
@@ -126,8 +129,9 @@ def test_a_chain_without_records_or_with_whole_ones_has_no_fault() -> None:
     assert first_fault(CHAIN, chain("a", "", "b")) is None
 
 
-def test_erased_reasons_are_no_fault() -> None:
-    erased = [replace(record, reason="", reason_salt="", peer="", peer_salt="") for record in chain("a", "b")]
+@pytest.mark.parametrize("name", ERASABLE)
+def test_an_erased_text_is_no_fault(name: str) -> None:
+    erased = [replace(record, **{name: "", f"{name}_salt": ""}) for record in chain("a", "b")]  # type: ignore[arg-type]
 
     assert first_fault(CHAIN, erased) is None
 
@@ -141,6 +145,9 @@ def test_erased_reasons_are_no_fault() -> None:
         ({"reason": "other"}, "the reason does not match its digest"),
         ({"reason": ""}, "the reason does not match its digest"),
         ({"peer_salt": "0" * 64}, "the peer does not match its digest"),
+        ({"before": '{"words":"older"}'}, "the before does not match its digest"),
+        ({"after": '{"words": "new"}'}, "the after does not match its digest"),
+        ({"after": ""}, "the after does not match its digest"),
         ({"digest_version": 2}, "the digest version 2 is unknown to this program"),
     ],
 )

@@ -82,7 +82,7 @@ class Drafts:
                 version_number=models.next_number(tx, model_id),
                 stage=stages.policy_of(workspace, model_id).first,
                 run_id=origin.run_id,
-                source=source,
+                source=origin.source,
                 creator=caller.current().subject,
                 files=files,
                 create_time=now,

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Workspaces
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.names import MODEL_NAME_LENGTH
@@ -16,6 +18,19 @@ from modelry_server.registry.store import events as store
 
 _BATCH = 1000
 """How many events get their positions in one transaction."""
+
+
+class _Mark(NamedTuple):
+    """What a cursor holds: the position of the last event before it, and the id of that event.
+
+    The position alone is not enough. After a restore from a backup it is given again, to another event.
+    """
+
+    position: int = 0
+    event_id: str = ""
+
+
+_BEGINNING = _Mark()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +69,27 @@ class Events:
             fields.text("model_name", model_name, longest=MODEL_NAME_LENGTH)
         wanted = types()
         self._workspaces.require(workspace)
-        after = self._position(workspace, after_cursor)
+        after = self._mark(workspace, after_cursor)
         with self._db.read() as tx:
             is_behind = store.has_unnumbered(tx, workspace)
         if is_behind:
             self._number(workspace)
         with self._db.read() as tx:
-            last = store.last_position(tx, workspace)
-            if after > last:
-                oldest = store.oldest_position(tx, workspace)
+            last = _mark_at(tx, workspace, store.last_position(tx, workspace))
+            if after != _mark_at(tx, workspace, after.position):
                 raise CursorOutOfRange(
-                    oldest_cursor=self._cursor(workspace, max(oldest - 1, 0)),
-                    newest_cursor=self._cursor(workspace, last),
+                    oldest_cursor=self._cursor(workspace, _BEGINNING), newest_cursor=self._cursor(workspace, last)
                 )
-            found = store.page(tx, workspace, after=after, until=last, model_name=model_name, types=wanted, limit=limit)
-        events = [(event, self._cursor(workspace, event.position)) for event in found]
+            found = store.page(
+                tx,
+                workspace,
+                after=after.position,
+                until=last.position,
+                model_name=model_name,
+                types=wanted,
+                limit=limit,
+            )
+        events = [(event, self._cursor(workspace, _Mark(event.position or 0, event.event_id))) for event in found]
         return EventPage(events, events[-1][1] if len(events) == limit else self._cursor(workspace, last))
 
     def number(self) -> None:
@@ -84,11 +105,17 @@ class Events:
             with self._db.write() as tx:
                 count = store.number(tx, workspace, _BATCH)
 
-    def _cursor(self, workspace: str, position: int | None) -> str:
-        return self._pager.cursor(("events", workspace), (position,))
+    def _cursor(self, workspace: str, mark: _Mark) -> str:
+        return self._pager.cursor(("events", workspace), mark)
 
-    def _position(self, workspace: str, cursor: str) -> int:
+    def _mark(self, workspace: str, cursor: str) -> _Mark:
         if not cursor:
-            return 0
-        (position,) = self._pager.read_cursor(("events", workspace), cursor, field="after_cursor")
-        return int(position or 0)
+            return _BEGINNING
+        position, event_id = self._pager.read_cursor(("events", workspace), cursor, field="after_cursor")
+        return _Mark(int(position or 0), str(event_id))
+
+
+def _mark_at(tx: Transaction, workspace: str, position: int) -> _Mark:
+    """The mark after the event at a position; the beginning if there is no such event."""
+    event_id = store.id_at(tx, workspace, position)
+    return _BEGINNING if event_id is None else _Mark(position, event_id)

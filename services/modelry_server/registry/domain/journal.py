@@ -21,7 +21,14 @@ def write(tx: Transaction, model: Model, changes: Sequence[Change], *, reason: s
     records: list[audit.Written] = []
     told: list[Event] = []
     for change in changes:
-        record, end = end.append(_members(model, change), by=caller.current(), reason=reason, now=now)
+        record, end = end.append(
+            _members(model, change),
+            before=as_json(change.before) if change.before else "",
+            after=as_json(change.after) if change.after else "",
+            by=caller.current(),
+            reason=reason,
+            now=now,
+        )
         records.append(audit.Written(record, change.version_number))
         told.append(_event(model, change, record.sequence, now))
         instruments.changes_total.labels(change.action).inc()
@@ -32,7 +39,7 @@ def write(tx: Transaction, model: Model, changes: Sequence[Change], *, reason: s
 
 
 def _members(model: Model, change: Change) -> dict[str, str | int]:
-    """What the body of an audit record says of a change."""
+    """What the body of an audit record says of a change: names, ids and numbers only, because it is never erased."""
     return {
         "action": change.action,
         "workspace": model.workspace,
@@ -40,8 +47,6 @@ def _members(model: Model, change: Change) -> dict[str, str | int]:
         "resource_id": change.version_id or model.model_id,
         "resource_name": model.name,
         "version_number": change.version_number,
-        "before": as_json(change.before) if change.before else "",
-        "after": as_json(change.after) if change.after else "",
     }
 
 

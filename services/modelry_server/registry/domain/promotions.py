@@ -24,11 +24,16 @@ from modelry_server.registry.store.search import Key
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What a promotion did. `promotion` is None if the version itself did not move."""
+    """What a promotion did. `promotion` is None if the version itself did not move.
+
+    `archived` are the versions that were archived, without signatures and without those that were deleted since;
+    `archived_version_numbers` are the numbers of all.
+    """
 
     promotion: Promotion | None
     version: Version
     archived: Sequence[Version]
+    archived_version_numbers: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,7 @@ class Promotions:
             promotion,
             _moved(version, wanted.stage, now) if promotion else version,
             [_moved(other, policy.archive, now) for other in replaced],
+            archived,
         )
 
 
@@ -142,8 +148,9 @@ def _again(tx: Transaction, model: Model, wanted: Move, known: str) -> Promoted:
     version = _version(tx, model, wanted)
     moves = store.of_ids(tx, known.split(",")) if known else []
     promotion = next((move for move in moves if move.version_number == wanted.version_number), None)
-    others = [move.version_number for move in moves if move is not promotion]
-    return Promoted(promotion, version, versions.of_numbers(tx, model.model_id, others) if others else [])
+    numbers = [move.version_number for move in moves if move is not promotion]
+    archived = versions.of_numbers(tx, model.model_id, numbers) if numbers else []
+    return Promoted(promotion, version, archived, tuple(numbers))
 
 
 def _version(tx: Transaction, model: Model, wanted: Move) -> Version:

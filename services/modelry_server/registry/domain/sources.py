@@ -1,7 +1,7 @@
 """What a version is made from: judged, found, and frozen. Other services are asked here, never in a transaction."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import FieldInvalid
@@ -25,8 +25,12 @@ from modelry_server.registry.store import versions
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A source that was found: its run, what a copy inherits, and how its files are frozen for a version."""
+    """A source that was found: its run, what a copy inherits, and how its files are frozen for a version.
 
+    `source` is the given one, with the id of a copied version.
+    """
+
+    source: Source
     run_id: str
     freeze: Callable[[Artifacts, SnapshotTarget], Files]
     signature: Signature | None = None
@@ -62,14 +66,14 @@ class Sources:
         Raises FieldInvalid, ModelNotFound, VersionNotFound, RunDeleted; what tracking says of the run.
         """
         if isinstance(source, VersionCopy):
-            return self._copied(self._version(workspace, source))
+            return self._copied(source, self._version(workspace, source))
         run = self._runs.get(source.run_id)
         if run.workspace != workspace:
             problem = f"run {run.run_id} is in the workspace {run.workspace!r}, the model is in {workspace!r}"
             raise FieldInvalid({"source.run.run_id": problem}, run_id=run.run_id, workspace=run.workspace)
         if run.is_deleted:
             raise RunDeleted(run.run_id)
-        return Origin(run.run_id, lambda artifacts, target: artifacts.of_run(target, run.run_id, source.path))
+        return Origin(source, run.run_id, lambda artifacts, target: artifacts.of_run(target, run.run_id, source.path))
 
     def _version(self, workspace: str, source: VersionCopy) -> Version:
         with self._db.read() as tx:
@@ -79,8 +83,9 @@ class Sources:
             raise VersionNotFound(source.model_name, source.version_number)
         return version
 
-    def _copied(self, version: Version) -> Origin:
+    def _copied(self, source: VersionCopy, version: Version) -> Origin:
         def freeze(artifacts: Artifacts, target: SnapshotTarget) -> Files:
             return artifacts.of_version(target, version.version_id)
 
-        return Origin(version.run_id, freeze, version.signature, version.flavors)
+        found = replace(source, version_id=version.version_id)
+        return Origin(found, version.run_id, freeze, signature=version.signature, flavors=version.flavors)

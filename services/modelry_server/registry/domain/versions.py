@@ -21,6 +21,7 @@ from modelry_server.registry.entities import (
     Model,
     Value,
     Version,
+    VersionCopy,
     as_json,
 )
 from modelry_server.registry.errors import (
@@ -181,7 +182,7 @@ class Versions:
     def search(
         self, workspace: str, filter: str, order_by: Sequence[str], *, after: Key | None, limit: int
     ) -> list[Found[Version]]:
-        """At most `limit` versions that a filter finds, after a sort key.
+        """At most `limit` versions that a filter finds, after a sort key; without signatures.
 
         Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
@@ -196,7 +197,7 @@ class Versions:
     def latest(self, workspace: str, model_name: str, wanted: Sequence[str]) -> list[Version]:
         """The newest version in each of the stages, or in each stage if none are given, in the order of the policy.
 
-        Raises FieldInvalid, ModelNotFound.
+        They are without signatures. Raises FieldInvalid, ModelNotFound.
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
@@ -223,6 +224,7 @@ def content(version: Version) -> dict[str, Value]:
     said: dict[str, Value] = {
         "version_id": version.version_id,
         "source": str(version.source),
+        "source_version_id": version.source.version_id if isinstance(version.source, VersionCopy) else "",
         "run_id": version.run_id,
         "manifest_sha256": version.files.manifest_sha256,
         "file_count": version.files.file_count,
@@ -232,7 +234,8 @@ def content(version: Version) -> dict[str, Value]:
         "flavors": [asdict(flavor) for flavor in version.flavors],
         "signature_sha256": hashlib.sha256(signature.encode()).hexdigest() if signature else "",
     }
-    return {name: value for name, value in said.items() if name not in ("flavors", "signature_sha256") or value}
+    may_be_absent = ("source_version_id", "flavors", "signature_sha256")
+    return {name: value for name, value in said.items() if name not in may_be_absent or value}
 
 
 def change(

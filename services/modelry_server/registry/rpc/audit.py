@@ -15,7 +15,7 @@ from modelry_server.registry.domain.audit import Audit
 # What the message repeats from the body, under the same names.
 _REPEATED = (
     *("workspace", "resource_type", "resource_id", "resource_name", "version_number"),
-    *("action", "actor", "before", "after", "trace_id"),
+    *("action", "actor", "trace_id"),
 )
 
 
@@ -42,13 +42,17 @@ class AuditService(api.AuditServiceServicer):
 
 
 def message(record: Record) -> common.AuditRecord:
-    """The record as the contract has it. Its fields are read from the body, so they are what was hashed."""
+    """The record as the contract has it. What repeats the body is read from it, so it is what was hashed."""
     members: Mapping[str, Any] = record.members()
     result = common.AuditRecord(
         chain=record.chain,
         sequence=record.sequence,
         **{name: members[name] for name in _REPEATED if name in members},
         credential_kind=_credential_kind(members.get("credential_kind", "")),
+        before=record.before,
+        before_salt=record.before_salt,
+        after=record.after,
+        after_salt=record.after_salt,
         reason=record.reason,
         reason_salt=record.reason_salt,
         peer=record.peer,

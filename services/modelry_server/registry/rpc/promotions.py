@@ -40,6 +40,7 @@ class PromotionService(api.PromotionServiceServicer):
             version=versions.message(promoted.version),
             # The move is made: an answer that is too large to send would look like a failure.
             archived_versions=fitting(map(versions.message, promoted.archived), len(promoted.archived)),
+            archived_version_numbers=promoted.archived_version_numbers,
         )
 
     def GetPromotion(self, request: api.GetPromotionRequest, context: grpc.ServicerContext) -> api.GetPromotionResponse:

@@ -107,7 +107,7 @@ def _source(given: api.VersionSource) -> Source | None:
         case "run":
             return RunFiles(given.run.run_id, given.run.path)
         case "version":
-            return VersionCopy(given.version.model_name, given.version.version_number)
+            return VersionCopy(given.version.model_name, given.version.version_number)  # its id is found, not given
     return None
 
 
@@ -142,6 +142,7 @@ def message(version: Version) -> api.Version:
     else:
         copy = result.source.version
         copy.model_name, copy.version_number = source.model_name, source.version_number
+        copy.version_id = source.version_id
     if signature is not None:
         result.signature.SetInParent()
         given = result.signature

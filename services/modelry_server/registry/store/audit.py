@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.audit import Record
+from modelry_server.kernel.audit import ERASABLE, Record
 from modelry_server.kernel.sql.statements import Transaction, insert_rows
 from modelry_server.registry.entities import Model, audit_chain
 from modelry_server.registry.store.tables import audit_records
 
 _STORED = ("sequence", "body", "digest_version", "previous_digest", "digest")
-_ERASABLE = ("reason", "reason_salt", "peer", "peer_salt")
+_TEXTS = (*ERASABLE, *(f"{name}_salt" for name in ERASABLE))
 
 
 class Written(NamedTuple):
@@ -28,7 +28,7 @@ def add(tx: Transaction, model: Model, records: Sequence[Written]) -> None:
             "model_id": model.model_id,
             "workspace": model.workspace,
             "version_number": version_number,
-            **{name: getattr(record, name) for name in _STORED + _ERASABLE},
+            **{name: getattr(record, name) for name in _STORED + _TEXTS},
         }
         for record, version_number in records
     ]
@@ -45,7 +45,7 @@ def exists(tx: Transaction, workspace: str, model_id: str) -> bool:
 def page(tx: Transaction, model_id: str, version_number: int, *, before: int | None, limit: int) -> list[Record]:
     """Records before a sequence, the newest first: of one version, or of the whole model if the number is 0."""
     t = audit_records
-    columns = [t.c[name] for name in _STORED + _ERASABLE]
+    columns = [t.c[name] for name in _STORED + _TEXTS]
     query = sa.select(*columns).where(t.c.model_id == model_id).order_by(t.c.sequence.desc()).limit(limit)
     if version_number:
         query = query.where(t.c.version_number == version_number)

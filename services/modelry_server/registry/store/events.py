@@ -64,10 +64,11 @@ def last_position(tx: Transaction, workspace: str) -> int:
     return int(tx.execute(query).scalar_one_or_none() or 0)
 
 
-def oldest_position(tx: Transaction, workspace: str) -> int:
-    """The position of the oldest event of a workspace that is kept; 0 if there is none."""
-    query = sa.select(sa.func.min(events.c.position)).where(events.c.workspace == workspace)
-    return int(tx.execute(query).scalar_one() or 0)
+def id_at(tx: Transaction, workspace: str, position: int) -> str | None:
+    """The id of the event at a position."""
+    query = sa.select(events.c.event_id).where(events.c.workspace == workspace, events.c.position == position)
+    event_id: str | None = tx.execute(query).scalar_one_or_none()
+    return event_id
 
 
 def page(

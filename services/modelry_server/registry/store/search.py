@@ -109,13 +109,14 @@ def versions_page(
     after: Key | None,
     limit: int,
 ) -> list[Found[Version]]:
-    """The versions that a filter finds, after a sort key; the newest first where nothing else decides.
+    """The versions that a filter finds, after a sort key, without signatures; the newest first where nothing else
+    decides.
 
     `stages` are those that a version can be in. Raises FilterSyntax.
     """
     columns = _version_columns(stages)
     wanted = order(order_by, columns, last=_VERSION_ORDER)
-    query = version_rows.with_name.where(versions.c.workspace == workspace)
+    query = version_rows.listed.where(versions.c.workspace == workspace)
     rows = _rows(tx, query, wanted, _condition(filter, columns), after, limit)
     return list(map(Found, version_rows.whole(tx, rows), _keys(rows, wanted)))
 

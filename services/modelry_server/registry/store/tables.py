@@ -38,7 +38,7 @@ model_tags = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
-# `signature` and `flavors` are JSON, empty where there is none.
+# `signature` and `flavors` are JSON, empty where there is none. `source_version_id` is empty if the source is a run.
 versions = sa.Table(
     "versions",
     metadata,
@@ -49,6 +49,7 @@ versions = sa.Table(
     sa.Column("stage", _Name, nullable=False),
     sa.Column("run_id", _Id, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_version_id", _Id, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("creator", _Name, nullable=False),
     sa.Column("signature", sa.Text, nullable=False),
@@ -114,6 +115,10 @@ audit_records = sa.Table(
     sa.Column("digest_version", sa.Integer, nullable=False),
     sa.Column("previous_digest", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("before_salt", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("after_salt", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("reason_salt", sa.Text, nullable=False),
     sa.Column("peer", sa.Text, nullable=False),

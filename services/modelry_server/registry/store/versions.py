@@ -12,11 +12,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.sql.statements import Transaction, ask, fetch, fetch_one, insert, insert_rows
-from modelry_server.registry.entities import Files, Flavor, Signature, Version, as_json, source_of
+from modelry_server.registry.entities import Files, Flavor, Signature, Version, VersionCopy, as_json, source_of
 from modelry_server.registry.store.tables import aliases, models, version_tags, versions
 
 with_name = sa.select(versions, models.c.name.label("model_name")).join_from(versions, models)
 """Versions with the current names of their models."""
+listed = sa.select(
+    *(column for column in versions.columns if column is not versions.c.signature),
+    sa.literal_column("''").label("signature"),
+    models.c.name.label("model_name"),
+).join_from(versions, models)
+"""As `with_name`, for lists: without signatures, which may be long."""
 # Subqueries and no joins: without statistics PostgreSQL would walk through all versions of the model.
 id_of_named = (
     sa.select(models.c.model_id)
@@ -39,6 +45,7 @@ def add(tx: Transaction, version: Version) -> None:
     files = version.files
     row |= {"manifest_sha256": files.manifest_sha256, "file_count": files.file_count, "size_bytes": files.size_bytes}
     row["source"] = str(version.source)
+    row["source_version_id"] = version.source.version_id if isinstance(version.source, VersionCopy) else ""
     row["signature"] = as_json(asdict(version.signature)) if version.signature else ""
     row["flavors"] = as_json([asdict(flavor) for flavor in version.flavors]) if version.flavors else ""
     insert_rows(tx, versions, [row])
@@ -65,22 +72,22 @@ def of_id(tx: Transaction, version_id: str) -> Version | None:
 
 
 def of_numbers(tx: Transaction, model_id: str, version_numbers: Collection[int]) -> list[Version]:
-    """The versions of a model with these numbers, by number."""
-    query = with_name.where(versions.c.model_id == model_id, versions.c.version_number.in_(version_numbers))
+    """The versions of a model with these numbers, by number, without signatures."""
+    query = listed.where(versions.c.model_id == model_id, versions.c.version_number.in_(version_numbers))
     return whole(tx, tx.execute(query.order_by(versions.c.version_number)).all())
 
 
 def in_stages(tx: Transaction, model_id: str, stages: Collection[str]) -> list[Version]:
-    """The versions of a model that are in one of the stages, by number."""
-    query = with_name.where(versions.c.model_id == model_id, versions.c.stage.in_(stages))
+    """The versions of a model that are in one of the stages, by number, without signatures."""
+    query = listed.where(versions.c.model_id == model_id, versions.c.stage.in_(stages))
     return whole(tx, tx.execute(query.order_by(versions.c.version_number)).all())
 
 
 def latest(tx: Transaction, model_id: str, stages: Collection[str]) -> list[Version]:
-    """The version with the highest number in each of the stages."""
+    """The version with the highest number in each of the stages, without signatures."""
     t = versions
     highest = sa.select(sa.func.max(t.c.version_number)).where(t.c.model_id == model_id, t.c.stage.in_(stages))
-    found = with_name.where(t.c.model_id == model_id, t.c.version_number.in_(highest.group_by(t.c.stage)))
+    found = listed.where(t.c.model_id == model_id, t.c.version_number.in_(highest.group_by(t.c.stage)))
     return whole(tx, tx.execute(found).all())
 
 
@@ -192,7 +199,7 @@ def _entity(row: Any) -> Version:
         version_number=row.version_number,
         stage=row.stage,
         run_id=row.run_id,
-        source=source_of(row.source),
+        source=source_of(row.source, row.source_version_id),
         creator=row.creator,
         files=Files(row.manifest_sha256, row.file_count, row.size_bytes),
         create_time=row.create_time,

@@ -8,11 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.audit import Fault, first_fault
+from modelry_server.kernel.audit import ERASABLE, Fault, first_fault
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelNotFound
 from modelry_server.registry.store.tables import audit_records
 from tests.server.registry.conftest import ADA, Registry
+
+SALTS = [f"{name}_salt" for name in ERASABLE]
 
 
 def actions(registry: Registry, model_name: str = "fraud") -> list[object]:
@@ -39,7 +41,8 @@ def test_each_change_is_one_record_with_who_when_what_why_and_from_where(registr
     said = [record.members() for record in found]
     assert promotion is not None
     assert [
-        (each["action"], each.get("version_number", 0), each.get("before", ""), each.get("after", "")) for each in said
+        (each["action"], each.get("version_number", 0), record.before, record.after)
+        for each, record in zip(said, found, strict=True)
     ] == [
         ("model.created", 0, "", '{"description":"","name":"fraud","tags":{"team":"risk"}}'),
         ("model.updated", 0, '{"description":""}', '{"description":"Finds fraud."}'),
@@ -66,15 +69,28 @@ def test_each_change_is_one_record_with_who_when_what_why_and_from_where(registr
     assert fault(registry) is None
 
 
-def test_reason_and_address_can_be_erased_and_the_chain_still_verifies(registry: Registry) -> None:
+def test_what_people_write_can_be_erased_and_the_chain_still_verifies(registry: Registry) -> None:
     with caller.using(ADA):
-        registry.a_model("fraud")
-        registry.update("fraud", reason="Ada said so", description="x")
-    assert all("Ada said so" not in record.body and "127.0.0.1" not in record.body for record in registry.records())
+        registry.a_model("fraud", description="Of Ada Lovelace.", tags={"of": "Ada Lovelace"})
+        registry.update("fraud", reason="Ada Lovelace said so", description="Ada Lovelace again.")
+        version = registry.a_version("fraud")
+        registry.versions.update(version.version_id, lambda: {"description": "Ada Lovelace's own"})
+        registry.versions.set_tags("default", "fraud", 1, {"Ada Lovelace": "1"})
+        registry.versions.delete_tags("default", "fraud", 1, ["Ada Lovelace"])
+        registry.aliases.point("default", "fraud", "Ada-Lovelace", 1)
+        registry.aliases.delete("default", "fraud", "Ada-Lovelace")
+        registry.promote(1, "Archived", reason="Ada Lovelace")
+        registry.versions.delete("default", "fraud", 1, reason="Ada Lovelace")
+    whole = registry.records()
+    assert len(whole) == 9
+    assert all("Ada" in record.before + record.after + record.reason for record in whole)
 
     with registry.db.write() as tx:
-        tx.execute(sa.update(audit_records).values(reason="", reason_salt="", peer="", peer_salt=""))
+        tx.execute(sa.update(audit_records).values({name: "" for name in (*ERASABLE, *SALTS)}))
 
+    erased = registry.records()
+    assert [record.body for record in erased] == [record.body for record in whole]
+    assert all("Lovelace" not in str(record) and "127.0.0.1" not in str(record) for record in erased)
     assert fault(registry) is None
 
 
@@ -84,6 +100,9 @@ def test_reason_and_address_can_be_erased_and_the_chain_still_verifies(registry:
         ({"body": '{"action":"model.updated","actor":"eve"}'}, "the digest does not match"),
         ({"reason": "another"}, "the reason does not match its digest"),
         ({"peer": "ipv4:10.0.0.1:1"}, "the peer does not match its digest"),
+        ({"before": "{}"}, "the before does not match its digest"),
+        ({"after": ""}, "the after does not match its digest"),
+        ({"after_salt": "0" * 64}, "the after does not match its digest"),
         ({"previous_digest": "0" * 64}, "the digest of the record before it does not match"),
         ({"digest_version": 2}, "the digest version 2 is unknown to this program"),
     ],

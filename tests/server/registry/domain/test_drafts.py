@@ -172,7 +172,7 @@ def test_a_copy_has_signature_and_flavors_of_its_source_unless_it_brings_its_own
 
     assert (copy.signature, copy.flavors, copy.run_id) == (signature, flavors, made.run_id)
     assert (other.signature, other.flavors) == (Signature(outputs="[]"), (Flavor("onnx"),))
-    assert (copy.source, copy.files) == (VersionCopy("fraud", 1), made.files)
+    assert (copy.source, copy.files) == (VersionCopy("fraud", 1, made.version_id), made.files)
 
 
 @pytest.mark.parametrize(

@@ -253,8 +253,8 @@ def test_a_cursor_that_was_not_given_out_for_this_workspace_is_refused(registry:
     registry.a_model("fraud")
     mine, secret = registry.events.page("default", "", limit=9).next_cursor, Pager(b"a secret for tests")
     cursor = {
-        "workspace": secret.cursor(("events", "other"), (1,)),
-        "secret": Pager(b"quite another secret").cursor(("events", "default"), (1,)),
+        "workspace": secret.cursor(("events", "other"), (1, "0" * 32)),
+        "secret": Pager(b"quite another secret").cursor(("events", "default"), (1, "0" * 32)),
         "text": "x" * 10_000,
         "position": "1",
         "other": mine[:-1],
@@ -266,13 +266,16 @@ def test_a_cursor_that_was_not_given_out_for_this_workspace_is_refused(registry:
     assert list(refusal.value.violations) == ["after_cursor"]
 
 
-def test_a_cursor_beyond_the_last_event_is_told_the_oldest_and_the_newest(registry: Registry) -> None:
+@pytest.mark.parametrize("position", [1, 2, 3])
+def test_a_cursor_after_an_event_that_is_not_stored_is_told_the_oldest_and_the_newest(
+    registry: Registry, position: int
+) -> None:
     for name in ("fraud", "churn"):
         registry.a_model(name)
-    beyond = Pager(b"a secret for tests").cursor(("events", "default"), (3,))
+    lost = Pager(b"a secret for tests").cursor(("events", "default"), (position, "0" * 32))
 
     with pytest.raises(CursorOutOfRange) as refusal:
-        registry.followed(beyond)
+        registry.followed(lost)
 
     oldest, newest = (refusal.value.metadata[name] for name in ("oldest_cursor", "newest_cursor"))
     assert [event.model_name for event in registry.followed(oldest)] == ["fraud", "churn"]

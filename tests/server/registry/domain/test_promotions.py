@@ -99,7 +99,7 @@ def test_the_former_holders_are_archived_by_the_same_move(registry: Registry) ->
 
     promoted = registry.promote(3, "Production", archive_existing=True, reason="better")
 
-    assert promoted.version.stage == "Production"
+    assert (promoted.version.stage, promoted.archived_version_numbers) == ("Production", (1, 2))
     assert [(each.version_number, each.stage) for each in promoted.archived] == [(1, "Archived"), (2, "Archived")]
     assert [promoted.version, *promoted.archived] == [
         registry.versions.get(workspace="default", model_name="fraud", version_number=number) for number in (3, 1, 2)
@@ -254,6 +254,10 @@ def test_a_retry_of_what_only_archived_others_tells_which(registry: Registry) ->
     again = registry.promote(2, "Staging", archive_existing=True, request=REQUEST)
 
     assert (again.promotion, [each.version_number for each in again.archived]) == (None, [1])
+    assert again.archived_version_numbers == (1,)
+    registry.versions.delete("default", "fraud", 1)
+    without = registry.promote(2, "Staging", archive_existing=True, request=REQUEST)
+    assert (without.archived, without.archived_version_numbers) == ([], (1,))
 
 
 @pytest.mark.usefixtures("versions")
@@ -290,11 +294,11 @@ def test_each_promotion_has_the_sequence_of_its_own_audit_record(registry: Regis
     registry.promote(3, "Production", archive_existing=True)
 
     said = {
-        record.sequence: (record.members()["version_number"], record.members()["after"])
+        record.sequence: (record.members()["version_number"], record.after)
         for record in registry.records()
         if record.members()["action"] == "version.promoted"
     }
     for move in history(registry):
         number, after = said[move.audit_sequence]
         assert number == move.version_number
-        assert move.promotion_id in str(after)
+        assert move.promotion_id in after

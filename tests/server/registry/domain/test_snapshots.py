@@ -12,7 +12,7 @@ from modelry_server.registry.entities import RunFiles, SnapshotTarget
 from modelry_server.registry.errors import SourceEmpty, VersionInFlight
 from tests.contract.registry.conftest import Platform
 from tests.parts.refusal import refused
-from tests.server.registry.conftest import Registry
+from tests.server.registry.conftest import SOURCE, Registry
 
 MODEL_ID = "0" * 32
 
@@ -97,7 +97,7 @@ def test_without_artifacts_nothing_is_frozen(registry: Registry) -> None:
     with pytest.raises(ServiceUnavailable) as refusal:
         registry.snapshots.freeze(
             SnapshotTarget(new_id(), "default", MODEL_ID),
-            Origin(new_id(), lambda asked, target: asked.of_version(target, new_id())),
+            Origin(SOURCE, new_id(), lambda asked, target: asked.of_version(target, new_id())),
         )
 
     assert refusal.value.metadata["service"] == "artifacts"

@@ -28,6 +28,10 @@ def test_the_text_of_a_source_is_read_back(source: Source, text: str) -> None:
     assert source_of(text) == source
 
 
+def test_a_copied_version_is_read_back_with_its_id() -> None:
+    assert source_of("models:/fraud/3", "1" * 32) == VersionCopy("fraud", 3, "1" * 32)
+
+
 @pytest.mark.parametrize("text", ["", "model", "s3://bucket/model", "models:/fraud", f"runs:/{RUN}"])
 def test_other_text_is_no_source(text: str) -> None:
     with pytest.raises(ValueError, match="not the text of a source"):
@@ -60,6 +64,7 @@ def test_a_copy_inherits_what_is_known_of_how_the_model_is_loaded(registry: Regi
     origin = registry.sources.origin("default", VersionCopy("fraud", 1))
 
     assert (origin.run_id, origin.signature, origin.flavors) == (version.run_id, signature, flavors)
+    assert origin.source == VersionCopy("fraud", 1, version.version_id)
 
 
 def test_a_copy_of_what_does_not_exist_is_refused(registry: Registry) -> None:

@@ -1,6 +1,7 @@
 """What holds for versions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from modelry_server.registry.errors import (
     VersionInUse,
     VersionNotFound,
 )
+from modelry_server.registry.store import versions as version_rows
 from tests.contract.registry.conftest import Platform
 from tests.server.registry.conftest import ONCE, Registry
 from tests.server.registry.domain.test_snapshots import are_kept
@@ -141,6 +143,22 @@ def test_a_version_id_that_does_not_exist_is_named(registry: Registry) -> None:
         with pytest.raises(VersionIdNotFound) as refusal:
             ask()
         assert refusal.value.metadata == {"version_id": "0" * 32}
+
+
+def test_lists_leave_signatures_out_and_do_not_even_read_them(registry: Registry) -> None:
+    registry.a_model("fraud")
+    made = registry.a_version("fraud", signature=Signature(inputs="[]"), flavors=(Flavor("sklearn"),), stage="Staging")
+
+    (searched,) = registry.versions.search("default", "", (), after=None, limit=9)
+    (latest,) = registry.versions.latest("default", "fraud", [])
+    with registry.db.read() as tx:
+        (of_number,) = version_rows.of_numbers(tx, made.model_id, [1])
+        (in_stage,) = version_rows.in_stages(tx, made.model_id, ["Staging"])
+
+    assert [searched.item, latest, of_number, in_stage] == [replace(made, signature=None)] * 4
+    assert registry.versions.get(version_id=made.version_id) == made
+    assert "versions.signature" in str(version_rows.with_name)
+    assert "versions.signature" not in str(version_rows.listed)
 
 
 def test_signature_and_flavors_are_kept(registry: Registry) -> None:

@@ -25,17 +25,19 @@ _REPEATED = (
     "version_number",
     "action",
     "actor",
-    "before",
-    "after",
     "trace_id",
 )
 """The fields of a record that repeat a member of its body as it is."""
+_ERASABLE = ("before", "after", "reason", "peer")
+"""The fields of a record of which the body has only a salted digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
     """One change: who did what, when, why and from where, and the state before and after.
 
+    `before_text` and `after_text` are the JSON texts of `before` and `after`. The body has a salted digest of each of
+    them, of `reason` and of `peer`; a text that was erased is empty, and so is its salt.
     `sequence` counts from 1 without gaps within `chain`. `version_number` is 0 if the model itself was changed.
     `credential_kind` says how the actor proved who it is, such as NONE or API_TOKEN. `digest` covers `body` and the
     digest before it; `Audit.verify` recomputes it.
@@ -53,7 +55,11 @@ class AuditRecord:
     credential_kind: str
     create_time: datetime | None
     before: Mapping[str, Any]
+    before_text: str
+    before_salt: str
     after: Mapping[str, Any]
+    after_text: str
+    after_salt: str
     reason: str
     reason_salt: str
     peer: str
@@ -183,7 +189,7 @@ def _problem_of(record: common.AuditRecord) -> str:
     if not isinstance(body, dict):
         return "has a body that is not a JSON object"
     wrong = [name for name, value in _expected(record).items() if body.get(name, type(value)()) != value]
-    wrong += [name for name in ("reason", "peer") if not _is_covered(record, name, body)]
+    wrong += [name for name in _ERASABLE if not _is_covered(record, name, body)]
     return f"shows another {wrong[0]} than the digest covers" if wrong else ""
 
 
@@ -200,11 +206,11 @@ def _expected(record: common.AuditRecord) -> dict[str, Any]:
 
 
 def _is_covered(record: common.AuditRecord, name: str, body: Mapping[str, Any]) -> bool:
-    """Whether the reason, or the address, is the one that was digested. One that was erased counts as covered."""
-    value, salt = getattr(record, name), getattr(record, f"{name}_salt")
-    if not value:
+    """Whether a text is the one that was digested. One that was erased together with its salt counts as covered."""
+    text, salt = getattr(record, name), getattr(record, f"{name}_salt")
+    if not text and not salt:
         return True
-    return body.get(f"{name}_digest") == hashlib.sha256(f"{salt}\n{value}".encode()).hexdigest()
+    return body.get(f"{name}_digest") == hashlib.sha256(f"{salt}\n{text}".encode()).hexdigest()
 
 
 def _record_of(message: common.AuditRecord) -> AuditRecord:
@@ -221,7 +227,11 @@ def _record_of(message: common.AuditRecord) -> AuditRecord:
         credential_kind=name_of(common.CredentialKind, message.credential_kind),
         create_time=time_of(message, "create_time"),
         before=json.loads(message.before or "{}"),
+        before_text=message.before,
+        before_salt=message.before_salt,
         after=json.loads(message.after or "{}"),
+        after_text=message.after,
+        after_salt=message.after_salt,
         reason=message.reason,
         reason_salt=message.reason_salt,
         peer=message.peer,

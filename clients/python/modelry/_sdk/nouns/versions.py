@@ -40,7 +40,8 @@ class Version(VersionNames):
 
     `version_number` counts from 1 without gaps. `state` is READY when its files are there, else PENDING or FAILED.
     `source` is a URI: `runs:/<run_id>/<path>`, or `models:/<name>/<number>` of a version that was copied. Its files
-    belong to `owner` and never change.
+    belong to `owner` and never change. `signature` is None if nothing is known, and for each version of a list
+    (`search`, `latest`, `Promoted.archived_versions`), because signatures may be long: `get` reads it.
     """
 
     version_id: str
@@ -132,7 +133,8 @@ class Versions:
     def resolve(self, uri: str) -> Version:
         """Reads the version that a `models:/` URI means at this moment.
 
-        Raises ModelNotFound, AliasNotFound, VersionNotFound, or InvalidArgument for another URI.
+        With a stage or `latest` in the URI its `signature` is None, as in lists. Raises ModelNotFound, AliasNotFound,
+        VersionNotFound, or InvalidArgument for another URI.
         """
         parsed = uris.parse(uri)
         if not isinstance(parsed, uris.VersionUri):
@@ -181,7 +183,7 @@ class Versions:
         max_results: int | None = None,
         page_size: int = 100,
     ) -> LazyList[Version]:
-        """Finds versions of all models. Default order: the newest first.
+        """Finds versions of all models, without their `signature`. Default order: the newest first.
 
         `search("model_name = 'bikes'", order_by=["version_number DESC"])` lists those of one model. Raises FilterSyntax
         when the list is read.
@@ -198,7 +200,10 @@ class Versions:
         return listed_by(fetch, max_results=max_results, page_size=page_size)
 
     def latest(self, name: str, stages: str | Iterable[str] = ()) -> list[Version]:
-        """Lists the newest version in each stage, or in the given stages. Raises ModelNotFound or FieldInvalid."""
+        """Lists the newest version in each stage, or in the given stages, without their `signature`.
+
+        Raises ModelNotFound or FieldInvalid.
+        """
         request = registry.ListLatestVersionsRequest(
             workspace=self._workspace,
             model_name=name,

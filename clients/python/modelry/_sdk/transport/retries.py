@@ -1,7 +1,8 @@
 """Which calls are sent again after a failure, and by whom.
 
-The contract marks each rpc by its `idempotency_level`. NO_SIDE_EFFECTS and IDEMPOTENT mean that it can be sent again;
-the generated `modelry.api.rpc.NOT_REPEATABLE` lists the others. Three mechanisms send again:
+The contract marks each rpc by its `idempotency_level`. NO_SIDE_EFFECTS and IDEMPOTENT mean that it can be sent again.
+So can a call whose request has a `request_id`, which the SDK always sets. The generated
+`modelry.api.rpc.NOT_REPEATABLE` lists the others. Three mechanisms send again:
 
 1. gRPC, by the service config below. It serves each call on each channel of the SDK: up to four attempts after
    UNAVAILABLE or CANCELLED, none for what is not repeatable. Our servers never answer CANCELLED; gRPC does, for calls

@@ -133,8 +133,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 78
     """INVALID_ARGUMENT: the event cursor is damaged, or belongs to another workspace."""
     ERROR_REASON_CURSOR_OUT_OF_RANGE: _ErrorReason.ValueType  # 79
-    """OUT_OF_RANGE: the event cursor is older or newer than all events that are kept, for example after a restore from a
-    backup. Metadata: `oldest_cursor`, `newest_cursor`.
+    """OUT_OF_RANGE: the event that the cursor follows is not stored, for example after a restore from a backup. Metadata:
+    `oldest_cursor`, `newest_cursor`.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -254,7 +254,7 @@ ERROR_REASON_PROMOTION_NOT_FOUND: ErrorReason.ValueType  # 77
 ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 78
 """INVALID_ARGUMENT: the event cursor is damaged, or belongs to another workspace."""
 ERROR_REASON_CURSOR_OUT_OF_RANGE: ErrorReason.ValueType  # 79
-"""OUT_OF_RANGE: the event cursor is older or newer than all events that are kept, for example after a restore from a
-backup. Metadata: `oldest_cursor`, `newest_cursor`.
+"""OUT_OF_RANGE: the event that the cursor follows is not stored, for example after a restore from a backup. Metadata:
+`oldest_cursor`, `newest_cursor`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
