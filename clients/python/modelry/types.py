@@ -21,7 +21,8 @@ from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
 from modelry._sdk.nouns.models import Model
 from modelry._sdk.nouns.promotions import Promoted, Promotion
 from modelry._sdk.nouns.runs import Run
-from modelry._sdk.nouns.versions import Flavor, Signature, Version
+from modelry._sdk.nouns.signatures import Flavor, Signature
+from modelry._sdk.nouns.versions import Version
 from modelry._sdk.nouns.workspaces import Workspace
 from modelry._sdk.packaging.logged import LoggedModel
 from modelry._sdk.recording.sync import SyncReport

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from modelry._sdk.client import Client
 from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.active_run import ActiveRun
-from modelry._sdk.nouns.arguments import texts
+from modelry._sdk.nouns.arguments import converted, converted_texts
 from modelry._sdk.nouns.experiments import DEFAULT_EXPERIMENT_NAME, named_experiment
 from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.recording import ids, queued
@@ -59,8 +59,8 @@ def start(
         run_id=run_id,
         parent_run_id=parent_run_id,
         start_time=stamp_of(datetime.now(UTC)),
-        tags={**capture.tags(), **texts(tags)},
-        claimed_user=capture.user(),
+        tags={**converted_texts(capture.tags()), **converted_texts(tags)},
+        claimed_user=converted(capture.user()),
         description=description,
     )
     recorder = recorder_of(client._connection, client.workspace)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of, version_number
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
@@ -92,6 +93,7 @@ class AuditVerification:
         return not self.problem
 
 
+@arguments.texts_checked
 class Audit:
     """Reads and verifies audit records."""
 
