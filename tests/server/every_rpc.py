@@ -17,7 +17,7 @@ from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.ids import new_id
 
 CONTENT = b"hello"
-FOLDER, FILE = "model", "model/a.txt"
+FOLDER, FILE, FILE_OF_VERSION = "model", "model/a.txt", "a.txt"
 VERSION_NUMBER = 1
 
 
@@ -50,6 +50,11 @@ class Things:
     def files(self) -> artifacts.ArtifactOwner:
         """The owner of the files."""
         return artifacts.ArtifactOwner(run_id=self.run_id)
+
+    @property
+    def files_of_version(self) -> artifacts.ArtifactOwner:
+        """The owner of the frozen files."""
+        return artifacts.ArtifactOwner(version_id=self.version_id)
 
 
 def absent() -> Things:
@@ -214,6 +219,34 @@ BUILD: dict[str, Build] = {
     f"/{service}/{rpc}": build for service, rpcs in REQUESTS.items() for rpc, build in rpcs.items()
 }
 """Full rpc name to what makes a request for it."""
+
+OTHER_WAYS: dict[str, tuple[str, Build]] = {
+    "a model by its id": (
+        "/modelry.api.registry.v1.ModelService/GetModel",
+        lambda of: registry.GetModelRequest(model_id=of.model_id),
+    ),
+    "a version by its id": (
+        "/modelry.api.registry.v1.VersionService/GetVersion",
+        lambda of: registry.GetVersionRequest(version_id=of.version_id),
+    ),
+    "audit records by the id of the model": (
+        "/modelry.api.registry.v1.AuditService/ListAuditRecords",
+        lambda of: registry.ListAuditRecordsRequest(workspace=of.workspace, model_id=of.model_id),
+    ),
+    "the list of the files of a version": (
+        "/modelry.api.artifacts.v1.ArtifactService/ListArtifacts",
+        lambda of: artifacts.ListArtifactsRequest(owner=of.files_of_version),
+    ),
+    "a file of a version": (
+        "/modelry.api.artifacts.v1.ArtifactService/GetArtifact",
+        lambda of: artifacts.GetArtifactRequest(owner=of.files_of_version, path=FILE_OF_VERSION),
+    ),
+    "the content of a file of a version": (
+        "/modelry.api.artifacts.v1.ArtifactService/ReadArtifacts",
+        lambda of: artifacts.ReadArtifactsRequest(owner=of.files_of_version, path=FILE_OF_VERSION),
+    ),
+}
+"""Requests that name something in a model in another way than those of `BUILD`."""
 
 
 def make(call: Callable[[str, Request], Any]) -> Things:

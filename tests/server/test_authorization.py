@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.message_factory import GetMessageClass
 
 from modelry_server.config import Config
-from modelry_server.kernel.access import Permission, Place
+from modelry_server.kernel.access import INSTALLATION, Permission, Place
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.config import load
 from modelry_server.kernel.transport import keys
@@ -23,7 +23,7 @@ from modelry_server.permissions import PERMISSIONS, may
 from modelry_server.targets import ROOMS, build, database
 from tests.architecture.tree import rpcs
 from tests.parts.refusal import Refusal, unpacked
-from tests.server.every_rpc import BUILD, Request, Things, absent, make
+from tests.server.every_rpc import BUILD, OTHER_WAYS, Request, Things, absent, make
 
 KEY = "the-key-of-the-services-in-this-test"
 RPCS = dict(rpcs())
@@ -34,6 +34,23 @@ LEFT_OUT = {"/modelry.api.access.v1.WorkspaceService/ListWorkspaces"}
 INTERNAL = {rpc for rpc, permission in PERMISSIONS.items() if permission is Permission.SERVICE}
 """What only services can call, which may learn what exists."""
 HIDING = sorted(set(RPCS) - DENIED - LEFT_OUT - INTERNAL)
+OF_WORKSPACE = {
+    f"/modelry.api.{rpc}"
+    for rpc in (
+        "access.v1.WorkspaceService/GetWorkspace",
+        "access.v1.WorkspaceService/UpdateWorkspace",
+        "tracking.v1.ExperimentService/CreateExperiment",
+        "tracking.v1.ExperimentService/SearchExperiments",
+        "tracking.v1.RunService/SearchRuns",
+        "tracking.v1.DatasetService/GetDataset",
+        "tracking.v1.DatasetService/SearchDatasets",
+        "registry.v1.ModelService/CreateModel",
+        "registry.v1.ModelService/SearchModels",
+        "registry.v1.VersionService/SearchVersions",
+        "registry.v1.EventService/ListEvents",
+    )
+}
+"""What is about a workspace as a whole. All else is about something in an experiment or in a model."""
 
 
 @dataclass
@@ -141,6 +158,29 @@ def told(refusal: Refusal | None, of: Things) -> Refusal | None:
     )
 
 
+def place_of(rpc: str, things: Things) -> Place:
+    """Where the thing lies that a request is about."""
+    _, side, room, *_ = rpc.split(".")
+    if rpc in DENIED:
+        return INSTALLATION
+    if rpc in OF_WORKSPACE:
+        return Place(things.workspace)
+    if room == "registry" or side == "internal":
+        return Place(things.workspace, model_id=things.model_id)
+    return Place(things.workspace, experiment_id=things.experiment_id)
+
+
+def asked_of(platform: Platform, rpc: str, request: Request) -> list[tuple[Permission, Place]]:
+    """What is asked about the caller of an rpc, without what other services ask on the way."""
+    platform.judge.asked.clear()
+    refusal = platform.refused(rpc, request)
+    assert refusal is None or refusal.code == "FAILED_PRECONDITION", refusal
+    is_internal = rpc in INTERNAL
+    return [
+        (permission, place) for caller, permission, place in platform.judge.asked if caller.is_service == is_internal
+    ]
+
+
 def test_there_is_a_request_for_every_rpc_of_every_contract() -> None:
     assert set(BUILD) == set(RPCS)
 
@@ -194,26 +234,32 @@ def test_a_list_has_nothing_for_a_stranger(platform: Platform, things: Things, r
 
 
 @pytest.mark.parametrize("rpc", sorted(RPCS))
-def test_each_rpc_asks_for_the_permission_that_the_table_says_and_for_no_other(platform: Platform, rpc: str) -> None:
+def test_each_rpc_asks_for_the_permission_of_the_table_where_its_thing_lies_and_for_no_other(
+    platform: Platform, rpc: str
+) -> None:
     things = make(platform.call)
-    platform.judge.asked.clear()
 
-    refusal = platform.refused(rpc, BUILD[rpc](things))
+    asked = asked_of(platform, rpc, BUILD[rpc](things))
 
-    is_internal = rpc in INTERNAL
-    asked = [
-        (permission, place.workspace)
-        for caller, permission, place in platform.judge.asked
-        if caller.is_service == is_internal  # and not what other services ask on the way
-    ]
-    assert refusal is None or refusal.code == "FAILED_PRECONDITION", refusal
     assert asked, "nobody was asked"
-    if is_internal:
-        assert asked[0] == (Permission.SERVICE, things.workspace)
-    elif rpc in DENIED | LEFT_OUT:
+    if rpc in INTERNAL:
+        assert asked[0] == (Permission.SERVICE, place_of(rpc, things))
+    elif rpc in LEFT_OUT:
         assert {permission for permission, _ in asked} == {PERMISSIONS[rpc]}
+        assert (PERMISSIONS[rpc], Place(things.workspace)) in asked
     else:
-        assert set(asked) == {(PERMISSIONS[rpc], things.workspace)}
+        assert set(asked) == {(PERMISSIONS[rpc], place_of(rpc, things))}
+
+
+@pytest.mark.parametrize("way", sorted(OTHER_WAYS))
+def test_a_thing_that_is_named_in_another_way_lies_in_its_model_too(
+    platform: Platform, things: Things, way: str
+) -> None:
+    rpc, build = OTHER_WAYS[way]
+
+    asked = asked_of(platform, rpc, build(things))
+
+    assert set(asked) == {(PERMISSIONS[rpc], Place(things.workspace, model_id=things.model_id))}
 
 
 @pytest.mark.parametrize("rpc", [*HIDING, *sorted(INTERNAL)])
