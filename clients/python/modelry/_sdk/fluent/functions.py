@@ -75,7 +75,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
             limit = settings.read().start_timeout
             found = named_experiment(experiments, chosen_name, timeout=limit)
     except (Unavailable, DeadlineExceeded) as error:
-        log.warning("%s; the experiment will be looked up later", error.message)
+        log.info("%s; the experiment will be looked up later", error.message)
         session.current().set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
         return None
     if found.lifecycle is Lifecycle.DELETED:
