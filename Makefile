@@ -38,7 +38,7 @@ help: ## list what can be done
 	@touch $@
 
 .venv/demo-ready: .venv/created pyproject.toml constraints.txt
-	@echo "Installing what the demo needs (once)"
+	@echo "Installing what the demo needs (once): about 700 MB, a few minutes"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,cli,models,demo]'
 	@touch $@
 

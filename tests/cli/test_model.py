@@ -64,6 +64,22 @@ def test_a_version_passes_the_stages_and_archives_the_one_before(read: Read, mod
     assert read("promotion", "get", moves[0]["promotion_id"]) == moves[0] == second["promotion"]
 
 
+def test_a_promotion_that_changes_nothing_says_so(modelry: Modelry, model: str) -> None:
+    modelry("version", "promote", model, 2, "Production")
+
+    again = modelry("version", "promote", model, 2, "Production")
+
+    assert again.out == f"Nothing changed: version 2 of {model} is in Production already.\n"
+
+
+def test_a_word_that_is_no_version_number_is_wrong_use(modelry: Modelry, model: str) -> None:
+    wrong = modelry("version", "promote", model, "latest", "Production")
+
+    assert wrong.code == 2
+    assert "'latest' is not a version number" in wrong.err
+    assert f"modelry version list {model}" in " ".join(wrong.err.replace("│", " ").split())
+
+
 def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(modelry: Modelry, model: str) -> None:
     answer = modelry("version", "promote", model, 1, "Prod")
 

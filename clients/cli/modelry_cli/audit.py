@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from modelry.types import AuditRecord
 
 app = typer.Typer(help="The record of every change in the registry.", no_args_is_help=True)
+
+_ERASED = "(erased)"
 
 Model = Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")]
 ModelId = Annotated[str, typer.Option(help="The id of the model, instead of its name; finds deleted models too.")]
@@ -34,8 +35,8 @@ def list_records(
         Column("BY", lambda record: record.actor),
         Column("ACTION", lambda record: record.action),
         Column("VERSION", lambda record: record.version_number or ""),
-        Column("CHANGE", lambda record: _change(record.before, record.after), wraps=True),
-        Column("REASON", lambda record: record.reason, wraps=True),
+        Column("CHANGE", _change, wraps=True),
+        Column("REASON", _reason, wraps=True),
     ]
     found = session.client.audit.list(model, number, model_id=model_id)
     session.show_all(found, columns, limit=limit, nothing="No records.")
@@ -53,7 +54,9 @@ def verify_records(session: Session, model: Model = "", model_id: ModelId = "") 
     if session.format is Format.JSON:
         session.show(found)
     elif found.intact:
-        output.write_text(f"{counted(found.record_count, 'record')}, all intact. Last digest: {found.last_digest}")
+        erased = f" {counted(found.erased_count, 'text')} erased." if found.erased_count else ""
+        records = counted(found.record_count, "record")
+        output.write_text(f"{records}, all intact.{erased} Last digest: {found.last_digest}")
     if not found.intact:
         output.refuse(f"the audit records are broken: {found.problem}")
         raise typer.Exit(1)
@@ -64,8 +67,15 @@ def _need_one(model: str, model_id: str) -> None:
         raise typer.BadParameter("give the name of the model, or its --model-id")
 
 
-def _change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+def _reason(record: AuditRecord) -> str:
+    return _ERASED if "reason" in record.erased else record.reason
+
+
+def _change(record: AuditRecord) -> str:
     """The difference between two states, as `field: old -> new`. A state without another is shown if it is short."""
+    before, after = record.before, record.after
+    if "before" in record.erased or "after" in record.erased:
+        return _ERASED
     if not before or not after:
         state = after or before
         return said(state) if len(state) <= 2 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,21 @@ def within(bits: int) -> Callable[[int | None], int | None]:
         return number
 
     return check
+
+
+def _word(word: Any) -> Any:
+    """The word as it is: `version_number` reads it, which also knows the model."""
+    return word
+
+
+def version_number(context: typer.Context, word: Any) -> int | None:
+    """The number of a version. Another word is wrong use, and the error says where the numbers are."""
+    if word is None or isinstance(word, int):
+        return word
+    if word.isascii() and word.isdecimal() and 0 < int(word[:20]) < 1 << 63:
+        return int(word[:20])
+    model = context.params.get("model") or "MODEL"
+    raise typer.BadParameter(f"{word!r} is not a version number; `modelry version list {model}` shows the numbers")
 
 
 Filter = Annotated[str, typer.Option(help="Which ones: see docs/filters.md.", metavar="FILTER")]
@@ -43,9 +58,12 @@ NewDescription = Annotated[str | None, typer.Option(help="The new description.",
 AllowExisting = Annotated[bool, typer.Option("--allow-existing", help="Accept one that has the name already.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 ModelName = Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")]
-Number = Annotated[int, typer.Argument(help="The version number.", metavar="NUMBER", min=1, callback=within(64))]
+Number = Annotated[
+    int, typer.Argument(help="The version number.", metavar="NUMBER", parser=_word, callback=version_number)
+]
 OfVersion = Annotated[
-    int | None, typer.Option("--number", help="Only of this version.", metavar="NUMBER", min=1, callback=within(64))
+    int | None,
+    typer.Option("--number", help="Only of this version.", metavar="NUMBER", parser=_word, callback=version_number),
 ]
 ExperimentWord = Annotated[str, typer.Argument(help="The id or the name of the experiment.", metavar="EXPERIMENT")]
 RunId = Annotated[str, typer.Argument(help="The run, 32 hexadecimal characters.", metavar="RUN_ID")]

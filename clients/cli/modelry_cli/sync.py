@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelry_cli import output
 from modelry_cli.output import Format
+from modelry_cli.words import counted
+
+if TYPE_CHECKING:
+    from modelry.types import SyncReport
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,17 +40,28 @@ def sync(
     if output_format is Format.JSON:
         output.write_json(report)
     elif report.requests_delivered or report.requests_left or report.requests_refused or report.files_in_use:
-        output.write_text(
-            f"Delivered {report.requests_delivered} requests of {report.files_delivered} processes; "
-            f"{report.requests_refused} refused, {report.requests_left} left, "
-            f"{report.files_in_use} files belong to processes that are still running."
-        )
+        output.write_text(f"{_told(report)}.")
     elif not report.problems:
         output.write_text("There is nothing to deliver.")
     for problem in report.problems:
         output.refuse(problem)
     if report.problems:
         raise typer.Exit(1)
+
+
+def _told(report: SyncReport) -> str:
+    """What a delivery did; a part of it that did not happen is not mentioned."""
+    processes = f"{report.files_delivered} process{'' if report.files_delivered == 1 else 'es'}"
+    delivered = f"delivered {counted(report.requests_delivered, 'request')}"
+    in_use = counted(report.files_in_use, "file")
+    parts = [
+        f"{delivered} of {processes}" if report.files_delivered else delivered if report.requests_delivered else "",
+        f"{report.requests_refused} refused" if report.requests_refused else "",
+        f"{report.requests_left} left" if report.requests_left else "",
+        f"{in_use} in use by processes that are still running" if report.files_in_use else "",
+    ]
+    told = ", ".join(filter(None, parts))
+    return told[:1].upper() + told[1:]
 
 
 def command() -> Any:

@@ -120,6 +120,12 @@ def promote_version(
     if session.format is Format.JSON:
         session.show(moved)
         return
+    if moved.promotion is None:
+        session.done(
+            f"Nothing changed: version {moved.version.version_number} of {moved.version.model_name} is in "
+            f"{moved.version.stage} already."
+        )
+        return
     version, archived = moved.version, ", ".join(map(str, moved.archived_version_numbers))
     others = f"; archived version {archived}" if archived else ""
     session.done(f"Version {version.version_number} of {version.model_name} is in {version.stage}{others}.")

@@ -11,7 +11,7 @@ from modelry._sdk.client import Client
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.aliases import Alias
 from modelry._sdk.nouns.artifacts import Artifact, Uploaded
-from modelry._sdk.nouns.audit import AuditRecord, AuditVerification
+from modelry._sdk.nouns.audit import AuditRecord
 from modelry._sdk.nouns.datasets import Dataset, DatasetInput
 from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
 from modelry._sdk.nouns.events import Event, EventList
@@ -21,7 +21,9 @@ from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
 from modelry._sdk.nouns.models import Model
 from modelry._sdk.nouns.promotions import Promoted, Promotion
 from modelry._sdk.nouns.runs import Run
-from modelry._sdk.nouns.versions import Flavor, Signature, Version
+from modelry._sdk.nouns.signatures import Flavor, Signature
+from modelry._sdk.nouns.verification import AuditVerification
+from modelry._sdk.nouns.versions import Version
 from modelry._sdk.nouns.workspaces import Workspace
 from modelry._sdk.packaging.logged import LoggedModel
 from modelry._sdk.recording.sync import SyncReport

@@ -7,6 +7,7 @@ members can be added to it without a new rule.
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ Member: TypeAlias = str | int
 _DOMAIN = "modelry-audit-v1"
 _LARGEST = 2**53 - 1  # RFC 8785 writes numbers as JavaScript does, which has no larger whole ones
 _SALT_BYTES = 32
+_SALT = re.compile(rf"[0-9a-f]{{{2 * _SALT_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ def _problem(end: End, record: Record) -> str:
     for name in ERASABLE:
         text, salt = getattr(record, name), getattr(record, f"{name}_salt")
         erased = not salt and not text
+        if salt and not _SALT.fullmatch(salt):  # else a part of the text could be moved into the salt
+            return f"the salt of the {name} is not {2 * _SALT_BYTES} lower-case hexadecimal characters"
         if not erased and members.get(f"{name}_digest", "") != committed(salt, text):
             return f"the {name} does not match its digest"
     return ""

@@ -183,6 +183,9 @@ def _from_file(file: Path, mistakes: list[str]) -> Iterator[tuple[str, tuple[Any
     try:
         text = file.read_text(encoding="utf-8")
         content = tomllib.loads(text)
+    except FileNotFoundError:
+        mistakes.append(f"there is no file {file}")
+        return
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         mistakes.append(f"{file}: can't be read as TOML: {problem}")
         return

@@ -212,7 +212,7 @@ class Change:
     """What was done to a model, or to one of its versions if `version_id` is set.
 
     `before` and `after` go into the audit record. `payload` goes into the event; its keys are the fields of the event's
-    payload in the contract.
+    payload in the contract. `new_name` is the name of the model after the change, if the change renamed it.
     """
 
     action: str
@@ -221,6 +221,7 @@ class Change:
     payload: Mapping[str, Value]
     version_id: str = ""
     version_number: int = 0
+    new_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

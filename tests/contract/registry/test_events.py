@@ -111,6 +111,7 @@ def test_each_change_is_an_event_with_its_type_and_a_payload_of_its_own(platform
     )
     assert found[12].version_deleted == api.VersionDeleted(version_id=first.version_id, stage="Archived")
     assert found[15].model_updated == api.ModelUpdated(changed_fields=["description", "name"], previous_name=model.name)
+    assert [event.model_name for event in found] == [model.name] * 15 + [name] * 3
     assert found[17].model_deleted == api.ModelDeleted(version_numbers=[2])
     assert [event.audit_sequence for event in found] == list(range(1, 19))
     assert len({event.event_id for event in found}) == 18

@@ -18,6 +18,7 @@ from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport.connection import connect
 from modelry._sdk.transport.settings import read
 from modelry.errors import ExperimentDeleted, FailedPrecondition, InvalidArgument, NotFound, PathInvalid, RunNotFound
+from modelry.types import Dataset
 from tests.parts.deployment import Deployment
 
 
@@ -187,6 +188,21 @@ def test_runs_that_threads_left_open_end_with_the_process(platform: Deployment) 
 
     runs = [modelry.get_run(run_id) for run_id in script.stdout.split()]
     assert [(run.status, run.metrics) for run in runs] == [("FINISHED", {"a": 1.0})] * 3
+
+
+def test_what_is_no_text_is_converted_and_stops_no_training(client: Client) -> None:
+    number: Any = 5
+    with modelry.start_run(run_name=number, description=number, tags={number: "\udc80"}) as run:
+        modelry.delete_tag(number)
+        modelry.log_input(Dataset(name=number, digest=number), number)
+        modelry.log_text(number, number)
+    with modelry.start_run(run_id=run.run_id, description="\udc80"):
+        pass
+
+    found = client.runs.get(run.run_id)
+    assert (found.name, found.description) == ("5", "?")
+    assert [(each.dataset.name, each.dataset.digest, each.context) for each in found.datasets] == [("5", "5", "5")]
+    assert client.artifacts.read_bytes(f"runs/{run.run_id}", "5") == b"5"
 
 
 def test_a_param_with_another_value_is_warned_of_and_the_rest_is_kept(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from modelry._sdk.nouns.audit import verification_of
+from modelry._sdk.nouns.verification import verification_of
 from modelry.api.common import v1 as common
 from modelry.api.registry import v1 as registry
 from tests.python.registry_script import scripted
@@ -95,7 +95,13 @@ def test_a_whole_chain_is_intact() -> None:
 
     assert (found.intact, found.chain, found.record_count) == (True, CHAIN, 5)
     assert (found.last_digest, found.broken_sequence) == (records[-1].digest, 0)
-    assert verification_of([]).intact
+
+
+def test_no_records_at_all_are_a_problem() -> None:
+    found = verification_of([])
+
+    assert (found.intact, found.record_count, found.broken_sequence) == (False, 0, 1)
+    assert found.problem == "the model has no audit records, but each model has at least one: they were removed"
 
 
 def test_each_text_may_have_been_erased_with_its_salt() -> None:
@@ -104,11 +110,97 @@ def test_each_text_may_have_been_erased_with_its_salt() -> None:
         setattr(record, name, "")
         setattr(record, f"{name}_salt", "")
 
-    assert verification_of(reversed(records)).intact
+    found = verification_of(reversed(records))
+
+    assert (found.intact, found.erased_count) == (True, 4)
+
+
+def test_an_erased_text_is_named_in_its_record() -> None:
+    (record,) = a_chain(1)
+    record.reason = record.reason_salt = ""
+    record.peer = record.peer_salt = ""
+
+    answer = registry.ListAuditRecordsResponse(records=[record])
+    with scripted({registry.rpcs.LIST_AUDIT_RECORDS: [answer]}) as (client, _):
+        assert client.audit.list("bikes")[0].erased == ("reason", "peer")
+
+
+def test_a_part_of_a_text_that_was_moved_into_the_salt_is_named() -> None:
+    records = a_chain(2)
+    text = "better\nthan version 2"
+    records[1].body = records[1].body.replace(salted(SALT, "better"), salted(SALT, text))
+    records[1].digest = digest_of(records[1])
+    records[1].reason_salt, records[1].reason = f"{SALT}\nbetter", "than version 2"
+
+    problem = verification_of(reversed(records)).problem
+
+    assert problem == "record 2 has a reason_salt that is not 64 lower-case hexadecimal characters"
+
+
+def hostile_time(record: common.AuditRecord) -> None:
+    record.create_time.seconds = 2**62
+
+
+def hostile_nanos(record: common.AuditRecord) -> None:
+    record.create_time.nanos += 1
+
+
+def no_time(record: common.AuditRecord) -> None:
+    record.ClearField("create_time")
+
+
+def no_credential(record: common.AuditRecord) -> None:
+    record.credential_kind = common.CREDENTIAL_KIND_UNSPECIFIED
+
+
+def unknown_credential(record: common.AuditRecord) -> None:
+    record.credential_kind = 99  # type: ignore[assignment]
+
+
+def deep_body(record: common.AuditRecord) -> None:
+    record.body = "[" * 100_000
+
+
+def body_with_a_member_twice(record: common.AuditRecord) -> None:
+    record.body = record.body.replace("{", '{"actor":"eve",', 1)
+
+
+def body_that_is_a_list(record: common.AuditRecord) -> None:
+    record.body = "[]"
+
+
+def body_with_a_member_of_another_type(record: common.AuditRecord) -> None:
+    record.body = record.body.replace('"version_number":3', '"version_number":3.0')
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (hostile_time, "shows another create_time than the digest covers"),
+        (hostile_nanos, "shows another create_time than the digest covers"),
+        (no_time, "shows another create_time than the digest covers"),
+        (no_credential, "shows another credential_kind than the digest covers"),
+        (unknown_credential, "shows another credential_kind than the digest covers"),
+        (deep_body, "has a body that is not JSON"),
+        (body_with_a_member_twice, "has a body with the member 'actor' twice"),
+        (body_that_is_a_list, "has a body that is not a JSON object"),
+        (body_with_a_member_of_another_type, "shows another version_number than the digest covers"),
+    ],
+)
+def test_a_hostile_record_is_named_and_raises_nothing(
+    damage: Callable[[common.AuditRecord], None], problem: str
+) -> None:
+    records = a_chain(2)
+    damage(records[1])
+    records[1].digest = digest_of(records[1])
+
+    found = verification_of(reversed(records))
+
+    assert (found.broken_sequence, found.problem) == (2, f"record 2 {problem}")
 
 
 @pytest.mark.parametrize("field", [*TEXTS, *(f"{name}_salt" for name in TEXTS)])
-@pytest.mark.parametrize("value", ["", "another"])
+@pytest.mark.parametrize("value", ["", "6b" * 32])
 def test_a_text_that_is_not_the_one_that_was_digested_is_named(field: str, value: str) -> None:
     records = a_chain(3)
     setattr(records[1], field, value)
@@ -183,9 +275,9 @@ def take_an_unknown_version(records: list[common.AuditRecord]) -> None:
         (edit_field, 3, "shows another actor than the digest covers"),
         (edit_reason, 3, "shows another reason than the digest covers"),
         (edit_and_digest_anew, 4, "record 4 follows another digest than that of record 3"),
-        (remove, 3, "record 3 is missing; record 2 comes instead"),
-        (remove_the_first, 1, "record 1 is missing; the chain begins with record 2"),
-        (swap, 3, "record 3 is missing; record 2 comes instead"),
+        (remove, 3, "record 3 is missing: record 4 follows record 2"),
+        (remove_the_first, 1, "record 1 is missing: the chain begins with record 2"),
+        (swap, 3, "record 3 is missing: record 4 follows record 2"),
         (move_to_another_chain, 3, "belongs to the chain 'models/m2'"),
         (take_an_unknown_version, 3, "digest version 2, which this client does not know"),
     ],

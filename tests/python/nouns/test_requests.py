@@ -90,7 +90,7 @@ def test_a_version_without_a_signature_has_none() -> None:
 
 def test_a_source_that_can_not_be_is_refused_before_anything_is_sent() -> None:
     with scripted({}) as (client, _):
-        with pytest.raises(InvalidArgument, match="is not a source of a version"):
+        with pytest.raises(InvalidArgument, match=r"can't be the source of a version\. Use runs:/"):
             client.versions.create("bikes", "models:/cars/latest")
         with pytest.raises(FieldInvalid, match="is not the run of the source"):
             client.versions.create("bikes", f"runs:/{RUN}/model", run_id="f" * 32)

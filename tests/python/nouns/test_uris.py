@@ -112,5 +112,5 @@ def test_a_source_of_the_future_is_empty() -> None:
 
 @pytest.mark.parametrize("text", ["models:/bikes/latest", "models:/bikes/Production", "models:/bikes@a", "/tmp/model"])
 def test_what_is_not_fixed_is_no_source_of_a_version(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="is not a source of a version"):
+    with pytest.raises(InvalidArgument, match=r"can't be the source of a version\. Use runs:/"):
         uris.source_message(text)

@@ -144,6 +144,8 @@ def test_an_erased_text_is_no_fault(name: str) -> None:
         ({"previous_digest": ""}, "the digest of the record before it does not match"),
         ({"reason": "other"}, "the reason does not match its digest"),
         ({"reason": ""}, "the reason does not match its digest"),
+        ({"peer_salt": "0" * 63}, "the salt of the peer is not 64 lower-case hexadecimal characters"),
+        ({"reason_salt": "A" * 64}, "the salt of the reason is not 64 lower-case hexadecimal characters"),
         ({"peer_salt": "0" * 64}, "the peer does not match its digest"),
         ({"before": '{"words":"older"}'}, "the before does not match its digest"),
         ({"after": '{"words": "new"}'}, "the after does not match its digest"),

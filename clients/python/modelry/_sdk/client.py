@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import Connection, connect
 
@@ -32,14 +33,15 @@ class Client:
     `MODELRY_WORKSPACE`, else `default`. Creating a client opens no connection. Plain text is sent to this machine only,
     unless `insecure` is true.
 
-    Raises InvalidArgument for an address that can't be parsed. Every method raises ModelryError if the server refuses.
+    Raises InvalidArgument for an address that can't be parsed, and for a workspace that is no text. Every method raises
+    ModelryError if the server refuses.
     """
 
     def __init__(
         self, address: str | None = None, workspace: str | None = None, *, insecure: bool | None = None
     ) -> None:
         self._connection: Connection = connect(address, insecure=insecure)
-        self.workspace: str = workspace or settings.read().workspace
+        self.workspace: str = arguments.text("workspace", workspace or settings.read().workspace)
 
     @cached_property
     def experiments(self) -> Experiments:

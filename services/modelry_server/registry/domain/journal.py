@@ -56,7 +56,7 @@ def _event(model: Model, change: Change, audit_sequence: int, now: int) -> Event
         type=change.action,
         workspace=model.workspace,
         model_id=model.model_id,
-        model_name=model.name,
+        model_name=change.new_name or model.name,
         version_number=change.version_number,
         create_time=now,
         audit_sequence=audit_sequence,

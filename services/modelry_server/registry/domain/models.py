@@ -134,6 +134,7 @@ class Models:
                 before={key: present[key] for key in changed},
                 after=changed,
                 payload={"changed_fields": sorted(changed), **renamed},
+                new_name=changed.get("name", ""),
             )
             journal.write(tx, model, [change], reason=reason, now=self._clock.now())
             return _found(tx, model_id)

@@ -1,5 +1,6 @@
 """Names, labels and limits of the registry: what the contract's comments promise is judged here."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -88,15 +89,25 @@ def judge_reason(fields: Fields, reason: str) -> None:
 
 
 def judge_signature(fields: Fields, path: str, signature: Signature | None) -> None:
-    """The schemas of a signature. Nothing reads them here, so they need not be JSON."""
+    """The schemas of a signature: each is JSON or empty. Nothing else is read of them here."""
     if signature is None:
         return
     schemas = {"inputs": signature.inputs, "outputs": signature.outputs, "params": signature.params}
     for name, schema in schemas.items():
         fields.text(f"{path}.{name}", schema, longest=SCHEMA_LENGTH, controls=True)
+        if 0 < len(schema) <= SCHEMA_LENGTH and not _is_json(schema):
+            fields.refuse(f"{path}.{name}", "is not JSON")
     size = sum(len(schema.encode()) for schema in schemas.values())
     if size > SIGNATURE_BYTES:
         fields.refuse(path, f"has {size} bytes, at most {SIGNATURE_BYTES} are allowed together")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def judge_flavors(fields: Fields, path: str, flavors: Sequence[Flavor]) -> None:

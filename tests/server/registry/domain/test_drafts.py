@@ -178,8 +178,10 @@ def test_a_copy_has_signature_and_flavors_of_its_source_unless_it_brings_its_own
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
-        ({"signature": Signature(inputs="x" * 1_000_001)}, "signature.inputs"),
-        ({"signature": Signature(inputs="x" * 600_000, params="x" * 600_000)}, "signature"),
+        ({"signature": Signature(inputs="1" * 1_000_001)}, "signature.inputs"),
+        ({"signature": Signature(inputs=f'"{"x" * 600_000}"', params=f'"{"x" * 600_000}"')}, "signature"),
+        ({"signature": Signature(inputs="x")}, "signature.inputs"),
+        ({"signature": Signature(outputs="[" * 100_000)}, "signature.outputs"),
         ({"flavors": (Flavor(""),)}, "flavors[0].name"),
         ({"flavors": (Flavor("x" * 251),)}, "flavors[0].name"),
         ({"flavors": (Flavor("a"), Flavor("a"))}, "flavors[1].name"),

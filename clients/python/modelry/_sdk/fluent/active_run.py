@@ -12,6 +12,7 @@ from typing import Any
 
 from modelry._sdk.client import Client
 from modelry._sdk.files import attachments
+from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
 from modelry._sdk.nouns.runs import Run, status_number
@@ -82,7 +83,7 @@ class ActiveRun(ActiveRunNames):
         """Removes a tag. There is a warning if the run does not have it."""
         from modelry.api.tracking import v1 as tracking
 
-        message = tracking.DeleteRunTagsRequest(run_id=self.run_id, keys=[key])
+        message = tracking.DeleteRunTagsRequest(run_id=self.run_id, keys=[converted(key)])
         self.buffer.add(QueuedRequest(queued.DELETE_RUN_TAGS, message.SerializeToString()))
 
     def log_input(self, dataset: Any, context: str = "") -> None:
@@ -90,7 +91,7 @@ class ActiveRun(ActiveRunNames):
         from modelry._sdk.nouns.datasets import DatasetInput, dataset_from, input_message
         from modelry.api.tracking import v1 as tracking
 
-        given = DatasetInput(dataset_from(dataset), context)
+        given = DatasetInput(dataset_from(dataset), converted(context))
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
         self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))
 
@@ -100,7 +101,7 @@ class ActiveRun(ActiveRunNames):
         Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. Raises
         FileNotFoundError, and ModelryError if the server refuses.
         """
-        source = Path(local_path)
+        source, artifact_path = Path(local_path), str(artifact_path or "")
         target = f"{artifact_path}/{source.name}".strip("/") if source.is_dir() else artifact_path
         self._upload_files(source, target)
 
@@ -109,19 +110,21 @@ class ActiveRun(ActiveRunNames):
         source = Path(local_dir)
         if not source.is_dir():
             raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
-        self._upload_files(source, artifact_path)
+        self._upload_files(source, str(artifact_path or ""))
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Writes a text to a file of the run."""
-        self._upload_content(artifact_file, text.encode(errors="replace"))
+        self._upload_content(str(artifact_file), converted(text).encode())
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON."""
-        self._upload_content(artifact_file, attachments.of_dict(dictionary, artifact_file))
+        path = str(artifact_file)
+        self._upload_content(path, attachments.of_dict(dictionary, path))
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
         """Writes a figure of Matplotlib or Plotly to a file of the run. The file name says the format."""
-        self._upload_content(artifact_file, attachments.of_figure(figure, artifact_file, **(save_kwargs or {})))
+        path = str(artifact_file)
+        self._upload_content(path, attachments.of_figure(figure, path, **(save_kwargs or {})))
 
     def log_image(
         self, image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None
@@ -129,7 +132,7 @@ class ActiveRun(ActiveRunNames):
         """Writes an image of PIL, or an array, to a file of the run, named by its path or by `key` and `step`."""
         if (artifact_file is None) == (key is None):
             raise InvalidArgument("an image needs either the path of its file or a key")
-        path = artifact_file or f"images/{str(key).replace('/', '#')}%step%{step or 0}.png"
+        path = str(artifact_file or "") or f"images/{str(key).replace('/', '#')}%step%{step or 0}.png"
         self._upload_content(path, attachments.of_image(image, path))
 
     def flush(self, timeout: float | None = None) -> bool:

@@ -67,7 +67,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
         raise InvalidArgument("set_experiment needs either a name or an id")
     experiments = session.current().client().experiments
     chosen_id = "" if experiment_id is None else arguments.id_text("experiment_id", experiment_id)
-    chosen_name = "" if experiment_name is None else str(experiment_name)
+    chosen_name = arguments.converted(experiment_name)
     try:
         if experiment_id is not None:
             found = experiments.get(chosen_id)
@@ -75,7 +75,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
             limit = settings.read().start_timeout
             found = named_experiment(experiments, chosen_name, timeout=limit)
     except (Unavailable, DeadlineExceeded) as error:
-        log.warning("%s; the experiment will be looked up later", error.message)
+        log.info("%s; the experiment will be looked up later", error.message)
         session.current().set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
         return None
     if found.lifecycle is Lifecycle.DELETED:
@@ -86,7 +86,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
 
 def create_experiment(name: str, tags: Mapping[str, object] | None = None) -> str:
     """Creates an experiment and returns its id. Raises ExperimentExists."""
-    return session.current().client().experiments.create(name, tags=tags).experiment_id
+    return session.current().client().experiments.create(arguments.converted(name), tags=tags).experiment_id
 
 
 def get_experiment(experiment_id: str | int) -> Experiment:
@@ -97,7 +97,7 @@ def get_experiment(experiment_id: str | int) -> Experiment:
 def get_experiment_by_name(name: str) -> Experiment | None:
     """Reads the experiment that has a name, also a deleted one. None if there is none."""
     try:
-        return session.current().client().experiments.get_by_name(name)
+        return session.current().client().experiments.get_by_name(arguments.converted(name))
     except ExperimentNotFound:
         return None
 
@@ -126,19 +126,19 @@ def start_run(
             reason="RUN_IS_ACTIVE",
             metadata={"run_id": own.run_id},
         )
-    name = "" if run_name is None else str(run_name)
-    resumed = run_id or os.environ.pop("MODELRY_RUN_ID", "")
+    name, note = arguments.converted(run_name), arguments.converted(description)
+    resumed = arguments.converted(run_id) or os.environ.pop("MODELRY_RUN_ID", "")
     if resumed:
-        run = starting.resume(session.current().client(), resumed, name=name, tags=tags, description=description or "")
+        run = starting.resume(session.current().client(), resumed, name=name, tags=tags, description=note)
     else:
         above = outer if nested else None
         run = starting.start(
             session.current().client(),
             _experiment_for(experiment_id, above),
             name=name,
-            parent_run_id=parent_run_id or (above.run_id if above is not None else ""),
+            parent_run_id=arguments.converted(parent_run_id) or (above.run_id if above is not None else ""),
             tags=tags,
-            description=description or "",
+            description=note,
         )
     session.current().push(run)
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,18 +9,15 @@ from datetime import UTC, datetime
 from modelry._sdk.client import Client
 from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.active_run import ActiveRun
-from modelry._sdk.nouns.arguments import texts
+from modelry._sdk.nouns.arguments import converted, converted_texts
 from modelry._sdk.nouns.experiments import DEFAULT_EXPERIMENT_NAME, named_experiment
 from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import settings
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import DeadlineExceeded, Unavailable
-
-log = logging.getLogger("modelry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +55,8 @@ def start(
         run_id=run_id,
         parent_run_id=parent_run_id,
         start_time=stamp_of(datetime.now(UTC)),
-        tags={**capture.tags(), **texts(tags)},
-        claimed_user=capture.user(),
+        tags={**converted_texts(capture.tags()), **converted_texts(tags)},
+        claimed_user=converted(capture.user()),
         description=description,
     )
     recorder = recorder_of(client._connection, client.workspace)
@@ -75,7 +71,7 @@ def start(
         else:
             run = answer.run
             return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
-    log.log(_level(recorder), "%s; run %s starts offline and will be sent later", why, run_id)
+    recorder.tell_offline(f"{why}; run {run_id} starts offline, is kept in {recorder.folder} and will be sent later")
     active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False)
     active.buffer.add(_offline_start(client, experiment, request), urgent=True)
     return active
@@ -108,17 +104,13 @@ def resume(
             run = answer.run
             active = ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
     if active is None:
-        log.log(_level(recorder), "%s; run %s continues offline and will be sent later", why, run_id)
+        where = f"is kept in {recorder.folder} and will be sent later"
+        recorder.tell_offline(f"{why}; run {run_id} continues offline, {where}")
         active = ActiveRun(client, run_id, experiment_id="", name=name, online=False)
         active.buffer.add(QueuedRequest(queued.UPDATE_RUN, request.SerializeToString()), urgent=True)
     if tags:
         active.set_tags(tags)
     return active
-
-
-def _level(recorder: Recorder) -> int:
-    """How loud it is said that a run is offline: in a forked child that is as it should be."""
-    return logging.INFO if recorder.in_forked_child else logging.WARNING
 
 
 def _experiment_id(client: Client, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import version_number
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.nouns.versions import Version, version_of
@@ -23,6 +24,7 @@ class Alias:
     update_time: datetime | None
 
 
+@arguments.texts_checked
 class Aliases:
     """Points aliases at versions, and resolves them."""
 

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import operator
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from modelry.errors import InvalidArgument
+
+Noun = TypeVar("Noun")
+
+_TEXT = ("str", "str | None")
+"""The annotations of parameters that `texts_checked` checks."""
+
+
+def texts_checked(noun: type[Noun]) -> type[Noun]:
+    """Makes every public method of a class refuse what is no text for a parameter that is annotated as one.
+
+    Without it a wrong type would reach protobuf, whose TypeError does not name the argument. A new method is checked
+    without a line of its own. Raises InvalidArgument when such a method is called.
+    """
+    for name, method in list(vars(noun).items()):
+        if not name.startswith("_") and inspect.isfunction(method):
+            setattr(noun, name, _checking(method))
+    return noun
+
+
+def text(argument: str, given: Any, wanted: str = "a text") -> str:
+    """A text. Raises InvalidArgument for another type, and for a text that can't be written as UTF-8."""
+    if not isinstance(given, str):
+        raise InvalidArgument(
+            f"{argument} must be {wanted}, not {given!r}, which is of type {type(given).__name__}",
+            fields={argument: f"must be {wanted}"},
+        )
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise refused(argument, given, "text that can be written as UTF-8") from None
+    return given
+
+
+def converted(given: object) -> str:
+    """Any value as text that protobuf takes: what training code gives must never stop it. None is the empty text."""
+    if given is None:
+        return ""
+    return str(given).encode(errors="replace").decode()
 
 
 def listed(argument: str, given: str | Iterable[str] | None) -> list[str]:
     """The texts of a list. A single text is a list of one, None an empty list. Raises InvalidArgument."""
     each = [given] if isinstance(given, str) else _iterated(argument, given, "a text, or a list of texts")
-    for text in each:
-        if not isinstance(text, str):
-            raise refused(argument, text, "a text, or a list of texts")
-    return each
+    return [text(argument, one, "a text, or a list of texts") for one in each]
 
 
 def ids(argument: str, given: str | int | Iterable[str | int] | None) -> list[str]:
@@ -33,9 +70,14 @@ def id_text(argument: str, given: Any) -> str:
     return str(number)
 
 
-def texts(values: Mapping[str, object] | None) -> dict[str, str]:
-    """Params or tags as they are stored: every value as text."""
-    return {str(key): str(value) for key, value in (values or {}).items()}
+def texts(values: Mapping[str, object] | None, argument: str = "tags") -> dict[str, str]:
+    """Params or tags as they are stored: every value as text. Raises InvalidArgument for what is no mapping."""
+    return {text(argument, str(key)): text(argument, str(value)) for key, value in _members(argument, values)}
+
+
+def converted_texts(values: Mapping[str, object] | None, argument: str = "tags") -> dict[str, str]:
+    """Params or tags of training code, each as text that protobuf takes. Raises InvalidArgument for no mapping."""
+    return {converted(key): converted(str(value)) for key, value in _members(argument, values)}
 
 
 def count(argument: str, given: int | None) -> int | None:
@@ -64,6 +106,12 @@ def refused(argument: str, given: object, wanted: str) -> InvalidArgument:
     return InvalidArgument(f"{argument} must be {wanted}, not {given!r}", fields={argument: f"must be {wanted}"})
 
 
+def _members(argument: str, values: Any) -> Iterable[tuple[object, object]]:
+    if values is not None and not isinstance(values, Mapping):
+        raise refused(argument, values, "a mapping from texts to values")
+    return values.items() if values else ()
+
+
 def _whole(given: Any) -> int | None:
     return operator.index(given) if hasattr(given, "__index__") and not isinstance(given, bool) else None
 
@@ -75,3 +123,20 @@ def _iterated(argument: str, given: Any, wanted: str) -> list[Any]:
         return list(given)
     except TypeError:
         raise refused(argument, given, wanted) from None
+
+
+def _checking(method: Callable[..., Any]) -> Callable[..., Any]:
+    parameters = inspect.signature(method).parameters.values()
+    optional = {each.name: each.annotation != "str" for each in parameters if each.annotation in _TEXT}
+    if not optional:
+        return method
+    positions = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
+
+    @functools.wraps(method)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name, given in (*zip(positions, args, strict=False), *kwargs.items()):
+            if name in optional and not (given is None and optional[name]):
+                text(name, given)
+        return method(*args, **kwargs)
+
+    return checked

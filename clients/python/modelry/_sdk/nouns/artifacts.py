@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelry._sdk.files import download, local_files, owners, paths, transfer
 from modelry._sdk.files.transfer import Progress
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
@@ -45,6 +46,7 @@ class Uploaded:
     size_bytes: int
 
 
+@arguments.texts_checked
 class Artifacts:
     """Uploads, downloads, lists and deletes files.
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import InvalidArgument
+
+_GIVEN = ("name", "digest", "source_type", "source", "schema", "profile")
+"""The fields of a dataset that a client gives; the server adds the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class DatasetInput:
     context: str = ""
 
 
+@arguments.texts_checked
 class Datasets:
     """Records which datasets runs used, and finds datasets."""
 
@@ -77,19 +82,11 @@ class Datasets:
 
 
 def input_message(given: DatasetInput) -> tracking.DatasetInput:
-    """The message of a dataset input."""
-    dataset = given.dataset
-    return tracking.DatasetInput(
-        dataset=tracking.Dataset(
-            name=dataset.name,
-            digest=dataset.digest,
-            source_type=dataset.source_type,
-            source=dataset.source,
-            schema=dataset.schema,
-            profile=dataset.profile,
-        ),
-        context=given.context,
-    )
+    """The message of a dataset input. Raises InvalidArgument for a field that is no text."""
+    message = tracking.Dataset()
+    for name in _GIVEN:
+        setattr(message, name, arguments.text(f"dataset.{name}", getattr(given.dataset, name)))
+    return tracking.DatasetInput(dataset=message, context=arguments.text("context", given.context))
 
 
 def input_of(message: tracking.DatasetInput) -> DatasetInput:
@@ -117,7 +114,8 @@ def dataset_from(dataset: Any) -> Dataset:
     Raises InvalidArgument if name or digest is missing.
     """
     if isinstance(dataset, Dataset):
-        return dataset
+        given: dict[str, Any] = {name: arguments.converted(getattr(dataset, name)) for name in _GIVEN}
+        return replace(dataset, **given)
     name, digest = getattr(dataset, "name", None), getattr(dataset, "digest", None)
     if not name or not digest:
         raise InvalidArgument(
@@ -127,9 +125,9 @@ def dataset_from(dataset: Any) -> Dataset:
     described = dataset.to_dict() if callable(getattr(dataset, "to_dict", None)) else {}
     source = described.get("source", getattr(dataset, "source", ""))
     return Dataset(
-        name=str(name),
-        digest=str(digest),
-        source_type=str(described.get("source_type", "")),
+        name=name,
+        digest=arguments.converted(digest),
+        source_type=arguments.converted(described.get("source_type", "")),
         source=_text(source),
         schema=_text(described.get("schema", "")),
         profile=_text(described.get("profile", "")),
@@ -139,4 +137,4 @@ def dataset_from(dataset: Any) -> Dataset:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return arguments.converted(value if isinstance(value, str) else json.dumps(value, default=str))

@@ -66,6 +66,7 @@ class EventList(LazyList[Event]):
             yield from map(_event_of, page.events)
 
 
+@arguments.texts_checked
 class Events:
     """Reads events."""
 

@@ -39,6 +39,7 @@ class Experiment(ExperimentNames):
     etag: str
 
 
+@arguments.texts_checked
 class Experiments:
     """Creates, reads, changes, deletes and finds experiments of a workspace."""
 
@@ -62,7 +63,7 @@ class Experiments:
         """
         request = tracking.CreateExperimentRequest(
             workspace=self._workspace,
-            name=str(name),
+            name=name,
             description=description,
             tags=arguments.texts(tags),
             allow_existing=allow_existing,
@@ -78,7 +79,7 @@ class Experiments:
 
     def get_by_name(self, name: str) -> Experiment:
         """Reads the experiment that has a name, also a deleted one. Raises ExperimentNotFound."""
-        request = tracking.GetExperimentByNameRequest(workspace=self._workspace, name=str(name))
+        request = tracking.GetExperimentByNameRequest(workspace=self._workspace, name=name)
         return experiment_of(self._connection.call(tracking.rpcs.GET_EXPERIMENT_BY_NAME, request).experiment)
 
     def update(
@@ -92,7 +93,7 @@ class Experiments:
         changed = tracking.Experiment(experiment_id=_id(experiment_id), etag=etag)
         request = tracking.UpdateExperimentRequest(experiment=changed)
         if name is not None:
-            request.experiment.name = str(name)
+            request.experiment.name = name
             request.update_mask.paths.append("name")
         if description is not None:
             request.experiment.description = description

@@ -96,6 +96,7 @@ Points: TypeAlias = Mapping[str, "MetricColumns | float"] | Iterable[Point]
 """Points in any of three forms: columns by key, one value by key (step 0, now), or points one by one."""
 
 
+@arguments.texts_checked
 class Metrics:
     """Writes and reads series."""
 

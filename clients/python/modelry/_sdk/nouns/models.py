@@ -36,6 +36,7 @@ class Model(ModelNames):
     etag: str
 
 
+@arguments.texts_checked
 class Models:
     """Creates, reads, changes, deletes and finds registered models of a workspace."""
 

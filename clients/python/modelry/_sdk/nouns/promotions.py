@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of, stage_name, version_number
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
@@ -50,6 +51,7 @@ class Promoted:
     archived_version_numbers: tuple[int, ...]
 
 
+@arguments.texts_checked
 class Promotions:
     """Moves versions between stages, and lists the moves."""
 

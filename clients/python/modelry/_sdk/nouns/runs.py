@@ -53,6 +53,7 @@ class Run(RunNames):
     etag: str
 
 
+@arguments.texts_checked
 class Runs:
     """Starts, reads, changes, ends, deletes and finds runs."""
 
@@ -85,11 +86,11 @@ class Runs:
             experiment_id = default_experiment_id(self._connection, self._workspace)
         request = tracking.CreateRunRequest(
             experiment_id=arguments.id_text("experiment_id", experiment_id),
-            name=str(name),
+            name=name,
             run_id=run_id,
             parent_run_id=parent_run_id,
             start_time=stamp_of(start_time),
-            params=arguments.texts(params),
+            params=arguments.texts(params, "params"),
             tags=arguments.texts(tags),
             description=description,
             claimed_user=claimed_user,
@@ -124,7 +125,7 @@ class Runs:
         """
         request = tracking.UpdateRunRequest(run=tracking.Run(run_id=run_id, etag=etag))
         if name is not None:
-            request.run.name = str(name)
+            request.run.name = name
             request.update_mask.paths.append("name")
         if description is not None:
             request.run.description = description
@@ -202,7 +203,9 @@ class Runs:
         Metrics are columns or values by key, or an iterable of (key, value, time in ms, step). Values of params and
         tags are converted to text. Raises RunNotFound, RunDeleted, ParamConflict and FieldInvalid.
         """
-        request = tracking.LogBatchRequest(run_id=run_id, params=arguments.texts(params), tags=arguments.texts(tags))
+        request = tracking.LogBatchRequest(
+            run_id=run_id, params=arguments.texts(params, "params"), tags=arguments.texts(tags)
+        )
         add_columns(request.metrics, metrics)
         self._connection.call(tracking.rpcs.LOG_BATCH, request)
 

@@ -97,7 +97,10 @@ def source_message(source: str) -> registry.VersionSource:
     if isinstance(uri, VersionUri) and uri.version_number:
         copied = registry.VersionCopy(model_name=uri.model_name, version_number=uri.version_number)
         return registry.VersionSource(version=copied)
-    raise refused(source, "is not a source of a version, which is runs:/<run_id>/<path> or models:/<name>/<number>")
+    problem = "can't be the source of a version. Use runs:/<run_id>/<path> or models:/<name>/<number>"
+    raise InvalidArgument(
+        f"{source!r} {problem}", reason="URI_INVALID", metadata={"uri": str(source)}, fields={"source": problem}
+    )
 
 
 def source_text(message: registry.VersionSource) -> str:

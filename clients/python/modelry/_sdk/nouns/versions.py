@@ -11,27 +11,19 @@ from modelry._sdk.nouns import arguments, uris
 from modelry._sdk.nouns.enums import name_of, stage_name, version_number
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.mlflow_names import VersionNames
+from modelry._sdk.nouns.signatures import (
+    AnyFlavors,
+    AnySignature,
+    Flavor,
+    Signature,
+    flavor_messages,
+    signature_message,
+    signature_of,
+)
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
 from modelry.errors import FieldInvalid, VersionNotFound
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """What a model takes and gives, as MLflow's format describes it: each field is the JSON of a schema, or empty."""
-
-    inputs: str = ""
-    outputs: str = ""
-    params: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Flavor:
-    """A way in which a model can be loaded, such as `sklearn`, and the version of the library that wrote it."""
-
-    name: str
-    library_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +64,7 @@ class Version(VersionNames):
         return f"versions/{self.version_id}"
 
 
+@arguments.texts_checked
 class Versions:
     """Creates, reads, changes, deletes and finds versions of the models of a workspace.
 
@@ -90,16 +83,19 @@ class Versions:
         run_id: str = "",
         description: str = "",
         tags: Mapping[str, object] | None = None,
-        signature: Signature | None = None,
-        flavors: Iterable[Flavor] = (),
+        signature: AnySignature = None,
+        flavors: AnyFlavors = (),
         reason: str = "",
     ) -> Version:
         """Creates the next version of a model from `runs:/<run_id>/<path>` or `models:/<name>/<number>`.
 
         The files are frozen: deleting the run later does not affect the version. A retry after a lost answer creates no
-        second version. A copy keeps signature and flavors of the copied version unless they are given. Raises
-        ModelNotFound, RunNotFound, RunDeleted, SourceEmpty, PathInvalid or FieldInvalid, the last also if `run_id` is
-        given and is not the run of the source.
+        second version. A copy keeps signature and flavors of the copied version unless they are given.
+
+        `signature` is a `modelry.types.Signature`, what `infer_signature` returns, or a mapping with `inputs`,
+        `outputs` and `params` as JSON texts. `flavors` are names, `modelry.types.Flavor`, or pairs or a mapping of name
+        and library version. Raises InvalidArgument for others, and ModelNotFound, RunNotFound, RunDeleted, SourceEmpty,
+        PathInvalid or FieldInvalid, the last also if `run_id` is given and is not the run of the source.
         """
         made_from = uris.source_message(source)
         if run_id and run_id != made_from.run.run_id:
@@ -112,14 +108,11 @@ class Versions:
             source=made_from,
             description=description,
             tags=arguments.texts(tags),
-            flavors=[registry.Flavor(name=flavor.name, library_version=flavor.library_version) for flavor in flavors],
+            signature=signature_message(signature),
+            flavors=flavor_messages(flavors),
             reason=reason,
             request_id=uuid.uuid4().hex,
         )
-        if signature is not None:
-            request.signature.inputs = signature.inputs
-            request.signature.outputs = signature.outputs
-            request.signature.params = signature.params
         return version_of(self._connection.call(registry.rpcs.CREATE_VERSION, request).version)
 
     def get(self, name: str = "", version: int | str | None = None, *, version_id: str = "") -> Version:
@@ -252,7 +245,7 @@ def version_of(message: registry.Version) -> Version:
         run_id=message.run_id,
         source=uris.source_text(message.source),
         creator=message.creator,
-        signature=_signature_of(message.signature) if message.HasField("signature") else None,
+        signature=signature_of(message.signature) if message.HasField("signature") else None,
         flavors=tuple(Flavor(flavor.name, flavor.library_version) for flavor in message.flavors),
         manifest_sha256=message.manifest_sha256,
         file_count=message.file_count,
@@ -261,7 +254,3 @@ def version_of(message: registry.Version) -> Version:
         update_time=time_of(message, "update_time"),
         etag=message.etag,
     )
-
-
-def _signature_of(message: registry.Signature) -> Signature:
-    return Signature(inputs=message.inputs, outputs=message.outputs, params=message.params)

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
@@ -23,6 +24,7 @@ class Workspace:
     etag: str
 
 
+@arguments.texts_checked
 class Workspaces:
     """Creates, reads, lists and changes workspaces."""
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.fluent import functions, session
 from modelry._sdk.nouns import uris
-from modelry._sdk.nouns.versions import Flavor, Signature, Version
+from modelry._sdk.nouns.signatures import Flavor, Signature
+from modelry._sdk.nouns.versions import Version
 from modelry._sdk.transport import settings
 from modelry.errors import NotFound
 

@@ -87,6 +87,13 @@ class Recorder:
         """Why it does."""
         return _FORKED if self.in_forked_child else _UNREACHABLE
 
+    def tell_offline(self, text: str) -> None:
+        """Warns that a run is offline, once for one cause. In a forked child that is as it should be: no warning."""
+        if self.in_forked_child:
+            log.info("%s", text)
+        else:
+            self._backlog.tell_offline(text)
+
     @property
     def in_forked_child(self) -> bool:
         """Whether this process can't send what it logs, because it must not use gRPC."""

@@ -68,6 +68,8 @@ class Backlog:
         self._queue: deque[QueuedRequest] = deque()
         self._spool: Spool | None = None
         self._counted_at = 0.0
+        self.offline_was_told = False
+        """Whether it was warned of that no server answers, so that there is one warning for one cause."""
         self.delivered = 0
         """How many requests are done with."""
 
@@ -107,6 +109,7 @@ class Backlog:
     def done(self, request: QueuedRequest) -> None:
         """Notes what is delivered."""
         self.delivered += 1
+        self.offline_was_told = self.offline_was_told and self._spool is not None
         if request.end and self._spool is not None:
             self._spool.delivered(request)
         drop_files(self.folder, request)
@@ -134,9 +137,14 @@ class Backlog:
     def go_offline(self, why: str) -> None:
         """Moves everything to a new spool, also what is under way."""
         if self._spool is None and self._open_spool():
-            log.warning("%s; what is logged is kept in %s and will be sent later", why, self.path)
+            self.tell_offline(f"{why}; what is logged is kept in {self.path} and will be sent later")
         self._harvest()
         self._spool_queue()
+
+    def tell_offline(self, text: str) -> None:
+        """Warns that no server answers; what follows from the same cause is only information."""
+        log.log(logging.INFO if self.offline_was_told else logging.WARNING, "%s", text)
+        self.offline_was_told = True
 
     def go_online(self) -> None:
         """Removes the spool, after everything in it was delivered."""
@@ -147,6 +155,7 @@ class Backlog:
         else:
             log.info("everything in %s was delivered to %s", self._spool.path, self._delivery.target)
         self._spool = None
+        self.offline_was_told = False
 
     def hand_over(self) -> None:
         """Closes the spool, so that the parent of this process can deliver it. What comes later goes to a new one."""

@@ -78,8 +78,10 @@ class AuditRecord(_message.Message):
 
     Texts that people write, and the address of the caller, may have to be erased. So the body holds only a digest of
     each of `before`, `after`, `reason` and `peer`: the SHA-256 of the salt, a line feed and the text, in lower-case
-    hexadecimal. For example, `reason_digest` is the SHA-256 of `reason_salt + "\\n" + reason`. If a text was erased, the
-    text and its salt are empty, and the digest remains.
+    hexadecimal. For example, `reason_digest` is the SHA-256 of `reason_salt + "\\n" + reason`. A salt is
+    exactly 64 lower-case hexadecimal characters. A verifier refuses any other salt, because otherwise the beginning of
+    the text could be moved into the salt without a change of the digest. If a text was erased, the text and its salt are
+    empty, and the digest remains.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -127,7 +127,7 @@ class Event(_message.Message):
     model_id: _builtins.str
     """The id of the model."""
     model_name: _builtins.str
-    """The name of the model at that time."""
+    """The name of the model after the change."""
     version_number: _builtins.int
     """The number of the version that was changed; 0 if the model itself was changed."""
     audit_sequence: _builtins.int

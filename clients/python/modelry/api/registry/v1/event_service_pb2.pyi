@@ -37,7 +37,9 @@ class ListEventsRequest(_message.Message):
     beginning.
     """
     model_name: _builtins.str
-    """Only events of the model that had this name at that time. Empty: all models."""
+    """Only events of the model that had this name after the change, so a rename is found by the new name. Empty: all
+    models.
+    """
     page_size: _builtins.int
     """The most events to answer with. 0 means 100; more than 1000 means 1000; a negative number is refused."""
     @_builtins.property

@@ -141,7 +141,7 @@ Global___VersionCopy: _TypeAlias = VersionCopy  # noqa: Y015
 @_typing.final
 class Signature(_message.Message):
     """What a model takes and gives, as MLflow's format describes it: each field is the JSON text of a schema, or empty.
-    Together at most 1 MiB in UTF-8.
+    A text that is not JSON is refused. Together at most 1 MiB in UTF-8.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
