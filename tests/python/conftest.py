@@ -45,6 +45,7 @@ def fluent(platform: Deployment) -> Iterator[None]:
     yield
     while modelry.active_run() is not None:
         modelry.end_run()
+    session.renew()
 
 
 @pytest.fixture

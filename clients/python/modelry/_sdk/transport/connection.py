@@ -154,7 +154,7 @@ class Connection:
         from modelry._sdk.transport import status
 
         error = status.error_of(failed)
-        if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not error.reason:
+        if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not error.metadata and error.reason != "DRAINING":
             said = _WHERE.sub("", error.message.rpartition("last error: ")[2])
             named = f"no answer from {self.address.target}: {said}"
             if error.code == "UNAVAILABLE":
