@@ -34,7 +34,9 @@ class CreateWorkspaceRequest(_message.Message):
     description: _builtins.str
     """What the workspace is for. At most 5000 characters."""
     request_id: _builtins.str
-    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id answers with what the first call made, in its
+    current state. At most 64 characters.
+    """
     def __init__(
         self,
         *,

@@ -61,7 +61,9 @@ class CreateModelRequest(_message.Message):
     allow_existing: _builtins.bool
     """If there is a model with this name, answers with it, unchanged, instead of failing with `MODEL_EXISTS`."""
     request_id: _builtins.str
-    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id answers with what the first call made, in its
+    current state. At most 64 characters.
+    """
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The first tags. Limits as in `Model.tags`."""

@@ -51,7 +51,9 @@ class PromoteVersionRequest(_message.Message):
     etag: _builtins.str
     """If set, it must be the current `Version.etag`."""
     request_id: _builtins.str
-    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id answers with what the first call made, in its
+    current state. At most 64 characters.
+    """
     def __init__(
         self,
         *,

@@ -64,7 +64,9 @@ class CreateVersionRequest(_message.Message):
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
     request_id: _builtins.str
-    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id answers with what the first call made, in its
+    current state. At most 64 characters.
+    """
     @_builtins.property
     def source(self) -> _version_pb2.VersionSource:
         """What the version is made from. Required."""

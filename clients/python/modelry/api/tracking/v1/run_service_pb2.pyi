@@ -93,7 +93,9 @@ class CreateRunRequest(_message.Message):
     claimed_user: _builtins.str
     """Who started the run, as the client says. Default: the caller. At most 250 characters."""
     request_id: _builtins.str
-    """Makes the call idempotent: within 24 hours the same id gives the same answer. At most 64 characters."""
+    """Makes the call idempotent: within 24 hours the same id answers with what the first call made, in its
+    current state. At most 64 characters.
+    """
     description: _builtins.str
     """What the run is about. At most 100000 characters."""
     @_builtins.property
