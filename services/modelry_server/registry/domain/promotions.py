@@ -16,7 +16,7 @@ from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.domain import journal, names, stages
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import Change, Model, Promotion, PromotionState, Version
-from modelry_server.registry.errors import PromotionNotFound, VersionNotFound
+from modelry_server.registry.errors import PromotionNotFound, VersionIdNotFound, VersionNotFound
 from modelry_server.registry.store import promotions as store
 from modelry_server.registry.store import versions
 from modelry_server.registry.store.search import Key
@@ -60,11 +60,15 @@ class Promotions:
         """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive.
 
         If the version is in the stage already, only the others move. Each move is a promotion of its own. The same
-        request again answers with the same promotion and the versions as they are. Raises FieldInvalid, ModelNotFound,
-        VersionNotFound, EtagMismatch, RequestIdReused, RequestInFlight.
+        request again answers with the same promotion and the versions as they are, whatever has the name now. Raises
+        FieldInvalid, ModelNotFound, VersionNotFound, VersionIdNotFound, EtagMismatch, RequestIdReused, RequestInFlight.
         """
         names.require(workspace=workspace, model_name=model_name)
+        with Fields() as fields:
+            fields.request_id(request.request_id)
         with self._db.write() as tx:
+            if (known := self._requests.recall(tx, request)) is not None:
+                return self._again(tx, known)
             model = self._lookup.locked(tx, workspace, model_name)
             names.require(version_number=wanted.version_number)
             policy = stages.policy_of(workspace, model.model_id)
@@ -73,11 +77,10 @@ class Promotions:
                 if wanted.archive_existing:
                     policy.judge_archiving(fields, "archive_existing", wanted.stage)
                 names.judge_reason(fields, wanted.reason)
-                fields.request_id(request.request_id)
             return self._requests.once(
                 tx,
                 request,
-                find=lambda known: _again(tx, model, wanted, known),
+                find=lambda known: self._again(tx, known),
                 make=lambda: self._move(tx, model, wanted, policy),
                 existing=lambda: None,
             )
@@ -112,7 +115,7 @@ class Promotions:
         return [Found(promotion, (promotion.audit_sequence,)) for promotion in found]
 
     def _move(self, tx: Transaction, model: Model, wanted: Move, policy: stages.StagePolicy) -> tuple[str, Promoted]:
-        """Moves the versions. Returns the ids of the promotions, joined by commas, and what was done.
+        """Moves the versions. Returns what `_again` needs, and what was done.
 
         No other service is called here. Evidence for gates must be read before the transaction; in it, compare the
         version's etag and the revision of the gates with those that the evidence was judged by.
@@ -135,22 +138,32 @@ class Promotions:
             moves = [replace(move, audit_sequence=at) for move, at in zip(moves, sequences, strict=True)]
             store.add(tx, moves)
         promotion = next((move for move in moves if move.version_number == version.version_number), None)
-        return ",".join(move.promotion_id for move in moves), Promoted(
+        made = ",".join([version.version_id, *(move.promotion_id for move in moves)])
+        return made, Promoted(
             promotion,
             _moved(version, wanted.stage, now) if promotion else version,
             [_moved(other, policy.archive, now) for other in replaced],
             archived,
         )
 
+    def _again(self, tx: Transaction, known: str) -> Promoted:
+        """What the same request did before, with the versions as they are. Raises VersionIdNotFound, PermissionMissing.
 
-def _again(tx: Transaction, model: Model, wanted: Move, known: str) -> Promoted:
-    """What the same request did before, with the versions as they are."""
-    version = _version(tx, model, wanted)
-    moves = store.of_ids(tx, known.split(",")) if known else []
-    promotion = next((move for move in moves if move.version_number == wanted.version_number), None)
-    numbers = [move.version_number for move in moves if move is not promotion]
-    archived = versions.of_numbers(tx, model.model_id, numbers) if numbers else []
-    return Promoted(promotion, version, archived, tuple(numbers))
+        `known` are the id of the version and those of the promotions, joined by commas. Names and numbers would not
+        do: after a rename, another model can have the name.
+        """
+        version_id, *promotion_ids = known.split(",")
+        version = versions.of_id(tx, version_id)
+        if version is None:
+            raise VersionIdNotFound(version_id)
+        self._lookup.require(
+            Permission.WRITE, version.workspace, version.model_id, lambda: VersionIdNotFound(version_id)
+        )
+        moves = store.of_ids(tx, promotion_ids) if promotion_ids else []
+        promotion = next((move for move in moves if move.version_number == version.version_number), None)
+        numbers = [move.version_number for move in moves if move is not promotion]
+        archived = versions.of_numbers(tx, version.model_id, numbers) if numbers else []
+        return Promoted(promotion, version, archived, tuple(numbers))
 
 
 def _version(tx: Transaction, model: Model, wanted: Move) -> Version:
