@@ -62,11 +62,13 @@ class Drafts:
         what tracking says of the run, and artifacts of the path.
         """
         names.require(workspace=workspace, model_name=model_name)
+        with Fields() as fields:
+            fields.request_id(request.request_id)
         with self._db.read() as tx:
+            if (known := self._requests.recall(tx, request)) is not None:  # whatever has the name now
+                return self._created(tx, model_name, known)
             model_id = self._lookup.model_id(tx, Permission.WRITE, workspace, model_name)
-            source = _judged(draft, request)
-            if (known := self._requests.recall(tx, request)) is not None:
-                return _created(tx, model_name, known)
+            source = _judged(draft)
             target = SnapshotTarget(id_for(tx, request, model_id), workspace, model_id)
         origin = self._sources.origin(workspace, source)
         files = self._snapshots.freeze(target, origin)
@@ -104,7 +106,7 @@ class Drafts:
                 created = self._requests.once(
                     tx,
                     request,
-                    find=lambda known: _created(tx, model_name, known),
+                    find=lambda known: self._created(tx, model_name, known),
                     make=make,
                     existing=lambda: None,
                 )
@@ -114,6 +116,22 @@ class Drafts:
         if created.version_id != target.version_id:
             self._snapshots.give_up(target.version_id)
         return created
+
+    def _created(self, tx: Transaction, model_name: str, version_id: str) -> Version:
+        """The version that an earlier call of the same request created.
+
+        Raises CreatedVersionDeleted, PermissionMissing.
+        """
+        version = store.of_id(tx, version_id)
+        if version is None:
+            raise CreatedVersionDeleted(model_name, version_id)
+        self._lookup.require(
+            Permission.WRITE,
+            version.workspace,
+            version.model_id,
+            lambda: CreatedVersionDeleted(model_name, version_id),
+        )
+        return version
 
 
 def id_for(tx: Transaction, request: Request, model_id: str) -> str:
@@ -125,21 +143,12 @@ def id_for(tx: Transaction, request: Request, model_id: str) -> str:
     return new_id() if store.of_id(tx, derived) else derived  # a request id may be used again after 24 hours
 
 
-def _judged(draft: Draft, request: Request) -> Source:
+def _judged(draft: Draft) -> Source:
     """The source of a draft. Raises FieldInvalid with everything that is wrong with the draft."""
     with Fields() as fields:
         sources.judge(fields, draft.source)
         names.judge_texts(fields, description=draft.description, tags=draft.tags, reason=draft.reason)
         names.judge_signature(fields, "signature", draft.signature)
         names.judge_flavors(fields, "flavors", draft.flavors)
-        fields.request_id(request.request_id)
     assert draft.source is not None, "a missing source raised FieldInvalid"
     return draft.source
-
-
-def _created(tx: Transaction, model_name: str, version_id: str) -> Version:
-    """The version that an earlier call of the same request created. Raises CreatedVersionDeleted."""
-    version = store.of_id(tx, version_id)
-    if version is None:
-        raise CreatedVersionDeleted(model_name, version_id)
-    return version
