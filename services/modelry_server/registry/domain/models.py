@@ -61,7 +61,8 @@ class Models:
     ) -> Model:
         """Creates a model. With `allow_existing` the answer is the model that has the name, unchanged.
 
-        Raises FieldInvalid, ModelExists, RequestIdReused, RequestInFlight; what access says of the workspace.
+        Raises FieldInvalid, ModelExists, ModelIdNotFound, RequestIdReused, RequestInFlight;
+        what access says of the workspace.
         """
         self._lookup.workspace(Permission.WRITE, workspace)
         with Fields() as fields:
@@ -82,12 +83,20 @@ class Models:
 
         def existing() -> Model | None:
             found = store.find(tx, workspace, name)
-            if found and not allow_existing:
+            if found is None:
+                return None
+            if not allow_existing:
                 raise ModelExists(workspace, name)
+            self._requests.remember(tx, request, found.model_id)
             return found
 
+        def find(known: str) -> Model:
+            model = _found(tx, known)
+            self._lookup.require(Permission.WRITE, model.workspace, known, lambda: ModelIdNotFound(known))
+            return model
+
         with self._db.write() as tx:
-            return self._requests.once(tx, request, find=lambda known: _found(tx, known), make=make, existing=existing)
+            return self._requests.once(tx, request, find=find, make=make, existing=existing)
 
     def get(self, *, workspace: str = "", model_name: str = "", model_id: str = "") -> Model:
         """The model with a name, or with an id. Raises FieldInvalid, ModelNotFound, ModelIdNotFound."""
