@@ -82,7 +82,7 @@ def value_of(bits: int) -> float:
     return value
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tracking(deployment: Deployment) -> Tracking:
     """Tracking at work; use names of your own in it."""
     return Tracking(

@@ -44,9 +44,9 @@ def test_logging_it_again_adds_nothing(tracking: Tracking) -> None:
 
 
 def test_a_page_is_never_larger_than_a_client_receives(tracking: Tracking) -> None:
-    run_id, prefix = tracking.a_run(), new_id()
-    for group in range(3):
-        log(tracking, run_id, *(an_input(f"{prefix} {group} {n}", source="s" * 100_000) for n in range(20)))
+    prefix = new_id()
+    for group in range(15):
+        log(tracking, tracking.a_run(), *(an_input(f"{prefix} {group} {n}", source="s" * 64_000) for n in range(4)))
     request = api.SearchDatasetsRequest(workspace="default", filter=f"name LIKE '{prefix}%'")
 
     pages = [tracking.datasets.SearchDatasets(request)]

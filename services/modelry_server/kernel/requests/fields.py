@@ -20,6 +20,7 @@ REQUEST_ID_LENGTH = 64
 KEYS_PER_CALL = 1000
 TAG_BYTES = 256 << 10
 """The most that all tags of a thing take as JSON: so it can always be sent, alone and in a list."""
+_LONGEST_AS_JSON = 6  # bytes of a character, such as \u0000; and what JSON puts around a key and its value
 MASK_PATHS = 100
 MOST_VIOLATIONS = 20
 """The most bad fields of a request that are described; the others are counted."""
@@ -130,6 +131,8 @@ class Fields:
         """All tags that a thing has, or would have: at most 1000, and 256 KiB as JSON."""
         if not self.count(path, tags):
             return
+        if _LONGEST_AS_JSON * (sum(map(len, tags)) + sum(map(len, tags.values())) + len(tags)) <= TAG_BYTES:
+            return  # the usual case
         size = len(json.dumps(dict(tags), separators=(",", ":"), ensure_ascii=False).encode())
         if size > TAG_BYTES:
             self.refuse(path, f"{size} bytes of tags as JSON, at most {TAG_BYTES} are allowed on one thing")

@@ -12,6 +12,7 @@ from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.domain.totals import judge_datasets
 from modelry_server.tracking.entities import Dataset, DatasetInput
 from modelry_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound
 from modelry_server.tracking.store import datasets as store
@@ -20,8 +21,10 @@ from modelry_server.tracking.store import search
 
 MOST_INPUTS = 100
 DIGEST_LENGTH = 128
-SOURCE_LENGTH = 100_000
+SOURCE_LENGTH = 64_000
 SCHEMA_LENGTH = 1_000_000
+SCHEMA_BYTES = 2 << 20
+"""The most that schema and profile take together, so that a dataset with all its fields can be sent."""
 
 
 class Datasets:
@@ -51,9 +54,12 @@ class Datasets:
                 fields.text(f"{path}.source", each.dataset.source, longest=SOURCE_LENGTH, controls=True)
                 fields.text(f"{path}.schema", each.dataset.schema, longest=SCHEMA_LENGTH, controls=True)
                 fields.text(f"{path}.profile", each.dataset.profile, longest=SCHEMA_LENGTH, controls=True)
+                size = len(each.dataset.schema.encode()) + len(each.dataset.profile.encode())
+                if size > SCHEMA_BYTES:
+                    fields.refuse(path, f"{size} bytes of schema and profile, at most {SCHEMA_BYTES} are allowed")
                 fields.text(f"inputs[{index}].context", each.context, longest=KEY_LENGTH)
         with self._db.write() as tx:
-            run = run_store.find(tx, run_id)
+            run = run_store.find(tx, run_id, lock=True)
             if run is None:
                 raise RunNotFound(run_id)
             if run.delete_time is not None:
@@ -64,6 +70,9 @@ class Datasets:
                 dataset = store.add(tx, new)
                 store.use(tx, run_id, dataset.dataset_id, each.context)
                 logged.append(dataset)
+            with Fields() as fields:
+                count, size = store.total(tx, run_id)
+                judge_datasets(fields, count=count, size=size)
         return logged
 
     def get(self, dataset_id: str) -> Dataset:

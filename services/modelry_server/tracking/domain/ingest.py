@@ -10,20 +10,22 @@ There are two ways to write a group:
 - `_write_all`, for numbered batches (WriteMetrics, and so all points of the SDK's recorder) and for params and tags. It
   looks up the state of the runs and the writers' numbers, and writes in the same transaction.
 - `_write_points`, for points without a number, which only LogBatch brings (a client without a recorder). If all batches
-  of a group are of this kind and of one run, nothing has to be looked up: one statement writes them if the run is
-  active, on PostgreSQL without a transaction around it.
+  of a group are of this kind, of one run, and of metrics that the run is known to have, nothing has to be looked up:
+  one statement writes them if the run is active, on PostgreSQL without a transaction around it.
 """
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
+from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.columns import gathered
+from modelry_server.tracking.domain.totals import KnownMetrics, judge_metrics, judge_params
 from modelry_server.tracking.entities import Batch
 from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
 from modelry_server.tracking.store import metrics as metric_store
@@ -57,6 +59,7 @@ class Ingest:
         self._led = False
         self._gaps: dict[tuple[str, str, int], threading.Event] = {}
         self._written: dict[tuple[str, str], int] = {}
+        self._known = KnownMetrics()
         self._early = threading.BoundedSemaphore(_MOST_EARLY)
 
     def write(self, batch: Batch) -> int:
@@ -181,14 +184,20 @@ class Ingest:
         if any(not ticket.batch.only_points or ticket.batch.run_id != run_id for ticket in group):
             return ()
         metrics = gathered(ticket.batch for ticket in group)
-        if not metrics:
+        if not metrics or not self._known.has(run_id, (key for _, key in metrics)):
             return ()
         with self._db.write_once() as tx:
             return group if metric_store.append_if_active(tx, run_id, list(metrics.values())) else ()
 
     def _write_all(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
+        growing = [
+            ticket.batch.run_id for ticket in group if not self._known.has(ticket.batch.run_id, _keys(ticket.batch))
+        ]
         with self._db.write() as tx:
-            return _write_group(tx, group)
+            accepted, present = _write_group(tx, group, growing)
+        for run_id, keys in present.items():
+            self._known.note(run_id, keys)
+        return accepted
 
     def _await_predecessor(self, batch: Batch, seconds: float) -> None:
         """Waits until this process has committed the batch before, at most so long: another process may commit it."""
@@ -200,13 +209,19 @@ class Ingest:
             self._gaps.pop(key, None)
 
 
-def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
-    """Writes all batches of a group that can be written, and notes the outcome on each ticket."""
+def _write_group(
+    tx: Transaction, group: Sequence[_Ticket], growing: Collection[str]
+) -> tuple[list[_Ticket], dict[str, set[str]]]:
+    """Writes all batches of a group that can be written, and notes the outcome on each ticket.
+
+    `growing` are the runs that may get new metrics. Returns the written batches, and all metrics of each such run.
+    """
     run_ids = {ticket.batch.run_id for ticket in group}
-    with_params = {ticket.batch.run_id for ticket in group if ticket.batch.params}
-    if with_params:
-        run_store.lock(tx, with_params)
+    limited = {*growing, *(ticket.batch.run_id for ticket in group if ticket.batch.params or ticket.batch.tags)}
+    if limited:
+        run_store.lock(tx, limited)
     states = run_store.states(tx, run_ids)
+    present = {run_id: metric_store.summarized(tx, run_id) for run_id in growing if run_id in states}
     writers = {(ticket.batch.run_id, ticket.batch.writer_id) for ticket in group if ticket.batch.writer_id}
     begun = {(ticket.batch.run_id, ticket.batch.writer_id) for ticket in group if ticket.batch.number == 1}
     metric_store.begin_numbers(tx, [writer for writer in begun if writer[0] in states])
@@ -215,7 +230,7 @@ def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
     accepted: list[_Ticket] = []
     for ticket in sorted(group, key=lambda each: each.batch.number):
         try:
-            if _accept(tx, ticket, states, durable):
+            if _accept(tx, ticket, states, durable, present):
                 accepted.append(ticket)
                 if ticket.batch.writer_id:
                     writer = (ticket.batch.run_id, ticket.batch.writer_id)
@@ -229,11 +244,15 @@ def _write_group(tx: Transaction, group: Sequence[_Ticket]) -> list[_Ticket]:
         tx, [metric_store.Series(run_id, states[run_id][0], columns) for (run_id, _), columns in written.items()]
     )
     metric_store.set_durable_numbers(tx, advanced)
-    return accepted
+    return accepted, present
 
 
 def _accept(
-    tx: Transaction, ticket: _Ticket, states: dict[str, tuple[int, bool]], durable: dict[tuple[str, str], int]
+    tx: Transaction,
+    ticket: _Ticket,
+    states: dict[str, tuple[int, bool]],
+    durable: dict[tuple[str, str], int],
+    present: dict[str, set[str]],
 ) -> bool:
     """Writes the params and tags of a batch. Returns whether its points are to be written.
 
@@ -251,11 +270,27 @@ def _accept(
             return False
         if batch.number > last + 1:
             raise BatchGap(batch.number, last)
-    if batch.params:
-        stored = run_store.param_values(tx, batch.run_id, batch.params.keys())
-        for key, value in batch.params.items():
-            if stored.get(key, value) != value:
-                raise ParamConflict(key, stored[key], value)
-        run_store.add_params(tx, batch.run_id, {k: v for k, v in batch.params.items() if k not in stored})
+    known = present.get(batch.run_id)
+    grown = None if known is None else known.union(_keys(batch))
+    new_params: dict[str, str] = {}
+    with Fields() as fields:
+        if grown is not None and grown != known:
+            judge_metrics(fields, grown)
+        if batch.params:
+            stored, count, size = run_store.param_values(tx, batch.run_id, batch.params.keys())
+            for key, value in batch.params.items():
+                if stored.get(key, value) != value:
+                    raise ParamConflict(key, stored[key], value)
+            new_params = {key: value for key, value in batch.params.items() if key not in stored}
+            judge_params(fields, new_params, count=count, size=size)
+        if batch.tags:
+            fields.tags_together("tags", {**run_store.tags_of(tx, batch.run_id), **batch.tags})
+    run_store.add_params(tx, batch.run_id, new_params)
     run_store.set_tags(tx, batch.run_id, batch.tags)
+    if grown is not None:
+        present[batch.run_id] = grown
     return True
+
+
+def _keys(batch: Batch) -> Iterable[str]:
+    return (columns.key for columns in batch.metrics if len(columns))

@@ -157,6 +157,8 @@ class Runs:
             run = self._active(tx, run_id)
             with Fields() as fields:
                 fields.tags("tags", tags, required=True)
+            with Fields() as fields:
+                fields.tags_together("tags", {**store.tags_of(tx, run_id), **tags})
             store.set_tags(tx, run_id, tags)
         return run
 
@@ -168,7 +170,7 @@ class Runs:
             run = self._active(tx, run_id)
             with Fields() as fields:
                 keys = fields.keys("keys", keys)
-            present = store.tag_keys(tx, run_id, keys)
+            present = store.tags_of(tx, run_id)
             missing = [key for key in keys if key not in present]
             if missing:
                 raise TagNotFound(f"run {run_id}", missing)

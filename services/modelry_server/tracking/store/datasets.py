@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from modelry_server.kernel.sql.functions import octets
 from modelry_server.kernel.sql.statements import Transaction, ask, insert, one_of
 from modelry_server.tracking.entities import Dataset, DatasetInput
 from modelry_server.tracking.store.tables import dataset_inputs, datasets
@@ -16,6 +17,13 @@ _INPUTS = (
     .join(datasets, datasets.c.dataset_id == _i.dataset_id)
     .where(one_of(_i.run_id, "run_ids"))
     .order_by(datasets.c.name, _i.context)
+)
+
+_TEXTS = (datasets.c.name, datasets.c.digest, datasets.c.source_type, datasets.c.source, _i.context)
+_TOTAL = (
+    sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sum(map(octets, _TEXTS), sa.literal_column("0"))), 0))
+    .join_from(dataset_inputs, datasets, datasets.c.dataset_id == _i.dataset_id)
+    .where(_i.run_id == sa.bindparam("one"))
 )
 
 
@@ -39,6 +47,12 @@ def use(tx: Transaction, run_id: str, dataset_id: str, context: str) -> None:
     """Notes that a run used a dataset; once for each context."""
     row = {"run_id": run_id, "dataset_id": dataset_id, "context": context}
     tx.execute(insert(tx, dataset_inputs).values(row).on_conflict_do_nothing())
+
+
+def total(tx: Transaction, run_id: str) -> tuple[int, int]:
+    """How many datasets a run has, each counted once for each context, and the bytes of their texts in a list."""
+    count, size = tx.execute(_TOTAL, {"one": run_id}).one()
+    return count, int(size)
 
 
 def ask_inputs(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dict[str, list[DatasetInput]]]:

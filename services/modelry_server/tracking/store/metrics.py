@@ -75,6 +75,11 @@ def append_if_active(tx: Transaction, run_id: str, metrics: Collection[MetricCol
     return insert_if(tx, _ACTIVE, {"one": run_id}, [new_chunks, new_summaries]) is not None
 
 
+def summarized(tx: Transaction, run_id: str) -> set[str]:
+    """The keys of all metrics that a run has."""
+    return {key for (key,) in fetch(tx, _SUMMARIZED, {"one": run_id})}
+
+
 def begin_numbers(tx: Transaction, writers: Collection[tuple[str, str]]) -> None:
     """Inserts a row for each (run, writer) that has none, so that `durable_numbers` can lock it."""
     rows = [{"run_id": run_id, "writer_id": writer, "batch_number": 0} for run_id, writer in sorted(writers)]
@@ -211,6 +216,7 @@ _SUMMARIES = sa.select(
     _s.run_id, _s.key, _s.point_count, _s.first_step, _s.first_time, _s.first_bits, _s.last_step, _s.last_time,
     _s.last_bits, _s.min_value, _s.min_step, _s.max_value, _s.max_step,
 ).where(one_of(_s.run_id, "run_ids"))  # fmt: skip
+_SUMMARIZED = sa.select(_s.key).where(_s.run_id == sa.bindparam("one"))
 _ACTIVE = sa.select(runs.c.run_id, runs.c.experiment_id).where(
     runs.c.run_id == sa.bindparam("one"), runs.c.delete_time.is_(None)
 )

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.access import Place
+from modelry_server.kernel.sql.functions import octets
 from modelry_server.kernel.sql.statements import (
     Rows,
     Transaction,
@@ -81,7 +82,7 @@ def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[int, bo
 
 
 def lock(tx: Transaction, run_ids: Collection[str]) -> None:
-    """Keeps others from adding params to the runs until the transaction ends."""
+    """Keeps others from adding params, tags or metrics to the runs until the transaction ends."""
     tx.execute(
         sa.select(runs.c.run_id).where(runs.c.run_id.in_(run_ids)).order_by(runs.c.run_id).with_for_update()
     ).all()
@@ -100,10 +101,11 @@ def update(tx: Transaction, run: Run) -> None:
     tx.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(values))
 
 
-def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> dict[str, str]:
-    """The values of those params that the run has."""
-    query = sa.select(params.c.key, params.c.value).where(params.c.run_id == run_id, params.c.key.in_(keys))
-    return {key: value for key, value in tx.execute(query)}
+def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> tuple[dict[str, str], int, int]:
+    """The values of those params that the run has; and of all its params, how many they are and how many bytes."""
+    values = ask(tx, _PARAM_VALUES, {"one": run_id, "keys": list(keys)})
+    [(count, size)] = fetch(tx, _PARAM_TOTAL, {"one": run_id})
+    return {key: value for key, value in values.rows()}, count, size
 
 
 def add_params(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
@@ -116,9 +118,9 @@ def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
     insert_rows(tx, tags, _rows(run_id, values), _replaced)
 
 
-def tag_keys(tx: Transaction, run_id: str, keys: Collection[str]) -> set[str]:
-    """Which of the tags the run has."""
-    return set(tx.execute(sa.select(tags.c.key).where(tags.c.run_id == run_id, tags.c.key.in_(keys))).scalars())
+def tags_of(tx: Transaction, run_id: str) -> dict[str, str]:
+    """All tags of a run."""
+    return _ask_pairs(tx, _TAGS, [run_id])()[run_id]
 
 
 def delete_tags(tx: Transaction, run_id: str, keys: Collection[str]) -> None:
@@ -223,3 +225,10 @@ def _pairs(table: sa.Table) -> sa.Select[Any]:
 
 
 _PARAMS, _TAGS = _pairs(params), _pairs(tags)
+_PARAM_VALUES = sa.select(params.c.key, params.c.value).where(
+    params.c.run_id == sa.bindparam("one"), one_of(params.c.key, "keys")
+)
+_bytes: Any = sa.func.sum(octets(params.c.key) + octets(params.c.value))
+_PARAM_TOTAL = sa.select(sa.func.count().label("count"), sa.func.coalesce(_bytes, 0).label("size")).where(
+    params.c.run_id == sa.bindparam("one")
+)

@@ -43,9 +43,9 @@ class Dataset(_message.Message):
     source_type: _builtins.str
     """The kind of the source, such as `local`, `http`, `s3` or `huggingface`. At most 250 characters."""
     source: _builtins.str
-    """Where the dataset came from, as the client says. The server never opens it. At most 100000 characters."""
+    """Where the dataset came from, as the client says. The server never opens it. At most 64000 characters."""
     schema: _builtins.str
-    """The columns and their types, as JSON. At most 1000000 characters."""
+    """The columns and their types, as JSON. At most 1000000 characters; with `profile` at most 2 MiB in UTF-8."""
     profile: _builtins.str
     """Counts and statistics, as JSON. At most 1000000 characters."""
     @_builtins.property

@@ -31,7 +31,9 @@ class LogDatasetsRequest(_message.Message):
     """The run. Required."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetInput]:
-        """The datasets: 1 to 100. `name` and `digest` are required; id, workspace and time are ignored."""
+        """The datasets: 1 to 100. `name` and `digest` are required; id, workspace and time are ignored. Limits of all datasets
+        of a run together as in `Run.datasets`.
+        """
 
     def __init__(
         self,

@@ -61,7 +61,9 @@ Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
-    """One execution of training code."""
+    """One execution of training code. Whatever it holds, it can be read whole: the limits of its parts leave room for each
+    other. What would exceed one of them is refused with `FIELD_INVALID`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -157,19 +159,25 @@ class Run(_message.Message):
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Write-once inputs: keys of 1 to 250 characters, values of at most 6000 characters."""
+        """Write-once inputs: keys of 1 to 250 characters, values of at most 6000 characters. At most 5000 params, whose keys
+        and values take at most 1 MiB together in UTF-8.
+        """
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels that can change: keys of 1 to 250 characters, values of at most 8000 characters."""
+        """Labels that can change: keys of 1 to 250 characters, values of at most 8000 characters. At most 1000 tags, 256 KiB
+        together as JSON.
+        """
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricSummary]:
-        """A summary of each metric, by key."""
+        """A summary of each metric, by key. At most 10000 metrics, whose keys take at most 768 KiB together in UTF-8."""
 
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetInput]:
-        """The datasets that it used."""
+        """The datasets that it used, without `schema` and `profile`. At most 1000, one that is used in two contexts counted
+        twice; their texts take at most 256 KiB together in UTF-8.
+        """
 
     @_builtins.property
     def delete_time(self) -> _timestamp_pb2.Timestamp:

@@ -104,11 +104,11 @@ class CreateRunRequest(_message.Message):
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The first params. At most 1000."""
+        """The first params. At most 1000 in one call; limits of all together as in `Run.params`."""
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The first tags. At most 1000."""
+        """The first tags. Limits as in `Run.tags`."""
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricColumns]:
@@ -569,11 +569,13 @@ class LogBatchRequest(_message.Message):
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Params. They are write-once, but the same value again is accepted. At most 1000."""
+        """Params. They are write-once, but the same value again is accepted. At most 1000 in one call; limits of all together
+        as in `Run.params`.
+        """
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Tags. A tag with the same key is replaced. At most 1000."""
+        """Tags. A tag with the same key is replaced. At most 1000; limits of all together as in `Run.tags`."""
 
     def __init__(
         self,
@@ -640,7 +642,7 @@ class SetRunTagsRequest(_message.Message):
     """The run. Required."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The tags: 1 to 1000."""
+        """The tags: 1 to 1000. Limits of all together as in `Run.tags`."""
 
     def __init__(
         self,

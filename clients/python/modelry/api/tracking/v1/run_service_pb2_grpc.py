@@ -104,7 +104,7 @@ class RunServiceServicer(object):
     def GetRun(self, request, context):
         """Reads a run, also a deleted one.
 
-        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `ANSWER_TOO_LARGE`.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,7 +150,7 @@ class RunServiceServicer(object):
         """Finds runs. It reads summaries of metrics and never a series, so its cost does not grow with the number of points.
 
         Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
-        `ANSWER_TOO_LARGE`; `SERVICE_UNAVAILABLE`.
+        `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

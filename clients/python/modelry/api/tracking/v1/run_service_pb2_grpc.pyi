@@ -25,7 +25,7 @@ class RunServiceStub:
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]
     """Reads a run, also a deleted one.
 
-    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `ANSWER_TOO_LARGE`.
+    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
     """
     UpdateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.UpdateRunRequest, _run_service_pb2.UpdateRunResponse]
     """Changes the name, description, status or end time of a run. A run that has ended can be set to running again.
@@ -51,7 +51,7 @@ class RunServiceStub:
     """Finds runs. It reads summaries of metrics and never a series, so its cost does not grow with the number of points.
 
     Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
-    `ANSWER_TOO_LARGE`; `SERVICE_UNAVAILABLE`.
+    `SERVICE_UNAVAILABLE`.
     """
     LogBatch: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.LogBatchRequest, _run_service_pb2.LogBatchResponse]
     """Adds params, metrics and tags to a run in one transaction: all or nothing. Sending it again leaves params, tags and
@@ -94,7 +94,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _run_service_pb2.GetRunResponse:
         """Reads a run, also a deleted one.
 
-        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `ANSWER_TOO_LARGE`.
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
@@ -150,7 +150,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Finds runs. It reads summaries of metrics and never a series, so its cost does not grow with the number of points.
 
         Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
-        `ANSWER_TOO_LARGE`; `SERVICE_UNAVAILABLE`.
+        `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
