@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from modelry_server.kernel.errors import ModelryError
 from modelry_server.kernel.telemetry import Log
 
 _log = Log("jobs")
@@ -11,7 +12,10 @@ _log = Log("jobs")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to run every `interval_s` seconds. If `run` fails, the error is logged and the next turn comes as usual."""
+    """What to run every `interval_s` seconds.
+
+    If `run` fails, this is logged, at most once a minute, and the next turn comes as usual.
+    """
 
     name: str
     interval_s: float
@@ -40,5 +44,7 @@ class JobLoop:
         while not self._stopped.wait(job.interval_s):
             try:
                 job.run()
+            except ModelryError as error:  # such as a database that does not answer
+                _log.seldom("job.failed", per=job.name, job=job.name, reason=error.reason, message=error.message)
             except Exception:
-                _log.error("job.failed", trace=True, job=job.name)
+                _log.seldom("job.failed", per=job.name, trace=True, job=job.name)

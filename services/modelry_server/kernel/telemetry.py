@@ -7,7 +7,10 @@ belongs to. Instruments are Prometheus ones, named `modelry_<room>_<what>_<unit>
 
 import json
 import logging
+import math
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -16,6 +19,7 @@ import prometheus_client
 from modelry_server.kernel import caller
 
 _FIELDS = "modelry_fields"
+_SELDOM_S = 60
 DURATION_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds, from a fast call to one that users complain about."""
 
@@ -25,6 +29,8 @@ class Log:
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(f"modelry.{name}")
+        self._lock = threading.Lock()
+        self._seldom: dict[tuple[str, str], tuple[float, int]] = {}
 
     def info(self, event: str, **fields: object) -> None:
         """An expected event."""
@@ -37,6 +43,20 @@ class Log:
     def error(self, event: str, *, trace: bool = False, **fields: object) -> None:
         """A failure. `trace` adds the stack of the current exception."""
         self._logger.error(event, exc_info=trace, extra={_FIELDS: fields})
+
+    def seldom(self, event: str, *, per: str, trace: bool = False, **fields: object) -> None:
+        """A warning of what may happen many times a second: at most once a minute for each `per`.
+
+        `left_out` says how many were not logged since the last one. `trace` as for `error`.
+        """
+        now, name = time.monotonic(), (event, per)
+        with self._lock:
+            last, left_out = self._seldom.get(name, (-math.inf, 0))
+            is_due = now - last >= _SELDOM_S
+            self._seldom[name] = (now, 0) if is_due else (last, left_out + 1)
+        if is_due:
+            fields = {**fields, "left_out": left_out} if left_out else fields
+            self._logger.warning(event, exc_info=trace, extra={_FIELDS: fields})
 
     def debug(self, event: str, **fields: object) -> None:
         """A detail, for debugging."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
+from modelry_server.kernel.errors import DatabaseUnavailable
 from modelry_server.kernel.jobs import Job, JobLoop
 
 
@@ -20,6 +23,23 @@ def test_a_job_that_fails_is_run_again_and_keeps_no_other_from_running() -> None
     assert [failing.acquire(timeout=10) for _ in range(3)] == [True] * 3
     assert [other.acquire(timeout=10) for _ in range(3)] == [True] * 3
     loop.stop()
+
+
+def test_a_failing_job_is_logged_once_a_minute_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    ran = threading.Semaphore(0)
+
+    def fail() -> None:
+        ran.release()
+        raise DatabaseUnavailable("tracking")
+
+    loop = JobLoop([Job("merge", 0.01, fail)])
+    loop.start()
+    assert [ran.acquire(timeout=10) for _ in range(3)] == [True] * 3
+    loop.stop()
+
+    [record] = [each for each in caplog.records if each.getMessage() == "job.failed"]
+    assert record.__dict__["modelry_fields"]["reason"] == "DATABASE_UNAVAILABLE"
+    assert not record.exc_info
 
 
 def test_stopping_waits_for_what_is_at_work_and_nothing_runs_after_it() -> None:

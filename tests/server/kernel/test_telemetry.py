@@ -6,11 +6,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from modelry_server.kernel import caller
+from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.telemetry import Log, start_logging
 
@@ -45,6 +46,20 @@ def test_a_line_of_a_call_has_its_trace_and_one_of_the_server_has_none(stream: i
     first, second = lines(stream)
     assert first["trace_id"] == "ab" * 16
     assert "trace_id" not in second
+
+
+def test_what_happens_often_is_logged_once_a_minute_for_each_kind(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, now = Log("rpc"), 1000.0
+    monkeypatch.setattr(telemetry, "time", SimpleNamespace(monotonic=lambda: now))
+
+    for reason in ("A", "A", "B", "A"):
+        log.seldom("rpc.unavailable", per=reason, reason=reason)
+    now += 60
+    log.seldom("rpc.unavailable", per="A", reason="A")
+
+    assert [(line["reason"], line.get("left_out")) for line in lines(stream)] == [("A", None), ("B", None), ("A", 2)]
 
 
 def test_below_its_level_nothing_is_logged(stream: io.StringIO) -> None:

@@ -30,6 +30,7 @@ from modelry_server.kernel.errors import (
     FieldInvalid,
     ModelryError,
     TooManyStreams,
+    Unavailable,
     UnexpectedError,
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
@@ -204,6 +205,8 @@ class Calls(grpc.ServerInterceptor):
 
     def _check(self, call: "_Call") -> None:
         if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
+            if self._key:
+                _log.seldom("rpc.key_refused", per="", peer=call.caller.peer, rpc=call.method.rpc)
             raise CredentialInvalid(call.method.rpc)
         if call.caller.deadline is not None and call.caller.deadline <= time.monotonic():
             raise DeadlinePassed
@@ -244,6 +247,9 @@ class _Call:
 
     def refuse(self, error: Exception) -> NoReturn:
         """Ends the call with the status of the error; always raises."""
+        if isinstance(error, Unavailable) and not isinstance(error, Draining):
+            cause = str(error.__cause__ or "")
+            _log.seldom("rpc.unavailable", per=error.reason, reason=error.reason, message=error.message, cause=cause)
         if not isinstance(error, ModelryError):
             correlation_id = secrets.token_hex(8)
             _log.error("rpc.failed", trace=True, rpc=self.method.rpc, correlation_id=correlation_id)
