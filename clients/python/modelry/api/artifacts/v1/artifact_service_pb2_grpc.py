@@ -70,7 +70,8 @@ class ArtifactServiceServicer(object):
         """Writes the files of a run, all or none: they become visible together, when the call returns. If the stream breaks
         off, nothing is written, and it must be sent again from the beginning. The stream holds the owner, then for each
         file a header and its content in pieces. A file with the same path is replaced; if a path comes twice, the last
-        file counts.
+        file counts. Whether the caller may write to the owner is judged when the stream begins: a run that is deleted
+        meanwhile still gets the files.
 
         A stream holds at most 100000 files; a server may be configured to take fewer. A server breaks off a stream that
         takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
