@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -79,6 +79,8 @@ class _Method:
     rpc: str
     permission: Permission
     seconds: Any
+    answered: Any
+    """Counts the calls that end well. The others are counted by a look-up for each call."""
     answer: Callable[[Any, Any], Any]
 
 
@@ -108,7 +110,7 @@ class Calls(grpc.ServerInterceptor):
         return known[1]
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
-        permission, seconds = self._permissions[rpc], call_seconds.labels(rpc)
+        known = (rpc, self._permissions[rpc], call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
         # gRPC runs a deserializer on the one thread that serves all connections. So it hands on bytes, and the thread
         # that answers the call parses them.
         parsed = partial(_parsed, handler.request_deserializer)
@@ -116,7 +118,7 @@ class Calls(grpc.ServerInterceptor):
         serialize = handler.response_serializer
         if handler.response_streaming:
             inner = handler.stream_stream or handler.unary_stream
-            method = _Method(rpc, permission, seconds, lambda request, context: inner(read(request), context))
+            method = _Method(*known, lambda request, context: inner(read(request), context))
 
             def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
                 return self._stream(method, request, context)
@@ -129,7 +131,7 @@ class Calls(grpc.ServerInterceptor):
             )
             return make(stream, response_serializer=serialize)
         inner = handler.stream_unary or handler.unary_unary
-        method = _Method(rpc, permission, seconds, lambda request, context: serialize(inner(read(request), context)))
+        method = _Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
         def single(request: bytes, context: grpc.ServicerContext) -> bytes:
             return self._single(method, request, context)
@@ -168,7 +170,7 @@ class Calls(grpc.ServerInterceptor):
             with self._slot():
                 return method.answer(self._drain.checked(requests), context)
 
-        return self._single(_Method(method.rpc, method.permission, method.seconds, answer), requests, context)
+        return self._single(replace(method, answer=answer), requests, context)
 
     def _stream(self, method: _Method, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         call = _Call(method, context, self._key)
@@ -241,7 +243,8 @@ class _Call:
         if self._is_ended:
             return
         self._is_ended = True
-        calls_total.labels(self.method.rpc, code.name).inc()
+        is_ok = code is grpc.StatusCode.OK
+        (self.method.answered if is_ok else calls_total.labels(self.method.rpc, code.name)).inc()
         self.method.seconds.observe(time.perf_counter() - self._begun)
         tracing.end(self._span, code)
 

@@ -186,6 +186,19 @@ def test_a_parent_that_the_caller_may_not_see_is_not_found(another_room: Callabl
         room.run_creation.create(RunDraft(experiment_id, parent_run_id=parent), ONCE)
 
 
+def test_the_place_of_a_run_that_another_process_created_is_its_experiment(
+    another_room: Callable[..., Room], rights: Rights
+) -> None:
+    writing, judging = another_room(), another_room(judge=rights)
+    experiment_id = writing.an_experiment("risk")
+    run_id = writing.a_run(experiment_id)
+
+    judging.places.require_runs(Permission.WRITE, [run_id])
+    judging.places.require_experiment(Permission.WRITE, experiment_id)
+
+    assert [place for _, _, place in rights.asked] == [Place("risk", experiment_id)] * 2
+
+
 def test_a_batch_that_another_thread_commits_is_judged_as_its_own_caller(guarded: Room) -> None:
     run_id = guarded.a_run()
 
