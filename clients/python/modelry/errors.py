@@ -12,7 +12,7 @@
     │       SnapshotExists, ModelExists
     ├── PermissionDenied: PermissionMissing
     ├── ResourceExhausted: TooManyStreams
-    ├── FailedPrecondition: AnswerTooLarge, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen, ModelInUse,
+    ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
     │       VersionInUse, SourceEmpty
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap
     ├── OutOfRange: CursorOutOfRange
@@ -35,7 +35,7 @@ from typing import ClassVar
 class ModelryError(Exception):
     """Anything that Modelry refuses or fails to do.
 
-    `reason` is a stable name for the cause; it is empty if the server gave none. `metadata` has every value that the
+    `reason` is a stable name for the cause; it is empty if the server gave none. `metadata` has the values that the
     message names. `fields` says what is wrong with each bad field of the request, by its path.
     """
 
@@ -326,6 +326,12 @@ class AnswerTooLarge(FailedPrecondition):
     """The answer exceeds the size limit. Ask for less: fewer fields, or a smaller page."""
 
     reason = "ANSWER_TOO_LARGE"
+
+
+class LimitReached(FailedPrecondition):
+    """A thing would hold more than it may in all, such as tags or aliases. Remove something first."""
+
+    reason = "LIMIT_REACHED"
 
 
 class ExperimentDeleted(FailedPrecondition):

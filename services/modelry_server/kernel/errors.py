@@ -7,7 +7,7 @@ ModelryError
 ├── PermissionDenied ── PermissionMissing
 ├── Unauthenticated ── CredentialInvalid
 ├── ResourceExhausted ── TooManyStreams
-├── FailedPrecondition ── AnswerTooLarge
+├── FailedPrecondition ── AnswerTooLarge, LimitReached
 ├── Aborted ── RequestInFlight, EtagMismatch
 ├── OutOfRange
 ├── Unavailable ── ServiceUnavailable, Draining, DatabaseUnavailable
@@ -170,6 +170,20 @@ class AnswerTooLarge(FailedPrecondition):
             f"the answer has {size_bytes} bytes, but at most {most} can be sent; ask for less, with a read_mask or a "
             "smaller page",
             size_bytes=size_bytes,
+            most=most,
+        )
+
+
+class LimitReached(FailedPrecondition):
+    """A thing would hold more than it may in all. The request by itself is right. `field` is the field that adds it."""
+
+    reason = "LIMIT_REACHED"
+
+    def __init__(self, field: str, what: str, total: int, most: int) -> None:
+        super().__init__(
+            f"{field}: there would be {total} {what} in all, at most {most} are allowed",
+            field=field,
+            total=total,
             most=most,
         )
 

@@ -90,7 +90,6 @@ def test_the_former_holder_is_archived_by_the_same_move_with_a_promotion_of_its_
     answer = platform.promote(named(model, 2), "Production", archive_existing=True)
 
     assert (answer.version.version_number, answer.version.stage) == (2, "Production")
-    assert [(each.version_number, each.stage) for each in answer.archived_versions] == [(1, "Archived")]
     assert list(answer.archived_version_numbers) == [1]
     assert stages(platform, model) == {1: "Archived", 2: "Production"}
     moves = platform.promotions.ListPromotions(moves_of(model, page_size=2)).promotions
@@ -112,7 +111,7 @@ def test_without_a_move_there_is_no_promotion(platform: Platform) -> None:
 
     assert not nothing.HasField("promotion")
     assert not others.HasField("promotion")
-    assert [each.version_number for each in others.archived_versions] == list(others.archived_version_numbers) == [2]
+    assert list(others.archived_version_numbers) == [2]
     assert list(nothing.archived_version_numbers) == []
 
 
@@ -127,7 +126,7 @@ def test_a_retry_answers_with_the_same_promotion_and_the_version_as_it_is(platfo
 
     assert again.promotion == first.promotion
     assert again.version.stage == "None"
-    assert [each.version_number for each in again.archived_versions] == list(again.archived_version_numbers) == [1]
+    assert list(again.archived_version_numbers) == [1]
     assert stages(platform, model) == {1: "Archived", 2: "None"}
     other = move(model, 2, "Staging", request_id=request.request_id)
     assert refused(platform.promotions.PromoteVersion, other).reason == "REQUEST_ID_REUSED"
@@ -211,18 +210,3 @@ def test_moves_are_listed_by_pages_and_by_version(platform: Platform) -> None:
     assert refused(platform.promotions.ListPromotions, request).reason == "PAGE_TOKEN_INVALID"
     request.page_token = ""
     assert len(platform.promotions.ListPromotions(request).promotions) == 2
-
-
-def test_of_more_archived_versions_than_an_answer_can_hold_all_numbers_are_told(platform: Platform) -> None:
-    model, run_id = platform.a_model(), platform.a_run()
-    for _ in range(15):
-        made = platform.a_version(model.name, run_id, tags={str(key): "x" * 5000 for key in range(50)})
-        platform.promote(made, "Production")
-    last = platform.a_version(model.name, run_id)
-
-    answer = platform.promote(last, "Production", archive_existing=True)
-
-    assert list(answer.archived_version_numbers) == list(range(1, 16))
-    told = [version.version_number for version in answer.archived_versions]
-    assert told == list(range(1, len(told) + 1))
-    assert 0 < len(told) < 15

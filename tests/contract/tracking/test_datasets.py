@@ -109,3 +109,15 @@ def test_what_is_not_there_is_named(tracking: Tracking) -> None:
     assert (run.code, run.reason) == ("NOT_FOUND", "RUN_NOT_FOUND")
     assert list(wrong.violations) == ["dataset_id"]
     assert (search.reason, list(search.violations)) == ("FILTER_SYNTAX", ["filter"])
+
+
+def test_a_call_whose_answer_would_be_too_large_changes_nothing(tracking: Tracking) -> None:
+    run_id, large = tracking.a_run(), an_input(source="s" * 64_000)
+    again = api.DatasetInput(dataset=api.Dataset(name=large.dataset.name, digest="d"))
+    log(tracking, run_id, large)
+
+    other = tracking.a_run()
+    refusal = refused(tracking.datasets.LogDatasets, api.LogDatasetsRequest(run_id=other, inputs=[again] * 100))
+
+    assert (refusal.reason, refusal.metadata["field"]) == ("LIMIT_REACHED", "inputs")
+    assert not tracking.run(other).datasets

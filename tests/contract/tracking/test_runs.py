@@ -138,6 +138,18 @@ def test_a_request_sent_twice_makes_one_run_and_with_another_body_is_refused(tra
     assert list(refusal.violations) == ["request_id"]
 
 
+def test_a_request_that_found_the_run_of_its_id_is_remembered_too(tracking: Tracking) -> None:
+    run_id = tracking.a_run()
+    request = api.CreateRunRequest(experiment_id="0", run_id=run_id, request_id=new_id())
+
+    found = [tracking.runs.CreateRun(request).run.run_id for _ in range(2)]
+    request.run_id = new_id()
+    refusal = refused(tracking.runs.CreateRun, request)
+
+    assert found == [run_id] * 2
+    assert refusal.reason == "REQUEST_ID_REUSED"
+
+
 def test_a_request_sent_many_times_at_once_makes_one_run(tracking: Tracking) -> None:
     request = api.CreateRunRequest(experiment_id="0", request_id=new_id())
 

@@ -92,7 +92,6 @@ def test_promoting_archives_what_stood_there_if_asked(client: Client, name: str,
     promoted = client.promotions.promote(name, 2, "Production", archive_existing=True, reason="better")
 
     assert promoted.version.stage == "Production"
-    assert [version.version_number for version in promoted.archived_versions] == [1]
     assert promoted.archived_version_numbers == (1,)
     assert client.versions.get(name, 1).stage == "Archived"
     assert {version.stage: version.version_number for version in client.versions.latest(name)} == {

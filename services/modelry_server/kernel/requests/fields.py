@@ -6,9 +6,9 @@
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.errors import FieldInvalid, LimitReached
 
 KEY_LENGTH = 250
 PARAM_VALUE_LENGTH = 6000
@@ -18,8 +18,8 @@ DESCRIPTION_LENGTH = 100_000
 NOTE_LENGTH = 5000
 REQUEST_ID_LENGTH = 64
 KEYS_PER_CALL = 1000
-TAG_BYTES = 256 << 10
-"""The most that all tags of a thing take as JSON: so it can always be sent, alone and in a list."""
+MOST_TAGS, TAG_BYTES = 1000, 256 << 10
+"""The most tags of a thing, and the bytes that they take as JSON: so it can always be sent, alone and in a list."""
 _LONGEST_AS_JSON = 6  # bytes of a character, such as \u0000; and what JSON puts around a key and its value
 MASK_PATHS = 100
 MOST_VIOLATIONS = 20
@@ -33,6 +33,30 @@ _NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 # And what ends lines, or turns the direction of what is shown after it.
 _NUL = re.compile("\0")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200b\u200e\u200f\ufeff]")
+
+
+class Excess(NamedTuple):
+    """More than a thing may hold in all: of what, how much there would be, and the most."""
+
+    what: str
+    total: int
+    most: int
+
+
+def require_room(path: str, excess: Excess | None) -> None:
+    """Refuses to add to a thing, in the field `path`, what would exceed a total. Raises LimitReached."""
+    if excess is not None:
+        raise LimitReached(path, *excess)
+
+
+def excess_of_tags(tags: Mapping[str, str]) -> Excess | None:
+    """What all tags of a thing have too much: at most 1000, and 256 KiB as JSON, are allowed."""
+    if len(tags) > MOST_TAGS:
+        return Excess("tags", len(tags), MOST_TAGS)
+    if _LONGEST_AS_JSON * (sum(map(len, tags)) + sum(map(len, tags.values())) + len(tags)) <= TAG_BYTES:
+        return None  # the usual case
+    size = len(json.dumps(dict(tags), separators=(",", ":"), ensure_ascii=False).encode())
+    return Excess("bytes of tags as JSON", size, TAG_BYTES) if size > TAG_BYTES else None
 
 
 def shown(value: object, limit: int = 100) -> str:
@@ -127,15 +151,15 @@ class Fields:
             self.key(f"{path}[{key[:40]!r}]", key)
             self.text(f"{path}[{key[:40]!r}]", value, longest=longest, controls=True)
 
-    def tags_together(self, path: str, tags: Mapping[str, str]) -> None:
-        """All tags that a thing has, or would have: at most 1000, and 256 KiB as JSON."""
-        if not self.count(path, tags):
-            return
-        if _LONGEST_AS_JSON * (sum(map(len, tags)) + sum(map(len, tags.values())) + len(tags)) <= TAG_BYTES:
-            return  # the usual case
-        size = len(json.dumps(dict(tags), separators=(",", ":"), ensure_ascii=False).encode())
-        if size > TAG_BYTES:
-            self.refuse(path, f"{size} bytes of tags as JSON, at most {TAG_BYTES} are allowed on one thing")
+    def within(self, path: str, excess: Excess | None) -> None:
+        """What a new thing would hold in all."""
+        if excess is not None:
+            self.refuse(path, f"has {excess.total} {excess.what} in all, at most {excess.most} are allowed")
+
+    def first_tags(self, tags: Mapping[str, str]) -> None:
+        """The tags of a new thing, in the field `tags`: each within its limits, and all together."""
+        self.tags("tags", tags)
+        self.within("tags", excess_of_tags(tags))
 
     def keys(self, path: str, keys: Sequence[str]) -> list[str]:
         """A list of 1 to 1000 keys. Returns each key once."""

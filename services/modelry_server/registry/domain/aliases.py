@@ -2,7 +2,7 @@
 
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.errors import LimitReached
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain import journal, names, stages
@@ -24,7 +24,7 @@ class Aliases:
     def point(self, workspace: str, model_name: str, alias: str, version_number: int, *, reason: str = "") -> Alias:
         """Points an alias at a version. If it points there already, nothing is changed.
 
-        Raises FieldInvalid, ModelNotFound, VersionNotFound.
+        Raises FieldInvalid, ModelNotFound, VersionNotFound, LimitReached.
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.write() as tx:
@@ -39,9 +39,8 @@ class Aliases:
             present = store.target(tx, model.model_id, alias)
             if present and present[0] == version_number:
                 return Alias(workspace, model_name, alias, version_number, present[1])
-            if present is None and store.count(tx, model.model_id) >= names.ALIASES_PER_MODEL:
-                most = f"the model has {names.ALIASES_PER_MODEL} aliases, which is the limit; remove one first"
-                raise FieldInvalid({"alias": most})
+            if present is None and (count := store.count(tx, model.model_id)) >= names.ALIASES_PER_MODEL:
+                raise LimitReached("alias", "aliases of the model", count + 1, names.ALIASES_PER_MODEL)
             now = self._clock.now()
             store.point(tx, model.model_id, alias, version_number, now)
             previous = present[0] if present else 0

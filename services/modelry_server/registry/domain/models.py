@@ -8,7 +8,7 @@ from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
 from modelry_server.kernel.ids import new_id
-from modelry_server.kernel.requests.fields import Fields, shown
+from modelry_server.kernel.requests.fields import Fields, excess_of_tags, require_room, shown
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found
 from modelry_server.kernel.sql.database import Database
@@ -192,8 +192,7 @@ class Models:
                 fields.tags("tags", tags, required=True)
             before = _found(tx, model.model_id).tags
             after = {key: value for key, value in tags.items() if before.get(key) != value}
-            with Fields() as fields:
-                fields.tags_together("tags", {**before, **after})
+            require_room("tags", excess_of_tags({**before, **after}))
             if after:
                 store.set_tags(tx, model.model_id, after)
                 replaced = {key: before[key] for key in after if key in before}

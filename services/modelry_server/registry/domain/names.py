@@ -78,8 +78,7 @@ def judge_texts(
 ) -> None:
     """A description, first tags and a reason. `at` is the path of the message that holds the description."""
     fields.text(f"{at}description", description, longest=DESCRIPTION_LENGTH, controls=True)
-    fields.tags("tags", tags or {})
-    fields.tags_together("tags", tags or {})
+    fields.first_tags(tags or {})
     judge_reason(fields, reason)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.errors import EtagMismatch
+from modelry_server.kernel.errors import EtagMismatch, LimitReached
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.idempotency import Request, Requests
@@ -21,18 +21,19 @@ from modelry_server.registry.store import promotions as store
 from modelry_server.registry.store import versions
 from modelry_server.registry.store.search import Key
 
+MOST_ARCHIVED = 1000
+"""The most versions that one promotion archives."""
+
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
     """What a promotion did. `promotion` is None if the version itself did not move.
 
-    `archived` are the versions that were archived, without signatures and without those that were deleted since;
-    `archived_version_numbers` are the numbers of all.
+    `archived_version_numbers` are the numbers of the versions that were archived.
     """
 
     promotion: Promotion | None
     version: Version
-    archived: Sequence[Version]
     archived_version_numbers: Sequence[int]
 
 
@@ -61,7 +62,8 @@ class Promotions:
 
         If the version is in the stage already, only the others move. Each move is a promotion of its own. The same
         request again answers with the same promotion and the versions as they are, whatever has the name now. Raises
-        FieldInvalid, ModelNotFound, VersionNotFound, VersionIdNotFound, EtagMismatch, RequestIdReused, RequestInFlight.
+        FieldInvalid, ModelNotFound, VersionNotFound, VersionIdNotFound, EtagMismatch, LimitReached, RequestIdReused,
+        RequestInFlight.
         """
         names.require(workspace=workspace, model_name=model_name)
         with Fields() as fields:
@@ -127,6 +129,10 @@ class Promotions:
         others = versions.in_stages(tx, model.model_id, [wanted.stage]) if wanted.archive_existing else []
         replaced = [other for other in others if other.version_number != version.version_number]
         archived = tuple(other.version_number for other in replaced)
+        if len(archived) > MOST_ARCHIVED:
+            raise LimitReached(
+                "archive_existing", f"versions in {wanted.stage} to archive", len(archived), MOST_ARCHIVED
+            )
         moves = [_promotion(version, wanted, wanted.stage, archived, now)] if version.stage != wanted.stage else []
         moves += [_promotion(other, wanted, policy.archive, (), now) for other in replaced]
         if moves:
@@ -142,7 +148,6 @@ class Promotions:
         return made, Promoted(
             promotion,
             _moved(version, wanted.stage, now) if promotion else version,
-            [_moved(other, policy.archive, now) for other in replaced],
             archived,
         )
 
@@ -162,8 +167,7 @@ class Promotions:
         moves = store.of_ids(tx, promotion_ids) if promotion_ids else []
         promotion = next((move for move in moves if move.version_number == version.version_number), None)
         numbers = [move.version_number for move in moves if move is not promotion]
-        archived = versions.of_numbers(tx, version.model_id, numbers) if numbers else []
-        return Promoted(promotion, version, archived, tuple(numbers))
+        return Promoted(promotion, version, tuple(numbers))
 
 
 def _version(tx: Transaction, model: Model, wanted: Move) -> Version:

@@ -9,7 +9,7 @@ from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.requests.fields import Fields, shown
+from modelry_server.kernel.requests.fields import Fields, excess_of_tags, require_room, shown
 from modelry_server.kernel.requests.paging import Found
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -151,8 +151,7 @@ class Versions:
                 fields.tags("tags", tags, required=True)
             version = _found(tx, model, version_number)
             after = {key: value for key, value in tags.items() if version.tags.get(key) != value}
-            with Fields() as fields:
-                fields.tags_together("tags", {**version.tags, **after})
+            require_room("tags", excess_of_tags({**version.tags, **after}))
             if after:
                 now = self._clock.now()
                 store.set_tags(tx, model.model_id, version_number, after)

@@ -6,7 +6,7 @@ import grpc
 
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
-from modelry_server.kernel.requests.paging import Pager, fitting
+from modelry_server.kernel.requests.paging import Pager
 from modelry_server.registry.domain.promotions import Move, Promotions
 from modelry_server.registry.entities import Promotion, PromotionState
 from modelry_server.registry.rpc import versions
@@ -38,8 +38,6 @@ class PromotionService(api.PromotionServiceServicer):
         return api.PromoteVersionResponse(
             promotion=message(promoted.promotion) if promoted.promotion else None,
             version=versions.message(promoted.version),
-            # The move is made: an answer that is too large to send would look like a failure.
-            archived_versions=fitting(map(versions.message, promoted.archived), len(promoted.archived)),
             archived_version_numbers=promoted.archived_version_numbers,
         )
 

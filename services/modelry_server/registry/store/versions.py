@@ -71,12 +71,6 @@ def of_id(tx: Transaction, version_id: str) -> Version | None:
     return whole(tx, [row])[0] if row else None
 
 
-def of_numbers(tx: Transaction, model_id: str, version_numbers: Collection[int]) -> list[Version]:
-    """The versions of a model with these numbers, by number, without signatures."""
-    query = listed.where(versions.c.model_id == model_id, versions.c.version_number.in_(version_numbers))
-    return whole(tx, tx.execute(query.order_by(versions.c.version_number)).all())
-
-
 def in_stages(tx: Transaction, model_id: str, stages: Collection[str]) -> list[Version]:
     """The versions of a model that are in one of the stages, by number, without signatures."""
     query = listed.where(versions.c.model_id == model_id, versions.c.stage.in_(stages))

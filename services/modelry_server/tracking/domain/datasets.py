@@ -7,12 +7,12 @@ from functools import partial
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.filter import parse
 from modelry_server.kernel.ids import new_id
-from modelry_server.kernel.requests.fields import KEY_LENGTH, NAME_LENGTH, Fields
+from modelry_server.kernel.requests.fields import KEY_LENGTH, NAME_LENGTH, Fields, require_room
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.places import READ, WRITE, Places
-from modelry_server.tracking.domain.totals import judge_datasets
+from modelry_server.tracking.domain.totals import excess_of_datasets
 from modelry_server.tracking.entities import Dataset, DatasetInput
 from modelry_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound
 from modelry_server.tracking.store import datasets as store
@@ -39,7 +39,7 @@ class Datasets:
     def log(self, run_id: str, inputs: Sequence[DatasetInput]) -> list[Dataset]:
         """Adds datasets to a run, all or none. Returns them as they are stored.
 
-        Raises FieldInvalid, RunNotFound, RunDeleted.
+        Raises FieldInvalid, RunNotFound, RunDeleted, LimitReached.
         """
         with Fields() as fields:
             fields.id("run_id", run_id)
@@ -70,9 +70,9 @@ class Datasets:
                 dataset = store.add(tx, new)
                 store.use(tx, run_id, dataset.dataset_id, each.context)
                 logged.append(dataset)
-            with Fields() as fields:
-                count, size = store.total(tx, run_id)
-                judge_datasets(fields, count=count, size=size)
+            require_room("inputs", excess_of_datasets(*store.total(tx, run_id)))
+            answered = sum(len(dataset.source.encode()) for dataset in logged)
+            require_room("inputs", excess_of_datasets(len(logged), answered))  # one may be in the answer many times
         return logged
 
     def get(self, dataset_id: str) -> Dataset:

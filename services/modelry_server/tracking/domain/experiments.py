@@ -10,7 +10,7 @@ from modelry_server.kernel.access import WorkspaceNotFound
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, Fields
+from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, Fields, excess_of_tags, require_room
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
@@ -58,8 +58,7 @@ class Experiments:
         with Fields() as fields:
             fields.name("name", name)
             fields.text("description", description, longest=DESCRIPTION_LENGTH, controls=True)
-            fields.tags("tags", tags)
-            fields.tags_together("tags", tags)
+            fields.first_tags(tags)
             fields.request_id(request.request_id)
         self._workspaces.require(workspace)
         now = self._clock.now()
@@ -145,16 +144,22 @@ class Experiments:
         return self._set_lifecycle(experiment_id, Lifecycle.ACTIVE)
 
     def set_tags(self, experiment_id: str, tags: Mapping[str, str]) -> Experiment:
-        """Sets tags. Raises ExperimentNotFound, ExperimentDeleted, FieldInvalid."""
+        """Sets tags. If all have these values already, nothing changes.
+
+        Raises ExperimentNotFound, ExperimentDeleted, FieldInvalid, LimitReached.
+        """
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
         with self._db.write() as tx:
             experiment = self._active(tx, experiment_id)
             with Fields() as fields:
                 fields.tags("tags", tags, required=True)
-                fields.tags_together("tags", {**experiment.tags, **tags})
+            after = {**experiment.tags, **tags}
+            if after == experiment.tags:
+                return experiment
+            require_room("tags", excess_of_tags(after))
             store.set_tags(tx, experiment_id, tags)
-            return self._tagged(tx, experiment, {**experiment.tags, **tags})
+            return self._tagged(tx, experiment, after)
 
     def delete_tags(self, experiment_id: str, keys: Sequence[str]) -> Experiment:
         """Removes tags, all or none. Raises ExperimentNotFound, ExperimentDeleted, TagNotFound, FieldInvalid."""

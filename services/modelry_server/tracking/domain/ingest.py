@@ -20,12 +20,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
-from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.fields import excess_of_tags, require_room
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.columns import gathered
-from modelry_server.tracking.domain.totals import KnownMetrics, judge_metrics, judge_params
+from modelry_server.tracking.domain.totals import KnownMetrics, excess_of_metrics, excess_of_params
 from modelry_server.tracking.entities import Batch
 from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
 from modelry_server.tracking.store import metrics as metric_store
@@ -65,8 +65,8 @@ class Ingest:
     def write(self, batch: Batch) -> int:
         """Commits a batch whose caller may write to the run: all or nothing.
 
-        Returns the writer's highest durable number. Raises RunNotFound, RunDeleted, ParamConflict; BatchGap if a
-        predecessor does not arrive in time.
+        Returns the writer's highest durable number. Raises RunNotFound, RunDeleted, ParamConflict, LimitReached;
+        BatchGap if a predecessor does not arrive in time.
         """
         try:
             return self._submit(batch)
@@ -273,18 +273,18 @@ def _accept(
     known = present.get(batch.run_id)
     grown = None if known is None else known.union(_keys(batch))
     new_params: dict[str, str] = {}
-    with Fields() as fields:
-        if grown is not None and grown != known:
-            judge_metrics(fields, grown)
-        if batch.params:
-            stored, count, size = run_store.param_values(tx, batch.run_id, batch.params.keys())
-            for key, value in batch.params.items():
-                if stored.get(key, value) != value:
-                    raise ParamConflict(key, stored[key], value)
-            new_params = {key: value for key, value in batch.params.items() if key not in stored}
-            judge_params(fields, new_params, count=count, size=size)
-        if batch.tags:
-            fields.tags_together("tags", {**run_store.tags_of(tx, batch.run_id), **batch.tags})
+    if grown is not None and grown != known:
+        require_room("metrics", excess_of_metrics(grown))
+    if batch.params:
+        stored, count, size = run_store.param_values(tx, batch.run_id, batch.params.keys())
+        for key, value in batch.params.items():
+            if stored.get(key, value) != value:
+                raise ParamConflict(key, stored[key], value)
+        new_params = {key: value for key, value in batch.params.items() if key not in stored}
+        if new_params:
+            require_room("params", excess_of_params(new_params, count=count, size=size))
+    if batch.tags:
+        require_room("tags", excess_of_tags({**run_store.tags_of(tx, batch.run_id), **batch.tags}))
     run_store.add_params(tx, batch.run_id, new_params)
     run_store.set_tags(tx, batch.run_id, batch.tags)
     if grown is not None:

@@ -68,7 +68,7 @@ class Metrics:
     def write(self, batch: Batch) -> int:
         """Commits a numbered batch. Returns the writer's highest durable number.
 
-        Raises FieldInvalid, RunNotFound, RunDeleted, BatchGap.
+        Raises FieldInvalid, RunNotFound, RunDeleted, LimitReached, BatchGap.
         """
         with Fields() as fields:
             fields.id("run_id", batch.run_id)

@@ -15,7 +15,7 @@ from modelry_server.tracking.domain.columns import gathered
 from modelry_server.tracking.domain.metrics import check_columns
 from modelry_server.tracking.domain.places import READ, WRITE, Places
 from modelry_server.tracking.domain.run_names import random_name
-from modelry_server.tracking.domain.totals import judge_metrics, judge_params
+from modelry_server.tracking.domain.totals import excess_of_metrics, excess_of_params
 from modelry_server.tracking.entities import Batch, MetricColumns, Run, RunStatus
 from modelry_server.tracking.errors import ExperimentDeleted, ExperimentNotFound, RunExists, RunNotFound
 from modelry_server.tracking.store import experiments as experiment_store
@@ -64,11 +64,10 @@ class RunCreation:
             fields.text("description", new.description, longest=DESCRIPTION_LENGTH, controls=True)
             fields.text("claimed_user", new.claimed_user, longest=KEY_LENGTH)
             fields.tags("params", new.params, longest=PARAM_VALUE_LENGTH)
-            judge_params(fields, new.params)
-            fields.tags("tags", new.tags)
-            fields.tags_together("tags", new.tags)
+            fields.within("params", excess_of_params(new.params))
+            fields.first_tags(new.tags)
             check_columns(fields, new.metrics)
-            judge_metrics(fields, {columns.key for columns in new.metrics})
+            fields.within("metrics", excess_of_metrics({columns.key for columns in new.metrics}))
             fields.request_id(request.request_id)
         creator = caller.current().subject
         run = Run(
@@ -131,6 +130,8 @@ class RunCreation:
                     _refuse(tx, run)
                 elif present.experiment_id != run.experiment_id:
                     raise RunExists(run.run_id)
+                else:
+                    self._requests.remember(tx, request, present.run_id)
                 return present
 
             answer = self._requests.once(

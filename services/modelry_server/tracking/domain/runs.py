@@ -7,7 +7,13 @@ from typing import Any
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
-from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, PARAM_VALUE_LENGTH, Fields
+from modelry_server.kernel.requests.fields import (
+    DESCRIPTION_LENGTH,
+    PARAM_VALUE_LENGTH,
+    Fields,
+    excess_of_tags,
+    require_room,
+)
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -139,7 +145,10 @@ class Runs:
         return self._set_lifecycle(run_id, Lifecycle.ACTIVE)
 
     def log_batch(self, batch: Batch) -> None:
-        """Adds a batch to its run, all or nothing. Raises RunNotFound, RunDeleted, ParamConflict, FieldInvalid."""
+        """Adds a batch to its run, all or nothing.
+
+        Raises RunNotFound, RunDeleted, ParamConflict, FieldInvalid, LimitReached.
+        """
         with Fields() as fields:
             fields.id("run_id", batch.run_id)
         self._places.require_runs(WRITE, [batch.run_id])
@@ -150,15 +159,14 @@ class Runs:
         self._ingest.write(batch)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> Run:
-        """Sets tags, all or none; others stay. Raises RunNotFound, RunDeleted, FieldInvalid."""
+        """Sets tags, all or none; others stay. Raises RunNotFound, RunDeleted, FieldInvalid, LimitReached."""
         with Fields() as fields:
             fields.id("run_id", run_id)
         with self._db.write() as tx:
             run = self._active(tx, run_id)
             with Fields() as fields:
                 fields.tags("tags", tags, required=True)
-            with Fields() as fields:
-                fields.tags_together("tags", {**store.tags_of(tx, run_id), **tags})
+            require_room("tags", excess_of_tags({**store.tags_of(tx, run_id), **tags}))
             store.set_tags(tx, run_id, tags)
         return run
 

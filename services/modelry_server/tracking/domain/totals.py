@@ -7,7 +7,7 @@ always be read, alone and in a list.
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 
-from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.fields import Excess
 
 MOST_PARAMS, PARAM_BYTES = 5000, 1 << 20
 MOST_METRICS, METRIC_KEY_BYTES = 10_000, 768 << 10
@@ -17,32 +17,32 @@ _WIDEST = 4  # bytes of a character in UTF-8
 _REMEMBERED = 100_000
 
 
-def judge_params(fields: Fields, new: Mapping[str, str], *, count: int = 0, size: int = 0) -> None:
-    """New params of a run that has `count` params already, of `size` bytes."""
-    _judge(fields, "params", count + len(new), MOST_PARAMS)
+def excess_of_params(new: Mapping[str, str], *, count: int = 0, size: int = 0) -> Excess | None:
+    """What all params have too much, once new ones are added to `count` params of `size` bytes."""
+    if count + len(new) > MOST_PARAMS:
+        return Excess("params", count + len(new), MOST_PARAMS)
     characters = sum(map(len, new)) + sum(map(len, new.values()))
     if size + _WIDEST * characters <= PARAM_BYTES:
-        return  # the usual case: no need to encode them
+        return None  # the usual case: no need to encode them
     size += sum(len(key.encode()) + len(value.encode()) for key, value in new.items())
-    _judge(fields, "params", size, PARAM_BYTES, "bytes of params")
+    return Excess("bytes of params", size, PARAM_BYTES) if size > PARAM_BYTES else None
 
 
-def judge_metrics(fields: Fields, keys: Collection[str]) -> None:
-    """All keys of metrics that a run has, or would have, each of them once."""
-    _judge(fields, "metrics", len(keys), MOST_METRICS)
-    if _WIDEST * sum(map(len, keys)) > METRIC_KEY_BYTES:
-        _judge(fields, "metrics", sum(len(key.encode()) for key in keys), METRIC_KEY_BYTES, "bytes of metric keys")
+def excess_of_metrics(keys: Collection[str]) -> Excess | None:
+    """What all metrics have too much, by their keys, each of which is given once."""
+    if len(keys) > MOST_METRICS:
+        return Excess("metrics", len(keys), MOST_METRICS)
+    if _WIDEST * sum(map(len, keys)) <= METRIC_KEY_BYTES:
+        return None
+    size = sum(len(key.encode()) for key in keys)
+    return Excess("bytes of metric keys", size, METRIC_KEY_BYTES) if size > METRIC_KEY_BYTES else None
 
 
-def judge_datasets(fields: Fields, *, count: int, size: int) -> None:
-    """The number of datasets that a run would have, and the bytes of their texts."""
-    _judge(fields, "inputs", count, MOST_DATASETS, "datasets")
-    _judge(fields, "inputs", size, DATASET_BYTES, "bytes of datasets")
-
-
-def _judge(fields: Fields, path: str, total: int, most: int, what: str = "") -> None:
-    if total > most:
-        fields.refuse(path, f"the run would have {total} {what or path} in all, at most {most} are allowed")
+def excess_of_datasets(count: int, size: int) -> Excess | None:
+    """What all datasets have too much, by their number and the bytes of their texts."""
+    if count > MOST_DATASETS:
+        return Excess("datasets", count, MOST_DATASETS)
+    return Excess("bytes of datasets", size, DATASET_BYTES) if size > DATASET_BYTES else None
 
 
 class KnownMetrics:

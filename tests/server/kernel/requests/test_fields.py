@@ -6,8 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from modelry_server.kernel.errors import FieldInvalid
-from modelry_server.kernel.requests.fields import LAST_TIME, MASK_PATHS, MOST_VIOLATIONS, Fields, shown
+from modelry_server.kernel.errors import FieldInvalid, LimitReached
+from modelry_server.kernel.requests.fields import (
+    LAST_TIME,
+    MASK_PATHS,
+    MOST_VIOLATIONS,
+    TAG_BYTES,
+    Fields,
+    excess_of_tags,
+    require_room,
+    shown,
+)
 
 Check = Callable[[Fields], None]
 
@@ -106,7 +115,6 @@ def check_many(count: int) -> None:
     [
         (lambda f: f.keys("x", [""] * 1001), 1000),
         (lambda f: f.tags("x", {f"\n{at}": "" for at in range(1001)}), 1000),
-        (lambda f: f.tags_together("x", {str(at): "v" * 1000 for at in range(1001)}), 1000),
         (lambda f: f.each("x", ["?"] * 8, f.id, most=7), 7),
         (lambda f: f.mask("x", ["unknown"] * (MASK_PATHS + 1), ["name"]), MASK_PATHS),
     ],
@@ -138,3 +146,27 @@ def test_what_is_shown_is_quoted_escaped_and_cut() -> None:
     assert shown("a\x1b[31mb\n") == "'a\\x1b[31mb\\n'"
     assert shown("x" * 1000).endswith("(1000 characters)")
     assert len(shown("x" * 10**6)) < 150
+
+
+@pytest.mark.parametrize(
+    ("tags", "excess"),
+    [
+        ({}, None),
+        ({str(at): "" for at in range(1000)}, None),
+        ({str(at): "" for at in range(1001)}, ("tags", 1001, 1000)),
+        ({"k": "v" * (TAG_BYTES - 8)}, None),  # {"k":"..."}
+        ({"k": "v" * (TAG_BYTES - 7)}, ("bytes of tags as JSON", TAG_BYTES + 1, TAG_BYTES)),
+        ({"k": "\1" * (TAG_BYTES // 6)}, ("bytes of tags as JSON", TAG_BYTES // 6 * 6 + 8, TAG_BYTES)),
+        ({"k": "\u20ac" * (TAG_BYTES // 3)}, ("bytes of tags as JSON", TAG_BYTES // 3 * 3 + 8, TAG_BYTES)),
+    ],
+)
+def test_all_tags_of_a_thing_have_a_limit_in_number_and_as_json(
+    tags: dict[str, str], excess: tuple[str, int, int] | None
+) -> None:
+    assert excess_of_tags(tags) == excess
+
+    if excess:
+        with pytest.raises(LimitReached) as reached:
+            require_room("tags", excess_of_tags(tags))
+        assert reached.value.metadata == {"field": "tags", "total": str(excess[1]), "most": str(excess[2])}
+        assert mistakes(lambda fields: fields.within("tags", excess_of_tags(tags)))["tags"].startswith("has ")

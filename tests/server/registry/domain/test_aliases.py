@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.errors import FieldInvalid, LimitReached
 from modelry_server.registry.domain.names import ALIASES_PER_MODEL
 from modelry_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
 from modelry_server.registry.store import aliases as alias_rows
@@ -77,7 +77,7 @@ def test_a_model_has_at_most_as_many_aliases_as_can_be_sent(registry: Registry) 
         for number in range(ALIASES_PER_MODEL):
             alias_rows.point(tx, model_id, f"alias-{number}", 1, 1000)
 
-    with pytest.raises(FieldInvalid, match="has 2000 aliases, which is the limit"):
+    with pytest.raises(LimitReached, match="2001 aliases of the model in all, at most 2000"):
         registry.aliases.point("default", "fraud", "champion", 1)
 
     assert registry.aliases.point("default", "fraud", "alias-7", 2).version_number == 2

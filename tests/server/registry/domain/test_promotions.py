@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, RequestIdReused
+from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, LimitReached, RequestIdReused
 from modelry_server.kernel.requests.idempotency import Request
+from modelry_server.registry.domain import promotions
 from modelry_server.registry.domain import stages as policies
 from modelry_server.registry.domain.promotions import Move
 from modelry_server.registry.entities import Promotion, PromotionState, Version
@@ -42,7 +43,7 @@ def versions(registry: Registry) -> list[Version]:
 def test_a_version_goes_through_all_stages(registry: Registry) -> None:
     for stage in ("Staging", "Production", "Archived", "None"):
         promoted = registry.promote(2, stage)
-        assert (promoted.version.stage, promoted.archived) == (stage, [])
+        assert (promoted.version.stage, promoted.archived_version_numbers) == (stage, ())
 
     assert stages(registry) == ["None", "None", "None"]
     assert [move.to_stage for move in history(registry)] == ["None", "Archived", "Production", "Staging"]
@@ -100,10 +101,7 @@ def test_the_former_holders_are_archived_by_the_same_move(registry: Registry) ->
     promoted = registry.promote(3, "Production", archive_existing=True, reason="better")
 
     assert (promoted.version.stage, promoted.archived_version_numbers) == ("Production", (1, 2))
-    assert [(each.version_number, each.stage) for each in promoted.archived] == [(1, "Archived"), (2, "Archived")]
-    assert [promoted.version, *promoted.archived] == [
-        registry.versions.get(workspace="default", model_name="fraud", version_number=number) for number in (3, 1, 2)
-    ]
+    assert promoted.version == registry.versions.get(workspace="default", model_name="fraud", version_number=3)
     assert stages(registry) == ["Archived", "Archived", "Production"]
     moves = history(registry)[:3]
     assert [(move.version_number, move.to_stage, move.archived_version_numbers) for move in moves] == [
@@ -123,7 +121,7 @@ def test_a_version_that_stands_there_already_still_clears_its_stage(registry: Re
     promoted = registry.promote(2, "Staging", archive_existing=True)
 
     assert promoted.promotion is None
-    assert (promoted.version.stage, [each.version_number for each in promoted.archived]) == ("Staging", [1])
+    assert (promoted.version.stage, promoted.archived_version_numbers) == ("Staging", (1,))
     assert [move.version_number for move in history(registry)][:1] == [1]
 
 
@@ -133,7 +131,7 @@ def test_a_move_to_where_a_version_stands_changes_nothing(registry: Registry) ->
 
     after = registry.promote(1, "Staging", archive_existing=True)
 
-    assert (after.promotion, after.version, after.archived) == (None, before, [])
+    assert (after.promotion, after.version, after.archived_version_numbers) == (None, before, ())
     assert len(history(registry)) == 1
 
 
@@ -229,7 +227,7 @@ def test_the_same_request_again_answers_with_the_same_promotion_and_the_versions
 
     assert again.promotion == first.promotion
     assert (again.version.stage, again.version.description) == ("Production", "Later.")
-    assert again.archived == first.archived
+    assert again.archived_version_numbers == first.archived_version_numbers == (1,)
     assert len(history(registry)) == 3
 
 
@@ -253,11 +251,22 @@ def test_a_retry_of_what_only_archived_others_tells_which(registry: Registry) ->
 
     again = registry.promote(2, "Staging", archive_existing=True, request=REQUEST)
 
-    assert (again.promotion, [each.version_number for each in again.archived]) == (None, [1])
-    assert again.archived_version_numbers == (1,)
+    assert (again.promotion, again.archived_version_numbers) == (None, (1,))
     registry.versions.delete("default", "fraud", 1)
     without = registry.promote(2, "Staging", archive_existing=True, request=REQUEST)
-    assert (without.archived, without.archived_version_numbers) == ([], (1,))
+    assert without.archived_version_numbers == (1,)
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_promotion_archives_at_most_a_thousand_versions(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promotions, "MOST_ARCHIVED", 1)
+    for number in (1, 2):
+        registry.promote(number, "Production")
+
+    with pytest.raises(LimitReached, match="2 versions in Production to archive in all, at most 1"):
+        registry.promote(3, "Production", archive_existing=True)
+
+    assert stages(registry) == ["Production", "Production", "None"]
 
 
 @pytest.mark.usefixtures("versions")

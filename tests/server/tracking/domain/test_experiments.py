@@ -9,6 +9,7 @@ import pytest
 from modelry_server.kernel.errors import (
     EtagMismatch,
     FieldInvalid,
+    LimitReached,
     NotFound,
     RequestIdReused,
     ServiceUnavailable,
@@ -72,12 +73,12 @@ def test_one_request_at_two_processes_at_once_makes_one_experiment(another_room:
 def test_all_tags_of_an_experiment_together_have_a_limit(room: Room) -> None:
     made = room.experiments.create("default", name(), tags={f"a{n}": "x" * 8000 for n in range(20)}, request=ONCE)
 
-    with pytest.raises(FieldInvalid) as caught:
+    with pytest.raises(LimitReached) as reached:
         room.experiments.set_tags(made.experiment_id, {f"b{n}": "x" * 8000 for n in range(13)})
-    with pytest.raises(FieldInvalid):
+    with pytest.raises(FieldInvalid) as caught:
         room.experiments.create("default", name(), tags={f"a{n}": "x" * 8000 for n in range(33)}, request=ONCE)
 
-    assert list(caught.value.violations) == ["tags"]
+    assert (reached.value.metadata["field"], list(caught.value.violations)) == ("tags", ["tags"])
     assert room.experiments.get(made.experiment_id) == made
 
 
@@ -87,6 +88,7 @@ def test_tags_change_the_time_of_the_last_change_but_not_the_etag(room: Room) ->
     room.clock.advance(5)
     labelled = room.experiments.set_tags(made.experiment_id, {"a": "b"})
     room.clock.advance(5)
+    assert room.experiments.set_tags(made.experiment_id, {"a": "b"}) == labelled
     bare = room.experiments.delete_tags(made.experiment_id, ["a"])
 
     assert (labelled.update_time, labelled.etag, labelled.tags) == (made.update_time + 5, made.etag, {"a": "b"})

@@ -41,13 +41,11 @@ class Promoted:
     """What a call of `promote` did.
 
     `promotion` is None if the version was in the stage already. `version` is the version after the move.
-    `archived_version_numbers` are the versions that were archived by it. `archived_versions` are the same versions
-    without their `signature`, and of very many only the first.
+    `archived_version_numbers` are the versions that were archived by it.
     """
 
     promotion: Promotion | None
     version: Version
-    archived_versions: tuple[Version, ...]
     archived_version_numbers: tuple[int, ...]
 
 
@@ -90,7 +88,6 @@ class Promotions:
         return Promoted(
             promotion=_promotion_of(answer.promotion) if answer.HasField("promotion") else None,
             version=version_of(answer.version),
-            archived_versions=tuple(map(version_of, answer.archived_versions)),
             archived_version_numbers=tuple(answer.archived_version_numbers),
         )
 

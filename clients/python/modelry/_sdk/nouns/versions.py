@@ -33,7 +33,7 @@ class Version(VersionNames):
     `version_number` counts from 1 without gaps. `state` is READY when its files are there, else PENDING or FAILED.
     `source` is a URI: `runs:/<run_id>/<path>`, or `models:/<name>/<number>` of a version that was copied. Its files
     belong to `owner` and never change. `signature` is None if nothing is known, and for each version of a list
-    (`search`, `latest`, `Promoted.archived_versions`), because signatures may be long: `get` reads it.
+    (`search`, `latest`), because signatures may be long: `get` reads it.
     """
 
     version_id: str

@@ -182,7 +182,8 @@ class Delivery:
             if request.faults < FAULTS:
                 return error
         self._first.popleft()
-        divisible = request.method in (queued.WRITE_METRICS, queued.LOG_BATCH) and error.code not in _WHOLE
+        concerns_all = error.code in _WHOLE and error.reason != "LIMIT_REACHED"
+        divisible = request.method in (queued.WRITE_METRICS, queued.LOG_BATCH) and not concerns_all
         parts = split(request) if divisible else []
         if request.numbered:
             self._numbering.succeed(request)

@@ -143,7 +143,7 @@ class AuditRecord(_message.Message):
     reason_salt: _builtins.str
     """The random text with which the reason is digested: 64 hexadecimal characters. Empty if no reason was given."""
     peer: _builtins.str
-    """The address of the caller."""
+    """The address of the caller. Empty, as is its salt, for readers who may not see it, and if it was erased."""
     peer_salt: _builtins.str
     """The random text with which the address is digested: 64 hexadecimal characters. Empty if there is no address."""
     trace_id: _builtins.str

@@ -29,7 +29,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `run_id: 'x' is not a run id; it is 32 lower-case hexadecimal characters`.
     """
     ERROR_REASON_FILTER_SYNTAX: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: a filter or a sort key can't be parsed. Metadata: `column` (from 1), `found`, `expected`.
+    """INVALID_ARGUMENT: a filter or a sort key can't be parsed, or exceeds a limit of filters. Metadata: `column` (from 1), `found`, `expected`.
     Example: `metrics.acc >> 3` fails at column 13.
     """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 3
@@ -64,6 +64,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CREDENTIAL_INVALID: _ErrorReason.ValueType  # 15
     """UNAUTHENTICATED: the call needs the credential of a Modelry service. Only the internal listeners ask for it."""
+    ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
+    right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
+    """
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
     ERROR_REASON_WORKSPACE_EXISTS: _ErrorReason.ValueType  # 21
@@ -139,8 +143,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons for which a call can fail. A reason is sent as `google.rpc.ErrorInfo.reason`, without the prefix
-    `ERROR_REASON_`, in the domain `modelry.dev`. The metadata holds every value that the message names. Clients decide
-    by the reason, never by the text. New reasons may come: treat an unknown reason as its status code says.
+    `ERROR_REASON_`, in the domain `modelry.dev`. The metadata holds the values that the message names; those of bad
+    fields are in the descriptions of BadRequest instead. Clients decide by the reason, never by the text. New reasons may come: treat an unknown reason as its status code says.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -150,7 +154,7 @@ ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 1
 Example: `run_id: 'x' is not a run id; it is 32 lower-case hexadecimal characters`.
 """
 ERROR_REASON_FILTER_SYNTAX: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: a filter or a sort key can't be parsed. Metadata: `column` (from 1), `found`, `expected`.
+"""INVALID_ARGUMENT: a filter or a sort key can't be parsed, or exceeds a limit of filters. Metadata: `column` (from 1), `found`, `expected`.
 Example: `metrics.acc >> 3` fails at column 13.
 """
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 3
@@ -185,6 +189,10 @@ Metadata: `size_bytes`.
 """
 ERROR_REASON_CREDENTIAL_INVALID: ErrorReason.ValueType  # 15
 """UNAUTHENTICATED: the call needs the credential of a Modelry service. Only the internal listeners ask for it."""
+ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
+right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
+"""
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
 ERROR_REASON_WORKSPACE_EXISTS: ErrorReason.ValueType  # 21

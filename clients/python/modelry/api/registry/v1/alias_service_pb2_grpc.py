@@ -59,7 +59,7 @@ class AliasServiceServicer(object):
     def SetAlias(self, request, context):
         """Points an alias at a version. Where it pointed before is in the audit record.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

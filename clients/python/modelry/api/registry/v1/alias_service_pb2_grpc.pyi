@@ -19,7 +19,7 @@ class AliasServiceStub:
     SetAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.SetAliasRequest, _alias_service_pb2.SetAliasResponse]
     """Points an alias at a version. Where it pointed before is in the audit record.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
+    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
     """
     GetAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.GetAliasRequest, _alias_service_pb2.GetAliasResponse]
     """Reads an alias together with the version that it points at.
@@ -43,7 +43,7 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _alias_service_pb2.SetAliasResponse:
         """Points an alias at a version. Where it pointed before is in the audit record.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
 
     @_abc_1.abstractmethod

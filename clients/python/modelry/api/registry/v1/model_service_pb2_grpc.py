@@ -125,7 +125,7 @@ class ModelServiceServicer(object):
     def SetModelTags(self, request, context):
         """Sets tags. A tag with the same key is replaced; other tags stay.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class ModelServiceStub:
     SetModelTags: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.SetModelTagsRequest, _model_service_pb2.SetModelTagsResponse]
     """Sets tags. A tag with the same key is replaced; other tags stay.
 
-    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
+    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
     """
     DeleteModelTags: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelTagsRequest, _model_service_pb2.DeleteModelTagsResponse]
     """Removes tags: all that are named, or none.
@@ -120,7 +120,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _model_service_pb2.SetModelTagsResponse:
         """Sets tags. A tag with the same key is replaced; other tags stay.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
 
     @_abc_1.abstractmethod

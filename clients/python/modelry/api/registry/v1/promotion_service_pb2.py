@@ -26,7 +26,7 @@ from modelry.api.registry.v1 import promotion_pb2 as modelry_dot_api_dot_registr
 from modelry.api.registry.v1 import version_pb2 as modelry_dot_api_dot_registry_dot_v1_dot_version__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/modelry/api/registry/v1/promotion_service.proto\x12\x17modelry.api.registry.v1\x1a\'modelry/api/registry/v1/promotion.proto\x1a%modelry/api/registry/v1/version.proto\"\xb1\x01\n\x15PromoteVersionRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x18\n\x10\x61rchive_existing\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\xe1\x01\n\x16PromoteVersionResponse\x12\x35\n\tpromotion\x18\x01 \x01(\x0b\x32\".modelry.api.registry.v1.Promotion\x12\x31\n\x07version\x18\x02 \x01(\x0b\x32 .modelry.api.registry.v1.Version\x12;\n\x11\x61rchived_versions\x18\x03 \x03(\x0b\x32 .modelry.api.registry.v1.Version\x12 \n\x18\x61rchived_version_numbers\x18\x04 \x03(\x03\"+\n\x13GetPromotionRequest\x12\x14\n\x0cpromotion_id\x18\x01 \x01(\t\"M\n\x14GetPromotionResponse\x12\x35\n\tpromotion\x18\x01 \x01(\x0b\x32\".modelry.api.registry.v1.Promotion\"}\n\x15ListPromotionsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"i\n\x16ListPromotionsResponse\x12\x36\n\npromotions\x18\x01 \x03(\x0b\x32\".modelry.api.registry.v1.Promotion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf4\x02\n\x10PromotionService\x12v\n\x0ePromoteVersion\x12..modelry.api.registry.v1.PromoteVersionRequest\x1a/.modelry.api.registry.v1.PromoteVersionResponse\"\x03\x90\x02\x00\x12p\n\x0cGetPromotion\x12,.modelry.api.registry.v1.GetPromotionRequest\x1a-.modelry.api.registry.v1.GetPromotionResponse\"\x03\x90\x02\x01\x12v\n\x0eListPromotions\x12..modelry.api.registry.v1.ListPromotionsRequest\x1a/.modelry.api.registry.v1.ListPromotionsResponse\"\x03\x90\x02\x01\x42\xaf\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x15PromotionServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/modelry/api/registry/v1/promotion_service.proto\x12\x17modelry.api.registry.v1\x1a\'modelry/api/registry/v1/promotion.proto\x1a%modelry/api/registry/v1/version.proto\"\xb1\x01\n\x15PromoteVersionRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x18\n\x10\x61rchive_existing\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\xa4\x01\n\x16PromoteVersionResponse\x12\x35\n\tpromotion\x18\x01 \x01(\x0b\x32\".modelry.api.registry.v1.Promotion\x12\x31\n\x07version\x18\x02 \x01(\x0b\x32 .modelry.api.registry.v1.Version\x12 \n\x18\x61rchived_version_numbers\x18\x03 \x03(\x03\"+\n\x13GetPromotionRequest\x12\x14\n\x0cpromotion_id\x18\x01 \x01(\t\"M\n\x14GetPromotionResponse\x12\x35\n\tpromotion\x18\x01 \x01(\x0b\x32\".modelry.api.registry.v1.Promotion\"}\n\x15ListPromotionsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"i\n\x16ListPromotionsResponse\x12\x36\n\npromotions\x18\x01 \x03(\x0b\x32\".modelry.api.registry.v1.Promotion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf4\x02\n\x10PromotionService\x12v\n\x0ePromoteVersion\x12..modelry.api.registry.v1.PromoteVersionRequest\x1a/.modelry.api.registry.v1.PromoteVersionResponse\"\x03\x90\x02\x00\x12p\n\x0cGetPromotion\x12,.modelry.api.registry.v1.GetPromotionRequest\x1a-.modelry.api.registry.v1.GetPromotionResponse\"\x03\x90\x02\x01\x12v\n\x0eListPromotions\x12..modelry.api.registry.v1.ListPromotionsRequest\x1a/.modelry.api.registry.v1.ListPromotionsResponse\"\x03\x90\x02\x01\x42\xaf\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x15PromotionServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,15 +43,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMOTEVERSIONREQUEST']._serialized_start=157
   _globals['_PROMOTEVERSIONREQUEST']._serialized_end=334
   _globals['_PROMOTEVERSIONRESPONSE']._serialized_start=337
-  _globals['_PROMOTEVERSIONRESPONSE']._serialized_end=562
-  _globals['_GETPROMOTIONREQUEST']._serialized_start=564
-  _globals['_GETPROMOTIONREQUEST']._serialized_end=607
-  _globals['_GETPROMOTIONRESPONSE']._serialized_start=609
-  _globals['_GETPROMOTIONRESPONSE']._serialized_end=686
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=688
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=813
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=815
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=920
-  _globals['_PROMOTIONSERVICE']._serialized_start=923
-  _globals['_PROMOTIONSERVICE']._serialized_end=1295
+  _globals['_PROMOTEVERSIONRESPONSE']._serialized_end=501
+  _globals['_GETPROMOTIONREQUEST']._serialized_start=503
+  _globals['_GETPROMOTIONREQUEST']._serialized_end=546
+  _globals['_GETPROMOTIONRESPONSE']._serialized_start=548
+  _globals['_GETPROMOTIONRESPONSE']._serialized_end=625
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=627
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=752
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=754
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=859
+  _globals['_PROMOTIONSERVICE']._serialized_start=862
+  _globals['_PROMOTIONSERVICE']._serialized_end=1234
 # @@protoc_insertion_point(module_scope)

@@ -43,8 +43,8 @@ class PromoteVersionRequest(_message.Message):
     stage: _builtins.str
     """The stage, see `Version.stage`. Required."""
     archive_existing: _builtins.bool
-    """Moves the other versions in that stage to the archive. Refused for stages that do not serve: by default only
-    Staging and Production serve.
+    """Moves the other versions in that stage, at most 1000, to the archive. Refused for stages that do not serve: by
+    default only Staging and Production serve.
     """
     reason: _builtins.str
     """Why, for the audit record. At most 5000 characters."""
@@ -82,7 +82,6 @@ class PromoteVersionResponse(_message.Message):
 
     PROMOTION_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
-    ARCHIVED_VERSIONS_FIELD_NUMBER: _builtins.int
     ARCHIVED_VERSION_NUMBERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def promotion(self) -> _promotion_pb2.Promotion:
@@ -93,24 +92,19 @@ class PromoteVersionResponse(_message.Message):
         """The version after the move."""
 
     @_builtins.property
-    def archived_versions(self) -> _containers.RepeatedCompositeFieldContainer[_version_pb2.Version]:
-        """The versions that were archived by it, without `signature`. Of very many only the first."""
-
-    @_builtins.property
     def archived_version_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The numbers of all versions that were archived by it."""
+        """The numbers of the versions that were archived by it."""
 
     def __init__(
         self,
         *,
         promotion: _promotion_pb2.Promotion | None = ...,
         version: _version_pb2.Version | None = ...,
-        archived_versions: _abc.Iterable[_version_pb2.Version] | None = ...,
         archived_version_numbers: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_version_numbers", b"archived_version_numbers", "archived_versions", b"archived_versions", "promotion", b"promotion", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_version_numbers", b"archived_version_numbers", "promotion", b"promotion", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

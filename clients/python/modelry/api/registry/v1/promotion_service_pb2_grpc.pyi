@@ -20,7 +20,7 @@ class PromotionServiceStub:
     """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive, in the
     same transaction. If the version is in the stage already, only the others move.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`; `REQUEST_ID_REUSED`;
+    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`; `ETAG_MISMATCH`; `REQUEST_ID_REUSED`;
     `REQUEST_IN_FLIGHT`.
     """
     GetPromotion: _grpc.UnaryUnaryMultiCallable[_promotion_service_pb2.GetPromotionRequest, _promotion_service_pb2.GetPromotionResponse]
@@ -46,7 +46,7 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive, in the
         same transaction. If the version is in the stage already, only the others move.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`; `REQUEST_ID_REUSED`;
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`; `ETAG_MISMATCH`; `REQUEST_ID_REUSED`;
         `REQUEST_IN_FLIGHT`.
         """
 

@@ -321,7 +321,9 @@ class SearchVersionsRequest(_message.Message):
     """The `next_page_token` of the previous page. Empty for the first page."""
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sort keys such as `version_number DESC`, over the fields of the filter without `alias`. Default: the newest first."""
+        """At most 8 sort keys such as `version_number DESC`, over the fields of the filter without `alias`. Default: the
+        newest first.
+        """
 
     def __init__(
         self,

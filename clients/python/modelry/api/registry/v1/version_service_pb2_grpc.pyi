@@ -52,7 +52,7 @@ class VersionServiceStub:
     SetVersionTags: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.SetVersionTagsRequest, _version_service_pb2.SetVersionTagsResponse]
     """Sets tags. A tag with the same key is replaced; other tags stay.
 
-    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
+    Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
     """
     DeleteVersionTags: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.DeleteVersionTagsRequest, _version_service_pb2.DeleteVersionTagsResponse]
     """Removes tags: all that are named, or none.
@@ -140,7 +140,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _version_service_pb2.SetVersionTagsResponse:
         """Sets tags. A tag with the same key is replaced; other tags stay.
 
-        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`.
+        Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
 
     @_abc_1.abstractmethod

@@ -59,7 +59,7 @@ class DatasetServiceServicer(object):
     def LogDatasets(self, request, context):
         """Adds datasets to a run: all or none. A dataset that the run has already, in the same context, is not added again.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,7 +19,7 @@ class DatasetServiceStub:
     LogDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.LogDatasetsRequest, _dataset_service_pb2.LogDatasetsResponse]
     """Adds datasets to a run: all or none. A dataset that the run has already, in the same context, is not added again.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
     """
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_service_pb2.GetDatasetResponse]
     """Reads a dataset.
@@ -43,7 +43,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _dataset_service_pb2.LogDatasetsResponse:
         """Adds datasets to a run: all or none. A dataset that the run has already, in the same context, is not added again.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
 
     @_abc_1.abstractmethod

@@ -153,7 +153,7 @@ class ExperimentServiceServicer(object):
     def SetExperimentTags(self, request, context):
         """Sets tags. A tag with the same key is replaced; other tags stay.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`.
+        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,7 +55,7 @@ class ExperimentServiceStub:
     SetExperimentTags: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.SetExperimentTagsRequest, _experiment_service_pb2.SetExperimentTagsResponse]
     """Sets tags. A tag with the same key is replaced; other tags stay.
 
-    Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`.
+    Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
     """
     DeleteExperimentTags: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentTagsRequest, _experiment_service_pb2.DeleteExperimentTagsResponse]
     """Removes tags: all that are named, or none.
@@ -152,7 +152,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _experiment_service_pb2.SetExperimentTagsResponse:
         """Sets tags. A tag with the same key is replaced; other tags stay.
 
-        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`.
+        Errors: `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
 
     @_abc_1.abstractmethod

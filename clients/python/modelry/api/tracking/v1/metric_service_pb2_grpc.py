@@ -57,7 +57,7 @@ class MetricServiceServicer(object):
         committed already is dropped. A batch that arrives before its predecessor is held for up to one second; at most 8
         batches are held per server, others fail with `BATCH_GAP`.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `BATCH_GAP`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`; `BATCH_GAP`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

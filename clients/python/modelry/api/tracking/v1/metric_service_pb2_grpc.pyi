@@ -22,7 +22,7 @@ class MetricServiceStub:
     committed already is dropped. A batch that arrives before its predecessor is held for up to one second; at most 8
     batches are held per server, others fail with `BATCH_GAP`.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `BATCH_GAP`.
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`; `BATCH_GAP`.
     """
     ReadMetrics: _grpc.UnaryStreamMultiCallable[_metric_service_pb2.ReadMetricsRequest, _metric_service_pb2.ReadMetricsResponse]
     """Streams series as columns: run by run in the requested order, then key by key, each sorted by (step, time, value).
@@ -46,7 +46,7 @@ class MetricServiceServicer(metaclass=_abc_1.ABCMeta):
         committed already is dropped. A batch that arrives before its predecessor is held for up to one second; at most 8
         batches are held per server, others fail with `BATCH_GAP`.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `BATCH_GAP`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`; `BATCH_GAP`.
         """
 
     @_abc_1.abstractmethod

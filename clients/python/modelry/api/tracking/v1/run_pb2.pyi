@@ -62,7 +62,7 @@ Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 @_typing.final
 class Run(_message.Message):
     """One execution of training code. Whatever it holds, it can be read whole: the limits of its parts leave room for each
-    other. What would exceed one of them is refused with `FIELD_INVALID`.
+    other. What would exceed one of them is refused with `LIMIT_REACHED`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -161,7 +161,7 @@ class RunServiceServicer(object):
         series as they are; points that were sent twice may count twice in `MetricSummary.point_count` until the server has
         compacted the series.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,7 +170,7 @@ class RunServiceServicer(object):
     def SetRunTags(self, request, context):
         """Sets tags. A tag with the same key is replaced; other tags stay.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,12 +58,12 @@ class RunServiceStub:
     series as they are; points that were sent twice may count twice in `MetricSummary.point_count` until the server has
     compacted the series.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`; `LIMIT_REACHED`.
     """
     SetRunTags: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SetRunTagsRequest, _run_service_pb2.SetRunTagsResponse]
     """Sets tags. A tag with the same key is replaced; other tags stay.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
     """
     DeleteRunTags: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunTagsRequest, _run_service_pb2.DeleteRunTagsResponse]
     """Removes tags: all that are named, or none.
@@ -163,7 +163,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         series as they are; points that were sent twice may count twice in `MetricSummary.point_count` until the server has
         compacted the series.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `PARAM_CONFLICT`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
 
     @_abc_1.abstractmethod
@@ -174,7 +174,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _run_service_pb2.SetRunTagsResponse:
         """Sets tags. A tag with the same key is replaced; other tags stay.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `LIMIT_REACHED`.
         """
 
     @_abc_1.abstractmethod
