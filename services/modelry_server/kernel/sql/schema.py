@@ -80,6 +80,7 @@ class Schema:
     def run_migrations(self, context: Any) -> None:
         """Runs all revisions of Alembic's context in one transaction, one program at a time."""
         with self._database.write() as tx:
+            tx.begin()  # for SQLAlchemy only: Alembic commits after each revision unless it sees a transaction
             self._database.backend.lock_schema(tx, self.version_table)
             context.configure(connection=tx, version_table=self.version_table, transactional_ddl=False)
             context.run_migrations()
