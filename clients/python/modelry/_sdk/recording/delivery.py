@@ -25,6 +25,12 @@ _TIME_IS_UP = "the time for the delivery is up"
 _LATER = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "ABORTED", "CANCELLED"}
 _WHOLE = {"NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNIMPLEMENTED"}
 _FAULTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}
+_DIVISIBLE = {queued.WRITE_METRICS, queued.LOG_BATCH, queued.CREATE_RUN, queued.START_RUN}
+_MOST_BYTES = 4 << 20  # the largest request that a server takes
+
+
+def _too_large(request: QueuedRequest) -> InvalidArgument:
+    return InvalidArgument(f"{len(request.content)} bytes in one request, at most {_MOST_BYTES} can be sent")
 
 
 class Source(Protocol):
@@ -106,6 +112,12 @@ class Delivery:
             request = self._first[0]
             if self._sent and not (request.numbered and self._sent[-1].numbered):
                 return None
+            if len(request.content) > _MOST_BYTES:
+                if self._sent:
+                    return None
+                if (obstacle := self._judge(source, request, _too_large(request))) is not None:
+                    return obstacle
+                continue
             if request.method in (queued.START_RUN, queued.UPLOAD):
                 return None
             try:
@@ -181,10 +193,11 @@ class Delivery:
             request.faults += 1
             if request.faults < FAULTS:
                 return error
-        self._first.popleft()
         concerns_all = error.code in _WHOLE and error.reason != "LIMIT_REACHED"
-        divisible = request.method in (queued.WRITE_METRICS, queued.LOG_BATCH) and not concerns_all
-        parts = split(request) if divisible else []
+        parts = split(request) if request.method in _DIVISIBLE and not concerns_all else []
+        if request.is_start and not parts:
+            return error  # all that the run logs stands on it, so it stays until the cause is gone
+        self._first.popleft()
         if request.numbered:
             self._numbering.succeed(request)
         for part in parts:

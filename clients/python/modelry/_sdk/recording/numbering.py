@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
+from modelry._sdk.recording import queued
+from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, UPDATE_RUN, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
-from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
+from modelry.api.tracking.v1.run_pb2 import Run
+from modelry.api.tracking.v1.run_service_pb2 import CreateRunRequest, LogBatchRequest, UpdateRunRequest
 
 
 @dataclass(slots=True)
@@ -53,7 +55,12 @@ class Numbering:
 
 
 def split(request: QueuedRequest) -> list[QueuedRequest]:
-    """The smallest parts of a refused request: one for each metric, param or tag. Empty if it has only one."""
+    """The smallest parts of a refused request: one for each metric, param or tag. Empty if it has only one.
+
+    Of the start of a run: the bare start, and a part for whatever can be said of the run later.
+    """
+    if request.method in (CREATE_RUN, START_RUN):
+        return _parts_of_start(request)
     if request.method == WRITE_METRICS:
         batch = WriteMetricsRequest.FromString(request.content)
         parts = []
@@ -68,6 +75,33 @@ def split(request: QueuedRequest) -> list[QueuedRequest]:
         parts = [QueuedRequest(request.method, message.SerializeToString()) for message in messages]
     if len(parts) < 2:
         return []
+    parts[-1].end = request.end
+    return parts
+
+
+def _parts_of_start(request: QueuedRequest) -> list[QueuedRequest]:
+    experiment, content = (
+        queued.parts_of_start_run(request.content) if request.method == START_RUN else (b"", request.content)
+    )
+    whole = CreateRunRequest.FromString(content)
+    bare = CreateRunRequest()
+    bare.CopyFrom(whole)
+    for field in ("name", "description", "params", "tags"):
+        bare.ClearField(field)
+    if bare == whole:
+        if not whole.claimed_user:
+            return []
+        bare.ClearField("claimed_user")  # nothing else is left that could be refused for what it says
+    start = bare.SerializeToString()
+    parts = [queued.start_run(experiment, start) if experiment else QueuedRequest(CREATE_RUN, start)]
+    for field in ("name", "description"):
+        if text := getattr(whole, field):
+            update = UpdateRunRequest(run=Run(run_id=whole.run_id, **{field: text}))
+            update.update_mask.paths.append(field)
+            parts.append(QueuedRequest(UPDATE_RUN, update.SerializeToString()))
+    if whole.params or whole.tags:
+        batch = LogBatchRequest(run_id=whole.run_id, params=whole.params, tags=whole.tags)
+        parts.append(QueuedRequest(LOG_BATCH, batch.SerializeToString()))
     parts[-1].end = request.end
     return parts
 

@@ -38,6 +38,11 @@ class QueuedRequest:
     faults: int = 0
 
     @property
+    def is_start(self) -> bool:
+        """Whether it creates a run."""
+        return self.method in (CREATE_RUN, START_RUN)
+
+    @property
     def numbered(self) -> bool:
         """Whether it is a numbered batch. Several of those may be under way at once."""
         return self.method == WRITE_METRICS

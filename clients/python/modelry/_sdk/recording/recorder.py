@@ -51,6 +51,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._agenda = Agenda(self._settings.flush_interval)
         self._refusals = Refusals()
+        self._flushed_refusals = 0
         self._thread: threading.Thread | None = None
         self._begin_backlog()
 
@@ -107,9 +108,15 @@ class Recorder:
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until everything that was logged before is on the server, at most so many seconds; says whether it is.
 
-        While no server answers it tries again until the time is up; without a limit it tries once. In a forked child it
-        waits until everything is in the spool, and the answer is False.
+        It is not if something was refused or dropped since the last flush. While no server answers it tries again until
+        the time is up; without a limit it tries once. In a forked child it waits until everything is in the spool, and
+        the answer is False.
         """
+        delivered = self._deliver(timeout)
+        known, self._flushed_refusals = self._flushed_refusals, self._refusals.total
+        return delivered and known == self._flushed_refusals
+
+    def _deliver(self, timeout: float | None) -> bool:
         if timeout is None or self.in_forked_child:
             return self.attempt(timeout)
         until = time.monotonic() + timeout

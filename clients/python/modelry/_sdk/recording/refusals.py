@@ -18,6 +18,8 @@ class Refusals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
+        self.total = 0
+        """How many times something was not recorded."""
 
     def warn(self, kind: str, key: str, text: str) -> None:
         """Warns of the first refusal of each kind and key, and counts the later ones.
@@ -28,6 +30,7 @@ class Refusals:
             counts = self._counts.setdefault(kind, Counter())
             name = key if key in counts or len(counts) < _KEYS_TOLD_APART else _OTHERS
             counts[name] += 1
+            self.total += 1
             known = counts[name] > 1
         if known:
             log.debug("not recorded: %s", text)

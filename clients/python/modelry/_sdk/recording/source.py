@@ -68,6 +68,7 @@ class Backlog:
         self._queue: deque[QueuedRequest] = deque()
         self._spool: Spool | None = None
         self._counted_at = 0.0
+        self._spool_failed = False
         self.offline_was_told = False
         """Whether it was warned of that no server answers, so that there is one warning for one cause."""
         self.delivered = 0
@@ -225,11 +226,13 @@ class Backlog:
                 self._cannot_spool(self._spool.path, problem)
             else:
                 self._queue.clear()
+                self._spool_failed = False
 
     def _cannot_spool(self, path: Path, problem: OSError) -> None:
         """Warns, and drops the newest points if memory is full too."""
         text = f"{path} can't be written ({problem}), so what is logged stays in memory; set MODELRY_SPOOL_DIR"
-        self._refusals.warn("spool", "", text)
+        log.log(logging.INFO if self._spool_failed else logging.WARNING, "%s", text)
+        self._spool_failed = True
         self._harvest()
         points, kept = self._points, deque[QueuedRequest]()
         while self._queue and points > self._buffer_points:
