@@ -27,7 +27,7 @@ endef
 
 .PHONY: help
 help: ## list what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- environments --------------------------------------------------------------------------------------------------
 
@@ -108,11 +108,18 @@ fi
 endef
 
 .PHONY: test
-test: setup ## run every test: SQLite, a real PostgreSQL, a real MinIO
+test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a real MinIO
+	$(BIN)/python -m pytest --ignore=tests/faults
+
+.PHONY: test-faults
+test-faults: setup minio-if-possible ## run the tests that kill and starve servers: some 6 minutes
+	$(BIN)/python -m pytest tests/faults
+
+.PHONY: minio-if-possible
+minio-if-possible:
 	@if command -v go >/dev/null && ! command -v minio >/dev/null && [ -z "$${MODELRY_TEST_S3_ENDPOINT:-}" ] \
 		&& ! docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory minio \
 		|| echo "MinIO could not be built; its tests will say so" >&2; fi
-	$(BIN)/python -m pytest
 
 .PHONY: bench
 bench: setup ## measure the shared workloads; BENCH='modelry -o backend=postgres -w W1,W3' chooses
