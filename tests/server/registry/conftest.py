@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,14 @@ ONCE = Request("", "", "", "")
 """A request without a request id."""
 SOURCE = RunFiles("0123456789abcdef0123456789abcdef", "model")
 ADA = caller.Caller("ada", "0af7651916cd43dd8448eb211c80319c", peer="ipv4:127.0.0.1:4711")
+
+
+@dataclass(frozen=True)
+class EventsSeen:
+    """Events with their cursors, and the cursor after them."""
+
+    events: Sequence[tuple[Event, str]]
+    next_cursor: str
 
 
 @dataclass
@@ -125,11 +134,17 @@ class Registry:
             after=None,
             limit=1000,
         )
-        return [each.item for each in reversed(found)]
+        return [each.item for each in reversed(list(found))]
 
     def followed(self, after_cursor: str = "", workspace: str = "default") -> Sequence[Event]:
         """The events after a cursor, at most 1000."""
-        return [event for event, _ in self.events.page(workspace, after_cursor, limit=1000).events]
+        return [event for event, _ in self.event_page(workspace, after_cursor, limit=1000).events]
+
+    def event_page(self, workspace: str, after_cursor: str, *, limit: int, **filters: Any) -> "EventsSeen":
+        """A page of events, and where to go on."""
+        page = self.events.page(workspace, after_cursor, limit=limit, **filters)
+        events = list(page.events)
+        return EventsSeen(events, events[-1][1] if len(events) == limit else page.last_cursor)
 
 
 @pytest.fixture

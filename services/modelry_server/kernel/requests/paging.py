@@ -9,7 +9,8 @@ import hashlib
 import hmac
 import json
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -19,6 +20,7 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.errors import FieldInvalid, InvalidArgument
 
 LONGEST_TOKEN = 32_768
+_FIRST_BLOCK, _GROWTH = 16, 6
 PAGE_BYTES = 3 << 20
 """The most that the things on a page may take, in bytes: with room to spare below what every client can receive."""
 
@@ -28,6 +30,7 @@ _MAC_SIZE = 16
 _PAGE_TOKEN, _CURSOR = "modelry page token", "modelry cursor"
 
 _Item = TypeVar("_Item")
+_Brief = TypeVar("_Brief")
 _Item_co = TypeVar("_Item_co", covariant=True)
 _Message = TypeVar("_Message", bound=Message)
 SortValue: TypeAlias = str | int | float | bool | None
@@ -82,9 +85,12 @@ class Found(Generic[_Item_co]):
 
 
 class Search(Protocol[_Item_co]):
-    """Finds at most `limit` things after the one with the sort key `after`; from the first if it is None."""
+    """Finds at most `limit` things after the one with the sort key `after`; from the first if it is None.
 
-    def __call__(self, *, after: tuple[SortValue, ...] | None, limit: int) -> Sequence[Found[_Item_co]]:
+    Where things can be large they are read while the page is filled, see `completed` and `block_by_block`.
+    """
+
+    def __call__(self, *, after: tuple[SortValue, ...] | None, limit: int) -> Iterable[Found[_Item_co]]:
         """What was found, in order."""
 
 
@@ -109,10 +115,18 @@ class Pager:
         """
         scope = _scope_of(request)
         page = self.page(request.page_size, request.page_token, scope=scope)  # type: ignore[attr-defined]
-        found = search(after=page.after, limit=page.size + 1)
-        messages = fitting((message(each.item) for each in found), page.size)
-        more = len(found) > len(messages)
-        return messages, self.token(scope, found[len(messages) - 1].key) if more else ""
+        messages: list[_Message] = []
+        key: tuple[SortValue, ...] = ()
+        left = PAGE_BYTES
+        with closing(_each(search(after=page.after, limit=page.size + 1))) as found:
+            for each in found:
+                made = message(each.item)
+                left -= made.ByteSize()
+                if len(messages) == page.size or (messages and left < 0):
+                    return messages, self.token(scope, key)
+                messages.append(made)
+                key = each.key
+        return messages, ""
 
     def page(
         self, page_size: int, page_token: str, *, scope: Sequence[str], default: int = 100, maximum: int = 1000
@@ -184,16 +198,59 @@ class Pager:
         return hmac.digest(self._secret, message, hashlib.sha256)[:_MAC_SIZE]
 
 
-def fitting(messages: Iterable[_Message], size: int) -> list[_Message]:
-    """The first messages: at most `size` of them, and at most 3 MiB together, but always at least one."""
+def completed(
+    found: Sequence[Found[_Brief]], complete: Callable[[Sequence[_Brief]], Sequence[_Item]]
+) -> Iterator[Found[_Item]]:
+    """The things of a page, read whole a few at a time: who stops, because the page is full, has read few too many."""
+    begin = 0
+    for size in _block_sizes():
+        if begin >= len(found):
+            return
+        block = found[begin : begin + size]
+        for each, item in zip(block, complete([each.item for each in block]), strict=True):
+            yield Found(item, each.key)
+        begin += size
+
+
+def block_by_block(
+    read: Callable[[tuple[SortValue, ...] | None, int], Sequence[Found[_Item]]],
+    after: tuple[SortValue, ...] | None,
+    limit: int,
+) -> Iterator[Found[_Item]]:
+    """At most `limit` things after a sort key, read a few at a time; `read` reads so many after a sort key."""
+    for size in _block_sizes():
+        block = read(after, min(size, limit))
+        yield from block
+        limit -= len(block)
+        if limit == 0 or len(block) < size:
+            return
+        after = block[-1].key
+
+
+def _block_sizes() -> Iterator[int]:
+    """Few at first. A page that these don't fill has room for many more of their kind."""
+    size = _FIRST_BLOCK
+    while True:
+        yield size
+        size *= _GROWTH
+
+
+def _each(found: Iterable[_Item]) -> Generator[_Item, None, None]:
+    """All of them; closing this ends a generator behind it, too."""
+    yield from found
+
+
+def fitting(messages: Iterable[_Message]) -> tuple[list[_Message], bool]:
+    """The first messages, at most 3 MiB together, but always at least one; and whether these are all."""
     fitted: list[_Message] = []
     left = PAGE_BYTES
-    for message in messages:
-        left -= message.ByteSize()
-        if len(fitted) == size or (fitted and left < 0):
-            break
-        fitted.append(message)
-    return fitted
+    with closing(_each(messages)) as given:
+        for message in given:
+            left -= message.ByteSize()
+            if fitted and left < 0:
+                return fitted, False
+            fitted.append(message)
+    return fitted, True
 
 
 def _page_scope(scope: Sequence[str]) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ The same code of the services serves SQLite and PostgreSQL. Where the two differ
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -30,6 +30,8 @@ _DRIVERS = {
 }
 _OVERDUE_S = 1.0  # how often reads past their deadline are looked for
 _CLOSE_S = 1.0  # how long closing waits for interrupted reads to end
+
+_Item = TypeVar("_Item")
 
 
 class Database:
@@ -70,6 +72,11 @@ class Database:
             self.backend.reading(tx),
         ):
             yield tx
+
+    def each(self, read: Callable[[Transaction], Iterable[_Item]]) -> Iterator[_Item]:
+        """What `read` gives, in one transaction like that of `read`, which ends with it."""
+        with self.read() as tx:
+            yield from read(tx)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

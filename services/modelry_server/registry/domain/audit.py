@@ -1,9 +1,13 @@
 """How the records of changes are read."""
 
+from collections.abc import Iterator
+from functools import partial
+
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.audit import Record
-from modelry_server.kernel.requests.paging import Found
+from modelry_server.kernel.requests.paging import Found, block_by_block
 from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.domain import names
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.errors import ModelIdNotFound
@@ -27,11 +31,11 @@ class Audit:
         version_number: int,
         after: Key | None,
         limit: int,
-    ) -> list[Found[Record]]:
+    ) -> Iterator[Found[Record]]:
         """Records of a model after a sort key, the newest first: of the model with a name, or with an id.
 
-        An id also finds the records of a deleted model. Raises FieldInvalid unless exactly one of `model_name` and
-        `model_id` is given; ModelNotFound, ModelIdNotFound.
+        They are read while they are taken. An id also finds the records of a deleted model. Raises FieldInvalid unless
+        exactly one of `model_name` and `model_id` is given; ModelNotFound, ModelIdNotFound.
         """
         names.require(workspace=workspace)
         names.require_one_way("model_id", model_id, model_name=model_name)
@@ -43,6 +47,10 @@ class Audit:
             else:
                 model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
             names.judge_version_filter(version_number)
-            before = int(after[0] or 0) if after else None
-            records = store.page(tx, model_id, version_number, before=before, limit=limit)
-        return [Found(record, (record.sequence,)) for record in records]
+        return self._db.each(lambda tx: block_by_block(partial(_page, tx, model_id, version_number), after, limit))
+
+
+def _page(tx: Transaction, model_id: str, version_number: int, after: Key | None, limit: int) -> list[Found[Record]]:
+    before = int(after[0] or 0) if after else None
+    records = store.page(tx, model_id, version_number, before=before, limit=limit)
+    return [Found(record, (record.sequence,)) for record in records]

@@ -1,12 +1,13 @@
 """The rules of events."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.requests.fields import Fields
-from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.paging import Found, Pager, block_by_block
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Workspaces
@@ -15,6 +16,7 @@ from modelry_server.registry.domain.names import MODEL_NAME_LENGTH
 from modelry_server.registry.entities import Event
 from modelry_server.registry.errors import CursorOutOfRange
 from modelry_server.registry.store import events as store
+from modelry_server.registry.store.search import Key
 
 _BATCH = 1000
 """How many events get their positions in one transaction."""
@@ -35,10 +37,13 @@ _BEGINNING = _Mark()
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events with their cursors, and the cursor to go on from, which has passed what the filter left out, too."""
+    """At most `limit` events with their cursors, which are read while they are taken.
 
-    events: Sequence[tuple[Event, str]]
-    next_cursor: str
+    `last_cursor` is that of the last event of the workspace: to go on from if these are fewer than `limit`.
+    """
+
+    events: Iterator[tuple[Event, str]]
+    last_cursor: str
 
 
 class Events:
@@ -80,17 +85,18 @@ class Events:
                 raise CursorOutOfRange(
                     oldest_cursor=self._cursor(workspace, _BEGINNING), newest_cursor=self._cursor(workspace, last)
                 )
+
+        def read(tx: Transaction, after: Key | None, limit: int) -> list[Found[Event]]:
+            begin = int(after[0] or 0) if after else 0
             found = store.page(
-                tx,
-                workspace,
-                after=after.position,
-                until=last.position,
-                model_name=model_name,
-                types=wanted,
-                limit=limit,
+                tx, workspace, after=begin, until=last.position, model_name=model_name, types=wanted, limit=limit
             )
-        events = [(event, self._cursor(workspace, _Mark(event.position or 0, event.event_id))) for event in found]
-        return EventPage(events, events[-1][1] if len(events) == limit else self._cursor(workspace, last))
+            return [Found(event, (event.position,)) for event in found]
+
+        found = self._db.each(lambda tx: block_by_block(partial(read, tx), (after.position,), limit))
+        marks = ((each.item, _Mark(each.item.position or 0, each.item.event_id)) for each in found)
+        events = ((event, self._cursor(workspace, mark)) for event, mark in marks)
+        return EventPage(events, self._cursor(workspace, last))
 
     def number(self) -> None:
         """Gives positions to the committed events that have none: to all of each workspace that it comes across."""

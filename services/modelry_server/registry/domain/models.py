@@ -1,6 +1,6 @@
 """The rules of models."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
@@ -218,8 +218,8 @@ class Models:
 
     def search(
         self, workspace: str, filter: str, order_by: Sequence[str], *, after: Key | None, limit: int
-    ) -> list[Found[Model]]:
-        """At most `limit` models that a filter finds, after a sort key.
+    ) -> Iterator[Found[Model]]:
+        """At most `limit` models that a filter finds, after a sort key, read while they are taken.
 
         Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
@@ -227,8 +227,7 @@ class Models:
         node = parse(filter, search.SCOPES, noun="model")
         keys = parse_order(order_by, search.SCOPES, noun="model")
         self._workspaces.require(workspace)
-        with self._db.read() as tx:
-            return search.models_page(tx, workspace, node, keys, after=after, limit=limit)
+        return self._db.each(lambda tx: search.models_page(tx, workspace, node, keys, after=after, limit=limit))
 
 
 def _found(tx: Transaction, model_id: str) -> Model:

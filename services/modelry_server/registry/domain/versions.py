@@ -1,7 +1,7 @@
 """The rules of versions."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -182,18 +182,19 @@ class Versions:
 
     def search(
         self, workspace: str, filter: str, order_by: Sequence[str], *, after: Key | None, limit: int
-    ) -> list[Found[Version]]:
+    ) -> Iterator[Found[Version]]:
         """At most `limit` versions that a filter finds, after a sort key; without signatures.
 
-        Raises FieldInvalid, FilterSyntax; what access says of the workspace.
+        They are read while they are taken. Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
         self._lookup.workspace(Permission.READ, workspace)
         node = parse(filter, search.SCOPES, noun="version")
         keys = parse_order(order_by, search.SCOPES, noun="version")
         self._workspaces.require(workspace)
         known = stages.known_in(workspace)
-        with self._db.read() as tx:
-            return search.versions_page(tx, workspace, node, keys, stages=known, after=after, limit=limit)
+        return self._db.each(
+            lambda tx: search.versions_page(tx, workspace, node, keys, stages=known, after=after, limit=limit)
+        )
 
     def latest(self, workspace: str, model_name: str, wanted: Sequence[str]) -> list[Version]:
         """The newest version in each of the stages, or in each stage if none are given, in the order of the policy.

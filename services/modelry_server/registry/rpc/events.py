@@ -48,9 +48,11 @@ class EventService(api.EventServiceServicer):
             types=lambda: _names(request.types),
             limit=size,
         )
-        events = fitting((message(event, cursor) for event, cursor in followed.events), size)
-        whole = len(events) == len(followed.events)
-        return api.ListEventsResponse(events=events, next_cursor=followed.next_cursor if whole else events[-1].cursor)
+        events, is_all = fitting(message(event, cursor) for event, cursor in followed.events)
+        has_seen_last = is_all and len(events) < size  # if not, the filter may find more
+        return api.ListEventsResponse(
+            events=events, next_cursor=followed.last_cursor if has_seen_last else events[-1].cursor
+        )
 
 
 def message(event: Event, cursor: str) -> api.Event:

@@ -1,12 +1,13 @@
 """Filters and orders over models and versions as SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from modelry_server.kernel.filter import Field, Node, OrderKey
-from modelry_server.kernel.requests.paging import Found, SortValue
+from modelry_server.kernel.requests.paging import Found, SortValue, completed
 from modelry_server.kernel.sql.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.entities import Model, Version
@@ -91,12 +92,12 @@ _VERSION_ORDER = [
 
 def models_page(
     tx: Transaction, workspace: str, filter: Node | None, order_by: Sequence[OrderKey], *, after: Key | None, limit: int
-) -> list[Found[Model]]:
+) -> Iterator[Found[Model]]:
     """The models that a filter finds, after a sort key; by name where nothing else decides. Raises FilterSyntax."""
     wanted = order(order_by, _MODEL_COLUMNS, last=_MODEL_ORDER)
     query = sa.select(models).where(models.c.workspace == workspace)
     rows = _rows(tx, query, wanted, _condition(filter, _MODEL_COLUMNS), after, limit)
-    return list(map(Found, model_rows.whole(tx, rows), _keys(rows, wanted)))
+    return completed(list(map(Found, rows, _keys(rows, wanted))), partial(model_rows.whole, tx))
 
 
 def versions_page(
@@ -108,7 +109,7 @@ def versions_page(
     stages: Sequence[str],
     after: Key | None,
     limit: int,
-) -> list[Found[Version]]:
+) -> Iterator[Found[Version]]:
     """The versions that a filter finds, after a sort key, without signatures; the newest first where nothing else
     decides.
 
@@ -118,7 +119,7 @@ def versions_page(
     wanted = order(order_by, columns, last=_VERSION_ORDER)
     query = version_rows.listed.where(versions.c.workspace == workspace)
     rows = _rows(tx, query, wanted, _condition(filter, columns), after, limit)
-    return list(map(Found, version_rows.whole(tx, rows), _keys(rows, wanted)))
+    return completed(list(map(Found, rows, _keys(rows, wanted))), partial(version_rows.whole, tx))
 
 
 def _condition(filter: Node | None, columns: Columns) -> Condition | None:

@@ -1,6 +1,6 @@
 """The rules of datasets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -88,13 +88,12 @@ class Datasets:
 
     def search(
         self, workspace: str, *, filter: str = "", after: tuple[SortValue, ...] | None, limit: int
-    ) -> list[Found[Dataset]]:
-        """At most `limit` datasets after a sort key, the newest first.
+    ) -> Iterator[Found[Dataset]]:
+        """At most `limit` datasets after a sort key, the newest first, read while they are taken.
 
         Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
         """
         self._places.require_workspace(READ, workspace)
         node = parse(filter, ("attributes",), noun="dataset")
         self._workspaces.require(workspace)
-        with self._db.read() as tx:
-            return search.page_of_datasets(tx, workspace, node, after=after, limit=limit)
+        return self._db.each(lambda tx: search.page_of_datasets(tx, workspace, node, after=after, limit=limit))

@@ -1,6 +1,6 @@
 """The rules of experiments."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -185,8 +185,8 @@ class Experiments:
         lifecycle: LifecycleFilter = LifecycleFilter.ACTIVE,
         after: tuple[SortValue, ...] | None,
         limit: int,
-    ) -> list[Found[Experiment]]:
-        """At most `limit` experiments after a sort key.
+    ) -> Iterator[Found[Experiment]]:
+        """At most `limit` experiments after a sort key, read while they are taken.
 
         Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
         """
@@ -194,10 +194,11 @@ class Experiments:
         node = parse(filter, _SCOPES, noun="experiment")
         keys = parse_order(order_by, _SCOPES, noun="experiment")
         self._workspaces.require(workspace)
-        with self._db.read() as tx:
-            return search.page_of_experiments(
+        return self._db.each(
+            lambda tx: search.page_of_experiments(
                 tx, workspace, lifecycle=lifecycle, node=node, keys=keys, after=after, limit=limit
             )
+        )
 
     def _set_lifecycle(self, experiment_id: str, lifecycle: Lifecycle) -> Experiment:
         with Fields() as fields:

@@ -1,6 +1,6 @@
 """The rules of runs, their params and their tags; how they are created is in `run_creation`."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from modelry_server.kernel.requests.fields import (
     excess_of_tags,
     require_room,
 )
-from modelry_server.kernel.requests.paging import Found, SortValue
+from modelry_server.kernel.requests.paging import Found, SortValue, completed
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.clients import Workspaces
@@ -196,8 +196,8 @@ class Runs:
         parts: Collection[str] = PARTS,
         after: tuple[SortValue, ...] | None,
         limit: int,
-    ) -> list[Found[Run]]:
-        """At most `limit` runs after a sort key, with the named parts.
+    ) -> Iterator[Found[Run]]:
+        """At most `limit` runs after a sort key, with the named parts, read while they are taken.
 
         Raises FieldInvalid, FilterSyntax, ExperimentNotFound, WorkspaceNotFound, ServiceUnavailable.
         """
@@ -214,11 +214,13 @@ class Runs:
             description="description" in parts,
         )
         self._workspaces.require(workspace)
-        with self._db.read() as tx:
-            query = replace(query, deleted_ids=_deleted(tx, workspace, experiment_ids))
-            found = search.page_of_runs(tx, query, after, limit)
-            runs = store.with_parts(tx, [each.item for each in found], parts)
-        return [Found(run, each.key) for run, each in zip(runs, found, strict=True)]
+
+        def read(tx: Transaction) -> Iterator[Found[Run]]:
+            deleted = _deleted(tx, workspace, experiment_ids)
+            found = search.page_of_runs(tx, replace(query, deleted_ids=deleted), after, limit)
+            return completed(found, lambda runs: store.with_parts(tx, runs, parts))
+
+        return self._db.each(read)
 
     def _set_lifecycle(self, run_id: str, lifecycle: Lifecycle) -> Run:
         with Fields() as fields:

@@ -5,13 +5,15 @@ that have the metric (part 0), then the others (part 1). Every other field of a 
 way, as a scalar subquery: PostgreSQL would turn an EXISTS into a join and sort everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import starmap
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from modelry_server.kernel.filter import And, Comparison, Field, Node, Op, OrderKey
-from modelry_server.kernel.requests.paging import Found, SortValue
+from modelry_server.kernel.requests.paging import Found, SortValue, block_by_block, completed
 from modelry_server.kernel.sql.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.entities import Dataset, Experiment, LifecycleFilter, Run, RunQuery, RunStatus
@@ -86,24 +88,27 @@ def page_of_experiments(
     keys: Sequence[OrderKey],
     after: Sequence[SortValue] | None,
     limit: int,
-) -> list[Found[Experiment]]:
+) -> Iterator[Found[Experiment]]:
     """At most `limit` experiments after a sort key."""
     query = sa.select(experiments).where(experiments.c.workspace == workspace, *_alive(experiments, lifecycle))
     newest = SortKey(_EXPERIMENT_SORT_ATTRIBUTES["experiment_id"], descending=True)
     wanted = order(keys, _EXPERIMENT_SORT_COLUMNS, last=[newest])
     rows = _page(tx, query, node, _EXPERIMENT_COLUMNS, keys=wanted, after=after, limit=limit)
-    found = experiment_store.with_tags(tx, [row for row, _ in rows])
-    return [Found(experiment, key) for experiment, (_, key) in zip(found, rows, strict=True)]
+    return completed(list(starmap(Found, rows)), partial(experiment_store.with_tags, tx))
 
 
 def page_of_datasets(
-    tx: Transaction, workspace: str, node: Node | None, *, after: Sequence[SortValue] | None, limit: int
-) -> list[Found[Dataset]]:
+    tx: Transaction, workspace: str, node: Node | None, *, after: tuple[SortValue, ...] | None, limit: int
+) -> Iterator[Found[Dataset]]:
     """At most `limit` datasets after a sort key, the newest first."""
     query = dataset_store.select().where(datasets.c.workspace == workspace)
     newest = Order([SortKey(Column(datasets.c.dataset_id, Kind.TEXT, nullable=False), descending=True)])
-    rows = _page(tx, query, node, _DATASET_COLUMNS, keys=newest, after=after, limit=limit)
-    return [Found(dataset_store.entity(row), key) for row, key in rows]
+
+    def read(after: tuple[SortValue, ...] | None, limit: int) -> list[Found[Dataset]]:
+        rows = _page(tx, query, node, _DATASET_COLUMNS, keys=newest, after=after, limit=limit)
+        return [Found(dataset_store.entity(row), key) for row, key in rows]
+
+    return block_by_block(read, after, limit)
 
 
 def _with_metric(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -15,6 +15,8 @@ from modelry_server.kernel.requests.paging import (
     Pager,
     PageTokenInvalid,
     SortValue,
+    block_by_block,
+    completed,
 )
 
 SCOPE = ("SearchModels", "default")
@@ -138,3 +140,51 @@ def test_a_cursor_of_another_secret_is_refused() -> None:
 
     with pytest.raises(CursorInvalid):
         pager.read_cursor(("events",), cursor)
+
+
+def test_things_are_read_whole_a_few_at_a_time_and_no_more_than_the_page_takes() -> None:
+    asked: list[int] = []
+
+    def whole(names: Sequence[str]) -> list[str]:
+        asked.append(len(names))
+        return [name.upper() for name in names]
+
+    brief = found(NAMES, after=None, limit=250)
+    every = list(completed(brief, whole))
+    small, asked = asked, []
+    pager.answer(
+        api.SearchModelsRequest(page_size=200),
+        lambda *, after, limit: completed(brief, whole),
+        lambda name: api.Model(name=name, description="x" * (PAGE_BYTES // 5)),
+    )
+
+    assert every == [Found(each.item.upper(), each.key) for each in brief]
+    assert small == [16, 96, 138]
+    assert asked == [16]
+
+
+def test_a_search_that_reads_on_gives_each_thing_once_up_to_the_limit() -> None:
+    asked: list[int] = []
+
+    def read(after: tuple[SortValue, ...] | None, limit: int) -> list[Found[str]]:
+        asked.append(limit)
+        return found(NAMES, after=after, limit=limit)
+
+    assert [each.item for each in block_by_block(read, None, 1000)] == NAMES
+    assert [each.item for each in block_by_block(read, ("m099",), 20)] == NAMES[100:120]
+    assert [each.item for each in block_by_block(read, ("m248",), 20)] == NAMES[249:]
+    assert asked == [16, 96, 576, 16, 4, 16]
+
+
+def test_a_search_that_is_left_early_is_closed() -> None:
+    closed: list[bool] = []
+
+    def search(*, after: tuple[SortValue, ...] | None, limit: int) -> Iterator[Found[str]]:
+        try:
+            yield from found(NAMES, after=after, limit=limit)
+        finally:
+            closed.append(True)
+
+    pager.answer(api.SearchModelsRequest(page_size=2), search, lambda name: api.Model(name=name))
+
+    assert closed == [True]

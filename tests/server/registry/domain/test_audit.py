@@ -209,10 +209,9 @@ def test_records_are_read_by_pages_and_by_version(registry: Registry) -> None:
         registry.aliases.point("default", "fraud", "champion", number)
     model_id = registry.get("fraud").model_id
 
-    first = registry.audit.page("default", model_name="", model_id=model_id, version_number=0, after=None, limit=2)
-    rest = registry.audit.page(
-        "default", model_name="", model_id=model_id, version_number=0, after=first[-1].key, limit=2
-    )
+    model = {"model_name": "", "model_id": model_id}
+    first = list(registry.audit.page("default", **model, version_number=0, after=None, limit=2))
+    rest = list(registry.audit.page("default", **model, version_number=0, after=first[-1].key, limit=2))
 
     assert [found.item.sequence for found in first + rest] == [3, 2, 1]
     assert [record.sequence for record in registry.records(version_number=2)] == [3]

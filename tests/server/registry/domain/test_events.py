@@ -156,7 +156,7 @@ def test_who_follows_under_load_misses_nothing_sees_nothing_twice_and_keeps_the_
         cursor, seen = "", list[Event]()
         while True:
             is_last_look = writing.is_set()
-            page = own.events.page("default", cursor, limit=7)
+            page = own.event_page("default", cursor, limit=7)
             seen += [event for event, _ in page.events]
             cursor = page.next_cursor
             if is_last_look and not page.events:
@@ -185,7 +185,7 @@ def test_who_follows_under_load_misses_nothing_sees_nothing_twice_and_keeps_the_
 def test_a_transaction_that_commits_late_is_not_skipped(registry: Registry, other: Registry, database_url: str) -> None:
     for name in ("slow", "quick"):
         registry.a_model(name)
-    cursor = registry.events.page("default", "", limit=9).next_cursor
+    cursor = registry.event_page("default", "", limit=9).next_cursor
     if database_url.startswith("sqlite"):
         change(registry, "slow", 1)
         change(other, "quick", 2)
@@ -201,7 +201,7 @@ def test_a_transaction_that_commits_late_is_not_skipped(registry: Registry, othe
         slow = pool.submit(change, registry, "slow", 1, stay_open)
         assert written.wait(20)
         change(other, "quick", 2)
-        first = other.events.page("default", cursor, limit=9)
+        first = other.event_page("default", cursor, limit=9)
         seen.set()
         slow.result()
 
@@ -215,7 +215,7 @@ def test_events_are_filtered_by_model_and_type(registry: Registry) -> None:
     registry.models.set_tags("default", "fraud", {"k": "v"})
 
     def positions(model_name: str = "", *types: str) -> list[int | None]:
-        page = registry.events.page("default", "", model_name=model_name, types=lambda: types, limit=9)
+        page = registry.event_page("default", "", model_name=model_name, types=lambda: types, limit=9)
         return [event.position for event, _ in page.events]
 
     assert positions("fraud") == [1, 3]
@@ -228,9 +228,9 @@ def test_the_next_cursor_passes_what_the_filter_left_out_also_on_an_empty_page(r
     registry.a_model("fraud")
     registry.a_model("churn")
 
-    empty = registry.events.page("default", "", model_name="none", limit=9)
-    partly = registry.events.page("default", "", model_name="fraud", limit=9)
-    full = registry.events.page("default", "", model_name="fraud", limit=1)
+    empty = registry.event_page("default", "", model_name="none", limit=9)
+    partly = registry.event_page("default", "", model_name="fraud", limit=9)
+    full = registry.event_page("default", "", model_name="fraud", limit=1)
 
     assert (empty.events, registry.followed(empty.next_cursor)) == ([], [])
     assert registry.followed(partly.next_cursor) == []
@@ -238,18 +238,18 @@ def test_the_next_cursor_passes_what_the_filter_left_out_also_on_an_empty_page(r
 
 
 def test_there_is_a_next_cursor_before_the_first_event(registry: Registry) -> None:
-    before = registry.events.page("default", "", limit=9)
+    before = registry.event_page("default", "", limit=9)
     registry.a_model("fraud")
 
     assert before.events == []
     assert [event.model_name for event in registry.followed(before.next_cursor)] == ["fraud"]
-    assert registry.followed(registry.events.page("default", "", limit=9).next_cursor) == []
+    assert registry.followed(registry.event_page("default", "", limit=9).next_cursor) == []
 
 
 @pytest.mark.parametrize("forge", ["workspace", "secret", "text", "position", "other"])
 def test_a_cursor_that_was_not_given_out_for_this_workspace_is_refused(registry: Registry, forge: str) -> None:
     registry.a_model("fraud")
-    mine, secret = registry.events.page("default", "", limit=9).next_cursor, Pager(b"a secret for tests")
+    mine, secret = registry.event_page("default", "", limit=9).next_cursor, Pager(b"a secret for tests")
     cursor = {
         "workspace": secret.cursor(("events", "other"), (1, "0" * 32)),
         "secret": Pager(b"quite another secret").cursor(("events", "default"), (1, "0" * 32)),
@@ -282,16 +282,16 @@ def test_a_cursor_after_an_event_that_is_not_stored_is_told_the_oldest_and_the_n
 
 def test_a_model_name_beyond_its_limit_is_refused(registry: Registry) -> None:
     with pytest.raises(FieldInvalid, match="model_name"):
-        registry.events.page("default", "", model_name="x" * 251, limit=1)
+        registry.event_page("default", "", model_name="x" * 251, limit=1)
 
 
 def test_a_workspace_is_required(registry: Registry) -> None:
     with pytest.raises(FieldInvalid, match="workspace: is required"):
-        registry.events.page("", "", limit=1)
+        registry.event_page("", "", limit=1)
 
 
 def test_without_access_nothing_is_said_of_other_workspaces(registry: Registry) -> None:
     with pytest.raises(ServiceUnavailable) as refusal:
-        registry.events.page("other", "", limit=1)
+        registry.event_page("other", "", limit=1)
 
     assert refusal.value.metadata["service"] == "access"

@@ -18,7 +18,7 @@ def found(registry: Registry, filter: str, *order_by: str, size: int = 3) -> lis
         with registry.db.read() as tx:
             node = parse(filter, search.SCOPES, noun="version")
             keys = parse_order(order_by, search.SCOPES, noun="version")
-            page = search.versions_page(tx, "default", node, keys, stages=STAGES, after=after, limit=size)
+            page = list(search.versions_page(tx, "default", node, keys, stages=STAGES, after=after, limit=size))
         rows += [(each.item.model_name, each.item.version_number) for each in page]
         if len(page) < size:
             return rows
@@ -112,6 +112,6 @@ def test_text_of_a_caller_is_only_ever_a_value(registry: Registry, text: str) ->
     key = text.replace("`", "``")
     node = parse(f"tags.`{key}` = '{quoted}' AND name = 'fraud'", search.SCOPES, noun="model")
     with registry.db.read() as tx:
-        page = search.models_page(tx, "default", node, [], after=None, limit=9)
+        page = list(search.models_page(tx, "default", node, [], after=None, limit=9))
 
     assert [each.item.name for each in page] == ["fraud"]

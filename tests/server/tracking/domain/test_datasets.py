@@ -80,7 +80,8 @@ def test_a_mistake_in_one_writes_none_and_every_mistake_is_named(room: Room) -> 
     paths = {f"inputs[1].dataset.{name}" for name in ("name", "digest", "source_type", "source", "schema", "profile")}
     assert set(caught.value.violations) == {*paths, "inputs[1].context"}
     assert room.runs.get(run_id).datasets == []
-    assert room.datasets.search("default", filter=f"name = '{good.dataset.name}'", after=None, limit=10) == []
+    found = room.datasets.search("default", filter=f"name = '{good.dataset.name}'", after=None, limit=10)
+    assert list(found) == []
 
 
 def test_a_run_that_is_not_there_or_deleted_uses_nothing(room: Room) -> None:
@@ -110,9 +111,8 @@ def test_datasets_are_found_the_newest_first_page_by_page(room: Room) -> None:
 
     found: list[str] = []
     after = None
-    while page := room.datasets.search(
-        "default", filter=f"name LIKE '{prefix}%' AND source_type = 'local'", after=after, limit=3
-    ):
+    filter = f"name LIKE '{prefix}%' AND source_type = 'local'"
+    while page := list(room.datasets.search("default", filter=filter, after=after, limit=3)):
         found += [each.item.dataset_id for each in page]
         after = page[-1].key
 
@@ -121,4 +121,4 @@ def test_datasets_are_found_the_newest_first_page_by_page(room: Room) -> None:
 
 def test_what_a_dataset_does_not_have_can_not_be_asked_for(room: Room) -> None:
     with pytest.raises(FilterSyntax, match="digest"):
-        room.datasets.search("default", filter="colour = 'red'", after=None, limit=10)
+        list(room.datasets.search("default", filter="colour = 'red'", after=None, limit=10))

@@ -105,7 +105,7 @@ class Library:
         ids: list[str] = []
         after, more = None, True
         while more:
-            page = self.room.runs.search(
+            found = self.room.runs.search(
                 workspace,
                 experiment_ids=experiments,
                 filter=filter,
@@ -115,6 +115,7 @@ class Library:
                 after=after,
                 limit=size,
             )
+            page = list(found)
             assert len(page) <= size
             ids += [each.item.run_id for each in page]
             after, more = (page[-1].key, True) if page else (None, False)
@@ -409,7 +410,7 @@ def test_what_can_not_be_read_is_refused_at_the_character(
     library: Library, filter: str, order_by: list[str], field: str, column: int, said: str
 ) -> None:
     with pytest.raises(FilterSyntax) as caught:
-        library.room.runs.search("blue", filter=filter, order_by=order_by, after=None, limit=10)
+        list(library.room.runs.search("blue", filter=filter, order_by=order_by, after=None, limit=10))
 
     assert list(caught.value.violations) == [field]
     assert caught.value.metadata["column"] == str(column)
@@ -444,12 +445,12 @@ NO_FIELDS_OF_RUNS = {"artifact_uri", "creation_time", "last_update_time", "versi
 
 @pytest.mark.parametrize("text", [text for text, _ in MLFLOW if not any(word in text for word in NO_FIELDS_OF_RUNS)])
 def test_the_filters_of_mlflow_find_runs(library: Library, text: str) -> None:
-    library.room.runs.search("blue", filter=text, after=None, limit=1)
+    list(library.room.runs.search("blue", filter=text, after=None, limit=1))
 
 
 def test_an_error_names_the_fields_by_the_words_of_the_contract_only(library: Library) -> None:
     with pytest.raises(FilterSyntax) as caught:
-        library.room.runs.search("blue", filter="user = 'ann'", after=None, limit=1)
+        list(library.room.runs.search("blue", filter="user = 'ann'", after=None, limit=1))
 
     listed = caught.value.metadata["expected"]
     assert listed == (
