@@ -110,7 +110,7 @@ class Artifacts:
             found = store.find(tx, owner, path.text)
             if found is None:
                 raise ArtifactNotFound(str(owner), path.text)
-            digests.release_all(tx, store.digests(owner, path.text), self._clock.now())
+            digests.release_all(tx, owner, path.text, self._clock.now())
             store.remove(tx, owner, path.text)
             folders = ancestors(path.text)
             store.grow(tx, owner, dict.fromkeys(folders, (-found.file_count, -found.size_bytes)))

@@ -65,7 +65,7 @@ class Snapshots:
         with self._db.write() as tx:
             owners.lock(tx, version, found.place)
             if rows.remove(tx, version_id):
-                digests.release_all(tx, store.digests(version, ""), self._clock.now())
+                digests.release_all(tx, version, "", self._clock.now())
                 store.remove(tx, version, "")
             owners.remove(tx, version)
 
@@ -80,7 +80,7 @@ class Snapshots:
         found = store.find(tx, source, path)
         if found is None or not found.file_count:
             raise ArtifactNotFound(str(source), path)
-        digests.refer_known(tx, store.digests(source, path))
+        digests.refer_known(tx, source, path)
         store.copy(tx, found, version)
         manifest = hashlib.sha256()
         for line in store.manifest_lines(tx, version):

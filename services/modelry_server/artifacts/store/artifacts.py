@@ -33,6 +33,34 @@ _FIND_WITH_PLACE = (
 )
 
 
+ANYWHERE = _t.c.owner == sa.bindparam("of")
+AT_OR_BELOW = sa.and_(
+    ANYWHERE,
+    sa.or_(
+        _t.c.path == sa.bindparam("at"),
+        sa.and_(_t.c.path > sa.bindparam("low"), _t.c.path < sa.bindparam("high")),  # '0' is the byte that follows '/'
+    ),
+)
+
+
+def _copying(chosen: sa.ColumnElement[bool]) -> Any:
+    same = ("sha256", "size_bytes", "file_count", "content_type", "create_time")
+    path = sa.func.substr(_t.c.path, sa.bindparam("begin", type_=sa.Integer))
+    parent = sa.case(
+        (_t.c.path == sa.bindparam("top"), None),
+        else_=sa.func.substr(_t.c.parent, sa.bindparam("begin", type_=sa.Integer)),
+    )
+    to = sa.bindparam("to", type_=_t.c.owner.type)
+    copied = sa.select(to, path, parent, *(_t.c[name] for name in same)).where(chosen)
+    return sa.insert(_t).from_select(["owner", "path", "parent", *same], copied)
+
+
+_COPY_ALL, _COPY = _copying(ANYWHERE), _copying(AT_OR_BELOW)
+_MANIFEST = (
+    sa.select(_t.c.sha256, _t.c.size_bytes, _t.c.path).where(ANYWHERE, _t.c.sha256.is_not(None)).order_by(_t.c.path)
+)
+
+
 def find(tx: Transaction, owner: Owner, path: str) -> Artifact | None:
     """The file or folder at a path; the root if the path is empty."""
     row = tx.execute(_FIND, {"owner": str(owner), "path": path}).first()
@@ -90,22 +118,14 @@ def copy(tx: Transaction, source: Artifact, owner: Owner) -> None:
         put(tx, [replace(source, owner=owner, path=name)])
         grow(tx, owner, {"": (1, source.size_bytes)})
         return
-    t = artifacts
     begin = len(source.path) + 2 if source.path else 1  # SQL counts characters from 1
-    path = sa.func.substr(t.c.path, begin)
-    parent = sa.case((t.c.path == source.path, None), else_=sa.func.substr(t.c.parent, begin))
-    same = ("sha256", "size_bytes", "file_count", "content_type", "create_time")
-    copied = sa.select(sa.literal(str(owner)), path, parent, *(t.c[name] for name in same))
-    here = sa.or_(t.c.path == source.path, sa.and_(*_below(source.owner, source.path)))
-    query = copied.where(t.c.owner == str(source.owner), here)
-    tx.execute(sa.insert(t).from_select(["owner", "path", "parent", *same], query))
+    values = {**at_or_below(source.owner, source.path), "to": str(owner), "begin": begin, "top": source.path}
+    tx.execute(_COPY if source.path else _COPY_ALL, values)
 
 
 def manifest_lines(tx: Transaction, owner: Owner) -> Iterator[str]:
     """A line `<sha256> <size> <path>` for each file of an owner, by path."""
-    t = artifacts
-    query = sa.select(t.c.sha256, t.c.size_bytes, t.c.path).where(t.c.owner == str(owner), t.c.sha256.is_not(None))
-    for sha256, size_bytes, path in tx.execute(query.order_by(t.c.path)):
+    for sha256, size_bytes, path in tx.execute(_MANIFEST, {"of": str(owner)}):
         yield f"{sha256} {size_bytes} {path}\n"
 
 
@@ -123,11 +143,10 @@ def remove_empty(tx: Transaction, owner: Owner, paths: Collection[str]) -> None:
     tx.execute(sa.delete(t).where(*empty))
 
 
-def digests(owner: Owner, path: str) -> sa.Select[tuple[str]]:
-    """A query for the digests of a file, or of all files below a folder."""
-    t = artifacts
-    query = sa.select(t.c.sha256).where(t.c.owner == str(owner), t.c.sha256.is_not(None))
-    return query.where(sa.or_(t.c.path == path, sa.and_(*_below(owner, path)))) if path else query
+def at_or_below(owner: Owner, path: str) -> dict[str, str]:
+    """The values of AT_OR_BELOW, or for the root (the empty path) of ANYWHERE."""
+    below = {"at": path, "low": f"{path}/", "high": f"{path}0"} if path else {}
+    return {"of": str(owner), **below}
 
 
 def chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:

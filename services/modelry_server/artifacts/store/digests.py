@@ -6,18 +6,15 @@ one of the two always sees the other.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from modelry_server.artifacts.entities import Blob
-from modelry_server.artifacts.store.artifacts import chunks
+from modelry_server.artifacts.entities import Blob, Owner
+from modelry_server.artifacts.store.artifacts import ANYWHERE, AT_OR_BELOW, at_or_below, chunks
 from modelry_server.artifacts.store.tables import artifacts, blobs
 from modelry_server.kernel.sql.database import ConcurrentChange
 from modelry_server.kernel.sql.statements import Transaction, insert, insert_rows
-
-Digests = sa.Select[tuple[str]]
-"""A query for digests."""
 
 # Made once, as those of `artifacts`.
 _GIVEN = blobs.c.sha256.in_(sa.bindparam("digests", expanding=True))
@@ -55,13 +52,12 @@ def refer(tx: Transaction, brought: Collection[Blob], now: int) -> None:
     insert_rows(tx, blobs, rows, _in_use)
 
 
-def refer_known(tx: Transaction, named: Digests) -> None:
-    """Marks content that a query names as in use. Raises ConcurrentChange if some of it is gone."""
-    wanted = tx.scalar(sa.select(sa.func.count()).select_from(named.distinct().subquery()))
-    if wanted != _lock_all(tx, named):
+def refer_known(tx: Transaction, owner: Owner, path: str) -> None:
+    """Marks content as in use: of a file, or of all files below a folder. Raises ConcurrentChange if some is gone."""
+    statements, values = _ALL if not path else _BELOW, at_or_below(owner, path)
+    if tx.scalar(statements.count, values) != tx.scalar(statements.lock, values):
         raise ConcurrentChange("files were deleted at the same time; send the call again")
-    b = blobs
-    tx.execute(sa.update(b).where(b.c.sha256.in_(named), b.c.release_time.is_not(None)).values(release_time=None))
+    tx.execute(statements.use, values)
 
 
 def release(tx: Transaction, digests: Collection[str], now: int) -> None:
@@ -71,10 +67,11 @@ def release(tx: Transaction, digests: Collection[str], now: int) -> None:
         tx.execute(_RELEASE, {"digests": chunk, "now": now})
 
 
-def release_all(tx: Transaction, named: Digests, now: int) -> None:
-    """As `release`, for the digests that a query names."""
-    _lock_all(tx, named)
-    tx.execute(sa.update(blobs).where(blobs.c.sha256.in_(named)).values(release_time=now))
+def release_all(tx: Transaction, owner: Owner, path: str, now: int) -> None:
+    """As `release`, for the content of a file, or of all files below a folder."""
+    statements, values = _ALL if not path else _BELOW, at_or_below(owner, path)
+    tx.scalar(statements.lock, values)
+    tx.execute(statements.release, {**values, "now": now})
 
 
 def replace(tx: Transaction, lost: Blob, brought: Blob) -> bool:
@@ -157,7 +154,24 @@ def _locked(condition: sa.ColumnElement[bool]) -> sa.Select[tuple[Any]]:
 _LOCK = _locked(_GIVEN)
 
 
-def _lock_all(tx: Transaction, named: Digests) -> int:
-    """Locks the rows of the digests that a query names; returns how many rows there are."""
-    rows = _locked(blobs.c.sha256.in_(named)).subquery()
-    return int(tx.scalar(sa.select(sa.func.count()).select_from(rows)) or 0)
+class _Statements(NamedTuple):
+    """For the content of many files, which a condition chooses: count it, lock it, note that it is in use or not."""
+
+    count: Any
+    lock: Any
+    use: Any
+    release: Any
+
+
+def _made(chosen: sa.ColumnElement[bool]) -> _Statements:
+    named = sa.select(artifacts.c.sha256).where(chosen, artifacts.c.sha256.is_not(None))
+    these, count = blobs.c.sha256.in_(named), sa.select(sa.func.count())
+    return _Statements(
+        count.select_from(named.distinct().subquery()),
+        count.select_from(_locked(these).subquery()),
+        sa.update(blobs).where(these, blobs.c.release_time.is_not(None)).values(release_time=None),
+        sa.update(blobs).where(these).values(release_time=sa.bindparam("now")),
+    )
+
+
+_ALL, _BELOW = _made(ANYWHERE), _made(AT_OR_BELOW)
