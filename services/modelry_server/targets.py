@@ -1,4 +1,4 @@
-"""What a process runs: the table of targets. `all` is every service in one process; services behave alike in both."""
+"""Maps each target to its services. `all` is every service in one process; services behave alike in both."""
 
 import importlib
 import ipaddress

@@ -70,7 +70,7 @@ class Promotions:
             fields.request_id(request.request_id)
         with self._db.write() as tx:
             if (known := self._requests.recall(tx, request)) is not None:
-                return self._again(tx, known)
+                return self._repeated_answer(tx, known)
             model = self._lookup.locked(tx, workspace, model_name)
             names.require(version_number=wanted.version_number)
             policy = stages.policy_of(workspace, model.model_id)
@@ -82,7 +82,7 @@ class Promotions:
             return self._requests.once(
                 tx,
                 request,
-                find=lambda known: self._again(tx, known),
+                find=lambda known: self._repeated_answer(tx, known),
                 make=lambda: self._move(tx, model, wanted, policy),
                 existing=lambda: None,
             )
@@ -117,7 +117,7 @@ class Promotions:
         return [Found(promotion, (promotion.audit_sequence,)) for promotion in found]
 
     def _move(self, tx: Transaction, model: Model, wanted: Move, policy: stages.StagePolicy) -> tuple[str, Promoted]:
-        """Moves the versions. Returns what `_again` needs, and what was done.
+        """Moves the versions. Returns what `_repeated_answer` needs, and what was done.
 
         No other service is called here. Evidence for gates must be read before the transaction; in it, compare the
         version's etag and the revision of the gates with those that the evidence was judged by.
@@ -151,7 +151,7 @@ class Promotions:
             archived,
         )
 
-    def _again(self, tx: Transaction, known: str) -> Promoted:
+    def _repeated_answer(self, tx: Transaction, known: str) -> Promoted:
         """What the same request did before, with the versions as they are. Raises VersionIdNotFound, PermissionMissing.
 
         `known` are the id of the version and those of the promotions, joined by commas. Names and numbers would not

@@ -85,8 +85,10 @@ class Artifact(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """The path: relative, with `/` between its parts, without `..`, control characters and backslashes. At most 1024
-    bytes. Paths are compared byte by byte: two different paths are two files.
+    """The path: relative, with `/` between its parts, at most 1024 bytes. Refused with `PATH_INVALID`: empty parts, the
+    parts `.` and `..`, a drive letter at the beginning, control characters, backslashes, characters that look like a
+    dot, slash or backslash, and encoded ones such as `%2f`. Paths are compared byte by byte: two different paths are
+    two files.
     """
     kind: Global___ArtifactKind.ValueType
     """File or folder."""

@@ -61,8 +61,8 @@ Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
-    """One execution of training code. Whatever it holds, it can be read whole: the limits of its parts leave room for each
-    other. What would exceed one of them is refused with `LIMIT_REACHED`.
+    """One execution of training code. Its parts have limits, so that every run fits into one answer. What would exceed one
+    of them is refused with `LIMIT_REACHED`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -136,7 +136,9 @@ class Run(_message.Message):
     status: Global___RunStatus.ValueType
     """The state."""
     lifecycle: _lifecycle_pb2.Lifecycle.ValueType
-    """Whether it is active or deleted."""
+    """Whether the run itself is active or deleted. Runs of a deleted experiment stay as they are and still accept data;
+    searches count them as deleted.
+    """
     parent_run_id: _builtins.str
     """The run in which this one is nested. Empty if there is none."""
     description: _builtins.str
