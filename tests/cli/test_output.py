@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import ast
 import json
+import time
 from array import array
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -30,9 +32,9 @@ def test_times_are_said_as_people_say_them(before: timedelta, said: str) -> None
 
 
 def test_json_has_numbers_that_are_none_as_texts_and_times_in_utc() -> None:
-    time = datetime(2026, 3, 1, 13, tzinfo=timezone(timedelta(hours=1)))
+    at = datetime(2026, 3, 1, 13, tzinfo=timezone(timedelta(hours=1)))
 
-    plain = output.plain({"a": [float("nan"), float("inf"), float("-inf")], "t": time, "c": array("q", [1, 2])})
+    plain = output.plain({"a": [float("nan"), float("inf"), float("-inf")], "t": at, "c": array("q", [1, 2])})
 
     assert json.loads(json.dumps(plain, allow_nan=False)) == {
         "a": ["NaN", "Infinity", "-Infinity"],
@@ -41,9 +43,107 @@ def test_json_has_numbers_that_are_none_as_texts_and_times_in_utc() -> None:
     }
 
 
-@pytest.mark.parametrize("letter", ["\x1b", "\x00", "\x7f", "\x9b", "\u202e", "\u2066", "\u2028", "\ud800"])
+STEERING = [
+    *("\x1b", "\x00", "\x7f", "\x9b", "\u202e", "\u2066", "\u2028", "\u200b", "\ufeff", "\u3164", "\ue000"),
+    *("\U000e0001", "\ufff9"),
+]
+
+
+@pytest.mark.parametrize("letter", [*STEERING, "\ud800"])
 def test_letters_that_steer_or_hide_are_shown_as_escapes(letter: str) -> None:
     assert words.clean(f"a{letter}b") == f"a{letter.encode('unicode_escape').decode()}b"
+
+
+@pytest.mark.parametrize("letter", STEERING)
+def test_letters_that_steer_or_hide_are_escapes_in_json_too(letter: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_json({f"key{letter}": [f"a{letter}b é"]})
+
+    written = capsys.readouterr().out
+    assert letter not in written
+    assert "é" in written
+    assert json.loads(written) == {f"key{letter}": [f"a{letter}b é"]}
+
+
+def test_half_of_a_surrogate_pair_can_be_read_by_every_reader_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_json({"local_path": "folder/\udcff.txt", "\ud800": "🙂"})
+
+    written = capsys.readouterr().out
+    assert "\\ud" not in written
+    assert json.loads(written) == {"local_path": "folder/\ufffd.txt", "\ufffd": "🙂"}
+
+
+@pytest.fixture(params=["UTC", "Asia/Tokyo", "America/New_York"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [datetime(1, 1, 1, tzinfo=UTC), datetime(1969, 12, 31, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)],
+)
+@pytest.mark.usefixtures("zone")
+def test_a_time_at_the_end_of_the_calendar_is_shown(moment: datetime, capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_one({"start_time": moment})
+    output.write_list([moment], [output.Column("STARTED", lambda each: each)], nothing="")
+    output.write_json({"start_time": moment})
+
+    assert str(moment.year)[:3] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("time_ms", [-(2**63), -1, 0, 253_402_300_799_999, 253_402_300_800_000, 2**63 - 1])
+@pytest.mark.usefixtures("zone")
+def test_a_time_of_a_point_is_shown_whatever_it_is(time_ms: int) -> None:
+    said = words.moment_of(time_ms)
+
+    assert said == f"{time_ms} ms" or datetime.strptime(said, "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007  # local time
+
+
+def test_one_long_value_makes_no_other_line_of_a_pipe_longer(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_one({"params": {"short": "1", "long": "x" * 6000}})
+
+    title, short, long = capsys.readouterr().out.splitlines()[-3:]
+    assert (title, short.split(), long.split()) == ("params", ["short", "1"], ["long", "x" * 6000])
+    assert len(short) < 20
+
+
+def test_a_long_value_leaves_room_for_the_other_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "_NOT_A_TERMINAL_COLUMNS", 80)
+    columns: list[output.Column[dict[str, str]]] = [
+        output.Column("ID", lambda row: row["id"]),
+        output.Column("NAME", lambda row: row["name"]),
+        output.Column("k" * 250, lambda row: row["value"]),
+    ]
+
+    output.write_list([{"id": "0" * 32, "name": "steady", "value": "v" * 400}], columns, nothing="")
+    output.write_one({"params": {"k" * 250: "v" * 400}})
+
+    written = capsys.readouterr().out
+    assert f"{'0' * 32}  steady" in written
+    assert max(map(len, written.splitlines())) <= 80
+    assert written.count("v") == 800
+
+
+def test_a_cell_of_a_list_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_list([{"note": "n" * 8000}], [output.Column("NOTE", lambda row: row["note"])], nothing="")
+
+    title, line = capsys.readouterr().out.splitlines()
+    assert (title, line) == ("NOTE", "n" * 500 + "…")
+
+
+@pytest.mark.parametrize("write", [output.note, output.refuse])
+def test_a_remark_is_cut_and_does_not_steer(write: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
+    write("the run \x9b31m has: " + ", ".join(f"metric{number}" for number in range(10_000)))
+
+    told = capsys.readouterr().err
+    assert "\\x9b31m" in told
+    assert "\x9b" not in told
+    assert len(told) < 5000
 
 
 def test_letters_of_all_languages_stay() -> None:

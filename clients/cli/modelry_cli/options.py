@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from modelry_cli import output
+from modelry_cli.words import clean
 
 
 def within(bits: int) -> Callable[[int | None], int | None]:
@@ -103,4 +104,4 @@ def agreed(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         output.refuse(f"{question} This can't be undone, and there is no terminal to ask; confirm it with --yes")
         raise typer.Exit(2)
-    typer.confirm(f"{question} This can't be undone.", abort=True)
+    typer.confirm(clean(f"{question} This can't be undone."), abort=True)

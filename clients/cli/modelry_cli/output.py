@@ -1,7 +1,7 @@
 """Output: tables for people, JSON for programs. Nothing else in this package prints.
 
-Texts from a server are not trusted: control characters are shown as escapes, so that the name of a run can't control
-the terminal, and nothing is read as markup.
+Texts from a server are not trusted: control characters and invisible ones are shown as escapes, in tables, in JSON and
+in errors, so that the name of a run can't control the terminal. Nothing is read as markup, and a cell of a list is cut.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from modelry_cli.words import ago, clean, said
+from modelry_cli.words import ago, clean, cut, escaped, moment, said, zone
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,8 +33,12 @@ _STYLES = {
 }
 _NOT_A_TERMINAL_COLUMNS = 10_000
 _WRAPPED_COLUMNS = 24
+_WHOLE_COLUMNS = 64
 _GAP = 2
 _TITLE_LETTERS = 32
+_CELL_LETTERS = 500
+_REMARK_LETTERS = 4000
+_HALVES = re.compile("[\ud800-\udfff]")
 _LAYOUT = {"\n", "\t"}
 
 
@@ -48,8 +53,8 @@ class Format(StrEnum):
 class Column(Generic[T]):
     """A column of a table: its title, and the value of a cell.
 
-    On a narrow screen, columns with `spare` are left out, the highest number first, and columns with `wraps` take
-    several lines.
+    On a narrow screen, columns with `spare` are left out, the highest number first, and columns with `wraps` or with
+    long values take several lines.
     """
 
     title: str
@@ -62,7 +67,10 @@ class Column(Generic[T]):
 
 
 def plain(value: Any) -> Any:
-    """A value for JSON: times in ISO 8601, NaN and infinities as texts, dataclasses by their fields."""
+    """A value for JSON: times in ISO 8601, NaN and infinities as texts, dataclasses by their fields.
+
+    Half of a surrogate pair, as in a file name that is no Unicode, becomes U+FFFD: strict readers refuse its escape.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, datetime):
@@ -70,15 +78,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if value is None or isinstance(value, str | int | float):
+        return {_whole(str(key)): plain(inner) for key, inner in value.items()}
+    if isinstance(value, str):
+        return _whole(value)
+    if value is None or isinstance(value, int | float):
         return value
     return [plain(inner) for inner in value]
 
 
 def write_json(value: object) -> None:
-    """Writes one JSON document."""
-    print(json.dumps(plain(value), ensure_ascii=not _speaks_unicode(), indent=2, allow_nan=False))
+    """Writes one JSON document. What would steer a terminal is an escape in it, which a reader turns back."""
+    text = json.dumps(plain(value), ensure_ascii=not _speaks_unicode(), indent=2, allow_nan=False)
+    print(escaped(text, lambda letter: letter if letter == "\n" else json.dumps(letter)[1:-1]))
 
 
 # --- tables --------------------------------------------------------------------------------------------------------
@@ -93,11 +104,11 @@ def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str
     shown = fitting(columns, items, console.width)
     table = _table(*((column.title, not column.wraps) for column in shown))
     for item in items:
-        table.add_row(*(_text(column.cell(item)) for column in shown))
+        table.add_row(*(_cell(column.cell(item)) for column in shown))
     for position, column in enumerate(shown):
         if all(isinstance(column.cell(item), int | float) or column.cell(item) in ("", None) for item in items):
             table.columns[position].justify = "right"
-    console.print(table)
+    _draw(table)
     if len(shown) < len(columns):
         left_out = ", ".join(column.title for column in columns if column not in shown)
         note(f"Left out because the screen is too narrow: {left_out}.")
@@ -118,19 +129,19 @@ def write_one(thing: Mapping[str, object]) -> None:
             blocks.append((key, _of_rows(value)))
         else:
             lines.add_row(_text(key.replace("_", " "), style="bold"), _text(_when(value)))
-    _console().print(lines)
+    _draw(lines)
     for title, table in blocks:
         _console().print()
         _console().print(_text(title.replace("_", " "), style="bold"))
-        _console().print(table)
+        _draw(table)
 
 
 def write_grid(titles: Sequence[str], rows: Iterable[tuple[Sequence[object], bool]]) -> None:
     """Writes a table of rows. Rows marked true are bold."""
     table = _table(*((title, position == 0) for position, title in enumerate(titles)))
     for cells, marked in rows:
-        table.add_row(*(_text(cell, style="bold" if marked else "") for cell in cells))
-    _console().print(table)
+        table.add_row(*(_cell(cell, style="bold" if marked else "") for cell in cells))
+    _draw(table)
 
 
 def write_text(text: str) -> None:
@@ -153,12 +164,12 @@ def write_bytes(content: bytes) -> None:
 
 def note(text: str) -> None:
     """Writes a remark for people to standard error."""
-    _console(errors=True).print(_text(text, keep=_LAYOUT, style="dim"), soft_wrap=True)
+    _remark(_text(cut(text, _REMARK_LETTERS), keep=_LAYOUT, style="dim"))
 
 
 def refuse(text: str) -> None:
     """Writes to standard error why something was not done."""
-    _console(errors=True).print(_text("error: ", style="bold red") + _text(text, keep=_LAYOUT), soft_wrap=True)
+    _remark(_text("error: ", style="bold red") + _text(cut(text, _REMARK_LETTERS), keep=_LAYOUT))
 
 
 @contextmanager
@@ -196,6 +207,26 @@ def _console(*, errors: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _NOT_A_TERMINAL_COLUMNS, highlight=False)
 
 
+def _draw(table: Table) -> None:
+    """Draws a table. What is long takes several lines in any column, so that it leaves room for the others.
+
+    In a file or a pipe no line ends with blanks, which one long value would give to all others.
+    """
+    from rich.text import Text
+
+    for column in table.columns:
+        texts = (column.header, *column.cells)
+        if any(isinstance(text, Text) and text.cell_len > _WHOLE_COLUMNS for text in texts):
+            column.no_wrap = False
+    console = _console()
+    if sys.stdout.isatty():
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
+
+
 def fitting(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> list[Column[T]]:
     """The columns that fit a screen: without the spare ones that would not fit."""
     shown = list(columns)
@@ -208,8 +239,8 @@ def fitting(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> lis
 
 
 def _width(column: Column[T], items: Sequence[T]) -> int:
-    widest = max(len(column.title), *(_text(column.cell(item)).cell_len for item in items))
-    return min(widest, _WRAPPED_COLUMNS) if column.wraps else widest
+    widest = max(len(column.title), *(_cell(column.cell(item)).cell_len for item in items))
+    return min(widest, _WRAPPED_COLUMNS) if column.wraps or widest > _WHOLE_COLUMNS else widest
 
 
 def _table(*columns: tuple[str, bool], headed: bool = True) -> Table:
@@ -239,6 +270,15 @@ def _of_rows(rows: Sequence[Mapping[str, object]]) -> Table:
     return table
 
 
+def _remark(text: Text) -> None:
+    _console(errors=True).print(text, soft_wrap=True)
+
+
+def _cell(value: object, *, style: str = "") -> Text:
+    """A cell of a list, cut: what stands beside it stays readable."""
+    return _text(cut(said(value), _CELL_LETTERS), style=style or _STYLES.get(str(value), ""))
+
+
 def _text(value: object, *, keep: Iterable[str] = (), style: str = "") -> Text:
     from rich.text import Text
 
@@ -247,8 +287,12 @@ def _text(value: object, *, keep: Iterable[str] = (), style: str = "") -> Text:
 
 def _when(value: object) -> object:
     if isinstance(value, datetime):
-        return f"{value.astimezone():%Y-%m-%d %H:%M:%S %Z} ({ago(value)})"
+        return f"{moment(value)} {zone(value)} ({ago(value)})"
     return value
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def _speaks_unicode() -> bool:

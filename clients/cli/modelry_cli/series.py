@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from modelry_cli import output, plot
 from modelry_cli.options import RunId, within
 from modelry_cli.output import Column, Format
 from modelry_cli.session import SHOWN, Session, asks
-from modelry_cli.words import lasted
+from modelry_cli.words import clean, lasted, moment_of
 
 if TYPE_CHECKING:
     from modelry import MetricColumns, MetricSummary, Run
@@ -50,7 +49,7 @@ def read_metrics(
     if session.format is Format.JSON:
         session.show(series)
     elif draw:
-        output.write_text(plot.curve(key, series.steps, series.values, point_count=series.point_count))
+        output.write_text(plot.curve(clean(key), series.steps, series.values, point_count=series.point_count))
     else:
         _points(series)
 
@@ -108,11 +107,8 @@ def _overview(session: Session, run_id: str) -> None:
 
 
 def _points(series: MetricColumns) -> None:
-    moments = [datetime.fromtimestamp(time_ms / 1000, UTC).astimezone() for time_ms in series.times_ms[:SHOWN]]
-    rows = [
-        ((step, f"{moment:%Y-%m-%d %H:%M:%S}", value), False)
-        for step, moment, value in zip(series.steps, moments, series.values, strict=False)
-    ]
+    first = zip(series.steps[:SHOWN], series.times_ms[:SHOWN], series.values[:SHOWN], strict=True)
+    rows = [((step, moment_of(time_ms), value), False) for step, time_ms, value in first]
     output.write_grid(["STEP", "TIME", series.key], rows)
     if len(series) > SHOWN:
         output.note(f"The first {SHOWN} of {len(series)} points; --plot draws all, --output json lists all.")
