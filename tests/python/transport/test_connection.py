@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from modelry import Client
@@ -10,6 +15,7 @@ from modelry.api.tracking import v1 as tracking
 from modelry.errors import DeadlineExceeded, FieldInvalid, RunNotFound, Unavailable
 from tests.parts import free_port
 from tests.parts.deployment import Deployment
+from tests.parts.eventually import eventually
 
 
 def test_where_no_server_answers_the_error_says_where_and_what_to_do() -> None:
@@ -60,3 +66,63 @@ def test_plain_text_where_tls_is_spoken_is_said(platform: Deployment) -> None:
 
     with pytest.raises(Unavailable, match="set MODELRY_INSECURE=1"):
         client.runs.delete_tags("0" * 32, "a")
+
+
+@pytest.fixture
+def stalling() -> Iterator[tuple[str, threading.Event]]:
+    """A server that sends two messages of each stream and then waits for the event."""
+    go_on = threading.Event()
+
+    def read(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        for step in range(2):
+            columns = tracking.MetricColumns(key="m", steps=[step], times_ms=[0], values=[1.0])
+            yield tracking.ReadMetricsResponse(run_id="0" * 32, columns=columns).SerializeToString()
+        go_on.wait(20)
+
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "ReadMetrics": grpc.unary_stream_rpc_method_handler(read)
+    }
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("modelry.api.tracking.v1.MetricService", handlers),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", go_on
+    go_on.set()
+    server.stop(None).wait()
+
+
+def test_a_stream_that_stalls_ends_after_the_time_out(
+    stalling: tuple[str, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, _ = stalling
+    monkeypatch.setenv("MODELRY_TIMEOUT", "0.3s")
+    begun = time.monotonic()
+
+    with pytest.raises(DeadlineExceeded, match=r"next message.*0\.3 seconds.*MODELRY_TIMEOUT"):
+        Client(address).metrics.read("0" * 32, "m")
+
+    assert time.monotonic() - begun < 5
+
+
+def test_what_the_reader_does_between_two_messages_does_not_count(
+    stalling: tuple[str, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, go_on = stalling
+    monkeypatch.setenv("MODELRY_TIMEOUT", "0.3s")
+    messages = connect(address).read(tracking.rpcs.READ_METRICS, tracking.ReadMetricsRequest())
+
+    next(messages)
+    assert not threading.Event().wait(0.8)
+    go_on.set()
+
+    assert len(list(messages)) == 1
+
+
+def test_a_stream_that_was_read_leaves_no_thread(stalling: tuple[str, threading.Event]) -> None:
+    address, go_on = stalling
+    go_on.set()
+
+    assert len(Client(address).metrics.read("0" * 32, "m")) == 2
+    eventually(lambda: not [each for each in threading.enumerate() if each.name == "modelry-streams"])

@@ -118,7 +118,8 @@ class Metrics:
     ) -> MetricColumns:
         """Reads one series, sorted by (step, time, value). It is empty if the run has no such metric.
 
-        With `max_points` (at least 4) the server downsamples it for plotting. Raises RunNotFound and FieldInvalid.
+        With `max_points` (at least 4) the server downsamples it for plotting. Each part of the series may take as long
+        as a call (`MODELRY_TIMEOUT`), and the whole ten minutes. Raises RunNotFound, FieldInvalid, DeadlineExceeded.
         """
         series = self.read_many([run_id], [key], max_points=max_points, min_step=min_step, max_step=max_step)
         for _, columns in series:
@@ -136,7 +137,7 @@ class Metrics:
     ) -> Iterator[tuple[str, MetricColumns]]:
         """Streams whole series with the id of their run, run by run and key by key. Without `keys`: all metrics.
 
-        Arguments and errors as in `read`.
+        Arguments, limits of time and errors as in `read`.
         """
         request = tracking.ReadMetricsRequest(
             run_ids=arguments.listed("run_ids", run_ids),

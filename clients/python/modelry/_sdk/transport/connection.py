@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from modelry._sdk.transport import process, settings
-from modelry.errors import ModelryError
+from modelry._sdk.transport.patience import Patience
+from modelry.errors import DeadlineExceeded, ModelryError
 
 if TYPE_CHECKING:
     import grpc
@@ -97,18 +98,25 @@ class Connection:
     ) -> Iterator[Response]:
         """Makes a call that the server answers with a stream of messages.
 
-        Leaving the iterator early ends the call.
+        Its deadline is for the whole stream, and each message may take as long as a unary call. Leaving the iterator
+        early ends the call.
         """
         method = self._method("unary_stream", rpc.path, rpc.response)
         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
         stream: Any = None
+        patience: Patience | None = None
         try:
             stream = method(request, timeout=deadline, metadata=self._metadata)
-            yield from stream
+            patience = Patience(stream, self.timeout)
+            yield from patience.messages()
         except _failure() as failed:
+            if patience is not None and patience.is_over:
+                raise self._too_slow() from None
             raise self.error_of(failed) from None
         finally:
             if stream is not None and not process.current().inherits_grpc:
+                if patience is not None:
+                    patience.end()
                 stream.cancel()
 
     def write(
@@ -161,6 +169,14 @@ class Connection:
                 named += f" ({self._hint(said)})"
             return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
         return error
+
+    def _too_slow(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"no answer from {self.address.target}: the next message of the stream did not come within "
+            f"{self.timeout:g} seconds; MODELRY_TIMEOUT sets how long to wait",
+            reason="DEADLINE_EXCEEDED",
+            metadata={"address": self.address.target},
+        )
 
     def _deadline(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
