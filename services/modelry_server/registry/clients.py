@@ -8,7 +8,7 @@ from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.transport.channel import Believed, Neighbour
 from modelry_server.registry.entities import Files, SnapshotTarget, SourceRun
-from modelry_server.registry.errors import SourceEmpty
+from modelry_server.registry.errors import SourceEmpty, VersionIdNotFound
 
 _ALWAYS_THERE = "default"
 _FIELDS_OF_RUN = ("run_id", "workspace", "lifecycle")
@@ -62,8 +62,14 @@ class Artifacts:
             raise
 
     def of_version(self, target: SnapshotTarget, version_id: str) -> Files:
-        """Freezes the files of another version for a version. Raises SERVICE_UNAVAILABLE."""
-        return self._create(target, artifacts.ArtifactOwner(version_id=version_id), "")
+        """Freezes the files of another version for a version.
+
+        Raises VersionIdNotFound if the other version has been deleted meanwhile, SERVICE_UNAVAILABLE.
+        """
+        try:
+            return self._create(target, artifacts.ArtifactOwner(version_id=version_id), "")
+        except NotFound as error:
+            raise VersionIdNotFound(version_id) from error
 
     def _create(self, target: SnapshotTarget, owner: artifacts.ArtifactOwner, path: str) -> Files:
         request = internal.CreateSnapshotRequest(

@@ -73,7 +73,11 @@ class Sources:
             raise FieldInvalid({"source.run.run_id": problem}, run_id=run.run_id, workspace=run.workspace)
         if run.is_deleted:
             raise RunDeleted(run.run_id)
-        return Origin(source, run.run_id, lambda artifacts, target: artifacts.of_run(target, run.run_id, source.path))
+
+        def freeze(artifacts: Artifacts, target: SnapshotTarget) -> Files:
+            return artifacts.of_run(target, run.run_id, source.path)
+
+        return Origin(source, run.run_id, freeze)
 
     def _version(self, workspace: str, source: VersionCopy) -> Version:
         with self._db.read() as tx:

@@ -18,6 +18,7 @@ from modelry_server.registry.errors import (
     ModelIdNotFound,
     ModelNotFound,
     SourceEmpty,
+    VersionIdNotFound,
     VersionInFlight,
 )
 from modelry_server.registry.store import models as model_rows
@@ -173,6 +174,14 @@ def test_a_copy_has_signature_and_flavors_of_its_source_unless_it_brings_its_own
     assert (copy.signature, copy.flavors, copy.run_id) == (signature, flavors, made.run_id)
     assert (other.signature, other.flavors) == (Signature(outputs="[]"), (Flavor("onnx"),))
     assert (copy.source, copy.files) == (VersionCopy("fraud", 1, made.version_id), made.files)
+
+
+def test_a_copy_of_a_version_whose_files_are_gone_meanwhile_is_refused(connected: Registry) -> None:
+    connected.a_model("fraud")
+    version = connected.a_version()  # artifacts has no files of it, as after its deletion
+
+    with pytest.raises(VersionIdNotFound, match=version.version_id):
+        connected.drafts.create("default", "fraud", Draft(VersionCopy("fraud", 1)), request=ONCE)
 
 
 @pytest.mark.parametrize(
