@@ -19,13 +19,12 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport import sockets
+from modelry_server.kernel.transport import reflection, sockets
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Calls, Pools
 
@@ -174,8 +173,8 @@ class _Listener:
         self._health = health.HealthServicer(experimental_non_blocking=True)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if not key:
-            reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-            reflection.enable_server_reflection(reflected, self._server, _pool(reflected))
+            reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE]
+            reflection.enable(self._server, reflected, _pool(reflected))
 
     def listen(self, address: str) -> int:
         """Takes an address, and gives its port. Raises AddressUnusable."""
