@@ -73,7 +73,7 @@ class WorkspaceServiceServicer(object):
     def GetWorkspace(self, request, context):
         """Reads a workspace.
 
-        Errors: `WORKSPACE_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -24,7 +24,7 @@ class WorkspaceServiceStub:
     GetWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.GetWorkspaceRequest, _workspace_service_pb2.GetWorkspaceResponse]
     """Reads a workspace.
 
-    Errors: `WORKSPACE_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`.
     """
     ListWorkspaces: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.ListWorkspacesRequest, _workspace_service_pb2.ListWorkspacesResponse]
     """Lists the workspaces that the caller may read, by name.
@@ -59,7 +59,7 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _workspace_service_pb2.GetWorkspaceResponse:
         """Reads a workspace.
 
-        Errors: `WORKSPACE_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod

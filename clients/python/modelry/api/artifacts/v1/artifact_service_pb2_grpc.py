@@ -86,7 +86,8 @@ class ArtifactServiceServicer(object):
 
     def ReadArtifacts(self, request, context):
         """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
-        should compare the SHA-256 of the content with that of the header.
+        should compare the SHA-256 of the content with that of the header. The stream may take as long as the deadline of
+        the call.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `BLOB_LOST`;
         `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
@@ -96,7 +97,8 @@ class ArtifactServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path.
+        """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path,
+        whereas GetArtifact fails with `ARTIFACT_NOT_FOUND`.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `SERVICE_UNAVAILABLE`.
         """
@@ -105,7 +107,7 @@ class ArtifactServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetArtifact(self, request, context):
-        """Reads the metadata of a file or folder, without content.
+        """Reads the metadata of a file or folder, without content. The root is there, empty, also if the owner has no files.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `SERVICE_UNAVAILABLE`.
         """

@@ -32,18 +32,20 @@ class ArtifactServiceStub:
     """
     ReadArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactsRequest, _artifact_service_pb2.ReadArtifactsResponse]
     """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
-    should compare the SHA-256 of the content with that of the header.
+    should compare the SHA-256 of the content with that of the header. The stream may take as long as the deadline of
+    the call.
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `BLOB_LOST`;
     `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
     """
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.ListArtifactsRequest, _artifact_service_pb2.ListArtifactsResponse]
-    """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path.
+    """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path,
+    whereas GetArtifact fails with `ARTIFACT_NOT_FOUND`.
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `SERVICE_UNAVAILABLE`.
     """
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.GetArtifactRequest, _artifact_service_pb2.GetArtifactResponse]
-    """Reads the metadata of a file or folder, without content.
+    """Reads the metadata of a file or folder, without content. The root is there, empty, also if the owner has no files.
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `SERVICE_UNAVAILABLE`.
     """
@@ -84,7 +86,8 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _abc.Iterator[_artifact_service_pb2.ReadArtifactsResponse]:
         """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
-        should compare the SHA-256 of the content with that of the header.
+        should compare the SHA-256 of the content with that of the header. The stream may take as long as the deadline of
+        the call.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `BLOB_LOST`;
         `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
@@ -96,7 +99,8 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.ListArtifactsRequest,
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.ListArtifactsResponse:
-        """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path.
+        """Lists the files and folders in a folder, by path. The list is empty if there is nothing at the path,
+        whereas GetArtifact fails with `ARTIFACT_NOT_FOUND`.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `SERVICE_UNAVAILABLE`.
         """
@@ -107,7 +111,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.GetArtifactRequest,
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.GetArtifactResponse:
-        """Reads the metadata of a file or folder, without content.
+        """Reads the metadata of a file or folder, without content. The root is there, empty, also if the owner has no files.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `SERVICE_UNAVAILABLE`.
         """

@@ -79,7 +79,8 @@ class ModelServiceServicer(object):
     def CreateModel(self, request, context):
         """Creates a registered model. With `allow_existing` it answers with the model that has the name already.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `MODEL_NOT_FOUND` (an earlier call with the same
+        `request_id` created the model, and it was deleted since); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
         `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -105,7 +106,8 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Deletes a model with its versions. This cannot be undone. The audit records stay.
+        """Deletes a model with its versions and aliases. Versions with an alias do not prevent it, unlike in DeleteVersion;
+        those in a serving stage do. This cannot be undone. The audit records stay.
 
         Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `MODEL_IN_USE` (while a version is in a serving stage).
         """

@@ -19,7 +19,8 @@ class ModelServiceStub:
     CreateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CreateModelRequest, _model_service_pb2.CreateModelResponse]
     """Creates a registered model. With `allow_existing` it answers with the model that has the name already.
 
-    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+    Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `MODEL_NOT_FOUND` (an earlier call with the same
+    `request_id` created the model, and it was deleted since); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
     `SERVICE_UNAVAILABLE`.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
@@ -33,7 +34,8 @@ class ModelServiceStub:
     Errors: `MODEL_NOT_FOUND`; `MODEL_EXISTS`; `FIELD_INVALID`; `ETAG_MISMATCH`.
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]
-    """Deletes a model with its versions. This cannot be undone. The audit records stay.
+    """Deletes a model with its versions and aliases. Versions with an alias do not prevent it, unlike in DeleteVersion;
+    those in a serving stage do. This cannot be undone. The audit records stay.
 
     Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `MODEL_IN_USE` (while a version is in a serving stage).
     """
@@ -64,7 +66,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _model_service_pb2.CreateModelResponse:
         """Creates a registered model. With `allow_existing` it answers with the model that has the name already.
 
-        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
+        Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `MODEL_EXISTS`; `MODEL_NOT_FOUND` (an earlier call with the same
+        `request_id` created the model, and it was deleted since); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`;
         `SERVICE_UNAVAILABLE`.
         """
 
@@ -96,7 +99,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.DeleteModelRequest,
         context: _grpc.ServicerContext,
     ) -> _model_service_pb2.DeleteModelResponse:
-        """Deletes a model with its versions. This cannot be undone. The audit records stay.
+        """Deletes a model with its versions and aliases. Versions with an alias do not prevent it, unlike in DeleteVersion;
+        those in a serving stage do. This cannot be undone. The audit records stay.
 
         Errors: `FIELD_INVALID`; `MODEL_NOT_FOUND`; `MODEL_IN_USE` (while a version is in a serving stage).
         """

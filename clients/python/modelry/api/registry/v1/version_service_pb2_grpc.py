@@ -85,8 +85,9 @@ class VersionServiceServicer(object):
         """Creates the next version of a model. The source and its files must exist. The list of files is frozen, and their
         content is kept for the version.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND`; `SOURCE_EMPTY`;
-        `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND` (the version to
+        copy; or an earlier call with the same `request_id` created the version, and it was deleted since);
+        `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +133,7 @@ class VersionServiceServicer(object):
     def ListLatestVersions(self, request, context):
         """Lists the newest version in each stage of a model.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE` (name fewer stages).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -20,8 +20,9 @@ class VersionServiceStub:
     """Creates the next version of a model. The source and its files must exist. The list of files is frozen, and their
     content is kept for the version.
 
-    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND`; `SOURCE_EMPTY`;
-    `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND` (the version to
+    copy; or an earlier call with the same `request_id` created the version, and it was deleted since);
+    `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
     """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.GetVersionRequest, _version_service_pb2.GetVersionResponse]
     """Reads a version.
@@ -47,7 +48,7 @@ class VersionServiceStub:
     ListLatestVersions: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.ListLatestVersionsRequest, _version_service_pb2.ListLatestVersionsResponse]
     """Lists the newest version in each stage of a model.
 
-    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE`.
+    Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE` (name fewer stages).
     """
     SetVersionTags: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.SetVersionTagsRequest, _version_service_pb2.SetVersionTagsResponse]
     """Sets tags. A tag with the same key is replaced; other tags stay.
@@ -72,8 +73,9 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates the next version of a model. The source and its files must exist. The list of files is frozen, and their
         content is kept for the version.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND`; `SOURCE_EMPTY`;
-        `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND` (the version to
+        copy; or an earlier call with the same `request_id` created the version, and it was deleted since);
+        `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
@@ -129,7 +131,7 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _version_service_pb2.ListLatestVersionsResponse:
         """Lists the newest version in each stage of a model.
 
-        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE`.
+        Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `ANSWER_TOO_LARGE` (name fewer stages).
         """
 
     @_abc_1.abstractmethod

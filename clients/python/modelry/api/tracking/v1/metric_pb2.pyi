@@ -38,7 +38,7 @@ class MetricColumns(_message.Message):
 
     @_builtins.property
     def times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The times, in milliseconds since 1970."""
+        """The times, in milliseconds since 1970: any whole numbers."""
 
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:

@@ -39,7 +39,9 @@ class WriteMetricsRequest(_message.Message):
     """The number of the batch: 1 for the first batch of the writer to this run, then one more each time."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricColumns]:
-        """The points: at most 1000 keys, and 100000 points in all. Limits of all metrics of a run as in `Run.metrics`."""
+        """The points: at most 1000 keys, and at most 100000 points in all. Limits of all metrics of a run as in
+        `Run.metrics`.
+        """
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class MetricServiceServicer(object):
     def ReadMetrics(self, request, context):
         """Streams series as columns: run by run in the requested order, then key by key, each sorted by (step, time, value).
         Repeated points are left out. A long series is split over several messages, which are sent while it is being read;
-        points that are written meanwhile may be among them.
+        points that are written meanwhile may be among them. The stream may take as long as the deadline of the call.
 
         Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`; `TOO_MANY_STREAMS`.
         """

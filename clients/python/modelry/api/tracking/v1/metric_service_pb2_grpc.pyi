@@ -27,7 +27,7 @@ class MetricServiceStub:
     ReadMetrics: _grpc.UnaryStreamMultiCallable[_metric_service_pb2.ReadMetricsRequest, _metric_service_pb2.ReadMetricsResponse]
     """Streams series as columns: run by run in the requested order, then key by key, each sorted by (step, time, value).
     Repeated points are left out. A long series is split over several messages, which are sent while it is being read;
-    points that are written meanwhile may be among them.
+    points that are written meanwhile may be among them. The stream may take as long as the deadline of the call.
 
     Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`; `TOO_MANY_STREAMS`.
     """
@@ -57,7 +57,7 @@ class MetricServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Iterator[_metric_service_pb2.ReadMetricsResponse]:
         """Streams series as columns: run by run in the requested order, then key by key, each sorted by (step, time, value).
         Repeated points are left out. A long series is split over several messages, which are sent while it is being read;
-        points that are written meanwhile may be among them.
+        points that are written meanwhile may be among them. The stream may take as long as the deadline of the call.
 
         Errors: `RUN_NOT_FOUND`; `FIELD_INVALID`; `TOO_MANY_STREAMS`.
         """

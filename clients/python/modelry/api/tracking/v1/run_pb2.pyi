@@ -153,11 +153,11 @@ class Run(_message.Message):
     """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """When it began: in the years 1970 to 9999, to the millisecond."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended. Unset until it ends."""
+        """When it ended: in the years 1970 to 9999, to the millisecond. Unset until it ends."""
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

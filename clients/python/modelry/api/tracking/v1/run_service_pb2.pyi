@@ -100,7 +100,7 @@ class CreateRunRequest(_message.Message):
     """What the run is about. At most 100000 characters."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When the run began. Default: the time at which the server receives the call."""
+        """When the run began, see `Run.start_time`. Default: the time at which the server receives the call."""
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -286,7 +286,9 @@ class FinishRunRequest(_message.Message):
     """How the run ended: finished, failed or killed. Default: finished."""
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended. Default: the time at which the server receives the call."""
+        """When it ended, see `Run.end_time`. Ignored if the run has ended already. Default: the time at which the server
+        receives the call.
+        """
 
     def __init__(
         self,

@@ -120,7 +120,8 @@ class RunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def FinishRun(self, request, context):
-        """Ends a run. Ending it again with the same status changes nothing.
+        """Ends a run. Ending it again with the same status changes nothing, also with another `end_time`: the first one
+        stays, and UpdateRun changes it.
 
         Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
         """

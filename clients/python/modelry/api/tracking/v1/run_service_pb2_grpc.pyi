@@ -33,7 +33,8 @@ class RunServiceStub:
     Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
     """
     FinishRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.FinishRunRequest, _run_service_pb2.FinishRunResponse]
-    """Ends a run. Ending it again with the same status changes nothing.
+    """Ends a run. Ending it again with the same status changes nothing, also with another `end_time`: the first one
+    stays, and UpdateRun changes it.
 
     Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
     """
@@ -114,7 +115,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.FinishRunRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.FinishRunResponse:
-        """Ends a run. Ending it again with the same status changes nothing.
+        """Ends a run. Ending it again with the same status changes nothing, also with another `end_time`: the first one
+        stays, and UpdateRun changes it.
 
         Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
         """
