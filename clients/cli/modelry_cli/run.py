@@ -241,7 +241,7 @@ def _chosen(name: str, *, spare: int = 0) -> Column[Run]:
     if kind not in {"metrics", "params", "tags"} or not key:
         raise typer.BadParameter(f"--column {name!r} is not metrics.KEY, params.KEY or tags.KEY")
     title = key if kind == "metrics" else name
-    return Column(title, lambda run: getattr(run, kind).get(key), spare=spare)
+    return Column(title, lambda run: getattr(run, kind).get(key), wraps=True, spare=spare)
 
 
 def _document(run: Run) -> dict[str, object]:
