@@ -48,6 +48,7 @@ def run(
     from modelry_server.kernel import telemetry
     from modelry_server.kernel.config import load
     from modelry_server.kernel.errors import ModelryError
+    from modelry_server.kernel.memory import give_back_what_is_free
     from modelry_server.kernel.sql.database import DatabaseUnusable
     from modelry_server.kernel.transport.server import AddressUnusable, ensure_free
     from modelry_server.targets import TARGETS, build, database, listening, listening_internally, mistakes
@@ -80,6 +81,7 @@ def run(
     # objects, none of them garbage: with the default of 700 the collector took a third of the time of reading one.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    give_back_what_is_free()
 
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put() may be called by a signal at any moment
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -45,8 +45,13 @@ class ServerConfig:
         "`~/.local/share/modelry`.",
     )
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
-    workers: int = setting(16, "Threads that answer unary calls, for each listener.", least=2, most=256)
-    streams: int = setting(64, "Streams that may be open at once, for each listener.", least=2, most=4096)
+    workers: int = setting(
+        16, "Calls that are at work at once, for each listener. One connection has at most half.", least=2, most=256
+    )
+    streams: int = setting(
+        256, "Streams that may be open at once, for each listener. One connection has at most half.", least=2, most=1000
+    )
+    idle_limit: Duration = setting(300.0, "How long a stream may wait for its client; then it is cancelled.", least=1)
     drain: Duration = setting(10.0, "How long calls in flight may take at shutdown.", least=0)
     metrics_port: int = setting(
         0, "Port for Prometheus metrics over HTTP, on the server's host. 0: none.", least=0, most=65535

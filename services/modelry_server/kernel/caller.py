@@ -1,8 +1,9 @@
 """Who calls: travels with every call, through the service and on to the services that it calls."""
 
 import time
+from collections.abc import Callable
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -13,6 +14,10 @@ class Credential(StrEnum):
     SERVICE = "service"
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls, until when, and as part of which trace.
@@ -21,7 +26,7 @@ class Caller:
     authentication it is NONE, and the subject is what the client says of itself. When a service calls another one for
     a caller, both stay those of the caller; `is_service` says that the call itself came from a service.
     `trace_id` is 32 hexadecimal characters. `peer` is the address that the caller called from. `deadline` is a reading
-    of `time.monotonic()`, or None for a call without one.
+    of `time.monotonic()`, or None for a call without one. `is_here` says whether the caller still waits.
     """
 
     subject: str
@@ -30,6 +35,7 @@ class Caller:
     deadline: float | None = None
     credential: Credential = Credential.NONE
     is_service: bool = False
+    is_here: Callable[[], bool] = field(default=_always, compare=False, repr=False)
 
     def time_left(self) -> float | None:
         """The seconds that are left, at least 0; None without a deadline."""

@@ -156,8 +156,12 @@ class TooManyStreams(ResourceExhausted):
 
     reason = "TOO_MANY_STREAMS"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the server has reached its limit of {limit} open streams; try again later", limit=limit)
+    def __init__(self, limit: int, of_one: int) -> None:
+        super().__init__(
+            f"too many open streams: at most {limit} on the server, and {of_one} on one connection; try again later",
+            limit=limit,
+            of_one=of_one,
+        )
 
 
 class AnswerTooLarge(FailedPrecondition):

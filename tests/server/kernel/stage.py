@@ -67,7 +67,7 @@ def served(
     act: Callable[[str], str] = str,
     play: Callable[[], Iterator[int]] = lambda: iter(()),
     *,
-    limits: Limits = Limits(workers=2, streams=3, drain_s=1.0),  # noqa: B008 - frozen
+    limits: Limits = Limits(workers=2, streams=3, drain_s=1.0, share=1),  # noqa: B008 - frozen
 ) -> Iterator[grpc.Channel]:
     """A channel to the public listener of a server at work."""
     with staged(act, play, limits=limits) as stage, grpc.insecure_channel(stage.address) as channel:
@@ -89,7 +89,7 @@ def staged(
     act: Callable[[str], str] = str,
     play: Callable[[], Iterator[int]] = lambda: iter(()),
     *,
-    limits: Limits = Limits(workers=2, streams=3, drain_s=1.0),  # noqa: B008 - frozen
+    limits: Limits = Limits(workers=2, streams=3, drain_s=1.0, share=1),  # noqa: B008 - frozen
     internal_address: str = "",
 ) -> Iterator[Stage]:
     """A server at work, with a public and an internal listener."""

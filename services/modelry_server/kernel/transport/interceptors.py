@@ -5,15 +5,17 @@ chain once for each method, so a call costs a few function calls only. What a ca
 the domains, which know where a thing lies.
 """
 
+import itertools
+import math
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 import prometheus_client
@@ -36,6 +38,7 @@ from modelry_server.kernel.errors import (
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
 from modelry_server.kernel.transport import keys, status, texts, tracing
 from modelry_server.kernel.transport.drain import Drain
+from modelry_server.kernel.transport.gate import Gate
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
@@ -51,6 +54,7 @@ _OPEN_SERVICES = (
 )
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _END = object()
+_Message = TypeVar("_Message")
 _LARGE_BYTES = 256 << 10
 _one_large = threading.Lock()
 _log = Log("rpc")
@@ -66,12 +70,29 @@ streams_open = prometheus_client.Gauge("modelry_rpc_streams_open", "Streams that
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Threads for streams: `answers` hold one for each open stream, `uploads` a second one for each upload."""
+    """Threads besides those of unary calls.
 
-    answers: Executor
-    uploads: Executor
-    streams: int
-    """The number of streams that may be open at once."""
+    `streams` has one for each open stream, `uploads` a second one for each upload, and `others` those of health and
+    reflection, which answer whatever the other calls do.
+    """
+
+    streams: ThreadPoolExecutor
+    uploads: ThreadPoolExecutor
+    others: ThreadPoolExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What calls of one listener may take at once.
+
+    `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
+    of open streams. `idle_s` is how long a stream may wait for its client.
+    """
+
+    work: Gate
+    steps: Gate
+    streams: Gate
+    idle_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +112,58 @@ class Calls(grpc.ServerInterceptor):
     call to an internal listener must carry; it is empty for the public listener, where no caller counts as a service.
     """
 
-    def __init__(self, permissions: Mapping[str, Permission], *, key: str, drain: Drain, pools: Pools) -> None:
+    def __init__(
+        self, permissions: Mapping[str, Permission], *, key: str, drain: Drain, pools: Pools, bounds: Bounds
+    ) -> None:
         self._permissions = permissions
         self._key = key
         self._drain = drain
         self._pools = pools
-        self._streams = threading.BoundedSemaphore(pools.streams)
+        self._bounds = bounds
+        self._open: dict[_OpenStream, None] = {}
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:
         """Gives the handler of the method with all steps around it."""
         handler = continuation(details)
-        if handler is None or details.method.startswith(_OPEN_SERVICES):
-            return handler
+        if handler is None:
+            return None
         known = self._wrapped.get(details.method)
         if known is None or known[0] is not handler:
-            known = self._wrapped[details.method] = (handler, self._wrap(details.method, handler))
+            wrap = self._wrap_open if details.method.startswith(_OPEN_SERVICES) else self._wrap
+            known = self._wrapped[details.method] = (handler, wrap(details.method, handler))
         return known[1]
+
+    def end_idle_streams(self) -> None:
+        """Ends the streams that have waited too long for their client."""
+        overdue = time.monotonic() - self._bounds.idle_s
+        for stream in list(self._open):
+            if stream.waits_since < overdue:
+                stream.context.cancel()
+
+    def _wrap_open(self, rpc: str, handler: Any) -> Any:
+        """The handler of health or reflection: on threads of its own; a stream counts as one."""
+        if not handler.response_streaming:
+
+            def single(request: Any, context: grpc.ServicerContext) -> Any:
+                return handler.unary_unary(request, context)
+
+            single.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
+            return grpc.unary_unary_rpc_method_handler(
+                single, handler.request_deserializer, handler.response_serializer
+            )
+        if not handler.request_streaming:  # health's Watch, which holds no thread
+            return handler
+
+        def stream(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                with self._slot(context) as slot:
+                    yield from handler.stream_stream(slot.received(requests), context)
+            except TooManyStreams as error:
+                context.abort_with_status(rpc_status.to_status(status.to_status(error)))
+
+        stream.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
+        return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
         known = (rpc, self._permissions[rpc], call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
@@ -120,16 +176,16 @@ class Calls(grpc.ServerInterceptor):
             inner = handler.stream_stream or handler.unary_stream
             method = _Method(*known, lambda request, context: inner(read(request), context))
 
-            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-                return self._stream(method, request, context)
+            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
+                return self._stream(method, serialize, request, context)
 
-            stream.experimental_thread_pool = self._pools.answers  # type: ignore[attr-defined]
+            stream.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            return make(stream, response_serializer=serialize)
+            return make(stream)
         inner = handler.stream_unary or handler.unary_unary
         method = _Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
@@ -146,16 +202,19 @@ class Calls(grpc.ServerInterceptor):
                 context.abort_with_status(rpc_status.to_status(status.to_status(Draining())))
             return work.result()
 
-        upload.experimental_thread_pool = self._pools.answers  # type: ignore[attr-defined]
+        upload.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(upload)
 
-    def _single(self, method: _Method, request: Any, context: grpc.ServicerContext) -> bytes:
+    def _single(
+        self, method: _Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False
+    ) -> bytes:
         call = _Call(method, context, self._key)
         with call:
             try:
                 with self._drain:
                     self._check(call)
-                    response: bytes = method.answer(request, context)
+                    with nullcontext() if is_upload else _Place(self._bounds.work, call):
+                        response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
                         raise AnswerTooLarge(len(response), MESSAGE_BYTES)
                 call.end(grpc.StatusCode.OK)
@@ -167,25 +226,29 @@ class Calls(grpc.ServerInterceptor):
 
     def _upload(self, method: _Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
         def answer(requests: Iterable[Any], context: grpc.ServicerContext) -> Any:
-            with self._slot():
-                return method.answer(self._drain.checked(requests), context)
+            with self._slot(context) as slot:
+                return method.answer(self._drain.checked(slot.received(requests)), context)
 
-        return self._single(replace(method, answer=answer), requests, context)
+        return self._single(replace(method, answer=answer), requests, context, is_upload=True)
 
-    def _stream(self, method: _Method, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+    def _stream(
+        self, method: _Method, serialize: Callable[[Any], bytes], request: Any, context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
         call = _Call(method, context, self._key)
         try:
-            with self._drain, self._slot():
+            with self._drain, self._slot(context) as slot:
                 with call:
                     self._check(call)
                     responses = iter(method.answer(request, context))
                 while True:
-                    with call:  # set anew for each step: a generator may be resumed by another thread
+                    with call, _Place(self._bounds.steps, call):  # anew for each step: a reader may be slow
                         self._drain.check()
-                        response = next(responses, _END)
-                    if response is _END:
+                        made = [serialize(each) for each in itertools.islice(responses, 1)]
+                    if not made:
                         break
-                    yield response
+                    slot.waits_since = time.monotonic()
+                    yield made.pop()  # so that a message is not kept twice while its reader is slow
+                    slot.waits_since = math.inf
             call.end(grpc.StatusCode.OK)
         except Exception as error:
             with call:
@@ -194,16 +257,19 @@ class Calls(grpc.ServerInterceptor):
             call.end(grpc.StatusCode.CANCELLED)
 
     @contextmanager
-    def _slot(self) -> Iterator[None]:
+    def _slot(self, context: grpc.ServicerContext) -> Iterator["_OpenStream"]:
         """A place among the open streams."""
-        if not self._streams.acquire(blocking=False):
-            raise TooManyStreams(self._pools.streams)
+        peer, stream = context.peer() or "", _OpenStream(context)
+        if not self._bounds.streams.try_to_enter(peer):
+            raise TooManyStreams(self._bounds.streams.places, self._bounds.streams.of_one)
+        self._open[stream] = None
         streams_open.inc()
         try:
-            yield
+            yield stream
         finally:
             streams_open.dec()
-            self._streams.release()
+            del self._open[stream]
+            self._bounds.streams.leave(peer)
 
     def _check(self, call: "_Call") -> None:
         if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
@@ -212,6 +278,50 @@ class Calls(grpc.ServerInterceptor):
             raise CredentialInvalid(call.method.rpc)
         if call.caller.deadline is not None and call.caller.deadline <= time.monotonic():
             raise DeadlinePassed
+
+
+class _OpenStream:
+    """A stream, and since when it has waited for its client: for ever in the future while it does not."""
+
+    __slots__ = ("context", "waits_since")
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self.context = context
+        self.waits_since = math.inf
+
+    def received(self, messages: Iterable[_Message]) -> Iterator[_Message]:
+        """The messages of the client; it waits for each of them."""
+        given = iter(messages)
+        while True:
+            self.waits_since = time.monotonic()
+            message = next(given, _END)
+            self.waits_since = math.inf
+            if message is _END:
+                return
+            yield message  # type: ignore[misc]
+
+
+class _Place:
+    """A place of a call at work, within a block. A call whose caller is gone when it gets one is not begun."""
+
+    __slots__ = ("_call", "_gate")
+
+    def __init__(self, gate: Gate, call: "_Call") -> None:
+        self._gate = gate
+        self._call = call
+
+    def __enter__(self) -> None:
+        present = self._call.caller
+        if self._gate.try_to_enter(present.peer):
+            return
+        if not self._gate.enter(present.peer, present.deadline):
+            raise DeadlinePassed
+        if not present.is_here():
+            self._gate.leave(present.peer)
+            raise DeadlinePassed
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.leave(self._call.caller.peer)
 
 
 class _Call:
@@ -294,4 +404,4 @@ def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, ke
         credential = caller.Credential.SERVICE
     left = context.time_remaining()
     deadline = None if left is None or left > 1e9 else time.monotonic() + left
-    return caller.Caller(subject, trace_id, peer, deadline, credential, is_service)
+    return caller.Caller(subject, trace_id, peer, deadline, credential, is_service, context.is_active)

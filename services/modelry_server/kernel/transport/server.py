@@ -1,8 +1,9 @@
 """Listening: one gRPC server for clients, and an internal one for each service; health, reflection, limits, drain.
 
-Unary calls and streams have separate thread pools, so that streams never starve unary calls. Services always call each
-other at the internal listeners. Each of these has a pool of its own, so a service that waits for another one never
-holds a worker that the other one needs.
+gRPC gives each open call a thread, also one whose message never comes. So threads are many and bound nothing; what is
+at work at once is bounded by a gate (`gate.py`), for a listener and for each connection to it. Health and reflection
+have threads of their own. Services always call each other at the internal listeners. Each of these has a gate of its
+own, so a service that waits for another one never holds a place that the other one needs.
 """
 
 import os
@@ -26,13 +27,16 @@ from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import reflection, sockets
 from modelry_server.kernel.transport.drain import Drain
-from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Calls, Pools
+from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Bounds, Calls, Pools
 
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
 _LAST_S = 1.0  # for the last messages, after the drain
-_TURNING_AWAY = 4  # extra threads, which reject streams over the limit
+_THREADS = 1024  # of each kind; they are made when they are needed
+_CALLS_OF_ONE = 128  # open at once on one connection: more wait in the client
+_IDLE_LOOK_S = 1.0
 _log = Log("server")
 
 
@@ -59,11 +63,16 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Threads and streams of one listener. `workers` answer unary calls; `streams` may be open at once."""
+    """What one listener does at once: `workers` calls are at work, `streams` may be open.
+
+    Of the places of both, one connection has at most one in `share`. A stream may wait `idle_s` for its client.
+    """
 
     workers: int = 16
-    streams: int = 64
+    streams: int = 256
     drain_s: float = 10.0
+    idle_s: float = 300.0
+    share: int = 2
 
 
 class Server:
@@ -89,16 +98,18 @@ class Server:
         self._rooms = rooms
         self._limits = limits
         self._stopped = threading.Event()
-        self._public = _Listener(rooms, "public", permissions, key="", limits=limits)
-        self.port = self._public.listen(address)
+        self._public = _Listener(rooms, "public", permissions, address=address, key="", limits=limits)
+        self.port = self._public.listen()
         self._internal: list[_Listener] = []
         self.internal = dict(internal)
         for room in rooms:
             if room.name in internal:
-                listener = _Listener([room], room.name, permissions, key=key, limits=limits)
-                listener.listen(internal[room.name])
+                at = internal[room.name]
+                listener = _Listener([room], room.name, permissions, address=at, key=key, limits=limits)
+                listener.listen()
                 self._internal.append(listener)
-        self._jobs = JobLoop([job for room in rooms for job in room.jobs])
+        idle = Job("end-idle-streams", _IDLE_LOOK_S, self._end_idle_streams)
+        self._jobs = JobLoop([idle, *(job for room in rooms for job in room.jobs)])
 
     def start(self) -> None:
         """Begins to answer. Health says SERVING from now on."""
@@ -137,26 +148,45 @@ class Server:
     def _listeners(self) -> list["_Listener"]:
         return [self._public, *self._internal]
 
+    def _end_idle_streams(self) -> None:
+        for listener in self._listeners():
+            listener.calls.end_idle_streams()
+
 
 class _Listener:
     """One gRPC server. With a `key` it is an internal one: internal services too, each call with the key."""
 
     def __init__(
-        self, rooms: Sequence[Room], name: str, permissions: Mapping[str, Permission], *, key: str, limits: Limits
+        self,
+        rooms: Sequence[Room],
+        name: str,
+        permissions: Mapping[str, Permission],
+        *,
+        address: str,
+        key: str,
+        limits: Limits,
     ) -> None:
+        self._address = address
         self.drain = Drain()
         self._lock: int | None = None
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
-        pools = Pools(
-            ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-stream"),
-            ThreadPoolExecutor(limits.streams + _TURNING_AWAY, thread_name_prefix=f"{name}-upload"),
-            limits.streams,
+        pools = Pools(*(ThreadPoolExecutor(_THREADS, f"{name}-{kind}") for kind in ("stream", "upload", "other")))
+        share = (
+            1 if key or sockets.path_of(address) else limits.share
+        )  # services, and callers on a socket, are not told apart
+        bounds = Bounds(
+            Gate(limits.workers, max(1, limits.workers // share)),
+            Gate(limits.workers, max(1, limits.workers // share)),
+            Gate(limits.streams, max(1, limits.streams // share)),
+            limits.idle_s,
         )
+        self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(
-            ThreadPoolExecutor(limits.workers, thread_name_prefix=name),
-            interceptors=[Calls(permissions, key=key, drain=self.drain, pools=pools)],
-            maximum_concurrent_rpcs=limits.workers * 64 + limits.streams,
+            ThreadPoolExecutor(_THREADS, name),
+            interceptors=[self.calls],
+            maximum_concurrent_rpcs=3 * _THREADS,
             options=[
+                ("grpc.max_concurrent_streams", _CALLS_OF_ONE),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
@@ -170,14 +200,15 @@ class _Listener:
             room.register(self._server)
             if key:
                 room.register_internal(self._server)
-        self._health = health.HealthServicer(experimental_non_blocking=True)
+        self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=pools.others)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if not key:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE]
             reflection.enable(self._server, reflected, _pool(reflected))
 
-    def listen(self, address: str) -> int:
-        """Takes an address, and gives its port. Raises AddressUnusable."""
+    def listen(self) -> int:
+        """Takes its address, and gives its port. Raises AddressUnusable."""
+        address = self._address
         if path := sockets.path_of(address):
             try:
                 self._lock = sockets.lock(path)

@@ -4,6 +4,7 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from modelry_server.kernel.requests.fields import Fields, is_key
 from modelry_server.kernel.sql.database import Database
@@ -12,7 +13,7 @@ from modelry_server.tracking.domain.columns import distinct, joined, picked
 from modelry_server.tracking.domain.downsample import LEAST, downsample_parts
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.places import READ, WRITE, Places
-from modelry_server.tracking.domain.series import Series
+from modelry_server.tracking.domain.series import Parking, Series
 from modelry_server.tracking.entities import Batch, MetricColumns
 from modelry_server.tracking.store import metrics as store
 
@@ -62,6 +63,7 @@ class Metrics:
         self._ingest = ingest
         self._chunk_points = chunk_points
         self._merge_chunks = merge_chunks
+        self._parking = Parking()
         self._small: dict[tuple[str, str], int] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -105,12 +107,19 @@ class Metrics:
                 with self._db.read() as tx:
                     keys = store.keys(tx, run_id)
             for key in keys:
-                series = Series(self._db, run_id, key, min_step=query.min_step, max_step=query.max_step)
+                series = Series(
+                    self._db,
+                    run_id,
+                    key,
+                    min_step=query.min_step,
+                    max_step=query.max_step,
+                    parking=None if query.max_points else self._parking,
+                )
                 extent = series.extent()
                 if extent is None:
                     continue
                 if not query.max_points:
-                    yield from (SeriesPart(run_id, part) for part in series.parts())
+                    yield from map(partial(SeriesPart, run_id), series.parts())
                 elif thinned := downsample_parts(series.parts(), query.max_points, extent):
                     yield SeriesPart(run_id, *thinned)
 

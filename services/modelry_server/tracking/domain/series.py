@@ -13,22 +13,29 @@ alternative, sorting in a temporary file, is linear, but needs as much disk as a
 server may have no disk, or its temporary files in memory. Such series are rare, and a slow reader does less harm than a
 full disk.
 
+While the reader of a stream is slow, nothing is held for it but the message that it was given: what was read ahead is
+parked, and dropped where too much is parked in all. It is read again when the reader goes on.
+
 The list takes about 250 bytes for each chunk, which has 8,000 points or more once the background job has merged it.
 """
 
-from collections import deque
+import sys
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking.domain import columns as points
 from modelry_server.tracking.domain.columns import Key, distinct, joined
-from modelry_server.tracking.entities import MetricColumns
+from modelry_server.tracking.entities import Floats, Ints, MetricColumns
 from modelry_server.tracking.store import metrics as store
 from modelry_server.tracking.store.metrics import ListedChunk
 
 BLOCK = 65_536
 """About how many points are read at once, and are given at once."""
+PIECE = 8192
+"""How many points are given at once to a reader that may be slow: about 0.2 MiB in a message."""
 KEPT = 262_144
 """How many points are kept when too many wait to be complete; too many are twice as many."""
 
@@ -44,8 +51,36 @@ class Extent:
     last_step: int
 
 
+class Parking:
+    """Where readers that wait leave what was read ahead for them: at most so many bytes, the latest ones."""
+
+    def __init__(self, most_bytes: int = 24 << 20) -> None:
+        self._left = most_bytes
+        self._lock = threading.Lock()
+        self._parked: OrderedDict[Series, tuple[list[MetricColumns], int]] = OrderedDict()
+
+    def put(self, owner: "Series", ahead: list[MetricColumns]) -> None:
+        """Parks what was read ahead, in place of the oldest."""
+        size = sum(_bytes(column) for each in ahead for column in (each.steps, each.times, each.values))
+        with self._lock:
+            self._parked[owner] = ahead, size
+            self._left -= size
+            while self._left < 0:
+                self._left += self._parked.popitem(last=False)[1][1]
+
+    def take(self, owner: "Series") -> list[MetricColumns] | None:
+        """What was parked; None if it was dropped."""
+        with self._lock:
+            ahead, size = self._parked.pop(owner, (None, 0))
+            self._left += size
+            return ahead
+
+
 class Series:
-    """One series, between two steps, ready to be read once. Holds no transaction while its reader waits."""
+    """One series, between two steps, ready to be read once. Holds no transaction while its reader waits.
+
+    With a `parking` it gives parts of at most 8192 points, and holds none while its reader waits.
+    """
 
     def __init__(
         self,
@@ -57,6 +92,7 @@ class Series:
         max_step: int | None = None,
         block: int = BLOCK,
         kept: int = KEPT,
+        parking: Parking | None = None,
     ) -> None:
         self._db = db
         self._run_id = run_id
@@ -65,6 +101,8 @@ class Series:
         self._max_step = max_step
         self._block = block
         self._kept = kept
+        self._at_once = sys.maxsize if parking is None else PIECE
+        self._parking = parking
         self._after: Key | None = None  # the key of the last point that was given
         self._at_hand: dict[int, MetricColumns] = {}  # chunks that came with the list
         self._listed = self._list()
@@ -82,13 +120,18 @@ class Series:
 
     def parts(self) -> Iterator[MetricColumns]:
         """All points in order, each once, in parts of which none is empty."""
-        while not (yield from self._pass()):
-            self._listed = self._list()
+        try:
+            while not (yield from self._pass()):
+                self._listed = self._list()
+        finally:
+            if self._parking is not None:
+                self._parking.take(self)
 
     def _pass(self) -> Generator[MetricColumns, None, bool]:
         """Gives points, beginning where the pass before ended. Returns whether there are no more.
 
-        It ends early where chunks were replaced by merged ones meanwhile, and where it had to forget points.
+        It ends early where chunks were replaced by merged ones meanwhile, where it had to forget points, and where what
+        it had parked was dropped.
         """
         ahead = deque(self._listed)
         held: list[MetricColumns] = []
@@ -98,25 +141,53 @@ class Series:
             if read is None:
                 return False
             held += read
+            read = None
             count = sum(map(len, held))
             if limit is None and ahead and count >= self._block:
-                complete, rest = points.parted(joined(held), *ahead[0].first)
-                held = [complete, rest]
-                if len(complete) >= self._block:
-                    yield self._given(complete)
-                    held, count = [rest], len(rest)
+                held = list(points.parted(joined(held), *ahead[0].first))
+                if len(held[0]) >= self._block:
+                    giving = self._give(held)
+                    held = []  # no name here may keep what is parked
+                    kept = yield from giving
+                    if kept is None:
+                        return False
+                    held, count = kept, sum(map(len, kept))
             if ahead and count > 2 * self._kept:
                 held = [points.smallest(joined(held), self._kept)]
                 limit = points.greatest_key(held[0])
         if any(map(len, held)):
-            yield self._given(joined(held))
+            giving = self._give([joined(held)])
+            held = []
+            if (yield from giving) is None:
+                return False
         self._after = limit or self._after
         return limit is None
 
-    def _given(self, complete: MetricColumns) -> MetricColumns:
-        part = distinct(complete)
-        self._after = points.key_at(part, -1)
-        return part
+    def _give(self, ahead: list[MetricColumns]) -> Generator[MetricColumns, None, list[MetricColumns] | None]:
+        """Gives the first of these columns, in order. Returns the others; None if they were dropped meanwhile."""
+        ahead[0] = distinct(ahead[0])
+        while len(ahead[0]):
+            piece = [self._cut(ahead)]
+            if self._parking is None:
+                yield piece.pop()
+                continue
+            self._parking.put(self, ahead)
+            del ahead
+            yield piece.pop()
+            taken = self._parking.take(self)
+            if taken is None:
+                return None
+            ahead = taken
+        return ahead[1:]
+
+    def _cut(self, ahead: list[MetricColumns]) -> MetricColumns:
+        """The next points of the first of these columns, which keeps the others."""
+        first = ahead[0]
+        size = min(len(first), self._at_once)
+        piece = points.picked(first, slice(0, size))
+        ahead[0] = points.picked(first, slice(size, None))
+        self._after = points.key_at(piece, -1)
+        return piece
 
     def _read(self, ahead: deque[ListedChunk], limit: Key | None) -> list[MetricColumns] | None:
         """The points of the next chunks that are still to be given; None if one of the chunks is gone."""
@@ -155,3 +226,8 @@ class Series:
         self._at_hand = {chunk.chunk_id: part for chunk, part in few.items()} if few else {}
         wanted = (each for each in listed if self._after is None or each.last >= self._after[:2])
         return sorted(wanted, key=lambda each: each.first)
+
+
+def _bytes(column: Ints | Floats) -> int:
+    """What a column keeps in memory: a part of another one keeps all of that."""
+    return (column if column.base is None else column.base).nbytes

@@ -1,5 +1,6 @@
 """MetricService: columns in, columns out. There is no message and no object for a single point."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -7,14 +8,14 @@ import grpc
 import numpy as np
 
 from modelry.api.tracking import v1 as api
-from modelry_server.tracking.domain.metrics import Metrics, SeriesQuery
+from modelry_server.tracking.domain.metrics import Metrics, SeriesPart, SeriesQuery
 from modelry_server.tracking.entities import Batch, MetricColumns, MetricSummary
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 MESSAGE_POINTS = 32_768
-"""Points in one message of a stream: about 0.7 MiB."""
+"""The most points in one message of a stream: about 0.7 MiB."""
 
 
 class MetricService(api.MetricServiceServicer):
@@ -41,19 +42,29 @@ class MetricService(api.MetricServiceServicer):
             min_step=request.min_step if request.HasField("min_step") else None,
             max_step=request.max_step if request.HasField("max_step") else None,
         )
-        for part in self._metrics.read(query):
-            for begin in range(0, len(part.columns), MESSAGE_POINTS):
-                some = slice(begin, begin + MESSAGE_POINTS)
-                yield api.ReadMetricsResponse(
-                    run_id=part.run_id,
-                    columns=api.MetricColumns(
-                        key=part.columns.key,
-                        steps=part.columns.steps[some].tolist(),
-                        times_ms=part.columns.times[some].tolist(),
-                        values=part.columns.values[some].tolist(),
-                    ),
-                    point_count=part.point_count,
-                )
+        # Not a loop over parts, which would keep the last one while a slow reader waits.
+        return itertools.chain.from_iterable(map(_messages, self._metrics.read(query)))
+
+
+def _messages(part: SeriesPart) -> Iterator[api.ReadMetricsResponse]:
+    """The messages of a part of a series."""
+    if len(part.columns) <= MESSAGE_POINTS:
+        return iter((_message(part, slice(None)),))
+    begins = range(0, len(part.columns), MESSAGE_POINTS)
+    return (_message(part, slice(begin, begin + MESSAGE_POINTS)) for begin in begins)
+
+
+def _message(part: SeriesPart, some: slice) -> api.ReadMetricsResponse:
+    return api.ReadMetricsResponse(
+        run_id=part.run_id,
+        columns=api.MetricColumns(
+            key=part.columns.key,
+            steps=part.columns.steps[some].tolist(),
+            times_ms=part.columns.times[some].tolist(),
+            values=part.columns.values[some].tolist(),
+        ),
+        point_count=part.point_count,
+    )
 
 
 def columns(messages: Iterable[api.MetricColumns]) -> list[MetricColumns]:

@@ -27,8 +27,8 @@ from tests.parts.eventually import eventually
 from tests.parts.refusal import Refusal, refused, unpacked
 from tests.server.kernel.stage import KEY, SERVICE, Actor, ask, staged
 
-PATIENT = Limits(workers=4, streams=3, drain_s=20.0)
-HASTY = Limits(workers=4, streams=3, drain_s=0.2)
+PATIENT = Limits(workers=4, streams=3, drain_s=20.0, share=1)
+HASTY = Limits(workers=4, streams=3, drain_s=0.2, share=1)
 ENDED_S = 20
 
 
@@ -215,7 +215,7 @@ def test_in_one_process_a_call_in_flight_still_reaches_the_service_that_it_needs
 
 
 def test_a_server_without_calls_ends_at_once() -> None:
-    with staged(limits=Limits(workers=2, streams=2, drain_s=3600.0)) as stage, draining(stage.server) as ended:
+    with staged(limits=Limits(workers=2, streams=2, drain_s=3600.0, share=1)) as stage, draining(stage.server) as ended:
         ended.result(ENDED_S)
 
 

@@ -86,7 +86,7 @@ def test_open_streams_leave_unary_calls_alone_and_one_too_many_is_refused_at_onc
         end.wait(30)
         yield 2
 
-    with served(play=play, limits=Limits(workers=2, streams=3, drain_s=1.0)) as channel:
+    with served(play=play, limits=Limits(workers=4, streams=3, drain_s=1.0, share=1)) as channel:
         metrics = tracking.MetricServiceStub(channel)
         streams = [metrics.ReadMetrics(tracking.ReadMetricsRequest()) for _ in range(3)]
         assert [next(stream).point_count for stream in streams] == [1, 1, 1]
@@ -108,7 +108,7 @@ def test_a_stream_that_its_caller_leaves_gives_its_place_back() -> None:
     def play() -> Iterator[int]:
         yield from range(1_000_000)
 
-    with served(play=play, limits=Limits(workers=2, streams=1, drain_s=1.0)) as channel:
+    with served(play=play, limits=Limits(workers=2, streams=1, drain_s=1.0, share=1)) as channel:
         metrics = tracking.MetricServiceStub(channel)
 
         for _ in range(3):
@@ -149,7 +149,10 @@ def test_what_is_left_of_a_call_whose_time_has_run_out_is_not_begun() -> None:
             end.wait(20)
         return name
 
-    with served(act, limits=Limits(workers=1, streams=1, drain_s=1.0)) as channel, ThreadPoolExecutor(1) as pool:
+    with (
+        served(act, limits=Limits(workers=1, streams=1, drain_s=1.0, share=1)) as channel,
+        ThreadPoolExecutor(1) as pool,
+    ):
         blocking = pool.submit(ask, channel, "blocks")
         assert blocked.wait(20)
         late = refused(

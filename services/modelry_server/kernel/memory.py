@@ -1,0 +1,19 @@
+"""Memory that is free goes back to the system.
+
+glibc raises the size from which on it maps blocks by themselves, up to 32 MiB, and keeps one heap for each of many
+threads. Columns of series are below that: after a hundred readers the process kept 170 MiB of nothing.
+"""
+
+import ctypes
+import sys
+
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # of mallopt(3)
+
+
+def give_back_what_is_free() -> None:
+    """Maps blocks of 128 KiB and more by themselves, and keeps four heaps. Does nothing where there is no mallopt."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_MMAP_THRESHOLD, 128 << 10)
+            mallopt(_ARENA_MAX, 4)

@@ -1,0 +1,181 @@
+"""Nobody can hold what all need: calls without a message, idle streams, slow readers, searches whose caller left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from modelry.api.artifacts import v1 as artifacts
+from modelry.api.tracking import v1 as tracking
+from tests.parts import deployment as deployments
+from tests.parts.deployment import Deployment
+from tests.parts.eventually import eventually
+
+GET_WORKSPACE = "/modelry.api.access.v1.WorkspaceService/GetWorkspace"
+READ_METRICS = "/modelry.api.tracking.v1.MetricService/ReadMetrics"
+CHECK = "/grpc.health.v1.Health/Check"
+
+
+@pytest.fixture(scope="module", params=["all", "split"])
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A server with the limits that it has by default."""
+    with deployments.running(request.param, tmp_path_factory.mktemp("platform")) as running:
+        yield running
+
+
+@contextmanager
+def connection(platform: Deployment) -> Iterator[grpc.Channel]:
+    """A connection to tracking that is nobody else's."""
+    with grpc.insecure_channel(platform.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        grpc.channel_ready_future(channel).result(20)
+        yield channel
+
+
+Hold = Callable[[grpc.Channel, Callable[..., Iterator[Any]]], list[Any]]
+
+
+def half_open(method: str, count: int) -> Hold:
+    """Calls that send headers and no message."""
+
+    def hold(channel: Any, idle: Callable[..., Iterator[Any]]) -> list[Any]:
+        return [channel.stream_stream(method)(idle()) for _ in range(count)]
+
+    return hold
+
+
+def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]]) -> list[Any]:
+    """Reflection streams that were answered once and stay open."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    question = reflection_pb2.ServerReflectionRequest(list_services="")
+    streams = [stub.ServerReflectionInfo(idle(question)) for _ in range(100)]
+    for stream in streams:
+        next(stream)
+    return streams
+
+
+def uploading(channel: grpc.Channel, idle: Callable[..., Iterator[Any]]) -> list[Any]:
+    """Uploads that name their owner and send nothing more."""
+    run_id = tracking.RunServiceStub(channel).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+    first = artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id))
+    method: Any = channel.stream_unary(
+        "/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts",
+        request_serializer=artifacts.WriteArtifactsRequest.SerializeToString,
+    )
+    return [method.future(idle(first)) for _ in range(100)]
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        half_open(GET_WORKSPACE, 400),
+        half_open(READ_METRICS, 400),
+        half_open(CHECK, 400),
+        reflecting,
+        uploading,
+    ],
+    ids=["unary calls", "streams", "health", "reflection", "uploads"],
+)
+def test_idle_calls_of_one_client_hold_up_nobody_else(platform: Deployment, hold: Hold) -> None:
+    leave = threading.Event()
+
+    def idle(*first: Any) -> Iterator[Any]:
+        yield from first
+        leave.wait(60)
+
+    with ExitStack() as stack:
+        others, bad = stack.enter_context(connection(platform)), stack.enter_context(connection(platform))
+        stack.callback(leave.set)
+        experiments, metrics = tracking.ExperimentServiceStub(others), tracking.MetricServiceStub(others)
+        run_id = tracking.RunServiceStub(others).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        calls = hold(bad, idle)
+        time.sleep(0.5)  # so that all of them have arrived
+
+        found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=5)
+        read = list(metrics.ReadMetrics(tracking.ReadMetricsRequest(run_ids=[run_id]), timeout=5))
+        stub: Any = health_pb2_grpc.HealthStub(others)
+        health = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        for call in calls:
+            call.cancel()
+
+    assert (found.experiment.experiment_id, read, health.status) == ("0", [], health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_searches_whose_caller_left_end(platform: Deployment) -> None:
+    with connection(platform) as others, connection(platform) as bad:
+        runs = tracking.RunServiceStub(others)
+        for _ in range(150):
+            runs.CreateRun(tracking.CreateRunRequest(experiment_id="0", tags={"long": "a" * 8000}))
+        slow = " OR ".join([f"tags.long LIKE '%{'a' * 900}b'"] * 17)
+        search = tracking.SearchRunsRequest(workspace="default", filter=slow, page_size=1)
+
+        calls = [tracking.RunServiceStub(bad).SearchRuns.future(search) for _ in range(32)]
+        time.sleep(0.5)
+        busy = tracking.ExperimentServiceStub(others).GetExperiment(
+            tracking.GetExperimentRequest(experiment_id="0"), timeout=10
+        )
+        for call in calls:
+            call.cancel()
+        process = psutil.Process(platform.process("all" if platform.name == "all" else "tracking").pid)
+        eventually(lambda: process.cpu_percent(0.5) < 20)
+
+    assert busy.experiment.experiment_id == "0"
+
+
+def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) -> None:
+    with deployments.running("all", tmp_path / "platform") as platform, ExitStack() as stack:
+        channel = platform.channel("tracking")
+        run_id = tracking.RunServiceStub(channel).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        points, metrics = 2_000_000, tracking.MetricServiceStub(channel)
+        for number in range(points // 100_000):
+            steps = range(number * 100_000, (number + 1) * 100_000)
+            batch = tracking.MetricColumns(key="m", steps=steps, times_ms=steps, values=map(float, steps))
+            metrics.WriteMetrics(
+                tracking.WriteMetricsRequest(run_id=run_id, writer_id="w", batch_number=number + 1, metrics=[batch])
+            )
+        request = tracking.ReadMetricsRequest(run_ids=[run_id])
+        assert sum(len(each.columns.steps) for each in metrics.ReadMetrics(request)) == points
+        memory = psutil.Process(platform.process("all").pid).memory_info
+        before = memory().rss
+
+        readers = [tracking.MetricServiceStub(stack.enter_context(connection(platform))) for _ in range(100)]
+        streams = [reader.ReadMetrics(request) for reader in readers]
+        for stream in streams:
+            next(stream)
+        time.sleep(2)
+        held = memory().rss - before
+        rest = [sum(len(each.columns.steps) for each in stream) for stream in streams[:3]]
+        for stream in streams:
+            stream.cancel()
+
+    assert held < 120 << 20
+    assert [points - each for each in rest] == [8192] * 3
+
+
+def test_a_stream_that_waits_too_long_for_its_client_is_ended(tmp_path: Path) -> None:
+    settings = {"server.idle-limit": "1s"}
+    leave = threading.Event()
+
+    def idle(*first: Any) -> Iterator[Any]:
+        yield from first
+        leave.wait(60)
+
+    with (
+        deployments.running("all", tmp_path / "platform", settings=settings) as platform,
+        connection(platform) as channel,
+    ):
+        (call,) = uploading(channel, idle)[:1]
+        with pytest.raises(grpc.RpcError) as caught:
+            call.result(20)
+        leave.set()
+
+    assert caught.value.code() is grpc.StatusCode.CANCELLED

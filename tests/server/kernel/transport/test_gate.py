@@ -1,0 +1,60 @@
+"""Places at work: a bound for all, a smaller one for each connection, and turns for those who wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from modelry_server.kernel.transport.gate import Gate
+from tests.parts.eventually import eventually
+
+
+def test_one_connection_gets_its_share_and_another_one_the_rest() -> None:
+    gate = Gate(4, 2)
+
+    assert [gate.try_to_enter("a") for _ in range(3)] == [True, True, False]
+    assert [gate.try_to_enter("b") for _ in range(3)] == [True, True, False]
+    assert not gate.try_to_enter("c")
+    gate.leave("a")
+    assert gate.try_to_enter("c")
+
+
+def test_who_waits_gets_the_place_that_is_given_back_and_gives_up_when_its_time_is_over() -> None:
+    gate = Gate(1, 1)
+    gate.enter("a")
+
+    begun = time.monotonic()
+    assert not gate.enter("b", begun + 0.05)
+    assert time.monotonic() >= begun + 0.05
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(gate.enter, "b")
+        eventually(lambda: gate._waiting)
+        gate.leave("a")
+        assert waiting.result(10)
+    assert not gate.try_to_enter("a")
+    gate.leave("b")
+    assert gate.try_to_enter("a")
+
+
+def test_connections_take_turns_however_many_calls_of_one_wait() -> None:
+    gate, order, lock = Gate(1, 1), [], threading.Lock()
+    gate.enter("first")
+
+    def work(peer: str) -> None:
+        assert gate.enter(peer)
+        with lock:
+            order.append(peer)
+        gate.leave(peer)
+
+    with ThreadPoolExecutor(12) as pool:
+        for count in range(10):
+            pool.submit(work, "many")
+            eventually(lambda count=count: len(gate._waiting.get("many", ())) == count + 1)  # type: ignore[misc]
+        pool.submit(work, "one")
+        eventually(lambda: "one" in gate._waiting)
+        gate.leave("first")
+
+    assert order.index("one") <= 1
+    assert len(order) == 11
+    assert gate._taken == {}
