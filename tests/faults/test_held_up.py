@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
 
-GET_WORKSPACE = "/modelry.api.access.v1.WorkspaceService/GetWorkspace"
+GET_EXPERIMENT = "/modelry.api.tracking.v1.ExperimentService/GetExperiment"
 READ_METRICS = "/modelry.api.tracking.v1.MetricService/ReadMetrics"
 CHECK = "/grpc.health.v1.Health/Check"
 
@@ -33,27 +32,32 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield running
 
 
+def process_of(platform: Deployment, room: str) -> psutil.Process:
+    """The process that runs a service."""
+    return psutil.Process(platform.process("all" if platform.name == "all" else room).pid)
+
+
 @contextmanager
-def connection(platform: Deployment) -> Iterator[grpc.Channel]:
-    """A connection to tracking that is nobody else's."""
-    with grpc.insecure_channel(platform.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+def connection(platform: Deployment, room: str = "tracking") -> Iterator[grpc.Channel]:
+    """A connection to a service that is nobody else's."""
+    with grpc.insecure_channel(platform.addresses[room], [("grpc.use_local_subchannel_pool", 1)]) as channel:
         grpc.channel_ready_future(channel).result(20)
         yield channel
 
 
-Hold = Callable[[grpc.Channel, Callable[..., Iterator[Any]]], list[Any]]
+Hold = Callable[[grpc.Channel, Callable[..., Iterator[Any]], str], list[Any]]
 
 
 def half_open(method: str, count: int) -> Hold:
     """Calls that send headers and no message."""
 
-    def hold(channel: Any, idle: Callable[..., Iterator[Any]]) -> list[Any]:
+    def hold(channel: Any, idle: Callable[..., Iterator[Any]], run_id: str) -> list[Any]:
         return [channel.stream_stream(method)(idle()) for _ in range(count)]
 
     return hold
 
 
-def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]]) -> list[Any]:
+def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]], run_id: str) -> list[Any]:
     """Reflection streams that were answered once and stay open."""
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     question = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -63,9 +67,8 @@ def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]]) -> lis
     return streams
 
 
-def uploading(channel: grpc.Channel, idle: Callable[..., Iterator[Any]]) -> list[Any]:
+def uploading(channel: grpc.Channel, idle: Callable[..., Iterator[Any]], run_id: str) -> list[Any]:
     """Uploads that name their owner and send nothing more."""
-    run_id = tracking.RunServiceStub(channel).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
     first = artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id))
     method: Any = channel.stream_unary(
         "/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts",
@@ -77,7 +80,7 @@ def uploading(channel: grpc.Channel, idle: Callable[..., Iterator[Any]]) -> list
 @pytest.mark.parametrize(
     "hold",
     [
-        half_open(GET_WORKSPACE, 400),
+        half_open(GET_EXPERIMENT, 400),
         half_open(READ_METRICS, 400),
         half_open(CHECK, 400),
         reflecting,
@@ -93,12 +96,14 @@ def test_idle_calls_of_one_client_hold_up_nobody_else(platform: Deployment, hold
         leave.wait(60)
 
     with ExitStack() as stack:
-        others, bad = stack.enter_context(connection(platform)), stack.enter_context(connection(platform))
+        others = stack.enter_context(connection(platform))
+        bad = stack.enter_context(connection(platform, "artifacts" if hold is uploading else "tracking"))
         stack.callback(leave.set)
         experiments, metrics = tracking.ExperimentServiceStub(others), tracking.MetricServiceStub(others)
         run_id = tracking.RunServiceStub(others).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
-        calls = hold(bad, idle)
-        time.sleep(0.5)  # so that all of them have arrived
+        calls = hold(bad, idle, run_id)
+        process = process_of(platform, "artifacts" if hold is uploading else "tracking")
+        eventually(lambda: process.num_threads() > 90)  # each call that has arrived holds one
 
         found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=5)
         read = list(metrics.ReadMetrics(tracking.ReadMetricsRequest(run_ids=[run_id]), timeout=5))
@@ -118,14 +123,14 @@ def test_searches_whose_caller_left_end(platform: Deployment) -> None:
         slow = " OR ".join([f"tags.long LIKE '%{'a' * 900}b'"] * 17)
         search = tracking.SearchRunsRequest(workspace="default", filter=slow, page_size=1)
 
+        process = process_of(platform, "tracking")
         calls = [tracking.RunServiceStub(bad).SearchRuns.future(search) for _ in range(32)]
-        time.sleep(0.5)
+        eventually(lambda: process.cpu_percent(0.2) > 50)
         busy = tracking.ExperimentServiceStub(others).GetExperiment(
             tracking.GetExperimentRequest(experiment_id="0"), timeout=10
         )
         for call in calls:
             call.cancel()
-        process = psutil.Process(platform.process("all" if platform.name == "all" else "tracking").pid)
         eventually(lambda: process.cpu_percent(0.5) < 20)
 
     assert busy.experiment.experiment_id == "0"
@@ -135,7 +140,7 @@ def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) ->
     with deployments.running("all", tmp_path / "platform") as platform, ExitStack() as stack:
         channel = platform.channel("tracking")
         run_id = tracking.RunServiceStub(channel).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
-        points, metrics = 2_000_000, tracking.MetricServiceStub(channel)
+        points, metrics = 1_000_000, tracking.MetricServiceStub(channel)
         for number in range(points // 100_000):
             steps = range(number * 100_000, (number + 1) * 100_000)
             batch = tracking.MetricColumns(key="m", steps=steps, times_ms=steps, values=map(float, steps))
@@ -144,20 +149,20 @@ def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) ->
             )
         request = tracking.ReadMetricsRequest(run_ids=[run_id])
         assert sum(len(each.columns.steps) for each in metrics.ReadMetrics(request)) == points
-        memory = psutil.Process(platform.process("all").pid).memory_info
-        before = memory().rss
+        process = process_of(platform, "tracking")
+        before = process.memory_info().rss
 
-        readers = [tracking.MetricServiceStub(stack.enter_context(connection(platform))) for _ in range(100)]
+        readers = [tracking.MetricServiceStub(stack.enter_context(connection(platform))) for _ in range(40)]
         streams = [reader.ReadMetrics(request) for reader in readers]
         for stream in streams:
             next(stream)
-        time.sleep(2)
-        held = memory().rss - before
+        eventually(lambda: process.cpu_percent(0.5) < 10, within_s=60)
+        held = process.memory_info().rss - before
         rest = [sum(len(each.columns.steps) for each in stream) for stream in streams[:3]]
         for stream in streams:
             stream.cancel()
 
-    assert held < 120 << 20
+    assert held < 80 << 20
     assert [points - each for each in rest] == [8192] * 3
 
 
@@ -173,7 +178,8 @@ def test_a_stream_that_waits_too_long_for_its_client_is_ended(tmp_path: Path) ->
         deployments.running("all", tmp_path / "platform", settings=settings) as platform,
         connection(platform) as channel,
     ):
-        (call,) = uploading(channel, idle)[:1]
+        run_id = tracking.RunServiceStub(channel).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        (call,) = uploading(channel, idle, run_id)[:1]
         with pytest.raises(grpc.RpcError) as caught:
             call.result(20)
         leave.set()
