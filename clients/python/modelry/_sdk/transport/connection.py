@@ -34,7 +34,13 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("SingleThreadedUnaryStream", 1),
 ]
 _METADATA_LIMIT = 128
-_WHERE = re.compile(r"^(UNKNOWN: )?(ipv[46]|unix):\S+: ")
+_STRANGERS = {
+    "http1.x server": "what answers there speaks HTTP/1 and not gRPC, so it is another server",
+    "parsing http/2": "what answers there does not speak gRPC, so it is another server",
+    "socket closed": "something there ends the connection: another kind of server, or one that needs TLS",
+}
+"""What gRPC says, in small letters, where another kind of server answers, and what that means."""
+_WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
 
 
 class Pending(Protocol):
@@ -160,7 +166,15 @@ class Connection:
             if error.code == "UNAVAILABLE":
                 named += f" ({self._hint(said)})"
             return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
+        if self._is_stranger(error):
+            named = f"{self.address.target} answered {error.code}: {error.message} ({self._stranger()})"
+            return type(error)(named, metadata={"address": self.address.target})
         return error
+
+    def _stranger(self) -> str:
+        via = settings.proxy_of(self.address.host)
+        between = f", or the proxy of {via} answered" if via else ""
+        return f"it is another server, or Modelry of another release{between}; is {self._variable} right?"
 
     def _deadline(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
@@ -168,7 +182,18 @@ class Connection:
     def _hint(self, said: str) -> str:
         if not self._plain and ("handshake" in said.lower() or "ssl" in said.lower()):
             return "connections to other machines use TLS; set MODELRY_INSECURE=1 if this server has no TLS"
+        for sign, kind in _STRANGERS.items():
+            if sign in said.lower():
+                return f"{kind}; {self._variable} must be the gRPC address of Modelry, whose default port is 5100"
+        if variable := settings.proxy_of(self.address.host):
+            return f"calls to it go through the proxy of {variable}; if it needs none, add the host to no_proxy"
+        if "resolving" in said.lower() or "dns" in said.lower():
+            return f"is the name of the host right in {self._variable}?"
         return f"is the server running? start one with `modelry up`, or set {self._variable}"
+
+    def _is_stranger(self, error: ModelryError) -> bool:
+        """Whether an answer can't be from Modelry, which names a reason for each refusal."""
+        return not error.reason and error.code in {"UNIMPLEMENTED", "UNKNOWN", "PERMISSION_DENIED", "NOT_FOUND"}
 
     def _method(self, kind: str, path: str, response: type[Message] | None) -> Any:
         process.current().require_grpc()
@@ -193,6 +218,8 @@ class Connection:
         from modelry._sdk.transport.retries import service_config
 
         options = [*_OPTIONS, ("grpc.service_config", service_config())]
+        if settings.is_loopback(self.address.host):
+            options.append(("grpc.enable_http_proxy", 0))
         if self._plain:
             return grpc.insecure_channel(self.address.target, options=options)
         return grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
@@ -278,6 +305,6 @@ def _failure() -> type[Exception]:
 def _subject() -> str:
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):
+    except (ImportError, KeyError, OSError):
         name = "unknown"
     return "".join(letter if " " <= letter <= "~" else "?" for letter in name)[:_METADATA_LIMIT].strip() or "unknown"
