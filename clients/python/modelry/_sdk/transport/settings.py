@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,9 @@ class Address:
 
     @property
     def host(self) -> str:
-        """The name or address of the machine; of a socket its path."""
+        """The name or address of the machine."""
+        if self.target.startswith("unix:"):
+            return "localhost"
         host, _, _ = self.target.removeprefix("dns:///").rpartition(":")
         return host
 
@@ -154,10 +157,29 @@ def _host_and_port(uri: str, text: str, name: str) -> str:
 
 def _spool_folder() -> Path:
     given = os.environ.get("MODELRY_SPOOL_DIR")
-    if given:
-        return Path(given).expanduser()
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool"
+    try:
+        if given:
+            return Path(given).expanduser()
+        state = os.environ.get("XDG_STATE_HOME")
+        folder = (Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool"
+    except RuntimeError:  # a user without a home, as in a container
+        return Path(given) if given else _temporary()
+    return folder if state or _may_be_made(folder) else _temporary()
+
+
+def _may_be_made(folder: Path) -> bool:
+    """Whether this user can write to the folder, or make it."""
+    present = next((parent for parent in (folder, *folder.parents) if os.path.exists(parent)), folder)
+    return os.access(present, os.W_OK | os.X_OK)
+
+
+def _temporary() -> Path:
+    """The spool of a user who has no home. It is judged before it is used, see `recording.places`."""
+    try:
+        place = Path(tempfile.gettempdir())
+    except OSError:
+        place = Path("/tmp")
+    return place / f"modelry-spool-{os.geteuid() if hasattr(os, 'geteuid') else 'user'}"
 
 
 def _duration(variable: str, default: float, shortest: float = 0.0) -> float:
