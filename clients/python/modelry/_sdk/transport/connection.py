@@ -5,11 +5,14 @@ from __future__ import annotations
 import getpass
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from modelry._sdk.transport import process, settings
-from modelry.errors import ModelryError
+from modelry.errors import DeadlineExceeded, ModelryError
 
 if TYPE_CHECKING:
     import grpc
@@ -41,6 +44,20 @@ _STRANGERS = {
 }
 """What gRPC says, in small letters, where another kind of server answers, and what that means."""
 _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
+
+
+_LOOK_SECONDS = 0.5
+_patience: ContextVar[float | None] = ContextVar("modelry_patience", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Ends uploads in the block by DeadlineExceeded once the server takes nothing for so many seconds."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 class Pending(Protocol):
@@ -123,11 +140,38 @@ class Connection:
         """Makes a call that sends a stream of messages and gets one answer."""
         method = self._method("stream_unary", rpc.path, rpc.response)
         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
+        patience = _patience.get()
         try:
-            answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
+            if patience is None or not self._has_threads:
+                answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
+            else:
+                answer = self._write_moving(method, requests, deadline, patience)
         except _failure() as failed:
             raise self.error_of(failed) from None
         return cast("Response", answer)
+
+    def _write_moving(self, method: Any, requests: Iterable[Any], deadline: float, patience: float) -> Any:
+        """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
+        from modelry._grpc import grpc
+
+        began = moved = time.monotonic()
+
+        def watched() -> Iterator[Any]:
+            nonlocal moved
+            for request in requests:
+                moved = time.monotonic()
+                yield request
+
+        call = method.future(watched(), timeout=deadline, metadata=self._metadata)
+        while True:
+            try:
+                return call.result(timeout=min(patience, _LOOK_SECONDS))
+            except grpc.FutureTimeoutError:
+                still = time.monotonic() - moved
+                if still > max(patience, moved - began):
+                    call.cancel()
+                    text = f"no answer from {self.address.target}: it has taken nothing for {still:.1f} s"
+                    raise DeadlineExceeded(text, metadata={"address": self.address.target}) from None
 
     def begin(self, path: str, request: bytes, *, timeout: float) -> Pending:
         """Starts a unary call of encoded messages.
