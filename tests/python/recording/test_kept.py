@@ -10,6 +10,7 @@ import pytest
 
 from modelry import Client
 from modelry._sdk.recording import kept
+from modelry._sdk.recording.places import SpoolUnsafe
 from modelry._sdk.recording.spool import SpoolUnreadable
 from modelry.errors import InvalidArgument, PathInvalid
 
@@ -77,3 +78,20 @@ def test_a_target_that_cant_be_read_is_said(tmp_path: Path, content: str) -> Non
 
     with pytest.raises(SpoolUnreadable, match=r"target\.json is damaged"):
         kept.opened(made.folder)
+
+
+def test_a_link_in_place_of_a_copy_is_never_followed(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("private")
+    made = kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "a.txt", b"text")
+    (made.folder / "0").unlink()
+    (made.folder / "0").symlink_to(tmp_path / "secret" / "key")
+    folder = tmp_path / "spool" / "1-1-a.upload"
+    folder.symlink_to(tmp_path / "secret")
+
+    with pytest.raises(SpoolUnsafe, match="is no copy"):
+        made.upload(client._connection)
+    with pytest.raises(SpoolUnsafe, match="is no copy"):
+        kept.opened(folder)
+
+    assert (tmp_path / "secret" / "key").read_text() == "private"

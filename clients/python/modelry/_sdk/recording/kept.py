@@ -44,7 +44,7 @@ class Kept:
             lock(descriptor, self.folder)
             sources = [self.folder / str(number) for number in range(len(self.paths))]
             files = [
-                LocalFile(os.fspath(source), path, source.stat().st_size)
+                LocalFile(os.fspath(source), path, places.require_copy(source).st_size)
                 for source, path in zip(sources, self.paths, strict=True)
             ]
             transfer.upload_files(connection.of("artifacts"), self.owner, files, None)
@@ -107,6 +107,7 @@ def incomplete_in(spool_folder: Path) -> list[Path]:
 
 def opened(folder: Path) -> Kept:
     """The copies in a folder. Raises SpoolUnreadable, SpoolUnsafe or OSError."""
+    places.require_copy(folder)
     target = folder / _TARGET
     descriptor = os.open(target, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor) as file:

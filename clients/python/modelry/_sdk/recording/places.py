@@ -47,6 +47,16 @@ def require_own(descriptor: int, path: Path) -> None:
         raise SpoolUnsafe(f"{path} {problem}, so it is not delivered")
 
 
+def require_copy(path: Path) -> os.stat_result:
+    """The status of a file or folder that was copied. Raises SpoolUnsafe for a link, and for one of another user."""
+    status = os.lstat(path)
+    is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    problem = _owner_problem(status) if is_plain else "is no copy"
+    if problem:
+        raise SpoolUnsafe(f"{path} {problem}, so it is not uploaded")
+    return status
+
+
 def _problem(status: os.stat_result) -> str:
     return "is no folder" if not stat.S_ISDIR(status.st_mode) else _owner_problem(status)
 
