@@ -11,12 +11,15 @@
 gRPC reads these environment variables when it is first imported. They are set for as long as that takes, so nobody else
 sees them. A variable that is set already is kept. Nothing is chosen if the program imported gRPC before, and the second
 choice is made only for releases with which it was measured.
+
+The release of protobuf is judged here too, before generated code asks it for what an old one lacks.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from importlib import metadata
 
@@ -27,7 +30,26 @@ _READING = {
     "GRPC_EXPERIMENTS": "-event_engine_client,-event_engine_listener",
     "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS": "100",
 }
+_PROTOBUF = (6, 31, 1)  # the release that the generated code is made for
 _RELEASES = (1, 80), (1, 85)  # the first and the last with both names; others complain of words that they do not know
+
+
+def _require_protobuf() -> None:
+    """Raises ImportError for a protobuf that is older than the generated code."""
+    from google import protobuf
+
+    release = protobuf.__version__
+    needed = ".".join(map(str, _PROTOBUF))
+    found = tuple(int(part) for part in re.findall(r"\d+", release)[:3])
+    try:
+        from google.protobuf import runtime_version  # noqa: F401
+    except ImportError:
+        found = ()
+    if found < _PROTOBUF:
+        raise ImportError(
+            f"Modelry needs protobuf {needed} or later, but {protobuf.__path__[0]} has {release}; "
+            f"run: pip install --upgrade 'protobuf>={needed}'"
+        )
 
 
 def _is_measured() -> bool:
@@ -52,6 +74,7 @@ if os.environ.get(_FORKS, "0").lower() not in {"0", "false", "no", "off", ""}:
         _FORKS,
         os.environ[_FORKS],
     )
+_require_protobuf()
 _chosen = _choice()
 os.environ.update(_chosen)
 try:

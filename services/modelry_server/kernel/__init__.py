@@ -9,7 +9,7 @@ and it has a place in the layers of `pyproject.toml`. From the bottom up:
 - `config`, `telemetry`: settings; logs and metrics
 - `filter`: the filter language, as text and as a tree
 - `sql`: databases, transactions, statements, filters as SQL
-- `jobs`: background jobs
+- `jobs`, `memory`: background jobs; what is free goes back to the system
 - `requests`: limits of fields, page tokens, update masks, idempotent creation
 - `transport`: listeners, what happens around every call, traces, draining, calls to other services, errors on the wire
 """

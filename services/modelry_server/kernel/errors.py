@@ -252,13 +252,13 @@ class Draining(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer, or is busy. If the call changes something, the change may have been made."""
+    """The database can't do this now, and `why`. If the call changes something, the change may have been made."""
 
     reason = "DATABASE_UNAVAILABLE"
 
-    def __init__(self, room: str) -> None:
+    def __init__(self, room: str, why: str = "does not answer, or is busy") -> None:
         super().__init__(
-            f"the database of {room} does not answer, or is busy; if the call changes something, the change may have "
+            f"the database of {room} {why}; if the call changes something, the change may have "
             "been made: send it again with the same request_id, or read the state first",
             service=room,
         )

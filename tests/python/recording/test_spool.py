@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from modelry._sdk.recording import holders
+from modelry._sdk.recording.places import SpoolUnsafe
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import (
     Spool,
     SpoolInUse,
     SpoolUnreadable,
-    drop_files,
-    keep_content,
-    keep_files,
     left_in,
-    upload_of,
 )
 
 SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}
@@ -43,7 +47,7 @@ def test_what_is_appended_is_read_in_order_by_another_process(tmp_path: Path) ->
 
     spool = Spool.open(path)
 
-    assert spool.server == SERVER
+    assert spool.server.items() >= SERVER.items()
     assert spool.requests_left == 3
     assert rest(spool) == ["one", "two", ""]
     assert left_in(tmp_path / "spool") == [path]
@@ -94,7 +98,7 @@ def test_a_damaged_record_is_left_out_and_the_file_is_kept_to_look_at(tmp_path: 
 def test_a_damaged_length_takes_the_rest_with_it_and_is_told(tmp_path: Path) -> None:
     path = left_behind(tmp_path, "one", "two", "three")
     content = path.read_bytes()
-    place = content.index(b"m\0two") - 8
+    place = content.index(b"m 0\0two") - 8
     path.write_bytes(content[:place] + b"\xff\xff\xff\xff" + content[place + 4 :])
 
     spool = Spool.open(path)
@@ -176,18 +180,134 @@ def test_a_file_that_is_no_spool_is_refused(tmp_path: Path, content: bytes) -> N
         Spool.open(path)
 
 
-def test_files_are_kept_as_they_are_now(tmp_path: Path) -> None:
-    folder, spool_folder = tmp_path / "plots", tmp_path / "spool"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "deep" / "a.txt").write_text("before")
-    request = keep_files(spool_folder, "runs/1", "plots", folder)
-    content = keep_content(spool_folder, "runs/1", "report/b.txt", b"text")
-    (folder / "deep" / "a.txt").write_text("after")
+def test_points_are_counted_apart_from_other_requests(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, SERVER)
+    batch = QueuedRequest("m", b"", points=7)
+    spool.append([batch, *requests("one"), QueuedRequest("m", b"", points=5)])
+    spool.delivered(batch)
+    here = (spool.points_left, spool.others_left, spool.requests_left)
+    spool.close()
 
-    upload = upload_of(request)
-    assert (upload.owner, upload.path) == ("runs/1", "plots")
-    assert (spool_folder / upload.folder / "deep" / "a.txt").read_text() == "before"
-    assert (spool_folder / upload_of(content).folder / "report" / "b.txt").read_bytes() == b"text"
+    again = Spool.open(spool.path)
 
-    drop_files(spool_folder, request)
-    assert not (spool_folder / upload.folder).exists()
+    assert here == (5, 1, 2)
+    assert (again.points_left, again.others_left, again.requests_left) == here
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_a_spool_is_written_and_delivered(tmp_path: Path) -> None:
+    spool = Spool.open(left_behind(tmp_path, "one"))
+
+    assert rest(spool) == ["one"]
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_a_spool_that_its_process_writes_is_still_in_use(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, SERVER)
+
+    with pytest.raises(SpoolInUse):
+        Spool.open(spool.path)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_the_spool_of_another_machine_is_in_use_until_it_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as there:
+        there.setattr(holders, "_machine", lambda: "another")
+        spool = Spool.create(tmp_path, SERVER)
+        spool.append(requests("one"))
+
+    with pytest.raises(SpoolInUse):
+        Spool.open(spool.path)
+    long_ago = time.time() - holders.SILENT_SECONDS - 1
+    os.utime(spool.path, (long_ago, long_ago))
+    taken = Spool.open(spool.path)
+
+    assert rest(taken) == ["one"]
+    assert spool.is_taken
+    assert not taken.is_taken
+
+
+def test_the_spool_of_a_process_that_was_killed_is_taken(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from modelry._sdk.recording.spool import Spool
+Spool.create(Path({str(tmp_path)!r}), {SERVER!r})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (path,) = left_in(tmp_path)
+
+    spool = Spool.open(path)
+
+    assert ".open" in path.name
+    assert ".open" not in spool.path.name
+
+
+def test_a_forked_child_lets_the_file_of_its_parent_alone(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, SERVER)
+    path = spool.path
+
+    spool.let_go()
+
+    assert path.exists()
+
+
+def test_a_folder_that_others_can_write_to_is_not_used_but_one_in_it(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    planted = left_behind(shared, "planted")
+    shared.chmod(0o777)
+
+    mine = left_behind(shared, "mine")
+
+    assert mine.parent == shared / f"user-{os.geteuid()}"
+    assert left_in(shared) == [mine]
+    assert planted.exists()
+
+
+def test_a_folder_of_this_user_in_a_shared_one_is_judged_too(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    place = tmp_path / f"user-{os.geteuid()}"
+    place.mkdir()
+    place.chmod(0o777)
+
+    with pytest.raises(SpoolUnsafe, match="MODELRY_SPOOL_DIR"):
+        left_in(tmp_path)
+    with pytest.raises(SpoolUnsafe, match="MODELRY_SPOOL_DIR"):
+        Spool.create(tmp_path, SERVER)
+
+
+def test_a_file_that_others_can_write_or_that_is_none_is_not_delivered(tmp_path: Path) -> None:
+    path = left_behind(tmp_path, "one")
+    path.chmod(0o666)
+    link = tmp_path / "link.spool"
+    link.symlink_to(left_behind(tmp_path, "two"))
+    pipe = tmp_path / "pipe.spool"
+    os.mkfifo(pipe, 0o600)
+
+    for each in (path, pipe):
+        with pytest.raises(SpoolUnsafe):
+            Spool.open(each)
+    with pytest.raises(OSError, match="symbolic"):
+        Spool.open(link)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_somebody_else_is_not_delivered(tmp_path: Path) -> None:
+    path = left_behind(tmp_path, "one")
+    os.chown(path, 65534, 65534)
+
+    with pytest.raises(SpoolUnsafe, match="belongs to the user 65534"):
+        Spool.open(path)
+    os.chown(tmp_path, 65534, 65534)
+    assert left_in(tmp_path) == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modelry._sdk.recording import sync
-from modelry._sdk.recording.spool import left_in
+from modelry._sdk.recording import kept, sync
+from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.spool import Spool, left_in
 from tests.parts.deployment import Deployment
 from tests.python.recording.scripts import run_script, start_again, use
 
@@ -39,10 +40,11 @@ def test_what_a_process_left_is_delivered_by_another_and_only_once(
     stored = client.runs.get(run_id)
     assert script.returncode == 0, script.stderr
     assert "modelry sync" in script.stderr
-    assert (without_server.files_left, len(without_server.problems)) == (1, 1)
-    assert (report.files_delivered, report.files_left, report.requests_left) == (1, 0, 0)
+    assert (without_server.files_left, len(without_server.problems)) == (2, 2)
+    assert (without_server.points_left, report.points_delivered) == (1000, 1000)
+    assert (report.files_delivered, report.files_left, report.requests_left) == (2, 0, 0)
     assert told[-1] == (report.requests_delivered, report.requests_delivered)
-    assert again.requests_refused == 1
+    assert (again.requests_refused, again.problems) == (0, ())
     assert (stored.name, stored.status) == ("alone", "FINISHED")
     assert stored.summaries["m"].point_count == 1000
     assert client.artifacts.read_bytes(f"runs/{run_id}", "a.txt") == b"hello"
@@ -53,7 +55,7 @@ def test_what_was_damaged_in_the_spool_is_told(own_on_sqlite: Deployment, spool:
     own_on_sqlite.kill()
     script = run_script(OFFLINE_SCRIPT.format(experiment=unique), own_on_sqlite.address, spool)
     (path,) = left_in(spool)
-    path.write_bytes(path.read_bytes().replace(b"WriteMetrics\0", b"WriteMetricz\0"))
+    path.write_bytes(path.read_bytes().replace(b"WriteMetrics ", b"WriteMetricz "))
     start_again(own_on_sqlite)
     report = sync.deliver(folder=spool)
 
@@ -70,3 +72,59 @@ def test_a_spool_that_is_no_folder_is_a_problem(tmp_path: Path) -> None:
 
     assert [problem for problem in report.problems if "MODELRY_SPOOL_DIR" in problem]
     assert sync.deliver(folder=tmp_path / "nowhere").problems == ()
+
+
+def test_files_of_a_process_that_ended_at_once_are_uploaded_or_told(own_on_sqlite: Deployment, spool: Path) -> None:
+    client = use(own_on_sqlite)
+    known = client.runs.create().run_id
+    own_on_sqlite.kill()
+    code = f"""
+import os
+import modelry
+modelry.log_text("of a run that is there", "a.txt", run_id={known!r})
+modelry.log_text("of a run that is not there", "a.txt", run_id={"0" * 32!r})
+os._exit(1)
+"""
+    run_script(code, own_on_sqlite.address, spool)
+    start_again(own_on_sqlite)
+
+    report = sync.deliver(folder=spool)
+
+    assert (report.requests_delivered, report.requests_left) == (1, 1)
+    assert client.artifacts.read_bytes(f"runs/{known}", "a.txt") == b"of a run that is there"
+    (problem,) = report.problems
+    assert "0" * 32 in problem
+    assert kept.left_in(spool)[0].name in problem
+
+
+def test_a_spool_in_which_others_can_write_delivers_nothing_of_theirs(
+    own_on_sqlite: Deployment, tmp_path: Path
+) -> None:
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    shared = tmp_path / "shared"
+    kept.keep_content(shared, {"address": own_on_sqlite.address}, f"runs/{run_id}", "stolen", b"private")
+    planted = Spool.create(shared, {"address": own_on_sqlite.address})
+    planted.append([QueuedRequest("upload", b'{"folder": "../home/.ssh"}')])
+    planted.close()
+    shared.chmod(0o777)
+
+    report = sync.deliver(folder=shared)
+
+    assert (report.requests_delivered, report.requests_refused) == (0, 0)
+    (problem,) = report.problems
+    assert "not yours alone" in problem
+    assert list(client.artifacts.list(f"runs/{run_id}")) == []
+    assert planted.path.exists()
+
+
+def test_a_request_of_no_known_kind_is_never_sent(own_on_sqlite: Deployment, spool: Path) -> None:
+    use(own_on_sqlite)
+    made = Spool.create(spool, {"address": own_on_sqlite.address})
+    made.append([QueuedRequest("/modelry.api.tracking.v1.RunService/DeleteRun", b"")])
+    made.close()
+
+    report = sync.deliver(folder=spool)
+
+    assert (report.requests_delivered, report.requests_refused) == (0, 1)
+    assert "DeleteRun" in report.problems[0]

@@ -14,6 +14,12 @@ from modelry.errors import InvalidArgument
         ("grpc://127.0.0.1:5100", "127.0.0.1:5100", True),
         ("localhost:7", "localhost:7", True),
         ("[::1]:5100", "[::1]:5100", True),
+        ("[0:0:0:0:0:0:0:1]", "[0:0:0:0:0:0:0:1]:5100", True),
+        ("grpc://[::ffff:127.0.0.1]:7", "[::ffff:127.0.0.1]:7", True),
+        ("grpc://[fe80::1%25eth0]:7", "[fe80::1%eth0]:7", False),
+        ("[2001:db8::1]", "[2001:db8::1]:5100", False),
+        ("LocalHost:7", "LocalHost:7", True),
+        ("0.0.0.0:5100", "0.0.0.0:5100", True),
         ("grpc://tracking.example.org", "tracking.example.org:5100", False),
         ("10.0.0.1:443", "10.0.0.1:443", False),
         ("unix:///run/modelry.sock", "unix:/run/modelry.sock", True),
@@ -31,6 +37,33 @@ def test_a_tracking_uri_is_read(uri: str, target: str, loopback: bool) -> None:
 def test_an_address_that_is_none_is_refused(uri: str) -> None:
     with pytest.raises(InvalidArgument, match=r"grpc://host:port"):
         settings.parse_address(uri)
+
+
+@pytest.mark.parametrize("uri", ["::1", "grpc://::1:5100", "2001:db8::1"])
+def test_an_ipv6_address_without_brackets_is_refused_with_advice(uri: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"in brackets: grpc://\[::1\]:5100"):
+        settings.parse_address(uri)
+
+
+@pytest.mark.parametrize(
+    ("host", "variables", "expected"),
+    [
+        ("tracking.example.org", {"http_proxy": "http://p:1"}, "http_proxy"),
+        ("tracking.example.org", {"http_proxy": "http://p:1", "https_proxy": "http://q:1"}, "https_proxy"),
+        ("tracking.example.org", {"http_proxy": "http://p:1", "no_proxy": "a, .example.org"}, ""),
+        ("tracking.example.org", {}, ""),
+        ("127.0.0.1", {"http_proxy": "http://p:1"}, ""),
+    ],
+)
+def test_the_proxy_of_a_host_is_the_one_that_grpc_uses(
+    monkeypatch: pytest.MonkeyPatch, host: str, variables: dict[str, str], expected: str
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert settings.proxy_of(host) == expected
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "sqlite:///mlruns.db", "file:///tmp/mlruns"])

@@ -43,6 +43,7 @@ _CANCELED = "57014"
 _LOST = ("08", "57P")  # connection exceptions; the server is shutting down or starting
 # Beside these: out of resources, a lock that is not available, errors of the system, a server that only reads.
 _UNAVAILABLE = (*_LOST, "53", "55P03", "58", "25006")
+_WHY = {"25006": "takes no changes now, because it is read-only", "53100": "has no disk space left"}
 _PIPELINE = "modelry_pipeline"
 # PostgreSQL's own placeholders, `$1`: psycopg would search the text for its own ones at each call.
 _DIALECT: Any = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
@@ -134,6 +135,8 @@ class Postgres:
         if state in _UNPREPARED:  # a pooler gave the connection to another client
             _log.error("database.pooled", room=self._room, remedy=f"set {self._room}.postgres_prepared = never")
             return DatabaseUnavailable(self._room)
+        if state in _WHY:
+            return DatabaseUnavailable(self._room, _WHY[state])
         if is_lost or state.startswith(_UNAVAILABLE) or isinstance(error, psycopg.errors.PipelineAborted):
             return DatabaseUnavailable(self._room)
         return None

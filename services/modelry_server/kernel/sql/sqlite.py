@@ -44,6 +44,12 @@ _UNAVAILABLE = (
     "SQLITE_FULL",
     "SQLITE_NOMEM",
 )
+_WHY = {
+    "SQLITE_READONLY": "takes no changes now, because its file is read-only",
+    "SQLITE_FULL": "has no disk space left",
+    "SQLITE_CANTOPEN": "can't be opened",
+    "SQLITE_IOERR": "can't be read or written",
+}
 _TAKEN = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 _DIALECT = sqlite.dialect()
 
@@ -130,7 +136,10 @@ class Sqlite:
         if name in _TAKEN:  # the code looked before it wrote, and found the key free
             return ConcurrentChange()
         # The name of an extended code begins with that of its code, such as SQLITE_BUSY_SNAPSHOT.
-        return DatabaseUnavailable(self._room) if name.startswith(_UNAVAILABLE) else None
+        if not name.startswith(_UNAVAILABLE):
+            return None
+        why = next((why for code, why in _WHY.items() if name.startswith(code)), "does not answer, or is busy")
+        return DatabaseUnavailable(self._room, why)
 
     def background_jobs(self) -> BackgroundJobs:
         """Copies the write-ahead log into the database. SQLite by itself would do so within somebody's commit."""

@@ -51,6 +51,7 @@ class Neighbour:
                 ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take, despite its name
                 ("grpc.max_reconnect_backoff_ms", 1000),
                 ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for what lies outside
             ],
         )
 

@@ -362,7 +362,7 @@ class _Call:
         """Ends the call with the status of the error; always raises."""
         if isinstance(error, Unavailable) and not isinstance(error, Draining):
             cause = str(error.__cause__ or "")
-            _log.seldom("rpc.unavailable", per=error.reason, reason=error.reason, message=error.message, cause=cause)
+            _log.seldom("rpc.unavailable", per=error.message, reason=error.reason, message=error.message, cause=cause)
         if not isinstance(error, ModelryError):
             correlation_id = secrets.token_hex(8)
             _log.error("rpc.failed", trace=True, rpc=self.method.rpc, correlation_id=correlation_id)

@@ -316,3 +316,59 @@ def test_a_sqlite_file_that_can_not_be_written_is_unavailable(tmp_path: Path) ->
     with pytest.raises(DatabaseUnavailable):
         write()
     db.close()
+
+
+def test_a_full_sqlite_file_is_unavailable_and_named_as_full(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'modelry.db'}", room="kernel", migrations=tmp_path)
+    with db.write() as tx:
+        metadata.create_all(tx)
+
+    def fill() -> None:
+        with db.write() as tx:
+            tx.execute(sa.text("PRAGMA max_page_count=1"))
+            insert_rows(tx, things, [{"id": 1, "name": "a" * 100_000}])
+
+    with pytest.raises(DatabaseUnavailable, match="database of kernel has no disk space left") as caught:
+        fill()
+    db.close()
+
+    assert "full" in str(caught.value.__cause__)
+
+
+def test_a_postgres_that_only_reads_is_unavailable_until_it_writes_again(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """As after a failover, or when the provider's disk is full."""
+    with postgres_server.database() as url:
+        db = Database(url, room="kernel", migrations=tmp_path)
+        with db.write() as tx:
+            metadata.create_all(tx)
+        _allow_writes(url, "off")
+
+        def write(number: int) -> None:
+            with db.write() as tx:
+                insert_rows(tx, things, [{"id": number, "name": ""}])
+
+        with pytest.raises(DatabaseUnavailable):  # its connections were ended
+            write(1)
+        with pytest.raises(DatabaseUnavailable, match="it is read-only") as caught:
+            write(2)
+        _allow_writes(url, "on")
+        eventually(lambda: at_once([lambda: write(3)]) == [None])
+
+        assert "read-only transaction" in str(caught.value.__cause__)
+        assert ids(db) == [3]
+        db.close()
+
+
+def _allow_writes(url: str, setting: str) -> None:
+    """Makes all new transactions of the database read-only, or not, and ends its connections."""
+    readonly = {"on": "off", "off": "on"}[setting]
+    outside = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with outside.connect() as connection:
+        connection.execute(sa.text("SET default_transaction_read_only=off"))
+        name = connection.execute(sa.text("SELECT current_database()")).scalar_one()
+        connection.execute(sa.text(f'ALTER DATABASE "{name}" SET default_transaction_read_only={readonly}'))
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        connection.execute(sa.text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
+    outside.dispose()

@@ -27,6 +27,7 @@ from modelry_server.kernel.errors import (
 )
 from modelry_server.kernel.transport.channel import Believed, Neighbour
 from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES
+from tests.parts import free_port
 from tests.parts.eventually import eventually
 from tests.server.kernel.stage import KEY, staged
 
@@ -236,3 +237,12 @@ def _answered(found: Neighbour) -> str:
         return asked(found)
     except Unavailable:
         return ""
+
+
+def test_calls_between_services_go_to_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("grpc_proxy", "https_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+
+    with staged(lambda name: name) as stage, neighbour(stage.internal) as found:
+        assert asked(found, "x") == "x"

@@ -17,11 +17,12 @@ from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
 from modelry._sdk.nouns.runs import Run, status_number
 from modelry._sdk.nouns.times import stamp_of
-from modelry._sdk.recording import queued, spool
+from modelry._sdk.recording import queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.transport import settings
-from modelry.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from modelry._sdk.transport import retries, settings
+from modelry._sdk.transport.connection import within
+from modelry.errors import InvalidArgument, ModelryError
 
 log = logging.getLogger("modelry")
 
@@ -180,7 +181,7 @@ class ActiveRun(ActiveRunNames):
         self._upload(
             os.fspath(source),
             lambda: self.client.artifacts.upload(self._owner, source, path),
-            lambda: spool.keep_files(self.recorder.folder, self._owner, path, source),
+            lambda: self.recorder.uploads.keep_files(self._owner, path, source),
         )
 
     def _upload_content(self, path: str, content: bytes) -> None:
@@ -190,26 +191,27 @@ class ActiveRun(ActiveRunNames):
         self._upload(
             path,
             lambda: self.client.artifacts.upload_bytes(self._owner, path, content),
-            lambda: spool.keep_content(self.recorder.folder, self._owner, path, content),
+            lambda: self.recorder.uploads.keep_content(self._owner, path, content),
         )
 
-    def _upload(self, name: str, send: Callable[[], object], keep: Callable[[], QueuedRequest]) -> None:
-        """Uploads, or keeps a copy if the server is out of reach or does not know the run yet."""
+    def _upload(self, name: str, send: Callable[[], object], keep: Callable[[], None]) -> None:
+        """Uploads, or keeps a copy if the server can't take it now, does not know the run yet, or stands still."""
         self._online = self._online or self.recorder.attempt(1.0)
-        if self._online and not self.recorder.offline:
+        if self._online and not self.recorder.offline and not self.recorder.uploads.waiting:
             try:
-                send()
-            except (Unavailable, DeadlineExceeded) as error:
+                with within(settings.read().start_timeout):
+                    send()
+            except ModelryError as error:
+                if retries.is_refusal(error) or error.reason == "LOCAL_FILE_CHANGED":
+                    raise
                 log.warning("%s; a copy is kept in %s and will be uploaded later", error.message, self.recorder.folder)
             else:
                 return
         try:
-            kept = keep()
+            keep()
         except OSError as problem:
             why = f"no server answers, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
             self.recorder.warn("file", repr(name), f"file {name!r}: {why}")
-            return
-        self.buffer.add(kept)
 
     @property
     def _owner(self) -> str:

@@ -6,6 +6,7 @@ import getpass
 import platform
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,7 +18,9 @@ def tags() -> dict[str, str]:
         "modelry.python": platform.python_version(),
         "modelry.source.name": source_name(),
     }
-    commit = git_commit(Path.cwd())
+    commit = ""
+    with suppress(OSError):  # the working folder may be gone
+        commit = git_commit(Path.cwd())
     if commit:
         found["modelry.source.git.commit"] = commit
     return found
@@ -27,7 +30,7 @@ def user() -> str:
     """The name of the user of the operating system."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
+    except (ImportError, KeyError, OSError):
         return "unknown"
 
 

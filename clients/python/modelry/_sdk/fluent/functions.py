@@ -15,13 +15,12 @@ from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named
 from modelry._sdk.nouns.runs import Run
 from modelry._sdk.recording import pool
 from modelry._sdk.recording.sync import SyncReport, deliver
-from modelry._sdk.transport import process, settings
+from modelry._sdk.transport import process, retries, settings
 from modelry.errors import (
-    DeadlineExceeded,
     ExperimentNotFound,
     FailedPrecondition,
     InvalidArgument,
-    Unavailable,
+    ModelryError,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +73,9 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
         else:
             limit = settings.read().start_timeout
             found = named_experiment(experiments, chosen_name, timeout=limit)
-    except (Unavailable, DeadlineExceeded) as error:
+    except ModelryError as error:
+        if retries.is_refusal(error):
+            raise
         log.info("%s; the experiment will be looked up later", error.message)
         session.current().set_experiment(starting.ExperimentChoice(chosen_id, chosen_name))
         return None

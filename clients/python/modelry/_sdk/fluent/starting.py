@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +16,11 @@ from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.transport import settings
+from modelry._sdk.transport import retries, settings
 from modelry.api.tracking import v1 as tracking
-from modelry.errors import DeadlineExceeded, Unavailable
+from modelry.errors import ModelryError
+
+_SHORTEST_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,15 @@ def start(
     recorder = recorder_of(client._connection, client.workspace)
     why = recorder.why_offline
     if not recorder.offline:
+        until = time.monotonic() + settings.read().start_timeout
         try:
             if not experiment.experiment_id:
                 request.experiment_id = _experiment_id(client, experiment.name)
-            answer = client._connection.call(tracking.rpcs.CREATE_RUN, request, timeout=settings.read().start_timeout)
-        except (Unavailable, DeadlineExceeded) as error:
+            left = max(_SHORTEST_SECONDS, until - time.monotonic())
+            answer = client._connection.call(tracking.rpcs.CREATE_RUN, request, timeout=left)
+        except ModelryError as error:
+            if retries.is_refusal(error):
+                raise
             why = error.message
         else:
             run = answer.run
@@ -98,7 +105,9 @@ def resume(
     if not recorder.offline:
         try:
             answer = client._connection.call(tracking.rpcs.UPDATE_RUN, request, timeout=settings.read().start_timeout)
-        except (Unavailable, DeadlineExceeded) as error:
+        except ModelryError as error:
+            if retries.is_refusal(error):
+                raise
             why = error.message
         else:
             run = answer.run

@@ -8,12 +8,12 @@ import threading
 import time
 from contextlib import suppress
 
-from modelry._sdk.recording import ids
+from modelry._sdk.recording import ids, kept
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.spool import Spool, left_in
-from modelry._sdk.recording.sync import SpoolFile, opened
+from modelry._sdk.recording.sync import SpoolFile, is_for_good, opened, upload
 from modelry._sdk.transport import process, settings
-from modelry.errors import ModelryError
+from modelry.errors import DeadlineExceeded, ModelryError
 
 log = logging.getLogger("modelry")
 
@@ -110,8 +110,29 @@ class Children(process.Part):
                 # The rest waits: what one child logged must be delivered in order.
                 self._tell(f"what forked children logged is not delivered yet: {obstacle.message}")
                 return False
+        obstacle = self._upload(until)
+        if obstacle is not None:
+            self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}")
+            return False
         self._problem = ""
         return True
+
+    def _upload(self, until: float | None) -> ModelryError | None:
+        for path in kept.left_in(settings.read().spool_folder, parent=self.name):
+            if until is not None and time.monotonic() >= until:
+                return DeadlineExceeded("the time for the delivery is up")
+            try:
+                obstacle = upload(kept.opened(path))
+            except FileNotFoundError:
+                continue  # another process has uploaded it
+            except OSError as problem:
+                self._refusals.warn("file of a forked child", path.name, str(problem))
+                continue
+            if obstacle is not None and is_for_good(obstacle):
+                self._refusals.warn("file of a forked child", path.name, obstacle.message)
+            elif obstacle is not None:
+                return obstacle
+        return None
 
     def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:
         source = SpoolFile(spool)
@@ -133,7 +154,7 @@ class Children(process.Part):
     def _say_what_is_left(self) -> None:
         folder = settings.read().spool_folder
         with suppress(OSError):
-            if left := left_in(folder, parent=self.name):
+            if left := [*left_in(folder, parent=self.name), *kept.left_in(folder, parent=self.name)]:
                 log.warning(
                     "%d spools of forked children are not delivered, or their processes still run; they are kept in "
                     "%s: run `modelry sync`",

@@ -1,15 +1,20 @@
-"""Sends requests in order, with a few numbered batches at once, until one can't be sent now."""
+"""Sends requests in order, with a few numbered batches at once, until one can't be sent now.
+
+Only a refusal that names its reason drops a request. A fault of the server may be because of one request, or because of
+the server's state, which the answer does not tell. So after some attempts the request is passed over: if the server
+fails at the next ones too, all wait; if it takes one, what was passed over is tried once more and then set aside, so
+that it holds up nothing and is not lost. The start of a run takes everything of the run along.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from modelry._sdk.recording import queued
-from modelry._sdk.recording.numbering import Numbering, split
+from modelry._sdk.recording.numbering import Numbering, run_of, split
 from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.transport import retries
 from modelry.api.tracking.v1 import rpcs
 from modelry.errors import Cancelled, InvalidArgument, ModelryError
 
@@ -19,18 +24,25 @@ if TYPE_CHECKING:
 AT_ONCE = 4
 """How many numbered batches are under way at once."""
 FAULTS = 5
-"""After so many failures inside the server the request counts as the cause, and is refused."""
+"""After so many faults of the server at one request it is passed over, to see whether it is the cause."""
+_MOST_PASSED = 1000
+_MOST_FAILURES = 8
+"""So many requests are tried one after the other. If the server takes none of them, all wait."""
 _LOOK_SECONDS = 0.1
 _TIME_IS_UP = "the time for the delivery is up"
-_LATER = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "ABORTED", "CANCELLED"}
-_WHOLE = {"NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNIMPLEMENTED"}
-_FAULTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}
+_WHOLE = {"NOT_FOUND", "FAILED_PRECONDITION"}
 _DIVISIBLE = {queued.WRITE_METRICS, queued.LOG_BATCH, queued.CREATE_RUN, queued.START_RUN}
 _MOST_BYTES = 4 << 20  # the largest request that a server takes
 
 
-def _too_large(request: QueuedRequest) -> InvalidArgument:
-    return InvalidArgument(f"{len(request.content)} bytes in one request, at most {_MOST_BYTES} can be sent")
+def _unsendable(request: QueuedRequest) -> InvalidArgument | None:
+    """What no server would take."""
+    if request.method not in queued.METHODS:
+        return InvalidArgument(f"requests {request.method!r} are not sent by this release", reason="METHOD_UNKNOWN")
+    if len(request.content) > _MOST_BYTES:
+        text = f"{len(request.content)} bytes in one request, at most {_MOST_BYTES} can be sent"
+        return InvalidArgument(text, reason="REQUEST_TOO_LARGE")
+    return None
 
 
 class Source(Protocol):
@@ -40,17 +52,16 @@ class Source(Protocol):
         """The next request, None if there is none now."""
 
     def done(self, request: QueuedRequest) -> None:
-        """The server has taken the request, or has refused it for good. Called in order."""
+        """The server has taken the request, or it is refused for good or set aside. Called in order."""
 
     def refused(self, request: QueuedRequest, error: ModelryError) -> None:
         """The server refuses the request, or a part of it, for good. The rest goes on."""
 
+    def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
+        """The server fails at the request again and again, and takes others. It must be kept."""
+
     def idle(self) -> bool:
         """Called often while answers are awaited. False stops the delivery."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the spool, which has the copies of files that wait for their upload."""
 
 
 class Delivery:
@@ -63,6 +74,15 @@ class Delivery:
         self._numbering = Numbering()
         self._sent: deque[QueuedRequest] = deque()
         self._first: deque[QueuedRequest] = deque()
+        self._passed: list[QueuedRequest] = []
+        """Passed over, until a later request is taken: what the server fails at, and all of a run that can't start."""
+        self._passed_runs: set[str] = set()
+        self._failures = 0
+        self._why_passed = ModelryError("")
+        self._done_early: list[QueuedRequest] = []
+        """Taken before what was passed over, and noted after it, so that what is noted has no gaps."""
+        self._aside: dict[str, ModelryError] = {}
+        """The runs whose start was set aside, and why."""
 
     @property
     def target(self) -> str:
@@ -77,7 +97,7 @@ class Delivery:
     @property
     def unanswered(self) -> list[QueuedRequest]:
         """What was taken and is not answered yet, in order."""
-        return [*self._sent, *self._first]
+        return [*self._passed, *self._sent, *self._first]
 
     def run(self, source: Source) -> ModelryError | None:
         """Sends until the source has nothing more and everything is answered. Else returns what prevents it.
@@ -95,6 +115,8 @@ class Delivery:
                 obstacle = self._await_oldest(source, calls)
             elif self._first:
                 obstacle = self._do(source, self._first[0])
+            elif self._passed:
+                obstacle = self._return(self._why_passed)
             else:
                 return None
         self._give_up(calls)
@@ -103,22 +125,22 @@ class Delivery:
     def _fill(self, source: Source, calls: deque[Pending]) -> ModelryError | None:
         """Sends as much as may be under way: several numbered batches, or one request of another kind."""
         while len(calls) < AT_ONCE:
-            if not self._first:
-                taken = source.take()
-                if taken is None:
-                    return None
-                self._numbering.apply(taken)
-                self._first.append(taken)
+            if not self._first and not self._take(source):
+                return None
             request = self._first[0]
             if self._sent and not (request.numbered and self._sent[-1].numbered):
                 return None
-            if len(request.content) > _MOST_BYTES:
+            unsendable = _unsendable(request)
+            why_aside = self._aside.get(run_of(request)) if self._aside else None
+            if unsendable is not None or why_aside is not None:
                 if self._sent:
                     return None
-                if (obstacle := self._judge(source, request, _too_large(request))) is not None:
+                if why_aside is not None:
+                    self._set_aside(source, why_aside)
+                elif unsendable is not None and (obstacle := self._judge(source, request, unsendable)) is not None:
                     return obstacle
                 continue
-            if request.method in (queued.START_RUN, queued.UPLOAD):
+            if request.method == queued.START_RUN:
                 return None
             try:
                 calls.append(self._connection.begin(request.method, request.content, timeout=self._connection.timeout))
@@ -127,24 +149,47 @@ class Delivery:
             self._sent.append(self._first.popleft())
         return None
 
+    def _take(self, source: Source) -> QueuedRequest | None:
+        """Takes the next request from the source."""
+        taken = source.take()
+        if taken is not None:
+            self._numbering.apply(taken)
+            self._first.append(taken)
+        return taken
+
     def _do(self, source: Source, request: QueuedRequest) -> ModelryError | None:
         """Does a request that needs more than one call."""
         try:
-            if request.method == queued.START_RUN:
-                self._start_run(request)
-            else:
-                self._upload(source, request)
+            self._start_run(source, request)
+        except Cancelled as error:
+            return error
         except ModelryError as error:
             return self._judge(source, request, error)
         self._first.popleft()
-        source.done(request)
+        self._done(source, request)
         return None
+
+    def _done(self, source: Source, request: QueuedRequest, *, is_taken: bool = True) -> None:
+        """Notes that a request is done with. If it was taken, what was passed over is tried once more."""
+        if self._passed and is_taken:
+            for passed in self._passed:
+                passed.proven = True
+            self._put_back()
+        passed_over = any(waits.passed for waits in self.unanswered)
+        if passed_over and not request.passed:
+            self._done_early.append(request)
+            return
+        source.done(request)
+        if not passed_over:
+            early, self._done_early = self._done_early, []
+            for each in early:
+                source.done(each)
 
     def _await_oldest(self, source: Source, calls: deque[Pending]) -> ModelryError | None:
         error = self._answer(source, calls[0])
         if error is None:
             calls.popleft()
-            source.done(self._sent.popleft())
+            self._done(source, self._sent.popleft())
             return None
         if not calls[0].done():
             return error
@@ -162,6 +207,7 @@ class Delivery:
         self._sent.clear()
 
     def _answer(self, source: Source, call: Pending) -> ModelryError | None:
+        """Waits for an answer; the error if there is one."""
         from modelry._grpc import grpc
 
         while True:
@@ -179,61 +225,108 @@ class Delivery:
 
     def _judge(self, source: Source, request: QueuedRequest, error: ModelryError) -> ModelryError | None:
         """Decides about the first request, which failed: again at once or never (None), or later (the error)."""
-        if isinstance(error, Cancelled):
-            return None
         if error.reason == "BATCH_GAP":
             request.gaps += 1
             if request.gaps > 1:
                 # What came before it was acknowledged and is lost, as after a restore from a backup.
-                self._renumber(request)
+                self._begin_anew(request)
             return None
-        if error.code in _LATER or (self._patient and error.reason == "RUN_NOT_FOUND"):
-            return error
-        if error.code in _FAULTS:
-            request.faults += 1
-            if request.faults < FAULTS:
-                return error
+        if retries.is_passing(error) or (self._patient and error.reason == "RUN_NOT_FOUND"):
+            return self._return(error)
         concerns_all = error.code in _WHOLE and error.reason != "LIMIT_REACHED"
         parts = split(request) if request.method in _DIVISIBLE and not concerns_all else []
-        if request.is_start and not parts:
-            return error  # all that the run logs stands on it, so it stays until the cause is gone
-        self._first.popleft()
-        if request.numbered:
-            self._numbering.succeed(request)
-        for part in parts:
-            part.faults = request.faults
-        self._renumber_rest(parts)
-        if not parts:
-            source.refused(request, error)
-            source.done(request)
+        if retries.is_refusal(error) and (parts or not request.is_start):
+            self._replace(request, parts)
+            if not parts:
+                source.refused(request, error)
+                self._done(source, request, is_taken=False)
+            return None
+        # A fault, or a start that is refused: all that the run logs stands on it, so it is not dropped.
+        request.faults += 1
+        if parts and (request.proven or request.faults >= FAULTS):
+            self._replace(request, parts)
+        elif request.proven:
+            if request.is_start:
+                self._aside[run_of(request)] = error
+            self._set_aside(source, error)
+        elif self._passed or request.faults >= FAULTS or retries.is_refusal(error):
+            return None if self._pass_over(source, error) else self._return(error)
+        else:
+            return error
         return None
 
-    def _renumber(self, request: QueuedRequest) -> None:
-        self._numbering.succeed(request)
-        self._renumber_rest([])
+    def _return(self, error: ModelryError) -> ModelryError:
+        """Gives up for now; what was passed over comes first again, because others fail as well."""
+        self._put_back()
+        return error
 
-    def _renumber_rest(self, parts: Iterable[QueuedRequest]) -> None:
-        waiting = [*parts, *self._first]
-        for request in waiting:
-            self._numbering.apply(request)
-        self._first = deque(waiting)
+    def _put_back(self) -> None:
+        self._first.extendleft(reversed(self._passed))
+        self._passed = []
+        self._passed_runs = set()
+        self._failures = 0
 
-    def _start_run(self, request: QueuedRequest) -> None:
+    def _pass_over(self, source: Source, error: ModelryError) -> bool:
+        """Lets another request be the first one; says whether one is worth a try."""
+        self._failures += 1
+        self._why_passed = error
+        request = self._first.popleft()
+        self._passed.append(request)
+        self._part(request)
+        if request.is_start:
+            self._passed_runs.add(run_of(request))
+        while len(self._passed) < _MOST_PASSED and (self._first or self._take(source)):
+            if not self._passed_runs or run_of(self._first[0]) not in self._passed_runs:
+                break
+            self._passed.append(self._first.popleft())
+        for passed in self._passed:
+            passed.passed = True
+        return bool(self._first) and self._failures < _MOST_FAILURES
+
+    def _set_aside(self, source: Source, error: ModelryError) -> None:
+        request = self._first.popleft()
+        self._part(request)
+        source.set_aside(request, error)
+        self._done(source, request, is_taken=False)
+
+    def _replace(self, request: QueuedRequest, parts: list[QueuedRequest]) -> None:
+        """Puts the parts of the first request in its place."""
+        self._first.popleft()
+        self._part(request)
+        for index, part in enumerate(parts):
+            part.faults, part.passed, part.proven = request.faults, request.passed, request.proven
+            self._numbering.isolate(part, index)
+        self._first.extendleft(reversed(parts))
+
+    def _begin_anew(self, request: QueuedRequest) -> None:
+        """Gives the first request, and the batches behind it, numbers that need nothing before them."""
+        if request.apart:
+            self._numbering.isolate(request, 0)
+        else:
+            self._numbering.succeed(request)
+            for waits in self._first:
+                self._numbering.apply(waits)
+
+    def _part(self, request: QueuedRequest) -> None:
+        """Begins another writer for the batches behind a batch that is no longer the first one."""
+        if request.numbered and not request.apart:
+            request.apart = True
+            self._numbering.succeed(request)
+            for later in self._first:
+                self._numbering.apply(later)
+
+    def _ask(self, source: Source, path: str, content: bytes) -> bytes:
+        """One call, during which the source goes on."""
+        call = self._connection.begin(path, content, timeout=self._connection.timeout)
+        error = self._answer(source, call)
+        if error is not None:
+            call.cancel()
+            raise error
+        return call.result()
+
+    def _start_run(self, source: Source, request: QueuedRequest) -> None:
         experiment, run = queued.parts_of_start_run(request.content)
-        create = rpcs.CREATE_EXPERIMENT.request.FromString(experiment)
-        found = self._connection.call(rpcs.CREATE_EXPERIMENT, create)
+        found = rpcs.CREATE_EXPERIMENT.response.FromString(self._ask(source, rpcs.CREATE_EXPERIMENT.path, experiment))
         start = rpcs.CREATE_RUN.request.FromString(run)
         start.experiment_id = found.experiment.experiment_id
-        self._connection.call(rpcs.CREATE_RUN, start)
-
-    def _upload(self, source: Source, request: QueuedRequest) -> None:
-        from modelry._sdk.nouns.artifacts import Artifacts
-        from modelry._sdk.recording.spool import upload_of
-
-        upload = upload_of(request)
-        folder = source.folder / upload.folder
-        if not folder.is_dir():
-            raise InvalidArgument(
-                f"the copies of files for {upload.owner}, folder {upload.path!r}, are missing: {folder}"
-            )
-        Artifacts(self._connection.of("artifacts"), self.workspace).upload(upload.owner, folder, upload.path)
+        self._ask(source, rpcs.CREATE_RUN.path, start.SerializeToString())

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, UPDATE_RUN, WRITE_METRICS, QueuedRequest
+from modelry.api.tracking.v1 import rpcs
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
 from modelry.api.tracking.v1.run_pb2 import Run
 from modelry.api.tracking.v1.run_service_pb2 import CreateRunRequest, LogBatchRequest, UpdateRunRequest
@@ -31,7 +33,7 @@ class Numbering:
 
     def apply(self, request: QueuedRequest) -> None:
         """Renumbers a batch whose writer has a successor. Each batch must come here once, in order."""
-        if not self._successors or not request.numbered:
+        if not self._successors or not request.numbered or request.apart:
             return
         message = WriteMetricsRequest.FromString(request.content)
         successor = self._successors.get(message.writer_id)
@@ -42,16 +44,29 @@ class Numbering:
         message.batch_number = successor.last_number
         request.content = message.SerializeToString()
 
+    def isolate(self, request: QueuedRequest, index: int) -> None:
+        """Makes a batch the only one of a writer: one that was split off, as the part of that index."""
+        if request.numbered:
+            message = WriteMetricsRequest.FromString(request.content)
+            message.writer_id = _name(f"{message.writer_id}/{message.batch_number}/{index}")
+            message.batch_number = 1
+            request.content = message.SerializeToString()
+            request.apart = True
+
     def succeed(self, request: QueuedRequest) -> None:
         """Begins another writer for this batch and the later ones of the same writer."""
         message = WriteMetricsRequest.FromString(request.content)
-        name = hashlib.sha256(f"{message.writer_id}/{message.batch_number}".encode()).hexdigest()[:32]
+        name = _name(f"{message.writer_id}/{message.batch_number}")
         successor = _Successor(name, 0)
         for known in self._successors.values():
             if known.writer_id == message.writer_id:
                 known.writer_id, known.last_number = name, 0
                 successor = known
         self._successors[message.writer_id] = successor
+
+
+def _name(of: str) -> str:
+    return hashlib.sha256(of.encode()).hexdigest()[:32]
 
 
 def split(request: QueuedRequest) -> list[QueuedRequest]:
@@ -104,6 +119,30 @@ def _parts_of_start(request: QueuedRequest) -> list[QueuedRequest]:
         parts.append(QueuedRequest(LOG_BATCH, batch.SerializeToString()))
     parts[-1].end = request.end
     return parts
+
+
+_OF_A_RUN: dict[str, type[Any]] = {
+    rpc.path: rpc.request
+    for rpc in (
+        rpcs.WRITE_METRICS,
+        rpcs.LOG_BATCH,
+        rpcs.CREATE_RUN,
+        rpcs.FINISH_RUN,
+        rpcs.DELETE_RUN_TAGS,
+        rpcs.LOG_DATASETS,
+    )
+}
+
+
+def run_of(request: QueuedRequest) -> str:
+    """The id of the run that a request is about."""
+    content = request.content
+    if request.method == UPDATE_RUN:
+        return UpdateRunRequest.FromString(content).run.run_id
+    if request.method == START_RUN:
+        return CreateRunRequest.FromString(queued.parts_of_start_run(content)[1]).run_id
+    message = _OF_A_RUN.get(request.method)
+    return "" if message is None else str(message.FromString(content).run_id)
 
 
 def key_of(request: QueuedRequest) -> str:

@@ -16,8 +16,8 @@ DELETE_RUN_TAGS = rpcs.DELETE_RUN_TAGS.path
 LOG_DATASETS = rpcs.LOG_DATASETS.path
 START_RUN = "start-run"
 """Not an rpc: creates an experiment by its name, or finds it, and creates a run in it. See `start_run`."""
-UPLOAD = "upload"
-"""Not an rpc: uploads files that lie beside the spool. The content is JSON, see `spool.Upload`."""
+METHODS = (WRITE_METRICS, LOG_BATCH, CREATE_RUN, UPDATE_RUN, FINISH_RUN, DELETE_RUN_TAGS, LOG_DATASETS, START_RUN)
+"""All that is ever sent."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -26,8 +26,10 @@ _LENGTH = struct.Struct("<I")
 class QueuedRequest:
     """What is to be sent, and how often it failed.
 
-    `method` is the path of an rpc, START_RUN or UPLOAD. `points` is the number of its metric points. `end` is the
-    position in the spool at which its record ends, 0 while it is in memory only.
+    `method` is the path of an rpc, or START_RUN. `points` is the number of its metric points. `end` is the position in
+    the spool at which its record ends, 0 while it is in memory only. `apart`: a batch that does not count any more for
+    the numbers of its writer. `passed`: others were sent before it, since the server failed at it. `proven`: and the
+    server took one of them.
     """
 
     method: str
@@ -36,6 +38,9 @@ class QueuedRequest:
     end: int = 0
     gaps: int = 0
     faults: int = 0
+    apart: bool = False
+    passed: bool = False
+    proven: bool = False
 
     @property
     def is_start(self) -> bool:
@@ -46,6 +51,14 @@ class QueuedRequest:
     def numbered(self) -> bool:
         """Whether it is a numbered batch. Several of those may be under way at once."""
         return self.method == WRITE_METRICS
+
+
+def told(requests: int, points: int) -> str:
+    """A number of requests as users count them: `3 points and 2 other entries`, where a batch has many points."""
+    parts = [f"{points} point{'' if points == 1 else 's'}"] if points else []
+    if requests:
+        parts.append(f"{requests} {'other ' if points else ''}entr{'y' if requests == 1 else 'ies'}")
+    return " and ".join(parts) or "nothing"
 
 
 def start_run(create_experiment: bytes, create_run: bytes) -> QueuedRequest:

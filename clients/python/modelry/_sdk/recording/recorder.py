@@ -19,6 +19,7 @@ from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import Delivery
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.source import Backlog
+from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.transport.settings import Settings
@@ -54,6 +55,15 @@ class Recorder:
         self._flushed_refusals = 0
         self._thread: threading.Thread | None = None
         self._begin_backlog()
+        self.uploads = Uploads(
+            self._connection,
+            self._workspace,
+            self.folder,
+            refusals=self._refusals,
+            runs_wait=lambda: self._backlog.waits or self._agenda.has_news,
+            parent=parent,
+        )
+        """The files that are uploaded later."""
 
     def _begin_backlog(self) -> None:
         self._delivery = Delivery(self._connection, self._workspace)
@@ -112,7 +122,9 @@ class Recorder:
         the time is up; without a limit it tries once. In a forked child it waits until everything is in the spool, and
         the answer is False.
         """
+        until = None if timeout is None else time.monotonic() + timeout
         delivered = self._deliver(timeout)
+        delivered &= self.uploads.deliver(None if until is None else max(0.0, until - time.monotonic()))
         known, self._flushed_refusals = self._flushed_refusals, self._refusals.total
         return delivered and known == self._flushed_refusals
 
@@ -144,6 +156,11 @@ class Recorder:
 
     def close(self, timeout: float) -> None:
         """Sends what is left within so many seconds, keeps the rest in the spool, and says so."""
+        until = time.monotonic() + timeout
+        self._close_agenda(timeout)
+        self.uploads.close(max(0.0, until - time.monotonic()))
+
+    def _close_agenda(self, timeout: float) -> None:
         if self._thread is None and not self._agenda.has_news:
             return
         self._agenda.close(timeout)

@@ -19,19 +19,20 @@ class Refusals:
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
         self.total = 0
-        """How many times something was not recorded."""
+        """How many things were not recorded."""
 
-    def warn(self, kind: str, key: str, text: str) -> None:
+    def warn(self, kind: str, key: str, text: str, count: int = 1) -> None:
         """Warns of the first refusal of each kind and key, and counts the later ones.
 
-        The first 20 keys of each kind are counted separately, the others together.
+        `count` is how many things were refused, such as points of a metric. The first 20 keys of each kind are counted
+        separately, the others together.
         """
         with self._lock:
             counts = self._counts.setdefault(kind, Counter())
             name = key if key in counts or len(counts) < _KEYS_TOLD_APART else _OTHERS
-            counts[name] += 1
-            self.total += 1
-            known = counts[name] > 1
+            known = counts[name] > 0
+            counts[name] += count
+            self.total += count
         if known:
             log.debug("not recorded: %s", text)
         else:

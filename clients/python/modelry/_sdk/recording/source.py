@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,19 +17,21 @@ from modelry._sdk.recording.delivery import Delivery
 from modelry._sdk.recording.numbering import key_of
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import Refusals
-from modelry._sdk.recording.spool import Spool, drop_files
+from modelry._sdk.recording.spool import Spool
 from modelry.errors import ModelryError
 
 log = logging.getLogger("modelry")
 
 _COUNT_SECONDS = 0.05
 """How often the points in memory are counted."""
+_AT_A_TIME = 100
+_SLOW_SECONDS = 3.0
+"""After so long without an answer, what waits in memory goes to the spool."""
 _NOUNS = {
     queued.WRITE_METRICS: "metric",
     queued.LOG_BATCH: "param or tag",
     queued.DELETE_RUN_TAGS: "tag",
     queued.LOG_DATASETS: "dataset",
-    queued.UPLOAD: "file",
     queued.START_RUN: "run",
     queued.CREATE_RUN: "run",
     queued.UPDATE_RUN: "run",
@@ -67,7 +68,9 @@ class Backlog:
         """None: this process delivers. Else it can only spool; the parent of that name delivers, if there is one."""
         self._queue: deque[QueuedRequest] = deque()
         self._spool: Spool | None = None
+        self._set_aside: Spool | None = None
         self._counted_at = 0.0
+        self._moved_at = time.monotonic()
         self._spool_failed = False
         self.offline_was_told = False
         """Whether it was warned of that no server answers, so that there is one warning for one cause."""
@@ -103,22 +106,40 @@ class Backlog:
         """The next request: from memory, or from the spool while there is one."""
         if not self._queue and self._spool is None and self._agenda.is_due:
             self._harvest()
-        if self._queue:
-            return self._queue.popleft()
-        return None if self._spool is None else self._spool.next()
+        self._moved_at = time.monotonic()
+        spooled = None if self._spool is None else self._spool.next()
+        if spooled is not None:
+            return spooled
+        return self._queue.popleft() if self._queue else None
 
     def done(self, request: QueuedRequest) -> None:
         """Notes what is delivered."""
         self.delivered += 1
+        self._moved_at = time.monotonic()
         self.offline_was_told = self.offline_was_told and self._spool is not None
         if request.end and self._spool is not None:
             self._spool.delivered(request)
-        drop_files(self.folder, request)
 
     def refused(self, request: QueuedRequest, error: ModelryError) -> None:
         """Warns of what the server refuses."""
         kind = f"{_NOUNS.get(request.method, 'request')} ({error.reason or error.code})"
-        self._refusals.warn(kind, error.metadata.get("run_id") or key_of(request), error.message)
+        key = error.metadata.get("run_id") or key_of(request)
+        self._refusals.warn(kind, key, error.message, request.points or 1)
+
+    def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
+        """Keeps what the server fails at in a spool of its own, which `modelry sync` sends."""
+        noun = _NOUNS.get(request.method, "request")
+        try:
+            if self._set_aside is None:
+                self._set_aside = Spool.create(self.folder, self._server)
+            kept = QueuedRequest(request.method, request.content, points=request.points)
+            self._set_aside.append([kept])
+        except OSError as problem:
+            where = f"it can't be kept ({problem}), so it is lost"
+        else:
+            where = f"it is set aside in {self._set_aside.path_when_closed}: `modelry sync` sends it again"
+        text = f"the server fails at this {noun} again and again and takes others ({error.message}); {where}"
+        self._refusals.warn(f"{noun} that is set aside", key_of(request), text, request.points or 1)
 
     def idle(self) -> bool:
         """Spools what must not stay in memory; False when it is time to end."""
@@ -127,6 +148,11 @@ class Backlog:
         now = time.monotonic()
         if self._spool is not None:
             self.collect()
+        elif now - self._moved_at > _SLOW_SECONDS:
+            self._moved_at = now
+            if self._open_spool():
+                text = "the server has not answered for %.0f s; what is logged is kept in %s meanwhile"
+                log.info(text, _SLOW_SECONDS, self.path)
         elif now - self._counted_at > _COUNT_SECONDS:
             self._counted_at = now
             if self._points > self._buffer_points:
@@ -160,24 +186,32 @@ class Backlog:
 
     def hand_over(self) -> None:
         """Closes the spool, so that the parent of this process can deliver it. What comes later goes to a new one."""
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+        for spool in (self._spool, self._set_aside):
+            if spool is not None:
+                spool.close()
+        self._spool = self._set_aside = None
 
     def conclude(self) -> None:
         """Spools what is left, and says what is not delivered and where it is."""
         self._harvest()
+        unspooled = self._delivery.unanswered
         if self._parent is not None and self._queue and self._spool is None:
             self._open_spool()
+        if self._spool is not None:
+            self._queue.extendleft(request for request in reversed(unspooled) if not request.end)
         self._spool_queue()
-        kept = 0 if self._spool is None else self._spool.requests_left
-        lost = len(self._queue) + (len(self._delivery.unanswered) if self._spool is None else 0)
-        if kept and self._parent and ids.is_running(self._parent):
-            log.debug("%d requests are kept in %s; the parent of this process delivers them", kept, self.path)
-        elif kept:
-            log.warning("%d requests are not delivered yet; they are kept in %s: run `modelry sync`", kept, self.path)
+        if self._spool is not None and self._spool.requests_left:
+            kept = self._told(self._spool)
+            path = self._spool.path_when_closed
+            if self._parent and ids.is_running(self._parent):
+                log.debug("%s wait in %s; the parent of this process delivers them", kept, path)
+            else:
+                log.warning("not delivered yet: %s; they are kept in %s: run `modelry sync`", kept, path)
+        lost = [request for request in {*unspooled, *self._queue} if not request.end]
         if lost:
-            log.warning("%d requests are lost: neither the server nor the spool could take them", lost)
+            points = sum(request.points for request in lost)
+            others = sum(not request.points for request in lost)
+            log.warning("lost: %s; neither the server nor the spool could take them", queued.told(others, points))
 
     def close(self) -> None:
         """Closes the spool and keeps it for a later delivery."""
@@ -185,8 +219,11 @@ class Backlog:
 
     def let_go(self) -> None:
         """Closes the spool in a forked child. The parent goes on with the file."""
-        with suppress(OSError):
-            self.hand_over()
+        for spool in (self._spool, self._set_aside):
+            if spool is not None:
+                with suppress(OSError):
+                    spool.let_go()
+        self._spool = self._set_aside = None
 
     @property
     def _points(self) -> int:
@@ -199,16 +236,13 @@ class Backlog:
                 self._forget(buffer)
 
     def _open_spool(self) -> bool:
-        server = {
-            "address": self._delivery.address,
-            "workspace": self._delivery.workspace,
-            "host": socket.gethostname(),
-            "process": str(os.getpid()),
-        }
+        before = self._spool
         try:
-            spool = Spool.create(self.folder, server, parent=self._parent or "")
+            spool = Spool.create(self.folder, self._server, parent=self._parent or "")
             try:
                 spool.append(self._delivery.unanswered, held=True)
+                while before is not None and (rest := list(itertools.islice(iter(before.next, None), _AT_A_TIME))):
+                    spool.append(rest)
             except OSError:
                 spool.remove()
                 raise
@@ -219,14 +253,30 @@ class Backlog:
         return True
 
     def _spool_queue(self) -> None:
-        if self._spool is not None:
-            try:
-                self._spool.append(self._queue)
-            except OSError as problem:
-                self._cannot_spool(self._spool.path, problem)
-            else:
-                self._queue.clear()
-                self._spool_failed = False
+        if self._spool is None:
+            return
+        try:
+            self._spool.append(self._queue)
+        except OSError as problem:
+            self._cannot_spool(self._spool.path, problem)
+            return
+        self._queue.clear()
+        self._spool_failed = False
+        self._spool.beat()
+        if self._spool.is_taken:
+            # What was appended last may not have been seen by whoever took it.
+            taken = self._spool
+            if self._open_spool():
+                log.info("%s was taken by another process; the rest is kept in %s", taken.path, self.path)
+                taken.let_go()
+
+    @property
+    def _server(self) -> dict[str, str]:
+        return {"address": self._delivery.address, "workspace": self._delivery.workspace}
+
+    @staticmethod
+    def _told(spool: Spool) -> str:
+        return queued.told(spool.others_left, spool.points_left)
 
     def _cannot_spool(self, path: Path, problem: OSError) -> None:
         """Warns, and drops the newest points if memory is full too."""
@@ -239,7 +289,8 @@ class Backlog:
             newest = self._queue.pop()
             if newest.points:
                 points -= newest.points
-                self._refusals.warn("memory", "", f"{newest.points} points: memory and spool are full")
+                text = f"{newest.points} points: memory and spool are full"
+                self._refusals.warn("points beyond MODELRY_BUFFER_POINTS", key_of(newest), text, newest.points)
             else:
                 kept.appendleft(newest)
         self._queue.extend(kept)

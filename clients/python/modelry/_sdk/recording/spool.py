@@ -1,28 +1,30 @@
 """A file that keeps requests which can't be sent now.
 
 One process writes a file, and only appends to it, so that the file can be read if the process dies: an incomplete last
-record is left out. The process locks the file until it closes it. After that another process may deliver it: the parent
-if a forked child wrote it, or `modelry sync`. Folders have mode 0700 and files 0600.
+record is left out. Until the process closes the file it is locked and has `.open` in its name. After that another
+process may deliver it: the parent if a forked child wrote it, or `modelry sync`. Whoever takes an open file, because
+its process seems to have ended, gives it the name of a closed one. A process that finds that its file was taken begins
+another one, so nothing is lost where locks don't work. Folders have mode 0700 and files 0600.
 
-    "MDLRYSP1" u64 (up to which byte all is delivered), then records: u32 length, u32 CRC-32, method, NUL, content
+    "MDLRYSP2" u64 (up to which byte all is delivered), then records: u32 length, u32 CRC-32, head, NUL, content
 
-The first record names the server: method `server`, content JSON.
+The head is the method, a space and the number of points. The first record names the server and the process that writes:
+method `server`, content JSON.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 import time
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelry._sdk.recording.queued import UPLOAD, QueuedRequest
+from modelry._sdk.recording import holders, places
+from modelry._sdk.recording.queued import QueuedRequest
 
 try:
     import fcntl
@@ -31,11 +33,14 @@ except ImportError:  # Windows has no flock: there a file in use looks like one 
 
 SERVER = "server"
 SUFFIX = ".spool"
+_OPEN = ".open"
 _HEADER = struct.Struct("<8sQ")
 _DELIVERED = struct.Struct("<Q")
 _RECORD = struct.Struct("<II")
-_MAGIC = b"MDLRYSP1"
+_MAGIC = b"MDLRYSP2"
 _WRITE_BYTES = 1 << 26
+_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
 class SpoolInUse(OSError):
@@ -44,15 +49,6 @@ class SpoolInUse(OSError):
 
 class SpoolUnreadable(OSError):
     """The file is not a spool, or its beginning is damaged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """Copies of files, in `folder` beside the spool, that wait for their upload into the folder `path` of an owner."""
-
-    owner: str
-    path: str
-    folder: str
 
 
 class Spool:
@@ -65,7 +61,8 @@ class Spool:
         _, self._delivered = _HEADER.unpack(os.pread(descriptor, _HEADER.size, 0))
         self._end = os.fstat(descriptor).st_size
         self._position = self._delivered
-        self.requests_left = 0
+        self.requests_left = self.others_left = self.points_left = 0
+        self._beaten_at = time.monotonic()
         self._damaged_at: set[int] = set()
 
     @classmethod
@@ -74,14 +71,15 @@ class Spool:
 
         A forked child names the parent that is to deliver the file, see `left_in`.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = places.prepared(folder)
+        server = {**server, **holders.me()}
         name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
-        path = folder / f"{name}{_suffix(parent)}"
+        path = folder / f"{name}{_OPEN}{_suffix(parent)}"
         # Locked before it has its name, so that nobody takes it for a file that was left.
         new = path.with_suffix(".new")
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = os.open(new, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            _lock(descriptor, path)
+            lock(descriptor, path)
             first = _encode(SERVER, json.dumps(server).encode())
             os.write(descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
             os.rename(new, path)
@@ -94,30 +92,39 @@ class Spool:
 
     @classmethod
     def open(cls, path: Path) -> Spool:
-        """Opens a file that another process has closed.
+        """Opens a file that another process has closed, or has left when it ended.
 
-        Raises SpoolInUse if another process has it open, SpoolUnreadable if it is not a spool.
+        Raises SpoolInUse if another process has it open or may have, SpoolUnreadable if it is not a spool, SpoolUnsafe
+        if somebody else could have written it.
         """
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, _FLAGS)
         try:
-            _lock(descriptor, path)
+            places.require_own(descriptor, path)
+            lock(descriptor, path)
             head = os.pread(descriptor, _HEADER.size, 0)
             found = _read(descriptor, _HEADER.size, os.fstat(descriptor).st_size)
             if len(head) < _HEADER.size or head[:8] != _MAGIC or found is None or found.method != SERVER:
                 raise SpoolUnreadable(f"{path} is not a spool, or its beginning is damaged")
-            spool = cls(path, descriptor, json.loads(found.content))
+            server = _server_of(found.content, path)
+            if path != _closed(path):
+                if holders.may_be_at_work(server, path):
+                    raise SpoolInUse(f"{path} is in use by another process")
+                path = path.rename(_closed(path))
+            spool = cls(path, descriptor, server)
         except OSError:
             os.close(descriptor)
             raise
         # From the first record on, so that damage is found even if an earlier delivery went past it.
         spool._position = found.end
-        ends = [found.end]
+        points = {found.end: 0}
         while (request := spool.next()) is not None:
-            ends.append(request.end)
-        if spool._delivered not in ends:
+            points[request.end] = request.points
+        if spool._delivered not in points:
             # The header is damaged. What is delivered again is not written twice.
             spool._delivered = found.end
-        spool.requests_left = sum(end > spool._delivered for end in ends)
+        spool.requests_left = sum(end > spool._delivered for end in points)
+        spool.others_left = sum(not count for end, count in points.items() if end > spool._delivered)
+        spool.points_left = sum(count for end, count in points.items() if end > spool._delivered)
         spool._end = spool._position
         spool._position = spool._delivered
         return spool
@@ -130,7 +137,7 @@ class Spool:
         position = self._end
         written = []
         for request in requests:
-            record = _encode(request.method, request.content)
+            record = _encode(request.method, request.content, request.points)
             position += len(record)
             written.append((request, record, position))
         data = b"".join(record for _, record, _ in written)
@@ -138,6 +145,9 @@ class Spool:
         try:
             while done < len(data):
                 done += os.pwrite(self._descriptor, data[done : done + _WRITE_BYTES], self._end + done)
+            if data:
+                # So that another machine can read it, and a full disk of another machine is told here.
+                _sync(self._descriptor)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._end)
@@ -146,6 +156,8 @@ class Spool:
             request.end = end
         self._end = position
         self.requests_left += len(written)
+        self.others_left += sum(not request.points for request, _, _ in written)
+        self.points_left += sum(request.points for request, _, _ in written)
         if held:
             self._position = position
 
@@ -161,9 +173,38 @@ class Spool:
 
     def delivered(self, request: QueuedRequest) -> None:
         """Notes that everything up to this request is delivered."""
-        self._delivered = request.end
+        self._delivered = max(self._delivered, request.end)
         self.requests_left -= 1
-        os.pwrite(self._descriptor, _DELIVERED.pack(self._delivered), len(_MAGIC))
+        self.others_left -= not request.points
+        self.points_left -= request.points
+        with suppress(OSError):  # what is delivered again is not written twice
+            os.pwrite(self._descriptor, _DELIVERED.pack(self._delivered), len(_MAGIC))
+
+    @property
+    def path_when_closed(self) -> Path:
+        """Where the file will be once it is closed."""
+        return _closed(self.path)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether another process has taken the file, or somebody has deleted it."""
+        try:
+            named = os.open(self.path, _FLAGS)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(named), os.fstat(self._descriptor))
+        finally:
+            os.close(named)
+
+    def beat(self) -> None:
+        """Shows processes on other machines, from time to time, that the process of this file is at work."""
+        if time.monotonic() - self._beaten_at > holders.BEAT_SECONDS:
+            self._beaten_at = time.monotonic()
+            with suppress(OSError):
+                os.utime(self._descriptor)
 
     @property
     def drained(self) -> bool:
@@ -186,19 +227,27 @@ class Spool:
             kept = self.path.rename(self.path.with_suffix(".damaged"))
             damage = f"damaged, {' and '.join(found)} could not be read and delivered; the file is now {kept}"
         self.path.unlink(missing_ok=True)
-        self.close()
+        self.let_go()
         return damage
 
     def close(self) -> None:
         """Closes the file, which releases its lock, and keeps it for a later delivery."""
+        with suppress(OSError):
+            if not self.is_taken:
+                self.path = self.path.rename(_closed(self.path))
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Closes the file as it is, as a forked child does with a file that its parent writes."""
         os.close(self._descriptor)
 
 
 def left_in(folder: Path, *, parent: str = "") -> list[Path]:
     """The spools in a folder, the oldest first. With `parent` only those of its forked children.
 
-    Empty if there is no such folder. Raises OSError if it can't be read.
+    Empty if there is no such folder. Raises OSError if it can't be read, or if somebody else could write to it.
     """
+    folder = places.own(folder)
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -206,53 +255,24 @@ def left_in(folder: Path, *, parent: str = "") -> list[Path]:
     return [folder / name for name in sorted(names) if name.endswith(_suffix(parent))]
 
 
-def keep_files(spool_folder: Path, owner: str, path: str, source: Path) -> QueuedRequest:
-    """Copies a file, or what is in a folder, for a later upload into the folder `path`. Returns the request for it.
-
-    Raises OSError if the copy can't be made.
-    """
-    request, folder = _new_upload(spool_folder, owner, path)
-    if source.is_dir():
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-    else:
-        shutil.copyfile(source, folder / source.name)
-    return request
-
-
-def keep_content(spool_folder: Path, owner: str, path: str, content: bytes) -> QueuedRequest:
-    """Keeps the content of one file for a later upload to the path `path`; see `keep_files`."""
-    request, folder = _new_upload(spool_folder, owner, "")
-    file = folder / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
-    return request
-
-
-def upload_of(request: QueuedRequest) -> Upload:
-    """The content of an upload request."""
-    return Upload(**json.loads(request.content))
-
-
-def drop_files(spool_folder: Path, request: QueuedRequest) -> None:
-    """Deletes the copies that belong to an upload request. Other requests have none."""
-    if request.method == UPLOAD:
-        shutil.rmtree(spool_folder / upload_of(request).folder, ignore_errors=True)
-
-
-def _new_upload(spool_folder: Path, owner: str, path: str) -> tuple[QueuedRequest, Path]:
-    upload = Upload(owner=owner, path=path, folder=f"{time.time_ns()}-{os.urandom(4).hex()}.files")
-    folder = spool_folder / upload.folder
-    spool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700)
-    return QueuedRequest(UPLOAD, json.dumps(asdict(upload)).encode()), folder
-
-
 def _suffix(parent: str) -> str:
     return f".{parent}{SUFFIX}" if parent else SUFFIX
 
 
-def _encode(method: str, content: bytes) -> bytes:
-    body = method.encode() + b"\0" + content
+def _closed(path: Path) -> Path:
+    return path.with_name(path.name.replace(f"{_OPEN}.", ".", 1))
+
+
+def _server_of(content: bytes, path: Path) -> dict[str, str]:
+    try:
+        server = json.loads(content)
+        return {"address": str(server["address"]), **{str(key): str(value) for key, value in server.items()}}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise SpoolUnreadable(f"{path} does not name its server, so it can't be delivered") from None
+
+
+def _encode(method: str, content: bytes, points: int = 0) -> bytes:
+    body = f"{method} {points}".encode() + b"\0" + content
     return _RECORD.pack(len(body), zlib.crc32(body)) + body
 
 
@@ -269,14 +289,18 @@ def _read(descriptor: int, position: int, end: int) -> QueuedRequest | None:
         return None
     if zlib.crc32(body) != checksum:
         return QueuedRequest("", b"", end=stop)
-    method, _, content = body.partition(b"\0")
-    return QueuedRequest(method.decode(), content, end=stop)
+    head, _, content = body.partition(b"\0")
+    method, _, points = head.decode(errors="replace").partition(" ")
+    return QueuedRequest(method, content, points=int(points) if points.isdecimal() else 0, end=stop)
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def lock(descriptor: int, path: Path) -> None:
+    """Locks an open file, where locks work. Raises SpoolInUse if another process has locked it."""
     if fcntl is None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SpoolInUse(f"{path} is in use by another process") from None
+    except OSError:
+        pass  # The file system has no locks; see `holders`.

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.recording.delivery import Delivery
+from modelry._sdk.recording import kept, places, queued
+from modelry._sdk.recording import spool as spools
+from modelry._sdk.recording.delivery import FAULTS, Delivery
+from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, SpoolInUse, drop_files, left_in
-from modelry._sdk.transport import settings
-from modelry._sdk.transport.connection import connect
-from modelry.errors import ModelryError
+from modelry._sdk.recording.spool import Spool, SpoolInUse
+from modelry._sdk.transport import retries, settings
+from modelry._sdk.transport.connection import connect, within
+from modelry.errors import ModelryError, Unavailable
+
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The result of delivering the spool, in files and requests.
+    """The result of delivering the spool: in files, in requests, and in metric points.
 
-    `problems` has a line for each file that was not delivered completely, each damaged file, and each kind of refusal.
+    An upload of files that were copied is one file and one request. `problems` has a line for each file that was not
+    delivered completely, each damaged file, each kind of refusal, and what else was found and can't be delivered.
     """
 
     files_delivered: int
@@ -28,6 +34,9 @@ class SyncReport:
     requests_delivered: int
     requests_refused: int
     requests_left: int
+    points_delivered: int
+    points_refused: int
+    points_left: int
     problems: tuple[str, ...]
 
 
@@ -35,10 +44,13 @@ class SpoolFile:
     """A spool as the source of a delivery."""
 
     def __init__(self, spool: Spool) -> None:
-        self.folder = spool.path.parent
         self.delivered = 0
+        self.points_delivered = 0
         self.refusals: dict[str, str] = {}
         self.refused_count = 0
+        self.points_refused = 0
+        self.aside: Spool | None = None
+        """What the server fails at again and again, while it takes the rest."""
         self._spool = spool
         self._told: Callable[[], None] = lambda: None
         self._go_on: Callable[[], bool] = lambda: True
@@ -58,7 +70,26 @@ class SpoolFile:
             if address:
                 raise
             return error
-        return Delivery(connection, self._spool.server.get("workspace", ""), patient=True).run(self)
+        try:
+            return self._run(Delivery(connection, self._spool.server.get("workspace", ""), patient=True))
+        except OSError as problem:
+            return Unavailable(f"the spool can't be read or written: {problem}")
+        finally:
+            if self.aside is not None:
+                self.aside.close()
+
+    def _run(self, delivery: Delivery) -> ModelryError | None:
+        """Delivers; while the server fails at a request, often enough to set that aside."""
+        attempts, done = 0, -1
+        while True:
+            obstacle = delivery.run(self)
+            if obstacle is None or retries.is_passing(obstacle) or retries.is_refusal(obstacle):
+                return obstacle
+            attempts = attempts + 1 if self.delivered == done else 1
+            done = self.delivered
+            if attempts > FAULTS:
+                return obstacle
+            time.sleep(_PAUSE_SECONDS * attempts)
 
     def take(self) -> QueuedRequest | None:
         """The next request of the file."""
@@ -66,16 +97,29 @@ class SpoolFile:
 
     def done(self, request: QueuedRequest) -> None:
         """Notes in the file what is delivered."""
+        self.points_delivered += request.points
         if request.end:
             self._spool.delivered(request)
             self.delivered += 1
             self._told()
-        drop_files(self.folder, request)
 
     def refused(self, request: QueuedRequest, error: ModelryError) -> None:
         """Counts what the server refuses."""
         self.refused_count += 1
-        self.refusals.setdefault(error.reason or error.code, error.message)
+        self.points_refused += request.points
+        self.points_delivered -= request.points
+        self.refusals.setdefault(error.reason or error.code, f"refused: {error.message}")
+
+    def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
+        """Moves a request to a spool of its own. Raises OSError if it can't be kept."""
+        if self.aside is None:
+            self.aside = Spool.create(self._spool.path.parent, self._spool.server)
+        self.aside.append([QueuedRequest(request.method, request.content, points=request.points)])
+        self.delivered -= bool(request.end)
+        self.points_delivered -= request.points
+        where = self.aside.path_when_closed
+        text = f"the server fails at it and takes the rest, so it is set aside in {where}: {error.message}"
+        self.refusals.setdefault(f"aside {error.code}", text)
 
     def idle(self) -> bool:
         """Whether to go on."""
@@ -84,18 +128,18 @@ class SpoolFile:
 
 def opened(paths: Iterable[Path], problems: list[str]) -> tuple[list[Spool], int]:
     """The spools that no other process has open, and the number of those that one has. Adds what can't be read."""
-    spools: list[Spool] = []
+    found: list[Spool] = []
     in_use = 0
     for path in paths:
         try:
-            spools.append(Spool.open(path))
+            found.append(Spool.open(path))
         except SpoolInUse:
             in_use += 1
         except FileNotFoundError:
             pass  # Another process has delivered it.
-        except (OSError, json.JSONDecodeError) as problem:
+        except OSError as problem:
             problems.append(str(problem))
-    return spools, in_use
+    return found, in_use
 
 
 def deliver(
@@ -104,50 +148,163 @@ def deliver(
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SyncReport:
-    """Delivers the spools that other processes left, the oldest first, each to its own server.
+    """Delivers the spools that other processes left, the oldest first, each to its own server; then files.
 
     With an `address` all go to that server. What was delivered before is not written twice. A file that its process
     still has open is left to it. `progress(done, total)` gets numbers of requests. Raises InvalidArgument for an
     address that can't be read; problems with single files are in the report.
     """
+    if address:
+        settings.parse_address(address)
     folder = folder or settings.read().spool_folder
-    problems: list[str] = []
+    delivery = _Sync(address or "", progress)
     try:
-        found = left_in(folder)
+        files, uploads = spools.left_in(folder), kept.left_in(folder)
+        delivery.problems += _leftovers(folder)
     except OSError as problem:
-        found = []
-        problems.append(f"the spool can't be read: {problem}; MODELRY_SPOOL_DIR sets its folder")
-    spools, in_use = opened(found, problems)
-    total = sum(spool.requests_left for spool in spools)
-    done = 0
+        files, uploads = [], []
+        delivery.problems.append(f"the spool can't be read: {problem}; MODELRY_SPOOL_DIR sets its folder")
+    delivery.deliver(files, uploads)
+    return delivery.report()
 
-    def told() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
 
-    left = refused = delivered = whole = 0
-    for spool in spools:
+def upload(made: Kept, address: str = "") -> ModelryError | None:
+    """Uploads copies of files to their server, or to that of the address. Returns what prevents it.
+
+    Copies are deleted if the server refuses them for good. Raises SpoolInUse and OSError.
+    """
+    try:
+        connection = connect(address or made.server.get("address", ""))
+    except ModelryError as error:
+        return Unavailable(error.message)
+    try:
+        with within(connection.timeout):
+            made.upload(connection)
+    except ModelryError as error:
+        if is_for_good(error):
+            made.drop()
+        return error
+    return None
+
+
+def is_for_good(error: ModelryError) -> bool:
+    """Whether an upload is refused for good. A run that is not there may still come."""
+    return retries.is_refusal(error) and error.code != "NOT_FOUND"
+
+
+def _leftovers(folder: Path) -> list[str]:
+    """What lies in the spool and can't be delivered, and what others have put there."""
+    problems = [
+        f"{path}: the copy of these files was not completed, so they are not uploaded; delete the folder"
+        for path in kept.incomplete_in(folder)
+    ]
+    own = places.own(folder)
+    if own != folder:
+        foreign = [path.name for path in folder.iterdir() if path.suffix in (spools.SUFFIX, kept.SUFFIX)]
+        if foreign:
+            text = f"{folder} is not yours alone, so {len(foreign)} files in it are ignored; yours are in {own}"
+            problems.append(text)
+    return problems
+
+
+class _Sync:
+    """One delivery of the spool, and what became of it."""
+
+    def __init__(self, address: str, progress: Callable[[int, int], None] | None) -> None:
+        self.problems: list[str] = []
+        self._address = address
+        self._progress = progress
+        self._done = self._total = 0
+        self._files_delivered = self._files_left = self._files_in_use = 0
+        self._delivered = self._refused = self._left = 0
+        self._points_delivered = self._points_refused = self._points_left = 0
+
+    def deliver(self, files: list[Path], uploads: list[Path]) -> None:
+        """Delivers spools, then copies of files, whose runs may be in the spools."""
+        found, self._files_in_use = opened(files, self.problems)
+        self._total = sum(spool.requests_left for spool in found) + len(uploads)
+        for spool in found:
+            self._deliver_spool(spool)
+        left: list[Kept] = []
+        for path in uploads:
+            self._deliver_upload(path, left)
+
+    def report(self) -> SyncReport:
+        """What became of it."""
+        return SyncReport(
+            files_delivered=self._files_delivered,
+            files_left=self._files_left,
+            files_in_use=self._files_in_use,
+            requests_delivered=self._delivered,
+            requests_refused=self._refused,
+            requests_left=self._left,
+            points_delivered=self._points_delivered,
+            points_refused=self._points_refused,
+            points_left=self._points_left,
+            problems=tuple(self.problems),
+        )
+
+    def _told(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+    def _deliver_spool(self, spool: Spool) -> None:
         source = SpoolFile(spool)
-        obstacle = source.deliver(address or "", told=told)
-        delivered += source.delivered
-        refused += source.refused_count
-        problems += [f"{spool.path.name}: refused: {message}" for message in source.refusals.values()]
+        obstacle = source.deliver(self._address, told=self._told)
+        self._delivered += source.delivered - source.refused_count
+        self._refused += source.refused_count
+        self._points_delivered += source.points_delivered
+        self._points_refused += source.points_refused
+        self.problems += [f"{spool.path.name}: {text}" for text in source.refusals.values()]
+        left = [] if source.aside is None else [source.aside]
         if obstacle is None:
-            whole += 1
+            self._files_delivered += 1
             if damage := spool.remove():
-                problems.append(f"{spool.path.name}: {damage}")
+                self.problems.append(f"{spool.path.name}: {damage}")
         else:
-            left += spool.requests_left
-            problems.append(f"{spool.path.name}: {obstacle.message}")
+            left.append(spool)
+            waiting = queued.told(spool.others_left, spool.points_left)
+            self.problems.append(f"{spool.path.name}: {obstacle.message}; {waiting} left")
             spool.close()
-    return SyncReport(
-        files_delivered=whole,
-        files_left=len(spools) - whole,
-        files_in_use=in_use,
-        requests_delivered=delivered - refused,
-        requests_refused=refused,
-        requests_left=left,
-        problems=tuple(problems),
-    )
+        self._files_left += len(left)
+        self._left += sum(each.requests_left for each in left)
+        self._points_left += sum(each.points_left for each in left)
+
+    def _deliver_upload(self, path: Path, left: list[Kept]) -> None:
+        """Uploads the copies in a folder, unless an earlier upload of the same files is left."""
+        try:
+            made = kept.opened(path)
+            if made.may_be_in_use():
+                self._files_in_use += 1
+                return
+            problem = self._upload(made, left)
+        except FileNotFoundError:
+            return  # Another process has uploaded it.
+        except SpoolInUse:
+            self._files_in_use += 1
+            return
+        except OSError as unreadable:
+            self.problems.append(str(unreadable))
+            self._files_left += 1
+            self._left += 1
+            return
+        self._told()
+        if not problem:
+            self._files_delivered += 1
+            self._delivered += 1
+        else:
+            self.problems.append(f"{path.name}: {problem}")
+
+    def _upload(self, made: Kept, left: list[Kept]) -> str:
+        problem = "an earlier upload of the same files is left" if any(map(made.overlaps, left)) else ""
+        if not problem and (error := upload(made, self._address)) is not None:
+            if is_for_good(error):
+                self._refused += 1
+                return f"refused: {error.message}"
+            problem = error.message
+        if problem:
+            left.append(made)
+            self._files_left += 1
+            self._left += 1
+        return problem

@@ -5,7 +5,10 @@ from __future__ import annotations
 import getpass
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from modelry._sdk.transport import process, settings
@@ -35,7 +38,27 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("SingleThreadedUnaryStream", 1),
 ]
 _METADATA_LIMIT = 128
-_WHERE = re.compile(r"^(UNKNOWN: )?(ipv[46]|unix):\S+: ")
+_STRANGERS = {
+    "http1.x server": "what answers there speaks HTTP/1 and not gRPC, so it is another server",
+    "parsing http/2": "what answers there does not speak gRPC, so it is another server",
+    "socket closed": "something there ends the connection: another kind of server, or one that needs TLS",
+}
+"""What gRPC says, in small letters, where another kind of server answers, and what that means."""
+_WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
+
+
+_LOOK_SECONDS = 0.5
+_patience: ContextVar[float | None] = ContextVar("modelry_patience", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Ends uploads in the block by DeadlineExceeded once the server takes nothing for so many seconds."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 class Pending(Protocol):
@@ -125,11 +148,38 @@ class Connection:
         """Makes a call that sends a stream of messages and gets one answer."""
         method = self._method("stream_unary", rpc.path, rpc.response)
         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
+        patience = _patience.get()
         try:
-            answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
+            if patience is None or not self._has_threads:
+                answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
+            else:
+                answer = self._write_moving(method, requests, deadline, patience)
         except _failure() as failed:
             raise self.error_of(failed) from None
         return cast("Response", answer)
+
+    def _write_moving(self, method: Any, requests: Iterable[Any], deadline: float, patience: float) -> Any:
+        """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
+        from modelry._grpc import grpc
+
+        began = moved = time.monotonic()
+
+        def watched() -> Iterator[Any]:
+            nonlocal moved
+            for request in requests:
+                moved = time.monotonic()
+                yield request
+
+        call = method.future(watched(), timeout=deadline, metadata=self._metadata)
+        while True:
+            try:
+                return call.result(timeout=min(patience, _LOOK_SECONDS))
+            except grpc.FutureTimeoutError:
+                still = time.monotonic() - moved
+                if still > max(patience, moved - began):
+                    call.cancel()
+                    text = f"no answer from {self.address.target}: it has taken nothing for {still:.1f} s"
+                    raise DeadlineExceeded(text, metadata={"address": self.address.target}) from None
 
     def begin(self, path: str, request: bytes, *, timeout: float) -> Pending:
         """Starts a unary call of encoded messages.
@@ -168,6 +218,9 @@ class Connection:
             if error.code == "UNAVAILABLE":
                 named += f" ({self._hint(said)})"
             return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
+        if self._is_stranger(error):
+            named = f"{self.address.target} answered {error.code}: {error.message} ({self._stranger()})"
+            return type(error)(named, metadata={"address": self.address.target})
         return error
 
     def _too_slow(self) -> DeadlineExceeded:
@@ -178,13 +231,29 @@ class Connection:
             metadata={"address": self.address.target},
         )
 
+    def _stranger(self) -> str:
+        via = settings.proxy_of(self.address.host)
+        between = f", or the proxy of {via} answered" if via else ""
+        return f"it is another server, or Modelry of another release{between}; is {self._variable} right?"
+
     def _deadline(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
 
     def _hint(self, said: str) -> str:
         if not self._plain and ("handshake" in said.lower() or "ssl" in said.lower()):
             return "connections to other machines use TLS; set MODELRY_INSECURE=1 if this server has no TLS"
+        for sign, kind in _STRANGERS.items():
+            if sign in said.lower():
+                return f"{kind}; {self._variable} must be the gRPC address of Modelry, whose default port is 5100"
+        if variable := settings.proxy_of(self.address.host):
+            return f"calls to it go through the proxy of {variable}; if it needs none, add the host to no_proxy"
+        if "resolving" in said.lower() or "dns" in said.lower():
+            return f"is the name of the host right in {self._variable}?"
         return f"is the server running? start one with `modelry up`, or set {self._variable}"
+
+    def _is_stranger(self, error: ModelryError) -> bool:
+        """Whether an answer can't be from Modelry, which names a reason for each refusal."""
+        return not error.reason and error.code in {"UNIMPLEMENTED", "UNKNOWN", "PERMISSION_DENIED", "NOT_FOUND"}
 
     def _method(self, kind: str, path: str, response: type[Message] | None) -> Any:
         process.current().require_grpc()
@@ -209,6 +278,8 @@ class Connection:
         from modelry._sdk.transport.retries import service_config
 
         options = [*_OPTIONS, ("grpc.service_config", service_config())]
+        if settings.is_loopback(self.address.host):
+            options.append(("grpc.enable_http_proxy", 0))
         if self._plain:
             return grpc.insecure_channel(self.address.target, options=options)
         return grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
@@ -294,6 +365,6 @@ def _failure() -> type[Exception]:
 def _subject() -> str:
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):
+    except (ImportError, KeyError, OSError):
         name = "unknown"
     return "".join(letter if " " <= letter <= "~" else "?" for letter in name)[:_METADATA_LIMIT].strip() or "unknown"

@@ -21,9 +21,27 @@ from __future__ import annotations
 import json
 
 from modelry.api.rpc import NOT_REPEATABLE
+from modelry.errors import ModelryError
 
 ATTEMPTS = 4
 """How often gRPC sends a repeatable call at most."""
+
+_PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "ABORTED", "CANCELLED"}
+_REFUSING = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE"}
+
+
+def is_passing(error: ModelryError) -> bool:
+    """Whether the cause lies outside of the call and passes by itself: the same call may work later."""
+    return error.code in _PASSING and not (error.code == "RESOURCE_EXHAUSTED" and not error.reason)
+
+
+def is_refusal(error: ModelryError) -> bool:
+    """Whether Modelry refuses this very call, for a reason that it names: the same call can't work later.
+
+    What is neither refused nor passing is a fault: one of the server, the answer of somebody else, or a permission
+    that is missing now.
+    """
+    return error.code in _REFUSING and bool(error.reason)
 
 
 def service_config() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,9 @@ ELSEWHERE = ("access", "artifacts", "registry")
 """The services that may have an address of their own, see `service_variable`."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LOOPBACK = re.compile(r"^(localhost|127(\.\d{1,3}){3}|\[::1\])$")
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+_NO_PROXIES = ("no_grpc_proxy", "no_proxy")
+_HOST = r"\[[0-9a-fA-F:.]+(?:%[\w.~-]+)?\]|[^\s:/?#\[\]@]+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,14 @@ class Address:
     target: str
     loopback: bool
 
+    @property
+    def host(self) -> str:
+        """The name or address of the machine."""
+        if self.target.startswith("unix:"):
+            return "localhost"
+        host, _, _ = self.target.removeprefix("dns:///").rpartition(":")
+        return host
+
 
 def parse_address(uri: str, name: str = "tracking URI") -> Address:
     """Reads an address: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
@@ -100,7 +112,7 @@ def parse_address(uri: str, name: str = "tracking URI") -> Address:
         return Address(uri, target=f"dns:///{_host_and_port(uri, rest[1:], name)}", loopback=False)
     if scheme == "grpc":
         target = _host_and_port(uri, rest, name)
-        return Address(uri, target=target, loopback=_LOOPBACK.match(target.rpartition(":")[0]) is not None)
+        return Address(uri, target=target, loopback=is_loopback(target.rpartition(":")[0]))
     raise InvalidArgument(
         f"{name} {uri!r} has the scheme {scheme!r}, which is not supported; "
         f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path for a socket",
@@ -109,13 +121,34 @@ def parse_address(uri: str, name: str = "tracking URI") -> Address:
     )
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or address, is this machine."""
+    plain = host.strip("[]").partition("%")[0].rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(plain)
+    except ValueError:
+        return plain == "localhost" or plain.endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def proxy_of(host: str) -> str:
+    """The environment variable whose proxy gRPC uses for a host. Empty if there is none."""
+    variable = next((name for name in _PROXIES if os.environ.get(name)), "")
+    without = next((os.environ[name] for name in _NO_PROXIES if os.environ.get(name)), "")
+    excepted = any(part.strip() and host.endswith(part.strip()) for part in without.split(","))
+    return "" if excepted or is_loopback(host) else variable
+
+
 def _host_and_port(uri: str, text: str, name: str) -> str:
-    match = re.match(r"^(\[[0-9a-fA-F:.]+\]|[^\s:/?#\[\]@]+)(?::(\d{1,5}))?/?$", text)
+    match = re.match(rf"^({_HOST})(?::(\d{{1,5}}))?/?$", text.replace("%25", "%"))
     port = int(match[2] or DEFAULT_PORT) if match else 0
     if match is None or not 0 < port < 65536:
+        right = f"grpc://host:port, such as {DEFAULT_TRACKING_URI}"
+        if text.count(":") > 1 and "[" not in text:
+            right += f", and an IPv6 address in brackets: grpc://[::1]:{DEFAULT_PORT}"
         raise InvalidArgument(
-            f"{name} {uri!r} is not a host and a port (1 to 65535); write grpc://host:port, "
-            f"such as {DEFAULT_TRACKING_URI}",
+            f"{name} {uri!r} is not a host and a port (1 to 65535); write {right}",
             reason="TRACKING_URI_INVALID",
             metadata={"tracking_uri": uri},
         )
@@ -124,10 +157,29 @@ def _host_and_port(uri: str, text: str, name: str) -> str:
 
 def _spool_folder() -> Path:
     given = os.environ.get("MODELRY_SPOOL_DIR")
-    if given:
-        return Path(given).expanduser()
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool"
+    try:
+        if given:
+            return Path(given).expanduser()
+        state = os.environ.get("XDG_STATE_HOME")
+        folder = (Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool"
+    except RuntimeError:  # a user without a home, as in a container
+        return Path(given) if given else _temporary()
+    return folder if state or _may_be_made(folder) else _temporary()
+
+
+def _may_be_made(folder: Path) -> bool:
+    """Whether this user can write to the folder, or make it."""
+    present = next((parent for parent in (folder, *folder.parents) if os.path.exists(parent)), folder)
+    return os.access(present, os.W_OK | os.X_OK)
+
+
+def _temporary() -> Path:
+    """The spool of a user who has no home. It is judged before it is used, see `recording.places`."""
+    try:
+        place = Path(tempfile.gettempdir())
+    except OSError:
+        place = Path("/tmp")
+    return place / f"modelry-spool-{os.geteuid() if hasattr(os, 'geteuid') else 'user'}"
 
 
 def _duration(variable: str, default: float, shortest: float = 0.0) -> float:

@@ -1,0 +1,160 @@
+"""Copies of files that wait for their upload: a folder in the spool for each upload.
+
+    <time>-<process>-<random>[.<parent>].upload/   target.json, and the files by number: 0, 1, …
+
+A copy that is not complete has `.copying` in place of `.upload`. `target.json` says where the files belong. No path in
+it leads to a local file, so it can't name what is not a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelry._sdk.files import local_files, paths, transfer
+from modelry._sdk.files.local_files import LocalFile
+from modelry._sdk.recording import holders, places
+from modelry._sdk.recording.spool import SpoolUnreadable, lock
+from modelry._sdk.transport.connection import Connection
+
+SUFFIX = ".upload"
+_COPYING = ".copying"
+_TARGET = "target.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Complete copies: their folder, the server and the process that made them, their owner and artifact paths."""
+
+    folder: Path
+    server: dict[str, str]
+    owner: str
+    paths: tuple[str, ...]
+
+    def upload(self, connection: Connection) -> None:
+        """Uploads the files and deletes the copies. Raises SpoolInUse if another process does, and ModelryError."""
+        descriptor = os.open(self.folder / _TARGET, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            lock(descriptor, self.folder)
+            sources = [self.folder / str(number) for number in range(len(self.paths))]
+            files = [
+                LocalFile(os.fspath(source), path, places.require_copy(source).st_size)
+                for source, path in zip(sources, self.paths, strict=True)
+            ]
+            transfer.upload_files(connection.of("artifacts"), self.owner, files, None)
+            self.drop()
+        finally:
+            os.close(descriptor)
+
+    def drop(self) -> None:
+        """Deletes the copies. From the first step on they are not complete any more."""
+        gone = self.folder.with_suffix(_COPYING)
+        with suppress(OSError):
+            self.folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def overlaps(self, other: Kept) -> bool:
+        """Whether both write to the same owner and one of the same paths, so that their order matters."""
+        return self.owner == other.owner and not set(self.paths).isdisjoint(other.paths)
+
+    def may_be_in_use(self) -> bool:
+        """Whether the process that made the copies may still be at work, so that it uploads them itself."""
+        return holders.may_be_at_work(self.server, self.folder / _TARGET)
+
+    def beat(self) -> None:
+        """Shows processes on other machines that the process which made the copies is at work."""
+        with suppress(OSError):
+            os.utime(self.folder / _TARGET)
+
+
+def keep_files(spool_folder: Path, server: dict[str, str], owner: str, path: str, source: Path) -> Kept:
+    """Copies a file, or what is in a folder, for a later upload into the folder `path`.
+
+    Raises OSError if the copy can't be made, and what an upload raises for files that can't be uploaded.
+    """
+    files = local_files.found(source, path)
+
+    def copy(folder: Path) -> None:
+        for number, file in enumerate(files):
+            shutil.copyfile(file.source, folder / str(number))
+
+    return _keep(spool_folder, server, owner, tuple(file.path for file in files), copy)
+
+
+def keep_content(spool_folder: Path, server: dict[str, str], owner: str, path: str, content: bytes) -> Kept:
+    """Keeps the content of one file for a later upload to the path `path`; see `keep_files`."""
+    return _keep(spool_folder, server, owner, (paths.checked(path),), lambda folder: _write(folder / "0", content))
+
+
+def left_in(spool_folder: Path, *, parent: str = "") -> list[Path]:
+    """The folders of complete copies, the oldest first. With `parent` only those of its forked children.
+
+    Raises OSError, as `spool.left_in` does.
+    """
+    return _with_suffix(spool_folder, f".{parent}{SUFFIX}" if parent else SUFFIX)
+
+
+def incomplete_in(spool_folder: Path) -> list[Path]:
+    """The folders of copies that were not completed, because their process ended or the disk was full."""
+    return [path for path in _with_suffix(spool_folder, _COPYING) if not _may_be_copying(path)]
+
+
+def opened(folder: Path) -> Kept:
+    """The copies in a folder. Raises SpoolUnreadable, SpoolUnsafe or OSError."""
+    places.require_copy(folder)
+    target = folder / _TARGET
+    descriptor = os.open(target, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor) as file:
+        places.require_own(descriptor, target)
+        try:
+            found = json.loads(file.read())
+            server = {str(key): str(value) for key, value in found["server"].items()}
+            return Kept(folder, server, str(found["owner"]), tuple(map(str, found["paths"])))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise SpoolUnreadable(f"{target} is damaged; the files beside it can't be uploaded") from None
+
+
+def _keep(
+    spool_folder: Path, server: dict[str, str], owner: str, targets: tuple[str, ...], copy: Callable[[Path], None]
+) -> Kept:
+    parent = server.get("parent", "")
+    name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
+    begun = places.prepared(spool_folder) / f"{name}{_COPYING}"
+    made = Kept(begun.with_suffix(SUFFIX), {**server, **holders.me()}, owner, targets)
+    begun.mkdir(mode=0o700)
+    try:
+        _write(begun / _TARGET, json.dumps({"server": made.server, "owner": owner, "paths": targets}).encode())
+        copy(begun)
+        begun.rename(made.folder)
+    except BaseException:
+        shutil.rmtree(begun, ignore_errors=True)
+        raise
+    return made
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _with_suffix(spool_folder: Path, suffix: str) -> list[Path]:
+    folder = places.own(spool_folder)
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in sorted(names) if name.endswith(suffix)]
+
+
+def _may_be_copying(folder: Path) -> bool:
+    try:
+        return opened(folder).may_be_in_use()
+    except (OSError, SpoolUnreadable):
+        return False

@@ -1,0 +1,185 @@
+"""Uploads the copies of files that were kept, by a thread of their own.
+
+So uploads that wait, because the artifacts service is away or stalls, hold up no metrics and no new runs. Each copy is
+complete in the spool before it is queued here; a process that ends leaves it there for `modelry sync`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from modelry._sdk.recording import kept
+from modelry._sdk.recording.kept import Kept
+from modelry._sdk.recording.refusals import Refusals
+from modelry._sdk.recording.spool import SpoolInUse
+from modelry._sdk.transport import retries
+from modelry._sdk.transport.connection import Connection, within
+from modelry.errors import ModelryError, Unavailable
+
+log = logging.getLogger("modelry")
+
+_SHORTEST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_LOOK_SECONDS = 0.5
+_GRACE_SECONDS = 1.0
+
+
+class Uploads:
+    """The uploads of a recorder that wait. In a forked child they wait for its `parent`.
+
+    `runs_wait` says whether a run may still have to be created, so that its files can't be uploaded yet.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        workspace: str,
+        folder: Path,
+        *,
+        refusals: Refusals,
+        runs_wait: Callable[[], bool],
+        parent: str | None,
+    ) -> None:
+        self._connection = connection
+        self._server = {"address": connection.address.uri, "workspace": workspace, "parent": parent or ""}
+        self._folder = folder
+        self._refusals = refusals
+        self._runs_wait = runs_wait
+        self._delivers = parent is None
+        self._changed = threading.Condition()
+        self._waiting: list[Kept] = []
+        self._thread: threading.Thread | None = None
+        self._wanted = self._tried = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an upload waits. A later one must then wait behind it, since it may be of the same file."""
+        with self._changed:
+            return bool(self._waiting)
+
+    def keep_files(self, owner: str, path: str, source: Path) -> None:
+        """Copies a file, or what is in a folder, and uploads it later. Raises what `kept.keep_files` raises."""
+        self._add(kept.keep_files(self._folder, self._server, owner, path, source))
+
+    def keep_content(self, owner: str, path: str, content: bytes) -> None:
+        """Keeps the content of a file and uploads it later. Raises OSError if it can't be kept."""
+        self._add(kept.keep_content(self._folder, self._server, owner, path, content))
+
+    def deliver(self, timeout: float | None) -> bool:
+        """Waits until nothing waits, at most so many seconds, or without a limit for one try; says whether it is so."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            first = self._wanted + 1
+            while self._waiting:
+                self._wanted = max(first, self._tried + 1)
+                self._start()
+                self._changed.notify_all()
+                left = _LOOK_SECONDS if until is None else until - time.monotonic()
+                if self._thread is None or left <= 0 or (until is None and self._tried >= first):
+                    break
+                self._changed.wait(min(left, _LOOK_SECONDS))
+            return not self._waiting
+
+    def close(self, timeout: float) -> None:
+        """Uploads what waits within so many seconds, and says what is left."""
+        self.deliver(timeout)
+        with self._changed:
+            thread, left = self._thread, len(self._waiting)
+            self._changed.notify_all()
+        if thread is not None and not left:
+            thread.join(_GRACE_SECONDS)
+        if left:
+            text = "%d uploads are not done yet; their files are kept in %s: run `modelry sync`"
+            log.warning(text, left, self._folder)
+
+    def _add(self, made: Kept) -> None:
+        if not self._delivers:
+            return
+        with self._changed:
+            self._waiting.append(made)
+            self._start()
+            self._changed.notify_all()
+
+    def _start(self) -> None:
+        """Starts the thread; needs the lock. Where none can be started the copies are left to `modelry sync`."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="modelry-uploads", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as problem:  # also Python 3.12 while it ends
+                log.debug("no thread for uploads: %s", problem)
+            else:
+                self._thread = thread
+
+    def _run(self) -> None:
+        pause = 0.0
+        try:
+            while self._await_work(pause):
+                done = self._try_all()
+                pause = 0.0 if done else min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * pause))
+        finally:
+            with self._changed:
+                self._thread = None
+                self._changed.notify_all()
+
+    def _await_work(self, pause: float) -> bool:
+        """Waits for the next time to try; False when nothing waits any more."""
+        until = time.monotonic() + pause
+        with self._changed:
+            while self._waiting:
+                left = until - time.monotonic()
+                if left <= 0 or self._tried < self._wanted:
+                    return True
+                self._changed.wait(left)
+            return False
+
+    def _try_all(self) -> bool:
+        """Tries each upload once, in order, except behind one of the same files; says whether one was done."""
+        with self._changed:
+            number, waiting = self._wanted, list(self._waiting)
+        done, failed = False, list[Kept]()
+        for made in waiting:
+            made.beat()
+            if any(made.overlaps(other) for other in failed):
+                continue
+            obstacle = self._try(made)
+            if obstacle is None:
+                done = True
+                with self._changed:
+                    self._waiting.remove(made)
+                    self._changed.notify_all()
+                continue
+            failed.append(made)
+            if retries.is_passing(obstacle):
+                break  # it is the same for the others
+        with self._changed:
+            self._tried = number
+            self._changed.notify_all()
+        return done
+
+    def _try(self, made: Kept) -> ModelryError | None:
+        """Uploads; None if the upload is done with, because it is there or is refused for good."""
+        patient = self._runs_wait()
+        try:
+            with within(self._connection.timeout):
+                made.upload(self._connection)
+        except FileNotFoundError:
+            return None  # another process has uploaded it
+        except SpoolInUse as problem:
+            return Unavailable(str(problem))
+        except OSError as problem:
+            self._refuse(made, str(problem))
+        except ModelryError as error:
+            if not retries.is_refusal(error) or (error.code == "NOT_FOUND" and patient):
+                log.debug("%s: %s", made.folder, error.message)
+                return error
+            self._refuse(made, error.message)
+            made.drop()
+        return None
+
+    def _refuse(self, made: Kept, why: str) -> None:
+        self._refusals.warn("file", made.paths[0] if made.paths else "", why)

@@ -1,0 +1,97 @@
+"""Copies of files wait in the spool, each with where it belongs; no name in them leads out of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from modelry import Client
+from modelry._sdk.recording import kept
+from modelry._sdk.recording.places import SpoolUnsafe
+from modelry._sdk.recording.spool import SpoolUnreadable
+from modelry.errors import InvalidArgument, PathInvalid
+
+SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}
+
+
+def test_files_are_kept_as_they_are_now(tmp_path: Path) -> None:
+    folder, spool = tmp_path / "plots", tmp_path / "spool"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "a.txt").write_text("before")
+
+    files = kept.keep_files(spool, SERVER, "runs/1", "plots", folder)
+    content = kept.keep_content(spool, SERVER, "runs/1", "report/b.txt", b"text")
+    (folder / "deep" / "a.txt").write_text("after")
+
+    assert (files.owner, files.paths) == ("runs/1", ("plots/deep/a.txt",))
+    assert (files.folder / "0").read_text() == "before"
+    assert (content.folder / "0").read_bytes() == b"text"
+    assert [kept.opened(path) for path in kept.left_in(spool)] == [files, content]
+    assert os.stat(content.folder / "0").st_mode & 0o077 == 0
+    files.drop()
+    assert kept.left_in(spool) == [content.folder]
+
+
+@pytest.mark.parametrize("name", ["a b%.txt", "ü\u0301.txt", "x" * 200 + ".txt", "'; rm -rf ~", "target.json", "0"])
+def test_a_path_may_hold_any_character_that_an_artifact_may(client: Client, tmp_path: Path, name: str) -> None:
+    run_id = client.runs.create().run_id
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / name).write_text(name)
+
+    kept.keep_files(tmp_path / "spool", SERVER, f"runs/{run_id}", "", tmp_path / "files").upload(client._connection)
+
+    assert client.artifacts.read_bytes(f"runs/{run_id}", name).decode() == name
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_what_an_upload_refuses_is_not_kept_either(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("private")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(InvalidArgument, match="leads out of the folder"):
+        kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "", tmp_path / "folder")
+    with pytest.raises(PathInvalid):
+        kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "../a", b"")
+
+    assert kept.left_in(tmp_path / "spool") == []
+
+
+def test_a_copy_that_was_not_completed_is_found_but_not_delivered(tmp_path: Path) -> None:
+    made = kept.keep_content(tmp_path, SERVER, "runs/1", "a.txt", b"text")
+    target = json.loads((made.folder / "target.json").read_text())
+    target["server"]["process"] = "0"
+    (made.folder / "target.json").write_text(json.dumps(target))
+    broken = made.folder.rename(made.folder.with_suffix(".copying"))
+
+    assert kept.left_in(tmp_path) == []
+    assert kept.incomplete_in(tmp_path) == [broken]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"server": [], "owner": "", "paths": []}'])
+def test_a_target_that_cant_be_read_is_said(tmp_path: Path, content: str) -> None:
+    made = kept.keep_content(tmp_path, SERVER, "runs/1", "a.txt", b"text")
+    (made.folder / "target.json").write_text(content)
+
+    with pytest.raises(SpoolUnreadable, match=r"target\.json is damaged"):
+        kept.opened(made.folder)
+
+
+def test_a_link_in_place_of_a_copy_is_never_followed(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("private")
+    made = kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "a.txt", b"text")
+    (made.folder / "0").unlink()
+    (made.folder / "0").symlink_to(tmp_path / "secret" / "key")
+    folder = tmp_path / "spool" / "1-1-a.upload"
+    folder.symlink_to(tmp_path / "secret")
+
+    with pytest.raises(SpoolUnsafe, match="is no copy"):
+        made.upload(client._connection)
+    with pytest.raises(SpoolUnsafe, match="is no copy"):
+        kept.opened(folder)
+
+    assert (tmp_path / "secret" / "key").read_text() == "private"

@@ -1,0 +1,118 @@
+"""What a user reads who comes to the wrong place, or with what does not fit."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import grpc
+import pytest
+
+from modelry import Client
+from modelry.errors import Unavailable, Unimplemented
+from tests.parts import free_port
+from tests.parts.deployment import Deployment
+
+PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """Makes servers that say the same to everybody and close the connection."""
+    servers: list[socket.socket] = []
+
+    def start(words: bytes) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+        threading.Thread(target=_answer_all, args=(server, words), daemon=True).start()
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def _answer_all(server: socket.socket, words: bytes) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with closing(connection):
+            connection.sendall(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "not gRPC, so it is another server"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak gRPC"),
+        (b"", "another kind of server, or one that needs TLS"),
+    ],
+)
+def test_a_server_of_another_kind_is_said_to_be_one(answering: Callable[[bytes], str], words: bytes, told: str) -> None:
+    address = answering(words)
+
+    with pytest.raises(Unavailable) as refusal:
+        Client(address).runs.get("0" * 32)
+
+    assert address in refusal.value.message
+    assert told in refusal.value.message
+    assert "MODELRY_TRACKING_URI" in refusal.value.message
+
+
+def test_another_grpc_server_is_said_to_be_one() -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+
+    with pytest.raises(Unimplemented, match=rf"{address}.*another server.*MODELRY_TRACKING_URI"):
+        Client(address).runs.get("0" * 32)
+
+    server.stop(None).wait()
+
+
+def test_loopback_calls_go_to_no_proxy(platform: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    port = platform.address.rpartition(":")[2]
+
+    assert Client(f"localhost:{port}").experiments.get("0").experiment_id == "0"
+
+
+def test_a_proxy_that_is_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{free_port()}")
+
+    with pytest.raises(Unavailable, match=r"proxy of http_proxy.*no_proxy") as refusal:
+        Client(f"tracking.example.org:{free_port()}", insecure=True).runs.get("0" * 32)
+
+    assert "secret" not in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "older",
+    [
+        "sys.modules['google.protobuf.runtime_version'] = None",  # as of protobuf 4
+        "import google.protobuf; google.protobuf.__version__ = '5.29.3'",
+    ],
+)
+def test_a_protobuf_that_is_too_old_is_named_with_the_one_that_is_needed(older: str) -> None:
+    code = f"import sys\n{older}\nimport modelry\nmodelry.start_run()"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
+
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: Modelry needs protobuf 6.31.1 or later")
+    assert "pip install" in last
