@@ -85,8 +85,9 @@ class Artifact(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """The path: relative, with `/` between its parts, without `..`, control characters and backslashes. At most 1024
-    bytes. Paths are compared byte by byte: two different paths are two files.
+    """The path: relative, with `/` between its parts, without `..`, control characters and backslashes, also if it were
+    decoded as in a URL. At most 1024 bytes and 64 parts of at most 255 bytes. Paths are compared byte by byte: two
+    different paths are two files.
     """
     kind: Global___ArtifactKind.ValueType
     """File or folder."""
