@@ -42,7 +42,7 @@ class ArtifactsConfig(DatabaseSettings):
     )
     upload_files: int = setting(
         100_000,
-        "How many files one stream may hold, and in how many folders, at about 2 KB of memory each.",
+        "How many files one stream may hold, at about 2 KB of memory each.",
         least=1,
         most=100_000,
     )

@@ -38,14 +38,14 @@ class TooManyFiles(InvalidArgument):
 
 
 class TooManyFolders(InvalidArgument):
-    """The files of a stream lie in more folders than this server takes."""
+    """The files of a stream lie in too many folders for their number."""
 
     reason = "FIELD_INVALID"
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"the files of the stream lie in more than {limit} folders, which is the limit of this server; nothing was "
-            "written; pack the files into archives, or write the subfolders in streams of their own",
+            f"the files of the stream lie in more than {limit} folders, which is the limit for so many files; nothing "
+            "was written; pack the files into archives, or use fewer folders",
             field="header",
             limit=limit,
         )

@@ -142,4 +142,5 @@ def test_the_limits_are_those_that_the_contract_names() -> None:
     contract = (Path(__file__).parents[3] / "protos/modelry/api/artifacts/v1/artifact_service.proto").read_text()
 
     assert f"at most {local_files.MOST_FILES} files" in contract
+    assert f"at most {local_files.MORE_FOLDERS} more folders" in contract
     assert f"at most {local_files.MOST_BYTES} (5 TiB)" in contract

@@ -25,6 +25,8 @@ from modelry_server.kernel.sql.statements import Transaction
 
 _TYPES = MimeTypes()  # Python's own table: the tables of machines differ
 _ATTEMPTS = 3
+MORE_FOLDERS = 10_000
+"""How many more folders than files a stream may have, so that what it costs follows from what it holds."""
 
 
 @dataclass(slots=True)
@@ -67,8 +69,8 @@ class _Stream:
 class FileWriter:
     """Writes the files of runs.
 
-    A stream holds at most `most_files` files in at most as many folders, of which about 2 KB each are kept in memory
-    until the end, and may take `limit_s` seconds. A folder costs as much as a file: each is a row.
+    A stream holds at most `most_files` files, of which about 2 KB each are kept in memory until the end, and may take
+    `limit_s` seconds. It may have `MORE_FOLDERS` more folders than files: each folder costs as much as a file.
     """
 
     def __init__(
@@ -107,8 +109,8 @@ class FileWriter:
                     raise TooManyFiles(self._most_files)
                 blob = stream.pending.put(stream.in_time(file))
                 stream.add(self._artifact(owner, file.header), blob)
-                if len(stream.folders) > self._most_files:
-                    raise TooManyFolders(self._most_files)
+                _require_few_folders(stream, self._most_files)
+            _require_few_folders(stream, len(stream.files))
             stream.pending.settle()
             stream.blobs = {file.sha256: stream.blobs[file.sha256] for file in stream.files.values()}
             self._commit(stream)
@@ -180,6 +182,11 @@ class FileWriter:
             if not artifact.is_folder and path in folders:
                 raise ArtifactKindConflict(path, "file", "folder")
         return present
+
+
+def _require_few_folders(stream: _Stream, file_count: int) -> None:
+    if len(stream.folders) > file_count + MORE_FOLDERS:
+        raise TooManyFolders(file_count + MORE_FOLDERS)
 
 
 def _changes(written: Mapping[str, Artifact], present: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:

@@ -17,6 +17,8 @@ log = logging.getLogger("modelry")
 
 MOST_FILES = 100_000
 """How many files one upload may hold: the limit of `WriteArtifacts` in the contract."""
+MORE_FOLDERS = 10_000
+"""How many more folders than files it may hold."""
 MOST_BYTES = 5 * 2**40
 """How large one file may be: the limit of `ArtifactHeader.size_bytes` in the contract."""
 EMPTY_FOLDER = ".modelry-folder"
@@ -86,8 +88,12 @@ def _require_uploadable(local: str, files: list[LocalFile]) -> None:
         while above not in folders:
             folders.add(above)
             above = above.rpartition("/")[0]
-    if len(folders) > MOST_FILES:
-        raise _refused(local, f"has more than {MOST_FILES} folders, which is the limit of one upload; pack them")
+    if len(folders) > len(files) + MORE_FOLDERS:
+        raise _refused(
+            local,
+            f"has {len(folders)} folders, at most {len(files) + MORE_FOLDERS} are allowed for {len(files)} files; "
+            "pack them into archives",
+        )
     for file, following in itertools.pairwise(files):
         if file.path == following.path:
             raise _refused(
