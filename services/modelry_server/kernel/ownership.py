@@ -19,7 +19,7 @@ def folder_problem(folder: Path) -> str:
         folder = folder.resolve()
         found = folder.stat()
         above = folder.parent.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # nothing is there: making it says why it can't be made
         return ""
     except (OSError, RuntimeError) as error:  # a circle of links is a RuntimeError before Python 3.13
         return f"can't be read: {getattr(error, 'strerror', None) or error}"
