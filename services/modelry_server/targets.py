@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from modelry_server.config import Config
+from modelry_server.kernel import ownership
 from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.config import ConfigurationInvalid, place
 from modelry_server.kernel.jobs import Job
-from modelry_server.kernel.sql.database import Database, read_url
+from modelry_server.kernel.sql.database import Database, file_of, read_url
 from modelry_server.kernel.transport import keys, sockets
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
@@ -63,12 +66,20 @@ def internal_address(room: str, config: Config) -> str:
 
 
 def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
-    """What is wrong with the URLs of the databases, a line for each."""
+    """What is wrong with the URLs of the databases and with the data folder, a line for each."""
+    folders = {config.server.folder(): "server.data_folder"}
     for room in rooms:
         try:
-            read_url(room, _database_url(config, room))
+            url = read_url(room, _database_url(config, room))
         except ConfigurationInvalid as wrong:
             yield from wrong.mistakes
+            continue
+        if file := file_of(url):
+            folders.setdefault(file.parent, f"{room}.database_url")
+    judged = {folder.absolute(): key for folder, key in reversed(folders.items())}
+    for folder, key in judged.items():
+        if problem := ownership.folder_problem(folder):
+            yield f"{key} = {str(folder)!r}: {problem}"
 
 
 def mistakes(target: str, config: Config) -> Iterator[str]:
@@ -173,8 +184,10 @@ def _room(
     return replace(room, jobs=[*room.jobs, *jobs], close=close)
 
 
-def _database_url(config: Config, room: str) -> str:
-    return getattr(config, room).database_url.reveal() or f"sqlite:///{config.server.folder() / room}.db"
+def _database_url(config: Config, room: str) -> str | sa.URL:
+    """The URL that is set, or that of a file in the data folder, whose path may have any character."""
+    given: str = getattr(config, room).database_url.reveal()
+    return given or sa.URL.create("sqlite", database=str(config.server.folder().absolute() / f"{room}.db"))
 
 
 def _is_of_this_machine(listen: str) -> bool:

@@ -34,6 +34,7 @@ class Script(artifacts.ArtifactServiceServicer):
     read: list[artifacts.ReadArtifactsRequest] = field(default_factory=list)
     written: list[list[artifacts.WriteArtifactsRequest]] = field(default_factory=list)
     refusals: int = 0
+    next_page_token: str = ""
 
     def GetArtifact(
         self, request: artifacts.GetArtifactRequest, context: grpc.ServicerContext
@@ -43,7 +44,7 @@ class Script(artifacts.ArtifactServiceServicer):
     def ListArtifacts(
         self, request: artifacts.ListArtifactsRequest, context: grpc.ServicerContext
     ) -> artifacts.ListArtifactsResponse:
-        return artifacts.ListArtifactsResponse(artifacts=self.listed)
+        return artifacts.ListArtifactsResponse(artifacts=self.listed, next_page_token=self.next_page_token)
 
     def ReadArtifacts(
         self, request: artifacts.ReadArtifactsRequest, context: grpc.ServicerContext
@@ -85,14 +86,14 @@ def a_file(path: str, content: bytes) -> artifacts.Artifact:
     )
 
 
-def a_folder(path: str) -> artifacts.Artifact:
-    """What a server says of a folder."""
+def a_folder(path: str, *files: artifacts.Artifact) -> artifacts.Artifact:
+    """What a server says of a folder with the files."""
     return artifacts.Artifact(
         owner=owners.message_of(OWNER),
         path=path,
         kind=artifacts.ARTIFACT_KIND_FOLDER,
-        size_bytes=10,
-        file_count=1,
+        size_bytes=sum(file.size_bytes for file in files) if files else 10,
+        file_count=len(files) or 1,
     )
 
 

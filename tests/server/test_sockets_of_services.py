@@ -153,7 +153,7 @@ def test_a_link_or_a_file_is_not_the_folder(data: Path, tmp_path: Path) -> None:
 def test_a_data_folder_in_which_others_can_replace_the_folder_is_refused(data: Path) -> None:
     data.chmod(0o777)
 
-    with pytest.raises(ConfigurationInvalid, match=f"other users can replace .*chmod o-w {data}"):
+    with pytest.raises(ConfigurationInvalid, match=f"other users can write .*chmod go-w {data}"):
         build("access", settings(data))
 
 

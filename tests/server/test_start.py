@@ -213,7 +213,7 @@ def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) 
             "database of tracking, postgresql+psycopg://nobody:***@127.0.0.1:1/none, can't be opened: ",
         ),
         ({"tracking__database_url": "mysql://127.0.0.1/x"}, "tracking.database_url"),
-        ({"server__data_folder": __file__}, f"{__file__}/tracking.db: Not a directory"),
+        ({"server__data_folder": __file__}, f"server.data_folder = {__file__!r}: is not a folder"),
         ({"server__workers": "many", "server__strems": "1"}, "did you mean server.streams"),
     ],
 )
@@ -252,3 +252,46 @@ def test_a_port_that_is_taken_is_said_before_anything_else(tmp_path: Path, key: 
     assert ended.returncode == 1
     assert said.format(port=port) in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "100% mine", "a?b", "a%40b", "a#b", "a;b=c&d", "line\nfeed", "\u00fc", "'q'", "@:"]
+)
+def test_all_databases_are_in_the_data_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+    config = load(Config, environment={}, flags={"server.data-folder": str(tmp_path / name)})
+
+    for room in ROOMS:
+        opened = database(config, room)
+        opened.upgrade()
+        opened.close()
+
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {f"{room}.db" for room in ROOMS} <= {path.name for path in (tmp_path / name).iterdir()}
+
+
+def test_databases_can_be_read_by_their_user_only(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o755)
+    (data / "access.db").touch()
+    (data / "access.db").chmod(0o644)
+
+    with running("all", data) as platform:
+        platform.stub(WorkspaceServiceStub).GetWorkspace(GetWorkspaceRequest(name="default"), timeout=30)
+        modes = {path.name: path.stat().st_mode & 0o077 for path in data.iterdir() if ".db" in path.name}
+
+    assert len(modes) >= 4
+    assert set(modes.values()) == {0}
+
+
+@pytest.mark.parametrize("key", ["server__data_folder", "access__database_url"])
+def test_a_folder_to_which_others_can_write_is_refused(tmp_path: Path, key: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    named = f"sqlite:///{data}/x.db" if key == "access__database_url" else str(data)
+    flags = {"server.data-folder": str(tmp_path), key.replace("__", ".").replace("_", "-"): named}
+
+    found = [*mistakes("access", load(Config, environment={}, flags=flags))]
+
+    assert found == [f"{key.replace('__', '.')} = {str(data)!r}: other users can write to it; run `chmod go-w {data}`"]

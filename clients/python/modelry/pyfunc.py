@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import borrowed, loading, logged
-from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.flavor import PYTHON_FUNCTION, FlavorShell
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel as PyFuncModel
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["PyFuncModel", "PythonModel", "PythonModelContext", "load_model", "log_model", "save_model"]
 
 _OF_MLFLOW = ("PyFuncModel", "PythonModel", "PythonModelContext")
-_FLAVOR = FlavorShell("mlflow.pyfunc")
+_FLAVOR = FlavorShell("mlflow.pyfunc", PYTHON_FUNCTION)
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["load_model", "log_model", "save_model"]
 
 DEFAULT_FORMAT = "cloudpickle"
-_FLAVOR = FlavorShell("mlflow.sklearn")
+_FLAVOR = FlavorShell("mlflow.sklearn", "sklearn")
 
 
 def save_model(

@@ -41,7 +41,10 @@ class ArtifactsConfig(DatabaseSettings):
         Duration(12 * 3600.0), "How long the upload of one stream of files may take.", least=1
     )
     upload_files: int = setting(
-        100_000, "How many files one stream may hold, at about 2 KB of memory each.", least=1, most=100_000
+        100_000,
+        "How many files one stream may hold, at about 2 KB of memory each.",
+        least=1,
+        most=100_000,
     )
     garbage_interval: Duration = setting(
         Duration(3600.0), "How often the service looks for content that nothing refers to.", least=1

@@ -37,6 +37,20 @@ class TooManyFiles(InvalidArgument):
         )
 
 
+class TooManyFolders(InvalidArgument):
+    """The files of a stream lie in too many folders for their number."""
+
+    reason = "FIELD_INVALID"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the files of the stream lie in more than {limit} folders, which is the limit for so many files; nothing "
+            "was written; pack the files into archives, or use fewer folders",
+            field="header",
+            limit=limit,
+        )
+
+
 class ArtifactNotFound(NotFound):
     """The owner has no such file or folder."""
 

@@ -130,7 +130,7 @@ def test_a_damaged_beginning_is_thrown_away_and_read_again(tmp_path: Path) -> No
 def test_a_folder_that_breaks_off_gets_its_missing_files_one_by_one(tmp_path: Path) -> None:
     first, second = a_file("model/a", b"aaaa"), a_file("model/sub/b", CONTENT)
     script = Script(
-        a_folder("model"),
+        a_folder("model", first, second),
         [[first, b"aaaa", second, CONTENT[:10], BreakOff()], [second, CONTENT]],
         listed=[first, second],
     )
@@ -191,3 +191,94 @@ def test_a_digest_that_is_none_names_no_file(tmp_path: Path, sha256: str) -> Non
         client.artifacts.download(OWNER, "weights", tmp_path)
 
     assert everything_below(tmp_path) == []
+
+
+ONE, TWO = a_file("one", b"1"), a_file("two", b"22")
+
+
+@pytest.mark.parametrize("streamed", [[], [ONE, b"1"]])
+def test_a_folder_that_is_short_of_files_is_never_taken_for_whole(
+    tmp_path: Path, streamed: list[artifacts.Artifact | bytes | BreakOff]
+) -> None:
+    script = Script(a_folder("", ONE, TWO), [list(streamed), [ONE, b"1"]], listed=[ONE])
+
+    with client_of(script) as client, pytest.raises(DataLoss, match="announced 2 files with 3 bytes") as raised:
+        client.artifacts.download(OWNER, "", tmp_path)
+
+    assert raised.value.reason == "FOLDER_INCOMPLETE"
+
+
+def test_a_folder_whose_stream_ends_too_early_gets_the_rest(tmp_path: Path) -> None:
+    script = Script(a_folder("", ONE, TWO), [[ONE, b"1"], [TWO, b"22"]], listed=[ONE, TWO])
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "", tmp_path)
+
+    assert everything_below(tmp_path) == ["one", "two"]
+
+
+def test_a_file_that_is_deleted_meanwhile_is_not_missed(tmp_path: Path) -> None:
+    script = Script(a_folder("", ONE, TWO), [[ONE, b"1"]], listed=[ONE])
+
+    def delete(done: int, total: int) -> None:
+        script.artifact = a_folder("", ONE)
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "", tmp_path, progress=delete)
+
+    assert everything_below(tmp_path) == ["one"]
+
+
+def test_a_file_that_is_replaced_meanwhile_is_read_again(tmp_path: Path) -> None:
+    new = a_file("one", b"newer")
+    script = Script(a_folder("", new, TWO), [[ONE, b"1", TWO, b"22"], [new, b"newer"]], listed=[new, TWO])
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "", tmp_path)
+
+    assert everything_below(tmp_path) == ["one", "two"]
+    assert (tmp_path / "one").read_bytes() == b"newer"
+
+
+def test_no_more_files_come_than_were_announced(tmp_path: Path) -> None:
+    with client_of(Script(a_folder("", ONE), [[ONE, b"1", TWO, b"22"]])) as client:
+        client.artifacts.download(OWNER, "", tmp_path)
+
+    assert everything_below(tmp_path) == ["one"]
+
+
+def test_a_file_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    script = Script(a_folder("", ONE, TWO), [[ONE, b"1", ONE, b"1"]])
+
+    with client_of(script) as client, pytest.raises(DataLoss, match="'one' twice"):
+        client.artifacts.download(OWNER, "", tmp_path)
+
+
+@pytest.mark.parametrize("files", [[], [ONE, TWO], [TWO, ONE]])
+def test_a_list_without_an_end_or_an_order_is_refused(tmp_path: Path, files: list[artifacts.Artifact]) -> None:
+    script = Script(a_folder("", ONE, TWO), [[]], listed=files, next_page_token="again")
+
+    with client_of(script) as client, pytest.raises(DataLoss) as raised:
+        client.artifacts.download(OWNER, "", tmp_path)
+
+    assert raised.value.reason == "ANSWER_MALFORMED"
+
+
+@pytest.mark.parametrize("wrong", [{"size_bytes": -1}, {"file_count": -1}, {"path": "elsewhere"}])
+def test_metadata_that_can_not_be_is_refused(tmp_path: Path, wrong: dict[str, int | str]) -> None:
+    folder = a_folder("", ONE)
+    for name, value in wrong.items():
+        setattr(folder, name, value)
+
+    with client_of(Script(folder, [])) as client, pytest.raises(DataLoss):
+        client.artifacts.download(OWNER, "", tmp_path)
+
+
+def test_an_empty_folder_comes_back_without_the_file_that_stands_for_it(tmp_path: Path) -> None:
+    stands = a_file("model/cache/.modelry-folder", b"")
+    script = Script(a_folder("model", stands), [[stands]])
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "model", tmp_path)
+
+    assert everything_below(tmp_path) == ["cache"]

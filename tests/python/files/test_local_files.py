@@ -40,17 +40,34 @@ def test_links_inside_of_the_folder_are_followed(tree: Path) -> None:
     assert paths(tree) == ["b", "file", "folder/a", "sub/a"]
 
 
-@pytest.mark.parametrize("target", ["../secret", "/etc/hostname", ".."])
-def test_a_link_that_leads_out_is_refused_and_named(tree: Path, target: str) -> None:
-    (tree.parent / "secret").write_text("secret")
-    (tree / "sub" / "link").symlink_to(target if target != "../secret" else tree.parent / "secret")
+def test_links_out_of_the_folder_are_followed_as_in_the_cache_of_hugging_face(tree: Path) -> None:
+    blobs = tree.parent / "blobs"
+    (blobs / "more").mkdir(parents=True)
+    (blobs / "1a2b").write_text("weights")
+    (blobs / "more" / "file").write_text("")
+    (tree / "sub" / "weights").symlink_to("../../blobs/1a2b")
+    (tree / "more").symlink_to(blobs / "more")
 
-    if target == "..":
-        with pytest.raises(InvalidArgument, match=r"sub/link .*circle"):
-            paths(tree)
-    else:
-        with pytest.raises(InvalidArgument, match=r"sub/link .*leads out"):
-            paths(tree)
+    found = {file.path: file.source for file in local_files.found(tree, "")}
+
+    assert sorted(found) == ["b", "more/file", "sub/a", "sub/weights"]
+    assert Path(found["sub/weights"]).read_text() == "weights"
+
+
+def test_a_link_to_a_folder_above_is_a_circle(tree: Path) -> None:
+    (tree / "sub" / "link").symlink_to("..")
+
+    with pytest.raises(InvalidArgument, match=r"sub/link .*circle"):
+        paths(tree)
+
+
+def test_an_empty_folder_is_kept_as_a_file_in_it(tree: Path) -> None:
+    (tree / "empty" / "inside").mkdir(parents=True)
+    (tree.parent / "nothing").mkdir()
+
+    assert paths(tree) == ["b", "empty/inside/.modelry-folder", "sub/a"]
+    assert paths(tree.parent / "nothing", "cache") == ["cache/.modelry-folder"]
+    assert paths(tree.parent / "nothing") == []
 
 
 def test_a_link_to_nowhere_and_a_circle_are_refused(tree: Path) -> None:
@@ -71,10 +88,31 @@ def test_what_is_neither_file_nor_folder_is_refused(tree: Path) -> None:
         paths(tree)
 
 
-def test_a_name_that_can_not_be_a_path_is_refused(tree: Path) -> None:
+def test_a_name_that_can_not_be_a_path_is_written_out_and_told(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tree / "new\nline").write_text("")
+    (tree / "a\\b").mkdir()
+    (tree / "a\\b" / "file").write_text("")
 
-    with pytest.raises(PathInvalid, match="control characters"):
+    assert paths(tree) == ["a_x005C_b/file", "b", "new_x000A_line", "sub/a"]
+    (said,) = caplog.messages
+    assert said.startswith("2 names of files")
+    assert "\n" not in said
+
+
+def test_two_files_that_would_get_the_same_path_are_refused(tree: Path) -> None:
+    (tree / "new\nline").write_text("")
+    (tree / "new_x000A_line").write_text("")
+
+    with pytest.raises(InvalidArgument, match="rename one of the two"):
+        paths(tree)
+
+
+def test_a_path_that_is_too_long_or_too_deep_is_refused(tree: Path) -> None:
+    deep = tree / "/".join(["d"] * 64)
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("")
+
+    with pytest.raises(PathInvalid, match="65 parts, at most 64"):
         paths(tree)
 
 
@@ -104,4 +142,5 @@ def test_the_limits_are_those_that_the_contract_names() -> None:
     contract = (Path(__file__).parents[3] / "protos/modelry/api/artifacts/v1/artifact_service.proto").read_text()
 
     assert f"at most {local_files.MOST_FILES} files" in contract
+    assert f"at most {local_files.MORE_FOLDERS} more folders" in contract
     assert f"at most {local_files.MOST_BYTES} (5 TiB)" in contract

@@ -150,8 +150,9 @@ def test_a_file_that_shrinks_meanwhile_is_not_uploaded(script: Script, tmp_path:
     def shrink(done: int, total: int) -> None:
         growing.write_bytes(b"rotated")
 
+    found = local_files.found(growing, "")
     with client_of(script) as client, pytest.raises(FailedPrecondition, match="changed during the upload"):
-        client.artifacts.upload(OWNER, growing, progress=shrink)
+        transfer.upload_files(client._connection, OWNER, found, shrink)
 
     # A stream that is given up may look to a server like one that has ended: what counts is that it is not whole.
     assert all(sum(len(step.content) for step in steps) < 3 * MEBIBYTE for steps in script.written)
@@ -166,3 +167,45 @@ def test_a_failure_to_read_is_raised_as_it_is(script: Script) -> None:
         transfer.write(client._connection, OWNER, steps(), timeout=30)
 
     assert not any(step.HasField("header") for steps in script.written for step in steps)
+
+
+@pytest.mark.parametrize("size", [10, 3 * MEBIBYTE])
+def test_a_file_that_grows_is_uploaded_as_long_as_it_was(script: Script, tmp_path: Path, size: int) -> None:
+    growing = tmp_path / "log"
+    growing.write_bytes(bytes(size))
+    found = local_files.found(growing, "")
+
+    def grow(done: int, total: int) -> None:
+        with growing.open("ab") as more:
+            more.write(b"line")
+
+    grow(0, 0)
+    with client_of(script) as client:
+        transfer.upload_files(client._connection, OWNER, found, grow)
+
+    (steps,) = script.written
+    assert files_in(steps) == {"log": bytes(size)}
+
+
+def test_a_file_of_the_system_that_says_that_it_is_empty_is_uploaded(script: Script, tmp_path: Path) -> None:
+    with client_of(script) as client:
+        client.artifacts.upload(OWNER, "/proc/self/status")
+
+    (steps,) = script.written
+    assert files_in(steps)["status"].startswith(b"Name:")
+
+
+def test_an_upload_begins_again_when_a_file_vanishes(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"stays")
+    (tmp_path / "b.tmp").write_bytes(b"goes")
+
+    def vanish(done: int, total: int) -> None:
+        (tmp_path / "b.tmp").unlink(missing_ok=True)
+
+    with client_of(script) as client:
+        uploaded = client.artifacts.upload(OWNER, tmp_path, progress=vanish)
+
+    assert uploaded.file_count == 1
+    assert all(files_in(steps) == {"a": b"stays"} for steps in script.written)

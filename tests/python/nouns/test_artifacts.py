@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -8,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from modelry import Client
+from modelry._sdk.nouns.artifacts import Artifacts
+from modelry._sdk.nouns.versions import Version
 from modelry.errors import (
     ArtifactKindConflict,
     ArtifactNotFound,
+    DataLoss,
     InvalidArgument,
     OwnerFrozen,
     OwnerNotFound,
@@ -131,3 +135,71 @@ def test_the_files_of_a_version_never_change(client: Client, unique: str, a_run:
         client.artifacts.upload_bytes(version.owner, "model", b"other")
     with pytest.raises(OwnerFrozen):
         client.artifacts.delete(version.owner, "model")
+
+
+NAMES = [
+    "plain.txt",
+    "a:b.txt",
+    "c#1?.txt",
+    "day=1%2F2",
+    "tab\t",
+    "line\nfeed",
+    "a.",
+    "a ",
+    "CON",
+    "A.",
+    "\udcff",
+    "x\\y",
+]
+
+
+def test_what_is_uploaded_is_what_comes_back(client: Client, owner: str, tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    (up / "empty" / "folder").mkdir(parents=True)
+    for name in NAMES:
+        (up / name).write_text(ascii(name))
+
+    client.artifacts.upload(owner, up, "f")
+    client.artifacts.upload(owner, up)
+    stored = [file.path.removeprefix("f/") for file in client.artifacts.list(owner, "f", recursive=True)]
+    down = client.artifacts.download(owner, "f", tmp_path / "down")
+
+    assert len(stored) == len(NAMES) + 1
+    assert sorted(files_below(down)) == sorted(path for path in stored if not path.endswith(".modelry-folder"))
+    assert sorted(files_below(down).values()) == sorted(ascii(name).encode() for name in NAMES)
+    assert (down / "empty" / "folder").is_dir()
+
+
+@pytest.fixture
+def version(client: Client, owner: str) -> Version:
+    """A version with two files, one of them in a folder."""
+    client.artifacts.upload_bytes(owner, "model/MLmodel", b"flavors: {}")
+    client.artifacts.upload_bytes(owner, "model/sub/weights", b"weights")
+    name = f"m-{owner[5:]}"
+    client.models.create(name)
+    return client.versions.create(name, f"runs:/{owner[5:]}/model")
+
+
+def test_the_files_of_a_version_are_those_of_its_manifest(client: Client, version: Version, tmp_path: Path) -> None:
+    client.artifacts.download(version.owner, "", tmp_path / "all")
+    client.artifacts.download(version.owner, "sub", tmp_path / "sub")
+    one = client.artifacts.download(version.owner, "sub/weights", tmp_path / "one")
+
+    assert files_below(tmp_path / "all") == {"MLmodel": b"flavors: {}", "sub/weights": b"weights"}
+    assert files_below(tmp_path / "sub") == {"weights": b"weights"}
+    assert one.read_bytes() == b"weights"
+    assert client.artifacts.read_bytes(version.owner, "MLmodel") == b"flavors: {}"
+
+
+def test_files_that_are_not_those_of_the_manifest_are_refused(client: Client, version: Version, tmp_path: Path) -> None:
+    registered = dataclasses.replace(version, manifest_sha256="0" * 64)
+    read = Artifacts(client._connection.of("artifacts"), client.workspace, lambda version_id: registered)
+
+    for path in ("", "sub", "sub/weights"):
+        with pytest.raises(DataLoss, match="not those that were registered") as refused:
+            read.download(version.owner, path, tmp_path / "down")
+        assert refused.value.reason == "MANIFEST_MISMATCH"
+    with pytest.raises(DataLoss):
+        read.read_bytes(version.owner, "sub/weights")
+
+    assert not (tmp_path / "down").exists()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
+from modelry.errors import DataLoss
 
 
 class Pages:
@@ -66,3 +67,24 @@ def test_an_error_comes_where_the_page_is_reached() -> None:
     assert numbers[0] == 1
     with pytest.raises(ConnectionError):
         numbers[1]
+
+
+@pytest.mark.parametrize("page", [([1], "again"), ([], "again")])
+def test_a_page_token_that_comes_again_is_refused(page: tuple[list[int], str]) -> None:
+    with pytest.raises(DataLoss, match="list without an end"):
+        len(listed_by(lambda size, token: page, max_results=None, page_size=3))
+
+
+@pytest.mark.parametrize("items", [[1], []])
+def test_pages_without_an_end_are_refused(items: list[int]) -> None:
+    asked = 0
+
+    def fetch(size: int, token: str) -> tuple[list[int], str]:
+        nonlocal asked
+        asked += 1
+        return items, str(asked)
+
+    with pytest.raises(DataLoss, match="list without an end"):
+        len(listed_by(fetch, max_results=None, page_size=3))
+
+    assert asked < 200

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import pickle
 from pathlib import Path
 
@@ -123,3 +124,69 @@ def test_a_module_of_the_project_is_read_for_what_it_imports_and_no_other_of_it(
     training = importlib.import_module("bicycles.training")
 
     assert requirements.inferred(training.Model()) == pinned("numpy")
+
+
+def a_package(site: Path, name: str, direct_url: dict[str, object], installer: str = "pip") -> str:
+    """An installed package with a module of its name, as pip notes it; returns the name of the module."""
+    module = name.replace("-", "_")
+    (site / f"{module}.py").write_text("def double(x): return x * 2\n")
+    info = site / f"{module}-9.9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.9.9\n")
+    (info / "INSTALLER").write_text(f"{installer}\n")
+    (info / "direct_url.json").write_text(json.dumps(direct_url))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("name", "direct_url", "installer", "required", "is_told"),
+    [
+        ("kf-folder", {"url": "file:///src/a", "dir_info": {}}, "pip", " @ file:///src/a", True),
+        ("kf-editable", {"url": "file:///src/a", "dir_info": {"editable": True}}, "pip", " @ file:///src/a", True),
+        ("kf-wheel", {"url": "file:///w/a.whl", "archive_info": {}}, "pip", "==9.9.9", True),
+        ("kf-web", {"url": "https://x.test/a.whl", "archive_info": {}}, "pip", " @ https://x.test/a.whl", False),
+        (
+            "kf-git",
+            {"url": "https://x.test/a", "vcs_info": {"vcs": "git", "commit_id": "1a2b"}, "subdirectory": "py"},
+            "pip",
+            " @ git+https://x.test/a@1a2b#subdirectory=py",
+            False,
+        ),
+        ("kf-conda", {"url": "file:///croot/a", "dir_info": {}}, "conda", "==9.9.9", False),
+    ],
+)
+def test_what_came_from_no_index_is_required_from_where_it_came(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    direct_url: dict[str, object],
+    installer: str,
+    required: str,
+    is_told: bool,
+) -> None:
+    a_package(tmp_path, name, direct_url, installer)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    needed = requirements.pinned(name)
+    requirements.tell_local(needed)
+
+    assert needed == [f"{name}{required}"]
+    assert [name in said for said in caplog.messages] == ([True] if is_told else [])
+
+
+def test_modules_of_the_project_that_do_not_go_with_the_model_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in ("feat_of_a_test", "later_of_a_test"):
+        (tmp_path / f"{module}.py").write_text("def double(x): return x * 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    feat = importlib.import_module("feat_of_a_test")
+    late = by_value("def f(x):\n    import later_of_a_test\n    import not_there_of_a_test\n    return x\n")["f"]
+
+    used = requirements.modules_of(FunctionTransformer(feat.double), FunctionTransformer(late))
+    requirements.tell_missing(used, [])
+    requirements.tell_missing(used, [str(tmp_path / "feat_of_a_test.py"), tmp_path / "later_of_a_test.py"])
+
+    (said,) = caplog.messages
+    assert "missing: feat_of_a_test, later_of_a_test;" in said

@@ -83,7 +83,12 @@ class Client:
         """Files of runs and model versions."""
         from modelry._sdk.nouns.artifacts import Artifacts
 
-        return Artifacts(self._connection.of("artifacts"), self.workspace)
+        # The versions are read only for files of a version, which are compared with its manifest.
+        return Artifacts(
+            self._connection.of("artifacts"),
+            self.workspace,
+            lambda version_id: self.versions.get(version_id=version_id),
+        )
 
     @cached_property
     def models(self) -> Models:

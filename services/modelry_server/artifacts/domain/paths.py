@@ -1,20 +1,25 @@
 """The rules of artifact paths, in one place.
 
 Paths are compared byte by byte, and nothing in them is decoded: code that takes paths from URLs decodes them before.
-A path that would become another one if it were decoded again, or its characters normalized, is refused.
+A path that would break a rule if it were decoded again, however often, is refused, and so is one that would become
+another one if its characters were normalized to ASCII. A part is a name that every file system can hold by its length.
 """
 
 import re
 import unicodedata
 from dataclasses import InitVar, dataclass
+from urllib.parse import unquote
 
 from modelry_server.artifacts.errors import PathInvalid
 
 LONGEST = 1024
-"""Bytes of UTF-8."""
+"""The longest path, in bytes of UTF-8."""
+LONGEST_PART = 255
+"""The longest part of a path, in bytes of UTF-8: the longest name that file systems can hold."""
+DEEPEST = 64
+"""The most parts of a path. Each folder is a row of its own."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
-_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|7f|[01][0-9a-f])", re.IGNORECASE)
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LOOKALIKES = frozenset("\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe52\ufe68\uff0e\uff0f\uff3c")
 
@@ -43,6 +48,11 @@ def folder(text: str, field: str = "path") -> ArtifactPath | None:
     return ArtifactPath(text, field) if text else None
 
 
+def parent(path: str) -> str:
+    """The path of the folder that holds a file or folder: the empty text, which is the root, also for the root."""
+    return path.rpartition("/")[0]
+
+
 def ancestors(path: str) -> list[str]:
     """The paths of the folders that hold a path, from the root, which is the empty text, downwards."""
     parts = path.split("/")
@@ -51,6 +61,15 @@ def ancestors(path: str) -> list[str]:
 
 def _broken_rule(text: str) -> tuple[str, str] | None:
     """The name of the first rule that a text breaks, and what is wrong."""
+    broken = _broken_as_it_is(text)
+    while broken is None and "%" in text and (decoded := unquote(text)) != text:
+        if _broken_as_it_is(decoded):
+            return "encoded", "if it were decoded, as in a URL, it would not be a valid path; replace '%'"
+        text = decoded
+    return broken
+
+
+def _broken_as_it_is(text: str) -> tuple[str, str] | None:
     if not text:
         return "empty", "it is empty; the root can't be used here"
     try:
@@ -70,8 +89,10 @@ def _broken_rule(text: str) -> tuple[str, str] | None:
         return "dot-dot", "it must not contain the part '..'"
     if "" in parts or "." in parts:
         return "normal-form", "it must be in normal form: no empty part, no part '.', no '/' at the end"
-    if _ENCODED.search(text):
-        return "encoded", "it must not contain an encoded dot, slash, backslash or control character, such as '%2f'"
+    if len(parts) > DEEPEST:
+        return "depth", f"it has {len(parts)} parts, at most {DEEPEST} are allowed"
+    if (longest := max(len(part.encode()) for part in parts)) > LONGEST_PART:
+        return "part-length", f"one of its parts has {longest} bytes, at most {LONGEST_PART} are allowed"
     if not _LOOKALIKES.isdisjoint(text):
         return "lookalike", "it must not contain a character that looks like a dot, slash or backslash"
     return None

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from mimetypes import MimeTypes
 from modelry_server.artifacts import instruments
 from modelry_server.artifacts.domain.incoming import FileHeader, IncomingFile, PendingBlobs
 from modelry_server.artifacts.domain.owners import Owners
-from modelry_server.artifacts.domain.paths import ancestors
+from modelry_server.artifacts.domain.paths import DEEPEST, parent
 from modelry_server.artifacts.entities import Artifact, Blob, Owner
-from modelry_server.artifacts.errors import ArtifactKindConflict, TooManyFiles, UploadBrokenOff
+from modelry_server.artifacts.errors import ArtifactKindConflict, TooManyFiles, TooManyFolders, UploadBrokenOff
 from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests, owners
 from modelry_server.artifacts.store.blobs import Blobs
@@ -25,6 +25,8 @@ from modelry_server.kernel.sql.statements import Transaction
 
 _TYPES = MimeTypes()  # Python's own table: the tables of machines differ
 _ATTEMPTS = 3
+MORE_FOLDERS = 10_000
+"""How many more folders than files a stream may have, so that what it costs follows from what it holds."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,17 @@ class _Stream:
     is_wanted: Callable[[], bool]
     pending: PendingBlobs
     files: dict[str, Artifact] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
     blobs: dict[str, Blob] = field(default_factory=dict)
+
+    def add(self, file: Artifact, blob: Blob) -> None:
+        """Takes a file, whose content is or will be in an object of the store."""
+        self.blobs[blob.sha256] = blob
+        self.files[file.path] = file
+        folder = parent(file.path)
+        while folder not in self.folders:  # what is above a known folder is known
+            self.folders.add(folder)
+            folder = parent(folder)
 
     def in_time(self, file: IncomingFile) -> IncomingFile:
         """The file, whose content raises UploadBrokenOff when the time of the stream is over."""
@@ -58,7 +70,7 @@ class FileWriter:
     """Writes the files of runs.
 
     A stream holds at most `most_files` files, of which about 2 KB each are kept in memory until the end, and may take
-    `limit_s` seconds.
+    `limit_s` seconds. It may have `MORE_FOLDERS` more folders than files: each folder costs as much as a file.
     """
 
     def __init__(
@@ -85,7 +97,7 @@ class FileWriter:
 
         `is_wanted` says whether the caller is still there: a stream that was cut off can look like one that has ended.
         Raises OwnerFrozen, OwnerNotFound, PermissionMissing, RunDeleted, PathInvalid, FieldInvalid, TooManyFiles,
-        DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff.
+        TooManyFolders, DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff.
         """
         until = time.monotonic() + self._limit_s
         place = self._owners.require_writable(owner)
@@ -96,8 +108,9 @@ class FileWriter:
                 if number > self._most_files:
                     raise TooManyFiles(self._most_files)
                 blob = stream.pending.put(stream.in_time(file))
-                stream.blobs[blob.sha256] = blob
-                stream.files[file.header.path.text] = self._artifact(owner, file.header)
+                stream.add(self._artifact(owner, file.header), blob)
+                _require_few_folders(stream, self._most_files)
+            _require_few_folders(stream, len(stream.files))
             stream.pending.settle()
             stream.blobs = {file.sha256: stream.blobs[file.sha256] for file in stream.files.values()}
             self._commit(stream)
@@ -139,7 +152,7 @@ class FileWriter:
         owner, written, brought = stream.owner, stream.files, stream.blobs
         with self._db.write() as tx:
             owners.lock(tx, owner, stream.place)
-            present = self._present(tx, owner, written.keys())
+            present = self._present(tx, owner, written.keys(), stream.folders)
             replaced = {old.sha256 for path, old in present.items() if path in written} - brought.keys()
             if replaced:
                 digests.lock(tx, replaced | brought.keys())
@@ -153,15 +166,15 @@ class FileWriter:
             stream.check()
         return {blob.key for sha256, blob in brought.items() if stored[sha256].key == blob.key}
 
-    def _present(self, tx: Transaction, owner: Owner, paths: Iterable[str]) -> dict[str, Artifact]:
-        """The files and folders at the paths, and at the paths of their folders.
+    def _present(self, tx: Transaction, owner: Owner, files: Set[str], folders: Set[str]) -> dict[str, Artifact]:
+        """The files and folders at the paths of files and folders.
 
         Raises ArtifactKindConflict if a file would become a folder, or a folder a file.
         """
-        files = set(paths)
-        folders = {folder for path in files for folder in ancestors(path) if folder}
         for path in sorted(files & folders):
             raise ArtifactKindConflict(path, "file", "folder")
+        if store.find(tx, owner, "") is None:
+            return {}
         present = store.find_all(tx, owner, files | folders)
         for path, artifact in sorted(present.items()):
             if artifact.is_folder and path in files:
@@ -171,13 +184,26 @@ class FileWriter:
         return present
 
 
+def _require_few_folders(stream: _Stream, file_count: int) -> None:
+    if len(stream.folders) > file_count + MORE_FOLDERS:
+        raise TooManyFolders(file_count + MORE_FOLDERS)
+
+
 def _changes(written: Mapping[str, Artifact], present: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:
-    """By how much the count and the size of each folder grow."""
+    """By how much the count and the size of each folder grow. What a folder grows by, the one above it grows by too."""
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for path, file in written.items():
         old = present.get(path)
-        for folder in ancestors(path):
-            counts[folder] += 0 if old else 1
-            sizes[folder] += file.size_bytes - (old.size_bytes if old else 0)
+        counts[parent(path)] += 0 if old else 1
+        sizes[parent(path)] += file.size_bytes - (old.size_bytes if old else 0)
+    by_depth: list[set[str]] = [set() for _ in range(DEEPEST)]
+    for folder in counts:
+        by_depth[folder.count("/")].add(folder)
+    for depth in range(DEEPEST - 1, -1, -1):
+        for folder in by_depth[depth] - {""}:
+            above = parent(folder)
+            counts[above] += counts[folder]
+            sizes[above] += sizes[folder]
+            by_depth[max(0, depth - 1)].add(above)
     return {folder: (counts[folder], sizes[folder]) for folder in counts}

@@ -20,7 +20,7 @@ from modelry_server.kernel.sql.reads import RunningReads
 from modelry_server.kernel.sql.schema import Schema
 from modelry_server.kernel.sql.secrets import shared_key
 
-__all__ = ["ConcurrentChange", "Database", "DatabaseUnusable", "SchemaUnknown", "read_url"]
+__all__ = ["ConcurrentChange", "Database", "DatabaseUnusable", "SchemaUnknown", "file_of", "read_url"]
 
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -44,7 +44,7 @@ class Database:
 
     def __init__(
         self,
-        url: str,
+        url: str | sa.URL,
         *,
         room: str,
         migrations: Path,
@@ -148,19 +148,25 @@ class Database:
             raise told from error
 
 
-def read_url(room: str, url: str) -> sa.URL:
+def read_url(room: str, url: str | sa.URL) -> sa.URL:
     """The URL of a database that is supported. Raises ConfigurationInvalid, which shows no password."""
     try:
         found = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         found = sa.URL.create("unknown")
     if found.drivername not in _DRIVERS:
-        kind = url.partition(":")[0][:30]
+        kind = str(url).partition(":")[0][:30]
         right = "use sqlite:///<path> or postgresql://<user>@<host>/<name>"
         raise ConfigurationInvalid(
             [f"{room}.database_url = '{kind}:…': is not the URL of a supported database; {right}"]
         )
     return found.set(drivername=_DRIVERS[found.drivername])
+
+
+def file_of(url: sa.URL) -> Path | None:
+    """The file of a database; None if it is on a server or in memory."""
+    path = url.database or ":memory:"
+    return None if url.get_backend_name() != "sqlite" or path.startswith((":memory:", "file:")) else Path(path)
 
 
 def _backend(url: sa.URL, room: str, *, connections: int, synchronous: str, prepared: str) -> Backend:

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from modelry_server.kernel.errors import DatabaseUnavailable
+from modelry_server.kernel.ownership import make_private
 from modelry_server.kernel.sql.backend import Backend, Transaction
 from modelry_server.kernel.sql.errors import DatabaseUnusable, SchemaUnknown
 
+_BESIDE = ("wal", "shm", "journal")  # how the names of SQLite's files beside the database end
 _upgrading = threading.Lock()  # Alembic keeps what it is working on in global variables
 
 
@@ -37,7 +39,7 @@ class Schema:
         self._named = f"the database of {database.room}, {database.url.render_as_string()},"
 
     def check(self) -> None:
-        """Does nothing if the schema is the one that this program needs.
+        """Does nothing if the schema is the one that this program needs, but to take SQLite's files from other users.
 
         Raises SchemaUnknown if it is another one, DatabaseUnusable if the database can't be opened.
         """
@@ -45,6 +47,8 @@ class Schema:
         if present != known:
             state = "has no schema yet" if present is None else f"has the schema {present}, this program knows {known}"
             raise SchemaUnknown(f"{self._named} {state}; run: modelry db upgrade")
+        with self._opened():
+            self._make_private()
 
     def versions(self) -> tuple[str | None, str]:
         """The version in the database, None before the first upgrade, and the version that this program needs.
@@ -65,7 +69,8 @@ class Schema:
     def upgrade(self) -> tuple[str | None, str]:
         """Upgrades the schema to the version that this program needs. Returns the versions before and after.
 
-        Creates SQLite's file and its folder. Raises what `versions` raises, and changes nothing then.
+        Creates SQLite's file, which no other user can read, and its folder. Raises what `versions` raises, and changes
+        nothing then.
         """
         from alembic import command
 
@@ -74,6 +79,8 @@ class Schema:
             with self._opened():
                 if file := self._database.backend.file:
                     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    make_private(file)
+                    self._make_private()
                 command.upgrade(self._alembic(), "head")
             return before, known
 
@@ -84,6 +91,13 @@ class Schema:
             self._database.backend.lock_schema(tx, self.version_table)
             context.configure(connection=tx, version_table=self.version_table, transactional_ddl=False)
             context.run_migrations()
+
+    def _make_private(self) -> None:
+        """Makes SQLite's files readable for this user only. SQLite gives new ones the mode of the database."""
+        if file := self._database.backend.file:
+            for each in (file, *(file.with_name(f"{file.name}-{ending}") for ending in _BESIDE)):
+                if each.exists():
+                    make_private(each)
 
     @contextmanager
     def _opened(self) -> Iterator[None]:

@@ -42,7 +42,7 @@ def shared_key(folder: Path) -> str:
     """
     file = folder / _FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
             _write(file)
         key = file.read_text(encoding="utf-8").strip()

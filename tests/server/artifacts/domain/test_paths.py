@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelry_server.artifacts.domain.paths import LONGEST, ArtifactPath, ancestors, folder
+from modelry_server.artifacts.domain.paths import DEEPEST, LONGEST, LONGEST_PART, ArtifactPath, ancestors, folder
 from modelry_server.artifacts.errors import PathInvalid
 
 BAD = [
@@ -47,6 +47,12 @@ BAD = [
     ("\uff0e\uff0e\uff0fx", "lookalike"),
     ("a\u2215b", "lookalike"),
     ("a\uff3cb", "lookalike"),
+    ("a%2f..%2fb", "encoded"),
+    ("a%0ab", "encoded"),
+    ("a%ef%bc%8fb", "encoded"),
+    ("/".join("a" * (DEEPEST + 1)), "depth"),
+    ("a/" + "b" * (LONGEST_PART + 1), "part-length"),
+    ("\u00e9" * (LONGEST_PART // 2 + 1), "part-length"),
     ("a" * (LONGEST + 1), "length"),
     ("\u00e9" * (LONGEST // 2 + 1), "length"),
     ("a\ud800", "encoding"),
@@ -69,7 +75,10 @@ GOOD = [
     "Model.pkl",
     "\u00e9/e\u0301",
     "\u6a21\u578b/\U0001f9ea.txt",
-    "a" * LONGEST,
+    "/".join(["a" * LONGEST_PART] * (LONGEST // (LONGEST_PART + 1))),
+    "/".join("a" * DEEPEST),
+    "day=1%2F2/a",
+    "a%252fb",
     "http:x",
 ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from modelry_server.artifacts.domain import incoming as arriving
 from modelry_server.artifacts.domain.incoming import IncomingFile
+from modelry_server.artifacts.domain.paths import folder
 from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import (
     ArtifactKindConflict,
@@ -20,6 +21,7 @@ from modelry_server.artifacts.errors import (
     OwnerNotFound,
     RunDeleted,
     TooManyFiles,
+    TooManyFolders,
     UploadBrokenOff,
 )
 from modelry_server.kernel.errors import FieldInvalid, ModelryError
@@ -113,6 +115,31 @@ def test_more_files_than_the_server_takes_in_one_stream_are_refused(files: Files
 
     assert files.list(run) == ["0", "1", "2"]
     assert files.stored() == 1
+
+
+def test_many_more_folders_than_files_are_refused(files: Files, run: Owner) -> None:
+    deep = "a/" * 61
+    files.write(run, {f"{n}/{deep}f": b"x" for n in range(100)})
+
+    with pytest.raises(TooManyFolders, match=r"more than 10200 folders.*pack the files"):
+        files.write(run, {f"{n}/{deep}f": b"y" for n in range(200)})
+
+    assert len(files.list(run, recursive=True)) == 100
+    assert files.stored() == 1
+
+
+def test_a_folder_counts_what_is_in_it_at_any_depth(files: Files, run: Owner) -> None:
+    files.write(run, {"a/b/c/one": b"1", "a/two": b"22", "three": b"333"})
+    files.write(run, {"a/b/c/one": b"4444", "a/b/four": b""})
+
+    sizes = {path: files.artifacts.get(run, folder(path)) for path in ("", "a", "a/b", "a/b/c")}
+
+    assert {path: (each.file_count, each.size_bytes) for path, each in sizes.items()} == {
+        "": (4, 9),
+        "a": (3, 6),
+        "a/b": (2, 4),
+        "a/b/c": (1, 4),
+    }
 
 
 def test_a_stream_that_takes_too_long_leaves_nothing(files: Files, run: Owner) -> None:

@@ -10,77 +10,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelry._sdk.files import owners, paths
+from modelry._sdk.files.destination import Destination, identity
+from modelry._sdk.files.listing import Listing, listed, malformed, require_same
+from modelry._sdk.files.local_files import EMPTY_FOLDER
 from modelry._sdk.files.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
 from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, Unavailable
 
+_ATTEMPTS = 3
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NEW_FILE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-class Destination:
-    """A folder into which files are written. Symbolic links below it are never followed.
-
-    A file gets its name when it is complete, and replaces an earlier file of that name.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        self._folders = {""}
-        self._written: set[tuple[int, int]] = set()
-
-    def place(self, path: str) -> tuple[str, str]:
-        """The local folder of a path, and the name of the file in it; makes the folder.
-
-        Raises FailedPrecondition if a symbolic link or a file stands where a folder is needed.
-        """
-        folder, _, name = paths.checked(path).rpartition("/")
-        if folder not in self._folders:
-            self._make(folder)
-        return os.path.join(self.root, folder), name
-
-    def keep(self, part: str, written: tuple[int, int], path: str) -> None:
-        """Gives a finished file its name; `written` is its identity.
-
-        Raises FailedPrecondition if the name collides with another file of the download, as on a disk that does not
-        distinguish upper and lower case.
-        """
-        folder, name = self.place(path)
-        target = os.path.join(folder, name)
-        try:
-            if _identity(os.lstat(target)) in self._written:
-                raise FailedPrecondition(
-                    f"{path!r} collides with another downloaded file: this file system does not distinguish upper "
-                    "and lower case; choose a destination that does",
-                    reason="NAME_COLLISION",
-                    metadata={"path": path},
-                )
-        except FileNotFoundError:
-            pass
-        try:
-            os.replace(part, target)
-        except FileNotFoundError:
-            # Another process that downloads the same content to the same folder was faster.
-            if _identity(os.lstat(target)) != written:
-                raise
-        self._written.add(written)
-
-    def _make(self, folder: str) -> None:
-        above, _, _ = folder.rpartition("/")
-        if above not in self._folders:
-            self._make(above)
-        made = os.path.join(self.root, folder)
-        if os.path.islink(made) or (os.path.lexists(made) and not os.path.isdir(made)):
-            raise FailedPrecondition(
-                f"{made} is a symbolic link or a file, but the download needs a folder there; remove it first",
-                reason="DESTINATION_REFUSED",
-                metadata={"local_path": made},
-            )
-        os.makedirs(made, exist_ok=True)
-        self._folders.add(folder)
 
 
 def download(
@@ -89,36 +30,118 @@ def download(
     artifact: artifacts.Artifact,
     destination: Path,
     progress: Progress | None,
+    *,
+    registered: Listing | None = None,
 ) -> Path:
-    """Downloads a file, or the content of a folder, into `destination`. Returns the new path, or `destination`."""
+    """Downloads a file, or the content of a folder, into `destination`. Returns the new path, or `destination`.
+
+    `registered` are the files of a version, of which nothing else is taken. Raises DataLoss for a folder that is short
+    of files.
+    """
+    if artifact.size_bytes < 0 or artifact.file_count < 0:
+        raise malformed(f"a size or a number of files below 0 for {artifact.path!r}")
     target = Destination(destination)
     meter = Meter(progress, artifact.size_bytes)
     if artifact.kind == artifacts.ARTIFACT_KIND_FILE:
-        name = paths.checked(artifact.path).rpartition("/")[2]
-        _whole_file(connection, owner, artifact, target, name, meter)
-        return destination / name
-    _folder(connection, owner, artifact, target, meter)
+        if registered is not None:
+            require_same(registered, [artifact])
+        destination = _whole_file(connection, owner, artifact, target, _name(artifact.path), meter)
+    else:
+        _Folder(connection, owner, artifact, target, meter).get(registered)
+    target.tell()
     return destination
 
 
-def _folder(
-    connection: Connection,
-    owner: str,
-    folder: artifacts.Artifact,
-    target: Destination,
-    meter: Meter,
-) -> None:
-    skipped = len(folder.path) + 1 if folder.path else 0
-    done: set[str] = set()
-    try:
-        expected = {"size_bytes": folder.size_bytes, "file_count": folder.file_count}
-        for header, pieces in read(connection, owner, folder.path, **expected):
-            _new_file(header, pieces, target, header.path[skipped:], meter)
-            done.add(header.path)
-    except Unavailable:
-        for artifact in repeated(lambda: _listed(connection, owner, folder.path)):
-            if artifact.path not in done:
-                _whole_file(connection, owner, artifact, target, paths.checked(artifact.path)[skipped:], meter)
+class _Folder:
+    """A folder that is downloaded: all of its files in one stream, and one by one those that did not come."""
+
+    def __init__(
+        self, connection: Connection, owner: str, folder: artifacts.Artifact, target: Destination, meter: Meter
+    ) -> None:
+        self._connection = connection
+        self._owner = owner
+        self._folder = folder
+        self._target = target
+        self._meter = meter
+        self._skipped = len(folder.path) + 1 if folder.path else 0
+        self._done: dict[str, artifacts.Artifact] = {}
+
+    def get(self, registered: Listing | None) -> None:
+        """Gets all files: those that are `registered`, or those that the folder had at some moment of the download."""
+        with suppress(Unavailable):
+            self._stream(registered)
+        if registered is not None:
+            self._complete(registered)
+            return
+        for _ in range(_ATTEMPTS):
+            if self._is_whole():
+                return
+            # The stream broke off, or files were written or deleted meanwhile.
+            self._folder = repeated(lambda: got(self._connection, self._owner, self._folder.path))
+            self._complete(repeated(self._listed))
+        if not self._is_whole():
+            raise DataLoss(
+                f"the server has announced {self._folder.file_count} files with {self._folder.size_bytes} bytes at "
+                f"{self._folder.path!r}, and has {len(self._done)}; the download is not complete",
+                reason="FOLDER_INCOMPLETE",
+                metadata={"path": self._folder.path},
+            )
+
+    def _stream(self, registered: Listing | None) -> None:
+        expected = {"size_bytes": self._folder.size_bytes, "file_count": self._folder.file_count}
+        for header, pieces in read(self._connection, self._owner, self._folder.path, **expected):
+            if len(self._done) == self._folder.file_count:
+                return
+            if header.path in self._done:
+                raise malformed(f"{header.path!r} twice")
+            if registered is not None:
+                require_same(registered, [header])
+            if self._is_empty_folder(header):
+                for _ in pieces:
+                    raise malformed(f"content of {header.path!r}, which is empty")
+            else:
+                _new_file(header, pieces, self._target, self._below(header.path), self._meter)
+            self._done[header.path] = header
+
+    def _listed(self) -> Listing:
+        return listed(self._connection, self._owner, self._folder.path, self._folder.file_count)
+
+    def _complete(self, files: Listing) -> None:
+        for path, file in files.items():
+            known = self._done.get(path)
+            if (known is None or known.sha256 != file.sha256) and not self._is_empty_folder(file):
+                _whole_file(self._connection, self._owner, file, self._target, self._below(path), self._meter)
+        self._done = dict(files)
+
+    def _is_empty_folder(self, file: artifacts.Artifact) -> bool:
+        """Whether a file stands for an empty folder, which is made."""
+        if file.size_bytes or _name(file.path) != EMPTY_FOLDER:
+            return False
+        self._target.place(self._below(file.path))
+        return True
+
+    def _is_whole(self) -> bool:
+        size = sum(file.size_bytes for file in self._done.values())
+        return (len(self._done), size) == (self._folder.file_count, self._folder.size_bytes)
+
+    def _below(self, path: str) -> str:
+        inside = path[self._skipped :]
+        if not inside or (self._folder.path and not path.startswith(f"{self._folder.path}/")):
+            raise malformed(f"{path!r} as a file in the folder {self._folder.path!r}")
+        return inside
+
+
+def got(connection: Connection, owner: str, path: str) -> artifacts.Artifact:
+    """The metadata of a file or folder."""
+    request = artifacts.GetArtifactRequest(owner=owners.message_of(owner), path=path)
+    artifact = connection.call(rpcs.GET_ARTIFACT, request).artifact
+    if artifact.path != path:
+        raise malformed(f"{artifact.path!r} where {path!r} was asked for")
+    return artifact
+
+
+def _name(path: str) -> str:
+    return paths.checked(path).rpartition("/")[2]
 
 
 def _new_file(
@@ -136,7 +159,7 @@ def _new_file(
                 _write(file, piece)
                 meter.add(len(piece))
             incoming.verify()
-            written = _identity(os.fstat(file))
+            written = identity(os.fstat(file))
         target.keep(part, written, path)
         kept = True
     finally:
@@ -153,8 +176,11 @@ def _whole_file(
     target: Destination,
     path: str,
     meter: Meter,
-) -> None:
-    """Downloads one file. Resumes an earlier attempt that broke off, also one of another process."""
+) -> Path:
+    """Downloads one file, and returns where it is.
+
+    Resumes an earlier attempt that broke off, also one of another process.
+    """
     if not _SHA256.fullmatch(artifact.sha256):
         raise DataLoss(
             f"the SHA-256 of {path!r} that the server sent, {artifact.sha256[:200]!a}, is not 64 hexadecimal digits",
@@ -176,8 +202,8 @@ def _whole_file(
                 os.ftruncate(file, 0)
                 meter.done = before
                 _fill(connection, owner, artifact, file, meter)
-            written = _identity(os.fstat(file))
-        target.keep(part, written, path)
+            written = identity(os.fstat(file))
+        return target.keep(part, written, path)
     except (DigestMismatch, FailedPrecondition):
         os.unlink(part)
         raise
@@ -206,20 +232,6 @@ def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file
     incoming.verify()
 
 
-def _listed(connection: Connection, owner: str, path: str) -> list[artifacts.Artifact]:
-    found: list[artifacts.Artifact] = []
-    token = ""
-    while True:
-        request = artifacts.ListArtifactsRequest(
-            owner=owners.message_of(owner), path=path, recursive=True, page_size=1000, page_token=token
-        )
-        page = connection.call(rpcs.LIST_ARTIFACTS, request)
-        found.extend(page.artifacts)
-        token = page.next_page_token
-        if not token:
-            return found
-
-
 @contextmanager
 def _opened(part: str, flags: int) -> Iterator[int]:
     file = os.open(part, _NEW_FILE | flags, 0o666)
@@ -233,7 +245,3 @@ def _write(file: int, piece: bytes) -> None:
     written = os.write(file, piece)
     while written < len(piece):
         written += os.write(file, piece[written:])
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

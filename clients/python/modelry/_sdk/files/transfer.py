@@ -7,6 +7,7 @@ holds one piece of one file in memory. An upload that breaks off is sent again f
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -29,8 +30,23 @@ PIECE_BYTES = 2**19
 _PAUSES_SECONDS = (0.1, 0.5, 2.0)
 _SLOWEST_BYTES_PER_SECOND = 2**20
 _SLOWEST_FILES_PER_SECOND = 20
+_LONGEST_TRANSFER_SECONDS = 100 * 86400.0
+
+_SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 
 T = TypeVar("T")
+
+
+class LocalFileChanged(FailedPrecondition):
+    """A local file changed while it was uploaded, so nothing was written."""
+
+    reason = "LOCAL_FILE_CHANGED"
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source} changed during the upload, so nothing was written; try again when it is complete",
+            metadata={"local_path": source},
+        )
 
 
 class Meter:
@@ -60,8 +76,12 @@ def repeated(action: Callable[[], T]) -> T:
 
 
 def timeout_for(size_bytes: int, file_count: int = 1) -> float:
-    """The deadline of a transfer in seconds: 10 minutes, and what it takes at 1 MiB and 20 files a second."""
-    return STREAM_TIMEOUT_SECONDS + size_bytes / _SLOWEST_BYTES_PER_SECOND + file_count / _SLOWEST_FILES_PER_SECOND
+    """The deadline of a transfer in seconds: 10 minutes, and what it takes at 1 MiB and 20 files a second.
+
+    It is at most 100 days, whatever a server announces.
+    """
+    needed = size_bytes / _SLOWEST_BYTES_PER_SECOND + file_count / _SLOWEST_FILES_PER_SECOND
+    return min(STREAM_TIMEOUT_SECONDS + needed, _LONGEST_TRANSFER_SECONDS)
 
 
 # --- up ------------------------------------------------------------------------------------------------------------
@@ -70,8 +90,9 @@ def timeout_for(size_bytes: int, file_count: int = 1) -> float:
 def upload_files(connection: Connection, owner: str, files: list[LocalFile], progress: Progress | None) -> None:
     """Writes files in one stream: all of them become visible together when it ends, and none if it breaks off.
 
+    Of each file as many bytes are sent as it had when it was found, so a file that only grows is sent as it was then.
     While the server can't be reached, the stream is sent again from the beginning, up to four times in all; `progress`
-    then starts at 0 again. Raises FailedPrecondition if a file changes during the upload.
+    then starts at 0 again. Raises LocalFileChanged if content that was there changes during the upload.
     """
     if not files:
         return
@@ -83,7 +104,11 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
         steps = (step for file in files for step in _steps(file, meter))
         write(connection, owner, steps, timeout=timeout_for(size, len(files)))
 
-    repeated(send)
+    try:
+        repeated(send)
+    except DigestMismatch as mismatch:
+        sources = {file.path: file.source for file in files}
+        raise LocalFileChanged(sources.get(mismatch.metadata.get("path", ""), "a file")) from mismatch
 
 
 def upload_content(connection: Connection, owner: str, path: str, content: bytes, content_type: str) -> None:
@@ -131,29 +156,36 @@ def write(
 
 
 def _steps(file: LocalFile, meter: Meter) -> Iterator[artifacts.WriteArtifactsRequest]:
+    if not file.source:
+        yield artifacts.WriteArtifactsRequest(
+            header=artifacts.ArtifactHeader(path=file.path, sha256=_SHA256_OF_NOTHING)
+        )
+        return
     with open(file.source, "rb", buffering=0) as source:
-        size = os.fstat(source.fileno()).st_size
-        if size <= PIECE_BYTES:
-            content = source.read(size)
-            digest = hashlib.sha256(content).hexdigest()
-        else:
-            content = b""
-            digest = hashlib.file_digest(source, "sha256").hexdigest()
-            source.seek(0)
-        header = artifacts.ArtifactHeader(path=file.path, size_bytes=size, sha256=digest)
+        # The files of /proc and the like say that they are empty, and are not.
+        content = source.read(file.size_bytes or PIECE_BYTES) if file.size_bytes <= PIECE_BYTES else b""
+        size = len(content) or min(file.size_bytes, os.fstat(source.fileno()).st_size)
+        digest = hashlib.sha256(content) if content else _digest(source, size)
+        header = artifacts.ArtifactHeader(path=file.path, size_bytes=size, sha256=digest.hexdigest())
         yield artifacts.WriteArtifactsRequest(header=header)
         left = size
         while left:
             piece = content or source.read(min(PIECE_BYTES, left))
-            if not piece or len(piece) > left:
-                raise FailedPrecondition(
-                    f"{file.source} changed during the upload, so nothing was written; try again when it is complete",
-                    reason="LOCAL_FILE_CHANGED",
-                    metadata={"local_path": file.source},
-                )
+            if not piece:
+                raise LocalFileChanged(file.source)
             yield artifacts.WriteArtifactsRequest(content=piece)
             left -= len(piece)
             meter.add(len(piece))
+
+
+def _digest(source: io.FileIO, size: int) -> hashlib._Hash:
+    """The digest of the first bytes of a file, which is at its begin then. It may be growing."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(size, PIECE_BYTES)))
+    while size and (count := source.readinto(buffer[:size])):
+        digest.update(buffer[:count])
+        size -= count
+    source.seek(0)
+    return digest
 
 
 # --- down ----------------------------------------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modelry._sdk.files import download, local_files, owners, paths, transfer
+from modelry._sdk.files import download, listing, local_files, owners, paths, transfer
 from modelry._sdk.files.transfer import Progress
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of
@@ -17,6 +20,10 @@ from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.errors import InvalidArgument
 
+if TYPE_CHECKING:
+    from modelry._sdk.nouns.versions import Version
+
+_ATTEMPTS = 3
 _KINDS = {artifacts.ARTIFACT_KIND_FILE: "file", artifacts.ARTIFACT_KIND_FOLDER: "folder"}
 
 
@@ -55,8 +62,9 @@ class Artifacts:
     not an owner, OwnerNotFound for an owner that does not exist, and PathInvalid for a path that is not valid.
     """
 
-    def __init__(self, connection: Connection, workspace: str) -> None:
+    def __init__(self, connection: Connection, workspace: str, version: Callable[[str], Version] | None = None) -> None:
         self._connection = connection
+        self._version = version
 
     def upload(
         self,
@@ -70,14 +78,20 @@ class Artifacts:
 
         All files become visible together when the upload ends, and none if it fails. While the server can't be reached,
         the upload is sent again from the beginning, up to four times in all. Files with the same paths are replaced.
-        Symbolic links are followed inside the uploaded folder. `progress(done, total)` is called with bytes, from
-        another thread. Raises InvalidArgument, before anything is sent, for more than 100,000 files, a file above
-        5 TiB, a link that leads outside, and for what is neither file nor folder; FileNotFoundError; FailedPrecondition
-        if a file changes during the upload; OwnerFrozen; ArtifactKindConflict.
+        Symbolic links are followed. A file that grows meanwhile is uploaded as long as it was at the beginning; if one
+        changes otherwise or vanishes, the upload begins again, up to three times in all. An empty folder is kept as a
+        file `.modelry-folder` in it, which a download turns into the folder. A name with characters that no path can
+        hold, such as a tab, is stored with their code points (`_x0009_`), and the log says so.
+
+        `progress(done, total)` is called with bytes, from another thread. Raises InvalidArgument, before anything is
+        sent, for more than 100,000 files, a file above 5 TiB, a link that leads nowhere, and for what is neither file
+        nor folder; PathInvalid for a path that is too long or too deep; FileNotFoundError; FailedPrecondition if a file
+        goes on changing; OwnerFrozen; ArtifactKindConflict.
         """
-        files = local_files.found(local_path, path)
-        transfer.upload_files(self._connection, owner, files, progress)
-        return Uploaded(len(files), sum(file.size_bytes for file in files))
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(transfer.LocalFileChanged, FileNotFoundError):
+                return self._upload(owner, local_path, path, progress)
+        return self._upload(owner, local_path, path, progress)
 
     def upload_bytes(self, owner: str, path: str, data: bytes, *, content_type: str = "") -> None:
         """Writes one file from memory. `path` is its whole path.
@@ -98,16 +112,24 @@ class Artifacts:
 
         Returns the path of the downloaded file, or `destination`. Each file is verified by size and SHA-256 before it
         gets its name, and replaces a file of that name. An interrupted download is resumed, also by a later call.
-        Symbolic links in the destination are not followed. `progress(done, total)` is called with bytes. Raises
-        ArtifactNotFound, DigestMismatch if the content is not what was announced, and BlobLost.
+        Symbolic links in the destination are not followed. A name that the file system of the destination can't hold is
+        changed, and the log says so. `progress(done, total)` is called with bytes. Raises ArtifactNotFound,
+        DigestMismatch if the content is not what was announced, BlobLost, FailedPrecondition if something in the
+        destination is in the way, and DataLoss for a folder that is short of files, or if the files of a version are
+        not those that were registered.
         """
         artifact = self._get(owner, path)
-        return download.download(self._connection, owner, artifact, Path(destination), progress)
+        registered = self._registered(owner, path)
+        return download.download(self._connection, owner, artifact, Path(destination), progress, registered=registered)
 
     def read_bytes(self, owner: str, path: str) -> bytes:
-        """Reads one file into memory, verified. Raises ArtifactNotFound, DigestMismatch or BlobLost."""
+        """Reads one file into memory, verified as by `download`.
+
+        Raises ArtifactNotFound, DigestMismatch, BlobLost or DataLoss.
+        """
         paths.checked(path)
-        return transfer.repeated(lambda: self._read_bytes(owner, path))
+        registered = self._registered(owner, path)
+        return transfer.repeated(lambda: self._read_bytes(owner, path, registered))
 
     def list(self, owner: str, path: str = "", *, recursive: bool = False, page_size: int = 1000) -> LazyList[Artifact]:
         """Lists the files and folders in a folder, by path; with `recursive` all files below it, at any depth.
@@ -135,13 +157,32 @@ class Artifacts:
         request = artifacts.DeleteArtifactRequest(owner=owners.message_of(owner), path=path)
         return self._connection.call(artifacts.rpcs.DELETE_ARTIFACT, request).file_count
 
-    def _get(self, owner: str, path: str) -> artifacts.Artifact:
-        request = artifacts.GetArtifactRequest(owner=owners.message_of(owner), path=path)
-        return self._connection.call(artifacts.rpcs.GET_ARTIFACT, request).artifact
+    def _upload(self, owner: str, local_path: str | os.PathLike[str], path: str, progress: Progress | None) -> Uploaded:
+        files = local_files.found(local_path, path)
+        transfer.upload_files(self._connection, owner, files, progress)
+        return Uploaded(len(files), sum(file.size_bytes for file in files))
 
-    def _read_bytes(self, owner: str, path: str) -> bytes:
+    def _get(self, owner: str, path: str) -> artifacts.Artifact:
+        return download.got(self._connection, owner, path)
+
+    def _registered(self, owner: str, path: str) -> listing.Listing | None:
+        """The files at or below a path of a version, after its whole list was compared with its manifest.
+
+        None if it is not a version, or one that has no manifest yet.
+        """
+        version_id = owners.message_of(owner).version_id
+        version = self._version(version_id) if version_id and self._version else None
+        if version is None or not version.manifest_sha256:
+            return None
+        files = transfer.repeated(lambda: listing.listed(self._connection, owner, "", version.file_count))
+        listing.require_manifest(files, version.manifest_sha256, owner)
+        return listing.below(files, path)
+
+    def _read_bytes(self, owner: str, path: str, registered: listing.Listing | None) -> bytes:
         content = b""
         for header, pieces in transfer.read(self._connection, owner, path):
+            if registered is not None:
+                listing.require_same(registered, [header])
             if header.path != path:
                 raise InvalidArgument(
                     f"{path!r} is a folder; download it, or read one of its files",

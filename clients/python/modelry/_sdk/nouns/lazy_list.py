@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
 from modelry._sdk.nouns.arguments import count
+from modelry.errors import DataLoss
 
 T = TypeVar("T")
 Fetch = Callable[[int, str], tuple[Iterable[T], str]]
 """Fetches a page, given its size and its token. Returns the items and the token of the next page."""
 
 LARGEST_PAGE = 1000
+_MOST_EMPTY_PAGES = 100
 
 
 class LazyList(Sequence[T]):
@@ -74,16 +76,26 @@ class LazyList(Sequence[T]):
 def listed_by(fetch: Fetch[T], *, max_results: int | None, page_size: int) -> LazyList[T]:
     """The list whose pages `fetch` reads, with at most `max_results` items; None means all.
 
-    Raises InvalidArgument at once if a number is not a whole number from 0.
+    Raises InvalidArgument at once if a number is not a whole number from 0. Reading the list raises DataLoss if the
+    server sends a page again, or pages without an end.
     """
     return LazyList(_items(fetch, count("max_results", max_results), count("page_size", page_size) or 0))
 
 
 def _items(fetch: Fetch[T], left: int | None, page_size: int) -> Iterator[T]:
-    token = ""
+    token, tokens, before, empty = "", {""}, None, 0
     while left is None or left > 0:
         size = page_size if left is None else min(left, page_size or left)
         items, token = fetch(min(size, LARGEST_PAGE), token)
+        items = list(items)
+        empty = 0 if items else empty + 1
+        if token and (token in tokens or (items and items == before) or empty > _MOST_EMPTY_PAGES):
+            raise DataLoss(
+                f"the server sent a list without an end: after {len(tokens)} pages the same page or nothing again",
+                reason="ANSWER_MALFORMED",
+            )
+        tokens.add(token)
+        before = items
         for item in items:
             if left is not None:
                 if left == 0:

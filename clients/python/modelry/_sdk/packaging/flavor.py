@@ -10,17 +10,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import borrowed, loading, logged, requirements
+from modelry._sdk.packaging import borrowed, judging, loading, logged, own_code, requirements
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
 
 
+PYTHON_FUNCTION = "python_function"
+
+
 @dataclass(frozen=True, slots=True)
 class FlavorShell:
-    """The common part of a flavor. `module` is the module of MLflow that writes and reads its models."""
+    """The common part of a flavor.
+
+    `module` is the module of MLflow that writes and reads its models, `name` its name in MLmodel.
+    """
 
     module: str
+    name: str
 
     def save(
         self,
@@ -36,11 +43,14 @@ class FlavorShell:
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
         mlflow = borrowed.mlflow_module(self.module)
-        if options.get("pip_requirements") is None and options.get("conda_env") is None and inspected is not None:
-            found = requirements.inferred(inspected, options.get("input_example"))
-            extra = requirements.listed(options.get("extra_pip_requirements"))
-            needed = requirements.merged(requirements.pinned(*packages), found, extra)
-            options = {**options, "pip_requirements": needed, "extra_pip_requirements": None}
+        if inspected is not None:
+            used = requirements.modules_of(inspected, options.get("input_example"))
+            requirements.tell_missing(used, options.get("code_paths") or ())
+            if options.get("pip_requirements") is None and options.get("conda_env") is None:
+                extra = requirements.listed(options.get("extra_pip_requirements"))
+                needed = requirements.merged(requirements.pinned(*packages), requirements.of_modules(used), extra)
+                requirements.tell_local(needed)
+                options = {**options, "pip_requirements": needed, "extra_pip_requirements": None}
         # MLflow's advice to change its own defaults does not apply here.
         with borrowed.errors_only(self.module):
             mlflow.save_model(path=os.fspath(path), **options)
@@ -63,8 +73,21 @@ class FlavorShell:
         client: Client | None,
         **options: Any,
     ) -> Any:
-        """Loads a model from `runs:/…`, `models:/…` or a folder, with MLflow's `load_model(folder, **options)`."""
+        """Loads a model from `runs:/…`, `models:/…` or a folder, with MLflow's `load_model(folder, **options)`.
+
+        Its MLmodel file is judged before. Code that the model brings is kept apart from that of other models.
+        """
         mlflow = borrowed.mlflow_module(self.module)
-        return loading.loaded(
-            model_uri, lambda folder: mlflow.load_model(folder, **options), dst_path=dst_path, client=client
-        )
+
+        def load(folder: str) -> Any:
+            code = judging.judge(folder).get(self.name, {}).get("code")
+            if not isinstance(code, str) or not code:
+                return mlflow.load_model(folder, **options)
+            own = own_code.OwnCode(os.path.join(folder, code))
+            if self.name != PYTHON_FUNCTION:
+                own_code.require_alone(own)
+            with own.in_place():
+                model = mlflow.load_model(folder, **options)
+            return own_code.guarded(model, own) if self.name == PYTHON_FUNCTION else model
+
+        return loading.loaded(model_uri, load, dst_path=dst_path, client=client)

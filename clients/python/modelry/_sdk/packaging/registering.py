@@ -9,13 +9,13 @@ from modelry._sdk.fluent import functions, session
 from modelry._sdk.nouns import uris
 from modelry._sdk.nouns.signatures import Flavor, Signature
 from modelry._sdk.nouns.versions import Version
+from modelry._sdk.packaging import judging
 from modelry._sdk.transport import settings
-from modelry.errors import NotFound
+from modelry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
 
-LARGEST_MLMODEL_BYTES = 4 * 2**20
 _LONGEST_SCHEMA = 1_000_000
 _LONGEST_NAME = 250
 _MOST_FLAVORS = 100
@@ -59,20 +59,15 @@ def _library_version(flavor: str, options: Mapping[str, str]) -> str:
 def _mlmodel(model_uri: str, client: Client) -> Mapping[str, Any]:
     """The content of the MLmodel file of a run; empty if it can't be read."""
     uri = uris.parse(model_uri)
-    try:
-        import yaml
-    except ModuleNotFoundError:
-        return {}
     if not isinstance(uri, uris.RunUri):
         return {}
     owner, path = f"runs/{uri.run_id}", f"{uri.path}/MLmodel"
     try:
-        if client.artifacts.get(owner, path).size_bytes > LARGEST_MLMODEL_BYTES:
+        if client.artifacts.get(owner, path).size_bytes > judging.LARGEST_BYTES:
             return {}
-        content = yaml.safe_load(client.artifacts.read_bytes(owner, path))
-    except (NotFound, yaml.YAMLError):
+        return judging.read(client.artifacts.read_bytes(owner, path))
+    except (NotFound, InvalidArgument, ModuleNotFoundError):
         return {}
-    return content if isinstance(content, Mapping) else {}
 
 
 def _texts(value: object) -> dict[str, str]:

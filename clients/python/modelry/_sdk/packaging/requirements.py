@@ -11,12 +11,19 @@ from __future__ import annotations
 import dis
 import functools
 import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
 import pickle
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+log = logging.getLogger("modelry")
 
 # Part of every Python, or of the packaging itself: MLflow adds its own requirement, and Modelry is not needed.
 _NEVER = {"modelry", "mlflow", "mlflow-skinny", "mlflow-tracing", "pip", "setuptools", "wheel"}
@@ -26,8 +33,16 @@ _NEVER_READ = {"__main__", "__mp_main__", "modelry", "mlflow"}
 def inferred(*parts: object) -> list[str]:
     """The pinned requirements, such as `numpy==2.4.6`, of what the parts of a model refer to, sorted.
 
+    Only installed packages are named.
+    """
+    return of_modules(modules_of(*parts))
+
+
+def modules_of(*parts: object) -> Set[str]:
+    """The names of the modules that the parts of a model refer to.
+
     A part is any object, or a code object, whose imports count. An object that can't be pickled is read as far as
-    possible. Only installed packages are named; modules of the project itself are read for what they import.
+    possible. Modules of the project itself are read for what they import.
     """
     modules = _Modules()
     for part in parts:
@@ -35,12 +50,51 @@ def inferred(*parts: object) -> list[str]:
             modules.add_code(part)
         elif part is not None:
             modules.add_object(part)
-    packages = {package for module in modules.found for package in _packages_of(module)}
+    return modules.found
+
+
+def of_modules(modules: Set[str]) -> list[str]:
+    """The pinned requirements of the packages that have the modules, sorted."""
+    packages = {package for module in modules for package in _packages_of(module)}
     return sorted(pinned(*(package for package in packages if _normal(package) not in _NEVER)))
 
 
+def tell_missing(modules: Set[str], code_paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Says in the log which modules of the project a model needs that do not go with it.
+
+    They are those that belong to no package and are not in `code_paths`. What is pickled by value goes with it.
+    """
+    import cloudpickle
+
+    going = {Path(path).stem for path in code_paths} | set(cloudpickle.list_registry_pickle_by_value())
+    tops = {module.partition(".")[0] for module in modules if _is_local(module)}
+    missing = sorted(top for top in tops - going if _has_file(top))
+    if missing:
+        log.warning(
+            "the model uses modules that belong to no installed package, so it can't be loaded where they are missing: "
+            "%s; log it with code_paths=[…], the paths of their files or folders",
+            ", ".join(missing),
+        )
+
+
+def tell_local(needed: Iterable[str]) -> None:
+    """Says in the log which requirements can't be installed elsewhere, or not from an index."""
+    names = sorted(name for requirement in needed if (name := _name(requirement)) and _local_source(name))
+    if names:
+        log.warning(
+            "these packages were installed from a folder or file of this machine, so other machines can't install "
+            "them, or would get what an index has under their names: %s; publish them, or give pip_requirements or "
+            "code_paths",
+            ", ".join(names),
+        )
+
+
 def pinned(*packages: str) -> list[str]:
-    """The requirements of packages at their installed versions. Packages that are not installed are left out."""
+    """The requirements of packages as they are installed. Packages that are not installed are left out.
+
+    What came from a repository, an address or a folder is required from there: an index may have something else under
+    the name.
+    """
     pins = []
     for package in packages:
         try:
@@ -48,7 +102,7 @@ def pinned(*packages: str) -> list[str]:
         except importlib.metadata.PackageNotFoundError:
             continue
         # A local label such as `+cu121` names a build that no public index has.
-        pins.append(f"{package}=={version.partition('+')[0]}")
+        pins.append(_elsewhere(package) or f"{package}=={version.partition('+')[0]}")
     return pins
 
 
@@ -57,8 +111,7 @@ def merged(*groups: Iterable[str]) -> list[str]:
     by_name: dict[str, str] = {}
     for group in groups:
         for requirement in group:
-            name = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
-            by_name[_normal(name[1]) if name else requirement] = requirement
+            by_name[_normal(_name(requirement)) or requirement] = requirement
     return [by_name[name] for name in sorted(by_name)]
 
 
@@ -159,6 +212,15 @@ def _code_of(module: ModuleType) -> CodeType | None:
     return code
 
 
+def _has_file(module: str) -> bool:
+    """Whether a top-level module is there, and not only made by a program such as Cython."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and (spec.has_location or spec.submodule_search_locations is not None)
+
+
 def _is_local(module: str) -> bool:
     top = module.partition(".")[0]
     return top not in sys.stdlib_module_names and top not in _installed()
@@ -182,6 +244,47 @@ def _has(package: str, module: tuple[str, ...]) -> bool:
 @functools.cache
 def _installed() -> dict[str, list[str]]:
     return dict(importlib.metadata.packages_distributions())
+
+
+def _elsewhere(package: str) -> str:
+    """The requirement of a package that came from elsewhere than from an index. Empty if it came from one.
+
+    A file of this machine is a package that was built or fetched before: its name is required at an index.
+    """
+    source = _source(package)
+    url = str(source.get("url", ""))
+    origin = source.get("vcs_info")
+    if isinstance(origin, dict):
+        url = f"{origin.get('vcs', 'git')}+{url}@{origin.get('commit_id', '')}"
+    elif "dir_info" not in source and not url.startswith(("https://", "http://")):
+        return ""
+    folder = source.get("subdirectory")
+    return f"{package} @ {url}" + (f"#subdirectory={folder}" if folder else "")
+
+
+def _local_source(package: str) -> str:
+    """The folder or file of this machine from which a package was installed; empty for another source."""
+    url = str(_source(package).get("url", ""))
+    return url if url.startswith("file:") else ""
+
+
+@functools.cache
+def _source(package: str) -> Mapping[str, Any]:
+    """What its installer noted of the source of a package (PEP 610): nothing if it came from an index."""
+    try:
+        found = importlib.metadata.distribution(package)
+        noted = json.loads(found.read_text("direct_url.json") or "{}")
+        by_conda = (found.read_text("INSTALLER") or "").strip() == "conda"
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return {}
+    # Conda notes where it built its own packages.
+    return noted if isinstance(noted, dict) and not by_conda else {}
+
+
+def _name(requirement: str) -> str:
+    """The package of a requirement; empty for a line that names none, such as `-r file`."""
+    name = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
+    return name[1] if name else ""
 
 
 def _normal(package: str) -> str:

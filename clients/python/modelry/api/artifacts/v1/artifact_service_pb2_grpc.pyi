@@ -23,8 +23,8 @@ class ArtifactServiceStub:
     file counts. Whether the caller may write to the owner is judged when the stream begins: a run that is deleted
     meanwhile still gets the files.
 
-    A stream holds at most 100000 files; a server may be configured to take fewer. A server breaks off a stream that
-    takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
+    A stream holds at most 100000 files; a server may be configured to take fewer. It holds at most 10000 more folders
+    than files. A server breaks off a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
     `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`; `STORE_UNAVAILABLE`;
@@ -71,8 +71,8 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         file counts. Whether the caller may write to the owner is judged when the stream begins: a run that is deleted
         meanwhile still gets the files.
 
-        A stream holds at most 100000 files; a server may be configured to take fewer. A server breaks off a stream that
-        takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
+        A stream holds at most 100000 files; a server may be configured to take fewer. It holds at most 10000 more folders
+        than files. A server breaks off a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
         `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`; `STORE_UNAVAILABLE`;

@@ -1,0 +1,54 @@
+"""Whether folders and files of the server are this user's alone, judged before they are used."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def folder_problem(folder: Path) -> str:
+    """What is wrong with a folder that is there already, and what to do; empty if there is nothing.
+
+    It must belong to the user of this process, and nobody else may write to it, replace it, or put something else in
+    its place.
+    """
+    try:
+        folder = folder.resolve()
+        found = folder.stat()
+        above = folder.parent.stat()
+    except (FileNotFoundError, NotADirectoryError):  # nothing is there: making it says why it can't be made
+        return ""
+    except (OSError, RuntimeError) as error:  # a circle of links is a RuntimeError before Python 3.13
+        return f"can't be read: {getattr(error, 'strerror', None) or error}"
+    if not stat.S_ISDIR(found.st_mode):
+        return "is not a folder"
+    if found.st_uid != os.geteuid():
+        return (
+            f"belongs to the user {found.st_uid}, and this process runs as the user {os.geteuid()}; run it as that "
+            "user, or name another folder"
+        )
+    if found.st_mode & _OTHERS:
+        return f"other users can write to it; run `chmod go-w {folder}`"
+    if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
+        return f"other users can replace it; run `chmod o-w {folder.parent}`"
+    return ""
+
+
+def make_private(file: Path) -> None:
+    """Makes a file that only this user can read and write, or takes the rights of others from one that is there.
+
+    The file is not opened if it is there: closing it would take SQLite's locks from a database that this process uses.
+    Raises PermissionError if it belongs to another user, and the other errors of `os.open`.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    found = file.stat()
+    if found.st_uid != os.geteuid():
+        raise PermissionError(
+            errno.EPERM, f"belongs to the user {found.st_uid}, not to that of this process", str(file)
+        )
+    if found.st_mode & 0o077:
+        file.chmod(found.st_mode & 0o700)
