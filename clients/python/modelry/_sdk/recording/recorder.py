@@ -55,6 +55,7 @@ class Recorder:
 
     def _begin(self, parent: str | None) -> None:
         self._parent = parent
+        self._own_connection = self._connection.apart()
         self._works = threading.Lock()
         """Held by the thread that does the work: the recorder's own, or one that does it in its place."""
         self._agenda = Agenda(self._settings.flush_interval, self._by_run)
@@ -66,7 +67,7 @@ class Recorder:
         self._begin_backlog()
 
     def _begin_backlog(self) -> None:
-        self._delivery = Delivery(self._connection, self._workspace)
+        self._delivery = Delivery(self._own_connection, self._workspace)
         self._backlog = Backlog(
             self._agenda,
             self._delivery,
