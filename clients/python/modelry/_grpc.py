@@ -7,6 +7,8 @@
   call from thread to thread costs a third of an empty call: 0.52 ms instead of 0.37 (docs/adr/0001). Without the pool
   the thread that waits for a call reads. While no thread waits, a channel looks after its connection every five
   seconds, which is late after an outage, so that period is shortened too.
+- gevent's way of waiting, in a program whose threads gevent has replaced. Without it gRPC waits for a thread that can't
+  run before gRPC returns.
 
 gRPC reads these environment variables when it is first imported. They are set for as long as that takes, so nobody else
 sees them. A variable that is set already is kept. Nothing is chosen if the program imported gRPC before, and the second
@@ -82,3 +84,8 @@ try:
 finally:
     for _name in _chosen:
         os.environ.pop(_name, None)
+_monkey = sys.modules.get("gevent.monkey")
+if _monkey is not None and _monkey.is_module_patched("threading"):
+    from grpc.experimental import gevent as _gevent
+
+    _gevent.init_gevent()

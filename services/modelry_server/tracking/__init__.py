@@ -1,8 +1,8 @@
 """Tracking: experiments, runs, their params, tags and metrics, and the datasets that they used.
 
-Owns the tables `experiments`, `experiment_tags`, `runs`, `params`, `tags`, `metric_chunks`, `metric_summaries`,
-`metric_writers`, `datasets`, `dataset_inputs`, `tracking_requests`, `tracking_secrets`. Asks `access` whether a
-workspace exists.
+Owns the tables `experiments`, `experiment_tags`, `runs`, `participants`, `params`, `tags`, `metric_chunks`,
+`metric_summaries`, `metric_writers`, `datasets`, `dataset_inputs`, `tracking_requests`, `tracking_secrets`. Asks
+`access` whether a workspace exists.
 
 Always true:
 - an acknowledged point is committed;

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from modelry._sdk.recording.buffer import FULL, KEYS_PER_BATCH, POINTS_PER_BATCH, Buffer
-from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
+from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking import v1 as tracking
 
 RUN_ID = "0" * 32
@@ -203,3 +206,103 @@ def test_a_renewed_buffer_is_empty_and_another_writer(buffer: Buffer) -> None:
     assert nothing == []
     assert batch.writer_id != before
     assert batch.batch_number == 1
+
+
+class Interrupting:
+    """A number during whose conversion something happens, as a signal may come at any time."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self._happens = happens
+
+    def __float__(self) -> float:
+        self._happens()
+        return 9.0
+
+    def __index__(self) -> int:
+        self._happens()
+        return 9
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("place", ["value", "step", "timestamp"])
+def test_an_interrupted_point_leaves_the_others_whole(buffer: Buffer, place: str) -> None:
+    arguments: dict[str, Any] = {"value": 2.0, "step": 2, "timestamp": 2, place: Interrupting(interrupt)}
+    buffer.log_metric("a", 1.0, 1)
+    with pytest.raises(KeyboardInterrupt):
+        buffer.log_metric("a", **arguments)
+    buffer.log_metric("a", 3.0, 3)
+
+    assert points(buffer.take()) == [("a", 1, 1.0), ("a", 3, 3.0)]
+
+
+def test_a_signal_handler_logs_ends_and_takes_inside_an_unfinished_call(buffer: Buffer) -> None:
+    taken: list[QueuedRequest] = []
+
+    def handler() -> None:
+        buffer.log_metric("a", 5.0, 5)
+        buffer.log_params({"why": "signal"})
+        buffer.add(QueuedRequest("finish", b""), urgent=True)
+        taken.extend(buffer.take())
+
+    buffer.log_metric("a", 1.0, 1)
+    buffer.log_metric("a", Interrupting(handler), 9)  # type: ignore[arg-type]
+
+    assert points(taken[:1]) == [("a", 1, 1.0), ("a", 5, 5.0)]
+    assert [request.method for request in taken] == [WRITE_METRICS, LOG_BATCH, "finish"]
+    assert points(buffer.take()) == [("a", 9, 9.0)]
+
+
+def test_a_wake_that_is_interrupted_is_made_up_for_by_the_next_entry(listener: Listener) -> None:
+    woken: list[bool] = []
+
+    def wake(_: Buffer, urgent: bool) -> None:
+        woken.append(urgent)
+        if len(woken) == 1:
+            raise KeyboardInterrupt
+
+    buffer = Buffer(RUN_ID, wake, listener.refuse)
+    with pytest.raises(KeyboardInterrupt):
+        buffer.log_metric("a", 1.0, 1)
+    buffer.log_metric("a", 2.0, 2)
+
+    assert woken == [False, False]
+    assert points(buffer.take()) == [("a", 1, 1.0), ("a", 2, 2.0)]
+
+
+def test_threads_that_log_while_it_is_taken_lose_and_double_nothing(buffer: Buffer) -> None:
+    count, taken = 20_000, list[QueuedRequest]()
+
+    def log(key: str) -> None:
+        for step in range(count):
+            buffer.log_metric(key, 0.5, step)
+
+    with ThreadPoolExecutor(3) as pool:
+        logging = [pool.submit(log, key) for key in ("a", "b", "b")]
+        while not all(each.done() for each in logging):
+            taken += buffer.take()
+    taken += buffer.take()
+
+    found = points(taken)
+    assert [step for key, step, _ in found if key == "a"] == list(range(count))
+    assert sorted(step for key, step, _ in found if key == "b") == sorted([*range(count), *range(count)])
+
+
+def test_a_point_comes_after_the_start_and_before_the_end_whenever_it_is_taken(listener: Listener) -> None:
+    for _ in range(200):
+        buffer, taken = Buffer(RUN_ID, listener.wake, listener.refuse), list[QueuedRequest]()
+
+        def log(buffer: Buffer = buffer) -> None:
+            buffer.add(QueuedRequest(CREATE_RUN, b""))
+            buffer.log_metric("a", 1.0, 1)
+            buffer.add(QueuedRequest("finish", b""))
+
+        thread = threading.Thread(target=log)
+        thread.start()
+        while thread.is_alive():
+            taken += buffer.take()
+        taken += buffer.take()
+
+        assert [request.method for request in taken] == [CREATE_RUN, WRITE_METRICS, "finish"]

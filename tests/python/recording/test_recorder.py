@@ -319,3 +319,12 @@ atexit.register(last)
     assert script.stderr == ""
     assert (stored.summaries["m"].point_count, stored.status) == (200, "FINISHED")
     assert left_in(spool) == []
+
+
+def test_it_waits_for_no_lock_that_an_interrupted_call_of_the_training_code_holds(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    with modelry.start_run() as run, connect(own_on_sqlite.address)._lock:
+        modelry.log_metric("m", 1.0, step=1)
+        assert modelry.flush(PATIENCE_S)
+
+    assert steps(client, run) == [1]

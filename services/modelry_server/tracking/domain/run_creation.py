@@ -37,6 +37,7 @@ class RunDraft:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[MetricColumns] = ()
+    participant: str = ""
 
 
 class RunCreation:
@@ -68,6 +69,7 @@ class RunCreation:
             fields.first_tags(new.tags)
             check_columns(fields, new.metrics)
             fields.within("metrics", excess_of_metrics({columns.key for columns in new.metrics}))
+            fields.text("participant", new.participant, longest=KEY_LENGTH)
             fields.request_id(request.request_id)
         creator = caller.current().subject
         run = Run(
@@ -86,9 +88,9 @@ class RunCreation:
         )
         given = gathered([Batch(run.run_id, new.metrics)]).values()
         series = [metric_store.Series(run.run_id, int(run.experiment_id), columns) for columns in given]
-        made = self._add(run, series, request)
+        made = self._add(run, series, request, new.participant)
         if made is None:
-            made = self._add_or_find(run, series, request)
+            made = self._add_or_find(run, series, request, new.participant)
         self._places.note_run(made)
         return made
 
@@ -101,11 +103,11 @@ class RunCreation:
         if new.parent_run_id:
             self._places.require_runs(READ, [new.parent_run_id])
 
-    def _add(self, run: Run, series: Sequence[metric_store.Series], request: Request) -> Run | None:
+    def _add(self, run: Run, series: Sequence[metric_store.Series], request: Request, participant: str) -> Run | None:
         """Adds a run in one statement, without looking for obstacles first. Returns None if there is one."""
         try:
             with self._db.write_once() as tx:
-                workspace = store.add(tx, run, series, self._requests.note(request, run.run_id))
+                workspace = store.add(tx, run, series, self._requests.note(request, run.run_id), participant)
         except ConcurrentChange:
             return None
         if workspace is None:
@@ -113,14 +115,15 @@ class RunCreation:
         instruments.runs_created_total.inc()
         return replace(run, workspace=workspace)
 
-    def _add_or_find(self, run: Run, series: Sequence[metric_store.Series], request: Request) -> Run:
+    def _add_or_find(self, run: Run, series: Sequence[metric_store.Series], request: Request, participant: str) -> Run:
         """Finds out why `_add` did nothing: returns the run that exists already, adds it after all, or raises."""
         made: Run | None = None
         with self._db.write() as tx:
 
             def make() -> tuple[str, Run] | None:
                 nonlocal made
-                workspace = store.add(tx, run, series, ()) if store.find(tx, run.run_id) is None else None
+                is_new = store.find(tx, run.run_id) is None
+                workspace = store.add(tx, run, series, (), participant) if is_new else None
                 made = None if workspace is None else replace(run, workspace=workspace)
                 return (run.run_id, made) if made else None
 

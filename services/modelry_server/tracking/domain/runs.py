@@ -9,6 +9,7 @@ from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
 from modelry_server.kernel.requests.fields import (
     DESCRIPTION_LENGTH,
+    KEY_LENGTH,
     PARAM_VALUE_LENGTH,
     Fields,
     excess_of_tags,
@@ -21,6 +22,7 @@ from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics, check_columns
 from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.domain.totals import excess_of_participants
 from modelry_server.tracking.entities import (
     PARTS,
     Batch,
@@ -78,10 +80,19 @@ class Runs:
         self._places.judge_run(READ, run)
         return run
 
-    def update(self, run_id: str, etag: str, changes: Callable[[], Mapping[str, Any]], *, prefix: str = "") -> Run:
-        """Changes the fields that `changes` gives; without any, nothing.
+    def update(
+        self,
+        run_id: str,
+        etag: str,
+        changes: Callable[[], Mapping[str, Any]],
+        *,
+        participant: str = "",
+        prefix: str = "",
+    ) -> Run:
+        """Changes the fields that `changes` gives; without any, nothing. A participant joins the run, which runs then.
 
-        `prefix` stands before the names of refused fields. Raises RunNotFound, RunDeleted, FieldInvalid, EtagMismatch.
+        `prefix` stands before the names of refused fields. Raises RunNotFound, RunDeleted, FieldInvalid, EtagMismatch,
+        LimitReached.
         """
         with Fields(prefix) as fields:
             fields.id("run_id", run_id)
@@ -98,6 +109,14 @@ class Runs:
             if etag and etag != run.etag:
                 raise EtagMismatch(etag, run.etag)
             changed = self._with_end(run, changed, is_given="end_time" in given)
+            with Fields() as fields:
+                fields.text("participant", participant, longest=KEY_LENGTH)
+                if participant and changed.status is not RunStatus.RUNNING:
+                    fields.refuse("participant", f"continues a run, but this one is to be {changed.status.name}")
+            if run.status.ended and not changed.status.ended:
+                store.forget_participants(tx, run_id)
+            if participant:
+                self._join(tx, run_id, participant, changed.status)
             if changed == run:
                 return run
             changed = replace(changed, revision=run.revision + 1)
@@ -113,10 +132,10 @@ class Runs:
         end_time = changed.end_time if is_given else run.end_time
         return replace(changed, end_time=self._clock.now() if end_time is None else end_time)
 
-    def finish(self, run_id: str, status: RunStatus, end_time: int | None) -> Run:
-        """Ends a run. Ending it again with the same status changes nothing.
+    def finish(self, run_id: str, status: RunStatus, end_time: int | None, participant: str = "") -> Run:
+        """Ends a run, or one participant; the last of them ends the run. Ending again as before changes nothing.
 
-        Raises FieldInvalid, RunNotFound, RunDeleted, RunAlreadyEnded.
+        Raises FieldInvalid, RunNotFound, RunDeleted, RunAlreadyEnded, LimitReached.
         """
         with Fields() as fields:
             fields.id("run_id", run_id)
@@ -126,6 +145,15 @@ class Runs:
                 fields.time("end_time", end_time)
                 if not status.ended:
                     fields.refuse("status", f"{status.name} is not the status of a run that has ended: {_ENDED}")
+                fields.text("participant", participant, longest=KEY_LENGTH)
+            if participant:
+                if not run.status.ended:
+                    statuses = self._join(tx, run_id, participant, status)
+                    if not all(each.ended for each in statuses):
+                        return run
+                    status = next(worst for worst in _WORST_FIRST if worst in statuses)
+                elif store.participant_status(tx, run_id, participant) is status:
+                    return run
             if run.status.ended:
                 if run.status is status:
                     return run
@@ -235,6 +263,13 @@ class Runs:
             store.update(tx, changed)
         return changed
 
+    def _join(self, tx: Transaction, run_id: str, participant: str, status: RunStatus) -> Collection[RunStatus]:
+        """Notes the status of a participant; returns the statuses that participants have. Raises LimitReached."""
+        store.set_participant(tx, run_id, participant, status)
+        counts = store.participants_by_status(tx, run_id)
+        require_room("participant", excess_of_participants(sum(counts.values())))
+        return counts.keys()
+
     def _active(self, tx: Transaction, run_id: str) -> Run:
         """The run, locked, if it is active and the caller may change it."""
         run = _found(tx, run_id, lock=True)
@@ -244,6 +279,7 @@ class Runs:
         return run
 
 
+_WORST_FIRST = (RunStatus.FAILED, RunStatus.KILLED, RunStatus.FINISHED)
 _ENDED = "use FINISHED, FAILED or KILLED"
 
 

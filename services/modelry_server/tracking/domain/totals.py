@@ -12,6 +12,7 @@ from modelry_server.kernel.requests.fields import Excess
 MOST_PARAMS, PARAM_BYTES = 5000, 1 << 20
 MOST_METRICS, METRIC_KEY_BYTES = 10_000, 768 << 10
 MOST_DATASETS, DATASET_BYTES = 1000, 256 << 10
+MOST_PARTICIPANTS = 10_000
 
 _WIDEST = 4  # bytes of a character in UTF-8
 _REMEMBERED = 100_000
@@ -43,6 +44,11 @@ def excess_of_datasets(count: int, size: int) -> Excess | None:
     if count > MOST_DATASETS:
         return Excess("datasets", count, MOST_DATASETS)
     return Excess("bytes of datasets", size, DATASET_BYTES) if size > DATASET_BYTES else None
+
+
+def excess_of_participants(count: int) -> Excess | None:
+    """What all participants have too much, by their number."""
+    return Excess("participants", count, MOST_PARTICIPANTS) if count > MOST_PARTICIPANTS else None
 
 
 class KnownMetrics:

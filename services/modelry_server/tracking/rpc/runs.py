@@ -44,6 +44,7 @@ class RunService(api.RunServiceServicer):
             params=dict(request.params),
             tags=dict(request.tags),
             metrics=metrics.columns(request.metrics),
+            participant=request.participant,
         )
         return api.CreateRunResponse(run=_brief(self._run_creation.create(new, idempotency.request(request))))
 
@@ -64,13 +65,15 @@ class RunService(api.RunServiceServicer):
                 fields["end_time"] = _milliseconds(given, "end_time", prefix="run.")
             return fields
 
-        return api.UpdateRunResponse(run=_brief(self._runs.update(given.run_id, given.etag, changed, prefix="run.")))
+        run = self._runs.update(given.run_id, given.etag, changed, participant=request.participant, prefix="run.")
+        return api.UpdateRunResponse(run=_brief(run))
 
     def FinishRun(self, request: api.FinishRunRequest, context: grpc.ServicerContext) -> api.FinishRunResponse:
         """Ends a run."""
         status = _status(request.status or api.RUN_STATUS_FINISHED, "status")
         end_time = _milliseconds(request, "end_time")
-        return api.FinishRunResponse(run=_brief(self._runs.finish(request.run_id, status, end_time)))
+        run = self._runs.finish(request.run_id, status, end_time, request.participant)
+        return api.FinishRunResponse(run=_brief(run))
 
     def DeleteRun(self, request: api.DeleteRunRequest, context: grpc.ServicerContext) -> api.DeleteRunResponse:
         """Deletes a run."""

@@ -22,10 +22,12 @@ from modelry_server.kernel.sql.statements import (
 from modelry_server.tracking.entities import PARTS, Run, RunStatus
 from modelry_server.tracking.store import datasets as dataset_store
 from modelry_server.tracking.store import metrics as metric_store
-from modelry_server.tracking.store.tables import experiments, params, runs, tags
+from modelry_server.tracking.store.tables import experiments, params, participants, runs, tags
 
 
-def add(tx: Transaction, run: Run, series: Sequence[metric_store.Series], others: Sequence[Rows]) -> str | None:
+def add(
+    tx: Transaction, run: Run, series: Sequence[metric_store.Series], others: Sequence[Rows], participant: str = ""
+) -> str | None:
     """Writes a new run with its params, its tags, its first points, and other rows. Returns its workspace.
 
     Writes nothing and returns None if the experiment is missing or deleted, or if the parent is missing or in another
@@ -49,6 +51,7 @@ def add(tx: Transaction, run: Run, series: Sequence[metric_store.Series], others
         Rows(params, _rows(run.run_id, run.params)),
         Rows(tags, _rows(run.run_id, run.tags)),
         *metric_store.first(series),
+        Rows(participants, [_participant(run.run_id, participant, run.status)] if participant else []),
         *others,
     ]
     home = {"experiment": int(run.experiment_id)}
@@ -99,6 +102,30 @@ def update(tx: Transaction, run: Run) -> None:
         "revision": run.revision,
     }
     tx.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(values))
+
+
+def set_participant(tx: Transaction, run_id: str, name: str, status: RunStatus) -> None:
+    """Writes the status of a participant of a run, over the one that it had."""
+    insert_rows(tx, participants, [_participant(run_id, name, status)], _status_replaced)
+
+
+def participant_status(tx: Transaction, run_id: str, name: str) -> RunStatus | None:
+    """The status of a participant of a run, None if there is none of that name."""
+    c = participants.c
+    status = tx.execute(sa.select(c.status).where(c.run_id == run_id, c.name == name)).scalar_one_or_none()
+    return None if status is None else RunStatus(status)
+
+
+def participants_by_status(tx: Transaction, run_id: str) -> dict[RunStatus, int]:
+    """How many participants of a run have each status."""
+    c = participants.c
+    found = tx.execute(sa.select(c.status, sa.func.count()).where(c.run_id == run_id).group_by(c.status))
+    return {RunStatus(status): count for status, count in found}
+
+
+def forget_participants(tx: Transaction, run_id: str) -> None:
+    """Removes the participants of a run."""
+    tx.execute(sa.delete(participants).where(participants.c.run_id == run_id))
 
 
 def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> tuple[dict[str, str], int, int]:
@@ -186,6 +213,16 @@ _HOME_OF_CHILD = _HOME.where(experiments.c.workspace == _PARENTS_WORKSPACE.scala
 
 def _replaced(statement: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=["run_id", "key"], set_={"value": statement.excluded.value})
+
+
+def _participant(run_id: str, name: str, status: RunStatus) -> dict[str, Any]:
+    return {"run_id": run_id, "name": name, "status": int(status)}
+
+
+def _status_replaced(statement: Any) -> Any:
+    return statement.on_conflict_do_update(
+        index_elements=["run_id", "name"], set_={"status": statement.excluded.status}
+    )
 
 
 def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:

@@ -56,6 +56,15 @@ runs = sa.Table(
     sqlite_with_rowid=False,
 )
 
+participants = sa.Table(
+    "participants",
+    metadata,
+    sa.Column("run_id", _Id, primary_key=True),
+    sa.Column("name", _Key, primary_key=True),
+    sa.Column("status", sa.SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 params = sa.Table(
     "params",
     metadata,

@@ -12,6 +12,8 @@ from typing import Any
 
 from modelry._sdk.client import Client
 from modelry._sdk.files import attachments
+from modelry._sdk.fluent import capture
+from modelry._sdk.fluent.ending import status_after
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
@@ -45,6 +47,7 @@ class ActiveRun(ActiveRunNames):
         self.buffer = self.recorder.buffer(run_id)
         self._online = online
         self._process = os.getpid()
+        self._rank = converted(capture.rank())
         self.on_end: Callable[[ActiveRun], None] | None = None
 
     def read(self) -> Run:
@@ -143,7 +146,8 @@ class ActiveRun(ActiveRunNames):
     def end(self, status: RunStatus | str = RunStatus.FINISHED) -> None:
         """Ends the run after everything that was logged is sent. Waits at most `MODELRY_EXIT_TIMEOUT`.
 
-        Ending it again does nothing. In a forked child it does nothing either: the parent ends the run.
+        Ending it again does nothing. In a forked child it does nothing either: the parent ends the run. If the ranks of
+        a distributed job share the run, it ends on the server when the last of them ends it, FAILED if one failed.
         """
         if self.end_soon(status):
             self.recorder.settle(settings.read().exit_timeout)
@@ -157,7 +161,9 @@ class ActiveRun(ActiveRunNames):
             from modelry.api.tracking import v1 as tracking
 
             self.status = RunStatus(status.upper())
-            message = tracking.FinishRunRequest(run_id=self.run_id, status=number, end_time=stamp_of(datetime.now(UTC)))
+            message = tracking.FinishRunRequest(
+                run_id=self.run_id, status=number, end_time=stamp_of(datetime.now(UTC)), participant=self._rank
+            )
             self.buffer.ended = True
             self.buffer.add(QueuedRequest(queued.FINISH_RUN, message.SerializeToString()), urgent=True)
         if self.on_end is not None:
@@ -201,10 +207,12 @@ class ActiveRun(ActiveRunNames):
             try:
                 with within(settings.read().start_timeout):
                     send()
-            except ModelryError as error:
-                if retries.is_refusal(error) or error.reason == "LOCAL_FILE_CHANGED":
+            except (ModelryError, RuntimeError) as error:  # gRPC has no thread for it: RuntimeError
+                if isinstance(error, ModelryError) and (
+                    retries.is_refusal(error) or error.reason == "LOCAL_FILE_CHANGED"
+                ):
                     raise
-                log.warning("%s; a copy is kept in %s and will be uploaded later", error.message, self.recorder.folder)
+                log.warning("%s; a copy is kept in %s and will be uploaded later", error, self.recorder.folder)
             else:
                 return
         try:
@@ -216,10 +224,3 @@ class ActiveRun(ActiveRunNames):
     @property
     def _owner(self) -> str:
         return f"runs/{self.run_id}"
-
-
-def status_after(error: BaseException | None) -> RunStatus:
-    """The status of a run whose code ended with this error, or without one."""
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return RunStatus.FINISHED
-    return RunStatus.KILLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED

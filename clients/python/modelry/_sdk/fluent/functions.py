@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -113,35 +112,76 @@ def start_run(
     tags: Mapping[str, object] | None = None,
     description: str | None = None,
 ) -> ActiveRun:
-    """Starts a run, or continues the run `run_id` (or `MODELRY_RUN_ID`), and makes it the active one.
+    """Starts a run, or continues the run `run_id`, and makes it the active one of this thread or task.
 
-    Use it as a context manager, or end the run with `end_run`. With `nested` it becomes a child of the active run. If
-    no server answers within `MODELRY_START_TIMEOUT`, the run starts offline, with a warning, and is sent later. Raises
-    FailedPrecondition while another run is active, and ModelryError if the server refuses.
+    Use it as a context manager, or end the run with `end_run`. With `nested` it becomes a child of the active run, with
+    `parent_run_id` of that run. Without these three, the first run continues the run `MODELRY_RUN_ID`, if that is set;
+    a nested one becomes its child. If no server answers within `MODELRY_START_TIMEOUT`, the run starts offline, with a
+    warning, and is sent later. Raises FailedPrecondition while another run of this thread or task is active, and
+    ModelryError if the server refuses.
     """
-    outer = session.current().active()
-    own = session.current().own()
+    return _started(
+        arguments.converted(run_id),
+        experiment_id,
+        name=arguments.converted(run_name),
+        nested=nested,
+        parent_run_id=arguments.converted(parent_run_id),
+        tags=tags,
+        description=arguments.converted(description),
+    )
+
+
+def run_for_logging() -> ActiveRun | None:
+    """The active run, else a new one. None, with a warning, if other runs are open and it is not clear which is meant.
+
+    The new run belongs to the thread and not to the task, so that other tasks log to it too.
+    """
+    here = session.current()
+    if (active := here.active()) is not None:
+        return active
+    if here.others():
+        here.tell_unclear("what is logged here is not recorded; pass run_id, or start a run")
+        return None
+    return _started(of_task=False)
+
+
+def _started(
+    run_id: str = "",
+    experiment_id: str | int | None = None,
+    *,
+    name: str = "",
+    nested: bool = False,
+    parent_run_id: str = "",
+    tags: Mapping[str, object] | None = None,
+    description: str = "",
+    of_task: bool = True,
+) -> ActiveRun:
+    here = session.current()
+    own, active = here.own(), here.active()
     if own is not None and not nested:
         raise FailedPrecondition(
             f"run {own.run_id} is active; end it with modelry.end_run(), or start a child run with nested=True",
             reason="RUN_IS_ACTIVE",
             metadata={"run_id": own.run_id},
         )
-    name, note = arguments.converted(run_name), arguments.converted(description)
-    resumed = arguments.converted(run_id) or os.environ.pop("MODELRY_RUN_ID", "")
+    above = active if nested else None
+    inherited = here.inherited_id()
+    resumed = run_id or ("" if nested or parent_run_id else inherited)
+    parent = parent_run_id or (above.run_id if above is not None else inherited if nested else "")
     if resumed:
-        run = starting.resume(session.current().client(), resumed, name=name, tags=tags, description=note)
+        run = starting.resume(here.client(), resumed, name=name, tags=tags, description=description)
     else:
-        above = outer if nested else None
+        if nested and not parent and here.others() and not session.in_task():
+            here.tell_unclear("a nested run becomes one without a parent; pass parent_run_id")
         run = starting.start(
-            session.current().client(),
+            here.client(),
             _experiment_for(experiment_id, above),
             name=name,
-            parent_run_id=arguments.converted(parent_run_id) or (above.run_id if above is not None else ""),
+            parent_run_id=parent,
             tags=tags,
-            description=note,
+            description=description,
         )
-    session.current().push(run)
+    here.push(run, parent_run_id=parent, of_task=of_task)
     return run
 
 
@@ -155,14 +195,14 @@ def _experiment_for(experiment_id: str | int | None, above: ActiveRun | None) ->
 
 
 def end_run(status: RunStatus | str = RunStatus.FINISHED) -> None:
-    """Ends the active run after everything that was logged to it is sent. Does nothing if there is none."""
+    """Ends the run of this thread or task after everything that was logged to it is sent. Does nothing without one."""
     run = session.current().own()
     if run is not None:
         run.end(status)
 
 
 def active_run() -> ActiveRun | None:
-    """The run of this thread, or else the only run of the other threads. None if there is none."""
+    """The run that this thread or task works on. None if there is none, or if it is not clear which."""
     return session.current().active()
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from modelry._sdk.fluent import session
 from modelry._sdk.fluent.active_run import ActiveRun
-from modelry._sdk.fluent.functions import start_run
+from modelry._sdk.fluent.functions import run_for_logging
+from modelry._sdk.recording.buffer import Buffer
 
 
 def log_metric(
@@ -25,13 +26,10 @@ def log_metric(
     in the background. A numeric text, and an array or tensor of one element, counts as its number. Nothing is raised:
     values that are not numbers are counted, with one warning for each key.
     """
-    if run_id is None:
-        buffer = session.current().local.buffer
-        if buffer is None:
-            buffer = _run().buffer
-    else:
-        buffer = session.current().buffer_of(run_id)
-    buffer.log_metric(key, value, step, timestamp)
+    if run_id is None and (opened := session.current().innermost.get()) is not None and not opened.over:
+        opened.buffer.log_metric(key, value, step, timestamp)  # the shortest way
+    elif (buffer := _buffer(run_id)) is not None:
+        buffer.log_metric(key, value, step, timestamp)
 
 
 def log_metrics(
@@ -41,8 +39,8 @@ def log_metrics(
     run_id: str | None = None,
 ) -> None:
     """Logs one point of each metric, with the same step and time; see `log_metric`."""
-    buffer = _run().buffer if run_id is None else session.current().buffer_of(run_id)
-    buffer.log_metrics(metrics, step, timestamp)
+    if (buffer := _buffer(run_id)) is not None:
+        buffer.log_metrics(metrics, step, timestamp)
 
 
 def log_param(key: str, value: Any) -> Any:
@@ -50,33 +48,39 @@ def log_param(key: str, value: Any) -> Any:
 
     A param is write-once: another value is refused, with a warning that names both values.
     """
-    _run().log_param(key, value)
+    if (run := _run()) is not None:
+        run.log_param(key, value)
     return value
 
 
 def log_params(params: Mapping[str, object], run_id: str | None = None) -> None:
     """Logs params; see `log_param`."""
-    (_run().buffer if run_id is None else session.current().buffer_of(run_id)).log_params(params)
+    if (buffer := _buffer(run_id)) is not None:
+        buffer.log_params(params)
 
 
 def set_tag(key: str, value: object) -> None:
     """Sets a tag of the active run, which is started if there is none. The last value counts."""
-    _run().set_tag(key, value)
+    if (run := _run()) is not None:
+        run.set_tag(key, value)
 
 
 def set_tags(tags: Mapping[str, object], run_id: str | None = None) -> None:
     """Sets tags; see `set_tag`."""
-    (_run().buffer if run_id is None else session.current().buffer_of(run_id)).set_tags(tags)
+    if (buffer := _buffer(run_id)) is not None:
+        buffer.set_tags(tags)
 
 
 def delete_tag(key: str) -> None:
     """Removes a tag of the active run. There is a warning if the run does not have it."""
-    _run().delete_tag(key)
+    if (run := _run()) is not None:
+        run.delete_tag(key)
 
 
 def log_input(dataset: Any, context: str = "") -> None:
     """Records that the active run used a dataset: one of `modelry.data`, or anything with a name and a digest."""
-    _run().log_input(dataset, context)
+    if (run := _run()) is not None:
+        run.log_input(dataset, context)
 
 
 def log_artifact(local_path: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
@@ -85,39 +89,53 @@ def log_artifact(local_path: str | os.PathLike[str], artifact_path: str = "", ru
     Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. Raises
     FileNotFoundError, and ModelryError if the server refuses.
     """
-    _run(run_id).log_artifact(local_path, artifact_path or "")
+    if (run := _run(run_id)) is not None:
+        run.log_artifact(local_path, artifact_path or "")
 
 
 def log_artifacts(local_dir: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
     """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`."""
-    _run(run_id).log_artifacts(local_dir, artifact_path or "")
+    if (run := _run(run_id)) is not None:
+        run.log_artifacts(local_dir, artifact_path or "")
 
 
 def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
     """Writes a text to a file of the run; see `log_artifact`."""
-    _run(run_id).log_text(text, artifact_file)
+    if (run := _run(run_id)) is not None:
+        run.log_text(text, artifact_file)
 
 
 def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> None:
     """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON."""
-    _run(run_id).log_dict(dictionary, artifact_file)
+    if (run := _run(run_id)) is not None:
+        run.log_dict(dictionary, artifact_file)
 
 
 def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
     """Writes a figure of Matplotlib or Plotly to a file of the active run. The file name says the format."""
-    _run().log_figure(figure, artifact_file, save_kwargs=save_kwargs)
+    if (run := _run()) is not None:
+        run.log_figure(figure, artifact_file, save_kwargs=save_kwargs)
 
 
 def log_image(image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None) -> None:
     """Writes an image of PIL, or an array, to a file of the active run, named by its path or by `key` and `step`."""
-    _run().log_image(image, artifact_file, key=key, step=step)
+    if (run := _run()) is not None:
+        run.log_image(image, artifact_file, key=key, step=step)
 
 
-def _run(run_id: str | None = None) -> ActiveRun:
-    """The run with an id, else the active run, else a new one."""
-    active = session.current().active()
+def _run(run_id: str | None = None) -> ActiveRun | None:
+    """The run with an id, else the one that is logged to here, see `run_for_logging`."""
     if run_id is None:
-        return active or start_run()
+        return run_for_logging()
+    active = session.current().active()
     if active is not None and active.run_id == run_id:
         return active
     return ActiveRun(session.current().client(), run_id, experiment_id="", name="", online=True)
+
+
+def _buffer(run_id: str | None) -> Buffer | None:
+    """The buffer of the run with an id, else of the one that is logged to here."""
+    if run_id is not None:
+        return session.current().buffer_of(run_id)
+    run = run_for_logging()
+    return None if run is None else run.buffer

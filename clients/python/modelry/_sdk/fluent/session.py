@@ -2,38 +2,81 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
 
 from modelry._sdk.client import Client
-from modelry._sdk.fluent.active_run import ActiveRun, status_after
+from modelry._sdk.fluent.active_run import ActiveRun
+from modelry._sdk.fluent.ending import Ending
 from modelry._sdk.fluent.starting import ExperimentChoice, default_experiment
+from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.pool import RecorderPool
 from modelry._sdk.transport import process, settings
 
+log = logging.getLogger("modelry")
 
-class _Local(threading.local):
-    buffer: Buffer | None = None
-    """The buffer of the thread's innermost run: the shortest way from `log_metric` to memory."""
 
-    def __init__(self) -> None:
-        self.runs: list[ActiveRun] = []
+@dataclass(slots=True, eq=False)
+class Opened:
+    """A run that was made active, and where."""
+
+    run: ActiveRun
+    buffer: Buffer
+    """That of the run: the shortest way from `log_metric` to memory."""
+    thread: threading.Thread
+    task: Any
+    """The task of asyncio in which it was started, None if that was outside of tasks."""
+    outer: Opened | None
+    """What was active before in the same context, and is again after it."""
+    above: Opened | None
+    """What it is nested in, which another thread may have started."""
+    over: bool = False
+
+    def lives(self) -> bool:
+        """Whether it is open, in a thread that still runs."""
+        return not self.over and self.thread.is_alive()
+
+    def is_left_in(self, thread: threading.Thread, task: Any) -> bool:
+        """Whether code of the thread started it that is not another task at work."""
+        return self.thread is thread and (self.task is None or self.task is task or self.task.done())
+
+    def path(self) -> list[Opened]:
+        """Itself and what it is nested in, the innermost first, without what is over."""
+        found: list[Opened] = []
+        each: Opened | None = self
+        while each is not None:
+            if not each.over:
+                found.append(each)
+            each = each.above
+        return found
 
 
 class Session(process.Part):
     """The state of the fluent functions. A process has one, which `current` returns.
 
-    A thread that has started runs works on the innermost of its own. A thread without runs works on the run of the only
-    other thread that has one: a helper of the training loop logs to the run of the loop.
+    Code works on the innermost run that its own thread or task has started, or the code that created the task. Other
+    code, such as a helper thread or a pool, works on the innermost run that all open runs are nested in (or are), and
+    on none if there is no such run. A task never works on the run of a task beside it.
     """
 
     def __init__(self) -> None:
-        self.local = _Local()
+        self.innermost: ContextVar[Opened | None] = ContextVar("modelry_run", default=None)
         self._pool = process.current().part(RecorderPool)
-        self._lock = threading.Lock()
-        self._stacks: list[tuple[threading.Thread, list[ActiveRun]]] = []
-        """The runs of each thread that has some, also of threads that have ended: their runs end with the process."""
+        self._ending = process.current().part(Ending)
+        self._opened: list[Opened] = []
+        """What is open, in the order of opening, also what ended threads have left: it ends with the process.
+
+        No lock: a signal handler may come here at any time, and each change is one call of C.
+        """
+        self._had: set[str] = set()
+        """The ids of all runs that this process has made active."""
+        self._told: set[str] = set()
         self._clients: dict[tuple[str, str], Client] = {}
         self._registry_uri = ""
         self._experiment: ExperimentChoice | None = None
@@ -74,31 +117,56 @@ class Session(process.Part):
         self._experiment = choice
 
     def active(self) -> ActiveRun | None:
-        """The run that this thread works on. None if there is none, or if it is not clear which."""
-        if own := self.own():
-            return own
-        with self._lock:
-            stacks = [runs for thread, runs in self._stacks if thread.is_alive()]
-            return stacks[0][-1] if len(stacks) == 1 else None
+        """The run that this code works on. None if there is none, or if it is not clear which."""
+        found = self._own() or self._shared()
+        return None if found is None else found.run
 
     def own(self) -> ActiveRun | None:
-        """The innermost run that this thread started, None if there is none."""
-        return self.local.runs[-1] if self.local.runs else None
+        """The innermost run of this thread or task, None if there is none."""
+        found = self._own()
+        return None if found is None else found.run
+
+    def others(self) -> list[str]:
+        """The ids of the runs that are open in this process."""
+        return [opened.run.run_id for opened in list(self._opened) if opened.lives()]
+
+    def tell_unclear(self, consequence: str) -> None:
+        """Warns, once for each consequence and the open runs, that it is not clear which of these is meant."""
+        what = f"this thread or task has no run of its own, and {', '.join(self.others())} are open: {consequence}"
+        if what not in self._told:
+            self._told.add(what)
+            log.warning("%s", what)
 
     def last(self) -> ActiveRun | None:
         """The active run, else the one that was started last."""
         return self.active() or self._last_run
 
-    def push(self, run: ActiveRun) -> None:
-        """Makes a run the innermost one of this thread."""
+    def inherited_id(self) -> str:
+        """The id in `MODELRY_RUN_ID`, if this process has not worked on that run yet. Else empty.
+
+        So a program continues the run that it was given, once, and may itself set the variable for its children.
+        """
+        given = settings.read().run_id
+        return "" if given in self._had else given
+
+    def push(self, run: ActiveRun, *, parent_run_id: str = "", of_task: bool = True) -> None:
+        """Makes a run the innermost one of this thread or task; of the thread if it is not to be `of_task`."""
         process.current().prepare_exit()
-        run.on_end = self._remove
-        with self._lock:
-            if not self.local.runs:
-                self._stacks.append((threading.current_thread(), self.local.runs))
-            self.local.runs.append(run)
-            self.local.buffer = run.buffer
-            self._last_run = run
+        self._ending.watch()
+        above = [each for each in self._opened if each.run.run_id == parent_run_id and not each.over]
+        opened = Opened(
+            run=run,
+            buffer=run.buffer,
+            thread=threading.current_thread(),
+            task=_current_task() if of_task else None,
+            outer=self._own(),
+            above=above[-1] if above else None,
+        )
+        run.on_end = lambda _: self._remove(opened)
+        self._had.add(run.run_id)
+        self._opened.append(opened)
+        self.innermost.set(opened)
+        self._last_run = run
 
     def buffer_of(self, run_id: str) -> Buffer:
         """The buffer of any run, active or not."""
@@ -106,31 +174,72 @@ class Session(process.Part):
         return self._pool.recorder(found._connection, found.workspace).buffer(run_id)
 
     def at_exit(self) -> None:
-        """Ends the active runs: FINISHED, or FAILED or KILLED if an error ended the process."""
-        error = getattr(sys, "last_value", None)
-        for _, runs in list(self._stacks):
-            for run in reversed(list(runs)):
-                run.end_soon(status_after(error if isinstance(error, BaseException) else None))
+        """Ends the active runs as the process ends, or as the thread that has left them has ended."""
+        status = self._ending.of_process()
+        for opened in reversed(list(self._opened)):
+            of_thread = self._ending.of_thread(opened.thread)
+            opened.run.end_soon(status if of_thread is RunStatus.FINISHED else of_thread)
 
     def after_fork_in_child(self) -> None:
         """Keeps the runs: what a child logs belongs to the run that is active in the parent."""
-        self._lock = threading.Lock()
-        self._stacks = [(threading.current_thread(), runs) for _, runs in self._stacks]
+        found = self._own() or _shared_of([opened for opened in self._opened if not opened.over])
+        self.innermost.set(found)
+        self._opened = [] if found is None else list(reversed(found.path()))
+        for opened in self._opened:
+            opened.thread, opened.task = threading.current_thread(), None
+
+    def _own(self) -> Opened | None:
+        found = self.innermost.get()
+        while found is not None and found.over:
+            found = found.outer
+        if found is not None or not self._opened:
+            return found
+        # Its context is gone, as with the cells of a notebook, but it belongs to this thread.
+        thread, task = threading.current_thread(), _current_task()
+        for opened in reversed(list(self._opened)):
+            if not opened.over and opened.is_left_in(thread, task):
+                return opened
+        return None
+
+    def _shared(self) -> Opened | None:
+        found = _shared_of([opened for opened in list(self._opened) if opened.lives()])
+        is_beside = found is not None and found.thread is threading.current_thread() and in_task()
+        return None if is_beside else found
 
     def _client_of(self, uri: str) -> Client:
         key = (uri, settings.read().workspace)
-        with self._lock:
-            if key not in self._clients:
-                self._clients[key] = Client(*key)
-            return self._clients[key]
+        return self._clients.get(key) or self._clients.setdefault(key, Client(*key))
 
-    def _remove(self, run: ActiveRun) -> None:
-        with self._lock:
-            for _, runs in self._stacks:
-                if run in runs:
-                    runs.remove(run)
-            self._stacks = [stack for stack in self._stacks if stack[1]]
-            self.local.buffer = self.local.runs[-1].buffer if self.local.runs else None
+    def _remove(self, opened: Opened) -> None:
+        opened.over = True
+        with suppress(ValueError):
+            self._opened.remove(opened)
+        if self.innermost.get() is opened:
+            self.innermost.set(opened.outer)
+
+
+def _shared_of(opened: list[Opened]) -> Opened | None:
+    """The innermost run that all of these are nested in, or are. None if there is none."""
+    # Only the innermost of each thread and task count: what they are nested in is there by itself.
+    tips = {(each.thread, each.task): each for each in opened}
+    paths = [each.path() for each in tips.values()]
+    for candidate in paths[0] if paths else []:
+        if all(candidate in path for path in paths):
+            return candidate
+    return None
+
+
+def _current_task() -> Any:
+    """The task of asyncio that runs in this thread, None outside of tasks."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return None
+    return asyncio.current_task()
+
+
+def in_task() -> bool:
+    """Whether this is code of a task of asyncio."""
+    return _current_task() is not None
 
 
 _current = process.current().part(Session)

@@ -61,6 +61,7 @@ def start(
         tags={**converted_texts(capture.tags()), **converted_texts(tags)},
         claimed_user=converted(capture.user()),
         description=description,
+        participant=converted(capture.rank()),
     )
     recorder = recorder_of(client._connection, client.workspace)
     why = recorder.why_offline
@@ -91,7 +92,9 @@ def resume(
 
     Raises RunNotFound or RunDeleted.
     """
-    request = tracking.UpdateRunRequest(run=tracking.Run(run_id=run_id, status=tracking.RUN_STATUS_RUNNING))
+    request = tracking.UpdateRunRequest(
+        run=tracking.Run(run_id=run_id, status=tracking.RUN_STATUS_RUNNING), participant=converted(capture.rank())
+    )
     request.update_mask.paths.append("status")
     if name:
         request.run.name = name

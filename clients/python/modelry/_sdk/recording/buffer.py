@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import reprlib
-import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from struct import Struct
 from typing import Any, TypeAlias
 
 from modelry._sdk.nouns.arguments import number_of
@@ -23,12 +24,21 @@ KEYS_PER_BATCH = 1_000
 TEXT_PER_BATCH = 1 << 20
 _KEY_LENGTH = 250
 
-Columns: TypeAlias = "tuple[array[int], array[int], array[float]]"
+Columns: TypeAlias = "tuple[str, array[int], array[int], array[float]]"
+Entry: TypeAlias = "tuple[str, str, str] | QueuedRequest"
+_ROW = Struct("=qqd")
+"""A point as the buffer keeps it: step, time and value in 24 bytes."""
+_pack = _ROW.pack
 _now = time.time_ns
 
 
 class Buffer:
     """Collects what is logged to a run. Every method returns at once and raises nothing.
+
+    There is no lock, because a signal may interrupt a thread anywhere, and its handler may log, flush and end the run.
+    What is logged is put in place by one call of C, which no signal divides: the bytes of a point at the end of the
+    rows of its key, or an entry at the end of the entries. The recorder's thread takes both from the front, and turns
+    the rows into columns.
 
     `wake(buffer, urgent)` is called for the first entry after each `take`, and with `urgent` once there are many.
     `refuse(kind, key, text)` is called for what can't be recorded.
@@ -38,7 +48,6 @@ class Buffer:
         self, run_id: str, wake: Callable[[Buffer, bool], None], refuse: Callable[[str, str, str], None]
     ) -> None:
         self.run_id = run_id
-        self.points = 0
         self.ended = False
         self._wake = wake
         self._refuse = refuse
@@ -46,44 +55,41 @@ class Buffer:
 
     def renew(self) -> None:
         """Forgets everything and becomes another writer. A forked child does this: the parent sends what was there."""
-        self._lock = threading.Lock()
-        self._columns: dict[str, Columns] = {}
-        self._params: dict[str, str] = {}
-        self._tags: dict[str, str] = {}
-        self._requests: list[QueuedRequest] = []
-        self.points = 0
+        self._rows: dict[str, bytearray] = {}
+        self._entries: deque[Entry] = deque()
+        self.told = False
+        """Whether the recorder knows that there is something to take."""
+        self._count = 0
         self._writer_id = ids.writer_id()
         self._batch_number = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._entries) or any(list(self._rows.values()))
+
+    @property
+    def points(self) -> int:
+        """The number of points that are not taken."""
+        return sum(map(len, list(self._rows.values()))) // _ROW.size
 
     def log_metric(
         self, key: str, value: float, step: int | None = None, timestamp: int | float | datetime | None = None
     ) -> None:
         """Adds a point. Default step: 0. Default time (milliseconds since 1970, or a datetime): now."""
-        with self._lock:
-            try:
-                columns = self._columns.get(key) or self._open(key)
-                columns[2].append(value)
-                columns[0].append(0 if step is None else step)
-                columns[1].append(_now() // 1_000_000 if timestamp is None else timestamp)  # type: ignore[arg-type]
-            except Exception as problem:  # A value of another library may raise anything.
-                self._mend(key)
-                reason = str(problem) or type(problem).__name__
-            else:
-                self.points = points = self.points + 1
-                if points != 1 and points != FULL:
-                    return
-                reason = ""
-        if not reason:
-            self._wake(self, points == FULL)
+        try:
+            row = _pack(
+                0 if step is None else step,
+                _now() // 1_000_000 if timestamp is None else timestamp,
+                value,
+            )
+            (self._rows.get(key) or self._open(key)).extend(row)
+        except Exception:  # A value of another library may raise anything.
+            self._log_converted(key, value, step, timestamp)
             return
-        plain = number_of(value), _whole(step), milliseconds(timestamp)
-        if plain[0] is not value or plain[1] is not step or plain[2] is not timestamp:
-            self.log_metric(key, *plain)
-            return
-        time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
-        name = reprlib.repr(key)
-        said = f"metric {name} with value {reprlib.repr(value)} at step {reprlib.repr(step)}{time}: {reason}"
-        self._refuse("metric", name, said)
+        self._count = count = self._count + 1
+        if not self.told or count == FULL:
+            self._tell(count == FULL)
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int | None, timestamp: int | float | datetime | None
@@ -95,43 +101,91 @@ class Buffer:
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Adds params. If one gets another value than before, both are sent, and the server refuses the second."""
-        with self._lock:
-            for key, value in params.items():
-                name, text = _encodable(str(key)), _encodable(str(value))
-                if self._params.get(name, text) != text:
-                    self._close_texts()
-                self._params[name] = text
-        self._wake(self, False)
+        self._add_texts("params", params)
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Sets tags. The last value of each counts."""
-        with self._lock:
-            for key, value in tags.items():
-                self._tags[_encodable(str(key))] = _encodable(str(value))
-        self._wake(self, False)
+        self._add_texts("tags", tags)
 
     def add(self, request: QueuedRequest, *, urgent: bool = False) -> None:
         """Adds a request, which is sent after everything that was logged before."""
-        with self._lock:
-            self._close_texts()
-            self._requests.append(request)
-        self._wake(self, urgent)
+        self._entries.append(request)
+        self._tell(urgent)
 
     def take(self) -> list[QueuedRequest]:
         """Takes everything out, as requests in the order in which they must be sent. For the recorder's thread only.
 
         Points come first, except that a request which creates the run stays before them.
         """
-        with self._lock:
-            columns, self._columns = self._columns, {}
-            self._close_texts()
-            requests, self._requests = self._requests, []
-            self.points = 0
-        batches = list(map(self._numbered, _batches(columns)))
+        self.told = False
+        self._count = 0
+        entries: list[Entry] = []
+        batches: list[QueuedRequest] = []
+        # Until no entry is left after the rows were taken: then no point is without the start that came before it, and
+        # no entry is without the points that came before it.
+        while True:
+            entries += _drained(self._entries)
+            batches += map(self._numbered, _batches(self._columns()))
+            if not self._entries:
+                break
+        requests = _requests(self.run_id, entries)
         start = 1 if requests and requests[0].method in (START_RUN, CREATE_RUN) else 0
         return [*requests[:start], *batches, *requests[start:]]
 
-    def _numbered(self, batch: list[tuple[str, array[int], array[int], array[float]]]) -> QueuedRequest:
+    def _add_texts(self, field: str, texts: Mapping[str, object]) -> None:
+        self._entries.extend([(field, _encodable(str(key)), _encodable(str(text))) for key, text in texts.items()])
+        self._tell(False)
+
+    def _tell(self, urgent: bool) -> None:
+        """Wakes the recorder, unless it knows already."""
+        if self.told and not urgent:
+            return
+        try:
+            self.told = True
+            self._wake(self, urgent)
+        except BaseException:  # Ctrl-C: the next entry wakes it.
+            self.told = False
+            raise
+
+    def _open(self, key: str) -> bytearray:
+        rows = self._rows.get(key)
+        if rows is None:
+            if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH:
+                raise ValueError(f"a metric key must be a string of 1 to {_KEY_LENGTH} characters")
+            key.encode()
+            rows = self._rows.setdefault(key, bytearray())
+        return rows
+
+    def _log_converted(self, key: Any, value: Any, step: Any, timestamp: Any) -> None:
+        """Adds a point of what is a number only for people, or says why it is none."""
+        plain = number_of(value), _whole(step), milliseconds(timestamp)
+        if plain[0] is not value or plain[1] is not step or plain[2] is not timestamp:
+            self.log_metric(key, *plain)
+            return
+        time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
+        name = reprlib.repr(key)
+        said = f"metric {name} with value {reprlib.repr(value)} at step {reprlib.repr(step)}{time}"
+        self._refuse("metric", name, f"{said}: {self._reason(key, value, step, timestamp)}")
+
+    def _reason(self, key: Any, value: Any, step: Any, timestamp: Any) -> str:
+        try:
+            self._open(key)
+            array("d").append(value)
+            array("q").append(0 if step is None else step)
+            array("q").append(0 if timestamp is None else timestamp)
+        except Exception as problem:  # A value of another library may raise anything.
+            return str(problem) or type(problem).__name__
+        return "it can't be read"
+
+    def _columns(self) -> Iterator[Columns]:
+        """Takes the rows of all keys, as columns."""
+        for key, rows in list(self._rows.items()):
+            if taken := bytes(rows):
+                del rows[: len(taken)]  # what was added meanwhile stays
+                whole, values = array("q", taken), array("d", taken)
+                yield key, whole[0::3], whole[1::3], values[2::3]
+
+    def _numbered(self, batch: list[Columns]) -> QueuedRequest:
         self._batch_number += 1
         message = WriteMetricsRequest(run_id=self.run_id, writer_id=self._writer_id, batch_number=self._batch_number)
         points = 0
@@ -139,36 +193,6 @@ class Buffer:
             message.metrics.add(key=key, steps=steps, times_ms=times_ms, values=values)
             points += len(values)
         return QueuedRequest(WRITE_METRICS, message.SerializeToString(), points=points)
-
-    def _open(self, key: str) -> Columns:
-        if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH:
-            raise ValueError(f"a metric key must be a string of 1 to {_KEY_LENGTH} characters")
-        key.encode()
-        columns = self._columns[key] = (array("q"), array("q"), array("d"))
-        return columns
-
-    def _mend(self, key: object) -> None:
-        """Cuts the columns of a key to equal length after one of them refused its entry."""
-        columns = self._columns.get(key) if isinstance(key, str) else None
-        if columns is None:
-            return
-        whole = min(len(columns[0]), len(columns[1]), len(columns[2]))
-        for column in columns:
-            del column[whole:]
-        if not whole:
-            del self._columns[key]  # type: ignore[arg-type]
-
-    def _close_texts(self) -> None:
-        """Turns pending params and tags into requests; needs the lock."""
-        if not self._params and not self._tags:
-            return
-        texts = [("params", *pair) for pair in self._params.items()] + [("tags", *pair) for pair in self._tags.items()]
-        self._params, self._tags = {}, {}
-        for part in _text_batches(texts):
-            message = LogBatchRequest(run_id=self.run_id)
-            for field, key, text in part:
-                getattr(message, field)[key] = text
-            self._requests.append(QueuedRequest(LOG_BATCH, message.SerializeToString()))
 
 
 def milliseconds(moment: Any) -> Any:
@@ -185,10 +209,10 @@ def _whole(step: Any) -> Any:
     return int(step) if isinstance(step, float) and step.is_integer() else step
 
 
-def _batches(columns: Mapping[str, Columns]) -> Iterator[list[tuple[str, array[int], array[int], array[float]]]]:
-    batch: list[tuple[str, array[int], array[int], array[float]]] = []
+def _batches(columns: Iterable[Columns]) -> Iterator[list[Columns]]:
+    batch: list[Columns] = []
     room = POINTS_PER_BATCH
-    for key, (steps, times_ms, values) in columns.items():
+    for key, steps, times_ms, values in columns:
         start = 0
         while start < len(values):
             stop = min(len(values), start + room)
@@ -203,6 +227,42 @@ def _batches(columns: Mapping[str, Columns]) -> Iterator[list[tuple[str, array[i
                 batch, room = [], POINTS_PER_BATCH
     if batch:
         yield batch
+
+
+def _drained(entries: deque[Entry]) -> Iterator[Entry]:
+    while entries:
+        yield entries.popleft()
+
+
+def _requests(run_id: str, entries: Iterable[Entry]) -> list[QueuedRequest]:
+    """The entries in their order, with texts that follow each other in as few requests as possible.
+
+    A tag counts with its last value. A param that gets another value begins a new request.
+    """
+    requests: list[QueuedRequest] = []
+    texts: dict[tuple[str, str], str] = {}
+    for entry in entries:
+        if isinstance(entry, QueuedRequest):
+            requests += _text_requests(run_id, texts)
+            requests.append(entry)
+            texts = {}
+            continue
+        field, key, text = entry
+        if field == "params" and texts.get((field, key), text) != text:
+            requests += _text_requests(run_id, texts)
+            texts = {}
+        texts[field, key] = text
+    return requests + _text_requests(run_id, texts)
+
+
+def _text_requests(run_id: str, texts: Mapping[tuple[str, str], str]) -> list[QueuedRequest]:
+    requests = []
+    for part in _text_batches([(field, key, text) for (field, key), text in texts.items()]):
+        message = LogBatchRequest(run_id=run_id)
+        for field, key, text in part:
+            getattr(message, field)[key] = text
+        requests.append(QueuedRequest(LOG_BATCH, message.SerializeToString()))
+    return requests
 
 
 def _text_batches(texts: list[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:

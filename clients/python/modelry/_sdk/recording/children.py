@@ -35,6 +35,7 @@ class Children(process.Part):
         self.name = name
         """What this process, or the ancestor that delivers for it, is called in names of spools. Empty: nobody does."""
         self._lock = threading.Lock()
+        self._delivers: threading.Thread | None = None
         self._refusals = Refusals()
         self._thread: threading.Thread | None = None
         self._concluded = False
@@ -63,12 +64,16 @@ class Children(process.Part):
         """Delivers the spools that children have closed, for at most so many seconds; says whether none is left."""
         if self._thread is None:
             return True
+        if self._delivers is threading.current_thread():
+            return False  # a signal handler that interrupted the delivery itself can't wait for it
         until = None if timeout is None else time.monotonic() + timeout
         if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
             return False
+        self._delivers = threading.current_thread()
         try:
             return self._deliver(until)
         finally:
+            self._delivers = None
             self._lock.release()
 
     def at_exit(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import process, settings
@@ -16,15 +14,15 @@ class RecorderPool(process.Part):
     def __init__(self) -> None:
         self._children = process.current().part(Children)
         self._recorders: dict[tuple[int, str], Recorder] = {}
-        self._lock = threading.Lock()
 
     def recorder(self, connection: Connection, workspace: str) -> Recorder:
         """The recorder for what is logged over a connection."""
         key = (id(connection), workspace)
-        with self._lock:
-            if key not in self._recorders:
-                self._recorders[key] = Recorder(connection, workspace, settings.read(), parent=self._parent)
-            return self._recorders[key]
+        known = self._recorders.get(key)
+        if known is None:  # No lock: a signal handler may come here at any time. The first one made is kept.
+            made = Recorder(connection, workspace, settings.read(), parent=self._parent)
+            known = self._recorders.setdefault(key, made)
+        return known
 
     def flush(self, timeout: float | None) -> bool:
         """Waits until everything that was logged is on the server, also by forked children that have ended or flushed.
@@ -42,7 +40,6 @@ class RecorderPool(process.Part):
 
     def after_fork_in_child(self) -> None:
         """Makes these the recorders of a forked child."""
-        self._lock = threading.Lock()
         for recorder in self._recorders.values():
             recorder.after_fork(self._parent)
 
@@ -51,8 +48,7 @@ class RecorderPool(process.Part):
         return self._children.name if process.current().inherits_grpc else None
 
     def _all(self) -> list[Recorder]:
-        with self._lock:
-            return list(self._recorders.values())
+        return list(self._recorders.values())
 
 
 def recorder_of(connection: Connection, workspace: str) -> Recorder:

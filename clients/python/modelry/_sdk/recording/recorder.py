@@ -4,6 +4,11 @@ Each run has a buffer, which its training loop fills. One thread takes the buffe
 answers it writes everything to the spool, and sends it from there when the server is back. Everything that is sent can
 be sent again, so a lost answer does no harm. In a forked child that must not use gRPC the thread only writes to the
 spool, and closes its file every two seconds: then the parent delivers it.
+
+Where no thread can be started (a full machine, or Python 3.12 at its end) logging goes on in memory, each flush does
+the work of the thread itself, and a start is tried again every second.
+
+Nothing here holds a lock while the training code runs, see `Buffer`.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from modelry._sdk.recording.agenda import Agenda, Task
+from modelry._sdk.recording.agenda import Agenda, Flush, Task
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import Delivery
 from modelry._sdk.recording.refusals import Refusals
@@ -23,7 +28,7 @@ from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.transport.settings import Settings
-from modelry.errors import ModelryError
+from modelry.errors import ModelryError, Unavailable
 
 log = logging.getLogger("modelry")
 
@@ -31,6 +36,8 @@ _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _GRACE_SECONDS = 5.0
 _HAND_OVER_SECONDS = 2.0
+_START_AGAIN_SECONDS = 1.0
+_PATIENCE_SECONDS = 30.0
 _UNREACHABLE = "the server did not answer before"
 _FORKED = "this process was forked after its parent had loaded gRPC, so the parent delivers what is logged here"
 
@@ -49,11 +56,15 @@ class Recorder:
 
     def _begin(self, parent: str | None) -> None:
         self._parent = parent
-        self._lock = threading.Lock()
-        self._agenda = Agenda(self._settings.flush_interval)
+        self._own_connection = self._connection.apart()
+        self._works = threading.Lock()
+        """Held by the thread that does the work: the recorder's own, or one that does it in its place."""
+        self._agenda = Agenda(self._settings.flush_interval, self._by_run)
         self._refusals = Refusals()
         self._flushed_refusals = 0
+        self._worker: threading.Thread | None = None
         self._thread: threading.Thread | None = None
+        self._start_again_at = 0.0
         self._begin_backlog()
         self.uploads = Uploads(
             self._connection,
@@ -66,7 +77,7 @@ class Recorder:
         """The files that are uploaded later."""
 
     def _begin_backlog(self) -> None:
-        self._delivery = Delivery(self._connection, self._workspace)
+        self._delivery = Delivery(self._own_connection, self._workspace)
         self._backlog = Backlog(
             self._agenda,
             self._delivery,
@@ -83,10 +94,7 @@ class Recorder:
 
     def buffer(self, run_id: str) -> Buffer:
         """The buffer of a run."""
-        with self._lock:
-            if run_id not in self._by_run:
-                self._by_run[run_id] = Buffer(run_id, self._wake, self.warn)
-            return self._by_run[run_id]
+        return self._by_run.get(run_id) or self._by_run.setdefault(run_id, Buffer(run_id, self._wake, self.warn))
 
     @property
     def offline(self) -> bool:
@@ -140,11 +148,14 @@ class Recorder:
 
     def attempt(self, timeout: float | None = None) -> bool:
         """Tries once to deliver everything that was logged before, for at most so many seconds; says whether it did."""
-        if self._thread is None and not self._agenda.has_news:
+        if self._is_idle:
             return True
+        if self._worker is threading.current_thread():
+            return False  # a signal handler that interrupted the work itself can't wait for it
         flush = self._agenda.ask()
-        self._start()
-        return self._agenda.answered(flush, timeout)
+        if not self._start(at_once=True):
+            self._work_until(flush, timeout)
+        return flush.wait(timeout)
 
     def settle(self, timeout: float) -> None:
         """Waits until everything that was logged is safe: on the server, or in the spool of a forked child.
@@ -161,10 +172,12 @@ class Recorder:
         self.uploads.close(max(0.0, until - time.monotonic()))
 
     def _close_agenda(self, timeout: float) -> None:
-        if self._thread is None and not self._agenda.has_news:
+        if self._is_idle:
             return
         self._agenda.close(timeout)
-        self._start()
+        if not self._start(at_once=True):
+            self._run(timeout)
+            return
         thread = self._thread
         if thread is not None:
             thread.join(timeout + _GRACE_SECONDS)
@@ -181,26 +194,49 @@ class Recorder:
 
         `parent` is the process that delivers for it; None if it delivers itself.
         """
-        for buffer in self._by_run.values():
+        for buffer in self._agenda.all():
             buffer.renew()
         self._backlog.let_go()
         self._begin(parent)
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
+    @property
+    def _is_idle(self) -> bool:
+        return self._thread is None and not self._backlog.waits and not self._agenda.has_news
+
     def _wake(self, buffer: Buffer, urgent: bool) -> None:
-        if self._agenda.add(buffer, urgent):
-            self._start()
+        if self._start():
+            self._agenda.add(buffer, urgent)
+        else:
+            self._agenda.keep(buffer)
+            buffer.told = False  # so that a later entry tries again
 
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                process.current().prepare_exit()
-                self._thread = threading.Thread(target=self._run, name="modelry-recorder", daemon=True)
-                self._thread.start()
+    def _start(self, *, at_once: bool = False) -> bool:
+        """Starts the thread if there is none; says whether there is one. Tries once a second, or `at_once`."""
+        if self._thread is not None and self._thread.is_alive():
+            return True
+        now = time.monotonic()
+        if now < self._start_again_at and not at_once:
+            return False
+        process.current().prepare_exit()
+        # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
+        thread = threading.Thread(target=self._run, args=(_PATIENCE_SECONDS,), name="modelry-recorder", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as problem:  # There are no more threads, or Python ends.
+            self._start_again_at = now + _START_AGAIN_SECONDS
+            log.info("what is logged waits in memory, because no thread can be started (%s)", problem)
+            return False
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = thread
+        return True
 
-    def _run(self) -> None:
+    def _run(self, patience: float) -> None:
+        if not self._works.acquire(timeout=patience):
+            return
         complete = False
+        self._worker = self._thread = threading.current_thread()
         try:
             while self._work():
                 pass
@@ -210,9 +246,22 @@ class Recorder:
                 self._rescue("the recorder failed")
             self._backlog.close()
             self._begin_backlog()
-            with self._lock:
-                self._thread = None
-            self._agenda.end(complete=complete)
+            self._worker = None
+            self._works.release()
+            self._thread = None
+            self._agenda.end()
+
+    def _work_until(self, flush: Flush, timeout: float | None) -> None:
+        """Does the work of the thread, where none can be started, until a flush is answered."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not flush.answered and (until is None or time.monotonic() < until):
+            if self._works.acquire(timeout=_SHORTEST_PAUSE):
+                self._worker = threading.current_thread()
+                try:
+                    self._work()
+                finally:
+                    self._worker = None
+                    self._works.release()
 
     def _work(self) -> bool:
         """Waits for something to do and does it; False after the last time."""
@@ -226,7 +275,10 @@ class Recorder:
 
     def _send(self, task: Task) -> bool:
         before = self._backlog.delivered
-        obstacle = self._delivery.run(self._backlog)
+        try:
+            obstacle = self._delivery.run(self._backlog)
+        except RuntimeError as problem:  # gRPC gets no thread to send a file with
+            obstacle = Unavailable(str(problem))
         if self._backlog.delivered > before:
             self._pause = 0.0
         if obstacle is None:
@@ -267,6 +319,7 @@ class Recorder:
         self._conclude()
 
     def _forget(self, buffer: Buffer) -> None:
-        with self._lock:
-            if self._by_run.get(buffer.run_id) is buffer:
-                del self._by_run[buffer.run_id]
+        if self._by_run.get(buffer.run_id) is buffer:
+            del self._by_run[buffer.run_id]
+        if buffer.has_news:  # logged to a run that has ended
+            self._agenda.add(buffer, False)

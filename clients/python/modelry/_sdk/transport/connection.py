@@ -107,6 +107,17 @@ class Connection:
         """The connection to a service: this one, unless the service has an address of its own."""
         return self._elsewhere.get(service, self)
 
+    def apart(self) -> Connection:
+        """A connection to the same server with a channel of its own.
+
+        For a thread that must not wait for the others: a signal may interrupt one of them where it holds a lock of its
+        channel, and its handler may then wait for the thread.
+        """
+        elsewhere = {service: other.apart() for service, other in self._elsewhere.items()}
+        return Connection(
+            self.address, timeout=self.timeout, insecure=self._plain, elsewhere=elsewhere, variable=self._variable
+        )
+
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
         """Makes a unary call and answers with its response."""
         method = self._method("unary_unary", rpc.path, rpc.response)

@@ -33,7 +33,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
 from typing import TypeVar
 
 from modelry._sdk.transport import settings
@@ -65,7 +64,6 @@ class Process:
         self.chosen_uri = ""
         """The tracking URI that was chosen in this process. Empty: that of the environment."""
         self._parts: dict[type[Part], Part] = {}
-        self._lock = threading.RLock()
         self._exit_prepared_in = 0
 
     @property
@@ -82,11 +80,8 @@ class Process:
     def part(self, kind: type[_Part]) -> _Part:
         """The part of a kind, made when it is first asked for. A part may use those that were made before it."""
         found = self._parts.get(kind)
-        if found is None:
-            with self._lock:
-                if kind not in self._parts:
-                    self._parts[kind] = kind()
-                found = self._parts[kind]
+        if found is None:  # No lock: a signal handler may come here at any time. The first one made is kept.
+            found = self._parts.setdefault(kind, kind())
         assert isinstance(found, kind)
         return found
 
@@ -124,7 +119,6 @@ class Process:
 
     def after_fork_in_child(self) -> None:
         """Makes this the state of a forked child."""
-        self._lock = threading.RLock()
         self.inherits_grpc = self.inherits_grpc or "grpc" in sys.modules
         for part in list(self._parts.values()):
             part.after_fork_in_child()

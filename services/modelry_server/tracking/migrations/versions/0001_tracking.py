@@ -112,6 +112,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "participants",
+        sa.Column("run_id", _ID, primary_key=True),
+        sa.Column("name", _KEY, primary_key=True),
+        sa.Column("status", sa.SmallInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "runs",
         sa.Column("run_id", _ID, primary_key=True),
         sa.Column("experiment_id", sa.BigInteger, nullable=False),

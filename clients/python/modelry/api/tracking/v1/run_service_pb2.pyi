@@ -80,6 +80,7 @@ class CreateRunRequest(_message.Message):
     CLAIMED_USER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
     """The experiment of the run. Required."""
     name: _builtins.str
@@ -98,6 +99,8 @@ class CreateRunRequest(_message.Message):
     """
     description: _builtins.str
     """What the run is about. At most 100000 characters."""
+    participant: _builtins.str
+    """The part of a job that starts the run, see `FinishRunRequest.participant`."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the run began, see `Run.start_time`. Default: the time at which the server receives the call."""
@@ -128,10 +131,11 @@ class CreateRunRequest(_message.Message):
         claimed_user: _builtins.str = ...,
         request_id: _builtins.str = ...,
         description: _builtins.str = ...,
+        participant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed_user", b"claimed_user", "description", b"description", "experiment_id", b"experiment_id", "metrics", b"metrics", "name", b"name", "params", b"params", "parent_run_id", b"parent_run_id", "request_id", b"request_id", "run_id", b"run_id", "start_time", b"start_time", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed_user", b"claimed_user", "description", b"description", "experiment_id", b"experiment_id", "metrics", b"metrics", "name", b"name", "params", b"params", "parent_run_id", b"parent_run_id", "participant", b"participant", "request_id", b"request_id", "run_id", b"run_id", "start_time", b"start_time", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -223,6 +227,9 @@ class UpdateRunRequest(_message.Message):
 
     RUN_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
+    participant: _builtins.str
+    """The part of a job that continues the run, see `FinishRunRequest.participant`. Only with the status running."""
     @_builtins.property
     def run(self) -> _run_pb2.Run:
         """The run with its new values. `run_id` says which run; if `etag` is set, it must be the current one."""
@@ -238,10 +245,11 @@ class UpdateRunRequest(_message.Message):
         *,
         run: _run_pb2.Run | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        participant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["participant", b"participant", "run", b"run", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,10 +288,17 @@ class FinishRunRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run. Required."""
     status: _run_pb2.RunStatus.ValueType
     """How the run ended: finished, failed or killed. Default: finished."""
+    participant: _builtins.str
+    """The part of a job that has ended, such as its rank, where several parts share the run. At most 250 characters, and
+    at most 10000 participants of a run. The run then ends when every participant that started or continued it has
+    ended: failed if one of them failed, else killed if one was killed. A participant that continues the run again
+    takes its own place. Default: the run ends for all.
+    """
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended, see `Run.end_time`. Ignored if the run has ended already. Default: the time at which the server
@@ -296,10 +311,11 @@ class FinishRunRequest(_message.Message):
         run_id: _builtins.str = ...,
         status: _run_pb2.RunStatus.ValueType = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        participant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "participant", b"participant", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

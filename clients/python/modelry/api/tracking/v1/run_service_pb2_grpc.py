@@ -113,17 +113,18 @@ class RunServiceServicer(object):
     def UpdateRun(self, request, context):
         """Changes the name, description, status or end time of a run. A run that has ended can be set to running again.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`; `LIMIT_REACHED` (participants).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishRun(self, request, context):
-        """Ends a run. Ending it again with the same status changes nothing, also with another `end_time`: the first one
-        stays, and UpdateRun changes it.
+        """Ends a run, or one participant of it. Ending either again with the same status changes nothing, also with another
+        `end_time`: the first one stays, and UpdateRun changes it.
 
-        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status);
+        `LIMIT_REACHED` (participants).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

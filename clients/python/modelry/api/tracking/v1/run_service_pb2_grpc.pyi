@@ -30,13 +30,14 @@ class RunServiceStub:
     UpdateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.UpdateRunRequest, _run_service_pb2.UpdateRunResponse]
     """Changes the name, description, status or end time of a run. A run that has ended can be set to running again.
 
-    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
+    Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`; `LIMIT_REACHED` (participants).
     """
     FinishRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.FinishRunRequest, _run_service_pb2.FinishRunResponse]
-    """Ends a run. Ending it again with the same status changes nothing, also with another `end_time`: the first one
-    stays, and UpdateRun changes it.
+    """Ends a run, or one participant of it. Ending either again with the same status changes nothing, also with another
+    `end_time`: the first one stays, and UpdateRun changes it.
 
-    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
+    Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status);
+    `LIMIT_REACHED` (participants).
     """
     DeleteRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunRequest, _run_service_pb2.DeleteRunResponse]
     """Deletes a run; it can be restored. Deleting it again changes nothing. Model versions made from it stay.
@@ -106,7 +107,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _run_service_pb2.UpdateRunResponse:
         """Changes the name, description, status or end time of a run. A run that has ended can be set to running again.
 
-        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`.
+        Errors: `RUN_NOT_FOUND`; `RUN_DELETED`; `FIELD_INVALID`; `ETAG_MISMATCH`; `LIMIT_REACHED` (participants).
         """
 
     @_abc_1.abstractmethod
@@ -115,10 +116,11 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.FinishRunRequest,
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.FinishRunResponse:
-        """Ends a run. Ending it again with the same status changes nothing, also with another `end_time`: the first one
-        stays, and UpdateRun changes it.
+        """Ends a run, or one participant of it. Ending either again with the same status changes nothing, also with another
+        `end_time`: the first one stays, and UpdateRun changes it.
 
-        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status).
+        Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status);
+        `LIMIT_REACHED` (participants).
         """
 
     @_abc_1.abstractmethod
