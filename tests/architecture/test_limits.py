@@ -11,7 +11,7 @@ import pytest
 
 from modelry_server.access.domain import workspaces
 from modelry_server.artifacts.config import ArtifactsConfig
-from modelry_server.artifacts.domain import incoming, paths
+from modelry_server.artifacts.domain import incoming, paths, writing
 from modelry_server.artifacts.rpc import artifacts
 from modelry_server.kernel.filter import order, syntax
 from modelry_server.kernel.requests import fields, idempotency, paging
@@ -45,10 +45,14 @@ LIMITS = {
     # access
     "Workspace.name": [1, 63],
     # artifacts
-    "Artifact.path": [paths.LONGEST],
+    "Artifact.path": [paths.LONGEST, paths.DEEPEST, paths.LONGEST_PART],
     "*.content_type": [incoming._LONGEST_TYPE],
     "ArtifactHeader.size_bytes": [incoming.MOST_BYTES],
-    "ArtifactService.WriteArtifacts": [_ARTIFACTS.upload_files, _ARTIFACTS.upload_limit // 3600],
+    "ArtifactService.WriteArtifacts": [
+        _ARTIFACTS.upload_files,
+        writing.MORE_FOLDERS,
+        _ARTIFACTS.upload_limit // 3600,
+    ],
     "WriteArtifactsRequest.content": [artifacts.CONTENT_BYTES],
     # registry
     "Alias.alias": [1, names.ALIAS_LENGTH],
@@ -86,6 +90,7 @@ LIMITS = {
     "Run.*_time": [1970, 9999],
     "Run.params": [1, fields.KEY_LENGTH, fields.PARAM_VALUE_LENGTH, totals.MOST_PARAMS, totals.PARAM_BYTES],
     "Run.metrics": [totals.MOST_METRICS, totals.METRIC_KEY_BYTES],
+    "FinishRunRequest.participant": [fields.KEY_LENGTH, totals.MOST_PARTICIPANTS],
     "Run.datasets": [totals.MOST_DATASETS, totals.DATASET_BYTES],
     "SearchRunsRequest.experiment_ids": [runs.SEARCHED_EXPERIMENTS],
     "SearchRunsResponse.next_page_token": [paging.PAGE_BYTES],

@@ -85,10 +85,10 @@ class Artifact(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """The path: relative, with `/` between its parts. At most 1024 bytes and 64 parts of at most 255 bytes. Refused with
-    `PATH_INVALID`: empty parts, the parts `.` and `..`, a drive letter at the beginning, control characters,
-    backslashes, and characters that look like a dot, slash or backslash, also if the path were decoded as in a URL.
-    Paths are compared byte by byte: two different paths are two files.
+    """The path: relative, with `/` between its parts. At most 1024 bytes, at most 64 parts, at most 255 bytes in a part.
+    Refused with `PATH_INVALID`: empty parts, the parts `.` and `..`, a drive letter at the beginning, control
+    characters, backslashes, and characters that look like a dot, slash or backslash, also if the path were decoded as
+    in a URL. Paths are compared byte by byte: two different paths are two files.
     """
     kind: Global___ArtifactKind.ValueType
     """File or folder."""
