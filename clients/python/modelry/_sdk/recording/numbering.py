@@ -106,6 +106,11 @@ def _parts_of_start(request: QueuedRequest) -> list[QueuedRequest]:
     return parts
 
 
+def run_of(request: QueuedRequest) -> str:
+    """The run of a request with params or tags; empty for another request."""
+    return LogBatchRequest.FromString(request.content).run_id if request.method == LOG_BATCH else ""
+
+
 def key_of(request: QueuedRequest) -> str:
     """The quoted key of the metric, param or tag in a request. Empty if the request has not exactly one."""
     keys: list[str] = []

@@ -21,14 +21,14 @@ class Refusals:
         self.total = 0
         """How many times something was not recorded."""
 
-    def warn(self, kind: str, key: str, text: str) -> None:
+    def warn(self, kind: str, key: str, text: str, *, all_keys: bool = False) -> None:
         """Warns of the first refusal of each kind and key, and counts the later ones.
 
-        The first 20 keys of each kind are counted separately, the others together.
+        The first 20 keys of each kind are counted separately, the others together; with `all_keys` every key is.
         """
         with self._lock:
             counts = self._counts.setdefault(kind, Counter())
-            name = key if key in counts or len(counts) < _KEYS_TOLD_APART else _OTHERS
+            name = key if key in counts or all_keys or len(counts) < _KEYS_TOLD_APART else _OTHERS
             counts[name] += 1
             self.total += 1
             known = counts[name] > 1
