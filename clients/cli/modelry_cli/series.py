@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from modelry_cli import output, plot
 from modelry_cli.options import RunId, within
 from modelry_cli.output import Column, Format
 from modelry_cli.session import SHOWN, Session, asks
-from modelry_cli.words import lasted
+from modelry_cli.words import lasted, moment
 
 if TYPE_CHECKING:
     from modelry import MetricColumns, MetricSummary, Run
@@ -108,11 +107,8 @@ def _overview(session: Session, run_id: str) -> None:
 
 
 def _points(series: MetricColumns) -> None:
-    moments = [datetime.fromtimestamp(time_ms / 1000, UTC).astimezone() for time_ms in series.times_ms[:SHOWN]]
-    rows = [
-        ((step, f"{moment:%Y-%m-%d %H:%M:%S}", value), False)
-        for step, moment, value in zip(series.steps, moments, series.values, strict=False)
-    ]
+    shown = zip(series.steps[:SHOWN], series.times_ms[:SHOWN], series.values[:SHOWN], strict=True)
+    rows = [((step, moment(time_ms), value), False) for step, time_ms, value in shown]
     output.write_grid(["STEP", "TIME", series.key], rows)
     if len(series) > SHOWN:
         output.note(f"The first {SHOWN} of {len(series)} points; --plot draws all, --output json lists all.")

@@ -22,7 +22,7 @@ def ago(time: datetime, now: datetime | None = None) -> str:
     """A time as people read it, such as `2 hours ago`; a date if it is more than a month away."""
     seconds = ((now or datetime.now(UTC)) - time).total_seconds()
     if not -60 < seconds < 30 * 86400:
-        return time.astimezone().strftime("%Y-%m-%d")
+        return local(time).strftime("%Y-%m-%d")
     if seconds < 10:
         return "just now"
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
@@ -30,6 +30,22 @@ def ago(time: datetime, now: datetime | None = None) -> str:
         if count:
             return f"{counted(count, unit)} ago"
     return "just now"
+
+
+def local(time: datetime) -> datetime:
+    """A time in the time zone of this machine, or in UTC at the ends of the calendar, where that has none."""
+    try:
+        return time.astimezone()
+    except (OverflowError, ValueError):
+        return time
+
+
+def moment(time_ms: int) -> str:
+    """The local time of milliseconds since 1970; the number, if it is beyond every calendar."""
+    try:
+        return f"{local(datetime.fromtimestamp(time_ms / 1000, UTC)):%Y-%m-%d %H:%M:%S}"
+    except (OSError, OverflowError, ValueError):
+        return f"{time_ms} ms"
 
 
 def lasted(start: datetime | None, end: datetime | None) -> str:
