@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import reprlib
 import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from modelry._sdk.nouns.arguments import number_of
 from modelry._sdk.recording import ids
 from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, QueuedRequest
+from modelry._sdk.values.moments import USUAL, milliseconds_of, unit_of
+from modelry._sdk.values.numbers import number_of, whole_of
+from modelry._sdk.values.plain import members_of
+from modelry._sdk.values.texts import text_of
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
 from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
+
+log = logging.getLogger("modelry")
 
 FULL = 10_000
 """The number of points at which the recorder is woken at once."""
@@ -25,6 +31,7 @@ _KEY_LENGTH = 250
 
 Columns: TypeAlias = "tuple[array[int], array[int], array[float]]"
 _now = time.time_ns
+_EARLIEST, _LATEST = USUAL.start, USUAL.stop
 
 
 class Buffer:
@@ -42,6 +49,7 @@ class Buffer:
         self.ended = False
         self._wake = wake
         self._refuse = refuse
+        self._told_units: set[str] = set()
         self.renew()
 
     def renew(self) -> None:
@@ -58,7 +66,12 @@ class Buffer:
     def log_metric(
         self, key: str, value: float, step: int | None = None, timestamp: int | float | datetime | None = None
     ) -> None:
-        """Adds a point. Default step: 0. Default time (milliseconds since 1970, or a datetime): now."""
+        """Adds a point. Default step: 0. Default time (milliseconds since 1970, or a datetime): now.
+
+        A key that is no text becomes one. A time in another unit is taken in that unit, see `milliseconds_of`.
+        """
+        if timestamp is not None:
+            timestamp = self._moment(timestamp)
         with self._lock:
             try:
                 columns = self._columns.get(key) or self._open(key)
@@ -76,9 +89,9 @@ class Buffer:
         if not reason:
             self._wake(self, points == FULL)
             return
-        plain = number_of(value), _whole(step), milliseconds(timestamp)
-        if plain[0] is not value or plain[1] is not step or plain[2] is not timestamp:
-            self.log_metric(key, *plain)
+        plain = text_of(key), number_of(value), whole_of(step)
+        if plain[0] is not key or plain[1] is not value or plain[2] is not step:
+            self.log_metric(*plain, timestamp)
             return
         time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
         name = reprlib.repr(key)
@@ -90,14 +103,14 @@ class Buffer:
     ) -> None:
         """Adds a point of each metric, with the same step and time; see `log_metric`."""
         moment = _now() // 1_000_000 if timestamp is None else timestamp
-        for key, value in metrics.items():
+        for key, value in self._members("metrics", metrics):
             self.log_metric(key, value, step, moment)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Adds params. If one gets another value than before, both are sent, and the server refuses the second."""
+        texts = [(text_of(key), text_of(value)) for key, value in self._members("params", params)]
         with self._lock:
-            for key, value in params.items():
-                name, text = _encodable(str(key)), _encodable(str(value))
+            for name, text in texts:
                 if self._params.get(name, text) != text:
                     self._close_texts()
                 self._params[name] = text
@@ -105,9 +118,9 @@ class Buffer:
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Sets tags. The last value of each counts."""
+        texts = {text_of(key): text_of(value) for key, value in self._members("tags", tags)}
         with self._lock:
-            for key, value in tags.items():
-                self._tags[_encodable(str(key))] = _encodable(str(value))
+            self._tags.update(texts)
         self._wake(self, False)
 
     def add(self, request: QueuedRequest, *, urgent: bool = False) -> None:
@@ -131,6 +144,27 @@ class Buffer:
         start = 1 if requests and requests[0].method in (START_RUN, CREATE_RUN) else 0
         return [*requests[:start], *batches, *requests[start:]]
 
+    def _members(self, argument: str, given: Any) -> list[tuple[Any, Any]]:
+        """The keys and values of a mapping or a configuration object; none if it has none, which is told."""
+        try:
+            return members_of(argument, given)
+        except Exception as problem:  # The object of another library may raise anything.
+            self._refuse(argument, type(given).__name__, str(problem) or type(problem).__name__)
+            return []
+
+    def _moment(self, given: Any) -> Any:
+        """The milliseconds of a time, with a warning if the caller took another unit; else what was given."""
+        if type(given) is int and _EARLIEST <= given < _LATEST:
+            return given
+        moment = milliseconds_of(given)
+        if (unit := unit_of(given)) and unit not in self._told_units:
+            self._told_units.add(unit)
+            log.warning(
+                "the time %r of a point is taken as %s, which is %s; give milliseconds since 1970, or a datetime",
+                *(given, unit, datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds")),
+            )
+        return moment
+
     def _numbered(self, batch: list[tuple[str, array[int], array[int], array[float]]]) -> QueuedRequest:
         self._batch_number += 1
         message = WriteMetricsRequest(run_id=self.run_id, writer_id=self._writer_id, batch_number=self._batch_number)
@@ -142,7 +176,7 @@ class Buffer:
 
     def _open(self, key: str) -> Columns:
         if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH:
-            raise ValueError(f"a metric key must be a string of 1 to {_KEY_LENGTH} characters")
+            raise ValueError(f"a metric key must have 1 to {_KEY_LENGTH} characters")
         key.encode()
         columns = self._columns[key] = (array("q"), array("q"), array("d"))
         return columns
@@ -169,20 +203,6 @@ class Buffer:
             for field, key, text in part:
                 getattr(message, field)[key] = text
             self._requests.append(QueuedRequest(LOG_BATCH, message.SerializeToString()))
-
-
-def milliseconds(moment: Any) -> Any:
-    """A time in milliseconds since 1970. What is not a time is returned as it is."""
-    try:
-        if isinstance(moment, datetime):
-            return int(moment.timestamp() * 1000)
-        return int(moment) if isinstance(moment, float) else moment
-    except (OverflowError, ValueError, OSError):
-        return moment
-
-
-def _whole(step: Any) -> Any:
-    return int(step) if isinstance(step, float) and step.is_integer() else step
 
 
 def _batches(columns: Mapping[str, Columns]) -> Iterator[list[tuple[str, array[int], array[int], array[float]]]]:
@@ -217,7 +237,3 @@ def _text_batches(texts: list[tuple[str, str, str]]) -> Iterator[list[tuple[str,
         size += length
     if part:
         yield part
-
-
-def _encodable(text: str) -> str:
-    return text if text.isascii() else text.encode(errors="replace").decode()
