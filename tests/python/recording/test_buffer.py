@@ -145,20 +145,24 @@ def test_one_element_and_a_numeric_text_are_numbers(buffer: Buffer, listener: Li
 
     for step, value in enumerate([np.array([0.25]), np.array([[2]]), np.array(3.5), "0.9", " 1e3 "]):
         buffer.log_metric("a", value, step)  # type: ignore[arg-type]
-    buffer.log_metric("b", np.array([1.0, 2.0]))  # type: ignore[arg-type]
+    for wrong in (np.array([1.0, 2.0]), np.complex64(1), np.array([1j])):
+        buffer.log_metric("b", wrong)  # type: ignore[arg-type]
 
     assert points(buffer.take()) == [("a", 0, 0.25), ("a", 1, 2.0), ("a", 2, 3.5), ("a", 3, 0.9), ("a", 4, 1000.0)]
-    assert [text[:10] for text in listener.refused] == ["metric 'b'"]
+    assert [text[:10] for text in listener.refused] == ["metric 'b'"] * 3
 
 
 def test_a_time_is_milliseconds_or_a_datetime_and_nothing_else(buffer: Buffer, listener: Listener) -> None:
+    import numpy as np
+
     for timestamp in (5, 6.5, datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)):
         buffer.log_metric("a", 1.0, 0, timestamp)
-    for wrong in ("now", math.nan, math.inf, [1]):
+    for wrong in ("now", math.nan, math.inf, [1], np.datetime64("NaT")):
         buffer.log_metric("a", 1.0, 0, wrong)  # type: ignore[arg-type]
 
     (batch,) = batches(buffer.take())
-    assert list(batch.metrics[0].times_ms)[:3] == [5, 6, 7000]
+    assert list(batch.metrics[0].times_ms) == [5, 6, 7000]
+    assert "milliseconds since 1970 or a datetime" in listener.refused[0]
     assert [text for text in listener.refused if "time 'now'" in text]
 
 

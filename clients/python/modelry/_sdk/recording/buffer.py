@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from modelry._sdk.recording import ids
 from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, QueuedRequest
 from modelry._sdk.values.moments import USUAL, milliseconds_of, unit_of
-from modelry._sdk.values.numbers import number_of, whole_of
+from modelry._sdk.values.numbers import number_of, real_of, whole_of
 from modelry._sdk.values.plain import members_of
 from modelry._sdk.values.texts import text_of
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
@@ -30,6 +30,7 @@ TEXT_PER_BATCH = 1 << 20
 _KEY_LENGTH = 250
 
 Columns: TypeAlias = "tuple[array[int], array[int], array[float]]"
+_WANTED = "log a number, at a whole number as step, with milliseconds since 1970 or a datetime as time"
 _now = time.time_ns
 _EARLIEST, _LATEST = USUAL.start, USUAL.stop
 
@@ -75,7 +76,7 @@ class Buffer:
         with self._lock:
             try:
                 columns = self._columns.get(key) or self._open(key)
-                columns[2].append(value)
+                columns[2].append(value if type(value) is float else real_of(value))
                 columns[0].append(0 if step is None else step)
                 columns[1].append(_now() // 1_000_000 if timestamp is None else timestamp)  # type: ignore[arg-type]
             except Exception as problem:  # A value of another library may raise anything.
@@ -96,7 +97,7 @@ class Buffer:
         time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
         name = reprlib.repr(key)
         said = f"metric {name} with value {reprlib.repr(value)} at step {reprlib.repr(step)}{time}: {reason}"
-        self._refuse("metric", name, said)
+        self._refuse("metric", name, f"{said}; {_WANTED}")
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int | None, timestamp: int | float | datetime | None

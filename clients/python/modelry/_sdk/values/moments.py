@@ -8,6 +8,8 @@ from typing import Any
 from modelry._sdk.values.numbers import number_of
 
 _OTHER_UNITS = {"seconds": 1_000, "microseconds": 1e-3, "nanoseconds": 1e-6}
+_NOT_A_TIME = -(2**63)
+"""NumPy's number for NaT."""
 USUAL = range(946_684_800_000, 4_102_444_800_000)
 """The milliseconds of the years 2000 to 2099: what a training has."""
 
@@ -22,7 +24,8 @@ def milliseconds_of(moment: Any) -> Any:
         if isinstance(moment, date):
             return _of_date(moment)
         if hasattr(moment, "astype") and "datetime64" in str(moment.dtype):
-            return int(moment.astype("datetime64[ms]").astype("int64"))
+            milliseconds = int(moment.astype("datetime64[ms]").astype("int64"))
+            return moment if milliseconds == _NOT_A_TIME else milliseconds
         if isinstance(moment, str | bytes | bool):
             return moment
         number = number_of(moment)

@@ -17,6 +17,13 @@ def number_of(given: Any) -> Any:
     return float(one) if isinstance(one, int | float) else given
 
 
+def real_of(given: Any) -> Any:
+    """What was given, unless it is a complex number, of which NumPy would keep the real part. Raises TypeError."""
+    if getattr(getattr(given, "dtype", None), "kind", "") == "c":
+        raise TypeError("it is a complex number, so log its magnitude, or its real part")
+    return given
+
+
 def whole_of(given: Any) -> Any:
     """The whole number of a number, array or tensor that is one, such as a step of 3.0; else what was given."""
     if isinstance(given, str | bytes):
