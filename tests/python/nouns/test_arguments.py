@@ -144,5 +144,5 @@ def test_flavors_may_be_names_pairs_a_mapping_or_ours(given: Any) -> None:
 
 
 def test_training_code_may_give_anything_as_text() -> None:
-    assert [arguments.converted(given) for given in (None, 5, "a", "\udc80")] == ["", "5", "a", "?"]
+    assert [arguments.converted(given) for given in (None, 5, "a", "\udc80")] == ["", "5", "a", "\\udc80"]
     assert arguments.converted_texts({NUMBER: None, "a": 1.5}) == {"5": "None", "a": "1.5"}

@@ -69,3 +69,26 @@ def test_cells_that_cant_be_hashed_and_an_array_without_rows_have_a_digest_too()
 
     for same, again, other in (lists, numbers):
         assert same.digest == again.digest != other.digest
+
+
+def test_a_table_of_very_many_columns_is_recorded_with_the_first_of_them(client: Client, unique: str) -> None:
+    wide = pd.DataFrame(np.zeros((2, 30_000)), columns=[f"ENSG{number:011d}" for number in range(30_000)])
+    run_id = client.runs.create().run_id
+    described = dataset_from(modelry.data.from_pandas(wide, name=unique))
+    stored = client.datasets.log(run_id, [DatasetInput(described)])[0]
+
+    read = client.datasets.get(stored.dataset_id)
+    schema = json.loads(read.schema)
+    assert schema["columns"][0] == {"name": "ENSG00000000000", "type": "float64"}
+    assert len(schema["columns"]) + schema["columns_left_out"] == 30_000
+    assert json.loads(read.profile)["num_elements"] == 60_000
+
+
+def test_fields_that_are_too_long_are_cut_and_told(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    given = Dataset(name="n" * 600, digest="d" * 200, source="s" * 70_000, schema="ä" * 600_000, profile="x")
+    run_id = client.runs.create().run_id
+    stored = client.datasets.log(run_id, [DatasetInput(dataset_from(given))])[0]
+
+    assert (len(stored.name), len(stored.digest), len(stored.source)) == (500, 64, 64_000)
+    assert "left_out" in json.loads(client.datasets.get(stored.dataset_id).schema)
+    assert len([text for text in caplog.messages if "is cut" in text]) == 4

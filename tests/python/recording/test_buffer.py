@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import argparse
+import enum
+import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +28,35 @@ class Hostile:
 
     def __repr__(self) -> str:
         raise LookupError("no")
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Word(enum.StrEnum):
+    RED = "red"
+
+
+@dataclass
+class Config:
+    depth: int
+
+
+class Pairs(Mapping[Any, int]):
+    """A mapping with a key that can't be hashed."""
+
+    def __init__(self, key: Any) -> None:
+        self._key = key
+
+    def __getitem__(self, key: Any) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self._key])
+
+    def __len__(self) -> int:
+        return 1
 
 
 class Listener:
@@ -87,9 +120,6 @@ def test_points_come_out_as_columns_in_a_numbered_batch(buffer: Buffer) -> None:
         ("a", 1.0, 2**63),
         ("", 1.0, 1),
         ("k" * 251, 1.0, 1),
-        (7, 1.0, 1),
-        (["a"], 1.0, 1),
-        ("\udc80", 1.0, 1),
     ],
 )
 def test_what_is_no_point_is_refused_and_leaves_the_columns_whole(
@@ -117,20 +147,24 @@ def test_one_element_and_a_numeric_text_are_numbers(buffer: Buffer, listener: Li
 
     for step, value in enumerate([np.array([0.25]), np.array([[2]]), np.array(3.5), "0.9", " 1e3 "]):
         buffer.log_metric("a", value, step)  # type: ignore[arg-type]
-    buffer.log_metric("b", np.array([1.0, 2.0]))  # type: ignore[arg-type]
+    for wrong in (np.array([1.0, 2.0]), np.complex64(1), np.array([1j])):
+        buffer.log_metric("b", wrong)  # type: ignore[arg-type]
 
     assert points(buffer.take()) == [("a", 0, 0.25), ("a", 1, 2.0), ("a", 2, 3.5), ("a", 3, 0.9), ("a", 4, 1000.0)]
-    assert [text[:10] for text in listener.refused] == ["metric 'b'"]
+    assert [text[:10] for text in listener.refused] == ["metric 'b'"] * 3
 
 
 def test_a_time_is_milliseconds_or_a_datetime_and_nothing_else(buffer: Buffer, listener: Listener) -> None:
+    import numpy as np
+
     for timestamp in (5, 6.5, datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)):
         buffer.log_metric("a", 1.0, 0, timestamp)
-    for wrong in ("now", math.nan, math.inf, [1]):
+    for wrong in ("now", math.nan, math.inf, [1], np.datetime64("NaT")):
         buffer.log_metric("a", 1.0, 0, wrong)  # type: ignore[arg-type]
 
     (batch,) = batches(buffer.take())
-    assert list(batch.metrics[0].times_ms)[:3] == [5, 6, 7000]
+    assert list(batch.metrics[0].times_ms) == [5, 6, 7000]
+    assert "milliseconds since 1970 or a datetime" in listener.refused[0]
     assert [text for text in listener.refused if "time 'now'" in text]
 
 
@@ -175,7 +209,70 @@ def test_params_and_tags_travel_together_after_the_points(buffer: Buffer) -> Non
 
     texts = tracking.LogBatchRequest.FromString(taken[1].content)
     assert [request.method for request in taken] == [WRITE_METRICS, LOG_BATCH]
-    assert (dict(texts.params), dict(texts.tags)) == ({"lr": "0.1"}, {"colour": "blue", "b": "?"})
+    assert (dict(texts.params), dict(texts.tags)) == ({"lr": "0.1"}, {"colour": "blue", "b": "\\udc80"})
+
+
+@pytest.mark.parametrize("key", [7, 0.5, None, ("a", 1), ["a"], Colour.RED, Word.RED, "\udc80"])
+def test_a_key_of_any_type_is_the_same_text_in_metrics_params_and_tags(
+    buffer: Buffer, listener: Listener, key: Any
+) -> None:
+    buffer.log_metrics({key: 1.0} if key.__hash__ else Pairs(key), 0, None)
+    buffer.log_params({key: 1} if key.__hash__ else Pairs(key))
+    buffer.set_tags({key: 1} if key.__hash__ else Pairs(key))
+    taken = buffer.take()
+
+    texts = tracking.LogBatchRequest.FromString(taken[1].content)
+    (name,) = texts.params
+    assert (list(texts.tags), [point[0] for point in points(taken)]) == ([name], [name])
+    assert listener.refused == []
+
+
+def test_what_cant_be_shown_or_has_no_keys_raises_nothing(buffer: Buffer, listener: Listener) -> None:
+    buffer.log_params({"hostile": Hostile()})
+    buffer.log_params(5)  # type: ignore[arg-type]
+    buffer.set_tags(["a"])  # type: ignore[arg-type]
+    buffer.log_metrics("a", 0, None)  # type: ignore[arg-type]
+
+    (texts,) = [tracking.LogBatchRequest.FromString(request.content) for request in buffer.take()]
+    assert "Hostile that can't be shown" in texts.params["hostile"]
+    assert [text.split(" must be a mapping")[0] for text in listener.refused] == ["params", "tags", "metrics"]
+
+
+def test_configuration_objects_are_params_by_their_members(buffer: Buffer) -> None:
+    buffer.log_params(argparse.Namespace(lr=0.1, layers=[1, 2]))  # type: ignore[arg-type]
+    buffer.log_params(Config(depth=3))  # type: ignore[arg-type]
+    (texts,) = [tracking.LogBatchRequest.FromString(request.content) for request in buffer.take()]
+
+    assert dict(texts.params) == {"lr": "0.1", "layers": "[1, 2]", "depth": "3"}
+
+
+@pytest.mark.parametrize("unit", [1_000, 1_000_000, 1_000_000_000])
+def test_a_time_in_another_unit_is_taken_in_that_unit_and_told_once(
+    buffer: Buffer, caplog: pytest.LogCaptureFixture, unit: int
+) -> None:
+    moment = 1_700_000_000_123
+    with caplog.at_level(logging.WARNING, "modelry"):
+        for step in range(3):
+            buffer.log_metric("a", 1.0, step, moment * unit // 1_000_000 if unit > 1_000 else moment / 1_000)
+    (batch,) = batches(buffer.take())
+
+    assert list(batch.metrics[0].times_ms) == [moment] * 3
+    assert len(caplog.messages) == (0 if unit == 1_000_000 else 1)
+
+
+def test_a_time_may_be_a_date_or_that_of_another_library(buffer: Buffer) -> None:
+    import numpy as np
+    import pandas as pd
+
+    moment = datetime(2026, 3, 4, 5, 6, 7, 890_000, tzinfo=UTC)
+    naive = np.datetime64(moment.replace(tzinfo=None))
+    for given in (moment, naive, naive.astype("datetime64[ns]"), pd.Timestamp(moment), np.float64(moment.timestamp())):
+        buffer.log_metric("a", 1.0, 0, given)  # type: ignore[arg-type]
+    buffer.log_metric("b", 1.0, 0, date(2026, 3, 4))  # type: ignore[arg-type]
+    (batch,) = batches(buffer.take())
+
+    assert list(batch.metrics[0].times_ms) == [int(moment.timestamp() * 1000)] * 5
+    assert list(batch.metrics[1].times_ms) == [int(datetime(2026, 3, 4).timestamp() * 1000)]  # noqa: DTZ001
 
 
 def test_a_param_with_two_values_is_sent_twice_so_that_the_server_refuses_the_second(buffer: Buffer) -> None:

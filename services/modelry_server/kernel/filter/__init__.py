@@ -7,6 +7,7 @@ place that knows how MLflow calls a field.
 
 from modelry_server.kernel.filter.errors import FilterSyntax
 from modelry_server.kernel.filter.mlflow_words import Noun
+from modelry_server.kernel.filter.numbers import are_equal, number_of
 from modelry_server.kernel.filter.order import OrderKey, parse_order
 from modelry_server.kernel.filter.parse import parse
 from modelry_server.kernel.filter.tree import And, Comparison, Field, Node, Not, Op, Or, Scalar, render
@@ -23,6 +24,8 @@ __all__ = [
     "Or",
     "OrderKey",
     "Scalar",
+    "are_equal",
+    "number_of",
     "parse",
     "parse_order",
     "render",

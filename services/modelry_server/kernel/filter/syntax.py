@@ -34,6 +34,7 @@ _ALIASES = {
 _OPERATORS = ", ".join(op.value for op in Op)
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _FOUND = re.compile(r"""[\w.$#@:/-]+|'[^']*'|"[^"]*"|`[^`]*`|[=<>!]+|.""", re.DOTALL)
+_AN_OPERATOR = re.compile(r"[=<>]")
 _SYMBOLS = frozenset({"=", "!=", "<", "<=", ">", ">="})
 _BEFORE_A_TERM = frozenset({"", "AND", "OR", "NOT", "LPAR"})
 # In the order in which they are named; terminals that are not here are covered by one that is.
@@ -52,6 +53,7 @@ _EXPECTED = {
     "DESC": "DESC",
     "$END": "the end",
 }
+_PLAIN = "letters, digits and . _ - / : $ # @"
 _building = Lock()
 
 
@@ -88,8 +90,14 @@ class Source:
         else:
             assert isinstance(tree, Tree)
             return tree
-        expected = self._expected(parsing.accepts())  # type: ignore[no-untyped-call]
-        raise self.refusal(position, self.found(position), expected)
+        accepted = parsing.accepts()  # type: ignore[no-untyped-call]
+        is_key = True  # Where an operator is read already, it may be a part of the key if another one follows.
+        if "SINGLE" in accepted:
+            is_key = _AN_OPERATOR.search(self.text, position) is not None
+        elif "AND" in accepted:
+            is_key = _AN_OPERATOR.match(self.text, position) is not None
+        advice = bounds.advice if is_key else ""
+        raise self.refusal(position, self.found(position), self._expected(accepted) + advice)
 
     def field(self, branch: Branch) -> Field:
         """The field that a branch names, in the words of the contract and under a scope that the search knows."""
@@ -122,7 +130,7 @@ class Source:
         if "SYMBOL" in terminals:
             return f"an operator ({_OPERATORS})"
         if "KEY" in terminals:
-            return "a key, in quotes if it has other characters than letters, digits and . _ - / : $ # @"
+            return f"a key, in quotes if it has other characters than {_PLAIN}"
         fields = [self._fields()] if "SCOPE" in terminals else []
         return " or ".join(fields + [words for terminal, words in _EXPECTED.items() if terminal in terminals])
 
@@ -137,13 +145,19 @@ class _Bounds:
         self._values = 0
         self._in_list = False
         self._nots = 0  # NOTs that wait for their term
+        self._bare = ""  # how the key that was read last is written with quotes, if it has none
         self._groups: list[int] = []  # of each open parenthesis, how many levels it and the NOTs before it are
+
+    @property
+    def advice(self) -> str:
+        """How to write the key that was read last, where the mistake may be that it has no quotes."""
+        return f"; a key with other characters than {_PLAIN} needs quotes: {self._bare}" if self._bare else ""
 
     def admit(self, token: Token) -> None:
         match token.type:
             case "SYMBOL" if token not in _SYMBOLS:
                 found = self._source.found(place(token))
-                raise self._source.refusal(place(token), found, f"an operator ({_OPERATORS})")
+                raise self._source.refusal(place(token), found, f"an operator ({_OPERATORS}){self.advice}")
             case "SYMBOL" | "LIKE" | "ILIKE" | "IN" | "IS":
                 self._in_list = token.type == "IN"
                 self._values = 0
@@ -165,6 +179,10 @@ class _Bounds:
                 self._groups.pop()
             case "AND" | "OR":
                 self._nots = 0
+            case "SCOPE":
+                self._bare = f"{token}`...`"
+            case "BACKTICKED" | "ASC" | "DESC":
+                self._bare = ""
         self._before = token.type
 
     def _limit_levels(self, token: Token) -> None:

@@ -7,6 +7,7 @@ filter finds the same rows on SQLite and on PostgreSQL:
 - texts are compared and sorted by their bytes in UTF-8, whatever the locale of the database;
 - in a pattern, `%` matches any characters and `_` one; `\\%`, `\\_` and `\\\\` match the character itself, any other
   backslash matches a backslash; LIKE is case-sensitive, ILIKE ignores the case of the letters A to Z;
+- a text that may be a number is compared with a number as one, and sorts before the texts that are none;
 - missing values sort last, in both directions.
 """
 
@@ -19,7 +20,19 @@ from typing import Any, TypeAlias, assert_never
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-from modelry_server.kernel.filter import And, Comparison, Field, FilterSyntax, Node, Not, Op, Or, OrderKey, Scalar
+from modelry_server.kernel.filter import (
+    And,
+    Comparison,
+    Field,
+    FilterSyntax,
+    Node,
+    Not,
+    Op,
+    Or,
+    OrderKey,
+    Scalar,
+    number_of,
+)
 
 LONGS = 2000
 """How many characters of long texts a sort key has in total. With short ones, below 2000, they fit in a page token."""
@@ -38,6 +51,7 @@ _COMPARE: dict[Op, Callable[[Any, Any], Any]] = {
     Op.GE: lambda column, value: column >= value,
 }
 _EQUALITY = (Op.EQ, Op.NE, Op.IN, Op.NOT_IN)
+_INEQUALITY = (Op.LT, Op.LE, Op.GT, Op.GE)
 
 
 class Kind(Enum):
@@ -55,15 +69,17 @@ class Column:
     """What a field is in SQL: an expression, and the kind of its values.
 
     `nullable` is False if the expression is never NULL. `long` means that a text may have thousands of characters, and
-    is sorted by its first ones only. `choices` lists the texts that the field can equal, if they are few. `within` is
-    for a field with many values, such as the aliases of a version: it turns a condition on one value into "the
-    condition holds for at least one value". Such a field can't be a sort key.
+    is sorted by its first ones only. `number` is the value of a text that may be a number, NULL where it is none.
+    `choices` lists the texts that the field can equal, if they are few. `within` is for a field with many values, such
+    as the aliases of a version: it turns a condition on one value into "the condition holds for at least one value".
+    Such a field can't be a sort key.
     """
 
     sql: sa.ColumnElement[Any]
     kind: Kind
     nullable: bool = True
     long: bool = False
+    number: sa.ColumnElement[Any] | None = None
     choices: tuple[str, ...] = ()
     within: Callable[[Condition], Condition] | None = None
 
@@ -141,6 +157,8 @@ def order(keys: Sequence[OrderKey], columns: Columns, *, last: Sequence[SortKey]
         if column.within is not None:
             expected = f"a field with one value, which {key.field} is not"
             raise FilterSyntax(1, f"the field {key.field}", expected, field=f"{source}[{index}]")
+        if column.number is not None:
+            wanted.append(SortKey(Column(column.number, Kind.NUMBER), key.descending))
         wanted.append(SortKey(column, key.descending))
     return Order([*wanted, *last])
 
@@ -164,6 +182,8 @@ def predicate(node: Node, columns: Columns, *, source: str = "filter") -> Condit
 
 def _comparison(node: Comparison, column: Column) -> Condition:
     expression, within = _comparable(column), column.within or (lambda condition: condition)
+    if column.number is not None and _is_numeric(node.value):
+        return _comparison(node, Column(column.number, Kind.NUMBER))
     match node.op:
         case Op.IS_NULL:
             return sa.not_(within(expression.is_not(None))) if column.within else expression.is_(None)
@@ -180,7 +200,21 @@ def _comparison(node: Comparison, column: Column) -> Condition:
             return within(found if node.op is Op.IN else sa.not_(found))
         case _:
             _expect(node, column, node.value)
-            return within(_COMPARE[node.op](expression, _bound(node.value, column.sql)))
+            found = _COMPARE[node.op](expression, _bound(node.value, column.sql))
+            return within(_as_numbers(node, column.number, otherwise=found))
+
+
+def _is_numeric(value: object) -> bool:
+    """Whether a value is a number, or a list that begins with one."""
+    return isinstance(value[0] if isinstance(value, tuple) else value, int | float)
+
+
+def _as_numbers(node: Comparison, number: sa.ColumnElement[Any] | None, *, otherwise: Condition) -> Condition:
+    """A comparison by size with a number in quotes: of numbers where the field is one, otherwise of texts."""
+    given = number_of(node.value) if isinstance(node.value, str) and node.op in _INEQUALITY else None
+    if number is None or given is None:
+        return otherwise
+    return sa.case((number.is_not(None), _COMPARE[node.op](number, _bound(given, number))), else_=otherwise)
 
 
 def _expect(node: Comparison, column: Column, value: object) -> None:

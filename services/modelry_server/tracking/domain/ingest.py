@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
+from modelry_server.kernel.filter import are_equal
 from modelry_server.kernel.requests.fields import excess_of_tags, require_room
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -277,9 +278,9 @@ def _accept(
         require_room("metrics", excess_of_metrics(grown))
     if batch.params:
         stored, count, size = run_store.param_values(tx, batch.run_id, batch.params.keys())
-        for key, value in batch.params.items():
-            if stored.get(key, value) != value:
-                raise ParamConflict(key, stored[key], value)
+        conflicts = [key for key, value in batch.params.items() if not are_equal(stored.get(key, value), value)]
+        if conflicts:
+            raise ParamConflict(conflicts[0], stored[conflicts[0]], batch.params[conflicts[0]], conflicts[1:])
         new_params = {key: value for key, value in batch.params.items() if key not in stored}
         if new_params:
             require_room("params", excess_of_params(new_params, count=count, size=size))

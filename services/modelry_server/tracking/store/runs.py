@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.access import Place
+from modelry_server.kernel.filter import number_of
 from modelry_server.kernel.sql.functions import octets
 from modelry_server.kernel.sql.statements import (
     Rows,
@@ -48,7 +49,7 @@ def add(
     }
     rows = [
         Rows(runs, [row]),
-        Rows(params, _rows(run.run_id, run.params)),
+        Rows(params, _rows_of_params(run.run_id, run.params)),
         Rows(tags, _rows(run.run_id, run.tags)),
         *metric_store.first(series),
         Rows(participants, [_participant(run.run_id, participant, run.status)] if participant else []),
@@ -137,7 +138,7 @@ def param_values(tx: Transaction, run_id: str, keys: Collection[str]) -> tuple[d
 
 def add_params(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
     """Writes params that the run does not have; one that another writer just added stays as it is."""
-    insert_rows(tx, params, _rows(run_id, values), keep_existing)
+    insert_rows(tx, params, _rows_of_params(run_id, values), keep_existing)
 
 
 def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
@@ -227,6 +228,10 @@ def _status_replaced(statement: Any) -> Any:
 
 def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"run_id": run_id, "key": key, "value": value} for key, value in sorted(values.items())]
+
+
+def _rows_of_params(run_id: str, values: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{**row, "number": number_of(row["value"])} for row in _rows(run_id, values)]
 
 
 def _ask_parts(

@@ -220,8 +220,13 @@ def _run_column(field: Field, run_id: Any = runs.c.run_id) -> Column | None:
             return Column(value.correlate(run_id.table).scalar_subquery(), Kind.NUMBER)
         case "params" | "tags":
             t = params if field.scope == "params" else tags
-            text = sa.select(t.c.value).where(t.c.run_id == run_id, t.c.key == field.key)
-            return Column(text.correlate(run_id.table).scalar_subquery(), Kind.TEXT, long=True)
+
+            def looked_up(column: Any) -> Any:
+                found = sa.select(column).where(t.c.run_id == run_id, t.c.key == field.key)
+                return found.correlate(run_id.table).scalar_subquery()
+
+            number = looked_up(params.c.number) if t is params else None
+            return Column(looked_up(t.c.value), Kind.TEXT, long=True, number=number)
         case "datasets":
             return _dataset_of_run(field, run_id)
     return _RUN_ATTRIBUTES.get(field.key)

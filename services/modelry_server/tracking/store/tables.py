@@ -65,12 +65,14 @@ participants = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# `number` is the value as filters and orders see it where it is a number, so that both databases see the same.
 params = sa.Table(
     "params",
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
     sa.Column("key", _Key, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
+    sa.Column("number", sa.Double),
     sqlite_with_rowid=False,
 )
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelry_server.kernel.filter import And, Comparison, Field, FilterSyntax, Not, Op, Or, parse, render
+from modelry_server.kernel.filter import And, Comparison, Field, FilterSyntax, Not, Op, Or, parse, parse_order, render
 from tests.server.kernel.filter.texts import BEYOND, MLFLOW, REFUSED
 
 SCOPES = ("metrics", "params", "tags", "attributes", "datasets")
@@ -141,6 +141,21 @@ def test_a_mistake_is_shown_with_a_caret() -> None:
     ]
     assert caught.value.violations == {"filter": caught.value.message}
     assert caught.value.reason == "FILTER_SYNTAX"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("huber_loss[delta=1.3]", "top-5 acc.", "f1 (macro, %)", "a=b", "a b", "50%", "val is good", "top in 5"),
+        *("a, b", "a!b", "like it", "[x]", "loss<1", "a;b", "a\\b", "é è"),
+    ],
+)
+def test_a_key_that_needs_quotes_is_refused_with_how_to_quote_it(key: str) -> None:
+    with pytest.raises(FilterSyntax, match="quotes"):
+        parse(f"metrics.{key} > 0", SCOPES)
+    with pytest.raises(FilterSyntax, match="quotes"):
+        parse_order([f"metrics.{key} DESC"], SCOPES)
+    assert parse(f"metrics.`{key}` > 0", SCOPES) == Comparison(Field("metrics", key), Op.GT, 0)
 
 
 def test_a_mistake_in_a_long_text_is_shown_with_what_is_around_it() -> None:

@@ -296,12 +296,34 @@ def test_a_param_is_written_once_and_one_conflict_writes_none_of_the_batch(room:
     room.runs.log_batch(Batch(run_id, params={"lr": "0.1", "seed": "7"}))
     room.runs.log_batch(Batch(run_id, params={"lr": "0.1"}))
 
-    with pytest.raises(ParamConflict) as caught:
-        room.runs.log_batch(Batch(run_id, [line("loss", [1])], {"depth": "3", "lr": "0.2"}, {"t": "1"}))
+    with pytest.raises(ParamConflict, match="so have 1 more: 'seed'") as caught:
+        room.runs.log_batch(Batch(run_id, [line("loss", [1])], {"depth": "3", "lr": "0.2", "seed": "8"}, {"t": "1"}))
 
     assert caught.value.metadata == {"key": "lr", "stored": "0.1", "given": "0.2"}
     run = room.runs.get(run_id)
     assert (run.params, run.tags, run.metrics) == ({"lr": "0.1", "seed": "7"}, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("stored", "given"), [("10", "10.0"), ("0.001", "1e-3"), ("0", "-0.0"), ("inf", "Infinity"), ("1", "+1.")]
+)
+def test_another_way_to_write_a_number_is_no_conflict(room: Room, stored: str, given: str) -> None:
+    run_id = room.a_run()
+    room.runs.log_batch(Batch(run_id, params={"a": stored}))
+    room.runs.log_batch(Batch(run_id, params={"a": given}))
+
+    assert room.runs.get(run_id).params == {"a": stored}
+
+
+@pytest.mark.parametrize(
+    ("stored", "given"), [("9007199254740993", "9007199254740992"), ("nan", "NaN"), ("1", "True"), ("1e99999", "inf")]
+)
+def test_other_values_are_a_conflict(room: Room, stored: str, given: str) -> None:
+    run_id = room.a_run()
+    room.runs.log_batch(Batch(run_id, params={"a": stored}))
+
+    with pytest.raises(ParamConflict):
+        room.runs.log_batch(Batch(run_id, params={"a": given}))
 
 
 def test_keys_that_differ_in_case_or_composition_are_different(room: Room) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelry_server.kernel.filter import FilterSyntax
+from modelry_server.kernel.filter import FilterSyntax, number_of
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, LifecycleFilter, RunStatus
@@ -48,6 +48,8 @@ class Known:
         if scope == "metrics":
             found = self.metrics.get(key)
             return None if found is None or math.isnan(found) else found
+        if scope == "numbers":
+            return number_of(self.params.get(key, ""))
         if scope in ("params", "tags"):
             return (self.params if scope == "params" else self.tags).get(key)
         attributes = {
@@ -86,7 +88,7 @@ class Library:
             if run.workspace == workspace and alive and (not experiments or run.experiment_id in experiments):
                 found.append(run)
         found = sorted((run for run in found if holds(run) is True), key=lambda run: run.run_id, reverse=True)
-        for scope, key, descending in reversed(order or [("attributes", "start_time", True)]):
+        for scope, key, descending in reversed(completed(order) or [("attributes", "start_time", True)]):
             has = [(run.value(scope, key), run) for run in found if run.value(scope, key) is not None]
             has.sort(key=lambda pair: comparable(pair[0]), reverse=descending)  # stable both ways
             found = [run for _, run in has] + [run for run in found if run.value(scope, key) is None]
@@ -122,6 +124,15 @@ class Library:
         return ids
 
 
+def completed(order: Sequence[tuple[str, str, bool]]) -> list[tuple[str, str, bool]]:
+    """The keys of an order, with a key for the numbers before that for the texts of a param."""
+    return [
+        key
+        for scope, name, descending in order
+        for key in ([("numbers", name, descending)] if scope == "params" else []) + [(scope, name, descending)]
+    ]
+
+
 def comparable(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else value
 
@@ -154,7 +165,8 @@ def library(kept_room: Room) -> Library:
                 )
         for values, key in ((run.params, "lr"), (run.tags, "team"), (run.tags, "a b")):
             if chance.random() < 0.7:
-                values[key] = chance.choice(["0.1", "0.10", "", "Blue", "blue", "bl\u00fce", "50%"])
+                texts = ["0.1", "0.10", "1e-1", "9", "10", "-inf", "nan", "", "Blue", "blue", "bl\u00fce", "50%"]
+                values[key] = chance.choice(texts)
         room.run_creation.create(
             RunDraft(
                 run.experiment_id,
@@ -205,8 +217,13 @@ def compared(scope: str, key: str, operator: str, value: float | str) -> Filter:
     shown = quoted(value) if isinstance(value, str) else repr(value)
 
     def holds(run: Known) -> Truth:
-        present = run.value(scope, key)
-        return None if present is None else _OPERATORS[operator](comparable(present), comparable(value))
+        present, given = run.value(scope, key), value
+        if scope == "params" and isinstance(value, float):
+            present = run.value("numbers", key)
+        elif scope == "params" and operator in ("<", "<=", ">", ">=") and run.value("numbers", key) is not None:
+            number = number_of(str(value))
+            present, given = (present, value) if number is None else (run.value("numbers", key), number)
+        return None if present is None else _OPERATORS[operator](comparable(present), comparable(given))
 
     return f"{named(scope, key)} {operator} {shown}", holds
 
@@ -260,7 +277,9 @@ def opposite(inner: Filter) -> Filter:
 
 
 operators = st.sampled_from(sorted(_OPERATORS))
-texts = st.sampled_from(["0.1", "0.10", "", "Blue", "blue", "bl\u00fce", "alpha", "'; DROP", "a\\b", "FINISHED"])
+texts = st.sampled_from(
+    ["0.1", "0.10", "9", "10", "", "Blue", "blue", "bl\u00fce", "alpha", "'; DROP", "a\\b", "FINISHED"]
+)
 text_fields = st.sampled_from([("params", "lr"), ("tags", "team"), ("tags", "a b"), ("attributes", "name")])
 fields = text_fields | st.sampled_from(
     [("metrics", "acc"), ("attributes", "end_time"), ("attributes", "parent_run_id")]
@@ -284,6 +303,7 @@ comparisons = st.one_of(
         st.lists(texts, min_size=1, max_size=3),
         st.booleans(),
     ),
+    st.builds(compared, st.just("params"), st.just("lr"), operators, st.sampled_from([0.1, 9.0, 10.0])),
     st.builds(of_a_dataset, st.integers(0, 2), st.sampled_from(["mnist", "cifar-digest", "train", "iris"])),
 )
 filters = st.recursive(
@@ -399,7 +419,9 @@ def test_names_at_their_limit_in_every_sort_key_can_be_paged_through(library: Li
         ("colour = 'red'", [], "filter", 1, "claimed_user"),
         ("status = 'DONE'", [], "filter", 10, "'FINISHED'"),
         ("metrics.acc = 'x'", [], "filter", 15, "a number"),
-        ("params.lr = 1", [], "filter", 13, "a text in quotes"),
+        ("tags.lr = 1", [], "filter", 11, "a text in quotes"),
+        ("params.lr IN ('a', 1)", [], "filter", 15, "a text in quotes"),
+        ("params.lr IN (1, 'a')", [], "filter", 15, "a number"),
         ("datasets.colour = 'x'", [], "filter", 1, "datasets.name"),
         ("", ["metrics.acc", "colour"], "order_by[1]", 1, "claimed_user"),
         ("", ["metrics.acc SIDEWAYS"], "order_by[0]", 13, "DESC"),

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from modelry._sdk.client import Client
-from modelry._sdk.files import attachments
+from modelry._sdk.files import attachments, images
 from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.ending import status_after
 from modelry._sdk.nouns.arguments import converted
@@ -24,6 +24,7 @@ from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
+from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument, ModelryError
 
 log = logging.getLogger("modelry")
@@ -46,6 +47,7 @@ class ActiveRun(ActiveRunNames):
         self.recorder = recorder_of(client._connection, client.workspace)
         self.buffer = self.recorder.buffer(run_id)
         self._online = online
+        self._noted: set[tuple[str, str]] = set()
         self._process = os.getpid()
         self._rank = converted(capture.rank())
         self.on_end: Callable[[ActiveRun], None] | None = None
@@ -95,7 +97,11 @@ class ActiveRun(ActiveRunNames):
         from modelry._sdk.nouns.datasets import DatasetInput, dataset_from, input_message
         from modelry.api.tracking import v1 as tracking
 
-        given = DatasetInput(dataset_from(dataset), converted(context))
+        try:
+            given = DatasetInput(dataset_from(dataset), converted(context))
+        except Exception as problem:  # It may be the object of another library, which may raise anything.
+            self._refuse("dataset", type(dataset).__name__, problem)
+            return
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
         self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))
 
@@ -118,26 +124,42 @@ class ActiveRun(ActiveRunNames):
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Writes a text to a file of the run."""
-        self._upload_content(str(artifact_file), converted(text).encode())
+        self._upload_made(str(artifact_file), lambda: attachments.of_text(text))
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
-        """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON."""
+        """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON.
+
+        Keys become texts. Arrays, tensors, sets, dates and configuration objects are converted; see docs/sdk.md.
+        """
         path = str(artifact_file)
-        self._upload_content(path, attachments.of_dict(dictionary, path))
+        self._upload_made(path, lambda: attachments.of_dict(dictionary, path))
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
         """Writes a figure of Matplotlib or Plotly to a file of the run. The file name says the format."""
         path = str(artifact_file)
-        self._upload_content(path, attachments.of_figure(figure, path, **(save_kwargs or {})))
+        self._upload_made(path, lambda: attachments.of_figure(figure, path, **(save_kwargs or {})))
 
     def log_image(
         self, image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None
     ) -> None:
-        """Writes an image of PIL, or an array, to a file of the run, named by its path or by `key` and `step`."""
+        """Writes an image of PIL, or an array or tensor, to a file of the run, named by its path.
+
+        With a `key` and perhaps a `step` it gets a name of its own in the folder `images`, which has both. Numbers
+        beyond 0 to 255, or fractions beyond 0 to 1, are stretched from black to white, with a warning.
+        """
         if (artifact_file is None) == (key is None):
             raise InvalidArgument("an image needs either the path of its file or a key")
-        path = str(artifact_file or "") or f"images/{str(key).replace('/', '#')}%step%{step or 0}.png"
-        self._upload_content(path, attachments.of_image(image, path))
+        path = str(artifact_file or "") or images.path_of(key, step)
+
+        def made() -> bytes:
+            content, note = images.of_image(image, path)
+            name = text_of(key) if artifact_file is None else path
+            if note and (name, note[:20]) not in self._noted:
+                self._noted.add((name, note[:20]))
+                log.warning("image %r: %s", name, note)
+            return content
+
+        self._upload_made(path, made)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until everything that was logged is committed, at most `timeout` seconds; see `modelry.flush`."""
@@ -178,6 +200,16 @@ class ActiveRun(ActiveRunNames):
     ) -> None:
         self.end(status_after(error))
 
+    def __copy__(self) -> ActiveRun:
+        return self
+
+    def __deepcopy__(self, memo: object) -> ActiveRun:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is pickled is the run's id and where it is. Who unpickles it logs to the same run."""
+        return _unpickled, (self.client, self.run_id, self.experiment_id, self.name, self.status, self._online)
+
     def __repr__(self) -> str:
         return f"ActiveRun({self.run_id!r}, name={self.name!r}, status={self.status.value})"
 
@@ -190,10 +222,16 @@ class ActiveRun(ActiveRunNames):
             lambda: self.recorder.uploads.keep_files(self._owner, path, source),
         )
 
-    def _upload_content(self, path: str, content: bytes) -> None:
+    def _upload_made(self, path: str, make: Callable[[], bytes]) -> None:
+        """Uploads what is made of a value, unless it can't be made, which is told and not raised into training."""
         from modelry._sdk.files import paths
 
         paths.checked(path)
+        try:
+            content = make()
+        except Exception as problem:  # It may be the object of another library, which may raise anything.
+            self._refuse("file", repr(path), problem)
+            return
         self._upload(
             path,
             lambda: self.client.artifacts.upload_bytes(self._owner, path, content),
@@ -221,6 +259,18 @@ class ActiveRun(ActiveRunNames):
             why = f"no server answers, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
             self.recorder.warn("file", repr(name), f"file {name!r}: {why}")
 
+    def _refuse(self, kind: str, name: str, problem: Exception) -> None:
+        said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {problem}"
+        self.recorder.warn(kind, name, f"{kind} {name}: {said}")
+
     @property
     def _owner(self) -> str:
         return f"runs/{self.run_id}"
+
+
+def _unpickled(
+    client: Client, run_id: str, experiment_id: str, name: str, status: RunStatus, online: bool
+) -> ActiveRun:
+    run = ActiveRun(client, run_id, experiment_id=experiment_id, name=name, online=online)
+    run.status = status
+    return run

@@ -8,6 +8,8 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from modelry._sdk.values.plain import members_of
+from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument
 
 Noun = TypeVar("Noun")
@@ -44,9 +46,7 @@ def text(argument: str, given: Any, wanted: str = "a text") -> str:
 
 def converted(given: object) -> str:
     """Any value as text that protobuf takes: what training code gives must never stop it. None is the empty text."""
-    if given is None:
-        return ""
-    return str(given).encode(errors="replace").decode()
+    return "" if given is None else text_of(given)
 
 
 def listed(argument: str, given: str | Iterable[str] | None) -> list[str]:
@@ -71,13 +71,21 @@ def id_text(argument: str, given: Any) -> str:
 
 
 def texts(values: Mapping[str, object] | None, argument: str = "tags") -> dict[str, str]:
-    """Params or tags as they are stored: every value as text. Raises InvalidArgument for what is no mapping."""
-    return {text(argument, str(key)): text(argument, str(value)) for key, value in _members(argument, values)}
+    """Params or tags as they are stored: every key and value as text. `values` may be a configuration object.
+
+    Raises InvalidArgument for what has no keys and values, and for a text that can't be written as UTF-8.
+    """
+    return {exact_text(argument, key): exact_text(argument, value) for key, value in members_of(argument, values)}
+
+
+def exact_text(argument: str, given: object) -> str:
+    """Any value as text. Raises InvalidArgument for a text that can't be written as UTF-8."""
+    return text(argument, str.__str__(given)) if isinstance(given, str) else text_of(given)
 
 
 def converted_texts(values: Mapping[str, object] | None, argument: str = "tags") -> dict[str, str]:
     """Params or tags of training code, each as text that protobuf takes. Raises InvalidArgument for no mapping."""
-    return {converted(key): converted(str(value)) for key, value in _members(argument, values)}
+    return {text_of(key): text_of(value) for key, value in members_of(argument, values)}
 
 
 def count(argument: str, given: int | None) -> int | None:
@@ -90,26 +98,9 @@ def count(argument: str, given: int | None) -> int | None:
     return number
 
 
-def number_of(given: Any) -> Any:
-    """The number of a numeric text, or of an array or tensor of one element; else what was given."""
-    if isinstance(given, int | float):
-        return given
-    try:
-        one = float(given) if isinstance(given, str) else given.item()
-    except Exception:  # It is the code of another library, which may raise anything.
-        return given
-    return float(one) if isinstance(one, int | float) else given
-
-
 def refused(argument: str, given: object, wanted: str) -> InvalidArgument:
     """The error for an argument that is not valid: its name, its value and what would be right."""
     return InvalidArgument(f"{argument} must be {wanted}, not {given!r}", fields={argument: f"must be {wanted}"})
-
-
-def _members(argument: str, values: Any) -> Iterable[tuple[object, object]]:
-    if values is not None and not isinstance(values, Mapping):
-        raise refused(argument, values, "a mapping from texts to values")
-    return values.items() if values else ()
 
 
 def _whole(given: Any) -> int | None:

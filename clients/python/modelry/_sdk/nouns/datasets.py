@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,9 +14,15 @@ from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
+from modelry._sdk.values.arrays import is_array
+from modelry._sdk.values.plain import plain
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import InvalidArgument
 
+log = logging.getLogger("modelry")
+
+_LONGEST = {"name": 500, "digest": 128, "source_type": 250, "source": 64_000, "schema": 1_000_000, "profile": 1_000_000}
+"""The most characters of a field; of a schema and a profile, which have 2 MiB together, the most bytes."""
 _GIVEN = ("name", "digest", "source_type", "source", "schema", "profile")
 """The fields of a dataset that a client gives; the server adds the others."""
 
@@ -114,9 +122,9 @@ def dataset_from(dataset: Any) -> Dataset:
     Raises InvalidArgument if name or digest is missing.
     """
     if isinstance(dataset, Dataset):
-        given: dict[str, Any] = {name: arguments.converted(getattr(dataset, name)) for name in _GIVEN}
-        return replace(dataset, **given)
-    name, digest = getattr(dataset, "name", None), getattr(dataset, "digest", None)
+        return replace(dataset, **_fitting({name: getattr(dataset, name) for name in _GIVEN}))
+    is_content = is_array(dataset) or hasattr(dataset, "iloc")  # a table may have a column that is called so
+    name, digest = ("", "") if is_content else (getattr(dataset, "name", ""), getattr(dataset, "digest", ""))
     if not name or not digest:
         raise InvalidArgument(
             f"{type(dataset).__name__} is not a dataset: it has no name or no digest; "
@@ -124,17 +132,33 @@ def dataset_from(dataset: Any) -> Dataset:
         )
     described = dataset.to_dict() if callable(getattr(dataset, "to_dict", None)) else {}
     source = described.get("source", getattr(dataset, "source", ""))
-    return Dataset(
-        name=name,
-        digest=arguments.converted(digest),
-        source_type=arguments.converted(described.get("source_type", "")),
-        source=_text(source),
-        schema=_text(described.get("schema", "")),
-        profile=_text(described.get("profile", "")),
-    )
+    said = {field: described.get(field, "") for field in ("source_type", "schema", "profile")}
+    return Dataset(**_fitting({"name": name, "digest": digest, "source": source, **said}))
+
+
+def _fitting(given: Mapping[str, object]) -> dict[str, Any]:
+    """The fields of a dataset as texts that the server takes. What is too long is cut, with a note in the log.
+
+    A long digest becomes the digest of it. A long schema or profile, which is no JSON any more if it is cut, becomes
+    JSON that says how long it was.
+    """
+    texts = {field: _text(value) for field, value in given.items()}
+    for field, longest in _LONGEST.items():
+        text = texts.get(field, "")
+        size = len(text.encode()) if field in ("schema", "profile") else len(text)
+        if size <= longest:
+            continue
+        if field == "digest":
+            texts[field] = hashlib.sha256(text.encode()).hexdigest()
+        elif field in ("schema", "profile"):
+            texts[field] = json.dumps({"left_out": f"{size} bytes, at most {longest} can be recorded"})
+        else:
+            texts[field] = f"{text[: longest - 1]}…"
+        log.warning("the %s of dataset %.80r is cut, from %d to %d", field, texts["name"], size, longest)
+    return texts
 
 
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return arguments.converted(value if isinstance(value, str) else json.dumps(value, default=str))
+    return json.dumps(plain(value)) if isinstance(value, Mapping | list | tuple) else arguments.converted(value)

@@ -11,6 +11,7 @@ from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, member_of, name_of
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.mlflow_names import ExperimentNames
+from modelry._sdk.nouns.sorting import tell_unsorted
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import Connection
@@ -133,6 +134,12 @@ class Experiments:
         def fetch(size: int, token: str) -> tuple[list[Experiment], str]:
             request.page_size, request.page_token = size, token
             page = self._connection.call(tracking.rpcs.SEARCH_EXPERIMENTS, request)
+            if not token:
+                tell_unsorted(
+                    request,
+                    page.experiments,
+                    lambda probe: self._connection.call(tracking.rpcs.SEARCH_EXPERIMENTS, probe).experiments,
+                )
             return [experiment_of(message) for message in page.experiments], page.next_page_token
 
         return listed_by(fetch, max_results=max_results, page_size=page_size)

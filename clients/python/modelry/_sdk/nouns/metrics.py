@@ -6,12 +6,15 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from modelry._sdk.nouns import arguments
-from modelry._sdk.nouns.arguments import number_of
+from modelry._sdk.nouns.arguments import exact_text
 from modelry._sdk.transport.connection import Connection
+from modelry._sdk.values.moments import milliseconds_of
+from modelry._sdk.values.numbers import number_of, whole_of
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import InvalidArgument
 
@@ -90,8 +93,8 @@ class Summaries(Mapping[str, MetricSummary]):
         return {message.key: message for message in self._messages}
 
 
-Point: TypeAlias = tuple[str, float, int, int]
-"""Key, value, time in milliseconds since 1970, step."""
+Point: TypeAlias = tuple[str, float, int | datetime, int]
+"""Key, value, time (milliseconds since 1970, or a datetime), step."""
 Points: TypeAlias = Mapping[str, "MetricColumns | float"] | Iterable[Point]
 """Points in any of three forms: columns by key, one value by key (step 0, now), or points one by one."""
 
@@ -170,24 +173,27 @@ def _counted(series: MetricColumns) -> MetricColumns:
 def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns], metrics: Points) -> None:
     """Appends points to the `metrics` of a request, as columns.
 
-    A numeric text, and an array or tensor of one element, counts as its number. Raises InvalidArgument, with key and
+    A key that is no text becomes one. A numeric text, and an array or tensor of one element, counts as its number. The
+    time of a point may be a datetime, or in another unit, see `milliseconds_of`. Raises InvalidArgument, with key and
     value, for anything else, before anything is sent.
     """
     if isinstance(metrics, Mapping):
         now = time.time_ns() // 1_000_000
-        for key, given in metrics.items():
+        for given_key, given in metrics.items():
+            key = exact_text("metrics", given_key)
             if isinstance(given, MetricColumns):
                 target.add(key=key, steps=given.steps, times_ms=given.times_ms, values=given.values)
             else:
                 target.add(key=key, steps=[0], times_ms=[now], values=[_value_of(key, given)])
         return
     columns: dict[str, tuple[list[int], list[int], list[float]]] = {}
-    for key, value, time_ms, step in metrics:
+    for given_key, value, moment, step in metrics:
+        key = exact_text("metrics", given_key)
         found = columns.get(key)
         if found is None:
             found = columns[key] = ([], [], [])
-        found[0].append(step)
-        found[1].append(time_ms)
+        found[0].append(_whole_number(key, "step", whole_of(step)))
+        found[1].append(_whole_number(key, "time", milliseconds_of(moment)))
         found[2].append(_value_of(key, value))
     for key, (steps, times_ms, values) in columns.items():
         target.add(key=key, steps=steps, times_ms=times_ms, values=values)
@@ -201,6 +207,15 @@ def _value_of(key: str, given: object) -> float:
             f"metric {key!r} has the value {given!r}, which is not a number",
             fields={"metrics": f"{key!r} is not a number"},
         ) from None
+
+
+def _whole_number(key: str, what: str, given: object) -> int:
+    if isinstance(given, int) and -(2**63) <= given < 2**63:
+        return given
+    raise InvalidArgument(
+        f"metric {key!r} has a point with the {what} {given!r}, which is not a whole number of 64 bits",
+        fields={"metrics": f"a {what} of {key!r} is not a whole number"},
+    )
 
 
 def summary_of(message: tracking.MetricSummary) -> MetricSummary:

@@ -10,6 +10,7 @@ from datetime import datetime
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.mlflow_names import ModelNames
+from modelry._sdk.nouns.sorting import tell_unsorted
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
@@ -110,6 +111,10 @@ class Models:
         def fetch(size: int, token: str) -> tuple[list[Model], str]:
             request.page_size, request.page_token = size, token
             page = self._connection.call(registry.rpcs.SEARCH_MODELS, request)
+            if not token:
+                tell_unsorted(
+                    request, page.models, lambda probe: self._connection.call(registry.rpcs.SEARCH_MODELS, probe).models
+                )
             return [model_of(message) for message in page.models], page.next_page_token
 
         return listed_by(fetch, max_results=max_results, page_size=page_size)

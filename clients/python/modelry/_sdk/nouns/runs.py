@@ -15,6 +15,7 @@ from modelry._sdk.nouns.experiments import default_experiment_id, lifecycle_filt
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.metrics import MetricSummary, Points, Summaries, add_columns
 from modelry._sdk.nouns.mlflow_names import RunNames
+from modelry._sdk.nouns.sorting import tell_unsorted
 from modelry._sdk.nouns.times import stamp_of, time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.tracking import v1 as tracking
@@ -171,8 +172,8 @@ class Runs:
     ) -> LazyList[Run]:
         """Finds runs. Default: in all experiments of the workspace, the newest first.
 
-        `read` as in `get`. A single id, sort key or field needs no list. Raises FilterSyntax, FieldInvalid and
-        ExperimentNotFound when the list is read.
+        `read` as in `get`. A single id, sort key or field needs no list. A sort key that no run of the search has
+        is warned of. Raises FilterSyntax, FieldInvalid and ExperimentNotFound when the list is read.
         """
         request = tracking.SearchRunsRequest(
             workspace=self._workspace,
@@ -186,6 +187,10 @@ class Runs:
         def fetch(size: int, token: str) -> tuple[list[Run], str]:
             request.page_size, request.page_token = size, token
             page = self._connection.call(tracking.rpcs.SEARCH_RUNS, request)
+            if not token:
+                tell_unsorted(
+                    request, page.runs, lambda probe: self._connection.call(tracking.rpcs.SEARCH_RUNS, probe).runs
+                )
             return [run_of(message) for message in page.runs], page.next_page_token
 
         return listed_by(fetch, max_results=max_results, page_size=page_size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from modelry.errors import InvalidArgument
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,11 +21,19 @@ def time_of(message: Message, field: str) -> datetime | None:
 
 
 def stamp_of(time: datetime | None) -> Timestamp | None:
-    """The timestamp of a time. A time without a zone is local time, as in Python."""
+    """The timestamp of a time. A time without a zone is local time, as in Python.
+
+    Raises InvalidArgument for what is no time, such as a number, and for one that no timestamp can hold.
+    """
     if time is None:
         return None
     from google.protobuf.timestamp_pb2 import Timestamp
 
     stamp = Timestamp()
-    stamp.FromDatetime(time.astimezone(UTC))
+    try:
+        stamp.FromDatetime(time.astimezone(UTC))
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        raise InvalidArgument(
+            f"a time must be a datetime, not {time!r}; write seconds as datetime.fromtimestamp(seconds, UTC)"
+        ) from None
     return stamp

@@ -20,6 +20,7 @@ from modelry._sdk.nouns.signatures import (
     signature_message,
     signature_of,
 )
+from modelry._sdk.nouns.sorting import tell_unsorted
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
@@ -188,6 +189,12 @@ class Versions:
         def fetch(size: int, token: str) -> tuple[list[Version], str]:
             request.page_size, request.page_token = size, token
             page = self._connection.call(registry.rpcs.SEARCH_VERSIONS, request)
+            if not token:
+                tell_unsorted(
+                    request,
+                    page.versions,
+                    lambda probe: self._connection.call(registry.rpcs.SEARCH_VERSIONS, probe).versions,
+                )
             return [version_of(message) for message in page.versions], page.next_page_token
 
         return listed_by(fetch, max_results=max_results, page_size=page_size)

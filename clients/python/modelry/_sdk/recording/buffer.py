@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import reprlib
 import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, TypeAlias
 
-from modelry._sdk.nouns.arguments import number_of
 from modelry._sdk.recording import ids
 from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, QueuedRequest
+from modelry._sdk.values.moments import USUAL, milliseconds_of, unit_of
+from modelry._sdk.values.numbers import number_of, real_of, whole_of
+from modelry._sdk.values.plain import members_of
+from modelry._sdk.values.texts import text_of
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
 from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
+
+log = logging.getLogger("modelry")
 
 FULL = 10_000
 """The number of points at which the recorder is woken at once."""
@@ -29,7 +35,9 @@ Entry: TypeAlias = "tuple[str, str, str] | QueuedRequest"
 _ROW = Struct("=qqd")
 """A point as the buffer keeps it: step, time and value in 24 bytes."""
 _pack = _ROW.pack
+_WANTED = "log a number, at a whole number as step, with milliseconds since 1970 or a datetime as time"
 _now = time.time_ns
+_EARLIEST, _LATEST = USUAL.start, USUAL.stop
 
 
 class Buffer:
@@ -51,6 +59,7 @@ class Buffer:
         self.ended = False
         self._wake = wake
         self._refuse = refuse
+        self._told_units: set[str] = set()
         self.renew()
 
     def renew(self) -> None:
@@ -76,12 +85,17 @@ class Buffer:
     def log_metric(
         self, key: str, value: float, step: int | None = None, timestamp: int | float | datetime | None = None
     ) -> None:
-        """Adds a point. Default step: 0. Default time (milliseconds since 1970, or a datetime): now."""
+        """Adds a point. Default step: 0. Default time (milliseconds since 1970, or a datetime): now.
+
+        A key that is no text becomes one. A time in another unit is taken in that unit, see `milliseconds_of`.
+        """
+        if timestamp is not None:
+            timestamp = self._moment(timestamp)
         try:
             row = _pack(
                 0 if step is None else step,
                 _now() // 1_000_000 if timestamp is None else timestamp,
-                value,
+                value if type(value) is float else real_of(value),
             )
             (self._rows.get(key) or self._open(key)).extend(row)
         except Exception:  # A value of another library may raise anything.
@@ -96,7 +110,7 @@ class Buffer:
     ) -> None:
         """Adds a point of each metric, with the same step and time; see `log_metric`."""
         moment = _now() // 1_000_000 if timestamp is None else timestamp
-        for key, value in metrics.items():
+        for key, value in self._members("metrics", metrics):
             self.log_metric(key, value, step, moment)
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -133,7 +147,7 @@ class Buffer:
         return [*requests[:start], *batches, *requests[start:]]
 
     def _add_texts(self, field: str, texts: Mapping[str, object]) -> None:
-        self._entries.extend([(field, _encodable(str(key)), _encodable(str(text))) for key, text in texts.items()])
+        self._entries.extend([(field, text_of(key), text_of(text)) for key, text in self._members(field, texts)])
         self._tell(False)
 
     def _tell(self, urgent: bool) -> None:
@@ -151,26 +165,26 @@ class Buffer:
         rows = self._rows.get(key)
         if rows is None:
             if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH:
-                raise ValueError(f"a metric key must be a string of 1 to {_KEY_LENGTH} characters")
+                raise ValueError(f"a metric key must have 1 to {_KEY_LENGTH} characters")
             key.encode()
             rows = self._rows.setdefault(key, bytearray())
         return rows
 
     def _log_converted(self, key: Any, value: Any, step: Any, timestamp: Any) -> None:
         """Adds a point of what is a number only for people, or says why it is none."""
-        plain = number_of(value), _whole(step), milliseconds(timestamp)
-        if plain[0] is not value or plain[1] is not step or plain[2] is not timestamp:
-            self.log_metric(key, *plain)
+        plain = text_of(key), number_of(value), whole_of(step)
+        if plain[0] is not key or plain[1] is not value or plain[2] is not step:
+            self.log_metric(*plain, timestamp)
             return
         time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
         name = reprlib.repr(key)
         said = f"metric {name} with value {reprlib.repr(value)} at step {reprlib.repr(step)}{time}"
-        self._refuse("metric", name, f"{said}: {self._reason(key, value, step, timestamp)}")
+        self._refuse("metric", name, f"{said}: {self._reason(key, value, step, timestamp)}; {_WANTED}")
 
     def _reason(self, key: Any, value: Any, step: Any, timestamp: Any) -> str:
         try:
             self._open(key)
-            array("d").append(value)
+            array("d").append(real_of(value))
             array("q").append(0 if step is None else step)
             array("q").append(0 if timestamp is None else timestamp)
         except Exception as problem:  # A value of another library may raise anything.
@@ -185,6 +199,27 @@ class Buffer:
                 whole, values = array("q", taken), array("d", taken)
                 yield key, whole[0::3], whole[1::3], values[2::3]
 
+    def _members(self, argument: str, given: Any) -> list[tuple[Any, Any]]:
+        """The keys and values of a mapping or a configuration object; none if it has none, which is told."""
+        try:
+            return members_of(argument, given)
+        except Exception as problem:  # The object of another library may raise anything.
+            self._refuse(argument, type(given).__name__, str(problem) or type(problem).__name__)
+            return []
+
+    def _moment(self, given: Any) -> Any:
+        """The milliseconds of a time, with a warning if the caller took another unit; else what was given."""
+        if type(given) is int and _EARLIEST <= given < _LATEST:
+            return given
+        moment = milliseconds_of(given)
+        if (unit := unit_of(given)) and unit not in self._told_units:
+            self._told_units.add(unit)
+            log.warning(
+                "the time %r of a point is taken as %s, which is %s; give milliseconds since 1970, or a datetime",
+                *(given, unit, datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds")),
+            )
+        return moment
+
     def _numbered(self, batch: list[Columns]) -> QueuedRequest:
         self._batch_number += 1
         message = WriteMetricsRequest(run_id=self.run_id, writer_id=self._writer_id, batch_number=self._batch_number)
@@ -193,20 +228,6 @@ class Buffer:
             message.metrics.add(key=key, steps=steps, times_ms=times_ms, values=values)
             points += len(values)
         return QueuedRequest(WRITE_METRICS, message.SerializeToString(), points=points)
-
-
-def milliseconds(moment: Any) -> Any:
-    """A time in milliseconds since 1970. What is not a time is returned as it is."""
-    try:
-        if isinstance(moment, datetime):
-            return int(moment.timestamp() * 1000)
-        return int(moment) if isinstance(moment, float) else moment
-    except (OverflowError, ValueError, OSError):
-        return moment
-
-
-def _whole(step: Any) -> Any:
-    return int(step) if isinstance(step, float) and step.is_integer() else step
 
 
 def _batches(columns: Iterable[Columns]) -> Iterator[list[Columns]]:
@@ -277,7 +298,3 @@ def _text_batches(texts: list[tuple[str, str, str]]) -> Iterator[list[tuple[str,
         size += length
     if part:
         yield part
-
-
-def _encodable(text: str) -> str:
-    return text if text.isascii() else text.encode(errors="replace").decode()

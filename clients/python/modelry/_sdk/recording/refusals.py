@@ -21,15 +21,15 @@ class Refusals:
         self.total = 0
         """How many things were not recorded."""
 
-    def warn(self, kind: str, key: str, text: str, count: int = 1) -> None:
+    def warn(self, kind: str, key: str, text: str, count: int = 1, *, all_keys: bool = False) -> None:
         """Warns of the first refusal of each kind and key, and counts the later ones.
 
         `count` is how many things were refused, such as points of a metric. The first 20 keys of each kind are counted
-        separately, the others together.
+        separately, the others together; with `all_keys` every key is.
         """
         with self._lock:
             counts = self._counts.setdefault(kind, Counter())
-            name = key if key in counts or len(counts) < _KEYS_TOLD_APART else _OTHERS
+            name = key if key in counts or all_keys or len(counts) < _KEYS_TOLD_APART else _OTHERS
             known = counts[name] > 0
             counts[name] += count
             self.total += count

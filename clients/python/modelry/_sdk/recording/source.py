@@ -14,7 +14,7 @@ from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.agenda import Agenda
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import Delivery
-from modelry._sdk.recording.numbering import key_of
+from modelry._sdk.recording.numbering import key_of, run_of
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.spool import Spool
@@ -123,8 +123,13 @@ class Backlog:
     def refused(self, request: QueuedRequest, error: ModelryError) -> None:
         """Warns of what the server refuses."""
         kind = f"{_NOUNS.get(request.method, 'request')} ({error.reason or error.code})"
-        key = error.metadata.get("run_id") or key_of(request)
-        self._refusals.warn(kind, key, error.message, request.points or 1)
+        name, points = error.metadata.get("run_id") or key_of(request), request.points or 1
+        if error.reason != "PARAM_CONFLICT":
+            self._refusals.warn(kind, name, error.message, points)
+            return
+        # Each one, because nothing else says which params of a run are not those of its code.
+        run_id = run_of(request)
+        self._refusals.warn(kind, f"{name} of run {run_id}", f"run {run_id}: {error.message}", points, all_keys=True)
 
     def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
         """Keeps what the server fails at in a spool of its own, which `modelry sync` sends."""

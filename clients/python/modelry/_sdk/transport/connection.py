@@ -96,12 +96,17 @@ class Connection:
         self._variable = variable
         self._elsewhere = dict(elsewhere or {})
         self.timeout = timeout
+        self._insecure = insecure
         self._plain = address.loopback or insecure
         self._has_threads = True
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._methods: dict[tuple[str, str], Any] = {}
         self._metadata = (("modelry-subject", _subject()),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is pickled or copied is the address: who unpickles it gets the connection of that process."""
+        return _connected, (self.address, self._insecure, self._elsewhere, self._variable)
 
     def of(self, service: str) -> Connection:
         """The connection to a service: this one, unless the service has an address of its own."""

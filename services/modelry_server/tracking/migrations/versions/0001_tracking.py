@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.Column("run_id", _ID, primary_key=True),
         sa.Column("key", _KEY, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
+        sa.Column("number", sa.Double),
         sqlite_with_rowid=False,
     )
     op.create_table(

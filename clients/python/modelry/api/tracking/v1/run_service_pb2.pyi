@@ -457,7 +457,8 @@ class SearchRunsRequest(_message.Message):
     """A filter over `metrics.<key>` (the last value), `params.<key>`, `tags.<key>`, `datasets.name`, `datasets.digest`,
     `datasets.context`, `run_id`, `name`, `status` (such as `'RUNNING'`), `creator`, `claimed_user`, `start_time`,
     `end_time` (milliseconds since 1970), `experiment_id` and `parent_run_id`. Empty: all. A comparison with something
-    that a run does not have is false.
+    that a run does not have is false. A param that is a number is compared as one with numbers, and with `<`, `<=`, `>`
+    and `>=` also with numbers in quotes.
     """
     lifecycle: _lifecycle_pb2.LifecycleFilter.ValueType
     """Which runs to find. Default: active ones. Runs of deleted experiments count as deleted."""
@@ -471,8 +472,9 @@ class SearchRunsRequest(_message.Message):
 
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 8 sort keys such as `metrics.acc DESC`, over the fields of the filter without datasets. Missing values
-        and NaN come last. Default: the newest first. Equal runs are sorted by age, the newest first.
+        """At most 8 sort keys such as `metrics.acc DESC`, over the fields of the filter without datasets. Params that are
+        numbers are sorted as numbers, before other params. Missing values and NaN come last. A key that no run has sorts
+        nothing. Default: the newest first. Equal runs are sorted by age, the newest first.
         """
 
     @_builtins.property
@@ -587,8 +589,8 @@ class LogBatchRequest(_message.Message):
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Params. They are write-once, but the same value again is accepted. At most 1000 in one call; limits of all together
-        as in `Run.params`.
+        """Params. They are write-once, but the same value again is accepted, also if it is another way to write the same
+        number, such as 10.0 for 10. At most 1000 in one call; limits of all together as in `Run.params`.
         """
 
     @_builtins.property

@@ -1,0 +1,176 @@
+"""Pictures: arrays of any kind as what an image file can hold."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import secrets
+import time
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.values.arrays import array_of
+from modelry._sdk.values.texts import text_of
+from modelry.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_FORMATS = {"jpg": "jpeg", "tif": "tiff"}
+_CHANNELS = (1, 3, 4)
+_NUMBERS = {"F", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+"""The modes of Pillow that hold numbers beyond 255."""
+_FAINT = 8
+"""A picture with less contrast than this, of 255, looks blank."""
+_UNSAFE = re.compile(r"[^\w .+=()@,-]+")
+_LONGEST_NAME = 48  # characters, of up to 4 bytes: a file name may have 255 bytes
+
+
+def path_of(key: object, step: object) -> str:
+    """A path in the folder `images` for an image of a key and a step. Each call gives another path.
+
+    What a path can't hold, of the key or the step, becomes `_`, with a few characters that tell such keys apart.
+    """
+    moment = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(3)}"
+    return f"images/{_name(key)}-step-{_name(0 if step is None else step)}-{moment}.png"
+
+
+def _name(given: object) -> str:
+    text = text_of(given)
+    safe = _UNSAFE.sub("_", text.replace("/", "#"))[:_LONGEST_NAME].strip(" .") or "_"
+    if safe.replace("#", "/") == text:
+        return safe
+    return f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def of_image(image: Any, path: str) -> tuple[bytes, str]:
+    """A picture in the format of the path's extension, and what whoever looks at it must know, if anything.
+
+    It takes a Pillow image, or an array or tensor of shape (height, width), or with 1, 3 or 4 channels at the end or at
+    the front. Whole numbers from 0 to 255, and others from 0 to 1, are brightness; whole numbers of 0 and 1 only are
+    black and white. Any other range is stretched so that its smallest number is black and its largest white. JPEG has
+    no transparency: it is dropped.
+
+    Raises InvalidArgument for an array that is no picture, for an extension that is not an image format, and for an
+    array if NumPy or Pillow isn't installed.
+    """
+    note = ""
+    if not hasattr(image, "save") or getattr(image, "mode", "") in _NUMBERS:
+        image, note = _picture_of(image)
+    ending = PurePosixPath(path).suffix.lstrip(".").lower() or "png"
+    try:
+        return _saved(image, _FORMATS.get(ending, ending)), note
+    except (KeyError, OSError, ValueError) as problem:
+        raise InvalidArgument(
+            f"{path!r}: the image can't be written as {ending!r} ({problem}); use the extension .png or .jpg"
+        ) from None
+
+
+def _saved(picture: Any, form: str) -> bytes:
+    out = io.BytesIO()
+    try:
+        picture.save(out, format=form)
+    except (OSError, ValueError):  # The format does not have this mode, such as transparency in JPEG.
+        if not hasattr(picture, "convert"):
+            raise
+        out = io.BytesIO()
+        picture.convert("RGB").save(out, format=form)
+    return out.getvalue()
+
+
+def _picture_of(image: Any) -> tuple[Any, str]:
+    try:
+        import numpy  # noqa: F401
+        from PIL import Image
+    except ImportError:
+        raise InvalidArgument("logging an array as an image needs NumPy and Pillow; install them") from None
+    try:
+        array = array_of(image)
+    except Exception as problem:
+        raise InvalidArgument(f"{type(image).__name__} can't be read as an image array: {problem}") from None
+    pixels, note = _brightness(_upright(array))
+    return Image.fromarray(pixels), note
+
+
+def _upright(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array with the shape (height, width), or (height, width, 3 or 4)."""
+    shape = array.shape
+    while array.ndim > 3 and array.shape[0] == 1:
+        array = array[0]  # a batch of one
+    if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] in _CHANNELS:
+        array = array.transpose(1, 2, 0)  # the channels come first, as in PyTorch
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in _CHANNELS) or not array.size:
+        raise InvalidArgument(
+            "an image array has the shape (height, width), or 1, 3 or 4 channels as its last or first dimension, not "
+            f"{shape}; log each image of a batch by itself"
+        )
+    return array
+
+
+def _brightness(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
+    """The pixels from 0 to 255, and a note if they are not what the array holds."""
+    import numpy as np
+
+    if array.dtype.kind == "O":
+        array = _numbers(array)
+    if array.dtype.kind not in "biuf":
+        raise InvalidArgument(
+            f"an image array holds numbers, not {array.dtype}; of complex numbers, log the real part or the magnitude"
+        )
+    if array.dtype.kind == "f":
+        return _of_fractions(array)
+    low, high = int(array.min()), int(array.max())
+    if array.dtype.kind == "b" or (low >= 0 and high <= 1):
+        return array.astype(np.uint8) * np.uint8(255), ""
+    if low < 0 or high > 255:
+        return _stretched(array.astype(np.float64), low, high, "whole numbers from 0 to 255")
+    pixels = np.ascontiguousarray(array, np.uint8)
+    return pixels, _faint(low, high, high - low, "255")
+
+
+def _of_fractions(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
+    import numpy as np
+
+    numbers = array.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        return np.zeros(array.shape, np.uint8), "it has no finite number, so it is black"
+    low, high = float(finite.min()), float(finite.max())
+    if low < 0 or high > 1:
+        pixels, note = _stretched(numbers, low, high, "numbers from 0 to 1")
+    else:
+        pixels = (np.nan_to_num(numbers.clip(0, 1)) * 255).round().astype(np.uint8)
+        note = _faint(low, high, (high - low) * 255, "1")
+    if finite.size < numbers.size:
+        missing = f"{numbers.size - finite.size} of its numbers are NaN or infinite: NaN is black"
+        note = f"{note}; {missing}" if note else missing
+    return pixels, note
+
+
+def _stretched(
+    numbers: npt.NDArray[np.float64], low: float, high: float, usual: str
+) -> tuple[npt.NDArray[np.uint8], str]:
+    import numpy as np
+
+    scale = max(abs(low), abs(high), 1.0)  # so that a difference can't overflow
+    span = high / scale - low / scale
+    shares = (numbers / scale - low / scale) / span if span else np.zeros(numbers.shape)
+    pixels = (np.nan_to_num(shares.clip(0, 1)) * 255).round().astype(np.uint8)
+    return pixels, f"its numbers from {low:g} to {high:g} are shown as black to white; {usual} are shown as they are"
+
+
+def _faint(low: float, high: float, contrast: float, most: str) -> str:
+    if not 0 < contrast < _FAINT:
+        return ""
+    return f"little can be seen: its numbers are from {low:g} to {high:g}, of 0 to {most}; scale them before"
+
+
+def _numbers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    try:
+        return array.astype("float64")
+    except (TypeError, ValueError) as problem:
+        raise InvalidArgument(f"an image array holds numbers: {problem}") from None

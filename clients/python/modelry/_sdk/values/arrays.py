@@ -1,0 +1,38 @@
+"""Arrays and tensors of other libraries as NumPy's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+def array_of(given: Any) -> npt.NDArray[Any]:
+    """A NumPy array, without a copy where there is one already.
+
+    It takes nested lists, arrays of any library, tensors on any device and with gradients, and numbers of 16 bits that
+    NumPy does not have. Masked elements are 0. Raises what NumPy raises for anything else. Needs NumPy.
+    """
+    import numpy as np
+
+    if hasattr(given, "detach"):  # PyTorch
+        given = given.detach().cpu()
+        try:
+            return np.asarray(given.numpy())
+        except TypeError:  # bfloat16
+            return np.asarray(given.float().numpy())
+    if hasattr(given, "__cuda_array_interface__") and hasattr(given, "get"):  # CuPy
+        given = given.get()
+    if isinstance(given, np.ma.MaskedArray):
+        given = given.filled(0)
+    if hasattr(given, "toarray"):  # SciPy's sparse matrices
+        given = given.toarray()
+    array = np.asarray(given)
+    is_short_float = array.dtype.kind == "V" and "float" in array.dtype.name  # JAX, TensorFlow
+    return array.astype(np.float32) if is_short_float else array
+
+
+def is_array(given: object) -> bool:
+    """Whether it is an array or tensor of one of the libraries."""
+    return hasattr(given, "shape") and hasattr(given, "dtype")

@@ -1,0 +1,124 @@
+"""Whatever value training code logs, it is recorded right or told, and raises nothing."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import modelry
+from modelry import Client
+from modelry.types import Dataset
+
+
+@pytest.fixture(autouse=True)
+def experiment_id(fluent: None, unique: str) -> str:
+    found = modelry.set_experiment(unique)
+    assert found is not None
+    return found.experiment_id
+
+
+def test_what_is_no_text_is_converted_and_stops_no_training(client: Client) -> None:
+    number: Any = 5
+    with modelry.start_run(run_name=number, description=number, tags={number: "\udc80"}) as run:
+        modelry.delete_tag(number)
+        modelry.log_input(Dataset(name=number, digest=number), number)
+        modelry.log_text(number, number)
+    with modelry.start_run(run_id=run.run_id, description="\udc80"):
+        pass
+
+    found = client.runs.get(run.run_id)
+    assert (found.name, found.description) == ("5", "\\udc80")
+    assert [(each.dataset.name, each.dataset.digest, each.context) for each in found.datasets] == [("5", "5", "5")]
+    assert client.artifacts.read_bytes(f"runs/{run.run_id}", "5") == b"5"
+
+
+def test_what_is_no_number_is_warned_of_once_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
+        for _ in range(3):
+            modelry.log_metric("a", "high")  # type: ignore[arg-type]
+        modelry.log_metric("a", 1.0)
+
+    assert modelry.get_run(run.id).metrics == {"a": 1.0}
+    assert len([text for text in caplog.messages if "'high'" in text]) == 1
+
+
+@pytest.mark.parametrize(
+    ("log_it", "said"),
+    [
+        (lambda: modelry.log_image([[0]], "a.txt"), "use the extension .png or .jpg"),
+        (lambda: modelry.log_image([[[0, 0]], [[0, 0]]], "a.png"), "an image array has the shape"),
+        (lambda: modelry.log_image("no image", key="k"), "an image array"),
+        (lambda: modelry.log_figure("no figure", "a.png"), "Matplotlib or Plotly"),
+        (lambda: modelry.log_dict({1: "a", "1": "b"}, "a.json"), "two keys of a dictionary are '1' as text"),
+        (lambda: modelry.log_input(object()), "modelry.data.from_pandas"),
+    ],
+)
+def test_a_value_that_cant_be_recorded_is_told_and_raises_nothing(
+    caplog: pytest.LogCaptureFixture, client: Client, log_it: Callable[[], None], said: str
+) -> None:
+    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
+        log_it()
+        delivered = modelry.flush(20)
+
+    assert delivered is False
+    assert [text for text in caplog.messages if text.startswith("not recorded:") and said in text]
+    assert list(client.artifacts.list(f"runs/{run.id}", recursive=True)) == []
+
+
+def test_every_image_of_a_key_and_a_step_is_kept(client: Client) -> None:
+    import numpy as np
+
+    steps = [0, 1, 9, 10, 19, 25, 99, 100, 255, 2500, None, 10**6]
+    keys = ["a", "val/faces", "val 50%2F", "100%", "back\\slash", "..", "", "é" * 300, "a\nb", 7, "a:b*?"]
+    with modelry.start_run() as run:
+        for step in steps:
+            modelry.log_image(np.zeros((2, 2)), key="a", step=step)
+        for key in keys:
+            modelry.log_image(np.zeros((2, 2)), key=key, step=1)  # type: ignore[arg-type]
+
+    assert len(client.artifacts.list(f"runs/{run.id}", "images")) == len(steps) + len(keys)
+
+
+def test_each_conflict_of_params_is_named_and_equal_numbers_are_none(caplog: pytest.LogCaptureFixture) -> None:
+    with modelry.start_run() as run:
+        run.log_params({f"p{number}": "before" for number in range(30)} | {"epochs": 10, "rate": "1e-3"})
+    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run(run_id=run.id):
+        modelry.log_params({f"p{number}": "after" for number in range(30)} | {"epochs": 10.0, "rate": 0.001})
+
+    named = [number for number in range(30) if any(f"'p{number}'" in text for text in caplog.messages)]
+    assert named == list(range(30))
+    assert not [text for text in caplog.messages if "'epochs'" in text or "'rate'" in text]
+
+
+def test_a_sort_key_that_no_run_has_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    for accuracy in (0.5, 0.9):
+        with modelry.start_run():
+            modelry.log_metric("accuracy", accuracy)
+            modelry.log_param("depth", 3)
+    with caplog.at_level(logging.WARNING, "modelry"):
+        list(modelry.search_runs(order_by=["metrics.accuracy DESC", "params.depth"], output_format="list"))
+        before = list(caplog.messages)
+        list(modelry.search_runs(order_by=["metrics.`acuracy` DESC", "tags.x"], output_format="list"))
+
+    assert before == []
+    assert len(caplog.messages) == 2
+    assert "metrics.acuracy" in caplog.messages[0]
+    assert "is metrics.accuracy meant?" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("again", [lambda it: pickle.loads(pickle.dumps(it)), copy.copy, copy.deepcopy])
+def test_a_client_and_a_run_can_be_pickled_and_copied(again: Callable[[Any], Any], client: Client) -> None:
+    with modelry.start_run() as run:
+        run.log_metric("a", 1.0)
+        other, server = again(run), again(client)
+        other.log_metric("b", 2.0)
+        modelry.flush(20)
+
+        assert server.runs.get(run.id).metrics == {"a": 1.0, "b": 2.0}
+        assert again(server.runs).get(run.id).run_id == other.run_id == run.id
+        assert again(server.runs.get(run.id)) == server.runs.get(run.id)
