@@ -67,7 +67,7 @@ class Recorder:
         self._start_again_at = 0.0
         self._begin_backlog()
         self.uploads = Uploads(
-            self._connection,
+            self._own_connection,
             self._workspace,
             self.folder,
             refusals=self._refusals,

@@ -70,8 +70,17 @@ class Uploads:
         self._add(kept.keep_content(self._folder, self._server, owner, path, content))
 
     def deliver(self, timeout: float | None) -> bool:
-        """Waits until nothing waits, at most so many seconds, or without a limit for one try; says whether it is so."""
+        """Waits until nothing waits, at most so many seconds, or without a limit for one try; says whether it is so.
+
+        Where no thread can be started it tries once itself.
+        """
         until = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            if self._waiting:
+                self._start()
+            is_alone = bool(self._waiting) and self._thread is None
+        if is_alone:
+            self._try_all()
         with self._changed:
             first = self._wanted + 1
             while self._waiting:
@@ -169,7 +178,7 @@ class Uploads:
                 made.upload(self._connection)
         except FileNotFoundError:
             return None  # another process has uploaded it
-        except SpoolInUse as problem:
+        except (SpoolInUse, RuntimeError) as problem:  # gRPC has no thread for it: RuntimeError
             return Unavailable(str(problem))
         except OSError as problem:
             self._refuse(made, str(problem))
