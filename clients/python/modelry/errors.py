@@ -13,7 +13,7 @@
     ├── PermissionDenied: PermissionMissing
     ├── ResourceExhausted: TooManyStreams
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
-    │       VersionInUse, SourceEmpty
+    │       ModelInUse, VersionInUse, SourceEmpty
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap
     ├── OutOfRange: CursorOutOfRange
     ├── Unimplemented
