@@ -184,16 +184,18 @@ class Ingest:
         run_id = group[0].batch.run_id
         if any(not ticket.batch.only_points or ticket.batch.run_id != run_id for ticket in group):
             return ()
+        if not all(self._known.has(run_id, _keys(ticket.batch)) for ticket in group):
+            return ()
         metrics = gathered(ticket.batch for ticket in group)
-        if not metrics or not self._known.has(run_id, (key for _, key in metrics)):
+        if not metrics:
             return ()
         with self._db.write_once() as tx:
             return group if metric_store.append_if_active(tx, run_id, list(metrics.values())) else ()
 
     def _write_all(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
-        growing = [
+        growing = {
             ticket.batch.run_id for ticket in group if not self._known.has(ticket.batch.run_id, _keys(ticket.batch))
-        ]
+        }
         with self._db.write() as tx:
             accepted, present = _write_group(tx, group, growing)
         for run_id, keys in present.items():

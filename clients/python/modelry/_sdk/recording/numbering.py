@@ -74,7 +74,7 @@ def split(request: QueuedRequest) -> list[QueuedRequest]:
 
     Of the start of a run: the bare start, and a part for whatever can be said of the run later.
     """
-    if request.method in (CREATE_RUN, START_RUN):
+    if request.is_start:
         return _parts_of_start(request)
     if request.method == WRITE_METRICS:
         batch = WriteMetricsRequest.FromString(request.content)
