@@ -1,4 +1,7 @@
-"""Nobody can hold what all need: calls without a message, idle streams, slow readers, searches whose caller left."""
+"""Nobody can hold what all need: calls without a message, idle streams, slow readers, searches whose caller left.
+
+Nor does a connection hold up itself: calls that failed leave nothing behind.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from modelry.api.tracking import v1 as tracking
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
+from tests.parts.refusal import refused
 
 GET_EXPERIMENT = "/modelry.api.tracking.v1.ExperimentService/GetExperiment"
 READ_METRICS = "/modelry.api.tracking.v1.MetricService/ReadMetrics"
@@ -113,6 +117,59 @@ def test_idle_calls_of_one_client_hold_up_nobody_else(platform: Deployment, hold
             call.cancel()
 
     assert (found.experiment.experiment_id, read, health.status) == ("0", [], health_pb2.HealthCheckResponse.SERVING)
+
+
+Fail = Callable[[grpc.Channel, str], object]
+
+
+def refused_in_a_group(channel: grpc.Channel, run_id: str) -> object:
+    """A batch that its group refuses: the param has another value."""
+    batch = tracking.LogBatchRequest(run_id=run_id, params={"p": "other"})
+    return refused(tracking.RunServiceStub(channel).LogBatch, batch)
+
+
+def refused_upload(channel: grpc.Channel, run_id: str) -> object:
+    """An upload to a path that can't be."""
+    first = artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id))
+    file = artifacts.WriteArtifactsRequest(header=artifacts.ArtifactHeader(path="../x"))
+    return refused(artifacts.ArtifactServiceStub(channel).WriteArtifacts, iter([first, file]))
+
+
+def refused_stream(channel: grpc.Channel, run_id: str) -> object:
+    """A read of a run that is not there."""
+    return refused(tracking.MetricServiceStub(channel).ReadMetrics, tracking.ReadMetricsRequest(run_ids=["f" * 32]))
+
+
+def left_stream(channel: grpc.Channel, run_id: str) -> object:
+    """A stream whose caller leaves after the first message."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    stream = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+    next(stream)
+    return stream.cancel()
+
+
+def left_call(channel: grpc.Channel, run_id: str) -> object:
+    """A unary call that is cancelled at once."""
+    return tracking.RunServiceStub(channel).GetRun.future(tracking.GetRunRequest(run_id=run_id)).cancel()
+
+
+@pytest.mark.parametrize("fail", [refused_in_a_group, refused_upload, refused_stream, left_stream, left_call])
+def test_a_connection_goes_on_after_hundreds_of_calls_that_failed(platform: Deployment, fail: Fail) -> None:
+    room = "artifacts" if fail is refused_upload else "tracking"
+    with connection(platform) as others, connection(platform, room) as failing:
+        start = tracking.CreateRunRequest(experiment_id="0", params={"p": "one"})
+        run_id = tracking.RunServiceStub(others).CreateRun(start).run.run_id
+        for _ in range(400):  # more than may be open at once
+            fail(failing, run_id)
+
+        def is_served() -> bool:
+            stub: Any = health_pb2_grpc.HealthStub(failing)
+            try:
+                return bool(stub.Check(health_pb2.HealthCheckRequest(), timeout=5))
+            except grpc.RpcError:
+                return False
+
+        eventually(is_served)
 
 
 def test_searches_whose_caller_left_end(platform: Deployment) -> None:

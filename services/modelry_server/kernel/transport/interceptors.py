@@ -200,7 +200,10 @@ class Calls(grpc.ServerInterceptor):
             work = self._pools.uploads.submit(self._upload, method, requests, context)
             if not self._drain.outlasts(work):
                 context.abort_with_status(rpc_status.to_status(status.to_status(Draining())))
-            return work.result()
+            try:
+                return work.result()
+            finally:
+                del work  # it holds the error, see `_let_go`
 
         upload.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(upload)
@@ -366,12 +369,25 @@ class _Call:
         if not isinstance(error, ModelryError):
             correlation_id = secrets.token_hex(8)
             _log.error("rpc.failed", trace=True, rpc=self.method.rpc, correlation_id=correlation_id)
+            _let_go(error)
             error = UnexpectedError(correlation_id)
         answer = status.to_status(error)
         code = _CODES[answer.code]
         self.end(code)
         _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, reason=error.reason, message=error.message)
+        _let_go(error)
         self._context.abort_with_status(rpc_status.to_status(answer))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Lets go of the frames that an error came through, and so of the request.
+
+    An error that some object holds, such as a batch that waited for its group, is in a cycle with its frames, which
+    would stay until Python's collector comes.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _parsed(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
