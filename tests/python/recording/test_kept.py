@@ -48,11 +48,10 @@ def test_a_path_may_hold_any_character_that_an_artifact_may(client: Client, tmp_
 
 
 def test_what_an_upload_refuses_is_not_kept_either(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("private")
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "gone")
 
-    with pytest.raises(InvalidArgument, match="leads out of the folder"):
+    with pytest.raises(InvalidArgument, match="leads nowhere"):
         kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "", tmp_path / "folder")
     with pytest.raises(PathInvalid):
         kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "../a", b"")

@@ -187,7 +187,7 @@ class _Listener:
             maximum_concurrent_rpcs=3 * _THREADS,
             options=[
                 ("grpc.max_concurrent_streams", _CALLS_OF_ONE),
-                # It counts a call until Python's collector has come to it, and by then may refuse a connection for good.
+                # It counts a call until Python's collector comes to it, and may refuse a connection for good by then.
                 ("grpc.http.overload_protection", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
