@@ -83,6 +83,13 @@ BY_EXECUTOR = f"""
         list(pool.map(log, [f"child{{number}}" for number in range({CHILDREN})]))
 """
 
+# Its end terminates the workers by SIGTERM.
+BY_POOL = f"""
+    import multiprocessing
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(log, [f"child{{number}}" for number in range({CHILDREN})])
+"""
+
 BY_GRANDCHILDREN = f"""
     for number in range({CHILDREN}):
         child = os.fork()
@@ -121,8 +128,8 @@ BY_WORKERS = f"""
 
 @pytest.mark.parametrize(
     "body",
-    [BY_OS_FORK, BY_MULTIPROCESSING, BY_EXECUTOR, BY_GRANDCHILDREN, BY_WORKERS],
-    ids=["os.fork", "multiprocessing", "ProcessPoolExecutor", "grandchildren", "workers of a DataLoader"],
+    [BY_OS_FORK, BY_MULTIPROCESSING, BY_EXECUTOR, BY_POOL, BY_GRANDCHILDREN, BY_WORKERS],
+    ids=["os.fork", "multiprocessing", "ProcessPoolExecutor", "Pool", "grandchildren", "workers of a DataLoader"],
 )
 def test_children_log_to_the_run_of_their_parent_while_it_sends(
     reader: Client, server: Deployment, spool: Path, body: str

@@ -63,6 +63,30 @@ if __name__ == "__main__":
     assert script.errors == ""
 
 
+def test_what_the_workers_of_a_pool_logged_is_there_after_its_end(server: Deployment, spool: Path) -> None:
+    script = run(
+        server,
+        spool,
+        """
+import multiprocessing
+import modelry
+
+def log(arguments):
+    run_id, number = arguments
+    modelry.log_metric("child", 0.5, step=number, run_id=run_id)
+
+if __name__ == "__main__":
+    run = modelry.start_run()
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(log, [(run.run_id, number) for number in range(30)])
+    print(len(modelry.Client().metrics.read(run.run_id, "child")))
+""",
+    )
+
+    assert script.lines == ["30"]
+    assert script.errors == ""
+
+
 def test_a_program_that_is_started_meanwhile_disturbs_nothing(reader: Client, server: Deployment, spool: Path) -> None:
     """As `!command` and `%%python` in Jupyter do: by a pseudo terminal, which forks first, or by `subprocess`."""
     script = run(

@@ -16,7 +16,8 @@ gets what:
 - `os.fork`: the rule above. `os._exit` skips everything that happens at exit, as it does for all of Python: call
   `modelry.flush()` first, or up to 0.2 seconds of what was logged are lost.
 - `multiprocessing` with `fork` (the default on Linux up to Python 3.13), `ProcessPoolExecutor`: the rule above. What a
-  process logs is safe when it ends; a process that is terminated by a signal loses up to 0.2 seconds.
+  process logs is safe when it ends, also by SIGTERM, as at the end of `with Pool()`. For that it gets a handler of
+  SIGTERM if its main thread logs and there is none. A process that is killed loses up to 0.2 seconds.
 - A worker of PyTorch's `DataLoader` on Linux: a child by `fork`, so the rule above.
 - `multiprocessing` with `spawn`: a new Python process with connections of its own. It knows the environment, and no run
   of the parent: pass it the run id.
@@ -32,7 +33,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
+import threading
 from typing import TypeVar
 
 from modelry._sdk.transport import settings
@@ -106,6 +109,15 @@ class Process:
         util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
         if util is not None and process is not None and process.parent_process() is not None:
             util.Finalize(None, self.at_exit, exitpriority=0)
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, number: int, frame: object) -> None:
+        """Ends a child of `multiprocessing` by SIGTERM, as the end of `with Pool()` does, after the parts are told."""
+        signal.signal(number, signal.SIG_DFL)
+        self.at_exit()
+        os.kill(os.getpid(), number)
 
     def at_exit(self) -> None:
         """Tells the parts that the process ends, the last made first."""
