@@ -20,6 +20,7 @@ from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.recording.spool import left_in
 from modelry._sdk.transport.connection import connect
 from modelry._sdk.transport.settings import read
+from modelry.errors import Unavailable
 from modelry_server.targets import ROOMS
 from tests.parts import free_port
 from tests.parts.deployment import Deployment, running
@@ -126,6 +127,18 @@ def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
     assert "offline" in warned
     assert run.id in warned
     assert list(spool.iterdir()) == []
+
+
+def test_a_read_after_an_offline_run_does_not_wait_for_the_server(own_on_sqlite: Deployment) -> None:
+    use(own_on_sqlite)
+    own_on_sqlite.kill()
+    with modelry.start_run():
+        modelry.log_metric("m", 1.0)
+    begun = time.monotonic()
+    with pytest.raises(Unavailable):
+        modelry.search_runs()
+
+    assert time.monotonic() - begun < 5
 
 
 def test_a_server_that_stands_still_blocks_no_loop(own_on_sqlite: Deployment) -> None:

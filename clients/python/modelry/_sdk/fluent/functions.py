@@ -264,4 +264,4 @@ def sync(address: str | None = None, *, progress: Callable[[int, int], None] | N
 
 def _settle() -> None:
     """Sends what was logged here, so that the next read finds it."""
-    pool.flush_all(settings.read().timeout)
+    pool.catch_up(settings.read().timeout)

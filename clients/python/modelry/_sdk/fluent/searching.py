@@ -68,7 +68,7 @@ def search_runs(
     ids = arguments.ids("experiment_ids", experiment_ids)
     names = arguments.listed("experiment_names", experiment_names)
     sort_keys = arguments.listed("order_by", order_by)
-    pool.flush_all(settings.read().timeout)  # so that the search finds what was logged here
+    pool.catch_up(settings.read().timeout)  # so that the search finds what was logged here
     server = session.current().client()
     ids += [server.experiments.get_by_name(name).experiment_id for name in names]
     if not ids and not search_all_experiments:

@@ -32,6 +32,12 @@ class RecorderPool(process.Part):
         flushed = [recorder.flush(timeout) for recorder in self._all()]
         return self._children.deliver(timeout) and all(flushed)
 
+    def catch_up(self, timeout: float) -> None:
+        """Delivers what was logged, so that the next read finds it. While no server answers it only tries once."""
+        for recorder in self._all():
+            recorder.attempt(timeout)
+        self._children.deliver(timeout)
+
     def at_exit(self) -> None:
         """Drains every recorder, within the limit of the settings."""
         limit = settings.read().exit_timeout
@@ -54,6 +60,11 @@ class RecorderPool(process.Part):
 def recorder_of(connection: Connection, workspace: str) -> Recorder:
     """The recorder of this process for what is logged over a connection."""
     return process.current().part(RecorderPool).recorder(connection, workspace)
+
+
+def catch_up(timeout: float) -> None:
+    """Delivers what was logged in this process; see `RecorderPool.catch_up`."""
+    process.current().part(RecorderPool).catch_up(timeout)
 
 
 def flush_all(timeout: float | None) -> bool:
