@@ -17,7 +17,7 @@ from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
 from modelry._sdk.nouns.events import Event, EventList
 from modelry._sdk.nouns.experiments import Experiment
 from modelry._sdk.nouns.lazy_list import LazyList
-from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
+from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary, Point
 from modelry._sdk.nouns.models import Model
 from modelry._sdk.nouns.promotions import Promoted, Promotion
 from modelry._sdk.nouns.runs import Run
@@ -48,6 +48,7 @@ __all__ = [
     "MetricColumns",
     "MetricSummary",
     "Model",
+    "Point",
     "Promoted",
     "Promotion",
     "Run",

@@ -127,6 +127,11 @@ def test_what_can_not_be_is_refused_with_its_reason(
         client.artifacts.read_bytes(owner, "folder")
 
 
+def test_a_text_is_refused_where_bytes_are_wanted(client: Client, owner: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"data must be bytes, such as text.encode\(\)"):
+        client.artifacts.upload_bytes(owner, "a.txt", "text")  # type: ignore[arg-type]
+
+
 def test_the_files_of_a_version_never_change(client: Client, unique: str, a_run: Callable[..., str]) -> None:
     client.models.create(unique)
     version = client.versions.create(unique, f"runs:/{a_run()}/model")

@@ -49,6 +49,11 @@ def test_it_is_a_list_in_every_other_way() -> None:
         numbers[10]
 
 
+def test_an_index_of_columns_says_that_this_is_no_table() -> None:
+    with pytest.raises(TypeError, match="this is a list, so its index is a number, not 'run_id'"):
+        Pages().list()["run_id"]  # type: ignore[call-overload]
+
+
 def test_it_can_be_read_twice_and_asks_once() -> None:
     pages = Pages()
     numbers = pages.list()

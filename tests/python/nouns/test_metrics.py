@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 from array import array
+from typing import Any
 
 import pytest
 
 from modelry import Client, MetricColumns
-from modelry.errors import BatchGap, RunNotFound
+from modelry.errors import BatchGap, InvalidArgument, RunNotFound
+from modelry.types import Point
 
 
 @pytest.fixture
@@ -27,6 +29,22 @@ def test_values_come_back_bit_for_bit(client: Client, run_id: str) -> None:
 
     assert [value.hex() for value in read.values] == [value.hex() for value in values]
     assert (list(read.steps), list(read.times_ms), len(read)) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], 6)
+
+
+def test_points_are_given_by_key_or_one_by_one(client: Client, run_id: str) -> None:
+    client.runs.log_metrics(run_id, {"m": 0.5}, step=3)
+    client.runs.log_metrics(run_id, [Point("m", 0.25, 1_700_000_000_000, 4), ("m", 0.125, 1_700_000_000_001, 5)])
+
+    read = client.metrics.read(run_id, "m")
+
+    assert (list(read.steps), list(read.values)) == ([3, 4, 5], [0.5, 0.25, 0.125])
+    assert list(read.times_ms[1:]) == [1_700_000_000_000, 1_700_000_000_001]
+
+
+@pytest.mark.parametrize("wrong", [[("m", 0.5)], ["m"], [3]])
+def test_what_is_no_point_is_refused_with_what_would_be_right(client: Client, run_id: str, wrong: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"key, value, time in milliseconds, step"):
+        client.runs.log_metrics(run_id, wrong)
 
 
 def test_a_batch_that_is_sent_again_is_written_once(client: Client, run_id: str) -> None:

@@ -181,8 +181,10 @@ def test_a_machine_can_refuse_to_load_what_may_run_code(
         modelry.pyfunc.load_model(tmp_path / "model")
 
 
-def test_what_is_not_there_or_no_uri_says_so() -> None:
+def test_what_is_not_there_or_no_uri_says_so(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no model at"):
         modelry.sklearn.load_model("/nowhere/model")
     with pytest.raises(InvalidArgument, match="'s3'"):
         modelry.pyfunc.load_model("s3://bucket/model")
+    with pytest.raises(InvalidArgument, match="has no file MLmodel, so it is no model in MLflow's format"):
+        modelry.pyfunc.load_model(tmp_path)

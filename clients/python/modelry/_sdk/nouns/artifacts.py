@@ -96,8 +96,11 @@ class Artifacts:
     def upload_bytes(self, owner: str, path: str, data: bytes, *, content_type: str = "") -> None:
         """Writes one file from memory. `path` is its whole path.
 
-        Without a `content_type` the file name decides. Raises OwnerFrozen or ArtifactKindConflict.
+        Without a `content_type` the file name decides. Raises OwnerFrozen, ArtifactKindConflict, and InvalidArgument
+        for what is no bytes.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise arguments.refused("data", f"{type(data).__name__}", "bytes, such as text.encode()")
         transfer.upload_content(self._connection, owner, path, data, content_type)
 
     def download(

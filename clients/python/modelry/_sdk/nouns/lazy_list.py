@@ -34,6 +34,11 @@ class LazyList(Sequence[T]):
     def __getitem__(self, index: slice) -> list[T]: ...
 
     def __getitem__(self, index: int | slice) -> T | list[T]:
+        if not isinstance(index, slice) and not hasattr(index, "__index__"):
+            raise TypeError(
+                f"this is a list, so its index is a number, not {index!r}; columns need a table, which "
+                "modelry.search_runs returns if pandas is installed"
+            )
         if isinstance(index, slice):
             from_the_start = (index.start or 0) >= 0 and index.stop is not None and index.stop >= 0
             self._fetch(index.stop if from_the_start and (index.step or 1) > 0 else None)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.arguments import exact_text
@@ -93,10 +93,17 @@ class Summaries(Mapping[str, MetricSummary]):
         return {message.key: message for message in self._messages}
 
 
-Point: TypeAlias = tuple[str, float, int | datetime, int]
-"""Key, value, time (milliseconds since 1970, or a datetime), step."""
-Points: TypeAlias = Mapping[str, "MetricColumns | float"] | Iterable[Point]
-"""Points in any of three forms: columns by key, one value by key (step 0, now), or points one by one."""
+class Point(NamedTuple):
+    """One point of a metric. The time is in milliseconds since 1970, or a datetime."""
+
+    key: str
+    value: float
+    time: int | datetime
+    step: int = 0
+
+
+Points: TypeAlias = Mapping[str, "MetricColumns | float"] | Iterable[Point | tuple[str, float, int | datetime, int]]
+"""Points in any of three forms: columns by key, one value by key, or points one by one as (key, value, time, step)."""
 
 
 @arguments.texts_checked
@@ -170,8 +177,10 @@ def _counted(series: MetricColumns) -> MetricColumns:
     return series if series.point_count else replace(series, point_count=len(series))
 
 
-def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns], metrics: Points) -> None:
-    """Appends points to the `metrics` of a request, as columns.
+def add_columns(
+    target: RepeatedCompositeFieldContainer[tracking.MetricColumns], metrics: Points, *, step: int = 0
+) -> None:
+    """Appends points to the `metrics` of a request, as columns. Values by key are points of now, at a `step`.
 
     A key that is no text becomes one. A numeric text, and an array or tensor of one element, counts as its number. The
     time of a point may be a datetime, or in another unit, see `milliseconds_of`. Raises InvalidArgument, with key and
@@ -184,19 +193,32 @@ def add_columns(target: RepeatedCompositeFieldContainer[tracking.MetricColumns],
             if isinstance(given, MetricColumns):
                 target.add(key=key, steps=given.steps, times_ms=given.times_ms, values=given.values)
             else:
-                target.add(key=key, steps=[0], times_ms=[now], values=[_value_of(key, given)])
+                number = _whole_number(key, "step", whole_of(step))
+                target.add(key=key, steps=[number], times_ms=[now], values=[_value_of(key, given)])
         return
     columns: dict[str, tuple[list[int], list[int], list[float]]] = {}
-    for given_key, value, moment, step in metrics:
+    for point in metrics:
+        given_key, value, moment, at_step = _parts_of(point)
         key = exact_text("metrics", given_key)
         found = columns.get(key)
         if found is None:
             found = columns[key] = ([], [], [])
-        found[0].append(_whole_number(key, "step", whole_of(step)))
+        found[0].append(_whole_number(key, "step", whole_of(at_step)))
         found[1].append(_whole_number(key, "time", milliseconds_of(moment)))
         found[2].append(_value_of(key, value))
     for key, (steps, times_ms, values) in columns.items():
         target.add(key=key, steps=steps, times_ms=times_ms, values=values)
+
+
+def _parts_of(point: Any) -> tuple[Any, Any, Any, Any]:
+    try:
+        key, value, moment, step = point
+    except (TypeError, ValueError):
+        raise InvalidArgument(
+            f"a point must be modelry.types.Point, or (key, value, time in milliseconds, step), not {point!r}",
+            fields={"metrics": "must be points of four parts"},
+        ) from None
+    return key, value, moment, step
 
 
 def _value_of(key: str, given: object) -> float:

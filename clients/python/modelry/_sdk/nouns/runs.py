@@ -205,8 +205,9 @@ class Runs:
     ) -> None:
         """Adds params, metrics and tags in one transaction, all or nothing. Returns when it is committed.
 
-        Metrics are columns or values by key, or an iterable of (key, value, time in ms, step). Values of params and
-        tags are converted to text. Raises RunNotFound, RunDeleted, ParamConflict and FieldInvalid.
+        Metrics are columns or values by key (of step 0), or a list of `modelry.types.Point`, which is (key, value, time
+        in ms, step). Values of params and tags are converted to text. Raises RunNotFound, RunDeleted, ParamConflict,
+        FieldInvalid, and InvalidArgument for what is no point.
         """
         request = tracking.LogBatchRequest(
             run_id=run_id, params=arguments.texts(params, "params"), tags=arguments.texts(tags)
@@ -218,9 +219,11 @@ class Runs:
         """Adds params, all or none. A param is write-once. Errors as in `log_batch`."""
         self.log_batch(run_id, params=params)
 
-    def log_metrics(self, run_id: str, metrics: Points) -> None:
-        """Adds points, all or none. Errors as in `log_batch`."""
-        self.log_batch(run_id, metrics=metrics)
+    def log_metrics(self, run_id: str, metrics: Points, *, step: int = 0) -> None:
+        """Adds points, all or none; values by key, such as `{"loss": 0.5}`, at a `step`. Errors as in `log_batch`."""
+        request = tracking.LogBatchRequest(run_id=run_id)
+        add_columns(request.metrics, metrics, step=step)
+        self._connection.call(tracking.rpcs.LOG_BATCH, request)
 
     def set_tags(self, run_id: str, tags: Mapping[str, object]) -> Run:
         """Sets tags, all or none. Tags with the same keys are replaced, others stay.

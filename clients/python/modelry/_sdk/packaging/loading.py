@@ -79,6 +79,13 @@ def _folder(uri: object, local: Path) -> str:
             reason="MODEL_IS_FILE",
             metadata={"uri": str(uri)},
         )
+    if not (local / "MLmodel").exists():
+        raise InvalidArgument(
+            f"{str(uri)!r} has no file MLmodel, so it is no model in MLflow's format; its files can be downloaded by "
+            "client.artifacts.download",
+            reason="MODEL_HAS_NO_FORMAT",
+            metadata={"uri": str(uri)},
+        )
     return os.fspath(local)
 
 
