@@ -7,6 +7,7 @@ checked for each page.
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 from binascii import Error as Base64Error
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.errors import FieldInvalid, InvalidArgument
 
 LONGEST_TOKEN = 32_768
-_FIRST_BLOCK, _GROWTH = 16, 6
+_FIRST_BLOCK, _BLOCK = 16, 96
 PAGE_BYTES = 3 << 20
 """The most that the things on a page may take, in bytes: with room to spare below what every client can receive."""
 
@@ -199,17 +200,30 @@ class Pager:
 
 
 def completed(
-    found: Sequence[Found[_Brief]], complete: Callable[[Sequence[_Brief]], Sequence[_Item]]
+    found: Sequence[Found[_Brief]],
+    complete: Callable[[Sequence[_Brief]], Sequence[_Item]],
+    weigh: Callable[[Sequence[_Brief]], Sequence[int]] | None = None,
 ) -> Iterator[Found[_Item]]:
-    """The things of a page, read whole a few at a time: who stops, because the page is full, has read few too many."""
+    """The things of a page, read whole a few at a time: who stops, because the page is full, has read few too many.
+
+    Where one of them can be large, `weigh` says about how many bytes each has, so that few large ones are read at once.
+    """
     begin = 0
     for size in _block_sizes():
         if begin >= len(found):
             return
         block = found[begin : begin + size]
+        if weigh is not None and len(block) > _FIRST_BLOCK:
+            block = block[: _fitting(weigh([each.item for each in block]))]
         for each, item in zip(block, complete([each.item for each in block]), strict=True):
             yield Found(item, each.key)
-        begin += size
+        begin += len(block)
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """How many of the first things are a page together, and one more."""
+    sums = itertools.accumulate(sizes)
+    return 1 + sum(1 for _ in itertools.takewhile(lambda total: total <= PAGE_BYTES, sums))
 
 
 def block_by_block(
@@ -228,11 +242,8 @@ def block_by_block(
 
 
 def _block_sizes() -> Iterator[int]:
-    """Few at first. A page that these don't fill has room for many more of their kind."""
-    size = _FIRST_BLOCK
-    while True:
-        yield size
-        size *= _GROWTH
+    """Few at first. A page that these don't fill has room for more of their kind, but the next ones may be larger."""
+    return itertools.chain([_FIRST_BLOCK], itertools.repeat(_BLOCK))
 
 
 def _each(found: Iterable[_Item]) -> Generator[_Item, None, None]:

@@ -80,9 +80,11 @@ class Backend(Protocol):
     def file(self) -> Path | None:
         """The file of the database, where it is one."""
 
-    @property
-    def write_lock(self) -> AbstractContextManager[Any]:
-        """Held from before a write takes a connection until its end: it queues writers where only one can write."""
+    def turn(self, until: float | None) -> AbstractContextManager[Any]:
+        """Held from before a write takes a connection until its end: it queues writers where only one can write.
+
+        Raises DeadlinePassed if the turn does not come until this reading of `time.monotonic()`.
+        """
 
     def reading(self, tx: Transaction) -> AbstractContextManager[Any]:
         """A block in which a connection only reads."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from modelry_server.kernel import caller
 from modelry_server.kernel.config import ConfigurationInvalid
 from modelry_server.kernel.errors import DatabaseUnavailable
 from modelry_server.kernel.sql.backend import Backend, BackgroundJobs, Transaction
@@ -79,16 +80,23 @@ class Database:
             yield from read(tx)
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """A transaction that is committed when the block ends, and rolled back when it raises."""
-        with self.backend.write_lock, self._connection() as tx, self.backend.writing(tx):
+    def write(self, *, for_others: bool = False) -> Iterator[Transaction]:
+        """A transaction that is committed when the block ends, and rolled back when it raises.
+
+        Raises DeadlinePassed if it can't begin before the caller's deadline; not if it is `for_others`, too.
+        """
+        with self.backend.turn(self._until(for_others)), self._connection() as tx, self.backend.writing(tx):
             yield tx
 
     @contextmanager
-    def write_once(self) -> Iterator[Transaction]:
+    def write_once(self, *, for_others: bool = False) -> Iterator[Transaction]:
         """As `write`, for a block that sends a single statement, such as `insert_if`: PostgreSQL answers sooner."""
-        with self.backend.write_lock, self._connection() as tx, self.backend.writing_once(tx):
+        with self.backend.turn(self._until(for_others)), self._connection() as tx, self.backend.writing_once(tx):
             yield tx
+
+    @staticmethod
+    def _until(for_others: bool) -> float | None:
+        return None if for_others else caller.current().deadline
 
     def check(self) -> None:
         """Raises SchemaUnknown or DatabaseUnusable unless the schema is the one that this program needs."""

@@ -59,7 +59,6 @@ class Postgres:
 
     driver_error = psycopg.Error
     file: Path | None = None
-    write_lock: AbstractContextManager[Any] = nullcontext()  # writers don't queue
 
     def __init__(self, url: sa.URL, *, room: str, connections: int, prepared: str) -> None:
         self._room = room
@@ -90,6 +89,10 @@ class Postgres:
             connection.execute("SET jit = off")
         elif self._prepared == "auto":
             connection.prepare_threshold = None
+
+    def turn(self, until: float | None) -> AbstractContextManager[Any]:
+        """Nothing to wait for: writers don't queue."""
+        return nullcontext()
 
     def reading(self, tx: Transaction) -> AbstractContextManager[Any]:
         """No transaction, but a pipeline: each statement sees what is committed when it begins."""

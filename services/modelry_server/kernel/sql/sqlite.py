@@ -3,8 +3,9 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing, suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ class Sqlite:
         self._room = room
         self._path = str(url.database)
         self.file = Path(self._path) if url.database and not self._path.startswith((":memory:", "file:")) else None
-        self.write_lock = threading.Lock()
+        self._write_lock = threading.Lock()
         self.engine = sa.create_engine(
             url,
             # `_Block` begins and ends transactions: SQLAlchemy's own take three times as long as those of SQLite.
@@ -108,6 +109,16 @@ class Sqlite:
         def prepare(connection: Any, record: Any) -> None:
             for pragma in pragmas:
                 connection.execute(f"PRAGMA {pragma}")
+
+    @contextmanager
+    def turn(self, until: float | None) -> Iterator[None]:
+        """Held by the one writer."""
+        if not self._write_lock.acquire(timeout=-1 if until is None else max(0.0, until - time.monotonic())):
+            raise DeadlinePassed
+        try:
+            yield
+        finally:
+            self._write_lock.release()
 
     def reading(self, tx: Transaction) -> AbstractContextManager[Any]:
         """A transaction, so that all statements see one moment."""
@@ -150,7 +161,7 @@ class Sqlite:
             [(_, pages, _)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             if pages > _LOG_PAGES:
                 # The log can be emptied only while nobody writes. Little is left to copy, and readers don't matter.
-                with self.write_lock:
+                with self._write_lock:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def lock_schema(self, tx: Transaction, name: str) -> None:

@@ -189,14 +189,14 @@ class Ingest:
         metrics = gathered(ticket.batch for ticket in group)
         if not metrics:
             return ()
-        with self._db.write_once() as tx:
+        with self._db.write_once(for_others=True) as tx:
             return group if metric_store.append_if_active(tx, run_id, list(metrics.values())) else ()
 
     def _write_all(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
         growing = {
             ticket.batch.run_id for ticket in group if not self._known.has(ticket.batch.run_id, _keys(ticket.batch))
         }
-        with self._db.write() as tx:
+        with self._db.write(for_others=True) as tx:
             accepted, present = _write_group(tx, group, growing)
         for run_id, keys in present.items():
             self._known.note(run_id, keys)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from modelry_server.kernel.clock import Clock
@@ -246,7 +247,7 @@ class Runs:
         def read(tx: Transaction) -> Iterator[Found[Run]]:
             deleted = _deleted(tx, workspace, experiment_ids)
             found = search.page_of_runs(tx, replace(query, deleted_ids=deleted), after, limit)
-            return completed(found, lambda runs: store.with_parts(tx, runs, parts))
+            return completed(found, partial(store.with_parts, tx, parts=parts), partial(store.weights, tx))
 
         return self._db.each(read)
 
