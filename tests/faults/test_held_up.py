@@ -172,6 +172,18 @@ def test_a_connection_goes_on_after_hundreds_of_calls_that_failed(platform: Depl
         eventually(is_served)
 
 
+def test_watches_of_health_that_end_while_they_begin_hold_up_nobody(platform: Deployment) -> None:
+    with connection(platform) as others, connection(platform) as watching:
+        experiments = tracking.ExperimentServiceStub(others)
+        stub: Any = health_pb2_grpc.HealthStub(watching)
+        for _ in range(10):
+            watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(400)]
+            for watch in watches:
+                watch.cancel()
+            found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=10)
+            assert found.experiment.experiment_id == "0"
+
+
 def test_searches_whose_caller_left_end(platform: Deployment) -> None:
     with connection(platform) as others, connection(platform) as bad:
         runs = tracking.RunServiceStub(others)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +154,27 @@ class Server:
             listener.calls.end_idle_streams()
 
 
+class _Health(health.HealthServicer):
+    """gRPC's own health, except that the end of a watch is noted on a thread of the pool.
+
+    gRPC would note it on the thread that serves all calls. There it waits for a lock, whose holder may wait for that
+    thread to send something.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        super().__init__(experimental_non_blocking=True, experimental_thread_pool=pool)
+        self._pool = pool
+
+    def _on_close_callback(self, send_response_callback: Any, service: str) -> Callable[[], None]:
+        note: Callable[[], None] = super()._on_close_callback(send_response_callback, service)  # type: ignore[misc]
+
+        def callback() -> None:
+            with suppress(RuntimeError):  # the pool has ended, and so does the server
+                self._pool.submit(note)
+
+        return callback
+
+
 class _Listener:
     """One gRPC server. With a `key` it is an internal one: internal services too, each call with the key."""
 
@@ -202,7 +224,7 @@ class _Listener:
             room.register(self._server)
             if key:
                 room.register_internal(self._server)
-        self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=pools.others)
+        self._health = _Health(pools.others)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if not key:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE]
