@@ -2,7 +2,8 @@
 
 MinMaxLTTB (J. Van Der Donckt and others, 2023, "MinMaxLTTB: Leveraging MinMax-Preselection to Scale LTTB") from
 tsdownsample on the finite points; the first, the last, the smallest and the largest point are always among them. What
-is not finite breaks the line: of each stretch of NaN or infinity one point is kept.
+is not finite breaks the line: of each stretch of NaN or infinity one point is kept, or, where there are too many, of
+some that are spread evenly.
 
 A long series comes in blocks. Of each block the smallest and the largest point of many short spans are kept at once,
 four or more for each point that is wanted in the end: this is the algorithm's own first step. The second step, which
@@ -24,6 +25,7 @@ _SHARE_OF_BREAKS = 4
 _SPANS = 2  # for each point that is wanted: of each span two points are kept
 _LEAST_SPANS = 2  # of a block: the library takes no less
 _WIDEST = 1 << 62
+_NOT_FINITE = _NAN, _INFINITY, _MINUS_INFINITY = 1, 2, 3
 
 
 def downsample(columns: MetricColumns, n: int) -> MetricColumns:
@@ -32,7 +34,7 @@ def downsample(columns: MetricColumns, n: int) -> MetricColumns:
         return columns
     kinds = _kinds(columns.values)
     breaks = np.flatnonzero((kinds != 0) & (np.diff(kinds, prepend=0) != 0))
-    return _thinned(columns, breaks[: _most_breaks(n)], n)
+    return _thinned(columns, breaks, n)
 
 
 def downsample_parts(parts: Iterable[MetricColumns], n: int, extent: Extent) -> tuple[MetricColumns, int] | None:
@@ -60,7 +62,6 @@ class _Reduction:
         self._extent = extent
         self._kept: list[MetricColumns] = []
         self._breaks: list[Ints] = []  # as indexes into all that is kept
-        self._breaks_left = _most_breaks(n)
         self._length = 0
         self._last_kind = 0
 
@@ -71,7 +72,6 @@ class _Reduction:
         kept = np.unique(np.concatenate([breaks, spans, ends]).astype(np.int64))
         self._kept.append(picked(block, kept))
         self._breaks.append(self._length + np.searchsorted(kept, breaks))
-        self._breaks_left -= len(breaks)
         self._length += len(kept)
         self.count += len(block)
 
@@ -83,7 +83,9 @@ class _Reduction:
     def _of_any(self, block: MetricColumns) -> tuple[Ints, Ints]:
         """The first points of stretches that are not finite, and the extremes of the spans of all others."""
         kinds = _kinds(block.values)
-        breaks = np.flatnonzero((kinds != 0) & (np.diff(kinds, prepend=self._last_kind) != 0))[: self._breaks_left]
+        breaks = np.flatnonzero((kinds != 0) & (np.diff(kinds, prepend=self._last_kind) != 0))
+        most = len(_NOT_FINITE) + int(_most_breaks(self._n) * self._share(block))
+        breaks = _spread(breaks, block.values[breaks], most)
         self._last_kind = int(kinds[-1])
         finite = np.flatnonzero(kinds == 0)
         return breaks, finite[_extremes_of_spans(block.steps[finite], block.values[finite], self._spans(block))]
@@ -93,12 +95,16 @@ class _Reduction:
         return _thinned(joined(self._kept), np.concatenate(self._breaks), self._n)
 
     def _spans(self, block: MetricColumns) -> int:
-        """How many spans a block is worth: by its share of the steps, or of the points if that is more."""
+        """How many spans a block is worth."""
+        return _LEAST_SPANS + int(_SPANS * self._n * self._share(block))
+
+    def _share(self, block: MetricColumns) -> float:
+        """The block's share of the steps, or of the points if that is more."""
         of_steps = (int(block.steps[-1]) - int(block.steps[0])) / max(
             1, self._extent.last_step - self._extent.first_step
         )
         of_points = len(block) / max(self._extent.points, 1)
-        return _LEAST_SPANS + int(_SPANS * self._n * min(1.0, max(of_steps, of_points)))
+        return min(1.0, max(of_steps, of_points))
 
 
 def _blocks(parts: Iterable[MetricColumns], least: int) -> Iterator[MetricColumns]:
@@ -117,7 +123,7 @@ def _thinned(columns: MetricColumns, breaks: Ints, n: int) -> MetricColumns:
     """At most `n` points: the ends, the extremes, `breaks`, and what MinMaxLTTB picks of the finite ones."""
     always = np.unique([0, len(columns) - 1])
     if n > LEAST:
-        always = np.union1d(always, breaks)
+        always = np.union1d(always, _spread(breaks, columns.values[breaks], _most_breaks(n)))
     finite = np.flatnonzero(np.isfinite(columns.values))
     if len(finite):
         values = columns.values[finite]
@@ -127,6 +133,17 @@ def _thinned(columns: MetricColumns, breaks: Ints, n: int) -> MetricColumns:
             chosen = _chosen(columns.steps[finite], values, min(room, len(finite)))
             always = np.union1d(always, finite[chosen])
     return picked(columns, always.astype(np.int64))
+
+
+def _spread(breaks: Ints, values: Floats, most: int) -> Ints:
+    """At most so many of the breaks, which have these values: the first of each kind, and others spread evenly."""
+    if len(breaks) <= most:
+        return breaks
+    kinds = _kinds(values)
+    firsts = [int(np.argmax(kinds == kind)) for kind in _NOT_FINITE if (kinds == kind).any()][:most]
+    rest, room = np.delete(breaks, firsts), most - len(firsts)
+    places = ((np.arange(room) + 0.5) * len(rest) / max(room, 1)).astype(np.int64)
+    return np.union1d(breaks[firsts], rest[places])
 
 
 def _chosen(steps: Ints, values: Floats, n: int) -> Ints:
@@ -160,5 +177,6 @@ def _kinds(values: Floats) -> npt.NDArray[np.int8]:
     kinds = np.zeros(len(values), np.int8)
     odd = np.flatnonzero(~np.isfinite(values))
     if len(odd):
-        kinds[odd] = np.where(np.isnan(values[odd]), 1, np.where(values[odd] > 0, 2, 3))
+        signs = np.where(values[odd] > 0, _INFINITY, _MINUS_INFINITY)
+        kinds[odd] = np.where(np.isnan(values[odd]), _NAN, signs)
     return kinds

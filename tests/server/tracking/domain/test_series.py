@@ -165,6 +165,22 @@ def test_every_gap_between_finite_points_is_kept_across_parts() -> None:
     assert kept == [begin for begin, _ in gaps]
 
 
+@pytest.mark.parametrize("count", [4_000, 400_000])
+def test_gaps_that_are_too_many_are_spread_over_the_whole_series_after_infinity(count: int) -> None:
+    values = (np.arange(count) % 7).astype(np.float64)
+    values[::40] = np.nan
+    values[count - 100], values[count - 60] = np.inf, -np.inf
+    whole = MetricColumns("loss", np.arange(count), np.arange(count), values)
+
+    found = downsample_parts(cut(whole, 1_000), 200, Extent(count, 0, count - 1))
+
+    assert found is not None
+    gaps = found[0].steps[np.isnan(found[0].values)]
+    assert 30 < len(gaps) <= 50
+    assert max(np.diff(gaps).max(), gaps[0], count - gaps[-1]) < count / 10
+    assert {np.inf, -np.inf} <= set(found[0].values.tolist())
+
+
 @pytest.mark.parametrize("repeated", [1, 7, 300_000])
 def test_steps_that_repeat_are_drawn_evenly_spaced_across_parts(repeated: int) -> None:
     count = 300_000

@@ -94,7 +94,9 @@ class ReadMetricsRequest(_message.Message):
     MAX_STEP_FIELD_NUMBER: _builtins.int
     max_points: _builtins.int
     """The most points of a series to answer with, 4 to 100000. Longer series are downsampled by MinMaxLTTB, which keeps
-    the first, last, smallest and largest point; NaN stays as a gap. 0: all points.
+    the first and the last point, and the smallest and the largest finite one. Of each stretch of NaN or infinity one
+    point stays as a gap; if there are more such stretches than a quarter of the points, of the first stretches of NaN,
+    infinity and minus infinity, and of others that are spread evenly. With 4 points there are no gaps. 0: all points.
     """
     min_step: _builtins.int
     """Only points with this step or a higher one. Downsampling happens within the range."""
