@@ -8,7 +8,6 @@ the domains, which know where a thing lies.
 import itertools
 import math
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +55,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _END = object()
 _Message = TypeVar("_Message")
 _LARGE_BYTES = 256 << 10
-_one_large = threading.Lock()
+_one_large = Gate(1, 1)
 _log = Log("rpc")
 
 calls_total = prometheus_client.Counter(
@@ -392,14 +391,25 @@ def _let_go(error: BaseException | None) -> None:
 
 def _parsed(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
     """The message in these bytes. Raises FieldInvalid if they are no message, or one that no handler should see."""
-    # 4 MiB of empty items are a hundred times as large once parsed. So only one large message may be such a one.
-    with _one_large if len(content) > _LARGE_BYTES else nullcontext():
-        try:
-            message = deserialize(content)
-        except DecodeError:
-            problem = "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"
-            raise FieldInvalid({"message": problem}) from None
-        texts.judge(message, content)
+    if len(content) <= _LARGE_BYTES:
+        return _judged(deserialize, content)
+    # 4 MiB of empty items are a hundred times as large once parsed. So only one large message is parsed at a time.
+    who = caller.current()
+    if not _one_large.enter(who.peer, who.deadline):
+        raise DeadlinePassed
+    try:
+        return _judged(deserialize, content)
+    finally:
+        _one_large.leave(who.peer)
+
+
+def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
+    try:
+        message = deserialize(content)
+    except DecodeError:
+        problem = "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"
+        raise FieldInvalid({"message": problem}) from None
+    texts.judge(message, content)
     return message
 
 
