@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 from modelry_server.artifacts.domain.paths import ArtifactPath
@@ -102,9 +103,10 @@ class PendingBlobs:
         """Deletes all objects that are not kept. Garbage collection deletes those that can't be deleted now."""
         for future in self._puts:
             future.cancel()
-        deletions = [self._pool.submit(self._delete, key) for key in self._stored()]
-        for deletion in deletions:
-            deletion.result()
+        with suppress(RuntimeError):  # the pool takes nothing any more, because the server ends
+            deletions = [self._pool.submit(self._delete, key) for key in self._stored()]
+            for deletion in deletions:
+                deletion.result()
         self._keys.clear()
 
     def keep(self, is_used: Callable[[str], bool]) -> None:

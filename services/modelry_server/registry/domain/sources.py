@@ -69,8 +69,8 @@ class Sources:
             return self._copied(source, self._version(workspace, source))
         run = self._runs.get(source.run_id)
         if run.workspace != workspace:
-            problem = f"run {run.run_id} is in the workspace {run.workspace!r}, the model is in {workspace!r}"
-            raise FieldInvalid({"source.run.run_id": problem}, run_id=run.run_id, workspace=run.workspace)
+            problem = f"there is no run {run.run_id} in the workspace {workspace!r}, which is that of the model"
+            raise FieldInvalid({"source.run.run_id": problem}, run_id=run.run_id, workspace=workspace)
         if run.is_deleted:
             raise RunDeleted(run.run_id)
 
