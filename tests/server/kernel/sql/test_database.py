@@ -212,6 +212,27 @@ def test_a_read_for_which_nobody_waits_is_not_begun(db: Database) -> None:
         slowly(db, 0)
 
 
+def test_a_write_on_sqlite_waits_for_its_turn_until_the_deadline_of_its_caller(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'one.db'}", room="kernel", migrations=tmp_path)
+    with db.write() as tx:
+        metadata.create_all(tx)
+    soon = caller.Caller("ann", "0" * 32, deadline=time.monotonic() + 0.2)
+
+    def write_soon(*, for_others: bool) -> None:
+        with caller.using(soon), db.write(for_others=for_others) as tx:
+            insert_rows(tx, things, [{"id": 1 + for_others, "name": "a"}])
+
+    with ThreadPoolExecutor(2) as pool:
+        with db.write():
+            late, patient = (pool.submit(write_soon, for_others=others) for others in (False, True))
+            with pytest.raises(DeadlinePassed):
+                late.result(10)
+        patient.result(10)
+
+    assert ids(db) == [2]
+    db.close()
+
+
 def test_what_cut_off_one_connection_is_told_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
     with postgres_server.database() as url:
         db = Database(url, room="kernel", migrations=tmp_path)
