@@ -13,7 +13,7 @@
     ├── PermissionDenied: PermissionMissing
     ├── ResourceExhausted: TooManyStreams
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
-    │       ModelInUse, VersionInUse, SourceEmpty
+    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap
     ├── OutOfRange: CursorOutOfRange
     ├── Unimplemented
@@ -374,6 +374,12 @@ class SourceEmpty(FailedPrecondition):
     """The run has no files at the path of the source."""
 
     reason = "SOURCE_EMPTY"
+
+
+class LocalFileChanged(FailedPrecondition):
+    """A local file changed while it was uploaded, so nothing was written."""
+
+    reason = "LOCAL_FILE_CHANGED"
 
 
 class RequestInFlight(Aborted):

@@ -19,7 +19,7 @@ from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import STREAM_TIMEOUT_SECONDS, Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
-from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, Unavailable
+from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, LocalFileChanged, Unavailable
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes that are done and of all bytes, by the thread that does the work."""
@@ -35,18 +35,6 @@ _LONGEST_TRANSFER_SECONDS = 100 * 86400.0
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 
 T = TypeVar("T")
-
-
-class LocalFileChanged(FailedPrecondition):
-    """A local file changed while it was uploaded, so nothing was written."""
-
-    reason = "LOCAL_FILE_CHANGED"
-
-    def __init__(self, source: str) -> None:
-        super().__init__(
-            f"{source} changed during the upload, so nothing was written; try again when it is complete",
-            metadata={"local_path": source},
-        )
 
 
 class Meter:
@@ -108,7 +96,7 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
         repeated(send)
     except DigestMismatch as mismatch:
         sources = {file.path: file.source for file in files}
-        raise LocalFileChanged(sources.get(mismatch.metadata.get("path", ""), "a file")) from mismatch
+        raise _changed(sources.get(mismatch.metadata.get("path", ""), "a file")) from mismatch
 
 
 def upload_content(connection: Connection, owner: str, path: str, content: bytes, content_type: str) -> None:
@@ -172,7 +160,7 @@ def _steps(file: LocalFile, meter: Meter) -> Iterator[artifacts.WriteArtifactsRe
         while left:
             piece = content or source.read(min(PIECE_BYTES, left))
             if not piece:
-                raise LocalFileChanged(file.source)
+                raise _changed(file.source)
             yield artifacts.WriteArtifactsRequest(content=piece)
             left -= len(piece)
             meter.add(len(piece))
@@ -262,3 +250,10 @@ def read(
                 metadata={"path": header.path},
             )
         yield header, pieces()
+
+
+def _changed(source: str) -> LocalFileChanged:
+    return LocalFileChanged(
+        f"{source} changed during the upload, so nothing was written; try again when it is complete",
+        metadata={"local_path": source},
+    )

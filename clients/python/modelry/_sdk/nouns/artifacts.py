@@ -18,7 +18,7 @@ from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
-from modelry.errors import InvalidArgument
+from modelry.errors import InvalidArgument, LocalFileChanged
 
 if TYPE_CHECKING:
     from modelry._sdk.nouns.versions import Version
@@ -89,7 +89,7 @@ class Artifacts:
         goes on changing; OwnerFrozen; ArtifactKindConflict.
         """
         for _ in range(_ATTEMPTS - 1):
-            with suppress(transfer.LocalFileChanged, FileNotFoundError):
+            with suppress(LocalFileChanged, FileNotFoundError):
                 return self._upload(owner, local_path, path, progress)
         return self._upload(owner, local_path, path, progress)
 
