@@ -44,6 +44,11 @@ class RecorderPool(process.Part):
         for recorder in self._all():
             recorder.close(limit)
 
+    def abandon(self) -> None:
+        """Ends the recorders without a delivery."""
+        for recorder in self._all():
+            recorder.abandon()
+
     def after_fork_in_child(self) -> None:
         """Makes these the recorders of a forked child."""
         for recorder in self._recorders.values():

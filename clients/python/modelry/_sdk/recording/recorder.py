@@ -185,6 +185,12 @@ class Recorder:
                 # It is still in a call, such as a long upload.
                 self._rescue("a call to the server takes longer than the limit at exit")
 
+    def abandon(self) -> None:
+        """Ends the threads and the channel; what is not delivered stays in the spool."""
+        self._close_agenda(0.0)
+        self.uploads.abandon()
+        self._own_connection.close()
+
     def warn(self, kind: str, key: str, text: str) -> None:
         """Says that something is not recorded, and why; see `Refusals`."""
         self._refusals.warn(kind, key, text)

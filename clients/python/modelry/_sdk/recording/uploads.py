@@ -105,6 +105,12 @@ class Uploads:
             text = "%d uploads are not done yet; their files are kept in %s: run `modelry sync`"
             log.warning(text, left, self._folder)
 
+    def abandon(self) -> None:
+        """Leaves the uploads that wait to `modelry sync`, and ends the thread."""
+        with self._changed:
+            self._waiting = []
+            self._changed.notify_all()
+
     def _add(self, made: Kept) -> None:
         if not self._delivers:
             return
@@ -159,7 +165,7 @@ class Uploads:
             if obstacle is None:
                 done = True
                 with self._changed:
-                    self._waiting.remove(made)
+                    self._waiting = [each for each in self._waiting if each is not made]
                     self._changed.notify_all()
                 continue
             failed.append(made)

@@ -334,6 +334,10 @@ class _Connections(process.Part):
     def after_fork_in_child(self) -> None:
         self.lock = threading.Lock()
 
+    def abandon(self) -> None:
+        for connection in self.known.values():
+            connection.close()
+
 
 def connect(uri: str | None = None, *, insecure: bool | None = None) -> Connection:
     """The connection of this process to a server. It opens nothing yet: the first call does.

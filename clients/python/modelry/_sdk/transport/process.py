@@ -54,6 +54,9 @@ class Part:
     def at_exit(self) -> None:
         """Called when the process ends."""
 
+    def abandon(self) -> None:
+        """Called by `renew`: ends threads and channels, which would go on beside those of the new state."""
+
 
 _Part = TypeVar("_Part", bound=Part)
 
@@ -124,6 +127,11 @@ class Process:
         for part in reversed(list(self._parts.values())):
             part.at_exit()
 
+    def abandon(self) -> None:
+        """Tells the parts that another state takes the place of this one."""
+        for part in reversed(list(self._parts.values())):
+            part.abandon()
+
     def after_fork_in_parent(self) -> None:
         """Tells the parts of a fork."""
         for part in list(self._parts.values()):
@@ -145,8 +153,9 @@ def current() -> Process:
 
 
 def renew() -> Process:
-    """Begins with a new state, as in a process that has just started. Nothing of the old one is ended or delivered."""
+    """Begins with a new state, as in a process that has just started. What the old one has not delivered is spooled."""
     global _current
+    _current.abandon()
     _current = Process(inherits_grpc=_current.inherits_grpc)
     return _current
 
