@@ -18,8 +18,9 @@ def own_on_sqlite(tmp_path: Path) -> Iterator[Deployment]:
 
 
 @pytest.fixture(autouse=True)
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "spool"
     monkeypatch.setenv("MODELRY_SPOOL_DIR", str(folder))
     session.renew()
-    return folder
+    yield folder
+    session.renew()
