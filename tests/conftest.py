@@ -43,6 +43,13 @@ def oldest_postgres_server(request: pytest.FixtureRequest, parts_folder: Path) -
     yield from _started(request, "PostgreSQL 15", postgres.oldest(parts_folder / "postgres15"))
 
 
+@pytest.fixture
+def own_postgres_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[postgres.PostgresServer]:
+    """A PostgreSQL that nobody else uses, and that can be paused."""
+    folder = Path(tempfile.mkdtemp(prefix="own-postgres-", dir=parts_folder))
+    yield from _started(request, "PostgreSQL", postgres.own(folder))
+
+
 @pytest.fixture(scope="session")
 def minio_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[minio.MinioServer]:
     """A real MinIO."""

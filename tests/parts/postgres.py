@@ -13,12 +13,14 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import sqlalchemy as sa
 
@@ -31,10 +33,11 @@ ROOM_FOR_ALL = {"max_connections": "300", "shared_buffers": "64MB", "max_wal_siz
 
 
 class PostgresServer:
-    """A running server whose `url` may create databases."""
+    """A running server whose `url` may create databases. One that was started here has its files in `cluster`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, cluster: Path | None = None) -> None:
         self.url = sa.make_url(url).set(drivername="postgresql+psycopg")
+        self._cluster = cluster
         self._numbers = itertools.count(1)
 
     @contextmanager
@@ -50,6 +53,24 @@ class PostgresServer:
     def version(self) -> int:
         """The major version."""
         return int(self._say("SHOW server_version_num")) // 10_000
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A block in which all its processes hang: their host takes connections and bytes, and nothing is answered.
+
+        Only a server that was started here can be paused.
+        """
+        assert self._cluster is not None
+        first = psutil.Process(int((self._cluster / "postmaster.pid").read_text().splitlines()[0]))
+        first.send_signal(signal.SIGSTOP)  # it is the one that starts others
+        others = first.children(recursive=True)
+        for each in others:
+            each.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in (*others, first):
+                each.send_signal(signal.SIGCONT)
 
     def _say(self, statement: str) -> str:
         address = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -69,6 +90,13 @@ def running(folder: Path) -> Iterator[PostgresServer]:
         with _container() as server:
             yield server
         return
+    with started(_wheel(), folder) as server:
+        yield server
+
+
+@contextmanager
+def own(folder: Path) -> Iterator[PostgresServer]:
+    """One that is started here, for a test that does to it what others should not see."""
     with started(_wheel(), folder) as server:
         yield server
 
@@ -121,7 +149,7 @@ def started(binaries: Path, folder: Path, settings: dict[str, str] = QUICK) -> I
     flags = " ".join(f"-c {name}='{value}'" for name, value in options.items())
     run("pg_ctl", "start", "-w", "-t", "30", "-l", str(folder / "server.log"), "-o", flags)
     try:
-        yield PostgresServer(f"postgresql://modelry@127.0.0.1:{port}/postgres")
+        yield PostgresServer(f"postgresql://modelry@127.0.0.1:{port}/postgres", cluster)
     finally:
         run("pg_ctl", "stop", "-w", "-m", "immediate" if settings == QUICK else "fast")
 

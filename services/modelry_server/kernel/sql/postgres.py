@@ -31,11 +31,22 @@ from modelry_server.kernel.sql.backend import (
 )
 from modelry_server.kernel.sql.compiled import KEPT, Compiled, compiled
 from modelry_server.kernel.sql.errors import ConcurrentChange
+from modelry_server.kernel.sql.watch import CONNECT_S, LOOK_S, Watch
 from modelry_server.kernel.telemetry import Log
 
 _PREPARED_AFTER = 3  # times that a statement is sent
 _POOL_WAIT_S = 10
 _CANCEL_WAIT_S = 1.0
+# So that a host that died without a word is noticed within 20 seconds; by itself, Linux would take hours. For a host
+# that is alive and whose database hangs, see `watch.py`.
+_CONNECT_OPTIONS = {
+    "connect_timeout": CONNECT_S,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds, unlike the others
+}
 # SQLSTATE, by what it means to us; see PostgreSQL's "Error Codes".
 _CONFLICTS = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _UNPREPARED = {"26000", "42P05"}  # a prepared statement is missing, or is there already
@@ -54,7 +65,7 @@ class Postgres:
     """A PostgreSQL database, reached directly or through a pooler.
 
     `prepared` says whether connections keep prepared statements: `always`, `never`, or `auto`, which means unless a
-    pooler stands in between.
+    pooler stands in between. What the URL says of a connection goes before `_CONNECT_OPTIONS`.
     """
 
     driver_error = psycopg.Error
@@ -63,6 +74,7 @@ class Postgres:
     def __init__(self, url: sa.URL, *, room: str, connections: int, prepared: str) -> None:
         self._room = room
         self._prepared = prepared
+        options = {name: value for name, value in _CONNECT_OPTIONS.items() if name not in url.query}
         self.engine = sa.create_engine(
             url,
             # `writing` begins and ends transactions. SQLAlchemy's BEGIN and COMMIT would be two round trips more.
@@ -70,10 +82,18 @@ class Postgres:
             pool_size=connections,
             **POOL_OPTIONS,
             pool_timeout=_POOL_WAIT_S,
-            connect_args={"prepare_threshold": None if prepared == "never" else _PREPARED_AFTER},
+            connect_args={**options, "prepare_threshold": None if prepared == "never" else _PREPARED_AFTER},
             execution_options=ENGINE_OPTIONS,
         )
         register(self.engine, self)
+
+        def connect() -> Any:
+            given, named = self.engine.dialect.create_connect_args(url)
+            return self.engine.dialect.connect(*given, **{**named, **options, "connect_timeout": CONNECT_S})
+
+        self._watch = Watch(room, connect)
+        # First of all: SQLAlchemy's own preparation of a connection waits for answers, too.
+        sa.event.listen(self.engine, "connect", self._watch.know, insert=True)
         sa.event.listen(self.engine, "connect", self._prepare)
         sa.event.listen(self.engine, "do_execute", _at_once("execute"))
         sa.event.listen(self.engine, "do_executemany", _at_once("executemany"))
@@ -119,7 +139,9 @@ class Postgres:
         return nullcontext()
 
     def interrupt(self, driver_connection: Any) -> None:
-        """Cancels the statement that is running, over a connection of its own."""
+        """Cancels the statement that is running, over a connection of its own, unless nobody would take that."""
+        if self._watch.is_silent:
+            return
         with suppress(psycopg.Error):  # a connection that is gone must not keep others from being interrupted
             driver_connection.cancel_safe(timeout=_CANCEL_WAIT_S)
 
@@ -145,8 +167,8 @@ class Postgres:
         return None
 
     def background_jobs(self) -> BackgroundJobs:
-        """None: PostgreSQL does its own."""
-        return {}
+        """Watches whether PostgreSQL answers. All else PostgreSQL does by itself."""
+        return {"watch": (LOOK_S, self._watch.look)}
 
     def lock_schema(self, tx: Transaction, name: str) -> None:
         """Takes an advisory lock that ends with the transaction."""
