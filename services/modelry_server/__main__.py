@@ -6,16 +6,19 @@ import os
 import queue
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from modelry_server.kernel.config import ConfigurationInvalid
 
 if TYPE_CHECKING:
     from modelry_server.config import Config
+    from modelry_server.kernel.transport.server import Server
 
 _LONGEST_WAIT_S = 0.5
+_GRACE_S = 5.0
 
 
 def arguments(args: Sequence[str]) -> dict[str, str]:
@@ -40,6 +43,8 @@ def run(
     announce: "Callable[[Config, int], None] | None" = None,
 ) -> int:
     """Runs a target until SIGTERM or SIGINT. Returns the exit code: 0 after a drain, 1 if it can't start.
+
+    Ends the whole process with 1 if it can't end soon after `server.drain`, or at a second signal.
 
     `upgrade` brings its databases to this program's schema first. `announce` is told the settings and the port once the
     target answers; without it a line on standard output says the port.
@@ -92,6 +97,7 @@ def run(
     else:
         announce(config, server.port)
     _wait(asked)
+    _end_hard_later(server, config.server.drain + _GRACE_S)
     server.stop()
     return 0
 
@@ -104,6 +110,24 @@ def _wait(asked: "queue.SimpleQueue[int]") -> None:
         except queue.Empty:
             continue
         return
+
+
+def _end_hard_later(server: "Server", limit_s: float) -> None:
+    """Ends the process if it is still there after so many seconds, or at the next signal.
+
+    A thread that waits for a database or a store that hangs can't be ended otherwise, and Python waits for it.
+    """
+    from modelry_server.kernel.telemetry import Log
+
+    def end(why: str) -> NoReturn:
+        Log("server").warning("server.stopped_hard", why=why, **server.unfinished())
+        os._exit(1)
+
+    late = threading.Timer(limit_s, end, [f"did not end within server.drain and {_GRACE_S:g} seconds"])
+    late.daemon = True
+    late.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: end("a second signal"))
 
 
 def _serve_metrics(address: str, port: int) -> None:

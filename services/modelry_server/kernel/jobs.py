@@ -40,6 +40,10 @@ class JobLoop:
         for thread in self._threads:
             thread.join()
 
+    def at_work(self) -> list[str]:
+        """The names of the jobs whose threads have not ended."""
+        return [thread.name for thread in self._threads if thread.is_alive()]
+
     def _loop(self, job: Job) -> None:
         while not self._stopped.wait(job.interval_s):
             try:

@@ -38,6 +38,11 @@ class Drain:
             if self._is_begun and not self._in_flight:
                 self._changed.notify_all()
 
+    @property
+    def in_flight(self) -> int:
+        """How many calls are in flight."""
+        return self._in_flight
+
     def begin(self) -> None:
         """Refuses new calls from now on."""
         with self._lock:

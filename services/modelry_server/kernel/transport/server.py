@@ -142,6 +142,10 @@ class Server:
         _log.info("server.stopped", port=self.port)
         self._stopped.set()
 
+    def unfinished(self) -> dict[str, object]:
+        """What a stop still waits for: how many calls, and which jobs."""
+        return {"calls": sum(each.drain.in_flight for each in self._listeners()), "jobs": self._jobs.at_work()}
+
     def wait(self) -> None:
         """Waits until the server has stopped."""
         self._stopped.wait()
