@@ -56,6 +56,13 @@ def minio_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator
     yield from _started(request, "MinIO", minio.running(parts_folder / "minio"))
 
 
+@pytest.fixture
+def own_minio_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[minio.MinioServer]:
+    """A MinIO that nobody else uses, and that can be paused."""
+    folder = Path(tempfile.mkdtemp(prefix="own-minio-", dir=parts_folder))
+    yield from _started(request, "MinIO", minio.own(folder))
+
+
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The SQLAlchemy URL of an empty database, once for each database that is supported."""

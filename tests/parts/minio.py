@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import minio
@@ -30,6 +31,7 @@ class MinioServer:
     endpoint: str
     access_key: str = "modelry-test"
     secret_key: str = "modelry-test-secret"
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     @property
@@ -45,6 +47,19 @@ class MinioServer:
     def client(self) -> minio.Minio:
         """A client that may do everything."""
         return minio.Minio(self.address, self.access_key, self.secret_key, secure=self.secure)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A block in which it hangs: its host takes connections and bytes, and nothing is answered.
+
+        Only a server that was started here can be paused.
+        """
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def new_bucket(self) -> str:
         """Makes an empty bucket and returns its name."""
@@ -63,13 +78,14 @@ def running(folder: Path) -> Iterator[MinioServer]:
         with _container() as server:
             yield server
         return
-    program = shutil.which("minio") or (str(BUILT) if BUILT.exists() else None)
-    if program is None:
-        raise PartMissing(
-            "no MinIO: set MODELRY_TEST_S3_ENDPOINT, start Docker, put `minio` on the PATH, "
-            "or install Go and run `make minio`"
-        )
-    with started(program, folder) as server:
+    with started(_program(), folder) as server:
+        yield server
+
+
+@contextmanager
+def own(folder: Path) -> Iterator[MinioServer]:
+    """One that is started here, for a test that does to it what others should not see."""
+    with started(_program(), folder) as server:
         yield server
 
 
@@ -95,7 +111,7 @@ def started(program: str, folder: Path) -> Iterator[MinioServer]:
         )
     try:
         _wait_until_live(server, folder / "log")
-        yield server
+        yield replace(server, process=process)
     finally:
         process.terminate()
         process.wait(20)
@@ -108,6 +124,16 @@ def _container() -> Iterator[MinioServer]:
     with MinioContainer(IMAGE) as container:
         config = container.get_config()
         yield MinioServer(f"http://{config['endpoint']}", config["access_key"], config["secret_key"])
+
+
+def _program() -> str:
+    program = shutil.which("minio") or (str(BUILT) if BUILT.exists() else None)
+    if program is None:
+        raise PartMissing(
+            "no MinIO: set MODELRY_TEST_S3_ENDPOINT, start Docker, put `minio` on the PATH, "
+            "or install Go and run `make minio`"
+        )
+    return program
 
 
 def _wait_until_live(server: MinioServer, log: Path) -> None:

@@ -97,6 +97,8 @@ def start_logging(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(max(own.level, logging.WARNING))
     # When a pipeline fails, psycopg also warns for each statement that did not run. The error itself is raised.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
+    # It warns of each request that it repeats. If that fails too, `blobs.failed` says so, once a minute.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def serve_metrics(host: str, port: int) -> None:

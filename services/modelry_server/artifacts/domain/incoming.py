@@ -124,7 +124,7 @@ class PendingBlobs:
         try:
             self._blobs.delete(key)
         except StoreUnavailable:
-            _log.warning("blob.left_behind", key=key)
+            _log.seldom("blob.left_behind", per="", key=key)
 
 
 def _checked(file: IncomingFile) -> Iterator[bytes]:

@@ -13,7 +13,13 @@ from modelry_server.artifacts.domain.incoming import FileHeader, IncomingFile, P
 from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.paths import DEEPEST, parent
 from modelry_server.artifacts.entities import Artifact, Blob, Owner
-from modelry_server.artifacts.errors import ArtifactKindConflict, TooManyFiles, TooManyFolders, UploadBrokenOff
+from modelry_server.artifacts.errors import (
+    ArtifactKindConflict,
+    StoreUnavailable,
+    TooManyFiles,
+    TooManyFolders,
+    UploadBrokenOff,
+)
 from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests, owners
 from modelry_server.artifacts.store.blobs import Blobs
@@ -104,14 +110,11 @@ class FileWriter:
         stream = _Stream(owner, place, until, is_wanted, PendingBlobs(self._blobs, self._pool))
         with ExitStack() as undo:
             undo.callback(stream.pending.discard)
-            for number, file in enumerate(files, 1):
-                if number > self._most_files:
-                    raise TooManyFiles(self._most_files)
-                blob = stream.pending.put(stream.in_time(file))
-                stream.add(self._artifact(owner, file.header), blob)
-                _require_few_folders(stream, self._most_files)
-            _require_few_folders(stream, len(stream.files))
-            stream.pending.settle()
+            try:
+                self._receive(stream, files)
+            except StoreUnavailable:  # it would not delete now: garbage collection does
+                stream.pending.keep(lambda key: True)
+                raise
             stream.blobs = {file.sha256: stream.blobs[file.sha256] for file in stream.files.values()}
             self._commit(stream)
         size = sum(file.size_bytes for file in stream.files.values())
@@ -139,6 +142,17 @@ class FileWriter:
                 stream.pending.keep(used.__contains__)
                 instruments.known_files_total.inc(len(stream.blobs) - len(used))
                 return
+
+    def _receive(self, stream: _Stream, files: Iterable[IncomingFile]) -> None:
+        """Stores the content of all files."""
+        for number, file in enumerate(files, 1):
+            if number > self._most_files:
+                raise TooManyFiles(self._most_files)
+            blob = stream.pending.put(stream.in_time(file))
+            stream.add(self._artifact(stream.owner, file.header), blob)
+            _require_few_folders(stream, self._most_files)
+        _require_few_folders(stream, len(stream.files))
+        stream.pending.settle()
 
     def _lost(self, brought: Mapping[str, Blob]) -> list[Blob]:
         """Known content that the store has lost: what was brought takes its place."""

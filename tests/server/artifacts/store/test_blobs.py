@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from modelry_server.artifacts.errors import StoreUnavailable
 from modelry_server.artifacts.store.blobs import PIECE, BlobMissing, Blobs, new_key
+from modelry_server.artifacts.store.blobs import minio as minio_store
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
 from modelry_server.artifacts.store.blobs.minio import MinioBlobs
 from tests.parts import free_port
@@ -24,6 +28,36 @@ MiB = 1 << 20
 def minio_blobs(server: MinioServer, bucket: str, **changes: str) -> MinioBlobs:
     keys = {"access_key": server.access_key, "secret_key": server.secret_key, "region": "us-east-1"} | changes
     return MinioBlobs(server.address, bucket, secure=server.secure, connections=16, **keys)
+
+
+@contextmanager
+def slowed(server: MinioServer, bytes_per_s: int) -> Iterator[str]:
+    """The address of a server behind a slow line."""
+    host, port = server.address.rsplit(":", 1)
+    pause = threading.Event()
+
+    def forward(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while received := source.recv(64 << 10):
+                target.sendall(received)
+                pause.wait(len(received) / bytes_per_s)
+            target.shutdown(socket.SHUT_WR)
+
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client = stack.enter_context(listening.accept()[0])
+                    behind = stack.enter_context(socket.create_connection((host, int(port))))
+                    for ends in ((client, behind), (behind, client)):
+                        threading.Thread(target=forward, args=ends, daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(params=["local", "minio"])
@@ -229,7 +263,7 @@ def test_a_store_that_refuses_is_unavailable_and_shows_no_secret(minio_server: M
     store.close()
 
 
-def test_a_store_that_does_not_answer_is_unavailable() -> None:
+def test_a_store_that_does_not_answer_is_unavailable_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     store = MinioBlobs(
         f"127.0.0.1:{free_port()}",
         "bucket",
@@ -249,3 +283,48 @@ def test_a_store_that_does_not_answer_is_unavailable() -> None:
         with pytest.raises(StoreUnavailable, match="does not answer"):
             call()
     store.close()
+
+    [record] = [each for each in caplog.records if each.getMessage() == "blobs.failed"]
+    assert "Connection refused" in record.__dict__["modelry_fields"]["cause"]
+    assert not record.exc_info
+
+
+def test_a_request_to_a_store_that_hangs_ends_and_is_not_repeated(
+    own_minio_server: MinioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minio_store, "_WAIT_S", 2)
+    store = minio_blobs(own_minio_server, own_minio_server.new_bucket())
+    key = new_key()
+    store.put(key, [b"abc"], 3)
+
+    took = []
+    with own_minio_server.paused():
+        for call in (
+            lambda: store.put(new_key(), pieces(content(16 * MiB)), 16 * MiB),
+            lambda: list(store.read(key)),
+            lambda: store.delete(key),
+        ):
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="does not answer"):
+                call()
+            took.append(time.monotonic() - begun)
+
+    assert all(1.5 < seconds < 3.5 for seconds in took), took
+    assert list(store.read(key)) == [b"abc"]
+    store.close()
+
+
+def test_a_part_may_take_longer_than_opening_a_connection(minio_server: MinioServer) -> None:
+    size = 16 * MiB  # one part
+    with slowed(minio_server, 2 * MiB) as address:
+        store = minio_blobs(replace(minio_server, endpoint=f"http://{address}"), minio_server.new_bucket())
+        key = new_key()
+        begun = time.monotonic()
+        store.put(key, pieces(content(size)), size)
+        took = time.monotonic() - begun
+        store.close()
+
+    direct = minio_blobs(minio_server, store._bucket)
+    assert took > minio_store._CONNECT_S
+    assert direct.stat(key) == size
+    direct.close()

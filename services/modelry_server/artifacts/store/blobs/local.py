@@ -193,5 +193,5 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        _log.error("blobs.failed", trace=True, errno=error.errno)
+        _log.seldom("blobs.failed", per=str(error.errno), trace=True, errno=error.errno)
         raise StoreUnavailable(os.strerror(error.errno or 0)) from error

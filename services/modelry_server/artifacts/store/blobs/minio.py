@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 import urllib3
+import urllib3.connection
 from minio import Minio
 from minio.error import MinioException, S3Error
 
@@ -17,6 +18,9 @@ from modelry_server.kernel.telemetry import Log
 _PREFIX = "blobs/"
 _PART = 16 << 20
 _MOST_PARTS = 10_000
+_CONNECT_S = 5
+_WAIT_S = 60  # for the store to take `_SENT` bytes, and for the next bytes of an answer
+_SENT = 1 << 20
 _MISSING = {"NoSuchKey", "InvalidRange"}
 _log = Log("artifacts")
 
@@ -43,9 +47,10 @@ class MinioBlobs:
         pool = urllib3.PoolManager(
             maxsize=connections,
             block=False,
-            timeout=urllib3.Timeout(connect=5, read=60),
-            retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504]),
+            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_WAIT_S),
+            retries=_OneRetry(total=1, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504]),
         )
+        pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
         self._client = Minio(
             endpoint, access_key=access_key, secret_key=secret_key, region=region, secure=secure, http_client=pool
         )
@@ -120,11 +125,54 @@ class MinioBlobs:
         except S3Error as error:
             if key and error.code in _MISSING:
                 raise BlobMissing(key) from error
-            _log.error("blobs.failed", code=error.code, message=error.message, bucket=self._bucket)
+            answer = f"{error.code}: {error.message}"
+            _log.seldom("blobs.failed", per=str(error.code), cause=answer, bucket=self._bucket)
             raise StoreUnavailable(f"it answers {error.code}") from error
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-            _log.error("blobs.failed", trace=True, bucket=self._bucket)
+            cause = getattr(error, "reason", None) or error
+            _log.seldom("blobs.failed", per=type(cause).__name__, cause=str(cause), bucket=self._bucket)
             raise StoreUnavailable("it does not answer") from error
+
+
+class _OneRetry(urllib3.Retry):
+    """Repeats a request, but for one that the store has left without an answer for a minute."""
+
+    def increment(
+        self, method: Any = None, url: Any = None, response: Any = None, error: Any = None, *more: Any, **named: Any
+    ) -> Self:
+        """What is left of the retries. Raises the error if there are none."""
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            raise error
+        if isinstance(error, urllib3.exceptions.ProtocolError) and isinstance(error.args[-1], TimeoutError):
+            raise error  # it timed out while it was sent
+        return super().increment(method, url, response, error, *more, **named)
+
+
+class _Patient(urllib3.connection.HTTPConnection):
+    """A connection that gives the store time for each MiB. By itself, all of a part must be sent in `_CONNECT_S`."""
+
+    def send(self, data: Any) -> None:
+        """Sends headers, or a body."""
+        if self.sock is not None:
+            self.sock.settimeout(_WAIT_S)
+        if not isinstance(data, bytes):
+            super().send(data)
+            return
+        whole = memoryview(data)
+        for at in range(0, len(whole), _SENT):
+            super().send(whole[at : at + _SENT])
+
+
+class _PatientSecure(_Patient, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Patient
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PatientSecure
 
 
 class _Reader:
