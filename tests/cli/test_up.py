@@ -103,6 +103,27 @@ def test_a_database_that_can_not_be_opened_is_named_with_the_reason(tmp_path: Pa
     assert [len(each.stderr.splitlines()) for each in (away, broken)] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("db", "status"), ("db", "upgrade"), ("server", "--server.listen", "127.0.0.1:0")],
+    ids=["status", "upgrade", "server"],
+)
+def test_a_database_whose_host_says_nothing_is_named_without_its_password(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        place = f"127.0.0.1:{mute.getsockname()[1]}"
+        url = f"postgresql://ann:swordfish@{place}/x"
+        settings = ("--target", "tracking", "--tracking.database-url", url, "--server.data-folder", tmp_path)
+
+        answer = modelry(*words, *settings)
+
+    assert answer.returncode == 1
+    named = f"database of tracking, postgresql+psycopg://ann:***@{place}/x, can't be opened: connection timeout expired"
+    assert named in answer.stderr
+    assert "swordfish" not in answer.stderr
+
+
 def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
