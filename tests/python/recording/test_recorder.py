@@ -174,7 +174,9 @@ def test_past_its_memory_it_spools_and_delivers_from_there(
     assert left_in(spool) == []
 
 
-def test_what_the_server_has_lost_again_is_gone_but_the_rest_goes_on(own_on_sqlite: Deployment, tmp_path: Path) -> None:
+def test_what_the_server_has_lost_again_is_told_once_and_the_rest_goes_on(
+    own_on_sqlite: Deployment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """As after a restore from a backup: batches that were acknowledged are not there, and numbers have a gap."""
     client = use(own_on_sqlite)
     with modelry.start_run() as run:
@@ -186,10 +188,13 @@ def test_what_the_server_has_lost_again_is_gone_but_the_rest_goes_on(own_on_sqli
         own_on_sqlite.kill()
         shutil.copytree(tmp_path / "backup", own_on_sqlite.folder, dirs_exist_ok=True)
         start_again(own_on_sqlite)
-        modelry.log_metric("m", 2.0, step=2)
-        assert run.flush(PATIENCE_S)
+        for step in (2, 3):
+            modelry.log_metric("m", 2.0, step=step)
+            assert run.flush(PATIENCE_S)
 
-    assert steps(client, run) == [2]
+    assert steps(client, run) == [2, 3]
+    [told] = [text for text in caplog.messages if "restore of a backup" in text]
+    assert f"points of run {run.id} that it acknowledged" in told
 
 
 def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(

@@ -8,6 +8,7 @@ that it holds up nothing and is not lost. The start of a run takes everything of
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,7 @@ _TIME_IS_UP = "the time for the delivery is up"
 _WHOLE = {"NOT_FOUND", "FAILED_PRECONDITION"}
 _DIVISIBLE = {queued.WRITE_METRICS, queued.LOG_BATCH, queued.CREATE_RUN, queued.START_RUN}
 _MOST_BYTES = 4 << 20  # the largest request that a server takes
+log = logging.getLogger("modelry")
 
 
 def _unsendable(request: QueuedRequest) -> InvalidArgument | None:
@@ -83,6 +85,8 @@ class Delivery:
         """Taken before what was passed over, and noted after it, so that what is noted has no gaps."""
         self._aside: dict[str, ModelryError] = {}
         """The runs whose start was set aside, and why."""
+        self._with_holes: set[str] = set()
+        """The runs of which the server has lost points, as was told."""
 
     @property
     def target(self) -> str:
@@ -299,7 +303,16 @@ class Delivery:
         self._first.extendleft(reversed(parts))
 
     def _begin_anew(self, request: QueuedRequest) -> None:
-        """Gives the first request, and the batches behind it, numbers that need nothing before them."""
+        """Gives the first request, and the batches behind it, numbers that need nothing before them. Warns once."""
+        run_id = run_of(request)
+        if run_id not in self._with_holes:
+            self._with_holes.add(run_id)
+            log.warning(
+                "the server at %s no longer has points of run %s that it acknowledged, as after a restore of a backup; "
+                "they can't be sent again, and later points are written",
+                self.target,
+                run_id,
+            )
         if request.apart:
             self._numbering.isolate(request, 0)
         else:
