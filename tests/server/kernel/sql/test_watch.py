@@ -52,7 +52,7 @@ def ids(db: Database) -> list[int]:
         return list(tx.execute(sa.text("SELECT id FROM things ORDER BY id")).scalars())
 
 
-def sleep(db: Database, seconds: float) -> None:
+def take_long(db: Database, seconds: float) -> None:
     with db.read() as tx:
         tx.execute(sa.text(f"SELECT pg_sleep({seconds})"))
 
@@ -63,7 +63,7 @@ def test_who_waits_for_a_silent_database_is_told_and_goes_on_once_it_answers(
     watch = impatient(db, 2)
 
     with ThreadPoolExecutor(8) as pool:
-        sleeping = [pool.submit(sleep, db, 60) for _ in range(4)]
+        sleeping = [pool.submit(take_long, db, 60) for _ in range(4)]
         eventually(lambda: db.backend.engine.pool.checkedout() == 4)  # type: ignore[attr-defined]
         with own_postgres_server.paused():
             writing = [pool.submit(insert, db, 1) for _ in range(4)]
@@ -82,7 +82,7 @@ def test_who_waits_for_a_silent_database_is_told_and_goes_on_once_it_answers(
 
 def test_a_pause_within_the_patience_costs_nobody_anything(own_postgres_server: PostgresServer, db: Database) -> None:
     watch = impatient(db, 30)
-    at_once([lambda: sleep(db, 0.5) for _ in range(4)])
+    at_once([lambda: take_long(db, 0.5) for _ in range(4)])
 
     with ThreadPoolExecutor(4) as pool:
         with own_postgres_server.paused():
@@ -99,7 +99,7 @@ def test_a_long_statement_goes_on_while_the_database_answers(db: Database) -> No
     watch = impatient(db, 0)
 
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(sleep, db, 3)
+        call = pool.submit(take_long, db, 3)
         while not call.done():
             watch.look()
 
@@ -115,7 +115,7 @@ def test_a_database_that_refuses_connections_is_down_and_cuts_nobody_off(
     outside = psycopg.connect(elsewhere.render_as_string(), autocommit=True)
 
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(sleep, db, 1)
+        call = pool.submit(take_long, db, 1)
         eventually(lambda: db.backend.engine.pool.checkedout())  # type: ignore[attr-defined]
         outside.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS false")
         while not call.done():
