@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from urllib.parse import quote
 
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.patience import Patience
@@ -37,7 +38,10 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
     ("SingleThreadedUnaryStream", 1),
 ]
-_METADATA_LIMIT = 128
+_NAME_LIMIT = 128
+_JOINERS = "\u200c\u200d"
+"""Invisible letters that names have in some languages."""
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _STRANGERS = {
     "http1.x server": "what answers there speaks HTTP/1 and not gRPC, so it is another server",
     "parsing http/2": "what answers there does not speak gRPC, so it is another server",
@@ -379,8 +383,11 @@ def _failure() -> type[Exception]:
 
 
 def _subject() -> str:
+    """The name of the user as metadata, which is ASCII: bytes of UTF-8 that are not, and `%`, are written as `%XX`."""
     try:
         name = getpass.getuser()
     except (ImportError, KeyError, OSError):
         name = "unknown"
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in name)[:_METADATA_LIMIT].strip() or "unknown"
+    readable = name.encode(errors="replace").decode()
+    shown = "".join(letter if letter.isprintable() or letter in _JOINERS else "?" for letter in readable)
+    return quote(shown[:_NAME_LIMIT].strip() or "unknown", safe=_PLAIN)
