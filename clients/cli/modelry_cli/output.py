@@ -172,6 +172,11 @@ def refuse(text: str) -> None:
     _remark(_text("error: ", style="bold red") + _text(cut(text, _REMARK_LETTERS), keep=_LAYOUT))
 
 
+def refuse_plainly(text: str) -> None:
+    """The same without colours and lines that fit the terminal, for a Python without the packages for these."""
+    print(f"error: {clean(text)}", file=sys.stderr)
+
+
 @contextmanager
 def progress(title: str, *, unit: str = "bytes") -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, if it is a terminal. The yielded function takes the done and total amounts."""
