@@ -270,6 +270,7 @@ def flush(timeout: float | None = None) -> bool:
 def sync(address: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> SyncReport:
     """Delivers what ended processes left in the spool, each to its server, or all to `address`.
 
+    The server is the one for which it was logged, whatever `MODELRY_TRACKING_URI` says.
     `progress(done, total)` is called with numbers of requests. Nothing is written twice. What can't be delivered now
     stays in the spool.
     """
