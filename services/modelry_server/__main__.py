@@ -49,7 +49,7 @@ def run(
     from modelry_server.kernel.config import load
     from modelry_server.kernel.errors import ModelryError
     from modelry_server.kernel.memory import give_back_what_is_free
-    from modelry_server.kernel.sql.database import DatabaseUnusable
+    from modelry_server.kernel.sql.database import DatabaseUnusable, SchemaMissing, how_to_upgrade
     from modelry_server.kernel.transport.server import AddressUnusable, ensure_free
     from modelry_server.targets import TARGETS, build, database, listening, listening_internally, mistakes
 
@@ -73,6 +73,9 @@ def run(
             for room in TARGETS[target]:
                 database(config, room).upgrade()
         server = build(target, config)
+    except SchemaMissing as missing:
+        print(f"{missing.state}; {how_to_upgrade(file, target)}", file=sys.stderr)
+        return 1
     except (ConfigurationInvalid, DatabaseUnusable, AddressUnusable, ModelryError) as mistake:
         print(mistake, file=sys.stderr)
         return 1

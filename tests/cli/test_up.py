@@ -149,6 +149,30 @@ def test_a_server_refuses_databases_that_were_not_upgraded_and_says_what_to_run(
     assert [line.split()[0] for line in upgraded.stdout.splitlines()] == ["access", "tracking", "artifacts", "registry"]
 
 
+def test_the_command_that_upgrades_names_the_file_of_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "its settings.toml"
+    file.write_text('[server]\ndata_folder = "data"\n')
+
+    refused = modelry("server", "--target", "access", "--config", file)
+    status = modelry("db", "status", "--config", file)
+
+    command = f"run, with the same options and MODELRY_ variables: modelry db upgrade --config '{file}'"
+    assert f"{command} --target access\n" in refused.stderr
+    assert f"{command}\n" in status.stderr
+
+
+def test_a_relative_folder_in_a_file_is_where_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "etc" / "modelry.toml"
+    file.write_text('[server]\ndata_folder = "data"\n[access]\ndatabase_url = "sqlite:///kept/access.db"\n')
+
+    upgraded = modelry("db", "upgrade", "--config", file)
+
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert (tmp_path / "etc" / "data" / "tracking.db").is_file()
+    assert (tmp_path / "etc" / "kept" / "access.db").is_file()
+
+
 def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "modelry.toml"
     file.write_text('[tracking]\nadress = "x"\n')
