@@ -81,7 +81,7 @@ def test_what_is_not_there_is_refused_with_the_reason(modelry: Modelry) -> None:
 
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith("error: ")
-    assert "no-such-experiment" in answer.err
+    assert "there is no experiment 'no-such-experiment' in the workspace 'default'" in answer.err
     assert "Traceback" not in answer.err
 
 
