@@ -91,7 +91,8 @@ def run(
         signal.signal(number, lambda number, frame: asked.put(number))
     server.start()
     if announce is None:
-        print(f"modelry {target} is listening on port {server.port}", flush=True)
+        name = "modelry" if target == "all" else f"modelry {target}"
+        print(f"{name} is listening on port {server.port}", flush=True)
     else:
         announce(config, server.port)
     _wait(asked)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -147,6 +148,20 @@ def test_a_server_refuses_databases_that_were_not_upgraded_and_says_what_to_run(
     assert "modelry db upgrade" in refused.stderr
     assert (before.returncode, upgraded.returncode, after.returncode) == (1, 0, 0)
     assert [line.split()[0] for line in upgraded.stdout.splitlines()] == ["access", "tracking", "artifacts", "registry"]
+
+
+@pytest.mark.parametrize(("target", "called"), [("all", "modelry"), ("access", "modelry access")])
+def test_a_server_says_where_it_listens(tmp_path: Path, target: str, called: str) -> None:
+    folder = ("--server.data-folder", tmp_path)
+    modelry("db", "upgrade", *folder)
+    words = ("server", "--target", target, *folder, "--server.listen", "127.0.0.1:0", "--server.log-level", "error")
+
+    with subprocess.Popen(command(*words), env=environment(), stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        server.terminate()
+
+    assert re.fullmatch(rf"{called} is listening on port \d+\n", line)
 
 
 def test_the_command_that_upgrades_names_the_file_of_the_settings(tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str
         left_out = ", ".join(column.title for column in columns if column not in shown)
         note(f"Left out because the screen is too narrow: {left_out}.")
     if more:
-        note(f"The first {len(items)} are shown; --limit shows more, --output json shows all.")
+        shown_items = f"The first {len(items)} are" if len(items) > 1 else "Only the first is"
+        note(f"{shown_items} shown; --limit shows more, --output json shows all.")
 
 
 def write_one(thing: Mapping[str, object]) -> None:

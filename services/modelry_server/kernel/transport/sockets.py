@@ -19,7 +19,7 @@ from modelry_server.kernel.config import ConfigurationInvalid
 LONGEST = 107 if sys.platform == "linux" else 103
 """The most bytes of the path of a socket."""
 
-_PREFIX = "modelry-rooms-"
+_PREFIX = "modelry-services-"
 _LOCK = "lock"
 _SCHEME = "unix:"
 
