@@ -104,6 +104,37 @@ def test_a_database_that_can_not_be_opened_is_named_with_the_reason(tmp_path: Pa
     assert [len(each.stderr.splitlines()) for each in (away, broken)] == [1, 1]
 
 
+@pytest.mark.parametrize("words", [("up", "--port", "0"), ("server", "--server.listen", "127.0.0.1:0")])
+def test_a_second_server_on_the_same_databases_is_refused(
+    platform: tuple[subprocess.Popen[str], str], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    first, address = platform
+
+    second = modelry(*words, "--server.data-folder", tmp_path / "kept")
+    listed = modelry("experiment", "list", "--address", address)
+    upgraded = modelry("db", "upgrade", "--server.data-folder", tmp_path / "kept")
+
+    said = f"another server uses the database of access in the folder {tmp_path / 'kept'}: process {first.pid}; stop it"
+    assert (second.returncode, second.stderr.startswith(said), second.stderr.count("\n")) == (1, True, 1), second.stderr
+    assert (listed.returncode, upgraded.returncode) == (0, 0)
+
+
+def test_what_a_killed_server_leaves_does_not_hinder_the_next(
+    platform: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    first, _ = platform
+    first.kill()
+    first.wait()
+    words = ("server", "--server.data-folder", tmp_path / "kept", "--server.listen", "127.0.0.1:0")
+
+    with subprocess.Popen(command(*words), env=environment(), stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        server.terminate()
+
+    assert "is listening" in line
+
+
 def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
