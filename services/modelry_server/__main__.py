@@ -54,9 +54,17 @@ def run(
     from modelry_server.kernel.config import load
     from modelry_server.kernel.errors import ModelryError
     from modelry_server.kernel.memory import give_back_what_is_free
-    from modelry_server.kernel.sql.database import DatabaseUnusable
+    from modelry_server.kernel.sql.database import DatabaseUnusable, SchemaMissing, how_to_upgrade
     from modelry_server.kernel.transport.server import AddressUnusable, ensure_free
-    from modelry_server.targets import TARGETS, build, database, listening, listening_internally, mistakes
+    from modelry_server.targets import (
+        TARGETS,
+        build,
+        database,
+        listening,
+        listening_internally,
+        mistakes,
+        take_databases,
+    )
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: sys.exit())  # so that a start that is broken off leaves no sockets
@@ -74,10 +82,16 @@ def run(
             ensure_free(internal[1])
         if config.server.metrics_port:
             _serve_metrics(address, config.server.metrics_port)
+        taken = take_databases(target, config)
         if upgrade:
             for room in TARGETS[target]:
                 database(config, room).upgrade()
+            if not taken:  # the files are new
+                taken = take_databases(target, config)
         server = build(target, config)
+    except SchemaMissing as missing:
+        print(f"{missing.state}; {how_to_upgrade(file, target)}", file=sys.stderr)
+        return 1
     except (ConfigurationInvalid, DatabaseUnusable, AddressUnusable, ModelryError) as mistake:
         print(mistake, file=sys.stderr)
         return 1
@@ -93,12 +107,15 @@ def run(
         signal.signal(number, lambda number, frame: asked.put(number))
     server.start()
     if announce is None:
-        print(f"modelry {target} is listening on port {server.port}", flush=True)
+        name = "modelry" if target == "all" else f"modelry {target}"
+        print(f"{name} is listening on port {server.port}", flush=True)
     else:
         announce(config, server.port)
     _wait(asked)
     _end_hard_later(server, config.server.drain + _GRACE_S)
     server.stop()
+    for each in taken:
+        os.close(each)
     return 0
 
 

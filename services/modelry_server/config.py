@@ -5,7 +5,7 @@ from pathlib import Path
 
 from modelry_server.access.config import AccessConfig
 from modelry_server.artifacts.config import ArtifactsConfig
-from modelry_server.kernel.config import Address, Duration, Secret, setting
+from modelry_server.kernel.config import Address, Duration, Secret, in_folder, setting
 from modelry_server.registry.config import RegistryConfig
 from modelry_server.tracking.config import TrackingConfig
 
@@ -43,6 +43,7 @@ class ServerConfig:
         "",
         "The folder of SQLite files, local blobs, the service key and the sockets between services. Empty: "
         "`~/.local/share/modelry`.",
+        anchored=in_folder,
     )
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(

@@ -15,7 +15,7 @@ from modelry_server.kernel import ownership
 from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.config import ConfigurationInvalid, place
 from modelry_server.kernel.jobs import Job
-from modelry_server.kernel.sql.database import Database, file_of, read_url
+from modelry_server.kernel.sql.database import Database, DatabaseUnusable, file_of, read_url
 from modelry_server.kernel.transport import keys, sockets
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
@@ -100,6 +100,32 @@ def mistakes(target: str, config: Config) -> Iterator[str]:
     if found:
         yield from _internal_mistakes(found, config)
     yield from database_mistakes(TARGETS[target], config)
+
+
+def take_databases(target: str, config: Config) -> list[int]:
+    """Takes the SQLite files of a target for this process, each for its service, until the descriptors are closed.
+
+    A file that is not there yet is left out. Raises DatabaseUnusable if another process has one.
+    """
+    taken = []
+    for room in TARGETS[target]:
+        file = file_of(read_url(room, _database_url(config, room)))
+        if file is None or not file.exists():
+            continue
+        of_room = file.with_name(f"{file.name}.{room}")  # services may share a file
+        try:
+            taken.append(ownership.lock(of_room))
+        except BlockingIOError:
+            holder = ownership.holder_of(of_room)
+            for each in taken:
+                os.close(each)
+            raise DatabaseUnusable(
+                f"another server uses the database of {room} in the folder {file.parent}: "
+                f"process {holder or 'unknown'}; stop it first, or choose another server.data_folder"
+            ) from None
+        except OSError:
+            continue  # Opening the database says what is wrong with the folder. Some file systems have no locks.
+    return taken
 
 
 def build(target: str, config: Config, *, judge: Judge = may) -> Server:

@@ -34,6 +34,14 @@ def test_a_folder_goes_up_and_comes_back_the_same(read: Read, run_id: str, tmp_p
         assert (tmp_path / "down" / path).read_bytes() == written
 
 
+def test_an_empty_folder_is_said_to_be_empty(modelry: Modelry, run_id: str, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+
+    answer = modelry("artifact", "upload", run_id, tmp_path / "nothing")
+
+    assert answer.out == f"The folder {tmp_path / 'nothing'} is empty: it has no files to upload.\n"
+
+
 def test_a_file_is_read_to_standard_output_byte_for_byte(modelry: Modelry, client: Client, run_id: str) -> None:
     client.artifacts.upload_bytes(f"runs/{run_id}", "notes/a.txt", b"one\ntwo\x1b[0m")
 

@@ -16,6 +16,41 @@ def test_an_experiment_is_found_by_its_id_and_by_its_name(read: Read, name: str)
     assert (made["tags"], made["description"]) == ({"team": "vision"}, "What is seen?")
 
 
+def test_an_id_of_another_workspace_is_refused_with_its_name(read: Read, modelry: Modelry, name: str) -> None:
+    read("workspace", "create", name)
+    made = read("experiment", "create", "freight", "--workspace", name)
+    number = made["experiment_id"]
+
+    commands = [
+        ("experiment", "get", number),
+        ("experiment", "delete", number),
+        ("experiment", "update", number, "--name", "taken"),
+        ("run", "create", "--experiment", number),
+        ("run", "list", "--experiment", number),
+    ]
+    answers = [modelry(*command, "--workspace", "default") for command in commands]
+
+    assert [answer.code for answer in answers] == [1] * len(commands)
+    assert all(f"is in the workspace {name!r}: use --workspace {name}" in answer.err for answer in answers)
+    assert read("experiment", "get", number, "--workspace", name) == made
+    assert read("run", "list", "--workspace", name) == []
+
+
+def test_a_number_is_the_id_of_an_experiment_of_the_workspace_or_else_a_name(read: Read, name: str) -> None:
+    read("workspace", "create", name)
+    own = read("experiment", "create", name)
+    other = read("experiment", "create", "freight", "--workspace", name)
+    named = read("experiment", "create", other["experiment_id"])
+    long = read("experiment", "create", f"{'9' * 30}{int(name[4:], 16)}")
+
+    read("experiment", "create", own["experiment_id"])
+
+    assert read("experiment", "get", other["experiment_id"]) == named
+    assert read("experiment", "delete", other["experiment_id"])["experiment_id"] == named["experiment_id"]
+    assert read("experiment", "get", own["experiment_id"]) == own
+    assert read("experiment", "get", long["name"]) == long
+
+
 def test_an_experiment_is_renamed_tagged_deleted_and_restored(read: Read, modelry: Modelry, name: str) -> None:
     read("experiment", "create", name)
 
@@ -46,7 +81,7 @@ def test_what_is_not_there_is_refused_with_the_reason(modelry: Modelry) -> None:
 
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith("error: ")
-    assert "no-such-experiment" in answer.err
+    assert "there is no experiment 'no-such-experiment' in the workspace 'default'" in answer.err
     assert "Traceback" not in answer.err
 
 

@@ -63,7 +63,7 @@ def test_a_list_is_filtered_ordered_and_limited(read: Read, modelry: Modelry, cl
     assert [each["name"] for each in best] == ["acc 0.9", "acc 0.8"]
     assert "acc 0.9" in table.out
     assert "acc 0.8" not in table.out
-    assert "--limit" in table.err
+    assert "Only the first is shown; --limit shows more" in table.err
     assert "params.k" in chosen.out.splitlines()[0]
     assert best[0]["run_id"] in table.out, "ids are shown whole"
 
@@ -134,6 +134,12 @@ def test_a_series_is_shown_as_points_as_a_curve_and_as_columns(
     assert "loss: 100 points" in curve.out
     assert "step 99" in curve.out
     assert "█" in overview.out
+
+
+def test_a_single_point_is_not_told_in_the_plural(modelry: Modelry, client: Client, run_id: str) -> None:
+    client.runs.log_batch(run_id, metrics=[("loss", 0.5, 1_700_000_000_000, 0)])
+
+    assert "loss: 1 point\n" in modelry("run", "metrics", run_id, "loss", "--plot").out
 
 
 def test_a_metric_that_is_not_there_is_refused_and_those_that_are_are_named(modelry: Modelry, run_id: str) -> None:

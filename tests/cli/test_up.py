@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -124,6 +125,37 @@ def test_a_database_whose_host_says_nothing_is_named_without_its_password(
     assert "swordfish" not in answer.stderr
 
 
+@pytest.mark.parametrize("words", [("up", "--port", "0"), ("server", "--server.listen", "127.0.0.1:0")])
+def test_a_second_server_on_the_same_databases_is_refused(
+    platform: tuple[subprocess.Popen[str], str], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    first, address = platform
+
+    second = modelry(*words, "--server.data-folder", tmp_path / "kept")
+    listed = modelry("experiment", "list", "--address", address)
+    upgraded = modelry("db", "upgrade", "--server.data-folder", tmp_path / "kept")
+
+    said = f"another server uses the database of access in the folder {tmp_path / 'kept'}: process {first.pid}; stop it"
+    assert (second.returncode, second.stderr.startswith(said), second.stderr.count("\n")) == (1, True, 1), second.stderr
+    assert (listed.returncode, upgraded.returncode) == (0, 0)
+
+
+def test_what_a_killed_server_leaves_does_not_hinder_the_next(
+    platform: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    first, _ = platform
+    first.kill()
+    first.wait()
+    words = ("server", "--server.data-folder", tmp_path / "kept", "--server.listen", "127.0.0.1:0")
+
+    with subprocess.Popen(command(*words), env=environment(), stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        server.terminate()
+
+    assert "is listening" in line
+
+
 def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
@@ -170,6 +202,44 @@ def test_a_server_refuses_databases_that_were_not_upgraded_and_says_what_to_run(
     assert [line.split()[0] for line in upgraded.stdout.splitlines()] == ["access", "tracking", "artifacts", "registry"]
 
 
+@pytest.mark.parametrize(("target", "called"), [("all", "modelry"), ("access", "modelry access")])
+def test_a_server_says_where_it_listens(tmp_path: Path, target: str, called: str) -> None:
+    folder = ("--server.data-folder", tmp_path)
+    modelry("db", "upgrade", *folder)
+    words = ("server", "--target", target, *folder, "--server.listen", "127.0.0.1:0", "--server.log-level", "error")
+
+    with subprocess.Popen(command(*words), env=environment(), stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        server.terminate()
+
+    assert re.fullmatch(rf"{called} is listening on port \d+\n", line)
+
+
+def test_the_command_that_upgrades_names_the_file_of_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "its settings.toml"
+    file.write_text('[server]\ndata_folder = "data"\n')
+
+    refused = modelry("server", "--target", "access", "--config", file)
+    status = modelry("db", "status", "--config", file)
+
+    command = f"run, with the same options and MODELRY_ variables: modelry db upgrade --config '{file}'"
+    assert f"{command} --target access\n" in refused.stderr
+    assert f"{command}\n" in status.stderr
+
+
+def test_a_relative_folder_in_a_file_is_where_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "etc" / "modelry.toml"
+    file.write_text('[server]\ndata_folder = "data"\n[access]\ndatabase_url = "sqlite:///kept/access.db"\n')
+
+    upgraded = modelry("db", "upgrade", "--config", file)
+
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert (tmp_path / "etc" / "data" / "tracking.db").is_file()
+    assert (tmp_path / "etc" / "kept" / "access.db").is_file()
+
+
 def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "modelry.toml"
     file.write_text('[tracking]\nadress = "x"\n')
@@ -200,7 +270,7 @@ def test_an_output_that_the_shell_closed_is_no_fault(platform: tuple[subprocess.
 
 def test_listing_needs_no_server_code_and_help_no_client() -> None:
     program = (
-        "import sys; from modelry_cli.main import app\n"
+        "import sys; from modelry_cli.commands import app\n"
         "try: app(sys.argv[1:], prog_name='modelry')\n"
         "except SystemExit: pass\n"
         "found = {name.split('.')[0] for name in sys.modules}\n"

@@ -73,8 +73,8 @@ def test_what_a_killed_server_leaves_is_taken_away_by_the_next_and_nothing_else(
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         folder = Path(short)
         monkeypatch.setenv("TMPDIR", short)
-        (folder / "modelry-rooms-of-somebody").mkdir()
-        (folder / "modelry-rooms-elsewhere").symlink_to(tmp_path)
+        (folder / "modelry-services-of-somebody").mkdir()
+        (folder / "modelry-services-elsewhere").symlink_to(tmp_path)
         (tmp_path / "lock").touch()
         others = set(folder.iterdir())
         with deployments.running("all", tmp_path / "one") as alive, deployments.running("all", tmp_path / "two") as two:

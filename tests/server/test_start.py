@@ -15,7 +15,8 @@ from modelry.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStu
 from modelry.api.tracking.v1 import RunServiceStub, SearchRunsRequest
 from modelry_server.config import Config
 from modelry_server.kernel.config import ConfigurationInvalid, load
-from modelry_server.targets import ROOMS, TARGETS, build, database, mistakes
+from modelry_server.kernel.sql.database import DatabaseUnusable
+from modelry_server.targets import ROOMS, TARGETS, build, database, mistakes, take_databases
 from tests.parts.deployment import REPOSITORY, running
 from tests.parts.grpc_traces import trace
 
@@ -252,6 +253,23 @@ def test_a_port_that_is_taken_is_said_before_anything_else(tmp_path: Path, key: 
     assert ended.returncode == 1
     assert said.format(port=port) in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_services_may_share_a_file_and_each_has_one_process(tmp_path: Path) -> None:
+    flags = {f"{room}.database-url": f"sqlite:///{tmp_path / 'all.db'}" for room in ROOMS}
+    config = load(Config, environment={}, flags={"server.data-folder": str(tmp_path), **flags})
+    (tmp_path / "all.db").touch()
+
+    access, tracking = take_databases("access", config), take_databases("tracking", config)
+    with pytest.raises(DatabaseUnusable, match=f"database of access in the folder {tmp_path}: process {os.getpid()};"):
+        take_databases("all", config)
+    for each in (*access, *tracking):
+        os.close(each)
+
+    taken = take_databases("all", config)
+    assert len(taken) == len(ROOMS)
+    for each in taken:
+        os.close(each)
 
 
 @pytest.mark.parametrize(

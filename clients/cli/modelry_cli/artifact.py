@@ -79,8 +79,9 @@ def upload_artifacts(
     with output.progress(f"Uploading {local.name}") as progress:
         written = session.client.artifacts.upload(to, local, path, progress=progress)
     files = counted(written.file_count, "file")
+    uploaded = f"Uploaded {files}, {size(written.size_bytes)}, to {to}/{path}"
     session.done(
-        f"Uploaded {files}, {size(written.size_bytes)}, to {to}/{path}",
+        uploaded if written.file_count else f"The folder {local} is empty: it has no files to upload.",
         owner=to,
         path=path,
         file_count=written.file_count,

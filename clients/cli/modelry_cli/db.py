@@ -51,7 +51,7 @@ def status(
     settings: dict[str, str], target: Target = "all", config: File = None, output_format: OutputFormat = Format.TABLE
 ) -> None:
     """Shows the schema of each database, and the one that this program needs. Exit code 1 if they differ."""
-    from modelry_server.kernel.sql.database import DatabaseUnusable
+    from modelry_server.kernel.sql.database import DatabaseUnusable, how_to_upgrade
 
     found, problems = [], []
     for database in _databases(settings, target, config):
@@ -78,7 +78,7 @@ def status(
     for problem in problems:
         output.refuse(problem)
     if not ready:
-        output.note("Upgrade them with: modelry db upgrade")
+        output.note(f"To upgrade them, {how_to_upgrade(config, target)}")
     if problems or not ready:
         raise typer.Exit(1)
 

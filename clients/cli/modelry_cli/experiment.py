@@ -122,12 +122,27 @@ def delete_tags(session: Session, experiment: ExperimentWord, keys: TagKeys) -> 
 
 
 def named(client: Client, word: str) -> Experiment:
-    """The experiment with an id, or else with a name. Raises ExperimentNotFound."""
-    from modelry.errors import ExperimentNotFound
+    """The experiment of the client's workspace with an id, or else with a name.
 
+    Raises ExperimentNotFound. The error names the other workspace if the id belongs to one.
+    """
+    from modelry.errors import ExperimentNotFound, FieldInvalid
+
+    elsewhere = ""
     if word.isascii() and word.isdecimal():
         try:
-            return client.experiments.get(word)
-        except ExperimentNotFound:
+            found = client.experiments.get(word)
+            if found.workspace == client.workspace:
+                return found
+            elsewhere = found.workspace
+        except (ExperimentNotFound, FieldInvalid):
             pass
-    return client.experiments.get_by_name(word)
+    try:
+        return client.experiments.get_by_name(word)
+    except ExperimentNotFound as missing:
+        if not elsewhere:
+            raise
+        raise ExperimentNotFound(
+            f"{missing.message}; experiment {word} is in the workspace {elsewhere!r}: use --workspace {elsewhere}",
+            metadata={**missing.metadata, "workspace": elsewhere},
+        ) from None

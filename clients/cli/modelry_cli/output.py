@@ -113,7 +113,8 @@ def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str
         left_out = ", ".join(column.title for column in columns if column not in shown)
         note(f"Left out because the screen is too narrow: {left_out}.")
     if more:
-        note(f"The first {len(items)} are shown; --limit shows more, --output json shows all.")
+        shown_items = f"The first {len(items)} are" if len(items) > 1 else "Only the first is"
+        note(f"{shown_items} shown; --limit shows more, --output json shows all.")
 
 
 def write_one(thing: Mapping[str, object]) -> None:
@@ -170,6 +171,11 @@ def note(text: str) -> None:
 def refuse(text: str) -> None:
     """Writes to standard error why something was not done."""
     _remark(_text("error: ", style="bold red") + _text(cut(text, _REMARK_LETTERS), keep=_LAYOUT))
+
+
+def refuse_plainly(text: str) -> None:
+    """The same without colours and lines that fit the terminal, for a Python without the packages for these."""
+    print(f"error: {clean(text)}", file=sys.stderr)
 
 
 @contextmanager

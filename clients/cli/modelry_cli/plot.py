@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from modelry_cli.words import counted
+
 WIDTH = 64
 HEIGHT = 14
 POINTS = 2 * WIDTH * 2
@@ -29,7 +31,8 @@ def curve(title: str, steps: Sequence[int], values: Sequence[float], *, point_co
     """A plot of values over steps, with axes. Values that are not finite are gaps, and are counted."""
     points = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     gaps = len(values) - len(points)
-    said = f"{title}: {point_count} points" + (f", {gaps} of those drawn are not finite" if gaps else "")
+    unfit = f", {gaps} of those drawn {'is' if gaps == 1 else 'are'} not finite" if gaps else ""
+    said = f"{title}: {counted(point_count, 'point')}{unfit}"
     if not points:
         return f"{said}; none can be drawn"
     first, last = points[0][0], points[-1][0]

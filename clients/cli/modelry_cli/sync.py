@@ -19,7 +19,8 @@ _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @_app.command()
 def sync(
     address: Annotated[
-        str | None, typer.Option(help="Deliver all to this server, instead of the one each was logged for.")
+        str | None,
+        typer.Option(help="Deliver all to this server: host:port. Default: the one that each was logged for."),
     ] = None,
     output_format: Annotated[
         Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")

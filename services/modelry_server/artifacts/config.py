@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from modelry_server.kernel.config import Address, Duration, Secret, setting
+from modelry_server.kernel.config import Address, Duration, Secret, in_folder, setting
 from modelry_server.kernel.sql.settings import DatabaseSettings
 
 _S3_REQUIRED = {
@@ -30,7 +30,7 @@ class ArtifactsConfig(DatabaseSettings):
     store: str = setting(
         "local", "Where content is stored: in a folder, or in MinIO or another S3 store.", choices=("local", "minio")
     )
-    local_folder: str = setting("", "With `local`: the folder. Empty: `blobs` in the data folder.")
+    local_folder: str = setting("", "With `local`: the folder. Empty: `blobs` in the data folder.", anchored=in_folder)
     s3_endpoint: str = setting("", "With `minio`: the server, as `host:port` without a scheme.")
     s3_bucket: str = setting("", "With `minio`: the bucket. It is created if it is missing and the key is allowed to.")
     s3_access_key: str = setting("", "With `minio`: the name of the key.")

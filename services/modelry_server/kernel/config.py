@@ -74,11 +74,19 @@ def setting(
     choices: Sequence[str] = (),
     least: float | None = None,
     most: float | None = None,
+    anchored: Callable[[str, Path], str] | None = None,
 ) -> Any:
-    """A field of a section: its default, what it means, and which values are allowed."""
-    return dataclasses.field(
-        default=default, metadata={"doc": doc, "choices": tuple(choices), "least": least, "most": most}
-    )
+    """A field of a section: its default, what it means, and which values are allowed.
+
+    `anchored` is for a value with a path: what it means in a file that lies in a folder.
+    """
+    allowed = {"choices": tuple(choices), "least": least, "most": most}
+    return dataclasses.field(default=default, metadata={"doc": doc, "anchored": anchored, **allowed})
+
+
+def in_folder(path: str, folder: Path) -> str:
+    """A path that is meant from a folder. An empty one, and one that begins with `~`, stay as they are."""
+    return path if not path or path.startswith("~") else str(folder / path)
 
 
 def load(
@@ -91,18 +99,21 @@ def load(
 ) -> _Section:
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
-    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. A section may have
+    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. A relative path in
+    the file is meant from the folder of the file, another one from the current folder. A section may have
     a method `mistakes()` for combinations of its settings that can't work; `rules` does the same for all sections. Both
     give a line for each mistake, which names the keys that it is about.
     Raises ConfigurationInvalid with every mistake.
     """
     mistakes: list[str] = []
     given: dict[str, tuple[Any, str]] = {}
-    if file is not None:
-        given.update(_from_file(file, mistakes))
     known = {
         f"{section}.{field.name}": field for section, kind in sections(schema) for field in dataclasses.fields(kind)
     }
+    if file is not None:
+        for key, (value, origin) in _from_file(file, mistakes):
+            anchored = known[key].metadata["anchored"] if key in known and isinstance(value, str) else None
+            given[key] = (anchored(value, file.absolute().parent) if anchored else value, origin)
     for key in known:
         name = f"MODELRY_{key.replace('.', '_').upper()}"
         if name in environment:

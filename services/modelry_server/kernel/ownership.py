@@ -1,6 +1,7 @@
-"""Whether folders and files of the server are this user's alone, judged before they are used."""
+"""Whether folders and files of the server are this user's alone, and this process's, judged before they are used."""
 
 import errno
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -52,3 +53,34 @@ def make_private(file: Path) -> None:
         )
     if found.st_mode & 0o077:
         file.chmod(found.st_mode & 0o700)
+
+
+def lock(file: Path) -> int:
+    """Takes a file, such as a socket, for this process until the returned descriptor is closed.
+
+    The lock is a file beside it, with the number of the process. Raises BlockingIOError if another process has it, and
+    the other errors of `os.open` and `flock`.
+    """
+    descriptor = os.open(lock_file_of(file), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def lock_file_of(file: Path) -> Path:
+    """The file beside a file by which a process takes it."""
+    return file.with_name(f"{file.name}.lock")
+
+
+def holder_of(file: Path) -> str:
+    """The number of the process that took a file last. Empty if it is not known."""
+    try:
+        text = lock_file_of(file).read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if text.isascii() and text.isdecimal() else ""

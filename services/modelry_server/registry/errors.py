@@ -56,11 +56,14 @@ class ModelInUse(FailedPrecondition):
 
     reason = "MODEL_IN_USE"
 
-    def __init__(self, model_name: str, version_numbers: Sequence[int], *, serving: Sequence[str]) -> None:
+    def __init__(
+        self, model_name: str, version_numbers: Sequence[int], *, serving: Sequence[str], archive: str
+    ) -> None:
         versions = _listed(version_numbers)
+        one = len(version_numbers) == 1
         super().__init__(
-            f"{shown(model_name)} can't be deleted: its versions {versions} are in {' or '.join(serving)}; "
-            "archive or delete them first",
+            f"{shown(model_name)} can't be deleted: {'version' if one else 'versions'} {versions} "
+            f"{'is' if one else 'are'} in {' or '.join(serving)}; move {'it' if one else 'them'} to {archive} first",
             model_name=model_name,
             versions=versions,
         )

@@ -14,8 +14,28 @@ class ExperimentNotFound(NotFound):
 
     reason = "EXPERIMENT_NOT_FOUND"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no experiment {shown(name)}", kind="experiment", name=name, experiment=name)
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__(
+            f"there is no experiment with the id {shown(experiment_id)}",
+            kind="experiment",
+            name=experiment_id,
+            experiment=experiment_id,
+        )
+
+
+class ExperimentNameNotFound(NotFound):
+    """The workspace has no experiment with this name."""
+
+    reason = "EXPERIMENT_NOT_FOUND"
+
+    def __init__(self, workspace: str, name: str) -> None:
+        super().__init__(
+            f"there is no experiment {shown(name)} in the workspace {shown(workspace)}",
+            kind="experiment",
+            name=name,
+            experiment=name,
+            workspace=workspace,
+        )
 
 
 class ExperimentExists(AlreadyExists):

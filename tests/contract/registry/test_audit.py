@@ -8,7 +8,7 @@ import pytest
 from modelry.api.common import v1 as common
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.ids import new_id
-from tests.contract.registry.conftest import WORKSPACE, Platform, unique
+from tests.contract.registry.conftest import WORKSPACE, Platform, of_run, unique
 from tests.parts.refusal import refused
 
 
@@ -117,6 +117,20 @@ def test_a_client_recomputes_the_chain_from_the_contract_alone(platform: Platfor
     assert broken_at(f"models/{model.model_id}", [*found[:1], *found[2:]]) == 2
     assert broken_at(f"models/{model.model_id}", [found[0], found[2], found[1], *found[3:]]) == 2
     assert broken_at(f"models/{new_id()}", found) == 1
+
+
+def test_the_name_of_the_actor_may_have_any_letters(platform: Platform) -> None:
+    who = (("modelry-subject", "%E7%8E%8B%E6%98%8E%20%25"),)
+    name, run_id = unique("model"), platform.a_run()
+    made = platform.models.CreateModel(api.CreateModelRequest(workspace=WORKSPACE, name=name), metadata=who).model
+    request = api.CreateVersionRequest(workspace=WORKSPACE, model_name=name, source=of_run(run_id, "model"))
+    version = platform.versions.CreateVersion(request, metadata=who).version
+
+    found = records(platform, model_name=name)
+
+    assert (made.creator, version.creator) == ("王明 %", "王明 %")
+    assert [each.actor for each in found] == ["王明 %"] * 2
+    assert broken_at(f"models/{made.model_id}", found) == 0
 
 
 def test_a_promotion_that_archives_is_a_record_for_each_version_that_moved(platform: Platform) -> None:

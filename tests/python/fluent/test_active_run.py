@@ -399,6 +399,41 @@ def test_what_names_an_experiment_may_be_a_number(unique: str, experiment_id: st
     assert modelry.search_runs(experiment_names=f"{unique}-2", output_format="list")[0].run_id == second.id
 
 
+def test_a_number_is_no_name_of_an_experiment(experiment_id: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"pass experiment_id={experiment_id}$"):
+        modelry.set_experiment(int(experiment_id))  # type: ignore[arg-type]
+
+
+def test_an_experiment_of_another_workspace_is_not_chosen(client: Client, unique: str, platform: Deployment) -> None:
+    client.workspaces.create(f"ws-{unique}")
+    made = Client(platform.address, f"ws-{unique}").experiments.create("freight").experiment_id
+
+    with pytest.raises(InvalidArgument, match=f"'ws-{unique}' and not in 'default'; set MODELRY_WORKSPACE=ws-"):
+        modelry.set_experiment(experiment_id=made)
+
+
+def test_an_experiment_of_another_workspace_in_the_environment_is_warned_of_once(
+    client: Client,
+    unique: str,
+    platform: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client.workspaces.create(f"ws-{unique}")
+    made = Client(platform.address, f"ws-{unique}").experiments.create("freight").experiment_id
+    session.renew()
+    monkeypatch.setenv("MODELRY_EXPERIMENT_ID", made)
+
+    with caplog.at_level(logging.WARNING, "modelry"):
+        for _ in range(2):
+            with modelry.start_run() as run:
+                modelry.log_metric("a", 1.0)
+
+    told = [text for text in caplog.messages if f"is in the workspace 'ws-{unique}' and not in 'default'" in text]
+    assert len(told) == 1
+    assert modelry.get_run(run.id).metrics == {"a": 1.0}
+
+
 def test_a_deleted_experiment_is_not_chosen(client: Client, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = client.experiments.create(f"{unique}-gone").experiment_id
     client.experiments.delete(made)

@@ -41,6 +41,8 @@ def test_what_a_process_left_is_delivered_by_another_and_only_once(
     assert script.returncode == 0, script.stderr
     assert "modelry sync" in script.stderr
     assert (without_server.files_left, len(without_server.problems)) == (2, 2)
+    assert all("`modelry sync --address HOST:PORT`" in problem for problem in without_server.problems)
+    assert not any("MODELRY_TRACKING_URI" in problem for problem in without_server.problems)
     assert (without_server.points_left, report.points_delivered) == (1000, 1000)
     assert (report.files_delivered, report.files_left, report.requests_left) == (2, 0, 0)
     assert told[-1] == (report.requests_delivered, report.requests_delivered)

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from modelry import Client
+from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import connect
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import DeadlineExceeded, FieldInvalid, RunNotFound, Unavailable
@@ -23,6 +24,22 @@ def test_where_no_server_answers_the_error_says_where_and_what_to_do() -> None:
 
     with pytest.raises(Unavailable, match=rf"no answer from {address}: .*refused.*modelry up"):
         Client(address).runs.get("0" * 32)
+
+
+@pytest.mark.parametrize(
+    ("login", "creator"),
+    [("王明", "王明"), ("ann lee", "ann lee"), ("50%", "50%"), ("José\n", "José?"), ("é" * 200, "é" * 128)],
+)
+def test_the_name_of_the_user_is_the_creator(
+    platform: Deployment, unique: str, monkeypatch: pytest.MonkeyPatch, login: str, creator: str
+) -> None:
+    monkeypatch.setenv("LOGNAME", login)
+    process.renew()
+
+    made = Client(platform.address).experiments.create(unique)
+
+    assert made.creator == creator
+    assert Client(platform.address).experiments.search(f"name = '{unique}' and creator = '{creator}'")[0] == made
 
 
 def test_a_process_has_one_connection_for_each_address() -> None:

@@ -70,6 +70,40 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(tmp_
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [("data", "{folder}/data"), ("../data", "{folder}/../data"), ("/data", "/data"), ("~/data", "~/data"), ("", "")],
+)
+def test_a_path_in_a_file_is_meant_from_its_folder(tmp_path: Path, written: str, read: str) -> None:
+    file = tmp_path / "modelry.toml"
+    file.write_text(f'[server]\ndata_folder = "{written}"\n')
+
+    of_file = load(Config, file=file, environment={}, flags={})
+    of_environment = load(Config, file=file, environment={"MODELRY_SERVER_DATA_FOLDER": written}, flags={})
+    of_flag = load(Config, file=file, environment={}, flags={"server.data-folder": written})
+
+    assert of_file.server.data_folder == read.format(folder=tmp_path)
+    assert (of_environment.server.data_folder, of_flag.server.data_folder) == (written, written)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("sqlite:///a.db", "sqlite:///{folder}/a.db"),
+        ("sqlite:////data/a.db", "sqlite:////data/a.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://ann@db/x", "postgresql://ann@db/x"),
+    ],
+)
+def test_the_file_of_a_database_url_in_a_file_is_meant_from_its_folder(tmp_path: Path, written: str, read: str) -> None:
+    file = tmp_path / "modelry.toml"
+    file.write_text(f'[access]\ndatabase_url = "{written}"\n')
+
+    loaded = load(Config, file=file, environment={}, flags={})
+
+    assert loaded.access.database_url.reveal() == read.format(folder=tmp_path)
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"), [("5ms", 0.005), ("2s", 2), ("1.5m", 90), ("24h", 86_400), ("7d", 604_800), (" 1 s ", 1)]
 )
 def test_durations_carry_their_unit(tmp_path: Path, text: str, seconds: float) -> None:

@@ -34,6 +34,8 @@ _ALIASES = {
 _OPERATORS = ", ".join(op.value for op in Op)
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _FOUND = re.compile(r"""[\w.$#@:/-]+|'[^']*'|"[^"]*"|`[^`]*`|[=<>!]+|.""", re.DOTALL)
+_WORD = re.compile(r"[\w.$#@:/-]+")
+_LONGEST_SHOWN = 40
 _AN_OPERATOR = re.compile(r"[=<>]")
 _SYMBOLS = frozenset({"=", "!=", "<", "<=", ">", ">="})
 _BEFORE_A_TERM = frozenset({"", "AND", "OR", "NOT", "LPAR"})
@@ -97,7 +99,10 @@ class Source:
         elif "AND" in accepted:
             is_key = _AN_OPERATOR.match(self.text, position) is not None
         advice = bounds.advice if is_key else ""
-        raise self.refusal(position, self.found(position), self._expected(accepted) + advice)
+        found, expected = self.found(position), self._expected(accepted) + advice
+        if "SINGLE" in accepted and not advice and (word := self._word(position)):
+            found, expected = f"the word {word} without quotes", f"{expected}; write '{word}' for a text"
+        raise self.refusal(position, found, expected)
 
     def field(self, branch: Branch) -> Field:
         """The field that a branch names, in the words of the contract and under a scope that the search knows."""
@@ -124,7 +129,12 @@ class Source:
         found = match.group()
         if found in "'\"`":
             return f"a {found} that is not closed"
-        return repr(found if len(found) <= 40 else f"{found[:40]}…")
+        return repr(found if len(found) <= _LONGEST_SHOWN else f"{found[:_LONGEST_SHOWN]}…")
+
+    def _word(self, position: int) -> str:
+        """The word without quotes at a position; empty if there is something else, or a very long one."""
+        match = _WORD.match(self.text, position)
+        return match.group() if match and len(match.group()) <= _LONGEST_SHOWN else ""
 
     def _expected(self, terminals: set[str]) -> str:
         if "SYMBOL" in terminals:

@@ -70,6 +70,11 @@ def is_key(value: str) -> bool:
     return 0 < len(value) <= KEY_LENGTH and not _CONTROL.search(value)
 
 
+def has_controls(value: str) -> bool:
+    """Whether a text has a control character, or an invisible one that changes how it looks."""
+    return _CONTROL.search(value) is not None
+
+
 class Fields:
     """The mistakes of one request. Use as a context manager: leaving the block raises FieldInvalid with them.
 

@@ -16,12 +16,27 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.config import ConfigurationInvalid
 from modelry_server.kernel.errors import DatabaseUnavailable
 from modelry_server.kernel.sql.backend import Backend, BackgroundJobs, Transaction
-from modelry_server.kernel.sql.errors import ConcurrentChange, DatabaseUnusable, SchemaUnknown
+from modelry_server.kernel.sql.errors import (
+    ConcurrentChange,
+    DatabaseUnusable,
+    SchemaMissing,
+    SchemaUnknown,
+    how_to_upgrade,
+)
 from modelry_server.kernel.sql.reads import RunningReads
 from modelry_server.kernel.sql.schema import Schema
 from modelry_server.kernel.sql.secrets import shared_key
 
-__all__ = ["ConcurrentChange", "Database", "DatabaseUnusable", "SchemaUnknown", "file_of", "read_url"]
+__all__ = [
+    "ConcurrentChange",
+    "Database",
+    "DatabaseUnusable",
+    "SchemaMissing",
+    "SchemaUnknown",
+    "file_of",
+    "how_to_upgrade",
+    "read_url",
+]
 
 _DRIVERS = {
     "sqlite": "sqlite",

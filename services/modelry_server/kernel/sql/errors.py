@@ -1,5 +1,8 @@
 """What can be wrong with a database."""
 
+import shlex
+from pathlib import Path
+
 from modelry_server.kernel.errors import Unavailable
 
 
@@ -9,6 +12,25 @@ class DatabaseUnusable(Exception):
 
 class SchemaUnknown(DatabaseUnusable):
     """The schema of the database is not the one that this program needs. The message says what to do."""
+
+
+class SchemaMissing(SchemaUnknown):
+    """The schema is older than the one that this program needs, or there is none yet: an upgrade helps."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"{state}; {how_to_upgrade()}")
+        self.state = state
+
+
+def how_to_upgrade(file: Path | None = None, target: str = "all") -> str:
+    """The command that upgrades the databases of this process, whose settings are in a file if there is one.
+
+    The other settings are not named: they may be secrets.
+    """
+    options = ["--config", shlex.quote(str(file))] if file else []
+    options += ["--target", target] if target != "all" else []
+    command = " ".join(["modelry db upgrade", *options])
+    return f"run, with the same options and MODELRY_ variables: {command}"
 
 
 class ConcurrentChange(Unavailable):

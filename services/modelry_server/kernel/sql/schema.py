@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from modelry_server.kernel.errors import DatabaseUnavailable
 from modelry_server.kernel.ownership import make_private
 from modelry_server.kernel.sql.backend import Backend, Transaction
-from modelry_server.kernel.sql.errors import DatabaseUnusable, SchemaUnknown
+from modelry_server.kernel.sql.errors import DatabaseUnusable, SchemaMissing, SchemaUnknown
 
 _BESIDE = ("wal", "shm", "journal")  # how the names of SQLite's files beside the database end
 _upgrading = threading.Lock()  # Alembic keeps what it is working on in global variables
@@ -46,7 +46,7 @@ class Schema:
         present, known = self.versions()
         if present != known:
             state = "has no schema yet" if present is None else f"has the schema {present}, this program knows {known}"
-            raise SchemaUnknown(f"{self._named} {state}; run: modelry db upgrade")
+            raise SchemaMissing(f"{self._named} {state}")
         with self._opened():
             self._make_private()
 

@@ -1,9 +1,19 @@
 """The settings that each service has for its database."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from modelry_server.kernel.config import Secret, setting
+from modelry_server.kernel.config import Secret, in_folder, setting
+
+_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)(.+)")
+
+
+def _anchored(url: str, folder: Path) -> str:
+    """The URL, with the path of a SQLite file as meant from a folder."""
+    found = _FILE.fullmatch(url)
+    return url if found is None else found[1] + in_folder(found[2], folder)
 
 
 def synchronous(default: str) -> Any:
@@ -25,6 +35,7 @@ class DatabaseSettings:
         Secret(""),
         "SQLAlchemy URL of the service's database. Empty: SQLite, in a file in the data folder that is named after the "
         "service.",
+        anchored=_anchored,
     )
     sqlite_synchronous: str = synchronous("full")
     postgres_prepared: str = setting(

@@ -19,7 +19,7 @@ from modelry_server.kernel.errors import (
     ServiceUnavailable,
 )
 from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport import interceptors, keys, status, tracing
+from modelry_server.kernel.transport import interceptors, keys, status, subjects, tracing
 
 BELIEVED_S = 5.0
 """How long what a neighbour confirmed is believed, in seconds."""
@@ -72,7 +72,7 @@ class Neighbour:
         timeout = self._longest_s if left is None else min(self._longest_s, left - _MARGIN_S)
         metadata = {
             keys.METADATA: self._key,
-            interceptors.SUBJECT: present.subject,
+            subjects.METADATA: subjects.encoded(present.subject),
             interceptors.CREDENTIAL: present.credential.value,
             interceptors.PEER: present.peer,
         }

@@ -35,17 +35,15 @@ from modelry_server.kernel.errors import (
     UnexpectedError,
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
-from modelry_server.kernel.transport import keys, status, texts, tracing
+from modelry_server.kernel.transport import keys, status, subjects, texts, tracing
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
-ANONYMOUS = "anonymous"
-SUBJECT, CREDENTIAL, PEER = "modelry-subject", "modelry-credential", "modelry-peer"
-"""The metadata entries that describe the caller."""
+CREDENTIAL, PEER = "modelry-credential", "modelry-peer"
+"""The metadata entries in which a service describes its caller, beside the name."""
 
-_LONGEST_SUBJECT = 250
 _OPEN_SERVICES = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1alpha.ServerReflection/",
@@ -419,9 +417,7 @@ def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, ke
     Without authentication, the subject is what the client says of itself.
     """
     is_service = bool(key) and keys.is_equal(metadata.get(keys.METADATA, ""), key)
-    subject = metadata.get(SUBJECT, "")
-    if not (0 < len(subject) <= _LONGEST_SUBJECT and subject.isascii() and subject.isprintable()):
-        subject = ANONYMOUS
+    subject = subjects.decoded(metadata.get(subjects.METADATA, ""))
     credential = caller.Credential.NONE
     peer = metadata.get(PEER) if is_service else None
     if peer is None:

@@ -22,6 +22,7 @@ from google.protobuf.descriptor import FileDescriptor
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from modelry_server.kernel import ownership
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
@@ -239,7 +240,7 @@ class _Listener:
         address = self._address
         if path := sockets.path_of(address):
             try:
-                self._lock = sockets.lock(path)
+                self._lock = ownership.lock(path)
             except BlockingIOError:
                 raise _in_use(address) from None
             except OSError as error:

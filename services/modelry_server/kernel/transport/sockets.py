@@ -15,11 +15,12 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from modelry_server.kernel.config import ConfigurationInvalid
+from modelry_server.kernel.ownership import lock_file_of
 
 LONGEST = 107 if sys.platform == "linux" else 103
 """The most bytes of the path of a socket."""
 
-_PREFIX = "modelry-rooms-"
+_PREFIX = "modelry-services-"
 _LOCK = "lock"
 _SCHEME = "unix:"
 
@@ -65,25 +66,10 @@ def require_private(folder: Path) -> None:
     raise ConfigurationInvalid([f"{folder}: {reason}"])
 
 
-def lock(path: Path) -> int:
-    """Takes a socket for this process, until the returned descriptor is closed. The lock is a file beside the socket.
-
-    gRPC replaces the file of a socket without asking whether a process listens there, so each process asks here first.
-    Raises BlockingIOError if another one has it.
-    """
-    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
 def is_taken(path: Path) -> bool:
     """Whether a process listens at a socket. Creates nothing."""
     try:
-        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(lock_file_of(path), os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
         return False
     try:

@@ -158,9 +158,10 @@ class Models:
             model = _found(tx, self._lookup.locked(tx, workspace, model_name).model_id)
             with Fields() as fields:
                 names.judge_reason(fields, reason)
-            serving = stages.policy_of(workspace, model.model_id).serving
-            if used := versions.in_stages(tx, model.model_id, serving):
-                raise ModelInUse(model_name, [version.version_number for version in used], serving=serving)
+            policy = stages.policy_of(workspace, model.model_id)
+            if used := versions.in_stages(tx, model.model_id, policy.serving):
+                numbers = [version.version_number for version in used]
+                raise ModelInUse(model_name, numbers, serving=policy.serving, archive=policy.archive)
             doomed = versions.ids(tx, model.model_id)
             aliases.delete(tx, model.model_id)
             versions.delete(tx, model.model_id)

@@ -18,7 +18,13 @@ from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.places import READ, WRITE, Places
 from modelry_server.tracking.entities import Experiment, Lifecycle, LifecycleFilter
-from modelry_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
+from modelry_server.tracking.errors import (
+    ExperimentDeleted,
+    ExperimentExists,
+    ExperimentNameNotFound,
+    ExperimentNotFound,
+    TagNotFound,
+)
 from modelry_server.tracking.store import experiments as store
 from modelry_server.tracking.store import search
 
@@ -94,7 +100,7 @@ class Experiments:
     def get_by_name(self, workspace: str, name: str) -> Experiment:
         """The experiment with this name, also a deleted one.
 
-        Raises FieldInvalid, WorkspaceNotFound, ExperimentNotFound, ServiceUnavailable.
+        Raises FieldInvalid, WorkspaceNotFound, ExperimentNameNotFound, ServiceUnavailable.
         """
         with Fields() as fields:
             if not workspace:
@@ -105,7 +111,7 @@ class Experiments:
         if experiment is None:
             self._places.require_workspace(READ, workspace)
             self._workspaces.require(workspace)
-            raise ExperimentNotFound(name)
+            raise ExperimentNameNotFound(workspace, name)
         # Whoever can't see the experiment can't read in the workspace, and hears what it would hear without this one.
         self._places.judge_experiment(READ, experiment, unseen=partial(WorkspaceNotFound, workspace))
         return experiment

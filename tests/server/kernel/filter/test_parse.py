@@ -135,7 +135,8 @@ def test_a_mistake_is_shown_with_a_caret() -> None:
         parse("metrics.acc > fast", SCOPES)
 
     assert caught.value.message.splitlines() == [
-        "filter, column 15: found 'fast', expected a text in quotes or a number",
+        "filter, column 15: found the word fast without quotes, expected a text in quotes or a number; "
+        "write 'fast' for a text",
         "  metrics.acc > fast",
         "                ^",
     ]

@@ -59,14 +59,14 @@ def test_the_caller_as_the_service_knows_it_and_what_is_left_of_the_time_travel_
         seen.append(caller.current())
         return name
 
-    client = Caller("ann", "ab" * 16, "ipv4:10.0.0.1:99", time.monotonic() + 5)
+    client = Caller("王明 50%", "ab" * 16, "ipv4:10.0.0.1:99", time.monotonic() + 5)
     with staged(act) as stage, neighbour(stage.internal) as found:
         with caller.using(client):
             asked(found)
         asked(found)
 
     theirs, own = seen
-    assert (theirs.subject, theirs.peer, theirs.credential) == ("ann", "ipv4:10.0.0.1:99", Credential.NONE)
+    assert (theirs.subject, theirs.peer, theirs.credential) == ("王明 50%", "ipv4:10.0.0.1:99", Credential.NONE)
     assert (own.subject, own.credential) == ("modelry", Credential.SERVICE)
     assert [each.is_service for each in seen] == [True, True]
     left = [each.time_left() for each in seen]

@@ -78,6 +78,36 @@ def test_a_caller_is_known_by_subject_trace_and_time_left() -> None:
     assert caller.current() is caller.NOBODY
 
 
+@pytest.mark.parametrize(
+    ("written", "subject"),
+    [
+        ("%E7%8E%8B%E6%98%8E", "王明"),
+        ("Ann%20Lee 50%25", "Ann Lee 50%"),
+        ("%e7%8e%8b" * 250, "王" * 250),
+        ("%e7%8e%8b" * 251, "anonymous"),
+        ("50%", "anonymous"),
+        ("%zz", "anonymous"),
+        ("%E7%8E", "anonymous"),
+        ("%ED%A0%80", "anonymous"),
+        ("ann%0A", "anonymous"),
+        ("ann%00", "anonymous"),
+        ("ann%E2%80%AE", "anonymous"),
+        ("%", "anonymous"),
+    ],
+)
+def test_a_subject_is_utf_8_in_percent_encoding(written: str, subject: str) -> None:
+    seen: list[str] = []
+
+    def act(name: str) -> str:
+        seen.append(caller.current().subject)
+        return name
+
+    with served(act) as channel:
+        ask(channel, "a", metadata=(("modelry-subject", written),))
+
+    assert seen == [subject]
+
+
 def test_open_streams_leave_unary_calls_alone_and_one_too_many_is_refused_at_once() -> None:
     end = threading.Event()
 

@@ -54,7 +54,7 @@ def test_a_process_that_ends_takes_its_folder_away(temporary: Path) -> None:
 
 def test_what_a_crashed_process_left_is_removed_and_what_is_not_ours_stays(temporary: Path) -> None:
     left = of_another_process(CRASHES)
-    (temporary / "modelry-rooms-without-a-lock").mkdir()
+    (temporary / "modelry-services-without-a-lock").mkdir()
     (temporary / "something-else").mkdir()
     assert left.exists()
 
@@ -62,6 +62,6 @@ def test_what_a_crashed_process_left_is_removed_and_what_is_not_ours_stays(tempo
 
     assert {path.name for path in temporary.iterdir()} == {
         folder.name,
-        "modelry-rooms-without-a-lock",
+        "modelry-services-without-a-lock",
         "something-else",
     }

@@ -211,10 +211,13 @@ def test_a_model_with_a_version_in_use_is_not_deleted(registry: Registry, stage:
     registry.a_version("fraud")
     registry.a_version("fraud", stage=stage)
 
-    with pytest.raises(ModelInUse, match="its versions 2 are in Staging or Production") as refusal:
+    with pytest.raises(ModelInUse, match=r"version 2 is in Staging or .*; move it to Archived first") as refusal:
         registry.models.delete("default", "fraud")
 
     assert refusal.value.metadata["versions"] == "2"
+    registry.a_version("fraud", stage=stage)
+    with pytest.raises(ModelInUse, match=r"versions [23], [23] are in Staging or .*; move them to Archived first"):
+        registry.models.delete("default", "fraud")
 
 
 def test_a_deleted_model_is_gone_with_all_that_belongs_to_it_but_its_records(registry: Registry) -> None:

@@ -18,7 +18,12 @@ from modelry_server.kernel.errors import (
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request
 from modelry_server.tracking.entities import Experiment, Lifecycle
-from modelry_server.tracking.errors import ExperimentDeleted, ExperimentExists, ExperimentNotFound, TagNotFound
+from modelry_server.tracking.errors import (
+    ExperimentDeleted,
+    ExperimentExists,
+    ExperimentNameNotFound,
+    TagNotFound,
+)
 from tests.parts.eventually import at_once, of
 from tests.server.tracking.room import ONCE, Room, to
 
@@ -153,7 +158,7 @@ def test_renaming_moves_the_name_and_changes_the_etag(room: Room) -> None:
 
     assert renamed.etag != made.etag
     assert room.experiments.get_by_name("default", new) == renamed
-    with pytest.raises(ExperimentNotFound):
+    with pytest.raises(ExperimentNameNotFound):
         room.experiments.get_by_name("default", old)
     with pytest.raises(EtagMismatch) as caught:
         room.experiments.update(made.experiment_id, made.etag, to(name=old))
@@ -230,7 +235,7 @@ def test_a_workspace_that_access_knows_can_hold_experiments_and_another_is_refus
     made = room.experiments.create("blue", called, tags={}, request=ONCE)
 
     assert (made.workspace, room.experiments.get_by_name("blue", called)) == ("blue", made)
-    with pytest.raises(ExperimentNotFound):
+    with pytest.raises(ExperimentNameNotFound):
         room.experiments.get_by_name("red", called)
     with pytest.raises(NotFound, match="'green'") as caught:
         room.experiments.create("green", called, tags={}, request=ONCE)

@@ -59,11 +59,19 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
     """Chooses the experiment of the runs that follow, by its name or its id.
 
     If there is no experiment with the name, it is created. While no server answers, the choice is kept and None is
-    returned. Raises ExperimentDeleted or ExperimentNotFound.
+    returned. Raises ExperimentDeleted, ExperimentNotFound, or InvalidArgument for a number as the name and for the id
+    of an experiment of another workspace.
     """
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidArgument("set_experiment needs either a name or an id")
-    experiments = session.current().client().experiments
+    if hasattr(experiment_name, "__index__"):
+        raise InvalidArgument(
+            f"the name of an experiment is a text; to choose an experiment by its id, pass "
+            f"experiment_id={experiment_name}",
+            fields={"experiment_name": "must be a text"},
+        )
+    client = session.current().client()
+    experiments = client.experiments
     chosen_id = "" if experiment_id is None else arguments.id_text("experiment_id", experiment_id)
     chosen_name = arguments.converted(experiment_name)
     try:
@@ -80,6 +88,13 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
         return None
     if found.lifecycle is Lifecycle.DELETED:
         raise deleted_experiment(found.name, {"experiment_id": found.experiment_id, "name": found.name})
+    if found.workspace != client.workspace:
+        raise InvalidArgument(
+            f"experiment {found.experiment_id} is in the workspace {found.workspace!r} and not in "
+            f"{client.workspace!r}; set MODELRY_WORKSPACE={found.workspace}, or choose another experiment",
+            metadata={"experiment_id": found.experiment_id, "workspace": found.workspace},
+            fields={"experiment_id": f"must be of the workspace {client.workspace!r}"},
+        )
     session.current().set_experiment(starting.ExperimentChoice(found.experiment_id))
     return found
 
@@ -255,6 +270,7 @@ def flush(timeout: float | None = None) -> bool:
 def sync(address: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> SyncReport:
     """Delivers what ended processes left in the spool, each to its server, or all to `address`.
 
+    The server is the one for which it was logged, whatever `MODELRY_TRACKING_URI` says.
     `progress(done, total)` is called with numbers of requests. Nothing is written twice. What can't be delivered now
     stays in the spool.
     """

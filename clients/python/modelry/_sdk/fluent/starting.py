@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.transport import retries, settings
+from modelry._sdk.transport import process, retries, settings
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import ModelryError
+
+log = logging.getLogger("modelry")
 
 _SHORTEST_SECONDS = 0.1
 
@@ -29,6 +32,28 @@ class ExperimentChoice:
 
     experiment_id: str = ""
     name: str = ""
+
+
+class _Elsewhere(process.Part):
+    """The experiments of other workspaces in which this process has started runs."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def tell(self, run: tracking.Run, chosen: str) -> None:
+        """Warns if the run is not in the workspace that was chosen, once for each experiment."""
+        case = (run.experiment_id, chosen)
+        if run.workspace == chosen or case in self._told:
+            return
+        self._told.add(case)
+        log.warning(
+            "experiment %s is in the workspace %r and not in %r: its runs are logged there; set MODELRY_WORKSPACE=%s, "
+            "or choose another experiment",
+            run.experiment_id,
+            run.workspace,
+            chosen,
+            run.workspace,
+        )
 
 
 def default_experiment(workspace: str) -> ExperimentChoice:
@@ -78,6 +103,7 @@ def start(
             why = error.message
         else:
             run = answer.run
+            process.current().part(_Elsewhere).tell(run, client.workspace)
             return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
     recorder.tell_offline(f"{why}; run {run_id} starts offline, is kept in {recorder.folder} and will be sent later")
     active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False)

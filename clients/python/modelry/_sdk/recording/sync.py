@@ -14,7 +14,7 @@ from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import Spool, SpoolInUse
 from modelry._sdk.transport import retries, settings
-from modelry._sdk.transport.connection import connect, within
+from modelry._sdk.transport.connection import Origin, connect, within
 from modelry.errors import ModelryError, Unavailable
 
 _PAUSE_SECONDS = 0.1
@@ -38,6 +38,12 @@ class SyncReport:
     points_refused: int
     points_left: int
     problems: tuple[str, ...]
+
+
+ORIGIN = Origin(
+    "the address", "deliver to another server: `modelry sync --address HOST:PORT`, in Python modelry.sync('HOST:PORT')"
+)
+"""Where the address of a delivery is from: the spool, whatever the environment says."""
 
 
 class SpoolFile:
@@ -65,7 +71,7 @@ class SpoolFile:
         """
         self._told, self._go_on = told or self._told, go_on or self._go_on
         try:
-            connection = connect(address or self._spool.server["address"])
+            connection = connect(address or self._spool.server["address"], origin=ORIGIN)
         except ModelryError as error:
             if address:
                 raise
@@ -174,7 +180,7 @@ def upload(made: Kept, address: str = "") -> ModelryError | None:
     Copies are deleted if the server refuses them for good. Raises SpoolInUse and OSError.
     """
     try:
-        connection = connect(address or made.server.get("address", ""))
+        connection = connect(address or made.server.get("address", ""), origin=ORIGIN)
     except ModelryError as error:
         return Unavailable(error.message)
     try:

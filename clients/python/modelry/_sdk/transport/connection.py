@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from urllib.parse import quote
 
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.patience import Patience
@@ -37,7 +39,10 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
     ("SingleThreadedUnaryStream", 1),
 ]
-_METADATA_LIMIT = 128
+_NAME_LIMIT = 128
+_JOINERS = "\u200c\u200d"
+"""Invisible letters that names have in some languages."""
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _STRANGERS = {
     "http1.x server": "what answers there speaks HTTP/1 and not gRPC, so it is another server",
     "parsing http/2": "what answers there does not speak gRPC, so it is another server",
@@ -74,13 +79,30 @@ class Pending(Protocol):
         """Gives the call up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an address is from, for errors: what it is called, and how to use another one."""
+
+    name: str = "MODELRY_TRACKING_URI"
+    remedy: str = ""
+    """Empty: the name is that of an environment variable, which can be set."""
+
+    @property
+    def advice(self) -> str:
+        """How to use another address."""
+        return self.remedy or f"set {self.name}"
+
+
+_TRACKING = Origin()
+
+
 class Connection:
     """A connection to one server, for any number of threads.
 
     A call names its rpc by a constant of `modelry.api.<service>.v1.rpcs`. It has a deadline in seconds; the default is
     that of the settings. Every failure is raised as ModelryError. In a process that must not use gRPC (see
     `transport.process`) each call raises Unavailable at once. `elsewhere` has the connections of services with an
-    address of their own; `variable` is the environment variable with the address of this server.
+    address of their own; `origin` says where the address is from.
     """
 
     def __init__(
@@ -90,10 +112,10 @@ class Connection:
         timeout: float,
         insecure: bool,
         elsewhere: Mapping[str, Connection] | None = None,
-        variable: str = "MODELRY_TRACKING_URI",
+        origin: Origin = _TRACKING,
     ) -> None:
         self.address = address
-        self._variable = variable
+        self._origin = origin
         self._elsewhere = dict(elsewhere or {})
         self.timeout = timeout
         self._insecure = insecure
@@ -106,7 +128,7 @@ class Connection:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is pickled or copied is the address: who unpickles it gets the connection of that process."""
-        return _connected, (self.address, self._insecure, self._elsewhere, self._variable)
+        return _connected, (self.address, self._insecure, self._elsewhere, self._origin)
 
     def of(self, service: str) -> Connection:
         """The connection to a service: this one, unless the service has an address of its own."""
@@ -120,7 +142,7 @@ class Connection:
         """
         elsewhere = {service: other.apart() for service, other in self._elsewhere.items()}
         return Connection(
-            self.address, timeout=self.timeout, insecure=self._plain, elsewhere=elsewhere, variable=self._variable
+            self.address, timeout=self.timeout, insecure=self._plain, elsewhere=elsewhere, origin=self._origin
         )
 
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
@@ -250,7 +272,9 @@ class Connection:
     def _stranger(self) -> str:
         via = settings.proxy_of(self.address.host)
         between = f", or the proxy of {via} answered" if via else ""
-        return f"it is another server, or Modelry of another release{between}; is {self._variable} right?"
+        return (
+            f"it is another server, or Modelry of another release{between}; is {self._origin.name} right?{self._more()}"
+        )
 
     def _deadline(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
@@ -260,12 +284,16 @@ class Connection:
             return "connections to other machines use TLS; set MODELRY_INSECURE=1 if this server has no TLS"
         for sign, kind in _STRANGERS.items():
             if sign in said.lower():
-                return f"{kind}; {self._variable} must be the gRPC address of Modelry, whose default port is 5100"
+                must = f"{self._origin.name} must be the gRPC address of Modelry, whose default port is 5100"
+                return f"{kind}; {must}{self._more(';')}"
         if variable := settings.proxy_of(self.address.host):
             return f"calls to it go through the proxy of {variable}; if it needs none, add the host to no_proxy"
         if "resolving" in said.lower() or "dns" in said.lower():
-            return f"is the name of the host right in {self._variable}?"
-        return f"is the server running? start one with `modelry up`, or set {self._variable}"
+            return f"is the name of the host right in {self._origin.name}?{self._more()}"
+        return f"is the server running? start one with `modelry up`, or {self._origin.advice}"
+
+    def _more(self, mark: str = "") -> str:
+        return f"{mark} {self._origin.remedy}" if self._origin.remedy else ""
 
     def _is_stranger(self, error: ModelryError) -> bool:
         """Whether an answer can't be from Modelry, which names a reason for each refusal."""
@@ -339,7 +367,7 @@ class _Connections(process.Part):
             connection.close()
 
 
-def connect(uri: str | None = None, *, insecure: bool | None = None) -> Connection:
+def connect(uri: str | None = None, *, insecure: bool | None = None, origin: Origin = _TRACKING) -> Connection:
     """The connection of this process to a server. It opens nothing yet: the first call does.
 
     Default: the tracking URI of this process. If the URI is that of the environment, the environment also says which
@@ -349,25 +377,25 @@ def connect(uri: str | None = None, *, insecure: bool | None = None) -> Connecti
     elsewhere = {}
     for service, given in settings.service_uris(address):
         variable = settings.service_variable(service)
-        elsewhere[service] = _connected(settings.parse_address(given, variable), insecure, variable=variable)
-    return _connected(address, insecure, elsewhere)
+        elsewhere[service] = _connected(settings.parse_address(given, variable), insecure, origin=Origin(variable))
+    return _connected(address, insecure, elsewhere, origin)
 
 
 def _connected(
     address: settings.Address,
     insecure: bool | None,
     elsewhere: Mapping[str, Connection] | None = None,
-    variable: str = "MODELRY_TRACKING_URI",
+    origin: Origin = _TRACKING,
 ) -> Connection:
     chosen = settings.read()
     plain = chosen.insecure if insecure is None else insecure
     others = tuple((service, each.address.target) for service, each in (elsewhere or {}).items())
-    key = (address.target, plain, chosen.timeout, others, variable)
+    key = (address.target, plain, chosen.timeout, others, origin)
     connections = process.current().part(_Connections)
     with connections.lock:
         if key not in connections.known:
             connections.known[key] = Connection(
-                address, timeout=chosen.timeout, insecure=plain, elsewhere=elsewhere, variable=variable
+                address, timeout=chosen.timeout, insecure=plain, elsewhere=elsewhere, origin=origin
             )
         return connections.known[key]
 
@@ -383,8 +411,11 @@ def _failure() -> type[Exception]:
 
 
 def _subject() -> str:
+    """The name of the user as metadata, which is ASCII: bytes of UTF-8 that are not, and `%`, are written as `%XX`."""
     try:
         name = getpass.getuser()
     except (ImportError, KeyError, OSError):
         name = "unknown"
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in name)[:_METADATA_LIMIT].strip() or "unknown"
+    readable = name.encode(errors="replace").decode()
+    shown = "".join(letter if letter.isprintable() or letter in _JOINERS else "?" for letter in readable)
+    return quote(shown[:_NAME_LIMIT].strip() or "unknown", safe=_PLAIN)

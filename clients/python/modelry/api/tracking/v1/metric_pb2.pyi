@@ -20,8 +20,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class MetricColumns(_message.Message):
-    """Points of one metric as three columns of equal length: the entries with the same index are one point. NaN, infinities
-    and negative zero are values, and come back bit for bit.
+    """Points of one metric as three columns: the entries with the same index are one point. `steps`, `times_ms` and `values`
+    must have equally many entries; a request in which they don't fails with `FIELD_INVALID`. NaN, infinities and negative
+    zero are values, and come back bit for bit.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
