@@ -7,7 +7,6 @@ checked for each page.
 import base64
 import hashlib
 import hmac
-import itertools
 import json
 from binascii import Error as Base64Error
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -21,7 +20,8 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.errors import FieldInvalid, InvalidArgument
 
 LONGEST_TOKEN = 32_768
-_FIRST_BLOCK, _BLOCK = 16, 96
+_BLOCK = 32
+"""So many things are read at once: hardly slower than all at once, and few enough where each is large."""
 PAGE_BYTES = 3 << 20
 """The most that the things on a page may take, in bytes: with room to spare below what every client can receive."""
 
@@ -202,28 +202,12 @@ class Pager:
 def completed(
     found: Sequence[Found[_Brief]],
     complete: Callable[[Sequence[_Brief]], Sequence[_Item]],
-    weigh: Callable[[Sequence[_Brief]], Sequence[int]] | None = None,
 ) -> Iterator[Found[_Item]]:
-    """The things of a page, read whole a few at a time: who stops, because the page is full, has read few too many.
-
-    Where one of them can be large, `weigh` says about how many bytes each has, so that few large ones are read at once.
-    """
-    begin = 0
-    for size in _block_sizes():
-        if begin >= len(found):
-            return
-        block = found[begin : begin + size]
-        if weigh is not None and len(block) > _FIRST_BLOCK:
-            block = block[: _fitting(weigh([each.item for each in block]))]
+    """The things of a page, read whole a few at a time: who stops, because the page is full, has read few too many."""
+    for begin in range(0, len(found), _BLOCK):
+        block = found[begin : begin + _BLOCK]
         for each, item in zip(block, complete([each.item for each in block]), strict=True):
             yield Found(item, each.key)
-        begin += len(block)
-
-
-def _fitting(sizes: Sequence[int]) -> int:
-    """How many of the first things are a page together, and one more."""
-    sums = itertools.accumulate(sizes)
-    return 1 + sum(1 for _ in itertools.takewhile(lambda total: total <= PAGE_BYTES, sums))
 
 
 def block_by_block(
@@ -232,18 +216,13 @@ def block_by_block(
     limit: int,
 ) -> Iterator[Found[_Item]]:
     """At most `limit` things after a sort key, read a few at a time; `read` reads so many after a sort key."""
-    for size in _block_sizes():
-        block = read(after, min(size, limit))
+    while limit:
+        block = read(after, min(_BLOCK, limit))
         yield from block
         limit -= len(block)
-        if limit == 0 or len(block) < size:
+        if len(block) < _BLOCK:
             return
         after = block[-1].key
-
-
-def _block_sizes() -> Iterator[int]:
-    """Few at first. A page that these don't fill has room for more of their kind, but the next ones may be larger."""
-    return itertools.chain([_FIRST_BLOCK], itertools.repeat(_BLOCK))
 
 
 def _each(found: Iterable[_Item]) -> Generator[_Item, None, None]:

@@ -247,7 +247,7 @@ class Runs:
         def read(tx: Transaction) -> Iterator[Found[Run]]:
             deleted = _deleted(tx, workspace, experiment_ids)
             found = search.page_of_runs(tx, replace(query, deleted_ids=deleted), after, limit)
-            return completed(found, partial(store.with_parts, tx, parts=parts), partial(store.weights, tx))
+            return completed(found, partial(store.with_parts, tx, parts=parts))
 
         return self._db.each(read)
 

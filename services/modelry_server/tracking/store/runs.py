@@ -23,7 +23,7 @@ from modelry_server.kernel.sql.statements import (
 from modelry_server.tracking.entities import PARTS, Run, RunStatus
 from modelry_server.tracking.store import datasets as dataset_store
 from modelry_server.tracking.store import metrics as metric_store
-from modelry_server.tracking.store.tables import experiments, metric_summaries, params, participants, runs, tags
+from modelry_server.tracking.store.tables import experiments, params, participants, runs, tags
 
 
 def add(
@@ -165,12 +165,6 @@ def with_parts(tx: Transaction, found: Sequence[Run], parts: Collection[str] = P
     return [replace(run, **{part: by_run[run.run_id] for part, by_run in read.items()}) for run in found]
 
 
-def weights(tx: Transaction, found: Sequence[Run]) -> list[int]:
-    """About how many bytes the params, tags and summaries of each run are."""
-    by_run = dict(ask(tx, _WEIGHTS, {"run_ids": [run.run_id for run in found]}).rows())
-    return [int(by_run.get(run.run_id, 0)) for run in found]
-
-
 def columns(*, description: bool) -> list[sa.ColumnElement[Any]]:
     """The columns of a run, with or without its description, which can be long."""
     return [column for column in runs.c if description or column.name != "description"]
@@ -273,20 +267,6 @@ def _pairs(table: sa.Table) -> sa.Select[Any]:
 
 
 _PARAMS, _TAGS = _pairs(params), _pairs(tags)
-_SUMMARY_BYTES = 100
-_parts_of_weight = sa.union_all(
-    *(
-        sa.select(table.c.run_id, weight.label("bytes")).where(one_of(table.c.run_id, "run_ids"))
-        for table, weight in (
-            (params, octets(params.c.key) + octets(params.c.value)),
-            (tags, octets(tags.c.key) + octets(tags.c.value)),
-            (metric_summaries, octets(metric_summaries.c.key) + sa.literal_column(str(_SUMMARY_BYTES))),
-        )
-    )
-).subquery()
-_WEIGHTS = sa.select(_parts_of_weight.c.run_id, sa.func.sum(_parts_of_weight.c.bytes)).group_by(
-    _parts_of_weight.c.run_id
-)
 _PARAM_VALUES = sa.select(params.c.key, params.c.value).where(
     params.c.run_id == sa.bindparam("one"), one_of(params.c.key, "keys")
 )

@@ -159,24 +159,8 @@ def test_things_are_read_whole_a_few_at_a_time_and_no_more_than_the_page_takes()
     )
 
     assert every == [Found(each.item.upper(), each.key) for each in brief]
-    assert small == [16, 96, 96, 42]
-    assert asked == [16]
-
-
-def test_few_large_things_are_read_at_once_also_after_small_ones() -> None:
-    asked: list[int] = []
-
-    def whole(names: Sequence[str]) -> list[str]:
-        asked.append(len(names))
-        return list(names)
-
-    def weigh(names: Sequence[str]) -> list[int]:
-        return [10 if name < "m050" else PAGE_BYTES // 2 for name in names]
-
-    assert [each.item for each in completed(found(NAMES, after=None, limit=100), whole, weigh)] == NAMES[:100]
-    assert asked[0] == 16
-    assert asked[1] == 34 + 2  # the small ones, a large one for which there is room, and one more
-    assert sum(asked) == 100
+    assert small == [32] * 7 + [26]
+    assert asked == [32]
 
 
 def test_a_search_that_reads_on_gives_each_thing_once_up_to_the_limit() -> None:
@@ -189,7 +173,7 @@ def test_a_search_that_reads_on_gives_each_thing_once_up_to_the_limit() -> None:
     assert [each.item for each in block_by_block(read, None, 1000)] == NAMES
     assert [each.item for each in block_by_block(read, ("m099",), 20)] == NAMES[100:120]
     assert [each.item for each in block_by_block(read, ("m248",), 20)] == NAMES[249:]
-    assert asked == [16, 96, 96, 96, 16, 4, 16]
+    assert asked == [32] * 8 + [20, 20]
 
 
 def test_a_search_that_is_left_early_is_closed() -> None:
