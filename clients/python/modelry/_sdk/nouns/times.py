@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modelry.errors import InvalidArgument
+from modelry.errors import DataLoss, InvalidArgument
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 
 def time_of(message: Message, field: str) -> datetime | None:
-    """The time in a field as timezone-aware UTC, or None if the field is not set."""
+    """The time in a field as timezone-aware UTC, or None if the field is not set.
+
+    Raises DataLoss for what no time can be, which a sound server does not send.
+    """
     if not message.HasField(field):
         return None
     stamp: Timestamp = getattr(message, field)
-    return datetime.fromtimestamp(stamp.seconds, UTC).replace(microsecond=stamp.nanos // 1000)
+    try:
+        return datetime.fromtimestamp(stamp.seconds, UTC).replace(microsecond=stamp.nanos // 1000)
+    except (OSError, OverflowError, ValueError):
+        raise DataLoss(f"the server sent {stamp.seconds} s and {stamp.nanos} ns as {field}, which is no time") from None
 
 
 def stamp_of(time: datetime | None) -> Timestamp | None:
