@@ -16,7 +16,7 @@ class Refusals:
     """Warns of what was not recorded, without flooding the log."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal may warn while its thread does
         self._counts: dict[str, Counter[str]] = {}
         self.total = 0
         """How many things were not recorded."""
