@@ -281,8 +281,9 @@ class Recorder:
 
     def _send(self, task: Task) -> bool:
         before = self._backlog.delivered
+        waits = self._backlog.waits or self._agenda.has_news
         try:
-            obstacle = self._delivery.run(self._backlog)
+            obstacle = self._delivery.run(self._backlog) if waits else None
         except RuntimeError as problem:  # gRPC gets no thread to send a file with
             obstacle = Unavailable(str(problem))
         if self._backlog.delivered > before:
