@@ -47,7 +47,8 @@ def test_what_a_noun_returns_is_public(noun: str) -> None:
 def test_what_a_public_type_gives_is_public(name: str) -> None:
     kind = getattr(types, name)
     words = {word for method in methods(kind).values() for word in returned(method)}
-    words |= set(re.findall(r"[A-Za-z]\w*", " ".join(map(str, inspect.get_annotations(kind).values()))))
+    fields = [getattr(each, "__forward_arg__", each) for each in inspect.get_annotations(kind).values()]
+    words |= set(re.findall(r"[A-Za-z]\w*", " ".join(map(str, fields))))
     named = {word for word in words if word[0].isupper()}
 
     assert named - BUILTIN - PUBLIC - {noun.capitalize() for noun in NOUNS} == set()
