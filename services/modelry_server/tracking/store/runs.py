@@ -1,5 +1,6 @@
 """Runs with their params and tags as rows."""
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.filter import number_of
-from modelry_server.kernel.sql.functions import octets
+from modelry_server.kernel.sql.functions import object_of, octets
 from modelry_server.kernel.sql.statements import (
     Rows,
     Transaction,
@@ -254,8 +255,8 @@ def _ask_pairs(
 
     def answer() -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
-        for run_id, key, value in asked.rows():
-            found[run_id][key] = value
+        for run_id, pairs in asked.rows():
+            found[run_id] = json.loads(pairs) if isinstance(pairs, str) else pairs
         return found
 
     return answer
@@ -263,7 +264,7 @@ def _ask_pairs(
 
 def _pairs(table: sa.Table) -> sa.Select[Any]:
     c = table.c
-    return sa.select(c.run_id, c.key, c.value).where(one_of(c.run_id, "run_ids"))
+    return sa.select(c.run_id, object_of(c.key, c.value)).where(one_of(c.run_id, "run_ids")).group_by(c.run_id)
 
 
 _PARAMS, _TAGS = _pairs(params), _pairs(tags)
