@@ -8,18 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.arguments import exact_text
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.values.moments import milliseconds_of
+from modelry._sdk.values.moments import USUAL, milliseconds_of
 from modelry._sdk.values.numbers import number_of, whole_of
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,27 +201,31 @@ def add_columns(
         return
     columns: dict[str, tuple[list[int], list[int], list[float]]] = {}
     for point in metrics:
-        given_key, value, moment, at_step = _parts_of(point)
-        key = exact_text("metrics", given_key)
-        found = columns.get(key)
+        try:
+            key, value, moment, at_step = point
+        except (TypeError, ValueError):
+            raise _no_point(point) from None
+        found = columns.get(key) if type(key) is str else None
         if found is None:
-            found = columns[key] = ([], [], [])
-        found[0].append(_whole_number(key, "step", whole_of(at_step)))
-        found[1].append(_whole_number(key, "time", milliseconds_of(moment)))
-        found[2].append(_value_of(key, value))
+            key = exact_text("metrics", key)
+            found = columns.setdefault(key, ([], [], []))
+        # What needs no conversion, as nearly every point, takes a third of the time without one.
+        if type(at_step) is not int or not _LOWEST <= at_step <= _HIGHEST:
+            at_step = _whole_number(key, "step", whole_of(at_step))
+        if type(moment) is not int or moment not in USUAL:
+            moment = _whole_number(key, "time", milliseconds_of(moment))
+        found[0].append(at_step)
+        found[1].append(moment)
+        found[2].append(value if type(value) is float else _value_of(key, value))
     for key, (steps, times_ms, values) in columns.items():
         target.add(key=key, steps=steps, times_ms=times_ms, values=values)
 
 
-def _parts_of(point: Any) -> tuple[Any, Any, Any, Any]:
-    try:
-        key, value, moment, step = point
-    except (TypeError, ValueError):
-        raise InvalidArgument(
-            f"a point must be modelry.types.Point, or (key, value, time in milliseconds, step), not {point!r}",
-            fields={"metrics": "must be points of four parts"},
-        ) from None
-    return key, value, moment, step
+def _no_point(given: object) -> InvalidArgument:
+    return InvalidArgument(
+        f"a point must be modelry.types.Point, or (key, value, time in milliseconds, step), not {given!r}",
+        fields={"metrics": "must be points of four parts"},
+    )
 
 
 def _value_of(key: str, given: object) -> float:
@@ -232,7 +239,7 @@ def _value_of(key: str, given: object) -> float:
 
 
 def _whole_number(key: str, what: str, given: object) -> int:
-    if isinstance(given, int) and -(2**63) <= given < 2**63:
+    if isinstance(given, int) and _LOWEST <= given <= _HIGHEST:
         return given
     raise InvalidArgument(
         f"metric {key!r} has a point with the {what} {given!r}, which is not a whole number of 64 bits",
