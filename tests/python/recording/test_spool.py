@@ -4,9 +4,11 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from modelry._sdk.recording.spool import (
     Spool,
     SpoolInUse,
     SpoolUnreadable,
+    _server_of,
     left_in,
 )
 
@@ -93,6 +96,20 @@ def test_a_damaged_record_is_left_out_and_the_file_is_kept_to_look_at(tmp_path: 
     assert str(path.with_suffix(".damaged")) in damage
     assert not path.exists()
     assert path.with_suffix(".damaged").exists()
+
+
+def test_what_no_recorder_writes_raises_no_other_error(tmp_path: Path) -> None:
+    path = left_behind(tmp_path, "one")
+    record = b"LogBatch " + b"9" * 5000 + b"\0two"
+    path.write_bytes(path.read_bytes() + struct.pack("<II", len(record), zlib.crc32(record)) + record)
+    spool = Spool.open(path)
+
+    found = rest(spool)
+    spool.close()
+
+    assert found == ["one", "two"]
+    with pytest.raises(SpoolUnreadable, match="does not name its server"):
+        _server_of(b"[" * 100_000, path)
 
 
 def test_a_damaged_length_takes_the_rest_with_it_and_is_told(tmp_path: Path) -> None:

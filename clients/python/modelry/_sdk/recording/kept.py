@@ -116,7 +116,7 @@ def opened(folder: Path) -> Kept:
             found = json.loads(file.read())
             server = {str(key): str(value) for key, value in found["server"].items()}
             return Kept(folder, server, str(found["owner"]), tuple(map(str, found["paths"])))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise SpoolUnreadable(f"{target} is damaged; the files beside it can't be uploaded") from None
 
 

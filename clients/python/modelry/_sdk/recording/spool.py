@@ -39,6 +39,7 @@ _DELIVERED = struct.Struct("<Q")
 _RECORD = struct.Struct("<II")
 _MAGIC = b"MDLRYSP2"
 _WRITE_BYTES = 1 << 26
+_MOST_DIGITS = 18
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _sync = getattr(os, "fdatasync", os.fsync)
 
@@ -267,7 +268,7 @@ def _server_of(content: bytes, path: Path) -> dict[str, str]:
     try:
         server = json.loads(content)
         return {"address": str(server["address"]), **{str(key): str(value) for key, value in server.items()}}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise SpoolUnreadable(f"{path} does not name its server, so it can't be delivered") from None
 
 
@@ -291,7 +292,8 @@ def _read(descriptor: int, position: int, end: int) -> QueuedRequest | None:
         return QueuedRequest("", b"", end=stop)
     head, _, content = body.partition(b"\0")
     method, _, points = head.decode(errors="replace").partition(" ")
-    return QueuedRequest(method, content, points=int(points) if points.isdecimal() else 0, end=stop)
+    is_number = points.isdecimal() and len(points) <= _MOST_DIGITS
+    return QueuedRequest(method, content, points=int(points) if is_number else 0, end=stop)
 
 
 def lock(descriptor: int, path: Path) -> None:
