@@ -51,7 +51,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load_has_each_point_once(own
                 own.start()
         modelry.log_param("after", "all")
         own.kill()
-        own.start()
+        start_again(own)
         assert run.flush(PATIENCE_S)
 
     stored = client.runs.get(run.id)
@@ -112,7 +112,7 @@ def test_a_run_begins_without_a_server_and_is_sent_when_it_comes(
             modelry.log_text("kept", "texts/a.txt")
             modelry.log_artifact(__file__, "code")
     kept = left_in(spool)
-    own_on_sqlite.start()
+    start_again(own_on_sqlite)
     assert run.flush(PATIENCE_S)
 
     stored = client.runs.get(run.id)

@@ -219,9 +219,15 @@ def _is_pooled(connection: Any) -> bool:
 @contextmanager
 def _pipeline(tx: Transaction) -> Iterator[None]:
     """Lets the statements of a connection travel without waiting; ends when all of them are answered."""
-    with driver_of(tx).pipeline() as pipeline:
-        tx.execution_options(**{_PIPELINE: pipeline})
-        yield
+    try:
+        with driver_of(tx).pipeline() as pipeline:
+            tx.execution_options(**{_PIPELINE: pipeline})
+            yield
+    except psycopg.OperationalError as error:
+        cause = error.__context__
+        if error.sqlstate is None and isinstance(cause, psycopg.Error):
+            raise cause from None  # leaving the pipeline failed too, which says nothing of why
+        raise
 
 
 def _at_once(method: str) -> Callable[..., bool]:
