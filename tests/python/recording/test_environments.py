@@ -17,7 +17,7 @@ from modelry._sdk.transport import settings
 from tests.parts import free_port
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
-from tests.python.recording.scripts import PATIENCE_S, run_script, use
+from tests.python.recording.scripts import PATIENCE_S, run_script, start_again, use
 
 RUN = """
 import modelry
@@ -103,7 +103,7 @@ def test_on_a_full_disk_what_fits_in_memory_is_delivered_in_order(
                 modelry.flush(0.1)
         away = modelry.flush(0.5)
     full_disk()
-    own_on_sqlite.start()
+    start_again(own_on_sqlite)
     complete = modelry.flush(PATIENCE_S)
 
     stored = client.runs.get(run.id)
@@ -127,7 +127,7 @@ def test_points_that_neither_disk_nor_memory_can_hold_are_counted_exactly(
         if step % 1000 == 0:
             run.recorder.attempt(0.05)
     full_disk()
-    own_on_sqlite.start()
+    start_again(own_on_sqlite)
     complete = [modelry.flush(PATIENCE_S), modelry.flush(PATIENCE_S)]
     with caplog.at_level(logging.WARNING, "modelry"):
         run.recorder.close(5)

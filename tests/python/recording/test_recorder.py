@@ -68,7 +68,7 @@ def test_the_process_needs_no_new_call_after_the_server_is_back(own_on_sqlite: D
     for step in range(100):
         modelry.log_metric("m", 1.0, step=step)
     assert not run.flush()
-    own_on_sqlite.start()
+    start_again(own_on_sqlite)
 
     eventually(lambda: not run.recorder.offline, within_s=PATIENCE_S)
 
@@ -89,7 +89,7 @@ def test_flush_waits_for_a_server_as_long_as_it_may(own_on_sqlite: Deployment) -
     waited = time.monotonic() - start - at_once
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(modelry.flush, PATIENCE_S)
-        own_on_sqlite.start()
+        start_again(own_on_sqlite)
         assert flushed.result()
 
     assert at_once < waited
@@ -210,7 +210,7 @@ def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(
         for step in range(1000):
             recorder.buffer(run_id).log_metric("m", 0.5, step)
         delivered = recorder.flush()
-    own_on_sqlite.start()
+    start_again(own_on_sqlite)
 
     assert not delivered
     assert recorder.flush(PATIENCE_S)
@@ -229,7 +229,7 @@ def test_a_file_that_no_server_and_no_spool_takes_is_warned_of(
     with caplog.at_level(logging.WARNING, "modelry"):
         modelry.log_text("lost", "a.txt")
         modelry.log_artifact(__file__)
-    own_on_sqlite.start()
+    start_again(own_on_sqlite)
     modelry.end_run()
 
     warned = [text for text in caplog.messages if "no copy can be kept" in text and "MODELRY_SPOOL_DIR" in text]
@@ -263,7 +263,7 @@ def test_what_was_damaged_in_its_own_spool_is_warned_of(
         file.seek(content.rindex(b"LogBatch 0\0"))
         file.write(b"l")
     with caplog.at_level(logging.WARNING, "modelry"):
-        own_on_sqlite.start()
+        start_again(own_on_sqlite)
         assert run.flush(PATIENCE_S)
 
     assert client.runs.get(run.id).params == {"a": "1", "b": "1"}
