@@ -158,3 +158,41 @@ def test_forks_in_a_loop_disturb_nothing_in_the_parent(reader: Client, server: D
     run_id, count = script.lines
     assert steps(reader, run_id) == {"parent": list(range(int(count)))}
     assert script.errors == ""
+
+
+def test_a_child_neither_closes_a_channel_nor_collects_what_its_parent_had_dropped(
+    server: Deployment, spool: Path
+) -> None:
+    """Either would call gRPC, which may then wait for ever for a thread that only the parent has."""
+    script = run(
+        server,
+        spool,
+        """
+import gc, os, weakref
+import grpc
+import modelry
+
+class Dropped:
+    def __del__(self):
+        os.write(1, b"collected\\n")
+
+modelry.start_run()
+modelry.log_metric("loss", 0.5)
+modelry.flush(20)
+channels = weakref.WeakSet(each for each in gc.get_objects() if isinstance(each, grpc.Channel))
+print(len(channels), flush=True)
+gc.disable()
+dropped = Dropped()
+dropped.itself = dropped
+del dropped
+pid = os.fork()
+if pid == 0:
+    gc.collect()
+    print(len(channels), flush=True)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+os._exit(0)
+""",
+    )
+
+    assert script.lines == ["2", "2"]

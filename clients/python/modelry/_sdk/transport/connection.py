@@ -325,8 +325,11 @@ class Connection:
         if settings.is_loopback(self.address.host):
             options.append(("grpc.enable_http_proxy", 0))
         if self._plain:
-            return grpc.insecure_channel(self.address.target, options=options)
-        return grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
+            channel = grpc.insecure_channel(self.address.target, options=options)
+        else:
+            channel = grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
+        process.keep_in_children(channel)
+        return channel
 
 
 class _Answered:

@@ -32,11 +32,13 @@ must end by `os._exit`: closing the stream would call gRPC.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
 import threading
 from typing import TypeVar
+from weakref import WeakSet
 
 from modelry._sdk.transport import settings
 from modelry.errors import Unavailable
@@ -152,6 +154,11 @@ def current() -> Process:
     return _current
 
 
+def keep_in_children(channel: object) -> None:
+    """Makes sure that a child that is forked while this channel is there never closes it."""
+    _inherited.channels.add(channel)
+
+
 def renew() -> Process:
     """Begins with a new state, as in a process that has just started. What the old one has not delivered is spooled."""
     global _current
@@ -160,8 +167,54 @@ def renew() -> Process:
     return _current
 
 
+class _Inherited:
+    """What a forked child has of its parent and must not let go of: the end of a channel or call would call gRPC.
+
+    That is `channels`, and what waits in the parent for Python's collector.
+    """
+
+    def __init__(self) -> None:
+        self.channels: WeakSet[object] = WeakSet()
+        self._kept: list[object] = []
+        self._forks = 0
+        self._was_enabled = False
+
+    def before_fork(self) -> None:
+        """Stops the collector, so that it can't run in the child before `after_fork_in_child`."""
+        if not self._forks:  # another thread may be forking too
+            self._was_enabled = gc.isenabled()
+        self._forks += 1
+        gc.disable()
+
+    def after_fork_in_parent(self) -> None:
+        """Lets the collector go on."""
+        self._forks -= 1
+        if self._was_enabled and not self._forks:
+            gc.enable()
+
+    def after_fork_in_child(self) -> None:
+        """Lets the collector go on, with what is made from now on."""
+        self._forks = 0
+        self._kept = list(self.channels)
+        if "grpc" in sys.modules:
+            gc.freeze()
+        if self._was_enabled:
+            gc.enable()
+
+
+def _after_fork_in_parent() -> None:
+    _inherited.after_fork_in_parent()
+    _current.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    _inherited.after_fork_in_child()
+    _current.after_fork_in_child()
+
+
+_inherited = _Inherited()
 atexit.register(lambda: _current.at_exit())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        after_in_parent=lambda: _current.after_fork_in_parent(), after_in_child=lambda: _current.after_fork_in_child()
+        before=_inherited.before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
     )
