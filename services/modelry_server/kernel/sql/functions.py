@@ -1,5 +1,6 @@
 """Functions that the two databases call by different names."""
 
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ class octets(FunctionElement[int]):
 
 
 class object_of(FunctionElement[Any]):
-    """A JSON object of the keys and texts of a group of rows. PostgreSQL's driver reads it, that of SQLite gives text.
+    """A JSON object of the keys and texts of a group of rows, for `read_object`.
 
     On SQLite Python's interpreter lock changes hands for each row, which costs more than the row while others work.
     """
@@ -32,6 +33,11 @@ def _json_object_agg(element: object_of, compiler: Any, **given: Any) -> str:
 @compiles(object_of, "sqlite")
 def _json_group_object(element: object_of, compiler: Any, **given: Any) -> str:
     return f"json_group_object({compiler.process(element.clauses, **given)})"
+
+
+def read_object(answer: str | dict[str, str]) -> dict[str, str]:
+    """What `object_of` answered: the driver of PostgreSQL has read it, that of SQLite gives the text."""
+    return json.loads(answer) if isinstance(answer, str) else answer
 
 
 @compiles(octets, "postgresql")

@@ -1,6 +1,5 @@
 """Runs with their params and tags as rows."""
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,7 @@ import sqlalchemy as sa
 
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.filter import number_of
-from modelry_server.kernel.sql.functions import object_of, octets
+from modelry_server.kernel.sql.functions import object_of, octets, read_object
 from modelry_server.kernel.sql.statements import (
     Rows,
     Transaction,
@@ -256,7 +255,7 @@ def _ask_pairs(
     def answer() -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
         for run_id, pairs in asked.rows():
-            found[run_id] = json.loads(pairs) if isinstance(pairs, str) else pairs
+            found[run_id] = read_object(pairs)
         return found
 
     return answer
