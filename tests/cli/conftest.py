@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from modelry import Client
-from modelry_cli.commands import app
+from modelry_cli.tree import app
 from tests.parts.deployment import Deployment
 
 

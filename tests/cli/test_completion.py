@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from modelry_cli.commands import app
+from modelry_cli.tree import app
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from modelry_cli import output, plot, words
+from modelry_cli.terminal import output, plot, words
 from tests.architecture.tree import files, imports, parsed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from typer.testing import CliRunner
 
-from modelry_cli.commands import app
+from modelry_cli.tree import app
 from modelry_server.config import Config
 from modelry_server.kernel.config import sections
 

@@ -270,7 +270,7 @@ def test_an_output_that_the_shell_closed_is_no_fault(platform: tuple[subprocess.
 
 def test_listing_needs_no_server_code_and_help_no_client() -> None:
     program = (
-        "import sys; from modelry_cli.commands import app\n"
+        "import sys; from modelry_cli.tree import app\n"
         "try: app(sys.argv[1:], prog_name='modelry')\n"
         "except SystemExit: pass\n"
         "found = {name.split('.')[0] for name in sys.modules}\n"

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TextIO
 
-from modelry_cli import output
+from modelry_cli.terminal import output
 
 _NEEDED = {
     "cli": ("the command line", ("click", "rich", "shellingham", "typer")),
@@ -54,7 +54,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        from modelry_cli.commands import app
+        from modelry_cli.tree import app
 
         app(prog_name="modelry")
     except ModuleNotFoundError as missing:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from modelry_cli import output
-from modelry_cli.words import clean
+from modelry_cli.terminal import output
+from modelry_cli.terminal.words import clean
 
 
 def within(bits: int) -> Callable[[int | None], int | None]:

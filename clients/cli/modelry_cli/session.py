@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 
 import typer
 
-from modelry_cli import output
-from modelry_cli.output import Column, Format
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Column, Format
 
 if TYPE_CHECKING:
     from modelry import Client

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli import output
 from modelry_cli.settings import File, alone
+from modelry_cli.terminal import output
 
 if TYPE_CHECKING:
     from modelry_server.config import Config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from modelry_cli.words import counted
+from modelry_cli.terminal.words import counted
 
 WIDTH = 64
 HEIGHT = 14

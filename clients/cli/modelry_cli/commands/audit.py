@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli import output
 from modelry_cli.options import Limit, OfVersion
-from modelry_cli.output import Column, Format
 from modelry_cli.session import Session, asks
-from modelry_cli.words import counted, said
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Column, Format
+from modelry_cli.terminal.words import counted, said
 
 if TYPE_CHECKING:
     from modelry.types import AuditRecord

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli import series
-from modelry_cli.experiment import named
+from modelry_cli.commands import series
+from modelry_cli.commands.experiment import named
 from modelry_cli.options import (
     Deleted,
     Description,
@@ -26,9 +26,9 @@ from modelry_cli.options import (
     pairs,
     within,
 )
-from modelry_cli.output import Column
 from modelry_cli.session import Session, asks, fields_of
-from modelry_cli.words import counted, lasted
+from modelry_cli.terminal.output import Column
+from modelry_cli.terminal.words import counted, lasted
 
 if TYPE_CHECKING:
     from modelry import Client, Run

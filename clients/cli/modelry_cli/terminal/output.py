@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from modelry_cli.words import ago, clean, cut, escaped, moment, said, zone
+from modelry_cli.terminal.words import ago, clean, cut, escaped, moment, said, zone
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

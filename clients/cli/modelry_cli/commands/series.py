@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli import output, plot
 from modelry_cli.options import RunId, within
-from modelry_cli.output import Column, Format
 from modelry_cli.session import SHOWN, Session, asks
-from modelry_cli.words import clean, lasted, moment_of
+from modelry_cli.terminal import output, plot
+from modelry_cli.terminal.output import Column, Format
+from modelry_cli.terminal.words import clean, lasted, moment_of
 
 if TYPE_CHECKING:
     from modelry import MetricColumns, MetricSummary, Run

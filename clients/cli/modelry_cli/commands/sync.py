@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelry_cli import output
-from modelry_cli.output import Format
-from modelry_cli.words import counted
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Format
+from modelry_cli.terminal.words import counted
 
 if TYPE_CHECKING:
     from modelry.types import SyncReport

@@ -22,9 +22,9 @@ from modelry_cli.options import (
     agreed,
     pairs,
 )
-from modelry_cli.output import Column, Format
 from modelry_cli.session import Session, asks, fields_of
-from modelry_cli.words import counted, size
+from modelry_cli.terminal.output import Column, Format
+from modelry_cli.terminal.words import counted, size
 
 if TYPE_CHECKING:
     from modelry.types import Version

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli import output
 from modelry_cli.options import Limit
-from modelry_cli.output import Column, Format
 from modelry_cli.session import SHOWN, Session, asks
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Column, Format
 
 if TYPE_CHECKING:
     from modelry.types import Event

@@ -22,8 +22,8 @@ from modelry_cli.options import (
     TagWords,
     pairs,
 )
-from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
+from modelry_cli.terminal.output import Column
 
 if TYPE_CHECKING:
     from modelry import Client, Experiment

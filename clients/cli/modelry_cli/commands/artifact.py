@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli import output
 from modelry_cli.options import Limit, Yes, agreed
-from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
-from modelry_cli.words import counted, size
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Column
+from modelry_cli.terminal.words import counted, size
 
 if TYPE_CHECKING:
     from modelry.types import Artifact

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from modelry_cli import output
+from modelry_cli.terminal import output
 
 _COMMANDS = {
     "Running the platform": {
@@ -44,7 +44,7 @@ class Nouns(TyperGroup):
         """The command that the arguments name, loaded from its own file."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
-            module = importlib.import_module(f"modelry_cli.{name}")
+            module = importlib.import_module(f"modelry_cli.commands.{name}")
             command = typer.main.get_group(module.app) if hasattr(module, "app") else module.command()
             command.name = name
         return name, command, rest

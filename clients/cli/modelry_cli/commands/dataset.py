@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelry_cli.options import Filter, FilterWord, Limit
-from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
+from modelry_cli.terminal.output import Column
 
 if TYPE_CHECKING:
     from modelry.types import Dataset

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli import output
-from modelry_cli.output import Format
 from modelry_cli.settings import File, configured
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Format
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from modelry_cli.options import ModelName, Number, Reason
-from modelry_cli.output import Column
 from modelry_cli.session import Session, asks
+from modelry_cli.terminal.output import Column
 
 app = typer.Typer(help="Aliases: names that point at one version of a model.", no_args_is_help=True)
 
