@@ -52,7 +52,9 @@ class ServerConfig:
     streams: int = setting(
         256, "Streams that may be open at once, for each listener. One connection has at most half.", least=2, most=1000
     )
-    idle_limit: Duration = setting(300.0, "How long a stream may wait for its client; then it is cancelled.", least=1)
+    idle_limit: Duration = setting(
+        300.0, "How long a call or stream may wait for its client; then it is cancelled.", least=1
+    )
     drain: Duration = setting(10.0, "How long calls in flight may take at shutdown.", least=0)
     metrics_port: int = setting(
         0, "Port for Prometheus metrics over HTTP, on the server's host. 0: none.", least=0, most=65535

@@ -22,11 +22,13 @@ from modelry.api.tracking import v1 as tracking
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
+from tests.parts.raw_client import RawClient
 from tests.parts.refusal import refused
 
 GET_EXPERIMENT = "/modelry.api.tracking.v1.ExperimentService/GetExperiment"
 READ_METRICS = "/modelry.api.tracking.v1.MetricService/ReadMetrics"
 CHECK = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
 
 
 @pytest.fixture(scope="module", params=["all", "split"])
@@ -61,11 +63,11 @@ def half_open(method: str, count: int) -> Hold:
     return hold
 
 
-def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]], run_id: str) -> list[Any]:
+def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]], run_id: str, count: int = 100) -> list[Any]:
     """Reflection streams that were answered once and stay open."""
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     question = reflection_pb2.ServerReflectionRequest(list_services="")
-    streams = [stub.ServerReflectionInfo(idle(question)) for _ in range(100)]
+    streams = [stub.ServerReflectionInfo(idle(question)) for _ in range(count)]
     for stream in streams:
         next(stream)
     return streams
@@ -117,6 +119,29 @@ def test_idle_calls_of_one_client_hold_up_nobody_else(platform: Deployment, hold
             call.cancel()
 
     assert (found.experiment.experiment_id, read, health.status) == ("0", [], health_pb2.HealthCheckResponse.SERVING)
+
+
+@pytest.mark.parametrize("method", [GET_EXPERIMENT, READ_METRICS, CHECK, WATCH])
+def test_calls_without_a_message_of_many_clients_hold_up_nobody(platform: Deployment, method: str) -> None:
+    with ExitStack() as stack:
+        others = stack.enter_context(connection(platform))
+        bad = [stack.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(24)]
+        for each in bad:
+            for _ in range(128):
+                each.call(method)
+        eventually(lambda: sum(each.open for each in bad) <= 256)
+
+        experiments, metrics = tracking.ExperimentServiceStub(others), tracking.MetricServiceStub(others)
+        found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=5)
+        run_id = tracking.RunServiceStub(others).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        read = list(metrics.ReadMetrics(tracking.ReadMetricsRequest(run_ids=[run_id]), timeout=5))
+        stub: Any = health_pb2_grpc.HealthStub(others)
+        health = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        watched = next(stub.Watch(health_pb2.HealthCheckRequest(), timeout=5))
+        reflected = reflecting(others, lambda question: iter([question]), run_id, count=1)
+
+    assert (found.experiment.experiment_id, read, len(reflected)) == ("0", [], 1)
+    assert (health.status, watched.status) == (health_pb2.HealthCheckResponse.SERVING,) * 2
 
 
 Fail = Callable[[grpc.Channel, str], object]
@@ -235,7 +260,7 @@ def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) ->
     assert [points - each for each in rest] == [8192] * 3
 
 
-def test_a_stream_that_waits_too_long_for_its_client_is_ended(tmp_path: Path) -> None:
+def test_calls_and_streams_that_wait_too_long_for_their_client_are_ended(tmp_path: Path) -> None:
     settings = {"server.idle-limit": "1s"}
     leave = threading.Event()
 
@@ -248,9 +273,12 @@ def test_a_stream_that_waits_too_long_for_its_client_is_ended(tmp_path: Path) ->
         connection(platform) as channel,
     ):
         run_id = tracking.RunServiceStub(channel).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
-        (call,) = uploading(channel, idle, run_id)[:1]
-        with pytest.raises(grpc.RpcError) as caught:
-            call.result(20)
+        method: Any = channel.stream_unary(GET_EXPERIMENT)
+        ended = []
+        for call in (uploading(channel, idle, run_id)[0], method.future(idle())):
+            with pytest.raises(grpc.RpcError) as caught:
+                call.result(20)
+            ended.append(caught.value.code())
         leave.set()
 
-    assert caught.value.code() is grpc.StatusCode.CANCELLED
+    assert ended == [grpc.StatusCode.CANCELLED] * 2

@@ -38,6 +38,7 @@ from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
 from modelry_server.kernel.transport import keys, status, subjects, texts, tracing
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.waiting import Waiting
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
@@ -83,12 +84,14 @@ class Bounds:
     """What calls of one listener may take at once.
 
     `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
-    of open streams. `idle_s` is how long a stream may wait for its client.
+    of open streams. `arriving` are the calls whose message is still to come. `idle_s` is how long a stream may wait for
+    its client.
     """
 
     work: Gate
     steps: Gate
     streams: Gate
+    arriving: Waiting
     idle_s: float
 
 
@@ -131,8 +134,9 @@ class Calls(grpc.ServerInterceptor):
             known = self._wrapped[details.method] = (handler, wrap(details.method, handler))
         return known[1]
 
-    def end_idle_streams(self) -> None:
-        """Ends the streams that have waited too long for their client."""
+    def end_idle(self) -> None:
+        """Ends the calls and streams that have waited too long for their client."""
+        self._bounds.arriving.end_overdue()
         overdue = time.monotonic() - self._bounds.idle_s
         for stream in list(self._open):
             if stream.waits_since < overdue:
@@ -142,15 +146,23 @@ class Calls(grpc.ServerInterceptor):
         """The handler of health or reflection: on threads of its own; a stream counts as one."""
         if not handler.response_streaming:
 
-            def single(request: Any, context: grpc.ServicerContext) -> Any:
-                return handler.unary_unary(request, context)
+            def single(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+                return handler.unary_unary(self._arrived(rpc, requests, context), context)
 
             single.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
-            return grpc.unary_unary_rpc_method_handler(
+            return grpc.stream_unary_rpc_method_handler(
                 single, handler.request_deserializer, handler.response_serializer
             )
-        if not handler.request_streaming:  # health's Watch, which holds no thread
-            return handler
+        if not handler.request_streaming:  # health's Watch, which holds no thread once it has begun
+
+            def watch(requests: Iterator[Any], context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+                handler.unary_stream(self._arrived(rpc, requests, context), context, send)
+
+            watch.experimental_non_blocking = True  # type: ignore[attr-defined]
+            watch.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
+            return grpc.stream_stream_rpc_method_handler(
+                watch, handler.request_deserializer, handler.response_serializer
+            )
 
         def stream(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
@@ -173,24 +185,20 @@ class Calls(grpc.ServerInterceptor):
             inner = handler.stream_stream or handler.unary_stream
             method = _Method(*known, lambda request, context: inner(read(request), context))
 
-            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
-                return self._stream(method, serialize, request, context)
+            def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+                request = requests if handler.request_streaming else self._arrived(rpc, requests, context)
+                yield from self._stream(method, serialize, request, context)
 
             stream.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return make(stream)
+            return grpc.stream_stream_rpc_method_handler(stream)
         inner = handler.stream_unary or handler.unary_unary
         method = _Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
-        def single(request: bytes, context: grpc.ServicerContext) -> bytes:
-            return self._single(method, request, context)
+        def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            return self._single(method, self._arrived(rpc, requests, context), context)
 
         if not handler.request_streaming:
-            return grpc.unary_unary_rpc_method_handler(single)
+            return grpc.stream_unary_rpc_method_handler(single)
 
         def upload(requests: Iterable[bytes], context: grpc.ServicerContext) -> bytes:
             # A thread that waits for the client's next message can't be told of the drain. So it is not this one.
@@ -204,6 +212,22 @@ class Calls(grpc.ServerInterceptor):
 
         upload.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(upload)
+
+    def _arrived(self, rpc: str, messages: Iterator[_Message], context: grpc.ServicerContext) -> _Message:
+        """The one message of a call, for which it waits. So gRPC must know the method as one that takes a stream.
+
+        Of a method that takes one message, gRPC says nothing before the message is here.
+        """
+        self._bounds.arriving.enter(context)
+        try:
+            message = next(messages, _END)
+        finally:
+            is_wanted = self._bounds.arriving.leave(context)
+        if not is_wanted:
+            context.abort(grpc.StatusCode.CANCELLED, "The message of this call came too late.")
+        if message is _END:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f'"{rpc}" requires exactly one request message.')
+        return message  # type: ignore[return-value]
 
     def _single(
         self, method: _Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False
