@@ -52,6 +52,13 @@ class ServerConfig:
     streams: int = setting(
         256, "Streams that may be open at once, for each listener. One connection has at most half.", least=2, most=1000
     )
+    connections: int = setting(
+        2000,
+        "Connections that may be open at once, for each listener. More are closed at once. They may take half of the "
+        "files that the process may open (`ulimit -n`); if that is less, the server logs `server.few_files`.",
+        least=10,
+        most=100_000,
+    )
     idle_limit: Duration = setting(
         300.0, "How long a call or stream may wait for its client; then it is cancelled.", least=1
     )

@@ -5,6 +5,7 @@ Nor does a connection hold up itself: calls that failed leave nothing behind.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -258,6 +259,49 @@ def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) ->
 
     assert held < 80 << 20
     assert [points - each for each in rest] == [8192] * 3
+
+
+def write_file(channel: grpc.Channel, run_id: str, path: str) -> None:
+    """Uploads a small file."""
+    header = artifacts.ArtifactHeader(path=path, size_bytes=1, sha256=hashlib.sha256(b"x").hexdigest())
+    requests = [
+        artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id)),
+        artifacts.WriteArtifactsRequest(header=header),
+        artifacts.WriteArtifactsRequest(content=b"x"),
+    ]
+    artifacts.ArtifactServiceStub(channel).WriteArtifacts(iter(requests), timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("open_files", "accepted"),
+    [((400, 400), range(150, 201)), ((100, 4000), range(500, 501))],
+    ids=["few files", "a low soft limit"],
+)
+def test_connections_leave_files_for_databases_and_uploads(
+    tmp_path: Path, open_files: tuple[int, int], accepted: range
+) -> None:
+    with (
+        deployments.running("all", tmp_path / "platform", open_files=open_files) as platform,
+        ExitStack() as stack,
+    ):
+        channel = stack.enter_context(connection(platform))
+        runs = tracking.RunServiceStub(channel)
+        run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=10).run.run_id
+        write_file(channel, run_id, "first")
+        process = process_of(platform, "tracking")
+        before = process.num_fds()
+
+        flood = stack.enter_context(ExitStack())
+        clients = [flood.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(500)]
+        eventually(lambda: process.num_fds() - before >= accepted[0])
+        write_file(channel, run_id, "during")
+        eventually(lambda: sum(not each.is_closed for each in clients) in accepted)
+        flood.close()
+        with connection(platform) as later:
+            write_file(later, run_id, "after")
+        warned = '"server.few_files"' in platform.log("all")
+
+    assert warned == (open_files == (400, 400))
 
 
 def test_calls_and_streams_that_wait_too_long_for_their_client_are_ended(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -23,7 +24,8 @@ class RawClient:
         self._calls = 0
         self._socket = socket.create_connection((host, int(port)), timeout=60)
         settings = _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window))
-        self._socket.sendall(_PREFACE + settings)
+        with suppress(ConnectionError):  # it is closed at once
+            self._socket.sendall(_PREFACE + settings)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -33,7 +35,8 @@ class RawClient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Closes the connection."""
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the server has closed it
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(20)
         self._socket.close()
 
@@ -52,17 +55,14 @@ class RawClient:
         self._socket.sendall(sent)
 
     def _read(self) -> None:
-        try:
-            with self._socket.makefile("rb") as frames:
-                while head := frames.read(9):
-                    kind, flags, stream = head[3], head[4], struct.unpack(">I", head[5:])[0]
-                    content = frames.read(int.from_bytes(head[:3], "big"))
-                    if kind in (_SETTINGS, _PING) and not flags & _ACK:
-                        self._socket.sendall(_frame(kind, _ACK, 0, content if kind == _PING else b""))
-                    if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
-                        self._ended.add(stream)
-        except OSError:
-            pass
+        with suppress(OSError), self._socket.makefile("rb") as frames:
+            while head := frames.read(9):
+                kind, flags, stream = head[3], head[4], struct.unpack(">I", head[5:])[0]
+                content = frames.read(int.from_bytes(head[:3], "big"))
+                if kind in (_SETTINGS, _PING) and not flags & _ACK:
+                    self._socket.sendall(_frame(kind, _ACK, 0, content if kind == _PING else b""))
+                if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
+                    self._ended.add(stream)
         self.is_closed = True
 
 

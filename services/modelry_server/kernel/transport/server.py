@@ -3,18 +3,21 @@
 gRPC gives each open call a thread, also one whose message never comes. So threads are many and bound nothing; what is
 at work at once is bounded by a gate (`gate.py`), for a listener and for each connection to it. How many calls may wait
 for their message is bounded too (`waiting.py`), and so there are always threads left. Health and reflection have
-threads of their own. Services always call each other at the internal listeners. Each of these has a gate of its
-own, so a service that waits for another one never holds a place that the other one needs.
+threads of their own. How many connections are open is bounded, and so there are always files left for databases and
+content. Services always call each other at the internal listeners. Each of these has a gate of its own, so a service
+that waits for another one never holds a place that the other one needs.
 """
 
+import math
 import os
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -71,10 +74,12 @@ class Limits:
     """What one listener does at once: `workers` calls are at work, `streams` may be open.
 
     Of the places of both, one connection has at most one in `share`. A call or stream may wait `idle_s` for its client.
+    `connections` may be open; fewer if they would take more than half of the files that the process may open.
     """
 
     workers: int = 16
     streams: int = 256
+    connections: int = 2000
     drain_s: float = 10.0
     idle_s: float = 300.0
     share: int = 2
@@ -101,7 +106,8 @@ class Server:
             raise ValueError("internal listeners need the key of the services")
         _check_permissions(rooms, permissions)
         self._rooms = rooms
-        self._limits = limits
+        connections = _connections(limits.connections, [address, *internal.values()])
+        self._limits = limits = replace(limits, connections=connections)
         self._stopped = threading.Event()
         self._public = _Listener(rooms, "public", permissions, address=address, key="", limits=limits)
         self.port = self._public.listen()
@@ -218,6 +224,7 @@ class _Listener:
             maximum_concurrent_rpcs=3 * _THREADS,
             options=[
                 ("grpc.max_concurrent_streams", _CALLS_OF_ONE),
+                ("grpc.max_allowed_incoming_connections", limits.connections),
                 # It counts a call until Python's collector comes to it, and may refuse a connection for good by then.
                 ("grpc.http.overload_protection", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -275,6 +282,28 @@ class _Listener:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _connections(wanted: int, addresses: Sequence[str]) -> int:
+    """How many connections each listener may have: `wanted`, or so many that half of the open files are for the rest.
+
+    Raises the soft limit of open files, often 1024, as far as that needs it and the hard limit permits.
+    """
+    needed = 2 * wanted * max(1, sum(sockets.path_of(address) is None for address in addresses))
+    soft, hard = (math.inf if limit == resource.RLIM_INFINITY else limit for limit in _files())
+    if soft < needed:
+        with suppress(OSError, ValueError):  # the system may permit less than the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(min(needed, hard)), _files()[1]))
+            soft = min(needed, hard)
+    if soft >= needed:
+        return wanted
+    given = int(wanted * soft / needed)
+    _log.warning("server.few_files", open_files=soft, needed=needed, connections=given, wanted=wanted)
+    return given
+
+
+def _files() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def _drain(listeners: Sequence[_Listener], until: float) -> None:
