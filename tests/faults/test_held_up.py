@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from tests.parts.refusal import refused
 GET_EXPERIMENT = "/modelry.api.tracking.v1.ExperimentService/GetExperiment"
 READ_METRICS = "/modelry.api.tracking.v1.MetricService/ReadMetrics"
 CHECK = "/grpc.health.v1.Health/Check"
+SEARCH_RUNS = "/modelry.api.tracking.v1.RunService/SearchRuns"
 WATCH = "/grpc.health.v1.Health/Watch"
 
 
@@ -261,6 +263,27 @@ def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) ->
     assert [points - each for each in rest] == [8192] * 3
 
 
+def test_answers_that_nobody_reads_are_dropped_when_they_are_too_many(tmp_path: Path) -> None:
+    with deployments.running("all", tmp_path / "platform") as platform, connection(platform) as others:
+        runs = tracking.RunServiceStub(others)
+        for _ in range(3):
+            run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+            for part in range(5):
+                params = {f"{part}-{number}": "v" * 2000 for number in range(100)}
+                runs.LogBatch(tracking.LogBatchRequest(run_id=run_id, params=params))
+        search = tracking.SearchRunsRequest(workspace="default")
+        size = runs.SearchRuns(search).ByteSize()
+
+        with RawClient(platform.addresses["tracking"], window=0) as bad:
+            for _ in range(120):
+                bad.call(SEARCH_RUNS, search.SerializeToString())
+            eventually(lambda: bad.open * size <= 256 << 20, within_s=60)
+            found = runs.SearchRuns(search, timeout=10).ByteSize()
+
+    assert 120 * size > 256 << 20
+    assert found == size
+
+
 def write_file(channel: grpc.Channel, run_id: str, path: str) -> None:
     """Uploads a small file."""
     header = artifacts.ArtifactHeader(path=path, size_bytes=1, sha256=hashlib.sha256(b"x").hexdigest())
@@ -326,3 +349,16 @@ def test_calls_and_streams_that_wait_too_long_for_their_client_are_ended(tmp_pat
         leave.set()
 
     assert ended == [grpc.StatusCode.CANCELLED] * 2
+
+
+def test_an_answer_that_nobody_reads_is_dropped_in_the_end(tmp_path: Path) -> None:
+    settings = {"server.idle-limit": "1s"}
+    with (
+        deployments.running("all", tmp_path / "platform", settings=settings) as platform,
+        RawClient(platform.addresses["tracking"], window=0) as bad,
+    ):
+        begun = time.monotonic()
+        bad.call(GET_EXPERIMENT, tracking.GetExperimentRequest(experiment_id="0").SerializeToString())
+        eventually(lambda: bad.open == 0)
+
+    assert time.monotonic() - begun > 0.9

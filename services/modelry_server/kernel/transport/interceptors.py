@@ -55,6 +55,7 @@ _END = object()
 _Message = TypeVar("_Message")
 _LARGE_BYTES = 256 << 10
 _one_large = Gate(1, 1)
+_CALL_BYTES = 16 << 10  # what gRPC keeps of a call besides its answer
 _log = Log("rpc")
 
 calls_total = prometheus_client.Counter(
@@ -84,14 +85,15 @@ class Bounds:
     """What calls of one listener may take at once.
 
     `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
-    of open streams. `arriving` are the calls whose message is still to come. `idle_s` is how long a stream may wait for
-    its client.
+    of open streams. `arriving` are the calls whose message is still to come, `unread` the bytes of answers that their
+    clients have not taken. `idle_s` is how long a stream may wait for its client.
     """
 
     work: Gate
     steps: Gate
     streams: Gate
     arriving: Waiting
+    unread: Waiting
     idle_s: float
 
 
@@ -137,6 +139,7 @@ class Calls(grpc.ServerInterceptor):
     def end_idle(self) -> None:
         """Ends the calls and streams that have waited too long for their client."""
         self._bounds.arriving.end_overdue()
+        self._bounds.unread.end_overdue()
         overdue = time.monotonic() - self._bounds.idle_s
         for stream in list(self._open):
             if stream.waits_since < overdue:
@@ -195,7 +198,9 @@ class Calls(grpc.ServerInterceptor):
         method = _Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
         def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            return self._single(method, self._arrived(rpc, requests, context), context)
+            answer = self._single(method, self._arrived(rpc, requests, context), context)
+            self._leaves(context, len(answer))
+            return answer
 
         if not handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(single)
@@ -228,6 +233,16 @@ class Calls(grpc.ServerInterceptor):
         if message is _END:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f'"{rpc}" requires exactly one request message.')
         return message  # type: ignore[return-value]
+
+    def _leaves(self, context: grpc.ServicerContext, size: int) -> None:
+        """Notes that gRPC has the answer of a call, and keeps it until the client has taken it."""
+
+        def end() -> None:
+            self._bounds.unread.leave(context)
+
+        self._bounds.unread.enter(context, size + _CALL_BYTES)
+        if not context.add_callback(end):
+            end()
 
     def _single(
         self, method: _Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False

@@ -2,10 +2,11 @@
 
 gRPC gives each open call a thread, also one whose message never comes. So threads are many and bound nothing; what is
 at work at once is bounded by a gate (`gate.py`), for a listener and for each connection to it. How many calls may wait
-for their message is bounded too (`waiting.py`), and so there are always threads left. Health and reflection have
-threads of their own. How many connections are open is bounded, and so there are always files left for databases and
-content. Services always call each other at the internal listeners. Each of these has a gate of its own, so a service
-that waits for another one never holds a place that the other one needs.
+for their message is bounded too (`waiting.py`), and so there are always threads left; likewise the memory of answers
+that clients do not read. Health and reflection have threads of their own. How many connections are open is bounded, and
+so there are always files left for databases and content. Services always call each other at the internal listeners.
+Each of these has a gate of its own, so a service that waits for another one never holds a place that the other one
+needs.
 """
 
 import math
@@ -44,6 +45,7 @@ _LAST_S = 1.0  # for the last messages, after the drain
 _THREADS = 1024  # of each kind; they are made when they are needed
 _CALLS_OF_ONE = 128  # open at once on one connection: more wait in the client
 _ARRIVING = 128  # calls whose message is still to come; 5,000 honest calls at once came to 115
+_UNREAD_BYTES = 256 << 20  # of answers that clients have not taken
 _IDLE_LOOK_S = 1.0
 _log = Log("server")
 
@@ -214,7 +216,8 @@ class _Listener:
             Gate(limits.workers, max(1, limits.workers // share)),
             Gate(limits.workers, max(1, limits.workers // share)),
             Gate(limits.streams, max(1, limits.streams // share)),
-            Waiting(_ARRIVING, limits.idle_s),
+            Waiting("message", _ARRIVING, limits.idle_s),
+            Waiting("reader", _UNREAD_BYTES, limits.idle_s),
             limits.idle_s,
         )
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)

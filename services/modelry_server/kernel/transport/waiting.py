@@ -10,18 +10,22 @@ from collections.abc import Callable
 
 import grpc
 
+from modelry_server.kernel.telemetry import Log
+
 _SHORT_S = 1.0
+_log = Log("rpc")
 
 
 class Waiting:
     """The calls of a listener that wait for their client, each with the size of what it holds.
 
     Calls that have waited longer than `idle_s` are ended. While all hold more than `most`, that is one second, and
-    while they hold more than twice as much, none may wait but the last. To end a call is to cancel it.
+    while they hold more than twice as much, none may wait but the last. To end a call is to cancel it. `wanted` tells
+    the log what they wait for.
     """
 
-    def __init__(self, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._idle_s, self._clock = most, idle_s, clock
+    def __init__(self, wanted: str, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wanted, self._most, self._idle_s, self._clock = wanted, most, idle_s, clock
         self._held = 0
         self._lock = threading.Lock()
         self._calls: dict[grpc.ServicerContext, tuple[float, int]] = {}  # the one that has waited longest is first
@@ -55,6 +59,7 @@ class Waiting:
             for call in overdue:
                 del self._calls[call]
         for call in overdue:
+            _log.seldom("rpc.waited_too_long", per=self._wanted, wanted=self._wanted, peer=call.peer())
             call.cancel()
 
     def _patience_s(self) -> float:

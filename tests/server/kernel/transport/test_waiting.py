@@ -13,7 +13,7 @@ class Calls:
     def __init__(self) -> None:
         self.now = 1000.0
         self.ended: list[Any] = []
-        self.waiting = Waiting(3, 60.0, clock=lambda: self.now)
+        self.waiting = Waiting("message", 3, 60.0, clock=lambda: self.now)
 
     def enter(self, name: str, size: int = 1) -> Any:
         """One more call waits."""
@@ -25,6 +25,9 @@ class Calls:
 class _Call:
     def __init__(self, name: str, ended: list[Any]) -> None:
         self.name, self.ended = name, ended
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
 
     def cancel(self) -> None:
         self.ended.append(self.name)
