@@ -30,6 +30,7 @@ from tests.parts.refusal import refused
 GET_EXPERIMENT = "/modelry.api.tracking.v1.ExperimentService/GetExperiment"
 READ_METRICS = "/modelry.api.tracking.v1.MetricService/ReadMetrics"
 CHECK = "/grpc.health.v1.Health/Check"
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 SEARCH_RUNS = "/modelry.api.tracking.v1.RunService/SearchRuns"
 WATCH = "/grpc.health.v1.Health/Watch"
 
@@ -210,6 +211,23 @@ def test_watches_of_health_that_end_while_they_begin_hold_up_nobody(platform: De
                 watch.cancel()
             found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=10)
             assert found.experiment.experiment_id == "0"
+
+
+def test_a_watch_of_health_that_nobody_reads_holds_up_neither_health_nor_the_end(tmp_path: Path) -> None:
+    with deployments.running("all", tmp_path / "platform") as platform, connection(platform) as others:
+        stub: Any = health_pb2_grpc.HealthStub(others)
+        with RawClient(platform.addresses["tracking"], window=0) as bad:
+            for _ in range(10):
+                bad.call(WATCH, b"")
+            watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+            states = [next(watch).status]
+            checked = stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status
+            process = process_of(platform, "tracking")
+            process.terminate()
+            states.append(next(watch).status)
+            code = platform.process("all").wait(20)
+
+    assert (states, checked, code) == ([SERVING, NOT_SERVING], SERVING, 0)
 
 
 def test_searches_whose_caller_left_end(platform: Deployment) -> None:

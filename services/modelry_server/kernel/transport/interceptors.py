@@ -85,13 +85,15 @@ class Bounds:
     """What calls of one listener may take at once.
 
     `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
-    of open streams. `arriving` are the calls whose message is still to come, `unread` the bytes of answers that their
-    clients have not taken. `idle_s` is how long a stream may wait for its client.
+    of open streams, `watches` those of watches of health. `arriving` are the calls whose message is still to come,
+    `unread` the bytes of answers that their clients have not taken. `idle_s` is how long a stream may wait for its
+    client.
     """
 
     work: Gate
     steps: Gate
     streams: Gate
+    watches: Gate
     arriving: Waiting
     unread: Waiting
     idle_s: float
@@ -146,31 +148,28 @@ class Calls(grpc.ServerInterceptor):
                 stream.context.cancel()
 
     def _wrap_open(self, rpc: str, handler: Any) -> Any:
-        """The handler of health or reflection: on threads of its own; a stream counts as one."""
+        """The handler of health or reflection: on threads of its own; a stream has a slot."""
         if not handler.response_streaming:
 
             def single(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-                return handler.unary_unary(self._arrived(rpc, requests, context), context)
+                answer = handler.unary_unary(self._arrived(rpc, requests, context), context)
+                self._leaves(context, answer.ByteSize())
+                return answer
 
             single.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
             return grpc.stream_unary_rpc_method_handler(
                 single, handler.request_deserializer, handler.response_serializer
             )
-        if not handler.request_streaming:  # health's Watch, which holds no thread once it has begun
 
-            def watch(requests: Iterator[Any], context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
-                handler.unary_stream(self._arrived(rpc, requests, context), context, send)
-
-            watch.experimental_non_blocking = True  # type: ignore[attr-defined]
-            watch.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
-            return grpc.stream_stream_rpc_method_handler(
-                watch, handler.request_deserializer, handler.response_serializer
-            )
-
-        def stream(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        def stream(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            request = None if handler.request_streaming else self._arrived(rpc, requests, context)
             try:
-                with self._slot(context) as slot:
-                    yield from handler.stream_stream(slot.received(requests), context)
+                if request is None:
+                    with self._slot(context) as slot:
+                        yield from slot.sent(handler.stream_stream(slot.received(requests), context))
+                else:  # health's Watch
+                    with self._slot_of(self._bounds.watches, context) as slot:
+                        yield from slot.sent(handler.unary_stream(request, context))
             except TooManyStreams as error:
                 context.abort_with_status(rpc_status.to_status(status.to_status(error)))
 
@@ -298,17 +297,20 @@ class Calls(grpc.ServerInterceptor):
     @contextmanager
     def _slot(self, context: grpc.ServicerContext) -> Iterator["_OpenStream"]:
         """A place among the open streams."""
+        with self._slot_of(self._bounds.streams, context) as stream, streams_open.track_inprogress():
+            yield stream
+
+    @contextmanager
+    def _slot_of(self, gate: Gate, context: grpc.ServicerContext) -> Iterator["_OpenStream"]:
         peer, stream = context.peer() or "", _OpenStream(context)
-        if not self._bounds.streams.try_to_enter(peer):
-            raise TooManyStreams(self._bounds.streams.places, self._bounds.streams.of_one)
+        if not gate.try_to_enter(peer):
+            raise TooManyStreams(gate.places, gate.of_one)
         self._open[stream] = None
-        streams_open.inc()
         try:
             yield stream
         finally:
-            streams_open.dec()
             del self._open[stream]
-            self._bounds.streams.leave(peer)
+            gate.leave(peer)
 
     def _check(self, call: "_Call") -> None:
         if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
@@ -338,6 +340,13 @@ class _OpenStream:
             if message is _END:
                 return
             yield message  # type: ignore[misc]
+
+    def sent(self, messages: Iterable[_Message]) -> Iterator[_Message]:
+        """The messages to the client; it waits until the client takes each of them."""
+        for message in messages:
+            self.waits_since = time.monotonic()
+            yield message
+            self.waits_since = math.inf
 
 
 class _Place:

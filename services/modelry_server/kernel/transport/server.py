@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -35,6 +34,7 @@ from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import reflection, sockets
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.health import Health
 from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Bounds, Calls, Pools
 from modelry_server.kernel.transport.waiting import Waiting
 
@@ -42,10 +42,11 @@ KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
 _LAST_S = 1.0  # for the last messages, after the drain
-_THREADS = 1024  # of each kind; they are made when they are needed
+_THREADS = 1024  # of a kind; they are made when they are needed
 _CALLS_OF_ONE = 128  # open at once on one connection: more wait in the client
 _ARRIVING = 128  # calls whose message is still to come; 5,000 honest calls at once came to 115
 _UNREAD_BYTES = 256 << 20  # of answers that clients have not taken
+_WATCHES = 256  # of health
 _IDLE_LOOK_S = 1.0
 _log = Log("server")
 
@@ -170,27 +171,6 @@ class Server:
             listener.calls.end_idle()
 
 
-class _Health(health.HealthServicer):
-    """gRPC's own health, except that the end of a watch is noted on a thread of the pool.
-
-    gRPC would note it on the thread that serves all calls. There it waits for a lock, whose holder may wait for that
-    thread to send something.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        super().__init__(experimental_non_blocking=True, experimental_thread_pool=pool)
-        self._pool = pool
-
-    def _on_close_callback(self, send_response_callback: Any, service: str) -> Callable[[], None]:
-        note: Callable[[], None] = super()._on_close_callback(send_response_callback, service)  # type: ignore[misc]
-
-        def callback() -> None:
-            with suppress(RuntimeError):  # the pool has ended, and so does the server
-                self._pool.submit(note)
-
-        return callback
-
-
 class _Listener:
     """One gRPC server. With a `key` it is an internal one: internal services too, each call with the key."""
 
@@ -208,7 +188,8 @@ class _Listener:
         self.drain = Drain()
         self._lock: int | None = None
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
-        pools = Pools(*(ThreadPoolExecutor(_THREADS, f"{name}-{kind}") for kind in ("stream", "upload", "other")))
+        kinds = {"stream": _THREADS, "upload": _THREADS, "other": 2 * _THREADS}  # the last: reflection, watches, checks
+        pools = Pools(*(ThreadPoolExecutor(threads, f"{name}-{kind}") for kind, threads in kinds.items()))
         share = (
             1 if key or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
@@ -216,6 +197,7 @@ class _Listener:
             Gate(limits.workers, max(1, limits.workers // share)),
             Gate(limits.workers, max(1, limits.workers // share)),
             Gate(limits.streams, max(1, limits.streams // share)),
+            Gate(_WATCHES, max(1, _WATCHES // share)),
             Waiting("message", _ARRIVING, limits.idle_s),
             Waiting("reader", _UNREAD_BYTES, limits.idle_s),
             limits.idle_s,
@@ -243,7 +225,7 @@ class _Listener:
             room.register(self._server)
             if key:
                 room.register_internal(self._server)
-        self._health = _Health(pools.others)
+        self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if not key:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE]
@@ -271,10 +253,9 @@ class _Listener:
         self._server.start()
         self.say(health_pb2.HealthCheckResponse.SERVING)
 
-    def say(self, state: Any) -> None:
+    def say(self, state: int) -> None:
         """Tells the health of all services, and of the server as a whole."""
-        for name in ["", *self._names]:
-            self._health.set(name, state)
+        self._health.say(["", *self._names], state)
 
     def stop(self) -> threading.Event:
         """Closes all connections, after the answers of calls that have just ended."""
