@@ -52,7 +52,16 @@ class ServerConfig:
     streams: int = setting(
         256, "Streams that may be open at once, for each listener. One connection has at most half.", least=2, most=1000
     )
-    idle_limit: Duration = setting(300.0, "How long a stream may wait for its client; then it is cancelled.", least=1)
+    connections: int = setting(
+        2000,
+        "Connections that may be open at once, for each listener. More are closed at once. They may take half of the "
+        "files that the process may open (`ulimit -n`); if that is less, the server logs `server.few_files`.",
+        least=10,
+        most=100_000,
+    )
+    idle_limit: Duration = setting(
+        300.0, "How long a call or stream may wait for its client; then it is cancelled.", least=1
+    )
     drain: Duration = setting(10.0, "How long calls in flight may take at shutdown.", least=0)
     metrics_port: int = setting(
         0, "Port for Prometheus metrics over HTTP, on the server's host. 0: none.", least=0, most=65535

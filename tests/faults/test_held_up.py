@@ -5,7 +5,9 @@ Nor does a connection hold up itself: calls that failed leave nothing behind.
 
 from __future__ import annotations
 
+import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,11 +24,15 @@ from modelry.api.tracking import v1 as tracking
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
+from tests.parts.raw_client import RawClient
 from tests.parts.refusal import refused
 
 GET_EXPERIMENT = "/modelry.api.tracking.v1.ExperimentService/GetExperiment"
 READ_METRICS = "/modelry.api.tracking.v1.MetricService/ReadMetrics"
 CHECK = "/grpc.health.v1.Health/Check"
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+SEARCH_RUNS = "/modelry.api.tracking.v1.RunService/SearchRuns"
+WATCH = "/grpc.health.v1.Health/Watch"
 
 
 @pytest.fixture(scope="module", params=["all", "split"])
@@ -61,11 +67,11 @@ def half_open(method: str, count: int) -> Hold:
     return hold
 
 
-def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]], run_id: str) -> list[Any]:
+def reflecting(channel: grpc.Channel, idle: Callable[..., Iterator[Any]], run_id: str, count: int = 100) -> list[Any]:
     """Reflection streams that were answered once and stay open."""
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     question = reflection_pb2.ServerReflectionRequest(list_services="")
-    streams = [stub.ServerReflectionInfo(idle(question)) for _ in range(100)]
+    streams = [stub.ServerReflectionInfo(idle(question)) for _ in range(count)]
     for stream in streams:
         next(stream)
     return streams
@@ -117,6 +123,29 @@ def test_idle_calls_of_one_client_hold_up_nobody_else(platform: Deployment, hold
             call.cancel()
 
     assert (found.experiment.experiment_id, read, health.status) == ("0", [], health_pb2.HealthCheckResponse.SERVING)
+
+
+@pytest.mark.parametrize("method", [GET_EXPERIMENT, READ_METRICS, CHECK, WATCH])
+def test_calls_without_a_message_of_many_clients_hold_up_nobody(platform: Deployment, method: str) -> None:
+    with ExitStack() as stack:
+        others = stack.enter_context(connection(platform))
+        bad = [stack.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(24)]
+        for each in bad:
+            for _ in range(128):
+                each.call(method)
+        eventually(lambda: sum(each.open for each in bad) <= 256)
+
+        experiments, metrics = tracking.ExperimentServiceStub(others), tracking.MetricServiceStub(others)
+        found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=5)
+        run_id = tracking.RunServiceStub(others).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        read = list(metrics.ReadMetrics(tracking.ReadMetricsRequest(run_ids=[run_id]), timeout=5))
+        stub: Any = health_pb2_grpc.HealthStub(others)
+        health = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        watched = next(stub.Watch(health_pb2.HealthCheckRequest(), timeout=5))
+        reflected = reflecting(others, lambda question: iter([question]), run_id, count=1)
+
+    assert (found.experiment.experiment_id, read, len(reflected)) == ("0", [], 1)
+    assert (health.status, watched.status) == (health_pb2.HealthCheckResponse.SERVING,) * 2
 
 
 Fail = Callable[[grpc.Channel, str], object]
@@ -184,6 +213,23 @@ def test_watches_of_health_that_end_while_they_begin_hold_up_nobody(platform: De
             assert found.experiment.experiment_id == "0"
 
 
+def test_a_watch_of_health_that_nobody_reads_holds_up_neither_health_nor_the_end(tmp_path: Path) -> None:
+    with deployments.running("all", tmp_path / "platform") as platform, connection(platform) as others:
+        stub: Any = health_pb2_grpc.HealthStub(others)
+        with RawClient(platform.addresses["tracking"], window=0) as bad:
+            for _ in range(10):
+                bad.call(WATCH, b"")
+            watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+            states = [next(watch).status]
+            checked = stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status
+            process = process_of(platform, "tracking")
+            process.terminate()
+            states.append(next(watch).status)
+            code = platform.process("all").wait(20)
+
+    assert (states, checked, code) == ([SERVING, NOT_SERVING], SERVING, 0)
+
+
 def test_searches_whose_caller_left_end(platform: Deployment) -> None:
     with connection(platform) as others, connection(platform) as bad:
         runs = tracking.RunServiceStub(others)
@@ -235,7 +281,71 @@ def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) ->
     assert [points - each for each in rest] == [8192] * 3
 
 
-def test_a_stream_that_waits_too_long_for_its_client_is_ended(tmp_path: Path) -> None:
+def test_answers_that_nobody_reads_are_dropped_when_they_are_too_many(tmp_path: Path) -> None:
+    with deployments.running("all", tmp_path / "platform") as platform, connection(platform) as others:
+        runs = tracking.RunServiceStub(others)
+        for _ in range(3):
+            run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+            for part in range(5):
+                params = {f"{part}-{number}": "v" * 2000 for number in range(100)}
+                runs.LogBatch(tracking.LogBatchRequest(run_id=run_id, params=params))
+        search = tracking.SearchRunsRequest(workspace="default")
+        size = runs.SearchRuns(search).ByteSize()
+
+        with RawClient(platform.addresses["tracking"], window=0) as bad:
+            for _ in range(120):
+                bad.call(SEARCH_RUNS, search.SerializeToString())
+            eventually(lambda: bad.open * size <= 256 << 20, within_s=60)
+            found = runs.SearchRuns(search, timeout=10).ByteSize()
+
+    assert 120 * size > 256 << 20
+    assert found == size
+
+
+def write_file(channel: grpc.Channel, run_id: str, path: str) -> None:
+    """Uploads a small file."""
+    header = artifacts.ArtifactHeader(path=path, size_bytes=1, sha256=hashlib.sha256(b"x").hexdigest())
+    requests = [
+        artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id)),
+        artifacts.WriteArtifactsRequest(header=header),
+        artifacts.WriteArtifactsRequest(content=b"x"),
+    ]
+    artifacts.ArtifactServiceStub(channel).WriteArtifacts(iter(requests), timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("open_files", "accepted"),
+    [((400, 400), range(150, 201)), ((100, 4000), range(500, 501))],
+    ids=["few files", "a low soft limit"],
+)
+def test_connections_leave_files_for_databases_and_uploads(
+    tmp_path: Path, open_files: tuple[int, int], accepted: range
+) -> None:
+    with (
+        deployments.running("all", tmp_path / "platform", open_files=open_files) as platform,
+        ExitStack() as stack,
+    ):
+        channel = stack.enter_context(connection(platform))
+        runs = tracking.RunServiceStub(channel)
+        run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=10).run.run_id
+        write_file(channel, run_id, "first")
+        process = process_of(platform, "tracking")
+        before = process.num_fds()
+
+        flood = stack.enter_context(ExitStack())
+        clients = [flood.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(500)]
+        eventually(lambda: process.num_fds() - before >= accepted[0])
+        write_file(channel, run_id, "during")
+        eventually(lambda: sum(not each.is_closed for each in clients) in accepted)
+        flood.close()
+        with connection(platform) as later:
+            write_file(later, run_id, "after")
+        warned = '"server.few_files"' in platform.log("all")
+
+    assert warned == (open_files == (400, 400))
+
+
+def test_calls_and_streams_that_wait_too_long_for_their_client_are_ended(tmp_path: Path) -> None:
     settings = {"server.idle-limit": "1s"}
     leave = threading.Event()
 
@@ -248,9 +358,25 @@ def test_a_stream_that_waits_too_long_for_its_client_is_ended(tmp_path: Path) ->
         connection(platform) as channel,
     ):
         run_id = tracking.RunServiceStub(channel).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
-        (call,) = uploading(channel, idle, run_id)[:1]
-        with pytest.raises(grpc.RpcError) as caught:
-            call.result(20)
+        method: Any = channel.stream_unary(GET_EXPERIMENT)
+        ended = []
+        for call in (uploading(channel, idle, run_id)[0], method.future(idle())):
+            with pytest.raises(grpc.RpcError) as caught:
+                call.result(20)
+            ended.append(caught.value.code())
         leave.set()
 
-    assert caught.value.code() is grpc.StatusCode.CANCELLED
+    assert ended == [grpc.StatusCode.CANCELLED] * 2
+
+
+def test_an_answer_that_nobody_reads_is_dropped_in_the_end(tmp_path: Path) -> None:
+    settings = {"server.idle-limit": "1s"}
+    with (
+        deployments.running("all", tmp_path / "platform", settings=settings) as platform,
+        RawClient(platform.addresses["tracking"], window=0) as bad,
+    ):
+        begun = time.monotonic()
+        bad.call(GET_EXPERIMENT, tracking.GetExperimentRequest(experiment_id="0").SerializeToString())
+        eventually(lambda: bad.open == 0)
+
+    assert time.monotonic() - begun > 0.9

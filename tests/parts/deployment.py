@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -42,8 +43,10 @@ class Deployment:
         database_urls: Mapping[str, str],
         settings: Mapping[str, str],
         rooms: Sequence[str] = ROOMS,
+        open_files: tuple[int, int] | None = None,
     ) -> None:
         self.name = name
+        self._open_files = open_files
         self.rooms = tuple(rooms)
         self.targets = ("all",) if name == "all" else self.rooms
         self.folder = folder
@@ -85,9 +88,15 @@ class Deployment:
             command = [sys.executable, "-m", "modelry_server", f"--target={each}"]
             command += [f"--{key}={value}" for key, value in flags.items()]
             with (self.folder / f"{each}.log").open("ab") as log:
-                self._processes[each] = subprocess.Popen(command, stdout=log, stderr=log, env=_environment())
+                self._processes[each] = subprocess.Popen(
+                    command, stdout=log, stderr=log, env=_environment(), preexec_fn=self._limit_files
+                )
         for each in wanted:
             self._await(each)
+
+    def _limit_files(self) -> None:
+        if self._open_files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._open_files)
 
     def kill(self, target: str | None = None) -> None:
         """Ends one target, or all, at once, as a crash does (SIGKILL)."""
@@ -194,13 +203,15 @@ def running(
     database_urls: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
     rooms: Sequence[str] = ROOMS,
+    open_files: tuple[int, int] | None = None,
 ) -> Iterator[Deployment]:
     """A deployment that has started: `all` or `split`, by default on SQLite files in the folder.
 
-    A split one may run the first few rooms only, where a test needs no more.
+    A split one may run the first few rooms only, where a test needs no more. `open_files` are the soft and the hard
+    limit of each process, by default those of the test.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    deployment = Deployment(name, folder, database_urls or {}, settings or {}, rooms)
+    deployment = Deployment(name, folder, database_urls or {}, settings or {}, rooms, open_files)
     deployment.upgrade()
     deployment.start()
     try:

@@ -1,6 +1,6 @@
 """Who is at work at once: a bound for a listener, and a smaller one for each connection.
 
-gRPC gives each open call a thread, also one whose message never comes. So the number of threads is no bound, and this
+gRPC gives each open call a thread, also one whose message has not come. So the number of threads is no bound, and this
 is: a call needs a place only once its message is here, and gives it back when it is answered.
 """
 

@@ -38,6 +38,7 @@ from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
 from modelry_server.kernel.transport import keys, status, subjects, texts, tracing
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.waiting import Waiting
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
@@ -54,6 +55,7 @@ _END = object()
 _Message = TypeVar("_Message")
 _LARGE_BYTES = 256 << 10
 _one_large = Gate(1, 1)
+_CALL_BYTES = 16 << 10  # what gRPC keeps of a call besides its answer
 _log = Log("rpc")
 
 calls_total = prometheus_client.Counter(
@@ -83,12 +85,17 @@ class Bounds:
     """What calls of one listener may take at once.
 
     `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
-    of open streams. `idle_s` is how long a stream may wait for its client.
+    of open streams, `watches` those of watches of health. `arriving` are the calls whose message is still to come,
+    `unread` the bytes of answers that their clients have not taken. `idle_s` is how long a stream may wait for its
+    client.
     """
 
     work: Gate
     steps: Gate
     streams: Gate
+    watches: Gate
+    arriving: Waiting
+    unread: Waiting
     idle_s: float
 
 
@@ -131,31 +138,38 @@ class Calls(grpc.ServerInterceptor):
             known = self._wrapped[details.method] = (handler, wrap(details.method, handler))
         return known[1]
 
-    def end_idle_streams(self) -> None:
-        """Ends the streams that have waited too long for their client."""
+    def end_idle(self) -> None:
+        """Ends the calls and streams that have waited too long for their client."""
+        self._bounds.arriving.end_overdue()
+        self._bounds.unread.end_overdue()
         overdue = time.monotonic() - self._bounds.idle_s
         for stream in list(self._open):
             if stream.waits_since < overdue:
                 stream.context.cancel()
 
     def _wrap_open(self, rpc: str, handler: Any) -> Any:
-        """The handler of health or reflection: on threads of its own; a stream counts as one."""
+        """The handler of health or reflection: on threads of its own; a stream has a slot."""
         if not handler.response_streaming:
 
-            def single(request: Any, context: grpc.ServicerContext) -> Any:
-                return handler.unary_unary(request, context)
+            def single(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+                answer = handler.unary_unary(self._arrived(rpc, requests, context), context)
+                self._leaves(context, answer.ByteSize())
+                return answer
 
             single.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
-            return grpc.unary_unary_rpc_method_handler(
+            return grpc.stream_unary_rpc_method_handler(
                 single, handler.request_deserializer, handler.response_serializer
             )
-        if not handler.request_streaming:  # health's Watch, which holds no thread
-            return handler
 
-        def stream(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        def stream(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            request = None if handler.request_streaming else self._arrived(rpc, requests, context)
             try:
-                with self._slot(context) as slot:
-                    yield from handler.stream_stream(slot.received(requests), context)
+                if request is None:
+                    with self._slot(context) as slot:
+                        yield from slot.sent(handler.stream_stream(slot.received(requests), context))
+                else:  # health's Watch
+                    with self._slot_of(self._bounds.watches, context) as slot:
+                        yield from slot.sent(handler.unary_stream(request, context))
             except TooManyStreams as error:
                 context.abort_with_status(rpc_status.to_status(status.to_status(error)))
 
@@ -173,24 +187,22 @@ class Calls(grpc.ServerInterceptor):
             inner = handler.stream_stream or handler.unary_stream
             method = _Method(*known, lambda request, context: inner(read(request), context))
 
-            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
-                return self._stream(method, serialize, request, context)
+            def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+                request = requests if handler.request_streaming else self._arrived(rpc, requests, context)
+                yield from self._stream(method, serialize, request, context)
 
             stream.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return make(stream)
+            return grpc.stream_stream_rpc_method_handler(stream)
         inner = handler.stream_unary or handler.unary_unary
         method = _Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
-        def single(request: bytes, context: grpc.ServicerContext) -> bytes:
-            return self._single(method, request, context)
+        def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            answer = self._single(method, self._arrived(rpc, requests, context), context)
+            self._leaves(context, len(answer))
+            return answer
 
         if not handler.request_streaming:
-            return grpc.unary_unary_rpc_method_handler(single)
+            return grpc.stream_unary_rpc_method_handler(single)
 
         def upload(requests: Iterable[bytes], context: grpc.ServicerContext) -> bytes:
             # A thread that waits for the client's next message can't be told of the drain. So it is not this one.
@@ -204,6 +216,32 @@ class Calls(grpc.ServerInterceptor):
 
         upload.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(upload)
+
+    def _arrived(self, rpc: str, messages: Iterator[_Message], context: grpc.ServicerContext) -> _Message:
+        """The one message of a call, for which it waits. So gRPC must know the method as one that takes a stream.
+
+        Of a method that takes one message, gRPC says nothing before the message is here.
+        """
+        self._bounds.arriving.enter(context)
+        try:
+            message = next(messages, _END)
+        finally:
+            is_wanted = self._bounds.arriving.leave(context)
+        if not is_wanted:
+            context.abort(grpc.StatusCode.CANCELLED, "The message of this call came too late.")
+        if message is _END:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f'"{rpc}" requires exactly one request message.')
+        return message  # type: ignore[return-value]
+
+    def _leaves(self, context: grpc.ServicerContext, size: int) -> None:
+        """Notes that gRPC has the answer of a call, and keeps it until the client has taken it."""
+
+        def end() -> None:
+            self._bounds.unread.leave(context)
+
+        self._bounds.unread.enter(context, size + _CALL_BYTES)
+        if not context.add_callback(end):
+            end()
 
     def _single(
         self, method: _Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False
@@ -259,17 +297,20 @@ class Calls(grpc.ServerInterceptor):
     @contextmanager
     def _slot(self, context: grpc.ServicerContext) -> Iterator["_OpenStream"]:
         """A place among the open streams."""
+        with self._slot_of(self._bounds.streams, context) as stream, streams_open.track_inprogress():
+            yield stream
+
+    @contextmanager
+    def _slot_of(self, gate: Gate, context: grpc.ServicerContext) -> Iterator["_OpenStream"]:
         peer, stream = context.peer() or "", _OpenStream(context)
-        if not self._bounds.streams.try_to_enter(peer):
-            raise TooManyStreams(self._bounds.streams.places, self._bounds.streams.of_one)
+        if not gate.try_to_enter(peer):
+            raise TooManyStreams(gate.places, gate.of_one)
         self._open[stream] = None
-        streams_open.inc()
         try:
             yield stream
         finally:
-            streams_open.dec()
             del self._open[stream]
-            self._bounds.streams.leave(peer)
+            gate.leave(peer)
 
     def _check(self, call: "_Call") -> None:
         if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
@@ -299,6 +340,13 @@ class _OpenStream:
             if message is _END:
                 return
             yield message  # type: ignore[misc]
+
+    def sent(self, messages: Iterable[_Message]) -> Iterator[_Message]:
+        """The messages to the client; it waits until the client takes each of them."""
+        for message in messages:
+            self.waits_since = time.monotonic()
+            yield message
+            self.waits_since = math.inf
 
 
 class _Place:

@@ -1,20 +1,24 @@
 """Listening: one gRPC server for clients, and an internal one for each service; health, reflection, limits, drain.
 
 gRPC gives each open call a thread, also one whose message never comes. So threads are many and bound nothing; what is
-at work at once is bounded by a gate (`gate.py`), for a listener and for each connection to it. Health and reflection
-have threads of their own. Services always call each other at the internal listeners. Each of these has a gate of its
-own, so a service that waits for another one never holds a place that the other one needs.
+at work at once is bounded by a gate (`gate.py`), for a listener and for each connection to it. How many calls may wait
+for their message is bounded too (`waiting.py`), and so there are always threads left; likewise the memory of answers
+that clients do not read. Health and reflection have threads of their own. How many connections are open is bounded, and
+so there are always files left for databases and content. Services always call each other at the internal listeners.
+Each of these has a gate of its own, so a service that waits for another one never holds a place that the other one
+needs.
 """
 
+import math
 import os
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -30,14 +34,19 @@ from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import reflection, sockets
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.health import Health
 from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Bounds, Calls, Pools
+from modelry_server.kernel.transport.waiting import Waiting
 
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
 _LAST_S = 1.0  # for the last messages, after the drain
-_THREADS = 1024  # of each kind; they are made when they are needed
+_THREADS = 1024  # of a kind; they are made when they are needed
 _CALLS_OF_ONE = 128  # open at once on one connection: more wait in the client
+_ARRIVING = 128  # calls whose message is still to come; 5,000 honest calls at once came to 115
+_UNREAD_BYTES = 256 << 20  # of answers that clients have not taken
+_WATCHES = 256  # of health
 _IDLE_LOOK_S = 1.0
 _log = Log("server")
 
@@ -67,11 +76,13 @@ class Room:
 class Limits:
     """What one listener does at once: `workers` calls are at work, `streams` may be open.
 
-    Of the places of both, one connection has at most one in `share`. A stream may wait `idle_s` for its client.
+    Of the places of both, one connection has at most one in `share`. A call or stream may wait `idle_s` for its client.
+    `connections` may be open; fewer if they would take more than half of the files that the process may open.
     """
 
     workers: int = 16
     streams: int = 256
+    connections: int = 2000
     drain_s: float = 10.0
     idle_s: float = 300.0
     share: int = 2
@@ -98,7 +109,8 @@ class Server:
             raise ValueError("internal listeners need the key of the services")
         _check_permissions(rooms, permissions)
         self._rooms = rooms
-        self._limits = limits
+        connections = _connections(limits.connections, [address, *internal.values()])
+        self._limits = limits = replace(limits, connections=connections)
         self._stopped = threading.Event()
         self._public = _Listener(rooms, "public", permissions, address=address, key="", limits=limits)
         self.port = self._public.listen()
@@ -110,7 +122,7 @@ class Server:
                 listener = _Listener([room], room.name, permissions, address=at, key=key, limits=limits)
                 listener.listen()
                 self._internal.append(listener)
-        idle = Job("end-idle-streams", _IDLE_LOOK_S, self._end_idle_streams)
+        idle = Job("end-idle-calls", _IDLE_LOOK_S, self._end_idle)
         self._jobs = JobLoop([idle, *(job for room in rooms for job in room.jobs)])
 
     def start(self) -> None:
@@ -154,30 +166,9 @@ class Server:
     def _listeners(self) -> list["_Listener"]:
         return [self._public, *self._internal]
 
-    def _end_idle_streams(self) -> None:
+    def _end_idle(self) -> None:
         for listener in self._listeners():
-            listener.calls.end_idle_streams()
-
-
-class _Health(health.HealthServicer):
-    """gRPC's own health, except that the end of a watch is noted on a thread of the pool.
-
-    gRPC would note it on the thread that serves all calls. There it waits for a lock, whose holder may wait for that
-    thread to send something.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        super().__init__(experimental_non_blocking=True, experimental_thread_pool=pool)
-        self._pool = pool
-
-    def _on_close_callback(self, send_response_callback: Any, service: str) -> Callable[[], None]:
-        note: Callable[[], None] = super()._on_close_callback(send_response_callback, service)  # type: ignore[misc]
-
-        def callback() -> None:
-            with suppress(RuntimeError):  # the pool has ended, and so does the server
-                self._pool.submit(note)
-
-        return callback
+            listener.calls.end_idle()
 
 
 class _Listener:
@@ -197,7 +188,8 @@ class _Listener:
         self.drain = Drain()
         self._lock: int | None = None
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
-        pools = Pools(*(ThreadPoolExecutor(_THREADS, f"{name}-{kind}") for kind in ("stream", "upload", "other")))
+        kinds = {"stream": _THREADS, "upload": _THREADS, "other": 2 * _THREADS}  # the last: reflection, watches, checks
+        pools = Pools(*(ThreadPoolExecutor(threads, f"{name}-{kind}") for kind, threads in kinds.items()))
         share = (
             1 if key or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
@@ -205,6 +197,9 @@ class _Listener:
             Gate(limits.workers, max(1, limits.workers // share)),
             Gate(limits.workers, max(1, limits.workers // share)),
             Gate(limits.streams, max(1, limits.streams // share)),
+            Gate(_WATCHES, max(1, _WATCHES // share)),
+            Waiting("message", _ARRIVING, limits.idle_s),
+            Waiting("reader", _UNREAD_BYTES, limits.idle_s),
             limits.idle_s,
         )
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
@@ -214,6 +209,7 @@ class _Listener:
             maximum_concurrent_rpcs=3 * _THREADS,
             options=[
                 ("grpc.max_concurrent_streams", _CALLS_OF_ONE),
+                ("grpc.max_allowed_incoming_connections", limits.connections),
                 # It counts a call until Python's collector comes to it, and may refuse a connection for good by then.
                 ("grpc.http.overload_protection", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -229,7 +225,7 @@ class _Listener:
             room.register(self._server)
             if key:
                 room.register_internal(self._server)
-        self._health = _Health(pools.others)
+        self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if not key:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE]
@@ -257,10 +253,9 @@ class _Listener:
         self._server.start()
         self.say(health_pb2.HealthCheckResponse.SERVING)
 
-    def say(self, state: Any) -> None:
+    def say(self, state: int) -> None:
         """Tells the health of all services, and of the server as a whole."""
-        for name in ["", *self._names]:
-            self._health.set(name, state)
+        self._health.say(["", *self._names], state)
 
     def stop(self) -> threading.Event:
         """Closes all connections, after the answers of calls that have just ended."""
@@ -271,6 +266,28 @@ class _Listener:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _connections(wanted: int, addresses: Sequence[str]) -> int:
+    """How many connections each listener may have: `wanted`, or so many that half of the open files are for the rest.
+
+    Raises the soft limit of open files, often 1024, as far as that needs it and the hard limit permits.
+    """
+    needed = 2 * wanted * max(1, sum(sockets.path_of(address) is None for address in addresses))
+    soft, hard = (math.inf if limit == resource.RLIM_INFINITY else limit for limit in _files())
+    if soft < needed:
+        with suppress(OSError, ValueError):  # the system may permit less than the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(min(needed, hard)), _files()[1]))
+            soft = min(needed, hard)
+    if soft >= needed:
+        return wanted
+    given = int(wanted * soft / needed)
+    _log.warning("server.few_files", open_files=soft, needed=needed, connections=given, wanted=wanted)
+    return given
+
+
+def _files() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def _drain(listeners: Sequence[_Listener], until: float) -> None:

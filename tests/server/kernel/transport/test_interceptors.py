@@ -23,6 +23,7 @@ from tests.parts.refusal import refused
 from tests.server.kernel.stage import SERVICE, ask, served
 
 GET = f"/{SERVICE}/GetWorkspace"
+CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 
 
 def test_what_nobody_expected_is_internal_without_its_text_and_in_the_log_under_the_id_told() -> None:
@@ -227,3 +228,21 @@ def _begun(metrics: tracking.MetricServiceStub) -> Any:
     except grpc.RpcError:
         return None
     return stream
+
+
+def test_a_call_without_a_message_hears_that_it_needs_one() -> None:
+    with served() as channel:
+        for method in (GET, CHECK, WATCH):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(channel.stream_stream(method)(iter(())))
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert caught.value.details() == f'"{method}" requires exactly one request message.'
+
+
+def test_only_the_first_message_of_a_call_counts() -> None:
+    with served() as channel:
+        messages = [access.GetWorkspaceRequest(name=name).SerializeToString() for name in ("a", "b")]
+        method: Any = channel.stream_unary(GET)
+        answer = method(iter(messages), timeout=20)
+
+    assert access.GetWorkspaceResponse.FromString(answer).workspace.name == "a"

@@ -5,8 +5,9 @@ So can a call whose request has a `request_id`, which the SDK always sets. The g
 `modelry.api.rpc.NOT_REPEATABLE` lists the others. Three mechanisms send again:
 
 1. gRPC, by the service config below. It serves each call on each channel of the SDK: up to four attempts after
-   UNAVAILABLE or CANCELLED, none for what is not repeatable. Our servers never answer CANCELLED; gRPC does, for calls
-   that arrive at the moment when a server closes. A stream is sent again only if nothing of its answer has arrived.
+   UNAVAILABLE or CANCELLED, none for what is not repeatable. CANCELLED is the answer to a call whose message comes too
+   late, and gRPC's own to calls that arrive at the moment when a server closes. A stream is sent again only if nothing
+   of its answer has arrived.
 2. `files.transfer.repeated`, for uploads and downloads. gRPC can't continue a stream that broke off; this sends or asks
    for the rest. WriteArtifacts is not repeatable as it stands, but the same content can be uploaded again.
 3. The recorder, for what is logged. It sends each request until the server takes it or refuses it for good, with

@@ -1,0 +1,68 @@
+"""Calls that wait for their client: how much they may hold at once, and which of them are ended when it is too much.
+
+A call that waits for its client costs the client nothing and the server a thread or memory. An honest client sends its
+message at once and reads its answer at once. So those that have waited longest are ended first.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import grpc
+
+from modelry_server.kernel.telemetry import Log
+
+_SHORT_S = 1.0
+_log = Log("rpc")
+
+
+class Waiting:
+    """The calls of a listener that wait for their client, each with the size of what it holds.
+
+    Calls that have waited longer than `idle_s` are ended. While all hold more than `most`, that is one second, and
+    while they hold more than twice as much, none may wait but the last. To end a call is to cancel it. `wanted` tells
+    the log what they wait for.
+    """
+
+    def __init__(self, wanted: str, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wanted, self._most, self._idle_s, self._clock = wanted, most, idle_s, clock
+        self._held = 0
+        self._lock = threading.Lock()
+        self._calls: dict[grpc.ServicerContext, tuple[float, int]] = {}  # the one that has waited longest is first
+
+    def enter(self, call: grpc.ServicerContext, size: int = 1) -> None:
+        """Notes that a call begins to wait, and ends others if they hold too much."""
+        with self._lock:
+            self._calls[call] = (self._clock(), size)
+            self._held += size
+            is_too_much = self._held > self._most
+        if is_too_much:
+            self.end_overdue()
+
+    def leave(self, call: grpc.ServicerContext) -> bool:
+        """Notes that a call no longer waits. False if it was ended."""
+        with self._lock:
+            _, size = self._calls.pop(call, (0.0, 0))
+            self._held -= size
+            return size > 0
+
+    def end_overdue(self) -> None:
+        """Ends the calls that have waited too long."""
+        overdue = []
+        with self._lock:
+            now = self._clock()
+            for call, (since, size) in self._calls.items():
+                if now - since <= self._patience_s():
+                    break
+                self._held -= size
+                overdue.append(call)
+            for call in overdue:
+                del self._calls[call]
+        for call in overdue:
+            _log.seldom("rpc.waited_too_long", per=self._wanted, wanted=self._wanted, peer=call.peer())
+            call.cancel()
+
+    def _patience_s(self) -> float:
+        if self._held <= self._most:
+            return self._idle_s
+        return min(self._idle_s, _SHORT_S) if self._held <= 2 * self._most else 0.0
