@@ -47,10 +47,19 @@ class ServerConfig:
     )
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(
-        16, "Calls that are at work at once, for each listener. One connection has at most half.", least=2, most=256
+        16,
+        "Calls that are at work at once, for each listener. One connection has at most half.",
+        least=2,
+        most=256,
     )
     streams: int = setting(
         256, "Streams that may be open at once, for each listener. One connection has at most half.", least=2, most=1000
+    )
+    call_limit: Duration = setting(
+        60.0,
+        "How long a unary call may take, if its own deadline is not earlier; then it fails with `CALL_TOO_LONG`. "
+        "Streams have no such limit.",
+        least=1,
     )
     idle_limit: Duration = setting(300.0, "How long a stream may wait for its client; then it is cancelled.", least=1)
     drain: Duration = setting(10.0, "How long calls in flight may take at shutdown.", least=0)

@@ -159,7 +159,13 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
         internal=internal,
         key=key,
         permissions=PERMISSIONS,
-        limits=Limits(workers=server.workers, streams=server.streams, drain_s=server.drain, idle_s=server.idle_limit),
+        limits=Limits(
+            workers=server.workers,
+            streams=server.streams,
+            drain_s=server.drain,
+            idle_s=server.idle_limit,
+            call_s=server.call_limit,
+        ),
     )
 
 

@@ -25,6 +25,7 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
+    CallTooLong,
     CredentialInvalid,
     DeadlinePassed,
     Draining,
@@ -83,13 +84,14 @@ class Bounds:
     """What calls of one listener may take at once.
 
     `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
-    of open streams. `idle_s` is how long a stream may wait for its client.
+    of open streams. `idle_s` is how long a stream may wait for its client, `call_s` how long a unary call may take.
     """
 
     work: Gate
     steps: Gate
     streams: Gate
     idle_s: float
+    call_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class Calls(grpc.ServerInterceptor):
     def _single(
         self, method: _Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False
     ) -> bytes:
-        call = _Call(method, context, self._key)
+        call = _Call(method, context, self._key, longest_s=None if is_upload else self._bounds.call_s)
         with call:
             try:
                 with self._drain:
@@ -327,16 +329,22 @@ class _Place:
 class _Call:
     """One call that is being answered: who calls, its span, and what is measured of it."""
 
-    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_span", "_traced", "caller", "method")
+    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_limit_s", "_span", "_traced", "caller", "method")
 
-    def __init__(self, method: _Method, context: grpc.ServicerContext, key: str) -> None:
+    def __init__(
+        self, method: _Method, context: grpc.ServicerContext, key: str, *, longest_s: float | None = None
+    ) -> None:
         self._begun = time.perf_counter()
         self._is_ended = False
         self._context = context
         self.method = method
         metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         self._span = tracing.answered(method.rpc, metadata)
-        self.caller = _caller_of(metadata, context, key=key, trace_id=tracing.trace_id(self._span))
+        left = context.time_remaining()
+        self._limit_s: float | None = None
+        if longest_s is not None and (left is None or longest_s < left):
+            left = self._limit_s = longest_s
+        self.caller = _caller_of(metadata, context, left, key=key, trace_id=tracing.trace_id(self._span))
         self._traced, self._called = tracing.using(self._span), caller.using(self.caller)
 
     def __enter__(self) -> None:
@@ -368,6 +376,8 @@ class _Call:
             _log.error("rpc.failed", trace=True, rpc=self.method.rpc, correlation_id=correlation_id)
             _let_go(error)
             error = UnexpectedError(correlation_id)
+        elif error.reason == DeadlinePassed.reason and self._limit_s is not None:
+            error = CallTooLong(self._limit_s)
         answer = status.to_status(error)
         code = _CODES[answer.code]
         self.end(code)
@@ -411,8 +421,10 @@ def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
     return message
 
 
-def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, key: str, trace_id: str) -> caller.Caller:
-    """Who calls. Only a service, which is known by the key, is believed what it says of another caller.
+def _caller_of(
+    metadata: Mapping[str, str], context: grpc.ServicerContext, left: float | None, *, key: str, trace_id: str
+) -> caller.Caller:
+    """Who calls, with `left` seconds. Only a service, which is known by the key, is believed about another caller.
 
     Without authentication, the subject is what the client says of itself.
     """
@@ -424,6 +436,5 @@ def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, ke
         peer = context.peer() or ""
     if is_service and metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
         credential = caller.Credential.SERVICE
-    left = context.time_remaining()
     deadline = None if left is None or left > 1e9 else time.monotonic() + left
     return caller.Caller(subject, trace_id, peer, deadline, credential, is_service, context.is_active)

@@ -67,13 +67,15 @@ class Room:
 class Limits:
     """What one listener does at once: `workers` calls are at work, `streams` may be open.
 
-    Of the places of both, one connection has at most one in `share`. A stream may wait `idle_s` for its client.
+    Of the places of both, one connection has at most one in `share`. A stream may wait `idle_s` for its client, and a
+    unary call may take `call_s`.
     """
 
     workers: int = 16
     streams: int = 256
     drain_s: float = 10.0
     idle_s: float = 300.0
+    call_s: float = 60.0
     share: int = 2
 
 
@@ -201,11 +203,16 @@ class _Listener:
         share = (
             1 if key or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
+
+        def gate(places: int) -> Gate:
+            return Gate(places, max(1, places // share))
+
         bounds = Bounds(
-            Gate(limits.workers, max(1, limits.workers // share)),
-            Gate(limits.workers, max(1, limits.workers // share)),
-            Gate(limits.streams, max(1, limits.streams // share)),
-            limits.idle_s,
+            work=gate(limits.workers),
+            steps=gate(limits.workers),
+            streams=gate(limits.streams),
+            idle_s=limits.idle_s,
+            call_s=limits.call_s,
         )
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(
