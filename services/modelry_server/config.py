@@ -48,7 +48,8 @@ class ServerConfig:
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(
         16,
-        "Calls that are at work at once, for each listener. One connection has at most half.",
+        "Calls that are at work at once, for each listener. One connection has at most half. At most half of them are "
+        "searches, and a quarter searches of one connection.",
         least=2,
         most=256,
     )

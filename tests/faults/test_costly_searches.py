@@ -1,4 +1,4 @@
-"""Searches that would take minutes end before."""
+"""Searches that would take minutes take neither all places nor all time: other calls are answered, and they end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import grpc
 import pytest
 
 from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.ids import new_id
 from modelry_server.targets import ROOMS
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
 from tests.parts.postgres import PostgresServer
-from tests.parts.refusal import unpacked
+from tests.parts.refusal import refused, unpacked
 
 COSTLY = " OR ".join(f"params.long LIKE '%{'a' * 990}{end}%'" for end in "bcdefghijklmnop")
 """A filter within all limits that takes a tenth of a second for each run."""
@@ -43,6 +44,13 @@ def searched(
         yield running
 
 
+@pytest.fixture(params=["all-sqlite", "split-sqlite", "all-postgres"])
+def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
+    """A server with the limits that it has by default."""
+    with searched(request.param, tmp_path, request) as running:
+        yield running
+
+
 @pytest.fixture(params=["all-sqlite", "split-postgres"])
 def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
     """A server that ends calls soon."""
@@ -64,12 +72,51 @@ def costly(channel: grpc.Channel) -> Any:
     return runs.SearchRuns.future(tracking.SearchRunsRequest(workspace="default", filter=COSTLY))
 
 
+def test_costly_searches_leave_places_for_other_calls(platform: Deployment) -> None:
+    small = tracking.SearchRunsRequest(workspace="default", page_size=1)
+    columns = tracking.MetricColumns(key="m", steps=[1], times_ms=[1], values=[1.0])
+    with connection(platform) as first, connection(platform) as second, connection(platform) as others:
+        runs, metrics = tracking.RunServiceStub(others), tracking.MetricServiceStub(others)
+        run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        batch = tracking.WriteMetricsRequest(run_id=run_id, writer_id=new_id(), batch_number=1, metrics=[columns])
+
+        searches = [costly(channel) for _ in range(20) for channel in (first, second)]
+        late = eventually(lambda: _refused(runs.SearchRuns, small))
+        found = runs.GetRun(tracking.GetRunRequest(run_id=run_id), timeout=20)
+        written = metrics.WriteMetrics(batch, timeout=20)
+        made = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=20)
+        ended = [each for each in searches if each.done()]
+        for each in searches:
+            each.cancel()
+
+    assert late.code == "DEADLINE_EXCEEDED"  # all places of searches are taken
+    assert (found.run.run_id, written.durable_batch_number, bool(made.run.run_id)) == (run_id, 1, True)
+    assert ended == []
+
+
+def test_costly_searches_of_one_connection_leave_it_its_other_calls_and_others_their_searches(
+    platform: Deployment,
+) -> None:
+    small = tracking.SearchRunsRequest(workspace="default", page_size=1)
+    with connection(platform) as first, connection(platform) as others:
+        runs = tracking.RunServiceStub(first)
+        searches = [costly(first) for _ in range(20)]
+        late = eventually(lambda: _refused(runs.SearchRuns, small))
+        made = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=20)
+        found = tracking.RunServiceStub(others).SearchRuns(small, timeout=20)
+        for each in searches:
+            each.cancel()
+
+    assert late.code == "DEADLINE_EXCEEDED"
+    assert [run.run_id for run in found.runs] == [made.run.run_id]
+
+
 def test_a_costly_search_without_a_deadline_ends_at_the_limit_of_the_server(hasty: Deployment) -> None:
     small = tracking.SearchRunsRequest(workspace="default", page_size=1)
     with connection(hasty) as first, connection(hasty) as second:
         searches = [costly(channel) for _ in range(20) for channel in (first, second)]
         refusals = [unpacked(each.exception(20)) for each in searches]
-        found = tracking.RunServiceStub(first).SearchRuns(small, timeout=5)
+        found = tracking.RunServiceStub(first).SearchRuns(small, timeout=20)
 
     assert {(each.code, each.reason) for each in refusals} == {("DEADLINE_EXCEEDED", "CALL_TOO_LONG")}
     assert refusals[0].metadata == {"limit_s": "2"}
@@ -94,3 +141,10 @@ def test_the_log_of_sqlite_is_emptied_once_a_costly_search_has_ended(
 
     assert held > LOG_BYTES
     assert unpacked(ended).reason == "CALL_TOO_LONG"
+
+
+def _refused(method: Any, request: Any) -> Any:
+    try:
+        return refused(method, request, timeout=0.5)
+    except AssertionError:
+        return None

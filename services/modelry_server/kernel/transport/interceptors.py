@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 import prometheus_client
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
@@ -83,11 +84,13 @@ class Pools:
 class Bounds:
     """What calls of one listener may take at once.
 
-    `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
-    of open streams. `idle_s` is how long a stream may wait for its client, `call_s` how long a unary call may take.
+    `work` has the places of unary calls at work, `searches` those of searches among them, `steps` those of streams that
+    make their next message, `streams` those of open streams. `idle_s` is how long a stream may wait for its client,
+    `call_s` how long a unary call may take.
     """
 
     work: Gate
+    searches: Gate
     steps: Gate
     streams: Gate
     idle_s: float
@@ -101,7 +104,14 @@ class _Method:
     seconds: Any
     answered: Any
     """Counts the calls that end well. The others are counted by a look-up for each call."""
+    is_search: bool
     answer: Callable[[Any, Any], Any]
+
+
+def is_search(rpc: str) -> bool:
+    """Whether a call may look through all that there is: its request has a filter."""
+    method = descriptor_pool.Default().FindMethodByName(rpc[1:].replace("/", "."))
+    return "filter" in method.input_type.fields_by_name
 
 
 class Calls(grpc.ServerInterceptor):
@@ -165,7 +175,8 @@ class Calls(grpc.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
-        known = (rpc, self._permissions[rpc], call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
+        measured = (call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
+        known = (rpc, self._permissions[rpc], *measured, is_search(rpc))
         # gRPC runs a deserializer on the one thread that serves all connections. So it hands on bytes, and the thread
         # that answers the call parses them.
         parsed = partial(_parsed, handler.request_deserializer)
@@ -215,7 +226,10 @@ class Calls(grpc.ServerInterceptor):
             try:
                 with self._drain:
                     self._check(call)
-                    with nullcontext() if is_upload else _Place(self._bounds.work, call):
+                    with (
+                        _Place(self._bounds.searches, call) if method.is_search else nullcontext(),
+                        nullcontext() if is_upload else _Place(self._bounds.work, call),
+                    ):
                         response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
                         raise AnswerTooLarge(len(response), MESSAGE_BYTES)

@@ -67,8 +67,8 @@ class Room:
 class Limits:
     """What one listener does at once: `workers` calls are at work, `streams` may be open.
 
-    Of the places of both, one connection has at most one in `share`. A stream may wait `idle_s` for its client, and a
-    unary call may take `call_s`.
+    At most half of the calls at work are searches. Of all these places, one connection has at most one in `share`. A
+    stream may wait `idle_s` for its client, and a unary call may take `call_s`.
     """
 
     workers: int = 16
@@ -209,6 +209,7 @@ class _Listener:
 
         bounds = Bounds(
             work=gate(limits.workers),
+            searches=gate(max(1, limits.workers // 2)),
             steps=gate(limits.workers),
             streams=gate(limits.streams),
             idle_s=limits.idle_s,

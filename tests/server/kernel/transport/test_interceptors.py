@@ -18,6 +18,7 @@ from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.transport import interceptors
 from modelry_server.kernel.transport.server import Limits
+from tests.architecture.tree import rpcs
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused
 from tests.server.kernel.stage import SERVICE, ask, served
@@ -221,6 +222,12 @@ def test_a_call_that_takes_as_long_as_the_server_allows_fails_with_the_limit() -
     assert (late.code, late.reason, late.metadata) == ("DEADLINE_EXCEEDED", "CALL_TOO_LONG", {"limit_s": "0.2"})
     assert "server.call_limit" in late.message
     assert (own.code, own.metadata) == ("DEADLINE_EXCEEDED", {})
+
+
+def test_the_searches_are_known_by_their_filters() -> None:
+    searches = {rpc.rpartition("/")[2] for rpc, _ in rpcs() if interceptors.is_search(rpc)}
+
+    assert searches == {"SearchRuns", "SearchExperiments", "SearchDatasets", "SearchModels", "SearchVersions"}
 
 
 def test_calls_are_counted_by_method_and_code() -> None:
