@@ -47,7 +47,11 @@ class ServerConfig:
     )
     log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
     workers: int = setting(
-        16, "Calls that are at work at once, for each listener. One connection has at most half.", least=2, most=256
+        16,
+        "Calls that are at work at once, for each listener. One connection has at most half. At most half of them are "
+        "searches, and a quarter searches of one connection.",
+        least=2,
+        most=256,
     )
     streams: int = setting(
         256, "Streams that may be open at once, for each listener. One connection has at most half.", least=2, most=1000
@@ -58,6 +62,12 @@ class ServerConfig:
         "files that the process may open (`ulimit -n`); if that is less, the server logs `server.few_files`.",
         least=10,
         most=100_000,
+    )
+    call_limit: Duration = setting(
+        60.0,
+        "How long a unary call may take, if its own deadline is not earlier; then it fails with `CALL_TOO_LONG`. "
+        "Streams have no such limit.",
+        least=1,
     )
     idle_limit: Duration = setting(
         300.0, "How long a call or stream may wait for its client; then it is cancelled.", least=1

@@ -165,6 +165,7 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
             connections=server.connections,
             drain_s=server.drain,
             idle_s=server.idle_limit,
+            call_s=server.call_limit,
         ),
     )
 

@@ -12,7 +12,7 @@ ModelryError
 ├── OutOfRange
 ├── Unavailable ── ServiceUnavailable, Draining, DatabaseUnavailable
 ├── DataLoss
-├── DeadlineExceeded ── DeadlinePassed
+├── DeadlineExceeded ── DeadlinePassed, CallTooLong
 └── Internal ── UnexpectedError
 """
 
@@ -271,6 +271,20 @@ class DeadlinePassed(DeadlineExceeded):
 
     def __init__(self) -> None:
         super().__init__("the deadline of the call has passed; the server stopped working on it")
+
+
+class CallTooLong(DeadlineExceeded):
+    """The call took as long as the server allows, and its own deadline, if any, is later."""
+
+    reason = "CALL_TOO_LONG"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"the call took longer than the {limit_s:g} s that the server allows (server.call_limit), so the server "
+            "stopped working on it; ask for less, such as with a narrower filter or a smaller page, or try again when "
+            "the server is less busy",
+            limit_s=f"{limit_s:g}",
+        )
 
 
 class UnexpectedError(Internal):

@@ -15,7 +15,7 @@ from modelry_server.kernel.filter.tree import ATTRIBUTES, Field, Op
 
 MOST_CHARACTERS = 16_384
 MOST_LEVELS = 32
-MOST_COMPARISONS = 128
+MOST_COMPARISONS = 64  # each is a subquery, and SQLite opens one in a time that grows with their number
 MOST_VALUES = 1000
 
 Branch: TypeAlias = Tree[Token]

@@ -44,7 +44,7 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
-_OVERDUE_S = 1.0  # how often reads past their deadline are looked for
+_OVERDUE_S = 0.1  # how often reads past their deadline are looked for
 _CLOSE_S = 1.0  # how long closing waits for interrupted reads to end
 
 _Item = TypeVar("_Item")

@@ -1,6 +1,6 @@
 """Reads that are running, so that those for which nobody waits any more can be interrupted.
 
-Once a second they are looked through: a call-back from gRPC for each call would cost every call something.
+Ten times a second they are looked through: a call-back from gRPC for each call would cost every call something.
 """
 
 import threading

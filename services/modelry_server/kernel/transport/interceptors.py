@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 import prometheus_client
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
@@ -25,6 +26,7 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
+    CallTooLong,
     CredentialInvalid,
     DeadlinePassed,
     Draining,
@@ -84,19 +86,21 @@ class Pools:
 class Bounds:
     """What calls of one listener may take at once.
 
-    `work` has the places of unary calls at work, `steps` those of streams that make their next message, `streams` those
-    of open streams, `watches` those of watches of health. `arriving` are the calls whose message is still to come,
-    `unread` the bytes of answers that their clients have not taken. `idle_s` is how long a stream may wait for its
-    client.
+    `work` has the places of unary calls at work, `searches` those of searches among them, `steps` those of streams that
+    make their next message, `streams` those of open streams, `watches` those of watches of health. `arriving` are the
+    calls whose message is still to come, `unread` the bytes of answers that their clients have not taken. `idle_s` is
+    how long a stream may wait for its client, `call_s` how long a unary call may take.
     """
 
     work: Gate
+    searches: Gate
     steps: Gate
     streams: Gate
     watches: Gate
     arriving: Waiting
     unread: Waiting
     idle_s: float
+    call_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,14 @@ class _Method:
     seconds: Any
     answered: Any
     """Counts the calls that end well. The others are counted by a look-up for each call."""
+    is_search: bool
     answer: Callable[[Any, Any], Any]
+
+
+def is_search(rpc: str) -> bool:
+    """Whether a call may look through all that there is: its request has a filter."""
+    method = descriptor_pool.Default().FindMethodByName(rpc[1:].replace("/", "."))
+    return "filter" in method.input_type.fields_by_name
 
 
 class Calls(grpc.ServerInterceptor):
@@ -177,7 +188,8 @@ class Calls(grpc.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
-        known = (rpc, self._permissions[rpc], call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
+        measured = (call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
+        known = (rpc, self._permissions[rpc], *measured, is_search(rpc))
         # gRPC runs a deserializer on the one thread that serves all connections. So it hands on bytes, and the thread
         # that answers the call parses them.
         parsed = partial(_parsed, handler.request_deserializer)
@@ -246,12 +258,15 @@ class Calls(grpc.ServerInterceptor):
     def _single(
         self, method: _Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False
     ) -> bytes:
-        call = _Call(method, context, self._key)
+        call = _Call(method, context, self._key, longest_s=None if is_upload else self._bounds.call_s)
         with call:
             try:
                 with self._drain:
                     self._check(call)
-                    with nullcontext() if is_upload else _Place(self._bounds.work, call):
+                    with (
+                        _Place(self._bounds.searches, call) if method.is_search else nullcontext(),
+                        nullcontext() if is_upload else _Place(self._bounds.work, call),
+                    ):
                         response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
                         raise AnswerTooLarge(len(response), MESSAGE_BYTES)
@@ -375,16 +390,22 @@ class _Place:
 class _Call:
     """One call that is being answered: who calls, its span, and what is measured of it."""
 
-    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_span", "_traced", "caller", "method")
+    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_limit_s", "_span", "_traced", "caller", "method")
 
-    def __init__(self, method: _Method, context: grpc.ServicerContext, key: str) -> None:
+    def __init__(
+        self, method: _Method, context: grpc.ServicerContext, key: str, *, longest_s: float | None = None
+    ) -> None:
         self._begun = time.perf_counter()
         self._is_ended = False
         self._context = context
         self.method = method
         metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         self._span = tracing.answered(method.rpc, metadata)
-        self.caller = _caller_of(metadata, context, key=key, trace_id=tracing.trace_id(self._span))
+        left = context.time_remaining()
+        self._limit_s: float | None = None
+        if longest_s is not None and (left is None or longest_s < left):
+            left = self._limit_s = longest_s
+        self.caller = _caller_of(metadata, context, left, key=key, trace_id=tracing.trace_id(self._span))
         self._traced, self._called = tracing.using(self._span), caller.using(self.caller)
 
     def __enter__(self) -> None:
@@ -416,6 +437,8 @@ class _Call:
             _log.error("rpc.failed", trace=True, rpc=self.method.rpc, correlation_id=correlation_id)
             _let_go(error)
             error = UnexpectedError(correlation_id)
+        elif error.reason == DeadlinePassed.reason and self._limit_s is not None:
+            error = CallTooLong(self._limit_s)
         answer = status.to_status(error)
         code = _CODES[answer.code]
         self.end(code)
@@ -459,8 +482,10 @@ def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
     return message
 
 
-def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, key: str, trace_id: str) -> caller.Caller:
-    """Who calls. Only a service, which is known by the key, is believed what it says of another caller.
+def _caller_of(
+    metadata: Mapping[str, str], context: grpc.ServicerContext, left: float | None, *, key: str, trace_id: str
+) -> caller.Caller:
+    """Who calls, with `left` seconds. Only a service, which is known by the key, is believed about another caller.
 
     Without authentication, the subject is what the client says of itself.
     """
@@ -472,6 +497,5 @@ def _caller_of(metadata: Mapping[str, str], context: grpc.ServicerContext, *, ke
         peer = context.peer() or ""
     if is_service and metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
         credential = caller.Credential.SERVICE
-    left = context.time_remaining()
     deadline = None if left is None or left > 1e9 else time.monotonic() + left
     return caller.Caller(subject, trace_id, peer, deadline, credential, is_service, context.is_active)

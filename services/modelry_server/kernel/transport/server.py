@@ -76,8 +76,9 @@ class Room:
 class Limits:
     """What one listener does at once: `workers` calls are at work, `streams` may be open.
 
-    Of the places of both, one connection has at most one in `share`. A call or stream may wait `idle_s` for its client.
-    `connections` may be open; fewer if they would take more than half of the files that the process may open.
+    At most half of the calls at work are searches. Of all these places, one connection has at most one in `share`. A
+    call or stream may wait `idle_s` for its client, and a unary call may take `call_s`. `connections` may be open, or
+    fewer if they would take more than half of the files that the process may open.
     """
 
     workers: int = 16
@@ -85,6 +86,7 @@ class Limits:
     connections: int = 2000
     drain_s: float = 10.0
     idle_s: float = 300.0
+    call_s: float = 60.0
     share: int = 2
 
 
@@ -193,14 +195,20 @@ class _Listener:
         share = (
             1 if key or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
+
+        def gate(places: int) -> Gate:
+            return Gate(places, max(1, places // share))
+
         bounds = Bounds(
-            Gate(limits.workers, max(1, limits.workers // share)),
-            Gate(limits.workers, max(1, limits.workers // share)),
-            Gate(limits.streams, max(1, limits.streams // share)),
-            Gate(_WATCHES, max(1, _WATCHES // share)),
-            Waiting("message", _ARRIVING, limits.idle_s),
-            Waiting("reader", _UNREAD_BYTES, limits.idle_s),
-            limits.idle_s,
+            work=gate(limits.workers),
+            searches=gate(max(1, limits.workers // 2)),
+            steps=gate(limits.workers),
+            streams=gate(limits.streams),
+            watches=gate(_WATCHES),
+            arriving=Waiting("message", _ARRIVING, limits.idle_s),
+            unread=Waiting("reader", _UNREAD_BYTES, limits.idle_s),
+            idle_s=limits.idle_s,
+            call_s=limits.call_s,
         )
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(

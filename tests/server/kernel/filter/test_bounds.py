@@ -15,8 +15,8 @@ WITHIN = {
     "NOTs": "NOT " * 32 + "a = 1",
     "NOTs and parentheses": "NOT (" * 16 + "a = 1" + ")" * 16,
     "levels beside each other": " AND ".join(["(" * 32 + "a NOT IN (1)" + ")" * 32] * 50),
-    "NOTs beside each other": " AND ".join(["NOT NOT a IS NOT NULL"] * 128),
-    "comparisons": " OR ".join(["a = 1"] * 128),
+    "NOTs beside each other": " AND ".join(["NOT NOT a IS NOT NULL"] * 64),
+    "comparisons": " OR ".join(["a = 1"] * 64),
     "values": "a IN (" + ", ".join(["1"] * 1000) + ")",
     "lists beside each other": " AND ".join(["a IN (" + ",".join(["1"] * 1000) + ")"] * 8),
 }
@@ -33,7 +33,7 @@ BEYOND = {
     "NOTs": ("NOT " * 4000, 129, "33 levels", "at most 32"),
     "NOTs and parentheses": ("NOT (" * 3000, 81, "33 levels", "at most 32"),
     "levels after a list": ("a IN (1) AND " + "(" * 33, 46, "33 levels", "at most 32"),
-    "comparisons": (" OR ".join(["a=1"] * 2000), 899 - 1, "129 comparisons", "at most 128"),
+    "comparisons": (" OR ".join(["a=1"] * 2000), 450, "65 comparisons", "at most 64"),
     "values": (f"a IN ({'1,' * 8000}1)", 2007, "1001 values", "at most 1000"),
 }
 
@@ -49,7 +49,7 @@ SLOW_IF_DONE_BADLY = {
     "words": "a " * 8000,
     "closings": "a = 1" + ")" * 16_000,
     "symbols": "a " + "=" * 16_000,
-    "mixed": " OR ".join(["a = 1 AND b = 2"] * 64),
+    "mixed": " OR ".join(["a = 1 AND b = 2"] * 32),
 }
 
 

@@ -18,6 +18,7 @@ from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.transport import interceptors
 from modelry_server.kernel.transport.server import Limits
+from tests.architecture.tree import rpcs
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused
 from tests.server.kernel.stage import SERVICE, ask, served
@@ -71,11 +72,13 @@ def test_a_caller_is_known_by_subject_trace_and_time_left() -> None:
         ask(channel, "c", metadata=(("modelry-subject", "x" * 251),), timeout=5)
 
     assert [each.subject for each in seen] == ["ann", "anonymous", "anonymous"]
-    assert (seen[0].trace_id, len(seen[1].trace_id), seen[1].deadline) == (trace, 32, None)
+    assert (seen[0].trace_id, len(seen[1].trace_id)) == (trace, 32)
     assert seen[1].trace_id != seen[2].trace_id
-    left = seen[2].time_left()
-    assert left is not None
-    assert left < 5
+    limit, own = (each.time_left() for each in seen[1:])
+    assert own is not None
+    assert own < 5
+    assert limit is not None
+    assert 5 < limit <= 60
     assert caller.current() is caller.NOBODY
 
 
@@ -195,6 +198,37 @@ def test_what_is_left_of_a_call_whose_time_has_run_out_is_not_begun() -> None:
 
     assert late.code == "DEADLINE_EXCEEDED"
     assert acted == ["blocks", "after"]
+
+
+def test_a_call_that_takes_as_long_as_the_server_allows_fails_with_the_limit() -> None:
+    blocked, end = threading.Event(), threading.Event()
+
+    def act(name: str) -> str:
+        blocked.set()
+        end.wait(20)
+        return name
+
+    with (
+        served(act, limits=Limits(workers=1, streams=1, drain_s=1.0, call_s=0.2, share=1)) as channel,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        blocking = pool.submit(ask, channel, "blocks")
+        assert blocked.wait(20)
+        stub = access.WorkspaceServiceStub(channel)
+        late = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="late"))
+        own = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="own"), timeout=0.1)
+        end.set()
+        blocking.result(20)
+
+    assert (late.code, late.reason, late.metadata) == ("DEADLINE_EXCEEDED", "CALL_TOO_LONG", {"limit_s": "0.2"})
+    assert "server.call_limit" in late.message
+    assert (own.code, own.metadata) == ("DEADLINE_EXCEEDED", {})
+
+
+def test_the_searches_are_known_by_their_filters() -> None:
+    searches = {rpc.rpartition("/")[2] for rpc, _ in rpcs() if interceptors.is_search(rpc)}
+
+    assert searches == {"SearchRuns", "SearchExperiments", "SearchDatasets", "SearchModels", "SearchVersions"}
 
 
 def test_calls_are_counted_by_method_and_code() -> None:

@@ -70,6 +70,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
     right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
     """
+    ERROR_REASON_CALL_TOO_LONG: _ErrorReason.ValueType  # 17
+    """DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s` (in
+    seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less busy.
+    """
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
     ERROR_REASON_WORKSPACE_EXISTS: _ErrorReason.ValueType  # 21
@@ -196,6 +200,10 @@ ERROR_REASON_CREDENTIAL_INVALID: ErrorReason.ValueType  # 15
 ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
 right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
+"""
+ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 17
+"""DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s` (in
+seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less busy.
 """
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""

@@ -1,0 +1,150 @@
+"""Searches that would take minutes take neither all places nor all time: other calls are answered, and they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from modelry.api.tracking import v1 as tracking
+from modelry_server.kernel.ids import new_id
+from modelry_server.targets import ROOMS
+from tests.parts import deployment as deployments
+from tests.parts.deployment import Deployment
+from tests.parts.eventually import eventually
+from tests.parts.postgres import PostgresServer
+from tests.parts.refusal import refused, unpacked
+
+COSTLY = " OR ".join(f"params.long LIKE '%{'a' * 990}{end}%'" for end in "bcdefghijklmnop")
+"""A filter within all limits that takes a tenth of a second for each run."""
+LOG_BYTES = 4 << 20
+"""SQLite's write-ahead log is emptied when it is larger."""
+
+
+@contextmanager
+def searched(
+    kind: str, folder: Path, request: pytest.FixtureRequest, settings: dict[str, str] | None = None
+) -> Iterator[Deployment]:
+    """Tracking with runs that COSTLY searches for minutes."""
+    name, database = kind.split("-")
+    rooms = ROOMS if name == "all" else ("access", "tracking")
+    with ExitStack() as stack:
+        urls: dict[str, str] = {}
+        if database == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            urls = dict.fromkeys(rooms, stack.enter_context(server.database()))
+        running = stack.enter_context(deployments.running(name, folder / "platform", urls, settings, rooms=rooms))
+        runs = running.stub(tracking.RunServiceStub)
+        for _ in range(1000):
+            runs.CreateRun(tracking.CreateRunRequest(experiment_id="0", params={"long": "a" * 5900}))
+        yield running
+
+
+@pytest.fixture(params=["all-sqlite", "split-sqlite", "all-postgres"])
+def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
+    """A server with the limits that it has by default."""
+    with searched(request.param, tmp_path, request) as running:
+        yield running
+
+
+@pytest.fixture(params=["all-sqlite", "split-postgres"])
+def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
+    """A server that ends calls soon."""
+    with searched(request.param, tmp_path, request, {"server.call-limit": "2s"}) as running:
+        yield running
+
+
+@contextmanager
+def connection(platform: Deployment) -> Iterator[grpc.Channel]:
+    """A connection that is nobody else's."""
+    with grpc.insecure_channel(platform.addresses["tracking"], [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        grpc.channel_ready_future(channel).result(20)
+        yield channel
+
+
+def costly(channel: grpc.Channel) -> Any:
+    """A search that would take minutes, without a deadline."""
+    runs: Any = tracking.RunServiceStub(channel)
+    return runs.SearchRuns.future(tracking.SearchRunsRequest(workspace="default", filter=COSTLY))
+
+
+def test_costly_searches_leave_places_for_other_calls(platform: Deployment) -> None:
+    small = tracking.SearchRunsRequest(workspace="default", page_size=1)
+    columns = tracking.MetricColumns(key="m", steps=[1], times_ms=[1], values=[1.0])
+    with connection(platform) as first, connection(platform) as second, connection(platform) as others:
+        runs, metrics = tracking.RunServiceStub(others), tracking.MetricServiceStub(others)
+        run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        batch = tracking.WriteMetricsRequest(run_id=run_id, writer_id=new_id(), batch_number=1, metrics=[columns])
+
+        searches = [costly(channel) for _ in range(20) for channel in (first, second)]
+        late = eventually(lambda: _refused(runs.SearchRuns, small))
+        found = runs.GetRun(tracking.GetRunRequest(run_id=run_id), timeout=20)
+        written = metrics.WriteMetrics(batch, timeout=20)
+        made = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=20)
+        ended = [each for each in searches if each.done()]
+        for each in searches:
+            each.cancel()
+
+    assert late.code == "DEADLINE_EXCEEDED"  # all places of searches are taken
+    assert (found.run.run_id, written.durable_batch_number, bool(made.run.run_id)) == (run_id, 1, True)
+    assert ended == []
+
+
+def test_costly_searches_of_one_connection_leave_it_its_other_calls_and_others_their_searches(
+    platform: Deployment,
+) -> None:
+    small = tracking.SearchRunsRequest(workspace="default", page_size=1)
+    with connection(platform) as first, connection(platform) as others:
+        runs = tracking.RunServiceStub(first)
+        searches = [costly(first) for _ in range(20)]
+        late = eventually(lambda: _refused(runs.SearchRuns, small))
+        made = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=20)
+        found = tracking.RunServiceStub(others).SearchRuns(small, timeout=20)
+        for each in searches:
+            each.cancel()
+
+    assert late.code == "DEADLINE_EXCEEDED"
+    assert [run.run_id for run in found.runs] == [made.run.run_id]
+
+
+def test_a_costly_search_without_a_deadline_ends_at_the_limit_of_the_server(hasty: Deployment) -> None:
+    small = tracking.SearchRunsRequest(workspace="default", page_size=1)
+    with connection(hasty) as first, connection(hasty) as second:
+        searches = [costly(channel) for _ in range(20) for channel in (first, second)]
+        refusals = [unpacked(each.exception(20)) for each in searches]
+        found = tracking.RunServiceStub(first).SearchRuns(small, timeout=20)
+
+    assert {(each.code, each.reason) for each in refusals} == {("DEADLINE_EXCEEDED", "CALL_TOO_LONG")}
+    assert refusals[0].metadata == {"limit_s": "2"}
+    assert len(found.runs) == 1
+
+
+def test_the_log_of_sqlite_is_emptied_once_a_costly_search_has_ended(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with searched("all-sqlite", tmp_path, request, {"server.call-limit": "2s"}) as platform:
+        log = platform.folder / "tracking.db-wal"
+        runs = platform.stub(tracking.RunServiceStub)
+        with connection(platform) as channel:
+            search = costly(channel)
+            params = {f"p{number}": "v" * 5000 for number in range(50)}
+            while log.stat().st_size <= 2 * LOG_BYTES and not search.done():
+                runs.CreateRun(tracking.CreateRunRequest(experiment_id="0", params=params))
+            held = log.stat().st_size
+            ended = search.exception(20)
+
+        eventually(lambda: log.stat().st_size <= LOG_BYTES)
+
+    assert held > LOG_BYTES
+    assert unpacked(ended).reason == "CALL_TOO_LONG"
+
+
+def _refused(method: Any, request: Any) -> Any:
+    try:
+        return refused(method, request, timeout=0.5)
+    except AssertionError:
+        return None
