@@ -13,6 +13,7 @@ from tests.parts.deployment import REPOSITORY
 NAME = re.compile(r"\bmodelry_(?:rpc|database|access|tracking|artifacts|registry)_\w+")
 MODULES = (
     "modelry_server.kernel.sql.watch",
+    "modelry_server.kernel.transport.call",
     "modelry_server.kernel.transport.interceptors",
     *(f"modelry_server.{room}.instruments" for room in ROOMS),
 )

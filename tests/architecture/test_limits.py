@@ -16,7 +16,7 @@ from modelry_server.artifacts.rpc import artifacts
 from modelry_server.kernel.filter import order, syntax
 from modelry_server.kernel.requests import fields, idempotency, paging
 from modelry_server.kernel.sql import predicate
-from modelry_server.kernel.transport import interceptors, texts
+from modelry_server.kernel.transport import messages, texts
 from modelry_server.kernel.transport.server import Limits
 from modelry_server.registry.domain import models, names, promotions, versions
 from modelry_server.registry.rpc import events
@@ -100,7 +100,7 @@ LIMITS = {
 PAGE = {
     "A list or map of more than {} texts or messages": texts.MOST_ITEMS,
     "An error describes at most {} bad fields": fields.MOST_VIOLATIONS,
-    "A request and an answer have at most {} MiB": interceptors.MESSAGE_BYTES >> 20,
+    "A request and an answer have at most {} MiB": messages.MESSAGE_BYTES >> 20,
     "by default {} for each listener": Limits().streams,
     "takes at most {} seconds by default": int(Limits().call_s),
     "A filter has at most {} characters": syntax.MOST_CHARACTERS,

@@ -19,7 +19,7 @@ from modelry_server.kernel.errors import (
     ServiceUnavailable,
 )
 from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport import interceptors, keys, status, subjects, tracing
+from modelry_server.kernel.transport import call, keys, status, subjects, tracing
 
 BELIEVED_S = 5.0
 """How long what a neighbour confirmed is believed, in seconds."""
@@ -73,8 +73,8 @@ class Neighbour:
         metadata = {
             keys.METADATA: self._key,
             subjects.METADATA: subjects.encoded(present.subject),
-            interceptors.CREDENTIAL: present.credential.value,
-            interceptors.PEER: present.peer,
+            call.CREDENTIAL: present.credential.value,
+            call.PEER: present.peer,
         }
         span = tracing.made(method.rpc, metadata)
         code = grpc.StatusCode.OK

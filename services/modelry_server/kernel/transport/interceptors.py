@@ -7,65 +7,44 @@ the domains, which know where a thing lies.
 
 import itertools
 import math
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import prometheus_client
 from google.protobuf import descriptor_pool
-from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
-    CallTooLong,
     CredentialInvalid,
     DeadlinePassed,
     Draining,
-    FieldInvalid,
-    ModelryError,
     TooManyStreams,
-    Unavailable,
-    UnexpectedError,
 )
-from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
-from modelry_server.kernel.transport import keys, status, subjects, texts, tracing
+from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport import status
+from modelry_server.kernel.transport.call import Call, Method, Place, call_seconds, calls_total
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
 from modelry_server.kernel.transport.waiting import Waiting
-
-MESSAGE_BYTES = 4 << 20
-"""The largest message, in bytes: gRPC's own default, which every client can receive."""
-CREDENTIAL, PEER = "modelry-credential", "modelry-peer"
-"""The metadata entries in which a service describes its caller, beside the name."""
 
 _OPEN_SERVICES = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1alpha.ServerReflection/",
     "/grpc.reflection.v1.ServerReflection/",
 )
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _END = object()
 _Message = TypeVar("_Message")
-_LARGE_BYTES = 256 << 10
-_one_large = Gate(1, 1)
-_CALL_BYTES = 16 << 10  # what gRPC keeps of a call besides its answer
 _log = Log("rpc")
-
-calls_total = prometheus_client.Counter(
-    "modelry_rpc_calls_total", "Calls answered, by method and code.", ["rpc", "code"]
-)
-call_seconds = prometheus_client.Histogram(
-    "modelry_rpc_duration_seconds", "Time to answer a call.", ["rpc"], buckets=DURATION_BUCKETS
-)
+_CALL_BYTES = 16 << 10  # what gRPC keeps of a call besides its answer
 streams_open = prometheus_client.Gauge("modelry_rpc_streams_open", "Streams that are open.")
 
 
@@ -101,17 +80,6 @@ class Bounds:
     unread: Waiting
     idle_s: float
     call_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Method:
-    rpc: str
-    permission: Permission
-    seconds: Any
-    answered: Any
-    """Counts the calls that end well. The others are counted by a look-up for each call."""
-    is_search: bool
-    answer: Callable[[Any, Any], Any]
 
 
 def is_search(rpc: str) -> bool:
@@ -192,12 +160,12 @@ class Calls(grpc.ServerInterceptor):
         known = (rpc, self._permissions[rpc], *measured, is_search(rpc))
         # gRPC runs a deserializer on the one thread that serves all connections. So it hands on bytes, and the thread
         # that answers the call parses them.
-        parsed = partial(_parsed, handler.request_deserializer)
-        read = partial(map, parsed) if handler.request_streaming else parsed
+        one = partial(parsed, handler.request_deserializer)
+        read = partial(map, one) if handler.request_streaming else one
         serialize = handler.response_serializer
         if handler.response_streaming:
             inner = handler.stream_stream or handler.unary_stream
-            method = _Method(*known, lambda request, context: inner(read(request), context))
+            method = Method(*known, lambda request, context: inner(read(request), context))
 
             def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
                 request = requests if handler.request_streaming else self._arrived(rpc, requests, context)
@@ -206,7 +174,7 @@ class Calls(grpc.ServerInterceptor):
             stream.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
             return grpc.stream_stream_rpc_method_handler(stream)
         inner = handler.stream_unary or handler.unary_unary
-        method = _Method(*known, lambda request, context: serialize(inner(read(request), context)))
+        method = Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
         def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
             answer = self._single(method, self._arrived(rpc, requests, context), context)
@@ -255,17 +223,15 @@ class Calls(grpc.ServerInterceptor):
         if not context.add_callback(end):
             end()
 
-    def _single(
-        self, method: _Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False
-    ) -> bytes:
-        call = _Call(method, context, self._key, longest_s=None if is_upload else self._bounds.call_s)
+    def _single(self, method: Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False) -> bytes:
+        call = Call(method, context, self._key, longest_s=None if is_upload else self._bounds.call_s)
         with call:
             try:
                 with self._drain:
                     self._check(call)
                     with (
-                        _Place(self._bounds.searches, call) if method.is_search else nullcontext(),
-                        nullcontext() if is_upload else _Place(self._bounds.work, call),
+                        Place(self._bounds.searches, call) if method.is_search else nullcontext(),
+                        nullcontext() if is_upload else Place(self._bounds.work, call),
                     ):
                         response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
@@ -277,7 +243,7 @@ class Calls(grpc.ServerInterceptor):
             finally:
                 call.end(grpc.StatusCode.CANCELLED)
 
-    def _upload(self, method: _Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
+    def _upload(self, method: Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
         def answer(requests: Iterable[Any], context: grpc.ServicerContext) -> Any:
             with self._slot(context) as slot:
                 return method.answer(self._drain.checked(slot.received(requests)), context)
@@ -285,16 +251,16 @@ class Calls(grpc.ServerInterceptor):
         return self._single(replace(method, answer=answer), requests, context, is_upload=True)
 
     def _stream(
-        self, method: _Method, serialize: Callable[[Any], bytes], request: Any, context: grpc.ServicerContext
+        self, method: Method, serialize: Callable[[Any], bytes], request: Any, context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        call = _Call(method, context, self._key)
+        call = Call(method, context, self._key)
         try:
             with self._drain, self._slot(context) as slot:
                 with call:
                     self._check(call)
                     responses = iter(method.answer(request, context))
                 while True:
-                    with call, _Place(self._bounds.steps, call):  # anew for each step: a reader may be slow
+                    with call, Place(self._bounds.steps, call):  # anew for each step: a reader may be slow
                         self._drain.check()
                         made = [serialize(each) for each in itertools.islice(responses, 1)]
                     if not made:
@@ -327,7 +293,7 @@ class Calls(grpc.ServerInterceptor):
             del self._open[stream]
             gate.leave(peer)
 
-    def _check(self, call: "_Call") -> None:
+    def _check(self, call: Call) -> None:
         if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
             if self._key:
                 _log.seldom("rpc.key_refused", per="", peer=call.caller.peer, rpc=call.method.rpc)
@@ -362,140 +328,3 @@ class _OpenStream:
             self.waits_since = time.monotonic()
             yield message
             self.waits_since = math.inf
-
-
-class _Place:
-    """A place of a call at work, within a block. A call whose caller is gone when it gets one is not begun."""
-
-    __slots__ = ("_call", "_gate")
-
-    def __init__(self, gate: Gate, call: "_Call") -> None:
-        self._gate = gate
-        self._call = call
-
-    def __enter__(self) -> None:
-        present = self._call.caller
-        if self._gate.try_to_enter(present.peer):
-            return
-        if not self._gate.enter(present.peer, present.deadline):
-            raise DeadlinePassed
-        if not present.is_here():
-            self._gate.leave(present.peer)
-            raise DeadlinePassed
-
-    def __exit__(self, *_: object) -> None:
-        self._gate.leave(self._call.caller.peer)
-
-
-class _Call:
-    """One call that is being answered: who calls, its span, and what is measured of it."""
-
-    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_limit_s", "_span", "_traced", "caller", "method")
-
-    def __init__(
-        self, method: _Method, context: grpc.ServicerContext, key: str, *, longest_s: float | None = None
-    ) -> None:
-        self._begun = time.perf_counter()
-        self._is_ended = False
-        self._context = context
-        self.method = method
-        metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
-        self._span = tracing.answered(method.rpc, metadata)
-        left = context.time_remaining()
-        self._limit_s: float | None = None
-        if longest_s is not None and (left is None or longest_s < left):
-            left = self._limit_s = longest_s
-        self.caller = _caller_of(metadata, context, left, key=key, trace_id=tracing.trace_id(self._span))
-        self._traced, self._called = tracing.using(self._span), caller.using(self.caller)
-
-    def __enter__(self) -> None:
-        """Makes its caller and its span the current ones, within a block."""
-        self._traced.__enter__()
-        self._called.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._called.__exit__()
-        self._traced.__exit__()
-
-    def end(self, code: grpc.StatusCode) -> None:
-        """Measures the call. Only the code of the first call counts."""
-        if self._is_ended:
-            return
-        self._is_ended = True
-        is_ok = code is grpc.StatusCode.OK
-        (self.method.answered if is_ok else calls_total.labels(self.method.rpc, code.name)).inc()
-        self.method.seconds.observe(time.perf_counter() - self._begun)
-        tracing.end(self._span, code)
-
-    def refuse(self, error: Exception) -> NoReturn:
-        """Ends the call with the status of the error; always raises."""
-        if isinstance(error, Unavailable) and not isinstance(error, Draining):
-            cause = str(error.__cause__ or "")
-            _log.seldom("rpc.unavailable", per=error.message, reason=error.reason, message=error.message, cause=cause)
-        if not isinstance(error, ModelryError):
-            correlation_id = secrets.token_hex(8)
-            _log.error("rpc.failed", trace=True, rpc=self.method.rpc, correlation_id=correlation_id)
-            _let_go(error)
-            error = UnexpectedError(correlation_id)
-        elif error.reason == DeadlinePassed.reason and self._limit_s is not None:
-            error = CallTooLong(self._limit_s)
-        answer = status.to_status(error)
-        code = _CODES[answer.code]
-        self.end(code)
-        _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, reason=error.reason, message=error.message)
-        _let_go(error)
-        self._context.abort_with_status(rpc_status.to_status(answer))
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Lets go of the frames that an error came through, and so of the request.
-
-    An error that some object holds, such as a batch that waited for its group, is in a cycle with its frames, which
-    would stay until Python's collector comes.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
-
-
-def _parsed(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
-    """The message in these bytes. Raises FieldInvalid if they are no message, or one that no handler should see."""
-    if len(content) <= _LARGE_BYTES:
-        return _judged(deserialize, content)
-    # 4 MiB of empty items are a hundred times as large once parsed. So only one large message is parsed at a time.
-    who = caller.current()
-    if not _one_large.enter(who.peer, who.deadline):
-        raise DeadlinePassed
-    try:
-        return _judged(deserialize, content)
-    finally:
-        _one_large.leave(who.peer)
-
-
-def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
-    try:
-        message = deserialize(content)
-    except DecodeError:
-        problem = "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"
-        raise FieldInvalid({"message": problem}) from None
-    texts.judge(message, content)
-    return message
-
-
-def _caller_of(
-    metadata: Mapping[str, str], context: grpc.ServicerContext, left: float | None, *, key: str, trace_id: str
-) -> caller.Caller:
-    """Who calls, with `left` seconds. Only a service, which is known by the key, is believed about another caller.
-
-    Without authentication, the subject is what the client says of itself.
-    """
-    is_service = bool(key) and keys.is_equal(metadata.get(keys.METADATA, ""), key)
-    subject = subjects.decoded(metadata.get(subjects.METADATA, ""))
-    credential = caller.Credential.NONE
-    peer = metadata.get(PEER) if is_service else None
-    if peer is None:
-        peer = context.peer() or ""
-    if is_service and metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
-        credential = caller.Credential.SERVICE
-    deadline = None if left is None or left > 1e9 else time.monotonic() + left
-    return caller.Caller(subject, trace_id, peer, deadline, credential, is_service, context.is_active)

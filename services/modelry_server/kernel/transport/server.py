@@ -35,7 +35,8 @@ from modelry_server.kernel.transport import reflection, sockets
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
 from modelry_server.kernel.transport.health import Health
-from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES, Bounds, Calls, Pools
+from modelry_server.kernel.transport.interceptors import Bounds, Calls, Pools
+from modelry_server.kernel.transport.messages import MESSAGE_BYTES
 from modelry_server.kernel.transport.waiting import Waiting
 
 KEEPALIVE_S = 60

@@ -26,7 +26,7 @@ from modelry_server.kernel.errors import (
     Unavailable,
 )
 from modelry_server.kernel.transport.channel import Believed, Neighbour
-from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES
+from modelry_server.kernel.transport.messages import MESSAGE_BYTES
 from tests.parts import free_port
 from tests.parts.eventually import eventually
 from tests.server.kernel.stage import KEY, staged

@@ -16,7 +16,7 @@ from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
 from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.errors import NotFound
-from modelry_server.kernel.transport import interceptors
+from modelry_server.kernel.transport import call, interceptors
 from modelry_server.kernel.transport.server import Limits
 from tests.architecture.tree import rpcs
 from tests.parts.eventually import eventually
@@ -233,7 +233,7 @@ def test_the_searches_are_known_by_their_filters() -> None:
 
 def test_calls_are_counted_by_method_and_code() -> None:
     def count(code: str) -> float:
-        return float(interceptors.calls_total.labels(GET, code)._value.get())
+        return float(call.calls_total.labels(GET, code)._value.get())
 
     def act(name: str) -> str:
         if name == "gone":

@@ -2,7 +2,7 @@
 
 from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, KEY_LENGTH
-from modelry_server.kernel.transport.interceptors import MESSAGE_BYTES
+from modelry_server.kernel.transport.messages import MESSAGE_BYTES
 from modelry_server.registry.domain.names import (
     ALIAS_LENGTH,
     ALIASES_PER_MODEL,

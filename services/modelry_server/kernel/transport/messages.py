@@ -1,0 +1,41 @@
+"""Messages as they arrive: parsed and judged before any handler sees them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from modelry_server.kernel import caller
+from modelry_server.kernel.errors import DeadlinePassed, FieldInvalid
+from modelry_server.kernel.transport import texts
+from modelry_server.kernel.transport.gate import Gate
+
+MESSAGE_BYTES = 4 << 20
+"""The largest message, in bytes: gRPC's own default, which every client can receive."""
+
+_LARGE_BYTES = 256 << 10
+_one_large = Gate(1, 1)
+
+
+def parsed(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
+    """The message in these bytes. Raises FieldInvalid if they are no message, or one that no handler should see."""
+    if len(content) <= _LARGE_BYTES:
+        return _judged(deserialize, content)
+    # 4 MiB of empty items are a hundred times as large once parsed. So only one large message is parsed at a time.
+    who = caller.current()
+    if not _one_large.enter(who.peer, who.deadline):
+        raise DeadlinePassed
+    try:
+        return _judged(deserialize, content)
+    finally:
+        _one_large.leave(who.peer)
+
+
+def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
+    try:
+        message = deserialize(content)
+    except DecodeError:
+        problem = "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"
+        raise FieldInvalid({"message": problem}) from None
+    texts.judge(message, content)
+    return message
