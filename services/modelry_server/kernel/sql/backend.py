@@ -107,8 +107,11 @@ class Backend(Protocol):
         `is_lost` says that there is no connection any more, or that none could be opened.
         """
 
-    def background_jobs(self) -> BackgroundJobs:
-        """What has to be done in the background while a server is up."""
+    def background_jobs(self, interrupt_long: Callable[[float], object]) -> BackgroundJobs:
+        """What has to be done in the background while a server is up.
+
+        `interrupt_long` interrupts the reads that have taken longer than so many seconds.
+        """
 
     def lock_schema(self, tx: Transaction, name: str) -> None:
         """Keeps other programs from changing the schema until the transaction ends."""

@@ -72,7 +72,7 @@ class Database:
         self.url = read_url(room, url)
         self.migrations = migrations
         self.backend = _backend(self.url, room, connections=connections, synchronous=synchronous, prepared=prepared)
-        self._reads = RunningReads(self.backend.interrupt)
+        self._reads = RunningReads(self.backend.interrupt, room)
         self._schema = Schema(self)
         self.version_table = self._schema.version_table
 
@@ -127,7 +127,9 @@ class Database:
 
     def background_jobs(self) -> BackgroundJobs:
         """What has to be done in the background while a server is up."""
-        return {"interrupt-reads": (_OVERDUE_S, self._reads.interrupt_overdue), **self.backend.background_jobs()}
+        reads = self._reads
+        jobs = self.backend.background_jobs(reads.interrupt_long)
+        return {"interrupt-reads": (_OVERDUE_S, reads.interrupt_overdue), **jobs}
 
     def secret(self, name: str) -> bytes:
         """A random key of 32 bytes that all processes on this database share; made at the first call."""

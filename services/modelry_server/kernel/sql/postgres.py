@@ -166,7 +166,7 @@ class Postgres:
             return DatabaseUnavailable(self._room)
         return None
 
-    def background_jobs(self) -> BackgroundJobs:
+    def background_jobs(self, interrupt_long: Callable[[float], object]) -> BackgroundJobs:
         """Watches whether PostgreSQL answers. All else PostgreSQL does by itself."""
         return {"watch": (LOOK_S, self._watch.look)}
 

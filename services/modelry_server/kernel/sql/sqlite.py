@@ -4,9 +4,9 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ from modelry_server.kernel.sql.errors import ConcurrentChange
 # Pages of 4 KiB in the write-ahead log: above the first number a checkpoint also empties the log, above the second the
 # next commit has to do the checkpoint itself.
 _LOG_PAGES, _MOST_LOG_PAGES = 1_000, 16_000
+# The log can be emptied only while nobody reads from it. Long reads that overlap would let it grow for ever: above this
+# number of pages (256 MiB) they are ended, and new reads wait for this long at most.
+_FULL_LOG_PAGES = 64_000
+_LONG_READ_S, _GAP_S = 1.0, 3.0
 _CHECKPOINT_S = 0.5
 _LOCK_WAIT_S = 30
 # Somebody else holds a lock, or the system gives no file, disk space or memory.
@@ -85,6 +89,9 @@ class Sqlite:
         self._path = str(url.database)
         self.file = Path(self._path) if url.database and not self._path.startswith((":memory:", "file:")) else None
         self._write_lock = threading.Lock()
+        self._may_read = threading.Event()
+        self._may_read.set()
+        self._full_pages = _FULL_LOG_PAGES
         self.engine = sa.create_engine(
             url,
             # `_Block` begins and ends transactions: SQLAlchemy's own take three times as long as those of SQLite.
@@ -122,6 +129,8 @@ class Sqlite:
 
     def reading(self, tx: Transaction) -> AbstractContextManager[Any]:
         """A transaction, so that all statements see one moment."""
+        if not self._may_read.is_set():
+            self._may_read.wait(_GAP_S)
         return _Block(tx, "BEGIN")
 
     def writing(self, tx: Transaction) -> AbstractContextManager[Any]:
@@ -152,17 +161,35 @@ class Sqlite:
         why = next((why for code, why in _WHY.items() if name.startswith(code)), "does not answer, or is busy")
         return DatabaseUnavailable(self._room, why)
 
-    def background_jobs(self) -> BackgroundJobs:
+    def background_jobs(self, interrupt_long: Callable[[float], object]) -> BackgroundJobs:
         """Copies the write-ahead log into the database. SQLite by itself would do so within somebody's commit."""
-        return {"checkpoint": (_CHECKPOINT_S, self._checkpoint)}
+        return {"checkpoint": (_CHECKPOINT_S, partial(self._checkpoint, interrupt_long))}
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, interrupt_long: Callable[[float], object]) -> None:
         with closing(sqlite3.connect(self._path, timeout=0)) as connection:
             [(_, pages, _)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            if pages > _LOG_PAGES:
-                # The log can be emptied only while nobody writes. Little is left to copy, and readers don't matter.
-                with self._write_lock:
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if pages <= _LOG_PAGES:
+                return
+            # The log can be emptied only while nobody writes. Little is left to copy.
+            with self._write_lock:
+                is_empty = _empty_log(connection)
+                if not is_empty and pages > self._full_pages:
+                    is_empty = self._empty_log_in_a_gap(connection, interrupt_long)
+                    self._full_pages = 2 * pages  # another program may be reading: trying again at once is of no use
+                if is_empty:
+                    self._full_pages = _FULL_LOG_PAGES
+
+    def _empty_log_in_a_gap(self, connection: sqlite3.Connection, interrupt_long: Callable[[float], object]) -> bool:
+        """Empties the log while new reads wait. Those from before that take long are interrupted."""
+        begun = time.monotonic()
+        self._may_read.clear()
+        try:
+            while not (is_empty := _empty_log(connection)) and (waited := time.monotonic() - begun) < _GAP_S:
+                interrupt_long(max(_LONG_READ_S, waited))
+                time.sleep(0.01)
+            return is_empty
+        finally:
+            self._may_read.set()
 
     def lock_schema(self, tx: Transaction, name: str) -> None:
         """Nothing to do: a write locks the whole database."""
@@ -196,6 +223,12 @@ class Sqlite:
             added = {name: value for name, value in given.items() if name in part.table.c}
             self.insert_rows(tx, part._replace(rows=[{**row, **added} for row in part.rows]))
         return answer
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Empties the log, unless somebody reads from it or writes to it."""
+    [(is_busy, _, _)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return not is_busy
 
 
 @lru_cache(KEPT)

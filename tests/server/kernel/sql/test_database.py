@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
+from modelry_server.kernel.sql import sqlite
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import insert_rows
 from modelry_server.kernel.sql.tables import requests_table, secrets_table
@@ -178,6 +179,50 @@ def test_the_log_of_sqlite_goes_into_the_database_in_the_background(tmp_path: Pa
     assert path.stat().st_size > before + (4 << 20)
     assert 0 < interval <= 1
     assert len(ids(db)) == 1500
+    db.close()
+
+
+def test_the_log_of_sqlite_does_not_grow_for_ever_under_long_reads_that_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_FULL_LOG_PAGES", 1_100)
+    db = Database(f"sqlite:///{tmp_path / 'room.db'}", room="kernel", migrations=tmp_path)
+    with db.write() as tx:
+        metadata.create_all(tx)
+    _, checkpoint = db.background_jobs()["checkpoint"]
+    stop = threading.Event()
+
+    def read_for_long() -> bool:
+        with db.read() as tx:
+            tx.execute(sa.select(things)).all()
+            tx.execute(sa.text(SLOW))
+        return True
+
+    def read_for_short() -> int:
+        count = 0
+        while not stop.is_set():
+            count += len(ids(db)) > 0
+        return count
+
+    with ThreadPoolExecutor(3) as pool:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": 1, "name": "x"}])
+        long = [pool.submit(read_for_long)]
+        eventually(lambda: db._reads._running)
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": number, "name": "x" * 4000} for number in range(2, 1500)])
+        long.append(pool.submit(read_for_long))
+        eventually(lambda: len(db._reads._running) == 2)
+        short = pool.submit(read_for_short)
+        checkpoint()
+        left = (tmp_path / "room.db-wal").stat().st_size
+        stop.set()
+        for each in long:
+            with pytest.raises(DatabaseUnavailable, match="kept its log from being emptied"):
+                each.result(20)
+
+    assert left == 0
+    assert short.result() > 0
     db.close()
 
 

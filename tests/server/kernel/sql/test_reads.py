@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DeadlinePassed
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
 from modelry_server.kernel.sql.reads import RunningReads
 
 
@@ -30,7 +30,7 @@ def interrupted() -> list[str]:
 
 @pytest.fixture
 def reads(interrupted: list[str]) -> RunningReads:
-    return RunningReads(interrupted.append)
+    return RunningReads(interrupted.append, "tracking")
 
 
 def test_only_reads_past_their_deadline_are_interrupted(reads: RunningReads, interrupted: list[str]) -> None:
@@ -47,6 +47,21 @@ def test_all_reads_are_interrupted_when_the_database_closes(reads: RunningReads,
         reads.interrupt_all()
 
     assert interrupted == ["patient", "in time"]
+
+
+def test_a_long_read_that_is_in_the_way_is_told_so(reads: RunningReads, interrupted: list[str]) -> None:
+    def read() -> None:
+        with reads.tracked("long"):
+            while not interrupted:
+                reads.interrupt_long(0.01)
+            with reads.tracked("short"):
+                reads.interrupt_long(60)
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(DatabaseUnavailable, match="tracking ended a read"):
+        read()
+
+    assert interrupted == ["long"]
 
 
 def test_a_read_that_has_ended_is_not_interrupted(reads: RunningReads, interrupted: list[str]) -> None:
@@ -75,7 +90,7 @@ def test_a_read_does_not_end_while_it_is_being_interrupted() -> None:
         seen.append(ended.is_set())
 
     seen: list[bool] = []
-    reads = RunningReads(interrupt)
+    reads = RunningReads(interrupt, "tracking")
 
     def read() -> None:
         with waiting(None), reads.tracked("connection"):
