@@ -116,10 +116,11 @@ class _Steps:
     def _content(self) -> Iterator[bytes]:
         """The content up to the SHA-256 that ends the file."""
         while (step := self._next()).WhichOneof("step") == "content":
-            if len(step.content) > CONTENT_BYTES:
-                problem = f"has {len(step.content)} bytes, at most {CONTENT_BYTES} are allowed in one message"
+            content = step.content  # a copy of it, each time
+            if len(content) > CONTENT_BYTES:
+                problem = f"has {len(content)} bytes, at most {CONTENT_BYTES} are allowed in one message"
                 raise FieldInvalid({"content": problem})
-            yield step.content
+            yield content
         if step.WhichOneof("step") != "sha256":
             raise _out_of_order(step, "comes before sha256, which ends each file")
         self._sha256 = step.sha256
