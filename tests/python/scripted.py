@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Script(artifacts.ArtifactServiceServicer):
     """
 
     artifact: artifacts.Artifact
-    streams: list[list[Step]]
+    streams: list[Iterable[Step]]
     listed: list[artifacts.Artifact] = field(default_factory=list)
     read: list[artifacts.ReadArtifactsRequest] = field(default_factory=list)
     written: list[list[artifacts.WriteArtifactsRequest]] = field(default_factory=list)

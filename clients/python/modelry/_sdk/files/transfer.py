@@ -232,7 +232,7 @@ def read(
     """Reads the files at or below a path: the header of each file, and its content in pieces.
 
     `size_bytes` and `file_count` say how much is expected; the deadline grows with them. Each path that the server
-    sends is checked. Take all pieces of a file before you ask for the next file.
+    sends is checked, and no piece is empty. Take all pieces of a file before you ask for the next file.
     """
     request = artifacts.ReadArtifactsRequest(owner=owners.message_of(owner), path=path, offset_bytes=offset)
     steps = connection.read(rpcs.READ_ARTIFACTS, request, timeout=timeout_for(size_bytes, file_count))
@@ -241,23 +241,28 @@ def read(
     def pieces() -> Iterator[bytes]:
         for step in steps:
             if step.WhichOneof("step") == "content":
-                yield step.content
+                content = step.content  # a copy of it, each time
+                if not content:  # without an end of these, the stream would never look as if it stood still
+                    raise _malformed("a piece of content without a byte")
+                yield content
             else:
                 headers.append(step.artifact)
                 return
 
     for _ in pieces():
-        raise DataLoss("the server sent content before the header of a file", reason="STREAM_MALFORMED")
+        raise _malformed("content before the header of a file")
     while headers:
         header = headers.pop()
         paths.checked(header.path)
         if path and header.path != path and not header.path.startswith(f"{path}/"):
-            raise DataLoss(
-                f"the server sent {header.path!r}, which is not at or below {path!r}",
-                reason="STREAM_MALFORMED",
-                metadata={"path": header.path},
-            )
+            raise _malformed(f"{header.path!r}, which is not at or below {path!r}", path=header.path)
         yield header, pieces()
+        if headers and header.path == path:
+            raise _malformed(f"{headers[0].path!r} after the file {path!r}", path=path)
+
+
+def _malformed(what: str, **metadata: str) -> DataLoss:
+    return DataLoss(f"the server sent {what}", reason="STREAM_MALFORMED", metadata=metadata)
 
 
 def _changed(source: str) -> LocalFileChanged:

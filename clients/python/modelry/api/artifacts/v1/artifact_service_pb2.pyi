@@ -162,7 +162,7 @@ class ReadArtifactsResponse(_message.Message):
     ARTIFACT_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """More of the content of the file."""
+    """More of the content of the file, never empty."""
     @_builtins.property
     def artifact(self) -> _artifact_pb2.Artifact:
         """The beginning of the next file. `size_bytes` and `sha256` are those of the whole file, whatever the offset."""
