@@ -99,9 +99,11 @@ def _file(run: str) -> Iterator[artifacts.WriteArtifactsRequest]:
     digest = hashlib.sha256(CONTENT).hexdigest()
     yield artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run))
     yield artifacts.WriteArtifactsRequest(
-        header=artifacts.ArtifactHeader(path="model/MLmodel", size_bytes=len(CONTENT), sha256=digest)
+        header=artifacts.ArtifactHeader(path="model/MLmodel", size_bytes=len(CONTENT))
     )
     yield artifacts.WriteArtifactsRequest(content=CONTENT)
+    yield artifacts.WriteArtifactsRequest(sha256=digest)
+    yield artifacts.WriteArtifactsRequest(file_count=1)
 
 
 @pytest.mark.parametrize("missing", ROOMS)

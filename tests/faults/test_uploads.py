@@ -42,8 +42,9 @@ sent = threading.Semaphore(0)
 def steps(run_id):
     yield Step(owner=api.ArtifactOwner(run_id=run_id))
     for path in ("a", "b"):
-        yield Step(header=api.ArtifactHeader(path=path, size_bytes=3, sha256=hashlib.sha256(b"abc").hexdigest()))
+        yield Step(header=api.ArtifactHeader(path=path, size_bytes=3))
         yield Step(content=b"abc")
+        yield Step(sha256=hashlib.sha256(b"abc").hexdigest())
     sent.release()
     never.wait()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,10 +26,13 @@ Step = artifacts.Artifact | bytes | BreakOff
 
 @dataclass
 class Script(artifacts.ArtifactServiceServicer):
-    """What the server answers: the artifact that GetArtifact asks for, and the content of each ReadArtifacts stream."""
+    """What the server answers: the artifact that GetArtifact asks for, and the content of each ReadArtifacts stream.
+
+    `written` are the uploads that were sent to their end.
+    """
 
     artifact: artifacts.Artifact
-    streams: list[list[Step]]
+    streams: list[Iterable[Step]]
     listed: list[artifacts.Artifact] = field(default_factory=list)
     read: list[artifacts.ReadArtifactsRequest] = field(default_factory=list)
     written: list[list[artifacts.WriteArtifactsRequest]] = field(default_factory=list)
@@ -65,6 +68,8 @@ class Script(artifacts.ArtifactServiceServicer):
         if self.refusals:
             self.refusals -= 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+        if not steps[-1].HasField("file_count"):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the stream has broken off")
         self.written.append(steps)
         return artifacts.WriteArtifactsResponse()
 

@@ -80,11 +80,13 @@ Build: TypeAlias = Callable[[Things], Request]
 
 def _upload(of: Things, path: str) -> Sequence[Message]:
     digest = hashlib.sha256(CONTENT).hexdigest()
-    header = artifacts.ArtifactHeader(path=path, size_bytes=len(CONTENT), sha256=digest)
+    header = artifacts.ArtifactHeader(path=path, size_bytes=len(CONTENT))
     return [
         artifacts.WriteArtifactsRequest(owner=of.files),
         artifacts.WriteArtifactsRequest(header=header),
         artifacts.WriteArtifactsRequest(content=CONTENT),
+        artifacts.WriteArtifactsRequest(sha256=digest),
+        artifacts.WriteArtifactsRequest(file_count=1),
     ]
 
 

@@ -84,7 +84,7 @@ class DigestMismatch(DataLoss):
 
     def __init__(self, path: str, what: str, expected: object, actual: object) -> None:
         super().__init__(
-            f"the {what} of {shown(path)} is {actual}, but the header announced {expected}; nothing was written",
+            f"the {what} of {shown(path)} is {actual}, but {expected} was announced; nothing was written",
             path=path,
             expected=expected,
             actual=actual,

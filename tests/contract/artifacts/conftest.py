@@ -61,10 +61,10 @@ def refused(call: Callable[[], object]) -> Refusal:
 
 def file_steps(path: str, content: bytes) -> Iterator[Step]:
     """The steps of one file."""
-    sha256 = hashlib.sha256(content).hexdigest()
-    yield Step(header=api.ArtifactHeader(path=path, size_bytes=len(content), sha256=sha256))
+    yield Step(header=api.ArtifactHeader(path=path, size_bytes=len(content)))
     for at in range(0, len(content), PIECE):
         yield Step(content=content[at : at + PIECE])
+    yield Step(sha256=hashlib.sha256(content).hexdigest())
 
 
 class Client:
@@ -93,7 +93,8 @@ class Client:
 
     def write(self, owner: Owner, files: dict[str, bytes]) -> api.WriteArtifactsResponse:
         """Writes files by path."""
-        return self.send([Step(owner=owner)], *(file_steps(path, content) for path, content in files.items()))
+        steps = (file_steps(path, content) for path, content in files.items())
+        return self.send([Step(owner=owner)], *steps, [Step(file_count=len(files))])
 
     def send(self, *steps: Iterable[Step]) -> api.WriteArtifactsResponse:
         """Sends a stream as it is."""

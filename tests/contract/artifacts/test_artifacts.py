@@ -119,7 +119,7 @@ def test_a_file_or_folder_is_deleted(client: Client, run: Owner) -> None:
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=ascii)
 def test_a_bad_path_is_refused_by_every_call(client: Client, run: Owner, path: str) -> None:
-    header = api.ArtifactHeader(path=path, sha256=EMPTY_SHA256)
+    header = api.ArtifactHeader(path=path)
     reading = api.ReadArtifactsRequest(owner=run, path=path)
     snapshot = internal.CreateSnapshotRequest(
         version_id=new_id(), workspace="default", model_id=MODEL, source_owner=run, source_path=path
@@ -144,7 +144,7 @@ def test_a_bad_path_is_refused_by_every_call(client: Client, run: Owner, path: s
 
 
 def test_a_path_with_a_null_character_is_refused_by_its_field(client: Client, run: Owner) -> None:
-    header = api.ArtifactHeader(path="a\0b", sha256=EMPTY_SHA256)
+    header = api.ArtifactHeader(path="a\0b")
 
     for call, field in (
         (lambda: client.send([Step(owner=run), Step(header=header)]), "header.path"),
@@ -155,7 +155,7 @@ def test_a_path_with_a_null_character_is_refused_by_its_field(client: Client, ru
 
 
 def test_the_root_can_be_neither_written_nor_deleted(client: Client, run: Owner) -> None:
-    header = api.ArtifactHeader(path="", sha256=EMPTY_SHA256)
+    header = api.ArtifactHeader(path="")
 
     assert refused(lambda: client.send([Step(owner=run), Step(header=header)])).metadata["rule"] == "empty"
     assert refused(lambda: client.delete(run, "")).metadata["rule"] == "empty"
@@ -206,8 +206,11 @@ def test_a_deleted_run_can_be_read_but_not_written(client: Client, run: Owner) -
     assert client.read(run) == {"a": b"x"}
 
 
-def _header(path: str = "a", size: int = 0, sha256: str = EMPTY_SHA256) -> Step:
-    return Step(header=api.ArtifactHeader(path=path, size_bytes=size, sha256=sha256))
+def _header(path: str = "a", size: int = 0) -> Step:
+    return Step(header=api.ArtifactHeader(path=path, size_bytes=size))
+
+
+END = Step(sha256=EMPTY_SHA256)
 
 
 @pytest.mark.parametrize(
@@ -222,9 +225,21 @@ def _header(path: str = "a", size: int = 0, sha256: str = EMPTY_SHA256) -> Step:
         (["owner", _header(), "owner"], "owner"),
         (["owner", _header(), Step()], "step"),
         (["owner", _header(size=PIECE + 1), Step(content=bytes(PIECE + 1))], "content"),
-        (["owner", _header(sha256="x")], "header.sha256"),
-        (["owner", _header(sha256="")], "header.sha256"),
         (["owner", _header(size=-1)], "header.size_bytes"),
+        (["owner", _header(), Step(sha256="x")], "sha256"),
+        (["owner", _header(), Step(sha256="")], "sha256"),
+        (["owner", _header(), _header("b"), END], "header"),
+        (["owner", _header(), Step(file_count=1)], "file_count"),
+        (["owner", END, _header()], "sha256"),
+        (["owner", _header(), END, END], "sha256"),
+        (["owner", _header(), END, Step(content=b"x")], "content"),
+        (["owner", _header(), END, Step(file_count=0)], "file_count"),
+        (["owner", _header(), END, Step(file_count=2)], "file_count"),
+        (["owner", Step(file_count=1)], "file_count"),
+        (["owner", _header(), END, Step(file_count=1), Step(file_count=1)], "file_count"),
+        (["owner", _header(), END, Step(file_count=1), _header("b"), END, Step(file_count=2)], "header"),
+        (["owner", _header(), END, Step(file_count=1), "owner"], "owner"),
+        (["owner", _header(), END, Step(file_count=1), Step()], "step"),
     ],
 )
 def test_a_stream_out_of_order_is_refused_by_its_field(
@@ -242,9 +257,9 @@ def test_an_empty_stream_of_files_writes_nothing(client: Client, run: Owner) -> 
 
 
 def test_content_that_is_not_what_was_announced_is_refused_with_both(client: Client, run: Owner) -> None:
-    wrong = _header("wrong", 3, "0" * 64)
+    wrong = [_header("wrong", 3), Step(content=b"abc"), Step(sha256="0" * 64)]
 
-    answer = refused(lambda: client.send([Step(owner=run)], file_steps("fine", BIG), [wrong, Step(content=b"abc")]))
+    answer = refused(lambda: client.send([Step(owner=run)], file_steps("fine", BIG), wrong))
 
     assert (answer.code, answer.reason) == ("DATA_LOSS", "DIGEST_MISMATCH")
     assert answer.metadata == {"path": "wrong", "expected": "0" * 64, "actual": hashlib.sha256(b"abc").hexdigest()}

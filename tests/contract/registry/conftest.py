@@ -124,11 +124,11 @@ def listed(platform: Platform, **owner: str) -> dict[str, int]:
 def _upload(owner: artifacts.ArtifactOwner, files: Mapping[str, bytes]) -> Iterator[artifacts.WriteArtifactsRequest]:
     yield artifacts.WriteArtifactsRequest(owner=owner)
     for path, content in files.items():
-        header = artifacts.ArtifactHeader(
-            path=path, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
-        )
+        header = artifacts.ArtifactHeader(path=path, size_bytes=len(content))
         yield artifacts.WriteArtifactsRequest(header=header)
         yield artifacts.WriteArtifactsRequest(content=content)
+        yield artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(content).hexdigest())
+    yield artifacts.WriteArtifactsRequest(file_count=len(files))
 
 
 @pytest.fixture

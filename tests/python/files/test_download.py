@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from modelry.api.artifacts import v1 as artifacts
-from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, PathInvalid, Unavailable
-from tests.python.scripted import OWNER, BreakOff, Script, a_file, a_folder, client_of
+from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, InvalidArgument, PathInvalid, Unavailable
+from tests.python.scripted import OWNER, BreakOff, Script, Step, a_file, a_folder, client_of
 
 CONTENT = bytes(range(256)) * 40
 
@@ -84,6 +86,54 @@ def test_content_before_the_first_header_is_refused(tmp_path: Path) -> None:
     assert everything_below(tmp_path) == []
 
 
+def test_pieces_without_content_do_not_hold_a_download(tmp_path: Path) -> None:
+    whole = a_file("model/weights", CONTENT)
+    endless: list[Iterable[Step]] = [itertools.chain[Step]([whole], itertools.repeat(b"")) for _ in range(3)]
+
+    with client_of(Script(a_folder("model", whole), endless[:1])) as client, pytest.raises(DataLoss) as of_folder:
+        client.artifacts.download(OWNER, "model", tmp_path)
+    with client_of(Script(whole, endless[1:])) as client:
+        with pytest.raises(DataLoss) as of_file:
+            client.artifacts.download(OWNER, "model/weights", tmp_path)
+        with pytest.raises(DataLoss) as of_bytes:
+            client.artifacts.read_bytes(OWNER, "model/weights")
+
+    assert {raised.value.reason for raised in (of_folder, of_file, of_bytes)} == {"STREAM_MALFORMED"}
+
+
+def test_files_after_the_file_do_not_hold_a_download() -> None:
+    empty = a_file("file", b"")
+
+    with client_of(Script(empty, [itertools.repeat(empty)])) as client, pytest.raises(DataLoss, match="after the file"):
+        client.artifacts.read_bytes(OWNER, "file")
+
+
+@pytest.mark.parametrize(("size", "options"), [(2**50, {}), (2**30 + 1, {}), (11, {"max_bytes": 10})])
+def test_no_more_is_read_into_memory_than_the_caller_wants(size: int, options: dict[str, int]) -> None:
+    large = a_file("weights", CONTENT)
+    large.size_bytes = size
+    sent: list[int] = []
+
+    def stream() -> Iterator[artifacts.Artifact | bytes]:
+        yield large
+        for number in range(1000):
+            sent.append(number)
+            yield bytes(2**20)
+
+    with client_of(Script(large, [stream()])) as client, pytest.raises(InvalidArgument, match="download it") as raised:
+        client.artifacts.read_bytes(OWNER, "weights", **options)
+
+    assert raised.value.reason == "ARTIFACT_TOO_LARGE"
+    assert len(sent) < 100
+
+
+def test_a_file_as_large_as_the_caller_wants_is_read() -> None:
+    whole = a_file("weights", CONTENT)
+
+    with client_of(Script(whole, [[whole, CONTENT]])) as client:
+        assert client.artifacts.read_bytes(OWNER, "weights", max_bytes=len(CONTENT)) == CONTENT
+
+
 def test_a_file_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
     whole = a_file("weights", CONTENT)
     script = Script(whole, [[whole, CONTENT[:1000], BreakOff()], [whole, CONTENT[1000:]]])
@@ -101,7 +151,7 @@ def test_a_file_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_later_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path) -> None:
     whole = a_file("weights", CONTENT)
-    broken: list[list[artifacts.Artifact | bytes | BreakOff]] = [[whole, CONTENT[:1000], BreakOff()]]
+    broken: list[Iterable[Step]] = [[whole, CONTENT[:1000], BreakOff()]]
     # What gRPC repeats by itself and what the client repeats: none of it gets further.
     broken += [[BreakOff()] for _ in range(20)]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from modelry._sdk.files import local_files, owners, transfer
 from modelry.api.artifacts import v1 as artifacts
-from modelry.errors import FailedPrecondition, InvalidArgument, PathInvalid
+from modelry.errors import FailedPrecondition, InvalidArgument, LocalFileChanged, PathInvalid
 from tests.python.scripted import OWNER, Script, a_folder, client_of
 
 MEBIBYTE = 2**20
@@ -24,16 +25,22 @@ def files_in(steps: list[artifacts.WriteArtifactsRequest]) -> dict[str, bytes]:
     assert [step.WhichOneof("step") for step in steps].count("owner") == 1
     assert steps[0].owner == owners.message_of(OWNER)
     files: dict[str, bytes] = {}
-    for step in steps[1:]:
-        if step.WhichOneof("step") == "header":
+    ended = 0
+    for step in steps[1:-1]:
+        kind = step.WhichOneof("step")
+        if kind == "header":
+            assert ended == len(files)
             header = step.header
             files[header.path] = b""
-        else:
+        elif kind == "content":
             assert 0 < len(step.content) <= MEBIBYTE
             files[header.path] += step.content
-        assert header.size_bytes >= len(files[header.path])
-        if header.size_bytes == len(files[header.path]):
-            assert header.sha256 == hashlib.sha256(files[header.path]).hexdigest()
+        else:
+            assert header.size_bytes == len(files[header.path])
+            assert step.sha256 == hashlib.sha256(files[header.path]).hexdigest()
+            ended += 1
+    assert steps[-1].WhichOneof("step") == "file_count"
+    assert steps[-1].file_count == ended == len(files)
     return files
 
 
@@ -154,8 +161,51 @@ def test_a_file_that_shrinks_meanwhile_is_not_uploaded(script: Script, tmp_path:
     with client_of(script) as client, pytest.raises(FailedPrecondition, match="changed during the upload"):
         transfer.upload_files(client._connection, OWNER, found, shrink)
 
-    # A stream that is given up may look to a server like one that has ended: what counts is that it is not whole.
-    assert all(sum(len(step.content) for step in steps) < 3 * MEBIBYTE for steps in script.written)
+    assert script.written == []
+
+
+def test_a_file_that_is_written_to_meanwhile_is_not_uploaded(script: Script, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(3 * MEBIBYTE))
+    before = weights.stat()
+
+    def write(done: int, total: int) -> None:
+        with weights.open("r+b") as file:
+            file.write(b"other")
+        os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    found = local_files.found(weights, "")
+    with client_of(script) as client, pytest.raises(LocalFileChanged) as raised:
+        transfer.upload_files(client._connection, OWNER, found, write)
+
+    assert raised.value.metadata["local_path"] == str(weights)
+    assert script.written == []
+
+
+def test_a_file_that_is_read_again_because_it_was_touched_is_uploaded(script: Script, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(3 * MEBIBYTE))
+
+    with client_of(script) as client:
+        client.artifacts.upload(OWNER, weights, progress=lambda done, total: weights.touch())
+
+    (steps,) = script.written
+    assert files_in(steps) == {"weights": bytes(3 * MEBIBYTE)}
+
+
+def test_a_file_may_change_between_two_attempts(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"first")
+    script.refusals = 1
+    found = local_files.found(tmp_path / "state", "")
+
+    def write(done: int, total: int) -> None:
+        (tmp_path / "state").write_bytes(b"other")
+
+    with client_of(script) as client:
+        transfer.upload_files(client._connection, OWNER, found, write)
+
+    (steps,) = script.written
+    assert files_in(steps) == {"state": b"other"}
 
 
 def test_a_failure_to_read_is_raised_as_it_is(script: Script) -> None:
@@ -166,7 +216,7 @@ def test_a_failure_to_read_is_raised_as_it_is(script: Script) -> None:
     with client_of(script) as client, pytest.raises(PermissionError, match="not yours"):
         transfer.write(client._connection, OWNER, steps(), timeout=30)
 
-    assert not any(step.HasField("header") for steps in script.written for step in steps)
+    assert script.written == []
 
 
 @pytest.mark.parametrize("size", [10, 3 * MEBIBYTE])
@@ -208,4 +258,5 @@ def test_an_upload_begins_again_when_a_file_vanishes(
         uploaded = client.artifacts.upload(OWNER, tmp_path, progress=vanish)
 
     assert uploaded.file_count == 1
-    assert all(files_in(steps) == {"a": b"stays"} for steps in script.written)
+    (steps,) = script.written
+    assert files_in(steps) == {"a": b"stays"}

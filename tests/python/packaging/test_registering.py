@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from modelry._sdk.packaging.registering import described_by
+from modelry._sdk.packaging.judging import LARGEST_BYTES
+from modelry._sdk.packaging.registering import _mlmodel, described_by
 from modelry.types import Flavor, Signature
+from tests.python.scripted import OWNER, Script, a_file, client_of
 
 MLMODEL = {
     "flavors": {
@@ -40,3 +42,10 @@ def test_what_exceeds_the_limits_of_the_contract_is_left_out() -> None:
 
     assert signature is None
     assert [flavor.name for flavor in flavors] == list(many)[:100]
+
+
+def test_a_file_that_is_larger_than_the_server_said_is_not_read() -> None:
+    said, sent = a_file("model/MLmodel", b"flavors: {}"), a_file("model/MLmodel", b"x" * (LARGEST_BYTES + 1))
+
+    with client_of(Script(said, [[sent, b"x"]])) as client:
+        assert _mlmodel(f"{OWNER.replace('/', ':/', 1)}/model", client) == {}

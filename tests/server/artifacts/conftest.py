@@ -106,11 +106,11 @@ def neighbour() -> Iterator[Tracking]:
 
 
 def incoming(path: str, content: bytes, *, sha256: str = "", size: int | None = None, kind: str = "") -> IncomingFile:
-    """A file as it arrives, with a true header unless told otherwise."""
+    """A file as it arrives, with its true size and SHA-256 unless told otherwise."""
     pieces = (content[at : at + 100_000] for at in range(0, len(content), 100_000))
     size = len(content) if size is None else size
-    header = announced(path, size, sha256 or hashlib.sha256(content).hexdigest(), kind, field="header")
-    return IncomingFile(header, pieces)
+    header = announced(path, size, kind, field="header")
+    return IncomingFile(header, pieces, lambda: sha256 or hashlib.sha256(content).hexdigest())
 
 
 class Rights:

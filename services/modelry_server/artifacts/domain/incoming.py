@@ -36,7 +36,6 @@ class FileHeader:
 
     path: ArtifactPath
     size_bytes: int
-    sha256: str
     content_type: str
 
 
@@ -46,22 +45,21 @@ class IncomingFile:
 
     header: FileHeader
     pieces: Iterator[bytes]
+    sha256: Callable[[], str]
+    """The SHA-256 of the content as the client says, which comes after the last piece."""
 
 
-def announced(path: str, size_bytes: int, sha256: str, content_type: str, *, field: str) -> FileHeader:
+def announced(path: str, size_bytes: int, content_type: str, *, field: str) -> FileHeader:
     """A header that keeps the rules; `field` is the field of the request that holds it.
 
     Raises PathInvalid, FieldInvalid.
     """
     checked = ArtifactPath(path, f"{field}.path")
     with Fields() as fields:
-        if not _SHA256.match(sha256):
-            problem = f"{shown(sha256)} is not a SHA-256: 64 lower-case hexadecimal characters"
-            fields.refuse(f"{field}.sha256", problem)
         if not 0 <= size_bytes <= MOST_BYTES:
             fields.refuse(f"{field}.size_bytes", f"is {size_bytes}, must be from 0 to {MOST_BYTES}")
         fields.text(f"{field}.content_type", content_type, longest=_LONGEST_TYPE)
-    return FileHeader(checked, size_bytes, sha256, content_type)
+    return FileHeader(checked, size_bytes, content_type)
 
 
 class PendingBlobs:
@@ -76,23 +74,22 @@ class PendingBlobs:
     def put(self, file: IncomingFile) -> Blob:
         """Stores the content of a file; it is complete when `settle` has returned.
 
-        Raises DigestMismatch, StoreUnavailable.
+        Raises DigestMismatch, FieldInvalid, StoreUnavailable.
         """
-        header = file.header
-        blob = Blob(new_key(), header.sha256, header.size_bytes)
-        self._keys.add(blob.key)
+        key, size = new_key(), file.header.size_bytes
+        self._keys.add(key)
         pieces = _checked(file)
-        if header.size_bytes <= SMALL:
+        if size <= SMALL:
             while len(self._puts) >= _AHEAD:
                 self._puts.popleft().result()
             content = b"".join(pieces)
-            self._puts.append(self._pool.submit(self._blobs.put, blob.key, (content,), header.size_bytes))
-            return blob
-        self._blobs.put(blob.key, pieces, header.size_bytes)
-        # A store stops reading at the announced size. What follows, and the digest, is checked at the end.
-        for _ in pieces:
-            pass
-        return blob
+            self._puts.append(self._pool.submit(self._blobs.put, key, (content,), size))
+        else:
+            self._blobs.put(key, pieces, size)
+            # A store stops reading at the announced size. What follows, and the digest, is checked at the end.
+            for _ in pieces:
+                pass
+        return Blob(key, file.sha256(), size)
 
     def settle(self) -> None:
         """Waits until all content is stored. Raises StoreUnavailable."""
@@ -128,7 +125,7 @@ class PendingBlobs:
 
 
 def _checked(file: IncomingFile) -> Iterator[bytes]:
-    """The content of a file. Raises DigestMismatch at its end if it is not what the header announced."""
+    """The content of a file. Raises DigestMismatch or FieldInvalid at its end if it is not what was announced."""
     digest, size = hashlib.sha256(), 0
     header, path = file.header, file.header.path.text
     for piece in file.pieces:
@@ -139,5 +136,9 @@ def _checked(file: IncomingFile) -> Iterator[bytes]:
         yield piece
     if size != header.size_bytes:
         raise DigestMismatch(path, "size", f"{header.size_bytes} bytes", f"{size} bytes")
-    if digest.hexdigest() != header.sha256:
-        raise DigestMismatch(path, "SHA-256", header.sha256, digest.hexdigest())
+    sha256 = file.sha256()
+    with Fields() as fields:
+        if not _SHA256.match(sha256):
+            fields.refuse("sha256", f"{shown(sha256)} is not a SHA-256: 64 lower-case hexadecimal characters")
+    if digest.hexdigest() != sha256:
+        raise DigestMismatch(path, "SHA-256", sha256, digest.hexdigest())

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from mimetypes import MimeTypes
 
 from modelry_server.artifacts import instruments
@@ -59,7 +59,7 @@ class _Stream:
 
     def in_time(self, file: IncomingFile) -> IncomingFile:
         """The file, whose content raises UploadBrokenOff when the time of the stream is over."""
-        return IncomingFile(file.header, map(self._in_time, file.pieces))
+        return replace(file, pieces=map(self._in_time, file.pieces))
 
     def check(self) -> None:
         """Raises UploadBrokenOff if the caller is gone or the time is over."""
@@ -101,7 +101,7 @@ class FileWriter:
     def write(self, owner: Owner, files: Iterable[IncomingFile], is_wanted: Callable[[], bool]) -> tuple[int, int]:
         """Writes files, all or none; returns their number and the sum of their sizes.
 
-        `is_wanted` says whether the caller is still there: a stream that was cut off can look like one that has ended.
+        `is_wanted` says whether the caller is still there: one who gives up before the answer finds nothing written.
         Raises OwnerFrozen, OwnerNotFound, PermissionMissing, RunDeleted, PathInvalid, FieldInvalid, TooManyFiles,
         TooManyFolders, DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff.
         """
@@ -122,10 +122,10 @@ class FileWriter:
         instruments.written_bytes_total.inc(size)
         return len(stream.files), size
 
-    def _artifact(self, owner: Owner, header: FileHeader) -> Artifact:
+    def _artifact(self, owner: Owner, header: FileHeader, sha256: str) -> Artifact:
         path = header.path.text
         kind = header.content_type or _TYPES.guess_type(path.rpartition("/")[2])[0] or "application/octet-stream"
-        return Artifact(owner, path, header.size_bytes, 1, header.sha256, kind, self._clock.now())
+        return Artifact(owner, path, header.size_bytes, 1, sha256, kind, self._clock.now())
 
     def _commit(self, stream: _Stream) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -149,7 +149,7 @@ class FileWriter:
             if number > self._most_files:
                 raise TooManyFiles(self._most_files)
             blob = stream.pending.put(stream.in_time(file))
-            stream.add(self._artifact(stream.owner, file.header), blob)
+            stream.add(self._artifact(stream.owner, file.header, blob.sha256), blob)
             _require_few_folders(stream, self._most_files)
         _require_few_folders(stream, len(stream.files))
         stream.pending.settle()

@@ -83,49 +83,68 @@ def owner_message(owner: Owner) -> api.ArtifactOwner:
 
 
 class _Steps:
-    """The steps of a stream of files: the owner, then for each file its header and its content."""
+    """The steps of a stream: the owner, for each file its header, content and SHA-256, and the number of files."""
 
     def __init__(self, requests: Iterator[api.WriteArtifactsRequest]) -> None:
         self._requests = requests
-        self._header: api.ArtifactHeader | None = None
+        self._sha256 = ""
 
     def owner(self) -> api.ArtifactOwner:
         """The owner, which is the first step. Raises FieldInvalid."""
-        first = self._next()
+        first = self._received()
         if first is None or first.WhichOneof("step") != "owner":
             raise FieldInvalid({"owner": "is required in the first message of the stream"})
         return first.owner
 
     def files(self) -> Iterator[IncomingFile]:
-        """The files. The content of one must be read before the next is asked for."""
-        for _ in self._content():
-            raise FieldInvalid({"content": "comes before a header; each file begins with a header"})
-        while (header := self._header) is not None:
-            checked = announced(header.path, header.size_bytes, header.sha256, header.content_type, field="header")
-            yield IncomingFile(checked, self._content())
+        """The files, up to the end of the stream. The content of one must be read before the next is asked for."""
+        count = 0
+        while (step := self._next()).WhichOneof("step") == "header":
+            header = step.header
+            checked = announced(header.path, header.size_bytes, header.content_type, field="header")
+            yield IncomingFile(checked, self._content(), lambda: self._sha256)
+            count += 1
+        if step.WhichOneof("step") != "file_count":
+            raise _out_of_order(step, "comes before a header; each file begins with a header")
+        if step.file_count != count:
+            raise FieldInvalid(
+                {"file_count": f"is {step.file_count}, but the number of files in the stream is {count}"}
+            )
+        if (more := self._received()) is not None:
+            raise _out_of_order(more, "comes after file_count, which ends the stream")
 
     def _content(self) -> Iterator[bytes]:
-        """The content up to the next header."""
-        self._header = None
-        while (step := self._next()) is not None:
-            kind = step.WhichOneof("step")
-            if kind == "content":
-                if len(step.content) > CONTENT_BYTES:
-                    problem = f"has {len(step.content)} bytes, at most {CONTENT_BYTES} are allowed in one message"
-                    raise FieldInvalid({"content": problem})
-                yield step.content
-            elif kind == "header":
-                self._header = step.header
-                return
-            else:
-                problem = "is allowed in the first message only" if kind == "owner" else "is empty"
-                raise FieldInvalid({kind or "step": problem})
+        """The content up to the SHA-256 that ends the file."""
+        while (step := self._next()).WhichOneof("step") == "content":
+            content = step.content  # a copy of it, each time
+            if len(content) > CONTENT_BYTES:
+                problem = f"has {len(content)} bytes, at most {CONTENT_BYTES} are allowed in one message"
+                raise FieldInvalid({"content": problem})
+            yield content
+        if step.WhichOneof("step") != "sha256":
+            raise _out_of_order(step, "comes before sha256, which ends each file")
+        self._sha256 = step.sha256
 
-    def _next(self) -> api.WriteArtifactsRequest | None:
+    def _next(self) -> api.WriteArtifactsRequest:
+        """The next step of a stream that must not end yet."""
+        step = self._received()
+        if step is None:
+            problem = "is required in the last message; the stream ended without it, so nothing was written"
+            raise FieldInvalid({"file_count": problem})
+        return step
+
+    def _received(self) -> api.WriteArtifactsRequest | None:
         try:
             return next(self._requests, None)
         except grpc.RpcError as error:
             raise UploadBrokenOff from error
+
+
+def _out_of_order(step: api.WriteArtifactsRequest, problem: str) -> FieldInvalid:
+    kind = step.WhichOneof("step")
+    if kind == "owner":
+        problem = "is allowed in the first message only"
+    return FieldInvalid({kind: problem} if kind else {"step": "is empty"})
 
 
 def _message(artifact: Artifact) -> api.Artifact:

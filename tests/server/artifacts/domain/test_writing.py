@@ -86,15 +86,15 @@ def test_content_that_is_not_what_was_announced_leaves_nothing_of_the_stream(
 @pytest.mark.parametrize(
     ("bad", "field"),
     [
-        (lambda: incoming("a", b"x", sha256="ABC"), "header.sha256"),
-        (lambda: incoming("a", b"x", sha256="A" * 64), "header.sha256"),
+        (lambda: incoming("a", b"x", sha256="ABC"), "sha256"),
+        (lambda: incoming("a", b"x", sha256="A" * 64), "sha256"),
         (lambda: incoming("a", b"x", size=-1), "header.size_bytes"),
         (lambda: incoming("a", b"x", size=arriving.MOST_BYTES + 1), "header.size_bytes"),
         (lambda: incoming("a", b"x", kind="t" * 256), "header.content_type"),
         (lambda: incoming("a", b"x", kind="text/plain\n"), "header.content_type"),
     ],
 )
-def test_a_bad_header_is_refused_by_its_field(files: Files, run: Owner, bad: object, field: str) -> None:
+def test_a_bad_header_or_digest_is_refused_by_its_field(files: Files, run: Owner, bad: object, field: str) -> None:
     def stream() -> Iterator[IncomingFile]:
         yield incoming("first", b"x")
         yield bad()  # type: ignore[operator]

@@ -92,26 +92,18 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
         steps = (step for file in files for step in _steps(file, meter))
         write(connection, owner, steps, timeout=timeout_for(size, len(files)))
 
-    try:
-        repeated(send)
-    except DigestMismatch as mismatch:
-        sources = {file.path: file.source for file in files}
-        raise _changed(sources.get(mismatch.metadata.get("path", ""), "a file")) from mismatch
+    repeated(send)
 
 
 def upload_content(connection: Connection, owner: str, path: str, content: bytes, content_type: str) -> None:
     """Writes one file from memory. It is sent again as `upload_files` does."""
-    header = artifacts.ArtifactHeader(
-        path=paths.checked(path),
-        size_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        content_type=content_type,
-    )
+    header = artifacts.ArtifactHeader(path=paths.checked(path), size_bytes=len(content), content_type=content_type)
 
     def steps() -> Iterator[artifacts.WriteArtifactsRequest]:
         yield artifacts.WriteArtifactsRequest(header=header)
         for start in range(0, len(content), PIECE_BYTES):
             yield artifacts.WriteArtifactsRequest(content=content[start : start + PIECE_BYTES])
+        yield artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(content).hexdigest())
 
     repeated(lambda: write(connection, owner, steps(), timeout=timeout_for(len(content))))
 
@@ -123,18 +115,25 @@ def write(
     *,
     timeout: float,
 ) -> artifacts.WriteArtifactsResponse:
-    """Sends one stream of files. An error that is raised while they are read ends the stream and is raised as it is."""
+    """Sends one stream: the owner, the steps of the files, and how many files it were.
+
+    An error that is raised while the files are read ends the stream and is raised as it is.
+    """
     failures: list[Exception] = []
 
     first = artifacts.WriteArtifactsRequest(owner=owners.message_of(owner))
 
     def guarded() -> Iterator[artifacts.WriteArtifactsRequest]:
         yield first
+        count = 0
         try:
-            yield from steps
+            for step in steps:
+                count += step.HasField("header")
+                yield step
         except (OSError, FailedPrecondition) as failure:
             failures.append(failure)
             raise
+        yield artifacts.WriteArtifactsRequest(file_count=count)
 
     try:
         return connection.write(rpcs.WRITE_ARTIFACTS, guarded(), timeout=timeout)
@@ -145,35 +144,44 @@ def write(
 
 def _steps(file: LocalFile, meter: Meter) -> Iterator[artifacts.WriteArtifactsRequest]:
     if not file.source:
-        yield artifacts.WriteArtifactsRequest(
-            header=artifacts.ArtifactHeader(path=file.path, sha256=_SHA256_OF_NOTHING)
-        )
+        yield artifacts.WriteArtifactsRequest(header=artifacts.ArtifactHeader(path=file.path))
+        yield artifacts.WriteArtifactsRequest(sha256=_SHA256_OF_NOTHING)
         return
     with open(file.source, "rb", buffering=0) as source:
+        before = os.fstat(source.fileno())
         # The files of /proc and the like say that they are empty, and are not.
         content = source.read(file.size_bytes or PIECE_BYTES) if file.size_bytes <= PIECE_BYTES else b""
-        size = len(content) or min(file.size_bytes, os.fstat(source.fileno()).st_size)
-        digest = hashlib.sha256(content) if content else _digest(source, size)
-        header = artifacts.ArtifactHeader(path=file.path, size_bytes=size, sha256=digest.hexdigest())
-        yield artifacts.WriteArtifactsRequest(header=header)
-        left = size
+        size = len(content) or min(file.size_bytes, before.st_size)
+        yield artifacts.WriteArtifactsRequest(header=artifacts.ArtifactHeader(path=file.path, size_bytes=size))
+        digest, left = hashlib.sha256(), size
         while left:
             piece = content or source.read(min(PIECE_BYTES, left))
             if not piece:
                 raise _changed(file.source)
+            digest.update(piece)
             yield artifacts.WriteArtifactsRequest(content=piece)
             left -= len(piece)
             meter.add(len(piece))
+        # What was read at once is of one moment. Of a file that has only grown, what was sent is still there.
+        if not content and _was_written(source, before) and _digest(source, size) != digest.hexdigest():
+            raise _changed(file.source)
+        yield artifacts.WriteArtifactsRequest(sha256=digest.hexdigest())
 
 
-def _digest(source: io.FileIO, size: int) -> hashlib._Hash:
-    """The digest of the first bytes of a file, which is at its begin then. It may be growing."""
+def _was_written(source: io.FileIO, before: os.stat_result) -> bool:
+    """Whether somebody may have written to a file since."""
+    now = os.fstat(source.fileno())
+    return (now.st_mtime_ns, now.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns)
+
+
+def _digest(source: io.FileIO, size: int) -> str:
+    """The SHA-256 of the first bytes of a file."""
     digest, buffer = hashlib.sha256(), memoryview(bytearray(min(size, PIECE_BYTES)))
+    source.seek(0)
     while size and (count := source.readinto(buffer[:size])):
         digest.update(buffer[:count])
         size -= count
-    source.seek(0)
-    return digest
+    return digest.hexdigest()
 
 
 # --- down ----------------------------------------------------------------------------------------------------------
@@ -224,7 +232,7 @@ def read(
     """Reads the files at or below a path: the header of each file, and its content in pieces.
 
     `size_bytes` and `file_count` say how much is expected; the deadline grows with them. Each path that the server
-    sends is checked. Take all pieces of a file before you ask for the next file.
+    sends is checked, and no piece is empty. Take all pieces of a file before you ask for the next file.
     """
     request = artifacts.ReadArtifactsRequest(owner=owners.message_of(owner), path=path, offset_bytes=offset)
     steps = connection.read(rpcs.READ_ARTIFACTS, request, timeout=timeout_for(size_bytes, file_count))
@@ -233,23 +241,28 @@ def read(
     def pieces() -> Iterator[bytes]:
         for step in steps:
             if step.WhichOneof("step") == "content":
-                yield step.content
+                content = step.content  # a copy of it, each time
+                if not content:  # without an end of these, the stream would never look as if it stood still
+                    raise _malformed("a piece of content without a byte")
+                yield content
             else:
                 headers.append(step.artifact)
                 return
 
     for _ in pieces():
-        raise DataLoss("the server sent content before the header of a file", reason="STREAM_MALFORMED")
+        raise _malformed("content before the header of a file")
     while headers:
         header = headers.pop()
         paths.checked(header.path)
         if path and header.path != path and not header.path.startswith(f"{path}/"):
-            raise DataLoss(
-                f"the server sent {header.path!r}, which is not at or below {path!r}",
-                reason="STREAM_MALFORMED",
-                metadata={"path": header.path},
-            )
+            raise _malformed(f"{header.path!r}, which is not at or below {path!r}", path=header.path)
         yield header, pieces()
+        if headers and header.path == path:
+            raise _malformed(f"{headers[0].path!r} after the file {path!r}", path=path)
+
+
+def _malformed(what: str, **metadata: str) -> DataLoss:
+    return DataLoss(f"the server sent {what}", reason="STREAM_MALFORMED", metadata=metadata)
 
 
 def _changed(source: str) -> LocalFileChanged:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modelry._sdk.nouns.versions import Version
 
 _ATTEMPTS = 3
+_READ_BYTES = 2**30
 _KINDS = {artifacts.ARTIFACT_KIND_FILE: "file", artifacts.ARTIFACT_KIND_FOLDER: "folder"}
 
 
@@ -125,14 +126,15 @@ class Artifacts:
         registered = self._registered(owner, path)
         return download.download(self._connection, owner, artifact, Path(destination), progress, registered=registered)
 
-    def read_bytes(self, owner: str, path: str) -> bytes:
+    def read_bytes(self, owner: str, path: str, *, max_bytes: int = _READ_BYTES) -> bytes:
         """Reads one file into memory, verified as by `download`.
 
-        Raises ArtifactNotFound, DigestMismatch, BlobLost or DataLoss.
+        A file of more than `max_bytes` (default: 1 GiB) is refused before its content is read. Raises ArtifactNotFound,
+        InvalidArgument for a folder and for a file that is too large, DigestMismatch, BlobLost or DataLoss.
         """
         paths.checked(path)
         registered = self._registered(owner, path)
-        return transfer.repeated(lambda: self._read_bytes(owner, path, registered))
+        return transfer.repeated(lambda: self._read_bytes(owner, path, registered, max_bytes))
 
     def list(self, owner: str, path: str = "", *, recursive: bool = False, page_size: int = 1000) -> LazyList[Artifact]:
         """Lists the files and folders in a folder, by path; with `recursive` all files below it, at any depth.
@@ -181,7 +183,7 @@ class Artifacts:
         listing.require_manifest(files, version.manifest_sha256, owner)
         return listing.below(files, path)
 
-    def _read_bytes(self, owner: str, path: str, registered: listing.Listing | None) -> bytes:
+    def _read_bytes(self, owner: str, path: str, registered: listing.Listing | None, max_bytes: int) -> bytes:
         content = b""
         for header, pieces in transfer.read(self._connection, owner, path):
             if registered is not None:
@@ -191,6 +193,12 @@ class Artifacts:
                     f"{path!r} is a folder; download it, or read one of its files",
                     reason="ARTIFACT_IS_FOLDER",
                     metadata={"path": path},
+                )
+            if header.size_bytes > max_bytes:
+                raise InvalidArgument(
+                    f"{path!r} has {header.size_bytes} bytes, more than max_bytes = {max_bytes}; download it to a file",
+                    reason="ARTIFACT_TOO_LARGE",
+                    metadata={"path": path, "size_bytes": str(header.size_bytes), "max_bytes": str(max_bytes)},
                 )
             incoming = transfer.Incoming(header)
             taken = []

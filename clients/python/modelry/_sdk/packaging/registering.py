@@ -63,9 +63,7 @@ def _mlmodel(model_uri: str, client: Client) -> Mapping[str, Any]:
         return {}
     owner, path = f"runs/{uri.run_id}", f"{uri.path}/MLmodel"
     try:
-        if client.artifacts.get(owner, path).size_bytes > judging.LARGEST_BYTES:
-            return {}
-        return judging.read(client.artifacts.read_bytes(owner, path))
+        return judging.read(client.artifacts.read_bytes(owner, path, max_bytes=judging.LARGEST_BYTES))
     except (NotFound, InvalidArgument, ModuleNotFoundError):
         return {}
 

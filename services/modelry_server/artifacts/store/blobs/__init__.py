@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-PIECE = 1 << 20
-"""Bytes of a piece of content, at most: what one message carries."""
+PIECE = 256 << 10
+"""Bytes of a piece of content, at most. A message carries one; with 1 MiB its reader needed a third more CPU time."""
 
 _KEY = re.compile(r"[0-9a-f]{32}\Z")
 

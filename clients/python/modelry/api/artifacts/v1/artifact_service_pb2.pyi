@@ -27,14 +27,11 @@ class ArtifactHeader(_message.Message):
 
     PATH_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
-    SHA256_FIELD_NUMBER: _builtins.int
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """The path, see `Artifact.path`. Required, and not the root."""
     size_bytes: _builtins.int
     """The size of the content that follows, in bytes: at most 5497558138880 (5 TiB)."""
-    sha256: _builtins.str
-    """The SHA-256 of the content: 64 lower-case hexadecimal characters. Required."""
     content_type: _builtins.str
     """The media type. Default: what the file name suggests. At most 255 characters."""
     def __init__(
@@ -42,12 +39,11 @@ class ArtifactHeader(_message.Message):
         *,
         path: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
-        sha256: _builtins.str = ...,
         content_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "path", b"path", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,8 +58,16 @@ class WriteArtifactsRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FILE_COUNT_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """More of the content of the file. At most 1 MiB in a message."""
+    sha256: _builtins.str
+    """The end of the file: the SHA-256 of its content, 64 lower-case hexadecimal characters. Required for each file."""
+    file_count: _builtins.int
+    """The end of the stream: the number of files that it held, counting a path that came twice twice. Required once, in
+    the last message.
+    """
     @_builtins.property
     def owner(self) -> _artifact_pb2.ArtifactOwner:
         """The owner: a run. Once, in the first message."""
@@ -78,12 +82,14 @@ class WriteArtifactsRequest(_message.Message):
         owner: _artifact_pb2.ArtifactOwner | None = ...,
         header: Global___ArtifactHeader | None = ...,
         content: _builtins.bytes = ...,
+        sha256: _builtins.str = ...,
+        file_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_count", b"file_count", "header", b"header", "owner", b"owner", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_count", b"file_count", "header", b"header", "owner", b"owner", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["owner", "header", "content"]  # noqa: Y015
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["owner", "header", "content", "sha256", "file_count"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
 
@@ -156,7 +162,7 @@ class ReadArtifactsResponse(_message.Message):
     ARTIFACT_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """More of the content of the file."""
+    """More of the content of the file, never empty."""
     @_builtins.property
     def artifact(self) -> _artifact_pb2.Artifact:
         """The beginning of the next file. `size_bytes` and `sha256` are those of the whole file, whatever the offset."""
