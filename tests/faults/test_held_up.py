@@ -304,11 +304,13 @@ def test_answers_that_nobody_reads_are_dropped_when_they_are_too_many(tmp_path: 
 
 def write_file(channel: grpc.Channel, run_id: str, path: str) -> None:
     """Uploads a small file."""
-    header = artifacts.ArtifactHeader(path=path, size_bytes=1, sha256=hashlib.sha256(b"x").hexdigest())
+    header = artifacts.ArtifactHeader(path=path, size_bytes=1)
     requests = [
         artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id)),
         artifacts.WriteArtifactsRequest(header=header),
         artifacts.WriteArtifactsRequest(content=b"x"),
+        artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(b"x").hexdigest()),
+        artifacts.WriteArtifactsRequest(file_count=1),
     ]
     artifacts.ArtifactServiceStub(channel).WriteArtifacts(iter(requests), timeout=10)
 
