@@ -60,7 +60,7 @@ def _answer_all(server: socket.socket, words: bytes) -> None:
     [
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "not gRPC, so it is another server"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak gRPC"),
-        (b"", "another kind of server, or one that needs TLS"),
+        (b"", "another kind of server, one that needs TLS, or one that has too many connections"),
     ],
 )
 def test_a_server_of_another_kind_is_said_to_be_one(answering: Callable[[bytes], str], words: bytes, told: str) -> None:

@@ -46,7 +46,8 @@ _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _STRANGERS = {
     "http1.x server": "what answers there speaks HTTP/1 and not gRPC, so it is another server",
     "parsing http/2": "what answers there does not speak gRPC, so it is another server",
-    "socket closed": "something there ends the connection: another kind of server, or one that needs TLS",
+    "socket closed": "something there ends the connection: another kind of server, one that needs TLS, or one that has "
+    "too many connections",
 }
 """What gRPC says, in small letters, where another kind of server answers, and what that means."""
 _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
