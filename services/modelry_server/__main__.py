@@ -148,12 +148,12 @@ def _end_hard_later(server: "Server", limit_s: float) -> None:
 
 
 def _serve_metrics(address: str, port: int) -> None:
-    from modelry_server.kernel import telemetry
+    from modelry_server.kernel import metrics_port
     from modelry_server.kernel.config import ConfigurationInvalid, place
 
     host, _ = place(address) or ("127.0.0.1", 0)
     try:
-        telemetry.serve_metrics(host, port)
+        metrics_port.serve(host, port)
     except OSError as error:
         reason = f"can't listen there on {host}: {error.strerror}; choose another port, or 0 for none"
         raise ConfigurationInvalid([f"server.metrics_port = {port}: {reason}"]) from error

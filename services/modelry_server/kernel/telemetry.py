@@ -14,8 +14,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import prometheus_client
-
 from modelry_server.kernel import caller
 
 _FIELDS = "modelry_fields"
@@ -99,8 +97,3 @@ def start_logging(level: str, stream: TextIO | None = None) -> None:
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     # It warns of each request that it repeats. If that fails too, `blobs.failed` says so, once a minute.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-
-def serve_metrics(host: str, port: int) -> None:
-    """Serves the process's Prometheus metrics over HTTP on a port of its own."""
-    prometheus_client.start_http_server(port, addr=host)
