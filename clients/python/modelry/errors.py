@@ -4,7 +4,7 @@
     ├── Cancelled
     ├── Unknown
     ├── InvalidArgument: FieldInvalid, FilterSyntax, PageTokenInvalid, RequestIdReused, PathInvalid, CursorInvalid
-    ├── DeadlineExceeded
+    ├── DeadlineExceeded: CallTooLong
     ├── NotFound: WorkspaceNotFound, ExperimentNotFound, RunNotFound, DatasetNotFound, TagNotFound,
     │       ArtifactNotFound, OwnerNotFound, SnapshotNotFound, ModelNotFound, VersionNotFound, AliasNotFound,
     │       PromotionNotFound
@@ -81,6 +81,12 @@ class DeadlineExceeded(ModelryError):
 
     code = "DEADLINE_EXCEEDED"
     reason = "DEADLINE_EXCEEDED"
+
+
+class CallTooLong(DeadlineExceeded):
+    """The call took as long as the server allows. Ask for less, such as with a narrower filter or a smaller page."""
+
+    reason = "CALL_TOO_LONG"
 
 
 class NotFound(ModelryError):
