@@ -146,7 +146,11 @@ class Deployment:
 
     def _channel(self, address: str) -> grpc.Channel:
         if address not in self._channels:
-            options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50)]
+            options = [
+                ("grpc.max_reconnect_backoff_ms", 200),
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.http2.bdp_probe", 0),  # else a slow machine's channel may take in a whole file unread
+            ]
             self._channels[address] = grpc.insecure_channel(address, options=options)
         return self._channels[address]
 
