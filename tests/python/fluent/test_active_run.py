@@ -331,6 +331,22 @@ def test_what_cant_be_an_artifact_is_refused(tmp_path: Path) -> None:
             modelry.log_image([[0]])
 
 
+def test_what_the_server_refuses_of_files_is_told_and_not_raised(
+    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    with modelry.start_run() as run:
+        modelry.log_text("x", "kind")
+        modelry.log_text("x", "kind/b")
+        modelry.log_artifacts(tmp_path)
+        client.runs.delete(run.run_id)
+        modelry.log_text("x", "late.txt")
+
+    told = [text for text in caplog.messages if "file '" in text]
+    assert len(told) == 3
+    assert ["kind" in told[0], "dangling" in told[1], "late.txt" in told[2]] == [True] * 3
+
+
 def test_runs_are_found_as_a_table_or_a_list(experiment_id: str) -> None:
     for number in range(3):
         with modelry.start_run(run_name=f"r{number}"):

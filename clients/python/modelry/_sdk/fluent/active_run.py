@@ -108,8 +108,8 @@ class ActiveRun(ActiveRunNames):
     def log_artifact(self, local_path: str | os.PathLike[str], artifact_path: str = "") -> None:
         """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
 
-        Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. Raises
-        FileNotFoundError, and ModelryError if the server refuses.
+        Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. What the
+        server refuses is told and not raised. Raises FileNotFoundError, or PathInvalid for a path that can't be one.
         """
         source, artifact_path = Path(local_path), str(artifact_path or "")
         target = f"{artifact_path}/{source.name}".strip("/") if source.is_dir() else artifact_path
@@ -214,8 +214,12 @@ class ActiveRun(ActiveRunNames):
         return f"ActiveRun({self.run_id!r}, name={self.name!r}, status={self.status.value})"
 
     def _upload_files(self, source: Path, path: str) -> None:
+        from modelry._sdk.files import paths
+
         if not source.exists():
             raise FileNotFoundError(f"{source} does not exist")
+        if path:
+            paths.checked(path)
         self._upload(
             os.fspath(source),
             lambda: self.client.artifacts.upload(self._owner, source, path),
@@ -239,7 +243,10 @@ class ActiveRun(ActiveRunNames):
         )
 
     def _upload(self, name: str, send: Callable[[], object], keep: Callable[[], None]) -> None:
-        """Uploads, or keeps a copy if the server can't take it now, does not know the run yet, or stands still."""
+        """Uploads, or keeps a copy if the server can't take it now, does not know the run yet, or stands still.
+
+        A refusal is told and not raised into training.
+        """
         self._online = self._online or self.recorder.attempt(1.0)
         if self._online and not self.recorder.offline and not self.recorder.uploads.waiting:
             try:
@@ -249,7 +256,8 @@ class ActiveRun(ActiveRunNames):
                 if isinstance(error, ModelryError) and (
                     retries.is_refusal(error) or error.reason == "LOCAL_FILE_CHANGED"
                 ):
-                    raise
+                    self._refuse("file", repr(name), error)
+                    return
                 log.warning("%s; a copy is kept in %s and will be uploaded later", error, self.recorder.folder)
             else:
                 return

@@ -86,8 +86,8 @@ def log_input(dataset: Any, context: str = "") -> None:
 def log_artifact(local_path: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
     """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
 
-    Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. Raises
-    FileNotFoundError, and ModelryError if the server refuses.
+    Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. What the
+    server refuses is told and not raised. Raises FileNotFoundError, or PathInvalid for a path that can't be one.
     """
     if (run := _run(run_id)) is not None:
         run.log_artifact(local_path, artifact_path or "")
