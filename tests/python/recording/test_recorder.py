@@ -305,6 +305,21 @@ def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, 
     assert report.requests_delivered >= 2
 
 
+def test_a_script_without_a_server_ends_at_once_also_with_a_file(own_on_sqlite: Deployment, spool: Path) -> None:
+    own_on_sqlite.stop()
+    begun = time.monotonic()
+
+    script = run_script(
+        "import modelry\nmodelry.log_metric('m', 1.0)\nmodelry.log_text('x', 'a.txt')\n",
+        own_on_sqlite.address,
+        spool,
+        MODELRY_EXIT_TIMEOUT="2m",
+    )
+
+    assert time.monotonic() - begun < 30
+    assert "1 upload is not done yet; it is kept in" in script.stderr
+
+
 def test_what_is_logged_as_python_ends_arrives_also_where_no_thread_can_be_started_then(
     own_on_sqlite: Deployment, spool: Path
 ) -> None:

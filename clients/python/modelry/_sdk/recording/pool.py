@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import process, settings
@@ -39,10 +41,10 @@ class RecorderPool(process.Part):
         self._children.deliver(timeout)
 
     def at_exit(self) -> None:
-        """Drains every recorder, within the limit of the settings."""
-        limit = settings.read().exit_timeout
+        """Drains every recorder, all of them within the limit of the settings."""
+        until = time.monotonic() + settings.read().exit_timeout
         for recorder in self._all():
-            recorder.close(limit)
+            recorder.close(max(0.0, until - time.monotonic()))
 
     def abandon(self) -> None:
         """Ends the recorders without a delivery."""

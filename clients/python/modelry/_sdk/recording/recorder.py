@@ -166,10 +166,14 @@ class Recorder:
             self.attempt(timeout)
 
     def close(self, timeout: float) -> None:
-        """Sends what is left within so many seconds, keeps the rest in the spool, and says so."""
+        """Sends what is left within so many seconds, keeps the rest in the spool, and says so.
+
+        While no server answers it tries only once, and no upload.
+        """
         until = time.monotonic() + timeout
+        was_offline = self.offline
         self._close_agenda(timeout)
-        self.uploads.close(max(0.0, until - time.monotonic()))
+        self.uploads.close(0.0 if was_offline else max(0.0, until - time.monotonic()))
 
     def _close_agenda(self, timeout: float) -> None:
         if self._is_idle:

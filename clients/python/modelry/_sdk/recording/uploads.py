@@ -102,8 +102,8 @@ class Uploads:
         if thread is not None and not left:
             thread.join(_GRACE_SECONDS)
         if left:
-            text = "%d uploads are not done yet; their files are kept in %s: run `modelry sync`"
-            log.warning(text, left, self._folder)
+            what = "1 upload is not done yet; it is" if left == 1 else f"{left} uploads are not done yet; they are"
+            log.warning("%s kept in %s: run `modelry sync`", what, self._folder)
 
     def abandon(self) -> None:
         """Leaves the uploads that wait to `modelry sync`, and ends the thread."""
