@@ -88,8 +88,8 @@ class Script(artifacts.ArtifactServiceServicer):
         if self.refusals:
             self.refusals -= 1
             self.refusal.end(context)
-        if not steps[-1].HasField("file_count"):
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the stream has broken off")
+        if not steps[-1].HasField("sent_file_count"):
+            BreakOff(grpc.StatusCode.ABORTED, "the stream ended early", "UPLOAD_BROKEN_OFF").end(context)
         self.written.append(steps)
         return artifacts.WriteArtifactsResponse()
 

@@ -39,8 +39,8 @@ def files_in(steps: list[artifacts.WriteArtifactsRequest]) -> dict[str, bytes]:
             assert header.size_bytes == len(files[header.path])
             assert step.sha256 == hashlib.sha256(files[header.path]).hexdigest()
             ended += 1
-    assert steps[-1].WhichOneof("step") == "file_count"
-    assert steps[-1].file_count == ended == len(files)
+    assert steps[-1].WhichOneof("step") == "sent_file_count"
+    assert steps[-1].sent_file_count == ended == len(files)
     return files
 
 

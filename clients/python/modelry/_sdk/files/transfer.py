@@ -117,7 +117,7 @@ def write(
     *,
     timeout: float,
 ) -> artifacts.WriteArtifactsResponse:
-    """Sends one stream: the owner, the steps of the files, and how many files it were.
+    """Sends one stream: the owner, the steps of the files, and how many files were sent.
 
     An error that is raised while the files are read ends the stream and is raised as it is.
     """
@@ -135,7 +135,7 @@ def write(
         except (OSError, FailedPrecondition) as failure:
             failures.append(failure)
             raise
-        yield artifacts.WriteArtifactsRequest(file_count=count)
+        yield artifacts.WriteArtifactsRequest(sent_file_count=count)
 
     try:
         return connection.write(rpcs.WRITE_ARTIFACTS, guarded(), timeout=timeout)
