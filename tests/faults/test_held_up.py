@@ -310,7 +310,7 @@ def write_file(channel: grpc.Channel, run_id: str, path: str) -> None:
         artifacts.WriteArtifactsRequest(header=header),
         artifacts.WriteArtifactsRequest(content=b"x"),
         artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(b"x").hexdigest()),
-        artifacts.WriteArtifactsRequest(file_count=1),
+        artifacts.WriteArtifactsRequest(sent_file_count=1),
     ]
     artifacts.ArtifactServiceStub(channel).WriteArtifacts(iter(requests), timeout=10)
 

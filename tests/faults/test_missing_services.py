@@ -103,7 +103,7 @@ def _file(run: str) -> Iterator[artifacts.WriteArtifactsRequest]:
     )
     yield artifacts.WriteArtifactsRequest(content=CONTENT)
     yield artifacts.WriteArtifactsRequest(sha256=digest)
-    yield artifacts.WriteArtifactsRequest(file_count=1)
+    yield artifacts.WriteArtifactsRequest(sent_file_count=1)
 
 
 @pytest.mark.parametrize("missing", ROOMS)

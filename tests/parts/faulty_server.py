@@ -23,11 +23,12 @@ def none(method: str, request: bytes) -> grpc.StatusCode | None:
 class FaultyServer(grpc.GenericRpcHandler):
     """Passes every call on to the platform, unless the rule names a status for its method and (first) request.
 
-    While `stands_still` is set, streams are not answered.
+    `says` is the text of the status. While `stands_still` is set, streams are not answered.
     """
 
     channel: Any
     rule: Rule = none
+    says: str = "the test wants it so"
     address: str = ""
     stands_still: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +47,7 @@ class FaultyServer(grpc.GenericRpcHandler):
 
     def _ask(self, method: str, request: bytes, context: grpc.ServicerContext) -> Any:
         if (code := self.rule(method, request)) is not None:
-            context.abort(code, "the test wants it so")
+            context.abort(code, self.says)
         return self._passed_on(lambda: self.channel.unary_unary(method)(request, timeout=20), context)
 
     def _write(self, method: str, requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
@@ -54,7 +55,7 @@ class FaultyServer(grpc.GenericRpcHandler):
             self.ended.wait(0.05)
         first = next(requests)
         if (code := self.rule(method, first)) is not None:
-            context.abort(code, "the test wants it so")
+            context.abort(code, self.says)
         whole = [first, *requests]
         return self._passed_on(lambda: self.channel.stream_unary(method)(iter(whole), timeout=20), context)
 
@@ -69,12 +70,13 @@ class FaultyServer(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def faulty(address: str) -> Iterator[FaultyServer]:
-    """A server before the platform at an address."""
+def faulty(address: str, **options: int) -> Iterator[FaultyServer]:
+    """A server before the platform at an address, with options of gRPC, which it names `grpc.<option>`."""
     target = address.removeprefix("grpc://")
     with grpc.insecure_channel(target) as channel, ThreadPoolExecutor(16) as pool:
         handler = FaultyServer(channel)
-        server = grpc.server(pool, handlers=[handler])
+        chosen = [(f"grpc.{name}", value) for name, value in options.items()]
+        server = grpc.server(pool, handlers=[handler], options=chosen)
         handler.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         yield handler

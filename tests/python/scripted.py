@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from modelry import Client
 from modelry._sdk.files import owners
@@ -17,8 +20,24 @@ from modelry.api.artifacts import v1 as artifacts
 OWNER = "runs/" + "0" * 32
 
 
+@dataclass(frozen=True)
 class BreakOff:
-    """Ends a stream as a server does that is stopped during it."""
+    """Ends a stream, by default as a server does that is stopped during it. Without a reason as gRPC itself does."""
+
+    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    says: str = "the server stops"
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code.name}-{self.reason or self.says}"
+
+    def end(self, context: grpc.ServicerContext) -> NoReturn:
+        """Ends a call."""
+        if self.reason:
+            status = status_pb2.Status(code=self.code.value[0], message=self.says)
+            status.details.add().Pack(error_details_pb2.ErrorInfo(reason=self.reason, domain="modelry.dev"))
+            context.abort_with_status(rpc_status.to_status(status))
+        context.abort(self.code, self.says)
 
 
 Step = artifacts.Artifact | bytes | BreakOff
@@ -28,7 +47,7 @@ Step = artifacts.Artifact | bytes | BreakOff
 class Script(artifacts.ArtifactServiceServicer):
     """What the server answers: the artifact that GetArtifact asks for, and the content of each ReadArtifacts stream.
 
-    `written` are the uploads that were sent to their end.
+    `written` are the uploads that were sent to their end, after so many `refusals`.
     """
 
     artifact: artifacts.Artifact
@@ -37,6 +56,7 @@ class Script(artifacts.ArtifactServiceServicer):
     read: list[artifacts.ReadArtifactsRequest] = field(default_factory=list)
     written: list[list[artifacts.WriteArtifactsRequest]] = field(default_factory=list)
     refusals: int = 0
+    refusal: BreakOff = BreakOff()
     next_page_token: str = ""
 
     def GetArtifact(
@@ -55,7 +75,7 @@ class Script(artifacts.ArtifactServiceServicer):
         self.read.append(request)
         for step in self.streams.pop(0):
             if isinstance(step, BreakOff):
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+                step.end(context)
             elif isinstance(step, bytes):
                 yield artifacts.ReadArtifactsResponse(content=step)
             else:
@@ -67,9 +87,9 @@ class Script(artifacts.ArtifactServiceServicer):
         steps = list(request_iterator)
         if self.refusals:
             self.refusals -= 1
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
-        if not steps[-1].HasField("file_count"):
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the stream has broken off")
+            self.refusal.end(context)
+        if not steps[-1].HasField("sent_file_count"):
+            BreakOff(grpc.StatusCode.ABORTED, "the stream ended early", "UPLOAD_BROKEN_OFF").end(context)
         self.written.append(steps)
         return artifacts.WriteArtifactsResponse()
 
@@ -115,3 +135,23 @@ def client_of(script: Script) -> Iterator[Client]:
     finally:
         client._connection.close()
         server.stop(None).wait()
+
+
+PASSING = [
+    BreakOff(),
+    BreakOff(reason="DRAINING"),
+    BreakOff(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams", "TOO_MANY_STREAMS"),
+    BreakOff(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls", "TOO_MANY_CALLS"),
+    BreakOff(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"),
+    BreakOff(grpc.StatusCode.CANCELLED, "Cancelled"),
+    BreakOff(grpc.StatusCode.ABORTED, "broken off", "UPLOAD_BROKEN_OFF"),
+    BreakOff(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2"),
+]
+"""How a stream may end that is worth another attempt within seconds."""
+
+LASTING = [
+    BreakOff(grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (5 vs. 4)"),
+    BreakOff(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"),
+    BreakOff(grpc.StatusCode.INTERNAL, "an unexpected error occurred", "INTERNAL"),
+]
+"""How a stream may end that is not."""

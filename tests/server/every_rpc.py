@@ -86,7 +86,7 @@ def _upload(of: Things, path: str) -> Sequence[Message]:
         artifacts.WriteArtifactsRequest(header=header),
         artifacts.WriteArtifactsRequest(content=CONTENT),
         artifacts.WriteArtifactsRequest(sha256=digest),
-        artifacts.WriteArtifactsRequest(file_count=1),
+        artifacts.WriteArtifactsRequest(sent_file_count=1),
     ]
 
 

@@ -14,7 +14,7 @@
     ├── ResourceExhausted: TooManyStreams
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
     │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged
-    ├── Aborted: RequestInFlight, EtagMismatch, BatchGap
+    ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
     ├── OutOfRange: CursorOutOfRange
     ├── Unimplemented
     ├── Internal
@@ -404,6 +404,12 @@ class BatchGap(Aborted):
     """An earlier numbered batch is missing."""
 
     reason = "BATCH_GAP"
+
+
+class UploadBrokenOff(Aborted):
+    """An upload ended before it was complete, so nothing was written."""
+
+    reason = "UPLOAD_BROKEN_OFF"
 
 
 class CursorOutOfRange(OutOfRange):

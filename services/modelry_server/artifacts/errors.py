@@ -1,6 +1,7 @@
 """The errors of artifacts that a caller can act on. An owner is given as `runs/<id>` or `versions/<id>`."""
 
 from modelry_server.kernel.errors import (
+    Aborted,
     AlreadyExists,
     DataLoss,
     DeadlineExceeded,
@@ -171,14 +172,28 @@ class SnapshotExists(AlreadyExists):
         )
 
 
-class UploadBrokenOff(DeadlineExceeded):
-    """The client closed the stream, or the stream took longer than the server allows."""
+class UploadBrokenOff(Aborted):
+    """The stream ended before it was complete, or its call was cancelled."""
 
-    reason = "DEADLINE_EXCEEDED"
+    reason = "UPLOAD_BROKEN_OFF"
 
     def __init__(self) -> None:
         super().__init__(
-            "the stream was cancelled or took too long; nothing was written; send all files again from the beginning"
+            "the stream has broken off: a complete one ends with sent_file_count; nothing was written; send it again "
+            "from the beginning"
+        )
+
+
+class UploadTooLong(DeadlineExceeded):
+    """The stream took longer than the server allows."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"the stream took longer than the {limit_s:g} s that the server allows; nothing was written; write the "
+            "files in several streams",
+            limit_s=f"{limit_s:g}",
         )
 
 

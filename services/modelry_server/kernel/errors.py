@@ -252,16 +252,21 @@ class Draining(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database can't do this now, and `why`. If the call changes something, the change may have been made."""
+    """The database can't do this now, and `why`. If the call changes something, the change may have been made.
+
+    With `of_read` it is known to have failed while it read, so the text says nothing of a change.
+    """
 
     reason = "DATABASE_UNAVAILABLE"
 
-    def __init__(self, room: str, why: str = "does not answer, or is busy") -> None:
-        super().__init__(
-            f"the database of {room} {why}; if the call changes something, the change may have "
-            "been made: send it again with the same request_id, or read the state first",
-            service=room,
+    def __init__(self, room: str, why: str = "does not answer, or is busy", *, of_read: bool = False) -> None:
+        remedy = (
+            "send the call again, or ask for less"
+            if of_read
+            else "if the call changes something, the change may have been made: send it again with the same "
+            "request_id, or read the state first"
         )
+        super().__init__(f"the database of {room} {why}; {remedy}", service=room)
 
 
 class DeadlinePassed(DeadlineExceeded):

@@ -94,7 +94,7 @@ class Client:
     def write(self, owner: Owner, files: dict[str, bytes]) -> api.WriteArtifactsResponse:
         """Writes files by path."""
         steps = (file_steps(path, content) for path, content in files.items())
-        return self.send([Step(owner=owner)], *steps, [Step(file_count=len(files))])
+        return self.send([Step(owner=owner)], *steps, [Step(sent_file_count=len(files))])
 
     def send(self, *steps: Iterable[Step]) -> api.WriteArtifactsResponse:
         """Sends a stream as it is."""

@@ -216,7 +216,6 @@ END = Step(sha256=EMPTY_SHA256)
 @pytest.mark.parametrize(
     ("steps", "field"),
     [
-        ([], "owner"),
         ([_header()], "owner"),
         ([Step(content=b"x")], "owner"),
         ([Step()], "owner"),
@@ -229,17 +228,17 @@ END = Step(sha256=EMPTY_SHA256)
         (["owner", _header(), Step(sha256="x")], "sha256"),
         (["owner", _header(), Step(sha256="")], "sha256"),
         (["owner", _header(), _header("b"), END], "header"),
-        (["owner", _header(), Step(file_count=1)], "file_count"),
+        (["owner", _header(), Step(sent_file_count=1)], "sent_file_count"),
         (["owner", END, _header()], "sha256"),
         (["owner", _header(), END, END], "sha256"),
         (["owner", _header(), END, Step(content=b"x")], "content"),
-        (["owner", _header(), END, Step(file_count=0)], "file_count"),
-        (["owner", _header(), END, Step(file_count=2)], "file_count"),
-        (["owner", Step(file_count=1)], "file_count"),
-        (["owner", _header(), END, Step(file_count=1), Step(file_count=1)], "file_count"),
-        (["owner", _header(), END, Step(file_count=1), _header("b"), END, Step(file_count=2)], "header"),
-        (["owner", _header(), END, Step(file_count=1), "owner"], "owner"),
-        (["owner", _header(), END, Step(file_count=1), Step()], "step"),
+        (["owner", _header(), END, Step(sent_file_count=0)], "sent_file_count"),
+        (["owner", _header(), END, Step(sent_file_count=2)], "sent_file_count"),
+        (["owner", Step(sent_file_count=1)], "sent_file_count"),
+        (["owner", _header(), END, Step(sent_file_count=1), Step(sent_file_count=1)], "sent_file_count"),
+        (["owner", _header(), END, Step(sent_file_count=1), _header("b"), END, Step(sent_file_count=2)], "header"),
+        (["owner", _header(), END, Step(sent_file_count=1), "owner"], "owner"),
+        (["owner", _header(), END, Step(sent_file_count=1), Step()], "step"),
     ],
 )
 def test_a_stream_out_of_order_is_refused_by_its_field(

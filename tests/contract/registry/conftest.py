@@ -128,7 +128,7 @@ def _upload(owner: artifacts.ArtifactOwner, files: Mapping[str, bytes]) -> Itera
         yield artifacts.WriteArtifactsRequest(header=header)
         yield artifacts.WriteArtifactsRequest(content=content)
         yield artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(content).hexdigest())
-    yield artifacts.WriteArtifactsRequest(file_count=len(files))
+    yield artifacts.WriteArtifactsRequest(sent_file_count=len(files))
 
 
 @pytest.fixture

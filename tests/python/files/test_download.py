@@ -9,7 +9,7 @@ import pytest
 
 from modelry.api.artifacts import v1 as artifacts
 from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, InvalidArgument, PathInvalid, Unavailable
-from tests.python.scripted import OWNER, BreakOff, Script, Step, a_file, a_folder, client_of
+from tests.python.scripted import OWNER, PASSING, BreakOff, Script, Step, a_file, a_folder, client_of
 
 CONTENT = bytes(range(256)) * 40
 
@@ -147,6 +147,30 @@ def test_a_file_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [request.offset_bytes for request in script.read] == [0, 1000]
     assert told[-1] == (len(CONTENT), len(CONTENT))
     assert everything_below(tmp_path) == ["weights"]
+
+
+@pytest.mark.parametrize("end", PASSING, ids=str)
+def test_a_download_that_a_server_ends_early_is_continued(tmp_path: Path, end: BreakOff) -> None:
+    whole = a_file("weights", CONTENT)
+    script = Script(whole, [[whole, CONTENT[:1000], end], [whole, CONTENT[1000:]]])
+
+    with client_of(script) as client:
+        path = client.artifacts.download(OWNER, "weights", tmp_path)
+
+    assert path.read_bytes() == CONTENT
+    assert [request.offset_bytes for request in script.read] == [0, 1000]
+
+
+@pytest.mark.parametrize("end", PASSING, ids=str)
+def test_a_folder_whose_stream_a_server_ends_early_is_completed(tmp_path: Path, end: BreakOff) -> None:
+    first, second = a_file("a", b"aaaa"), a_file("b", CONTENT)
+    streams: list[Iterable[Step]] = [[first, b"aaaa", second, CONTENT[:10], end], [second, CONTENT]]
+    script = Script(a_folder("", first, second), streams, listed=[first, second])
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "", tmp_path)
+
+    assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"aaaa" + CONTENT
 
 
 def test_a_later_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path) -> None:

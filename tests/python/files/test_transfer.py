@@ -9,8 +9,8 @@ import pytest
 
 from modelry._sdk.files import local_files, owners, transfer
 from modelry.api.artifacts import v1 as artifacts
-from modelry.errors import FailedPrecondition, InvalidArgument, LocalFileChanged, PathInvalid
-from tests.python.scripted import OWNER, Script, a_folder, client_of
+from modelry.errors import Cancelled, FailedPrecondition, InvalidArgument, LocalFileChanged, ModelryError, PathInvalid
+from tests.python.scripted import LASTING, OWNER, PASSING, BreakOff, Script, a_folder, client_of
 
 MEBIBYTE = 2**20
 
@@ -39,8 +39,8 @@ def files_in(steps: list[artifacts.WriteArtifactsRequest]) -> dict[str, bytes]:
             assert header.size_bytes == len(files[header.path])
             assert step.sha256 == hashlib.sha256(files[header.path]).hexdigest()
             ended += 1
-    assert steps[-1].WhichOneof("step") == "file_count"
-    assert steps[-1].file_count == ended == len(files)
+    assert steps[-1].WhichOneof("step") == "sent_file_count"
+    assert steps[-1].sent_file_count == ended == len(files)
     return files
 
 
@@ -148,6 +148,41 @@ def test_an_upload_is_sent_again_from_the_beginning_when_the_server_was_stopped(
 
     assert [files_in(steps) for steps in script.written] == [content]
     assert [done for done, _ in told] == [5, 11] * 3
+
+
+@pytest.mark.parametrize("refusal", PASSING, ids=str)
+def test_an_upload_that_a_server_takes_later_is_sent_again(script: Script, refusal: BreakOff) -> None:
+    script.refusals, script.refusal = 2, refusal
+
+    with client_of(script) as client:
+        client.artifacts.upload_bytes(OWNER, "a", b"content")
+
+    assert [files_in(steps) for steps in script.written] == [{"a": b"content"}]
+
+
+@pytest.mark.parametrize("refusal", LASTING, ids=str)
+def test_an_upload_that_a_server_would_refuse_again_is_sent_once(script: Script, refusal: BreakOff) -> None:
+    script.refusals, script.refusal = 2, refusal
+
+    with client_of(script) as client, pytest.raises(ModelryError) as raised:
+        client.artifacts.upload_bytes(OWNER, "a", b"content")
+
+    assert raised.value.code == refusal.code.name
+    assert (script.written, script.refusals) == ([], 1)
+
+
+def test_an_upload_that_this_process_ends_is_not_sent_again(script: Script) -> None:
+    sent = []
+
+    def steps() -> Iterator[artifacts.WriteArtifactsRequest]:
+        sent.append(True)
+        yield artifacts.WriteArtifactsRequest(header=artifacts.ArtifactHeader(path="a"))
+        client._connection.close()
+
+    with client_of(script) as client, pytest.raises(Cancelled):
+        transfer.repeated(lambda: transfer.write(client._connection, OWNER, steps(), timeout=30))
+
+    assert (sent, script.written) == ([True], [])
 
 
 def test_a_file_that_shrinks_meanwhile_is_not_uploaded(script: Script, tmp_path: Path) -> None:

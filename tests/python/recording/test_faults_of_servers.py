@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -64,6 +67,67 @@ def test_a_server_that_fails_at_everything_for_a_while_costs_nothing(
     stored = reader.runs.get(run.id)
     assert (complete, nothing_left) == (True, True)
     assert (stored.summaries["m"].point_count, stored.params, stored.status) == (3000, {"p": "1"}, "FINISHED")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"),
+        (INTERNAL, "Received RST_STREAM with error code 2"),
+        (grpc.StatusCode.UNKNOWN, "Received http2 header with status: 500"),
+        (grpc.StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404"),
+    ],
+)
+def test_a_server_that_takes_one_call_in_five_for_a_while_costs_nothing(
+    between: FaultyServer, reader: Client, spool: Path, caplog: pytest.LogCaptureFixture, code: Any, says: str
+) -> None:
+    """As under more load than it can bear, or behind proxies of which most are starting."""
+    chance = random.Random(1)
+    counted: Counter[bool] = Counter()
+
+    def refuse_most(method: str, request: bytes) -> grpc.StatusCode | None:
+        refused = chance.random() < 0.8
+        counted[refused] += 1
+        return code if refused else None
+
+    with modelry.start_run() as run, caplog.at_level(logging.WARNING, "modelry"):
+        between.says, between.rule = says, refuse_most
+        for step in range(20):
+            modelry.log_metric(f"m{step}", 0.5, step=step)
+            modelry.log_param(f"p{step}", step)
+            modelry.set_tag(f"t{step}", "yes")
+            modelry.flush(0.2)
+        between.rule = none
+        complete = modelry.flush(PATIENCE_S)
+        nothing_left = left_in(spool) == []
+
+    stored = reader.runs.get(run.id)
+    assert counted[True] > 2 * counted[False] > 0
+    assert (complete, nothing_left) == (True, True)
+    assert stored.metrics == {f"m{step}": 0.5 for step in range(20)}
+    assert stored.params == {f"p{step}": str(step) for step in range(20)}
+    assert {key for key in stored.tags if key.startswith("t")} == {f"t{step}" for step in range(20)}
+    assert not [text for text in caplog.messages if "set aside" in text]
+
+
+def test_a_message_that_is_too_large_for_a_proxy_is_set_aside_and_told(
+    own_on_sqlite: Deployment, reader: Client, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with faulty(own_on_sqlite.address, max_receive_message_length=2000) as small:
+        modelry.set_tracking_uri(small.address)
+        with modelry.start_run() as run, caplog.at_level(logging.WARNING, "modelry"):
+            modelry.log_param("long", "x" * 3000)
+            modelry.log_param("short", "x")
+            eventually(lambda: modelry.flush(1.0) or "short" in reader.runs.get(run.id).params, within_s=PATIENCE_S)
+            modelry.log_metric("m", 1.0)
+            eventually(lambda: modelry.flush(1.0) or "set aside in" in caplog.text, within_s=PATIENCE_S)
+        run.recorder.close(5)
+    report = sync.deliver(own_on_sqlite.address, folder=spool)
+
+    assert [text for text in caplog.messages if "larger than max" in text and "set aside in" in text]
+    assert report.requests_delivered == 1
+    stored = reader.runs.get(run.id)
+    assert (stored.params, stored.metrics) == ({"long": "x" * 3000, "short": "x"}, {"m": 1.0})
 
 
 def test_one_request_at_which_the_server_fails_is_set_aside_and_sent_by_a_later_sync(

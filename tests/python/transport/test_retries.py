@@ -18,13 +18,14 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from modelry._sdk.transport.connection import Connection, connect
-from modelry._sdk.transport.retries import ATTEMPTS
+from modelry._sdk.transport.retries import ATTEMPTS, is_passing
 from modelry.api.access import v1 as access
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.registry import v1 as registry
 from modelry.api.rpc import NOT_REPEATABLE, Rpc
 from modelry.api.tracking import v1 as tracking
-from modelry.errors import Unavailable
+from modelry.errors import Internal, ModelryError, ResourceExhausted, Unavailable
+from tests.parts.bare_answers import answering_by_reset, answering_by_status
 
 ROOMS = (access, tracking, artifacts, registry)
 
@@ -47,19 +48,25 @@ RPCS: dict[str, Rpc[Any, Any]] = {
 
 
 class Flaky(grpc.GenericRpcHandler):
-    """A server that is unavailable for the first calls of each rpc, and counts them."""
+    """A server that is unavailable for the first calls of each rpc, or fails by another `code`, and counts them.
+
+    `begun` counts also those whose message never came.
+    """
 
     def __init__(self, failures: int) -> None:
         self.calls: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()
+        self.code = grpc.StatusCode.UNAVAILABLE
         self._failures = failures
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         method = METHODS[details.method]
+        self.begun[details.method] += 1
 
         def answer(_: Any, context: grpc.ServicerContext) -> bytes:
             self.calls[details.method] += 1
             if self.calls[details.method] <= self._failures:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+                context.abort(self.code, "the server is shutting down")
             return b""
 
         def answers(request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -144,3 +151,91 @@ def test_what_the_recorder_sends_is_sent_again_too(flaky: tuple[Flaky, Connectio
 
     assert answer == b""
     assert server.calls == {rpc.path: 2}
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED], ids=str)
+def test_what_a_server_has_no_room_for_is_sent_again(flaky: tuple[Flaky, Connection], code: grpc.StatusCode) -> None:
+    server, connection = flaky
+    server.code = code
+
+    make(connection, tracking.rpcs.GET_RUN)
+
+    assert server.calls == {tracking.rpcs.GET_RUN.path: 2}
+
+
+def failure_of(address: str) -> ModelryError:
+    """How a call to an address fails."""
+    connection = connect(address)
+    try:
+        with pytest.raises(ModelryError) as raised:
+            make(connection, tracking.rpcs.GET_RUN)
+    finally:
+        connection.close()
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("status", "passes"),
+    [(400, False), (401, True), (403, False), (404, True), (408, True), (413, False), (429, True), (431, False)]
+    + [(status, True) for status in (500, 502, 503, 504, 520)],
+)
+def test_what_a_proxy_answers_for_a_server_that_is_not_there_passes(status: int, passes: bool) -> None:
+    with answering_by_status(status) as address:
+        failed = failure_of(address)
+
+    assert is_passing(failed) is passes, f"{failed.code}: {failed.message}"
+
+
+@pytest.mark.parametrize("error_code", [0, 1, 2, 7, 8, 11])
+def test_a_stream_that_is_reset_passes(error_code: int) -> None:
+    with answering_by_reset(error_code) as address:
+        failed = failure_of(address)
+
+    assert is_passing(failed), f"{failed.code}: {failed.message}"
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "passes"),
+    [
+        ("RESOURCE_EXHAUSTED", "Concurrent RPC limit exceeded!", True),
+        ("RESOURCE_EXHAUSTED", "rate limit exceeds the quota", True),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (5003 vs. 1000)", False),
+        ("RESOURCE_EXHAUSTED", "grpc: received message larger than max (5003 vs. 1000)", False),
+        ("RESOURCE_EXHAUSTED", "grpc: received message after decompression larger than max 1000", False),
+        ("RESOURCE_EXHAUSTED", "gRPC message exceeds maximum size 4194304: 5242886", False),
+        ("RESOURCE_EXHAUSTED", "Received message exceeds the maximum configured message size.", False),
+        ("RESOURCE_EXHAUSTED", "message size 5003 is larger than configured max 1000", False),
+        ("RESOURCE_EXHAUSTED", "Error, decoded message length too large: found 5003 bytes", False),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", True),
+        ("ABORTED", "", True),
+        ("CANCELLED", "Cancelled on the server side", True),
+        ("INTERNAL", "Received RST_STREAM with error code 2", True),
+        ("INTERNAL", "Exception deserializing request!", False),
+        ("UNKNOWN", "Stream removed", True),
+        ("UNKNOWN", "Exception calling application: no", False),
+        ("UNIMPLEMENTED", "Method not found!", False),
+    ],
+)
+def test_whether_an_answer_without_a_reason_passes_is_told_by_its_code_and_text(
+    code: str, says: str, passes: bool
+) -> None:
+    (kind,) = [each for each in ModelryError.__subclasses__() if each.code == code]
+
+    assert is_passing(kind(says)) is passes
+
+
+def test_a_refusal_of_modelry_for_want_of_room_passes_whatever_it_says() -> None:
+    assert is_passing(ResourceExhausted("a message is too large", reason="TOO_MANY_STREAMS"))
+    assert not is_passing(Internal("an unexpected error occurred", reason="INTERNAL"))
+
+
+@pytest.mark.parametrize("flaky", [0], indirect=True)
+def test_a_message_that_is_too_large_is_sent_once(flaky: tuple[Flaky, Connection]) -> None:
+    server, connection = flaky
+    rpc = tracking.rpcs.GET_RUN
+
+    with pytest.raises(ResourceExhausted, match="larger than max") as raised:
+        connection.call(rpc, rpc.request(run_id="x" * (5 << 20)))
+
+    assert not is_passing(raised.value)
+    assert server.begun == {rpc.path: 1}

@@ -19,6 +19,7 @@ from modelry_server.artifacts.errors import (
     TooManyFiles,
     TooManyFolders,
     UploadBrokenOff,
+    UploadTooLong,
 )
 from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests, owners
@@ -41,7 +42,8 @@ class _Stream:
 
     owner: Owner
     place: Place
-    until: float
+    begun: float
+    limit_s: float
     is_wanted: Callable[[], bool]
     pending: PendingBlobs
     files: dict[str, Artifact] = field(default_factory=dict)
@@ -58,18 +60,22 @@ class _Stream:
             folder = parent(folder)
 
     def in_time(self, file: IncomingFile) -> IncomingFile:
-        """The file, whose content raises UploadBrokenOff when the time of the stream is over."""
+        """The file, whose content raises UploadTooLong when the time of the stream is over."""
         return replace(file, pieces=map(self._in_time, file.pieces))
 
     def check(self) -> None:
-        """Raises UploadBrokenOff if the caller is gone or the time is over."""
-        if not self.is_wanted() or time.monotonic() > self.until:
+        """Raises UploadBrokenOff if the caller is gone, UploadTooLong if the time is over."""
+        if not self.is_wanted():
             raise UploadBrokenOff
+        self._require_time()
 
     def _in_time(self, piece: bytes) -> bytes:
-        if time.monotonic() > self.until:
-            raise UploadBrokenOff
+        self._require_time()
         return piece
+
+    def _require_time(self) -> None:
+        if time.monotonic() - self.begun > self.limit_s:
+            raise UploadTooLong(self.limit_s)
 
 
 class FileWriter:
@@ -103,11 +109,13 @@ class FileWriter:
 
         `is_wanted` says whether the caller is still there: one who gives up before the answer finds nothing written.
         Raises OwnerFrozen, OwnerNotFound, PermissionMissing, RunDeleted, PathInvalid, FieldInvalid, TooManyFiles,
-        TooManyFolders, DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff.
+        TooManyFolders, DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff,
+        UploadTooLong.
         """
-        until = time.monotonic() + self._limit_s
+        begun = time.monotonic()
         place = self._owners.require_writable(owner)
-        stream = _Stream(owner, place, until, is_wanted, PendingBlobs(self._blobs, self._pool))
+        pending = PendingBlobs(self._blobs, self._pool)
+        stream = _Stream(owner, place, begun, self._limit_s, is_wanted, pending)
         with ExitStack() as undo:
             undo.callback(stream.pending.discard)
             try:

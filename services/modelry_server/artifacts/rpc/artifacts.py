@@ -83,16 +83,16 @@ def owner_message(owner: Owner) -> api.ArtifactOwner:
 
 
 class _Steps:
-    """The steps of a stream: the owner, for each file its header, content and SHA-256, and the number of files."""
+    """The steps of a stream: the owner, for each file its header, content and SHA-256, and how many were sent."""
 
     def __init__(self, requests: Iterator[api.WriteArtifactsRequest]) -> None:
         self._requests = requests
         self._sha256 = ""
 
     def owner(self) -> api.ArtifactOwner:
-        """The owner, which is the first step. Raises FieldInvalid."""
-        first = self._received()
-        if first is None or first.WhichOneof("step") != "owner":
+        """The owner, which is the first step. Raises FieldInvalid, and UploadBrokenOff for a stream without a step."""
+        first = self._next()
+        if first.WhichOneof("step") != "owner":
             raise FieldInvalid({"owner": "is required in the first message of the stream"})
         return first.owner
 
@@ -104,14 +104,13 @@ class _Steps:
             checked = announced(header.path, header.size_bytes, header.content_type, field="header")
             yield IncomingFile(checked, self._content(), lambda: self._sha256)
             count += 1
-        if step.WhichOneof("step") != "file_count":
+        if step.WhichOneof("step") != "sent_file_count":
             raise _out_of_order(step, "comes before a header; each file begins with a header")
-        if step.file_count != count:
-            raise FieldInvalid(
-                {"file_count": f"is {step.file_count}, but the number of files in the stream is {count}"}
-            )
+        if step.sent_file_count != count:
+            problem = f"is {step.sent_file_count}, but the number of headers in the stream is {count}"
+            raise FieldInvalid({"sent_file_count": problem})
         if (more := self._received()) is not None:
-            raise _out_of_order(more, "comes after file_count, which ends the stream")
+            raise _out_of_order(more, "comes after sent_file_count, which ends the stream")
 
     def _content(self) -> Iterator[bytes]:
         """The content up to the SHA-256 that ends the file."""
@@ -126,11 +125,10 @@ class _Steps:
         self._sha256 = step.sha256
 
     def _next(self) -> api.WriteArtifactsRequest:
-        """The next step of a stream that must not end yet."""
+        """The next step of a stream that must not end yet. Raises UploadBrokenOff if it does."""
         step = self._received()
         if step is None:
-            problem = "is required in the last message; the stream ended without it, so nothing was written"
-            raise FieldInvalid({"file_count": problem})
+            raise UploadBrokenOff
         return step
 
     def _received(self) -> api.WriteArtifactsRequest | None:

@@ -48,7 +48,8 @@ class RunningReads:
             raise
         except Exception as error:
             if read.is_in_the_way:
-                raise DatabaseUnavailable(self._room, "ended a read that kept its log from being emptied") from error
+                why = "ended a read that kept its log from being emptied"
+                raise DatabaseUnavailable(self._room, why, of_read=True) from error
             raise
         finally:
             with self._lock:  # so that an interrupt meant for this read never hits the next one on this connection

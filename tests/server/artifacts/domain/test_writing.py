@@ -23,6 +23,7 @@ from modelry_server.artifacts.errors import (
     TooManyFiles,
     TooManyFolders,
     UploadBrokenOff,
+    UploadTooLong,
 )
 from modelry_server.kernel.errors import FieldInvalid, ModelryError
 from modelry_server.kernel.ids import new_id
@@ -145,7 +146,7 @@ def test_a_folder_counts_what_is_in_it_at_any_depth(files: Files, run: Owner) ->
 def test_a_stream_that_takes_too_long_leaves_nothing(files: Files, run: Owner) -> None:
     files.rebuild(limit_s=0)
 
-    with pytest.raises(UploadBrokenOff, match="took too long"):
+    with pytest.raises(UploadTooLong, match="longer than the 0 s"):
         files.write(run, {"a": b"abc", "b": BIG})
 
     assert files.list(run) == []

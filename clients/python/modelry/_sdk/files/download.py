@@ -14,10 +14,11 @@ from modelry._sdk.files.destination import Destination, identity
 from modelry._sdk.files.listing import Listing, listed, malformed, require_same
 from modelry._sdk.files.local_files import EMPTY_FOLDER
 from modelry._sdk.files.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
+from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
-from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, Unavailable
+from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, ModelryError
 
 _ATTEMPTS = 3
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -68,8 +69,11 @@ class _Folder:
 
     def get(self, registered: Listing | None) -> None:
         """Gets all files: those that are `registered`, or those that the folder had at some moment of the download."""
-        with suppress(Unavailable):
+        try:
             self._stream(registered)
+        except ModelryError as error:
+            if not retries.is_brief(error):
+                raise
         if registered is not None:
             self._complete(registered)
             return

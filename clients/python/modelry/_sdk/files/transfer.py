@@ -15,11 +15,11 @@ from typing import TypeVar
 
 from modelry._sdk.files import owners, paths
 from modelry._sdk.files.local_files import LocalFile
-from modelry._sdk.transport import process
+from modelry._sdk.transport import process, retries
 from modelry._sdk.transport.connection import STREAM_TIMEOUT_SECONDS, Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
-from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, LocalFileChanged, Unavailable
+from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, LocalFileChanged, ModelryError
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes that are done and of all bytes, by the thread that does the work."""
@@ -53,13 +53,15 @@ class Meter:
 
 
 def repeated(action: Callable[[], T]) -> T:
-    """Runs an action that may be repeated: up to four times while the server can't be reached."""
+    """Runs an action that may be repeated: up to four times while the server can't be reached or takes no more now."""
     process.current().require_grpc()
     for pause in _PAUSES_SECONDS:
         try:
             return action()
-        except Unavailable:
-            time.sleep(pause)
+        except ModelryError as error:
+            if not retries.is_brief(error):
+                raise
+        time.sleep(pause)
     return action()
 
 
@@ -79,8 +81,8 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
     """Writes files in one stream: all of them become visible together when it ends, and none if it breaks off.
 
     Of each file as many bytes are sent as it had when it was found, so a file that only grows is sent as it was then.
-    While the server can't be reached, the stream is sent again from the beginning, up to four times in all; `progress`
-    then starts at 0 again. Raises LocalFileChanged if content that was there changes during the upload.
+    While the server can't be reached or takes no more, the stream is sent again from the beginning, up to four times in
+    all; `progress` then starts at 0 again. Raises LocalFileChanged if content that was there changes during the upload.
     """
     if not files:
         return
@@ -115,7 +117,7 @@ def write(
     *,
     timeout: float,
 ) -> artifacts.WriteArtifactsResponse:
-    """Sends one stream: the owner, the steps of the files, and how many files it were.
+    """Sends one stream: the owner, the steps of the files, and how many files were sent.
 
     An error that is raised while the files are read ends the stream and is raised as it is.
     """
@@ -133,7 +135,7 @@ def write(
         except (OSError, FailedPrecondition) as failure:
             failures.append(failure)
             raise
-        yield artifacts.WriteArtifactsRequest(file_count=count)
+        yield artifacts.WriteArtifactsRequest(sent_file_count=count)
 
     try:
         return connection.write(rpcs.WRITE_ARTIFACTS, guarded(), timeout=timeout)

@@ -77,12 +77,12 @@ class Artifacts:
     ) -> Uploaded:
         """Uploads a file, or the content of a folder, into the folder `path` of the owner.
 
-        All files become visible together when the upload ends, and none if it fails. While the server can't be reached,
-        the upload is sent again from the beginning, up to four times in all. Files with the same paths are replaced.
-        Symbolic links are followed. A file that grows meanwhile is uploaded as long as it was at the beginning; if one
-        changes otherwise or vanishes, the upload begins again, up to three times in all. An empty folder is kept as a
-        file `.modelry-folder` in it, which a download turns into the folder. A name with characters that no path can
-        hold, such as a tab, is stored with their code points (`_x0009_`), and the log says so.
+        All files become visible together when the upload ends, and none if it fails. While the server can't be reached
+        or takes no more, the upload is sent again from the beginning, up to four times in all. Files with the same
+        paths are replaced. Symbolic links are followed. A file that grows meanwhile is uploaded as long as it was at
+        the beginning; if one changes otherwise or vanishes, the upload begins again, up to three times in all. An empty
+        folder is kept as a file `.modelry-folder` in it, which a download turns into the folder. A name with characters
+        that no path can hold, such as a tab, is stored with their code points (`_x0009_`), and the log says so.
 
         `progress(done, total)` is called with bytes, from another thread. Raises InvalidArgument, before anything is
         sent, for more than 100,000 files, a file above 5 TiB, a link that leads nowhere, and for what is neither file

@@ -59,15 +59,13 @@ class WriteArtifactsRequest(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
-    FILE_COUNT_FIELD_NUMBER: _builtins.int
+    SENT_FILE_COUNT_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """More of the content of the file. At most 1 MiB in a message."""
     sha256: _builtins.str
     """The end of the file: the SHA-256 of its content, 64 lower-case hexadecimal characters. Required for each file."""
-    file_count: _builtins.int
-    """The end of the stream: the number of files that it held, counting a path that came twice twice. Required once, in
-    the last message.
-    """
+    sent_file_count: _builtins.int
+    """The number of headers sent, repeated paths included. Ends the stream. Required once, in the last message."""
     @_builtins.property
     def owner(self) -> _artifact_pb2.ArtifactOwner:
         """The owner: a run. Once, in the first message."""
@@ -83,13 +81,13 @@ class WriteArtifactsRequest(_message.Message):
         header: Global___ArtifactHeader | None = ...,
         content: _builtins.bytes = ...,
         sha256: _builtins.str = ...,
-        file_count: _builtins.int = ...,
+        sent_file_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_count", b"file_count", "header", b"header", "owner", b"owner", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_count", b"file_count", "header", b"header", "owner", b"owner", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["owner", "header", "content", "sha256", "file_count"]  # noqa: Y015
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["owner", "header", "content", "sha256", "sent_file_count"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
 
@@ -104,7 +102,7 @@ class WriteArtifactsResponse(_message.Message):
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     file_count: _builtins.int
-    """The number of files that were written."""
+    """The number of files that were written. A path that came twice counts once."""
     size_bytes: _builtins.int
     """The size of all of them together."""
     def __init__(

@@ -18,20 +18,20 @@ class ArtifactServiceStub:
     def __init__(self, channel: _grpc.Channel) -> None: ...
     WriteArtifacts: _grpc.StreamUnaryMultiCallable[_artifact_service_pb2.WriteArtifactsRequest, _artifact_service_pb2.WriteArtifactsResponse]
     """Writes the files of a run, all or none: they become visible together, when the call returns. The stream holds the
-    owner, then for each file a header, its content in pieces and its SHA-256, and at the end the number of files. A
-    file with the same path is replaced; if a path comes twice, the last file counts. Whether the caller may write to
-    the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
+    owner, then for each file a header, its content in pieces and its SHA-256, and at the end how many files were
+    sent. A file with the same path is replaced; if a path comes twice, the last file counts. Whether the caller may
+    write to the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
 
     If the stream breaks off, nothing is written, and it must be sent again from the beginning. A stream that ends
-    without the number of files has broken off, wherever it ends (`FIELD_INVALID` of `file_count`): to a server, a
-    message that was cut off can look like the end of the stream.
+    without `sent_file_count` has broken off, wherever it ends (`UPLOAD_BROKEN_OFF`): to a server, a message that was
+    cut off can look like the end of the stream.
 
     A stream holds at most 100000 files; a server may be configured to take fewer. It holds at most 10000 more folders
-    than files. A server breaks off a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
+    than files. A server ends a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
-    `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`; `STORE_UNAVAILABLE`;
-    `SERVICE_UNAVAILABLE`.
+    `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`;
+    `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
     """
     ReadArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactsRequest, _artifact_service_pb2.ReadArtifactsResponse]
     """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
@@ -69,20 +69,20 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _artifact_service_pb2.WriteArtifactsResponse:
         """Writes the files of a run, all or none: they become visible together, when the call returns. The stream holds the
-        owner, then for each file a header, its content in pieces and its SHA-256, and at the end the number of files. A
-        file with the same path is replaced; if a path comes twice, the last file counts. Whether the caller may write to
-        the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
+        owner, then for each file a header, its content in pieces and its SHA-256, and at the end how many files were
+        sent. A file with the same path is replaced; if a path comes twice, the last file counts. Whether the caller may
+        write to the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
 
         If the stream breaks off, nothing is written, and it must be sent again from the beginning. A stream that ends
-        without the number of files has broken off, wherever it ends (`FIELD_INVALID` of `file_count`): to a server, a
-        message that was cut off can look like the end of the stream.
+        without `sent_file_count` has broken off, wherever it ends (`UPLOAD_BROKEN_OFF`): to a server, a message that was
+        cut off can look like the end of the stream.
 
         A stream holds at most 100000 files; a server may be configured to take fewer. It holds at most 10000 more folders
-        than files. A server breaks off a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
+        than files. A server ends a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
-        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`; `STORE_UNAVAILABLE`;
-        `SERVICE_UNAVAILABLE`.
+        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`;
+        `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod

@@ -124,6 +124,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: the version has no snapshot."""
     ERROR_REASON_SNAPSHOT_EXISTS: _ErrorReason.ValueType  # 59
     """ALREADY_EXISTS: the version has another snapshot already."""
+    ERROR_REASON_UPLOAD_BROKEN_OFF: _ErrorReason.ValueType  # 60
+    """ABORTED: the stream of an upload ended before it was complete. Nothing was written: send it again from the
+    beginning. A complete stream ends with `sent_file_count`.
+    """
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 70
     """NOT_FOUND: there is no such registered model."""
     ERROR_REASON_MODEL_EXISTS: _ErrorReason.ValueType  # 71
@@ -255,6 +259,10 @@ ERROR_REASON_SNAPSHOT_NOT_FOUND: ErrorReason.ValueType  # 58
 """NOT_FOUND: the version has no snapshot."""
 ERROR_REASON_SNAPSHOT_EXISTS: ErrorReason.ValueType  # 59
 """ALREADY_EXISTS: the version has another snapshot already."""
+ERROR_REASON_UPLOAD_BROKEN_OFF: ErrorReason.ValueType  # 60
+"""ABORTED: the stream of an upload ended before it was complete. Nothing was written: send it again from the
+beginning. A complete stream ends with `sent_file_count`.
+"""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 70
 """NOT_FOUND: there is no such registered model."""
 ERROR_REASON_MODEL_EXISTS: ErrorReason.ValueType  # 71
