@@ -4,7 +4,7 @@
     ├── Cancelled
     ├── Unknown
     ├── InvalidArgument: FieldInvalid, FilterSyntax, PageTokenInvalid, RequestIdReused, PathInvalid, CursorInvalid
-    ├── DeadlineExceeded
+    ├── DeadlineExceeded: CallTooLong
     ├── NotFound: WorkspaceNotFound, ExperimentNotFound, RunNotFound, DatasetNotFound, TagNotFound,
     │       ArtifactNotFound, OwnerNotFound, SnapshotNotFound, ModelNotFound, VersionNotFound, AliasNotFound,
     │       PromotionNotFound
@@ -314,6 +314,12 @@ class PermissionMissing(PermissionDenied):
     """The caller lacks the permission that the metadata names."""
 
     reason = "PERMISSION_MISSING"
+
+
+class CallTooLong(DeadlineExceeded):
+    """The call took longer than the server allows. Ask for less."""
+
+    reason = "CALL_TOO_LONG"
 
 
 class TooManyStreams(ResourceExhausted):
