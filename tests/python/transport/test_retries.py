@@ -18,13 +18,13 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from modelry._sdk.transport.connection import Connection, connect
-from modelry._sdk.transport.retries import ATTEMPTS
+from modelry._sdk.transport.retries import ATTEMPTS, is_passing, is_refusal
 from modelry.api.access import v1 as access
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.registry import v1 as registry
 from modelry.api.rpc import NOT_REPEATABLE, Rpc
 from modelry.api.tracking import v1 as tracking
-from modelry.errors import Unavailable
+from modelry.errors import Draining, ModelryError, TooManyCalls, TooManyStreams, Unavailable
 
 ROOMS = (access, tracking, artifacts, registry)
 
@@ -144,3 +144,10 @@ def test_what_the_recorder_sends_is_sent_again_too(flaky: tuple[Flaky, Connectio
 
     assert answer == b""
     assert server.calls == {rpc.path: 2}
+
+
+@pytest.mark.parametrize("kind", [TooManyCalls, TooManyStreams, Draining])
+def test_a_server_that_can_take_no_more_now_refuses_nothing_for_good(kind: type[ModelryError]) -> None:
+    error = kind("not now")
+
+    assert (is_passing(error), is_refusal(error)) == (True, False)

@@ -44,7 +44,7 @@ _OPEN_SERVICES = (
 _END = object()
 _Message = TypeVar("_Message")
 _log = Log("rpc")
-_CALL_BYTES = 16 << 10  # what gRPC keeps of a call besides its answer
+_CALL_BYTES = 256 << 10  # gRPC keeps less of a call; it bounds how many calls have answers that nobody reads
 streams_open = prometheus_client.Gauge("modelry_rpc_streams_open", "Streams that are open.")
 
 

@@ -14,7 +14,7 @@ MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
 
 _LARGE_BYTES = 256 << 10
-_one_large = Gate(1, 1)
+_one_large = Gate(1, 1, 1024)
 
 
 def parsed(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
