@@ -21,6 +21,7 @@ class RawClient:
         host, port = address.split(":")
         self.is_closed = False
         self.made = 0  # calls, those that have ended included
+        self.begun = 0  # answers whose headers have come, and more is to come
         self._ended: set[int] = set()
         self._socket = socket.create_connection((host, int(port)), timeout=60)
         settings = _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window))
@@ -61,6 +62,7 @@ class RawClient:
                 content = frames.read(int.from_bytes(head[:3], "big"))
                 if kind in (_SETTINGS, _PING) and not flags & _ACK:
                     self._socket.sendall(_frame(kind, _ACK, 0, content if kind == _PING else b""))
+                self.begun += kind == _HEADERS and not flags & _END_STREAM
                 if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
                     self._ended.add(stream)
         self.is_closed = True

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -37,6 +39,7 @@ from modelry_server.kernel.transport.gate import Gate
 from modelry_server.kernel.transport.health import Health
 from modelry_server.kernel.transport.interceptors import Bounds, Calls, Pools
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES
+from modelry_server.kernel.transport.streams import Streams
 from modelry_server.kernel.transport.waiting import Waiting
 
 KEEPALIVE_S = 60
@@ -209,20 +212,23 @@ class _Listener:
             1 if key or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
 
-        def gate(places: int, waiters: int = 0) -> Gate:
+        def gate(places: int, waiters: int) -> Gate:
             return Gate(places, max(1, places // share), waiters)
+
+        def streams(kind: str, places: int, **options: Any) -> Streams:
+            return Streams(kind, places, max(1, places // share), limits.idle_s, **options)
 
         bounds = Bounds(
             work=gate(limits.workers, _WAITING),
             searches=gate(max(1, limits.workers // 2), _SEARCHES_WAITING),
             steps=gate(limits.workers, limits.streams),
-            streams=gate(limits.streams),
-            watches=gate(_WATCHES),
+            streams=streams("stream", limits.streams),
+            watches=streams("watch", _WATCHES, since=attrgetter("opened")),  # they wait for news, not for their client
             arriving=Waiting("message", _ARRIVING, limits.idle_s),
             unread=Waiting("reader", _UNREAD_BYTES, limits.idle_s),
-            idle_s=limits.idle_s,
             call_s=limits.call_s,
         )
+        bounds.show(name)
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(
             pool("", limits.workers + _WAITING + _SEARCHES_WAITING),
