@@ -67,14 +67,15 @@ class Bounds:
     """What calls of one listener may take at once.
 
     `work` has the places of unary calls at work, `searches` those of searches among them, `steps` those of streams that
-    make their next message. `streams` are the open streams, `watches` those of health. `arriving` are the calls whose
-    message is still to come, `unread` the bytes of answers that their clients have not taken. `call_s` is how long a
-    unary call may take.
+    make their next message, `large` those of large messages that are parsed. `streams` are the open streams, `watches`
+    those of health. `arriving` are the calls whose message is still to come, `unread` the bytes of answers that their
+    clients have not taken. `call_s` is how long a unary call may take.
     """
 
     work: Gate
     searches: Gate
     steps: Gate
+    large: Gate
     streams: Streams
     watches: Streams
     arriving: Waiting
@@ -91,8 +92,8 @@ class Bounds:
             held.labels(listener, kind).set_function(count)
 
 
-def is_search(rpc: str) -> bool:
-    """Whether a call may look through all that there is: its request has a filter."""
+def may_search(rpc: str) -> bool:
+    """Whether a call may look through all that there is: its request can have a filter."""
     method = descriptor_pool.Default().FindMethodByName(rpc[1:].replace("/", "."))
     return "filter" in method.input_type.fields_by_name
 
@@ -163,10 +164,10 @@ class Calls(grpc.ServerInterceptor):
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
         measured = (call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
-        known = (rpc, self._permissions[rpc], *measured, is_search(rpc))
+        known = (rpc, self._permissions[rpc], *measured)
         # gRPC runs a deserializer on the one thread that serves all connections. So it hands on bytes, and the thread
         # that answers the call parses them.
-        one = partial(parsed, handler.request_deserializer)
+        one = partial(parsed, self._bounds.large, handler.request_deserializer)
         read = partial(map, one) if handler.request_streaming else one
         serialize = handler.response_serializer
         if handler.response_streaming:
@@ -180,7 +181,10 @@ class Calls(grpc.ServerInterceptor):
             stream.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
             return grpc.stream_stream_rpc_method_handler(stream)
         inner = handler.stream_unary or handler.unary_unary
-        method = Method(*known, lambda request, context: serialize(inner(read(request), context)))
+        if may_search(rpc):
+            method = Method(*known, lambda request, context: serialize(inner(request, context)), one)
+        else:
+            method = Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
         def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
             answer = self._single(method, self._arrived(rpc, requests, context), context)
@@ -235,8 +239,12 @@ class Calls(grpc.ServerInterceptor):
             try:
                 with self._drain:
                     self._check(call)
+                    is_search = False
+                    if method.parse is not None:
+                        request = method.parse(request)
+                        is_search = bool(request.filter)
                     with (
-                        Place(self._bounds.searches, call) if method.is_search else nullcontext(),
+                        Place(self._bounds.searches, call) if is_search else nullcontext(),
                         nullcontext() if is_upload else Place(self._bounds.work, call),
                     ):
                         response: bytes = method.answer(request, context)

@@ -222,6 +222,7 @@ class _Listener:
             work=gate(limits.workers, _WAITING),
             searches=gate(max(1, limits.workers // 2), _SEARCHES_WAITING),
             steps=gate(limits.workers, limits.streams),
+            large=Gate(1, 1, limits.workers + limits.streams),
             streams=streams("stream", limits.streams),
             watches=streams("watch", _WATCHES, since=attrgetter("opened")),  # they wait for news, not for their client
             arriving=Waiting("message", _ARRIVING, limits.idle_s),
