@@ -9,7 +9,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,56 @@ def test_a_watch_of_health_that_nobody_reads_holds_up_neither_health_nor_the_end
             code = platform.process("all").wait(20)
 
     assert (states, checked, code) == ([SERVING, NOT_SERVING], SERVING, 0)
+
+
+def test_streams_that_nobody_reads_make_room_for_those_of_others(platform: Deployment) -> None:
+    with ExitStack() as stack:
+        others = stack.enter_context(connection(platform))
+        run_id = tracking.RunServiceStub(others).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        columns = tracking.MetricColumns(key="m", steps=[1], times_ms=[1], values=[1.0])
+        metrics = tracking.MetricServiceStub(others)
+        batch = tracking.WriteMetricsRequest(run_id=run_id, writer_id="w", batch_number=1, metrics=[columns])
+        metrics.WriteMetrics(batch, timeout=5)
+        request = tracking.ReadMetricsRequest(run_ids=[run_id])
+        bad = [stack.enter_context(RawClient(platform.addresses["tracking"], window=0)) for _ in range(2)]
+        for each in bad:
+            for _ in range(128):
+                each.call(READ_METRICS, request.SerializeToString())
+
+        def read() -> bool:
+            with suppress(grpc.RpcError):  # a stream may wait for a second
+                return [len(step.columns.steps) for step in metrics.ReadMetrics(request, timeout=5)] == [1]
+            return False
+
+        eventually(lambda: sum(each.begun for each in bad) == 256)
+        eventually(lambda: read() and sum(each.open for each in bad) < 256)
+        if platform.name == "all":
+            write_file(others, run_id, "x")
+        held = sum(each.open for each in bad)
+
+    assert 250 <= held < 256
+
+
+def test_watches_of_health_make_room_for_those_of_others(platform: Deployment) -> None:
+    with ExitStack() as stack:
+        others = stack.enter_context(connection(platform))
+        bad = [stack.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(2)]
+        for each in bad:
+            for _ in range(128):
+                each.call(WATCH, b"")
+        stub: Any = health_pb2_grpc.HealthStub(others)
+
+        def watched() -> bool:
+            watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+            with suppress(grpc.RpcError):  # a watch has its place for a second
+                return bool(next(watch).status == SERVING and watch.cancel())
+            return False
+
+        eventually(lambda: sum(each.begun for each in bad) == 256)
+        eventually(lambda: watched() and sum(each.open for each in bad) < 256)
+        held = sum(each.open for each in bad)
+
+    assert 250 <= held < 256
 
 
 def test_searches_whose_caller_left_end(platform: Deployment) -> None:

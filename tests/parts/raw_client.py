@@ -20,8 +20,9 @@ class RawClient:
     def __init__(self, address: str, *, window: int = 65535) -> None:
         host, port = address.split(":")
         self.is_closed = False
+        self.made = 0  # calls, those that have ended included
+        self.begun = 0  # answers whose headers have come, and more is to come
         self._ended: set[int] = set()
-        self._calls = 0
         self._socket = socket.create_connection((host, int(port)), timeout=60)
         settings = _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window))
         with suppress(ConnectionError):  # it is closed at once
@@ -43,12 +44,12 @@ class RawClient:
     @property
     def open(self) -> int:
         """How many calls the server has not ended."""
-        return self._calls - len(self._ended)
+        return self.made - len(self._ended)
 
     def call(self, method: str, message: bytes | None = None) -> None:
         """Begins a call; without a message it sends the headers only."""
-        stream = 2 * self._calls + 1
-        self._calls += 1
+        stream = 2 * self.made + 1
+        self.made += 1
         sent = _frame(_HEADERS, _END_HEADERS, stream, _headers(method))
         if message is not None:
             sent += _frame(_DATA, _END_STREAM, stream, b"\0" + struct.pack(">I", len(message)) + message)
@@ -61,6 +62,7 @@ class RawClient:
                 content = frames.read(int.from_bytes(head[:3], "big"))
                 if kind in (_SETTINGS, _PING) and not flags & _ACK:
                     self._socket.sendall(_frame(kind, _ACK, 0, content if kind == _PING else b""))
+                self.begun += kind == _HEADERS and not flags & _END_STREAM
                 if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
                     self._ended.add(stream)
         self.is_closed = True

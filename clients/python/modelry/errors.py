@@ -11,7 +11,7 @@
     ├── AlreadyExists: WorkspaceExists, ExperimentExists, RunExists, ParamConflict, ArtifactKindConflict,
     │       SnapshotExists, ModelExists
     ├── PermissionDenied: PermissionMissing
-    ├── ResourceExhausted: TooManyStreams
+    ├── ResourceExhausted: TooManyStreams, TooManyCalls
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
     │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
@@ -326,6 +326,12 @@ class TooManyStreams(ResourceExhausted):
     """The server has reached its limit of open streams."""
 
     reason = "TOO_MANY_STREAMS"
+
+
+class TooManyCalls(ResourceExhausted):
+    """Too many calls wait for their turn at the server, and this connection has the most of them. Try again later."""
+
+    reason = "TOO_MANY_CALLS"
 
 
 class AnswerTooLarge(FailedPrecondition):

@@ -6,7 +6,7 @@ ModelryError
 ├── AlreadyExists
 ├── PermissionDenied ── PermissionMissing
 ├── Unauthenticated ── CredentialInvalid
-├── ResourceExhausted ── TooManyStreams
+├── ResourceExhausted ── TooManyStreams, TooManyCalls
 ├── FailedPrecondition ── AnswerTooLarge, LimitReached
 ├── Aborted ── RequestInFlight, EtagMismatch
 ├── OutOfRange
@@ -161,6 +161,19 @@ class TooManyStreams(ResourceExhausted):
             f"too many open streams: at most {limit} on the server, and {of_one} on one connection; try again later",
             limit=limit,
             of_one=of_one,
+        )
+
+
+class TooManyCalls(ResourceExhausted):
+    """Too many calls wait for their turn at the server, and this connection has the most of them."""
+
+    reason = "TOO_MANY_CALLS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"too many calls wait for their turn: at most {limit} on the server, and no connection has more of them "
+            "than this one; try again later",
+            limit=limit,
         )
 
 

@@ -18,13 +18,21 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from modelry._sdk.transport.connection import Connection, connect
-from modelry._sdk.transport.retries import ATTEMPTS, is_passing
+from modelry._sdk.transport.retries import ATTEMPTS, is_passing, is_refusal
 from modelry.api.access import v1 as access
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.registry import v1 as registry
 from modelry.api.rpc import NOT_REPEATABLE, Rpc
 from modelry.api.tracking import v1 as tracking
-from modelry.errors import Internal, ModelryError, ResourceExhausted, Unavailable
+from modelry.errors import (
+    Draining,
+    Internal,
+    ModelryError,
+    ResourceExhausted,
+    TooManyCalls,
+    TooManyStreams,
+    Unavailable,
+)
 from tests.parts.bare_answers import answering_by_reset, answering_by_status
 
 ROOMS = (access, tracking, artifacts, registry)
@@ -239,3 +247,10 @@ def test_a_message_that_is_too_large_is_sent_once(flaky: tuple[Flaky, Connection
 
     assert not is_passing(raised.value)
     assert server.begun == {rpc.path: 1}
+
+
+@pytest.mark.parametrize("kind", [TooManyCalls, TooManyStreams, Draining])
+def test_a_server_that_can_take_no_more_now_refuses_nothing_for_good(kind: type[ModelryError]) -> None:
+    error = kind("not now")
+
+    assert (is_passing(error), is_refusal(error)) == (True, False)

@@ -47,8 +47,9 @@ class Method:
     seconds: Any
     answered: Any
     """Counts the calls that end well. The others are counted by a look-up for each call."""
-    is_search: bool
     answer: Callable[[Any, Any], Any]
+    parse: Callable[[bytes], Any] | None = None
+    """Parses the request before the call waits for its places: it may be a search. None if `answer` parses it."""
 
 
 class Call:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from modelry_server.kernel.transport.call import Call, Method, Place, call_secon
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
+from modelry_server.kernel.transport.streams import Streams
 from modelry_server.kernel.transport.waiting import Waiting
 
 _OPEN_SERVICES = (
@@ -44,8 +45,8 @@ _OPEN_SERVICES = (
 _END = object()
 _Message = TypeVar("_Message")
 _log = Log("rpc")
-_CALL_BYTES = 16 << 10  # what gRPC keeps of a call besides its answer
-streams_open = prometheus_client.Gauge("modelry_rpc_streams_open", "Streams that are open.")
+_CALL_BYTES = 256 << 10  # gRPC keeps less of a call; it bounds how many calls have answers that nobody reads
+held = prometheus_client.Gauge("modelry_rpc_held", "What clients hold, by listener and kind.", ["listener", "kind"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +67,33 @@ class Bounds:
     """What calls of one listener may take at once.
 
     `work` has the places of unary calls at work, `searches` those of searches among them, `steps` those of streams that
-    make their next message, `streams` those of open streams, `watches` those of watches of health. `arriving` are the
-    calls whose message is still to come, `unread` the bytes of answers that their clients have not taken. `idle_s` is
-    how long a stream may wait for its client, `call_s` how long a unary call may take.
+    make their next message, `large` those of large messages that are parsed. `streams` are the open streams, `watches`
+    those of health. `arriving` are the calls whose message is still to come, `unread` the bytes of answers that their
+    clients have not taken. `call_s` is how long a unary call may take.
     """
 
     work: Gate
     searches: Gate
     steps: Gate
-    streams: Gate
-    watches: Gate
+    large: Gate
+    streams: Streams
+    watches: Streams
     arriving: Waiting
     unread: Waiting
-    idle_s: float
     call_s: float
 
+    def show(self, listener: str) -> None:
+        """Lets Prometheus ask how much of it clients hold."""
+        kinds: dict[str, Callable[[], float]] = {
+            "stream": lambda: self.streams.count,
+            "watch": lambda: self.watches.count,
+        }
+        for kind, count in kinds.items():
+            held.labels(listener, kind).set_function(count)
 
-def is_search(rpc: str) -> bool:
-    """Whether a call may look through all that there is: its request has a filter."""
+
+def may_search(rpc: str) -> bool:
+    """Whether a call may look through all that there is: its request can have a filter."""
     method = descriptor_pool.Default().FindMethodByName(rpc[1:].replace("/", "."))
     return "filter" in method.input_type.fields_by_name
 
@@ -103,7 +113,6 @@ class Calls(grpc.ServerInterceptor):
         self._drain = drain
         self._pools = pools
         self._bounds = bounds
-        self._open: dict[_OpenStream, None] = {}
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:
@@ -121,13 +130,11 @@ class Calls(grpc.ServerInterceptor):
         """Ends the calls and streams that have waited too long for their client."""
         self._bounds.arriving.end_overdue()
         self._bounds.unread.end_overdue()
-        overdue = time.monotonic() - self._bounds.idle_s
-        for stream in list(self._open):
-            if stream.waits_since < overdue:
-                stream.context.cancel()
+        self._bounds.streams.end_idle()
+        self._bounds.watches.end_idle()
 
     def _wrap_open(self, rpc: str, handler: Any) -> Any:
-        """The handler of health or reflection: on threads of its own; a stream has a slot."""
+        """The handler of health or reflection: on threads of its own, without a place at work."""
         if not handler.response_streaming:
 
             def single(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
@@ -144,11 +151,11 @@ class Calls(grpc.ServerInterceptor):
             request = None if handler.request_streaming else self._arrived(rpc, requests, context)
             try:
                 if request is None:
-                    with self._slot(context) as slot:
-                        yield from slot.sent(handler.stream_stream(slot.received(requests), context))
+                    with self._bounds.streams.place(context) as stream:
+                        yield from stream.sent(handler.stream_stream(stream.received(requests), context))
                 else:  # health's Watch
-                    with self._slot_of(self._bounds.watches, context) as slot:
-                        yield from slot.sent(handler.unary_stream(request, context))
+                    with self._bounds.watches.place(context) as stream:
+                        yield from stream.sent(handler.unary_stream(request, context))
             except TooManyStreams as error:
                 context.abort_with_status(rpc_status.to_status(status.to_status(error)))
 
@@ -157,10 +164,10 @@ class Calls(grpc.ServerInterceptor):
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
         measured = (call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
-        known = (rpc, self._permissions[rpc], *measured, is_search(rpc))
+        known = (rpc, self._permissions[rpc], *measured)
         # gRPC runs a deserializer on the one thread that serves all connections. So it hands on bytes, and the thread
         # that answers the call parses them.
-        one = partial(parsed, handler.request_deserializer)
+        one = partial(parsed, self._bounds.large, handler.request_deserializer)
         read = partial(map, one) if handler.request_streaming else one
         serialize = handler.response_serializer
         if handler.response_streaming:
@@ -174,7 +181,10 @@ class Calls(grpc.ServerInterceptor):
             stream.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
             return grpc.stream_stream_rpc_method_handler(stream)
         inner = handler.stream_unary or handler.unary_unary
-        method = Method(*known, lambda request, context: serialize(inner(read(request), context)))
+        if may_search(rpc):
+            method = Method(*known, lambda request, context: serialize(inner(request, context)), one)
+        else:
+            method = Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
         def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
             answer = self._single(method, self._arrived(rpc, requests, context), context)
@@ -229,8 +239,12 @@ class Calls(grpc.ServerInterceptor):
             try:
                 with self._drain:
                     self._check(call)
+                    is_search = False
+                    if method.parse is not None:
+                        request = method.parse(request)
+                        is_search = bool(request.filter)
                     with (
-                        Place(self._bounds.searches, call) if method.is_search else nullcontext(),
+                        Place(self._bounds.searches, call) if is_search else nullcontext(),
                         nullcontext() if is_upload else Place(self._bounds.work, call),
                     ):
                         response: bytes = method.answer(request, context)
@@ -245,8 +259,8 @@ class Calls(grpc.ServerInterceptor):
 
     def _upload(self, method: Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
         def answer(requests: Iterable[Any], context: grpc.ServicerContext) -> Any:
-            with self._slot(context) as slot:
-                return method.answer(self._drain.checked(slot.received(requests)), context)
+            with self._bounds.streams.place(context) as stream:
+                return method.answer(self._drain.checked(stream.received(requests)), context)
 
         return self._single(replace(method, answer=answer), requests, context, is_upload=True)
 
@@ -255,7 +269,7 @@ class Calls(grpc.ServerInterceptor):
     ) -> Iterator[bytes]:
         call = Call(method, context, self._key)
         try:
-            with self._drain, self._slot(context) as slot:
+            with self._drain, self._bounds.streams.place(context) as stream:
                 with call:
                     self._check(call)
                     responses = iter(method.answer(request, context))
@@ -265,33 +279,15 @@ class Calls(grpc.ServerInterceptor):
                         made = [serialize(each) for each in itertools.islice(responses, 1)]
                     if not made:
                         break
-                    slot.waits_since = time.monotonic()
+                    stream.waits_since = time.monotonic()
                     yield made.pop()  # so that a message is not kept twice while its reader is slow
-                    slot.waits_since = math.inf
+                    stream.waits_since = math.inf
             call.end(grpc.StatusCode.OK)
         except Exception as error:
             with call:
                 call.refuse(error)
         finally:
             call.end(grpc.StatusCode.CANCELLED)
-
-    @contextmanager
-    def _slot(self, context: grpc.ServicerContext) -> Iterator["_OpenStream"]:
-        """A place among the open streams."""
-        with self._slot_of(self._bounds.streams, context) as stream, streams_open.track_inprogress():
-            yield stream
-
-    @contextmanager
-    def _slot_of(self, gate: Gate, context: grpc.ServicerContext) -> Iterator["_OpenStream"]:
-        peer, stream = context.peer() or "", _OpenStream(context)
-        if not gate.try_to_enter(peer):
-            raise TooManyStreams(gate.places, gate.of_one)
-        self._open[stream] = None
-        try:
-            yield stream
-        finally:
-            del self._open[stream]
-            gate.leave(peer)
 
     def _check(self, call: Call) -> None:
         if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
@@ -300,31 +296,3 @@ class Calls(grpc.ServerInterceptor):
             raise CredentialInvalid(call.method.rpc)
         if call.caller.deadline is not None and call.caller.deadline <= time.monotonic():
             raise DeadlinePassed
-
-
-class _OpenStream:
-    """A stream, and since when it has waited for its client: for ever in the future while it does not."""
-
-    __slots__ = ("context", "waits_since")
-
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self.context = context
-        self.waits_since = math.inf
-
-    def received(self, messages: Iterable[_Message]) -> Iterator[_Message]:
-        """The messages of the client; it waits for each of them."""
-        given = iter(messages)
-        while True:
-            self.waits_since = time.monotonic()
-            message = next(given, _END)
-            self.waits_since = math.inf
-            if message is _END:
-                return
-            yield message  # type: ignore[misc]
-
-    def sent(self, messages: Iterable[_Message]) -> Iterator[_Message]:
-        """The messages to the client; it waits until the client takes each of them."""
-        for message in messages:
-            self.waits_since = time.monotonic()
-            yield message
-            self.waits_since = math.inf

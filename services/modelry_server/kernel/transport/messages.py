@@ -14,21 +14,22 @@ MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
 
 _LARGE_BYTES = 256 << 10
-_one_large = Gate(1, 1)
 
 
-def parsed(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
-    """The message in these bytes. Raises FieldInvalid if they are no message, or one that no handler should see."""
+def parsed(large: Gate, deserialize: Callable[[bytes], Any], content: bytes) -> Any:
+    """The message in these bytes. Raises FieldInvalid if they are no message, or one that no handler should see.
+
+    A large message takes a place of `large` while it is parsed: 4 MiB of empty items are a hundred times as large then.
+    """
     if len(content) <= _LARGE_BYTES:
         return _judged(deserialize, content)
-    # 4 MiB of empty items are a hundred times as large once parsed. So only one large message is parsed at a time.
     who = caller.current()
-    if not _one_large.enter(who.peer, who.deadline):
+    if not large.enter(who.peer, who.deadline):
         raise DeadlinePassed
     try:
         return _judged(deserialize, content)
     finally:
-        _one_large.leave(who.peer)
+        large.leave(who.peer)
 
 
 def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:

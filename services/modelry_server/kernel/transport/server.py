@@ -1,12 +1,12 @@
 """Listening: one gRPC server for clients, and an internal one for each service; health, reflection, limits, drain.
 
 gRPC gives each open call a thread, also one whose message never comes. So threads are many and bound nothing; what is
-at work at once is bounded by a gate (`gate.py`), for a listener and for each connection to it. How many calls may wait
-for their message is bounded too (`waiting.py`), and so there are always threads left; likewise the memory of answers
-that clients do not read. Health and reflection have threads of their own. How many connections are open is bounded, and
-so there are always files left for databases and content. Services always call each other at the internal listeners.
-Each of these has a gate of its own, so a service that waits for another one never holds a place that the other one
-needs.
+at work at once, and what waits for that, is bounded by a gate (`gate.py`), for a listener and for each connection to
+it. How many calls may wait for their message is bounded too (`waiting.py`), and so there are always threads left;
+likewise the memory of answers that clients do not read. Health and reflection have threads of their own. How many
+connections are open is bounded, and so there are always files left for databases and content. Services always call each
+other at the internal listeners. Each of these has a gate of its own, so a service that waits for another one never
+holds a place that the other one needs.
 """
 
 import math
@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -37,17 +39,20 @@ from modelry_server.kernel.transport.gate import Gate
 from modelry_server.kernel.transport.health import Health
 from modelry_server.kernel.transport.interceptors import Bounds, Calls, Pools
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES
+from modelry_server.kernel.transport.streams import Streams
 from modelry_server.kernel.transport.waiting import Waiting
 
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
 _LAST_S = 1.0  # for the last messages, after the drain
-_THREADS = 1024  # of a kind; they are made when they are needed
 _CALLS_OF_ONE = 128  # open at once on one connection: more wait in the client
-_ARRIVING = 128  # calls whose message is still to come; 5,000 honest calls at once came to 115
+_ARRIVING = 128  # calls whose message is still to come, half of the most; 5,000 honest calls at once came to 115
+_WAITING = 768  # calls that wait for a place at work
+_SEARCHES_WAITING = 256  # searches that wait for theirs, before they wait for one at work
 _UNREAD_BYTES = 256 << 20  # of answers that clients have not taken
 _WATCHES = 256  # of health
+_SPARE_THREADS = 256  # beyond the calls that may wait: for those that come, are refused and go
 _IDLE_LOOK_S = 1.0
 _log = Log("server")
 
@@ -191,31 +196,44 @@ class _Listener:
         self.drain = Drain()
         self._lock: int | None = None
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
-        kinds = {"stream": _THREADS, "upload": _THREADS, "other": 2 * _THREADS}  # the last: reflection, watches, checks
-        pools = Pools(*(ThreadPoolExecutor(threads, f"{name}-{kind}") for kind, threads in kinds.items()))
+        # Each pool has a thread for every call that may wait, and some more. So no call waits for a thread, and gRPC
+        # needs no limit of its own (`maximum_concurrent_rpcs`), which would refuse the calls of health, too.
+        coming = 2 * _ARRIVING + _SPARE_THREADS
+
+        def pool(kind: str, threads: int) -> ThreadPoolExecutor:
+            return ThreadPoolExecutor(threads + coming, f"{name}{kind}")  # threads are made when they are needed
+
+        pools = Pools(
+            streams=pool("-stream", limits.streams),
+            uploads=pool("-upload", limits.streams),
+            others=pool("-other", limits.streams + _WATCHES),
+        )
         share = (
             1 if key or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
 
-        def gate(places: int) -> Gate:
-            return Gate(places, max(1, places // share))
+        def gate(places: int, waiters: int) -> Gate:
+            return Gate(places, max(1, places // share), waiters)
+
+        def streams(kind: str, places: int, **options: Any) -> Streams:
+            return Streams(kind, places, max(1, places // share), limits.idle_s, **options)
 
         bounds = Bounds(
-            work=gate(limits.workers),
-            searches=gate(max(1, limits.workers // 2)),
-            steps=gate(limits.workers),
-            streams=gate(limits.streams),
-            watches=gate(_WATCHES),
+            work=gate(limits.workers, _WAITING),
+            searches=gate(max(1, limits.workers // 2), _SEARCHES_WAITING),
+            steps=gate(limits.workers, limits.streams),
+            large=Gate(1, 1, limits.workers + limits.streams),
+            streams=streams("stream", limits.streams),
+            watches=streams("watch", _WATCHES, since=attrgetter("opened")),  # they wait for news, not for their client
             arriving=Waiting("message", _ARRIVING, limits.idle_s),
             unread=Waiting("reader", _UNREAD_BYTES, limits.idle_s),
-            idle_s=limits.idle_s,
             call_s=limits.call_s,
         )
+        bounds.show(name)
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(
-            ThreadPoolExecutor(_THREADS, name),
+            pool("", limits.workers + _WAITING + _SEARCHES_WAITING),
             interceptors=[self.calls],
-            maximum_concurrent_rpcs=3 * _THREADS,
             options=[
                 ("grpc.max_concurrent_streams", _CALLS_OF_ONE),
                 ("grpc.max_allowed_incoming_connections", limits.connections),

@@ -6,12 +6,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from modelry_server.kernel.errors import TooManyCalls
 from modelry_server.kernel.transport.gate import Gate
 from tests.parts.eventually import eventually
 
 
 def test_one_connection_gets_its_share_and_another_one_the_rest() -> None:
-    gate = Gate(4, 2)
+    gate = Gate(4, 2, 0)
 
     assert [gate.try_to_enter("a") for _ in range(3)] == [True, True, False]
     assert [gate.try_to_enter("b") for _ in range(3)] == [True, True, False]
@@ -21,7 +22,7 @@ def test_one_connection_gets_its_share_and_another_one_the_rest() -> None:
 
 
 def test_who_waits_gets_the_place_that_is_given_back_and_gives_up_when_its_time_is_over() -> None:
-    gate = Gate(1, 1)
+    gate = Gate(1, 1, 100)
     gate.enter("a")
 
     begun = time.monotonic()
@@ -38,7 +39,7 @@ def test_who_waits_gets_the_place_that_is_given_back_and_gives_up_when_its_time_
 
 
 def test_connections_take_turns_however_many_calls_of_one_wait() -> None:
-    gate, order, lock = Gate(1, 1), [], threading.Lock()
+    gate, order, lock = Gate(1, 1, 100), [], threading.Lock()
     gate.enter("first")
 
     def work(peer: str) -> None:
@@ -58,3 +59,36 @@ def test_connections_take_turns_however_many_calls_of_one_wait() -> None:
     assert order.index("one") <= 1
     assert len(order) == 11
     assert gate._taken == {}
+
+
+def test_one_who_waits_too_many_refuses_the_newest_of_the_connection_that_has_the_most() -> None:
+    gate, ended = Gate(1, 1, 3), list[str]()
+    gate.enter("first")
+
+    def work(peer: str, name: str) -> None:
+        try:
+            gate.enter(peer)
+        except TooManyCalls:
+            ended.append(f"{name} refused")
+        else:
+            ended.append(f"{name} worked")
+            gate.leave(peer)
+
+    def waits(peer: str, count: int) -> bool:
+        return len(gate._waiting.get(peer, ())) == count
+
+    with ThreadPoolExecutor(12) as pool:
+        for count in (1, 2, 3):
+            pool.submit(work, "many", f"many {count}")
+            eventually(lambda count=count: waits("many", count))  # type: ignore[misc]
+        pool.submit(work, "few", "few 1")
+        eventually(lambda: ended == ["many 3 refused"])
+        pool.submit(work, "many", "many 4")
+        eventually(lambda: ended == ["many 3 refused", "many 4 refused"])
+        pool.submit(work, "few", "few 2")  # as many as the other, once it has come
+        eventually(lambda: ended == ["many 3 refused", "many 4 refused", "few 2 refused"])
+        assert (waits("many", 2), waits("few", 1)) == (True, True)
+        gate.leave("first")
+
+    assert ended[3:] == ["many 1 worked", "few 1 worked", "many 2 worked"]
+    assert (gate._taken, gate._count) == ({}, 0)

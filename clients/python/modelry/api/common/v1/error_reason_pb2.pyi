@@ -74,6 +74,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s` (in
     seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less busy.
     """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED: too many calls wait for their turn at the server, and no connection has more of them than this
+    one. The server has not begun to work on the call. Send it again later. Details: RetryInfo. Metadata: `limit` (how
+    many may wait).
+    """
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
     ERROR_REASON_WORKSPACE_EXISTS: _ErrorReason.ValueType  # 21
@@ -208,6 +213,11 @@ right: remove something first. Metadata: `field` (the field that adds it), `tota
 ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 17
 """DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s` (in
 seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less busy.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED: too many calls wait for their turn at the server, and no connection has more of them than this
+one. The server has not begun to work on the call. Send it again later. Details: RetryInfo. Metadata: `limit` (how
+many may wait).
 """
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
