@@ -7,6 +7,7 @@ message at once and reads its answer at once. So those that have waited longest 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import grpc
 
@@ -19,50 +20,63 @@ _log = Log("rpc")
 class Waiting:
     """The calls of a listener that wait for their client, each with the size of what it holds.
 
-    Calls that have waited longer than `idle_s` are ended. While all hold more than `most`, that is one second, and
-    while they hold more than twice as much, none may wait but the last. To end a call is to cancel it. `wanted` tells
-    the log what they wait for.
+    Calls that have waited longer than `idle_s` are ended. Above `most`, calls older than 1 s are ended; above twice
+    that, all but the newest. Those of the connection that holds the most come first, and of these the oldest: so a slow
+    client is not ended for what others hold. To end a call is to cancel it. `wanted` tells the log what they wait for.
     """
 
     def __init__(self, wanted: str, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._wanted, self._most, self._idle_s, self._clock = wanted, most, idle_s, clock
-        self._held = 0
+        self.held = 0
+        """What all of them hold."""
         self._lock = threading.Lock()
-        self._calls: dict[grpc.ServicerContext, tuple[float, int]] = {}  # the one that has waited longest is first
+        self._calls: dict[grpc.ServicerContext, _Held] = {}  # the one that has waited longest is first
 
     def enter(self, call: grpc.ServicerContext, size: int = 1) -> None:
         """Notes that a call begins to wait, and ends others if they hold too much."""
         with self._lock:
-            self._calls[call] = (self._clock(), size)
-            self._held += size
-            is_too_much = self._held > self._most
+            self._calls[call] = _Held(self._clock(), size)
+            self.held += size
+            is_too_much = self.held > self._most
         if is_too_much:
             self.end_overdue()
 
     def leave(self, call: grpc.ServicerContext) -> bool:
         """Notes that a call no longer waits. False if it was ended."""
         with self._lock:
-            _, size = self._calls.pop(call, (0.0, 0))
-            self._held -= size
-            return size > 0
+            held = self._calls.pop(call, None)
+            if held is None:
+                return False
+            self.held -= held.size
+            return True
 
     def end_overdue(self) -> None:
         """Ends the calls that have waited too long."""
-        overdue = []
         with self._lock:
             now = self._clock()
-            for call, (since, size) in self._calls.items():
-                if now - since <= self._patience_s():
-                    break
-                self._held -= size
-                overdue.append(call)
+            overdue = [call for call, held in self._calls.items() if now - held.since > self._idle_s]
             for call in overdue:
-                del self._calls[call]
+                self.held -= self._calls.pop(call).size
+            while self.held > self._most and (late := self._longest_of_who_holds_most(now)) is not None:
+                self.held -= self._calls.pop(late).size
+                overdue.append(late)
         for call in overdue:
             _log.seldom("rpc.waited_too_long", per=self._wanted, wanted=self._wanted, peer=call.peer())
             call.cancel()
 
-    def _patience_s(self) -> float:
-        if self._held <= self._most:
-            return self._idle_s
-        return min(self._idle_s, _SHORT_S) if self._held <= 2 * self._most else 0.0
+    def _longest_of_who_holds_most(self, now: float) -> grpc.ServicerContext | None:
+        patience_s = _SHORT_S if self.held <= 2 * self._most else 0.0
+        by_peer: dict[str, int] = {}
+        for call, held in self._calls.items():
+            held.peer = held.peer or call.peer()
+            by_peer[held.peer] = by_peer.get(held.peer, 0) + held.size
+        late = [(call, held) for call, held in self._calls.items() if now - held.since > patience_s]
+        return max(late, key=lambda each: by_peer[each[1].peer])[0] if late else None
+
+
+@dataclass(slots=True)
+class _Held:
+    since: float
+    size: int
+    peer: str = ""
+    """Asked for only when it matters: each call would pay for it."""

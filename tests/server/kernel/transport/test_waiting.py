@@ -15,19 +15,19 @@ class Calls:
         self.ended: list[Any] = []
         self.waiting = Waiting("message", 3, 60.0, clock=lambda: self.now)
 
-    def enter(self, name: str, size: int = 1) -> Any:
-        """One more call waits."""
-        call: Any = _Call(name, self.ended)
+    def enter(self, name: str, size: int = 1, peer: str = "1") -> Any:
+        """One more call of a connection waits."""
+        call: Any = _Call(name, self.ended, peer)
         self.waiting.enter(call, size)
         return call
 
 
 class _Call:
-    def __init__(self, name: str, ended: list[Any]) -> None:
-        self.name, self.ended = name, ended
+    def __init__(self, name: str, ended: list[Any], peer: str) -> None:
+        self.name, self.ended, self._peer = name, ended, peer
 
     def peer(self) -> str:
-        return "ipv4:127.0.0.1:1"
+        return self._peer
 
     def cancel(self) -> None:
         self.ended.append(self.name)
@@ -54,6 +54,16 @@ def test_one_too_many_ends_the_one_that_has_waited_longest() -> None:
     calls.enter("d")
 
     assert calls.ended == ["a"]
+
+
+def test_a_slow_client_is_not_ended_for_what_others_hold() -> None:
+    calls = Calls()
+    calls.enter("slow", peer="honest")
+    for name in "abcde":
+        calls.now += 1.1
+        calls.enter(name, peer="greedy")
+
+    assert calls.ended == ["a", "b", "c"]
 
 
 def test_calls_that_have_just_come_may_be_too_many_for_a_second() -> None:
