@@ -219,6 +219,37 @@ def test_an_upload_that_the_server_cant_take_now_is_never_raised_and_holds_up_no
     assert kept.left_in(spool) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (INTERNAL, "Received RST_STREAM with error code 2"),
+        (grpc.StatusCode.ABORTED, "the stream has broken off"),
+        (grpc.StatusCode.CANCELLED, "Received RST_STREAM with error code 8"),
+    ],
+)
+def test_an_upload_that_is_cut_off_each_time_holds_up_no_other_upload(
+    between: FaultyServer, reader: Client, spool: Path, code: Any, says: str
+) -> None:
+    """As one that takes longer than a proxy allows."""
+    with modelry.start_run() as long:
+        long_id = long.id.encode()
+        between.says = says
+        between.rule = lambda method, request: (
+            code if method.endswith("/WriteArtifacts") and long_id in request else None
+        )
+        modelry.log_text("long", "a.txt")
+        with modelry.start_run(nested=True) as short:
+            modelry.log_text("short", "b.txt")
+            eventually(lambda: reader.artifacts.list(f"runs/{short.id}"), within_s=PATIENCE_S)
+        before = list(reader.artifacts.list(f"runs/{long.id}"))
+        between.rule = none
+        complete = modelry.flush(PATIENCE_S)
+
+    assert (before, complete) == ([], True)
+    assert reader.artifacts.read_bytes(f"runs/{long.id}", "a.txt") == b"long"
+    assert kept.left_in(spool) == []
+
+
 def test_a_server_that_stands_still_blocks_a_file_for_the_start_timeout_only(
     between: FaultyServer, reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
