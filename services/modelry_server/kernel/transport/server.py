@@ -87,13 +87,13 @@ class Limits:
     fewer if they would take more than half of the files that the process may open.
     """
 
-    workers: int = 16
-    streams: int = 256
-    connections: int = 2000
-    drain_s: float = 10.0
-    idle_s: float = 300.0
-    call_s: float = 60.0
-    share: int = 2
+    workers: int
+    streams: int
+    connections: int
+    drain_s: float
+    idle_s: float
+    call_s: float
+    share: int
 
 
 class Server:

@@ -17,11 +17,10 @@ from modelry.api.tracking import v1 as tracking
 from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.transport import call, interceptors
-from modelry_server.kernel.transport.server import Limits
 from tests.architecture.tree import rpcs
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused
-from tests.server.kernel.stage import SERVICE, ask, served
+from tests.server.kernel.stage import SERVICE, ask, limits_with, served
 
 GET = f"/{SERVICE}/GetWorkspace"
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
@@ -120,7 +119,7 @@ def test_open_streams_leave_unary_calls_alone_and_one_too_many_is_refused_at_onc
         end.wait(30)
         yield 2
 
-    with served(play=play, limits=Limits(workers=4, streams=3, drain_s=1.0, share=1)) as channel:
+    with served(play=play, limits=limits_with(workers=4, streams=3, drain_s=1.0, share=1)) as channel:
         metrics = tracking.MetricServiceStub(channel)
         streams = [metrics.ReadMetrics(tracking.ReadMetricsRequest()) for _ in range(3)]
         assert [next(stream).point_count for stream in streams] == [1, 1, 1]
@@ -142,7 +141,7 @@ def test_a_stream_that_its_caller_leaves_gives_its_place_back() -> None:
     def play() -> Iterator[int]:
         yield from range(1_000_000)
 
-    with served(play=play, limits=Limits(workers=2, streams=1, drain_s=1.0, share=1)) as channel:
+    with served(play=play, limits=limits_with(workers=2, streams=1, drain_s=1.0, share=1)) as channel:
         metrics = tracking.MetricServiceStub(channel)
 
         for _ in range(3):
@@ -184,7 +183,7 @@ def test_what_is_left_of_a_call_whose_time_has_run_out_is_not_begun() -> None:
         return name
 
     with (
-        served(act, limits=Limits(workers=1, streams=1, drain_s=1.0, share=1)) as channel,
+        served(act, limits=limits_with(workers=1, streams=1, drain_s=1.0, share=1)) as channel,
         ThreadPoolExecutor(1) as pool,
     ):
         blocking = pool.submit(ask, channel, "blocks")
@@ -209,7 +208,7 @@ def test_a_call_that_takes_as_long_as_the_server_allows_fails_with_the_limit() -
         return name
 
     with (
-        served(act, limits=Limits(workers=1, streams=1, drain_s=1.0, call_s=0.2, share=1)) as channel,
+        served(act, limits=limits_with(workers=1, streams=1, drain_s=1.0, call_s=0.2, share=1)) as channel,
         ThreadPoolExecutor(1) as pool,
     ):
         blocking = pool.submit(ask, channel, "blocks")
