@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import grpc
-import prometheus_client
 from google.protobuf import descriptor_pool
 from grpc_status import rpc_status
 
@@ -33,6 +32,7 @@ from modelry_server.kernel.transport import status
 from modelry_server.kernel.transport.call import Call, Method, Place, call_seconds, calls_total
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.held import held
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
 from modelry_server.kernel.transport.streams import Streams
 from modelry_server.kernel.transport.waiting import Waiting
@@ -46,7 +46,6 @@ _END = object()
 _Message = TypeVar("_Message")
 _log = Log("rpc")
 _CALL_BYTES = 256 << 10  # gRPC keeps less of a call; it bounds how many calls have answers that nobody reads
-held = prometheus_client.Gauge("modelry_rpc_held", "What clients hold, by listener and kind.", ["listener", "kind"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,14 @@ class Bounds:
     def show(self, listener: str) -> None:
         """Lets Prometheus ask how much of it clients hold."""
         kinds: dict[str, Callable[[], float]] = {
+            "work": lambda: self.work.taken,
+            "work_waiting": lambda: self.work.waiting,
+            "search": lambda: self.searches.taken,
+            "search_waiting": lambda: self.searches.waiting,
             "stream": lambda: self.streams.count,
             "watch": lambda: self.watches.count,
+            "message": lambda: self.arriving.held,
+            "reader_bytes": lambda: self.unread.held,
         }
         for kind, count in kinds.items():
             held.labels(listener, kind).set_function(count)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import grpc
 
 from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport.held import ended_total
 
 _SHORT_S = 1.0
 _log = Log("rpc")
@@ -21,14 +22,20 @@ class Waiting:
 
     Calls that have waited longer than `idle_s` are ended. While all hold more than `most`, that is one second, and
     while they hold more than twice as much, none may wait but the last. To end a call is to cancel it. `wanted` tells
-    the log what they wait for.
+    the log and the metrics what they wait for.
     """
 
     def __init__(self, wanted: str, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._wanted, self._most, self._idle_s, self._clock = wanted, most, idle_s, clock
+        self._ended = ended_total.labels(wanted)
         self._held = 0
         self._lock = threading.Lock()
         self._calls: dict[grpc.ServicerContext, tuple[float, int]] = {}  # the one that has waited longest is first
+
+    @property
+    def held(self) -> int:
+        """The size of what the calls hold together."""
+        return self._held
 
     def enter(self, call: grpc.ServicerContext, size: int = 1) -> None:
         """Notes that a call begins to wait, and ends others if they hold too much."""
@@ -59,6 +66,7 @@ class Waiting:
             for call in overdue:
                 del self._calls[call]
         for call in overdue:
+            self._ended.inc()
             _log.seldom("rpc.waited_too_long", per=self._wanted, wanted=self._wanted, peer=call.peer())
             call.cancel()
 
