@@ -1,8 +1,10 @@
 """What happens around every call.
 
-From the outside in: span, caller, measurement, errors, drain, credential, deadline. One gRPC interceptor builds the
-chain once for each method, so a call costs a few function calls only. What a caller may do is not judged here but in
-the domains, which know where a thing lies.
+From the outside in: the arrival of the message; span, caller and time limit; measurement, errors, drain, credential,
+deadline; a place among searches, if it is one, and at work; the method. Then its answer counts as unread until the
+client has it. A stream has a place among streams while it is open, and one at work for each message that it makes. One
+gRPC interceptor builds the chain once for each method, so a call costs a few function calls only. What a caller may do
+is not judged here but in the domains, which know where a thing lies.
 """
 
 import itertools

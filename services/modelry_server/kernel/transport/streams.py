@@ -25,7 +25,7 @@ _log = Log("rpc")
 
 
 class Stream:
-    """An open stream: since when it is open, and since when it waits for its client: `inf` while it does not wait."""
+    """An open stream: since when it is open, and since when it waits for its client; `inf` while it does not wait."""
 
     __slots__ = ("context", "opened", "peer", "waits_since")
 

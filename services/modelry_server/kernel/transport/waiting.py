@@ -20,8 +20,8 @@ _log = Log("rpc")
 class Waiting:
     """The calls of a listener that wait for their client, each with the size of what it holds.
 
-    Calls that have waited longer than `idle_s` are ended. While all hold more than `most`, that is one second, and
-    while they hold more than twice as much, none may wait but the last. To end a call is to cancel it. `wanted` tells
+    Calls that have waited longer than `idle_s` are ended. Above `most`, calls older than 1 s are ended; above twice
+    that, all but the newest. To end a call is to cancel it. `wanted` tells
     the log and the metrics what they wait for.
     """
 
