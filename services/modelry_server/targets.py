@@ -166,6 +166,7 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
             drain_s=server.drain,
             idle_s=server.idle_limit,
             call_s=server.call_limit,
+            share=2,
         ),
     )
 

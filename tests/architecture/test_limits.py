@@ -13,11 +13,11 @@ from modelry_server.access.domain import workspaces
 from modelry_server.artifacts.config import ArtifactsConfig
 from modelry_server.artifacts.domain import incoming, paths, writing
 from modelry_server.artifacts.rpc import artifacts
+from modelry_server.config import ServerConfig
 from modelry_server.kernel.filter import order, syntax
 from modelry_server.kernel.requests import fields, idempotency, paging
 from modelry_server.kernel.sql import predicate
 from modelry_server.kernel.transport import messages, texts
-from modelry_server.kernel.transport.server import Limits
 from modelry_server.registry.domain import models, names, promotions, versions
 from modelry_server.registry.rpc import events
 from modelry_server.tracking.domain import datasets, downsample, ingest, metrics, runs, totals
@@ -101,8 +101,8 @@ PAGE = {
     "A list or map of more than {} texts or messages": texts.MOST_ITEMS,
     "An error describes at most {} bad fields": fields.MOST_VIOLATIONS,
     "A request and an answer have at most {} MiB": messages.MESSAGE_BYTES >> 20,
-    "by default {} for each listener": Limits().streams,
-    "given up after {} seconds by default": int(Limits().call_s),
+    "by default {} for each listener": ServerConfig().streams,
+    "given up after {} seconds by default": int(ServerConfig().call_limit),
     "A filter has at most {} characters": syntax.MOST_CHARACTERS,
     "{} comparisons": syntax.MOST_COMPARISONS,
     "{} levels of parentheses": syntax.MOST_LEVELS,

@@ -5,9 +5,9 @@ and it has a place in the layers of `pyproject.toml`. From the bottom up:
 
 - `errors`: one class for each canonical code, and the errors of all services
 - `caller`, `clock`, `ids`: who calls, the time, new ids
+- `ownership`: whether folders and files are this user's alone
 - `access`, `audit`: what a caller may do, and where; the text and the chain of audit records
 - `config`, `telemetry`, `metrics_port`: settings; logs and metrics; the port of metrics
-- `ownership`: whether folders and files are this user's alone
 - `filter`: the filter language, as text and as a tree
 - `sql`: databases, transactions, statements, filters as SQL
 - `jobs`, `memory`: background jobs; what is free goes back to the system

@@ -12,6 +12,7 @@ import grpc
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
 from modelry.internal.artifacts import v1 as internal
+from modelry_server.config import ServerConfig
 from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.permissions import PERMISSIONS
 from tests.parts import free_port
@@ -20,6 +21,24 @@ SERVICE = "modelry.api.access.v1.WorkspaceService"
 STREAMING = "modelry.api.tracking.v1.MetricService"
 INTERNAL = "modelry.internal.artifacts.v1.SnapshotService"
 KEY = "the-key-of-the-services-on-this-stage"
+
+
+def limits_with(**changes: float) -> Limits:
+    """The limits of a server by default, with changes."""
+    default = ServerConfig()
+    given = {
+        "workers": default.workers,
+        "streams": default.streams,
+        "connections": default.connections,
+        "drain_s": default.drain,
+        "idle_s": default.idle_limit,
+        "call_s": default.call_limit,
+        "share": 2,
+    }
+    return Limits(**{**given, **changes})  # type: ignore[arg-type]
+
+
+SMALL = limits_with(workers=2, streams=3, drain_s=1.0, share=1)
 
 
 class Actor(access.WorkspaceServiceServicer):
@@ -67,7 +86,7 @@ def served(
     act: Callable[[str], str] = str,
     play: Callable[[], Iterator[int]] = lambda: iter(()),
     *,
-    limits: Limits = Limits(workers=2, streams=3, drain_s=1.0, share=1),  # noqa: B008 - frozen
+    limits: Limits = SMALL,
 ) -> Iterator[grpc.Channel]:
     """A channel to the public listener of a server at work."""
     with staged(act, play, limits=limits) as stage, grpc.insecure_channel(stage.address) as channel:
@@ -89,7 +108,7 @@ def staged(
     act: Callable[[str], str] = str,
     play: Callable[[], Iterator[int]] = lambda: iter(()),
     *,
-    limits: Limits = Limits(workers=2, streams=3, drain_s=1.0, share=1),  # noqa: B008 - frozen
+    limits: Limits = SMALL,
     internal_address: str = "",
 ) -> Iterator[Stage]:
     """A server at work, with a public and an internal listener."""

@@ -10,22 +10,35 @@ import time
 from collections import OrderedDict, deque
 
 from modelry_server.kernel.errors import TooManyCalls
+from modelry_server.kernel.transport.held import ended_total
 
 
 class Gate:
     """Hands out `places`, at most `of_one` of them to one connection. Connections that wait take turns.
 
     At most `waiters` wait. One more refuses the newest of the connection that has the most; if several have as many,
-    that is the one which has just come. So a connection with few always gets its turn.
+    that is the one which has just come. So a connection with few always gets its turn. `kind` tells the metrics what
+    the places are.
     """
 
-    def __init__(self, places: int, of_one: int, waiters: int) -> None:
-        self.places, self.of_one, self.waiters = places, of_one, waiters
+    def __init__(self, kind: str, places: int, of_one: int, waiters: int) -> None:
+        self._places, self._of_one, self._waiters = places, of_one, waiters
+        self._refused = ended_total.labels(f"{kind}_waiting")
         self._free = places
         self._lock = threading.Lock()
         self._taken: dict[str, int] = {}
         self._waiting: OrderedDict[str, deque[_Waiter]] = OrderedDict()
         self._count = 0
+
+    @property
+    def taken(self) -> int:
+        """How many places are taken."""
+        return self._places - self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return self._count
 
     def enter(self, peer: str, until: float | None = None) -> bool:
         """Takes a place, if need be after waiting until this reading of `time.monotonic()`. False: there was none.
@@ -33,13 +46,13 @@ class Gate:
         Raises TooManyCalls if too many wait.
         """
         with self._lock:
-            if self._free and self._taken.get(peer, 0) < self.of_one:
+            if self._free and self._taken.get(peer, 0) < self._of_one:
                 self._take(peer)
                 return True
             waiter = _Waiter()
             self._waiting.setdefault(peer, deque()).append(waiter)
             self._count += 1
-            if self._count > self.waiters:
+            if self._count > self._waiters:
                 self._refuse_one(peer)
         if not waiter.told.wait(None if until is None else max(0.0, until - time.monotonic())):
             with self._lock:
@@ -48,13 +61,14 @@ class Gate:
                     self._no_longer_waits(peer)
                     return False
         if waiter.is_refused:
-            raise TooManyCalls(self.waiters)
+            self._refused.inc()
+            raise TooManyCalls(self._waiters)
         return True
 
     def try_to_enter(self, peer: str) -> bool:
         """Takes a place if there is one."""
         with self._lock:
-            if not self._free or self._taken.get(peer, 0) >= self.of_one:
+            if not self._free or self._taken.get(peer, 0) >= self._of_one:
                 return False
             self._take(peer)
             return True
@@ -67,7 +81,7 @@ class Gate:
             if not self._taken[peer]:
                 del self._taken[peer]
             for name, waiters in self._waiting.items():
-                if self._taken.get(name, 0) < self.of_one:
+                if self._taken.get(name, 0) < self._of_one:
                     self._take(name)
                     waiters.popleft().told.set()
                     self._waiting.move_to_end(name)

@@ -1,8 +1,10 @@
 """What happens around every call.
 
-From the outside in: span, caller, measurement, errors, drain, credential, deadline. One gRPC interceptor builds the
-chain once for each method, so a call costs a few function calls only. What a caller may do is not judged here but in
-the domains, which know where a thing lies.
+From the outside in: the arrival of the message; span, caller and time limit; measurement, errors, drain, credential,
+deadline; a place among searches, if it is one, and at work; the method. Then its answer counts as unread until the
+client has it. A stream has a place among streams while it is open, and one at work for each message that it makes. One
+gRPC interceptor builds the chain once for each method, so a call costs a few function calls only. What a caller may do
+is not judged here but in the domains, which know where a thing lies.
 """
 
 import itertools
@@ -16,7 +18,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import grpc
-import prometheus_client
 from google.protobuf import descriptor_pool
 from grpc_status import rpc_status
 
@@ -33,6 +34,7 @@ from modelry_server.kernel.transport import status
 from modelry_server.kernel.transport.call import Call, Method, Place, call_seconds, calls_total
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.held import held
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
 from modelry_server.kernel.transport.streams import Streams
 from modelry_server.kernel.transport.waiting import Waiting
@@ -46,7 +48,6 @@ _END = object()
 _Message = TypeVar("_Message")
 _log = Log("rpc")
 _CALL_BYTES = 256 << 10  # gRPC keeps less of a call; it bounds how many calls have answers that nobody reads
-held = prometheus_client.Gauge("modelry_rpc_held", "What clients hold, by listener and kind.", ["listener", "kind"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,14 @@ class Bounds:
     def show(self, listener: str) -> None:
         """Lets Prometheus ask how much of it clients hold."""
         kinds: dict[str, Callable[[], float]] = {
+            "work": lambda: self.work.taken,
+            "work_waiting": lambda: self.work.waiting,
+            "search": lambda: self.searches.taken,
+            "search_waiting": lambda: self.searches.waiting,
             "stream": lambda: self.streams.count,
             "watch": lambda: self.watches.count,
+            "message": lambda: self.arriving.held,
+            "reader_bytes": lambda: self.unread.held,
         }
         for kind, count in kinds.items():
             held.labels(listener, kind).set_function(count)

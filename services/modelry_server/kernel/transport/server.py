@@ -87,13 +87,13 @@ class Limits:
     fewer if they would take more than half of the files that the process may open.
     """
 
-    workers: int = 16
-    streams: int = 256
-    connections: int = 2000
-    drain_s: float = 10.0
-    idle_s: float = 300.0
-    call_s: float = 60.0
-    share: int = 2
+    workers: int
+    streams: int
+    connections: int
+    drain_s: float
+    idle_s: float
+    call_s: float
+    share: int
 
 
 class Server:
@@ -212,17 +212,17 @@ class _Listener:
             1 if key or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
 
-        def gate(places: int, waiters: int) -> Gate:
-            return Gate(places, max(1, places // share), waiters)
+        def gate(kind: str, places: int, waiters: int) -> Gate:
+            return Gate(kind, places, max(1, places // share), waiters)
 
         def streams(kind: str, places: int, **options: Any) -> Streams:
             return Streams(kind, places, max(1, places // share), limits.idle_s, **options)
 
         bounds = Bounds(
-            work=gate(limits.workers, _WAITING),
-            searches=gate(max(1, limits.workers // 2), _SEARCHES_WAITING),
-            steps=gate(limits.workers, limits.streams),
-            large=Gate(1, 1, limits.workers + limits.streams),
+            work=gate("work", limits.workers, _WAITING),
+            searches=gate("search", max(1, limits.workers // 2), _SEARCHES_WAITING),
+            steps=gate("step", limits.workers, limits.streams),
+            large=Gate("large", 1, 1, limits.workers + limits.streams),
             streams=streams("stream", limits.streams),
             watches=streams("watch", _WATCHES, since=attrgetter("opened")),  # they wait for news, not for their client
             arriving=Waiting("message", _ARRIVING, limits.idle_s),

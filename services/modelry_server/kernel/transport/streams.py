@@ -16,6 +16,7 @@ import grpc
 
 from modelry_server.kernel.errors import TooManyStreams
 from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport.held import ended_total
 
 _SHORT_S = 1.0
 _END = object()
@@ -24,7 +25,7 @@ _log = Log("rpc")
 
 
 class Stream:
-    """An open stream: since when it is open, and since when it waits for its client: `inf` while it does not wait."""
+    """An open stream: since when it is open, and since when it waits for its client; `inf` while it does not wait."""
 
     __slots__ = ("context", "opened", "peer", "waits_since")
 
@@ -59,7 +60,7 @@ class Streams:
     If all places are taken, one more ends a stream of the connection that holds the most, if that one holds more than
     its own: the stream with the earliest `since`, if that is more than a second ago. Otherwise it is refused. By
     default, `since` is when a stream began to wait for its client. Streams that wait for it longer than `idle_s` are
-    ended anyway. To end a stream is to cancel it. `kind` tells the log what they are.
+    ended anyway. To end a stream is to cancel it. `kind` tells the log and the metrics what they are.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Streams:
         since: Callable[[Stream], float] = attrgetter("waits_since"),
     ) -> None:
         self._kind, self._places, self._of_one, self._idle_s, self._since = kind, places, of_one, idle_s, since
+        self._ended = ended_total.labels(kind)
         self._lock = threading.Lock()
         self._count = 0
         self._open: dict[str, dict[Stream, None]] = {}  # without those that were ended
@@ -104,7 +106,7 @@ class Streams:
         with self._lock:
             idle = [each for streams in self._open.values() for each in streams if each.waits_since < overdue]
         for stream in idle:
-            stream.context.cancel()
+            self._end(stream)
 
     def _enter(self, stream: Stream) -> None:
         ended = None
@@ -120,8 +122,12 @@ class Streams:
             self._open.setdefault(stream.peer, {})[stream] = None
             self._count += 1
         if ended is not None:
-            _log.seldom("rpc.waited_too_long", per=self._kind, wanted=self._kind, peer=ended.peer)
-            ended.context.cancel()
+            self._end(ended)
+
+    def _end(self, stream: Stream) -> None:
+        self._ended.inc()
+        _log.seldom("rpc.waited_too_long", per=self._kind, wanted=self._kind, peer=stream.peer)
+        stream.context.cancel()
 
     def _one_of_most(self, own: int) -> Stream | None:
         """The stream to end for a connection that holds `own` streams."""
@@ -139,4 +145,5 @@ class Streams:
                 del self._open[stream.peer]
 
     def _too_many(self) -> TooManyStreams:
+        self._ended.inc()
         return TooManyStreams(self._places, self._of_one)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import grpc
 
 from modelry_server.kernel.telemetry import Log
+from modelry_server.kernel.transport.held import ended_total
 
 _SHORT_S = 1.0
 _log = Log("rpc")
@@ -22,22 +23,28 @@ class Waiting:
 
     Calls that have waited longer than `idle_s` are ended. Above `most`, calls older than 1 s are ended; above twice
     that, all but the newest. Those of the connection that holds the most come first, and of these the oldest: so a slow
-    client is not ended for what others hold. To end a call is to cancel it. `wanted` tells the log what they wait for.
+    client is not ended for what others hold. To end a call is to cancel it. `wanted` tells the log and the metrics what
+    they wait for.
     """
 
     def __init__(self, wanted: str, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._wanted, self._most, self._idle_s, self._clock = wanted, most, idle_s, clock
-        self.held = 0
-        """What all of them hold."""
+        self._ended = ended_total.labels(wanted)
+        self._held = 0
         self._lock = threading.Lock()
         self._calls: dict[grpc.ServicerContext, _Held] = {}  # the one that has waited longest is first
+
+    @property
+    def held(self) -> int:
+        """The size of what the calls hold together."""
+        return self._held
 
     def enter(self, call: grpc.ServicerContext, size: int = 1) -> None:
         """Notes that a call begins to wait, and ends others if they hold too much."""
         with self._lock:
             self._calls[call] = _Held(self._clock(), size)
-            self.held += size
-            is_too_much = self.held > self._most
+            self._held += size
+            is_too_much = self._held > self._most
         if is_too_much:
             self.end_overdue()
 
@@ -47,7 +54,7 @@ class Waiting:
             held = self._calls.pop(call, None)
             if held is None:
                 return False
-            self.held -= held.size
+            self._held -= held.size
             return True
 
     def end_overdue(self) -> None:
@@ -56,16 +63,17 @@ class Waiting:
             now = self._clock()
             overdue = [call for call, held in self._calls.items() if now - held.since > self._idle_s]
             for call in overdue:
-                self.held -= self._calls.pop(call).size
-            while self.held > self._most and (late := self._longest_of_who_holds_most(now)) is not None:
-                self.held -= self._calls.pop(late).size
+                self._held -= self._calls.pop(call).size
+            while self._held > self._most and (late := self._longest_of_who_holds_most(now)) is not None:
+                self._held -= self._calls.pop(late).size
                 overdue.append(late)
         for call in overdue:
+            self._ended.inc()
             _log.seldom("rpc.waited_too_long", per=self._wanted, wanted=self._wanted, peer=call.peer())
             call.cancel()
 
     def _longest_of_who_holds_most(self, now: float) -> grpc.ServicerContext | None:
-        patience_s = _SHORT_S if self.held <= 2 * self._most else 0.0
+        patience_s = _SHORT_S if self._held <= 2 * self._most else 0.0
         by_peer: dict[str, int] = {}
         for call, held in self._calls.items():
             held.peer = held.peer or call.peer()

@@ -20,15 +20,15 @@ from modelry_server.kernel.errors import Draining
 from modelry_server.kernel.transport import keys
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.drain import Drain
-from modelry_server.kernel.transport.server import Limits, Room, Server
+from modelry_server.kernel.transport.server import Room, Server
 from modelry_server.permissions import PERMISSIONS
 from tests.parts import free_port
 from tests.parts.eventually import eventually
 from tests.parts.refusal import Refusal, refused, unpacked
-from tests.server.kernel.stage import KEY, SERVICE, Actor, ask, staged
+from tests.server.kernel.stage import KEY, SERVICE, Actor, ask, limits_with, staged
 
-PATIENT = Limits(workers=4, streams=3, drain_s=20.0, share=1)
-HASTY = Limits(workers=4, streams=3, drain_s=0.2, share=1)
+PATIENT = limits_with(workers=4, streams=3, drain_s=20.0, share=1)
+HASTY = limits_with(workers=4, streams=3, drain_s=0.2, share=1)
 ENDED_S = 20
 
 
@@ -215,7 +215,10 @@ def test_in_one_process_a_call_in_flight_still_reaches_the_service_that_it_needs
 
 
 def test_a_server_without_calls_ends_at_once() -> None:
-    with staged(limits=Limits(workers=2, streams=2, drain_s=3600.0, share=1)) as stage, draining(stage.server) as ended:
+    with (
+        staged(limits=limits_with(drain_s=3600.0)) as stage,
+        draining(stage.server) as ended,
+    ):
         ended.result(ENDED_S)
 
 

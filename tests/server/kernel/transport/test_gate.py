@@ -12,7 +12,7 @@ from tests.parts.eventually import eventually
 
 
 def test_one_connection_gets_its_share_and_another_one_the_rest() -> None:
-    gate = Gate(4, 2, 0)
+    gate = Gate("work", 4, 2, 0)
 
     assert [gate.try_to_enter("a") for _ in range(3)] == [True, True, False]
     assert [gate.try_to_enter("b") for _ in range(3)] == [True, True, False]
@@ -22,7 +22,7 @@ def test_one_connection_gets_its_share_and_another_one_the_rest() -> None:
 
 
 def test_who_waits_gets_the_place_that_is_given_back_and_gives_up_when_its_time_is_over() -> None:
-    gate = Gate(1, 1, 100)
+    gate = Gate("work", 1, 1, 100)
     gate.enter("a")
 
     begun = time.monotonic()
@@ -39,7 +39,7 @@ def test_who_waits_gets_the_place_that_is_given_back_and_gives_up_when_its_time_
 
 
 def test_connections_take_turns_however_many_calls_of_one_wait() -> None:
-    gate, order, lock = Gate(1, 1, 100), [], threading.Lock()
+    gate, order, lock = Gate("work", 1, 1, 100), [], threading.Lock()
     gate.enter("first")
 
     def work(peer: str) -> None:
@@ -62,7 +62,7 @@ def test_connections_take_turns_however_many_calls_of_one_wait() -> None:
 
 
 def test_one_who_waits_too_many_refuses_the_newest_of_the_connection_that_has_the_most() -> None:
-    gate, ended = Gate(1, 1, 3), list[str]()
+    gate, ended = Gate("work", 1, 1, 3), list[str]()
     gate.enter("first")
 
     def work(peer: str, name: str) -> None:
@@ -91,4 +91,4 @@ def test_one_who_waits_too_many_refuses_the_newest_of_the_connection_that_has_th
         gate.leave("first")
 
     assert ended[3:] == ["many 1 worked", "few 1 worked", "many 2 worked"]
-    assert (gate._taken, gate._count) == ({}, 0)
+    assert (gate._taken, gate.waiting) == ({}, 0)

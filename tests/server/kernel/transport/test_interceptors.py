@@ -10,18 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import prometheus_client
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
 from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.transport import call, interceptors
-from modelry_server.kernel.transport.server import Limits
 from tests.architecture.tree import rpcs
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused
-from tests.server.kernel.stage import SERVICE, ask, served
+from tests.server.kernel.stage import SERVICE, ask, limits_with, served
 
 GET = f"/{SERVICE}/GetWorkspace"
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
@@ -120,7 +121,7 @@ def test_open_streams_leave_unary_calls_alone_and_one_too_many_is_refused_at_onc
         end.wait(30)
         yield 2
 
-    with served(play=play, limits=Limits(workers=4, streams=3, drain_s=1.0, share=1)) as channel:
+    with served(play=play, limits=limits_with(workers=4, streams=3, drain_s=1.0, share=1)) as channel:
         metrics = tracking.MetricServiceStub(channel)
         streams = [metrics.ReadMetrics(tracking.ReadMetricsRequest()) for _ in range(3)]
         assert [next(stream).point_count for stream in streams] == [1, 1, 1]
@@ -142,7 +143,7 @@ def test_a_stream_that_its_caller_leaves_gives_its_place_back() -> None:
     def play() -> Iterator[int]:
         yield from range(1_000_000)
 
-    with served(play=play, limits=Limits(workers=2, streams=1, drain_s=1.0, share=1)) as channel:
+    with served(play=play, limits=limits_with(workers=2, streams=1, drain_s=1.0, share=1)) as channel:
         metrics = tracking.MetricServiceStub(channel)
 
         for _ in range(3):
@@ -184,7 +185,7 @@ def test_what_is_left_of_a_call_whose_time_has_run_out_is_not_begun() -> None:
         return name
 
     with (
-        served(act, limits=Limits(workers=1, streams=1, drain_s=1.0, share=1)) as channel,
+        served(act, limits=limits_with(workers=1, streams=1, drain_s=1.0, share=1)) as channel,
         ThreadPoolExecutor(1) as pool,
     ):
         blocking = pool.submit(ask, channel, "blocks")
@@ -209,7 +210,7 @@ def test_a_call_that_takes_as_long_as_the_server_allows_fails_with_the_limit() -
         return name
 
     with (
-        served(act, limits=Limits(workers=1, streams=1, drain_s=1.0, call_s=0.2, share=1)) as channel,
+        served(act, limits=limits_with(workers=1, streams=1, drain_s=1.0, call_s=0.2, share=1)) as channel,
         ThreadPoolExecutor(1) as pool,
     ):
         blocking = pool.submit(ask, channel, "blocks")
@@ -246,6 +247,44 @@ def test_calls_are_counted_by_method_and_code() -> None:
         refused(access.WorkspaceServiceStub(channel).GetWorkspace, access.GetWorkspaceRequest(name="gone"))
 
     assert (count("OK"), count("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
+
+
+def test_what_clients_hold_and_what_is_refused_for_it_is_shown() -> None:
+    release = threading.Event()
+
+    def act(name: str) -> str:
+        release.wait(20)
+        return name
+
+    def play() -> Iterator[int]:
+        yield 1
+        release.wait(20)
+
+    def held(kind: str) -> float | None:
+        return prometheus_client.REGISTRY.get_sample_value("modelry_rpc_held", {"listener": "public", "kind": kind})
+
+    def refused_streams() -> float:
+        return prometheus_client.REGISTRY.get_sample_value("modelry_rpc_ended_total", {"kind": "stream"}) or 0.0
+
+    limits = limits_with(workers=2, streams=2, drain_s=1.0, share=1)
+    with served(act, play, limits=limits) as channel, ThreadPoolExecutor(3) as pool:
+        before = refused_streams()
+        metrics = tracking.MetricServiceStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        streams = [metrics.ReadMetrics(tracking.ReadMetricsRequest()) for _ in range(2)]
+        assert [next(stream).point_count for stream in streams] == [1, 1]
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        next(watch)
+        refused(metrics.ReadMetrics, tracking.ReadMetricsRequest())
+        asked = [pool.submit(ask, channel, "a") for _ in range(3)]
+        expected = {"stream": 2, "watch": 1, "work": 2, "work_waiting": 1, "search": 0, "message": 0}
+        eventually(lambda: {kind: held(kind) for kind in expected} == expected)
+        release.set()
+        answers = [each.result(20) for each in asked]
+        watch.cancel()
+        after = refused_streams()
+
+    assert (answers, after - before) == (["a"] * 3, 1)
 
 
 def _played(metrics: tracking.MetricServiceStub) -> list[int]:

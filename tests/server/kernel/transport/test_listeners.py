@@ -16,10 +16,10 @@ from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel import caller
 from modelry_server.kernel.caller import Caller, Credential
 from modelry_server.kernel.transport import keys
-from modelry_server.kernel.transport.server import Limits, Server
+from modelry_server.kernel.transport.server import Server
 from modelry_server.permissions import PERMISSIONS
 from tests.parts.refusal import refused
-from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, Stage, ask, staged
+from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, SMALL, Stage, ask, staged
 
 SEEN: list[Caller] = []
 
@@ -188,5 +188,10 @@ def test_reflection_gives_the_files_of_what_is_served_and_what_they_import(
 def test_an_internal_listener_without_a_key_is_not_made() -> None:
     with pytest.raises(ValueError, match="need the key"):
         Server(
-            [], address="127.0.0.1:0", internal={"x": "127.0.0.1:0"}, key="", permissions=PERMISSIONS, limits=Limits()
+            [],
+            address="127.0.0.1:0",
+            internal={"x": "127.0.0.1:0"},
+            key="",
+            permissions=PERMISSIONS,
+            limits=SMALL,
         )

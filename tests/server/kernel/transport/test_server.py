@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 
 from modelry_server.kernel.access import Permission
-from modelry_server.kernel.transport.server import Limits, Room, Server
+from modelry_server.kernel.transport.server import Room, Server
 from modelry_server.permissions import PERMISSIONS
-from tests.server.kernel.stage import INTERNAL, KEY, SERVICE
+from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, limits_with
 
 GET = f"/{SERVICE}/GetWorkspace"
 
@@ -33,7 +33,7 @@ def test_a_server_does_not_start_with_an_rpc_whose_permission_is_missing_or_does
     room = Room("access", (SERVICE,), lambda server: None, internal_services=(INTERNAL,))
 
     with pytest.raises(ValueError, match=said) as caught:
-        Server([room], address="127.0.0.1:0", internal={}, key=KEY, permissions=permissions, limits=Limits())
+        Server([room], address="127.0.0.1:0", internal={}, key=KEY, permissions=permissions, limits=limits_with())
 
     assert rpc in str(caught.value)
 
@@ -48,7 +48,7 @@ def test_a_server_stops_once_and_closes_what_its_rooms_hold() -> None:
             internal={},
             key=KEY,
             permissions=PERMISSIONS,
-            limits=Limits(drain_s=0.1),
+            limits=limits_with(drain_s=0.1),
         )
         server.start()
         stack.callback(server.stop)
