@@ -258,6 +258,35 @@ def test_streams_that_nobody_reads_make_room_for_those_of_others(platform: Deplo
     assert 250 <= held < 256
 
 
+def test_a_connection_that_has_all_its_streams_is_told_so_and_its_calls_go_on(platform: Deployment) -> None:
+    leave = threading.Event()
+
+    def idle(*first: Any) -> Iterator[Any]:
+        yield from first
+        leave.wait(60)
+
+    with connection(platform) as channel:
+        streams = reflecting(channel, idle, "", count=128)
+        with pytest.raises(grpc.RpcError) as raised:
+            next(
+                tracking.MetricServiceStub(channel).ReadMetrics(
+                    tracking.ReadMetricsRequest(run_ids=["0" * 32]), timeout=5
+                )
+            )
+        stub: Any = tracking.ExperimentServiceStub(channel)
+        found = stub.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=5)
+        checker: Any = health_pb2_grpc.HealthStub(channel)
+        health = checker.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        leave.set()
+        for stream in streams:
+            stream.cancel()
+
+    refused: Any = raised.value
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "too many open streams" in refused.details()
+    assert (found.experiment.experiment_id, health.status) == ("0", SERVING)
+
+
 def test_watches_of_health_make_room_for_those_of_others(platform: Deployment) -> None:
     with ExitStack() as stack:
         others = stack.enter_context(connection(platform))

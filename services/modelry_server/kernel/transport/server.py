@@ -46,7 +46,7 @@ KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
 _LAST_S = 1.0  # for the last messages, after the drain
-_CALLS_OF_ONE = 128  # open at once on one connection: more wait in the client
+_CALLS_OF_ONE = 128  # open at once on one connection, besides its streams and watches: more wait in the client
 _ARRIVING = 128  # calls whose message is still to come, half of the most; 5,000 honest calls at once came to 115
 _WAITING = 768  # calls that wait for a place at work
 _SEARCHES_WAITING = 256  # searches that wait for theirs, before they wait for one at work
@@ -235,7 +235,7 @@ class _Listener:
             pool("", limits.workers + _WAITING + _SEARCHES_WAITING),
             interceptors=[self.calls],
             options=[
-                ("grpc.max_concurrent_streams", _CALLS_OF_ONE),
+                ("grpc.max_concurrent_streams", _CALLS_OF_ONE + bounds.streams.of_one + bounds.watches.of_one),
                 ("grpc.max_allowed_incoming_connections", limits.connections),
                 # It counts a call until Python's collector comes to it, and may refuse a connection for good by then.
                 ("grpc.http.overload_protection", 0),
