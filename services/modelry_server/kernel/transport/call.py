@@ -1,4 +1,4 @@
-"""One call that is being answered: who calls, what is measured of it, its place at work, and how it is refused."""
+"""One call that is being answered: who calls, what is measured of it, its turn at work, and how it is refused."""
 
 import secrets
 import time
@@ -112,8 +112,8 @@ class Call:
         self._context.abort_with_status(rpc_status.to_status(answer))
 
 
-class Place:
-    """A place of a call at work, within a block. A call whose caller is gone when it gets one is not begun."""
+class Turn:
+    """A turn of a call at a gate, within a block. A call whose caller is gone when it gets one is not begun."""
 
     __slots__ = ("_call", "_gate")
 

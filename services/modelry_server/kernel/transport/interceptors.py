@@ -31,7 +31,7 @@ from modelry_server.kernel.errors import (
 )
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import status
-from modelry_server.kernel.transport.call import Call, Method, Place, call_seconds, calls_total
+from modelry_server.kernel.transport.call import Call, Method, Turn, call_seconds, calls_total
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.gate import Gate
 from modelry_server.kernel.transport.held import held
@@ -251,8 +251,8 @@ class Calls(grpc.ServerInterceptor):
                         request = method.parse(request)
                         is_search = bool(request.filter)
                     with (
-                        Place(self._bounds.searches, call) if is_search else nullcontext(),
-                        nullcontext() if is_upload else Place(self._bounds.work, call),
+                        Turn(self._bounds.searches, call) if is_search else nullcontext(),
+                        nullcontext() if is_upload else Turn(self._bounds.work, call),
                     ):
                         response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
@@ -281,7 +281,7 @@ class Calls(grpc.ServerInterceptor):
                     self._check(call)
                     responses = iter(method.answer(request, context))
                 while True:
-                    with call, Place(self._bounds.steps, call):  # anew for each step: a reader may be slow
+                    with call, Turn(self._bounds.steps, call):  # anew for each step: a reader may be slow
                         self._drain.check()
                         made = [serialize(each) for each in itertools.islice(responses, 1)]
                     if not made:
