@@ -102,7 +102,7 @@ PAGE = {
     "An error describes at most {} bad fields": fields.MOST_VIOLATIONS,
     "A request and an answer have at most {} MiB": messages.MESSAGE_BYTES >> 20,
     "by default {} for each listener": ServerConfig().streams,
-    "given up after {} seconds by default": int(ServerConfig().call_limit),
+    "takes at most {} seconds by default": int(ServerConfig().call_limit),
     "A filter has at most {} characters": syntax.MOST_CHARACTERS,
     "{} comparisons": syntax.MOST_COMPARISONS,
     "{} levels of parentheses": syntax.MOST_LEVELS,

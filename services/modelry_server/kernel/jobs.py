@@ -1,6 +1,7 @@
 """Background jobs, which run from time to time. Each must be idempotent."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,11 +35,11 @@ class JobLoop:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Stops the jobs. Waits for those that are running."""
+    def stop(self, until: float | None = None) -> None:
+        """Stops the jobs. Waits for those that are running, at most until this reading of `time.monotonic()`."""
         self._stopped.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
 
     def at_work(self) -> list[str]:
         """The names of the jobs whose threads have not ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -60,6 +61,25 @@ def test_stopping_waits_for_what_is_at_work_and_nothing_runs_after_it() -> None:
 
     assert not stopping.is_alive()
     assert done == [1]
+
+
+def test_stopping_waits_no_longer_than_it_is_asked_to() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        end.wait(10)
+
+    loop = JobLoop([Job("work", 0.001, work), Job("other", 3600, work)])
+    loop.start()
+    assert begun.wait(10)
+    loop.stop(time.monotonic() + 0.05)
+    at_work = loop.at_work()
+    end.set()
+    loop.stop()
+
+    assert at_work == ["work"]
+    assert loop.at_work() == []
 
 
 def test_a_job_does_not_run_before_its_time() -> None:

@@ -62,7 +62,8 @@ class Backend(Protocol):
     Every backend promises:
     - a write is committed as a whole when its block ends, and rolled back when the block raises;
     - a reader never waits for a writer;
-    - a connection can be interrupted from another thread, and is usable afterwards;
+    - a connection can be interrupted from another thread, and is usable afterwards; a COMMIT that fails because of that
+      has committed nothing;
     - the same statement gives the same rows: texts are compared by their bytes, missing values sort last where the
       statement says so.
     Backends differ in what a read sees: on SQLite one moment, on PostgreSQL each statement sees its own.
@@ -80,7 +81,7 @@ class Backend(Protocol):
     def file(self) -> Path | None:
         """The file of the database, where it is one."""
 
-    def turn(self, until: float | None) -> AbstractContextManager[Any]:
+    def turn(self, until: float) -> AbstractContextManager[Any]:
         """Held from before a write takes a connection until its end: it queues writers where only one can write.
 
         Raises DeadlinePassed if the turn does not come until this reading of `time.monotonic()`.
@@ -89,14 +90,20 @@ class Backend(Protocol):
     def reading(self, tx: Transaction) -> AbstractContextManager[Any]:
         """A block in which a connection only reads."""
 
-    def writing(self, tx: Transaction) -> AbstractContextManager[Any]:
-        """A block in which a connection writes: committed at its end, rolled back if it raises."""
+    def writing(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
+        """A block in which a connection writes: committed at its end, rolled back if it raises.
 
-    def writing_once(self, tx: Transaction) -> AbstractContextManager[Any]:
+        `check` raises if the write has to end. It is asked while waiting where `interrupt` ends no wait.
+        """
+
+    def writing_once(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
         """As `writing`, for a block that sends a single statement, such as that of `insert_if`."""
 
     def interrupt(self, driver_connection: Any) -> None:
-        """Ends what a connection is doing, with an error that `translated` knows. Does nothing if it is gone."""
+        """Ends what a connection is doing, with an error that `was_interrupted` knows. Does nothing if it is gone."""
+
+    def was_interrupted(self, error: Exception) -> bool:
+        """Whether an error of the driver, or one of SQLAlchemy around it, says that a statement was interrupted."""
 
     def is_lost(self, error: Exception, driver_connection: Any) -> bool:
         """Whether the connection that an error of the driver came from is gone."""

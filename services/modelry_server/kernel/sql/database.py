@@ -6,7 +6,7 @@ The same code of the services serves SQLite and PostgreSQL. Where the two differ
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.config import ConfigurationInvalid
-from modelry_server.kernel.errors import DatabaseUnavailable
-from modelry_server.kernel.sql.backend import Backend, BackgroundJobs, Transaction
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
+from modelry_server.kernel.sql.backend import Backend, BackgroundJobs, Transaction, driver_of
 from modelry_server.kernel.sql.errors import (
     ConcurrentChange,
     DatabaseUnusable,
@@ -23,7 +23,7 @@ from modelry_server.kernel.sql.errors import (
     SchemaUnknown,
     how_to_upgrade,
 )
-from modelry_server.kernel.sql.reads import RunningReads
+from modelry_server.kernel.sql.running import RunningTransactions
 from modelry_server.kernel.sql.schema import Schema
 from modelry_server.kernel.sql.secrets import shared_key
 
@@ -44,8 +44,8 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
-_OVERDUE_S = 0.1  # how often reads past their deadline are looked for
-_CLOSE_S = 1.0  # how long closing waits for interrupted reads to end
+_OVERDUE_S = 0.1  # how often transactions past their deadline are looked for
+_CLOSE_S = 1.0  # how long closing waits for interrupted transactions to end
 
 _Item = TypeVar("_Item")
 
@@ -55,7 +55,8 @@ class Database:
 
     `url` is a SQLAlchemy URL: `sqlite:///<path>` or `postgresql://user@host/name`. Services may share a PostgreSQL
     database: names of the kernel's tables begin with that of the service. `connections` bounds the pool; `synchronous`
-    is SQLite's: `full` or `normal`; `prepared` is PostgreSQL's: `always`, `never` or `auto`.
+    is SQLite's: `full` or `normal`; `prepared` is PostgreSQL's: `always`, `never` or `auto`. A write takes at most
+    `longest_write_s`, also one for which no deadline counts: another program may hold a lock for ever.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Database:
         connections: int = 32,
         synchronous: str = "full",
         prepared: str = "auto",
+        longest_write_s: float = 60.0,
     ) -> None:
         self.room = room
         self.url = read_url(room, url)
         self.migrations = migrations
         self.backend = _backend(self.url, room, connections=connections, synchronous=synchronous, prepared=prepared)
-        self._reads = RunningReads(self.backend.interrupt, room)
+        self._longest_write_s = longest_write_s
+        self._running = RunningTransactions(self.backend.interrupt, self.backend.was_interrupted, room)
         self._schema = Schema(self)
         self.version_table = self._schema.version_table
 
@@ -80,13 +83,10 @@ class Database:
     def read(self) -> Iterator[Transaction]:
         """A transaction that only reads. On SQLite it sees one moment; on PostgreSQL each statement sees its own.
 
-        It is interrupted when the caller's deadline passes, or when the database is closed. Raises DeadlinePassed.
+        It is interrupted when the caller's deadline passes, when the caller leaves, or when the database is closed.
+        Raises DeadlinePassed, Draining.
         """
-        with (
-            self._connection() as tx,
-            self._reads.tracked(tx.connection.driver_connection),
-            self.backend.reading(tx),
-        ):
+        with self._connection() as tx, self._running.reading(driver_of(tx)), self.backend.reading(tx):
             yield tx
 
     def each(self, read: Callable[[Transaction], Iterable[_Item]]) -> Iterator[_Item]:
@@ -94,24 +94,41 @@ class Database:
         with self.read() as tx:
             yield from read(tx)
 
-    @contextmanager
-    def write(self, *, for_others: bool = False) -> Iterator[Transaction]:
+    def write(self, *, until: float | None = None) -> AbstractContextManager[Transaction]:
         """A transaction that is committed when the block ends, and rolled back when it raises.
 
-        Raises DeadlinePassed if it can't begin before the caller's deadline; not if it is `for_others`, too.
+        It is interrupted, and rolled back, at `until`, a reading of `time.monotonic()`, by default the deadline of the
+        caller, or when the database is closed. Raises DeadlinePassed, Draining; DatabaseUnavailable after the longest
+        time that a write may take.
         """
-        with self.backend.turn(self._until(for_others)), self._connection() as tx, self.backend.writing(tx):
-            yield tx
+        return self._writing(until, self.backend.writing)
+
+    def write_once(self, *, until: float | None = None) -> AbstractContextManager[Transaction]:
+        """As `write`, for a block that sends a single statement, such as `insert_if`: PostgreSQL answers sooner."""
+        return self._writing(until, self.backend.writing_once)
 
     @contextmanager
-    def write_once(self, *, for_others: bool = False) -> Iterator[Transaction]:
-        """As `write`, for a block that sends a single statement, such as `insert_if`: PostgreSQL answers sooner."""
-        with self.backend.turn(self._until(for_others)), self._connection() as tx, self.backend.writing_once(tx):
-            yield tx
-
-    @staticmethod
-    def _until(for_others: bool) -> float | None:
-        return None if for_others else caller.current().deadline
+    def _writing(
+        self,
+        until: float | None,
+        transaction: Callable[[Transaction, Callable[[], None]], AbstractContextManager[Any]],
+    ) -> Iterator[Transaction]:
+        wanted = caller.current().deadline if until is None else until
+        last = time.monotonic() + self._longest_write_s
+        is_own = wanted is not None and wanted <= last
+        last = wanted if wanted is not None and is_own else last
+        try:
+            with (
+                self.backend.turn(last),
+                self._connection() as tx,
+                self._running.writing(driver_of(tx), last) as running,
+                transaction(tx, running.check),
+            ):
+                yield tx
+        except DeadlinePassed as passed:
+            if is_own:
+                raise
+            raise DatabaseUnavailable(self.room, f"kept a change waiting for {self._longest_write_s:g} s") from passed
 
     def check(self) -> None:
         """Raises SchemaUnknown or DatabaseUnusable unless the schema is the one that this program needs."""
@@ -127,22 +144,27 @@ class Database:
 
     def background_jobs(self) -> BackgroundJobs:
         """What has to be done in the background while a server is up."""
-        reads = self._reads
-        jobs = self.backend.background_jobs(reads.interrupt_long)
-        return {"interrupt-reads": (_OVERDUE_S, reads.interrupt_overdue), **jobs}
+        running = self._running
+        jobs = self.backend.background_jobs(running.interrupt_long_reads)
+        return {"interrupt-overdue": (_OVERDUE_S, running.interrupt_overdue), **jobs}
 
     def secret(self, name: str) -> bytes:
         """A random key of 32 bytes that all processes on this database share; made at the first call."""
         with self.write() as tx:
             return shared_key(tx, self.room, name)
 
+    def interrupt(self) -> None:
+        """Ends all transactions, and lets no new ones begin: they raise Draining."""
+        self._running.close()
+
     def close(self) -> None:
-        """Interrupts all reads and closes all connections."""
-        self._reads.interrupt_all()
+        """Interrupts all transactions and closes all connections."""
+        self.interrupt()
         pool: Any = self.backend.engine.pool
         until = time.monotonic() + _CLOSE_S
         while pool.checkedout() and time.monotonic() < until:
             time.sleep(0.01)
+            self.interrupt()  # again: an interrupt between two statements ends neither
         self.backend.engine.dispose()
 
     @contextmanager

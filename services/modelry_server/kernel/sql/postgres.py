@@ -110,7 +110,7 @@ class Postgres:
         elif self._prepared == "auto":
             connection.prepare_threshold = None
 
-    def turn(self, until: float | None) -> AbstractContextManager[Any]:
+    def turn(self, until: float) -> AbstractContextManager[Any]:
         """Nothing to wait for: writers don't queue."""
         return nullcontext()
 
@@ -119,7 +119,7 @@ class Postgres:
         return _pipeline(tx)
 
     @contextmanager
-    def writing(self, tx: Transaction) -> Iterator[None]:
+    def writing(self, tx: Transaction, check: Callable[[], None]) -> Iterator[None]:
         """A transaction in a pipeline: COMMIT asks for the answers of all statements."""
         driver = driver_of(tx)
         try:
@@ -134,7 +134,7 @@ class Postgres:
                 driver.rollback()
             raise
 
-    def writing_once(self, tx: Transaction) -> AbstractContextManager[Any]:
+    def writing_once(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
         """No transaction: PostgreSQL commits a single statement by itself, which saves a round trip."""
         return nullcontext()
 
@@ -144,6 +144,10 @@ class Postgres:
             return
         with suppress(psycopg.Error):  # a connection that is gone must not keep others from being interrupted
             driver_connection.cancel_safe(timeout=_CANCEL_WAIT_S)
+
+    def was_interrupted(self, error: Exception) -> bool:
+        """By SQLSTATE."""
+        return getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELED
 
     def is_lost(self, error: Exception, driver_connection: Any) -> bool:
         """By SQLSTATE: class 08, or a shutdown. Without one, the connection itself knows."""

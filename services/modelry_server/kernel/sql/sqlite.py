@@ -37,7 +37,9 @@ _LOG_PAGES, _MOST_LOG_PAGES = 1_000, 16_000
 _FULL_LOG_PAGES = 64_000
 _LONG_READ_S, _GAP_S = 1.0, 3.0
 _CHECKPOINT_S = 0.5
-_LOCK_WAIT_S = 30
+# How long SQLite itself waits for another program's lock. Nothing interrupts that, so it is short, and a write tries
+# again until its time is over. Only opening a connection waits longer: somebody else may be setting up the database.
+_LOCK_WAIT_MS, _OPEN_WAIT_S = 200, 30
 # Somebody else holds a lock, or the system gives no file, disk space or memory.
 _UNAVAILABLE = (
     "SQLITE_BUSY",
@@ -55,6 +57,7 @@ _WHY = {
     "SQLITE_CANTOPEN": "can't be opened",
     "SQLITE_IOERR": "can't be read or written",
 }
+_INTERRUPTED = "SQLITE_INTERRUPT"
 _TAKEN = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 _DIALECT = sqlite.dialect()
 
@@ -79,6 +82,26 @@ class _Block:  # a class, since each call enters one: a generator takes twice as
             self._driver.rollback()  # does nothing after a commit
 
 
+class _WriteBlock(_Block):
+    """A transaction that takes the database's write lock at its begin, and so never has to upgrade a read."""
+
+    __slots__ = ("_check",)
+
+    def __init__(self, tx: Transaction, check: Callable[[], None]) -> None:
+        super().__init__(tx, "BEGIN IMMEDIATE")
+        self._check = check
+
+    def __enter__(self) -> None:
+        while True:
+            try:
+                self._driver.execute(self._begin)
+                return
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                    raise
+            self._check()
+
+
 class Sqlite:
     """A file, or a database in memory. `synchronous` is SQLite's setting: `full` or `normal`."""
 
@@ -99,7 +122,7 @@ class Sqlite:
             poolclass=sa.QueuePool,
             pool_size=connections,
             **POOL_OPTIONS,
-            connect_args={"check_same_thread": False, "timeout": _LOCK_WAIT_S},
+            connect_args={"check_same_thread": False, "timeout": _OPEN_WAIT_S},
             execution_options=ENGINE_OPTIONS,
         )
         register(self.engine, self)
@@ -110,6 +133,7 @@ class Sqlite:
             "cache_size=-65536",
             "temp_store=MEMORY",
             f"wal_autocheckpoint={_MOST_LOG_PAGES}",
+            f"busy_timeout={_LOCK_WAIT_MS}",
         )
 
         @sa.event.listens_for(self.engine, "connect")
@@ -118,9 +142,9 @@ class Sqlite:
                 connection.execute(f"PRAGMA {pragma}")
 
     @contextmanager
-    def turn(self, until: float | None) -> Iterator[None]:
+    def turn(self, until: float) -> Iterator[None]:
         """Held by the one writer."""
-        if not self._write_lock.acquire(timeout=-1 if until is None else max(0.0, until - time.monotonic())):
+        if not self._write_lock.acquire(timeout=max(0.0, until - time.monotonic())):
             raise DeadlinePassed
         try:
             yield
@@ -133,9 +157,9 @@ class Sqlite:
             self._may_read.wait(_GAP_S)
         return _Block(tx, "BEGIN")
 
-    def writing(self, tx: Transaction) -> AbstractContextManager[Any]:
-        """A transaction that takes the database's write lock at its begin, and so never has to upgrade a read."""
-        return _Block(tx, "BEGIN IMMEDIATE")
+    def writing(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
+        """A transaction that waits for another program's lock until `check` raises."""
+        return _WriteBlock(tx, check)
 
     writing_once = writing
 
@@ -144,6 +168,10 @@ class Sqlite:
         with suppress(sqlite3.Error):  # a connection that is closed must not keep others from being interrupted
             driver_connection.interrupt()
 
+    def was_interrupted(self, error: Exception) -> bool:
+        """By SQLite's own name of the error."""
+        return getattr(getattr(error, "orig", error), "sqlite_errorname", "") == _INTERRUPTED
+
     def is_lost(self, error: Exception, driver_connection: Any) -> bool:
         """Never: a file is not lost as a connection over a network is."""
         return False
@@ -151,7 +179,7 @@ class Sqlite:
     def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
         """By SQLite's own name of the error. One that is not known here is a mistake of this program."""
         name = getattr(error, "sqlite_errorname", "")
-        if name == "SQLITE_INTERRUPT":
+        if name == _INTERRUPTED:
             return DeadlinePassed()
         if name in _TAKEN:  # the code looked before it wrote, and found the key free
             return ConcurrentChange()

@@ -46,6 +46,7 @@ KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
 
 _LAST_S = 1.0  # for the last messages, after the drain
+_AGAIN_S = 0.05  # how often what is still at work then is interrupted
 _CALLS_OF_ONE = 128  # open at once on one connection, besides its streams and watches: more wait in the client
 _ARRIVING = 128  # calls whose message is still to come, half of the most; 5,000 honest calls at once came to 115
 _WAITING = 768  # calls that wait for a place at work
@@ -66,7 +67,7 @@ class Room:
     """A service that was built: the contracts that it serves, its background jobs, and what it closes at the end.
 
     `register` registers `services`; `register_internal` registers `internal_services`, which only other services can
-    call.
+    call. `interrupt` ends what calls and jobs do in its database.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Room:
     internal_services: Sequence[str] = ()
     register_internal: Callable[[grpc.Server], None] = lambda server: None
     jobs: Sequence[Job] = ()
+    interrupt: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
 
 
@@ -143,7 +145,8 @@ class Server:
     def stop(self) -> None:
         """Drains and ends. Health says NOT_SERVING, and new calls are refused with DRAINING.
 
-        Calls in flight may end within the limit. Streams that are still open then end with DRAINING.
+        Calls in flight and jobs may end within the limit. Then those that wait for a database, and streams that are
+        still open, end with DRAINING.
         """
         if self._stopped.is_set():
             return
@@ -152,10 +155,13 @@ class Server:
         # the jobs have ended.
         first, second = ([self._public], self._internal) if len(self._rooms) > 1 else (self._listeners(), [])
         _drain(first, until)
-        self._jobs.stop()
+        self._jobs.stop(until)
         _drain(second, until)
-        for ending in [listener.stop() for listener in self._listeners()]:
-            ending.wait()
+        self._interrupt()
+        endings = [listener.stop() for listener in self._listeners()]
+        while not all(ending.is_set() for ending in endings) or self._jobs.at_work():
+            time.sleep(_AGAIN_S)
+            self._interrupt()  # again: an interrupt between two statements ends neither
         for listener in self._listeners():
             listener.leave()
         for room in self._rooms:
@@ -173,6 +179,10 @@ class Server:
 
     def _listeners(self) -> list["_Listener"]:
         return [self._public, *self._internal]
+
+    def _interrupt(self) -> None:
+        for room in self._rooms:
+            room.interrupt()
 
     def _end_idle(self) -> None:
         for listener in self._listeners():

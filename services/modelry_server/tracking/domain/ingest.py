@@ -14,12 +14,14 @@ There are two ways to write a group:
   one statement writes them if the run is active, on PostgreSQL without a transaction around it.
 """
 
+import math
 import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
+from modelry_server.kernel import caller
+from modelry_server.kernel.errors import DeadlineExceeded, ModelryError, Unavailable
 from modelry_server.kernel.filter import are_equal
 from modelry_server.kernel.requests.fields import excess_of_tags, require_room
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
@@ -39,9 +41,10 @@ _MOST_EARLY = 8  # batches that may wait for their predecessors: each holds a th
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """A batch that waits for its commit. `lead` says that its thread commits the next group."""
+    """A batch that waits for its commit, until a moment. `lead` says that its thread commits the next group."""
 
     batch: Batch
+    until: float
     ready: threading.Event = field(default_factory=threading.Event)
     lead: bool = False
     durable: int = 0
@@ -86,7 +89,8 @@ class Ingest:
         return written
 
     def _submit(self, batch: Batch) -> int:
-        ticket = _Ticket(batch)
+        deadline = caller.current().deadline
+        ticket = _Ticket(batch, math.inf if deadline is None else deadline)
         with self._lock:
             self._waiting.append(ticket)
             ticket.lead = not self._led
@@ -144,7 +148,7 @@ class Ingest:
             for ticket in group:
                 ticket.error = error
         except BaseException as error:
-            if len(group) == 1 or isinstance(error, DatabaseUnavailable):
+            if len(group) == 1 or isinstance(error, (Unavailable, DeadlineExceeded)):
                 for ticket in group:
                     ticket.error = error
             else:  # one batch may be the cause: commit each on its own
@@ -189,14 +193,14 @@ class Ingest:
         metrics = gathered(ticket.batch for ticket in group)
         if not metrics:
             return ()
-        with self._db.write_once(for_others=True) as tx:
+        with self._db.write_once(until=_until(group)) as tx:
             return group if metric_store.append_if_active(tx, run_id, list(metrics.values())) else ()
 
     def _write_all(self, group: Sequence[_Ticket]) -> Sequence[_Ticket]:
         growing = {
             ticket.batch.run_id for ticket in group if not self._known.has(ticket.batch.run_id, _keys(ticket.batch))
         }
-        with self._db.write(for_others=True) as tx:
+        with self._db.write(until=_until(group)) as tx:
             accepted, present = _write_group(tx, group, growing)
         for run_id, keys in present.items():
             self._known.note(run_id, keys)
@@ -293,6 +297,11 @@ def _accept(
     if grown is not None:
         present[batch.run_id] = grown
     return True
+
+
+def _until(group: Sequence[_Ticket]) -> float:
+    """The last moment at which anybody waits for a group: no caller's deadline ends the batches of others."""
+    return max(ticket.until for ticket in group)
 
 
 def _keys(batch: Batch) -> Iterable[str]:

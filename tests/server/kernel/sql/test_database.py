@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Unavailable
+from modelry_server.kernel.errors import DatabaseUnavailable, Unavailable
 from modelry_server.kernel.sql import sqlite
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import insert_rows
-from modelry_server.kernel.sql.tables import requests_table, secrets_table
 from modelry_server.targets import HERE
 from tests.parts.eventually import at_once, eventually
 from tests.parts.postgres import PostgresServer
-
-metadata = sa.MetaData()
-things = sa.Table("things", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text))
-requests_table(metadata, "kernel")
-secrets_table(metadata, "kernel")
-
-
-@pytest.fixture
-def another(database_url: str, tmp_path: Path) -> Iterator[Callable[[], Database]]:
-    """Opens the database once more, as another process would."""
-    opened: list[Database] = []
-
-    def open_it() -> Database:
-        opened.append(Database(database_url, room="kernel", migrations=tmp_path))
-        return opened[-1]
-
-    with open_it().write() as tx:
-        metadata.create_all(tx)
-    yield open_it
-    for db in opened:
-        db.close()
-
-
-@pytest.fixture
-def db(another: Callable[[], Database]) -> Database:
-    return another()
-
-
-def ids(db: Database) -> list[int]:
-    with db.read() as tx:
-        return list(tx.execute(sa.select(things.c.id).order_by(things.c.id)).scalars())
+from tests.server.kernel.sql.conftest import SLOW, ids, metadata, things
 
 
 def test_what_raises_leaves_nothing_behind(db: Database) -> None:
@@ -208,11 +175,11 @@ def test_the_log_of_sqlite_does_not_grow_for_ever_under_long_reads_that_overlap(
         with db.write() as tx:
             insert_rows(tx, things, [{"id": 1, "name": "x"}])
         long = [pool.submit(read_for_long)]
-        eventually(lambda: db._reads._running)
+        eventually(lambda: db._running.running)
         with db.write() as tx:
             insert_rows(tx, things, [{"id": number, "name": "x" * 4000} for number in range(2, 1500)])
         long.append(pool.submit(read_for_long))
-        eventually(lambda: len(db._reads._running) == 2)
+        eventually(lambda: len(db._running.running) == 2)
         short = pool.submit(read_for_short)
         checkpoint()
         left = (tmp_path / "room.db-wal").stat().st_size
@@ -223,58 +190,6 @@ def test_the_log_of_sqlite_does_not_grow_for_ever_under_long_reads_that_overlap(
 
     assert left == 0
     assert short.result() > 0
-    db.close()
-
-
-SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000) SELECT count(*) FROM n"
-
-
-def slowly(db: Database, seconds: float | None) -> None:
-    """Reads for minutes, for a caller who waits only so long."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    with caller.using(caller.Caller("ada", "0" * 32, deadline=deadline)), db.read() as tx:
-        tx.execute(sa.text(SLOW))
-
-
-def test_a_read_ends_when_nobody_waits_for_it_any_more(db: Database) -> None:
-    _, interrupt = db.background_jobs()["interrupt-reads"]
-    with ThreadPoolExecutor(2) as pool:
-        hasty, patient = pool.submit(slowly, db, 0.3), pool.submit(slowly, db, None)
-        while not hasty.done():
-            interrupt()
-        assert not patient.done()
-        db.close()
-
-        with pytest.raises(DeadlinePassed):
-            hasty.result()
-        with pytest.raises(DeadlinePassed):
-            patient.result()
-    assert ids(db) == []
-
-
-def test_a_read_for_which_nobody_waits_is_not_begun(db: Database) -> None:
-    with pytest.raises(DeadlinePassed):
-        slowly(db, 0)
-
-
-def test_a_write_on_sqlite_waits_for_its_turn_until_the_deadline_of_its_caller(tmp_path: Path) -> None:
-    db = Database(f"sqlite:///{tmp_path / 'one.db'}", room="kernel", migrations=tmp_path)
-    with db.write() as tx:
-        metadata.create_all(tx)
-    soon = caller.Caller("ann", "0" * 32, deadline=time.monotonic() + 0.2)
-
-    def write_soon(*, for_others: bool) -> None:
-        with caller.using(soon), db.write(for_others=for_others) as tx:
-            insert_rows(tx, things, [{"id": 1 + for_others, "name": "a"}])
-
-    with ThreadPoolExecutor(2) as pool:
-        with db.write():
-            late, patient = (pool.submit(write_soon, for_others=others) for others in (False, True))
-            with pytest.raises(DeadlinePassed):
-                late.result(10)
-        patient.result(10)
-
-    assert ids(db) == [2]
     db.close()
 
 

@@ -1,0 +1,137 @@
+"""Transactions that are running, so that those for which nobody waits any more can be interrupted.
+
+Ten times a second they are looked through: a call-back from gRPC for each call would cost every call something.
+
+A write may be interrupted until its COMMIT is answered: on PostgreSQL, COMMIT travels together with statements that may
+wait for a lock. Databases answer an interrupted COMMIT truthfully: with an error only if nothing was committed.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from modelry_server.kernel import caller
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Draining, ModelryError
+from modelry_server.kernel.telemetry import Log
+
+_log = Log("db")
+
+
+class RunningTransactions:
+    """Knows for whom each connection is at work.
+
+    `interrupt` ends what a connection is doing, with an error for which `was_interrupted` is true. `room` is the
+    service whose database it is.
+    """
+
+    def __init__(
+        self, interrupt: Callable[[Any], object], was_interrupted: Callable[[Exception], bool], room: str
+    ) -> None:
+        self._interrupt = interrupt
+        self.was_interrupted = was_interrupted
+        self._room = room
+        self.running: dict[Any, Tracked] = {}
+        self.lock = threading.Lock()
+        self.is_closed = False
+
+    def reading(self, connection: Any) -> "Tracked":
+        """A block that reads from a connection for the present caller.
+
+        Raises DeadlinePassed if it is too late, or if the caller has left; Draining once the database is being closed;
+        DatabaseUnavailable if `interrupt_long_reads` ended it.
+        """
+        who = caller.current()
+        return Tracked(self, connection, who.deadline, who.is_here)
+
+    def writing(self, connection: Any, until: float) -> "Tracked":
+        """A block that writes, at most until this reading of `time.monotonic()`, even if its caller has left.
+
+        Raises DeadlinePassed if that is too late; Draining once the database is being closed.
+        """
+        return Tracked(self, connection, until, None)
+
+    def interrupt_overdue(self) -> None:
+        """Interrupts the transactions whose deadline has passed, and the reads whose caller has left."""
+        now = time.monotonic()
+
+        def is_overdue(each: Tracked) -> bool:
+            is_late = each.until is not None and each.until <= now
+            if is_late and each.is_write and each.why is None:
+                _log.seldom("database.write_ended", per=self._room, service=self._room)
+            return is_late or (each.is_here is not None and not each.is_here())
+
+        self._interrupt_if(is_overdue, DeadlinePassed)
+
+    def interrupt_long_reads(self, longest_s: float) -> None:
+        """Interrupts the reads that have taken longer than that, since they are in the way of something."""
+        now = time.monotonic()
+        self._interrupt_if(
+            lambda each: not each.is_write and now - each.begun > longest_s,
+            lambda: DatabaseUnavailable(self._room, "ended a read that kept its log from being emptied", of_read=True),
+        )
+
+    def close(self) -> None:
+        """Interrupts all transactions, and lets no new ones begin."""
+        self.is_closed = True
+        self._interrupt_if(lambda each: True, Draining)
+
+    def _interrupt_if(self, is_wanted: Callable[["Tracked"], bool], why: Callable[[], ModelryError]) -> None:
+        with self.lock:
+            for each in list(self.running.values()):
+                if is_wanted(each):
+                    each.why = each.why or why()
+                    self._interrupt(each.connection)
+
+
+class Tracked:  # a class, since each call enters one: a generator takes twice as long
+    """A block in which a connection is at work. `why` says why it was interrupted."""
+
+    __slots__ = ("_all", "begun", "connection", "is_here", "until", "why")
+
+    def __init__(
+        self,
+        all_: RunningTransactions,
+        connection: Any,
+        until: float | None,
+        is_here: Callable[[], bool] | None,
+    ) -> None:
+        self._all = all_
+        self.connection = connection
+        self.until = until
+        self.is_here = is_here
+        self.why: ModelryError | None = None
+        self.begun = 0.0
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it writes: then the caller matters no more."""
+        return self.is_here is None
+
+    def check(self) -> None:
+        """Raises why it has to end, if it has to."""
+        if self.why is not None:
+            raise self.why
+        if self._all.is_closed:
+            raise Draining
+        if self.until is not None and self.until <= time.monotonic():
+            raise DeadlinePassed
+
+    def __enter__(self) -> "Tracked":
+        self.begun = time.monotonic()
+        self._all.running[self.connection] = self
+        try:
+            self.check()
+        except ModelryError:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._end()
+        if self.why is not None and isinstance(error, Exception) and self._all.was_interrupted(error):
+            raise self.why from error
+
+    def _end(self) -> None:
+        with self._all.lock:  # so that an interrupt meant for this block never hits the next one on this connection
+            del self._all.running[self.connection]
