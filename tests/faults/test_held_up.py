@@ -381,6 +381,21 @@ def test_answers_that_nobody_reads_are_dropped_when_they_are_too_many(tmp_path: 
     assert found == size
 
 
+def test_small_answers_that_nobody_reads_are_dropped_when_they_are_too_many(platform: Deployment) -> None:
+    message = tracking.GetExperimentRequest(experiment_id="0").SerializeToString()
+    with ExitStack() as stack:
+        others = stack.enter_context(connection(platform))
+        bad = [stack.enter_context(RawClient(platform.addresses["tracking"], window=0)) for _ in range(12)]
+        for each in bad:
+            for _ in range(128):
+                each.call(GET_EXPERIMENT, message)
+        eventually(lambda: sum(each.open for each in bad) <= 1024)
+        experiments = tracking.ExperimentServiceStub(others)
+        found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=5)
+
+    assert found.experiment.experiment_id == "0"
+
+
 def write_file(channel: grpc.Channel, run_id: str, path: str) -> None:
     """Uploads a small file."""
     header = artifacts.ArtifactHeader(path=path, size_bytes=1)
