@@ -58,8 +58,9 @@ class ServerConfig:
     )
     connections: int = setting(
         2000,
-        "Connections that may be open at once, for each listener. More are closed at once. They may take half of the "
-        "files that the process may open (`ulimit -n`); if that is less, the server logs `server.few_files`.",
+        "Connections that may be open at once, for each listener. More are closed at once. They are fewer if the "
+        "process may not open so many files beside those of databases, content and streams (`ulimit -Hn`); then the "
+        "server logs `server.few_files`.",
         least=10,
         most=100_000,
     )

@@ -215,7 +215,7 @@ def _room(
         for neighbour in own.values():
             neighbour.close()
 
-    return replace(room, jobs=[*room.jobs, *jobs], interrupt=db.interrupt, close=close)
+    return replace(room, jobs=[*room.jobs, *jobs], interrupt=db.interrupt, close=close, files=room.files + db.files)
 
 
 def _database_url(config: Config, room: str) -> str | sa.URL:

@@ -23,7 +23,7 @@ NOT_RUN = {
     "CONTRIBUTING.md": 1,
     "README.md": 2,
     "docs/cli.md": 1,
-    "docs/operating.md": 4,
+    "docs/operating.md": 6,
     "docs/quick-start.md": 2,
 }
 """How many blocks of a page are not run. Each says why in the line above it: `<!-- not run: REASON -->`."""

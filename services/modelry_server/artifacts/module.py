@@ -27,6 +27,7 @@ from modelry_server.kernel.transport.server import Room
 
 NEIGHBOURS: tuple[str, ...] = ("tracking",)
 _TRANSFERS = 16
+_FOLDERS = 257  # of local content, kept open
 
 
 def build(
@@ -57,6 +58,8 @@ def build(
         register_internal=lambda server: internal.add_SnapshotServiceServicer_to_server(snapshots, server),
         jobs=jobs(garbage, interval_s=config.garbage_interval, orphan_interval_s=config.orphan_interval),
         close=close,
+        files=_FOLDERS + 2 * _TRANSFERS,
+        stream_files=1,
     )
 
 

@@ -21,7 +21,9 @@ BackgroundJobs: TypeAlias = Mapping[str, tuple[float, Callable[[], object]]]
 # Without it the row count of an INSERT on PostgreSQL is -1, and ON CONFLICT DO NOTHING can't be told from a new row.
 ENGINE_OPTIONS = {"preserve_rowcount": True}
 # The connection used last is used next: its page cache, or its prepared statements, are warm.
-POOL_OPTIONS: Mapping[str, Any] = {"pool_use_lifo": True, "max_overflow": 16}
+OVERFLOW = 16
+"""How many connections may be opened beyond those of the pool."""
+POOL_OPTIONS: Mapping[str, Any] = {"pool_use_lifo": True, "max_overflow": OVERFLOW}
 _BACKEND = "modelry_backend"
 
 

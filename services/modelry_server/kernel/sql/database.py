@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from modelry_server.kernel import caller
 from modelry_server.kernel.config import ConfigurationInvalid
 from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
-from modelry_server.kernel.sql.backend import Backend, BackgroundJobs, Transaction, driver_of
+from modelry_server.kernel.sql.backend import OVERFLOW, Backend, BackgroundJobs, Transaction, driver_of
 from modelry_server.kernel.sql.errors import (
     ConcurrentChange,
     DatabaseUnusable,
@@ -45,6 +45,7 @@ _DRIVERS = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 _OVERDUE_S = 0.1  # how often transactions past their deadline are looked for
+_FILES_OF_ONE = 3  # of a connection to SQLite: the database, its log, and at times a file for sorting or the index
 _CLOSE_S = 1.0  # how long closing waits for interrupted transactions to end
 
 _Item = TypeVar("_Item")
@@ -74,10 +75,16 @@ class Database:
         self.url = read_url(room, url)
         self.migrations = migrations
         self.backend = _backend(self.url, room, connections=connections, synchronous=synchronous, prepared=prepared)
+        self._connections = connections + OVERFLOW
         self._longest_write_s = longest_write_s
         self._running = RunningTransactions(self.backend.interrupt, self.backend.was_interrupted, room)
         self._schema = Schema(self)
         self.version_table = self._schema.version_table
+
+    @property
+    def files(self) -> int:
+        """How many files its connections have open at most; a connection to a server counts as one."""
+        return self._connections * (1 if self.backend.file is None else _FILES_OF_ONE)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

@@ -4,9 +4,9 @@ gRPC gives each open call a thread, also one whose message never comes. So threa
 at work at once, and what waits for that, is bounded by a gate (`gate.py`), for a listener and for each connection to
 it. How many calls may wait for their message is bounded too (`waiting.py`), and so there are always threads left;
 likewise the memory of answers that clients do not read. Health and reflection have threads of their own. How many
-connections are open is bounded, and so there are always files left for databases and content. Services always call each
-other at the internal listeners. Each of these has a gate of its own, so a service that waits for another one never
-holds a place that the other one needs.
+connections are open is bounded, and so there are always files left for databases, content and streams. Services always
+call each other at the internal listeners. Each of these has a gate of its own, so a service that waits for another one
+never holds a place that the other one needs.
 """
 
 import math
@@ -30,7 +30,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from modelry_server.kernel import ownership
 from modelry_server.kernel.access import Permission
-from modelry_server.kernel.config import place
+from modelry_server.kernel.config import ConfigurationInvalid, place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import reflection, sockets
@@ -55,6 +55,8 @@ _UNREAD_BYTES = 256 << 20  # of answers that clients have not taken
 _WATCHES = 256  # of health
 _SPARE_THREADS = 256  # beyond the calls that may wait: for those that come, are refused and go
 _IDLE_LOOK_S = 1.0
+_OWN_FILES = 128  # of the process itself, such as logs, listeners, and the connections between services
+_FEWEST = 50  # connections without which a listener is of no use
 _log = Log("server")
 
 
@@ -67,7 +69,8 @@ class Room:
     """A service that was built: the contracts that it serves, its background jobs, and what it closes at the end.
 
     `register` registers `services`; `register_internal` registers `internal_services`, which only other services can
-    call. `interrupt` ends what calls and jobs do in its database.
+    call. `interrupt` ends what calls and jobs do in its database. It has at most `files` files open, sockets to others
+    included, and `stream_files` more for each stream.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Room:
     jobs: Sequence[Job] = ()
     interrupt: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
+    files: int = 0
+    stream_files: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class Limits:
 
     At most half of the calls at work are searches. Of all these places, one connection has at most one in `share`. A
     call or stream may wait `idle_s` for its client, and a unary call may take `call_s`. `connections` may be open, or
-    fewer if they would take more than half of the files that the process may open.
+    fewer if the process may not open so many files beside those that its services need.
     """
 
     workers: int
@@ -119,7 +124,7 @@ class Server:
             raise ValueError("internal listeners need the key of the services")
         _check_permissions(rooms, permissions)
         self._rooms = rooms
-        connections = _connections(limits.connections, [address, *internal.values()])
+        connections = _connections(limits.connections, [address, *internal.values()], rest=_other_files(rooms, limits))
         self._limits = limits = replace(limits, connections=connections)
         self._stopped = threading.Event()
         self._public = _Listener(rooms, "public", permissions, address=address, key="", limits=limits)
@@ -305,12 +310,19 @@ class _Listener:
             self._lock = None
 
 
-def _connections(wanted: int, addresses: Sequence[str]) -> int:
-    """How many connections each listener may have: `wanted`, or so many that half of the open files are for the rest.
+def _other_files(rooms: Sequence[Room], limits: Limits) -> int:
+    """How many files are open at most beside the connections of clients. Each service has streams at two listeners."""
+    return _OWN_FILES + sum(room.files + 2 * limits.streams * room.stream_files for room in rooms)
 
-    Raises the soft limit of open files, often 1024, as far as that needs it and the hard limit permits.
+
+def _connections(wanted: int, addresses: Sequence[str], *, rest: int) -> int:
+    """How many connections each listener may have: `wanted`, or what `rest` leaves of the files that may be open.
+
+    Raises the soft limit of open files, often 1024, as far as that needs it and the hard limit permits. Raises
+    ConfigurationInvalid if hardly any connection would be left.
     """
-    needed = 2 * wanted * max(1, sum(sockets.path_of(address) is None for address in addresses))
+    listeners = max(1, sum(sockets.path_of(address) is None for address in addresses))
+    needed, least = (rest + listeners * count for count in (wanted, min(wanted, _FEWEST)))
     soft, hard = (math.inf if limit == resource.RLIM_INFINITY else limit for limit in _files())
     if soft < needed:
         with suppress(OSError, ValueError):  # the system may permit less than the hard limit
@@ -318,7 +330,14 @@ def _connections(wanted: int, addresses: Sequence[str]) -> int:
             soft = min(needed, hard)
     if soft >= needed:
         return wanted
-    given = int(wanted * soft / needed)
+    if soft < least:
+        raise ConfigurationInvalid(
+            [
+                f"the process may open {soft} files, and needs at least {least}: {rest} for databases, content and "
+                "streams, the others for connections; raise its limit (ulimit -Hn), or lower server.streams"
+            ]
+        )
+    given = int((soft - rest) // listeners)
     _log.warning("server.few_files", open_files=soft, needed=needed, connections=given, wanted=wanted)
     return given
 
