@@ -5,27 +5,24 @@ Nor does a connection hold up itself: calls that failed leave nothing behind.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.tracking import v1 as tracking
-from tests.contract.artifacts.conftest import Client as Files
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
+from tests.parts.own_connection import connection, process_of, write_file
 from tests.parts.raw_client import RawClient
 from tests.parts.refusal import refused
 
@@ -42,19 +39,6 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A server with the limits that it has by default."""
     with deployments.running(request.param, tmp_path_factory.mktemp("platform")) as running:
         yield running
-
-
-def process_of(platform: Deployment, room: str) -> psutil.Process:
-    """The process that runs a service."""
-    return psutil.Process(platform.process("all" if platform.name == "all" else room).pid)
-
-
-@contextmanager
-def connection(platform: Deployment, room: str = "tracking") -> Iterator[grpc.Channel]:
-    """A connection to a service that is nobody else's."""
-    with grpc.insecure_channel(platform.addresses[room], [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        grpc.channel_ready_future(channel).result(20)
-        yield channel
 
 
 Hold = Callable[[grpc.Channel, Callable[..., Iterator[Any]], str], list[Any]]
@@ -396,81 +380,6 @@ def test_small_answers_that_nobody_reads_are_dropped_when_they_are_too_many(plat
         found = experiments.GetExperiment(tracking.GetExperimentRequest(experiment_id="0"), timeout=5)
 
     assert found.experiment.experiment_id == "0"
-
-
-def write_file(channel: grpc.Channel, run_id: str, path: str) -> None:
-    """Uploads a small file."""
-    header = artifacts.ArtifactHeader(path=path, size_bytes=1)
-    requests = [
-        artifacts.WriteArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id)),
-        artifacts.WriteArtifactsRequest(header=header),
-        artifacts.WriteArtifactsRequest(content=b"x"),
-        artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(b"x").hexdigest()),
-        artifacts.WriteArtifactsRequest(sent_file_count=1),
-    ]
-    artifacts.ArtifactServiceStub(channel).WriteArtifacts(iter(requests), timeout=10)
-
-
-@pytest.mark.parametrize(
-    ("open_files", "accepted"),
-    [((1250, 1250), range(150, 196)), ((100, 4000), range(300, 301))],
-    ids=["few files", "a low soft limit"],
-)
-def test_connections_leave_files_for_databases_content_and_streams(
-    tmp_path: Path, open_files: tuple[int, int], accepted: range
-) -> None:
-    settings = {"server.streams": "32"}
-    with (
-        deployments.running("all", tmp_path / "platform", settings=settings, open_files=open_files) as platform,
-        ExitStack() as stack,
-    ):
-        channels = [stack.enter_context(connection(platform)) for _ in range(2)]
-        runs = tracking.RunServiceStub(channels[0])
-        run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=10).run.run_id
-        owner = artifacts.ArtifactOwner(run_id=run_id)
-        files = Files(platform)
-        files.write(owner, {f"{number}": str(number).encode() for number in range(1500)} | {"large": b"x" * (8 << 20)})
-        process = process_of(platform, "tracking")
-        blobs = platform.folder / "blobs"
-        assert len([each for each in blobs.iterdir() if each.is_dir()]) > 250
-        assert process.num_fds() > 250  # the folders are kept open
-
-        slow = [
-            artifacts.ArtifactServiceStub(channel).ReadArtifacts(
-                artifacts.ReadArtifactsRequest(owner=owner, path="large")
-            )
-            for channel in channels
-            for _ in range(15)
-        ]
-        for each in slow:
-            next(each)
-        flood = stack.enter_context(ExitStack())
-        clients = [flood.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(300)]
-        eventually(lambda: sum(not each.is_closed for each in clients) in accepted)
-
-        def work(number: int) -> None:
-            runs.CreateRun(tracking.CreateRunRequest(experiment_id="0"), timeout=20)
-            runs.SearchRuns(tracking.SearchRunsRequest(workspace="default"), timeout=20)
-
-        with ThreadPoolExecutor(12) as pool:
-            list(pool.map(work, range(48)))
-        write_file(channels[0], run_id, "during")
-        flood.close()
-        with connection(platform) as later:
-            write_file(later, run_id, "after")
-        for each in slow:
-            each.cancel()
-        warned = '"server.few_files"' in platform.log("all")
-
-    assert warned == (open_files == (1250, 1250))
-
-
-def test_a_server_that_could_take_hardly_any_connection_does_not_start(tmp_path: Path) -> None:
-    with (
-        pytest.raises(RuntimeError, match=r"may open 400 files, and needs at least \d+: \d+ for databases"),
-        deployments.running("all", tmp_path / "platform", open_files=(400, 400)),
-    ):
-        pytest.fail("it started")
 
 
 def test_calls_and_streams_that_wait_too_long_for_their_client_are_ended(tmp_path: Path) -> None:
