@@ -110,6 +110,18 @@ def test_durations_carry_their_unit(tmp_path: Path, text: str, seconds: float) -
     assert read(tmp_path, pause=text).pause == seconds
 
 
+@pytest.mark.parametrize("text", ["8761h", "366d", "100000000h", "9" * 400 + "h"])
+def test_a_duration_has_at_most_a_year(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, pause="365d").pause == 365 * 86_400
+    with pytest.raises(ConfigurationInvalid, match=r"must be from 0ms to 8760h$"):
+        read(tmp_path, pause=text)
+
+
+def test_a_bound_is_told_with_its_unit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match=r"must be at least 1B$"):
+        read(tmp_path, tank="0B")
+
+
 @pytest.mark.parametrize(
     ("text", "size"), [("1B", 1), ("512KiB", 524_288), ("64MiB", 67_108_864), ("1.5GiB", 1_610_612_736)]
 )
