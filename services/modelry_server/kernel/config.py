@@ -9,7 +9,7 @@ import dataclasses
 import hmac
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NewType, TypeVar
 
@@ -97,13 +97,15 @@ def load(
     environment: Mapping[str, str],
     flags: Mapping[str, str],
     rules: Callable[[_Section], Iterable[str]] = lambda settings: (),
+    judged: Collection[str] | None = None,
 ) -> _Section:
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
     `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. A relative path in
     the file is meant from the folder of the file, another one from the current folder. A section may have
     a method `mistakes()` for combinations of its settings that can't work; `rules` does the same for all sections. Both
-    give a line for each mistake, which names the keys that it is about.
+    give a line for each mistake, which names the keys that it is about. Only the sections in `judged`, by default all,
+    are asked for theirs.
     Raises ConfigurationInvalid with every mistake.
     """
     mistakes: list[str] = []
@@ -139,7 +141,8 @@ def load(
             unread.append(key)
     built = {section: kind(**values[section]) for section, kind in sections(schema)}
     settings = schema(**built)
-    lines = [line for section in built.values() if hasattr(section, "mistakes") for line in section.mistakes()]
+    asked = [built[name] for name in built if judged is None or name in judged]
+    lines = [line for section in asked if hasattr(section, "mistakes") for line in section.mistakes()]
     # A value that could not be read was replaced by its default. What a rule says about that would mislead.
     mistakes += [line for line in (*lines, *rules(settings)) if not any(_names(line, key) for key in unread)]
     if mistakes:
