@@ -74,7 +74,8 @@ def run(
                 [f"--target={target!r}: there is no such target; use one of {', '.join(TARGETS)}"]
             )
         rules = functools.partial(mistakes, target)
-        config = load(Config, file=file, environment=os.environ, flags=flags or {}, rules=rules)
+        judged = ("server", *TARGETS[target])
+        config = load(Config, file=file, environment=os.environ, flags=flags or {}, rules=rules, judged=judged)
         telemetry.start_logging(config.server.log_level)
         _, address = listening(target, config)
         ensure_free(address)

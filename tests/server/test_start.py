@@ -182,11 +182,11 @@ def test_the_short_form_of_a_postgresql_url_is_understood() -> None:
 
 def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) -> None:
     ended = started(
-        "tracking",
+        "artifacts",
         server__workers="many",
         server__listen="0.0.0.0:99999",
-        tracking__database_url="mysql://root:swordfish@127.0.0.1/x",
-        tracking__address="nonsense",
+        artifacts__database_url="mysql://root:swordfish@127.0.0.1/x",
+        artifacts__address="nonsense",
         artifacts__s3_bucket="modelry",
         artifacts__garbage_grace="1h",
         registry__database_url="mysql://127.0.0.1/not-of-this-target",
@@ -198,12 +198,23 @@ def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) 
     assert [line.split()[0] for line in told] == [
         "server.workers",
         "server.listen",
-        "tracking.address",
+        "artifacts.address",
         "artifacts.s3_bucket",
         "artifacts.garbage_grace",
-        "tracking.database_url",
+        "artifacts.database_url",
     ]
     assert "swordfish" not in ended.stderr
+
+
+def test_a_server_needs_only_the_settings_of_the_services_that_it_runs(tmp_path: Path) -> None:
+    flags = {"artifacts__store": "minio", "artifacts__s3_endpoint": "127.0.0.1:9", "artifacts__s3_bucket": "modelry"}
+    folder = {"server__data_folder": str(tmp_path)}
+
+    access, artifacts = (started(target, **flags, **folder) for target in ("access", "artifacts"))
+
+    assert "modelry db upgrade" in access.stderr
+    assert "artifacts.s3_access_key" not in access.stderr
+    assert "artifacts.s3_access_key" in artifacts.stderr
 
 
 @pytest.mark.parametrize(

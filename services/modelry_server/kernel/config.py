@@ -9,12 +9,12 @@ import dataclasses
 import hmac
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NewType, TypeVar
 
 Duration = NewType("Duration", float)
-"""Seconds."""
+"""Seconds; at most 365 days."""
 Size = NewType("Size", int)
 """Bytes."""
 Address = NewType("Address", str)
@@ -49,6 +49,7 @@ class Secret:
         return hash(self._text)
 
 
+_LONGEST_S = 365 * 86_400
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
@@ -96,13 +97,15 @@ def load(
     environment: Mapping[str, str],
     flags: Mapping[str, str],
     rules: Callable[[_Section], Iterable[str]] = lambda settings: (),
+    judged: Collection[str] | None = None,
 ) -> _Section:
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
     `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. A relative path in
     the file is meant from the folder of the file, another one from the current folder. A section may have
     a method `mistakes()` for combinations of its settings that can't work; `rules` does the same for all sections. Both
-    give a line for each mistake, which names the keys that it is about.
+    give a line for each mistake, which names the keys that it is about. Only the sections in `judged`, by default all,
+    are asked for theirs.
     Raises ConfigurationInvalid with every mistake.
     """
     mistakes: list[str] = []
@@ -138,7 +141,8 @@ def load(
             unread.append(key)
     built = {section: kind(**values[section]) for section, kind in sections(schema)}
     settings = schema(**built)
-    lines = [line for section in built.values() if hasattr(section, "mistakes") for line in section.mistakes()]
+    asked = [built[name] for name in built if judged is None or name in judged]
+    lines = [line for section in asked if hasattr(section, "mistakes") for line in section.mistakes()]
     # A value that could not be read was replaced by its default. What a rule says about that would mislead.
     mistakes += [line for line in (*lines, *rules(settings)) if not any(_names(line, key) for key in unread)]
     if mistakes:
@@ -242,8 +246,11 @@ def _read(field: dataclasses.Field[Any], value: Any) -> Any:
             raise ValueError(f"must be one of {', '.join(field.metadata['choices'])}")
         return value
     least, most = field.metadata["least"], field.metadata["most"]
+    if kind is Duration and most is None:
+        most = _LONGEST_S
     if (least is not None and number < least) or (most is not None and number > most):
-        raise ValueError(f"must be from {least} to {most}" if most is not None else f"must be at least {least}")
+        low, high = (None if bound is None else _with_unit(kind, bound) for bound in (least, most))
+        raise ValueError(f"must be at least {low}" if high is None else f"must be from {low} to {high}")
     return number
 
 
@@ -286,10 +293,15 @@ def written(field: dataclasses.Field[Any]) -> str:
     default: Any = field.default
     if default == "" or default == Secret(""):
         return EMPTY
-    if field.type is Duration:
-        unit = next(unit for unit in ("h", "m", "s", "ms") if default >= _SECONDS[unit] or unit == "ms")
-        return f"`{default / _SECONDS[unit]:g}{unit}`"
-    if field.type is Size:
-        unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if default % _BYTES[unit] == 0)
-        return f"`{default // _BYTES[unit]}{unit}`"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"`{_with_unit(field.type, default)}`"
+
+
+def _with_unit(kind: Any, value: Any) -> str:
+    """A value of a kind as a person would write it."""
+    if kind is Duration:
+        unit = next(unit for unit in ("h", "m", "s", "ms") if value >= _SECONDS[unit] or unit == "ms")
+        return f"{value / _SECONDS[unit]:g}{unit}"
+    if kind is Size:
+        unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if value % _BYTES[unit] == 0)
+        return f"{value // _BYTES[unit]}{unit}"
+    return str(value).lower() if isinstance(value, bool) else str(value)

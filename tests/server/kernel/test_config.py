@@ -110,6 +110,18 @@ def test_durations_carry_their_unit(tmp_path: Path, text: str, seconds: float) -
     assert read(tmp_path, pause=text).pause == seconds
 
 
+@pytest.mark.parametrize("text", ["8761h", "366d", "100000000h", "9" * 400 + "h"])
+def test_a_duration_has_at_most_a_year(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, pause="365d").pause == 365 * 86_400.0
+    with pytest.raises(ConfigurationInvalid, match=r"must be from 0ms to 8760h$"):
+        read(tmp_path, pause=text)
+
+
+def test_a_bound_is_told_with_its_unit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match=r"must be at least 1B$"):
+        read(tmp_path, tank="0B")
+
+
 @pytest.mark.parametrize(
     ("text", "size"), [("1B", 1), ("512KiB", 524_288), ("64MiB", 67_108_864), ("1.5GiB", 1_610_612_736)]
 )
@@ -209,6 +221,14 @@ def test_what_can_not_be_together_is_told_with_the_rest_but_not_of_what_could_no
 
     assert told(loud="true", level="6", pause="x") == ["pump.pause", "pump.loud", "pump.place"]
     assert told(loud="true", level="99") == ["pump.level", "pump.place"]
+
+
+def test_what_can_not_be_together_in_a_section_is_not_told_where_nobody_needs_the_section() -> None:
+    flags = {"pump.loud": "true", "pump.level": "6"}
+
+    assert load(Works, environment={}, flags=flags, judged=["other"]).pump.loud
+    with pytest.raises(ConfigurationInvalid, match=r"pump\.level is above 5"):
+        load(Works, environment={}, flags=flags, judged=["pump"])
 
 
 @pytest.mark.parametrize("file", ["[pump]\ncode = 1234\n", "[pump]\ncodes = '1234'\n"])

@@ -94,10 +94,11 @@ def _databases(settings: dict[str, str], target: str, config: Path | None) -> li
 
     if target not in TARGETS:
         raise typer.BadParameter(f"there is no target {target!r}; use one of {', '.join(TARGETS)}")
-    rules = functools.partial(database_mistakes, TARGETS[target])
+    rooms = TARGETS[target]
+    rules = functools.partial(database_mistakes, rooms)
     try:
-        chosen = load(Config, file=config, environment=os.environ, flags=settings, rules=rules)
-        return [database(chosen, room) for room in TARGETS[target]]
+        chosen = load(Config, file=config, environment=os.environ, flags=settings, rules=rules, judged=rooms)
+        return [database(chosen, room) for room in rooms]
     except ConfigurationInvalid as mistake:
         output.refuse(str(mistake))
         raise typer.Exit(1) from None
