@@ -18,6 +18,7 @@ from modelry_server.targets import ROOMS
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
+from tests.parts.own_connection import connection
 from tests.parts.postgres import PostgresServer
 from tests.parts.raw_client import RawClient
 from tests.parts.refusal import refused, unpacked
@@ -63,14 +64,6 @@ def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment
     """A server that ends calls soon."""
     with searched(request.param, tmp_path, request, {"server.call-limit": "2s"}) as running:
         yield running
-
-
-@contextmanager
-def connection(platform: Deployment) -> Iterator[grpc.Channel]:
-    """A connection that is nobody else's."""
-    with grpc.insecure_channel(platform.addresses["tracking"], [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        grpc.channel_ready_future(channel).result(20)
-        yield channel
 
 
 def costly(channel: grpc.Channel) -> Any:

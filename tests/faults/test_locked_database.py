@@ -26,6 +26,7 @@ from tests.contract.tracking.conftest import line, points_of
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
+from tests.parts.own_connection import connection
 from tests.parts.postgres import PostgresServer
 from tests.parts.refusal import unpacked
 
@@ -66,14 +67,6 @@ def locked(platform: Deployment) -> Iterator[None]:
             connection.execute(f"LOCK TABLE {', '.join(name for (name,) in found)} IN SHARE MODE".encode())
             yield
             connection.rollback()
-
-
-@contextmanager
-def connection(platform: Deployment) -> Iterator[grpc.Channel]:
-    """A connection that is nobody else's."""
-    with grpc.insecure_channel(platform.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        grpc.channel_ready_future(channel).result(20)
-        yield channel
 
 
 def writes(run_id: str) -> dict[str, tuple[Any, str, Callable[[], Any]]]:
