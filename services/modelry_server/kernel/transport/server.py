@@ -30,7 +30,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from modelry_server.kernel import ownership
 from modelry_server.kernel.access import Permission
-from modelry_server.kernel.config import ConfigurationInvalid, place
+from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import reflection, sockets
@@ -56,7 +56,7 @@ _WATCHES = 256  # of health
 _SPARE_THREADS = 256  # beyond the calls that may wait: for those that come, are refused and go
 _IDLE_LOOK_S = 1.0
 _OWN_FILES = 128  # of the process itself, such as logs, listeners, and the connections between services
-_FEWEST = 50  # connections without which a listener is of no use
+_FEWEST = 50  # connections of a listener, also where files are few
 _log = Log("server")
 
 
@@ -318,11 +318,11 @@ def _other_files(rooms: Sequence[Room], limits: Limits) -> int:
 def _connections(wanted: int, addresses: Sequence[str], *, rest: int) -> int:
     """How many connections each listener may have: `wanted`, or what `rest` leaves of the files that may be open.
 
-    Raises the soft limit of open files, often 1024, as far as that needs it and the hard limit permits. Raises
-    ConfigurationInvalid if hardly any connection would be left.
+    Raises the soft limit of open files, often 1024, as far as that needs it and the hard limit permits. Also where that
+    leaves hardly any connection, some are served: not everything is open at once on the machine of one person.
     """
     listeners = max(1, sum(sockets.path_of(address) is None for address in addresses))
-    needed, least = (rest + listeners * count for count in (wanted, min(wanted, _FEWEST)))
+    needed = rest + listeners * wanted
     soft, hard = (math.inf if limit == resource.RLIM_INFINITY else limit for limit in _files())
     if soft < needed:
         with suppress(OSError, ValueError):  # the system may permit less than the hard limit
@@ -330,14 +330,7 @@ def _connections(wanted: int, addresses: Sequence[str], *, rest: int) -> int:
             soft = min(needed, hard)
     if soft >= needed:
         return wanted
-    if soft < least:
-        raise ConfigurationInvalid(
-            [
-                f"the process may open {soft} files, and needs at least {least}: {rest} for databases, content and "
-                "streams, the others for connections; raise its limit (ulimit -Hn), or lower server.streams"
-            ]
-        )
-    given = int((soft - rest) // listeners)
+    given = min(wanted, max(_FEWEST, int((soft - rest) // listeners)))
     _log.warning("server.few_files", open_files=soft, needed=needed, connections=given, wanted=wanted)
     return given
 
