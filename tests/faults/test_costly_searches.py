@@ -29,6 +29,7 @@ SEARCH_RUNS = "/modelry.api.tracking.v1.RunService/SearchRuns"
 LOG_BYTES = 4 << 20
 """SQLite's write-ahead log is emptied when it is larger."""
 PAGE = tracking.SearchRunsRequest(workspace="default", page_size=1)
+SORTED = tracking.SearchRunsRequest(workspace="default", page_size=1, order_by=["params.long"])
 CHEAP = tracking.SearchRunsRequest(workspace="default", page_size=1, filter="params.long IS NULL")
 """A search that finds none of the runs that are there from the beginning."""
 
@@ -81,6 +82,7 @@ def test_costly_searches_leave_places_for_other_calls(platform: Deployment) -> N
 
         searches = [costly(channel) for _ in range(20) for channel in (first, second)]
         late = eventually(lambda: _refused(runs.SearchRuns, CHEAP))
+        late_too = _refused(runs.SearchRuns, SORTED)
         listed = runs.SearchRuns(PAGE, timeout=20)
         found = runs.GetRun(tracking.GetRunRequest(run_id=run_id), timeout=20)
         written = metrics.WriteMetrics(batch, timeout=20)
@@ -90,6 +92,8 @@ def test_costly_searches_leave_places_for_other_calls(platform: Deployment) -> N
             each.cancel()
 
     assert late.code == "DEADLINE_EXCEEDED"  # all places of searches are taken
+    assert late_too is not None
+    assert late_too.code == "DEADLINE_EXCEEDED"
     assert ([run.run_id for run in listed.runs], found.run.run_id) == ([run_id], run_id)
     assert (written.durable_batch_number, bool(made.run.run_id)) == (1, True)
     assert ended == []

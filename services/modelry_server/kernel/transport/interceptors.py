@@ -100,9 +100,14 @@ class Bounds:
 
 
 def may_search(rpc: str) -> bool:
-    """Whether a call may look through all that there is: its request can have a filter."""
+    """Whether a call may look through all that there is: its request can have a filter, and perhaps an order."""
     method = descriptor_pool.Default().FindMethodByName(rpc[1:].replace("/", "."))
     return "filter" in method.input_type.fields_by_name
+
+
+def _is_search(request: Any) -> bool:
+    """Whether it does: the list in its usual order, without a filter, is read from an index."""
+    return bool(request.filter or getattr(request, "order_by", ()))
 
 
 class Calls(grpc.ServerInterceptor):
@@ -249,7 +254,7 @@ class Calls(grpc.ServerInterceptor):
                     is_search = False
                     if method.parse is not None:
                         request = method.parse(request)
-                        is_search = bool(request.filter)
+                        is_search = _is_search(request)
                     with (
                         Turn(self._bounds.searches, call) if is_search else nullcontext(),
                         nullcontext() if is_upload else Turn(self._bounds.work, call),
