@@ -23,8 +23,8 @@ class Waiting:
 
     Calls that have waited longer than `idle_s` are ended. Above `most`, calls older than 1 s are ended; above twice
     that, all but the newest. Those of the connection that holds the most come first, and of these the oldest: so a slow
-    client is not ended for what others hold. To end a call is to cancel it. `wanted` tells the log and the metrics what
-    they wait for.
+    client is not ended for what one other holds. To end a call is to cancel it. `wanted` tells the log and the metrics
+    what they wait for.
     """
 
     def __init__(self, wanted: str, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
