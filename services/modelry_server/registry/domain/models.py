@@ -182,7 +182,7 @@ class Models:
             )
             journal.write(tx, model, [change], reason=reason, now=self._clock.now())
         if doomed:
-            self._snapshots.sweep()
+            self._snapshots.sweep_after_a_change()
 
     def set_tags(self, workspace: str, model_name: str, tags: Mapping[str, str]) -> Model:
         """Sets tags. Tags that have these values already are not changed. Raises FieldInvalid, ModelNotFound."""

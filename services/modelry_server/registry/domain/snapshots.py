@@ -62,7 +62,7 @@ class Snapshots:
             self._delete([version_id])
 
     def discard(self, tx: Transaction, version_ids: Collection[str]) -> None:
-        """Notes that versions are deleted. Call `sweep` after the transaction."""
+        """Notes that versions are deleted. Call `sweep_after_a_change` after the transaction."""
         store.discard(tx, version_ids, self._clock.now())
 
     def sweep(self) -> None:
@@ -70,6 +70,13 @@ class Snapshots:
         with self._db.write() as tx:
             due = store.due(tx, self._clock.now(), again=self._clock.now() + AGAIN_MS, limit=_AT_ONCE)
         self._delete(due)
+
+    def sweep_after_a_change(self) -> None:
+        """As `sweep`. The change is made, so nothing that fails here is an error of the call: the job tries again."""
+        try:
+            self.sweep()
+        except ModelryError as error:
+            _log.warning("snapshots.not_swept", reason=error.reason)
 
     def _delete(self, version_ids: Collection[str]) -> None:
         for version_id in version_ids:

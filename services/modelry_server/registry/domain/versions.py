@@ -136,7 +136,7 @@ class Versions:
             before = {**content(version), "stage": version.stage}
             changed = change("version.deleted", version, before=before, payload=told)
             journal.write(tx, model, [changed], reason=reason, now=self._clock.now())
-        self._snapshots.sweep()
+        self._snapshots.sweep_after_a_change()
 
     def set_tags(self, workspace: str, model_name: str, version_number: int, tags: Mapping[str, str]) -> Version:
         """Sets tags. Tags that have these values already are not changed.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelry_server.kernel.errors import EtagMismatch, FieldInvalid
+from modelry_server.kernel.errors import DatabaseUnavailable, EtagMismatch, FieldInvalid
 from modelry_server.registry.domain.drafts import Draft
 from modelry_server.registry.entities import Flavor, RunFiles, Signature
 from modelry_server.registry.errors import (
@@ -29,6 +29,30 @@ def test_files_of_a_deleted_model_are_let_go(connected: Registry, platform: Plat
     connected.models.delete("default", "fraud")
 
     assert [are_kept(platform, version.version_id) for version in made] == [False, False]
+
+
+@pytest.mark.parametrize("kind", ["version", "model"])
+def test_a_deletion_that_is_made_is_answered_also_if_the_server_ends_just_then(
+    connected: Registry, platform: Platform, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    connected.a_model("fraud")
+    connected.drafts.create("default", "fraud", Draft(RunFiles(platform.a_run(), "model")), request=ONCE)
+    told: list[str] = []
+
+    def close(version_id: str) -> None:
+        told.append(version_id)
+        connected.db.interrupt()
+
+    monkeypatch.setattr(connected.snapshots._artifacts, "delete", close)
+
+    if kind == "version":
+        connected.versions.delete("default", "fraud", 1)
+    else:
+        connected.models.delete("default", "fraud")
+
+    assert len(told) == 1
+    with pytest.raises(DatabaseUnavailable), connected.db.read():
+        pytest.fail("it was not closed")
 
 
 def test_without_artifacts_a_version_is_deleted_all_the_same(registry: Registry) -> None:
