@@ -15,7 +15,7 @@ from modelry_server.kernel import ownership
 from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.config import ConfigurationInvalid, place
 from modelry_server.kernel.jobs import Job
-from modelry_server.kernel.sql.database import Database, DatabaseUnusable, file_of, read_url
+from modelry_server.kernel.sql.database import LONGEST_WRITE_S, Database, DatabaseUnusable, file_of, read_url
 from modelry_server.kernel.transport import keys, sockets
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
@@ -39,6 +39,7 @@ def database(config: Config, room: str, **options: Any) -> Database:
         migrations=HERE / room / "migrations",
         synchronous=section.sqlite_synchronous,
         prepared=section.postgres_prepared,
+        longest_write_s=max(LONGEST_WRITE_S, config.server.call_limit),
         **options,
     )
 

@@ -172,6 +172,6 @@ def test_a_server_whose_writes_wait_for_a_lock_drains_in_time(start: Start) -> N
         code, took = process.wait(20), time.monotonic() - begun
         told = {unpacked(call.exception(timeout=10)).reason for call in calls}
 
-    assert (code, told) == (0, {"DRAINING"})
+    assert (code, told) == (0, {"DATABASE_UNAVAILABLE"})
     assert took < 5
     assert '"server.stopped"' in platform.log("all")

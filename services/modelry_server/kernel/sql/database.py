@@ -44,6 +44,8 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+LONGEST_WRITE_S = 60.0
+"""How long a write may take for which no deadline counts."""
 _OVERDUE_S = 0.1  # how often transactions past their deadline are looked for
 _FILES_OF_ONE = 3  # of a connection to SQLite: the database, its log, and at times a file for sorting or the index
 _CLOSE_S = 1.0  # how long closing waits for interrupted transactions to end
@@ -69,7 +71,7 @@ class Database:
         connections: int = 32,
         synchronous: str = "full",
         prepared: str = "auto",
-        longest_write_s: float = 60.0,
+        longest_write_s: float = LONGEST_WRITE_S,
     ) -> None:
         self.room = room
         self.url = read_url(room, url)
@@ -91,7 +93,7 @@ class Database:
         """A transaction that only reads. On SQLite it sees one moment; on PostgreSQL each statement sees its own.
 
         It is interrupted when the caller's deadline passes, when the caller leaves, or when the database is closed.
-        Raises DeadlinePassed, Draining.
+        Raises DeadlinePassed, DatabaseUnavailable.
         """
         with self._connection() as tx, self._running.reading(driver_of(tx)), self.backend.reading(tx):
             yield tx
@@ -105,7 +107,7 @@ class Database:
         """A transaction that is committed when the block ends, and rolled back when it raises.
 
         It is interrupted, and rolled back, at `until`, a reading of `time.monotonic()`, by default the deadline of the
-        caller, or when the database is closed. Raises DeadlinePassed, Draining; DatabaseUnavailable after the longest
+        caller, or when the database is closed. Raises DeadlinePassed; DatabaseUnavailable then, and after the longest
         time that a write may take.
         """
         return self._writing(until, self.backend.writing)
@@ -161,7 +163,7 @@ class Database:
             return shared_key(tx, self.room, name)
 
     def interrupt(self) -> None:
-        """Ends all transactions, and lets no new ones begin: they raise Draining."""
+        """Ends all transactions, and lets no new ones begin: they raise DatabaseUnavailable."""
         self._running.close()
 
     def close(self) -> None:

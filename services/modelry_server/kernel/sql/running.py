@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Draining, ModelryError
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError
 from modelry_server.kernel.telemetry import Log
 
 _log = Log("db")
@@ -32,14 +32,13 @@ class RunningTransactions:
         self.was_interrupted = was_interrupted
         self._room = room
         self.running: dict[Any, Tracked] = {}
-        self.lock = threading.Lock()
         self.is_closed = False
 
     def reading(self, connection: Any) -> "Tracked":
         """A block that reads from a connection for the present caller.
 
-        Raises DeadlinePassed if it is too late, or if the caller has left; Draining once the database is being closed;
-        DatabaseUnavailable if `interrupt_long_reads` ended it.
+        Raises DeadlinePassed if it is too late, or if the caller has left; DatabaseUnavailable once the database is
+        being closed, or if `interrupt_long_reads` ended it.
         """
         who = caller.current()
         return Tracked(self, connection, who.deadline, who.is_here)
@@ -47,7 +46,7 @@ class RunningTransactions:
     def writing(self, connection: Any, until: float) -> "Tracked":
         """A block that writes, at most until this reading of `time.monotonic()`, even if its caller has left.
 
-        Raises DeadlinePassed if that is too late; Draining once the database is being closed.
+        Raises DeadlinePassed if that is too late; DatabaseUnavailable once the database is being closed.
         """
         return Tracked(self, connection, until, None)
 
@@ -72,14 +71,22 @@ class RunningTransactions:
         )
 
     def close(self) -> None:
-        """Interrupts all transactions, and lets no new ones begin."""
+        """Interrupts all transactions, and lets no new ones begin.
+
+        What they raise is not Draining, which says that nothing of a call was begun: an earlier transaction of the same
+        call may have been committed.
+        """
         self.is_closed = True
-        self._interrupt_if(lambda each: True, Draining)
+        self._interrupt_if(lambda each: True, self.closed)
+
+    def closed(self) -> DatabaseUnavailable:
+        """The error of what was at work, or came, while the database is being closed."""
+        return DatabaseUnavailable(self._room, "is being closed, since the server is shutting down")
 
     def _interrupt_if(self, is_wanted: Callable[["Tracked"], bool], why: Callable[[], ModelryError]) -> None:
-        with self.lock:
-            for each in list(self.running.values()):
-                if is_wanted(each):
+        for each in list(self.running.values()):
+            with each.lock:  # of this one only: on PostgreSQL an interrupt may take a second
+                if not each.has_ended and is_wanted(each):
                     each.why = each.why or why()
                     self._interrupt(each.connection)
 
@@ -87,7 +94,7 @@ class RunningTransactions:
 class Tracked:  # a class, since each call enters one: a generator takes twice as long
     """A block in which a connection is at work. `why` says why it was interrupted."""
 
-    __slots__ = ("_all", "begun", "connection", "is_here", "until", "why")
+    __slots__ = ("_all", "begun", "connection", "has_ended", "is_here", "lock", "until", "why")
 
     def __init__(
         self,
@@ -102,6 +109,9 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
         self.is_here = is_here
         self.why: ModelryError | None = None
         self.begun = 0.0
+        self.has_ended = False
+        self.lock = threading.Lock()
+        """Held while it is interrupted, so that an interrupt never hits what follows on this connection."""
 
     @property
     def is_write(self) -> bool:
@@ -113,7 +123,7 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
         if self.why is not None:
             raise self.why
         if self._all.is_closed:
-            raise Draining
+            raise self._all.closed()
         if self.until is not None and self.until <= time.monotonic():
             raise DeadlinePassed
 
@@ -133,5 +143,6 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
             raise self.why from error
 
     def _end(self) -> None:
-        with self._all.lock:  # so that an interrupt meant for this block never hits the next one on this connection
-            del self._all.running[self.connection]
+        with self.lock:
+            self.has_ended = True
+        del self._all.running[self.connection]

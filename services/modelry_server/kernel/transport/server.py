@@ -150,8 +150,8 @@ class Server:
     def stop(self) -> None:
         """Drains and ends. Health says NOT_SERVING, and new calls are refused with DRAINING.
 
-        Calls in flight and jobs may end within the limit. Then those that wait for a database, and streams that are
-        still open, end with DRAINING.
+        Calls in flight and jobs may end within the limit. Then those at work in a database end with
+        DATABASE_UNAVAILABLE, and streams that are still open with DRAINING.
         """
         if self._stopped.is_set():
             return

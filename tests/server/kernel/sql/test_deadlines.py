@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Draining
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import insert_rows
 from tests.server.kernel.sql.conftest import SLOW, ids, metadata, things
@@ -39,7 +39,7 @@ def test_a_read_ends_when_nobody_waits_for_it_any_more(db: Database, another: Ca
 
         with pytest.raises(DeadlinePassed):
             hasty.result()
-        with pytest.raises(Draining):
+        with pytest.raises(DatabaseUnavailable, match="being closed"):
             patient.result()
     assert ids(another()) == []
 
@@ -150,7 +150,7 @@ def test_a_write_that_waits_for_a_lock_of_another_program_ends_when_the_database
         with pytest.raises(TimeoutError):
             waiting.result(0.3)
         db.close()
-        with pytest.raises(Draining):
+        with pytest.raises(DatabaseUnavailable, match="being closed"):
             waiting.result(2)
     assert ids(another()) == []
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Draining
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
 from modelry_server.kernel.sql.running import RunningTransactions
 
 
@@ -126,9 +126,9 @@ def test_only_what_was_interrupted_is_told_why(running: RunningTransactions) -> 
 def test_nothing_begins_once_the_database_is_being_closed(running: RunningTransactions) -> None:
     running.close()
 
-    with pytest.raises(Draining), running.reading("late"):
+    with pytest.raises(DatabaseUnavailable, match="being closed"), running.reading("late"):
         pytest.fail("it began")
-    with pytest.raises(Draining), running.writing("late", time.monotonic() + 3600):
+    with pytest.raises(DatabaseUnavailable, match="being closed"), running.writing("late", time.monotonic() + 3600):
         pytest.fail("it began")
 
 

@@ -46,7 +46,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: another Modelry service, which this call needs, does not answer. Metadata: `service`. Try again later."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 8
     """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
-    replica, or the restarted server, answers it. Open streams end with this reason, too.
+    replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has written
+    nothing.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
     """INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
@@ -186,7 +187,8 @@ ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 7
 """UNAVAILABLE: another Modelry service, which this call needs, does not answer. Metadata: `service`. Try again later."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 8
 """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
-replica, or the restarted server, answers it. Open streams end with this reason, too.
+replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has written
+nothing.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
