@@ -107,13 +107,16 @@ if [ -z "$$old" ]; then echo "buf breaking: this clone knows no older contracts,
 fi
 endef
 
+# What takes a third of the time of all tests, and has a target of its own.
+SLOW := tests/faults tests/python/recording tests/python/transport
+
 .PHONY: test
 test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a real MinIO
-	$(BIN)/python -m pytest --ignore=tests/faults
+	$(BIN)/python -m pytest $(SLOW:%=--ignore=%)
 
 .PHONY: test-faults
-test-faults: setup minio-if-possible ## run the tests that kill and starve servers: some 6 minutes
-	$(BIN)/python -m pytest tests/faults
+test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, and those of delivery: some 12 minutes
+	$(BIN)/python -m pytest $(SLOW)
 
 .PHONY: minio-if-possible
 minio-if-possible:
