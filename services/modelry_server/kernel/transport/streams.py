@@ -15,13 +15,10 @@ from typing import TypeVar
 import grpc
 
 from modelry_server.kernel.errors import TooManyStreams
-from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport.held import ended_total
+from modelry_server.kernel.transport.held import SHORT_S, end, ended_total
 
-_SHORT_S = 1.0
 _END = object()
 _Message = TypeVar("_Message")
-_log = Log("rpc")
 
 
 class Stream:
@@ -90,7 +87,7 @@ class Streams:
         stream = Stream(context)
         self._enter(stream)
         try:
-            if not self._threads.acquire(timeout=_SHORT_S):
+            if not self._threads.acquire(timeout=SHORT_S):
                 raise self._too_many()
             try:
                 yield stream
@@ -106,7 +103,7 @@ class Streams:
         with self._lock:
             idle = [each for streams in self._open.values() for each in streams if each.waits_since < overdue]
         for stream in idle:
-            self._end(stream)
+            end(self._kind, stream.context)
 
     def _enter(self, stream: Stream) -> None:
         ended = None
@@ -122,16 +119,11 @@ class Streams:
             self._open.setdefault(stream.peer, {})[stream] = None
             self._count += 1
         if ended is not None:
-            self._end(ended)
-
-    def _end(self, stream: Stream) -> None:
-        self._ended.inc()
-        _log.seldom("rpc.waited_too_long", per=self._kind, wanted=self._kind, peer=stream.peer)
-        stream.context.cancel()
+            end(self._kind, ended.context)
 
     def _one_of_most(self, own: int) -> Stream | None:
         """The stream to end for a connection that holds `own` streams."""
-        late = time.monotonic() - _SHORT_S
+        late = time.monotonic() - SHORT_S
         more = (streams for streams in self._open.values() if len(streams) > own)
         found = (each for streams in more for each in streams if self._since(each) < late)
         return min(found, key=lambda each: (-len(self._open[each.peer]), self._since(each)), default=None)

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport.held import ended_total
-
-_SHORT_S = 1.0
-_log = Log("rpc")
+from modelry_server.kernel.transport.held import SHORT_S, end, ended_total
 
 
 class Waiting:
@@ -29,7 +25,7 @@ class Waiting:
 
     def __init__(self, wanted: str, most: int, idle_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._wanted, self._most, self._idle_s, self._clock = wanted, most, idle_s, clock
-        self._ended = ended_total.labels(wanted)
+        ended_total.labels(wanted)  # so that Prometheus sees it before the first one
         self._held = 0
         self._lock = threading.Lock()
         self._calls: dict[grpc.ServicerContext, _Held] = {}  # the one that has waited longest is first
@@ -68,12 +64,10 @@ class Waiting:
                 self._held -= self._calls.pop(late).size
                 overdue.append(late)
         for call in overdue:
-            self._ended.inc()
-            _log.seldom("rpc.waited_too_long", per=self._wanted, wanted=self._wanted, peer=call.peer())
-            call.cancel()
+            end(self._wanted, call)
 
     def _longest_of_who_holds_most(self, now: float) -> grpc.ServicerContext | None:
-        patience_s = _SHORT_S if self._held <= 2 * self._most else 0.0
+        patience_s = SHORT_S if self._held <= 2 * self._most else 0.0
         by_peer: dict[str, int] = {}
         for call, held in self._calls.items():
             held.peer = held.peer or call.peer()
