@@ -249,7 +249,7 @@ class Sqlite:
         given = dict(zip(condition.selected_columns.keys(), answer, strict=True))
         for part in parts:
             added = {name: value for name, value in given.items() if name in part.table.c}
-            self.insert_rows(tx, part._replace(rows=[{**row, **added} for row in part.rows]))
+            self.insert_rows(tx, part._replace(rows=[{**row, **added} for row in part.rows]) if added else part)
         return answer
 
 

@@ -21,7 +21,7 @@ else:
 
 _PLAIN, _ZSTD = 0, 1
 _WORTH_PACKING = 16
-_LONG, _DOUBLE = struct.Struct("<q"), struct.Struct("<d")
+_LONG, _DOUBLE, _POINT = struct.Struct("<q"), struct.Struct("<d"), struct.Struct("<Bqqd")
 # One for all threads: it has a lock, and returns a whole frame each time. Making one takes longer than compressing.
 _packer = zstd.ZstdCompressor(level=1)
 
@@ -38,6 +38,11 @@ def encode(steps: Ints, times: Ints, values: Floats) -> bytes:
     columns[2] = values.view(np.int64)
     shuffled = columns.view(np.uint8).reshape(3, count, 8).transpose(0, 2, 1).tobytes()
     return bytes((_ZSTD,)) + _packer.compress(shuffled, zstd.ZstdCompressor.FLUSH_FRAME)
+
+
+def encode_one(step: int, time: int, value: float) -> bytes:
+    """The blob of one point."""
+    return _POINT.pack(_PLAIN, step, time, value)
 
 
 def decode(blob: bytes) -> tuple[Ints, Ints, Floats]:

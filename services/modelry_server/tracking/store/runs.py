@@ -231,7 +231,10 @@ def _rows(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _rows_of_params(run_id: str, values: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [{**row, "number": number_of(row["value"])} for row in _rows(run_id, values)]
+    return [
+        {"run_id": run_id, "key": key, "value": value, "number": number_of(value)}
+        for key, value in sorted(values.items())
+    ]
 
 
 def _ask_parts(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelry_server.tracking.store.chunks import decode, encode, ordered_bits, values_of
+from modelry_server.tracking.store.chunks import decode, encode, encode_one, ordered_bits, values_of
 from tests.server.tracking.room import bits_of
 
 longs = st.integers(-(2**63), 2**63 - 1)
@@ -23,6 +23,13 @@ def test_every_bit_of_every_column_comes_back(points: list[tuple[int, int, int]]
     found = decode(encode(steps, times, bits.view(np.float64)))
 
     assert [column.view(np.int64).tolist() for column in found] == [steps.tolist(), times.tolist(), bits.tolist()]
+
+
+@given(longs, longs, longs)
+def test_the_short_way_for_one_point_gives_the_same_blob(step: int, time: int, bits: int) -> None:
+    value = np.array([bits], np.int64).view(np.float64)
+
+    assert encode_one(step, time, value.item()) == encode(np.array([step]), np.array([time]), value)
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 16_384, 100_000])

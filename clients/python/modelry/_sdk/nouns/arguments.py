@@ -80,6 +80,8 @@ def texts(values: Mapping[str, object] | None, argument: str = "tags") -> dict[s
 
 def exact_text(argument: str, given: object) -> str:
     """Any value as text. Raises InvalidArgument for a text that can't be written as UTF-8."""
+    if type(given) is str and given.isascii():  # nearly every text, and a run has hundreds
+        return given
     return text(argument, str.__str__(given)) if isinstance(given, str) else text_of(given)
 
 
