@@ -160,6 +160,38 @@ def test_forks_in_a_loop_disturb_nothing_in_the_parent(reader: Client, server: D
     assert script.errors == ""
 
 
+def test_a_setting_that_is_broken_meanwhile_keeps_nothing_from_being_delivered(
+    reader: Client, server: Deployment, spool: Path
+) -> None:
+    script = run(
+        server,
+        spool,
+        """
+import os, sys
+import modelry
+
+with modelry.start_run() as active:
+    modelry.log_metric("parent", 0.5, step=0)
+    modelry.log_text("text", "note.txt")
+    print(active.run_id)
+    os.environ.update(dict.fromkeys(("MODELRY_BUFFER_POINTS", "MODELRY_TIMEOUT", "MODELRY_EXIT_TIMEOUT"), "-1"))
+    modelry.log_text("text", "later.txt")
+    pid = os.fork()
+    if pid == 0:
+        modelry.log_metric("child", 0.5, step=0)
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    modelry.log_metric("parent", 0.5, step=1)
+""",
+    )
+
+    [run_id] = script.lines
+    assert steps(reader, run_id) == {"child": [0], "parent": [0, 1]}
+    assert [entry.path for entry in reader.artifacts.list(f"runs/{run_id}")] == ["later.txt", "note.txt"]
+    assert reader.runs.get(run_id).status == "FINISHED"
+    assert script.errors == ""
+
+
 def test_a_child_neither_closes_a_channel_nor_collects_what_its_parent_had_dropped(
     server: Deployment, spool: Path
 ) -> None:

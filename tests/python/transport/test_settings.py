@@ -103,6 +103,17 @@ def test_a_setting_that_cant_be_read_is_named(
         settings.read()
 
 
+def test_threads_and_the_exit_take_the_default_for_a_setting_that_cant_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MODELRY_EXIT_TIMEOUT", "2m")
+    monkeypatch.setenv("MODELRY_BUFFER_POINTS", "-1")
+
+    usable = settings.usable()
+
+    assert (usable.exit_timeout, usable.buffer_points) == (120.0, 2_000_000)
+
+
 def test_the_spool_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MODELRY_SPOOL_DIR", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

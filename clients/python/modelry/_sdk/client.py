@@ -33,15 +33,17 @@ class Client:
     `MODELRY_WORKSPACE`, else `default`. Creating a client opens no connection. Plain text is sent to this machine only,
     unless `insecure` is true.
 
-    Raises InvalidArgument for an address that can't be parsed, and for a workspace that is no text. Every method raises
+    Raises InvalidArgument for an address that can't be parsed, for a workspace that is no text, and for a setting of
+    the environment that can't be read. Every method raises
     ModelryError if the server refuses.
     """
 
     def __init__(
         self, address: str | None = None, workspace: str | None = None, *, insecure: bool | None = None
     ) -> None:
+        chosen = settings.read()
         self._connection: Connection = connect(address, insecure=insecure)
-        self.workspace: str = arguments.text("workspace", workspace or settings.read().workspace)
+        self.workspace: str = arguments.text("workspace", workspace or chosen.workspace)
 
     @cached_property
     def experiments(self) -> Experiments:

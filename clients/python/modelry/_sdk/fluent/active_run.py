@@ -172,7 +172,7 @@ class ActiveRun(ActiveRunNames):
         a distributed job share the run, it ends on the server when the last of them ends it, FAILED if one failed.
         """
         if self.end_soon(status):
-            self.recorder.settle(settings.read().exit_timeout)
+            self.recorder.settle(settings.usable().exit_timeout)
 
     def end_soon(self, status: RunStatus | str = RunStatus.FINISHED) -> bool:
         """Ends the run as `end` does, without waiting. Returns whether it was still running."""
@@ -250,7 +250,7 @@ class ActiveRun(ActiveRunNames):
         self._online = self._online or self.recorder.attempt(1.0)
         if self._online and not self.recorder.offline and not self.recorder.uploads.waiting:
             try:
-                with within(settings.read().start_timeout):
+                with within(settings.usable().start_timeout):
                     send()
             except (ModelryError, RuntimeError) as error:  # gRPC has no thread for it: RuntimeError
                 if isinstance(error, ModelryError) and (

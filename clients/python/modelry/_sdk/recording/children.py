@@ -81,14 +81,14 @@ class Children(process.Part):
         if self._thread is None:
             return
         self._concluded = True
-        self.deliver(settings.read().exit_timeout)
+        self.deliver(settings.usable().exit_timeout)
         multiprocessing = sys.modules.get("multiprocessing")
         if multiprocessing is None or not self._awaits_multiprocessing or not multiprocessing.active_children():
             self._say_what_is_left()
 
     def _after_multiprocessing(self) -> None:
         if self._concluded:
-            self.deliver(settings.read().exit_timeout)
+            self.deliver(settings.usable().exit_timeout)
             self._say_what_is_left()
 
     def _watch(self) -> None:
@@ -99,7 +99,7 @@ class Children(process.Part):
 
     def _deliver(self, until: float | None) -> bool:
         try:
-            found = left_in(settings.read().spool_folder, parent=self.name)
+            found = left_in(settings.usable().spool_folder, parent=self.name)
         except OSError as problem:
             self._tell(f"the spools of forked children can't be read: {problem}")
             return False
@@ -123,7 +123,7 @@ class Children(process.Part):
         return True
 
     def _upload(self, until: float | None) -> ModelryError | None:
-        for path in kept.left_in(settings.read().spool_folder, parent=self.name):
+        for path in kept.left_in(settings.usable().spool_folder, parent=self.name):
             if until is not None and time.monotonic() >= until:
                 return DeadlineExceeded("the time for the delivery is up")
             try:
@@ -153,11 +153,11 @@ class Children(process.Part):
     def _tell(self, problem: str) -> None:
         """Warns of a problem once for as long as it lasts."""
         if not self._problem:
-            log.warning("%s; it is kept in %s and will be sent later", problem, settings.read().spool_folder)
+            log.warning("%s; it is kept in %s and will be sent later", problem, settings.usable().spool_folder)
         self._problem = problem
 
     def _say_what_is_left(self) -> None:
-        folder = settings.read().spool_folder
+        folder = settings.usable().spool_folder
         with suppress(OSError):
             if left := [*left_in(folder, parent=self.name), *kept.left_in(folder, parent=self.name)]:
                 log.warning(

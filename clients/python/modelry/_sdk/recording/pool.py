@@ -42,7 +42,7 @@ class RecorderPool(process.Part):
 
     def at_exit(self) -> None:
         """Drains every recorder, all of them within the limit of the settings."""
-        until = time.monotonic() + settings.read().exit_timeout
+        until = time.monotonic() + settings.usable().exit_timeout
         for recorder in self._all():
             recorder.close(max(0.0, until - time.monotonic()))
 

@@ -391,7 +391,7 @@ def _connected(
     elsewhere: Mapping[str, Connection] | None = None,
     origin: Origin = _TRACKING,
 ) -> Connection:
-    chosen = settings.read()
+    chosen = settings.usable()
     plain = chosen.insecure if insecure is None else insecure
     others = tuple((service, each.address.target) for service, each in (elsewhere or {}).items())
     key = (address.target, plain, chosen.timeout, others, origin)

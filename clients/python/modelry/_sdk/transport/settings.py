@@ -6,8 +6,10 @@ import ipaddress
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from modelry.errors import InvalidArgument
 
@@ -21,6 +23,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 _HOST = r"\[[0-9a-fA-F:.]+(?:%[\w.~-]+)?\]|[^\s:/?#\[\]@]+"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +44,38 @@ class Settings:
     run_id: str
 
 
+class _Reader(Protocol):
+    """Reads one variable; the default is for one that is not set."""
+
+    def __call__(self, variable: str, parse: Callable[[str, str], _T], default: _T, /) -> _T: ...
+
+
 def read() -> Settings:
     """Reads the settings from the `MODELRY_*` variables.
 
     Raises InvalidArgument for a value that can't be read; the message says what would be right.
     """
+    return _settings(_value)
+
+
+def usable() -> Settings:
+    """As `read`, but a value that can't be read counts as its default.
+
+    For threads, for the exit, and for training that is under way: there, nobody could mend the value.
+    """
+    return _settings(_value_or_default)
+
+
+def _settings(value: _Reader) -> Settings:
     return Settings(
-        timeout=_duration("MODELRY_TIMEOUT", 30.0, shortest=0.001),
-        start_timeout=_duration("MODELRY_START_TIMEOUT", 5.0, shortest=0.001),
-        exit_timeout=_duration("MODELRY_EXIT_TIMEOUT", 30.0),
-        flush_interval=_duration("MODELRY_FLUSH_INTERVAL", 0.2),
-        buffer_points=_count("MODELRY_BUFFER_POINTS", 2_000_000),
+        timeout=value("MODELRY_TIMEOUT", _positive_duration, 30.0),
+        start_timeout=value("MODELRY_START_TIMEOUT", _positive_duration, 5.0),
+        exit_timeout=value("MODELRY_EXIT_TIMEOUT", _duration, 30.0),
+        flush_interval=value("MODELRY_FLUSH_INTERVAL", _duration, 0.2),
+        buffer_points=value("MODELRY_BUFFER_POINTS", _count, 2_000_000),
         spool_folder=_spool_folder(),
         workspace=os.environ.get("MODELRY_WORKSPACE", DEFAULT_WORKSPACE),
-        insecure=_truth("MODELRY_INSECURE"),
+        insecure=value("MODELRY_INSECURE", _truth, False),
         experiment_name=os.environ.get("MODELRY_EXPERIMENT_NAME", ""),
         experiment_id=os.environ.get("MODELRY_EXPERIMENT_ID", ""),
         run_id=os.environ.get("MODELRY_RUN_ID", ""),
@@ -182,33 +204,43 @@ def _temporary() -> Path:
     return place / f"modelry-spool-{os.geteuid() if hasattr(os, 'geteuid') else 'user'}"
 
 
-def _duration(variable: str, default: float, shortest: float = 0.0) -> float:
+def _value(variable: str, parse: Callable[[str, str], _T], default: _T) -> _T:
     text = os.environ.get(variable)
-    if not text:
+    return parse(variable, text) if text else default
+
+
+def _value_or_default(variable: str, parse: Callable[[str, str], _T], default: _T) -> _T:
+    try:
+        return _value(variable, parse, default)
+    except InvalidArgument:
         return default
+
+
+def _duration(variable: str, text: str) -> float:
     match = re.match(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$", text)
     if match is None:
         raise _unreadable(variable, text, "a duration with its unit, such as 500ms, 30s or 2m")
-    seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds < shortest:
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _positive_duration(variable: str, text: str) -> float:
+    seconds = _duration(variable, text)
+    if seconds < 0.001:
         raise _unreadable(variable, text, "a duration of at least 1ms")
     return seconds
 
 
-def _count(variable: str, default: int) -> int:
-    text = os.environ.get(variable)
-    if not text:
-        return default
+def _count(variable: str, text: str) -> int:
     if not text.strip().isdecimal() or int(text) == 0:
         raise _unreadable(variable, text, "a whole number above 0")
     return int(text)
 
 
-def _truth(variable: str) -> bool:
-    text = os.environ.get(variable, "").strip().lower()
-    if text in {"", "0", "false", "no"}:
+def _truth(variable: str, text: str) -> bool:
+    plain = text.strip().lower()
+    if plain in {"", "0", "false", "no"}:
         return False
-    if text in {"1", "true", "yes"}:
+    if plain in {"1", "true", "yes"}:
         return True
     raise _unreadable(variable, text, "1 or 0")
 
