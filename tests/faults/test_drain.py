@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -13,11 +16,16 @@ from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from modelry.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
 from modelry.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+from modelry.api.artifacts import v1 as artifacts
 from modelry.api.tracking import v1 as api
+from modelry_server.config import Config
+from modelry_server.kernel.config import load
+from modelry_server.targets import build
 from tests.contract.tracking.conftest import line, points_of
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
@@ -162,3 +170,96 @@ def test_what_was_acknowledged_until_the_end_is_there_after_a_restart(tracking: 
 
     for run_id in acknowledged:
         assert runs.GetRun(api.GetRunRequest(run_id=run_id), wait_for_ready=True).run.run_id == run_id
+
+
+def upload(run_id: str, count: int) -> Iterator[artifacts.WriteArtifactsRequest]:
+    """The steps of an upload of small files."""
+    step, content = artifacts.WriteArtifactsRequest, b"abc"
+    yield step(owner=artifacts.ArtifactOwner(run_id=run_id))
+    for number in range(count):
+        yield step(header=artifacts.ArtifactHeader(path=f"f{number}", size_bytes=len(content)))
+        yield step(content=content)
+        yield step(sha256=hashlib.sha256(content).hexdigest())
+    yield step(sent_file_count=count)
+
+
+def files_of(run_id: str, platform: Deployment) -> list[str]:
+    """The files of a run."""
+    request = artifacts.ListArtifactsRequest(owner=artifacts.ArtifactOwner(run_id=run_id))
+    stub = platform.stub(artifacts.ArtifactServiceStub)
+    return [each.path for each in stub.ListArtifacts(request, wait_for_ready=True).artifacts]
+
+
+@contextlib.contextmanager
+def slow_uploads(database: Path, until: threading.Event) -> Iterator[threading.Event]:
+    """Lets each COMMIT of an upload begin only then, as on a disk that is slow; tells that one waits."""
+    waits = threading.Event()
+
+    def traced(statement: str) -> None:
+        if statement == "COMMIT" and "upload" in threading.current_thread().name:
+            waits.set()
+            assert until.wait(ENDED_S)
+
+    def connected(connection: sqlite3.Connection, _: object) -> None:
+        [(_, _, path)] = connection.execute("PRAGMA database_list")
+        if path == str(database):
+            connection.set_trace_callback(traced)
+
+    sa.event.listen(sa.Pool, "connect", connected)
+    yield waits
+    sa.event.remove(sa.Pool, "connect", connected)
+
+
+def test_an_upload_that_commits_when_the_drain_ends_is_told_what_became_of_it(tmp_path: Path) -> None:
+    drain_s = 1.0
+    platform = Deployment("all", tmp_path, {}, {"server.drain": f"{drain_s:g}s"})
+    platform.upgrade()
+    flags = {**platform.flags, "server.listen": "127.0.0.1:0"}
+    may_commit = threading.Event()
+    with slow_uploads(tmp_path / "artifacts.db", may_commit) as waits, ThreadPoolExecutor(1) as pool:
+        server = build("all", load(Config, environment={}, flags=flags))
+        server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            run_id = api.RunServiceStub(channel).CreateRun(api.CreateRunRequest(experiment_id="0")).run.run_id
+            call = artifacts.ArtifactServiceStub(channel).WriteArtifacts.future(upload(run_id, 1))
+            assert waits.wait(ENDED_S)
+            ended = pool.submit(server.stop)
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                call.exception(drain_s + 0.6)  # the drain is over, and connections are not closed yet
+            may_commit.set()
+            error = call.exception(ENDED_S)
+            told = unpacked(error).reason if error else "OK"
+            ended.result(ENDED_S)
+
+    platform.start()
+    found = files_of(run_id, platform)
+    platform.stop()
+
+    assert (told, found) in [("OK", ["f0"]), ("DATABASE_UNAVAILABLE", [])]
+
+
+def test_an_upload_whose_files_still_come_when_the_drain_ends_is_told_so_and_has_written_nothing(
+    tmp_path: Path,
+) -> None:
+    with deployments.running("all", tmp_path, settings={"server.drain": "500ms"}) as platform:
+        run_id = platform.stub(api.RunServiceStub).CreateRun(api.CreateRunRequest(experiment_id="0")).run.run_id
+        comes, has_ended = threading.Event(), threading.Event()
+
+        def steps() -> Iterator[artifacts.WriteArtifactsRequest]:
+            for step in upload(run_id, 10_000):
+                yield step
+                comes.set()
+                has_ended.wait(0.01)
+
+        call = platform.stub(artifacts.ArtifactServiceStub).WriteArtifacts.future(steps())
+        assert comes.wait(ENDED_S)
+        process = terminated(platform, "all")
+        refusal = unpacked(call.exception(ENDED_S))
+        has_ended.set()
+        assert process.wait(ENDED_S) == 0
+        platform.stop()
+        platform.start()
+        found = files_of(run_id, platform)
+
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DRAINING")
+    assert found == []

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from modelry_server.kernel.errors import Draining
 
@@ -69,17 +69,30 @@ class Drain:
         if self._is_over.done():
             raise Draining
 
-    def outlasts(self, work: "Future[Any]") -> bool:
-        """Waits for the work, or for the end of the drain. False if the drain ended first."""
-        wait((work, self._is_over), return_when=FIRST_COMPLETED)
-        return work.done()
+    def outlasts(self, work: "Future[Any]", messages: "Incoming[Any]") -> bool:
+        """Waits for the work on the messages of a stream. False if the drain ended while they still came.
 
-    def checked(self, messages: Iterable[_Message]) -> Iterator[_Message]:
-        """The messages of a stream. Raises Draining, also at the end of the messages, if the time is over.
-
-        gRPC ends the messages of a refused call as if the client had sent them all: that must not look complete.
+        Work on all messages goes on, as that of any call in flight: what it writes may be committed already.
         """
-        for message in messages:
-            self.check()
+        wait((work, self._is_over), return_when=FIRST_COMPLETED)
+        return work.done() or messages.are_complete
+
+
+class Incoming(Generic[_Message]):
+    """The messages of a stream. Raises Draining, also at the end of the messages, once the time for streams is over.
+
+    gRPC ends the messages of a refused call as if the client had sent them all: that must not look complete.
+    """
+
+    def __init__(self, messages: Iterable[_Message], drain: Drain) -> None:
+        self._messages = messages
+        self._drain = drain
+        self.are_complete = False
+        """Whether all have come. Once the drain is over, work on those of which it is false then writes nothing."""
+
+    def __iter__(self) -> Iterator[_Message]:
+        for message in self._messages:
+            self._drain.check()
             yield message
-        self.check()
+        self.are_complete = True  # before the check: whoever finds it false after the drain knows that the check fails
+        self._drain.check()

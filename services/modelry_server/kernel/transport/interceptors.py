@@ -32,7 +32,7 @@ from modelry_server.kernel.errors import (
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import status
 from modelry_server.kernel.transport.call import Call, Method, Turn, call_seconds, calls_total
-from modelry_server.kernel.transport.drain import Drain
+from modelry_server.kernel.transport.drain import Drain, Incoming
 from modelry_server.kernel.transport.gate import Gate
 from modelry_server.kernel.transport.held import held
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
@@ -208,8 +208,9 @@ class Calls(grpc.ServerInterceptor):
 
         def upload(requests: Iterable[bytes], context: grpc.ServicerContext) -> bytes:
             # A thread that waits for the client's next message can't be told of the drain. So it is not this one.
-            work = self._pools.uploads.submit(self._upload, method, requests, context)
-            if not self._drain.outlasts(work):
+            messages = Incoming(requests, self._drain)
+            work = self._pools.uploads.submit(self._upload, method, messages, context)
+            if not self._drain.outlasts(work, messages):
                 context.abort_with_status(rpc_status.to_status(status.to_status(Draining())))
             try:
                 return work.result()
@@ -272,7 +273,7 @@ class Calls(grpc.ServerInterceptor):
     def _upload(self, method: Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
         def answer(requests: Iterable[Any], context: grpc.ServicerContext) -> Any:
             with self._bounds.streams.place(context) as stream:
-                return method.answer(self._drain.checked(stream.received(requests)), context)
+                return method.answer(stream.received(requests), context)
 
         return self._single(replace(method, answer=answer), requests, context, is_upload=True)
 

@@ -151,7 +151,8 @@ class Server:
         """Drains and ends. Health says NOT_SERVING, and new calls are refused with DRAINING.
 
         Calls in flight and jobs may end within the limit. Then those at work in a database end with
-        DATABASE_UNAVAILABLE, and streams that are still open with DRAINING.
+        DATABASE_UNAVAILABLE, and streams that are still open with DRAINING. An upload all of whose messages have come
+        is a call in flight.
         """
         if self._stopped.is_set():
             return

@@ -19,7 +19,7 @@ from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.errors import Draining
 from modelry_server.kernel.transport import keys
 from modelry_server.kernel.transport.channel import Neighbour
-from modelry_server.kernel.transport.drain import Drain
+from modelry_server.kernel.transport.drain import Drain, Incoming
 from modelry_server.kernel.transport.server import Room, Server
 from modelry_server.permissions import PERMISSIONS
 from tests.parts import free_port
@@ -122,12 +122,13 @@ def test_a_stream_that_ends_within_the_drain_comes_to_its_end() -> None:
 
 
 class Taker(artifacts.ArtifactServiceServicer):
-    """Takes an upload, and notes what came and whether it looked complete."""
+    """Takes an upload, notes what came and whether it looked complete, and works on it until `end`."""
 
     ReadArtifacts = ListArtifacts = GetArtifact = DeleteArtifact = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
-        self.count, self.is_complete, self.left = 0, False, threading.Event()
+        self.count, self.is_complete = 0, False
+        self.left, self.end = threading.Event(), threading.Event()
 
     def WriteArtifacts(self, request_iterator: Iterator[Any], context: Any) -> artifacts.WriteArtifactsResponse:
         """Takes."""
@@ -137,7 +138,22 @@ class Taker(artifacts.ArtifactServiceServicer):
             self.is_complete = True
         finally:
             self.left.set()
-        return artifacts.WriteArtifactsResponse()
+        assert self.end.wait(ENDED_S)
+        return artifacts.WriteArtifactsResponse(file_count=self.count)
+
+
+@contextmanager
+def taking(taker: Taker) -> Iterator[Server]:
+    """A server that gives uploads to the taker, and has hardly any time to drain."""
+    room = Room(
+        "artifacts",
+        ("modelry.api.artifacts.v1.ArtifactService",),
+        lambda server: artifacts.add_ArtifactServiceServicer_to_server(taker, server),
+    )
+    server = Server([room], address="127.0.0.1:0", internal={}, key=KEY, permissions=PERMISSIONS, limits=HASTY)
+    server.start()
+    yield server
+    server.stop()
 
 
 def test_an_upload_whose_client_is_silent_ends_with_draining_and_never_looks_complete() -> None:
@@ -147,14 +163,7 @@ def test_an_upload_whose_client_is_silent_ends_with_draining_and_never_looks_com
         yield artifacts.WriteArtifactsRequest()
         silent.wait(ENDED_S)
 
-    room = Room(
-        "artifacts",
-        ("modelry.api.artifacts.v1.ArtifactService",),
-        lambda server: artifacts.add_ArtifactServiceServicer_to_server(taker, server),
-    )
-    server = Server([room], address="127.0.0.1:0", internal={}, key=KEY, permissions=PERMISSIONS, limits=HASTY)
-    server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+    with taking(taker) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         call = artifacts.ArtifactServiceStub(channel).WriteArtifacts.future(messages(), timeout=ENDED_S)
         eventually(lambda: taker.count)
         server.stop()
@@ -164,6 +173,26 @@ def test_an_upload_whose_client_is_silent_ends_with_draining_and_never_looks_com
     assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DRAINING")
     assert taker.left.wait(ENDED_S)
     assert not taker.is_complete
+
+
+def test_an_upload_all_of_whose_messages_came_before_the_end_of_the_drain_is_answered_with_what_became_of_it() -> None:
+    taker = Taker()
+    with (
+        taking(taker) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        steps = iter([artifacts.WriteArtifactsRequest()])
+        call = artifacts.ArtifactServiceStub(channel).WriteArtifacts.future(steps, timeout=ENDED_S)
+        assert taker.left.wait(ENDED_S)
+        ended = pool.submit(server.stop)
+        with pytest.raises(grpc.FutureTimeoutError):
+            call.exception(HASTY.drain_s + 0.5)
+        taker.end.set()
+        count = call.result(ENDED_S).file_count
+        ended.result(ENDED_S)
+
+    assert count == 1
 
 
 def test_in_one_process_a_call_in_flight_still_reaches_the_service_that_it_needs() -> None:
@@ -239,7 +268,7 @@ def test_calls_are_counted_until_they_end_and_refused_once_the_drain_has_begun()
 
 def test_the_messages_of_a_stream_end_with_draining_although_grpc_ends_them_as_if_all_had_come() -> None:
     drain = Drain()
-    messages = drain.checked(iter([1]))
+    messages = iter(Incoming(iter([1]), drain))
 
     assert next(messages) == 1
     drain.end()
