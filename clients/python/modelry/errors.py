@@ -428,7 +428,10 @@ class CursorOutOfRange(OutOfRange):
 
 
 class ServiceUnavailable(Unavailable):
-    """A service that the call needs does not answer. The metadata has its name as `service`."""
+    """A service that the call needs does not answer, or can't now.
+
+    The metadata has its name as `service`, and as `cause` the reason that it gave, if it answered.
+    """
 
     reason = "SERVICE_UNAVAILABLE"
 

@@ -245,14 +245,14 @@ class EtagMismatch(Aborted):
 
 
 class ServiceUnavailable(Unavailable):
-    """Another service, which the call needs, does not answer."""
+    """Another service, which the call needs, does not answer; or not now, for a `cause`: the reason that it gave."""
 
     reason = "SERVICE_UNAVAILABLE"
 
-    def __init__(self, service: str, address: str) -> None:
-        super().__init__(
-            f"the {service} service does not answer at {address}; try again later", service=service, address=address
-        )
+    def __init__(self, service: str, address: str, cause: str = "") -> None:
+        told = f"at {address} can't answer now ({cause})" if cause else f"does not answer at {address}"
+        given = {"cause": cause} if cause else {}
+        super().__init__(f"the {service} service {told}; try again later", service=service, address=address, **given)
 
 
 class Draining(Unavailable):

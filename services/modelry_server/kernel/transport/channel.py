@@ -12,11 +12,14 @@ import grpc
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import (
+    CallTooLong,
     CredentialInvalid,
     DeadlinePassed,
     Draining,
     ModelryError,
     ServiceUnavailable,
+    TooManyCalls,
+    TooManyStreams,
 )
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import call, keys, status, subjects, tracing
@@ -27,6 +30,11 @@ BELIEVED_S = 5.0
 _MARGIN_S = 0.05
 # CANCELLED is gRPC's answer to a call that arrives at the moment when a server closes.
 _NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+# What a service says of its own load, limits and end. A client would take it for those of the server that it called,
+# which may have begun to work on the call. What remains is passed on. It is about the request, or holds for whoever
+# asks: DATABASE_UNAVAILABLE names the service and says that a change may have been made, STORE_UNAVAILABLE and
+# SERVICE_UNAVAILABLE name what is missing, and INTERNAL has an id in the log of the service.
+_OF_ITSELF = frozenset(each.reason for each in (CallTooLong, Draining, TooManyCalls, TooManyStreams))
 _MOST_BELIEVED = 10_000
 _log = Log("neighbours")
 _Stub = TypeVar("_Stub")
@@ -62,8 +70,8 @@ class Neighbour:
     def call(self, method: Any, request: Any) -> Any:
         """Calls a method of a stub for the current caller, within what is left of the caller's time.
 
-        Raises the error that the service answers with, with the same class and reason; ServiceUnavailable if it does
-        not answer or is shutting down.
+        Raises the error that the service answers with, with the same class and reason. Raises ServiceUnavailable if it
+        does not answer in time, or refuses because of its own state, such as when it is shutting down.
         """
         present = caller.current()
         left = present.time_left()
@@ -91,7 +99,9 @@ class Neighbour:
         if answered.reason == CredentialInvalid.reason:  # a mistake in the settings, which the caller can't mend
             _log.error("neighbour.key_refused", service=self.name, address=self.address, setting="server.service_key")
             return ServiceUnavailable(self.name, self.address)
-        if answered.reason == Draining.reason:  # the other service drains, not this one
+        if answered.reason in _OF_ITSELF:
+            return ServiceUnavailable(self.name, self.address, answered.reason)
+        if answered.reason == DeadlinePassed.reason and not is_callers_time:  # of the time that it was given here
             return ServiceUnavailable(self.name, self.address)
         if answered.reason != "INTERNAL":  # the service itself said why
             return answered

@@ -16,13 +16,19 @@ from modelry.api.access import v1 as access
 from modelry_server.kernel import caller, telemetry
 from modelry_server.kernel.caller import Caller, Credential
 from modelry_server.kernel.errors import (
+    CallTooLong,
+    DatabaseUnavailable,
     DeadlineExceeded,
+    DeadlinePassed,
     Draining,
     FailedPrecondition,
     FieldInvalid,
     Internal,
     ModelryError,
     NotFound,
+    ServiceUnavailable,
+    TooManyCalls,
+    TooManyStreams,
     Unavailable,
 )
 from modelry_server.kernel.transport.channel import Believed, Neighbour
@@ -92,14 +98,38 @@ def test_a_wrong_key_is_a_missing_service_for_the_caller_and_a_line_in_the_log_f
     assert KEY not in log.getvalue()
 
 
-def test_a_service_that_shuts_down_is_a_missing_service_and_not_a_draining_one() -> None:
+@pytest.mark.parametrize("error", [Draining(), TooManyCalls(768), TooManyStreams(256, 128), CallTooLong(60.0)])
+def test_what_a_service_says_of_its_own_state_is_the_cause_of_a_missing_service(error: ModelryError) -> None:
     def act(name: str) -> str:
-        raise Draining
+        raise error
 
     with staged(act) as stage, neighbour(stage.internal) as found, pytest.raises(Unavailable) as caught:
         asked(found)
 
     assert caught.value.reason == "SERVICE_UNAVAILABLE"
+    assert caught.value.metadata == {"service": "access", "address": stage.internal, "cause": error.reason}
+    assert error.reason in caught.value.message
+
+
+def test_a_service_that_sees_the_end_of_its_time_first_is_missing_as_one_that_never_answers() -> None:
+    def act(name: str) -> str:
+        raise DeadlinePassed
+
+    with staged(act) as stage, neighbour(stage.internal) as found, pytest.raises(Unavailable) as caught:
+        asked(found)
+
+    assert caught.value.reason == "SERVICE_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("access"), ServiceUnavailable("tracking", "127.0.0.1:1")])
+def test_what_a_service_lacks_itself_is_passed_on(error: ModelryError) -> None:
+    def act(name: str) -> str:
+        raise error
+
+    with staged(act) as stage, neighbour(stage.internal) as found, pytest.raises(Unavailable) as caught:
+        asked(found)
+
+    assert (caught.value.reason, caught.value.metadata) == (error.reason, error.metadata)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `limit` (on the server), `of_one` (on one connection).
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 7
-    """UNAVAILABLE: another Modelry service, which this call needs, does not answer. Metadata: `service`. Try again later."""
+    """UNAVAILABLE: another Modelry service, which this call needs, does not answer, or can't now. Metadata: `service`,
+    `address`, and `cause` if it answered: its reason, such as `TOO_MANY_CALLS`. Try again later.
+    """
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 8
     """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
     replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has written
@@ -184,7 +186,9 @@ ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 6
 `limit` (on the server), `of_one` (on one connection).
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 7
-"""UNAVAILABLE: another Modelry service, which this call needs, does not answer. Metadata: `service`. Try again later."""
+"""UNAVAILABLE: another Modelry service, which this call needs, does not answer, or can't now. Metadata: `service`,
+`address`, and `cause` if it answered: its reason, such as `TOO_MANY_CALLS`. Try again later.
+"""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 8
 """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
 replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has written
