@@ -192,6 +192,64 @@ with modelry.start_run() as active:
     assert script.errors == ""
 
 
+WITH_ANOTHER_FOLDER = """
+import os, sys
+import modelry
+
+def change():
+    os.environ["MODELRY_SPOOL_DIR"] = sys.argv[0] + ".spool"
+
+def in_child(*acts):
+    pid = os.fork()
+    if pid == 0:
+        for act in acts:
+            act()
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+def log():
+    modelry.log_metric("child", 0.5, step=0)
+    modelry.log_text("text", "child.txt")
+
+def start():
+    modelry.start_run(run_id)
+
+def begun():
+    "A run to which this process has logged, so that its children inherit a recorder."
+    run = modelry.start_run()
+    modelry.log_metric("parent", 0.5, step=0)
+    assert modelry.flush(20)
+    return run.run_id
+
+def only_made():
+    "A run to which this process has not logged, so that its children make recorders of their own."
+    modelry.flush()
+    return modelry.Client().runs.create().run_id
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "run_id = begun(); in_child(log); change()",
+        "run_id = begun(); change(); in_child(log)",
+        "run_id = only_made(); in_child(start, log); change()",
+        "run_id = only_made(); in_child(change, start, log)",
+        "run_id = only_made(); in_child(change, lambda: in_child(start, log))",
+    ],
+    ids=["after the fork", "before it", "after it, own recorder", "in the child", "in a grandchild"],
+)
+def test_a_folder_that_is_changed_keeps_nothing_from_being_delivered(
+    reader: Client, server: Deployment, spool: Path, body: str
+) -> None:
+    script = run(server, spool, f"{WITH_ANOTHER_FOLDER}\n{body}\nprint(run_id)")
+
+    [run_id] = script.lines
+    assert steps(reader, run_id)["child"] == [0]
+    assert [entry.path for entry in reader.artifacts.list(f"runs/{run_id}")] == ["child.txt"]
+    assert script.errors == ""
+
+
 def test_a_child_neither_closes_a_channel_nor_collects_what_its_parent_had_dropped(
     server: Deployment, spool: Path
 ) -> None:

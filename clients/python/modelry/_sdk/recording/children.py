@@ -6,7 +6,9 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from modelry._sdk.recording import ids, kept
 from modelry._sdk.recording.refusals import Refusals
@@ -25,15 +27,20 @@ class Children(process.Part):
     """The spools of this process's forked children, which a thread delivers from the first fork on.
 
     A child writes a spool that carries `name`, and closes it every few seconds and at its end. Grandchildren belong to
-    the same parent, because their own parents can't deliver either.
+    the same parent, because their own parents can't deliver either. A recorder from before a fork keeps its folder, and
+    one that a child makes takes that of the environment at the fork. So the parent looks in all of these, whatever the
+    environment says by then.
     """
 
     def __init__(self) -> None:
         self._begin("" if process.current().inherits_grpc else ids.process_name())
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str, folder: Path | None = None) -> None:
         self.name = name
         """What this process, or the ancestor that delivers for it, is called in names of spools. Empty: nobody does."""
+        self.folder = folder
+        """Where recorders that are made now put their spools, so that an ancestor finds them. None: as settings say."""
+        self._folders: dict[Path, None] = {}
         self._lock = threading.Lock()
         self._delivers: threading.Thread | None = None
         self._refusals = Refusals()
@@ -42,10 +49,15 @@ class Children(process.Part):
         self._awaits_multiprocessing = False
         self._problem = ""
 
+    def look_in(self, folder: Path) -> None:
+        """Notes a folder to which a recorder writes: its copy in a child will, too."""
+        self._folders.setdefault(folder)
+
     def after_fork_in_parent(self) -> None:
         """Starts the thread, if children can't use gRPC from now on."""
         if "grpc" not in sys.modules or process.current().inherits_grpc:
             return
+        self.look_in(settings.usable().spool_folder)
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="modelry-children", daemon=True)
             with suppress(RuntimeError):  # Python 3.12 starts no thread while it ends.
@@ -58,7 +70,10 @@ class Children(process.Part):
 
     def after_fork_in_child(self) -> None:
         """Leaves the delivery to the parent, unless this child can use gRPC."""
-        self._begin(self.name if process.current().inherits_grpc else ids.process_name())
+        if process.current().inherits_grpc:
+            self._begin(self.name, self.folder or settings.usable().spool_folder)
+        else:
+            self._begin(ids.process_name())
 
     def deliver(self, timeout: float | None = None) -> bool:
         """Delivers the spools that children have closed, for at most so many seconds; says whether none is left."""
@@ -98,11 +113,7 @@ class Children(process.Part):
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 
     def _deliver(self, until: float | None) -> bool:
-        try:
-            found = left_in(settings.usable().spool_folder, parent=self.name)
-        except OSError as problem:
-            self._tell(f"the spools of forked children can't be read: {problem}")
-            return False
+        found, is_all = self._left_in(left_in)
         obstacle: ModelryError | None = None
         for path in found:
             unreadable: list[str] = []
@@ -113,21 +124,32 @@ class Children(process.Part):
                 obstacle = self._deliver_one(spool, until)
             if obstacle is not None:
                 # The rest waits: what one child logged must be delivered in order.
-                self._tell(f"what forked children logged is not delivered yet: {obstacle.message}")
+                self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
                 return False
-        obstacle = self._upload(until)
-        if obstacle is not None:
-            self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}")
+        if not self._upload(until) or not is_all:
             return False
         self._problem = ""
         return True
 
-    def _upload(self, until: float | None) -> ModelryError | None:
-        for path in kept.left_in(settings.usable().spool_folder, parent=self.name):
-            if until is not None and time.monotonic() >= until:
-                return DeadlineExceeded("the time for the delivery is up")
+    def _left_in(self, look: Callable[..., list[Path]]) -> tuple[list[Path], bool]:
+        """What children have left in all folders, the oldest first, and whether each folder could be read."""
+        found: list[Path] = []
+        is_all = True
+        for folder in list(self._folders):
             try:
-                obstacle = upload(kept.opened(path))
+                found += look(folder, parent=self.name)
+            except OSError as problem:
+                self._tell(f"the spools of forked children can't be read: {problem}", folder)
+                is_all = False
+        return sorted(found, key=lambda path: path.name), is_all
+
+    def _upload(self, until: float | None) -> bool:
+        found, is_all = self._left_in(kept.left_in)
+        for path in found:
+            obstacle: ModelryError | None
+            try:
+                is_late = until is not None and time.monotonic() >= until
+                obstacle = DeadlineExceeded("the time for the delivery is up") if is_late else upload(kept.opened(path))
             except FileNotFoundError:
                 continue  # another process has uploaded it
             except OSError as problem:
@@ -136,8 +158,9 @@ class Children(process.Part):
             if obstacle is not None and is_for_good(obstacle):
                 self._refusals.warn("file of a forked child", path.name, obstacle.message)
             elif obstacle is not None:
-                return obstacle
-        return None
+                self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}", path.parent)
+                return False
+        return is_all
 
     def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:
         source = SpoolFile(spool)
@@ -150,19 +173,19 @@ class Children(process.Part):
             log.warning("%s: %s", spool.path.name, damage)
         return obstacle
 
-    def _tell(self, problem: str) -> None:
+    def _tell(self, problem: str, folder: Path) -> None:
         """Warns of a problem once for as long as it lasts."""
         if not self._problem:
-            log.warning("%s; it is kept in %s and will be sent later", problem, settings.usable().spool_folder)
+            log.warning("%s; it is kept in %s and will be sent later", problem, folder)
         self._problem = problem
 
     def _say_what_is_left(self) -> None:
-        folder = settings.usable().spool_folder
-        with suppress(OSError):
-            if left := [*left_in(folder, parent=self.name), *kept.left_in(folder, parent=self.name)]:
-                log.warning(
-                    "%d spools of forked children are not delivered, or their processes still run; they are kept in "
-                    "%s: run `modelry sync`",
-                    len(left),
-                    folder,
-                )
+        for folder in list(self._folders):
+            with suppress(OSError):
+                if left := [*left_in(folder, parent=self.name), *kept.left_in(folder, parent=self.name)]:
+                    log.warning(
+                        "%d spools of forked children are not delivered, or their processes still run; they are kept "
+                        "in %s: run `modelry sync`",
+                        len(left),
+                        folder,
+                    )

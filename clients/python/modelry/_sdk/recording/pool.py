@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
@@ -22,7 +23,10 @@ class RecorderPool(process.Part):
         key = (id(connection), workspace)
         known = self._recorders.get(key)
         if known is None:  # No lock: a signal handler may come here at any time. The first one made is kept.
-            made = Recorder(connection, workspace, settings.read(), parent=self._parent)
+            chosen = settings.read()
+            chosen = replace(chosen, spool_folder=self._children.folder or chosen.spool_folder)
+            made = Recorder(connection, workspace, chosen, parent=self._parent)
+            self._children.look_in(made.folder)
             known = self._recorders.setdefault(key, made)
         return known
 
