@@ -152,7 +152,7 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
         addresses = internal
 
     def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
-        return {name: Neighbour(name, addresses[name], key=key) for name in wanted}
+        return {name: Neighbour(name, addresses[name], key=key, call_s=server.call_limit) for name in wanted}
 
     return Server(
         [_room(name, config, databases[name], neighbours=neighbours, access=Access(judge)) for name in names],

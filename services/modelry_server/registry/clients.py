@@ -79,9 +79,10 @@ class Artifacts:
             source_owner=owner,
             source_path=path,
         )
-        snapshot = self._neighbour.call(self._stub.CreateSnapshot, request).snapshot
+        snapshot = self._neighbour.call(self._stub.CreateSnapshot, request, is_long=True).snapshot
         return Files(snapshot.manifest_sha256, snapshot.file_count, snapshot.size_bytes)
 
     def delete(self, version_id: str) -> None:
         """Lets the files of a version go. The same again changes nothing. Raises SERVICE_UNAVAILABLE."""
-        self._neighbour.call(self._stub.DeleteSnapshot, internal.DeleteSnapshotRequest(version_id=version_id))
+        request = internal.DeleteSnapshotRequest(version_id=version_id)
+        self._neighbour.call(self._stub.DeleteSnapshot, request, is_long=True)

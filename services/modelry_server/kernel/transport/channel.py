@@ -43,14 +43,18 @@ _Stub = TypeVar("_Stub")
 class Neighbour:
     """Another service, at the address of its internal listener. The connection opens with the first call.
 
-    `key` is the key of the services. A service that needs more than `longest_s` seconds counts as unavailable.
+    `key` is the key of the services. A service that needs more than `longest_s` seconds counts as unavailable, or more
+    than `call_s` for a call whose work grows with what is stored.
     """
 
-    def __init__(self, name: str, address: str, *, key: str = "", longest_s: float = 10.0) -> None:
+    def __init__(
+        self, name: str, address: str, *, key: str = "", longest_s: float = 10.0, call_s: float = 60.0
+    ) -> None:
         self.name = name
         self.address = address
         self._key = key
         self._longest_s = longest_s
+        self._call_s = call_s
         self._channel = grpc.insecure_channel(
             address,
             options=[
@@ -67,9 +71,10 @@ class Neighbour:
         """A stub of one of the service's contracts, whose methods are for `call`."""
         return kind(_Naming(self._channel))  # type: ignore[call-arg]
 
-    def call(self, method: Any, request: Any) -> Any:
+    def call(self, method: Any, request: Any, *, is_long: bool = False) -> Any:
         """Calls a method of a stub for the current caller, within what is left of the caller's time.
 
+        `is_long` says that the work grows with what is stored, such as the files of a run.
         Raises the error that the service answers with, with the same class and reason. Raises ServiceUnavailable if it
         does not answer in time, or refuses because of its own state, such as when it is shutting down.
         """
@@ -77,7 +82,8 @@ class Neighbour:
         left = present.time_left()
         if left is not None and left <= _MARGIN_S:
             raise DeadlinePassed
-        timeout = self._longest_s if left is None else min(self._longest_s, left - _MARGIN_S)
+        longest_s = self._call_s if is_long else self._longest_s
+        timeout = longest_s if left is None else min(longest_s, left - _MARGIN_S)
         metadata = {
             keys.METADATA: self._key,
             subjects.METADATA: subjects.encoded(present.subject),
@@ -90,7 +96,7 @@ class Neighbour:
             return method.call(request, timeout=timeout, metadata=tuple(metadata.items()))
         except grpc.RpcError as error:
             code = error.code()
-            raise self._translated(error, is_callers_time=timeout < self._longest_s) from error
+            raise self._translated(error, is_callers_time=timeout < longest_s) from error
         finally:
             tracing.end(span, code, is_fault=code is not grpc.StatusCode.OK)
 

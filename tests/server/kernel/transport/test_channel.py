@@ -184,6 +184,17 @@ def test_a_neighbour_that_never_answers_is_missing_after_its_time() -> None:
     assert (caught.value.reason, caught.value.metadata["service"]) == ("SERVICE_UNAVAILABLE", "access")
 
 
+def test_a_long_call_that_is_never_answered_ends_after_the_longest_time_of_any_call() -> None:
+    with silent() as address:
+        found = Neighbour("access", address, longest_s=3600.0, call_s=0.3)
+        get = found.stub(access.WorkspaceServiceStub).GetWorkspace
+        with pytest.raises(Unavailable) as caught:
+            found.call(get, access.GetWorkspaceRequest(name="x"), is_long=True)
+        found.close()
+
+    assert caught.value.reason == "SERVICE_UNAVAILABLE"
+
+
 def test_when_the_callers_time_runs_out_first_it_is_the_callers_time() -> None:
     present = Caller("ann", "ab" * 16, deadline=time.monotonic() + 0.4)
 

@@ -6,11 +6,14 @@ import pytest
 from modelry.internal.artifacts import v1 as artifacts
 from modelry_server.kernel.errors import ServiceUnavailable
 from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.transport.channel import Neighbour
+from modelry_server.registry.clients import Artifacts
 from modelry_server.registry.domain.snapshots import LOOSE_MS
 from modelry_server.registry.domain.sources import Origin
 from modelry_server.registry.entities import RunFiles, SnapshotTarget
 from modelry_server.registry.errors import SourceEmpty, VersionInFlight
 from tests.contract.registry.conftest import Platform
+from tests.parts.deployment import Deployment
 from tests.parts.refusal import refused
 from tests.server.registry.conftest import SOURCE, Registry
 
@@ -101,3 +104,18 @@ def test_without_artifacts_nothing_is_frozen(registry: Registry) -> None:
         )
 
     assert refusal.value.metadata["service"] == "artifacts"
+
+
+def test_artifacts_has_as_long_as_any_call_to_freeze_many_files_and_to_let_them_go(
+    deployment: Deployment, platform: Platform
+) -> None:
+    address = deployment.internal_address("artifacts")
+    impatient = Neighbour("artifacts", address, key=deployment.service_key, longest_s=0.0, call_s=20.0)
+    found, target = Artifacts(impatient), SnapshotTarget(new_id(), "default", MODEL_ID)
+
+    assert found.of_run(target, platform.a_run(), "model").file_count
+    assert are_kept(platform, target.version_id)
+    found.delete(target.version_id)
+    impatient.close()
+
+    assert not are_kept(platform, target.version_id)
