@@ -8,7 +8,6 @@ is not judged here but in the domains, which know where a thing lies.
 """
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -285,22 +284,24 @@ class Calls(grpc.ServerInterceptor):
             with self._drain, self._bounds.streams.place(context) as stream:
                 with call:
                     self._check(call)
-                    responses = iter(method.answer(request, context))
-                while True:
-                    with call, Turn(self._bounds.steps, call):  # anew for each step: a reader may be slow
-                        self._drain.check()
-                        made = [serialize(each) for each in itertools.islice(responses, 1)]
-                    if not made:
-                        break
-                    stream.waits_since = time.monotonic()
-                    yield made.pop()  # so that a message is not kept twice while its reader is slow
-                    stream.waits_since = math.inf
+                    responses = map(serialize, method.answer(request, context))
+                yield from stream.sent(self._steps(call, responses))
             call.end(grpc.StatusCode.OK)
         except Exception as error:
             with call:
                 call.refuse(error)
         finally:
             call.end(grpc.StatusCode.CANCELLED)
+
+    def _steps(self, call: Call, messages: Iterator[bytes]) -> Iterator[bytes]:
+        """The messages, each of which is made with a place of its own at work: a reader may be slow."""
+        while True:
+            with call, Turn(self._bounds.steps, call):
+                self._drain.check()
+                made = list(itertools.islice(messages, 1))
+            if not made:
+                return
+            yield made.pop()
 
     def _check(self, call: Call) -> None:
         if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):

@@ -4,6 +4,7 @@ A stream that waits for its client costs the client nothing and the server a thr
 who hold many give them up to those who hold few.
 """
 
+import itertools
 import math
 import threading
 import time
@@ -45,9 +46,10 @@ class Stream:
 
     def sent(self, messages: Iterable[_Message]) -> Iterator[_Message]:
         """The messages to the client; it waits until the client takes each of them."""
-        for message in messages:
+        given = iter(messages)
+        while made := list(itertools.islice(given, 1)):
             self.waits_since = time.monotonic()
-            yield message
+            yield made.pop()  # so that a message is not kept twice while its reader is slow
             self.waits_since = math.inf
 
 
