@@ -34,8 +34,7 @@ class Client:
     unless `insecure` is true.
 
     Raises InvalidArgument for an address that can't be parsed, for a workspace that is no text, and for a setting of
-    the environment that can't be read. Every method raises
-    ModelryError if the server refuses.
+    the environment that can't be read. Every method raises ModelryError if the server refuses.
     """
 
     def __init__(

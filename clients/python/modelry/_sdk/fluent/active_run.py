@@ -252,7 +252,7 @@ class ActiveRun(ActiveRunNames):
             try:
                 with within(settings.usable().start_timeout):
                     send()
-            except (ModelryError, RuntimeError) as error:  # gRPC has no thread for it: RuntimeError
+            except (ModelryError, RuntimeError) as error:  # RuntimeError means that gRPC could not start a thread
                 if isinstance(error, ModelryError) and (
                     retries.is_refusal(error) or error.reason == "LOCAL_FILE_CHANGED"
                 ):
