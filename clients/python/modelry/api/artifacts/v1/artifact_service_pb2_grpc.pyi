@@ -27,7 +27,9 @@ class ArtifactServiceStub:
     cut off can look like the end of the stream.
 
     A stream holds at most 100000 files; a server may be configured to take fewer. It holds at most 10000 more folders
-    than files. A server ends a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
+    than files. A server ends a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`). To write
+    all rows at the end may take 60 seconds, or as long as a call without streams if that is longer; then the stream
+    fails with `DATABASE_UNAVAILABLE`, and nothing is written.
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
     `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`;
@@ -78,7 +80,9 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         cut off can look like the end of the stream.
 
         A stream holds at most 100000 files; a server may be configured to take fewer. It holds at most 10000 more folders
-        than files. A server ends a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`).
+        than files. A server ends a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`). To write
+        all rows at the end may take 60 seconds, or as long as a call without streams if that is longer; then the stream
+        fails with `DATABASE_UNAVAILABLE`, and nothing is written.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
         `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`;
