@@ -14,7 +14,7 @@ NAME = re.compile(r"\bmodelry_(?:rpc|database|access|tracking|artifacts|registry
 MODULES = (
     "modelry_server.kernel.sql.watch",
     "modelry_server.kernel.transport.call",
-    "modelry_server.kernel.transport.held",
+    "modelry_server.kernel.transport.limits.held",
     *(f"modelry_server.{room}.instruments" for room in ROOMS),
 )
 

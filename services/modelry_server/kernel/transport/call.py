@@ -1,4 +1,4 @@
-"""One call that is being answered: who calls, what is measured of it, its turn at work, and how it is refused."""
+"""One call that is being answered: who calls, what is measured of it, and how it is refused."""
 
 import secrets
 import time
@@ -22,7 +22,6 @@ from modelry_server.kernel.errors import (
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
 from modelry_server.kernel.transport import keys, status, subjects, tracing
-from modelry_server.kernel.transport.gate import Gate
 
 CREDENTIAL, PEER = "modelry-credential", "modelry-peer"
 """The metadata entries in which a service describes its caller, beside the name."""
@@ -110,29 +109,6 @@ class Call:
         _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, reason=error.reason, message=error.message)
         _let_go(error)
         self._context.abort_with_status(rpc_status.to_status(answer))
-
-
-class Turn:
-    """A turn of a call at a gate, within a block. A call whose caller is gone when it gets one is not begun."""
-
-    __slots__ = ("_call", "_gate")
-
-    def __init__(self, gate: Gate, call: "Call") -> None:
-        self._gate = gate
-        self._call = call
-
-    def __enter__(self) -> None:
-        present = self._call.caller
-        if self._gate.try_to_enter(present.peer):
-            return
-        if not self._gate.enter(present.peer, present.deadline):
-            raise DeadlinePassed
-        if not present.is_here():
-            self._gate.leave(present.peer)
-            raise DeadlinePassed
-
-    def __exit__(self, *_: object) -> None:
-        self._gate.leave(self._call.caller.peer)
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -30,13 +30,11 @@ from modelry_server.kernel.errors import (
 )
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import status
-from modelry_server.kernel.transport.call import Call, Method, Turn, call_seconds, calls_total
+from modelry_server.kernel.transport.call import Call, Method, call_seconds, calls_total
 from modelry_server.kernel.transport.drain import Drain, Incoming
-from modelry_server.kernel.transport.gate import Gate
-from modelry_server.kernel.transport.held import held
+from modelry_server.kernel.transport.limits.bounds import Bounds
+from modelry_server.kernel.transport.limits.gate import Turn
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
-from modelry_server.kernel.transport.streams import Streams
-from modelry_server.kernel.transport.waiting import Waiting
 
 _OPEN_SERVICES = (
     "/grpc.health.v1.Health/",
@@ -60,42 +58,6 @@ class Pools:
     streams: ThreadPoolExecutor
     uploads: ThreadPoolExecutor
     others: ThreadPoolExecutor
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What calls of one listener may take at once.
-
-    `work` has the places of unary calls at work, `searches` those of searches among them, `steps` those of streams that
-    make their next message, `large` those of large messages that are parsed. `streams` are the open streams, `watches`
-    those of health. `arriving` are the calls whose message is still to come, `unread` the bytes of answers that their
-    clients have not taken. `call_s` is how long a unary call may take.
-    """
-
-    work: Gate
-    searches: Gate
-    steps: Gate
-    large: Gate
-    streams: Streams
-    watches: Streams
-    arriving: Waiting
-    unread: Waiting
-    call_s: float
-
-    def show(self, listener: str) -> None:
-        """Lets Prometheus ask how much of it clients hold."""
-        kinds: dict[str, Callable[[], float]] = {
-            "work": lambda: self.work.taken,
-            "work_waiting": lambda: self.work.waiting,
-            "search": lambda: self.searches.taken,
-            "search_waiting": lambda: self.searches.waiting,
-            "stream": lambda: self.streams.count,
-            "watch": lambda: self.watches.count,
-            "message": lambda: self.arriving.held,
-            "reader_bytes": lambda: self.unread.held,
-        }
-        for kind, count in kinds.items():
-            held.labels(listener, kind).set_function(count)
 
 
 def may_search(rpc: str) -> bool:
@@ -256,8 +218,8 @@ class Calls(grpc.ServerInterceptor):
                         request = method.parse(request)
                         is_search = _is_search(request)
                     with (
-                        Turn(self._bounds.searches, call) if is_search else nullcontext(),
-                        nullcontext() if is_upload else Turn(self._bounds.work, call),
+                        Turn(self._bounds.searches, call.caller) if is_search else nullcontext(),
+                        nullcontext() if is_upload else Turn(self._bounds.work, call.caller),
                     ):
                         response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
@@ -296,7 +258,7 @@ class Calls(grpc.ServerInterceptor):
     def _steps(self, call: Call, messages: Iterator[bytes]) -> Iterator[bytes]:
         """The messages, each of which is made with a place of its own at work: a reader may be slow."""
         while True:
-            with call, Turn(self._bounds.steps, call):
+            with call, Turn(self._bounds.steps, call.caller):
                 self._drain.check()
                 made = list(itertools.islice(messages, 1))
             if not made:

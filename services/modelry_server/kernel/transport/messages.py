@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import DeadlinePassed, FieldInvalid
 from modelry_server.kernel.transport import texts
-from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.limits.gate import Gate
 
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""

@@ -1,12 +1,12 @@
 """Listening: one gRPC server for clients, and an internal one for each service; health, reflection, limits, drain.
 
 gRPC gives each open call a thread, also one whose message never comes. So threads are many and bound nothing; what is
-at work at once, and what waits for that, is bounded by a gate (`gate.py`), for a listener and for each connection to
-it. How many calls may wait for their message is bounded too (`waiting.py`), and so there are always threads left;
-likewise the memory of answers that clients do not read. Health and reflection have threads of their own. How many
-connections are open is bounded, and so there are always files left for databases, content and streams. Services always
-call each other at the internal listeners. Each of these has a gate of its own, so a service that waits for another one
-never holds a place that the other one needs.
+at work at once, and what waits for that, is bounded by a gate (`limits/gate.py`), for a listener and for each
+connection to it. How many calls may wait for their message is bounded too (`limits/waiting.py`), and so there are
+always threads left; likewise the memory of answers that clients do not read. Health and reflection have threads of
+their own. How many connections are open is bounded, and so there are always files left for databases, content and
+streams. Services always call each other at the internal listeners. Each of these has a gate of its own, so a service
+that waits for another one never holds a place that the other one needs.
 """
 
 import math
@@ -35,12 +35,13 @@ from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import reflection, sockets
 from modelry_server.kernel.transport.drain import Drain
-from modelry_server.kernel.transport.gate import Gate
 from modelry_server.kernel.transport.health import Health
-from modelry_server.kernel.transport.interceptors import Bounds, Calls, Pools
+from modelry_server.kernel.transport.interceptors import Calls, Pools
+from modelry_server.kernel.transport.limits.bounds import Bounds
+from modelry_server.kernel.transport.limits.gate import Gate
+from modelry_server.kernel.transport.limits.streams import Streams
+from modelry_server.kernel.transport.limits.waiting import Waiting
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES
-from modelry_server.kernel.transport.streams import Streams
-from modelry_server.kernel.transport.waiting import Waiting
 
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""

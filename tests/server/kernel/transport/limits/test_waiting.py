@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelry_server.kernel.transport.waiting import Waiting
+from modelry_server.kernel.transport.limits.waiting import Waiting
 
 
 class Calls:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modelry_server.kernel.errors import TooManyStreams
-from modelry_server.kernel.transport.streams import Stream, Streams
+from modelry_server.kernel.transport.limits.streams import Stream, Streams
 from tests.parts.eventually import eventually
 
 

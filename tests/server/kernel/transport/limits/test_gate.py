@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from modelry_server.kernel.errors import TooManyCalls
-from modelry_server.kernel.transport.gate import Gate
+from modelry_server.kernel.transport.limits.gate import Gate
 from tests.parts.eventually import eventually
 
 

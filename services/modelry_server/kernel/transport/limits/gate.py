@@ -9,8 +9,9 @@ import threading
 import time
 from collections import OrderedDict, deque
 
-from modelry_server.kernel.errors import TooManyCalls
-from modelry_server.kernel.transport.held import ended_total
+from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.errors import DeadlinePassed, TooManyCalls
+from modelry_server.kernel.transport.limits.held import ended_total
 
 
 class Gate:
@@ -104,6 +105,32 @@ class Gate:
         self._count -= 1
         if not self._waiting[peer]:
             del self._waiting[peer]
+
+
+class Turn:
+    """A turn of a caller at a gate, within a block.
+
+    Raises DeadlinePassed if there is none in time, or if the caller is gone by then; TooManyCalls.
+    """
+
+    __slots__ = ("_caller", "_gate")
+
+    def __init__(self, gate: Gate, caller: Caller) -> None:
+        self._gate = gate
+        self._caller = caller
+
+    def __enter__(self) -> None:
+        present = self._caller
+        if self._gate.try_to_enter(present.peer):
+            return
+        if not self._gate.enter(present.peer, present.deadline):
+            raise DeadlinePassed
+        if not present.is_here():
+            self._gate.leave(present.peer)
+            raise DeadlinePassed
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.leave(self._caller.peer)
 
 
 class _Waiter:

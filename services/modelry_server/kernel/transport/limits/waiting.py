@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from modelry_server.kernel.transport.held import SHORT_S, end, ended_total
+from modelry_server.kernel.transport.limits.held import SHORT_S, end, ended_total
 
 
 class Waiting:

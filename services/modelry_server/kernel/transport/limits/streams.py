@@ -16,7 +16,7 @@ from typing import TypeVar
 import grpc
 
 from modelry_server.kernel.errors import TooManyStreams
-from modelry_server.kernel.transport.held import SHORT_S, end, ended_total
+from modelry_server.kernel.transport.limits.held import SHORT_S, end, ended_total
 
 _END = object()
 _Message = TypeVar("_Message")

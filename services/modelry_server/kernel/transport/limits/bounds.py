@@ -1,0 +1,45 @@
+"""All limits of one listener, in one object."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelry_server.kernel.transport.limits.gate import Gate
+from modelry_server.kernel.transport.limits.held import held
+from modelry_server.kernel.transport.limits.streams import Streams
+from modelry_server.kernel.transport.limits.waiting import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What calls of one listener may take at once.
+
+    `work` has the places of unary calls at work, `searches` those of searches among them, `steps` those of streams that
+    make their next message, `large` those of large messages that are parsed. `streams` are the open streams, `watches`
+    those of health. `arriving` are the calls whose message is still to come, `unread` the bytes of answers that their
+    clients have not taken. `call_s` is how long a unary call may take.
+    """
+
+    work: Gate
+    searches: Gate
+    steps: Gate
+    large: Gate
+    streams: Streams
+    watches: Streams
+    arriving: Waiting
+    unread: Waiting
+    call_s: float
+
+    def show(self, listener: str) -> None:
+        """Lets Prometheus ask how much of it clients hold."""
+        kinds: dict[str, Callable[[], float]] = {
+            "work": lambda: self.work.taken,
+            "work_waiting": lambda: self.work.waiting,
+            "search": lambda: self.searches.taken,
+            "search_waiting": lambda: self.searches.waiting,
+            "stream": lambda: self.streams.count,
+            "watch": lambda: self.watches.count,
+            "message": lambda: self.arriving.held,
+            "reader_bytes": lambda: self.unread.held,
+        }
+        for kind, count in kinds.items():
+            held.labels(listener, kind).set_function(count)
