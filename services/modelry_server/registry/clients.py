@@ -82,7 +82,10 @@ class Artifacts:
         snapshot = self._neighbour.call(self._stub.CreateSnapshot, request, is_long=True).snapshot
         return Files(snapshot.manifest_sha256, snapshot.file_count, snapshot.size_bytes)
 
-    def delete(self, version_id: str) -> None:
-        """Lets the files of a version go. The same again changes nothing. Raises SERVICE_UNAVAILABLE."""
+    def delete(self, version_id: str, *, is_long: bool = False) -> None:
+        """Lets the files of a version go. The same again changes nothing. Raises SERVICE_UNAVAILABLE.
+
+        `is_long` gives it the time that many files need; without it no caller waits long for a service that hangs.
+        """
         request = internal.DeleteSnapshotRequest(version_id=version_id)
-        self._neighbour.call(self._stub.DeleteSnapshot, request, is_long=True)
+        self._neighbour.call(self._stub.DeleteSnapshot, request, is_long=is_long)

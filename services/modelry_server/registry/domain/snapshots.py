@@ -65,23 +65,29 @@ class Snapshots:
         """Notes that versions are deleted. Call `sweep_after_a_change` after the transaction."""
         store.discard(tx, version_ids, self._clock.now())
 
-    def sweep(self) -> None:
-        """Lets the files of versions go that were deleted or never created. Tries again later what fails."""
+    def sweep(self, *, is_long: bool = True) -> None:
+        """Lets the files of versions go that were deleted or never created. Tries again later what fails.
+
+        Unless it `is_long`, it leaves files that are too many to be let go soon.
+        """
         with self._db.write() as tx:
             due = store.due(tx, self._clock.now(), again=self._clock.now() + AGAIN_MS, limit=_AT_ONCE)
-        self._delete(due)
+        self._delete(due, is_long=is_long)
 
     def sweep_after_a_change(self) -> None:
-        """As `sweep`. The change is made, so nothing that fails here is an error of the call: the job tries again."""
+        """As `sweep`, but soon: a caller waits.
+
+        The change is made, so nothing that fails here is an error of the call: the job tries again.
+        """
         try:
-            self.sweep()
+            self.sweep(is_long=False)
         except ModelryError as error:
             _log.warning("snapshots.not_swept", reason=error.reason)
 
-    def _delete(self, version_ids: Collection[str]) -> None:
+    def _delete(self, version_ids: Collection[str], *, is_long: bool = False) -> None:
         for version_id in version_ids:
             try:
-                self._artifacts.delete(version_id)
+                self._artifacts.delete(version_id, is_long=is_long)
             except ModelryError as error:
                 _log.warning("snapshot.kept", version_id=version_id, reason=error.reason)
                 if isinstance(error, (Unavailable, DeadlineExceeded)):

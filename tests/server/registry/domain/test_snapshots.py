@@ -8,7 +8,7 @@ from modelry_server.kernel.errors import ServiceUnavailable
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.registry.clients import Artifacts
-from modelry_server.registry.domain.snapshots import LOOSE_MS
+from modelry_server.registry.domain.snapshots import AGAIN_MS, LOOSE_MS, Snapshots
 from modelry_server.registry.domain.sources import Origin
 from modelry_server.registry.entities import RunFiles, SnapshotTarget
 from modelry_server.registry.errors import SourceEmpty, VersionInFlight
@@ -106,16 +106,21 @@ def test_without_artifacts_nothing_is_frozen(registry: Registry) -> None:
     assert refusal.value.metadata["service"] == "artifacts"
 
 
-def test_artifacts_has_as_long_as_any_call_to_freeze_many_files_and_to_let_them_go(
-    deployment: Deployment, platform: Platform
+def test_artifacts_has_as_long_as_any_call_for_many_files_unless_somebody_waits_for_their_end(
+    connected: Registry, deployment: Deployment, platform: Platform
 ) -> None:
     address = deployment.internal_address("artifacts")
     impatient = Neighbour("artifacts", address, key=deployment.service_key, longest_s=0.0, call_s=20.0)
-    found, target = Artifacts(impatient), SnapshotTarget(new_id(), "default", MODEL_ID)
+    snapshots = Snapshots(connected.db, Artifacts(impatient), connected.clock)
+    target = SnapshotTarget(new_id(), "default", MODEL_ID)
+    origin = connected.sources.origin("default", RunFiles(platform.a_run(), "model"))
 
-    assert found.of_run(target, platform.a_run(), "model").file_count
+    assert snapshots.freeze(target, origin).file_count
+    connected.clock.advance(LOOSE_MS)
+    snapshots.sweep_after_a_change()
     assert are_kept(platform, target.version_id)
-    found.delete(target.version_id)
+    connected.clock.advance(AGAIN_MS)
+    snapshots.sweep()
     impatient.close()
 
     assert not are_kept(platform, target.version_id)
