@@ -95,7 +95,8 @@ class Backend(Protocol):
     def writing(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
         """A block in which a connection writes: committed at its end, rolled back if it raises.
 
-        `check` raises if the write has to end. It is asked while waiting where `interrupt` ends no wait.
+        `check` raises if the write has to end. It is asked directly before COMMIT, since `interrupt` ends only what is
+        running then, and while waiting and after it where `interrupt` ends no wait.
         """
 
     def writing_once(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:

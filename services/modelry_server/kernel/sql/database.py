@@ -7,6 +7,7 @@ The same code of the services serves SQLite and PostgreSQL. Where the two differ
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,9 +107,10 @@ class Database:
     def write(self, *, until: float | None = None) -> AbstractContextManager[Transaction]:
         """A transaction that is committed when the block ends, and rolled back when it raises.
 
-        It is interrupted, and rolled back, at `until`, a reading of `time.monotonic()`, by default the deadline of the
-        caller, or when the database is closed. Raises DeadlinePassed; DatabaseUnavailable then, and after the longest
-        time that a write may take.
+        It is rolled back if its COMMIT has not begun at `until`, a reading of `time.monotonic()`, by default the
+        deadline of the caller, or when the database is closed; a statement that is running then is interrupted. Raises
+        DeadlinePassed; DatabaseUnavailable then, and after the longest time that a write may take. Both say that
+        nothing was committed, but for a connection to PostgreSQL that is lost while it commits.
         """
         return self._writing(until, self.backend.writing)
 
@@ -155,7 +157,7 @@ class Database:
         """What has to be done in the background while a server is up."""
         running = self._running
         jobs = self.backend.background_jobs(running.interrupt_long_reads)
-        return {"interrupt-overdue": (_OVERDUE_S, running.interrupt_overdue), **jobs}
+        return {"interrupt-overdue": (_OVERDUE_S, partial(running.interrupt_overdue, _OVERDUE_S)), **jobs}
 
     def secret(self, name: str) -> bytes:
         """A random key of 32 bytes that all processes on this database share; made at the first call."""

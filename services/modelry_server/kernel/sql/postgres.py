@@ -120,12 +120,13 @@ class Postgres:
 
     @contextmanager
     def writing(self, tx: Transaction, check: Callable[[], None]) -> Iterator[None]:
-        """A transaction in a pipeline: COMMIT asks for the answers of all statements."""
+        """A transaction in a pipeline: COMMIT asks for the answers of all statements, so `check` is asked before it."""
         driver = driver_of(tx)
         try:
             with _pipeline(tx):
                 driver.execute("BEGIN")
                 yield
+                check()
                 ended = driver.execute("COMMIT")
             if ended.statusmessage != "COMMIT":  # ROLLBACK, without an error, if an error of a statement was ignored
                 raise ConcurrentChange
@@ -135,7 +136,10 @@ class Postgres:
             raise
 
     def writing_once(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
-        """No transaction: PostgreSQL commits a single statement by itself, which saves a round trip."""
+        """No transaction: PostgreSQL commits a single statement by itself, which saves a round trip.
+
+        So its COMMIT is begun when the statement is sent.
+        """
         return nullcontext()
 
     def interrupt(self, driver_connection: Any) -> None:

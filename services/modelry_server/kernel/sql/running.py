@@ -2,8 +2,9 @@
 
 Ten times a second they are looked through: a call-back from gRPC for each call would cost every call something.
 
-A write may be interrupted until its COMMIT is answered: on PostgreSQL, COMMIT travels together with statements that may
-wait for a lock. Databases answer an interrupted COMMIT truthfully: with an error only if nothing was committed.
+A write asks `Tracked.check` directly before its COMMIT, and may be interrupted until COMMIT is answered: on PostgreSQL,
+COMMIT travels together with statements that may wait for a lock. Databases answer an interrupted COMMIT truthfully:
+with an error only if nothing was committed.
 """
 
 import threading
@@ -50,17 +51,19 @@ class RunningTransactions:
         """
         return Tracked(self, connection, until, None)
 
-    def interrupt_overdue(self) -> None:
-        """Interrupts the transactions whose deadline has passed, and the reads whose caller has left."""
-        now = time.monotonic()
+    def interrupt_overdue(self, within_s: float = 0.0) -> None:
+        """Interrupts the transactions whose deadline has passed, and the reads whose caller has left.
 
-        def is_overdue(each: Tracked) -> bool:
-            is_late = each.until is not None and each.until <= now
-            if is_late and each.is_write and each.why is None:
-                _log.seldom("database.write_ended", per=self._room, service=self._room)
-            return is_late or (each.is_here is not None and not each.is_here())
-
-        self._interrupt_if(is_overdue, DeadlinePassed)
+        Goes on while there are deadlines within so many seconds, and so meets each of them.
+        """
+        while True:
+            now = time.monotonic()
+            self._interrupt_if(lambda each, now=now: each.is_overdue(now), DeadlinePassed)  # type: ignore[misc]
+            coming = [each.until for each in list(self.running.values()) if each.until is not None]
+            soon = min((until for until in coming if now < until <= now + within_s), default=None)
+            if soon is None:
+                return
+            time.sleep(max(0.0, soon - time.monotonic()))
 
     def interrupt_long_reads(self, longest_s: float) -> None:
         """Interrupts the reads that have taken longer than that, since they are in the way of something."""
@@ -82,6 +85,10 @@ class RunningTransactions:
     def closed(self) -> DatabaseUnavailable:
         """The error of what was at work, or came, while the database is being closed."""
         return DatabaseUnavailable(self._room, "is being closed, since the server is shutting down")
+
+    def say_ended(self) -> None:
+        """Logs that a write was rolled back at its deadline."""
+        _log.seldom("database.write_ended", per=self._room, service=self._room)
 
     def _interrupt_if(self, is_wanted: Callable[["Tracked"], bool], why: Callable[[], ModelryError]) -> None:
         for each in list(self.running.values()):
@@ -118,6 +125,10 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
         """Whether it writes: then the caller matters no more."""
         return self.is_here is None
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether its deadline has passed at this reading of `time.monotonic()`, or its reader has left."""
+        return (self.until is not None and self.until <= now) or (self.is_here is not None and not self.is_here())
+
     def check(self) -> None:
         """Raises why it has to end, if it has to."""
         if self.why is not None:
@@ -139,8 +150,12 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._end()
-        if self.why is not None and isinstance(error, Exception) and self._all.was_interrupted(error):
-            raise self.why from error
+        is_interrupted = self.why is not None and isinstance(error, Exception) and self._all.was_interrupted(error)
+        told = self.why if is_interrupted else error
+        if self.is_write and isinstance(told, DeadlinePassed):
+            self._all.say_ended()  # only here: a COMMIT that is interrupted may still succeed
+        if told is not None and told is not error:
+            raise told from error
 
     def _end(self) -> None:
         with self.lock:

@@ -77,13 +77,19 @@ class _Block:  # a class, since each call enters one: a generator takes twice as
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             if kind is None:
-                self._driver.execute("COMMIT")
+                self._commit()
         finally:
             self._driver.rollback()  # does nothing after a commit
 
+    def _commit(self) -> None:
+        self._driver.execute("COMMIT")
+
 
 class _WriteBlock(_Block):
-    """A transaction that takes the database's write lock at its begin, and so never has to upgrade a read."""
+    """A transaction that takes the database's write lock at its begin, and so never has to upgrade a read.
+
+    `check` is asked once the lock is there, and directly before COMMIT: an interrupt between two statements ends none.
+    """
 
     __slots__ = ("_check",)
 
@@ -92,14 +98,26 @@ class _WriteBlock(_Block):
         self._check = check
 
     def __enter__(self) -> None:
-        while True:
-            try:
-                self._driver.execute(self._begin)
-                return
-            except sqlite3.OperationalError as error:
-                if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
-                    raise
+        while not self._begins():
             self._check()
+        try:
+            self._check()
+        except ModelryError:
+            self._driver.rollback()
+            raise
+
+    def _begins(self) -> bool:
+        try:
+            self._driver.execute(self._begin)
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+            return False
+        return True
+
+    def _commit(self) -> None:
+        self._check()
+        super()._commit()
 
 
 class Sqlite:

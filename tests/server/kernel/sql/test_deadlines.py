@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
+from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import insert_rows
 from tests.server.kernel.sql.conftest import SLOW, ids, metadata, things
@@ -103,6 +104,17 @@ def looking_after(db: Database) -> Iterator[None]:
         looking.result(10)
 
 
+@contextmanager
+def at_its_jobs(db: Database) -> Iterator[None]:
+    """A block in which a database does its background jobs, as in a server."""
+    jobs = JobLoop([Job(name, *job) for name, job in db.background_jobs().items()])
+    jobs.start()
+    try:
+        yield
+    finally:
+        jobs.stop()
+
+
 def insert(db: Database, number: int, wait_s: float | None = None, *, once: bool = False) -> None:
     """Writes a row for a caller who waits so long."""
     deadline = None if wait_s is None else time.monotonic() + wait_s
@@ -152,6 +164,49 @@ def test_a_write_that_waits_for_a_lock_of_another_program_ends_when_the_database
         db.close()
         with pytest.raises(DatabaseUnavailable, match="being closed"):
             waiting.result(2)
+    assert ids(another()) == []
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_write_that_gets_its_lock_just_after_its_deadline_is_not_made(
+    db: Database, database_url: str, once: bool
+) -> None:
+    told = []
+    with at_its_jobs(db), ThreadPoolExecutor(1) as pool:
+        for number in range(8):
+            with locked(database_url):
+                late = pool.submit(insert, db, number, 0.25 + number / 100, once=once)
+                wait([late], timeout=0.27 + number / 100)
+            told.append(type(late.exception(10)))
+
+    assert told == [DeadlinePassed] * 8
+    assert ids(db) == []
+
+
+def test_a_write_that_dawdles_between_two_statements_is_not_made_after_its_deadline(db: Database) -> None:
+    def dawdle() -> None:
+        with db.write(until=time.monotonic() + 0.2) as tx:
+            insert_rows(tx, things, [{"id": 1, "name": "a"}])
+            threading.Event().wait(0.22)
+            insert_rows(tx, things, [{"id": 2, "name": "b"}])
+
+    with pytest.raises(DeadlinePassed):
+        dawdle()
+
+    assert ids(db) == []
+
+
+def test_a_write_between_two_statements_is_not_made_when_the_database_is_closed(
+    db: Database, another: Callable[[], Database]
+) -> None:
+    def close_between() -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": 1, "name": "a"}]).count()
+            db.interrupt()
+
+    with pytest.raises(DatabaseUnavailable, match="being closed"):
+        close_between()
+
     assert ids(another()) == []
 
 

@@ -123,6 +123,36 @@ def test_only_what_was_interrupted_is_told_why(running: RunningTransactions) -> 
         fail(RuntimeError())
 
 
+def test_deadlines_that_are_near_are_met(running: RunningTransactions, interrupted: list[str]) -> None:
+    until = time.monotonic() + 0.05
+    with running.writing("far", until + 3600), running.writing("near", until), running.writing("nearer", until - 0.02):
+        running.interrupt_overdue(0.1)
+        took = time.monotonic() - until
+
+    assert set(interrupted) == {"near", "nearer"}
+    assert 0 <= took < 0.1
+
+
+def test_the_log_says_that_a_write_was_ended_only_if_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    running = RunningTransactions(lambda connection: None, was_interrupted, "a room that nothing was said of")
+
+    def write(error: Exception | None) -> None:
+        with running.writing("late", time.monotonic() + 0.001) as late:
+            while late.why is None:
+                running.interrupt_overdue()
+            if error is not None:
+                raise error
+
+    def said() -> list[str]:
+        return [record.message for record in caplog.records]
+
+    write(None)  # its COMMIT was there first
+    assert said() == []
+    with pytest.raises(DeadlinePassed):
+        write(Interrupted())
+    assert said() == ["database.write_ended"]
+
+
 def test_nothing_begins_once_the_database_is_being_closed(running: RunningTransactions) -> None:
     running.close()
 
