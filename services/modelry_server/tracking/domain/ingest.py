@@ -5,6 +5,10 @@ the first one that arrived meanwhile. So a single writer pays for no thread swit
 Before a batch gets here, its own thread has judged its caller (`Places`): the leader commits for others, but never
 judges.
 
+No caller waits longer than its deadline, and none prolongs or ends the batches of others. A batch that waits leaves at
+its deadline. A group ends at the first deadline of its batches, with nothing written: those whose time is over are told
+so, and the others go back to the head of the queue, to be one group again without newcomers. So each round has fewer.
+
 There are two ways to write a group:
 
 - `_write_all`, for numbered batches (WriteMetrics, and so all points of the SDK's recorder) and for params and tags. It
@@ -21,7 +25,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DeadlineExceeded, ModelryError, Unavailable
+from modelry_server.kernel.errors import DeadlineExceeded, DeadlinePassed, ModelryError, Unavailable
 from modelry_server.kernel.filter import are_equal
 from modelry_server.kernel.requests.fields import excess_of_tags, require_room
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
@@ -36,17 +40,24 @@ from modelry_server.tracking.store import runs as run_store
 
 _ATTEMPTS = 5
 _POLL_S = 0.05
+_LONGEST_WAIT_S = 60.0  # after which a thread looks whether it still has to wait
 _MOST_EARLY = 8  # batches that may wait for their predecessors: each holds a thread that a predecessor may need
 
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """A batch that waits for its commit, until a moment. `lead` says that its thread commits the next group."""
+    """A batch that waits for its commit, until a moment.
+
+    Its thread is woken when it `leads`, which means that it commits the next group, and when it `is_done`. `mates` is
+    shared by those that were in a group which could not be written, and so are tried again without others.
+    """
 
     batch: Batch
     until: float
-    ready: threading.Event = field(default_factory=threading.Event)
-    lead: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)
+    leads: bool = False
+    is_done: bool = False
+    mates: object | None = None
     durable: int = 0
     error: BaseException | None = None
 
@@ -93,15 +104,27 @@ class Ingest:
         ticket = _Ticket(batch, math.inf if deadline is None else deadline)
         with self._lock:
             self._waiting.append(ticket)
-            ticket.lead = not self._led
+            ticket.leads = not self._led
             self._led = True
-        if not ticket.lead:
-            ticket.ready.wait()
-        if ticket.lead:
-            self._lead()
+        while not ticket.is_done:
+            if ticket.leads:
+                self._lead(ticket)
+            else:
+                self._await(ticket)
         if ticket.error is not None:
             raise ticket.error
         return ticket.durable
+
+    def _await(self, ticket: _Ticket) -> None:
+        """Waits until a ticket is woken. Raises DeadlinePassed if its time is over, unless it is being written.
+
+        Then its group, which has the same deadline or an earlier one, ends very soon, and only it knows the outcome.
+        """
+        while not ticket.woken.wait(min(max(ticket.until - time.monotonic(), _POLL_S), _LONGEST_WAIT_S)):
+            with self._lock:
+                if ticket.until <= time.monotonic() and not ticket.leads and ticket in self._waiting:
+                    self._waiting.remove(ticket)
+                    raise DeadlinePassed
 
     def _submit_later(self, batch: Batch, until: float) -> int:
         while True:
@@ -113,50 +136,68 @@ class Ingest:
                 if left <= 0:
                     raise
 
-    def _lead(self) -> None:
-        """Commits one group, which has the leader's own batch, and passes the lead on."""
+    def _lead(self, leader: _Ticket) -> None:
+        """Commits one group, which has the leader's own batch unless its time is over, and passes the lead on."""
         group: list[_Ticket] = []
+        again: Sequence[_Ticket] = ()
         try:
             with self._lock:
-                group = self._take()
-            self._commit(group)
+                leader.leads = False
+                leader.woken.clear()
+                late = self._leave_late()
+                if not leader.is_done:
+                    group = self._take()
+            for ticket in late:
+                ticket.woken.set()
+            if group:
+                again = self._commit(group)
         finally:
             with self._lock:
+                self._waiting[:0] = again
                 successor = self._waiting[0] if self._waiting else None
                 self._led = successor is not None
+                if successor is not None:
+                    successor.leads = True
             for ticket in group:
-                ticket.ready.set()
+                if ticket not in again:
+                    ticket.is_done = True
+                    ticket.woken.set()
             if successor is not None:
-                successor.lead = True
-                successor.ready.set()
+                successor.woken.set()
+
+    def _leave_late(self) -> list[_Ticket]:
+        """Takes those out of the queue whose time is over, and notes it on them."""
+        now = time.monotonic()
+        late = [ticket for ticket in self._waiting if ticket.until <= now]
+        if late:
+            self._waiting = [ticket for ticket in self._waiting if ticket.until > now]
+            for ticket in late:
+                ticket.error, ticket.is_done = DeadlinePassed(), True
+        return late
 
     def _take(self) -> list[_Ticket]:
         points = count = 0
         for ticket in self._waiting:
             points += ticket.batch.points
-            if count and points > self._group_points:
+            if count and (points > self._group_points or ticket.mates is not self._waiting[0].mates):
                 break
             count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         return group
 
-    def _commit(self, group: list[_Ticket]) -> None:
+    def _commit(self, group: list[_Ticket]) -> Sequence[_Ticket]:
+        """Writes a group, and notes the outcome on its tickets. Returns those that have to be tried again."""
         begun = time.perf_counter()
         try:
             self._write(group)
-        except ConcurrentChange as error:
-            for ticket in group:
-                ticket.error = error
         except BaseException as error:
-            if len(group) == 1 or isinstance(error, (Unavailable, DeadlineExceeded)):
-                for ticket in group:
-                    ticket.error = error
-            else:  # one batch may be the cause: commit each on its own
-                for ticket in group:
-                    self._commit([ticket])
-                return
+            for ticket in group:
+                ticket.error = error  # until the next try
+            if again := _to_try_again(group, error):
+                return again
         instruments.group_batches.observe(len(group))
         instruments.commit_duration_seconds.observe(time.perf_counter() - begun)
+        return ()
 
     def _write(self, group: list[_Ticket]) -> None:
         for attempt in range(_ATTEMPTS):
@@ -299,9 +340,24 @@ def _accept(
     return True
 
 
+def _to_try_again(group: Sequence[_Ticket], error: BaseException) -> Sequence[_Ticket]:
+    """Those of a group that was not written for which that says nothing: apart from newcomers, they may succeed."""
+    if isinstance(error, DeadlineExceeded):
+        now, mates = time.monotonic(), object()
+        again = [ticket for ticket in group if ticket.until > now]
+        for ticket in again:
+            ticket.mates = mates
+        return again if len(again) < len(group) else ()  # else it was not for a deadline of theirs
+    if isinstance(error, Unavailable) or len(group) == 1:
+        return ()
+    for ticket in group:  # one batch may be the cause: each on its own
+        ticket.mates = object()
+    return group
+
+
 def _until(group: Sequence[_Ticket]) -> float:
-    """The last moment at which anybody waits for a group: no caller's deadline ends the batches of others."""
-    return max(ticket.until for ticket in group)
+    """The first moment at which somebody no longer waits for a group."""
+    return min(ticket.until for ticket in group)
 
 
 def _keys(batch: Batch) -> Iterable[str]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
+from modelry_server.kernel import caller
+from modelry_server.kernel.errors import DeadlinePassed
+from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.sql.sqlite import Sqlite
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.entities import Batch
 from modelry_server.tracking.errors import BatchGap, ParamConflict, RunDeleted, RunNotFound
+from modelry_server.tracking.store import runs as run_store
 from tests.parts.eventually import at_once, eventually, of
 from tests.server.tracking.room import ONCE, Room, a_batch, line, points_of
 
@@ -129,6 +135,106 @@ def test_a_batch_that_spoils_the_transaction_of_its_group_fails_alone(room: Room
     assert spoilt.exception() is not None
     assert [each.exception() for each in sent] == [None] * 8
     assert room.points(run_id, "loss") == points_of(line("loss", range(8)))
+
+
+@contextmanager
+def at_its_jobs(room: Room) -> Iterator[None]:
+    """A block in which the database of a room does its background jobs, as in a server."""
+    jobs = JobLoop([Job(name, *job) for name, job in room.db.background_jobs().items()])
+    jobs.start()
+    try:
+        yield
+    finally:
+        jobs.stop()
+
+
+def tag(room: Room, run_id: str, key: str, wait_s: float | None) -> float:
+    """Sets a tag for a caller who waits so long. Gives how long it took, until it was done or refused."""
+    begun = time.monotonic()
+    deadline = None if wait_s is None else begun + wait_s
+    try:
+        with caller.using(caller.Caller("ada", "0" * 32, deadline=deadline)):
+            room.ingest.write(Batch(run_id, tags={key: "1"}))
+    except DeadlinePassed:
+        return -(time.monotonic() - begun)
+    return time.monotonic() - begun
+
+
+def in_turn(pool: ThreadPoolExecutor, room: Room, run_id: str, waits: Sequence[float | None]) -> list[Future[float]]:
+    """Sets a tag for each caller, one after the other; the first one leads, and the others wait behind it."""
+    sent = []
+    for at, wait_s in enumerate(waits):
+        sent.append(pool.submit(tag, room, run_id, f"t{at}", wait_s))
+        eventually(lambda at=at: room.ingest._led and len(room.ingest._waiting) == at)  # type: ignore[misc]
+    return sent
+
+
+def test_each_batch_that_waits_behind_a_lock_ends_at_its_own_deadline(another_room: Callable[..., Room]) -> None:
+    """The first one leads, alone; its successor leads two that outlive it."""
+    room, other = another_room(), another_room()
+    run_id, waits = room.a_run(), [0.8, 1.6, 1.2, None, 2.0, 0.5]
+    with at_its_jobs(room), ThreadPoolExecutor(len(waits)) as pool, other.db.write() as tx:
+        run_store.lock(tx, {run_id})
+        sent = in_turn(pool, room, run_id, waits)
+        hasty = [each for each, wait_s in zip(sent, waits, strict=True) if wait_s is not None]
+        took = [each.result(10) for each in hasty]
+        patient = next(each for each in sent if each not in hasty)
+        assert not patient.done()
+    assert patient.result(10) > 0
+
+    late = [-took - wait_s for took, wait_s in zip(took, filter(None, waits), strict=True)]
+    assert 0 <= min(late) <= max(late) < 0.4, late
+    assert room.runs.get(run_id).tags == {"t3": "1"}
+
+
+def test_a_group_that_a_deadline_has_ended_is_tried_again_without_newcomers(another_room: Callable[..., Room]) -> None:
+    room, other = another_room(), another_room()
+    run_id, (groups, batches) = room.a_run(), commits()
+    with at_its_jobs(room), ThreadPoolExecutor(4) as pool:
+        with other.db.write() as tx:
+            run_store.lock(tx, {run_id})
+            sent = in_turn(pool, room, run_id, [0.3, 0.8, None])
+            assert sent[0].result(10) < 0  # then the other two are a group
+            eventually(lambda: not room.ingest._waiting)
+            sent.append(pool.submit(tag, room, run_id, "t3", None))
+            assert sent[1].result(10) < 0
+            eventually(lambda: len(room.ingest._waiting) == 1)
+        assert [each.result(10) > 0 for each in sent[2:]] == [True, True]
+
+    assert room.runs.get(run_id).tags == {"t2": "1", "t3": "1"}
+    assert (commits()[0] - groups, commits()[1] - batches) == (3, 3)
+
+
+def test_whatever_deadlines_end_each_batch_is_there_exactly_if_its_caller_was_told_so(
+    another_room: Callable[..., Room],
+) -> None:
+    room, other = another_room(), another_room()
+    run_id, callers, each, stop = room.a_run(), 12, 8, threading.Event()
+    dice = random.Random(7)
+    waits = [[dice.choice([None, dice.random() / 20, dice.random() / 2]) for _ in range(each)] for _ in range(callers)]
+
+    def hold_up() -> None:
+        while not stop.wait(0.05):
+            with other.db.write() as tx:
+                run_store.lock(tx, {run_id})
+                stop.wait(0.4)
+
+    def write(number: int) -> list[tuple[str, float | None, float]]:
+        return [
+            (f"{number}-{at}", wait_s, tag(room, run_id, f"{number}-{at}", wait_s))
+            for at, wait_s in enumerate(waits[number])
+        ]
+
+    with at_its_jobs(room), ThreadPoolExecutor(callers + 1) as pool:
+        holding = pool.submit(hold_up)
+        told = [answer for sent in [pool.submit(write, n) for n in range(callers)] for answer in sent.result(60)]
+        stop.set()
+        holding.result(10)
+
+    done = {key for key, _, took in told if took > 0}
+    assert set(room.runs.get(run_id).tags) == done
+    assert 0 < len(done) < len(told)
+    assert max(abs(took) - wait_s for _, wait_s, took in told if wait_s is not None) < 0.3
 
 
 def test_batches_that_come_in_any_order_wait_for_each_other(patient: Room) -> None:
