@@ -11,6 +11,19 @@ MAY_CATCH_ALL = {
     "services/modelry_server/tracking/domain/ingest.py",  # each writer of the group raises it
 }
 
+# Functions of the server that may wait without a limit. All others may answer a call that has a deadline.
+MAY_WAIT_FOR_EVER = {
+    "kernel/transport/health.py:Watch",  # a stream; gRPC tells it that its client has left
+    "kernel/transport/interceptors.py:upload",  # what it asks has ended
+    "kernel/transport/server.py:wait",  # the main thread
+    "artifacts/domain/artifacts.py:_arrived",  # a stream; the store has limits of its own
+    "artifacts/domain/incoming.py:put",  # likewise
+    "artifacts/domain/incoming.py:settle",  # likewise
+    "artifacts/domain/incoming.py:discard",  # likewise
+    "tracking/domain/downsample.py:downsample_parts",  # the result of no future
+}
+_WAITS = ("wait", "acquire", "result", "join")
+
 
 def catches_all(node: ast.AST) -> bool:
     if not isinstance(node, ast.ExceptHandler):
@@ -57,3 +70,38 @@ def test_nothing_prints_but_a_program() -> None:
     ]
 
     assert [line for path in libraries if path.name != "__main__.py" for line in calls(path, "print")] == []
+
+
+def test_nothing_waits_without_a_limit_where_calls_are_answered() -> None:
+    """By the names of what waits: an event, a lock, a future, a thread or a process."""
+    found = set()
+    for path in files(".py"):
+        if not path.is_relative_to("services/modelry_server"):
+            continue
+        for function in ast.walk(parsed(path)):
+            if isinstance(function, ast.FunctionDef):
+                found |= {
+                    f"{path.relative_to('services/modelry_server')}:{function.name}" for _ in endless_waits(function)
+                }
+
+    assert found == MAY_WAIT_FOR_EVER
+
+
+def endless_waits(function: ast.FunctionDef) -> list[ast.Call]:
+    """The calls of `wait`, `acquire`, `result` and `join` without anything that limits them, in the function itself."""
+    inner = {
+        id(node)
+        for each in ast.walk(function)
+        if isinstance(each, ast.FunctionDef) and each is not function
+        for node in ast.walk(each)
+    }
+    return [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in _WAITS
+        and not node.args
+        and not node.keywords
+        and id(node) not in inner
+    ]
