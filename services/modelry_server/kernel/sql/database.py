@@ -4,6 +4,7 @@ The same code of the services serves SQLite and PostgreSQL. Where the two differ
 `sqlite.py` and `postgres.py` do it.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -49,6 +50,7 @@ LONGEST_WRITE_S = 60.0
 """How long a write may take for which no deadline counts."""
 _OVERDUE_S = 0.1  # how often transactions past their deadline are looked for
 _FILES_OF_ONE = 3  # of a connection to SQLite: the database, its log, and at times a file for sorting or the index
+_PLACE_S = 10.0  # how long a transaction waits for a connection at most
 _CLOSE_S = 1.0  # how long closing waits for interrupted transactions to end
 
 _Item = TypeVar("_Item")
@@ -58,9 +60,10 @@ class Database:
     """The database of one service, named `room`.
 
     `url` is a SQLAlchemy URL: `sqlite:///<path>` or `postgresql://user@host/name`. Services may share a PostgreSQL
-    database: names of the kernel's tables begin with that of the service. `connections` bounds the pool; `synchronous`
-    is SQLite's: `full` or `normal`; `prepared` is PostgreSQL's: `always`, `never` or `auto`. A write takes at most
-    `longest_write_s`, also one for which no deadline counts: another program may hold a lock for ever.
+    database: names of the kernel's tables begin with that of the service. `connections` bounds the pool: a transaction
+    waits for one until its deadline, and for 10 s at most. `synchronous` is SQLite's: `full` or `normal`; `prepared` is
+    PostgreSQL's: `always`, `never` or `auto`. A write takes at most `longest_write_s`, also one for which no deadline
+    counts: another program may hold a lock for ever.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Database:
         self.migrations = migrations
         self.backend = _backend(self.url, room, connections=connections, synchronous=synchronous, prepared=prepared)
         self._connections = connections + OVERFLOW
+        self._places = threading.Semaphore(self._connections)  # the pool's own wait knows no deadline of a caller
         self._longest_write_s = longest_write_s
         self._running = RunningTransactions(self.backend.interrupt, self.backend.was_interrupted, room)
         self._schema = Schema(self)
@@ -96,7 +100,8 @@ class Database:
         It is interrupted when the caller's deadline passes, when the caller leaves, or when the database is closed.
         Raises DeadlinePassed, DatabaseUnavailable.
         """
-        with self._connection() as tx, self._running.reading(driver_of(tx)), self.backend.reading(tx):
+        deadline = caller.current().deadline
+        with self._connection(deadline) as tx, self._running.reading(driver_of(tx)), self.backend.reading(tx):
             yield tx
 
     def each(self, read: Callable[[Transaction], Iterable[_Item]]) -> Iterator[_Item]:
@@ -131,7 +136,7 @@ class Database:
         try:
             with (
                 self.backend.turn(last),
-                self._connection() as tx,
+                self._connection(last) as tx,
                 self._running.writing(driver_of(tx), last) as running,
                 transaction(tx, running.check),
             ):
@@ -178,11 +183,22 @@ class Database:
             self.interrupt()  # again: an interrupt between two statements ends neither
         self.backend.engine.dispose()
 
+    def _wait_for_place(self, until: float | None) -> None:
+        """Waits until a connection of the pool is free. Raises DeadlinePassed, DatabaseUnavailable."""
+        left = _PLACE_S if until is None else max(0.0, until - time.monotonic())
+        if not self._places.acquire(timeout=min(left, _PLACE_S)):
+            raise DeadlinePassed if left < _PLACE_S else DatabaseUnavailable(self.room)
+
     @contextmanager
-    def _connection(self) -> Iterator[Transaction]:
-        """A connection of the pool. Errors of the driver become errors that a caller understands."""
+    def _connection(self, until: float | None) -> Iterator[Transaction]:
+        """A connection of the pool, for which it waits until this reading of `time.monotonic()` at most.
+
+        Errors of the driver become errors that a caller understands.
+        """
         backend = self.backend
         is_lost = True  # until there is a connection
+        if not self._places.acquire(blocking=False):
+            self._wait_for_place(until)
         try:
             with backend.engine.connect() as connection:
                 is_lost = False
@@ -204,6 +220,8 @@ class Database:
             if told is None:
                 raise
             raise told from error
+        finally:
+            self._places.release()
 
 
 def read_url(room: str, url: str | sa.URL) -> sa.URL:

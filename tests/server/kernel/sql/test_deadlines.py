@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
 from modelry_server.kernel.jobs import Job, JobLoop
+from modelry_server.kernel.sql.backend import OVERFLOW
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import insert_rows
 from tests.server.kernel.sql.conftest import SLOW, ids, metadata, things
@@ -139,6 +140,28 @@ def test_a_write_that_waits_for_a_lock_of_another_program_ends_at_its_deadline(
     assert ids(db) == []
     insert(db, 2, 20, once=once)
     assert ids(db) == [2]
+
+
+def test_who_waits_for_a_connection_waits_until_its_deadline(
+    another: Callable[[], Database], database_url: str, tmp_path: Path
+) -> None:
+    another()
+    db = Database(database_url, room="kernel", migrations=tmp_path, connections=1)
+    uses: list[Callable[[], None]] = [lambda: insert(db, 1, 0.2), lambda: slowly(db, 0.2)]
+    took: list[float] = []
+    with ExitStack() as stack:
+        for _ in range(1 + OVERFLOW):
+            stack.enter_context(db.read())
+        for use in uses:
+            begun = time.monotonic()
+            with pytest.raises(DeadlinePassed):
+                use()
+            took.append(time.monotonic() - begun)
+    insert(db, 2, 20)
+
+    assert 0.2 <= min(took) <= max(took) < 2
+    assert ids(db) == [2]
+    db.close()
 
 
 def test_a_write_without_a_deadline_waits_for_a_lock_of_another_program_for_a_limited_time(
