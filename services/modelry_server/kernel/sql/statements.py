@@ -9,9 +9,7 @@ compiled is kept by the object. One made anew for each call would be compiled ea
 Values pass no type of SQLAlchemy: texts, numbers and bytes only.
 """
 
-import collections
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -20,7 +18,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from modelry_server.kernel.sql.backend import Answer, Conflict, Rows, Statement, Transaction, backend_of
-from modelry_server.kernel.sql.compiled import KEPT
+from modelry_server.kernel.sql.compiled import row_type
 
 __all__ = [
     "Answer",
@@ -30,6 +28,7 @@ __all__ = [
     "Transaction",
     "ask",
     "fetch",
+    "fetch_made",
     "fetch_one",
     "insert",
     "insert_if",
@@ -84,12 +83,21 @@ def _one_of_json(element: one_of, compiler: Any, **given: Any) -> str:
     return f"{compiler.process(column, **given)} IN (SELECT value FROM json_each({compiler.process(items, **given)}))"
 
 
-def ask(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> Answer:
+def ask(tx: Transaction, statement: Statement, values: Mapping[str, Any], *, many: bool = False) -> Answer:
     """Sends a query or a change that has a `bindparam` for each of `values`.
 
-    A value may be a list where the statement says `one_of`.
+    A value may be a list where the statement says `one_of`. `many` says that hundreds of rows may come, and that they
+    have texts and whole numbers only: on SQLite they then come all at once.
     """
-    return backend_of(tx).ask(tx, statement, values)
+    return backend_of(tx).ask(tx, statement, values, many=many)
+
+
+def fetch_made(tx: Transaction, query: sa.Select[Any]) -> Sequence[Any]:
+    """The rows, with the names of their columns, of a query that was made for this call.
+
+    Quicker than `tx.execute(query)` on SQLite where hundreds come and have texts and whole numbers only.
+    """
+    return backend_of(tx).fetch_made(tx, query)
 
 
 def fetch(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
@@ -106,7 +114,7 @@ def fetch_one(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any])
 
 def named(query: sa.Select[Any], row: Any) -> Any:
     """A row of a query with the names of its columns."""
-    return _row_type(query)._make(row)
+    return row_type(tuple(query.selected_columns.keys()))._make(row)
 
 
 def insert(tx: Transaction, table: sa.Table) -> Any:
@@ -139,8 +147,3 @@ def insert_if(
 def keep_existing(statement: Any) -> Any:
     """A `conflict`: a row that is there already stays as it is."""
     return statement.on_conflict_do_nothing()
-
-
-@lru_cache(KEPT)
-def _row_type(query: sa.Select[Any]) -> Any:
-    return collections.namedtuple("Row", query.selected_columns.keys())

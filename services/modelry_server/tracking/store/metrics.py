@@ -103,16 +103,15 @@ def set_durable_numbers(tx: Transaction, numbers: dict[tuple[str, str], int]) ->
 
 def ask_summaries(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dict[str, list[MetricSummary]]]:
     """Asks for the summaries of each run, by key."""
-    asked = ask(tx, _SUMMARIES, {"run_ids": list(run_ids)})
+    asked = ask(tx, _SUMMARIES, {"run_ids": list(run_ids)}, many=len(run_ids) > 1)
 
     def answer() -> dict[str, list[MetricSummary]]:
         found: dict[str, list[MetricSummary]] = {run_id: [] for run_id in run_ids}
         rows = sorted(asked.rows())  # not in SQL: to avoid sorting, SQLite would scan all runs in order
         if rows:
-            ids, key, count, step0, time0, first, step1, time1, last, *extremes = zip(*rows, strict=True)
-            values = chunks.values_of(first), chunks.values_of(last)
-            columns = zip(key, count, step0, time0, values[0], step1, time1, values[1], *extremes, strict=True)
-            for run_id, summary in zip(ids, map(MetricSummary._make, columns), strict=True):
+            ids, *columns = zip(*rows, strict=True)
+            with_values = [_values_of(each) if place in _BITS else each for place, each in enumerate(columns)]
+            for run_id, summary in zip(ids, map(MetricSummary._make, zip(*with_values, strict=True)), strict=True):
                 found[run_id].append(summary)
         return found
 
@@ -216,8 +215,9 @@ _FEW_CHUNKS = (
 _s = metric_summaries.c
 _SUMMARIES = sa.select(
     _s.run_id, _s.key, _s.point_count, _s.first_step, _s.first_time, _s.first_bits, _s.last_step, _s.last_time,
-    _s.last_bits, _s.min_value, _s.min_step, _s.max_value, _s.max_step,
+    _s.last_bits, _s.min_bits, _s.min_step, _s.max_bits, _s.max_step,
 ).where(one_of(_s.run_id, "run_ids"))  # fmt: skip
+_BITS = [place for place, column in enumerate(_SUMMARIES.selected_columns.keys()[1:]) if column.endswith("_bits")]
 _SUMMARIZED = sa.select(_s.key).where(_s.run_id == sa.bindparam("one"))
 _ACTIVE = sa.select(runs.c.run_id, runs.c.experiment_id).where(
     runs.c.run_id == sa.bindparam("one"), runs.c.delete_time.is_(None)
@@ -236,7 +236,7 @@ def _rows_of_one(columns: MetricColumns) -> tuple[dict[str, Any], dict[str, Any]
     """The same of one point, at a quarter of the cost of the general way: runs often log a metric once."""
     step, time, value = columns.steps.item(), columns.times.item(), columns.values.item()
     bits, number = chunks.ordered_bits_of(value), _or_null(value)
-    extreme_step = None if number is None else step
+    extreme, extreme_step = (None, None) if number is None else (_extreme_bits(number), step)
     summary = {
         "key": columns.key,
         "point_count": 1,
@@ -247,9 +247,9 @@ def _rows_of_one(columns: MetricColumns) -> tuple[dict[str, Any], dict[str, Any]
         "last_time": time,
         "last_bits": bits,
         "last_value": number,
-        "min_value": number,
+        "min_bits": extreme,
         "min_step": extreme_step,
-        "max_value": number,
+        "max_bits": extreme,
         "max_step": extreme_step,
     }
     chunk = {
@@ -309,15 +309,15 @@ def _summary_row(columns: MetricColumns, ends: _Ends) -> dict[str, Any]:
         "last_time": int(times[last]),
         "last_bits": chunks.ordered_bits_of(last_value),
         "last_value": _or_null(last_value),
-        "min_value": low,
+        "min_bits": low,
         "min_step": low_step,
-        "max_value": high,
+        "max_bits": high,
         "max_step": high_step,
     }
 
 
-def _extremes(steps: Any, values: Any, rising: bool) -> tuple[float | None, int | None, float | None, int | None]:
-    """The lowest and the highest value without NaN, each with its lowest step. `rising`: the steps are sorted."""
+def _extremes(steps: Any, values: Any, rising: bool) -> tuple[int | None, int | None, int | None, int | None]:
+    """The bits of the lowest and highest value without NaN, each with its lowest step. `rising`: steps are sorted."""
     low, high = int(values.argmin()), int(values.argmax())
     if values[low] != values[low]:  # NaN wins both searches where there is one
         kept = ~np.isnan(values)
@@ -326,9 +326,22 @@ def _extremes(steps: Any, values: Any, rising: bool) -> tuple[float | None, int 
         steps, values = steps[kept], values[kept]
         low, high = int(values.argmin()), int(values.argmax())
     least, most = float(values[low]), float(values[high])
+    least_bits, most_bits = _extreme_bits(least), _extreme_bits(most)
     if rising:
-        return least, int(steps[low]), most, int(steps[high])
-    return least, int(steps[values == least].min()), most, int(steps[values == most].min())
+        return least_bits, int(steps[low]), most_bits, int(steps[high])
+    return least_bits, int(steps[values == least].min()), most_bits, int(steps[values == most].min())
+
+
+def _extreme_bits(value: float) -> int:
+    """The bits of a lowest or highest value, which sort as the values do: -0.0 counts as 0.0, to which it is equal."""
+    return chunks.ordered_bits_of(value + 0.0)
+
+
+def _values_of(bits: Sequence[int | None]) -> Sequence[float | None]:
+    """The values of a column of bits, of which some may be null."""
+    if None not in bits:
+        return chunks.values_of(bits)  # type: ignore[arg-type]
+    return [None if each is None else chunks.values_of([each])[0] for each in bits]
 
 
 def _or_null(value: float) -> float | None:
@@ -351,21 +364,21 @@ def _added_to_summary(statement: Any) -> Any:
         old.first_step, old.first_time, old.first_bits
     )
     lower = sa.or_(
-        sa.and_(old.min_value.is_(None), new.min_value.is_not(None)),
-        new.min_value < old.min_value,
-        sa.and_(new.min_value == old.min_value, new.min_step < old.min_step),
+        sa.and_(old.min_bits.is_(None), new.min_bits.is_not(None)),
+        new.min_bits < old.min_bits,
+        sa.and_(new.min_bits == old.min_bits, new.min_step < old.min_step),
     )
     higher = sa.or_(
-        sa.and_(old.max_value.is_(None), new.max_value.is_not(None)),
-        new.max_value > old.max_value,
-        sa.and_(new.max_value == old.max_value, new.max_step < old.max_step),
+        sa.and_(old.max_bits.is_(None), new.max_bits.is_not(None)),
+        new.max_bits > old.max_bits,
+        sa.and_(new.max_bits == old.max_bits, new.max_step < old.max_step),
     )
     changes: dict[str, Any] = {"point_count": old.point_count + new.point_count}
     for condition, names in (
         (later, ("last_step", "last_time", "last_bits", "last_value")),
         (earlier, ("first_step", "first_time", "first_bits")),
-        (lower, ("min_value", "min_step")),
-        (higher, ("max_value", "max_step")),
+        (lower, ("min_bits", "min_step")),
+        (higher, ("max_bits", "max_step")),
     ):
         changes.update({name: sa.case((condition, new[name]), else_=old[name]) for name in names})
     return statement.on_conflict_do_update(index_elements=["run_id", "key"], set_=changes)

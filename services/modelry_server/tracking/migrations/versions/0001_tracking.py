@@ -90,9 +90,9 @@ def upgrade() -> None:
         sa.Column("last_time", sa.BigInteger, nullable=False),
         sa.Column("last_bits", sa.BigInteger, nullable=False),
         sa.Column("last_value", sa.Double),
-        sa.Column("min_value", sa.Double),
+        sa.Column("min_bits", sa.BigInteger),
         sa.Column("min_step", sa.BigInteger),
-        sa.Column("max_value", sa.Double),
+        sa.Column("max_bits", sa.BigInteger),
         sa.Column("max_step", sa.BigInteger),
         sqlite_with_rowid=False,
     )
