@@ -150,6 +150,7 @@ class Peer(Adapter):
         import numpy as np
         import sqlalchemy as sa
 
+        from modelry_server.kernel.filter.numbers import number_of
         from modelry_server.kernel.ids import new_id
         from modelry_server.tracking.entities import MetricColumns
         from modelry_server.tracking.store import metrics, tables
@@ -176,7 +177,7 @@ class Peer(Adapter):
                         "revision": 1,
                     }
                 )
-                params += [{"run_id": run, "key": k, "value": v} for k, v in p.items()]
+                params += [{"run_id": run, "key": k, "value": v, "number": number_of(v)} for k, v in p.items()]
                 tags += [{"run_id": run, "key": k, "value": v} for k, v in t.items()]
                 series += [metrics.Series(run, 0, MetricColumns(k, step, moment, np.array([v]))) for k, v in m.items()]
             with db.write() as tx:
