@@ -132,9 +132,6 @@ class Backend(Protocol):
     def ask(self, tx: Transaction, statement: Statement, values: Mapping[str, Any], *, many: bool) -> Answer:
         """Sends a statement; see `statements.ask`."""
 
-    def fetch_made(self, tx: Transaction, query: sa.Select[Any]) -> Sequence[Any]:
-        """The rows of a query; see `statements.fetch_made`."""
-
     def insert_rows(self, tx: Transaction, rows: Rows) -> Answer:
         """Sends rows, at least one; see `statements.insert_rows`."""
 

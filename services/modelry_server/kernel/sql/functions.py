@@ -1,8 +1,8 @@
 """Functions that the two databases call by different names."""
 
-import json
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -37,7 +37,7 @@ def _json_group_object(element: object_of, compiler: Any, **given: Any) -> str:
 
 def read_object(answer: str | dict[str, str]) -> dict[str, str]:
     """What `object_of` answered: the driver of PostgreSQL has read it, that of SQLite gives the text."""
-    return json.loads(answer) if isinstance(answer, str) else answer
+    return orjson.loads(answer) if isinstance(answer, str) else answer
 
 
 @compiles(octets, "postgresql")

@@ -191,10 +191,6 @@ class Postgres:
         text, constants, order = _statement_text(statement)
         return _send(tx, text, order({**constants, **values}))
 
-    def fetch_made(self, tx: Transaction, query: sa.Select[Any]) -> Sequence[Any]:
-        """Executes a query as SQLAlchemy does."""
-        return tx.execute(query).all()
-
     def insert_rows(self, tx: Transaction, rows: Rows) -> Answer:
         """Sends one INSERT. Several rows travel as an array for each column, in a tenth of the time of single rows."""
         names = tuple(rows.rows[0])

@@ -9,7 +9,9 @@ compiled is kept by the object. One made anew for each call would be compiled ea
 Values pass no type of SQLAlchemy: texts, numbers and bytes only.
 """
 
+import collections
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,7 +20,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from modelry_server.kernel.sql.backend import Answer, Conflict, Rows, Statement, Transaction, backend_of
-from modelry_server.kernel.sql.compiled import row_type
+from modelry_server.kernel.sql.compiled import KEPT
 
 __all__ = [
     "Answer",
@@ -28,7 +30,6 @@ __all__ = [
     "Transaction",
     "ask",
     "fetch",
-    "fetch_made",
     "fetch_one",
     "insert",
     "insert_if",
@@ -92,14 +93,6 @@ def ask(tx: Transaction, statement: Statement, values: Mapping[str, Any], *, man
     return backend_of(tx).ask(tx, statement, values, many=many)
 
 
-def fetch_made(tx: Transaction, query: sa.Select[Any]) -> Sequence[Any]:
-    """The rows, with the names of their columns, of a query that was made for this call.
-
-    Quicker than `tx.execute(query)` on SQLite where hundreds come and have texts and whole numbers only.
-    """
-    return backend_of(tx).fetch_made(tx, query)
-
-
 def fetch(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
     """The rows of a statement as `ask` takes it."""
     return ask(tx, statement, values).rows()
@@ -114,7 +107,7 @@ def fetch_one(tx: Transaction, query: sa.Select[Any], values: Mapping[str, Any])
 
 def named(query: sa.Select[Any], row: Any) -> Any:
     """A row of a query with the names of its columns."""
-    return row_type(tuple(query.selected_columns.keys()))._make(row)
+    return _row_type(query)._make(row)
 
 
 def insert(tx: Transaction, table: sa.Table) -> Any:
@@ -147,3 +140,8 @@ def insert_if(
 def keep_existing(statement: Any) -> Any:
     """A `conflict`: a row that is there already stays as it is."""
     return statement.on_conflict_do_nothing()
+
+
+@lru_cache(KEPT)
+def _row_type(query: sa.Select[Any]) -> Any:
+    return collections.namedtuple("Row", query.selected_columns.keys())

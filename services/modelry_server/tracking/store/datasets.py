@@ -57,7 +57,7 @@ def total(tx: Transaction, run_id: str) -> tuple[int, int]:
 
 def ask_inputs(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dict[str, list[DatasetInput]]]:
     """Asks for the datasets of each run, without schema and profile, which can be long."""
-    asked = ask(tx, _INPUTS, {"run_ids": list(run_ids)})
+    asked = ask(tx, _INPUTS, {"run_ids": list(run_ids)}, many=len(run_ids) > 1)
 
     def answer() -> dict[str, list[DatasetInput]]:
         found: dict[str, list[DatasetInput]] = {run_id: [] for run_id in run_ids}

@@ -107,12 +107,13 @@ def ask_summaries(tx: Transaction, run_ids: Collection[str]) -> Callable[[], dic
 
     def answer() -> dict[str, list[MetricSummary]]:
         found: dict[str, list[MetricSummary]] = {run_id: [] for run_id in run_ids}
-        rows = sorted(asked.rows())  # not in SQL: to avoid sorting, SQLite would scan all runs in order
-        if rows:
+        if rows := asked.rows():
             ids, *columns = zip(*rows, strict=True)
             with_values = [_values_of(each) if place in _BITS else each for place, each in enumerate(columns)]
             for run_id, summary in zip(ids, map(MetricSummary._make, zip(*with_values, strict=True)), strict=True):
                 found[run_id].append(summary)
+            for summaries in found.values():
+                summaries.sort()  # not in SQL: to avoid sorting, SQLite would scan all runs in order
         return found
 
     return answer

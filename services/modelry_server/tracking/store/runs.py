@@ -253,7 +253,7 @@ def _ask_parts(
 def _ask_pairs(
     tx: Transaction, query: sa.Select[Any], run_ids: Sequence[str]
 ) -> Callable[[], dict[str, dict[str, str]]]:
-    asked = ask(tx, query, {"run_ids": list(run_ids)})
+    asked = ask(tx, query, {"run_ids": list(run_ids)}, many=len(run_ids) > 1)
 
     def answer() -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}

@@ -179,7 +179,7 @@ def _page(
     if after is not None:
         select = select.where(keys.after(after))
     sort_keys = [column.label(f"sort_key_{index}") for index, column in enumerate(keys.columns)]
-    rows = tx.execute(select.add_columns(*sort_keys).order_by(*keys.clauses).limit(limit))
+    rows = tx.execute(select.add_columns(*sort_keys).order_by(*keys.clauses).limit(limit)).all()
     return [(row, tuple(row[-len(sort_keys) :])) for row in rows]
 
 
