@@ -284,16 +284,6 @@ class _Packed:
         return list(zip(*map(orjson.loads, columns), strict=True))
 
 
-def packed(query: sa.Select[Any]) -> sa.Select[Any]:
-    """A query for all rows of another one, in its order, as one row: for each column an array in JSON.
-
-    For each row SQLite gives Python's interpreter lock away. While other threads work, to get it back takes longer than
-    the row, so a page of rows took twice as long.
-    """
-    inner = query.subquery()
-    return sa.select(*(sa.func.json_group_array(column) for column in inner.c))
-
-
 def _empty_log(connection: sqlite3.Connection) -> bool:
     """Empties the log, unless somebody reads from it or writes to it."""
     [(is_busy, _, _)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -307,7 +297,17 @@ def _statement_text(statement: Statement) -> Compiled:
 
 @lru_cache(KEPT)
 def _packed_text(statement: sa.Select[Any]) -> Compiled:
-    return compiled(_DIALECT, packed(statement))
+    return compiled(_DIALECT, _packed(statement))
+
+
+def _packed(query: sa.Select[Any]) -> sa.Select[Any]:
+    """A query for all rows of another one, in its order, as one row: for each column an array in JSON.
+
+    For each row SQLite gives Python's interpreter lock away. While other threads work, to get it back takes longer than
+    the row, so a page of rows took twice as long.
+    """
+    inner = query.subquery()
+    return sa.select(*(sa.func.json_group_array(column) for column in inner.c))
 
 
 @lru_cache(KEPT)
