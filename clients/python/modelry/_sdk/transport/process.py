@@ -3,8 +3,8 @@
 gRPC does not survive a fork: its threads do not exist in the child, and its locks may be held there for ever. Therefore
 a process that was forked after its parent had loaded gRPC never uses gRPC. In such a child
 
-- logging works: what is logged is written to the spool, and the parent delivers it while it runs and when it ends (or
-  `modelry sync` does);
+- logging works: what is logged is written to the spool, and the parent delivers it while it runs and when it ends, if
+  it had logged itself or flushed before the fork; otherwise `modelry sync` does;
 - `start_run` works: the run starts offline and is created by that delivery;
 - what is logged to the run that was active in the parent belongs to that run, which the parent ends;
 - `flush` writes to the spool, and returns False, because nothing is on the server yet;
