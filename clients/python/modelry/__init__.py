@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.transport import process as _process
+
 if TYPE_CHECKING:
     from modelry import datasets as data
     from modelry import errors, models, pyfunc, sklearn, types
@@ -174,6 +176,15 @@ __all__ = [
     "transition_model_version_stage",
     "types",
 ]
+
+
+def _deliver_for_children() -> None:
+    from modelry._sdk.recording.children import Children
+
+    _process.current().part(Children)
+
+
+_process.before_forks(_deliver_for_children)
 
 
 def __getattr__(name: str) -> Any:

@@ -223,7 +223,6 @@ def begun():
 
 def only_made():
     "A run to which this process has not logged, so that its children make recorders of their own."
-    modelry.flush()
     return modelry.Client().runs.create().run_id
 """
 
@@ -248,6 +247,55 @@ def test_a_folder_that_is_changed_keeps_nothing_from_being_delivered(
     assert steps(reader, run_id)["child"] == [0]
     assert [entry.path for entry in reader.artifacts.list(f"runs/{run_id}")] == ["child.txt"]
     assert script.errors == ""
+
+
+WHAT_LOADS_GRPC = {
+    "another library": "import grpc",
+    "a client": "modelry.Client().workspaces.get('default')",
+    "a search": "modelry.search_runs(search_all_experiments=True, output_format='list')",
+    "a run": "modelry.start_run(); modelry.end_run()",
+}
+HOW_TO_FORK = {
+    "os.fork": """
+for number in range(2):
+    pid = os.fork()
+    if pid == 0:
+        work(number)
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+""",
+    "Pool": """
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pool.map(work, range(2))
+""",
+}
+
+
+@pytest.mark.parametrize("fork", HOW_TO_FORK.values(), ids=HOW_TO_FORK)
+@pytest.mark.parametrize("load", WHAT_LOADS_GRPC.values(), ids=WHAT_LOADS_GRPC)
+def test_a_parent_delivers_for_its_children_whatever_loaded_grpc(
+    reader: Client, server: Deployment, spool: Path, load: str, fork: str
+) -> None:
+    script = run(
+        server,
+        spool,
+        f"""
+import multiprocessing, os, sys
+import modelry
+
+def work(number):
+    with modelry.start_run(run_name=f"trial {{number}} of {spool}"):
+        modelry.log_metric("loss", 0.5, step=0)
+
+{load}
+{fork}
+print(modelry.flush(20))
+""",
+    )
+
+    assert script.lines == ["True"]
+    found = [run for number in range(2) for run in reader.runs.search(filter=f"name = 'trial {number} of {spool}'")]
+    assert [steps(reader, run.run_id) for run in found] == [{"loss": [0]}] * 2
 
 
 def test_a_child_neither_closes_a_channel_nor_collects_what_its_parent_had_dropped(

@@ -40,6 +40,10 @@ _START_AGAIN_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
 _UNREACHABLE = "the server did not answer before"
 _FORKED = "this process was forked after its parent had loaded gRPC, so the parent delivers what is logged here"
+_FORKED_UNKNOWN = (
+    "this process was forked after its parent had loaded gRPC, and the parent does not know of it, so `modelry sync` "
+    "has to deliver what is logged here"
+)
 
 
 class Recorder:
@@ -104,11 +108,13 @@ class Recorder:
     @property
     def why_offline(self) -> str:
         """Why it does."""
-        return _FORKED if self.in_forked_child else _UNREACHABLE
+        if not self.in_forked_child:
+            return _UNREACHABLE
+        return _FORKED if self._parent else _FORKED_UNKNOWN
 
     def tell_offline(self, text: str) -> None:
-        """Warns that a run is offline, once for one cause. In a forked child that is as it should be: no warning."""
-        if self.in_forked_child:
+        """Warns that a run is offline, once for one cause. In a child it is as it should be if its parent delivers."""
+        if self._parent:
             log.info("%s", text)
         else:
             self._backlog.tell_offline(text)

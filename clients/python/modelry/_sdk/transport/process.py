@@ -3,8 +3,8 @@
 gRPC does not survive a fork: its threads do not exist in the child, and its locks may be held there for ever. Therefore
 a process that was forked after its parent had loaded gRPC never uses gRPC. In such a child
 
-- logging works: what is logged is written to the spool, and the parent delivers it while it runs and when it ends, if
-  it had logged itself or flushed before the fork; otherwise `modelry sync` does;
+- logging works: what is logged is written to the spool, and the parent delivers it while it runs and when it ends (or
+  `modelry sync` does);
 - `start_run` works: the run starts offline and is created by that delivery;
 - what is logged to the run that was active in the parent belongs to that run, which the parent ends;
 - `flush` writes to the spool, and returns False, because nothing is on the server yet;
@@ -37,10 +37,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import TypeVar
 from weakref import WeakSet
 
-from modelry._sdk.transport import settings
 from modelry.errors import Unavailable
 
 
@@ -77,10 +77,14 @@ class Process:
     @property
     def tracking_uri(self) -> str:
         """The tracking URI that was chosen in this process, else that of the environment, else the default."""
+        from modelry._sdk.transport import settings  # here, since `import modelry` loads this module
+
         return self.chosen_uri or settings.tracking_uri()
 
     def choose_tracking_uri(self, uri: str | None) -> None:
         """Chooses the tracking URI of this process; None or an empty one undoes it. Raises InvalidArgument."""
+        from modelry._sdk.transport import settings
+
         if uri:
             settings.parse_address(uri)
         self.chosen_uri = uri or ""
@@ -154,6 +158,11 @@ def current() -> Process:
     return _current
 
 
+def before_forks(make: Callable[[], object]) -> None:
+    """Has parts made before each fork of a process that has loaded gRPC: one made later would not hear of the fork."""
+    _made_before_forks.append(make)
+
+
 def keep_in_children(channel: object) -> None:
     """Makes sure that a child that is forked while this channel is there never closes it."""
     _inherited.channels.add(channel)
@@ -202,6 +211,12 @@ class _Inherited:
             gc.enable()
 
 
+def _before_fork() -> None:
+    if "grpc" in sys.modules and not _current.inherits_grpc:
+        for make in _made_before_forks:
+            make()
+
+
 def _after_fork_in_parent() -> None:
     _inherited.after_fork_in_parent()
     _current.after_fork_in_parent()
@@ -213,8 +228,10 @@ def _after_fork_in_child() -> None:
 
 
 _inherited = _Inherited()
+_made_before_forks: list[Callable[[], object]] = []
 atexit.register(lambda: _current.at_exit())
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
     os.register_at_fork(
         before=_inherited.before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
     )
