@@ -187,7 +187,7 @@ class UploadBrokenOff(Aborted):
 class UploadTooLong(DeadlineExceeded):
     """The stream took longer than the server allows."""
 
-    reason = "DEADLINE_EXCEEDED"
+    reason = "CALL_TOO_LONG"
 
     def __init__(self, limit_s: float) -> None:
         super().__init__(

@@ -77,12 +77,12 @@ class ArtifactServiceServicer(object):
         cut off can look like the end of the stream.
 
         A stream holds at most 100000 files; a server may be configured to take fewer. It holds at most 10000 more folders
-        than files. A server ends a stream that takes too long, by default after 12 hours (`DEADLINE_EXCEEDED`). To write
-        all rows at the end may take 60 seconds, or as long as a call without streams if that is longer; then the stream
-        fails with `DATABASE_UNAVAILABLE`, and nothing is written.
+        than files. A server ends a stream that takes too long, by default after 12 hours (`CALL_TOO_LONG`). To write all
+        rows at the end may take 60 seconds, or as long as a call without streams if that is longer; then the stream fails
+        with `DATABASE_UNAVAILABLE`, and nothing is written.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
-        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `DEADLINE_EXCEEDED`;
+        `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `CALL_TOO_LONG`;
         `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -29,8 +29,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `run_id: 'x' is not a run id; it is 32 lower-case hexadecimal characters`.
     """
     ERROR_REASON_FILTER_SYNTAX: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: a filter or a sort key can't be parsed, or exceeds a limit of filters. Metadata: `column` (from 1), `found`, `expected`.
-    Example: `metrics.acc >> 3` fails at column 13.
+    """INVALID_ARGUMENT: a filter or a sort key can't be parsed, or exceeds a limit of filters. Metadata: `column` (from
+    1), `found`, `expected`. Example: `metrics.acc >> 3` fails at column 13.
     """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT: the page token is damaged, or belongs to another query or caller. Begin again without a token."""
@@ -48,8 +48,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 8
     """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
-    replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has written
-    nothing.
+    replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has
+    written nothing.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
     """INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
@@ -74,13 +74,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
     """
     ERROR_REASON_CALL_TOO_LONG: _ErrorReason.ValueType  # 17
-    """DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s` (in
-    seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less busy.
+    """DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s`
+    (in seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less
+    busy.
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 18
     """RESOURCE_EXHAUSTED: too many calls wait for their turn at the server, and no connection has more of them than this
-    one. The server has not begun to work on the call. Send it again later. Details: RetryInfo. Metadata: `limit` (how
-    many may wait).
+    one. The server has not begun to work on the call. An open stream can end with this reason, too: nothing of an
+    upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait).
     """
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
@@ -162,7 +163,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons for which a call can fail. A reason is sent as `google.rpc.ErrorInfo.reason`, without the prefix
     `ERROR_REASON_`, in the domain `modelry.dev`. The metadata holds the values that the message names; those of bad
-    fields are in the descriptions of BadRequest instead. Clients decide by the reason, never by the text. New reasons may come: treat an unknown reason as its status code says.
+    fields are in the descriptions of BadRequest instead. Clients decide by the reason, never by the text. New reasons
+    may come: treat an unknown reason as its status code says.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -172,8 +174,8 @@ ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 1
 Example: `run_id: 'x' is not a run id; it is 32 lower-case hexadecimal characters`.
 """
 ERROR_REASON_FILTER_SYNTAX: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: a filter or a sort key can't be parsed, or exceeds a limit of filters. Metadata: `column` (from 1), `found`, `expected`.
-Example: `metrics.acc >> 3` fails at column 13.
+"""INVALID_ARGUMENT: a filter or a sort key can't be parsed, or exceeds a limit of filters. Metadata: `column` (from
+1), `found`, `expected`. Example: `metrics.acc >> 3` fails at column 13.
 """
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the page token is damaged, or belongs to another query or caller. Begin again without a token."""
@@ -191,8 +193,8 @@ ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 7
 """
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 8
 """UNAVAILABLE: the server is shutting down, and has not begun to work on the call. Send the call again: another
-replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has written
-nothing.
+replica, or the restarted server, answers it. Open streams end with this reason, too; an upload that does has
+written nothing.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """INTERNAL: a bug or a broken installation. Metadata: `correlation_id`; the server's log has the cause under it."""
@@ -217,13 +219,14 @@ ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 16
 right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
 """
 ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 17
-"""DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s` (in
-seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less busy.
+"""DEADLINE_EXCEEDED: the call took as long as the server allows, whatever its own deadline is. Metadata: `limit_s`
+(in seconds). Ask for less, such as with a narrower filter or a smaller page, or try again when the server is less
+busy.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 18
 """RESOURCE_EXHAUSTED: too many calls wait for their turn at the server, and no connection has more of them than this
-one. The server has not begun to work on the call. Send it again later. Details: RetryInfo. Metadata: `limit` (how
-many may wait).
+one. The server has not begun to work on the call. An open stream can end with this reason, too: nothing of an
+upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait).
 """
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
