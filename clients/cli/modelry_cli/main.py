@@ -24,6 +24,7 @@ _NEEDED = {
             "minio",
             "numpy",
             "opentelemetry",
+            "orjson",
             "prometheus_client",
             "psycopg",
             "sqlalchemy",

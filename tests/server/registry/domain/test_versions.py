@@ -39,7 +39,7 @@ def test_a_deletion_that_is_made_is_answered_also_if_the_server_ends_just_then(
     connected.drafts.create("default", "fraud", Draft(RunFiles(platform.a_run(), "model")), request=ONCE)
     told: list[str] = []
 
-    def close(version_id: str) -> None:
+    def close(version_id: str, *, is_long: bool = False) -> None:
         told.append(version_id)
         connected.db.interrupt()
 
