@@ -298,6 +298,60 @@ print(modelry.flush(20))
     assert [steps(reader, run.run_id) for run in found] == [{"loss": [0]}] * 2
 
 
+@pytest.mark.parametrize(
+    ("begin", "told"),
+    [
+        ("modelry.start_run(experiment_id=deleted, nested=True)", "is deleted"),
+        ("modelry.set_tracking_uri('127.0.0.1:1'); modelry.start_run(nested=True)", "127.0.0.1:1"),
+    ],
+    ids=["refused", "for a server that is away"],
+)
+def test_what_one_child_logs_in_vain_holds_up_no_other_child(
+    reader: Client, server: Deployment, spool: Path, begin: str, told: str
+) -> None:
+    script = run(
+        server,
+        spool,
+        f"""
+import logging, os, sys
+logging.basicConfig(level=logging.WARNING)
+import modelry
+
+client = modelry.Client()
+deleted = client.experiments.create({str(spool)!r}).experiment_id
+client.experiments.delete(deleted)
+parent = modelry.start_run()
+
+def in_child(log):
+    pid = os.fork()
+    if pid == 0:
+        log()
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+def in_vain():
+    {begin}
+    modelry.log_metric("vain", 0.5, step=0)
+    modelry.log_text("text", "vain.txt")
+
+def usual():
+    modelry.log_metric("child", 0.5, step=0)
+    modelry.log_text("text", "child.txt")
+
+in_child(in_vain)
+in_child(usual)
+print(parent.run_id, modelry.flush(20))
+""",
+        MODELRY_EXIT_TIMEOUT="1s",
+    )
+
+    [(run_id, is_all)] = [line.split() for line in script.lines]
+    assert (steps(reader, run_id), is_all) == ({"child": [0]}, "False")
+    assert [entry.path for entry in reader.artifacts.list(f"runs/{run_id}")] == ["child.txt"]
+    assert told in script.errors
+    assert "run `modelry sync`" in script.errors
+
+
 def test_a_child_neither_closes_a_channel_nor_collects_what_its_parent_had_dropped(
     server: Deployment, spool: Path
 ) -> None:

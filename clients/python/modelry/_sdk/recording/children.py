@@ -12,9 +12,9 @@ from pathlib import Path
 
 from modelry._sdk.recording import ids, kept
 from modelry._sdk.recording.refusals import Refusals
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.recording.spool import Spool, left_in, process_of
 from modelry._sdk.recording.sync import SpoolFile, is_for_good, opened, upload
-from modelry._sdk.transport import process, settings
+from modelry._sdk.transport import process, retries, settings
 from modelry.errors import DeadlineExceeded, ModelryError
 
 log = logging.getLogger("modelry")
@@ -113,23 +113,46 @@ class Children(process.Part):
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 
     def _deliver(self, until: float | None) -> bool:
+        """Delivers what can be delivered: an obstacle holds up what stands behind it only.
+
+        While a server can't be reached, what is for it waits, in order. If a server refuses something, what the same
+        child logged afterwards waits.
+        """
+        away: set[str] = set()
+        is_all = self._deliver_spools(until, away)
+        is_all = self._upload(until, away) and is_all
+        if is_all:
+            self._problem = ""
+        return is_all
+
+    def _deliver_spools(self, until: float | None, away: set[str]) -> bool:
         found, is_all = self._left_in(left_in)
-        obstacle: ModelryError | None = None
+        refused: set[str] = set()
         for path in found:
+            child = process_of(path)
+            if child in refused:
+                continue
             unreadable: list[str] = []
             spools, _ = opened([path], unreadable)
             for text in unreadable:
                 self._refusals.warn("spool of a forked child", path.name, text)
             for spool in spools:
+                server = spool.server["address"]
+                if server in away:
+                    spool.close()
+                    continue
                 obstacle = self._deliver_one(spool, until)
-            if obstacle is not None:
-                # The rest waits: what one child logged must be delivered in order.
-                self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
-                return False
-        if not self._upload(until) or not is_all:
-            return False
-        self._problem = ""
-        return True
+                if obstacle is None:
+                    continue
+                is_all = False
+                if retries.is_refusal(obstacle):
+                    refused.add(child)
+                    text = f"{obstacle.message}; it is kept in {path.parent}"
+                    self._refusals.warn("spool of a forked child", path.name, text)
+                else:
+                    away.add(server)
+                    self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
+        return is_all
 
     def _left_in(self, look: Callable[..., list[Path]]) -> tuple[list[Path], bool]:
         """What children have left in all folders, the oldest first, and whether each folder could be read."""
@@ -143,23 +166,31 @@ class Children(process.Part):
                 is_all = False
         return sorted(found, key=lambda path: path.name), is_all
 
-    def _upload(self, until: float | None) -> bool:
+    def _upload(self, until: float | None, away: set[str]) -> bool:
         found, is_all = self._left_in(kept.left_in)
         for path in found:
-            obstacle: ModelryError | None
             try:
+                made = kept.opened(path)
+                server = made.server.get("address", "")
+                if server in away:
+                    is_all = False
+                    continue
                 is_late = until is not None and time.monotonic() >= until
-                obstacle = DeadlineExceeded("the time for the delivery is up") if is_late else upload(kept.opened(path))
+                obstacle = DeadlineExceeded("the time for the delivery is up") if is_late else upload(made)
             except FileNotFoundError:
                 continue  # another process has uploaded it
             except OSError as problem:
                 self._refusals.warn("file of a forked child", path.name, str(problem))
                 continue
-            if obstacle is not None and is_for_good(obstacle):
+            if obstacle is None:
+                continue
+            if is_for_good(obstacle):
                 self._refusals.warn("file of a forked child", path.name, obstacle.message)
-            elif obstacle is not None:
-                self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}", path.parent)
-                return False
+                continue
+            is_all = False
+            if not retries.is_refusal(obstacle):
+                away.add(server)
+            self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}", path.parent)
         return is_all
 
     def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:

@@ -256,6 +256,11 @@ def left_in(folder: Path, *, parent: str = "") -> list[Path]:
     return [folder / name for name in sorted(names) if name.endswith(_suffix(parent))]
 
 
+def process_of(path: Path) -> str:
+    """The number of the process that wrote a spool, as its name has it."""
+    return path.name.split("-", 2)[1]
+
+
 def _suffix(parent: str) -> str:
     return f".{parent}{SUFFIX}" if parent else SUFFIX
 
