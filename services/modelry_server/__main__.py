@@ -42,6 +42,7 @@ def run(
     *,
     file: Path | None = None,
     flags: dict[str, str] | None = None,
+    defaults: dict[str, str] | None = None,
     upgrade: bool = False,
     announce: "Callable[[Config, int], None] | None" = None,
 ) -> int:
@@ -49,6 +50,7 @@ def run(
 
     Ends the whole process with 1 if it can't end soon after `server.drain`, or at a second signal.
 
+    `flags` are the settings of the command line, and `defaults` those that file and environment come before.
     `upgrade` brings its databases to this program's schema first. `announce` is told the settings and the port once the
     target answers; without it a line on standard output says the port.
     """
@@ -78,7 +80,15 @@ def run(
             )
         rules = functools.partial(mistakes, target)
         judged = ("server", *TARGETS[target])
-        config = load(Config, file=file, environment=os.environ, flags=flags or {}, rules=rules, judged=judged)
+        config = load(
+            Config,
+            file=file,
+            environment=os.environ,
+            flags=flags or {},
+            defaults=defaults,
+            rules=rules,
+            judged=judged,
+        )
         telemetry.start_logging(config.server.log_level)
         _, address = listening(target, config)
         ensure_free(address)

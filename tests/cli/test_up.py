@@ -66,6 +66,26 @@ def test_up_makes_the_databases_answers_and_ends_in_peace(
     assert up.wait(30) == 0
 
 
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_up_listens_where_the_environment_or_the_file_says(tmp_path: Path, where: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+    words: list[object] = ["up", "--data-folder", tmp_path / "new"]
+    settings = environment()
+    if where == "file":
+        (tmp_path / "modelry.toml").write_text(f'[server]\nlisten = "127.0.0.1:{port}"\n')
+        words += ["--config", tmp_path / "modelry.toml"]
+    else:
+        settings["MODELRY_SERVER_LISTEN"] = f"127.0.0.1:{port}"
+    with subprocess.Popen(command(*words), env=settings, stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        address = next(line.split()[1] for line in up.stdout if line.split()[:1] == ["address"])
+        up.send_signal(signal.SIGINT)
+
+    assert address == f"127.0.0.1:{port}"
+
+
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

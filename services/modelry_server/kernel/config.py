@@ -96,12 +96,14 @@ def load(
     file: Path | None = None,
     environment: Mapping[str, str],
     flags: Mapping[str, str],
+    defaults: Mapping[str, str] | None = None,
     rules: Callable[[_Section], Iterable[str]] = lambda settings: (),
     judged: Collection[str] | None = None,
 ) -> _Section:
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
-    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text. A relative path in
+    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text, and so does
+    `defaults`, for a command whose defaults are others than those of the schema. A relative path in
     the file is meant from the folder of the file, another one from the current folder. A section may have
     a method `mistakes()` for combinations of its settings that can't work; `rules` does the same for all sections. Both
     give a line for each mistake, which names the keys that it is about. Only the sections in `judged`, by default all,
@@ -109,7 +111,9 @@ def load(
     Raises ConfigurationInvalid with every mistake.
     """
     mistakes: list[str] = []
-    given: dict[str, tuple[Any, str]] = {}
+    given: dict[str, tuple[Any, str]] = {
+        key.replace("-", "_"): (text, "the default of the command") for key, text in (defaults or {}).items()
+    }
     known = {
         f"{section}.{field.name}": field for section, kind in sections(schema) for field in dataclasses.fields(kind)
     }

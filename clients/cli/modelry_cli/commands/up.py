@@ -18,9 +18,14 @@ DEFAULT_PORT = 5100
 
 def up(
     settings: dict[str, str],
-    port: Annotated[int, typer.Option(help="The port on this machine. 0: any free port.", min=0, max=65535)] = (
-        DEFAULT_PORT
-    ),
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="The port on this machine. 0: any free port. Default: 5100, or what server.listen says.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
     data_folder: Annotated[
         Path | None, typer.Option(help="The folder of all data. Default: ~/.local/share/modelry.", metavar="FOLDER")
     ] = None,
@@ -32,14 +37,19 @@ def up(
     """
     from modelry_server.__main__ import run
 
-    given = {"server.listen": f"127.0.0.1:{port}", "server.log-level": "warning"}
+    given = {}
+    if port is not None:
+        given["server.listen"] = f"127.0.0.1:{port}"
     if data_folder is not None:
         given["server.data-folder"] = str(data_folder)
-    raise typer.Exit(run("all", file=config, flags=given | settings, upgrade=True, announce=_banner))
+    defaults = {"server.log-level": "warning"}
+    raise typer.Exit(run("all", file=config, flags=given | settings, defaults=defaults, upgrade=True, announce=_banner))
 
 
 def _banner(config: Config, port: int) -> None:
-    host, _, path = config.server.listen.rpartition(":")
+    from modelry_server.targets import listening
+
+    host, _, path = listening("all", config)[1].rpartition(":")
     address = f"unix://{path}" if host == "unix" else f"{host}:{port}"
     output.write_text(
         "\n".join(
