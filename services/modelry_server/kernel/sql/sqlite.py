@@ -307,6 +307,9 @@ def _packed(query: sa.Select[Any]) -> sa.Select[Any]:
     the row, so a page of rows took twice as long.
     """
     inner = query.subquery()
+    inexact = [each.name for each in inner.c if not isinstance(each.type, sa.String | sa.Integer | sa.JSON)]
+    if inexact:
+        raise TypeError(f"JSON holds texts and whole numbers exactly, and not the columns {', '.join(inexact)}")
     return sa.select(*(sa.func.json_group_array(column) for column in inner.c))
 
 

@@ -194,6 +194,13 @@ def test_many_rows_come_as_they_are_and_in_their_order(db: Database, count: int)
     assert asked == wanted
 
 
+def test_columns_that_json_does_not_hold_exactly_are_refused(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path}/db", room="kernel", migrations=tmp_path)
+    with pytest.raises(TypeError, match="not the columns weight, content"), db.read() as tx:
+        ask(tx, ALL, {}, many=True)
+    db.close()
+
+
 def test_a_change_is_sent_with_what_it_says_itself_and_counts_the_rows_that_it_changed(db: Database) -> None:
     named = sa.update(things).where(things.c.name == sa.bindparam("old"))
     renaming = named.values(name=sa.bindparam("new"), weight=things.c.weight + 1)
