@@ -235,11 +235,12 @@ class _Listener:
         def streams(kind: str, places: int, **options: Any) -> Streams:
             return Streams(kind, places, max(1, places // share), limits.idle_s, **options)
 
+        parsing = limits.workers + limits.streams  # calls and streams that wait until a large message is parsed
         bounds = Bounds(
             work=gate("work", limits.workers, _WAITING),
             searches=gate("search", max(1, limits.workers // 2), _SEARCHES_WAITING),
             steps=gate("step", limits.workers, limits.streams),
-            large=Gate("large", 1, 1, limits.workers + limits.streams),
+            large=Gate("large", 1, 1, parsing),
             streams=streams("stream", limits.streams),
             watches=streams("watch", _WATCHES, since=attrgetter("opened")),  # they wait for news, not for their client
             arriving=Waiting("message", _ARRIVING, limits.idle_s),
@@ -249,7 +250,7 @@ class _Listener:
         bounds.show(name)
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(
-            pool("", limits.workers + _WAITING + _SEARCHES_WAITING),
+            pool("", limits.workers + _WAITING + _SEARCHES_WAITING + parsing),
             interceptors=[self.calls],
             options=[
                 ("grpc.max_concurrent_streams", _CALLS_OF_ONE + bounds.streams.of_one + bounds.watches.of_one),
