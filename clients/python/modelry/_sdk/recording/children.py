@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelry._sdk.recording import ids, kept
+from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.refusals import Refusals
-from modelry._sdk.recording.spool import Spool, left_in, process_of
+from modelry._sdk.recording.spool import Spool, SpoolInUse, is_being_written, left_in, process_of
 from modelry._sdk.recording.sync import SpoolFile, is_for_good, opened, upload
 from modelry._sdk.transport import process, retries, settings
 from modelry.errors import DeadlineExceeded, ModelryError
@@ -115,8 +116,8 @@ class Children(process.Part):
     def _deliver(self, until: float | None) -> bool:
         """Delivers what can be delivered: an obstacle holds up what stands behind it only.
 
-        While a server can't be reached, what is for it waits, in order. If a server refuses something, what the same
-        child logged afterwards waits.
+        While a server can't be reached, what is for it waits. Otherwise what the same child logged afterwards waits, or
+        the next upload of the same files.
         """
         away: set[str] = set()
         is_all = self._deliver_spools(until, away)
@@ -127,15 +128,20 @@ class Children(process.Part):
 
     def _deliver_spools(self, until: float | None, away: set[str]) -> bool:
         found, is_all = self._left_in(left_in)
-        refused: set[str] = set()
+        held: set[str] = set()
         for path in found:
             child = process_of(path)
-            if child in refused:
+            if child in held:
                 continue
             unreadable: list[str] = []
-            spools, _ = opened([path], unreadable)
+            spools, in_use = opened([path], unreadable)
             for text in unreadable:
                 self._refusals.warn("spool of a forked child", path.name, text)
+            if in_use and is_being_written(path):
+                continue
+            if unreadable or in_use:
+                held.add(child)
+                is_all = False
             for spool in spools:
                 server = spool.server["address"]
                 if server in away:
@@ -145,13 +151,14 @@ class Children(process.Part):
                 if obstacle is None:
                     continue
                 is_all = False
+                held.add(child)
                 if retries.is_refusal(obstacle):
-                    refused.add(child)
                     text = f"{obstacle.message}; it is kept in {path.parent}"
                     self._refusals.warn("spool of a forked child", path.name, text)
-                else:
+                    continue
+                if retries.is_of_the_server(obstacle):
                     away.add(server)
-                    self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
+                self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
         return is_all
 
     def _left_in(self, look: Callable[..., list[Path]]) -> tuple[list[Path], bool]:
@@ -168,30 +175,35 @@ class Children(process.Part):
 
     def _upload(self, until: float | None, away: set[str]) -> bool:
         found, is_all = self._left_in(kept.left_in)
+        failed: list[Kept] = []
         for path in found:
+            made: Kept | None = None
             try:
                 made = kept.opened(path)
                 server = made.server.get("address", "")
-                if server in away:
-                    is_all = False
+                if server in away or any(map(made.overlaps, failed)):
+                    failed.append(made)
                     continue
                 is_late = until is not None and time.monotonic() >= until
                 obstacle = DeadlineExceeded("the time for the delivery is up") if is_late else upload(made)
             except FileNotFoundError:
                 continue  # another process has uploaded it
             except OSError as problem:
-                self._refusals.warn("file of a forked child", path.name, str(problem))
+                is_all = False
+                failed += [made] if made else []
+                if not isinstance(problem, SpoolInUse):
+                    self._refusals.warn("file of a forked child", path.name, str(problem))
                 continue
             if obstacle is None:
                 continue
             if is_for_good(obstacle):
                 self._refusals.warn("file of a forked child", path.name, obstacle.message)
                 continue
-            is_all = False
-            if not retries.is_refusal(obstacle):
+            failed.append(made)
+            if retries.is_of_the_server(obstacle):
                 away.add(server)
             self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}", path.parent)
-        return is_all
+        return is_all and not failed
 
     def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:
         source = SpoolFile(spool)

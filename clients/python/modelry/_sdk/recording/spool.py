@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from modelry._sdk.recording import holders, places
+from modelry._sdk.recording import holders, ids, places
 from modelry._sdk.recording.queued import QueuedRequest
 
 try:
@@ -254,6 +254,11 @@ def left_in(folder: Path, *, parent: str = "") -> list[Path]:
     except FileNotFoundError:
         return []
     return [folder / name for name in sorted(names) if name.endswith(_suffix(parent))]
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether the process that began a spool still writes to it: one that is open and belongs to a running process."""
+    return f"{_OPEN}." in path.name and ids.is_running(process_of(path))
 
 
 def process_of(path: Path) -> str:

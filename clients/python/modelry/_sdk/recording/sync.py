@@ -279,6 +279,7 @@ class _Sync:
 
     def _deliver_upload(self, path: Path, left: list[Kept]) -> None:
         """Uploads the copies in a folder, unless an earlier upload of the same files is left."""
+        made: Kept | None = None
         try:
             made = kept.opened(path)
             if made.may_be_in_use():
@@ -289,6 +290,7 @@ class _Sync:
             return  # Another process has uploaded it.
         except SpoolInUse:
             self._files_in_use += 1
+            left += [made] if made else []
             return
         except OSError as unreadable:
             self.problems.append(str(unreadable))

@@ -26,8 +26,6 @@ _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 1.0
-_OF_ONE = {"ABORTED", "CANCELLED", "INTERNAL", "UNKNOWN"}
-"""How a stream ends that is cut off. A proxy may do so with each one that is too long for it, and take the others."""
 
 
 class Uploads:
@@ -171,8 +169,8 @@ class Uploads:
                     self._changed.notify_all()
                 continue
             failed.append(made)
-            if retries.is_passing(obstacle) and obstacle.code not in _OF_ONE:
-                break  # it is the same for the others
+            if retries.is_of_the_server(obstacle):
+                break
         with self._changed:
             self._tried = number
             self._changed.notify_all()

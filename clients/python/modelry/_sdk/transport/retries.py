@@ -55,6 +55,7 @@ _PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAUTHENT
 _REFUSING = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE"}
 
 
+_CUT_OFF_CODES = {"ABORTED", "CANCELLED", "INTERNAL", "UNKNOWN"}
 _TOO_LARGE = re.compile(r"message .*(larger than|too large|exceeds)", re.IGNORECASE)
 """What gRPC says of a message that is too large: that of C, Go, Java, .NET, JavaScript and Rust."""
 _CUT_OFF = re.compile("RST_STREAM|Stream removed|http2 header with status: (404|408|5..)")
@@ -70,6 +71,14 @@ def is_passing(error: ModelryError) -> bool:
     if error.code in {"INTERNAL", "UNKNOWN", "UNIMPLEMENTED"}:
         return bool(_CUT_OFF.search(error.message))
     return error.code in _PASSING
+
+
+def is_of_the_server(error: ModelryError) -> bool:
+    """Whether what passes is the same for all other calls to the server, and not that this one was cut off.
+
+    A proxy may cut off each stream that is too long for it, and take the others.
+    """
+    return is_passing(error) and error.code not in _CUT_OFF_CODES
 
 
 def is_brief(error: ModelryError) -> bool:
