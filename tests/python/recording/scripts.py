@@ -9,6 +9,7 @@ from pathlib import Path
 
 import modelry
 from modelry import Client
+from modelry._sdk.recording.sync import ORIGIN
 from modelry._sdk.transport.connection import connect
 from tests.parts.deployment import Deployment
 
@@ -21,9 +22,10 @@ def use(deployment: Deployment) -> Client:
 
 
 def start_again(deployment: Deployment) -> None:
-    """Starts the platform; this process, which saw it away, looks for it at once."""
+    """Starts the platform; this process, which saw it away, looks for it at once, also if it delivers a spool."""
     deployment.start()
     connect(deployment.address).close()
+    connect(deployment.address, origin=ORIGIN).close()
 
 
 def run_script(code: str, address: str, spool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
