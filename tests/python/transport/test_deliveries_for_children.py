@@ -64,13 +64,9 @@ print(modelry.flush(20))
     assert [steps(reader, run.run_id) for run in found] == [{"loss": [0]}] * 2
 
 
-TWO_CHILDREN = """
+IN_CHILD = """
 import os, sys
 import modelry
-
-parent = modelry.start_run()
-modelry.log_metric("parent", 0.5, step=0)
-assert modelry.flush(20)
 
 def in_child(act):
     pid = os.fork()
@@ -78,6 +74,13 @@ def in_child(act):
         act()
         sys.exit(0)
     assert os.waitpid(pid, 0)[1] == 0
+"""
+TWO_CHILDREN = (
+    IN_CHILD
+    + """
+parent = modelry.start_run()
+modelry.log_metric("parent", 0.5, step=0)
+assert modelry.flush(20)
 
 def log(key):
     modelry.log_metric(key, 0.5, step=0)
@@ -94,6 +97,7 @@ def two(first, second):
     in_child(second)
     print(parent.run_id, modelry.flush(20))
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -111,21 +115,13 @@ def test_what_one_child_logs_in_vain_holds_up_no_other_child(
         server,
         spool,
         f"""
-import logging, os, sys
+import logging
 logging.basicConfig(level=logging.WARNING)
-import modelry
-
+{IN_CHILD}
 client = modelry.Client()
 deleted = client.experiments.create({str(spool)!r}).experiment_id
 client.experiments.delete(deleted)
 parent = modelry.start_run()
-
-def in_child(log):
-    pid = os.fork()
-    if pid == 0:
-        log()
-        sys.exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
 
 def in_vain():
     {begin}
