@@ -103,11 +103,11 @@ def load(
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
     `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text, and so does
-    `defaults`, for a command whose defaults are others than those of the schema. A relative path in
-    the file is meant from the folder of the file, another one from the current folder. A section may have
-    a method `mistakes()` for combinations of its settings that can't work; `rules` does the same for all sections. Both
-    give a line for each mistake, which names the keys that it is about. Only the sections in `judged`, by default all,
-    are asked for theirs.
+    `defaults`, for a command whose defaults are others than those of the schema. A relative path in the file is meant
+    from the folder of the file, another one from the current folder. A section may have a method `mistakes()` for
+    combinations of its settings that can't work; `rules` does the same for all sections. Both give a line for each
+    mistake, which names the keys that it is about. Only the sections in `judged`, by default all, are asked for theirs.
+
     Raises ConfigurationInvalid with every mistake.
     """
     mistakes: list[str] = []
