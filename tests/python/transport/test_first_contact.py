@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -28,15 +29,18 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+Answering = Callable[..., str]
+
+
 @pytest.fixture
-def answering() -> Iterator[Callable[[bytes], str]]:
-    """Makes servers that say the same to everybody and close the connection."""
+def answering() -> Iterator[Answering]:
+    """Makes servers that say the same to everybody and close or reset the connection."""
     servers: list[socket.socket] = []
 
-    def start(words: bytes) -> str:
+    def start(words: bytes, *, resets: bool = False) -> str:
         server = socket.create_server(("127.0.0.1", 0))
         servers.append(server)
-        threading.Thread(target=_answer_all, args=(server, words), daemon=True).start()
+        threading.Thread(target=_answer_all, args=(server, words, resets), daemon=True).start()
         return f"127.0.0.1:{server.getsockname()[1]}"
 
     yield start
@@ -45,7 +49,7 @@ def answering() -> Iterator[Callable[[bytes], str]]:
         server.close()
 
 
-def _answer_all(server: socket.socket, words: bytes) -> None:
+def _answer_all(server: socket.socket, words: bytes, resets: bool) -> None:
     while True:
         try:
             connection, _ = server.accept()
@@ -53,6 +57,8 @@ def _answer_all(server: socket.socket, words: bytes) -> None:
             return
         with closing(connection):
             connection.sendall(words)
+            if resets:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def _answer_all(server: socket.socket, words: bytes) -> None:
         (b"", "another kind of server, one that needs TLS, or one that has too many connections"),
     ],
 )
-def test_a_server_of_another_kind_is_said_to_be_one(answering: Callable[[bytes], str], words: bytes, told: str) -> None:
+def test_a_server_of_another_kind_is_said_to_be_one(answering: Answering, words: bytes, told: str) -> None:
     address = answering(words)
 
     with pytest.raises(Unavailable) as refusal:
@@ -72,6 +78,13 @@ def test_a_server_of_another_kind_is_said_to_be_one(answering: Callable[[bytes],
     assert address in refusal.value.message
     assert told in refusal.value.message
     assert "MODELRY_TRACKING_URI" in refusal.value.message
+
+
+def test_a_server_that_resets_connections_is_told_like_one_that_closes_them(answering: Answering) -> None:
+    address = answering(b"", resets=True)
+
+    with pytest.raises(Unavailable, match="something there ended the connection"):
+        Client(address).runs.get("0" * 32)
 
 
 def test_another_grpc_server_is_said_to_be_one() -> None:

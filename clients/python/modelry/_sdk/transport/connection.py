@@ -43,11 +43,16 @@ _NAME_LIMIT = 128
 _JOINERS = "\u200c\u200d"
 """Invisible letters that names have in some languages."""
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_ENDS = (
+    "something there ended the connection: a server that stops, another kind of server, one that needs TLS, or one "
+    "that has too many connections"
+)
 _STRANGERS = {
     "http1.x server": "what answers there speaks HTTP/1 and not gRPC, so it is another server",
     "parsing http/2": "what answers there does not speak gRPC, so it is another server",
-    "socket closed": "something there ends the connection: another kind of server, one that needs TLS, or one that has "
-    "too many connections",
+    "socket closed": _ENDS,
+    "connection reset": _ENDS,
+    "broken pipe": _ENDS,
 }
 """What gRPC says, in small letters, where another kind of server answers, and what that means."""
 _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
