@@ -28,6 +28,8 @@ COSTLY = " OR ".join(f"params.long LIKE '%{'a' * 990}{end}%'" for end in "bcdefg
 SEARCH_RUNS = "/modelry.api.tracking.v1.RunService/SearchRuns"
 LOG_BYTES = 4 << 20
 """SQLite's write-ahead log is emptied when it is larger."""
+WAITING_BYTES = 128 << 20
+"""Of the searches that wait for a place."""
 PAGE = tracking.SearchRunsRequest(workspace="default", page_size=1)
 SORTED = tracking.SearchRunsRequest(workspace="default", page_size=1, order_by=["params.long"])
 CHEAP = tracking.SearchRunsRequest(workspace="default", page_size=1, filter="params.long IS NULL")
@@ -165,6 +167,38 @@ def test_costly_searches_of_many_connections_hold_up_nobody_and_those_who_have_m
     assert (found.run.run_id, written.durable_batch_number) == (run_id, 1)
     assert (checked.status, watched.status) == (health_pb2.HealthCheckResponse.SERVING,) * 2
     assert (refusal.code, refusal.reason, refusal.retry) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", True)
+
+
+def test_large_requests_that_wait_are_refused_above_a_sum_of_bytes_and_not_those_of_others(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    large = tracking.SearchRunsRequest(workspace="default", filter=f"params.long = '{'a' * (4000 << 10)}'")
+    with (
+        searched("all-sqlite", tmp_path, request) as platform,
+        connection(platform) as first,
+        connection(platform) as second,
+        connection(platform) as greedy,
+        connection(platform) as others,
+    ):
+        runs = tracking.RunServiceStub(others)
+        searches = [costly(channel) for _ in range(20) for channel in (first, second)]
+        eventually(lambda: _refused(runs.SearchRuns, CHEAP))  # all places of searches are taken
+        found = runs.SearchRuns.future(CHEAP)
+        flood: Any = tracking.RunServiceStub(greedy).SearchRuns
+        begun = [flood.future(large) for _ in range(50)]
+        eventually(lambda: sum(each.done() for each in begun) == 50 - WAITING_BYTES // large.ByteSize())
+        refusals = [unpacked(each.exception()) for each in begun if each.done()]
+        is_answered = found.done()
+        for each in (*searches, *begun):
+            each.cancel()
+        answered = found.result(20)
+
+    assert {(each.code, each.reason, each.retry) for each in refusals} == {
+        ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", True)
+    }
+    assert refusals[0].metadata == {"limit": "256", "limit_bytes": str(WAITING_BYTES)}
+    assert not is_answered
+    assert list(answered.runs) == []
 
 
 def test_a_costly_search_without_a_deadline_ends_at_the_limit_of_the_server(hasty: Deployment) -> None:

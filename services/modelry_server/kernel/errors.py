@@ -165,15 +165,16 @@ class TooManyStreams(ResourceExhausted):
 
 
 class TooManyCalls(ResourceExhausted):
-    """Too many calls wait for their turn at the server, and this connection has the most of them."""
+    """Too many calls, or too large ones, wait for their turn at the server, and this connection has the most."""
 
     reason = "TOO_MANY_CALLS"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_bytes: int) -> None:
         super().__init__(
-            f"too many calls wait for their turn: at most {limit} on the server, and no connection has more of them "
-            "than this one; try again later",
+            f"too many calls wait for their turn: at most {limit} on the server, with requests of {limit_bytes >> 20} "
+            "MiB together, and no connection has more of them than this one; try again later",
             limit=limit,
+            limit_bytes=limit_bytes,
         )
 
 

@@ -213,13 +213,13 @@ class Calls(grpc.ServerInterceptor):
             try:
                 with self._drain:
                     self._check(call)
-                    is_search = False
+                    is_search, size = False, 0 if is_upload else len(request)
                     if method.parse is not None:
                         request = method.parse(request)
                         is_search = _is_search(request)
                     with (
-                        Turn(self._bounds.searches, call.caller) if is_search else nullcontext(),
-                        nullcontext() if is_upload else Turn(self._bounds.work, call.caller),
+                        Turn(self._bounds.searches, call.caller, size) if is_search else nullcontext(),
+                        nullcontext() if is_upload else Turn(self._bounds.work, call.caller, size),
                     ):
                         response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:

@@ -24,7 +24,7 @@ def parsed(large: Gate, deserialize: Callable[[bytes], Any], content: bytes) -> 
     if len(content) <= _LARGE_BYTES:
         return _judged(deserialize, content)
     who = caller.current()
-    if not large.enter(who.peer, who.deadline):
+    if not large.enter(who.peer, who.deadline, len(content)):
         raise DeadlinePassed
     try:
         return _judged(deserialize, content)

@@ -52,6 +52,7 @@ _CALLS_OF_ONE = 128  # open at once on one connection, besides its streams and w
 _ARRIVING = 128  # calls whose message is still to come, half of the most; 5,000 honest calls at once came to 115
 _WAITING = 768  # calls that wait for a place at work
 _SEARCHES_WAITING = 256  # searches that wait for theirs, before they wait for one at work
+_WAITING_BYTES = 128 << 20  # of the requests of each of these, and of large messages that wait until they are parsed
 _UNREAD_BYTES = 256 << 20  # of answers that clients have not taken
 _WATCHES = 256  # of health
 _SPARE_THREADS = 256  # beyond the calls that may wait: for those that come, are refused and go
@@ -230,7 +231,7 @@ class _Listener:
         )  # services, and callers on a socket, are not told apart
 
         def gate(kind: str, places: int, waiters: int) -> Gate:
-            return Gate(kind, places, max(1, places // share), waiters)
+            return Gate(kind, places, max(1, places // share), waiters, _WAITING_BYTES)
 
         def streams(kind: str, places: int, **options: Any) -> Streams:
             return Streams(kind, places, max(1, places // share), limits.idle_s, **options)
@@ -240,7 +241,7 @@ class _Listener:
             work=gate("work", limits.workers, _WAITING),
             searches=gate("search", max(1, limits.workers // 2), _SEARCHES_WAITING),
             steps=gate("step", limits.workers, limits.streams),
-            large=Gate("large", 1, 1, parsing),
+            large=Gate("large", 1, 1, parsing, _WAITING_BYTES),
             streams=streams("stream", limits.streams),
             watches=streams("watch", _WATCHES, since=attrgetter("opened")),  # they wait for news, not for their client
             arriving=Waiting("message", _ARRIVING, limits.idle_s),

@@ -98,7 +98,7 @@ def test_a_wrong_key_is_a_missing_service_for_the_caller_and_a_line_in_the_log_f
     assert KEY not in log.getvalue()
 
 
-@pytest.mark.parametrize("error", [Draining(), TooManyCalls(768), TooManyStreams(256, 128), CallTooLong(60.0)])
+@pytest.mark.parametrize("error", [Draining(), TooManyCalls(768, 1 << 20), TooManyStreams(256, 128), CallTooLong(60.0)])
 def test_what_a_service_says_of_its_own_state_is_the_cause_of_a_missing_service(error: ModelryError) -> None:
     def act(name: str) -> str:
         raise error

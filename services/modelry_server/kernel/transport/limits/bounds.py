@@ -34,8 +34,11 @@ class Bounds:
         kinds: dict[str, Callable[[], float]] = {
             "work": lambda: self.work.taken,
             "work_waiting": lambda: self.work.waiting,
+            "work_waiting_bytes": lambda: self.work.waiting_bytes,
             "search": lambda: self.searches.taken,
             "search_waiting": lambda: self.searches.waiting,
+            "search_waiting_bytes": lambda: self.searches.waiting_bytes,
+            "large_waiting_bytes": lambda: self.large.waiting_bytes,
             "stream": lambda: self.streams.count,
             "watch": lambda: self.watches.count,
             "message": lambda: self.arriving.held,

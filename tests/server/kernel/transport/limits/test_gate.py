@@ -10,9 +10,11 @@ from modelry_server.kernel.errors import TooManyCalls
 from modelry_server.kernel.transport.limits.gate import Gate
 from tests.parts.eventually import eventually
 
+MANY = 1 << 30
+
 
 def test_one_connection_gets_its_share_and_another_one_the_rest() -> None:
-    gate = Gate("work", 4, 2, 0)
+    gate = Gate("work", 4, 2, 0, MANY)
 
     assert [gate.try_to_enter("a") for _ in range(3)] == [True, True, False]
     assert [gate.try_to_enter("b") for _ in range(3)] == [True, True, False]
@@ -22,7 +24,7 @@ def test_one_connection_gets_its_share_and_another_one_the_rest() -> None:
 
 
 def test_who_waits_gets_the_place_that_is_given_back_and_gives_up_when_its_time_is_over() -> None:
-    gate = Gate("work", 1, 1, 100)
+    gate = Gate("work", 1, 1, 100, MANY)
     gate.enter("a")
 
     begun = time.monotonic()
@@ -39,7 +41,7 @@ def test_who_waits_gets_the_place_that_is_given_back_and_gives_up_when_its_time_
 
 
 def test_connections_take_turns_however_many_calls_of_one_wait() -> None:
-    gate, order, lock = Gate("work", 1, 1, 100), [], threading.Lock()
+    gate, order, lock = Gate("work", 1, 1, 100, MANY), [], threading.Lock()
     gate.enter("first")
 
     def work(peer: str) -> None:
@@ -62,7 +64,7 @@ def test_connections_take_turns_however_many_calls_of_one_wait() -> None:
 
 
 def test_one_who_waits_too_many_refuses_the_newest_of_the_connection_that_has_the_most() -> None:
-    gate, ended = Gate("work", 1, 1, 3), list[str]()
+    gate, ended = Gate("work", 1, 1, 3, MANY), list[str]()
     gate.enter("first")
 
     def work(peer: str, name: str) -> None:
@@ -92,3 +94,36 @@ def test_one_who_waits_too_many_refuses_the_newest_of_the_connection_that_has_th
 
     assert ended[3:] == ["many 1 worked", "few 1 worked", "many 2 worked"]
     assert (gate._taken, gate.waiting) == ({}, 0)
+
+
+def test_too_many_bytes_refuse_the_newest_of_the_connection_that_has_the_most_of_them() -> None:
+    gate, ended = Gate("work", 1, 1, 100, 1000), list[str]()
+    gate.enter("first")
+
+    def work(peer: str, size: int) -> None:
+        try:
+            gate.enter(peer, size=size)
+        except TooManyCalls as refusal:
+            ended.append(f"{peer} {size} refused: {refusal.metadata['limit_bytes']}")
+        else:
+            ended.append(f"{peer} {size} worked")
+            gate.leave(peer)
+
+    with ThreadPoolExecutor(12) as pool:
+        for size, together in ((400, 400), (401, 801)):
+            pool.submit(work, "large", size)
+            eventually(lambda together=together: gate.waiting_bytes == together)  # type: ignore[misc]
+        for size, together in ((10, 811), (11, 822), (12, 834)):
+            pool.submit(work, "small", size)
+            eventually(lambda together=together: gate.waiting_bytes == together)  # type: ignore[misc]
+        pool.submit(work, "other", 300)
+        eventually(lambda: ended == ["large 401 refused: 1000"])
+        pool.submit(work, "late", 900)  # more than any other: this one goes
+        eventually(lambda: ended[1:] == ["late 900 refused: 1000"])
+        assert gate.waiting_bytes == 733
+        gate.leave("first")
+
+    assert sorted(ended[2:]) == [
+        f"{name} worked" for name in ("large 400", "other 300", "small 10", "small 11", "small 12")
+    ]
+    assert (gate.waiting, gate.waiting_bytes) == (0, 0)

@@ -79,9 +79,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     busy.
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 18
-    """RESOURCE_EXHAUSTED: too many calls wait for their turn at the server, and no connection has more of them than this
-    one. The server has not begun to work on the call. An open stream can end with this reason, too: nothing of an
-    upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait).
+    """RESOURCE_EXHAUSTED: too many calls, or too large ones, wait for their turn at the server, and no connection has more
+    than this one. The server has not begun to work on the call. An open stream can end with this reason, too: nothing
+    of an upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait),
+    `limit_bytes` (of how many bytes together).
     """
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
@@ -224,9 +225,10 @@ ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 17
 busy.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 18
-"""RESOURCE_EXHAUSTED: too many calls wait for their turn at the server, and no connection has more of them than this
-one. The server has not begun to work on the call. An open stream can end with this reason, too: nothing of an
-upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait).
+"""RESOURCE_EXHAUSTED: too many calls, or too large ones, wait for their turn at the server, and no connection has more
+than this one. The server has not begun to work on the call. An open stream can end with this reason, too: nothing
+of an upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait),
+`limit_bytes` (of how many bytes together).
 """
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
