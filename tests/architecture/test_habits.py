@@ -14,7 +14,7 @@ MAY_CATCH_ALL = {
 # Functions of the server that may wait without a limit. All others may answer a call that has a deadline.
 MAY_WAIT_FOR_EVER = {
     "kernel/transport/health.py:Watch",  # a stream; gRPC tells it that its client has left
-    "kernel/transport/interceptors.py:upload",  # what it asks has ended
+    "kernel/transport/interceptors.py:upload",  # its commit, which `server.stop` interrupts
     "kernel/transport/server.py:wait",  # the main thread
     "artifacts/domain/artifacts.py:_arrived",  # a stream; the store has limits of its own
     "artifacts/domain/incoming.py:put",  # likewise

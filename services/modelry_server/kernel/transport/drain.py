@@ -69,10 +69,11 @@ class Drain:
         if self._is_over.done():
             raise Draining
 
-    def outlasts(self, work: "Future[Any]", messages: "Incoming[Any]") -> bool:
+    def may_finish(self, work: "Future[Any]", messages: "Incoming[Any]") -> bool:
         """Waits for the work on the messages of a stream. False if the drain ended while they still came.
 
-        Work on all messages goes on, as that of any call in flight: what it writes may be committed already.
+        Otherwise the work has ended, or all messages are here and it goes on as that of any call in flight: what it
+        writes may be committed already.
         """
         wait((work, self._is_over), return_when=FIRST_COMPLETED)
         return work.done() or messages.are_complete
@@ -88,7 +89,7 @@ class Incoming(Generic[_Message]):
         self._messages = messages
         self._drain = drain
         self.are_complete = False
-        """Whether all have come. Once the drain is over, work on those of which it is false then writes nothing."""
+        """Whether all have come. If it is false after the drain, nothing of them is written."""
 
     def __iter__(self) -> Iterator[_Message]:
         for message in self._messages:

@@ -171,7 +171,7 @@ class Calls(grpc.ServerInterceptor):
             # A thread that waits for the client's next message can't be told of the drain. So it is not this one.
             messages = Incoming(requests, self._drain)
             work = self._pools.uploads.submit(self._upload, method, messages, context)
-            if not self._drain.outlasts(work, messages):
+            if not self._drain.may_finish(work, messages):
                 context.abort_with_status(rpc_status.to_status(status.to_status(Draining())))
             try:
                 return work.result()
