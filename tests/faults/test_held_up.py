@@ -32,6 +32,7 @@ CHECK = "/grpc.health.v1.Health/Check"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 SEARCH_RUNS = "/modelry.api.tracking.v1.RunService/SearchRuns"
 WATCH = "/grpc.health.v1.Health/Watch"
+WRITE_ARTIFACTS = "/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"
 
 
 @pytest.fixture(scope="module", params=["all", "split"])
@@ -344,6 +345,38 @@ def test_slow_readers_of_a_long_series_share_a_bounded_memory(tmp_path: Path) ->
 
     assert held < 80 << 20
     assert [points - each for each in rest] == [8192] * 3
+
+
+def test_uploads_that_come_faster_than_they_are_read_share_a_bounded_memory(tmp_path: Path) -> None:
+    def sent(message: artifacts.WriteArtifactsRequest) -> bytes:
+        content = message.SerializeToString()
+        return b"\0" + len(content).to_bytes(4, "big") + content
+
+    header = artifacts.ArtifactHeader(path="x", size_bytes=1 << 40)
+    with (
+        deployments.running("all", tmp_path / "platform") as platform,
+        RawClient(platform.addresses["artifacts"]) as bad,
+    ):
+        runs = platform.stub(tracking.RunServiceStub)
+        run_id = runs.CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
+        owner = artifacts.ArtifactOwner(run_id=run_id)
+        process = process_of(platform, "artifacts")
+        before = process.memory_info().rss
+        streams = [bad.begin(WRITE_ARTIFACTS) for _ in range(60)]
+        for stream in streams:
+            first = sent(artifacts.WriteArtifactsRequest(owner=owner))
+            assert bad.send(stream, first + sent(artifacts.WriteArtifactsRequest(header=header)))
+        nothing = sent(artifacts.WriteArtifactsRequest(content=b"")) * 2000
+        until, taken = time.monotonic() + 6, 0
+        while time.monotonic() < until:
+            found = sum(bad.send(stream, nothing) for stream in streams)
+            taken += found
+            time.sleep(0 if found else 0.01)
+        held = process.memory_info().rss - before
+
+    assert taken > 2 * 60
+    assert bad.open == 60
+    assert held < 300 << 20
 
 
 def test_answers_that_nobody_reads_are_dropped_when_they_are_too_many(tmp_path: Path) -> None:

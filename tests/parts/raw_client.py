@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections import Counter
 from contextlib import suppress
 from types import TracebackType
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RESET, _SETTINGS, _PING = 0, 1, 3, 4, 6
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 _END_STREAM = _ACK = 1
 _END_HEADERS, _INITIAL_WINDOW = 4, 4
 
@@ -23,6 +24,8 @@ class RawClient:
         self.made = 0  # calls, those that have ended included
         self.begun = 0  # answers whose headers have come, and more is to come
         self._ended: set[int] = set()
+        self._window = 65535  # of a stream, at its begin
+        self._credit: Counter[int] = Counter({0: 65535})  # by stream, and of the connection
         self._socket = socket.create_connection((host, int(port)), timeout=60)
         settings = _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window))
         with suppress(ConnectionError):  # it is closed at once
@@ -55,6 +58,19 @@ class RawClient:
             sent += _frame(_DATA, _END_STREAM, stream, b"\0" + struct.pack(">I", len(message)) + message)
         self._socket.sendall(sent)
 
+    def begin(self, method: str) -> int:
+        """Begins a stream, and gives its number."""
+        self.call(method)
+        return 2 * self.made - 1
+
+    def send(self, stream: int, content: bytes) -> bool:
+        """Sends it if the windows of the stream and of the connection permit that now."""
+        if min(self._credit[0], self._window + self._credit[stream]) < len(content):
+            return False
+        self._credit.subtract({0: len(content), stream: len(content)})
+        self._socket.sendall(_frame(_DATA, 0, stream, content))
+        return True
+
     def _read(self) -> None:
         with suppress(OSError), self._socket.makefile("rb") as frames:
             while head := frames.read(9):
@@ -62,6 +78,11 @@ class RawClient:
                 content = frames.read(int.from_bytes(head[:3], "big"))
                 if kind in (_SETTINGS, _PING) and not flags & _ACK:
                     self._socket.sendall(_frame(kind, _ACK, 0, content if kind == _PING else b""))
+                if kind == _SETTINGS and not flags & _ACK:
+                    settings = dict(struct.iter_unpack(">HI", content))
+                    self._window = settings.get(_INITIAL_WINDOW, self._window)
+                if kind == _WINDOW_UPDATE:
+                    self._credit[stream] += int.from_bytes(content, "big")
                 self.begun += kind == _HEADERS and not flags & _END_STREAM
                 if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
                     self._ended.add(stream)

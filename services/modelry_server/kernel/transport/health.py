@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from modelry_server.kernel.requests.fields import shown
+
 _Answer = health_pb2.HealthCheckResponse
 
 
@@ -30,7 +32,7 @@ class Health(health_pb2_grpc.HealthServicer):
         """The state of a service now; NOT_FOUND if it is unknown."""
         state = self._states.get(request.service)
         if state is None:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r} here")
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {shown(request.service)} here")
         return _Answer(status=state)
 
     def Watch(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> Iterator[_Answer]:

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ from modelry_server.kernel.errors import (
     CredentialInvalid,
     DeadlinePassed,
     Draining,
-    TooManyStreams,
+    ModelryError,
 )
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import status
@@ -34,7 +34,7 @@ from modelry_server.kernel.transport.call import Call, Method, call_seconds, cal
 from modelry_server.kernel.transport.drain import Drain, Incoming
 from modelry_server.kernel.transport.limits.bounds import Bounds
 from modelry_server.kernel.transport.limits.gate import Turn
-from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
+from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed, small
 
 _OPEN_SERVICES = (
     "/grpc.health.v1.Health/",
@@ -69,6 +69,15 @@ def may_search(rpc: str) -> bool:
 def _is_search(request: Any) -> bool:
     """Whether it does: the list in its usual order, without a filter, is read from an index."""
     return bool(request.filter or getattr(request, "order_by", ()))
+
+
+@contextmanager
+def _refusing(context: grpc.ServicerContext) -> Iterator[None]:
+    """Ends the call with the status of an error of the block."""
+    try:
+        yield
+    except ModelryError as error:
+        context.abort_with_status(rpc_status.to_status(status.to_status(error)))
 
 
 class Calls(grpc.ServerInterceptor):
@@ -110,30 +119,30 @@ class Calls(grpc.ServerInterceptor):
         """The handler of health or reflection: on threads of its own, without a place at work."""
         if not handler.response_streaming:
 
-            def single(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-                answer = handler.unary_unary(self._arrived(rpc, requests, context), context)
-                self._leaves(context, answer.ByteSize())
-                return answer
+            def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+                with self._leaving(context), _refusing(context):
+                    request = small(handler.request_deserializer, self._arrived(rpc, requests, context))
+                    answer: bytes = handler.response_serializer(handler.unary_unary(request, context))
+                    return answer
 
             single.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
-            return grpc.stream_unary_rpc_method_handler(
-                single, handler.request_deserializer, handler.response_serializer
-            )
+            return grpc.stream_unary_rpc_method_handler(single)
 
-        def stream(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            request = None if handler.request_streaming else self._arrived(rpc, requests, context)
-            try:
-                if request is None:
+        def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            with self._leaving(context), _refusing(context):
+                if handler.request_streaming:
                     with self._bounds.streams.place(context) as stream:
-                        yield from stream.sent(handler.stream_stream(stream.received(requests), context))
+                        asked = map(partial(small, handler.request_deserializer), stream.received(requests))
+                        answers = handler.stream_stream(asked, context)
+                        yield from stream.sent(map(handler.response_serializer, answers))
                 else:  # health's Watch
+                    request = small(handler.request_deserializer, self._arrived(rpc, requests, context))
                     with self._bounds.watches.place(context) as stream:
-                        yield from stream.sent(handler.unary_stream(request, context))
-            except TooManyStreams as error:
-                context.abort_with_status(rpc_status.to_status(status.to_status(error)))
+                        answers = handler.unary_stream(request, context)
+                        yield from stream.sent(map(handler.response_serializer, answers))
 
         stream.experimental_thread_pool = self._pools.others  # type: ignore[attr-defined]
-        return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(stream)
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
         measured = (call_seconds.labels(rpc), calls_total.labels(rpc, "OK"))
@@ -148,8 +157,9 @@ class Calls(grpc.ServerInterceptor):
             method = Method(*known, lambda request, context: inner(read(request), context))
 
             def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-                request = requests if handler.request_streaming else self._arrived(rpc, requests, context)
-                yield from self._stream(method, serialize, request, context)
+                with self._leaving(context):
+                    request = requests if handler.request_streaming else self._arrived(rpc, requests, context)
+                    yield from self._stream(method, serialize, request, context)
 
             stream.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
             return grpc.stream_stream_rpc_method_handler(stream)
@@ -160,9 +170,13 @@ class Calls(grpc.ServerInterceptor):
             method = Method(*known, lambda request, context: serialize(inner(read(request), context)))
 
         def single(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            answer = self._single(method, self._arrived(rpc, requests, context), context)
-            self._leaves(context, len(answer))
-            return answer
+            size = 0
+            try:
+                answer = self._single(method, self._arrived(rpc, requests, context), context)
+                size = len(answer)
+                return answer
+            finally:
+                self._leaves(context, size)
 
         if not handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(single)
@@ -171,12 +185,13 @@ class Calls(grpc.ServerInterceptor):
             # A thread that waits for the client's next message can't be told of the drain. So it is not this one.
             messages = Incoming(requests, self._drain)
             work = self._pools.uploads.submit(self._upload, method, messages, context)
-            if not self._drain.may_finish(work, messages):
-                context.abort_with_status(rpc_status.to_status(status.to_status(Draining())))
-            try:
-                return work.result()
-            finally:
-                del work  # it holds the error, see `_let_go`
+            with self._leaving(context):
+                if not self._drain.may_finish(work, messages):
+                    context.abort_with_status(rpc_status.to_status(status.to_status(Draining())))
+                try:
+                    return work.result()
+                finally:
+                    del work  # it holds the error, see `_let_go`
 
         upload.experimental_thread_pool = self._pools.streams  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(upload)
@@ -197,8 +212,19 @@ class Calls(grpc.ServerInterceptor):
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f'"{rpc}" requires exactly one request message.')
         return message  # type: ignore[return-value]
 
+    @contextmanager
+    def _leaving(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Notes at the end of the block that a small answer, a refusal, or the end of a stream waits for the client."""
+        try:
+            yield
+        finally:
+            self._leaves(context, 0)
+
     def _leaves(self, context: grpc.ServicerContext, size: int) -> None:
-        """Notes that gRPC has the answer of a call, and keeps it until the client has taken it."""
+        """Notes that gRPC has the answer of a call, and keeps it until the client has taken it.
+
+        A refusal is an answer, too: what it says has at most 8 KiB.
+        """
 
         def end() -> None:
             self._bounds.unread.leave(context)

@@ -13,6 +13,9 @@ from modelry_server.kernel.transport.limits.gate import Gate
 MESSAGE_BYTES = 4 << 20
 """The largest message, in bytes: gRPC's own default, which every client can receive."""
 
+SMALL_BYTES = 4 << 10
+"""The largest request of health or reflection, in bytes. It names one thing."""
+
 _LARGE_BYTES = 256 << 10
 
 
@@ -30,6 +33,17 @@ def parsed(large: Gate, deserialize: Callable[[bytes], Any], content: bytes) -> 
         return _judged(deserialize, content)
     finally:
         large.leave(who.peer)
+
+
+def small(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
+    """The message in these bytes, of a rpc that needs no large ones. Raises FieldInvalid like `parsed`.
+
+    What answers such a rpc may keep its request, or repeat it in the answer.
+    """
+    if len(content) > SMALL_BYTES:
+        problem = f"has {len(content)} bytes, at most {SMALL_BYTES} are allowed in a request of health or reflection"
+        raise FieldInvalid({"message": problem})
+    return _judged(deserialize, content)
 
 
 def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:

@@ -7,8 +7,10 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from modelry.api.tracking import v1 as tracking
+from tests.parts.refusal import refused
 from tests.server.kernel.stage import SERVICE, served
 
 States = health_pb2.HealthCheckResponse
@@ -50,3 +52,21 @@ def test_watches_leave_the_places_of_streams_alone_and_give_back_their_own() -> 
                 watch.cancel()
 
     assert (states, len(played)) == ({States.SERVING}, 2)
+
+
+def test_requests_of_health_and_reflection_are_small_and_so_are_their_refusals() -> None:
+    long = "é" * 2100
+    with served() as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        check = health_pb2.HealthCheckRequest(service=long)
+        question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=long)
+
+        refusals = [refused(method, check) for method in (health.Check, health.Watch)]
+        refusals.append(refused(reflection.ServerReflectionInfo, iter([question])))
+        unknown = refused(health.Check, health_pb2.HealthCheckRequest(service="é" * 2000))
+
+    assert {each.code for each in refusals} == {"INVALID_ARGUMENT"}
+    assert all("at most 4096" in each.violations["message"] for each in refusals)
+    assert unknown.code == "NOT_FOUND"
+    assert len(unknown.message) < 200
