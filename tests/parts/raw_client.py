@@ -24,6 +24,7 @@ class RawClient:
         self.made = 0  # calls, those that have ended included
         self.begun = 0  # answers whose headers have come, and more is to come
         self._ended: set[int] = set()
+        self.widened = threading.Event()  # is set when the server widens a window
         self._window = 65535  # of a stream, at its begin
         self._credit: Counter[int] = Counter({0: 65535})  # by stream, and of the connection
         self._socket = socket.create_connection((host, int(port)), timeout=60)
@@ -83,6 +84,7 @@ class RawClient:
                     self._window = settings.get(_INITIAL_WINDOW, self._window)
                 if kind == _WINDOW_UPDATE:
                     self._credit[stream] += int.from_bytes(content, "big")
+                    self.widened.set()
                 self.begun += kind == _HEADERS and not flags & _END_STREAM
                 if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
                     self._ended.add(stream)
