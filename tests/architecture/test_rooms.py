@@ -12,6 +12,7 @@ PLAN = {
     *("__init__.py", "module.py", "config.py", "errors.py", "entities.py", "instruments.py", "clients.py", "jobs.py"),
     *("rpc", "domain", "store", "migrations"),
 }
+TABLES = ("config.py", "permissions.py", "targets.py")
 WITHOUT = {"access": {"clients.py"}}
 """What a room can do without, because it has nothing to say there. Access asks nobody."""
 
@@ -83,8 +84,13 @@ def test_the_page_of_the_kernel_names_its_files_and_folders_and_nothing_else() -
     assert sorted(listed) == sorted(found)
 
 
-def test_the_parts_of_the_server_are_the_kernel_the_rooms_and_the_tables_above_them() -> None:
+def test_the_parts_of_the_server_are_the_kernel_the_rooms_and_what_stands_above_them() -> None:
     found = {path.name for path in SERVER.iterdir() if path.name != "__pycache__"}
 
-    tables = {"__init__.py", "__main__.py", "targets.py", "permissions.py", "config.py", "py.typed"}
-    assert found == {*ROOMS, "kernel", *tables}
+    above = {"__init__.py", "__main__.py", *TABLES, "addresses.py", "databases.py", "py.typed"}
+    assert found == {*ROOMS, "kernel", *above}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_above_the_rooms_is_short_enough_to_read_at_once(table: str) -> None:
+    assert len((SERVER / table).read_text().splitlines()) < 100
