@@ -54,22 +54,16 @@ def run(
     `upgrade` brings its databases to this program's schema first. `announce` is told the settings and the port once the
     target answers; without it a line on standard output says the port.
     """
+    from modelry_server.addresses import listening, listening_internally
     from modelry_server.config import Config
+    from modelry_server.databases import database, take_databases
     from modelry_server.kernel import telemetry
     from modelry_server.kernel.config import load
     from modelry_server.kernel.errors import ModelryError
     from modelry_server.kernel.memory import give_back_what_is_free
     from modelry_server.kernel.sql.database import DatabaseUnusable, SchemaMissing, how_to_upgrade
     from modelry_server.kernel.transport.server import AddressUnusable, ensure_free
-    from modelry_server.targets import (
-        TARGETS,
-        build,
-        database,
-        listening,
-        listening_internally,
-        mistakes,
-        take_databases,
-    )
+    from modelry_server.targets import TARGETS, build, mistakes
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: sys.exit())  # so that a start that is broken off leaves no sockets
@@ -96,12 +90,12 @@ def run(
             ensure_free(internal[1])
         if config.server.metrics_port:
             _serve_metrics(address, config.server.metrics_port)
-        taken = take_databases(target, config)
+        taken = take_databases(TARGETS[target], config)
         if upgrade:
             for room in TARGETS[target]:
                 database(config, room).upgrade()
             if not taken:  # the files are new
-                taken = take_databases(target, config)
+                taken = take_databases(TARGETS[target], config)
         server = build(target, config)
     except SchemaMissing as missing:
         print(f"{missing.state}; {how_to_upgrade(file, target)}", file=sys.stderr)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 
 import pytest
 import sqlalchemy as sa
 
-from tests.architecture.tree import ROOMS, ROOT, SERVER, files, imports, nouns
+from tests.architecture.tree import PROTOS, ROOMS, ROOT, SERVER, files, imports, nouns, parsed
 
 PLAN = {
     *("__init__.py", "module.py", "config.py", "errors.py", "entities.py", "instruments.py", "clients.py", "jobs.py"),
@@ -14,6 +15,13 @@ PLAN = {
 }
 WITHOUT = {"access": {"clients.py"}}
 """What a room can do without, because it has nothing to say there. Access asks nobody."""
+TABLES = ("config.py", "permissions.py", "targets.py")
+NAMED_IN_THE_KERNEL = {
+    ("access.py", "workspace"),  # what a caller may do lies in one
+    ("telemetry.py", "event"),  # what happened, in a line of the log
+    *(("syntax.py", scope) for scope in ("metric", "run", "dataset")),  # other names of scopes, the same for all nouns
+}
+"""Files of the kernel and the words in them that are nouns of the contract too."""
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -83,8 +91,27 @@ def test_the_page_of_the_kernel_names_its_files_and_folders_and_nothing_else() -
     assert sorted(listed) == sorted(found)
 
 
-def test_the_parts_of_the_server_are_the_kernel_the_rooms_and_the_tables_above_them() -> None:
+def test_no_file_of_the_kernel_names_a_noun_of_the_contract() -> None:
+    known = {path.name.removesuffix("_service.proto") for path in PROTOS.glob("*/*/v1/*_service.proto")}
+    named = {
+        (path.name, node.value)
+        for path in files(".py")
+        if path.is_relative_to("services/modelry_server/kernel")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Constant) and node.value in known
+    }
+
+    assert {"run", "version"} <= known
+    assert named == NAMED_IN_THE_KERNEL
+
+
+def test_the_parts_of_the_server_are_the_rooms_and_what_stands_above_and_below_them() -> None:
     found = {path.name for path in SERVER.iterdir() if path.name != "__pycache__"}
 
-    tables = {"__init__.py", "__main__.py", "targets.py", "permissions.py", "config.py", "py.typed"}
-    assert found == {*ROOMS, "kernel", *tables}
+    above = {"__init__.py", "__main__.py", *TABLES, "addresses.py", "databases.py", "py.typed"}
+    assert found == {*above, *ROOMS, "mlflow_words.py", "kernel"}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_above_the_rooms_is_short_enough_to_read_at_once(table: str) -> None:
+    assert len((SERVER / table).read_text().splitlines()) < 100

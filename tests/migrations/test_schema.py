@@ -20,8 +20,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
+from modelry_server.databases import migrations
 from modelry_server.kernel.sql.database import Database, SchemaUnknown
-from modelry_server.targets import HERE, ROOMS
+from modelry_server.targets import ROOMS
 from tests.parts.deployment import REPOSITORY
 from tests.parts.eventually import at_once
 
@@ -34,7 +35,7 @@ ENVIRONMENT = {
 
 
 def database(room: str, url: str) -> Database:
-    return Database(url, room=room, migrations=HERE / room / "migrations")
+    return Database(url, room=room, migrations=migrations(room))
 
 
 def tables_of(room: str) -> sa.MetaData:

@@ -18,10 +18,12 @@ from typing import Any, TypeVar
 
 import grpc
 
+from modelry_server.addresses import internal_address
 from modelry_server.config import Config
+from modelry_server.databases import database
 from modelry_server.kernel.config import load
 from modelry_server.kernel.transport import keys
-from modelry_server.targets import ROOMS, database, internal_address
+from modelry_server.targets import ROOMS
 from tests.parts.eventually import eventually
 
 REPOSITORY = Path(__file__).parents[2]

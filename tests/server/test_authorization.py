@@ -15,12 +15,13 @@ import pytest
 from google.protobuf.message_factory import GetMessageClass
 
 from modelry_server.config import Config
+from modelry_server.databases import database
 from modelry_server.kernel.access import INSTALLATION, Permission, Place
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.config import load
 from modelry_server.kernel.transport import keys
 from modelry_server.permissions import PERMISSIONS, may
-from modelry_server.targets import ROOMS, build, database
+from modelry_server.targets import ROOMS, build
 from tests.architecture.tree import rpcs
 from tests.parts.refusal import Refusal, unpacked
 from tests.server.every_rpc import BUILD, OTHER_WAYS, Request, Things, absent, make

@@ -10,11 +10,13 @@ import pytest
 
 from modelry.api.access.v1 import GetWorkspaceRequest, WorkspaceServiceStub
 from modelry.api.tracking.v1 import RunServiceStub, SearchRunsRequest
+from modelry_server.addresses import internal_address
 from modelry_server.config import Config
+from modelry_server.databases import database
 from modelry_server.kernel.config import ConfigurationInvalid, load
 from modelry_server.kernel.transport import sockets
 from modelry_server.kernel.transport.server import AddressUnusable
-from modelry_server.targets import ROOMS, build, database, internal_address, mistakes
+from modelry_server.targets import ROOMS, build, mistakes
 from tests.parts import free_port
 from tests.parts.deployment import Deployment, running
 from tests.parts.eventually import eventually

@@ -1,4 +1,4 @@
-"""Before a server answers: no stranger can reach it, and what is wrong with the settings is said in words."""
+"""Before a server answers: what is wrong with the settings is said in words."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from modelry.api.access.v1.workspace_service_pb2 import GetWorkspaceRequest
 from modelry.api.access.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from modelry.api.tracking.v1 import RunServiceStub, SearchRunsRequest
 from modelry_server.config import Config
-from modelry_server.kernel.config import ConfigurationInvalid, load
-from modelry_server.kernel.sql.database import DatabaseUnusable
-from modelry_server.targets import ROOMS, TARGETS, build, database, mistakes, take_databases
+from modelry_server.databases import database
+from modelry_server.kernel.config import load
+from modelry_server.targets import ROOMS, TARGETS
 from tests.parts.deployment import REPOSITORY, running
 from tests.parts.grpc_traces import trace
 
@@ -53,60 +53,6 @@ def test_who_waits_for_calls_reads_from_the_network_unless_grpc_is_told_otherwis
     assert ("Acceptor" in said) == (given is not None)
 
 
-@pytest.mark.parametrize(
-    "listen",
-    [
-        "0.0.0.0:0",
-        "[::]:0",
-        "192.168.0.1:0",
-        "example.org:0",
-        "localhost.example.org:0",
-        "127.0.0.1.example.org:0",
-    ],
-)
-def test_a_server_that_strangers_could_reach_does_not_start(tmp_path: Path, listen: str) -> None:
-    config = load(Config, environment={}, flags={"server.listen": listen, "server.data-folder": str(tmp_path)})
-
-    with pytest.raises(ConfigurationInvalid, match="no authentication is configured"):
-        build("access", config)
-
-
-def test_where_a_service_alone_listens_is_refused_under_the_key_that_says_it(tmp_path: Path) -> None:
-    config = load(Config, environment={}, flags={"access.address": "0.0.0.0:1", "server.data-folder": str(tmp_path)})
-
-    with pytest.raises(ConfigurationInvalid, match=r"access\.address = '0\.0\.0\.0:1'"):
-        build("access", config)
-
-
-@pytest.mark.parametrize(
-    ("target", "key", "value", "said"),
-    [
-        ("access", "server.internal-listen", "0.0.0.0:1", "server.internal_listen = '0.0.0.0:1': a port needs"),
-        ("access", "server.internal-listen", "127.0.0.1:1", "server.internal_listen = '127.0.0.1:1': a port needs"),
-        ("access", "access.internal-address", "[::]:1", "access.internal_address = '[::]:1': a port needs"),
-        ("tracking", "access.internal-address", "localhost:1", "access.internal_address = 'localhost:1': a port needs"),
-        ("access", "server.service-key", "swordfish", "server.service_key = (secret): must have at least 32"),
-        ("access", "server.service-key", "swordfish " * 9, "server.service_key = (secret): must have at least 32"),
-        ("all", "server.internal-listen", "127.0.0.1:1", "server.internal_listen = '127.0.0.1:1': all services in one"),
-    ],
-)
-def test_what_would_open_the_internal_listener_to_strangers_is_refused(
-    target: str, key: str, value: str, said: str
-) -> None:
-    config = load(Config, environment={}, flags={key: value})
-
-    [told] = mistakes(target, config)
-
-    assert told.startswith(said)
-    assert "swordfish" not in told
-
-
-def test_with_a_key_of_its_own_a_service_may_listen_where_other_machines_reach_it() -> None:
-    flags = {"server.internal-listen": "0.0.0.0:1", "server.service-key": "k" * 32}
-
-    assert [*mistakes("access", load(Config, environment={}, flags=flags))] == []
-
-
 def test_services_that_start_with_the_same_folder_share_a_key_that_only_their_user_can_read(tmp_path: Path) -> None:
     with running("split", tmp_path, rooms=("access", "tracking")) as platform:
         runs = platform.stub(RunServiceStub)
@@ -133,51 +79,8 @@ def test_a_key_that_other_users_can_read_keeps_a_server_from_starting(tmp_path: 
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.9.9.9:0", "localhost:0", "[::1]:0"])
-def test_a_server_on_this_machine_starts(tmp_path: Path, listen: str) -> None:
-    flags = {"server.listen": listen, "server.internal-listen": listen, "server.data-folder": str(tmp_path)}
-    flags |= {"server.service-key": KEY}
-    config = load(Config, environment={}, flags=flags)
-    db = database(config, "access")
-    db.upgrade()
-    db.close()
-
-    server = build("access", config)
-
-    server.start()
-    server.stop()
-
-
 def test_all_is_every_service_and_each_service_is_a_target_of_its_own() -> None:
     assert {"all": ROOMS, **{room: (room,) for room in ROOMS}} == TARGETS
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "nonsense",
-        "postgresql+psycopg2://root:swordfish@127.0.0.1/x",
-        "mysql://root:swordfish@127.0.0.1/x",
-        "sqlite+nothing",
-        "://",
-    ],
-)
-def test_a_database_that_is_not_supported_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
-    config = load(Config, environment={}, flags={"tracking.database-url": url})
-
-    with pytest.raises(ConfigurationInvalid, match=r"tracking\.database_url") as caught:
-        database(config, "tracking")
-
-    assert "swordfish" not in str(caught.value)
-
-
-def test_the_short_form_of_a_postgresql_url_is_understood() -> None:
-    config = load(Config, environment={}, flags={"tracking.database-url": "postgresql://modelry@127.0.0.1/x"})
-
-    db = database(config, "tracking")
-
-    assert db.url.drivername == "postgresql+psycopg"
-    db.close()
 
 
 def test_a_server_tells_all_mistakes_at_once_whoever_finds_them(tmp_path: Path) -> None:
@@ -264,63 +167,3 @@ def test_a_port_that_is_taken_is_said_before_anything_else(tmp_path: Path, key: 
     assert ended.returncode == 1
     assert said.format(port=port) in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def test_services_may_share_a_file_and_each_has_one_process(tmp_path: Path) -> None:
-    flags = {f"{room}.database-url": f"sqlite:///{tmp_path / 'all.db'}" for room in ROOMS}
-    config = load(Config, environment={}, flags={"server.data-folder": str(tmp_path), **flags})
-    (tmp_path / "all.db").touch()
-
-    access, tracking = take_databases("access", config), take_databases("tracking", config)
-    with pytest.raises(DatabaseUnusable, match=f"database of access in the folder {tmp_path}: process {os.getpid()};"):
-        take_databases("all", config)
-    for each in (*access, *tracking):
-        os.close(each)
-
-    taken = take_databases("all", config)
-    assert len(taken) == len(ROOMS)
-    for each in taken:
-        os.close(each)
-
-
-@pytest.mark.parametrize(
-    "name", ["a b", "100% mine", "a?b", "a%40b", "a#b", "a;b=c&d", "line\nfeed", "\u00fc", "'q'", "@:"]
-)
-def test_all_databases_are_in_the_data_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
-    config = load(Config, environment={}, flags={"server.data-folder": str(tmp_path / name)})
-
-    for room in ROOMS:
-        opened = database(config, room)
-        opened.upgrade()
-        opened.close()
-
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert {f"{room}.db" for room in ROOMS} <= {path.name for path in (tmp_path / name).iterdir()}
-
-
-def test_databases_can_be_read_by_their_user_only(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    data.chmod(0o755)
-    (data / "access.db").touch()
-    (data / "access.db").chmod(0o644)
-
-    with running("all", data) as platform:
-        platform.stub(WorkspaceServiceStub).GetWorkspace(GetWorkspaceRequest(name="default"), timeout=30)
-        modes = {path.name: path.stat().st_mode & 0o077 for path in data.iterdir() if ".db" in path.name}
-
-    assert len(modes) >= 4
-    assert set(modes.values()) == {0}
-
-
-@pytest.mark.parametrize("key", ["server__data_folder", "access__database_url"])
-def test_a_folder_to_which_others_can_write_is_refused(tmp_path: Path, key: str) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    data.chmod(0o777)
-    named = f"sqlite:///{data}/x.db" if key == "access__database_url" else str(data)
-    flags = {"server.data-folder": str(tmp_path), key.replace("__", ".").replace("_", "-"): named}
-
-    found = [*mistakes("access", load(Config, environment={}, flags=flags))]
-
-    assert found == [f"{key.replace('__', '.')} = {str(data)!r}: other users can write to it; run `chmod go-w {data}`"]

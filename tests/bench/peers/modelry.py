@@ -107,7 +107,7 @@ class Peer(Adapter):
             self.pg = Postgres(self.workdir).start()
             self.flags = {f"{room}.database-url": self.pg.url("+psycopg") for room in ROOMS}
         self.flags["server.data-folder"] = str(self.workdir / "modelry")
-        from modelry_server.targets import database
+        from modelry_server.databases import database
 
         for room in ROOMS:
             db = database(self._config(), room)
@@ -190,7 +190,7 @@ class Peer(Adapter):
         db.close()
 
     def _tracking(self):
-        from modelry_server.targets import database
+        from modelry_server.databases import database
 
         return database(self._config(), "tracking")
 

@@ -6,18 +6,18 @@ import pytest
 
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.store import tables
+from modelry_server.databases import migrations
 from modelry_server.kernel.access import Access
 from modelry_server.kernel.requests.idempotency import Requests
 from modelry_server.kernel.sql.database import Database
 from modelry_server.permissions import may
-from modelry_server.targets import HERE
 from tests.parts.clock import HeldClock
 
 
 @pytest.fixture
 def db(database_url: str) -> Iterator[Database]:
     """The database of access, with what its migrations put there."""
-    database = Database(database_url, room="access", migrations=HERE / "access" / "migrations")
+    database = Database(database_url, room="access", migrations=migrations("access"))
     database.upgrade()
     yield database
     database.close()

@@ -14,7 +14,6 @@ from grpc_status import rpc_status
 
 from modelry.api.common import v1 as common
 from modelry.api.tracking import v1 as tracking
-from modelry_server import targets
 from modelry_server.artifacts.clients import Runs
 from modelry_server.artifacts.domain.artifacts import Artifacts
 from modelry_server.artifacts.domain.garbage import Garbage
@@ -25,6 +24,7 @@ from modelry_server.artifacts.domain.snapshots import Snapshots
 from modelry_server.artifacts.domain.writing import FileWriter
 from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
+from modelry_server.databases import migrations
 from modelry_server.kernel.access import Access, Judge, Permission, Place
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.clock import Clock
@@ -38,7 +38,6 @@ from tests.parts.clock import HeldClock
 GRACE_S = 3600
 WORKSPACE = "team"
 MODEL = new_id()
-MIGRATIONS = Path(targets.__file__).parent / "artifacts" / "migrations"
 
 
 class RunNotFound(NotFound):
@@ -134,7 +133,7 @@ class Files:
     """The domain of artifacts, put together, with short ways to write and read."""
 
     def __init__(self, url: str, blobs: LocalBlobs, neighbour: Tracking, clock: Clock) -> None:
-        self.db = Database(url, room="artifacts", migrations=MIGRATIONS)
+        self.db = Database(url, room="artifacts", migrations=migrations("artifacts"))
         self.db.upgrade()
         self.blobs = blobs
         self.neighbour = neighbour

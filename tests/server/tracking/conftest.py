@@ -8,8 +8,9 @@ import pytest
 
 from modelry.api.access import v1 as access
 from modelry_server.config import Config
+from modelry_server.databases import database
 from modelry_server.kernel.config import load
-from modelry_server.targets import build, database
+from modelry_server.targets import build
 from tests.server.tracking.room import Room
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from modelry_server.databases import migrations
 from modelry_server.kernel.access import Access, Judge
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request, Requests
@@ -17,7 +18,6 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.permissions import may
-from modelry_server.targets import HERE
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
@@ -65,7 +65,7 @@ class Room:
         judge: Judge = may,
     ) -> None:
         self.url = url
-        self.db = CountedDatabase(url, room="tracking", migrations=HERE / "tracking" / "migrations")
+        self.db = CountedDatabase(url, room="tracking", migrations=migrations("tracking"))
         self.clock = HeldClock()
         self.requests = Requests(tables.requests, self.clock)
         self.access = Neighbour("access", access)

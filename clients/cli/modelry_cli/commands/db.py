@@ -89,8 +89,9 @@ app.command("status")(configured(status))
 
 def _databases(settings: dict[str, str], target: str, config: Path | None) -> list[Database]:
     from modelry_server.config import Config
+    from modelry_server.databases import database, database_mistakes
     from modelry_server.kernel.config import ConfigurationInvalid, load
-    from modelry_server.targets import TARGETS, database, database_mistakes
+    from modelry_server.targets import TARGETS
 
     if target not in TARGETS:
         raise typer.BadParameter(f"there is no target {target!r}; use one of {', '.join(TARGETS)}")

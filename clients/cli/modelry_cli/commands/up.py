@@ -47,7 +47,7 @@ def up(
 
 
 def _banner(config: Config, port: int) -> None:
-    from modelry_server.targets import listening
+    from modelry_server.addresses import listening
 
     host, _, path = listening("all", config)[1].rpartition(":")
     address = f"unix://{path}" if host == "unix" else f"{host}:{port}"

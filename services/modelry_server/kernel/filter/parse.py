@@ -5,9 +5,9 @@ from functools import lru_cache
 
 from lark import Token
 
-from modelry_server.kernel.filter.mlflow_words import Noun
 from modelry_server.kernel.filter.syntax import Branch, Source, place, tokens_of, unquoted
 from modelry_server.kernel.filter.tree import And, Comparison, Node, Not, Op, Or, Scalar, render
+from modelry_server.kernel.filter.words import NO_WORDS, Words
 
 # Each page asks the same filter again, a dashboard all day. Long texts are not kept, so that the memory is bounded.
 _KEPT_TEXTS = 256
@@ -17,22 +17,21 @@ _INT64 = range(-(2**63), 2**63)
 _VALUES = frozenset({"SINGLE", "DOUBLE", "NUMBER"})
 
 
-def parse(text: str, scopes: Collection[str], *, noun: Noun | None = None, field_name: str = "filter") -> Node | None:
+def parse(text: str, scopes: Collection[str], *, words: Words = NO_WORDS, field_name: str = "filter") -> Node | None:
     """The tree of a filter, None if the text is blank. Raises FilterSyntax.
 
     `scopes` are those that the search knows, such as `metrics`, `params`, `tags`, `attributes`; a bare name belongs to
-    `attributes`. MLflow's words for attributes of `noun` are read as the contract's. `field_name` is the request's
-    field that the text came in. Which keys there are, and which operators and values fit them, is for the caller to
-    judge.
+    `attributes`. `words` for attributes are read as the names of their fields. `field_name` is the request's field that
+    the text came in. Which keys there are, and which operators and values fit them, is for the caller to judge.
     """
     read = _kept if len(text) <= _KEPT_CHARACTERS else _read
-    return read(text, frozenset(scopes), noun, field_name)
+    return read(text, frozenset(scopes), words, field_name)
 
 
-def _read(text: str, scopes: frozenset[str], noun: Noun | None, field_name: str) -> Node | None:
+def _read(text: str, scopes: frozenset[str], words: Words, field_name: str) -> Node | None:
     if not text.strip():
         return None
-    source = Source(text, scopes, field_name, noun)
+    source = Source(text, scopes, field_name, words)
     return _node(source.read("filter"), source)
 
 

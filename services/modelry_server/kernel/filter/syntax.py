@@ -10,8 +10,8 @@ from typing import TypeAlias
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedToken
 
 from modelry_server.kernel.filter.errors import FilterSyntax
-from modelry_server.kernel.filter.mlflow_words import WORDS, Noun
 from modelry_server.kernel.filter.tree import ATTRIBUTES, Field, Op
+from modelry_server.kernel.filter.words import Words
 
 MOST_CHARACTERS = 16_384
 MOST_LEVELS = 32
@@ -60,13 +60,13 @@ _building = Lock()
 
 
 class Source:
-    """One text to read: the scopes that it may name, the request's field that it came in, and the noun it is about."""
+    """One text to read: the scopes that it may name, the request's field that it came in, other words for fields."""
 
-    def __init__(self, text: str, scopes: Collection[str], field_name: str, noun: Noun | None) -> None:
+    def __init__(self, text: str, scopes: Collection[str], field_name: str, words: Words) -> None:
         self.text = text
         self.scopes = scopes
         self.field_name = field_name
-        self._words = WORDS[noun] if noun else {}
+        self._words = words.names
 
     def refusal(self, position: int, found: str, expected: str) -> FilterSyntax:
         """The error at a position, from 0."""
@@ -105,7 +105,7 @@ class Source:
         raise self.refusal(position, found, expected)
 
     def field(self, branch: Branch) -> Field:
-        """The field that a branch names, in the words of the contract and under a scope that the search knows."""
+        """The field that a branch names, by its own name and under a scope that the search knows."""
         *prefix, key = tokens_of(branch)
         scope = prefix[0].strip("`.") if prefix else ATTRIBUTES
         scope = scope if scope in self.scopes else _ALIASES.get(scope, scope)

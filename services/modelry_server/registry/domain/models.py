@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from modelry_server import mlflow_words
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
@@ -225,8 +226,8 @@ class Models:
         Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
         self._lookup.workspace(Permission.READ, workspace)
-        node = parse(filter, search.SCOPES, noun="model")
-        keys = parse_order(order_by, search.SCOPES, noun="model")
+        node = parse(filter, search.SCOPES, words=mlflow_words.MODELS)
+        keys = parse_order(order_by, search.SCOPES, words=mlflow_words.MODELS)
         self._workspaces.require(workspace)
         return self._db.each(lambda tx: search.models_page(tx, workspace, node, keys, after=after, limit=limit))
 

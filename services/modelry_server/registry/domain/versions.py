@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
+from modelry_server import mlflow_words
 from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
@@ -188,8 +189,8 @@ class Versions:
         They are read while they are taken. Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
         self._lookup.workspace(Permission.READ, workspace)
-        node = parse(filter, search.SCOPES, noun="version")
-        keys = parse_order(order_by, search.SCOPES, noun="version")
+        node = parse(filter, search.SCOPES, words=mlflow_words.VERSIONS)
+        keys = parse_order(order_by, search.SCOPES, words=mlflow_words.VERSIONS)
         self._workspaces.require(workspace)
         known = stages.known_in(workspace)
         return self._db.each(

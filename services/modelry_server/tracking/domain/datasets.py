@@ -94,6 +94,6 @@ class Datasets:
         Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
         """
         self._places.require_workspace(READ, workspace)
-        node = parse(filter, ("attributes",), noun="dataset")
+        node = parse(filter, ("attributes",))
         self._workspaces.require(workspace)
         return self._db.each(lambda tx: search.page_of_datasets(tx, workspace, node, after=after, limit=limit))

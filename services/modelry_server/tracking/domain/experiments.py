@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from modelry_server import mlflow_words
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import WorkspaceNotFound
 from modelry_server.kernel.clock import Clock
@@ -197,8 +198,8 @@ class Experiments:
         Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
         """
         self._places.require_workspace(READ, workspace)
-        node = parse(filter, _SCOPES, noun="experiment")
-        keys = parse_order(order_by, _SCOPES, noun="experiment")
+        node = parse(filter, _SCOPES, words=mlflow_words.EXPERIMENTS)
+        keys = parse_order(order_by, _SCOPES, words=mlflow_words.EXPERIMENTS)
         self._workspaces.require(workspace)
         return self._db.each(
             lambda tx: search.page_of_experiments(

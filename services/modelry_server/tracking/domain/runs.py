@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from modelry_server import mlflow_words
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
@@ -238,8 +239,8 @@ class Runs:
             experiment_ids=experiment_ids,
             deleted_ids=(),
             lifecycle=lifecycle,
-            filter=parse(filter, _SCOPES, noun="run"),
-            order=parse_order(order_by, _SORTED_SCOPES, noun="run"),
+            filter=parse(filter, _SCOPES, words=mlflow_words.RUNS),
+            order=parse_order(order_by, _SORTED_SCOPES, words=mlflow_words.RUNS),
             description="description" in parts,
         )
         self._workspaces.require(workspace)

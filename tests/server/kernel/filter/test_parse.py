@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelry_server.kernel.filter import And, Comparison, Field, FilterSyntax, Not, Op, Or, parse, parse_order, render
+from modelry_server.kernel.filter import (
+    And,
+    Comparison,
+    Field,
+    FilterSyntax,
+    Not,
+    Op,
+    Or,
+    Words,
+    parse,
+    parse_order,
+    render,
+)
 from tests.server.kernel.filter.texts import BEYOND, MLFLOW, REFUSED
 
 SCOPES = ("metrics", "params", "tags", "attributes", "datasets")
@@ -115,6 +127,16 @@ def test_a_scope_that_the_search_does_not_know_is_refused() -> None:
 
 def test_the_callers_own_scope_is_read() -> None:
     assert parse("aliases.name = 'x'", ("aliases",)) == Comparison(Field("aliases", "name"), Op.EQ, "x")
+
+
+def test_other_words_are_read_as_the_attributes_that_they_mean() -> None:
+    text = "size > 1 AND tags.size = 'x'"
+    words, others = Words({"size": "length"}), Words({"size": "weight"})
+
+    read = [parse(text, SCOPES, words=each) for each in (words, others)]
+
+    assert read == [parse(f"{name} > 1 AND tags.size = 'x'", SCOPES) for name in ("length", "weight")]
+    assert parse_order(["size"], SCOPES, words=words) == parse_order(["length"], SCOPES)
 
 
 def test_a_bare_name_is_refused_where_there_are_no_attributes() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from modelry.api.tracking import v1 as api
 from modelry_server.access.store import tables
+from modelry_server.databases import migrations
 from modelry_server.kernel import caller
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import RequestIdReused, RequestInFlight
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request, Requests
 from modelry_server.kernel.sql.database import Database
-from modelry_server.targets import HERE
 from tests.parts.clock import HeldClock
 from tests.parts.eventually import at_once, of
 
@@ -56,7 +56,7 @@ def clock() -> HeldClock:
 @pytest.fixture
 def db(database_url: str) -> Iterator[Database]:
     """A database with a table of requests: that of access."""
-    database = Database(database_url, room="access", migrations=HERE / "access" / "migrations")
+    database = Database(database_url, room="access", migrations=migrations("access"))
     database.upgrade()
     yield database
     database.close()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from modelry_server.databases import migrations
 from modelry_server.kernel.errors import DatabaseUnavailable, Unavailable
 from modelry_server.kernel.sql import sqlite
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import insert_rows
-from modelry_server.targets import HERE
 from tests.parts.eventually import at_once, eventually
 from tests.parts.postgres import PostgresServer
 from tests.server.kernel.sql.conftest import SLOW, ids, metadata, things
@@ -108,7 +108,7 @@ def test_a_secret_is_the_same_for_all_who_ask(another: Callable[[], Database]) -
 
 def test_a_sqlite_file_and_its_folder_are_closed_to_others(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new' / 'room.db'}"
-    db = Database(url, room="access", migrations=HERE / "access" / "migrations")
+    db = Database(url, room="access", migrations=migrations("access"))
     db.upgrade()
     db.close()
 

@@ -3,6 +3,7 @@
 import pytest
 
 from modelry_server.kernel.filter import FilterSyntax, parse, parse_order
+from modelry_server.mlflow_words import MODELS, VERSIONS
 from modelry_server.registry.store import search
 from modelry_server.registry.store.search import Key
 from tests.server.registry.conftest import Registry
@@ -16,8 +17,8 @@ def found(registry: Registry, filter: str, *order_by: str, size: int = 3) -> lis
     rows: list[tuple[str, int]] = []
     while True:
         with registry.db.read() as tx:
-            node = parse(filter, search.SCOPES, noun="version")
-            keys = parse_order(order_by, search.SCOPES, noun="version")
+            node = parse(filter, search.SCOPES, words=VERSIONS)
+            keys = parse_order(order_by, search.SCOPES, words=VERSIONS)
             page = list(search.versions_page(tx, "default", node, keys, stages=STAGES, after=after, limit=size))
         rows += [(each.item.model_name, each.item.version_number) for each in page]
         if len(page) < size:
@@ -110,7 +111,7 @@ def test_text_of_a_caller_is_only_ever_a_value(registry: Registry, text: str) ->
 
     quoted = text.replace("'", "''")
     key = text.replace("`", "``")
-    node = parse(f"tags.`{key}` = '{quoted}' AND name = 'fraud'", search.SCOPES, noun="model")
+    node = parse(f"tags.`{key}` = '{quoted}' AND name = 'fraud'", search.SCOPES, words=MODELS)
     with registry.db.read() as tx:
         page = list(search.models_page(tx, "default", node, [], after=None, limit=9))
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modelry_server.databases import migrations
 from modelry_server.kernel.sql.database import Database
-from modelry_server.targets import HERE
 from modelry_server.tracking.domain.downsample import downsample_parts
 from modelry_server.tracking.domain.series import Extent, Series
 from modelry_server.tracking.entities import Ints, MetricColumns
@@ -223,7 +223,7 @@ OVERLAPPING: dict[str, Layout] = {
 def long_series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A database with series of 1 and of 10 million points; the key is layout and number."""
     path = tmp_path_factory.mktemp("long") / "tracking.db"
-    db = Database(f"sqlite:///{path}", room="tracking", migrations=HERE / "tracking" / "migrations")
+    db = Database(f"sqlite:///{path}", room="tracking", migrations=migrations("tracking"))
     db.upgrade()
     values = np.random.default_rng(1).random(16_384)
     for name, layout in {**FOLLOWING, **OVERLAPPING}.items():

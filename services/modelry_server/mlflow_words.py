@@ -1,17 +1,15 @@
 """MLflow's words for the fields of a filter or a sort key, and the words of the contract for them.
 
 The contract's words are the names of its fields. Code that was written for MLflow uses others: they mean the same, here
-and nowhere else. `user_id` is what the client says of itself in a run, but the caller in a version.
+and nowhere else. The same word can mean different fields of different nouns: `user_id` is what the client says of
+itself in a run, but the caller in a version. Datasets have no words of their own. The aliases of scopes, such as
+`metric.`, are the same for all nouns, so they are part of the language (`kernel/filter`).
 """
 
-from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from modelry_server.kernel.filter import Words
 
-Noun: TypeAlias = Literal["run", "experiment", "dataset", "model", "version"]
-"""What a search finds. The same word can mean different fields of different nouns."""
-
-WORDS: Mapping[Noun, Mapping[str, str]] = {
-    "run": {
+RUNS = Words(
+    {
         "run_name": "name",
         "run name": "name",
         "Run name": "name",
@@ -19,24 +17,27 @@ WORDS: Mapping[Noun, Mapping[str, str]] = {
         "user_id": "claimed_user",
         "created": "start_time",
         "Created": "start_time",
-    },
-    "experiment": {
+    }
+)
+EXPERIMENTS = Words(
+    {
         "creation_time": "create_time",
         "last_update_time": "update_time",
-    },
-    "dataset": {},
-    "model": {
+    }
+)
+MODELS = Words(
+    {
         "creation_timestamp": "create_time",
         "last_updated_timestamp": "update_time",
         "timestamp": "update_time",
-    },
-    "version": {
+    }
+)
+VERSIONS = Words(
+    {
         "name": "model_name",
         "source_path": "source",
         "user_id": "creator",
         "creation_timestamp": "create_time",
         "last_updated_timestamp": "update_time",
-    },
-}
-"""Noun -> word of MLflow -> word of the contract, for attributes. The aliases of scopes, such as `metric.`, are in
-`syntax.py`: they are the same for all nouns."""
+    }
+)

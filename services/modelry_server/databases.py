@@ -1,0 +1,83 @@
+"""The databases of services: where they are, what is wrong with that, and whose process uses them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from modelry_server.config import Config
+from modelry_server.kernel import ownership
+from modelry_server.kernel.config import ConfigurationInvalid
+from modelry_server.kernel.sql.database import LONGEST_WRITE_S, Database, DatabaseUnusable, file_of, read_url
+
+_HERE = Path(__file__).parent
+
+
+def database(config: Config, room: str, **options: Any) -> Database:
+    """The database of a service; by default a SQLite file of its own in the data folder."""
+    section = getattr(config, room)
+    return Database(
+        _url(config, room),
+        room=room,
+        migrations=migrations(room),
+        synchronous=section.sqlite_synchronous,
+        prepared=section.postgres_prepared,
+        longest_write_s=max(LONGEST_WRITE_S, config.server.call_limit),
+        **options,
+    )
+
+
+def migrations(room: str) -> Path:
+    """The folder with the migrations of a service."""
+    return _HERE / room / "migrations"
+
+
+def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
+    """What is wrong with the URLs of the databases and with the data folder, a line for each."""
+    folders = {config.server.folder(): "server.data_folder"}
+    for room in rooms:
+        try:
+            url = read_url(room, _url(config, room))
+        except ConfigurationInvalid as wrong:
+            yield from wrong.mistakes
+            continue
+        if file := file_of(url):
+            folders.setdefault(file.parent, f"{room}.database_url")
+    judged = {folder.absolute(): key for folder, key in reversed(folders.items())}
+    for folder, key in judged.items():
+        if problem := ownership.folder_problem(folder):
+            yield f"{key} = {str(folder)!r}: {problem}"
+
+
+def take_databases(rooms: Sequence[str], config: Config) -> list[int]:
+    """Takes the SQLite files of services for this process, each for its service, until the descriptors are closed.
+
+    A file that is not there yet is left out. Raises DatabaseUnusable if another process has one.
+    """
+    taken = []
+    for room in rooms:
+        file = file_of(read_url(room, _url(config, room)))
+        if file is None or not file.exists():
+            continue
+        of_room = file.with_name(f"{file.name}.{room}")  # services may share a file
+        try:
+            taken.append(ownership.lock(of_room))
+        except BlockingIOError:
+            holder = ownership.holder_of(of_room)
+            for each in taken:
+                os.close(each)
+            raise DatabaseUnusable(
+                f"another server uses the database of {room} in the folder {file.parent}: "
+                f"process {holder or 'unknown'}; stop it first, or choose another server.data_folder"
+            ) from None
+        except OSError:
+            continue  # Opening the database says what is wrong with the folder. Some file systems have no locks.
+    return taken
+
+
+def _url(config: Config, room: str) -> str | sa.URL:
+    """The URL that is set, or that of a file in the data folder, whose path may have any character."""
+    given: str = getattr(config, room).database_url.reveal()
+    return given or sa.URL.create("sqlite", database=str(config.server.folder().absolute() / f"{room}.db"))
