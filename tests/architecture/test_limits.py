@@ -17,7 +17,7 @@ from modelry_server.config import ServerConfig
 from modelry_server.kernel.filter import order, syntax
 from modelry_server.kernel.requests import fields, idempotency, paging
 from modelry_server.kernel.sql import predicate
-from modelry_server.kernel.transport import messages, texts
+from modelry_server.kernel.transport import messages, texts, wire
 from modelry_server.registry.domain import models, names, promotions, versions
 from modelry_server.registry.rpc import events
 from modelry_server.tracking.domain import datasets, downsample, ingest, metrics, runs, totals
@@ -101,6 +101,8 @@ PAGE = {
     "A list or map of more than {} texts or messages": texts.MOST_ITEMS,
     "An error describes at most {} bad fields": fields.MOST_VIOLATIONS,
     "A request and an answer have at most {} MiB": messages.MESSAGE_BYTES >> 20,
+    "A message of a request has at most {} fields": wire.MOST_FIELDS,
+    "It has at most {} whole numbers in lists": wire.MOST_NUMBERS,
     "by default {} for each listener": ServerConfig().streams,
     "takes at most {} seconds by default": int(ServerConfig().call_limit),
     "A filter has at most {} characters": syntax.MOST_CHARACTERS,

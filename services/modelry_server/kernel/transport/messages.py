@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import DeadlinePassed, FieldInvalid
-from modelry_server.kernel.transport import texts
+from modelry_server.kernel.transport import texts, wire
 from modelry_server.kernel.transport.limits.gate import Gate
 
 MESSAGE_BYTES = 4 << 20
@@ -22,7 +22,7 @@ _LARGE_BYTES = 256 << 10
 def parsed(large: Gate, deserialize: Callable[[bytes], Any], content: bytes) -> Any:
     """The message in these bytes. Raises FieldInvalid if they are no message, or one that no handler should see.
 
-    A large message takes a place of `large` while it is parsed: 4 MiB of empty items are a hundred times as large then.
+    A large message takes a place of `large` while it is judged and parsed: it can be many times as large then.
     """
     if len(content) <= _LARGE_BYTES:
         return _judged(deserialize, content)
@@ -48,6 +48,8 @@ def small(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
 
 def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
     try:
+        if len(content) > _LARGE_BYTES:
+            wire.judge(deserialize(b"").DESCRIPTOR, content)
         message = deserialize(content)
     except DecodeError:
         problem = "can't be parsed: it is cut off, of another type, or contains invalid UTF-8"
