@@ -37,6 +37,7 @@ def database(config: Config, room: str, **options: Any) -> Database:
         _database_url(config, room),
         room=room,
         migrations=HERE / room / "migrations",
+        tables=importlib.import_module(f"modelry_server.{room}.store.tables").metadata,
         synchronous=section.sqlite_synchronous,
         prepared=section.postgres_prepared,
         longest_write_s=max(LONGEST_WRITE_S, config.server.call_limit),
