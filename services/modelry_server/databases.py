@@ -1,5 +1,6 @@
 """The databases of services: where they are, what is wrong with that, and whose process uses them."""
 
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ def database(config: Config, room: str, **options: Any) -> Database:
         _url(config, room),
         room=room,
         migrations=migrations(room),
+        tables=importlib.import_module(f"modelry_server.{room}.store.tables").metadata,
         synchronous=section.sqlite_synchronous,
         prepared=section.postgres_prepared,
         longest_write_s=max(LONGEST_WRITE_S, config.server.call_limit),

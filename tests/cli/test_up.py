@@ -305,3 +305,23 @@ def test_listing_needs_no_server_code_and_help_no_client() -> None:
     assert loaded("--help") == "[]"
     assert loaded("run", "--help") == "[]"
     assert loaded("run", "list", "--address", "127.0.0.1:9") == "['grpc', 'modelry']"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("db", "status"), ("db", "upgrade"), ("server", "--server.listen", "127.0.0.1:0"), ("up", "--port", "0")],
+    ids=["status", "upgrade", "server", "up"],
+)
+def test_a_folder_of_another_state_with_the_same_version_is_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
+    folder = ("--server.data-folder", tmp_path)
+    modelry("db", "upgrade", *folder)
+    with closing(sqlite3.connect(tmp_path / "tracking.db")) as database, database:
+        database.execute("ALTER TABLE metric_summaries DROP COLUMN min_bits")
+
+    answer = modelry(*words, *folder)
+
+    assert answer.returncode == 1
+    assert "the database of tracking" in answer.stderr
+    assert "there is no column metric_summaries.min_bits" in answer.stderr
+    assert f"move the folder {tmp_path} away" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1

@@ -35,7 +35,7 @@ ENVIRONMENT = {
 
 
 def database(room: str, url: str) -> Database:
-    return Database(url, room=room, migrations=migrations(room))
+    return Database(url, room=room, migrations=migrations(room), tables=tables_of(room))
 
 
 def tables_of(room: str) -> sa.MetaData:
@@ -196,6 +196,88 @@ def test_a_schema_of_another_program_is_refused_and_both_are_named(room: str, da
     for ask in (db.check, db.versions, db.upgrade):
         with pytest.raises(SchemaUnknown, match=f"9999 of a newer Modelry; this program knows {known}"):
             ask()
+    db.close()
+
+
+CHANGED = {
+    "ALTER TABLE metric_summaries DROP COLUMN min_bits": "there is no column metric_summaries.min_bits",
+    "DROP TABLE params": "there is no table params",
+    "ALTER TABLE runs ADD COLUMN color VARCHAR NOT NULL DEFAULT 'red'": "",
+    "ALTER TABLE runs ADD COLUMN color VARCHAR": "",
+    "CREATE TABLE notes (id INTEGER NOT NULL)": "",
+    "DROP INDEX runs_by_start": "",
+}
+"""What another state of the first migration may have made otherwise, and how a difference that counts is told."""
+
+
+@pytest.mark.parametrize("statement", CHANGED)
+def test_a_schema_of_the_same_version_that_lacks_something_is_refused(statement: str, database_url: str) -> None:
+    db = database("tracking", database_url)
+    _, known = db.upgrade()
+    with db.write() as tx:
+        tx.execute(sa.text(statement))
+
+    for ask in (db.check, db.versions, db.upgrade):
+        if not CHANGED[statement]:
+            ask()
+            continue
+        with pytest.raises(SchemaUnknown) as caught:
+            ask()
+        assert CHANGED[statement] in str(caught.value)
+        assert f"has the schema {known}, but not as this program makes it" in str(caught.value)
+        assert "the database of tracking" in str(caught.value)
+        assert "under the same version" in str(caught.value)
+    db.close()
+
+
+ALTERED = {
+    "ADD COLUMN color VARCHAR NOT NULL": "experiments.color can't be empty, and this program does not know it",
+    "DROP CONSTRAINT experiments_by_name": "experiments has no key of name, workspace",
+    "ALTER COLUMN delete_time SET NOT NULL": "the column experiments.delete_time can't be empty",
+    "ALTER COLUMN revision TYPE INTEGER": "the column experiments.revision is INTEGER and not BIGINT",
+    "DROP CONSTRAINT experiments_pkey": "experiments has no key of experiment_id",
+}
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("change", ALTERED)
+def test_what_would_make_statements_fail_is_named(change: str, database_url: str, engine: sa.Engine) -> None:
+    db = database("tracking", database_url)
+    db.upgrade()
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM experiments"))
+        connection.execute(sa.text(f"ALTER TABLE experiments {change}"))
+
+    with pytest.raises(SchemaUnknown, match=ALTERED[change]):
+        db.check()
+    db.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_tables_that_are_not_on_the_search_path_do_not_count(database_url: str, engine: sa.Engine) -> None:
+    db = database("access", database_url)
+    db.upgrade()
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA elsewhere"))
+        connection.execute(sa.text("ALTER TABLE workspaces SET SCHEMA elsewhere"))
+
+    with pytest.raises(SchemaUnknown, match="there is no table workspaces"):
+        db.check()
+    db.close()
+
+
+def test_the_folder_to_move_is_named(tmp_path: Path) -> None:
+    db = database("tracking", f"sqlite:///{tmp_path / 'data' / 'tracking.db'}")
+    db.upgrade()
+    with db.write() as tx:
+        tx.execute(sa.text("DROP TABLE params"))
+
+    with pytest.raises(SchemaUnknown) as caught:
+        db.check()
+
+    assert str(caught.value).endswith(
+        f"move the folder {tmp_path / 'data'} away, or name a new one in server.data_folder"
+    )
     db.close()
 
 

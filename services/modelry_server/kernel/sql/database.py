@@ -60,10 +60,11 @@ class Database:
     """The database of one service, named `room`.
 
     `url` is a SQLAlchemy URL: `sqlite:///<path>` or `postgresql://user@host/name`. Services may share a PostgreSQL
-    database: names of the kernel's tables begin with that of the service. `connections` bounds the pool: a transaction
-    waits for one until its deadline, and for 10 s at most. `synchronous` is SQLite's: `full` or `normal`; `prepared` is
-    PostgreSQL's: `always`, `never` or `auto`. A write takes at most `longest_write_s`, also one for which no deadline
-    counts: another program may hold a lock for ever.
+    database: names of the kernel's tables begin with that of the service. `tables` are those that its schema must have;
+    without them only the version counts. `connections` bounds the pool: a transaction waits for one until its deadline,
+    and for 10 s at most. `synchronous` is SQLite's: `full` or `normal`; `prepared` is PostgreSQL's: `always`, `never`
+    or `auto`. A write takes at most `longest_write_s`, also one for which no deadline counts: another program may hold
+    a lock for ever.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Database:
         *,
         room: str,
         migrations: Path,
+        tables: sa.MetaData | None = None,
         connections: int = 32,
         synchronous: str = "full",
         prepared: str = "auto",
@@ -80,6 +82,7 @@ class Database:
         self.room = room
         self.url = read_url(room, url)
         self.migrations = migrations
+        self.tables = tables
         self.backend = _backend(self.url, room, connections=connections, synchronous=synchronous, prepared=prepared)
         self._connections = connections + OVERFLOW
         self._places = threading.Semaphore(self._connections)  # the pool's own wait knows no deadline of a caller

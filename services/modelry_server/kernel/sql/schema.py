@@ -1,4 +1,4 @@
-"""The version of a database's schema: which one it has, which one this program needs, and the upgrade."""
+"""A database's schema: which version it has, which one this program needs, whether it is like that, and the upgrade."""
 
 import threading
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from modelry_server.kernel.errors import DatabaseUnavailable
 from modelry_server.kernel.ownership import make_private
 from modelry_server.kernel.sql.backend import Backend, Transaction
+from modelry_server.kernel.sql.differences import differences, told
 from modelry_server.kernel.sql.errors import DatabaseUnusable, SchemaMissing, SchemaUnknown
 
 _BESIDE = ("wal", "shm", "journal")  # how the names of SQLite's files beside the database end
@@ -23,6 +24,7 @@ class _Opened(Protocol):
     room: str
     url: sa.URL
     migrations: Path
+    tables: sa.MetaData | None
     backend: Backend
 
     def read(self) -> AbstractContextManager[Transaction]: ...
@@ -53,8 +55,8 @@ class Schema:
     def versions(self) -> tuple[str | None, str]:
         """The version in the database, None before the first upgrade, and the version that this program needs.
 
-        Creates nothing. Raises SchemaUnknown if the schema is newer than this program, DatabaseUnusable if the database
-        can't be opened.
+        Creates nothing. Raises SchemaUnknown if the schema is newer than this program, or has its version and lacks
+        something that it needs; DatabaseUnusable if the database can't be opened.
         """
         known = self._known_versions()
         with self._opened():
@@ -64,13 +66,15 @@ class Schema:
                 f"{self._named} has the schema {present} of a newer Modelry; this program knows {known[0]} and can't "
                 "use it: install the release that upgraded it, or a newer one"
             )
+        if present == known[0]:
+            self._compare(present)
         return present, known[0]
 
     def upgrade(self) -> tuple[str | None, str]:
         """Upgrades the schema to the version that this program needs. Returns the versions before and after.
 
         Creates SQLite's file, which no other user can read, and its folder. Raises what `versions` raises, and changes
-        nothing then.
+        nothing then; SchemaUnknown also if an older schema was not what the upgrade needs.
         """
         from alembic import command
 
@@ -82,6 +86,8 @@ class Schema:
                     make_private(file)
                     self._make_private()
                 command.upgrade(self._alembic(), "head")
+            if before != known:
+                self._compare(known)
             return before, known
 
     def run_migrations(self, context: Any) -> None:
@@ -91,6 +97,26 @@ class Schema:
             self._database.backend.lock_schema(tx, self.version_table)
             context.configure(connection=tx, version_table=self.version_table, transactional_ddl=False)
             context.run_migrations()
+
+    def _compare(self, version: str) -> None:
+        """Raises SchemaUnknown if the database lacks something that this program needs.
+
+        The version does not tell: before the first release, a migration is changed in place.
+        """
+        tables = self._database.tables
+        if tables is None:
+            return
+        with self._opened(), self._database.read() as tx:
+            found = differences(tx, tables)
+        if found:
+            file = self._database.backend.file
+            place = f"the folder {file.absolute().parent}" if file else "the database"
+            setting = "server.data_folder" if file else f"{self._database.room}.database_url"
+            raise SchemaUnknown(
+                f"{self._named} has the schema {version}, but not as this program makes it: {told(found)}. Another "
+                "state of Modelry made it under the same version, and no upgrade leads from one to the other: move "
+                f"{place} away, or name a new one in {setting}"
+            )
 
     def _make_private(self) -> None:
         """Makes SQLite's files readable for this user only. SQLite gives new ones the mode of the database."""

@@ -22,6 +22,7 @@ from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
 from modelry._sdk.values.texts import text_of
@@ -254,7 +255,7 @@ class ActiveRun(ActiveRunNames):
                     send()
             except (ModelryError, RuntimeError) as error:  # RuntimeError means that gRPC could not start a thread
                 if isinstance(error, ModelryError) and (
-                    retries.is_refusal(error) or error.reason == "LOCAL_FILE_CHANGED"
+                    (retries.is_refusal(error) and not is_of_the_run(error)) or error.reason == "LOCAL_FILE_CHANGED"
                 ):
                     self._refuse("file", repr(name), error)
                     return

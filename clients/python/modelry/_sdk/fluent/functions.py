@@ -72,7 +72,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | int 
         )
     client = session.current().client()
     experiments = client.experiments
-    chosen_id = "" if experiment_id is None else arguments.id_text("experiment_id", experiment_id)
+    chosen_id = arguments.experiment_id("experiment_id", experiment_id)
     chosen_name = arguments.converted(experiment_name)
     try:
         if experiment_id is not None:
@@ -132,15 +132,15 @@ def start_run(
     Use it as a context manager, or end the run with `end_run`. With `nested` it becomes a child of the active run, with
     `parent_run_id` of that run. Without these three, the first run continues the run `MODELRY_RUN_ID`, if that is set;
     a nested one becomes its child. If no server answers within `MODELRY_START_TIMEOUT`, the run starts offline, with a
-    warning, and is sent later. Raises FailedPrecondition while another run of this thread or task is active, and
-    ModelryError if the server refuses.
+    warning, and is sent later. Raises FailedPrecondition while another run of this thread or task is active,
+    InvalidArgument for an id that can't be one, and ModelryError if the server refuses.
     """
     return _started(
-        arguments.converted(run_id),
-        experiment_id,
+        arguments.run_id("run_id", run_id),
+        arguments.experiment_id("experiment_id", experiment_id),
         name=arguments.converted(run_name),
         nested=nested,
-        parent_run_id=arguments.converted(parent_run_id),
+        parent_run_id=arguments.run_id("parent_run_id", parent_run_id),
         tags=tags,
         description=arguments.converted(description),
     )
@@ -162,7 +162,7 @@ def run_for_logging() -> ActiveRun | None:
 
 def _started(
     run_id: str = "",
-    experiment_id: str | int | None = None,
+    experiment_id: str = "",
     *,
     name: str = "",
     nested: bool = False,
@@ -180,9 +180,10 @@ def _started(
             metadata={"run_id": own.run_id},
         )
     above = active if nested else None
-    inherited = here.inherited_id()
-    resumed = run_id or ("" if nested or parent_run_id else inherited)
-    parent = parent_run_id or (above.run_id if above is not None else inherited if nested else "")
+    parent = parent_run_id or (above.run_id if above is not None else "")
+    inherited = "" if run_id or parent else here.inherited_id()
+    resumed = run_id or ("" if nested else inherited)
+    parent = parent or (inherited if nested else "")
     if resumed:
         run = starting.resume(here.client(), resumed, name=name, tags=tags, description=description)
     else:
@@ -200,10 +201,10 @@ def _started(
     return run
 
 
-def _experiment_for(experiment_id: str | int | None, above: ActiveRun | None) -> starting.ExperimentChoice:
+def _experiment_for(experiment_id: str, above: ActiveRun | None) -> starting.ExperimentChoice:
     """The experiment of a new run: the given one, else that of the run above it, else the chosen one."""
-    if experiment_id is not None and experiment_id != "":
-        return starting.ExperimentChoice(arguments.id_text("experiment_id", experiment_id))
+    if experiment_id:
+        return starting.ExperimentChoice(experiment_id)
     if above is not None and above.experiment_id:
         return starting.ExperimentChoice(above.experiment_id)
     return session.current().experiment()

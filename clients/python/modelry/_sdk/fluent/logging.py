@@ -124,12 +124,17 @@ def log_image(image: Any, artifact_file: str | None = None, *, key: str | None =
 
 
 def _run(run_id: str | None = None) -> ActiveRun | None:
-    """The run with an id, else the one that is logged to here, see `run_for_logging`."""
+    """The run with an id, else the one that is logged to here, see `run_for_logging`.
+
+    None, with a warning, for what can't be the id of a run.
+    """
     if run_id is None:
         return run_for_logging()
     active = session.current().active()
     if active is not None and active.run_id == run_id:
         return active
+    if session.current().buffer_of(run_id) is None:
+        return None
     return ActiveRun(session.current().client(), run_id, experiment_id="", name="", online=True)
 
 

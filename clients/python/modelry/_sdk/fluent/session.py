@@ -14,6 +14,7 @@ from modelry._sdk.client import Client
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.fluent.ending import Ending
 from modelry._sdk.fluent.starting import ExperimentChoice, default_experiment
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.pool import RecorderPool
@@ -104,12 +105,19 @@ class Session(process.Part):
         return self._client_of(self._registry_uri) if self._registry_uri else self.client()
 
     def experiment(self) -> ExperimentChoice:
-        """The experiment of new runs: the one that was set, else that of the environment, else the default."""
+        """The experiment of new runs: the one that was set, else that of the environment, else the default.
+
+        Raises InvalidArgument if `MODELRY_EXPERIMENT_ID` counts and can't be an id.
+        """
         if self._experiment is not None:
             return self._experiment
         chosen = settings.read()
-        if chosen.experiment_id or chosen.experiment_name:
-            return ExperimentChoice(chosen.experiment_id, "" if chosen.experiment_id else chosen.experiment_name)
+        if given := chosen.experiment_id.strip():
+            if not arguments.is_experiment_id(given):
+                raise settings.unreadable("MODELRY_EXPERIMENT_ID", given, arguments.EXPERIMENT_ID_FORM)
+            return ExperimentChoice(given)
+        if chosen.experiment_name:
+            return ExperimentChoice(name=chosen.experiment_name)
         return default_experiment(chosen.workspace)
 
     def set_experiment(self, choice: ExperimentChoice) -> None:
@@ -145,8 +153,11 @@ class Session(process.Part):
         """The id in `MODELRY_RUN_ID`, if this process has not worked on that run yet. Else empty.
 
         So a program continues the run that it was given, once, and may itself set the variable for its children.
+        Raises InvalidArgument if it can't be the id of a run.
         """
-        given = settings.read().run_id
+        given = settings.read().run_id.strip()
+        if given and not arguments.is_run_id(given):
+            raise settings.unreadable("MODELRY_RUN_ID", given, arguments.RUN_ID_FORM)
         return "" if given in self._had else given
 
     def push(self, run: ActiveRun, *, parent_run_id: str = "", of_task: bool = True) -> None:
@@ -168,10 +179,14 @@ class Session(process.Part):
         self.innermost.set(opened)
         self._last_run = run
 
-    def buffer_of(self, run_id: str) -> Buffer:
-        """The buffer of any run, active or not."""
+    def buffer_of(self, run_id: str) -> Buffer | None:
+        """The buffer of any run, active or not. None, with a warning, for what can't be the id of a run."""
         found = self.client()
-        return self._pool.recorder(found._connection, found.workspace).buffer(run_id)
+        recorder = self._pool.recorder(found._connection, found.workspace)
+        if arguments.is_run_id(run_id):
+            return recorder.buffer(run_id)
+        recorder.warn("run", run_id, f"what is logged to run {run_id!r}, which is not {arguments.RUN_ID_FORM}")
+        return None
 
     def at_exit(self) -> None:
         """Ends the active runs as the process ends, or as the thread that has left them has ended."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from modelry._sdk.values.plain import members_of
 from modelry._sdk.values.texts import text_of
-from modelry.errors import InvalidArgument
+from modelry.errors import FieldInvalid, InvalidArgument
 
 Noun = TypeVar("Noun")
 
 _TEXT = ("str", "str | None")
 """The annotations of parameters that `texts_checked` checks."""
+RUN_ID_FORM = "the id of a run: 32 lower-case hexadecimal characters"
+EXPERIMENT_ID_FORM = "the id of an experiment: a whole number such as '7'"
 
 
 def texts_checked(noun: type[Noun]) -> type[Noun]:
@@ -68,6 +71,33 @@ def id_text(argument: str, given: Any) -> str:
     if number is None:
         raise refused(argument, given, "an id, such as '12'")
     return str(number)
+
+
+def is_run_id(given: str) -> bool:
+    """Whether it has the form of a run's id."""
+    return re.fullmatch("[0-9a-f]{32}", given) is not None
+
+
+def is_experiment_id(given: str) -> bool:
+    """Whether it has the form of an experiment's id."""
+    return re.fullmatch("0|[1-9][0-9]{0,17}", given) is not None
+
+
+def run_id(argument: str, given: object) -> str:
+    """The id of a run as text, empty for None. Raises FieldInvalid, as the server does, for what can't be one."""
+    found = converted(given)
+    if found and not is_run_id(found):
+        raise FieldInvalid(f"{argument}: {found!r} is not {RUN_ID_FORM}", fields={argument: f"must be {RUN_ID_FORM}"})
+    return found
+
+
+def experiment_id(argument: str, given: str | int | None) -> str:
+    """The id of an experiment as text, empty for None. Raises FieldInvalid for what can't be one."""
+    found = "" if given is None else id_text(argument, given)
+    if found and not is_experiment_id(found):
+        wanted = EXPERIMENT_ID_FORM
+        raise FieldInvalid(f"{argument}: {found!r} is not {wanted}", fields={argument: f"must be {wanted}"})
+    return found
 
 
 def texts(values: Mapping[str, object] | None, argument: str = "tags") -> dict[str, str]:

@@ -1,9 +1,12 @@
 """Sends requests in order, with a few numbered batches at once, until one can't be sent now.
 
-Only a refusal that names its reason drops a request. A fault of the server may be because of one request, or because of
-the server's state, which the answer does not tell. So after some attempts the request is passed over: if the server
-fails at the next ones too, all wait; if it takes one, what was passed over is tried once more and then set aside, so
-that it holds up nothing and is not lost. The start of a run takes everything of the run along.
+Only a refusal that names its reason drops a request. A refusal of the run as a whole, such as a deleted one, drops
+nothing, because its cause can be removed.
+
+A fault of the server may be because of one request, or because of the server's state, which the answer does not tell.
+So after some attempts the request is passed over: if the server fails at the next ones too, all wait; if it takes one,
+what was passed over is tried once more and then set aside, so that it holds up nothing and is not lost. The start of a
+run takes everything of the run along, and so does what is refused because of the run.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.numbering import Numbering, run_of, split
 from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries
 from modelry.api.tracking.v1 import rpcs
 from modelry.errors import Cancelled, InvalidArgument, ModelryError
@@ -77,14 +81,14 @@ class Delivery:
         self._sent: deque[QueuedRequest] = deque()
         self._first: deque[QueuedRequest] = deque()
         self._passed: list[QueuedRequest] = []
-        """Passed over, until a later request is taken: what the server fails at, and all of a run that can't start."""
+        """Passed over, until a later request is taken: what the server fails at, and all of a run that waits."""
         self._passed_runs: set[str] = set()
         self._failures = 0
         self._why_passed = ModelryError("")
         self._done_early: list[QueuedRequest] = []
         """Taken before what was passed over, and noted after it, so that what is noted has no gaps."""
         self._aside: dict[str, ModelryError] = {}
-        """The runs whose start was set aside, and why."""
+        """The runs of which everything is set aside, and why."""
         self._with_holes: set[str] = set()
         """The runs of which the server has lost points, as was told."""
 
@@ -132,6 +136,8 @@ class Delivery:
             if not self._first and not self._take(source):
                 return None
             request = self._first[0]
+            if self._passed_runs and self._waits(request):
+                continue
             if self._sent and not (request.numbered and self._sent[-1].numbered):
                 return None
             unsendable = _unsendable(request)
@@ -152,6 +158,14 @@ class Delivery:
                 return error
             self._sent.append(self._first.popleft())
         return None
+
+    def _waits(self, request: QueuedRequest) -> bool:
+        """Passes the first request over if its run is, so that nothing of a run overtakes what came before it."""
+        if len(self._passed) >= _MOST_PASSED or run_of(request) not in self._passed_runs:
+            return False
+        request.passed = True
+        self._passed.append(self._first.popleft())
+        return True
 
     def _take(self, source: Source) -> QueuedRequest | None:
         """Takes the next request from the source."""
@@ -237,24 +251,26 @@ class Delivery:
             return None
         if retries.is_passing(error) or (self._patient and error.reason == "RUN_NOT_FOUND"):
             return self._return(error)
-        concerns_all = error.code in _WHOLE and error.reason != "LIMIT_REACHED"
+        of_the_run = is_of_the_run(error)
+        concerns_all = of_the_run or (error.code in _WHOLE and error.reason != "LIMIT_REACHED")
         parts = split(request) if request.method in _DIVISIBLE and not concerns_all else []
-        if retries.is_refusal(error) and (parts or not request.is_start):
+        holds_run = request.is_start or of_the_run
+        if retries.is_refusal(error) and (parts or not holds_run):
             self._replace(request, parts)
             if not parts:
                 source.refused(request, error)
                 self._done(source, request, is_taken=False)
             return None
-        # A fault, or a start that is refused: all that the run logs stands on it, so it is not dropped.
+        # A fault, or a refusal of a start or of the run: all that the run logs stands on it, so it is not dropped.
         request.faults += 1
         if parts and (request.proven or request.faults >= FAULTS):
             self._replace(request, parts)
         elif request.proven:
-            if request.is_start:
+            if holds_run:
                 self._aside[run_of(request)] = error
             self._set_aside(source, error)
         elif self._passed or request.faults >= FAULTS or retries.is_refusal(error):
-            return None if self._pass_over(source, error) else self._return(error)
+            return None if self._pass_over(source, error, holds_run=holds_run) else self._return(error)
         else:
             return error
         return None
@@ -270,21 +286,24 @@ class Delivery:
         self._passed_runs = set()
         self._failures = 0
 
-    def _pass_over(self, source: Source, error: ModelryError) -> bool:
-        """Lets another request be the first one; says whether one is worth a try."""
+    def _pass_over(self, source: Source, error: ModelryError, *, holds_run: bool) -> bool:
+        """Lets another request be the first one, of another run if it `holds_run`; says whether one is worth a try."""
         self._failures += 1
         self._why_passed = error
         request = self._first.popleft()
         self._passed.append(request)
         self._part(request)
-        if request.is_start:
+        if holds_run:
             self._passed_runs.add(run_of(request))
-        while len(self._passed) < _MOST_PASSED and (self._first or self._take(source)):
-            if not self._passed_runs or run_of(self._first[0]) not in self._passed_runs:
-                break
-            self._passed.append(self._first.popleft())
+        while (self._first or self._take(source)) and self._waits(self._first[0]):
+            pass
         for passed in self._passed:
             passed.passed = True
+        if retries.is_refusal(error) and len(self._passed) >= _MOST_PASSED:
+            # No more is kept in memory, and other runs may wait behind it.
+            for passed in self._passed:
+                passed.proven = passed.proven or run_of(passed) in self._passed_runs
+            self._put_back()
         return bool(self._first) and self._failures < _MOST_FAILURES
 
     def _set_aside(self, source: Source, error: ModelryError) -> None:

@@ -1,4 +1,4 @@
-"""What was not recorded: warned of once for each kind and key, and counted."""
+"""What was not recorded: warned of once for each kind and key, and counted. And what a refusal is about."""
 
 from __future__ import annotations
 
@@ -6,10 +6,33 @@ import logging
 import threading
 from collections import Counter
 
+from modelry._sdk.transport import retries
+from modelry.errors import ModelryError
+
 log = logging.getLogger("modelry")
 
 _KEYS_TOLD_APART = 20
 _OTHERS = "others"
+_OF_THE_RUN = {
+    "RUN_NOT_FOUND",
+    "RUN_DELETED",
+    "EXPERIMENT_NOT_FOUND",
+    "EXPERIMENT_DELETED",
+    "WORKSPACE_NOT_FOUND",
+    "OWNER_NOT_FOUND",
+}
+_PLACES = {"run_id", "parent_run_id", "experiment_id", "workspace"}
+
+
+def is_of_the_run(error: ModelryError) -> bool:
+    """Whether a server refuses a run as a whole, and not a metric, a param, a tag or a file of it.
+
+    Such as a run that is deleted or not there, or whose experiment or workspace is, or an id that can't be one. Then
+    nothing of the run can be recorded now, and nothing may be dropped: the cause can be removed.
+    """
+    if not retries.is_refusal(error):
+        return False
+    return error.reason in _OF_THE_RUN or any(path.rpartition(".")[2] in _PLACES for path in error.fields)
 
 
 class Refusals:

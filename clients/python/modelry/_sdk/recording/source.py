@@ -16,7 +16,7 @@ from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import Delivery
 from modelry._sdk.recording.numbering import key_of, run_of
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.refusals import Refusals
+from modelry._sdk.recording.refusals import Refusals, is_of_the_run
 from modelry._sdk.recording.spool import Spool
 from modelry.errors import ModelryError
 
@@ -132,7 +132,7 @@ class Backlog:
         self._refusals.warn(kind, f"{name} of run {run_id}", f"run {run_id}: {error.message}", points, all_keys=True)
 
     def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
-        """Keeps what the server fails at in a spool of its own, which `modelry sync` sends."""
+        """Keeps what the server fails at, or all of a run that it refuses, in a spool that `modelry sync` sends."""
         noun = _NOUNS.get(request.method, "request")
         try:
             if self._set_aside is None:
@@ -143,6 +143,11 @@ class Backlog:
             where = f"it can't be kept ({problem}), so it is lost"
         else:
             where = f"it is set aside in {self._set_aside.path_when_closed}: `modelry sync` sends it again"
+        if is_of_the_run(error):
+            run_id = run_of(request)
+            text = f"what is logged to run {run_id} ({error.message}); {where}"
+            self._refusals.warn("run that is set aside", run_id, text, request.points or 1)
+            return
         text = f"the server fails at this {noun} again and again and takes others ({error.message}); {where}"
         self._refusals.warn(f"{noun} that is set aside", key_of(request), text, request.points or 1)
 

@@ -12,6 +12,7 @@ from modelry._sdk.recording import spool as spools
 from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.recording.spool import Spool, SpoolInUse
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import Origin, connect, within
@@ -124,8 +125,8 @@ class SpoolFile:
         self.delivered -= bool(request.end)
         self.points_delivered -= request.points
         where = self.aside.path_when_closed
-        text = f"the server fails at it and takes the rest, so it is set aside in {where}: {error.message}"
-        self.refusals.setdefault(f"aside {error.code}", text)
+        text = f"the server does not take it and takes the rest, so it is set aside in {where}: {error.message}"
+        self.refusals.setdefault(f"aside {error.reason or error.code} {error.metadata.get('run_id', '')}", text)
 
     def idle(self) -> bool:
         """Whether to go on."""
@@ -194,8 +195,8 @@ def upload(made: Kept, address: str = "") -> ModelryError | None:
 
 
 def is_for_good(error: ModelryError) -> bool:
-    """Whether an upload is refused for good. A run that is not there may still come."""
-    return retries.is_refusal(error) and error.code != "NOT_FOUND"
+    """Whether an upload is refused for good. A run that is not there may still come, and a deleted one may, too."""
+    return retries.is_refusal(error) and error.code != "NOT_FOUND" and not is_of_the_run(error)
 
 
 def _leftovers(folder: Path) -> list[str]:

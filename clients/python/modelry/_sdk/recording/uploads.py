@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modelry._sdk.recording import kept
 from modelry._sdk.recording.kept import Kept
-from modelry._sdk.recording.refusals import Refusals
+from modelry._sdk.recording.refusals import Refusals, is_of_the_run
 from modelry._sdk.recording.spool import SpoolInUse
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import Connection, within
@@ -189,7 +189,7 @@ class Uploads:
         except OSError as problem:
             self._refuse(made, str(problem))
         except ModelryError as error:
-            if not retries.is_refusal(error) or (error.code == "NOT_FOUND" and patient):
+            if not retries.is_refusal(error) or is_of_the_run(error) or (error.code == "NOT_FOUND" and patient):
                 log.debug("%s: %s", made.folder, error.message)
                 return error
             self._refuse(made, error.message)

@@ -219,20 +219,20 @@ def _value_or_default(variable: str, parse: Callable[[str, str], _T], default: _
 def _duration(variable: str, text: str) -> float:
     match = re.match(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$", text)
     if match is None:
-        raise _unreadable(variable, text, "a duration with its unit, such as 500ms, 30s or 2m")
+        raise unreadable(variable, text, "a duration with its unit, such as 500ms, 30s or 2m")
     return float(match[1]) * _UNITS[match[2]]
 
 
 def _positive_duration(variable: str, text: str) -> float:
     seconds = _duration(variable, text)
     if seconds < 0.001:
-        raise _unreadable(variable, text, "a duration of at least 1ms")
+        raise unreadable(variable, text, "a duration of at least 1ms")
     return seconds
 
 
 def _count(variable: str, text: str) -> int:
     if not text.strip().isdecimal() or int(text) == 0:
-        raise _unreadable(variable, text, "a whole number above 0")
+        raise unreadable(variable, text, "a whole number above 0")
     return int(text)
 
 
@@ -242,10 +242,11 @@ def _truth(variable: str, text: str) -> bool:
         return False
     if plain in {"1", "true", "yes"}:
         return True
-    raise _unreadable(variable, text, "1 or 0")
+    raise unreadable(variable, text, "1 or 0")
 
 
-def _unreadable(variable: str, text: str, wanted: str) -> InvalidArgument:
+def unreadable(variable: str, text: str, wanted: str) -> InvalidArgument:
+    """The error for a variable whose value can't be read: its name, its value and what would be right."""
     return InvalidArgument(
         f"{variable}={text!r} is not valid; write {wanted}",
         reason="SETTING_INVALID",
