@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from modelry_cli.terminal.words import ago, clean, cut, escaped, moment, said, zone
@@ -67,7 +68,7 @@ class Column(Generic[T]):
 
 
 def plain(value: Any) -> Any:
-    """A value for JSON: times in ISO 8601, NaN and infinities as texts, dataclasses by their fields.
+    """A value for JSON: times in ISO 8601, NaN, infinities and paths as texts, dataclasses by their fields.
 
     Half of a surrogate pair, as in a file name that is no Unicode, becomes U+FFFD: strict readers refuse its escape.
     """
@@ -79,8 +80,8 @@ def plain(value: Any) -> Any:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
         return {_whole(str(key)): plain(inner) for key, inner in value.items()}
-    if isinstance(value, str):
-        return _whole(value)
+    if isinstance(value, str | PurePath):
+        return _whole(str(value))
     if value is None or isinstance(value, int | float):
         return value
     return [plain(inner) for inner in value]
