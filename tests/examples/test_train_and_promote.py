@@ -1,19 +1,29 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 from modelry import Client
 from tests.parts.deployment import REPOSITORY, Deployment
 
+SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
+EXAMPLE = "clients/examples/train_and_promote.py"
+
 
 def test_the_example_ends_with_a_champion_in_production(deployment: Deployment) -> None:
-    sources = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
     told = subprocess.run(
-        [sys.executable, "clients/examples/train_and_promote.py"],
+        [sys.executable, EXAMPLE],
         cwd=REPOSITORY,
-        env={**os.environ, **deployment.environment(), "PYTHONPATH": sources},
+        env={**os.environ, **deployment.environment(), "PYTHONPATH": SOURCES},
         capture_output=True,
         text=True,
         timeout=110,
@@ -30,3 +40,55 @@ def test_the_example_ends_with_a_champion_in_production(deployment: Deployment) 
     curve = Client(deployment.address).metrics.read(champion.run_id, "validation_accuracy")
     assert len(curve) > 20
     assert told.stderr == ""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The example with a server of its own, in a folder and a terminal's process group of its own."""
+    example = folder / EXAMPLE
+    example.parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / EXAMPLE, example)
+    settings = {each: value for each, value in os.environ.items() if not each.startswith("MODELRY_")}
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(example)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**settings, "PYTHONPATH": SOURCES, "XDG_STATE_HOME": str(folder / "state")},
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("line", ["Loading ", "Started ", "linear "])
+def test_ctrl_c_ends_the_example_with_one_line_and_leaves_nothing(tmp_path: Path, line: str) -> None:
+    with alone(tmp_path) as process:
+        assert process.stdout is not None
+        assert next((each for each in process.stdout if each.startswith(line)), None), "it ended before"
+        os.killpg(process.pid, signal.SIGINT)
+        began = time.monotonic()
+        _, told = process.communicate(timeout=60)
+
+    assert told.splitlines() == ["", "Stopped."]
+    assert process.returncode == -signal.SIGINT
+    assert time.monotonic() - began < 20
+    assert not (tmp_path / "state").exists()
+    assert [path for path in tmp_path.glob(".demo/spool/*") if path.is_file()] == []
+
+
+def test_the_example_says_that_it_is_at_work_before_it_ends(tmp_path: Path) -> None:
+    with alone(tmp_path) as process:
+        assert process.stdout is not None
+        first = next(process.stdout)
+        trained = next(each for each in process.stdout if each.startswith("linear "))
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.communicate(timeout=60)[0]
+
+    assert first.startswith("Loading ")
+    assert "accuracy" in trained
+    assert "network-96 " not in rest
