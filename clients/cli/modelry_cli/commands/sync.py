@@ -89,7 +89,7 @@ def _list(output_format: Format) -> None:
         output.write_json(found)
         return
     columns: list[Column[Undelivered]] = [
-        Column("FILE", lambda each: each.path.name),
+        Column("FILE", lambda each: each.path.name, whole=True),
         Column("LOGGED FOR", lambda each: each.address),
         Column("WAITING", lambda each: each.told(), wraps=True),
         Column("SIZE", lambda each: size(each.size_bytes), spare=3),
