@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from modelry import Client
 from modelry.types import Dataset, DatasetInput, MetricColumns
-from modelry_cli.terminal import output
+from modelry_cli.terminal import output, words
 from modelry_cli.terminal.output import Column
 from tests.cli.conftest import Modelry
 
@@ -69,22 +69,29 @@ def _letters(*texts: str) -> Counter[str]:
     return Counter("".join("".join(texts).split()))
 
 
+def _asked(command: Sequence[object], modelry: Modelry, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any, Any]:
+    """What a command asks to be written: the function, and its arguments."""
+    asked: list[tuple[Any, Any, Any]] = []
+    with monkeypatch.context() as patch:
+        for kind in ("write_list", "write_one", "write_grid"):
+            real = getattr(output, kind)
+            patch.setattr(output, kind, lambda *args, real=real, **named: asked.append((real, args, named)))
+        answer = modelry(*command)
+    assert answer.code == 0, answer.err
+    (only,) = asked
+    return only
+
+
 def test_nothing_is_cut_without_a_sign(
     tables: list[Sequence[object]],
     modelry: Modelry,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(words, "ago", lambda time: "2 hours ago")
     lists = 0
-    for words in tables:
-        asked: list[tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
-        with monkeypatch.context() as patch:
-            for kind in ("write_list", "write_one", "write_grid"):
-                real = getattr(output, kind)
-                patch.setattr(output, kind, lambda *args, real=real, **named: asked.append((real, args, named)))
-            answer = modelry(*words)
-        assert answer.code == 0, answer.err
-        ((write, args, named),) = asked
+    for command in tables:
+        write, args, named = _asked(command, modelry, monkeypatch)
         if write is output.write_grid:
             args = (args[0], list(args[1]))
         write(*args, **named)
@@ -98,7 +105,7 @@ def test_nothing_is_cut_without_a_sign(
                 _judge_list(args[0], args[1], width, out, err)
                 lists += 1
             else:
-                assert _letters(whole) <= _letters(out), (words, width, out)
+                assert _letters(whole) <= _letters(out), (command, width, out)
     assert lists == 12 * len(WIDTHS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Files of runs and of model versions.", no_args_is_help=True)
 
+SHOWN_BYTES = 4 << 20
+"""How much of a file is shown on a terminal at most."""
 Owner = Annotated[
     str,
     typer.Argument(
@@ -59,9 +62,25 @@ def get_artifact(session: Session, owner: Owner, path: ArtifactPath = "") -> Non
 
 
 @asks(app, "read")
-def read_artifact(session: Session, owner: Owner, path: ArtifactPath) -> None:
-    """Writes the content of a file to standard output."""
-    output.write_bytes(session.client.artifacts.read_bytes(_owner(session, owner), path))
+def read_artifact(
+    session: Session,
+    owner: Owner,
+    path: ArtifactPath,
+    force: Annotated[bool, typer.Option("--force", help="Show it on a terminal, whatever it is.")] = False,
+) -> None:
+    """Writes the content of a file to standard output.
+
+    A terminal gets text of at most 4 MiB, a file or a pipe gets anything.
+    """
+    whose = _owner(session, owner)
+    artifacts = session.client.artifacts
+    judged = output.is_terminal() and not force
+    if judged and (found := artifacts.get(whose, path)).size_bytes > SHOWN_BYTES and found.kind != "folder":
+        raise _not_for_a_terminal(f"has {size(found.size_bytes)}", owner, path)
+    content = artifacts.read_bytes(whose, path)
+    if judged and not output.is_text(content):
+        raise _not_for_a_terminal("is not text", owner, path)
+    output.write_bytes(content)
 
 
 @asks(app, "upload")
@@ -115,6 +134,15 @@ def delete_artifact(session: Session, owner: Owner, path: ArtifactPath, yes: Yes
     agreed(f"Delete {path!r} of {whose}?", yes)
     count = session.client.artifacts.delete(whose, path)
     session.done(f"Deleted {counted(count, 'file')}: {whose}/{path}", owner=whose, path=path, file_count=count)
+
+
+def _not_for_a_terminal(what: str, owner: str, path: str) -> typer.Exit:
+    words = shlex.join((owner, path))
+    output.refuse(
+        f"{path} {what}, so it is not written to the terminal; get it as a file: `modelry artifact download {words}`, "
+        f"send it to a program: `modelry artifact read {words} | PROGRAM`, or show it all the same: --force"
+    )
+    return typer.Exit(1)
 
 
 def _owner(session: Session, word: str) -> str:

@@ -6,6 +6,7 @@ in errors, so that the name of a run can't control the terminal. Nothing is read
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
 import math
@@ -40,6 +41,7 @@ _LEAST_COLUMNS = 10  # of what takes several lines
 _GAP = 2
 _TITLE_LETTERS = 32
 _CELL_LETTERS = 500
+_JUDGED_BYTES = 8192
 _REMARK_LETTERS = 4000
 _HALVES = re.compile("[\ud800-\udfff]")
 _LAYOUT = {"\n", "\t"}
@@ -160,9 +162,27 @@ def write_text(text: str) -> None:
     _console().print(_text(text, keep=_LAYOUT), soft_wrap=True)
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a terminal can show content: its beginning is UTF-8 without NUL."""
+    start = content[:_JUDGED_BYTES]
+    if b"\0" in start:
+        return False
+    try:
+        # A letter that is cut at the end of what is judged is no fault.
+        codecs.getincrementaldecoder("utf-8")().decode(start, final=len(start) == len(content))
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def write_bytes(content: bytes) -> None:
     """Writes the content of a file to standard output: byte for byte, but to a terminal with escapes."""
-    if sys.stdout.isatty():
+    if is_terminal():
         write_text(content.decode(errors="replace"))
         return
     sys.stdout.flush()
