@@ -40,9 +40,12 @@ def test_a_folder_goes_up_and_comes_back_the_same(read: Read, run_id: str, tmp_p
 def test_an_empty_folder_is_said_to_be_empty(modelry: Modelry, run_id: str, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
 
-    answer = modelry("artifact", "upload", run_id, tmp_path / "nothing")
+    to_the_run = modelry("artifact", "upload", run_id, tmp_path / "nothing")
+    to_a_folder = modelry("artifact", "upload", run_id, tmp_path / "nothing", "results")
 
-    assert answer.out == f"The folder {tmp_path / 'nothing'} is empty: it has no files to upload.\n"
+    said = f"{tmp_path / 'nothing'} is an empty folder: "
+    assert to_the_run.out == f"{said}there is nothing to upload to runs/{run_id}/\n"
+    assert to_a_folder.out == f"{said}uploaded it as one to runs/{run_id}/results\n"
 
 
 def test_a_file_is_read_to_standard_output_byte_for_byte(modelry: Modelry, client: Client, run_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,10 +98,14 @@ def upload_artifacts(
     to = _owner(session, owner)
     with output.progress(f"Uploading {local.name}") as progress:
         written = session.client.artifacts.upload(to, local, path, progress=progress)
-    files = counted(written.file_count, "file")
-    uploaded = f"Uploaded {files}, {size(written.size_bytes)}, to {to}/{path}"
+    if local.is_dir() and not any(files for _, _, files in os.walk(local, followlinks=True)):
+        # The owner has no folder that could be empty, apart from those below it.
+        kept = f"uploaded it as one to {to}/{path}" if written.file_count else f"there is nothing to upload to {to}/"
+        told = f"{local} is an empty folder: {kept}"
+    else:
+        told = f"Uploaded {counted(written.file_count, 'file')}, {size(written.size_bytes)}, to {to}/{path}"
     session.done(
-        uploaded if written.file_count else f"The folder {local} is empty: it has no files to upload.",
+        told,
         owner=to,
         path=path,
         file_count=written.file_count,
