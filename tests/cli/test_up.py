@@ -96,6 +96,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
     assert answer.returncode == 1
     assert f"127.0.0.1:{port}" in answer.stderr
+    assert "server.listen (`modelry up --port`)" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert list(tmp_path.iterdir()) == [], "nothing is made for a server that can't start"
 
@@ -156,6 +157,7 @@ def test_a_second_server_on_the_same_databases_is_refused(
     upgraded = modelry("db", "upgrade", "--server.data-folder", tmp_path / "kept")
 
     said = f"another server uses the database of access in the folder {tmp_path / 'kept'}: process {first.pid}; stop it"
+    assert "server.data_folder (`modelry up --data-folder`)" in second.stderr
     assert (second.returncode, second.stderr.startswith(said), second.stderr.count("\n")) == (1, True, 1), second.stderr
     assert (listed.returncode, upgraded.returncode) == (0, 0)
 
