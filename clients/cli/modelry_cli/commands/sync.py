@@ -74,11 +74,22 @@ def _deliver(address: str | None, output_format: Format) -> None:
     for problem in report.problems:
         output.refuse(problem)
     if report.problems:
-        output.note(
-            "`modelry sync --list` shows what is left. If it can never be delivered, delete it: "
-            "`modelry sync --discard FILE`."
-        )
+        if _is_something_left():
+            output.note(
+                "`modelry sync --list` shows what is left. If it can never be delivered, delete it: "
+                "`modelry sync --discard FILE`."
+            )
         raise typer.Exit(1)
+
+
+def _is_something_left() -> bool:
+    import modelry
+    from modelry import spool
+
+    try:
+        return bool(spool.undelivered())
+    except modelry.ModelryError:
+        return False  # A problem says why the spool can't be read.
 
 
 def _list(output_format: Format) -> None:

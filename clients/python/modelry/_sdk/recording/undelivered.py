@@ -76,15 +76,16 @@ def undelivered(folder: Path | None = None) -> list[Undelivered]:
     return found
 
 
-def discard(path: Path, folder: Path | None = None) -> None:
+def discard(path: str | os.PathLike[str], folder: Path | None = None) -> None:
     """Deletes a file or a folder of the spool, with what waits in it. This can't be undone.
 
     The default folder is that of `MODELRY_SPOOL_DIR`. Raises InvalidArgument for a path that is not in the spool,
     FailedPrecondition if a process uses it, and Unavailable if it can't be deleted.
     """
+    path = Path(path)
     try:
         folder = places.own(folder or settings.read().spool_folder)
-        path = folder / path.name if path.parent == Path() else path
+        path = folder / path if path.parent == Path() else path
         if path.suffix not in (*_FILES, *_FOLDERS) or not path.parent.exists() or not path.parent.samefile(folder):
             raise InvalidArgument(f"{path} is not a part of the spool in {folder}")
         _delete(path)
