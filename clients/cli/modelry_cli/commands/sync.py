@@ -101,7 +101,7 @@ def _list(output_format: Format) -> None:
         return
     columns: list[Column[Undelivered]] = [
         Column("FILE", lambda each: each.path.name, whole=True),
-        Column("LOGGED FOR", lambda each: each.address),
+        Column("LOGGED FOR", lambda each: each.address, wraps=True),
         Column("WAITING", lambda each: each.told(), wraps=True),
         Column("SIZE", lambda each: size(each.size_bytes), spare=3),
         Column("SINCE", lambda each: each.create_time, spare=2),
