@@ -25,10 +25,11 @@ A setting has the same name everywhere:
 An option overrides the environment, and the environment overrides the file. Durations and sizes have a unit: `5ms`,
 `2s`, `30m`, `24h`, at most `365d`; `512KiB`, `64MiB`. An address is `host:port`, with an IPv6 host in brackets
 (`[::1]:5100`), or `unix:PATH`. A server with mistakes in its configuration does not start. It reports all of them at
-once, each with the value, where it is from (file and line, variable or option) and what is right. Passwords and keys
-are never shown. A relative path in a file (`data_folder`, `local_folder`, a `sqlite:///` URL) is relative to the folder
-of that file; in a variable or option it is relative to the current folder. The environment variables of the SDK are
-described in [sdk.md](sdk.md#settings).
+once, each with the value, where it is from (file and line, variable or option) and what is right. A variable that
+begins with `MODELRY_<SECTION>_` and is no setting is a mistake too, unless it is one of the SDK
+([sdk.md](sdk.md#settings)) or Kubernetes made it for a service. Passwords and keys are never shown. A relative path in
+a file (`data_folder`, `local_folder`, a `sqlite:///` URL) is relative to the folder of that file; in a variable or
+option it is relative to the current folder.
 
 """
 

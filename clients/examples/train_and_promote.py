@@ -3,9 +3,12 @@
 It starts all services on this machine, with their data in `.demo`, or uses the server of MODELRY_TRACKING_URI.
 """
 
+# ruff: noqa: E402  # The imports of scikit-learn and others take seconds. What comes before them says so.
+
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +17,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+
+def stopped(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Says in one line that Ctrl-C ended the example."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("\nStopped.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if __name__ == "__main__":
+    sys.excepthook = stopped
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # so that the server is stopped too
+    print("Loading scikit-learn, matplotlib and Modelry ...", flush=True)
 
 import matplotlib
 import numpy as np
@@ -34,6 +53,7 @@ EXPERIMENT = "digits"
 MODEL = "digit-reader"
 SEED = 7
 START_SECONDS = 30.0
+FLUSH_SECONDS = 5.0
 
 try:
     from rich.console import Console
@@ -87,8 +107,11 @@ def platform() -> Iterator[str]:
         yield running
         return
     began = time.monotonic()
+    # What a demo that was broken off could not deliver does not wait among what else this user logs.
+    os.environ["MODELRY_SPOOL_DIR"] = str(FOLDER / "spool")
     command = [sys.executable, "-m", "modelry_cli", "up", "--port", "0", "--data-folder", str(FOLDER)]
-    up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # In a process group of its own, Ctrl-C does not reach it: it is stopped below, after the last delivery.
+    up = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, process_group=0)
     try:
         assert up.stdout is not None
         lines = (line.split() for line in up.stdout)
@@ -99,8 +122,11 @@ def platform() -> Iterator[str]:
         say(f"All data is in {FOLDER}.")
         yield address
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        modelry.flush(FLUSH_SECONDS)
         up.terminate()
         up.wait(START_SECONDS)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # --- the data and the models ---------------------------------------------------------------------------------------
@@ -168,8 +194,8 @@ def candidates() -> list[Candidate]:
     ]
 
 
-def train(candidate: Candidate, digits: Digits, group: str) -> tuple[object, ...]:
-    """Trains one model in a run of its own. Returns what to show about it."""
+def train(candidate: Candidate, digits: Digits, group: str) -> None:
+    """Trains one model in a run of its own, and says how well it reads."""
     pixels, labels = digits.train
     began = time.monotonic()
     with modelry.start_run(run_name=candidate.name, tags={"demo.group": group}) as run:
@@ -194,7 +220,8 @@ def train(candidate: Candidate, digits: Digits, group: str) -> tuple[object, ...
         signature = modelry.models.infer_signature(pixels, guessed)
         modelry.sklearn.log_model(candidate.model, "model", signature=signature)
     accuracy = accuracy_score(digits.validation[1], guessed)
-    return candidate.name, f"{accuracy:.3f}", candidate.rounds * 3, f"{time.monotonic() - began:.1f} s", run.run_id
+    took = time.monotonic() - began
+    say(f"{candidate.name:<11} accuracy {accuracy:.3f}  {candidate.rounds * 3} points  {took:.1f} s  run {run.run_id}")
 
 
 def confusion(labels: Any, guessed: Any, name: str) -> Any:
@@ -296,8 +323,8 @@ def main() -> None:
         digits = load()
         chapter(f"Four models learn to read {len(digits.train[0])} handwritten digits")
         group = f"{time.time_ns() // 1_000_000:x}"
-        told = [train(candidate, digits, group) for candidate in candidates()]
-        show(("model", "accuracy", "points", "took", "run"), *told)
+        for candidate in candidates():
+            train(candidate, digits, group)
         modelry.flush()
         chapter("The best one is registered and promoted")
         best = pick(group)

@@ -84,12 +84,14 @@ def run(
             judged=judged,
         )
         telemetry.start_logging(config.server.log_level)
-        _, address = listening(target, config)
-        ensure_free(address)
-        if internal := listening_internally(target, config):
-            ensure_free(internal[1])
+        for key, address in filter(None, (listening(target, config), listening_internally(target, config))):
+            try:
+                ensure_free(address)
+            except AddressUnusable as taken_by_others:
+                option = " (`modelry up --port`)" if target == "all" else ""
+                raise AddressUnusable(f"{taken_by_others}; choose another address: {key}{option}") from None
         if config.server.metrics_port:
-            _serve_metrics(address, config.server.metrics_port)
+            _serve_metrics(listening(target, config)[1], config.server.metrics_port)
         taken = take_databases(TARGETS[target], config)
         if upgrade:
             for room in TARGETS[target]:

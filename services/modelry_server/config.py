@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from modelry_server.access.config import AccessConfig
 from modelry_server.artifacts.config import ArtifactsConfig
@@ -86,6 +87,11 @@ class ServerConfig:
 @dataclass(frozen=True, slots=True)
 class Config:
     """All settings, by section."""
+
+    OTHERS: ClassVar[frozenset[str]] = frozenset(
+        {"MODELRY_TRACKING_URI", "MODELRY_ARTIFACTS_URI", "MODELRY_REGISTRY_URI", "MODELRY_ACCESS_URI"}
+    )
+    """Variables of the SDK and the command line that look like settings of a section."""
 
     server: ServerConfig = field(default_factory=ServerConfig)
     access: AccessConfig = field(default_factory=AccessConfig)

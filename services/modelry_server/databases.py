@@ -72,7 +72,8 @@ def take_databases(rooms: Sequence[str], config: Config) -> list[int]:
                 os.close(each)
             raise DatabaseUnusable(
                 f"another server uses the database of {room} in the folder {file.parent}: "
-                f"process {holder or 'unknown'}; stop it first, or choose another server.data_folder"
+                f"process {holder or 'unknown'}; stop it first, or choose another folder: server.data_folder "
+                "(`modelry up --data-folder`)"
             ) from None
         except OSError:
             continue  # Opening the database says what is wrong with the folder. Some file systems have no locks.

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import files, parsed
+from modelry._sdk.transport.settings import ELSEWHERE, service_variable
+from modelry_server.config import Config
+from modelry_server.kernel.config import sections
+from tests.architecture.tree import ROOT, files, parsed
 
 SDK = Path("clients/python")
 FACE = SDK / "modelry" / "__init__.py"
@@ -49,3 +54,17 @@ def test_the_names_that_are_loaded_lazily_are_typed_and_promised() -> None:
     promised = set(importlib.import_module("modelry").__all__)
 
     assert typed == promised - {"__version__"}
+
+
+def test_the_server_knows_which_variables_of_clients_look_like_its_settings() -> None:
+    clients = [path for path in files(".py") if path.is_relative_to("clients")]
+    named = {name for path in clients for name in re.findall(r"\bMODELRY_[A-Z0-9_]+\b", (ROOT / path).read_text())}
+    named |= {service_variable(service) for service in ELSEWHERE}
+    settings = {
+        f"MODELRY_{section}_{field.name}".upper()
+        for section, kind in sections(Config)
+        for field in dataclasses.fields(kind)
+    }
+    begins = tuple(f"MODELRY_{section.upper()}_" for section, _ in sections(Config))
+
+    assert {name for name in named if name.startswith(begins)} - settings == Config.OTHERS

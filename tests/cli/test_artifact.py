@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,9 +40,12 @@ def test_a_folder_goes_up_and_comes_back_the_same(read: Read, run_id: str, tmp_p
 def test_an_empty_folder_is_said_to_be_empty(modelry: Modelry, run_id: str, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
 
-    answer = modelry("artifact", "upload", run_id, tmp_path / "nothing")
+    to_the_run = modelry("artifact", "upload", run_id, tmp_path / "nothing")
+    to_a_folder = modelry("artifact", "upload", run_id, tmp_path / "nothing", "results")
 
-    assert answer.out == f"The folder {tmp_path / 'nothing'} is empty: it has no files to upload.\n"
+    said = f"{tmp_path / 'nothing'} is an empty folder: "
+    assert to_the_run.out == f"{said}there is nothing to upload to runs/{run_id}/\n"
+    assert to_a_folder.out == f"{said}uploaded it as one to runs/{run_id}/results\n"
 
 
 def test_a_file_is_read_to_standard_output_byte_for_byte(modelry: Modelry, client: Client, run_id: str) -> None:
@@ -99,3 +105,50 @@ def test_a_path_that_climbs_is_refused(modelry: Modelry, run_id: str) -> None:
 
     assert answer.code == 1
     assert ".." in answer.err
+
+
+def on_a_terminal(*words: object) -> tuple[int, str]:
+    """Runs a command on a terminal. Returns its exit code and what it wrote."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelry_cli", *map(str, words)], stdin=its, stdout=its, stderr=its, env=dict(os.environ)
+    )
+    os.close(its)
+    written = b""
+    try:
+        while part := os.read(ours, 1 << 16):
+            written += part
+    except OSError:
+        pass  # How Linux says that the other end is closed.
+    finally:
+        os.close(ours)
+    return process.wait(60), written.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x80\x02weights", b"a\0b", b"text\n" * 1_000_000], ids=["no UTF-8", "NUL", "5 MB of text"]
+)
+def test_a_terminal_gets_no_binary_content_and_no_large_one_unless_forced(
+    modelry: Modelry, client: Client, run_id: str, content: bytes
+) -> None:
+    client.artifacts.upload_bytes(f"runs/{run_id}", "a model/weights", content)
+
+    code, told = on_a_terminal("artifact", "read", run_id, "a model/weights")
+
+    assert code == 1
+    assert len(told) < 1000
+    assert f"modelry artifact download {run_id} 'a model/weights'" in " ".join(told.split())
+    assert "--force" in told
+    if len(content) < 1000:
+        assert on_a_terminal("artifact", "read", run_id, "a model/weights", "--force")[0] == 0
+    assert len(modelry("artifact", "read", run_id, "a model/weights").out) > len(content) // 2
+
+
+@pytest.mark.parametrize("text", ["", "é" * 5000, "x" + "é" * 5000], ids=["empty", "even", "odd"])
+def test_a_terminal_gets_text(modelry: Modelry, client: Client, run_id: str, text: str) -> None:
+    client.artifacts.upload_bytes(f"runs/{run_id}", "notes.txt", text.encode())
+
+    code, told = on_a_terminal("artifact", "read", run_id, "notes.txt")
+
+    assert code == 0
+    assert told.strip() == text

@@ -129,10 +129,13 @@ def test_an_alias_points_moves_and_goes(read: Read, modelry: Modelry, model: str
 
     listed = read("alias", "list", model)
     found = read("alias", "get", model, "champion")
+    shown = modelry("alias", "get", model, "champion").out
+    of_version = modelry("version", "get", model, 2).out
     modelry("alias", "delete", model, "champion")
 
     assert listed == [{"model_name": model, "alias": "champion", "version_number": 2}]
     assert (found["version_number"], found["aliases"]) == (2, ["champion"])
+    assert [line.split()[0] for line in shown.splitlines()] == [line.split()[0] for line in of_version.splitlines()]
     assert modelry("alias", "get", model, "champion").code == 1
 
 

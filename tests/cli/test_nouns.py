@@ -23,6 +23,13 @@ def test_a_workspace_keeps_its_things_to_itself(read: Read, name: str) -> None:
     assert [each["run_id"] for each in read("run", "list", "--workspace", name)] == [run["run_id"]]
 
 
+def test_a_workspace_that_is_not_there_comes_with_the_command_that_creates_it(modelry: Modelry) -> None:
+    answer = modelry("run", "list", "--workspace", "no such one")
+
+    assert answer.code == 1
+    assert "modelry workspace create 'no such one'" in answer.err
+
+
 def test_a_dataset_is_found_by_filter_and_id(read: Read, client: Client, name: str) -> None:
     run = client.runs.create(client.experiments.create(name).experiment_id)
     client.datasets.log(run.run_id, [DatasetInput(Dataset(name=name, digest="d1"), "training")])

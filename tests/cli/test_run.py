@@ -115,6 +115,10 @@ def test_runs_are_compared_side_by_side(read: Read, modelry: Modelry, client: Cl
     assert compared["metrics"] == {"acc": {one.run_id: 0.5}}
     assert "params.lr" in table.out
     assert "params.seed" not in table.out
+    assert "status" not in table.out
+    assert "lasted" not in table.out
+    modelry("run", "finish", two.run_id)
+    assert "status" in modelry("run", "compare", one.run_id, two.run_id, "--differing").out
 
 
 def test_a_series_is_shown_as_points_as_a_curve_and_as_columns(

@@ -96,6 +96,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
     assert answer.returncode == 1
     assert f"127.0.0.1:{port}" in answer.stderr
+    assert "server.listen (`modelry up --port`)" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert list(tmp_path.iterdir()) == [], "nothing is made for a server that can't start"
 
@@ -156,6 +157,7 @@ def test_a_second_server_on_the_same_databases_is_refused(
     upgraded = modelry("db", "upgrade", "--server.data-folder", tmp_path / "kept")
 
     said = f"another server uses the database of access in the folder {tmp_path / 'kept'}: process {first.pid}; stop it"
+    assert "server.data_folder (`modelry up --data-folder`)" in second.stderr
     assert (second.returncode, second.stderr.startswith(said), second.stderr.count("\n")) == (1, True, 1), second.stderr
     assert (listed.returncode, upgraded.returncode) == (0, 0)
 
@@ -269,6 +271,30 @@ def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
     assert answer.returncode == 1
     assert "tracking.adress" in answer.stderr
     assert "server.drain" in answer.stderr
+
+
+@pytest.mark.parametrize("words", ["modelry_server", "modelry_cli up", "modelry_cli db status"])
+def test_a_typo_in_a_variable_of_the_server_is_refused(tmp_path: Path, words: str) -> None:
+    variables = {
+        "MODELRY_SERVER_CALL_LIMT": "5s",
+        "MODELRY_TRACKING_URI": "127.0.0.1:1",
+        "MODELRY_SERVER_DATA_FOLDER": str(tmp_path / "new"),
+        "MODELRY_SERVER_LISTEN": "127.0.0.1:0",
+    }
+
+    answer = subprocess.run(
+        [sys.executable, "-m", *words.split()],
+        env={**environment(), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert answer.returncode == 1
+    assert "did you mean MODELRY_SERVER_CALL_LIMIT?" in answer.stderr
+    assert "MODELRY_TRACKING_URI" not in answer.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_setting_that_does_not_exist_is_wrong_use() -> None:

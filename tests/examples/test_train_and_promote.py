@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+import pytest
 
 from modelry import Client
 from tests.parts.deployment import REPOSITORY, Deployment
 
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
+EXAMPLE = "clients/examples/train_and_promote.py"
 
 
 def test_the_example_ends_with_a_champion_in_production(deployment: Deployment) -> None:
     told = subprocess.run(
-        [sys.executable, "clients/examples/train_and_promote.py"],
+        [sys.executable, EXAMPLE],
         cwd=REPOSITORY,
         env={**os.environ, **deployment.environment(), "PYTHONPATH": SOURCES},
         capture_output=True,
@@ -36,29 +43,73 @@ def test_the_example_ends_with_a_champion_in_production(deployment: Deployment) 
     assert told.stderr == ""
 
 
-def test_a_folder_of_another_state_of_modelry_is_told_in_one_line(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
-    environment["PYTHONPATH"] = SOURCES
-    upgrade = [sys.executable, "-m", "modelry_cli", "db", "upgrade", "--server.data-folder", str(tmp_path)]
-    subprocess.run(upgrade, env=environment, timeout=60, check=True)
-    with closing(sqlite3.connect(tmp_path / "tracking.db")) as database, database:
-        database.execute("ALTER TABLE metric_summaries DROP COLUMN min_bits")
-    program = (
-        "import pathlib, runpy, sys; main = runpy.run_path(sys.argv[1])['main']\n"
-        "main.__globals__['FOLDER'] = pathlib.Path(sys.argv[2]); main()"
-    )
+def environment() -> dict[str, str]:
+    settings = {each: value for each, value in os.environ.items() if not each.startswith("MODELRY_")}
+    return {**settings, "PYTHONPATH": SOURCES}
 
-    told = subprocess.run(
-        [sys.executable, "-c", program, "clients/examples/train_and_promote.py", str(tmp_path)],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
+
+@contextmanager
+def alone(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The example with a server of its own, in a folder and a terminal's process group of its own."""
+    example = folder / EXAMPLE
+    example.parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / EXAMPLE, example)
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(example)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=110,
-        check=False,
+        env={**environment(), "XDG_STATE_HOME": str(folder / "state")},
+        start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=60)
 
-    why, end = told.stderr.splitlines()
-    assert told.returncode == 1
-    assert f"move the folder {tmp_path} away" in why
+
+@pytest.mark.parametrize("line", ["Loading ", "Started ", "linear "])
+def test_ctrl_c_ends_the_example_with_one_line_and_leaves_nothing(tmp_path: Path, line: str) -> None:
+    with alone(tmp_path) as process:
+        assert process.stdout is not None
+        assert next((each for each in process.stdout if each.startswith(line)), None), "it ended before"
+        os.killpg(process.pid, signal.SIGINT)
+        began = time.monotonic()
+        _, told = process.communicate(timeout=60)
+
+    assert told.splitlines() == ["", "Stopped."]
+    assert process.returncode == -signal.SIGINT
+    assert time.monotonic() - began < 20
+    assert not (tmp_path / "state").exists()
+    assert [path for path in tmp_path.glob(".demo/spool/*") if path.is_file()] == []
+
+
+def test_the_example_says_that_it_is_at_work_before_it_ends(tmp_path: Path) -> None:
+    with alone(tmp_path) as process:
+        assert process.stdout is not None
+        first = next(process.stdout)
+        trained = next(each for each in process.stdout if each.startswith("linear "))
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.communicate(timeout=60)[0]
+
+    assert first.startswith("Loading ")
+    assert "accuracy" in trained
+    assert "network-96 " not in rest
+
+
+def test_a_folder_of_another_state_of_modelry_is_told_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / ".demo"
+    upgrade = [sys.executable, "-m", "modelry_cli", "db", "upgrade", "--server.data-folder", str(folder)]
+    subprocess.run(upgrade, env=environment(), timeout=60, check=True)
+    with closing(sqlite3.connect(folder / "tracking.db")) as database, database:
+        database.execute("ALTER TABLE metric_summaries DROP COLUMN min_bits")
+
+    with alone(tmp_path) as process:
+        _, told = process.communicate(timeout=110)
+
+    why, end = told.splitlines()
+    assert process.returncode == 1
+    assert f"move the folder {folder} away" in why
     assert end == "The server did not start; see its messages above."

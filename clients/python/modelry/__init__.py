@@ -187,15 +187,26 @@ def _deliver_for_children() -> None:
 _process.before_forks(_deliver_for_children)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        value = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(_MODULES[name])
-    else:
-        raise AttributeError(f"module 'modelry' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or every name would be one for a type checker
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULE_OF:
+            value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+        elif name in _MODULES:
+            value = importlib.import_module(_MODULES[name])
+        else:
+            raise AttributeError(f"module 'modelry' has no attribute {name!r}{_advice(name)}")
+        globals()[name] = value
+        return value
+
+
+def _advice(name: str) -> str:
+    """Where MLflow's functions are, for a name that is neither private nor a typo, to which Python has advice."""
+    import difflib
+
+    if name.startswith("_") or difflib.get_close_matches(name, __all__, n=1, cutoff=0.8):
+        return ""
+    return "; docs/coming-from-mlflow.md says what each function of MLflow is here"
 
 
 def __dir__() -> list[str]:

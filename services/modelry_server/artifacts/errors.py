@@ -83,13 +83,10 @@ class DigestMismatch(DataLoss):
 
     reason = "DIGEST_MISMATCH"
 
-    def __init__(self, path: str, what: str, expected: object, actual: object) -> None:
-        super().__init__(
-            f"the {what} of {shown(path)} is {actual}, but {expected} was announced; nothing was written",
-            path=path,
-            expected=expected,
-            actual=actual,
-        )
+    def __init__(self, path: str, what: str, expected: object, actual: object, *, said: str = "") -> None:
+        """`said` is what is wrong in other words, for a case that a comparison does not explain."""
+        wrong = said or f"the announced {what} of {shown(path)} is {expected}, but that of its content is {actual}"
+        super().__init__(f"{wrong}; nothing was written", path=path, expected=expected, actual=actual)
 
 
 class OwnerFrozen(FailedPrecondition):

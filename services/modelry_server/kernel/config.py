@@ -56,6 +56,7 @@ _WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
 _PLACE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w-]+)\s*=")
+_OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)\Z|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?\Z")
 _MOST_PORT = 65535
 _Section = TypeVar("_Section")
 
@@ -102,11 +103,13 @@ def load(
 ) -> _Section:
     """Reads all settings of `schema`, a dataclass with one section for each field.
 
-    `environment` is searched for `MODELRY_<SECTION>_<KEY>`; `flags` maps `section.key` to its text, and so does
-    `defaults`, for a command whose defaults are others than those of the schema. A relative path in the file is meant
-    from the folder of the file, another one from the current folder. A section may have a method `mistakes()` for
-    combinations of its settings that can't work; `rules` does the same for all sections. Both give a line for each
-    mistake, which names the keys that it is about. Only the sections in `judged`, by default all, are asked for theirs.
+    `environment` is searched for `MODELRY_<SECTION>_<KEY>`. Another name that begins with `MODELRY_<SECTION>_` is a
+    mistake, unless it is one of `schema.OTHERS`, the variables of other programs, or Kubernetes made it. `flags` maps
+    `section.key` to its text, and so does `defaults`, for a command whose defaults are others than those of the schema.
+    A relative path in the file is meant from the folder of the file, another one from the current folder. A section may
+    have a method `mistakes()` for combinations of its settings that can't work; `rules` does the same for all sections.
+    Both give a line for each mistake, which names the keys that it is about. Only the sections in `judged`, by default
+    all, are asked for theirs.
 
     Raises ConfigurationInvalid with every mistake.
     """
@@ -121,10 +124,15 @@ def load(
         for key, (value, origin) in _from_file(file, mistakes):
             anchored = known[key].metadata["anchored"] if key in known and isinstance(value, str) else None
             given[key] = (anchored(value, file.absolute().parent) if anchored else value, origin)
-    for key in known:
-        name = f"MODELRY_{key.replace('.', '_').upper()}"
+    variables = {_variable(key): key for key in known}
+    for name, key in variables.items():
         if name in environment:
             given[key] = (environment[name], f"the environment variable {name}")
+    for name in _unknown(environment, schema, variables):
+        near = _nearest(name.removeprefix("MODELRY_").lower().replace("_", ".", 1), known)
+        hint = f"did you mean {_variable(near)}?" if near else "`modelry server --help` lists all"
+        # Its value is not shown: it may be a secret.
+        mistakes.append(f"{name} (an environment variable): there is no such setting; {hint}")
     for flag, text in flags.items():
         given[flag.replace("-", "_")] = (text, f"the flag --{flag}")
     values: dict[str, dict[str, Any]] = {section: {} for section, _ in sections(schema)}
@@ -152,6 +160,23 @@ def load(
     if mistakes:
         raise ConfigurationInvalid(mistakes)
     return settings
+
+
+def _variable(key: str) -> str:
+    return f"MODELRY_{key.replace('.', '_').upper()}"
+
+
+def _unknown(environment: Mapping[str, str], schema: type, variables: Collection[str]) -> list[str]:
+    """The variables that have the form of a setting and are none."""
+    begins = tuple(_variable(f"{section}.") for section, _ in sections(schema))
+    known = {*variables, *getattr(schema, "OTHERS", ())}
+    odd = [name for name in environment if name.startswith(begins) and name not in known]
+    return [name for name in odd if not _is_of_kubernetes(name, environment[name])]
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    """Whether a variable tells a pod of a service, such as one that is called `modelry-tracking`."""
+    return _OF_A_SERVICE.search(name) is not None or (name.endswith("_PORT") and "://" in value)
 
 
 def sections(schema: type) -> Iterator[tuple[str, type]]:

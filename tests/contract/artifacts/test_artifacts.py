@@ -265,6 +265,20 @@ def test_content_that_is_not_what_was_announced_is_refused_with_both(client: Cli
     assert client.list(run) == []
 
 
+def test_a_header_without_the_size_of_its_content_is_refused_in_words(client: Client, run: Owner) -> None:
+    unsized = [_header("a.txt"), Step(content=b"abc"), Step(sha256="0" * 64)]
+    short = [_header("a.txt", 2), Step(content=b"abc"), Step(sha256="0" * 64)]
+
+    without = refused(lambda: client.send([Step(owner=run)], unsized))
+    wrong = refused(lambda: client.send([Step(owner=run)], short))
+
+    assert (without.reason, wrong.reason) == ("DIGEST_MISMATCH", "DIGEST_MISMATCH")
+    assert without.message == "size_bytes of 'a.txt' is 0, but content came; nothing was written"
+    assert wrong.message == (
+        "the announced size of 'a.txt' is 2 bytes, but that of its content is larger; nothing was written"
+    )
+
+
 def test_a_path_is_a_file_or_a_folder_but_not_both(client: Client, run: Owner) -> None:
     client.write(run, {"a": b"x"})
 

@@ -213,3 +213,33 @@ with modelry.start_run() as run:
     assert "modelry sync" in script.errors
     assert (report.files_delivered, report.requests_left) == (2, 0)
     assert (stored.metrics, stored.status) == ({"child": 0.5}, "FINISHED")
+
+
+def test_a_child_starts_a_run_below_that_of_its_parent_and_is_told_so(
+    reader: Client, server: Deployment, spool: Path
+) -> None:
+    script = run(
+        server,
+        spool,
+        """
+import os, sys
+import modelry
+
+run = modelry.start_run()
+print(run.run_id, flush=True)
+pid = os.fork()
+if pid == 0:
+    try:
+        modelry.start_run()
+    except modelry.errors.FailedPrecondition as error:
+        print(error.message, flush=True)
+    with modelry.start_run(nested=True) as own:
+        print(own.run_id, flush=True)
+    sys.exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+""",
+    )
+
+    parent, message, child = script.lines
+    assert message == f"run {parent} of the parent process is active here too; start a child run of it with nested=True"
+    assert reader.runs.get(child).parent_run_id == parent

@@ -134,6 +134,42 @@ def test_truths_are_true_or_false(tmp_path: Path, text: str, value: bool) -> Non
     assert read(tmp_path, loud=text).loud is value
 
 
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_a_mistake_whose_value_is_not_shown(
+    tmp_path: Path,
+) -> None:
+    others = {"PUMP_LEVEL": "x", "MODELRY_PUMPS": "x", "MODELRY_TIMEOUT": "1s", "MODELRY_PUMP_TANK": "1B"}
+
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read(tmp_path, environment={**others, "MODELRY_PUMP_LEVLE": "hidden", "MODELRY_PUMP_XYZ_NOTHING": "hidden"})
+
+    typo, stranger = caught.value.mistakes
+    assert typo == (
+        "MODELRY_PUMP_LEVLE (an environment variable): there is no such setting; did you mean MODELRY_PUMP_LEVEL?"
+    )
+    assert stranger == (
+        "MODELRY_PUMP_XYZ_NOTHING (an environment variable): there is no such setting; "
+        "`modelry server --help` lists all"
+    )
+    assert read(tmp_path, environment=others).tank == 1
+
+
+def test_what_kubernetes_tells_of_a_service_is_no_mistake(tmp_path: Path) -> None:
+    told = {
+        "MODELRY_PUMP_SERVICE_HOST": "10.0.0.1",
+        "MODELRY_PUMP_SERVICE_PORT": "5100",
+        "MODELRY_PUMP_SERVICE_PORT_GRPC": "5100",
+        "MODELRY_PUMP_PORT": "tcp://10.0.0.1:5100",
+        "MODELRY_PUMP_PORT_5100_TCP": "tcp://10.0.0.1:5100",
+        "MODELRY_PUMP_PORT_5100_TCP_PROTO": "tcp",
+        "MODELRY_PUMP_PORT_5100_TCP_PORT": "5100",
+        "MODELRY_PUMP_PORT_5100_TCP_ADDR": "10.0.0.1",
+    }
+
+    assert read(tmp_path, environment=told) == Pump()
+    with pytest.raises(ConfigurationInvalid, match="MODELRY_PUMP_PORT"):
+        read(tmp_path, environment={"MODELRY_PUMP_PORT": "5100"})
+
+
 def test_all_mistakes_are_told_at_once_each_with_key_value_origin_and_what_would_be_right(tmp_path: Path) -> None:
     file = "stray = 1\n[pump]\nlevel = 99\nlouder = true\n[pomp]\nlevel = 1\n"
     environment = {"MODELRY_PUMP_PAUSE": "5", "MODELRY_PUMP_TANK": "5MB"}

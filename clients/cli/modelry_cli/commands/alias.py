@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from modelry_cli.commands.version import show_version
 from modelry_cli.options import ModelName, Number, Reason
 from modelry_cli.session import Session, asks
 from modelry_cli.terminal.output import Column
@@ -32,7 +33,7 @@ def list_aliases(session: Session, model: ModelName) -> None:
 @asks(app, "get")
 def get_alias(session: Session, model: ModelName, alias: Alias) -> None:
     """Shows the version that an alias points at."""
-    session.show(session.client.aliases.get(model, alias))
+    show_version(session, session.client.aliases.get(model, alias))
 
 
 @asks(app, "set")

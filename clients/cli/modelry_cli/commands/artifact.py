@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Files of runs and of model versions.", no_args_is_help=True)
 
+SHOWN_BYTES = 4 << 20
+"""How much of a file is shown on a terminal at most."""
 Owner = Annotated[
     str,
     typer.Argument(
@@ -59,9 +63,25 @@ def get_artifact(session: Session, owner: Owner, path: ArtifactPath = "") -> Non
 
 
 @asks(app, "read")
-def read_artifact(session: Session, owner: Owner, path: ArtifactPath) -> None:
-    """Writes the content of a file to standard output."""
-    output.write_bytes(session.client.artifacts.read_bytes(_owner(session, owner), path))
+def read_artifact(
+    session: Session,
+    owner: Owner,
+    path: ArtifactPath,
+    force: Annotated[bool, typer.Option("--force", help="Show it on a terminal, whatever it is.")] = False,
+) -> None:
+    """Writes the content of a file to standard output.
+
+    A terminal gets text of at most 4 MiB, a file or a pipe gets anything.
+    """
+    whose = _owner(session, owner)
+    artifacts = session.client.artifacts
+    judged = output.is_terminal() and not force
+    if judged and (found := artifacts.get(whose, path)).size_bytes > SHOWN_BYTES and found.kind != "folder":
+        raise _not_for_a_terminal(f"has {size(found.size_bytes)}", owner, path)
+    content = artifacts.read_bytes(whose, path)
+    if judged and not output.is_text(content):
+        raise _not_for_a_terminal("is not text", owner, path)
+    output.write_bytes(content)
 
 
 @asks(app, "upload")
@@ -78,10 +98,14 @@ def upload_artifacts(
     to = _owner(session, owner)
     with output.progress(f"Uploading {local.name}") as progress:
         written = session.client.artifacts.upload(to, local, path, progress=progress)
-    files = counted(written.file_count, "file")
-    uploaded = f"Uploaded {files}, {size(written.size_bytes)}, to {to}/{path}"
+    if local.is_dir() and not any(files for _, _, files in os.walk(local, followlinks=True)):
+        # The owner has no folder that could be empty, apart from those below it.
+        kept = f"uploaded it as one to {to}/{path}" if written.file_count else f"there is nothing to upload to {to}/"
+        told = f"{local} is an empty folder: {kept}"
+    else:
+        told = f"Uploaded {counted(written.file_count, 'file')}, {size(written.size_bytes)}, to {to}/{path}"
     session.done(
-        uploaded if written.file_count else f"The folder {local} is empty: it has no files to upload.",
+        told,
         owner=to,
         path=path,
         file_count=written.file_count,
@@ -115,6 +139,15 @@ def delete_artifact(session: Session, owner: Owner, path: ArtifactPath, yes: Yes
     agreed(f"Delete {path!r} of {whose}?", yes)
     count = session.client.artifacts.delete(whose, path)
     session.done(f"Deleted {counted(count, 'file')}: {whose}/{path}", owner=whose, path=path, file_count=count)
+
+
+def _not_for_a_terminal(what: str, owner: str, path: str) -> typer.Exit:
+    words = shlex.join((owner, path))
+    output.refuse(
+        f"{path} {what}, so it is not written to the terminal; get it as a file: `modelry artifact download {words}`, "
+        f"send it to a program: `modelry artifact read {words} | PROGRAM`, or show it all the same: --force"
+    )
+    return typer.Exit(1)
 
 
 def _owner(session: Session, word: str) -> str:

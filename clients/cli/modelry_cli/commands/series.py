@@ -72,11 +72,12 @@ def compare_runs(
             }
         )
         return
-    rows: list[tuple[Sequence[object], bool]] = [
-        (("run_id", *(run.run_id for run in runs)), False),
-        (("status", *(run.status for run in runs)), False),
-        (("lasted", *(lasted(run.start_time, run.end_time) for run in runs)), False),
-    ]
+    about: dict[str, list[str]] = {
+        "status": [run.status for run in runs],
+        "lasted": [lasted(run.start_time, run.end_time) for run in runs],
+    }
+    rows: list[tuple[Sequence[object], bool]] = [(("run_id", *(run.run_id for run in runs)), False)]
+    rows += [((key, *values), False) for key, values in about.items() if not differing or len(set(values)) > 1]
     for kind, found in (("params", params), ("metrics", metrics)):
         rows += [((f"{kind}.{key}", *values), len(set(map(str, values))) > 1) for key, values in found]
     output.write_grid(["", *(run.name for run in runs)], rows)

@@ -73,7 +73,7 @@ def list_latest_versions(
 @asks(app, "get")
 def get_version(session: Session, model: ModelName, number: Number) -> None:
     """Shows a version."""
-    _show(session, session.client.versions.get(model, number))
+    show_version(session, session.client.versions.get(model, number))
 
 
 @asks(app, "create")
@@ -89,7 +89,7 @@ def create_version(
 ) -> None:
     """Creates the next version of a model from files of a run, which are frozen."""
     made = session.client.versions.create(model, source, description=description, tags=pairs(tag), reason=reason)
-    _show(session, made)
+    show_version(session, made)
 
 
 @asks(app, "update")
@@ -101,7 +101,7 @@ def update_version(
     reason: Reason = "",
 ) -> None:
     """Changes the description of a version."""
-    _show(session, session.client.versions.update(model, number, description=description, reason=reason))
+    show_version(session, session.client.versions.update(model, number, description=description, reason=reason))
 
 
 @asks(app, "promote")
@@ -142,16 +142,17 @@ def delete_version(session: Session, model: ModelName, number: Number, reason: R
 @asks(app, "set-tags")
 def set_tags(session: Session, model: ModelName, number: Number, tags: TagWords) -> None:
     """Sets tags, all or none."""
-    _show(session, session.client.versions.set_tags(model, number, pairs(tags)))
+    show_version(session, session.client.versions.set_tags(model, number, pairs(tags)))
 
 
 @asks(app, "delete-tags")
 def delete_tags(session: Session, model: ModelName, number: Number, keys: TagKeys) -> None:
     """Removes tags, all or none."""
-    _show(session, session.client.versions.delete_tags(model, number, keys))
+    show_version(session, session.client.versions.delete_tags(model, number, keys))
 
 
-def _show(session: Session, version: Version) -> None:
+def show_version(session: Session, version: Version) -> None:
+    """Shows a version. A table has its files in words."""
     files = f"{counted(version.file_count, 'file')}, {size(version.size_bytes)}"
     drawn = {"file_count": None, "size_bytes": None, "files": files, "owner": version.owner}
     flavors = {flavor.name: flavor.library_version or "-" for flavor in version.flavors}

@@ -6,6 +6,7 @@ in errors, so that the name of a run can't control the terminal. Nothing is read
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
 import math
@@ -15,12 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from modelry_cli.terminal.words import ago, clean, cut, escaped, moment, said, zone
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Column as DrawnColumn
     from rich.table import Table
     from rich.text import Text
 
@@ -34,9 +37,11 @@ _STYLES = {
 _NOT_A_TERMINAL_COLUMNS = 10_000
 _WRAPPED_COLUMNS = 24
 _WHOLE_COLUMNS = 36  # an id stays whole
+_LEAST_COLUMNS = 10  # of what takes several lines
 _GAP = 2
 _TITLE_LETTERS = 32
 _CELL_LETTERS = 500
+_JUDGED_BYTES = 8192
 _REMARK_LETTERS = 4000
 _HALVES = re.compile("[\ud800-\udfff]")
 _LAYOUT = {"\n", "\t"}
@@ -54,20 +59,22 @@ class Column(Generic[T]):
     """A column of a table: its title, and the value of a cell.
 
     On a narrow screen, columns with `spare` are left out, the highest number first, and columns with `wraps` or with
-    long values take several lines.
+    long values take several lines. Then the others are left out, the last one first. A long value that is `whole` never
+    takes several lines, so that it can be copied.
     """
 
     title: str
     cell: Callable[[T], object]
     wraps: bool = False
     spare: int = 0
+    whole: bool = False
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------------
 
 
 def plain(value: Any) -> Any:
-    """A value for JSON: times in ISO 8601, NaN and infinities as texts, dataclasses by their fields.
+    """A value for JSON: times in ISO 8601, NaN, infinities and paths as texts, dataclasses by their fields.
 
     Half of a surrogate pair, as in a file name that is no Unicode, becomes U+FFFD: strict readers refuse its escape.
     """
@@ -79,8 +86,8 @@ def plain(value: Any) -> Any:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
         return {_whole(str(key)): plain(inner) for key, inner in value.items()}
-    if isinstance(value, str):
-        return _whole(value)
+    if isinstance(value, str | PurePath):
+        return _whole(str(value))
     if value is None or isinstance(value, int | float):
         return value
     return [plain(inner) for inner in value]
@@ -96,13 +103,18 @@ def write_json(value: object) -> None:
 
 
 def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str, more: bool = False) -> None:
-    """Writes a table with a row for each item, or `nothing` if there is none, and a hint if there are more."""
+    """Writes a table with a row for each item, or `nothing` if there is none, and a hint if there are more.
+
+    Where not even the first column fits, each item is a block with a line for each column.
+    """
     if not items:
         note(nothing)
         return
-    console = _console()
-    shown = fitting(columns, items, console.width)
+    shown = fitting(columns, items, _console().width)
     table = _table(*((column.title, not column.wraps) for column in shown))
+    for column, drawn in zip(shown, table.columns, strict=True):
+        if column.whole:
+            drawn.min_width = _width(column, items)
     for item in items:
         table.add_row(*(_cell(column.cell(item)) for column in shown))
     for position, column in enumerate(shown):
@@ -150,9 +162,27 @@ def write_text(text: str) -> None:
     _console().print(_text(text, keep=_LAYOUT), soft_wrap=True)
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a terminal can show content: its beginning is UTF-8 without NUL."""
+    start = content[:_JUDGED_BYTES]
+    if b"\0" in start:
+        return False
+    try:
+        # A letter that is cut at the end of what is judged is no fault.
+        codecs.getincrementaldecoder("utf-8")().decode(start, final=len(start) == len(content))
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def write_bytes(content: bytes) -> None:
     """Writes the content of a file to standard output: byte for byte, but to a terminal with escapes."""
-    if sys.stdout.isatty():
+    if is_terminal():
         write_text(content.decode(errors="replace"))
         return
     sys.stdout.flush()
@@ -199,7 +229,7 @@ def progress(title: str, *, unit: str = "bytes") -> Iterator[Callable[[int, int]
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amount, TimeRemainingColumn())
     console = _console(errors=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task(clean(title[:_TITLE_LETTERS]), total=None)
+        task = bars.add_task(clean(cut(title, _TITLE_LETTERS)), total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
@@ -216,15 +246,17 @@ def _console(*, errors: bool = False) -> Console:
 def _draw(table: Table) -> None:
     """Draws a table. What is long takes several lines in any column, so that it leaves room for the others.
 
-    In a file or a pipe no line ends with blanks, which one long value would give to all others.
+    On a screen that is too narrow for it, each row is a block. In a file or a pipe no line ends with blanks, which one
+    long value would give to all others.
     """
-    from rich.text import Text
-
     for column in table.columns:
-        texts = (column.header, *column.cells)
-        if any(isinstance(text, Text) and text.cell_len > _WHOLE_COLUMNS for text in texts):
+        if column.min_width is None and _widest(column) > _WHOLE_COLUMNS:
             column.no_wrap = False
     console = _console()
+    least = (_widest(each) if each.no_wrap else min(_widest(each), _LEAST_COLUMNS) for each in table.columns)
+    if _beside(least) > console.width:
+        _draw_blocks(table)
+        return
     if sys.stdout.isatty():
         console.print(table)
         return
@@ -233,20 +265,65 @@ def _draw(table: Table) -> None:
     print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
 
 
+def _draw_blocks(table: Table) -> None:
+    """Draws each row of a table as a block. The terminal breaks what is too long, so it is whole when it is copied."""
+    from rich.text import Text
+
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    for number, row in enumerate(rows):
+        if table.show_header and number:
+            _console().print()
+        line = Text()
+        for column, cell in zip(table.columns, row, strict=True):
+            if not isinstance(cell, Text) or not cell.plain:
+                continue
+            title = column.header if table.show_header and isinstance(column.header, Text) else Text()
+            if title.plain:
+                line += Text(f"{title.plain}: ", style="bold")
+            line += cell + "\n" if table.show_header else cell + " "
+        line.rstrip()
+        _console().print(line, soft_wrap=True)
+
+
+def _widest(column: DrawnColumn) -> int:
+    from rich.text import Text
+
+    return max((text.cell_len for text in (column.header, *column.cells) if isinstance(text, Text)), default=0)
+
+
+def _beside(widths: Iterable[int]) -> int:
+    """How wide columns are that stand side by side."""
+    return sum(width + _GAP for width in widths) - _GAP
+
+
 def fitting(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> list[Column[T]]:
-    """The columns that fit a screen: without the spare ones that would not fit."""
+    """The columns that fit a screen. All of them if not even the first one does."""
     shown = list(columns)
     widths = {column.title: _width(column, items) for column in columns}
     for column in sorted(columns, key=lambda column: -column.spare):
-        if column.spare == 0 or sum(widths[each.title] + _GAP for each in shown) - _GAP <= width:
+        if column.spare == 0 or _beside(widths[each.title] for each in shown) <= width:
             break
         shown.remove(column)
-    return shown
+    least = {
+        each.title: min(widths[each.title], _LEAST_COLUMNS) if _may_fold(each, items) else widths[each.title]
+        for each in shown
+    }
+    while shown and _beside(least[each.title] for each in shown) > width:
+        shown.pop()
+    return shown or list(columns)
 
 
 def _width(column: Column[T], items: Sequence[T]) -> int:
-    widest = max(len(column.title), *(_cell(column.cell(item)).cell_len for item in items))
-    return min(widest, _WRAPPED_COLUMNS) if column.wraps or widest > _WHOLE_COLUMNS else widest
+    widest = _widest_of(column, items)
+    return min(widest, _WRAPPED_COLUMNS) if _may_fold(column, items) else widest
+
+
+def _may_fold(column: Column[T], items: Sequence[T]) -> bool:
+    return column.wraps or (not column.whole and _widest_of(column, items) > _WHOLE_COLUMNS)
+
+
+def _widest_of(column: Column[T], items: Sequence[T]) -> int:
+    return max(len(column.title), *(_cell(column.cell(item)).cell_len for item in items))
 
 
 def _table(*columns: tuple[str, bool], headed: bool = True) -> Table:

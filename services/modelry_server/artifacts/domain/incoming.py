@@ -131,7 +131,8 @@ def _checked(file: IncomingFile) -> Iterator[bytes]:
     for piece in file.pieces:
         size += len(piece)
         if size > header.size_bytes:
-            raise DigestMismatch(path, "size", f"{header.size_bytes} bytes", "larger")
+            said = "" if header.size_bytes else f"size_bytes of {shown(path)} is 0, but content came"
+            raise DigestMismatch(path, "size", f"{header.size_bytes} bytes", "larger", said=said)
         digest.update(piece)
         yield piece
     if size != header.size_bytes:

@@ -31,6 +31,7 @@ from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
 
 _TYPES = MimeTypes()  # Python's own table: the tables of machines differ
+_TYPES.add_type("text/markdown", ".md")  # which older Pythons lack
 _ATTEMPTS = 3
 MORE_FOLDERS = 10_000
 """How many more folders than files a stream may have, so that what it costs follows from what it holds."""

@@ -48,6 +48,7 @@ def test_what_was_written_is_listed_and_read_back(files: Files, run: Owner) -> N
     [
         ("a/b.txt", "", "text/plain"),
         ("m.json", "", "application/json"),
+        ("notes.md", "", "text/markdown"),
         ("noending", "", "application/octet-stream"),
         ("x.txt", "text/markdown", "text/markdown"),
     ],

@@ -53,6 +53,11 @@ class ActiveRun(ActiveRunNames):
         self._rank = converted(capture.rank())
         self.on_end: Callable[[ActiveRun], None] | None = None
 
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether this process was forked while the run was active, so that its parent ends the run."""
+        return self._process != os.getpid()
+
     def read(self) -> Run:
         """Reads the run from the server, with everything that was logged before. Raises what `Runs.get` raises."""
         self.flush(settings.read().timeout)
@@ -180,7 +185,7 @@ class ActiveRun(ActiveRunNames):
         number = status_number(status)
         if self.status is not RunStatus.RUNNING:
             return False
-        if self._process == os.getpid():
+        if not self.is_of_parent:
             from modelry.api.tracking import v1 as tracking
 
             self.status = RunStatus(status.upper())

@@ -174,8 +174,13 @@ def _started(
     here = session.current()
     own, active = here.own(), here.active()
     if own is not None and not nested:
+        advice = (
+            "of the parent process is active here too; start a child run of it with nested=True"
+            if own.is_of_parent
+            else "is active; end it with modelry.end_run(), or start a child run with nested=True"
+        )
         raise FailedPrecondition(
-            f"run {own.run_id} is active; end it with modelry.end_run(), or start a child run with nested=True",
+            f"run {own.run_id} {advice}",
             reason="RUN_IS_ACTIVE",
             metadata={"run_id": own.run_id},
         )

@@ -24,8 +24,8 @@ from modelry._sdk.recording.spool import SpoolUnreadable, lock
 from modelry._sdk.transport.connection import Connection
 
 SUFFIX = ".upload"
-_COPYING = ".copying"
-_TARGET = "target.json"
+COPYING = ".copying"
+TARGET = "target.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Kept:
 
     def upload(self, connection: Connection) -> None:
         """Uploads the files and deletes the copies. Raises SpoolInUse if another process does, and ModelryError."""
-        descriptor = os.open(self.folder / _TARGET, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(self.folder / TARGET, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
             lock(descriptor, self.folder)
             sources = [self.folder / str(number) for number in range(len(self.paths))]
@@ -54,7 +54,7 @@ class Kept:
 
     def drop(self) -> None:
         """Deletes the copies. From the first step on they are not complete any more."""
-        gone = self.folder.with_suffix(_COPYING)
+        gone = self.folder.with_suffix(COPYING)
         with suppress(OSError):
             self.folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
@@ -65,12 +65,12 @@ class Kept:
 
     def may_be_in_use(self) -> bool:
         """Whether the process that made the copies may still be at work, so that it uploads them itself."""
-        return holders.may_be_at_work(self.server, self.folder / _TARGET)
+        return holders.may_be_at_work(self.server, self.folder / TARGET)
 
     def beat(self) -> None:
         """Shows processes on other machines that the process which made the copies is at work."""
         with suppress(OSError):
-            os.utime(self.folder / _TARGET)
+            os.utime(self.folder / TARGET)
 
 
 def keep_files(spool_folder: Path, server: dict[str, str], owner: str, path: str, source: Path) -> Kept:
@@ -102,13 +102,13 @@ def left_in(spool_folder: Path, *, parent: str = "") -> list[Path]:
 
 def incomplete_in(spool_folder: Path) -> list[Path]:
     """The folders of copies that were not completed, because their process ended or the disk was full."""
-    return [path for path in _with_suffix(spool_folder, _COPYING) if not _may_be_copying(path)]
+    return [path for path in _with_suffix(spool_folder, COPYING) if not _may_be_copying(path)]
 
 
 def opened(folder: Path) -> Kept:
     """The copies in a folder. Raises SpoolUnreadable, SpoolUnsafe or OSError."""
     places.require_copy(folder)
-    target = folder / _TARGET
+    target = folder / TARGET
     descriptor = os.open(target, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor) as file:
         places.require_own(descriptor, target)
@@ -125,11 +125,11 @@ def _keep(
 ) -> Kept:
     parent = server.get("parent", "")
     name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
-    begun = places.prepared(spool_folder) / f"{name}{_COPYING}"
+    begun = places.prepared(spool_folder) / f"{name}{COPYING}"
     made = Kept(begun.with_suffix(SUFFIX), {**server, **holders.me()}, owner, targets)
     begun.mkdir(mode=0o700)
     try:
-        _write(begun / _TARGET, json.dumps({"server": made.server, "owner": owner, "paths": targets}).encode())
+        _write(begun / TARGET, json.dumps({"server": made.server, "owner": owner, "paths": targets}).encode())
         copy(begun)
         begun.rename(made.folder)
     except BaseException:

@@ -33,6 +33,7 @@ except ImportError:  # Windows has no flock: there a file in use looks like one 
 
 SERVER = "server"
 SUFFIX = ".spool"
+DAMAGED = ".damaged"
 _OPEN = ".open"
 _HEADER = struct.Struct("<8sQ")
 _DELIVERED = struct.Struct("<Q")
@@ -102,11 +103,7 @@ class Spool:
         try:
             places.require_own(descriptor, path)
             lock(descriptor, path)
-            head = os.pread(descriptor, _HEADER.size, 0)
-            found = _read(descriptor, _HEADER.size, os.fstat(descriptor).st_size)
-            if len(head) < _HEADER.size or head[:8] != _MAGIC or found is None or found.method != SERVER:
-                raise SpoolUnreadable(f"{path} is not a spool, or its beginning is damaged")
-            server = _server_of(found.content, path)
+            server, first = _beginning(descriptor, path)
             if path != _closed(path):
                 if holders.may_be_at_work(server, path):
                     raise SpoolInUse(f"{path} is in use by another process")
@@ -115,20 +112,38 @@ class Spool:
         except OSError:
             os.close(descriptor)
             raise
-        # From the first record on, so that damage is found even if an earlier delivery went past it.
-        spool._position = found.end
-        points = {found.end: 0}
-        while (request := spool.next()) is not None:
-            points[request.end] = request.points
-        if spool._delivered not in points:
-            # The header is damaged. What is delivered again is not written twice.
-            spool._delivered = found.end
-        spool.requests_left = sum(end > spool._delivered for end in points)
-        spool.others_left = sum(not count for end, count in points.items() if end > spool._delivered)
-        spool.points_left = sum(count for end, count in points.items() if end > spool._delivered)
-        spool._end = spool._position
-        spool._position = spool._delivered
+        spool._count(first)
         return spool
+
+    @classmethod
+    def peek(cls, path: Path) -> Spool:
+        """Opens a file only to look at what waits in it: without a lock, and its name stays. Raises as `open` does."""
+        descriptor = os.open(path, _FLAGS)
+        try:
+            places.require_own(descriptor, path)
+            server, first = _beginning(descriptor, path)
+            spool = cls(path, descriptor, server)
+        except OSError:
+            os.close(descriptor)
+            raise
+        spool._count(first)
+        return spool
+
+    def _count(self, first: int) -> None:
+        """Counts what is left. `first` is where the first request begins."""
+        # From the first record on, so that damage is found even if an earlier delivery went past it.
+        self._position = first
+        points = {first: 0}
+        while (request := self.next()) is not None:
+            points[request.end] = request.points
+        if self._delivered not in points:
+            # The header is damaged. What is delivered again is not written twice.
+            self._delivered = first
+        self.requests_left = sum(end > self._delivered for end in points)
+        self.others_left = sum(not count for end, count in points.items() if end > self._delivered)
+        self.points_left = sum(count for end, count in points.items() if end > self._delivered)
+        self._end = self._position
+        self._position = self._delivered
 
     def append(self, requests: Iterable[QueuedRequest], *, held: bool = False) -> None:
         """Adds requests at the end: all of them, or none if it raises OSError.
@@ -225,7 +240,7 @@ class Spool:
             found.append(f"the last {tail} bytes")
         damage = ""
         if found:
-            kept = self.path.rename(self.path.with_suffix(".damaged"))
+            kept = self.path.rename(self.path.with_suffix(DAMAGED))
             damage = f"damaged, {' and '.join(found)} could not be read and delivered; the file is now {kept}"
         self.path.unlink(missing_ok=True)
         self.let_go()
@@ -256,9 +271,14 @@ def left_in(folder: Path, *, parent: str = "") -> list[Path]:
     return [folder / name for name in sorted(names) if name.endswith(_suffix(parent))]
 
 
+def is_open(path: Path) -> bool:
+    """Whether a spool has the name of one that its process has not closed."""
+    return f"{_OPEN}." in path.name
+
+
 def is_being_written(path: Path) -> bool:
     """Whether the process that began a spool still writes to it: one that is open and belongs to a running process."""
-    return f"{_OPEN}." in path.name and ids.is_running(process_of(path))
+    return is_open(path) and ids.is_running(process_of(path))
 
 
 def process_of(path: Path) -> str:
@@ -272,6 +292,15 @@ def _suffix(parent: str) -> str:
 
 def _closed(path: Path) -> Path:
     return path.with_name(path.name.replace(f"{_OPEN}.", ".", 1))
+
+
+def _beginning(descriptor: int, path: Path) -> tuple[dict[str, str], int]:
+    """The server and the process that a spool names, and where its first request begins. Raises SpoolUnreadable."""
+    head = os.pread(descriptor, _HEADER.size, 0)
+    found = _read(descriptor, _HEADER.size, os.fstat(descriptor).st_size)
+    if len(head) < _HEADER.size or head[:8] != _MAGIC or found is None or found.method != SERVER:
+        raise SpoolUnreadable(f"{path} is not a spool, or its beginning is damaged")
+    return _server_of(found.content, path), found.end
 
 
 def _server_of(content: bytes, path: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ class ArtifactHeader(_message.Message):
     path: _builtins.str
     """The path, see `Artifact.path`. Required, and not the root."""
     size_bytes: _builtins.int
-    """The size of the content that follows, in bytes: at most 5497558138880 (5 TiB)."""
+    """The size of the content that follows, in bytes: at most 5497558138880 (5 TiB). Required, unless the file is empty."""
     content_type: _builtins.str
     """The media type. Default: what the file name suggests. At most 255 characters."""
     def __init__(
