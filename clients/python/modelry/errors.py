@@ -149,6 +149,7 @@ class Unavailable(ModelryError):
 
     If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC, so it must not
     call a server.
+    If it is NO_THREAD no files were sent: gRPC could not start a thread to send them with.
     """
 
     code = "UNAVAILABLE"

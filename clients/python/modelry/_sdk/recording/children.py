@@ -46,6 +46,7 @@ class Children(process.Part):
         self._delivers: threading.Thread | None = None
         self._refusals = Refusals()
         self._thread: threading.Thread | None = None
+        self._has_forked = False
         self._concluded = False
         self._awaits_multiprocessing = False
         self._problem = ""
@@ -59,10 +60,8 @@ class Children(process.Part):
         if "grpc" not in sys.modules or process.current().inherits_grpc:
             return
         self.look_in(settings.usable().spool_folder)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="modelry-children", daemon=True)
-            with suppress(RuntimeError):  # Python 3.12 starts no thread while it ends.
-                self._thread.start()
+        self._has_forked = True
+        self._start()
         util = sys.modules.get("multiprocessing.util")
         if util is not None and not self._awaits_multiprocessing:
             # At exit multiprocessing ends its children and waits for them. This is called after that.
@@ -78,8 +77,9 @@ class Children(process.Part):
 
     def deliver(self, timeout: float | None = None) -> bool:
         """Delivers the spools that children have closed, for at most so many seconds; says whether none is left."""
-        if self._thread is None:
+        if not self._has_forked:
             return True
+        self._start()
         if self._delivers is threading.current_thread():
             return False  # a signal handler that interrupted the delivery itself can't wait for it
         until = None if timeout is None else time.monotonic() + timeout
@@ -94,7 +94,7 @@ class Children(process.Part):
 
     def at_exit(self) -> None:
         """Delivers what is there, and says what is left."""
-        if self._thread is None:
+        if not self._has_forked:
             return
         self._concluded = True
         self.deliver(settings.usable().exit_timeout)
@@ -107,9 +107,22 @@ class Children(process.Part):
             self.deliver(settings.usable().exit_timeout)
             self._say_what_is_left()
 
+    def _start(self) -> None:
+        """Starts the thread unless there is one. Where none can be started, the next fork or delivery tries again."""
+        if self._concluded or (self._thread is not None and self._thread.is_alive()):
+            return
+        # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
+        thread = threading.Thread(target=self._watch, name="modelry-children", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as problem:  # There are no more threads, or Python ends.
+            log.debug("no thread for what forked children log: %s", problem)
+        else:
+            self._thread = thread
+
     def _watch(self) -> None:
         pause, waits = LOOK_SECONDS, threading.Event()
-        while not waits.wait(pause):
+        while not waits.wait(pause) and self._thread is threading.current_thread():
             whole = self.deliver()
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 

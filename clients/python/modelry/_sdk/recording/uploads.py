@@ -184,7 +184,7 @@ class Uploads:
                 made.upload(self._connection)
         except FileNotFoundError:
             return None  # another process has uploaded it
-        except (SpoolInUse, RuntimeError) as problem:  # RuntimeError means that gRPC could not start a thread
+        except SpoolInUse as problem:
             return Unavailable(str(problem))
         except OSError as problem:
             self._refuse(made, str(problem))

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.patience import Patience
-from modelry.errors import DeadlineExceeded, ModelryError
+from modelry.errors import DeadlineExceeded, ModelryError, Unavailable
 
 if TYPE_CHECKING:
     import grpc
@@ -59,6 +59,9 @@ _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
 
 
 _LOOK_SECONDS = 0.5
+_THREADS_AGAIN_SECONDS = 1.0
+_spoilt: list[object] = []
+"""Channels that got no thread."""
 _patience: ContextVar[float | None] = ContextVar("modelry_patience", default=None)
 
 
@@ -126,7 +129,8 @@ class Connection:
         self.timeout = timeout
         self._insecure = insecure
         self._plain = address.loopback or insecure
-        self._has_threads = True
+        self._lacks_threads = False
+        self._look_for_threads_at = 0.0
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._methods: dict[tuple[str, str], Any] = {}
@@ -189,17 +193,24 @@ class Connection:
     def write(
         self, rpc: Rpc[Request, Response], requests: Iterable[Request], *, timeout: float | None = None
     ) -> Response:
-        """Makes a call that sends a stream of messages and gets one answer."""
+        """Makes a call that sends a stream of messages and gets one answer.
+
+        gRPC sends a stream by a thread. Where it gets none this raises Unavailable with the reason NO_THREAD.
+        """
         method = self._method("stream_unary", rpc.path, rpc.response)
         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
         patience = _patience.get()
         try:
-            if patience is None or not self._has_threads:
+            _try_thread()  # first, because a channel that got no thread is of no use any more, see `_lack_threads`
+            if patience is None:
                 answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
             else:
                 answer = self._write_moving(method, requests, deadline, patience)
         except _failure() as failed:
             raise self.error_of(failed) from None
+        except RuntimeError as problem:
+            text = f"files can't be sent to {self.address.target}, because gRPC gets no thread to send with ({problem})"
+            raise Unavailable(text, reason="NO_THREAD", metadata={"address": self.address.target}) from None
         return cast("Response", answer)
 
     def _write_moving(self, method: Any, requests: Iterable[Any], deadline: float, patience: float) -> Any:
@@ -214,7 +225,11 @@ class Connection:
                 moved = time.monotonic()
                 yield request
 
-        call = method.future(watched(), timeout=deadline, metadata=self._metadata)
+        try:
+            call = method.future(watched(), timeout=deadline, metadata=self._metadata)
+        except RuntimeError:
+            self._lack_threads()
+            raise
         while True:
             try:
                 return call.result(timeout=min(patience, _LOOK_SECONDS))
@@ -230,15 +245,16 @@ class Connection:
 
         The caller must keep the result in local variables of its thread: a forked child never collects those, whereas
         it would hang in gRPC if it collected a call of its parent's.
+
+        gRPC needs a thread for calls of this kind. Where it gets none the call is made at once, which needs none.
         """
-        method = self._method("bytes", path, None)
-        if self._has_threads:
+        if not self._lacks_threads or self._has_threads_again():
+            method = self._method("bytes", path, None)
             try:
                 return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
             except RuntimeError:
-                # Python 3.12 starts no thread while it ends, and gRPC needs one for calls of this kind. It fails only
-                # once, and then waits for ever.
-                self._has_threads = False
+                self._lack_threads()
+        method = self._method("bytes", path, None)
         return _Answered(method, request, timeout=timeout, metadata=self._metadata)
 
     def close(self) -> None:
@@ -266,6 +282,26 @@ class Connection:
             named = f"{self.address.target} answered {error.code}: {error.message} ({self._stranger()})"
             return type(error)(named, metadata={"address": self.address.target})
         return error
+
+    def _lack_threads(self) -> None:
+        """Notes that gRPC got no thread: there are no more, or Python 3.12 ends.
+
+        The channel believes that it has one. Calls by it would wait for ever, and so would its end, so it is kept.
+        """
+        self._lacks_threads = True
+        with self._lock:
+            _spoilt.append(self._channel)
+            self._channel, self._methods = None, {}
+
+    def _has_threads_again(self) -> bool:
+        """Whether a thread can be started after all. Looks once a second."""
+        now = time.monotonic()
+        if now >= self._look_for_threads_at:
+            self._look_for_threads_at = now + _THREADS_AGAIN_SECONDS
+            with suppress(RuntimeError):
+                _try_thread()
+                self._lacks_threads = False
+        return not self._lacks_threads
 
     def _too_slow(self) -> DeadlineExceeded:
         return DeadlineExceeded(
@@ -407,6 +443,11 @@ def _connected(
                 address, timeout=chosen.timeout, insecure=plain, elsewhere=elsewhere, origin=origin
             )
         return connections.known[key]
+
+
+def _try_thread() -> None:
+    """Raises RuntimeError if no thread can be started."""
+    threading.Thread(target=int, name="modelry-probe", daemon=True).start()
 
 
 def _serialize(request: Message) -> bytes:
