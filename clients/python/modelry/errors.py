@@ -84,7 +84,10 @@ class DeadlineExceeded(ModelryError):
 
 
 class CallTooLong(DeadlineExceeded):
-    """The call took as long as the server allows. Ask for less, such as with a narrower filter or a smaller page."""
+    """The call took as long as the server allows. Ask for less, such as with a narrower filter or a smaller page.
+
+    An upload: send fewer files at once. A proxy may have ended it, too.
+    """
 
     reason = "CALL_TOO_LONG"
 

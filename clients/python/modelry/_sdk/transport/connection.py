@@ -6,7 +6,7 @@ import getpass
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.patience import Patience
-from modelry.errors import DeadlineExceeded, ModelryError, Unavailable
+from modelry.errors import CallTooLong, DeadlineExceeded, ModelryError, Unavailable
 
 if TYPE_CHECKING:
     import grpc
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modelry.api.rpc import Rpc
 
 STREAM_TIMEOUT_SECONDS = 600.0
-"""The default deadline of a streaming call."""
+"""The default deadline of a stream of answers, and how long an upload may stand still where `within` does not say."""
 
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 60_000),
@@ -62,17 +62,20 @@ _LOOK_SECONDS = 0.5
 _THREADS_AGAIN_SECONDS = 1.0
 _spoilt: list[object] = []
 """Channels that got no thread."""
-_patience: ContextVar[float | None] = ContextVar("modelry_patience", default=None)
+_limits: ContextVar[tuple[float, float | None] | None] = ContextVar("modelry_limits", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Ends uploads in the block by DeadlineExceeded once the server takes nothing for so many seconds."""
-    token = _patience.set(seconds)
+def within(seconds: float, *, until: float | None = None) -> Iterator[None]:
+    """Ends uploads in the block by DeadlineExceeded once the server takes nothing for so many seconds.
+
+    Or at a time of `time.monotonic`, even if it takes something.
+    """
+    token = _limits.set((seconds, until))
     try:
         yield
     finally:
-        _patience.reset(token)
+        _limits.reset(token)
 
 
 class Pending(Protocol):
@@ -190,33 +193,14 @@ class Connection:
                     patience.end()
                 stream.cancel()
 
-    def write(
-        self, rpc: Rpc[Request, Response], requests: Iterable[Request], *, timeout: float | None = None
-    ) -> Response:
+    def write(self, rpc: Rpc[Request, Response], requests: Iterable[Request]) -> Response:
         """Makes a call that sends a stream of messages and gets one answer.
 
-        gRPC sends a stream by a thread. Where it gets none this raises Unavailable with the reason NO_THREAD.
+        It has no deadline, but ends as `within` says. gRPC sends a stream by a thread. Where it gets none this raises
+        Unavailable with the reason NO_THREAD.
         """
         method = self._method("stream_unary", rpc.path, rpc.response)
-        deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
-        patience = _patience.get()
-        try:
-            _try_thread()  # first, because a channel that got no thread is of no use any more, see `_lack_threads`
-            if patience is None:
-                answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
-            else:
-                answer = self._write_moving(method, requests, deadline, patience)
-        except _failure() as failed:
-            raise self.error_of(failed) from None
-        except RuntimeError as problem:
-            text = f"files can't be sent to {self.address.target}, because gRPC gets no thread to send with ({problem})"
-            raise Unavailable(text, reason="NO_THREAD", metadata={"address": self.address.target}) from None
-        return cast("Response", answer)
-
-    def _write_moving(self, method: Any, requests: Iterable[Any], deadline: float, patience: float) -> Any:
-        """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
-        from modelry._grpc import grpc
-
+        patience, until = _limits.get() or (STREAM_TIMEOUT_SECONDS, None)
         began = moved = time.monotonic()
 
         def watched() -> Iterator[Any]:
@@ -226,19 +210,59 @@ class Connection:
                 yield request
 
         try:
-            call = method.future(watched(), timeout=deadline, metadata=self._metadata)
+            return cast("Response", self._sent(method, watched(), lambda: (began, moved), patience, until))
+        except _failure() as failed:
+            error = self.error_of(failed)
+            now = time.monotonic()
+            if error.code == error.reason == "DEADLINE_EXCEEDED" and now - moved < patience:
+                raise self._cut_off(now - began) from None
+            raise error from None
+        except RuntimeError as problem:
+            text = f"files can't be sent to {self.address.target}, because gRPC gets no thread to send with ({problem})"
+            raise Unavailable(text, reason="NO_THREAD", metadata={"address": self.address.target}) from None
+
+    def _sent(
+        self,
+        method: Any,
+        requests: Iterator[Any],
+        times: Callable[[], tuple[float, float]],
+        patience: float,
+        until: float | None,
+    ) -> Any:
+        """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
+        from modelry._grpc import grpc
+
+        _try_thread()  # first, because a channel that got no thread is of no use any more, see `_lack_threads`
+        try:
+            call = method.future(requests, metadata=self._metadata)
         except RuntimeError:
             self._lack_threads()
             raise
-        while True:
-            try:
-                return call.result(timeout=min(patience, _LOOK_SECONDS))
-            except grpc.FutureTimeoutError:
-                still = time.monotonic() - moved
-                if still > max(patience, moved - began):
-                    call.cancel()
-                    text = f"no answer from {self.address.target}: it has taken nothing for {still:.1f} s"
-                    raise DeadlineExceeded(text, metadata={"address": self.address.target}) from None
+        try:
+            while True:
+                try:
+                    return call.result(timeout=min(patience, _LOOK_SECONDS))
+                except grpc.FutureTimeoutError:
+                    began, moved = times()
+                    now = time.monotonic()
+                    if now - moved > max(patience, moved - began):
+                        said = f"no answer from {self.address.target}: it has taken nothing for {now - moved:.1f} s"
+                        raise self._gave_up(said) from None
+                    if until is not None and now > until:
+                        said = f"the upload to {self.address.target} was given up after {now - began:.1f} s"
+                        raise self._gave_up(f"{said}, because the time for the delivery is up") from None
+        finally:
+            call.cancel()
+
+    def _gave_up(self, said: str) -> DeadlineExceeded:
+        return DeadlineExceeded(said, metadata={"address": self.address.target})
+
+    def _cut_off(self, seconds: float) -> CallTooLong:
+        return CallTooLong(
+            f"the upload was ended after {seconds:.1f} s, by {self.address.target} or a proxy before it, while content "
+            "was being taken; nothing was written",
+            metadata={"address": self.address.target},
+        )
 
     def begin(self, path: str, request: bytes, *, timeout: float) -> Pending:
         """Starts a unary call of encoded messages.

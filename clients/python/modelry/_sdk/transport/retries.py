@@ -76,9 +76,9 @@ def is_passing(error: ModelryError) -> bool:
 def is_of_the_server(error: ModelryError) -> bool:
     """Whether what passes is the same for all other calls to the server, and not that this one was cut off.
 
-    A proxy may cut off each stream that is too long for it, and take the others.
+    A server or proxy may cut off each stream that is too long for it, and take the others.
     """
-    return is_passing(error) and error.code not in _CUT_OFF_CODES
+    return is_passing(error) and error.code not in _CUT_OFF_CODES and error.reason != "CALL_TOO_LONG"
 
 
 def is_brief(error: ModelryError) -> bool:
