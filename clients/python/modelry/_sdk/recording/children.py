@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelry._sdk.recording import ids, kept
-from modelry._sdk.recording.kept import Kept
+from modelry._sdk.recording.attempts import End, Obstacles, PutOff, Uploading
 from modelry._sdk.recording.refusals import Refusals
-from modelry._sdk.recording.spool import Spool, SpoolInUse, is_being_written, left_in, process_of
-from modelry._sdk.recording.sync import SpoolFile, is_for_good, opened, upload
+from modelry._sdk.recording.spool import Spool, is_being_written, left_in, writer_of
+from modelry._sdk.recording.sync import SpoolFile, opened
 from modelry._sdk.transport import process, retries, settings
-from modelry.errors import DeadlineExceeded, ModelryError
+from modelry.errors import ModelryError
 
 log = logging.getLogger("modelry")
 
@@ -45,6 +45,7 @@ class Children(process.Part):
         self._lock = threading.Lock()
         self._delivers: threading.Thread | None = None
         self._refusals = Refusals()
+        self._put_off = PutOff()
         self._thread: threading.Thread | None = None
         self._has_forked = False
         self._concluded = False
@@ -127,51 +128,45 @@ class Children(process.Part):
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 
     def _deliver(self, until: float | None) -> bool:
-        """Delivers what can be delivered: an obstacle holds up what stands behind it only.
-
-        While a server can't be reached, what is for it waits. Otherwise what the same child logged afterwards waits, or
-        the next upload of the same files.
-        """
-        away: set[str] = set()
-        is_all = self._deliver_spools(until, away)
-        is_all = self._upload(until, away) and is_all
+        """Delivers what can be delivered; see `Obstacles`."""
+        obstacles = Obstacles()
+        is_all = self._deliver_spools(until, obstacles)
+        is_all = self._upload(until, obstacles) and is_all
         if is_all:
             self._problem = ""
         return is_all
 
-    def _deliver_spools(self, until: float | None, away: set[str]) -> bool:
+    def _deliver_spools(self, until: float | None, obstacles: Obstacles) -> bool:
         found, is_all = self._left_in(left_in)
-        held: set[str] = set()
         for path in found:
-            child = process_of(path)
-            if child in held:
+            writer = writer_of(path)
+            if obstacles.before({}, writer) is not None:
                 continue
             unreadable: list[str] = []
-            spools, in_use = opened([path], unreadable)
+            spool, in_use = opened(path, unreadable)
             for text in unreadable:
                 self._refusals.warn("spool of a forked child", path.name, text)
             if in_use and is_being_written(path):
                 continue
             if unreadable or in_use:
-                held.add(child)
+                obstacles.hold(writer)
                 is_all = False
-            for spool in spools:
-                server = spool.server["address"]
-                if server in away:
-                    spool.close()
-                    continue
-                obstacle = self._deliver_one(spool, until)
-                if obstacle is None:
-                    continue
+            if spool is None:
+                continue
+            if obstacles.before(spool.server) is not None:
                 is_all = False
-                held.add(child)
-                if retries.is_refusal(obstacle):
-                    text = f"{obstacle.message}; it is kept in {path.parent}"
-                    self._refusals.warn("spool of a forked child", path.name, text)
-                    continue
-                if retries.is_of_the_server(obstacle):
-                    away.add(server)
-                self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
+                spool.close()
+                continue
+            obstacle = self._deliver_one(spool, until)
+            if obstacle is None:
+                continue
+            is_all = False
+            obstacles.met(obstacle, spool.server, writer)
+            if retries.is_refusal(obstacle):
+                text = f"{obstacle.message}; it is kept in {path.parent}"
+                self._refusals.warn("spool of a forked child", path.name, text)
+                continue
+            self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
         return is_all
 
     def _left_in(self, look: Callable[..., list[Path]]) -> tuple[list[Path], bool]:
@@ -186,37 +181,16 @@ class Children(process.Part):
                 is_all = False
         return sorted(found, key=lambda path: path.name), is_all
 
-    def _upload(self, until: float | None, away: set[str]) -> bool:
+    def _upload(self, until: float | None, obstacles: Obstacles) -> bool:
         found, is_all = self._left_in(kept.left_in)
-        failed: list[Kept] = []
-        for path in found:
-            made: Kept | None = None
-            try:
-                made = kept.opened(path)
-                server = made.server.get("address", "")
-                if server in away or any(map(made.overlaps, failed)):
-                    failed.append(made)
-                    continue
-                is_late = until is not None and time.monotonic() >= until
-                obstacle = DeadlineExceeded("the time for the delivery is up") if is_late else upload(made)
-            except FileNotFoundError:
-                continue  # another process has uploaded it
-            except OSError as problem:
-                is_all = False
-                failed += [made] if made else []
-                if not isinstance(problem, SpoolInUse):
-                    self._refusals.warn("file of a forked child", path.name, str(problem))
-                continue
-            if obstacle is None:
-                continue
-            if is_for_good(obstacle):
-                self._refusals.warn("file of a forked child", path.name, obstacle.message)
-                continue
-            failed.append(made)
-            if retries.is_of_the_server(obstacle):
-                away.add(server)
-            self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}", path.parent)
-        return is_all and not failed
+        for attempt in Uploading(obstacles, put_off=self._put_off, until=until).attempts(found):
+            if attempt.end in {End.UNREADABLE, End.REFUSED}:
+                self._refusals.warn("file of a forked child", attempt.folder.name, attempt.why)
+            elif attempt.end is End.LEFT:
+                told = f"files that forked children logged are not uploaded yet: {attempt.why}"
+                self._tell(told, attempt.folder.parent)
+            is_all = is_all and attempt.end.is_over
+        return is_all
 
     def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:
         source = SpoolFile(spool)
