@@ -71,6 +71,7 @@ def test_without_a_thread_the_metrics_of_a_child_arrive_and_its_files_stay_and_a
     assert delivered(reader, run_id) == ({"child": [0]}, [])
     assert "Traceback" not in script.errors
     assert "no thread to send with" in script.errors
+    assert "0 files with what they logged and 1 uploads are not delivered" in script.errors
     assert "run `modelry sync`" in script.errors
 
 

@@ -212,10 +212,12 @@ class Children(process.Part):
     def _say_what_is_left(self) -> None:
         for folder in list(self._folders):
             with suppress(OSError):
-                if left := [*left_in(folder, parent=self.name), *kept.left_in(folder, parent=self.name)]:
+                logged, uploads = left_in(folder, parent=self.name), kept.left_in(folder, parent=self.name)
+                if logged or uploads:
                     log.warning(
-                        "%d spools of forked children are not delivered, or their processes still run; they are kept "
-                        "in %s: run `modelry sync`",
-                        len(left),
+                        "of forked children %d files with what they logged and %d uploads are not delivered, or their "
+                        "processes still run; they are kept in %s: run `modelry sync`",
+                        len(logged),
+                        len(uploads),
                         folder,
                     )
