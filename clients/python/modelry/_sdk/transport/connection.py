@@ -132,7 +132,8 @@ class Connection:
         self.timeout = timeout
         self._insecure = insecure
         self._plain = address.loopback or insecure
-        self._lacks_threads = False
+        self._lack = ""
+        """Why gRPC got no thread. Empty: it gets one."""
         self._look_for_threads_at = 0.0
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
@@ -232,11 +233,12 @@ class Connection:
         """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
         from modelry._grpc import grpc
 
-        _try_thread()  # first, because a channel that got no thread is of no use any more, see `_lack_threads`
+        if not self._gets_threads():
+            raise RuntimeError(self._lack)
         try:
             call = method.future(requests, metadata=self._metadata)
-        except RuntimeError:
-            self._lack_threads()
+        except RuntimeError as problem:
+            self._lack_threads(problem)
             raise
         try:
             while True:
@@ -272,12 +274,12 @@ class Connection:
 
         gRPC needs a thread for calls of this kind. Where it gets none the call is made at once, which needs none.
         """
-        if not self._lacks_threads or self._has_threads_again():
+        if self._gets_threads():
             method = self._method("bytes", path, None)
             try:
                 return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
-            except RuntimeError:
-                self._lack_threads()
+            except RuntimeError as problem:
+                self._lack_threads(problem)
         method = self._method("bytes", path, None)
         return _Answered(method, request, timeout=timeout, metadata=self._metadata)
 
@@ -307,25 +309,25 @@ class Connection:
             return type(error)(named, metadata={"address": self.address.target})
         return error
 
-    def _lack_threads(self) -> None:
+    def _lack_threads(self, problem: RuntimeError) -> None:
         """Notes that gRPC got no thread: there are no more, or Python 3.12 ends.
 
         The channel believes that it has one. Calls by it would wait for ever, and so would its end, so it is kept.
         """
-        self._lacks_threads = True
+        self._lack = str(problem) or "no thread"
+        self._look_for_threads_at = time.monotonic() + _THREADS_AGAIN_SECONDS
         with self._lock:
             _spoilt.append(self._channel)
             self._channel, self._methods = None, {}
 
-    def _has_threads_again(self) -> bool:
-        """Whether a thread can be started after all. Looks once a second."""
-        now = time.monotonic()
-        if now >= self._look_for_threads_at:
-            self._look_for_threads_at = now + _THREADS_AGAIN_SECONDS
+    def _gets_threads(self) -> bool:
+        """Whether gRPC gets a thread, as far as is known. Where it got none this looks once a second."""
+        if self._lack and time.monotonic() >= self._look_for_threads_at:
+            self._look_for_threads_at = time.monotonic() + _THREADS_AGAIN_SECONDS
             with suppress(RuntimeError):
-                _try_thread()
-                self._lacks_threads = False
-        return not self._lacks_threads
+                threading.Thread(target=int, name="modelry-probe", daemon=True).start()
+                self._lack = ""
+        return not self._lack
 
     def _too_slow(self) -> DeadlineExceeded:
         return DeadlineExceeded(
@@ -467,11 +469,6 @@ def _connected(
                 address, timeout=chosen.timeout, insecure=plain, elsewhere=elsewhere, origin=origin
             )
         return connections.known[key]
-
-
-def _try_thread() -> None:
-    """Raises RuntimeError if no thread can be started."""
-    threading.Thread(target=int, name="modelry-probe", daemon=True).start()
 
 
 def _serialize(request: Message) -> bytes:
