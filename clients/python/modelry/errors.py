@@ -84,7 +84,10 @@ class DeadlineExceeded(ModelryError):
 
 
 class CallTooLong(DeadlineExceeded):
-    """The call took as long as the server allows. Ask for less, such as with a narrower filter or a smaller page."""
+    """The call took as long as the server allows. Ask for less, such as with a narrower filter or a smaller page.
+
+    An upload: send fewer files at once. A proxy may have ended it, too.
+    """
 
     reason = "CALL_TOO_LONG"
 
@@ -149,6 +152,7 @@ class Unavailable(ModelryError):
 
     If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC, so it must not
     call a server.
+    If it is NO_THREAD no files were sent: gRPC could not start a thread to send them with.
     """
 
     code = "UNAVAILABLE"

@@ -180,7 +180,7 @@ def test_an_upload_that_this_process_ends_is_not_sent_again(script: Script) -> N
         client._connection.close()
 
     with client_of(script) as client, pytest.raises(Cancelled):
-        transfer.repeated(lambda: transfer.write(client._connection, OWNER, steps(), timeout=30))
+        transfer.repeated(lambda: transfer.write(client._connection, OWNER, steps()))
 
     assert (sent, script.written) == ([True], [])
 
@@ -249,7 +249,7 @@ def test_a_failure_to_read_is_raised_as_it_is(script: Script) -> None:
         yield
 
     with client_of(script) as client, pytest.raises(PermissionError, match="not yours"):
-        transfer.write(client._connection, OWNER, steps(), timeout=30)
+        transfer.write(client._connection, OWNER, steps())
 
     assert script.written == []
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modelry._sdk.recording import kept, sync
+import pytest
+
+from modelry._sdk.recording import holders, kept, queued, sync
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import Spool, left_in
+from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
-from tests.python.recording.scripts import run_script, start_again, use
+from tests.python.recording.scripts import leave, run_script, start_again, use
 
 OFFLINE_SCRIPT = """
 import modelry
@@ -81,7 +84,6 @@ def test_files_of_a_process_that_ended_at_once_are_uploaded_or_told(own_on_sqlit
     known = client.runs.create().run_id
     own_on_sqlite.kill()
     code = f"""
-import os
 import modelry
 modelry.log_text("of a run that is there", "a.txt", run_id={known!r})
 modelry.log_text("of a run that is not there", "a.txt", run_id={"0" * 32!r})
@@ -130,3 +132,71 @@ def test_a_request_of_no_known_kind_is_never_sent(own_on_sqlite: Deployment, spo
 
     assert (report.requests_delivered, report.requests_refused) == (0, 1)
     assert "DeleteRun" in report.problems[0]
+
+
+def params(run_id: str, key: str) -> QueuedRequest:
+    message = tracking.LogBatchRequest(run_id=run_id, params={key: "1"})
+    return QueuedRequest(queued.LOG_BATCH, message.SerializeToString())
+
+
+def test_a_spool_waits_for_an_earlier_one_of_its_process_that_another_delivery_has(
+    own_on_sqlite: Deployment, spool: Path
+) -> None:
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    first = Spool.create(spool, {"address": own_on_sqlite.address})
+    first.append([params(run_id, "first")])
+    first.close()
+    held = Spool.open(first.path)
+    later = Spool.create(spool, {"address": own_on_sqlite.address})
+    later.append([params(run_id, "later")])
+    later.close()
+
+    while_held = sync.deliver(folder=spool)
+    known = client.runs.get(run_id).params
+    held.close()
+    report = sync.deliver(folder=spool)
+
+    assert (while_held.files_in_use, while_held.files_left, known) == (1, 1, {})
+    assert "what the same process logged before is not delivered yet" in while_held.problems[0]
+    assert (report.files_left, report.problems) == (0, ())
+    assert client.runs.get(run_id).params == {"first": "1", "later": "1"}
+
+
+def test_a_spool_waits_behind_an_obstacle_of_its_own_process_only(
+    own_on_sqlite: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one machine two processes may have had the same number, as in containers."""
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    for address, key in (("127.0.0.1:1", "first"), (own_on_sqlite.address, "later")):
+        made = Spool.create(spool, {"address": address})
+        made.append([params(run_id, key)])
+        made.close()
+    as_another = {**holders.me(), "machine": "another"}
+    with monkeypatch.context() as patched:
+        patched.setattr(holders, "me", lambda: as_another)
+        made = Spool.create(spool, {"address": own_on_sqlite.address})
+        made.append([params(run_id, "other")])
+        made.close()
+
+    report = sync.deliver(folder=spool)
+
+    assert (report.files_left, report.files_delivered) == (2, 1)
+    assert client.runs.get(run_id).params == {"other": "1"}
+
+
+def test_a_copy_waits_for_an_earlier_one_of_the_same_file_that_is_in_use(
+    own_on_sqlite: Deployment, spool: Path
+) -> None:
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    server = {"address": own_on_sqlite.address}
+    kept.keep_content(spool, server, f"runs/{run_id}", "a.txt", b"of this process, which still works")
+    newer = kept.keep_content(spool, server, f"runs/{run_id}", "a.txt", b"of a process that has ended")
+    leave(newer.folder)
+
+    report = sync.deliver(folder=spool)
+
+    assert (report.files_in_use, report.files_left, report.files_delivered) == (1, 1, 0)
+    assert list(client.artifacts.list(f"runs/{run_id}")) == []

@@ -214,14 +214,13 @@ def test_a_file_that_somebody_else_uploads_is_not_overtaken_by_a_newer_one(
             f"""
 {TWO_CHILDREN}
 import pathlib, subprocess, time
-from modelry._sdk.recording.children import Children
-from modelry._sdk.transport import process
+from modelry._sdk.recording import children
 
-with process.current().part(Children)._lock:  # steers the moment only: the parent looks every 2 s
-    in_child(lambda: (log_file("old", "model"), log_file("new", "model")))
-    sync = subprocess.Popen([sys.executable, "-c", "import modelry; modelry.sync()"])
-    while not pathlib.Path({str(begun)!r}).exists():
-        time.sleep(0.05)
+children.LOOK_SECONDS = 60.0  # steers the moment only: the parent delivers when it is told to flush
+in_child(lambda: (log_file("old", "model"), log_file("new", "model")))
+sync = subprocess.Popen([sys.executable, "-c", "import modelry; modelry.sync()"])
+while not pathlib.Path({str(begun)!r}).exists():
+    time.sleep(0.05)
 early = modelry.flush(1)
 assert sync.wait(30) == 0
 print(parent.run_id, early, modelry.flush(20))

@@ -49,6 +49,23 @@ def test_the_exit_is_told_to_a_part_before_those_that_it_uses() -> None:
     assert notes[:2] == ["Above", "Told"]
 
 
+class Broken(process.Part):
+    """Fails at the exit."""
+
+    def at_exit(self) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+
+def test_the_exit_is_told_to_each_part_whatever_another_raises(caplog: pytest.LogCaptureFixture) -> None:
+    notes = process.current().part(Above).notes
+    process.current().part(Broken)
+
+    process.current().at_exit()
+
+    assert notes == ["Above", "Told"]
+    assert "interpreter shutdown" in caplog.text
+
+
 def test_a_new_state_remembers_nothing() -> None:
     modelry.set_tracking_uri("127.0.0.1:7001")
     modelry.set_registry_uri("127.0.0.1:7002")

@@ -66,7 +66,7 @@ def repeated(action: Callable[[], T]) -> T:
 
 
 def timeout_for(size_bytes: int, file_count: int = 1) -> float:
-    """The deadline of a transfer in seconds: 10 minutes, and what it takes at 1 MiB and 20 files a second.
+    """The deadline of a download in seconds: 10 minutes, and what it takes at 1 MiB and 20 files a second.
 
     It is at most 100 days, whatever a server announces.
     """
@@ -82,7 +82,8 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
 
     Of each file as many bytes are sent as it had when it was found, so a file that only grows is sent as it was then.
     While the server can't be reached or takes no more, the stream is sent again from the beginning, up to four times in
-    all; `progress` then starts at 0 again. Raises LocalFileChanged if content that was there changes during the upload.
+    all; `progress` then starts at 0 again. There is no deadline while the server
+    takes content. Raises LocalFileChanged if content that was there changes during the upload.
     """
     if not files:
         return
@@ -92,7 +93,7 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
     def send() -> None:
         meter.done = 0
         steps = (step for file in files for step in _steps(file, meter))
-        write(connection, owner, steps, timeout=timeout_for(size, len(files)))
+        write(connection, owner, steps)
 
     repeated(send)
 
@@ -107,15 +108,11 @@ def upload_content(connection: Connection, owner: str, path: str, content: bytes
             yield artifacts.WriteArtifactsRequest(content=content[start : start + PIECE_BYTES])
         yield artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(content).hexdigest())
 
-    repeated(lambda: write(connection, owner, steps(), timeout=timeout_for(len(content))))
+    repeated(lambda: write(connection, owner, steps()))
 
 
 def write(
-    connection: Connection,
-    owner: str,
-    steps: Iterable[artifacts.WriteArtifactsRequest],
-    *,
-    timeout: float,
+    connection: Connection, owner: str, steps: Iterable[artifacts.WriteArtifactsRequest]
 ) -> artifacts.WriteArtifactsResponse:
     """Sends one stream: the owner, the steps of the files, and how many files were sent.
 
@@ -138,7 +135,7 @@ def write(
         yield artifacts.WriteArtifactsRequest(sent_file_count=count)
 
     try:
-        return connection.write(rpcs.WRITE_ARTIFACTS, guarded(), timeout=timeout)
+        return connection.write(rpcs.WRITE_ARTIFACTS, guarded())
     finally:
         if failures:
             raise failures[0]

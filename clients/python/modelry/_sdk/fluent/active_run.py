@@ -258,10 +258,9 @@ class ActiveRun(ActiveRunNames):
             try:
                 with within(settings.usable().start_timeout):
                     send()
-            except (ModelryError, RuntimeError) as error:  # RuntimeError means that gRPC could not start a thread
-                if isinstance(error, ModelryError) and (
-                    (retries.is_refusal(error) and not is_of_the_run(error)) or error.reason == "LOCAL_FILE_CHANGED"
-                ):
+            except ModelryError as error:
+                is_refused = retries.is_refusal(error) and not is_of_the_run(error)
+                if is_refused or error.reason == "LOCAL_FILE_CHANGED":
                     self._refuse("file", repr(name), error)
                     return
                 log.warning("%s; a copy is kept in %s and will be uploaded later", error, self.recorder.folder)

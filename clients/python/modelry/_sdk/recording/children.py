@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelry._sdk.recording import ids, kept
-from modelry._sdk.recording.kept import Kept
+from modelry._sdk.recording.attempts import End, Obstacles, PutOff, Uploading
 from modelry._sdk.recording.refusals import Refusals
-from modelry._sdk.recording.spool import Spool, SpoolInUse, is_being_written, left_in, process_of
-from modelry._sdk.recording.sync import SpoolFile, is_for_good, opened, upload
+from modelry._sdk.recording.spool import Spool, is_being_written, left_in, writer_of
+from modelry._sdk.recording.sync import SpoolFile, opened
 from modelry._sdk.transport import process, retries, settings
-from modelry.errors import DeadlineExceeded, ModelryError
+from modelry.errors import ModelryError
 
 log = logging.getLogger("modelry")
 
@@ -45,7 +45,9 @@ class Children(process.Part):
         self._lock = threading.Lock()
         self._delivers: threading.Thread | None = None
         self._refusals = Refusals()
+        self._put_off = PutOff()
         self._thread: threading.Thread | None = None
+        self._has_forked = False
         self._concluded = False
         self._awaits_multiprocessing = False
         self._problem = ""
@@ -59,10 +61,8 @@ class Children(process.Part):
         if "grpc" not in sys.modules or process.current().inherits_grpc:
             return
         self.look_in(settings.usable().spool_folder)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="modelry-children", daemon=True)
-            with suppress(RuntimeError):  # Python 3.12 starts no thread while it ends.
-                self._thread.start()
+        self._has_forked = True
+        self._start()
         util = sys.modules.get("multiprocessing.util")
         if util is not None and not self._awaits_multiprocessing:
             # At exit multiprocessing ends its children and waits for them. This is called after that.
@@ -78,8 +78,9 @@ class Children(process.Part):
 
     def deliver(self, timeout: float | None = None) -> bool:
         """Delivers the spools that children have closed, for at most so many seconds; says whether none is left."""
-        if self._thread is None:
+        if not self._has_forked:
             return True
+        self._start()
         if self._delivers is threading.current_thread():
             return False  # a signal handler that interrupted the delivery itself can't wait for it
         until = None if timeout is None else time.monotonic() + timeout
@@ -94,7 +95,7 @@ class Children(process.Part):
 
     def at_exit(self) -> None:
         """Delivers what is there, and says what is left."""
-        if self._thread is None:
+        if not self._has_forked:
             return
         self._concluded = True
         self.deliver(settings.usable().exit_timeout)
@@ -107,58 +108,65 @@ class Children(process.Part):
             self.deliver(settings.usable().exit_timeout)
             self._say_what_is_left()
 
+    def _start(self) -> None:
+        """Starts the thread unless there is one. Where none can be started, the next fork or delivery tries again."""
+        if self._concluded or (self._thread is not None and self._thread.is_alive()):
+            return
+        # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
+        thread = threading.Thread(target=self._watch, name="modelry-children", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as problem:  # There are no more threads, or Python ends.
+            log.debug("no thread for what forked children log: %s", problem)
+        else:
+            self._thread = thread
+
     def _watch(self) -> None:
         pause, waits = LOOK_SECONDS, threading.Event()
-        while not waits.wait(pause):
+        while not waits.wait(pause) and self._thread is threading.current_thread():
             whole = self.deliver()
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 
     def _deliver(self, until: float | None) -> bool:
-        """Delivers what can be delivered: an obstacle holds up what stands behind it only.
-
-        While a server can't be reached, what is for it waits. Otherwise what the same child logged afterwards waits, or
-        the next upload of the same files.
-        """
-        away: set[str] = set()
-        is_all = self._deliver_spools(until, away)
-        is_all = self._upload(until, away) and is_all
+        """Delivers what can be delivered; see `Obstacles`."""
+        obstacles = Obstacles()
+        is_all = self._deliver_spools(until, obstacles)
+        is_all = self._upload(until, obstacles) and is_all
         if is_all:
             self._problem = ""
         return is_all
 
-    def _deliver_spools(self, until: float | None, away: set[str]) -> bool:
+    def _deliver_spools(self, until: float | None, obstacles: Obstacles) -> bool:
         found, is_all = self._left_in(left_in)
-        held: set[str] = set()
         for path in found:
-            child = process_of(path)
-            if child in held:
+            writer = writer_of(path)
+            if obstacles.before({}, writer) is not None:
                 continue
             unreadable: list[str] = []
-            spools, in_use = opened([path], unreadable)
+            spool, in_use = opened(path, unreadable)
             for text in unreadable:
                 self._refusals.warn("spool of a forked child", path.name, text)
             if in_use and is_being_written(path):
                 continue
             if unreadable or in_use:
-                held.add(child)
+                obstacles.hold(writer)
                 is_all = False
-            for spool in spools:
-                server = spool.server["address"]
-                if server in away:
-                    spool.close()
-                    continue
-                obstacle = self._deliver_one(spool, until)
-                if obstacle is None:
-                    continue
+            if spool is None:
+                continue
+            if obstacles.before(spool.server) is not None:
                 is_all = False
-                held.add(child)
-                if retries.is_refusal(obstacle):
-                    text = f"{obstacle.message}; it is kept in {path.parent}"
-                    self._refusals.warn("spool of a forked child", path.name, text)
-                    continue
-                if retries.is_of_the_server(obstacle):
-                    away.add(server)
-                self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
+                spool.close()
+                continue
+            obstacle = self._deliver_one(spool, until)
+            if obstacle is None:
+                continue
+            is_all = False
+            obstacles.met(obstacle, spool.server, writer)
+            if retries.is_refusal(obstacle):
+                text = f"{obstacle.message}; it is kept in {path.parent}"
+                self._refusals.warn("spool of a forked child", path.name, text)
+                continue
+            self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
         return is_all
 
     def _left_in(self, look: Callable[..., list[Path]]) -> tuple[list[Path], bool]:
@@ -173,37 +181,16 @@ class Children(process.Part):
                 is_all = False
         return sorted(found, key=lambda path: path.name), is_all
 
-    def _upload(self, until: float | None, away: set[str]) -> bool:
+    def _upload(self, until: float | None, obstacles: Obstacles) -> bool:
         found, is_all = self._left_in(kept.left_in)
-        failed: list[Kept] = []
-        for path in found:
-            made: Kept | None = None
-            try:
-                made = kept.opened(path)
-                server = made.server.get("address", "")
-                if server in away or any(map(made.overlaps, failed)):
-                    failed.append(made)
-                    continue
-                is_late = until is not None and time.monotonic() >= until
-                obstacle = DeadlineExceeded("the time for the delivery is up") if is_late else upload(made)
-            except FileNotFoundError:
-                continue  # another process has uploaded it
-            except OSError as problem:
-                is_all = False
-                failed += [made] if made else []
-                if not isinstance(problem, SpoolInUse):
-                    self._refusals.warn("file of a forked child", path.name, str(problem))
-                continue
-            if obstacle is None:
-                continue
-            if is_for_good(obstacle):
-                self._refusals.warn("file of a forked child", path.name, obstacle.message)
-                continue
-            failed.append(made)
-            if retries.is_of_the_server(obstacle):
-                away.add(server)
-            self._tell(f"files that forked children logged are not uploaded yet: {obstacle.message}", path.parent)
-        return is_all and not failed
+        for attempt in Uploading(obstacles, put_off=self._put_off, until=until).attempts(found):
+            if attempt.end in {End.UNREADABLE, End.REFUSED}:
+                self._refusals.warn("file of a forked child", attempt.folder.name, attempt.why)
+            elif attempt.end is End.LEFT:
+                told = f"files that forked children logged are not uploaded yet: {attempt.why}"
+                self._tell(told, attempt.folder.parent)
+            is_all = is_all and attempt.end.is_over
+        return is_all
 
     def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:
         source = SpoolFile(spool)
@@ -225,10 +212,12 @@ class Children(process.Part):
     def _say_what_is_left(self) -> None:
         for folder in list(self._folders):
             with suppress(OSError):
-                if left := [*left_in(folder, parent=self.name), *kept.left_in(folder, parent=self.name)]:
+                logged, uploads = left_in(folder, parent=self.name), kept.left_in(folder, parent=self.name)
+                if logged or uploads:
                     log.warning(
-                        "%d spools of forked children are not delivered, or their processes still run; they are kept "
-                        "in %s: run `modelry sync`",
-                        len(left),
+                        "of forked children %d files with what they logged and %d uploads are not delivered, or their "
+                        "processes still run; they are kept in %s: run `modelry sync`",
+                        len(logged),
+                        len(uploads),
                         folder,
                     )

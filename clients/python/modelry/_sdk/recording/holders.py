@@ -31,6 +31,11 @@ def me() -> dict[str, str]:
     }
 
 
+def name_of(holder: Mapping[str, str]) -> str:
+    """Names a process, other than any that had its number before or on another machine."""
+    return " ".join(holder.get(key, "") for key in ("host", "machine", "process", "started"))
+
+
 def may_be_at_work(holder: Mapping[str, str], file: Path) -> bool:
     """Whether the process that writes a file may still do so."""
     if (holder.get("host"), holder.get("machine")) != (socket.gethostname(), _machine()):

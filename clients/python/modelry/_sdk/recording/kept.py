@@ -22,6 +22,7 @@ from modelry._sdk.files.local_files import LocalFile
 from modelry._sdk.recording import holders, places
 from modelry._sdk.recording.spool import SpoolUnreadable, lock
 from modelry._sdk.transport.connection import Connection
+from modelry.errors import CallTooLong
 
 SUFFIX = ".upload"
 COPYING = ".copying"
@@ -37,8 +38,12 @@ class Kept:
     owner: str
     paths: tuple[str, ...]
 
-    def upload(self, connection: Connection) -> None:
-        """Uploads the files and deletes the copies. Raises SpoolInUse if another process does, and ModelryError."""
+    def upload(self, connection: Connection) -> tuple[Kept, ...]:
+        """Uploads the files and deletes the copies. Raises SpoolInUse if another process does, and ModelryError.
+
+        If several files take too long in one stream, nothing is uploaded, and there are two uploads in place of this
+        one, which are returned.
+        """
         descriptor = os.open(self.folder / TARGET, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
             lock(descriptor, self.folder)
@@ -47,10 +52,33 @@ class Kept:
                 LocalFile(os.fspath(source), path, places.require_copy(source).st_size)
                 for source, path in zip(sources, self.paths, strict=True)
             ]
-            transfer.upload_files(connection.of("artifacts"), self.owner, files, None)
+            try:
+                transfer.upload_files(connection.of("artifacts"), self.owner, files, None)
+            except CallTooLong:
+                if len(files) == 1:
+                    raise
+                return self._divided()
             self.drop()
+            return ()
         finally:
             os.close(descriptor)
+
+    def _divided(self) -> tuple[Kept, ...]:
+        """Makes two uploads of this one, with half of the files each, which keep its place in the order."""
+        stem, _, rest = self.folder.name.partition(".")
+        middle = len(self.paths) // 2
+        halves: list[Kept] = []
+        for letter, numbers in (("a", range(middle)), ("b", range(middle, len(self.paths)))):
+
+            def copy(folder: Path, numbers: range = numbers) -> None:
+                for to, number in enumerate(numbers):
+                    _link(self.folder / str(number), folder / str(to))
+
+            begun = self.folder.with_name(f"{stem}{letter}.{rest}").with_suffix(COPYING)
+            targets = tuple(self.paths[number] for number in numbers)
+            halves.append(_made(begun, self.server, self.owner, targets, copy))
+        self.drop()
+        return tuple(halves)
 
     def drop(self) -> None:
         """Deletes the copies. From the first step on they are not complete any more."""
@@ -126,7 +154,13 @@ def _keep(
     parent = server.get("parent", "")
     name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
     begun = places.prepared(spool_folder) / f"{name}{COPYING}"
-    made = Kept(begun.with_suffix(SUFFIX), {**server, **holders.me()}, owner, targets)
+    return _made(begun, {**server, **holders.me()}, owner, targets, copy)
+
+
+def _made(
+    begun: Path, server: dict[str, str], owner: str, targets: tuple[str, ...], copy: Callable[[Path], None]
+) -> Kept:
+    made = Kept(begun.with_suffix(SUFFIX), server, owner, targets)
     begun.mkdir(mode=0o700)
     try:
         _write(begun / TARGET, json.dumps({"server": made.server, "owner": owner, "paths": targets}).encode())
@@ -136,6 +170,14 @@ def _keep(
         shutil.rmtree(begun, ignore_errors=True)
         raise
     return made
+
+
+def _link(source: Path, target: Path) -> None:
+    """Gives a copy another name; copies it where the file system can't."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -28,7 +28,7 @@ from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.transport.settings import Settings
-from modelry.errors import ModelryError, Unavailable
+from modelry.errors import ModelryError
 
 log = logging.getLogger("modelry")
 
@@ -292,10 +292,7 @@ class Recorder:
     def _send(self, task: Task) -> bool:
         before = self._backlog.delivered
         waits = self._backlog.waits or self._agenda.has_news
-        try:
-            obstacle = self._delivery.run(self._backlog) if waits else None
-        except RuntimeError as problem:  # gRPC gets no thread to send a file with
-            obstacle = Unavailable(str(problem))
+        obstacle = self._delivery.run(self._backlog) if waits else None
         if self._backlog.delivered > before:
             self._pause = 0.0
         if obstacle is None:

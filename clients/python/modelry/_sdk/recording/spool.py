@@ -278,10 +278,23 @@ def is_open(path: Path) -> bool:
 
 def is_being_written(path: Path) -> bool:
     """Whether the process that began a spool still writes to it: one that is open and belongs to a running process."""
-    return is_open(path) and ids.is_running(process_of(path))
+    return is_open(path) and ids.is_running(_process_of(path))
 
 
-def process_of(path: Path) -> str:
+def writer_of(path: Path) -> str:
+    """Names the process that wrote a spool, also one that is in use. By its number only, if it can't be read."""
+    try:
+        descriptor = os.open(path, _FLAGS)
+        try:
+            first = _read(descriptor, _HEADER.size, os.fstat(descriptor).st_size)
+        finally:
+            os.close(descriptor)
+        return holders.name_of(_server_of(first.content if first else b"", path))
+    except OSError:
+        return _process_of(path)
+
+
+def _process_of(path: Path) -> str:
     """The number of the process that wrote a spool, as its name has it."""
     return path.name.split("-", 2)[1]
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.recording import kept, places, queued
+from modelry._sdk.recording import holders, kept, places, queued
 from modelry._sdk.recording import spool as spools
+from modelry._sdk.recording.attempts import ORIGIN, Attempt, End, Obstacles, Uploading
 from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.recording.spool import Spool, SpoolInUse
 from modelry._sdk.transport import retries, settings
-from modelry._sdk.transport.connection import Origin, connect, within
+from modelry._sdk.transport.connection import connect
 from modelry.errors import ModelryError, Unavailable
 
 _PAUSE_SECONDS = 0.1
@@ -39,12 +39,6 @@ class SyncReport:
     points_refused: int
     points_left: int
     problems: tuple[str, ...]
-
-
-ORIGIN = Origin(
-    "the address", "deliver to another server: `modelry sync --address HOST:PORT`, in Python modelry.sync('HOST:PORT')"
-)
-"""Where the address of a delivery is from: the spool, whatever the environment says."""
 
 
 class SpoolFile:
@@ -133,20 +127,17 @@ class SpoolFile:
         return self._go_on()
 
 
-def opened(paths: Iterable[Path], problems: list[str]) -> tuple[list[Spool], int]:
-    """The spools that no other process has open, and the number of those that one has. Adds what can't be read."""
-    found: list[Spool] = []
-    in_use = 0
-    for path in paths:
-        try:
-            found.append(Spool.open(path))
-        except SpoolInUse:
-            in_use += 1
-        except FileNotFoundError:
-            pass  # Another process has delivered it.
-        except OSError as problem:
-            problems.append(str(problem))
-    return found, in_use
+def opened(path: Path, problems: list[str]) -> tuple[Spool | None, bool]:
+    """A spool, None if it is gone or can't be read, and whether another process has it. Adds why it can't be read."""
+    try:
+        return Spool.open(path), False
+    except SpoolInUse:
+        return None, True
+    except FileNotFoundError:
+        pass  # Another process has delivered it.
+    except OSError as problem:
+        problems.append(str(problem))
+    return None, False
 
 
 def deliver(
@@ -175,30 +166,6 @@ def deliver(
     return delivery.report()
 
 
-def upload(made: Kept, address: str = "") -> ModelryError | None:
-    """Uploads copies of files to their server, or to that of the address. Returns what prevents it.
-
-    Copies are deleted if the server refuses them for good. Raises SpoolInUse and OSError.
-    """
-    try:
-        connection = connect(address or made.server.get("address", ""), origin=ORIGIN)
-    except ModelryError as error:
-        return Unavailable(error.message)
-    try:
-        with within(connection.timeout):
-            made.upload(connection)
-    except ModelryError as error:
-        if is_for_good(error):
-            made.drop()
-        return error
-    return None
-
-
-def is_for_good(error: ModelryError) -> bool:
-    """Whether an upload is refused for good. A run that is not there may still come, and a deleted one may, too."""
-    return retries.is_refusal(error) and error.code != "NOT_FOUND" and not is_of_the_run(error)
-
-
 def _leftovers(folder: Path) -> list[str]:
     """What lies in the spool and can't be delivered, and what others have put there."""
     problems = [
@@ -220,6 +187,7 @@ class _Sync:
     def __init__(self, address: str, progress: Callable[[int, int], None] | None) -> None:
         self.problems: list[str] = []
         self._address = address
+        self._obstacles = Obstacles(address)
         self._progress = progress
         self._done = self._total = 0
         self._files_delivered = self._files_left = self._files_in_use = 0
@@ -228,13 +196,16 @@ class _Sync:
 
     def deliver(self, files: list[Path], uploads: list[Path]) -> None:
         """Delivers spools, then copies of files, whose runs may be in the spools."""
-        found, self._files_in_use = opened(files, self.problems)
-        self._total = sum(spool.requests_left for spool in found) + len(uploads)
-        for spool in found:
-            self._deliver_spool(spool)
-        left: list[Kept] = []
-        for path in uploads:
-            self._deliver_upload(path, left)
+        found = [(path, *opened(path, self.problems)) for path in files]
+        self._total = sum(spool.requests_left for _, spool, _ in found if spool is not None) + len(uploads)
+        for path, spool, in_use in found:
+            if in_use:
+                self._files_in_use += 1
+                self._obstacles.hold(spools.writer_of(path))
+            elif spool is not None:
+                self._deliver_spool(spool)
+        for attempt in Uploading(self._obstacles, is_left_out=Kept.may_be_in_use).attempts(uploads):
+            self._note(attempt)
 
     def report(self) -> SyncReport:
         """What became of it."""
@@ -258,7 +229,10 @@ class _Sync:
 
     def _deliver_spool(self, spool: Spool) -> None:
         source = SpoolFile(spool)
-        obstacle = source.deliver(self._address, told=self._told)
+        writer = holders.name_of(spool.server)
+        obstacle = self._obstacles.before(spool.server, writer)
+        if obstacle is None and (obstacle := source.deliver(self._address, told=self._told)) is not None:
+            self._obstacles.met(obstacle, spool.server, writer)
         self._delivered += source.delivered - source.refused_count
         self._refused += source.refused_count
         self._points_delivered += source.points_delivered
@@ -278,42 +252,25 @@ class _Sync:
         self._left += sum(each.requests_left for each in left)
         self._points_left += sum(each.points_left for each in left)
 
-    def _deliver_upload(self, path: Path, left: list[Kept]) -> None:
-        """Uploads the copies in a folder, unless an earlier upload of the same files is left."""
-        made: Kept | None = None
-        try:
-            made = kept.opened(path)
-            if made.may_be_in_use():
+    def _note(self, attempt: Attempt) -> None:
+        """Counts what became of an upload."""
+        match attempt.end:
+            case End.GONE:
+                return
+            case End.IN_USE:
                 self._files_in_use += 1
                 return
-            problem = self._upload(made, left)
-        except FileNotFoundError:
-            return  # Another process has uploaded it.
-        except SpoolInUse:
-            self._files_in_use += 1
-            left += [made] if made else []
-            return
-        except OSError as unreadable:
-            self.problems.append(str(unreadable))
-            self._files_left += 1
-            self._left += 1
-            return
-        self._told()
-        if not problem:
-            self._files_delivered += 1
-            self._delivered += 1
-        else:
-            self.problems.append(f"{path.name}: {problem}")
-
-    def _upload(self, made: Kept, left: list[Kept]) -> str:
-        problem = "an earlier upload of the same files is left" if any(map(made.overlaps, left)) else ""
-        if not problem and (error := upload(made, self._address)) is not None:
-            if is_for_good(error):
+            case End.DIVIDED:
+                self._total += len(attempt.parts)
+            case End.DONE:
+                self._files_delivered += 1
+                self._delivered += 1
+            case End.REFUSED:
                 self._refused += 1
-                return f"refused: {error.message}"
-            problem = error.message
-        if problem:
-            left.append(made)
-            self._files_left += 1
-            self._left += 1
-        return problem
+                self.problems.append(f"{attempt.folder.name}: refused: {attempt.why}")
+            case _:
+                self._files_left += 1
+                self._left += 1
+                is_told = attempt.end is End.UNREADABLE  # then the path is in the text
+                self.problems.append(attempt.why if is_told else f"{attempt.folder.name}: {attempt.why}")
+        self._told()

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelry._sdk.recording import kept
+from modelry._sdk.recording.attempts import Attempt, End, Obstacles, PutOff, Uploading
 from modelry._sdk.recording.kept import Kept
-from modelry._sdk.recording.refusals import Refusals, is_of_the_run
-from modelry._sdk.recording.spool import SpoolInUse
-from modelry._sdk.transport import retries
-from modelry._sdk.transport.connection import Connection, within
-from modelry.errors import ModelryError, Unavailable
+from modelry._sdk.recording.refusals import Refusals
+from modelry._sdk.transport.connection import Connection
 
 log = logging.getLogger("modelry")
 
@@ -54,6 +52,9 @@ class Uploads:
         self._waiting: list[Kept] = []
         self._thread: threading.Thread | None = None
         self._wanted = self._tried = 0
+        self._put_off = PutOff()
+        self._rests = False
+        """Whether all that waits was put off, or waits behind what was."""
 
     @property
     def waiting(self) -> bool:
@@ -83,12 +84,15 @@ class Uploads:
             self._try_all()
         with self._changed:
             first = self._wanted + 1
+            ask_at = 0.0
             while self._waiting:
-                self._wanted = max(first, self._tried + 1)
+                if time.monotonic() >= ask_at:  # not all the time, if it fails at once
+                    self._wanted = max(first, self._tried + 1)
+                    ask_at = time.monotonic() + _SHORTEST_PAUSE
                 self._start()
                 self._changed.notify_all()
                 left = _LOOK_SECONDS if until is None else until - time.monotonic()
-                if self._thread is None or left <= 0 or (until is None and self._tried >= first):
+                if self._thread is None or left <= 0 or (self._tried >= first and (until is None or self._rests)):
                     break
                 self._changed.wait(min(left, _LOOK_SECONDS))
             return not self._waiting
@@ -153,48 +157,34 @@ class Uploads:
             return False
 
     def _try_all(self) -> bool:
-        """Tries each upload once, in order, except behind one of the same files; says whether one was done."""
+        """Tries each upload once, in order; says whether one was done."""
         with self._changed:
             number, waiting = self._wanted, list(self._waiting)
-        done, failed = False, list[Kept]()
         for made in waiting:
             made.beat()
-            if any(made.overlaps(other) for other in failed):
-                continue
-            obstacle = self._try(made)
-            if obstacle is None:
-                done = True
-                with self._changed:
-                    self._waiting = [each for each in self._waiting if each is not made]
-                    self._changed.notify_all()
-                continue
-            failed.append(made)
-            if retries.is_of_the_server(obstacle):
-                break
+        uploading = Uploading(
+            Obstacles(), connection=self._connection, put_off=self._put_off, runs_wait=self._runs_wait
+        )
+        ends: set[End] = set()
+        for attempt in uploading.attempts([made.folder for made in waiting]):
+            self._note(attempt)
+            ends.add(attempt.end)
         with self._changed:
             self._tried = number
+            self._rests = End.PUT_OFF in ends and ends <= {End.PUT_OFF, End.WAITS}
             self._changed.notify_all()
-        return done
+        return any(end.is_over for end in ends)
 
-    def _try(self, made: Kept) -> ModelryError | None:
-        """Uploads; None if the upload is done with, because it is there or is refused for good."""
-        patient = self._runs_wait()
-        try:
-            with within(self._connection.timeout):
-                made.upload(self._connection)
-        except FileNotFoundError:
-            return None  # another process has uploaded it
-        except (SpoolInUse, RuntimeError) as problem:  # RuntimeError means that gRPC could not start a thread
-            return Unavailable(str(problem))
-        except OSError as problem:
-            self._refuse(made, str(problem))
-        except ModelryError as error:
-            if not retries.is_refusal(error) or is_of_the_run(error) or (error.code == "NOT_FOUND" and patient):
-                log.debug("%s: %s", made.folder, error.message)
-                return error
-            self._refuse(made, error.message)
-            made.drop()
-        return None
-
-    def _refuse(self, made: Kept, why: str) -> None:
-        self._refusals.warn("file", made.paths[0] if made.paths else "", why)
+    def _note(self, attempt: Attempt) -> None:
+        """Notes what became of an upload, unless it waits."""
+        is_over = attempt.end.is_over or attempt.end is End.UNREADABLE  # then it is left to `modelry sync`
+        with self._changed:
+            found = next((made for made in self._waiting if made.folder == attempt.folder), None)
+            if is_over and found is not None:
+                index = self._waiting.index(found)
+                self._waiting[index : index + 1] = attempt.parts
+                self._changed.notify_all()
+        if attempt.end in {End.REFUSED, End.UNREADABLE}:
+            self._refusals.warn("file", found.paths[0] if found is not None and found.paths else "", attempt.why)
+        elif attempt.why:
+            log.debug("%s: %s", attempt.folder, attempt.why)

@@ -6,8 +6,8 @@ import getpass
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.patience import Patience
-from modelry.errors import DeadlineExceeded, ModelryError
+from modelry.errors import CallTooLong, DeadlineExceeded, ModelryError, Unavailable
 
 if TYPE_CHECKING:
     import grpc
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modelry.api.rpc import Rpc
 
 STREAM_TIMEOUT_SECONDS = 600.0
-"""The default deadline of a streaming call."""
+"""The default deadline of a stream of answers, and how long an upload may stand still where `within` does not say."""
 
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 60_000),
@@ -59,17 +59,23 @@ _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
 
 
 _LOOK_SECONDS = 0.5
-_patience: ContextVar[float | None] = ContextVar("modelry_patience", default=None)
+_THREADS_AGAIN_SECONDS = 1.0
+_spoilt: list[object] = []
+"""Channels that got no thread."""
+_limits: ContextVar[tuple[float, float | None] | None] = ContextVar("modelry_limits", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Ends uploads in the block by DeadlineExceeded once the server takes nothing for so many seconds."""
-    token = _patience.set(seconds)
+def within(seconds: float, *, until: float | None = None) -> Iterator[None]:
+    """Ends uploads in the block by DeadlineExceeded once the server takes nothing for so many seconds.
+
+    Or at a time of `time.monotonic`, even if it takes something.
+    """
+    token = _limits.set((seconds, until))
     try:
         yield
     finally:
-        _patience.reset(token)
+        _limits.reset(token)
 
 
 class Pending(Protocol):
@@ -126,7 +132,9 @@ class Connection:
         self.timeout = timeout
         self._insecure = insecure
         self._plain = address.loopback or insecure
-        self._has_threads = True
+        self._lack = ""
+        """Why gRPC got no thread. Empty: it gets one."""
+        self._look_for_threads_at = 0.0
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._methods: dict[tuple[str, str], Any] = {}
@@ -186,26 +194,14 @@ class Connection:
                     patience.end()
                 stream.cancel()
 
-    def write(
-        self, rpc: Rpc[Request, Response], requests: Iterable[Request], *, timeout: float | None = None
-    ) -> Response:
-        """Makes a call that sends a stream of messages and gets one answer."""
+    def write(self, rpc: Rpc[Request, Response], requests: Iterable[Request]) -> Response:
+        """Makes a call that sends a stream of messages and gets one answer.
+
+        It has no deadline, but ends as `within` says. gRPC sends a stream by a thread. Where it gets none this raises
+        Unavailable with the reason NO_THREAD.
+        """
         method = self._method("stream_unary", rpc.path, rpc.response)
-        deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
-        patience = _patience.get()
-        try:
-            if patience is None or not self._has_threads:
-                answer = method(iter(requests), timeout=deadline, metadata=self._metadata)
-            else:
-                answer = self._write_moving(method, requests, deadline, patience)
-        except _failure() as failed:
-            raise self.error_of(failed) from None
-        return cast("Response", answer)
-
-    def _write_moving(self, method: Any, requests: Iterable[Any], deadline: float, patience: float) -> Any:
-        """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
-        from modelry._grpc import grpc
-
+        patience, until = _limits.get() or (STREAM_TIMEOUT_SECONDS, None)
         began = moved = time.monotonic()
 
         def watched() -> Iterator[Any]:
@@ -214,31 +210,77 @@ class Connection:
                 moved = time.monotonic()
                 yield request
 
-        call = method.future(watched(), timeout=deadline, metadata=self._metadata)
-        while True:
-            try:
-                return call.result(timeout=min(patience, _LOOK_SECONDS))
-            except grpc.FutureTimeoutError:
-                still = time.monotonic() - moved
-                if still > max(patience, moved - began):
-                    call.cancel()
-                    text = f"no answer from {self.address.target}: it has taken nothing for {still:.1f} s"
-                    raise DeadlineExceeded(text, metadata={"address": self.address.target}) from None
+        try:
+            return cast("Response", self._sent(method, watched(), lambda: (began, moved), patience, until))
+        except _failure() as failed:
+            error = self.error_of(failed)
+            now = time.monotonic()
+            if error.code == error.reason == "DEADLINE_EXCEEDED" and now - moved < patience:
+                raise self._cut_off(now - began) from None
+            raise error from None
+        except RuntimeError as problem:
+            text = f"files can't be sent to {self.address.target}, because gRPC gets no thread to send with ({problem})"
+            raise Unavailable(text, reason="NO_THREAD", metadata={"address": self.address.target}) from None
+
+    def _sent(
+        self,
+        method: Any,
+        requests: Iterator[Any],
+        times: Callable[[], tuple[float, float]],
+        patience: float,
+        until: float | None,
+    ) -> Any:
+        """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
+        from modelry._grpc import grpc
+
+        if not self._gets_threads():
+            raise RuntimeError(self._lack)
+        try:
+            call = method.future(requests, metadata=self._metadata)
+        except RuntimeError as problem:
+            self._lack_threads(problem)
+            raise
+        try:
+            while True:
+                try:
+                    return call.result(timeout=min(patience, _LOOK_SECONDS))
+                except grpc.FutureTimeoutError:
+                    began, moved = times()
+                    now = time.monotonic()
+                    if now - moved > max(patience, moved - began):
+                        said = f"no answer from {self.address.target}: it has taken nothing for {now - moved:.1f} s"
+                        raise self._gave_up(said) from None
+                    if until is not None and now > until:
+                        said = f"the upload to {self.address.target} was given up after {now - began:.1f} s"
+                        raise self._gave_up(f"{said}, because the time for the delivery is up") from None
+        finally:
+            call.cancel()
+
+    def _gave_up(self, said: str) -> DeadlineExceeded:
+        return DeadlineExceeded(said, metadata={"address": self.address.target})
+
+    def _cut_off(self, seconds: float) -> CallTooLong:
+        return CallTooLong(
+            f"the upload was ended after {seconds:.1f} s, by {self.address.target} or a proxy before it, while content "
+            "was being taken; nothing was written",
+            metadata={"address": self.address.target},
+        )
 
     def begin(self, path: str, request: bytes, *, timeout: float) -> Pending:
         """Starts a unary call of encoded messages.
 
         The caller must keep the result in local variables of its thread: a forked child never collects those, whereas
         it would hang in gRPC if it collected a call of its parent's.
+
+        gRPC needs a thread for calls of this kind. Where it gets none the call is made at once, which needs none.
         """
-        method = self._method("bytes", path, None)
-        if self._has_threads:
+        if self._gets_threads():
+            method = self._method("bytes", path, None)
             try:
                 return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
-            except RuntimeError:
-                # Python 3.12 starts no thread while it ends, and gRPC needs one for calls of this kind. It fails only
-                # once, and then waits for ever.
-                self._has_threads = False
+            except RuntimeError as problem:
+                self._lack_threads(problem)
+        method = self._method("bytes", path, None)
         return _Answered(method, request, timeout=timeout, metadata=self._metadata)
 
     def close(self) -> None:
@@ -266,6 +308,26 @@ class Connection:
             named = f"{self.address.target} answered {error.code}: {error.message} ({self._stranger()})"
             return type(error)(named, metadata={"address": self.address.target})
         return error
+
+    def _lack_threads(self, problem: RuntimeError) -> None:
+        """Notes that gRPC got no thread: there are no more, or Python 3.12 ends.
+
+        The channel believes that it has one. Calls by it would wait for ever, and so would its end, so it is kept.
+        """
+        self._lack = str(problem) or "no thread"
+        self._look_for_threads_at = time.monotonic() + _THREADS_AGAIN_SECONDS
+        with self._lock:
+            _spoilt.append(self._channel)
+            self._channel, self._methods = None, {}
+
+    def _gets_threads(self) -> bool:
+        """Whether gRPC gets a thread, as far as is known. Where it got none this looks once a second."""
+        if self._lack and time.monotonic() >= self._look_for_threads_at:
+            self._look_for_threads_at = time.monotonic() + _THREADS_AGAIN_SECONDS
+            with suppress(RuntimeError):
+                threading.Thread(target=int, name="modelry-probe", daemon=True).start()
+                self._lack = ""
+        return not self._lack
 
     def _too_slow(self) -> DeadlineExceeded:
         return DeadlineExceeded(

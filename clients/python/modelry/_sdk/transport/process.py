@@ -33,15 +33,19 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar
 from weakref import WeakSet
 
 from modelry.errors import Unavailable
+
+log = logging.getLogger("modelry")
 
 
 class Part:
@@ -125,13 +129,23 @@ class Process:
     def _terminate(self, number: int, frame: object) -> None:
         """Ends a child of `multiprocessing` by SIGTERM, as the end of `with Pool()` does, after the parts are told."""
         signal.signal(number, signal.SIG_DFL)
-        self.at_exit()
-        os.kill(os.getpid(), number)
+        try:
+            self.at_exit()
+        finally:
+            os.kill(os.getpid(), number)
 
     def at_exit(self) -> None:
-        """Tells the parts that the process ends, the last made first."""
-        for part in reversed(list(self._parts.values())):
+        """Tells the parts that the process ends, the last made first, each of them whatever another raises."""
+        with ExitStack() as parts:
+            for part in list(self._parts.values()):
+                parts.callback(self._end, part)
+
+    @staticmethod
+    def _end(part: Part) -> None:
+        try:
             part.at_exit()
+        except Exception:
+            log.exception("what was logged may not be delivered: run `modelry sync`")
 
     def abandon(self) -> None:
         """Tells the parts that another state takes the place of this one."""

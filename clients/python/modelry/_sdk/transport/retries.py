@@ -76,14 +76,18 @@ def is_passing(error: ModelryError) -> bool:
 def is_of_the_server(error: ModelryError) -> bool:
     """Whether what passes is the same for all other calls to the server, and not that this one was cut off.
 
-    A proxy may cut off each stream that is too long for it, and take the others.
+    A server or proxy may cut off each stream that is too long for it, and take the others.
     """
-    return is_passing(error) and error.code not in _CUT_OFF_CODES
+    return is_passing(error) and error.code not in _CUT_OFF_CODES and error.reason != "CALL_TOO_LONG"
 
 
 def is_brief(error: ModelryError) -> bool:
-    """Whether the cause may pass within seconds: not if the patience is over, nor if this process ended the call."""
-    is_over = error.code in {"DEADLINE_EXCEEDED", "UNAUTHENTICATED"} or _ENDED_HERE.search(error.message)
+    """Whether the cause may pass within seconds.
+
+    Not if the patience is over, if this process ended the call, or if it has no thread for it: it may be ending.
+    """
+    is_over = error.code in {"DEADLINE_EXCEEDED", "UNAUTHENTICATED"} or error.reason == "NO_THREAD"
+    is_over = is_over or bool(_ENDED_HERE.search(error.message))
     return is_passing(error) and not is_over
 
 
