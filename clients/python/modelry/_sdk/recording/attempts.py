@@ -122,8 +122,7 @@ class Uploading:
     """Uploads copies of files: those in some folders, in order, but none behind one of the same files.
 
     Each goes over the `connection`, else to its own server or the address of the obstacles. An upload that is not done
-    at the time `until` is given up. `is_left_out` says whether to leave one to another process, and `runs_wait` whether
-    a run that is not there may still come.
+    at the time `until` is given up. `is_left_out` says whether to leave one to another process.
     """
 
     def __init__(
@@ -134,14 +133,12 @@ class Uploading:
         put_off: PutOff | None = None,
         until: float | None = None,
         is_left_out: Callable[[Kept], bool] = lambda made: False,
-        runs_wait: Callable[[], bool] = lambda: True,
     ) -> None:
         self._obstacles = obstacles
         self._connection = connection
         self._put_off = put_off or PutOff()
         self._until = until
         self._is_left_out = is_left_out
-        self._runs_wait = runs_wait
         self._left: list[Kept] = []
 
     def attempts(self, folders: Iterable[Path]) -> Iterator[Attempt]:
@@ -185,14 +182,12 @@ class Uploading:
         return End.DONE, ""
 
     def _upload(self, made: Kept) -> tuple[End, str, tuple[Kept, ...]]:
-        runs_wait = self._runs_wait()
         try:
             connection = self._connection or self._connected(made)
             with within(connection.timeout, until=self._until):
                 parts = made.upload(connection)
         except ModelryError as error:
-            may_come = is_of_the_run(error) or (error.code == "NOT_FOUND" and runs_wait)
-            if retries.is_refusal(error) and not may_come:
+            if retries.is_refusal(error) and not is_of_the_run(error):
                 made.drop()
                 return End.REFUSED, error.message, ()
             self._obstacles.met(error, made.server)

@@ -75,7 +75,6 @@ class Recorder:
             self._workspace,
             self.folder,
             refusals=self._refusals,
-            runs_wait=lambda: self._backlog.waits or self._agenda.has_news,
             parent=parent,
         )
         """The files that are uploaded later."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from modelry._sdk.recording import kept
@@ -27,10 +26,7 @@ _GRACE_SECONDS = 1.0
 
 
 class Uploads:
-    """The uploads of a recorder that wait. In a forked child they wait for its `parent`.
-
-    `runs_wait` says whether a run may still have to be created, so that its files can't be uploaded yet.
-    """
+    """The uploads of a recorder that wait. In a forked child they wait for its `parent`."""
 
     def __init__(
         self,
@@ -39,14 +35,12 @@ class Uploads:
         folder: Path,
         *,
         refusals: Refusals,
-        runs_wait: Callable[[], bool],
         parent: str | None,
     ) -> None:
         self._connection = connection
         self._server = {"address": connection.address.uri, "workspace": workspace, "parent": parent or ""}
         self._folder = folder
         self._refusals = refusals
-        self._runs_wait = runs_wait
         self._delivers = parent is None
         self._changed = threading.Condition()
         self._waiting: list[Kept] = []
@@ -162,9 +156,7 @@ class Uploads:
             number, waiting = self._wanted, list(self._waiting)
         for made in waiting:
             made.beat()
-        uploading = Uploading(
-            Obstacles(), connection=self._connection, put_off=self._put_off, runs_wait=self._runs_wait
-        )
+        uploading = Uploading(Obstacles(), connection=self._connection, put_off=self._put_off)
         ends: set[End] = set()
         for attempt in uploading.attempts([made.folder for made in waiting]):
             self._note(attempt)
