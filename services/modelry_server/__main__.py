@@ -1,13 +1,12 @@
 """Runs one target: `python -m modelry_server --target=all`."""
 
-import functools
 import gc
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -78,7 +77,11 @@ def run(
             raise ConfigurationInvalid(
                 [f"--target={target!r}: there is no such target; use one of {', '.join(TARGETS)}"]
             )
-        rules = functools.partial(mistakes, target)
+
+        def rules(settings: Config) -> Iterator[str]:
+            yield from mistakes(target, settings)
+            yield from _metrics_port_mistakes(target, settings)
+
         judged = ("server", *TARGETS[target])
         config = load(
             Config,
@@ -161,6 +164,19 @@ def _end_hard_later(server: "Server", limit_s: float) -> None:
     late.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: end("a second signal"))
+
+
+def _metrics_port_mistakes(target: str, config: "Config") -> "Iterator[str]":
+    """Whether the port of metrics is one at which the server itself listens."""
+    from modelry_server.kernel.config import place
+    from modelry_server.targets import listening, listening_internally
+
+    at = listening(target, config)
+    host, _ = place(at[1]) or ("127.0.0.1", 0)
+    port = config.server.metrics_port
+    for key, address in filter(None, (at, listening_internally(target, config))):
+        if port and place(address) in ((host, port), ("0.0.0.0", port), ("::", port)):
+            yield f"server.metrics_port = {port}: the server itself listens there ({key} = {address!r}); use another"
 
 
 def _serve_metrics(address: str, port: int) -> None:
