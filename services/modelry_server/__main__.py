@@ -72,16 +72,14 @@ def run(
             raise ConfigurationInvalid(
                 [f"--target={target!r}: there is no such target; use one of {', '.join(TARGETS)}"]
             )
-        rules = functools.partial(mistakes, target)
-        judged = ("server", *TARGETS[target])
         config = load(
             Config,
             file=file,
             environment=os.environ,
             flags=flags or {},
             defaults=defaults,
-            rules=rules,
-            judged=judged,
+            rules=functools.partial(mistakes, target),
+            judged=("server", *TARGETS[target]),
         )
         telemetry.start_logging(config.server.log_level)
         for key, address in filter(None, (listening(target, config), listening_internally(target, config))):

@@ -78,6 +78,10 @@ def address_mistakes(target: str, config: Config, *, rooms: Sequence[str]) -> It
     if found:
         reached = {f"{name}.internal_address": internal_address(name, config) for name in rooms}
         yield from _internal_mistakes(dict([found]) | reached, config)
+    host, port = (place(listen) or ("127.0.0.1", 0))[0], server.metrics_port
+    for where, address in filter(None, ((key, listen), found)):
+        if port and place(address) in ((host, port), ("0.0.0.0", port), ("::", port)):
+            yield f"server.metrics_port = {port}: the server itself listens there ({where} = {address!r}); use another"
 
 
 def _internal_mistakes(addresses: Mapping[str, str], config: Config) -> Iterator[str]:

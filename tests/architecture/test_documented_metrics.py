@@ -12,6 +12,7 @@ from tests.parts.deployment import REPOSITORY
 
 NAME = re.compile(r"\bmodelry_(?:rpc|database|access|tracking|artifacts|registry)_\w+")
 MODULES = (
+    "modelry_server.kernel.sql.sqlite",
     "modelry_server.kernel.sql.watch",
     "modelry_server.kernel.transport.call",
     "modelry_server.kernel.transport.limits.held",

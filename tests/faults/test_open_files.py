@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -12,6 +13,7 @@ from modelry.api.artifacts import v1 as artifacts
 from modelry.api.tracking import v1 as tracking
 from tests.contract.artifacts.conftest import Client as Files
 from tests.parts import deployment as deployments
+from tests.parts import free_port
 from tests.parts.eventually import eventually
 from tests.parts.own_connection import connection, process_of, write_file
 from tests.parts.raw_client import RawClient
@@ -69,6 +71,38 @@ def test_connections_leave_files_for_databases_content_and_streams(
         warned = '"server.few_files"' in platform.log("all")
 
     assert warned == (open_files == (1250, 1250))
+
+
+def test_the_metrics_and_the_log_say_that_all_connections_are_taken(tmp_path: Path) -> None:
+    settings = {"server.connections": "20", "server.metrics-port": str(free_port())}
+
+    def shown(what: str) -> float:
+        with urlopen(f"http://127.0.0.1:{settings['server.metrics-port']}/metrics", timeout=5) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if line.startswith(f"modelry_rpc_{what}")]
+        return sum(float(line.split()[-1]) for line in lines)
+
+    here = '{kind="connection",listener="public"}'
+    with (
+        deployments.running("all", tmp_path / "platform", settings=settings) as platform,
+        connection(platform) as channel,
+        ExitStack() as stack,
+    ):
+        tracking.ExperimentServiceStub(channel).SearchExperiments(
+            tracking.SearchExperimentsRequest(workspace="default"), timeout=10
+        )
+        for _ in range(5):
+            stack.enter_context(RawClient(platform.addresses["tracking"]))
+        eventually(lambda: shown("held" + here) == 6)
+        quiet = "rpc.connections_full" not in platform.log("all")
+        many = [stack.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(30)]
+        eventually(lambda: shown("held" + here) == 20)
+        refused = sum(each.is_closed for each in many)
+        eventually(lambda: '"rpc.connections_full"' in platform.log("all"))
+        limits = shown("limit" + here)
+
+    assert quiet
+    assert refused > 10
+    assert limits == 20
 
 
 def test_a_server_serves_some_connections_where_files_are_few(tmp_path: Path) -> None:

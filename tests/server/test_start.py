@@ -17,6 +17,7 @@ from modelry_server.config import Config
 from modelry_server.databases import database
 from modelry_server.kernel.config import load
 from modelry_server.targets import ROOMS, TARGETS
+from tests.parts import free_port
 from tests.parts.deployment import REPOSITORY, running
 from tests.parts.grpc_traces import trace
 
@@ -167,3 +168,16 @@ def test_a_port_that_is_taken_is_said_before_anything_else(tmp_path: Path, key: 
     assert ended.returncode == 1
     assert said.format(port=port) in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("key", ["server__listen", "server__internal_listen"])
+def test_the_port_of_metrics_is_none_at_which_the_server_listens(tmp_path: Path, key: str) -> None:
+    port = free_port()
+    usual = {"server__data_folder": str(tmp_path), "server__listen": "127.0.0.1:0", "server__service_key": KEY}
+
+    ended = started("tracking", **{**usual, key: f"127.0.0.1:{port}", "server__metrics_port": str(port)})
+
+    name = key.replace("__", ".")
+    said = f"server.metrics_port = {port}: the server itself listens there ({name} = '127.0.0.1:{port}'); use another"
+    assert (ended.returncode, said in ended.stderr) == (1, True)
+    assert ended.stderr.count("\n") == 2  # the headline and one mistake

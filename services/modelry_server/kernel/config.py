@@ -218,6 +218,8 @@ def reference(schema: type) -> str:
             doc = field.metadata["doc"]
             if field.metadata["choices"]:
                 doc += " One of: " + ", ".join(f"`{choice}`" for choice in field.metadata["choices"]) + "."
+            if allowed := range_of(field):
+                doc += f" {allowed.capitalize()}."
             lines.append(f"| `{field.name}` | {written(field)} | {doc} |")
         lines.append("")
     return "\n".join(lines)
@@ -274,13 +276,16 @@ def _read(field: dataclasses.Field[Any], value: Any) -> Any:
         if field.metadata["choices"] and value not in field.metadata["choices"]:
             raise ValueError(f"must be one of {', '.join(field.metadata['choices'])}")
         return value
-    least, most = field.metadata["least"], field.metadata["most"]
-    if kind is Duration and most is None:
-        most = _LONGEST_S
+    least, most = _bounds(field)
     if (least is not None and number < least) or (most is not None and number > most):
-        low, high = (None if bound is None else _with_unit(kind, bound) for bound in (least, most))
-        raise ValueError(f"must be at least {low}" if high is None else f"must be from {low} to {high}")
+        raise ValueError(f"must be {range_of(field).replace('`', '')}")
     return number
+
+
+def _bounds(field: dataclasses.Field[Any]) -> tuple[float | None, float | None]:
+    """The smallest and the largest number that a setting takes."""
+    most = field.metadata["most"]
+    return field.metadata["least"], _LONGEST_S if field.type is Duration and most is None else most
 
 
 def _read_bool(value: Any) -> bool:
@@ -325,9 +330,21 @@ def written(field: dataclasses.Field[Any]) -> str:
     return f"`{_with_unit(field.type, default)}`"
 
 
+def range_of(field: dataclasses.Field[Any]) -> str:
+    """Which numbers a setting takes, such as "from `2` to `256`". Empty if it is no number, or takes any."""
+    if field.type not in (int, Duration, Size):
+        return ""
+    low, high = (None if bound is None else f"`{_with_unit(field.type, bound)}`" for bound in _bounds(field))
+    if high is None:
+        return "" if low is None else f"at least {low}"
+    return f"at most {high}" if low is None else f"from {low} to {high}"
+
+
 def _with_unit(kind: Any, value: Any) -> str:
     """A value of a kind as a person would write it."""
     if kind is Duration:
+        if value == _LONGEST_S:
+            return "365d"
         unit = next(unit for unit in ("h", "m", "s", "ms") if value >= _SECONDS[unit] or unit == "ms")
         return f"{value / _SECONDS[unit]:g}{unit}"
     if kind is Size:

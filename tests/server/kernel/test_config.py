@@ -113,7 +113,7 @@ def test_durations_carry_their_unit(tmp_path: Path, text: str, seconds: float) -
 @pytest.mark.parametrize("text", ["8761h", "366d", "100000000h", "9" * 400 + "h"])
 def test_a_duration_has_at_most_a_year(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, pause="365d").pause == 365 * 86_400.0
-    with pytest.raises(ConfigurationInvalid, match=r"must be from 0ms to 8760h$"):
+    with pytest.raises(ConfigurationInvalid, match=r"must be from 0ms to 365d$"):
         read(tmp_path, pause=text)
 
 
@@ -319,3 +319,14 @@ def test_the_reference_names_every_setting_with_its_default() -> None:
         assert f"## [{section}]" in page
         for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
             assert f"| `{name}` |" in page
+
+
+def test_the_reference_says_which_numbers_a_setting_takes_as_its_refusal_does() -> None:
+    rows = {line.split("`")[1]: line for line in reference(Config).splitlines() if line.startswith("| `")}
+
+    assert rows["workers"].endswith(" From `2` to `256`. |")
+    assert rows["call_limit"].endswith(" From `1s` to `365d`. |")
+    assert rows["group_points"].endswith(" At least `1`. |")
+    assert rows["data_folder"].endswith("`~/.local/share/modelry`. |")
+    with pytest.raises(ConfigurationInvalid, match=r"server\.workers = '1' .*: must be from 2 to 256$"):
+        load(Config, environment={}, flags={"server.workers": "1"})

@@ -1,6 +1,6 @@
 """What a kind of database has to offer. `sqlite.py` and `postgres.py` implement it, and only they know which it is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -17,6 +17,8 @@ Conflict: TypeAlias = Callable[[Any], Any] | None
 """Adds an ON CONFLICT clause to an INSERT. It must be a function of a module: what it makes is kept."""
 BackgroundJobs: TypeAlias = Mapping[str, tuple[float, Callable[[], object]]]
 """Jobs by name: the interval in seconds, and what is run."""
+InterruptLong: TypeAlias = Callable[[float], Iterable[Any]]
+"""Interrupts the reads that have taken longer than so many seconds. Gives the driver's connections of all reads."""
 
 # Without it the row count of an INSERT on PostgreSQL is -1, and ON CONFLICT DO NOTHING can't be told from a new row.
 ENGINE_OPTIONS = {"preserve_rowcount": True}
@@ -117,11 +119,8 @@ class Backend(Protocol):
         `is_lost` says that there is no connection any more, or that none could be opened.
         """
 
-    def background_jobs(self, interrupt_long: Callable[[float], object]) -> BackgroundJobs:
-        """What has to be done in the background while a server is up.
-
-        `interrupt_long` interrupts the reads that have taken longer than so many seconds.
-        """
+    def background_jobs(self, interrupt_long: InterruptLong) -> BackgroundJobs:
+        """What has to be done in the background while a server is up."""
 
     def lock_schema(self, tx: Transaction, name: str) -> None:
         """Keeps other programs from changing the schema until the transaction ends."""

@@ -23,6 +23,7 @@ from modelry_server.kernel.sql.backend import (
     Answer,
     BackgroundJobs,
     Conflict,
+    InterruptLong,
     Rows,
     Statement,
     Transaction,
@@ -174,7 +175,7 @@ class Postgres:
             return DatabaseUnavailable(self._room)
         return None
 
-    def background_jobs(self, interrupt_long: Callable[[float], object]) -> BackgroundJobs:
+    def background_jobs(self, interrupt_long: InterruptLong) -> BackgroundJobs:
         """Watches whether PostgreSQL answers. All else PostgreSQL does by itself."""
         return {"watch": (LOOK_S, self._watch.look)}
 

@@ -65,13 +65,17 @@ class RunningTransactions:
                 return
             time.sleep(max(0.0, soon - time.monotonic()))
 
-    def interrupt_long_reads(self, longest_s: float) -> None:
-        """Interrupts the reads that have taken longer than that, since they are in the way of something."""
+    def interrupt_long_reads(self, longest_s: float) -> list[Any]:
+        """Interrupts the reads that have taken longer than that, since they are in the way of something.
+
+        Gives the connections of all reads.
+        """
         now = time.monotonic()
         self._interrupt_if(
             lambda each: not each.is_write and now - each.begun > longest_s,
             lambda: DatabaseUnavailable(self._room, "ended a read that kept its log from being emptied", of_read=True),
         )
+        return [each.connection for each in list(self.running.values()) if not each.is_write]
 
     def close(self) -> None:
         """Interrupts all transactions, and lets no new ones begin.

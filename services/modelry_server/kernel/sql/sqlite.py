@@ -1,6 +1,7 @@
 """SQLite: one writer at a time, readers that wait for nobody, and a log that is emptied in the background."""
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import prometheus_client
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
@@ -21,6 +23,7 @@ from modelry_server.kernel.sql.backend import (
     Answer,
     BackgroundJobs,
     Conflict,
+    InterruptLong,
     Rows,
     Statement,
     Transaction,
@@ -29,14 +32,16 @@ from modelry_server.kernel.sql.backend import (
 )
 from modelry_server.kernel.sql.compiled import KEPT, Compiled, compiled
 from modelry_server.kernel.sql.errors import ConcurrentChange
+from modelry_server.kernel.telemetry import Log
 
 # Pages of 4 KiB in the write-ahead log: above the first number a checkpoint also empties the log, above the second the
 # next commit has to do the checkpoint itself.
 _LOG_PAGES, _MOST_LOG_PAGES = 1_000, 16_000
 # The log can be emptied only while nobody reads from it. Long reads that overlap would let it grow for ever: above this
-# number of pages (256 MiB) they are ended, and new reads wait for this long at most.
+# number of pages (256 MiB) they are ended, and new reads wait for this long at most. A read of another program can't be
+# ended: if nothing of this service reads for a moment, and the log still can't be emptied, it is such a read.
 _FULL_LOG_PAGES = 64_000
-_LONG_READ_S, _GAP_S = 1.0, 3.0
+_LONG_READ_S, _GAP_S, _NO_OWN_READ_S = 1.0, 3.0, 0.1
 _CHECKPOINT_S = 0.5
 # How long SQLite itself waits for another program's lock. Nothing interrupts that, so it is short, and a write tries
 # again until its time is over. Only opening a connection waits longer: somebody else may be setting up the database.
@@ -61,6 +66,11 @@ _WHY = {
 _INTERRUPTED = "SQLITE_INTERRUPT"
 _TAKEN = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 _DIALECT = sqlite.dialect()
+_log = Log("db")
+
+log_bytes = prometheus_client.Gauge(
+    "modelry_database_log_bytes", "The size of the write-ahead log of the SQLite of the service.", ["service"]
+)
 
 
 class _Block:  # a class, since each call enters one: a generator takes twice as long
@@ -134,6 +144,7 @@ class Sqlite:
         self._may_read = threading.Event()
         self._may_read.set()
         self._full_pages = _FULL_LOG_PAGES
+        self._stopped_at: int | None = None
         self.engine = sa.create_engine(
             url,
             # `_Block` begins and ends transactions: SQLAlchemy's own take three times as long as those of SQLite.
@@ -208,35 +219,68 @@ class Sqlite:
         why = next((why for code, why in _WHY.items() if name.startswith(code)), "does not answer, or is busy")
         return DatabaseUnavailable(self._room, why)
 
-    def background_jobs(self, interrupt_long: Callable[[float], object]) -> BackgroundJobs:
+    def background_jobs(self, interrupt_long: InterruptLong) -> BackgroundJobs:
         """Copies the write-ahead log into the database. SQLite by itself would do so within somebody's commit."""
+        log_bytes.labels(self._room).set_function(self._log_bytes)
         return {"checkpoint": (_CHECKPOINT_S, partial(self._checkpoint, interrupt_long))}
 
-    def _checkpoint(self, interrupt_long: Callable[[float], object]) -> None:
-        with closing(sqlite3.connect(self._path, timeout=0)) as connection:
-            [(_, pages, _)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            if pages <= _LOG_PAGES:
-                return
-            # The log can be emptied only while nobody writes. Little is left to copy.
-            with self._write_lock:
-                is_empty = _empty_log(connection)
-                if not is_empty and pages > self._full_pages:
-                    is_empty = self._empty_log_in_a_gap(connection, interrupt_long)
-                    self._full_pages = 2 * pages  # another program may be reading: trying again at once is of no use
-                if is_empty:
-                    self._full_pages = _FULL_LOG_PAGES
+    def _log_bytes(self) -> int:
+        """The size of the file; SQLite does not shrink it until the log is emptied."""
+        try:
+            return os.stat(f"{os.path.realpath(self._path)}-wal").st_size
+        except OSError:
+            return 0
 
-    def _empty_log_in_a_gap(self, connection: sqlite3.Connection, interrupt_long: Callable[[float], object]) -> bool:
-        """Empties the log while new reads wait. Those from before that take long are interrupted."""
-        begun = time.monotonic()
+    def _checkpoint(self, interrupt_long: InterruptLong) -> None:
+        is_tried = False
+        with closing(sqlite3.connect(self._path, timeout=0)) as connection:
+            [(_, pages, copied)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if copied != self._stopped_at:
+                self._stopped_at = None  # the read of another program has ended: nothing is copied beyond its begin
+            is_empty = pages <= _LOG_PAGES
+            if not is_empty:
+                # The log can be emptied only while nobody writes. Little is left to copy.
+                with self._write_lock:
+                    is_empty = _empty_log(connection)
+                    is_tried = not is_empty and self._stopped_at is None and pages > self._full_pages
+                    if is_tried:
+                        is_empty = self._empty_log_in_a_gap(connection, interrupt_long)
+                        self._full_pages = 2 * pages  # trying again at once is of no use
+        if is_empty:
+            self._full_pages, self._stopped_at = _FULL_LOG_PAGES, None
+        elif is_tried or self._stopped_at is not None:
+            self._say_full()
+
+    def _empty_log_in_a_gap(self, connection: sqlite3.Connection, interrupt_long: InterruptLong) -> bool:
+        """Empties the log while new reads wait. Those from before that take long are interrupted.
+
+        Gives up soon if another program is in the way, and notes in `_stopped_at` how many pages could be copied.
+        """
+        begun = last_own = time.monotonic()
+        self._stopped_at = None
         self._may_read.clear()
         try:
-            while not (is_empty := _empty_log(connection)) and (waited := time.monotonic() - begun) < _GAP_S:
-                interrupt_long(max(_LONG_READ_S, waited))
+            while not _empty_log(connection):
+                now = time.monotonic()
+                if any(each.in_transaction for each in interrupt_long(max(_LONG_READ_S, now - begun))):
+                    last_own = now
+                elif now - last_own > _NO_OWN_READ_S:
+                    [(_, _, self._stopped_at)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    return False
+                if now - begun > _GAP_S:
+                    return False
                 time.sleep(0.01)
-            return is_empty
+            return True
         finally:
             self._may_read.set()
+
+    def _say_full(self) -> None:
+        """Logs that the log is large and can't be emptied, and who is in the way."""
+        is_own = self._stopped_at is None
+        cause = "reads of the service follow each other" if is_own else "another program reads the file"
+        _log.seldom(
+            "database.log_grows", per=f"{self._room}: {cause}", service=self._room, bytes=self._log_bytes(), cause=cause
+        )
 
     def lock_schema(self, tx: Transaction, name: str) -> None:
         """Nothing to do: a write locks the whole database."""

@@ -22,6 +22,7 @@ from modelry_server.kernel.errors import (
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
 from modelry_server.kernel.transport import keys, status, subjects, tracing
+from modelry_server.kernel.transport.limits.held import ended_total
 
 CREDENTIAL, PEER = "modelry-credential", "modelry-peer"
 """The metadata entries in which a service describes its caller, beside the name."""
@@ -103,6 +104,7 @@ class Call:
             error = UnexpectedError(correlation_id)
         elif error.reason == DeadlinePassed.reason and self._limit_s is not None:
             error = CallTooLong(self._limit_s)
+            ended_total.labels("call").inc()
         answer = status.to_status(error)
         code = _CODES[answer.code]
         self.end(code)

@@ -38,6 +38,7 @@ from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.health import Health
 from modelry_server.kernel.transport.interceptors import Calls, Pools
 from modelry_server.kernel.transport.limits.bounds import Bounds
+from modelry_server.kernel.transport.limits.connections import Connections
 from modelry_server.kernel.transport.limits.gate import Gate
 from modelry_server.kernel.transport.limits.streams import Streams
 from modelry_server.kernel.transport.limits.waiting import Waiting
@@ -196,6 +197,7 @@ class Server:
     def _end_idle(self) -> None:
         for listener in self._listeners():
             listener.calls.end_idle()
+            listener.count_connections()
 
 
 class _Listener:
@@ -214,6 +216,7 @@ class _Listener:
         self._address = address
         self.drain = Drain()
         self._lock: int | None = None
+        self._port = 0
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
         # Each pool has a thread for every call that may wait, and some more. So no call waits for a thread, and gRPC
         # needs no limit of its own (`maximum_concurrent_rpcs`), which would refuse the calls of health, too.
@@ -250,6 +253,7 @@ class _Listener:
             call_s=limits.call_s,
         )
         bounds.show(name)
+        self._connections = Connections(name, limits.connections)
         self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(
             pool("", limits.workers + _WAITING + _SEARCHES_WAITING + parsing),
@@ -293,7 +297,8 @@ class _Listener:
             except OSError as error:
                 raise AddressUnusable(f"can't listen at {address}: {error.strerror}") from error
         try:
-            return self._server.add_insecure_port(address)
+            self._port = self._server.add_insecure_port(address)
+            return self._port
         except RuntimeError:
             raise AddressUnusable(
                 f"can't listen at {address}: another program listens there, or this is not its host"
@@ -303,6 +308,11 @@ class _Listener:
         """Begins to answer."""
         self._server.start()
         self.say(health_pb2.HealthCheckResponse.SERVING)
+
+    def count_connections(self) -> None:
+        """Tells the metrics how many connections there are. Those to a Unix socket are not counted."""
+        if sockets.path_of(self._address) is None:
+            self._connections.look(self._port)
 
     def say(self, state: int) -> None:
         """Tells the health of all services, and of the server as a whole."""

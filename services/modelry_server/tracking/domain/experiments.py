@@ -16,6 +16,7 @@ from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.kernel.telemetry import Log
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.places import READ, WRITE, Places
 from modelry_server.tracking.entities import Experiment, Lifecycle, LifecycleFilter
@@ -33,6 +34,7 @@ CHANGEABLE = ("name", "description")
 """The fields that an update can change."""
 
 _SCOPES = ("attributes", "tags")
+_log = Log("tracking")
 
 
 class Experiments:
@@ -216,7 +218,10 @@ class Experiments:
             if experiment.lifecycle is lifecycle:
                 return experiment
             delete_time = self._clock.now() if lifecycle is Lifecycle.DELETED else None
-            return self._revised(tx, replace(experiment, delete_time=delete_time))
+            changed = self._revised(tx, replace(experiment, delete_time=delete_time))
+        event = "experiment.restored" if delete_time is None else "experiment.deleted"
+        _log.info(event, experiment_id=experiment_id, subject=caller.current().subject)
+        return changed
 
     def _revised(self, tx: Transaction, experiment: Experiment) -> Experiment:
         revised = replace(experiment, update_time=self._clock.now(), revision=experiment.revision + 1)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from modelry_server import mlflow_words
+from modelry_server.kernel import caller
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
@@ -20,6 +21,7 @@ from modelry_server.kernel.requests.fields import (
 from modelry_server.kernel.requests.paging import Found, SortValue, completed
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.kernel.telemetry import Log
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics, check_columns
@@ -51,6 +53,7 @@ CHANGEABLE = ("name", "description", "status", "end_time")
 SEARCHED_EXPERIMENTS = 100
 _SCOPES = ("metrics", "params", "tags", "attributes", "datasets")
 _SORTED_SCOPES = ("metrics", "params", "tags", "attributes")
+_log = Log("tracking")
 
 
 class Runs:
@@ -263,6 +266,8 @@ class Runs:
             delete_time = self._clock.now() if lifecycle is Lifecycle.DELETED else None
             changed = replace(run, delete_time=delete_time, revision=run.revision + 1)
             store.update(tx, changed)
+        event = "run.restored" if delete_time is None else "run.deleted"
+        _log.info(event, run_id=run_id, subject=caller.current().subject)
         return changed
 
     def _join(self, tx: Transaction, run_id: str, participant: str, status: RunStatus) -> Collection[RunStatus]:

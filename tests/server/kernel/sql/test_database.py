@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import prometheus_client
 import pytest
 import sqlalchemy as sa
 
@@ -191,6 +195,76 @@ def test_the_log_of_sqlite_does_not_grow_for_ever_under_long_reads_that_overlap(
     assert left == 0
     assert short.result() > 0
     db.close()
+
+
+def test_a_read_of_another_program_holds_up_nobody_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite, "_FULL_LOG_PAGES", 1_100)
+    path = tmp_path / "room.db"
+    log = tmp_path / "room.db-wal"
+    db = Database(f"sqlite:///{path}", room="kernel", migrations=tmp_path)
+    _, checkpoint = db.background_jobs()["checkpoint"]
+
+    def write(first: int, count: int) -> None:
+        with db.write() as tx:
+            insert_rows(tx, things, [{"id": number, "name": "x" * 4000} for number in range(first, first + count)])
+
+    def shown() -> float | None:
+        return prometheus_client.REGISTRY.get_sample_value("modelry_database_log_bytes", {"service": "kernel"})
+
+    def seconds_of_a_read_during_a_checkpoint() -> float:
+        done = threading.Event()
+
+        def look() -> float:
+            longest = 0.0
+            while not done.is_set():
+                begun = time.monotonic()
+                ids(db)
+                longest = max(longest, time.monotonic() - begun)
+            return longest
+
+        looking = pool.submit(look)
+        checkpoint()
+        done.set()
+        return looking.result(20)
+
+    with ThreadPoolExecutor(3) as pool, closing(sqlite3.connect(path)) as shell:
+        with db.write() as tx:
+            metadata.create_all(tx)
+        shell.execute("BEGIN")
+        shell.execute("SELECT * FROM things").fetchall()
+        write(0, 1500)
+        found_out = seconds_of_a_read_during_a_checkpoint()
+        [told] = [each for each in caplog.records if each.getMessage() == "database.log_grows"]
+        grown = (shown(), log.stat().st_size)
+
+        own = pool.submit(_read_for_long, db)
+        [read] = eventually(lambda: list(db._running.running.values()))
+        write(2000, 4000)
+        eventually(lambda: time.monotonic() - read.begun > 1.1)  # so it is a long read
+        later = seconds_of_a_read_during_a_checkpoint()
+        assert read.why is None
+
+        shell.rollback()
+        checkpoint()
+        emptied = log.stat().st_size, shown()
+        with pytest.raises(DatabaseUnavailable, match="kept its log from being emptied"):
+            own.result(20)
+    db.close()
+
+    assert found_out < 1.0
+    assert later < 0.5
+    fields = told.modelry_fields  # type: ignore[attr-defined]
+    assert (fields["service"], fields["cause"]) == ("kernel", "another program reads the file")
+    assert fields["bytes"] == grown[0] == grown[1] > 6_000_000
+    assert emptied == (0, 0)
+
+
+def _read_for_long(db: Database) -> None:
+    with db.read() as tx:
+        tx.execute(sa.select(things)).all()
+        tx.execute(sa.text(SLOW))
 
 
 def test_what_cut_off_one_connection_is_told_once(postgres_server: PostgresServer, tmp_path: Path) -> None:

@@ -209,6 +209,10 @@ def test_a_call_that_takes_as_long_as_the_server_allows_fails_with_the_limit() -
         end.wait(20)
         return name
 
+    def ended() -> float:
+        return prometheus_client.REGISTRY.get_sample_value("modelry_rpc_ended_total", {"kind": "call"}) or 0.0
+
+    before = ended()
     with (
         served(act, limits=limits_with(workers=1, streams=1, drain_s=1.0, call_s=0.2, share=1)) as channel,
         ThreadPoolExecutor(1) as pool,
@@ -224,6 +228,7 @@ def test_a_call_that_takes_as_long_as_the_server_allows_fails_with_the_limit() -
     assert (late.code, late.reason, late.metadata) == ("DEADLINE_EXCEEDED", "CALL_TOO_LONG", {"limit_s": "0.2"})
     assert "server.call_limit" in late.message
     assert (own.code, own.metadata) == ("DEADLINE_EXCEEDED", {})
+    assert ended() - before == 1
 
 
 def test_the_searches_are_known_by_their_filters() -> None:
@@ -260,8 +265,9 @@ def test_what_clients_hold_and_what_is_refused_for_it_is_shown() -> None:
         yield 1
         release.wait(20)
 
-    def held(kind: str) -> float | None:
-        return prometheus_client.REGISTRY.get_sample_value("modelry_rpc_held", {"listener": "public", "kind": kind})
+    def held(kind: str, what: str = "held") -> float | None:
+        labels = {"listener": "public", "kind": kind}
+        return prometheus_client.REGISTRY.get_sample_value(f"modelry_rpc_{what}", labels)
 
     def refused_streams() -> float:
         return prometheus_client.REGISTRY.get_sample_value("modelry_rpc_ended_total", {"kind": "stream"}) or 0.0
@@ -279,12 +285,22 @@ def test_what_clients_hold_and_what_is_refused_for_it_is_shown() -> None:
         asked = [pool.submit(ask, channel, "a") for _ in range(3)]
         expected = {"stream": 2, "watch": 1, "work": 2, "work_waiting": 1, "search": 0, "message": 0}
         eventually(lambda: {kind: held(kind) for kind in expected} == expected)
+        most = {kind: held(kind, "limit") for kind in (*expected, "reader_bytes")}
         release.set()
         answers = [each.result(20) for each in asked]
         watch.cancel()
         after = refused_streams()
 
     assert (answers, after - before) == (["a"] * 3, 1)
+    assert most == {
+        "stream": 2,
+        "watch": 256,
+        "work": 2,
+        "work_waiting": 768,
+        "search": 1,
+        "message": 256,
+        "reader_bytes": 512 << 20,
+    }
 
 
 def _played(metrics: tracking.MetricServiceStub) -> list[int]:

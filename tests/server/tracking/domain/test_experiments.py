@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
 
+from modelry_server.kernel.caller import Caller, using
 from modelry_server.kernel.errors import (
     EtagMismatch,
     FieldInvalid,
@@ -205,6 +207,26 @@ def test_a_deleted_experiment_is_read_but_not_changed_until_it_is_restored(room:
     restored = room.experiments.restore(made.experiment_id)
     assert room.experiments.restore(made.experiment_id) == restored
     assert (restored.lifecycle, restored.tags) == (Lifecycle.ACTIVE, {"t": "1"})
+
+
+def test_the_log_says_who_deleted_and_restored_what(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    experiment_id = room.an_experiment()
+    run_id = room.a_run(experiment_id)
+    caplog.set_level(logging.INFO, "modelry")
+
+    for subject, both in (("ada", ("delete", "delete")), ("bob", ("restore", "restore"))):
+        with using(Caller(subject, "0" * 32)):
+            for act in both:  # the second changes nothing
+                getattr(room.runs, act)(run_id)
+                getattr(room.experiments, act)(experiment_id)
+
+    said = [(each.getMessage(), each.modelry_fields) for each in caplog.records]  # type: ignore[attr-defined]
+    assert said == [
+        ("run.deleted", {"run_id": run_id, "subject": "ada"}),
+        ("experiment.deleted", {"experiment_id": experiment_id, "subject": "ada"}),
+        ("run.restored", {"run_id": run_id, "subject": "bob"}),
+        ("experiment.restored", {"experiment_id": experiment_id, "subject": "bob"}),
+    ]
 
 
 def test_tags_are_replaced_and_removed_all_or_none(room: Room) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelry_server.kernel.transport.limits.gate import Gate
-from modelry_server.kernel.transport.limits.held import held
+from modelry_server.kernel.transport.limits.held import held, limit
 from modelry_server.kernel.transport.limits.streams import Streams
 from modelry_server.kernel.transport.limits.waiting import Waiting
 
@@ -30,19 +30,20 @@ class Bounds:
     call_s: float
 
     def show(self, listener: str) -> None:
-        """Lets Prometheus ask how much of it clients hold."""
-        kinds: dict[str, Callable[[], float]] = {
-            "work": lambda: self.work.taken,
-            "work_waiting": lambda: self.work.waiting,
-            "work_waiting_bytes": lambda: self.work.waiting_bytes,
-            "search": lambda: self.searches.taken,
-            "search_waiting": lambda: self.searches.waiting,
-            "search_waiting_bytes": lambda: self.searches.waiting_bytes,
-            "large_waiting_bytes": lambda: self.large.waiting_bytes,
-            "stream": lambda: self.streams.count,
-            "watch": lambda: self.watches.count,
-            "message": lambda: self.arriving.held,
-            "reader_bytes": lambda: self.unread.held,
+        """Lets Prometheus ask how much of it clients hold, and how much they can hold."""
+        kinds: dict[str, tuple[int, Callable[[], float]]] = {
+            "work": (self.work.places, lambda: self.work.taken),
+            "work_waiting": (self.work.waiters, lambda: self.work.waiting),
+            "work_waiting_bytes": (self.work.most_bytes, lambda: self.work.waiting_bytes),
+            "search": (self.searches.places, lambda: self.searches.taken),
+            "search_waiting": (self.searches.waiters, lambda: self.searches.waiting),
+            "search_waiting_bytes": (self.searches.most_bytes, lambda: self.searches.waiting_bytes),
+            "large_waiting_bytes": (self.large.most_bytes, lambda: self.large.waiting_bytes),
+            "stream": (self.streams.places, lambda: self.streams.count),
+            "watch": (self.watches.places, lambda: self.watches.count),
+            "message": (self.arriving.limit, lambda: self.arriving.held),
+            "reader_bytes": (self.unread.limit, lambda: self.unread.held),
         }
-        for kind, count in kinds.items():
+        for kind, (most, count) in kinds.items():
+            limit.labels(listener, kind).set(most)
             held.labels(listener, kind).set_function(count)

@@ -24,7 +24,7 @@ class Gate:
     """
 
     def __init__(self, kind: str, places: int, of_one: int, waiters: int, waiting_bytes: int) -> None:
-        self._places, self._of_one, self._waiters, self._most_bytes = places, of_one, waiters, waiting_bytes
+        self.places, self._of_one, self.waiters, self.most_bytes = places, of_one, waiters, waiting_bytes
         self._refused = ended_total.labels(f"{kind}_waiting")
         self._free = places
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class Gate:
     @property
     def taken(self) -> int:
         """How many places are taken."""
-        return self._places - self._free
+        return self.places - self._free
 
     @property
     def waiting(self) -> int:
@@ -61,9 +61,9 @@ class Gate:
             self._waiting.setdefault(peer, deque()).append(waiter)
             self._count += 1
             self._bytes += size
-            if self._count > self._waiters:
+            if self._count > self.waiters:
                 self._refuse_one(peer, len)
-            while self._bytes > self._most_bytes:
+            while self._bytes > self.most_bytes:
                 self._refuse_one(peer, _bytes_of)
         if not waiter.told.wait(None if until is None else max(0.0, until - time.monotonic())):
             with self._lock:
@@ -73,7 +73,7 @@ class Gate:
                     return False
         if waiter.is_refused:
             self._refused.inc()
-            raise TooManyCalls(self._waiters, self._most_bytes)
+            raise TooManyCalls(self.waiters, self.most_bytes)
         return True
 
     def try_to_enter(self, peer: str) -> bool:

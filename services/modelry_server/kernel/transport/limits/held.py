@@ -13,6 +13,9 @@ SHORT_S = 1.0
 _log = Log("rpc")
 
 held = prometheus_client.Gauge("modelry_rpc_held", "What clients hold, by listener and kind.", ["listener", "kind"])
+limit = prometheus_client.Gauge(
+    "modelry_rpc_limit", "How much of it clients can hold at most, by listener and kind.", ["listener", "kind"]
+)
 ended_total = prometheus_client.Counter(
     "modelry_rpc_ended_total", "Calls and streams that a limit on what clients hold has refused or ended.", ["kind"]
 )

@@ -71,7 +71,7 @@ class Streams:
         *,
         since: Callable[[Stream], float] = attrgetter("waits_since"),
     ) -> None:
-        self._kind, self._places, self.of_one, self._idle_s, self._since = kind, places, of_one, idle_s, since
+        self._kind, self.places, self.of_one, self._idle_s, self._since = kind, places, of_one, idle_s, since
         self._ended = ended_total.labels(kind)
         self._lock = threading.Lock()
         self._count = 0
@@ -113,7 +113,7 @@ class Streams:
             own = len(self._open.get(stream.peer, ()))
             if own >= self.of_one:
                 raise self._too_many()
-            if self._count >= self._places:
+            if self._count >= self.places:
                 ended = self._one_of_most(own)
                 if ended is None:
                     raise self._too_many()
@@ -140,4 +140,4 @@ class Streams:
 
     def _too_many(self) -> TooManyStreams:
         self._ended.inc()
-        return TooManyStreams(self._places, self.of_one)
+        return TooManyStreams(self.places, self.of_one)

@@ -31,6 +31,11 @@ class Waiting:
         self._calls: dict[grpc.ServicerContext, _Held] = {}  # the one that has waited longest is first
 
     @property
+    def limit(self) -> int:
+        """The size of what they can hold together."""
+        return 2 * self._most
+
+    @property
     def held(self) -> int:
         """The size of what the calls hold together."""
         return self._held
@@ -67,7 +72,7 @@ class Waiting:
             end(self._wanted, call)
 
     def _longest_of_who_holds_most(self, now: float) -> grpc.ServicerContext | None:
-        patience_s = SHORT_S if self._held <= 2 * self._most else 0.0
+        patience_s = SHORT_S if self._held <= self.limit else 0.0
         by_peer: dict[str, int] = {}
         for call, held in self._calls.items():
             held.peer = held.peer or call.peer()

@@ -83,7 +83,7 @@ class ArtifactServiceServicer(object):
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
         `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `CALL_TOO_LONG`;
-        `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+        `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

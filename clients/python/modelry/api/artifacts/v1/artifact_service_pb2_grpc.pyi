@@ -33,7 +33,7 @@ class ArtifactServiceStub:
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
     `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `CALL_TOO_LONG`;
-    `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+    `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
     """
     ReadArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactsRequest, _artifact_service_pb2.ReadArtifactsResponse]
     """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
@@ -86,7 +86,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
         `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `CALL_TOO_LONG`;
-        `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+        `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
         """
 
     @_abc_1.abstractmethod
