@@ -150,7 +150,8 @@ class Metrics:
     ) -> Iterator[tuple[str, MetricColumns]]:
         """Streams whole series with the id of their run, run by run and key by key. Without `keys`: all metrics.
 
-        Arguments, limits of time and errors as in `read`.
+        Arguments, limits of time and errors as in `read`. Raises Cancelled if the server ends the stream, as it may
+        after some minutes without reading on (`server.idle_limit`): collect the series first if each is long work.
         """
         request = tracking.ReadMetricsRequest(
             run_ids=arguments.listed("run_ids", run_ids),

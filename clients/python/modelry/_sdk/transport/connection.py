@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.patience import Patience
-from modelry.errors import CallTooLong, DeadlineExceeded, ModelryError, Unavailable
+from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unavailable
 
 if TYPE_CHECKING:
     import grpc
@@ -55,6 +55,7 @@ _STRANGERS = {
     "broken pipe": _ENDS,
 }
 """What gRPC says, in small letters, where another kind of server answers, and what that means."""
+_ENDED = "ended the call: this program read or sent nothing for long, another one needed its place, or the server ends"
 _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
 
 
@@ -307,6 +308,8 @@ class Connection:
         if self._is_stranger(error):
             named = f"{self.address.target} answered {error.code}: {error.message} ({self._stranger()})"
             return type(error)(named, metadata={"address": self.address.target})
+        if error.code == "CANCELLED" and not error.metadata:
+            return Cancelled(f"{self.address.target} {_ENDED}", metadata={"address": self.address.target})
         return error
 
     def _lack_threads(self, problem: RuntimeError) -> None:
