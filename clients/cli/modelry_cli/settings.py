@@ -81,10 +81,12 @@ def _options() -> list[inspect.Parameter]:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
-    from modelry_server.kernel.config import EMPTY, written
+    from modelry_server.kernel.config import EMPTY, range_of, written
 
     choices = field.metadata["choices"]
     allowed = f" One of: {', '.join(choices)}." if choices else ""
+    if numbers := range_of(field).replace("`", ""):
+        allowed = f" {numbers[0].upper()}{numbers[1:]}."
     said = written(field).strip("`")
     default = "" if said == EMPTY else f" Default: {said}."
     return f"{field.metadata['doc']}{allowed}{default}"
