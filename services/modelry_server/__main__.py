@@ -94,8 +94,7 @@ def run(
         if upgrade:
             for room in TARGETS[target]:
                 database(config, room).upgrade()
-            if not taken:  # the files are new
-                taken = take_databases(TARGETS[target], config)
+            taken |= take_databases([room for room in TARGETS[target] if room not in taken], config)  # new files
         server = build(target, config)
     except SchemaMissing as missing:
         print(f"{missing.state}; {how_to_upgrade(file, target)}", file=sys.stderr)
@@ -124,7 +123,7 @@ def run(
     _wait(asked)
     _end_hard_later(server, config.server.drain + _GRACE_S)
     server.stop()
-    for each in taken:
+    for each in taken.values():
         os.close(each)
     return 0
 

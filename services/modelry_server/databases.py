@@ -53,22 +53,23 @@ def database_mistakes(rooms: Sequence[str], config: Config) -> Iterator[str]:
             yield f"{key} = {str(folder)!r}: {problem}"
 
 
-def take_databases(rooms: Sequence[str], config: Config) -> list[int]:
+def take_databases(rooms: Sequence[str], config: Config) -> dict[str, int]:
     """Takes the SQLite files of services for this process, each for its service, until the descriptors are closed.
 
-    A file that is not there yet is left out. Raises DatabaseUnusable if another process has one.
+    Gives the descriptor of each service. A file that is not there yet is left out. Raises DatabaseUnusable if another
+    process has one.
     """
-    taken = []
+    taken: dict[str, int] = {}
     for room in rooms:
         file = file_of(read_url(room, _url(config, room)))
         if file is None or not file.exists():
             continue
         of_room = file.with_name(f"{file.name}.{room}")  # services may share a file
         try:
-            taken.append(ownership.lock(of_room))
+            taken[room] = ownership.lock(of_room)
         except BlockingIOError:
             holder = ownership.holder_of(of_room)
-            for each in taken:
+            for each in taken.values():
                 os.close(each)
             raise DatabaseUnusable(
                 f"another server uses the database of {room} in the folder {file.parent}: "

@@ -9,11 +9,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from modelry_server.targets import ROOMS
 from tests.parts.deployment import REPOSITORY
 
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
@@ -34,11 +35,11 @@ def modelry(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), env=environment(), capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`modelry up` at work, and its address."""
+@contextmanager
+def up_in(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`modelry up` at work in a data folder, and its address."""
     up = subprocess.Popen(
-        command("up", "--port", 0, "--data-folder", tmp_path / "kept", "--server.drain", "1s"),
+        command("up", "--port", 0, "--data-folder", folder, "--server.drain", "1s"),
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -50,6 +51,12 @@ def platform(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         up.kill()
     up.wait()
     up.stdout.close()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with up_in(tmp_path / "kept") as running:
+        yield running
 
 
 def test_up_makes_the_databases_answers_and_ends_in_peace(
@@ -64,6 +71,18 @@ def test_up_makes_the_databases_answers_and_ends_in_peace(
     assert made.returncode == 0, made.stderr
     assert status.returncode == 0, status.stdout
     assert up.wait(30) == 0
+
+
+def test_up_takes_the_databases_that_it_makes_beside_those_that_are_there(tmp_path: Path) -> None:
+    assert modelry("db", "upgrade", "--target", "access", "--server.data-folder", tmp_path).returncode == 0
+
+    with up_in(tmp_path) as (up, _):
+        others = {room: modelry("server", "--target", room, "--server.data-folder", tmp_path) for room in ROOMS}
+
+    assert {room: other.returncode for room, other in others.items()} == dict.fromkeys(ROOMS, 1)
+    for room, other in others.items():
+        assert f"another server uses the database of {room}" in other.stderr
+        assert f"process {up.pid}" in other.stderr
 
 
 @pytest.mark.parametrize("where", ["environment", "file"])

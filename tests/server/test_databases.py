@@ -53,12 +53,12 @@ def test_services_may_share_a_file_and_each_has_one_process(tmp_path: Path) -> N
     access, tracking = take_databases(["access"], config), take_databases(["tracking"], config)
     with pytest.raises(DatabaseUnusable, match=f"database of access in the folder {tmp_path}: process {os.getpid()};"):
         take_databases(ROOMS, config)
-    for each in (*access, *tracking):
+    for each in (*access.values(), *tracking.values()):
         os.close(each)
 
     taken = take_databases(ROOMS, config)
-    assert len(taken) == len(ROOMS)
-    for each in taken:
+    assert [*taken] == [*ROOMS]
+    for each in taken.values():
         os.close(each)
 
 
