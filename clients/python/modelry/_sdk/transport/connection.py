@@ -62,7 +62,7 @@ _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
 _LOOK_SECONDS = 0.5
 _THREADS_AGAIN_SECONDS = 1.0
 _spoilt: list[object] = []
-"""Channels that got no thread."""
+"""Channels that got no thread, kept until the process ends: to close or collect one waits for ever."""
 _limits: ContextVar[tuple[float, float | None] | None] = ContextVar("modelry_limits", default=None)
 
 
@@ -70,7 +70,8 @@ _limits: ContextVar[tuple[float, float | None] | None] = ContextVar("modelry_lim
 def within(seconds: float, *, until: float | None = None) -> Iterator[None]:
     """Ends uploads in the block by DeadlineExceeded once the server takes nothing for so many seconds.
 
-    Or at a time of `time.monotonic`, even if it takes something.
+    Once it has all content, it may take as long to store it as it took to send it. They end at a time `until` of
+    `time.monotonic`, even if the server takes something.
     """
     token = _limits.set((seconds, until))
     try:
@@ -204,15 +205,20 @@ class Connection:
         method = self._method("stream_unary", rpc.path, rpc.response)
         patience, until = _limits.get() or (STREAM_TIMEOUT_SECONDS, None)
         began = moved = time.monotonic()
+        longest = patience
 
         def watched() -> Iterator[Any]:
-            nonlocal moved
+            nonlocal moved, longest
             for request in requests:
                 moved = time.monotonic()
                 yield request
+            longest = max(patience, moved - began)  # to store it all
+
+        def idle() -> tuple[float, float]:
+            return time.monotonic() - moved, longest
 
         try:
-            return cast("Response", self._sent(method, watched(), lambda: (began, moved), patience, until))
+            return cast("Response", self._sent(method, watched(), idle, until))
         except _failure() as failed:
             error = self.error_of(failed)
             now = time.monotonic()
@@ -224,14 +230,9 @@ class Connection:
             raise Unavailable(text, reason="NO_THREAD", metadata={"address": self.address.target}) from None
 
     def _sent(
-        self,
-        method: Any,
-        requests: Iterator[Any],
-        times: Callable[[], tuple[float, float]],
-        patience: float,
-        until: float | None,
+        self, method: Any, requests: Iterator[Any], idle: Callable[[], tuple[float, float]], until: float | None
     ) -> Any:
-        """Sends a stream for as long as the server takes something, and answers in less time than it took before."""
+        """Sends a stream for as long as the server goes on. `idle` says how long it has not, and may not."""
         from modelry._grpc import grpc
 
         if not self._gets_threads():
@@ -244,15 +245,14 @@ class Connection:
         try:
             while True:
                 try:
-                    return call.result(timeout=min(patience, _LOOK_SECONDS))
+                    return call.result(timeout=min(idle()[1], _LOOK_SECONDS))
                 except grpc.FutureTimeoutError:
-                    began, moved = times()
-                    now = time.monotonic()
-                    if now - moved > max(patience, moved - began):
-                        said = f"no answer from {self.address.target}: it has taken nothing for {now - moved:.1f} s"
+                    seconds, longest = idle()
+                    if seconds > longest:
+                        said = f"no answer from {self.address.target}: it has taken nothing for {seconds:.1f} s"
                         raise self._gave_up(said) from None
-                    if until is not None and now > until:
-                        said = f"the upload to {self.address.target} was given up after {now - began:.1f} s"
+                    if until is not None and time.monotonic() > until:
+                        said = f"the upload to {self.address.target} was given up"
                         raise self._gave_up(f"{said}, because the time for the delivery is up") from None
         finally:
             call.cancel()
