@@ -61,6 +61,7 @@ def alone(folder: Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
         env={**environment(), "XDG_STATE_HOME": str(folder / "state")},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also where the tests run in the background
     )
     try:
         yield process
