@@ -16,7 +16,7 @@ from pathlib import Path
 
 from modelry._sdk.recording import kept
 from modelry._sdk.recording.kept import Kept
-from modelry._sdk.recording.refusals import is_of_the_run
+from modelry._sdk.recording.refusals import is_of_all, is_of_the_run
 from modelry._sdk.recording.spool import SpoolInUse
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import Connection, Origin, connect, within
@@ -64,7 +64,7 @@ class Obstacles:
 
 
 class PutOff:
-    """Uploads that take longer than they may and can't be divided.
+    """Uploads that take longer than they may, or must be divided, and can't be divided.
 
     Each is tried again after 1 minute, then after twice as long each time, at most 1 hour.
     """
@@ -84,7 +84,7 @@ class PutOff:
         self._pauses[made.folder] = pause, time.monotonic() + pause, why
         if not known:
             text = "%s of %s can't be uploaded: %s; it is kept in %s and tried again now and then"
-            log.warning(text, made.paths[0], made.owner, why, made.folder)
+            log.warning(text, made.named, made.owner, why, made.folder)
 
 
 class End(Enum):
@@ -94,9 +94,12 @@ class End(Enum):
     GONE = auto()
     """Another process has uploaded it."""
     DIVIDED = auto()
-    """It took too long in one stream, so there are two uploads in its place, which are tried next."""
+    """It took too long in one stream, or some of its files are refused: two uploads in its place are tried next.
+
+    So a refusal costs what it is about. Halves find that with less content than one stream for each refused file.
+    """
     REFUSED = auto()
-    """For good, so the copies are deleted."""
+    """Each of its files, or one of those that are uploaded together only. For good, so the copies are deleted."""
     UNREADABLE = auto()
     IN_USE = auto()
     """Another process has it."""
@@ -192,12 +195,14 @@ class Uploading:
                     made.upload(connection)
             except ModelryError as error:
                 if retries.is_refusal(error) and not is_of_the_run(error):
+                    if made.is_divisible and not is_of_all(error, made.paths):
+                        return self._divided(made, error)
                     made.drop()
-                    return End.REFUSED, error.message, ()
+                    return End.REFUSED, f"{made.named}: {error.message}", ()
                 self._obstacles.met(error, made.server)
                 if error.reason != "CALL_TOO_LONG":
                     return End.LEFT, error.message, ()
-                if len(made.paths) > 1:
+                if made.is_divisible:
                     return self._divided(made, error)
                 self._put_off.add(made, error.message)
                 return End.PUT_OFF, error.message, ()

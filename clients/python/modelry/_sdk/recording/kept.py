@@ -30,12 +30,28 @@ TARGET = "target.json"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Complete copies: their folder, the server and the process that made them, their owner and artifact paths."""
+    """Complete copies: their folder, the server and the process that made them, their owner and artifact paths.
+
+    Files that are `whole`, such as those of a model, become visible together or not at all.
+    """
 
     folder: Path
     server: dict[str, str]
     owner: str
     paths: tuple[str, ...]
+    whole: bool = False
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether the files may be uploaded in parts."""
+        return len(self.paths) > 1 and not self.whole
+
+    @property
+    def named(self) -> str:
+        """The files as a warning names them, as in `file 'a.txt' and 2 others`."""
+        others = len(self.paths) - 1
+        told = f" and {others} other{'' if others == 1 else 's'}" if others else ""
+        return f"file {self.paths[0]!r}{told}"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -116,8 +132,10 @@ class Kept:
             os.utime(self.folder / TARGET)
 
 
-def keep_files(spool_folder: Path, server: dict[str, str], owner: str, path: str, source: Path) -> Kept:
-    """Copies a file, or what is in a folder, for a later upload into the folder `path`.
+def keep_files(
+    spool_folder: Path, server: dict[str, str], owner: str, path: str, source: Path, *, whole: bool = False
+) -> Kept:
+    """Copies a file, or what is in a folder, for a later upload into the folder `path`; see `Kept.whole`.
 
     Raises OSError if the copy can't be made, and what an upload raises for files that can't be uploaded.
     """
@@ -127,7 +145,7 @@ def keep_files(spool_folder: Path, server: dict[str, str], owner: str, path: str
         for number, file in enumerate(files):
             shutil.copyfile(file.source, folder / str(number))
 
-    return _keep(spool_folder, server, owner, tuple(file.path for file in files), copy)
+    return _keep(spool_folder, server, owner, tuple(file.path for file in files), copy, whole=whole)
 
 
 def keep_content(spool_folder: Path, server: dict[str, str], owner: str, path: str, content: bytes) -> Kept:
@@ -158,25 +176,32 @@ def opened(folder: Path) -> Kept:
         try:
             found = json.loads(file.read())
             server = {str(key): str(value) for key, value in found["server"].items()}
-            return Kept(folder, server, str(found["owner"]), tuple(map(str, found["paths"])))
+            paths_found = tuple(map(str, found["paths"]))
+            return Kept(folder, server, str(found["owner"]), paths_found, bool(found["whole"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise SpoolUnreadable(f"{target} is damaged; the files beside it can't be uploaded") from None
 
 
 def _keep(
-    spool_folder: Path, server: dict[str, str], owner: str, targets: tuple[str, ...], copy: Callable[[Path], None]
+    spool_folder: Path,
+    server: dict[str, str],
+    owner: str,
+    targets: tuple[str, ...],
+    copy: Callable[[Path], None],
+    *,
+    whole: bool = False,
 ) -> Kept:
     parent = server.get("parent", "")
     name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
     folder = places.prepared(spool_folder) / f"{name}{SUFFIX}"
-    return _made(Kept(folder, {**server, **holders.me()}, owner, targets), copy)
+    return _made(Kept(folder, {**server, **holders.me()}, owner, targets, whole), copy)
 
 
 def _made(kept: Kept, copy: Callable[[Path], None]) -> Kept:
     begun = kept.folder.with_suffix(COPYING)
     begun.mkdir(mode=0o700)
     try:
-        target = {"server": kept.server, "owner": kept.owner, "paths": kept.paths}
+        target = {"server": kept.server, "owner": kept.owner, "paths": kept.paths, "whole": kept.whole}
         _write(begun / TARGET, json.dumps(target).encode())
         copy(begun)
         begun.rename(kept.folder)
