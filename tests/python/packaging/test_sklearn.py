@@ -59,6 +59,19 @@ def test_a_model_is_logged_where_no_run_is_active_by_starting_one(model: Ridge) 
     assert logged.model_uri == f"runs:/{active.run_id}/model"
 
 
+def test_a_model_with_a_refused_file_is_not_visible_in_parts(
+    client: Client, fluent: None, model: Ridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    with modelry.start_run() as run:
+        modelry.log_text("in the way", "model/MLmodel/x")
+        modelry.sklearn.log_model(model)
+        modelry.flush(30)
+
+    (found,) = client.artifacts.list(f"runs/{run.run_id}", recursive=True)
+    assert found.path == "model/MLmodel/x"
+    assert "'model/MLmodel' is a folder" in caplog.text
+
+
 def test_a_registered_model_loads_by_number_stage_alias_and_latest(client: Client, model: Ridge, unique: str) -> None:
     with modelry.start_run():
         first = modelry.sklearn.log_model(model, "model", registered_model_name=unique)

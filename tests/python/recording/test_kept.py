@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from modelry import Client
 from modelry._sdk.recording import kept
 from modelry._sdk.recording.places import SpoolUnsafe
-from modelry._sdk.recording.spool import SpoolUnreadable
+from modelry._sdk.recording.spool import SpoolInUse, SpoolUnreadable
 from modelry.errors import InvalidArgument, PathInvalid
 
 SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}
@@ -94,3 +95,55 @@ def test_a_link_in_place_of_a_copy_is_never_followed(client: Client, tmp_path: P
         kept.opened(folder)
 
     assert (tmp_path / "secret" / "key").read_text() == "private"
+
+
+def three(spool: Path) -> kept.Kept:
+    """Copies of three files."""
+    source = spool.parent / "three"
+    source.mkdir()
+    for name in "abc":
+        (source / name).write_text(name)
+    return kept.keep_files(spool, SERVER, "runs/1", "", source)
+
+
+def test_a_division_that_fails_half_way_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    made = three(tmp_path / "spool")
+    (made.folder / "2").rename(tmp_path / "2")
+
+    with pytest.raises(OSError, match="2"):
+        made.divided()
+
+    assert list((tmp_path / "spool").iterdir()) == [made.folder]
+    (tmp_path / "2").rename(made.folder / "2")
+    assert [half.paths for half in made.divided()] == [("a",), ("b", "c")]
+
+
+def test_a_division_replaces_what_a_killed_process_left_of_one(tmp_path: Path) -> None:
+    made = three(tmp_path / "spool")
+    shutil.copytree(made.folder, tmp_path / "original")
+    first, second = made.divided()
+    (tmp_path / "original").rename(made.folder)
+    second.folder.rename(second.folder.with_suffix(".copying"))
+
+    assert made.divided() == (first, second)
+
+    assert kept.left_in(tmp_path / "spool") == [first.folder, second.folder]
+    assert kept.incomplete_in(tmp_path / "spool") == []
+    assert [(second.folder / name).read_text() for name in "01"] == ["b", "c"]
+
+
+def test_a_division_replaces_no_half_that_is_uploaded_or_that_is_none(tmp_path: Path) -> None:
+    made = three(tmp_path / "spool")
+    shutil.copytree(made.folder, tmp_path / "original")
+    _, second = made.divided()
+    (tmp_path / "original").rename(made.folder)
+
+    with second.held(), pytest.raises(SpoolInUse):
+        made.divided()
+    target = (second.folder / "target.json").read_text()
+    (second.folder / "target.json").write_text(target.replace("runs/1", "runs/2"))
+    with pytest.raises(FileExistsError, match="holds other files"):
+        made.divided()
+
+    assert made.folder.exists()
+    assert (second.folder / "1").read_text() == "c"

@@ -131,3 +131,24 @@ def test_a_sync_sends_files_in_several_streams_too(strict: Deployment, link: str
     assert report.files_delivered == report.requests_delivered > 1
     assert told[-1][0] == told[-1][1]
     assert len(paths(reader, run_id)) == 6
+
+
+def test_files_that_belong_together_are_not_sent_in_several_streams(
+    strict: Deployment, link: str, spool: Path, tmp_path: Path
+) -> None:
+    reader = Client(strict.address)
+    run_id = reader.runs.create().run_id
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(2):
+        large(folder / f"{number}.bin")
+    made = kept.keep_files(spool, {"address": link}, f"runs/{run_id}", "", folder, whole=True)
+    leave(made.folder)
+
+    (problem,) = sync.deliver(folder=spool).problems
+
+    assert "longer than the 1 s that the server allows" in problem
+    assert kept.left_in(spool) == [made.folder]
+    leave(made.folder)
+    assert sync.deliver(strict.address, folder=spool).problems == ()
+    assert paths(reader, run_id) == ["0.bin", "1.bin"]

@@ -9,9 +9,10 @@ import pytest
 from modelry import spool as spools
 from modelry._sdk.recording import kept, queued
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool
+from modelry._sdk.recording.spool import Spool, SpoolInUse
 from modelry.api.tracking.v1 import CreateRunRequest, WriteMetricsRequest
 from modelry.errors import FailedPrecondition, InvalidArgument, Unavailable
+from tests.python.recording.scripts import leave
 
 SERVER = {"address": "127.0.0.1:9", "workspace": "team"}
 RUN = "0" * 32
@@ -65,6 +66,44 @@ def test_copies_of_a_process_that_is_at_work_are_in_use(spool: Path) -> None:
 
     assert (found.kind, found.run_ids, found.entries, found.in_use) == ("files", (RUN,), 1, True)
     assert made.folder.exists()
+
+
+def test_nobody_begins_to_use_what_is_being_deleted(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _write(spool)
+    made.close()
+    copies = kept.keep_content(spool, SERVER, f"runs/{RUN}", "a.txt", b"abc")
+    leave(copies.folder)
+    unlink, rename = Path.unlink, Path.rename
+
+    def begin_and_unlink(path: Path, missing_ok: bool = False) -> None:
+        with pytest.raises(SpoolInUse):
+            Spool.open(path)
+        unlink(path, missing_ok)
+
+    def begin_and_rename(path: Path, target: Path) -> Path:
+        with pytest.raises(SpoolInUse), kept.opened(path).held():
+            pass
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "unlink", begin_and_unlink)
+    monkeypatch.setattr(Path, "rename", begin_and_rename)
+    spools.discard(made.path)
+    spools.discard(copies.folder)
+
+    assert list(spool.iterdir()) == []
+
+
+def test_links_and_damaged_parts_are_discarded(spool: Path) -> None:
+    _write(spool).close()
+    (spool / "1-1-a.damaged").write_bytes(b"no spool")
+    (spool / "1-1-b.spool").symlink_to(spool.parent / "elsewhere")
+    (spool / "1-1-c.upload").mkdir()
+    (spool / "1-1-d.copying").mkdir()
+
+    for path in list(spool.iterdir()):
+        spools.discard(path)
+
+    assert list(spool.iterdir()) == []
 
 
 def test_a_file_is_discarded_by_its_name(spool: Path) -> None:

@@ -82,8 +82,8 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
 
     Of each file as many bytes are sent as it had when it was found, so a file that only grows is sent as it was then.
     While the server can't be reached or takes no more, the stream is sent again from the beginning, up to four times in
-    all; `progress` then starts at 0 again. There is no deadline while the server
-    takes content. Raises LocalFileChanged if content that was there changes during the upload.
+    all; `progress` then starts at 0 again. There is no deadline while the server takes content. Raises LocalFileChanged
+    if content that was there changes during the upload.
     """
     if not files:
         return

@@ -122,7 +122,10 @@ class ActiveRun(ActiveRunNames):
         self._upload_files(source, target)
 
     def log_artifacts(self, local_dir: str | os.PathLike[str], artifact_path: str = "") -> None:
-        """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`."""
+        """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`.
+
+        If the server refuses some of the files, a copy is kept, and the others are uploaded from it in several parts.
+        """
         source = Path(local_dir)
         if not source.is_dir():
             raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
@@ -219,7 +222,11 @@ class ActiveRun(ActiveRunNames):
     def __repr__(self) -> str:
         return f"ActiveRun({self.run_id!r}, name={self.name!r}, status={self.status.value})"
 
-    def _upload_files(self, source: Path, path: str) -> None:
+    def upload_model(self, folder: Path, path: str) -> None:
+        """Uploads the folder of a model, as `log_artifacts` does, but all of its files together or none."""
+        self._upload_files(folder, path, whole=True)
+
+    def _upload_files(self, source: Path, path: str, *, whole: bool = False) -> None:
         from modelry._sdk.files import paths
 
         if not source.exists():
@@ -229,7 +236,8 @@ class ActiveRun(ActiveRunNames):
         self._upload(
             os.fspath(source),
             lambda: self.client.artifacts.upload(self._owner, source, path),
-            lambda: self.recorder.uploads.keep_files(self._owner, path, source),
+            lambda: self.recorder.uploads.keep_files(self._owner, path, source, whole=whole),
+            is_divisible=source.is_dir() and not whole,
         )
 
     def _upload_made(self, path: str, make: Callable[[], bytes]) -> None:
@@ -248,11 +256,15 @@ class ActiveRun(ActiveRunNames):
             lambda: self.recorder.uploads.keep_content(self._owner, path, content),
         )
 
-    def _upload(self, name: str, send: Callable[[], object], keep: Callable[[], None]) -> None:
+    def _upload(
+        self, name: str, send: Callable[[], object], keep: Callable[[], None], *, is_divisible: bool = False
+    ) -> None:
         """Uploads, or keeps a copy if the server can't take it now, does not know the run yet, or stands still.
 
-        A refusal is told and not raised into training.
+        A refusal is told and not raised into training. A copy of what is divisible is kept, too, if it is refused: the
+        refusal may be about some of the files, and the others are uploaded without these.
         """
+        obstacle = "no server answers"
         self._online = self._online or self.recorder.attempt(1.0)
         if self._online and not self.recorder.offline and not self.recorder.uploads.waiting:
             try:
@@ -260,16 +272,21 @@ class ActiveRun(ActiveRunNames):
                     send()
             except ModelryError as error:
                 is_refused = retries.is_refusal(error) and not is_of_the_run(error)
-                if is_refused or error.reason == "LOCAL_FILE_CHANGED":
+                if (is_refused and not is_divisible) or error.reason == "LOCAL_FILE_CHANGED":
                     self._refuse("file", repr(name), error)
                     return
-                log.warning("%s; a copy is kept in %s and will be uploaded later", error, self.recorder.folder)
+                if is_refused:
+                    obstacle = error.message
+                else:
+                    log.warning("%s; a copy is kept in %s and will be uploaded later", error, self.recorder.folder)
             else:
                 return
         try:
             keep()
+        except ModelryError as error:  # of the local files
+            self._refuse("file", repr(name), error)
         except OSError as problem:
-            why = f"no server answers, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
+            why = f"{obstacle}, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
             self.recorder.warn("file", repr(name), f"file {name!r}: {why}")
 
     def _refuse(self, kind: str, name: str, problem: Exception) -> None:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import paths
@@ -99,7 +100,7 @@ def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]
         owner = f"runs/{destination.run_id}"
         return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
     run = functions.active_run() or functions.start_run()
-    return run.run_id, run.log_artifacts
+    return run.run_id, lambda folder, path: run.upload_model(Path(folder), path)
 
 
 def _registered(destination: Destination, model_uri: str, metadata: Any) -> int | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from modelry._sdk.recording import kept
 from modelry._sdk.recording.kept import Kept
-from modelry._sdk.recording.refusals import is_of_the_run
+from modelry._sdk.recording.refusals import is_of_all, is_of_the_run
 from modelry._sdk.recording.spool import SpoolInUse
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import Connection, Origin, connect, within
@@ -64,7 +64,10 @@ class Obstacles:
 
 
 class PutOff:
-    """Uploads of one file that take longer than they may: each is tried again after 1 minute, and later every hour."""
+    """Uploads that take longer than they may, or must be divided, and can't be divided.
+
+    Each is tried again after 1 minute, then after twice as long each time, at most 1 hour.
+    """
 
     def __init__(self) -> None:
         self._pauses: dict[Path, tuple[float, float, str]] = {}
@@ -74,14 +77,14 @@ class PutOff:
         _, until, why = self._pauses.get(folder, (0.0, 0.0, ""))
         return why if time.monotonic() < until else ""
 
-    def add(self, made: Kept, error: ModelryError) -> None:
+    def add(self, made: Kept, why: str) -> None:
         """Puts an upload off, and warns the first time."""
         last, _, known = self._pauses.get(made.folder, (0.0, 0.0, ""))
         pause = min(_LONGEST_PUT_OFF, max(_SHORTEST_PUT_OFF, 2 * last))
-        self._pauses[made.folder] = pause, time.monotonic() + pause, error.message
+        self._pauses[made.folder] = pause, time.monotonic() + pause, why
         if not known:
             text = "%s of %s can't be uploaded: %s; it is kept in %s and tried again now and then"
-            log.warning(text, made.paths[0], made.owner, error.message, made.folder)
+            log.warning(text, made.named, made.owner, why, made.folder)
 
 
 class End(Enum):
@@ -91,9 +94,12 @@ class End(Enum):
     GONE = auto()
     """Another process has uploaded it."""
     DIVIDED = auto()
-    """It took too long in one stream, so there are two uploads in its place, which are tried next."""
+    """It took too long in one stream, or some of its files are refused: two uploads in its place are tried next.
+
+    So a refusal costs what it is about. Halves find that with less content than one stream for each refused file.
+    """
     REFUSED = auto()
-    """For good, so the copies are deleted."""
+    """Each of its files, or one of those that are uploaded together only. For good, so the copies are deleted."""
     UNREADABLE = auto()
     IN_USE = auto()
     """Another process has it."""
@@ -182,20 +188,36 @@ class Uploading:
         return End.DONE, ""
 
     def _upload(self, made: Kept) -> tuple[End, str, tuple[Kept, ...]]:
-        try:
-            connection = self._connection or self._connected(made)
-            with within(connection.timeout, until=self._until):
-                parts = made.upload(connection)
-        except ModelryError as error:
-            if retries.is_refusal(error) and not is_of_the_run(error):
-                made.drop()
-                return End.REFUSED, error.message, ()
-            self._obstacles.met(error, made.server)
-            if error.reason == "CALL_TOO_LONG":
-                self._put_off.add(made, error)
+        with made.held():
+            try:
+                connection = self._connection or self._connected(made)
+                with within(connection.timeout, until=self._until):
+                    made.upload(connection)
+            except ModelryError as error:
+                if retries.is_refusal(error) and not is_of_the_run(error):
+                    if made.is_divisible and not is_of_all(error, made.paths):
+                        return self._divided(made, error)
+                    made.drop()
+                    return End.REFUSED, f"{made.named}: {error.message}", ()
+                self._obstacles.met(error, made.server)
+                if error.reason != "CALL_TOO_LONG":
+                    return End.LEFT, error.message, ()
+                if made.is_divisible:
+                    return self._divided(made, error)
+                self._put_off.add(made, error.message)
                 return End.PUT_OFF, error.message, ()
-            return End.LEFT, error.message, ()
-        return (End.DIVIDED if parts else End.DONE), "", parts
+        return End.DONE, "", ()
+
+    def _divided(self, made: Kept, error: ModelryError) -> tuple[End, str, tuple[Kept, ...]]:
+        """Divides an upload that fails as a whole; puts it off if there is no space for that."""
+        try:
+            return End.DIVIDED, "", made.divided()
+        except SpoolInUse:
+            raise
+        except OSError as problem:
+            why = f"{error.message}; and the copies can't be divided: {problem}"
+            self._put_off.add(made, why)
+            return End.PUT_OFF, why, ()
 
     def _connected(self, made: Kept) -> Connection:
         try:

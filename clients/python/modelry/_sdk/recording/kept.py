@@ -12,9 +12,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelry._sdk.files import local_files, paths, transfer
@@ -22,7 +22,6 @@ from modelry._sdk.files.local_files import LocalFile
 from modelry._sdk.recording import holders, places
 from modelry._sdk.recording.spool import SpoolUnreadable, lock
 from modelry._sdk.transport.connection import Connection
-from modelry.errors import CallTooLong
 
 SUFFIX = ".upload"
 COPYING = ".copying"
@@ -31,54 +30,86 @@ TARGET = "target.json"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Complete copies: their folder, the server and the process that made them, their owner and artifact paths."""
+    """Complete copies: their folder, the server and the process that made them, their owner and artifact paths.
+
+    Files that are `whole`, such as those of a model, become visible together or not at all.
+    """
 
     folder: Path
     server: dict[str, str]
     owner: str
     paths: tuple[str, ...]
+    whole: bool = False
 
-    def upload(self, connection: Connection) -> tuple[Kept, ...]:
-        """Uploads the files and deletes the copies. Raises SpoolInUse if another process does, and ModelryError.
+    @property
+    def is_divisible(self) -> bool:
+        """Whether the files may be uploaded in parts."""
+        return len(self.paths) > 1 and not self.whole
 
-        If several files take too long in one stream, nothing is uploaded, and there are two uploads in place of this
-        one, which are returned.
-        """
+    @property
+    def named(self) -> str:
+        """The files as a warning names them, as in `file 'a.txt' and 2 others`."""
+        others = len(self.paths) - 1
+        told = f" and {others} other{'' if others == 1 else 's'}" if others else ""
+        return f"file {self.paths[0]!r}{told}"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Locks the copies, so that no other process uploads, divides or deletes them meanwhile. Raises SpoolInUse."""
         descriptor = os.open(self.folder / TARGET, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
             lock(descriptor, self.folder)
-            sources = [self.folder / str(number) for number in range(len(self.paths))]
-            files = [
-                LocalFile(os.fspath(source), path, places.require_copy(source).st_size)
-                for source, path in zip(sources, self.paths, strict=True)
-            ]
-            try:
-                transfer.upload_files(connection.of("artifacts"), self.owner, files, None)
-            except CallTooLong:
-                if len(files) == 1:
-                    raise
-                return self._divided()
-            self.drop()
-            return ()
+            yield
         finally:
             os.close(descriptor)
 
-    def _divided(self) -> tuple[Kept, ...]:
-        """Makes two uploads of this one, with half of the files each, which keep its place in the order."""
+    def upload(self, connection: Connection) -> None:
+        """Uploads the files and deletes the copies. Needs `held`. Raises OSError and ModelryError."""
+        sources = [self.folder / str(number) for number in range(len(self.paths))]
+        files = [
+            LocalFile(os.fspath(source), path, places.require_copy(source).st_size)
+            for source, path in zip(sources, self.paths, strict=True)
+        ]
+        transfer.upload_files(connection.of("artifacts"), self.owner, files, None)
+        self.drop()
+
+    def divided(self) -> tuple[Kept, ...]:
+        """Makes two uploads of this one, with half of the files each, which keep its place in the order.
+
+        Needs `held`. Raises OSError if they can't be made; then everything is as before.
+        """
         stem, _, rest = self.folder.name.partition(".")
         middle = len(self.paths) // 2
         halves: list[Kept] = []
-        for letter, numbers in (("a", range(middle)), ("b", range(middle, len(self.paths)))):
+        try:
+            for letter, numbers in (("a", range(middle)), ("b", range(middle, len(self.paths)))):
 
-            def copy(folder: Path, numbers: range = numbers) -> None:
-                for to, number in enumerate(numbers):
-                    _link(self.folder / str(number), folder / str(to))
+                def copy(folder: Path, numbers: range = numbers) -> None:
+                    for to, number in enumerate(numbers):
+                        _link(self.folder / str(number), folder / str(to))
 
-            begun = self.folder.with_name(f"{stem}{letter}.{rest}").with_suffix(COPYING)
-            targets = tuple(self.paths[number] for number in numbers)
-            halves.append(_made(begun, self.server, self.owner, targets, copy))
+                targets = tuple(self.paths[number] for number in numbers)
+                half = replace(self, folder=self.folder.with_name(f"{stem}{letter}.{rest}"), paths=targets)
+                half._make_way()
+                halves.append(_made(half, copy))
+        except BaseException:
+            for half in halves:
+                half.drop()
+            raise
         self.drop()
         return tuple(halves)
+
+    def _make_way(self) -> None:
+        """Deletes what a process that was killed left of making these copies. Raises SpoolInUse, OSError."""
+        shutil.rmtree(self.folder.with_suffix(COPYING), ignore_errors=True)
+        try:
+            left = opened(self.folder)
+        except FileNotFoundError:
+            return
+        if left != self:
+            raise FileExistsError(f"{self.folder} is in the way: it holds other files")
+        with left.held():
+            left.drop()
 
     def drop(self) -> None:
         """Deletes the copies. From the first step on they are not complete any more."""
@@ -101,8 +132,10 @@ class Kept:
             os.utime(self.folder / TARGET)
 
 
-def keep_files(spool_folder: Path, server: dict[str, str], owner: str, path: str, source: Path) -> Kept:
-    """Copies a file, or what is in a folder, for a later upload into the folder `path`.
+def keep_files(
+    spool_folder: Path, server: dict[str, str], owner: str, path: str, source: Path, *, whole: bool = False
+) -> Kept:
+    """Copies a file, or what is in a folder, for a later upload into the folder `path`; see `Kept.whole`.
 
     Raises OSError if the copy can't be made, and what an upload raises for files that can't be uploaded.
     """
@@ -112,7 +145,7 @@ def keep_files(spool_folder: Path, server: dict[str, str], owner: str, path: str
         for number, file in enumerate(files):
             shutil.copyfile(file.source, folder / str(number))
 
-    return _keep(spool_folder, server, owner, tuple(file.path for file in files), copy)
+    return _keep(spool_folder, server, owner, tuple(file.path for file in files), copy, whole=whole)
 
 
 def keep_content(spool_folder: Path, server: dict[str, str], owner: str, path: str, content: bytes) -> Kept:
@@ -143,33 +176,39 @@ def opened(folder: Path) -> Kept:
         try:
             found = json.loads(file.read())
             server = {str(key): str(value) for key, value in found["server"].items()}
-            return Kept(folder, server, str(found["owner"]), tuple(map(str, found["paths"])))
+            paths_found = tuple(map(str, found["paths"]))
+            return Kept(folder, server, str(found["owner"]), paths_found, bool(found["whole"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise SpoolUnreadable(f"{target} is damaged; the files beside it can't be uploaded") from None
 
 
 def _keep(
-    spool_folder: Path, server: dict[str, str], owner: str, targets: tuple[str, ...], copy: Callable[[Path], None]
+    spool_folder: Path,
+    server: dict[str, str],
+    owner: str,
+    targets: tuple[str, ...],
+    copy: Callable[[Path], None],
+    *,
+    whole: bool = False,
 ) -> Kept:
     parent = server.get("parent", "")
     name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
-    begun = places.prepared(spool_folder) / f"{name}{COPYING}"
-    return _made(begun, {**server, **holders.me()}, owner, targets, copy)
+    folder = places.prepared(spool_folder) / f"{name}{SUFFIX}"
+    return _made(Kept(folder, {**server, **holders.me()}, owner, targets, whole), copy)
 
 
-def _made(
-    begun: Path, server: dict[str, str], owner: str, targets: tuple[str, ...], copy: Callable[[Path], None]
-) -> Kept:
-    made = Kept(begun.with_suffix(SUFFIX), server, owner, targets)
+def _made(kept: Kept, copy: Callable[[Path], None]) -> Kept:
+    begun = kept.folder.with_suffix(COPYING)
     begun.mkdir(mode=0o700)
     try:
-        _write(begun / TARGET, json.dumps({"server": made.server, "owner": owner, "paths": targets}).encode())
+        target = {"server": kept.server, "owner": kept.owner, "paths": kept.paths, "whole": kept.whole}
+        _write(begun / TARGET, json.dumps(target).encode())
         copy(begun)
-        begun.rename(made.folder)
+        begun.rename(kept.folder)
     except BaseException:
         shutil.rmtree(begun, ignore_errors=True)
         raise
-    return made
+    return kept
 
 
 def _link(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterable
 
 from modelry._sdk.transport import retries
 from modelry.errors import ModelryError
@@ -33,6 +34,14 @@ def is_of_the_run(error: ModelryError) -> bool:
     if not retries.is_refusal(error):
         return False
     return error.reason in _OF_THE_RUN or any(path.rpartition(".")[2] in _PLACES for path in error.fields)
+
+
+def is_of_all(error: ModelryError, paths: Iterable[str]) -> bool:
+    """Whether a server refuses each file of an upload: it names the owner, or what all paths are at or below."""
+    named = error.metadata.get("path")
+    if named is None:
+        return "owner" in error.metadata
+    return all(path == named or path.startswith(f"{named}/") for path in paths)
 
 
 class Refusals:

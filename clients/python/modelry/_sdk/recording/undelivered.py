@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from modelry.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 _FILES = (spools.SUFFIX, spools.DAMAGED)
 _FOLDERS = (kept.SUFFIX, kept.COPYING)
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _is_in_use(path: Path, server: Mapping[str, str]) -> bool:
 
 
 def _is_locked(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    descriptor = os.open(path, _FLAGS)
     try:
         spools.lock(descriptor, path)
     except SpoolInUse:
@@ -181,16 +183,44 @@ def _is_locked(path: Path) -> bool:
 
 
 def _delete(path: Path) -> None:
-    """Deletes a part of the spool. Raises SpoolInUse, OSError."""
-    found = _requests(path) if path.suffix in _FILES else _files(path)
-    if found.in_use:
-        raise SpoolInUse(f"{path} is in use by another process")
-    if path.is_symlink() or not path.is_dir():
-        path.unlink()
+    """Deletes a part of the spool, which nobody can begin to use meanwhile. Raises SpoolInUse, OSError."""
+    with _held(path):
+        if _may_be_at_work(path):
+            raise SpoolInUse(f"{path} is in use by another process")
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+            return
+        gone = path.with_suffix(kept.COPYING)  # From now on nobody takes it for complete.
+        path.rename(gone)
+        shutil.rmtree(gone)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Locks a part of the spool. What can't be opened, such as a link, nobody else uses. Raises SpoolInUse, OSError."""
+    path.lstat()
+    try:
+        descriptor = os.open(path if path.suffix in _FILES else path / kept.TARGET, _FLAGS)
+    except OSError:
+        yield
         return
-    gone = path.with_suffix(kept.COPYING)  # From now on nobody takes it for complete.
-    path.rename(gone)
-    shutil.rmtree(gone)
+    try:
+        spools.lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _may_be_at_work(path: Path) -> bool:
+    """Whether the process that made a part of the spool may be at work on it, also where locks don't work."""
+    try:
+        if path.suffix in _FOLDERS:
+            return kept.opened(path).may_be_in_use()
+        spool = Spool.peek(path)
+    except OSError:
+        return False
+    spool.let_go()
+    return spools.is_open(path) and holders.may_be_at_work(spool.server, path)
 
 
 def _created(path: Path, status: os.stat_result) -> datetime:

@@ -56,9 +56,9 @@ class Uploads:
         with self._changed:
             return bool(self._waiting)
 
-    def keep_files(self, owner: str, path: str, source: Path) -> None:
+    def keep_files(self, owner: str, path: str, source: Path, *, whole: bool = False) -> None:
         """Copies a file, or what is in a folder, and uploads it later. Raises what `kept.keep_files` raises."""
-        self._add(kept.keep_files(self._folder, self._server, owner, path, source))
+        self._add(kept.keep_files(self._folder, self._server, owner, path, source, whole=whole))
 
     def keep_content(self, owner: str, path: str, content: bytes) -> None:
         """Keeps the content of a file and uploads it later. Raises OSError if it can't be kept."""
