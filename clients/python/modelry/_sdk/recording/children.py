@@ -157,10 +157,10 @@ class Children(process.Part):
                 is_all = False
                 spool.close()
                 continue
-            obstacle = self._deliver_one(spool, until)
+            obstacle, is_whole = self._deliver_one(spool, until)
+            is_all = is_all and is_whole
             if obstacle is None:
                 continue
-            is_all = False
             obstacles.met(obstacle, spool.server, writer)
             if retries.is_refusal(obstacle):
                 text = f"{obstacle.message}; it is kept in {path.parent}"
@@ -192,7 +192,8 @@ class Children(process.Part):
             is_all = is_all and attempt.end.is_over
         return is_all
 
-    def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:
+    def _deliver_one(self, spool: Spool, until: float | None) -> tuple[ModelryError | None, bool]:
+        """Delivers one; what prevents it, and whether nothing of it is left."""
         source = SpoolFile(spool)
         obstacle = source.deliver(go_on=lambda: until is None or time.monotonic() < until)
         for reason, message in source.refusals.items():
@@ -201,7 +202,7 @@ class Children(process.Part):
             spool.close()
         elif damage := spool.remove():
             log.warning("%s: %s", spool.path.name, damage)
-        return obstacle
+        return obstacle, obstacle is None and source.aside is None
 
     def _tell(self, problem: str, folder: Path) -> None:
         """Warns of a problem once for as long as it lasts."""

@@ -72,7 +72,7 @@ class SpoolFile:
                 raise
             return error
         try:
-            return self._run(Delivery(connection, self._spool.server.get("workspace", ""), patient=True))
+            return self._run(Delivery(connection, self._spool.server.get("workspace", "")))
         except OSError as problem:
             return Unavailable(f"the spool can't be read or written: {problem}")
         finally:
@@ -114,7 +114,7 @@ class SpoolFile:
     def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
         """Moves a request to a spool of its own. Raises OSError if it can't be kept."""
         if self.aside is None:
-            self.aside = Spool.create(self._spool.path.parent, self._spool.server)
+            self.aside = self._spool.beside()
         self.aside.append([QueuedRequest(request.method, request.content, points=request.points)])
         self.delivered -= bool(request.end)
         self.points_delivered -= request.points
