@@ -296,8 +296,9 @@ def writer_of(path: Path) -> str:
 
 
 def _process_of(path: Path) -> str:
-    """The number of the process that wrote a spool, as its name has it."""
-    return path.name.split("-", 2)[1]
+    """The number of the process that wrote a spool, as its name has it. Of a file of another name that name."""
+    _, _, rest = path.name.partition("-")
+    return rest.partition("-")[0] or path.name
 
 
 def _suffix(parent: str) -> str:
