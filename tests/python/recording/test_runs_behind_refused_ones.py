@@ -194,3 +194,17 @@ def test_a_parent_tries_again_what_it_has_set_aside_for_a_child(own_on_sqlite: D
     assert ended.stdout.split() == ["False", "True", "True"], ended.stderr
     assert [client.runs.get(run_id).params for run_id, _ in logged] == [{"p": "1"}] * 2
     assert left_in(spool) == []
+
+
+def test_a_run_whose_start_is_in_a_later_file_arrives_at_once(own_on_sqlite: Deployment, spool: Path) -> None:
+    """As of processes that share a run and a spool, on machines whose clocks differ."""
+    client = Client(own_on_sqlite.address)
+    [shared] = _ids(1)
+    start = tracking.CreateRunRequest(experiment_id="0", run_id=shared).SerializeToString()
+    _leave(spool, own_on_sqlite, _params(shared))
+    _leave(spool, own_on_sqlite, QueuedRequest(queued.CREATE_RUN, start))
+
+    report = sync.deliver(folder=spool)
+
+    assert client.runs.get(shared).params == {"p": "1"}
+    assert (report.files_delivered, report.files_left, report.problems) == (2, 0, ())

@@ -96,7 +96,13 @@ class _Sync:
         if self._progress is not None:
             self._counts = {path: _requests_in(path) for path in files}
             self._total = sum(self._counts.values()) + len(uploads)
-        for tried in Delivering(self._obstacles, told=self._told).attempts(files):
+        delivering, refused = Delivering(self._obstacles, told=self._told), []
+        for tried in delivering.attempts(files):
+            self._note_spool(tried, is_last=not tried.is_refused)
+            if tried.is_refused:
+                refused.append(tried.path)
+        # The start of a run may have been in a later file, such as one of a machine whose clock is ahead.
+        for tried in delivering.attempts(refused):
             self._note_spool(tried)
         for attempt in Uploading(self._obstacles, is_left_out=Kept.may_be_in_use).attempts(uploads):
             self._note(attempt)
@@ -121,8 +127,8 @@ class _Sync:
         if self._progress is not None:
             self._progress(self._done, self._total)
 
-    def _note_spool(self, attempt: SpoolAttempt) -> None:
-        """Counts what became of a spool."""
+    def _note_spool(self, attempt: SpoolAttempt, *, is_last: bool = True) -> None:
+        """Counts what became of a spool, and what is left of it unless it is tried again."""
         if attempt.source is None:
             self._total -= self._counts.get(attempt.path, 0)
             self._files_in_use += attempt.end is End.IN_USE
@@ -137,6 +143,8 @@ class _Sync:
             self._count_left(source.aside)
         if attempt.end is End.DONE:
             self._files_delivered += 1
+        elif not is_last:
+            return
         else:
             self._count_left(source.spool)
             why = f"{why}; {queued.told(source.spool.others_left, source.spool.points_left)} left"
