@@ -200,3 +200,43 @@ def test_a_copy_waits_for_an_earlier_one_of_the_same_file_that_is_in_use(
 
     assert (report.files_in_use, report.files_left, report.files_delivered) == (1, 1, 0)
     assert list(client.artifacts.list(f"runs/{run_id}")) == []
+
+
+MANY = """
+import resource
+import modelry
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+told = []
+report = modelry.sync(progress=lambda done, total: told.append((done, total)))
+print(report.files_delivered, report.files_left, told[-1])
+"""
+
+
+def test_more_files_are_delivered_than_a_process_can_have_open(own_on_sqlite: Deployment, spool: Path) -> None:
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    for number in range(300):
+        made = Spool.create(spool, {"address": own_on_sqlite.address})
+        made.append([params(run_id, f"p{number}")])
+        made.close()
+
+    ended = run_script(MANY, own_on_sqlite.address, spool)
+
+    assert ended.stdout == "300 0 (300, 300)\n", ended.stderr
+    assert len(client.runs.get(run_id).params) == 300
+    assert left_in(spool) == []
+
+
+def test_a_file_that_cant_be_opened_is_left_and_told(own_on_sqlite: Deployment, spool: Path) -> None:
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    made = Spool.create(spool, {"address": own_on_sqlite.address})
+    made.append([params(run_id, "p")])
+    made.close()
+    (spool / "other.spool").write_bytes(b"no spool")
+    told: list[tuple[int, int]] = []
+
+    report = sync.deliver(folder=spool, progress=lambda done, total: told.append((done, total)))
+
+    assert (report.files_left, report.files_delivered, told) == (1, 1, [(1, 1)])
+    assert "other.spool is not a spool" in report.problems[0]

@@ -52,8 +52,8 @@ class Obstacles:
         return self._away.get(self.address_of(server))
 
     def met(self, obstacle: ModelryError, server: Mapping[str, str], writer: str = "") -> None:
-        """Notes an obstacle."""
-        if writer:
+        """Notes an obstacle. A refusal is one for the runs that are refused only, and nothing else was left."""
+        if writer and not retries.is_refusal(obstacle):
             self.hold(writer)
         if retries.is_of_the_server(obstacle):
             self._away[self.address_of(server)] = obstacle

@@ -13,10 +13,9 @@ from pathlib import Path
 from modelry._sdk.recording import ids, kept
 from modelry._sdk.recording.attempts import End, Obstacles, PutOff, Uploading
 from modelry._sdk.recording.refusals import Refusals
-from modelry._sdk.recording.spool import Spool, is_being_written, left_in, writer_of
-from modelry._sdk.recording.sync import SpoolFile, opened
-from modelry._sdk.transport import process, retries, settings
-from modelry.errors import ModelryError
+from modelry._sdk.recording.spool import is_being_written, left_in
+from modelry._sdk.recording.spooled import Delivering, SpoolAttempt
+from modelry._sdk.transport import process, settings
 
 log = logging.getLogger("modelry")
 
@@ -138,36 +137,30 @@ class Children(process.Part):
 
     def _deliver_spools(self, until: float | None, obstacles: Obstacles) -> bool:
         found, is_all = self._left_in(left_in)
-        for path in found:
-            writer = writer_of(path)
-            if obstacles.before({}, writer) is not None:
-                continue
-            unreadable: list[str] = []
-            spool, in_use = opened(path, unreadable)
-            for text in unreadable:
-                self._refusals.warn("spool of a forked child", path.name, text)
-            if in_use and is_being_written(path):
-                continue
-            if unreadable or in_use:
-                obstacles.hold(writer)
-                is_all = False
-            if spool is None:
-                continue
-            if obstacles.before(spool.server) is not None:
-                is_all = False
-                spool.close()
-                continue
-            obstacle = self._deliver_one(spool, until)
-            if obstacle is None:
-                continue
-            is_all = False
-            obstacles.met(obstacle, spool.server, writer)
-            if retries.is_refusal(obstacle):
-                text = f"{obstacle.message}; it is kept in {path.parent}"
-                self._refusals.warn("spool of a forked child", path.name, text)
-                continue
-            self._tell(f"what forked children logged is not delivered yet: {obstacle.message}", path.parent)
+
+        def go_on() -> bool:
+            return until is None or time.monotonic() < until
+
+        for attempt in Delivering(obstacles, go_on=go_on).attempts(found):
+            self._say(attempt)
+            is_later = attempt.end is End.IN_USE and is_being_written(attempt.path)
+            is_all = is_all and (attempt.is_whole or is_later)
         return is_all
+
+    def _say(self, attempt: SpoolAttempt) -> None:
+        """Warns of what is not recorded, and of what is left."""
+        name, folder = attempt.path.name, attempt.path.parent
+        if attempt.source is not None:
+            for reason, message in attempt.source.refusals.items():
+                self._refusals.warn(f"request of a forked child ({reason})", name, message)
+        if attempt.end is End.DONE and attempt.why:
+            log.warning("%s: %s", name, attempt.why)
+        elif attempt.end is End.UNREADABLE:
+            self._refusals.warn("spool of a forked child", name, attempt.why)
+        elif attempt.end is End.LEFT and attempt.is_refused:
+            self._refusals.warn("spool of a forked child", name, f"{attempt.why}; it is kept in {folder}")
+        elif attempt.end is End.LEFT:
+            self._tell(f"what forked children logged is not delivered yet: {attempt.why}", folder)
 
     def _left_in(self, look: Callable[..., list[Path]]) -> tuple[list[Path], bool]:
         """What children have left in all folders, the oldest first, and whether each folder could be read."""
@@ -191,17 +184,6 @@ class Children(process.Part):
                 self._tell(told, attempt.folder.parent)
             is_all = is_all and attempt.end.is_over
         return is_all
-
-    def _deliver_one(self, spool: Spool, until: float | None) -> ModelryError | None:
-        source = SpoolFile(spool)
-        obstacle = source.deliver(go_on=lambda: until is None or time.monotonic() < until)
-        for reason, message in source.refusals.items():
-            self._refusals.warn(f"request of a forked child ({reason})", spool.path.name, message)
-        if obstacle is not None:
-            spool.close()
-        elif damage := spool.remove():
-            log.warning("%s: %s", spool.path.name, damage)
-        return obstacle
 
     def _tell(self, problem: str, folder: Path) -> None:
         """Warns of a problem once for as long as it lasts."""

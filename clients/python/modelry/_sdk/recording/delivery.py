@@ -1,7 +1,7 @@
 """Sends requests in order, with a few numbered batches at once, until one can't be sent now.
 
 Only a refusal that names its reason drops a request. A refusal of the run as a whole, such as a deleted one, drops
-nothing, because its cause can be removed.
+nothing, because its cause can be removed. It says nothing of other runs: however many are refused, the next is tried.
 
 A fault of the server may be because of one request, or because of the server's state, which the answer does not tell.
 So after some attempts the request is passed over: if the server fails at the next ones too, all wait; if it takes one,
@@ -32,7 +32,7 @@ FAULTS = 5
 """After so many faults of the server at one request it is passed over, to see whether it is the cause."""
 _MOST_PASSED = 1000
 _MOST_FAILURES = 8
-"""So many requests are tried one after the other. If the server takes none of them, all wait."""
+"""So many requests are tried one after the other. If the server fails at all of them, all wait."""
 _LOOK_SECONDS = 0.1
 _TIME_IS_UP = "the time for the delivery is up"
 _WHOLE = {"NOT_FOUND", "FAILED_PRECONDITION"}
@@ -71,12 +71,11 @@ class Source(Protocol):
 
 
 class Delivery:
-    """Delivers over one connection. If it is `patient`, a run that does not exist yet may still be created."""
+    """Delivers over one connection."""
 
-    def __init__(self, connection: Connection, workspace: str, *, patient: bool = False) -> None:
+    def __init__(self, connection: Connection, workspace: str) -> None:
         self.workspace = workspace
         self._connection = connection
-        self._patient = patient
         self._numbering = Numbering()
         self._sent: deque[QueuedRequest] = deque()
         self._first: deque[QueuedRequest] = deque()
@@ -84,6 +83,7 @@ class Delivery:
         """Passed over, until a later request is taken: what the server fails at, and all of a run that waits."""
         self._passed_runs: set[str] = set()
         self._failures = 0
+        """How many requests were passed over because of a fault."""
         self._why_passed = ModelryError("")
         self._done_early: list[QueuedRequest] = []
         """Taken before what was passed over, and noted after it, so that what is noted has no gaps."""
@@ -249,7 +249,7 @@ class Delivery:
                 # What came before it was acknowledged and is lost, as after a restore from a backup.
                 self._begin_anew(request)
             return None
-        if retries.is_passing(error) or (self._patient and error.reason == "RUN_NOT_FOUND"):
+        if retries.is_passing(error):
             return self._return(error)
         of_the_run = is_of_the_run(error)
         concerns_all = of_the_run or (error.code in _WHOLE and error.reason != "LIMIT_REACHED")
@@ -270,7 +270,8 @@ class Delivery:
                 self._aside[run_of(request)] = error
             self._set_aside(source, error)
         elif self._passed or request.faults >= FAULTS or retries.is_refusal(error):
-            return None if self._pass_over(source, error, holds_run=holds_run) else self._return(error)
+            can_go_on = self._pass_over(source, error, holds_run=holds_run)
+            return None if can_go_on else self._return(self._why_passed)
         else:
             return error
         return None
@@ -288,8 +289,10 @@ class Delivery:
 
     def _pass_over(self, source: Source, error: ModelryError, *, holds_run: bool) -> bool:
         """Lets another request be the first one, of another run if it `holds_run`; says whether one is worth a try."""
-        self._failures += 1
-        self._why_passed = error
+        is_refusal = retries.is_refusal(error)
+        if not (is_refusal and self._failures):
+            self._why_passed = error  # A fault counts for more: the server may fail at what comes later, too.
+        self._failures += not is_refusal
         request = self._first.popleft()
         self._passed.append(request)
         self._part(request)
@@ -299,7 +302,7 @@ class Delivery:
             pass
         for passed in self._passed:
             passed.passed = True
-        if retries.is_refusal(error) and len(self._passed) >= _MOST_PASSED:
+        if is_refusal and len(self._passed) >= _MOST_PASSED:
             # No more is kept in memory, and other runs may wait behind it.
             for passed in self._passed:
                 passed.proven = passed.proven or run_of(passed) in self._passed_runs

@@ -68,14 +68,15 @@ class Spool:
         self._damaged_at: set[int] = set()
 
     @classmethod
-    def create(cls, folder: Path, server: dict[str, str], *, parent: str = "") -> Spool:
+    def create(cls, folder: Path, server: dict[str, str], *, parent: str = "", began: str = "") -> Spool:
         """Begins a new file in the folder, which is made if necessary. Raises OSError if that fails.
 
-        A forked child names the parent that is to deliver the file, see `left_in`.
+        A forked child names the parent that is to deliver the file, see `left_in`. `began` is the time in its name, in
+        nanoseconds since 1970. The default is now.
         """
         folder = places.prepared(folder)
         server = {**server, **holders.me()}
-        name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
+        name = f"{began or time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
         path = folder / f"{name}{_OPEN}{_suffix(parent)}"
         # Locked before it has its name, so that nobody takes it for a file that was left.
         new = path.with_suffix(".new")
@@ -114,6 +115,11 @@ class Spool:
             raise
         spool._count(first)
         return spool
+
+    def beside(self) -> Spool:
+        """Begins a file for a part of this one: in its place in the order, and for the same server and parent."""
+        name, _, parent = self.path_when_closed.name.removesuffix(SUFFIX).partition(".")
+        return Spool.create(self.path.parent, self.server, parent=parent, began=name.partition("-")[0])
 
     @classmethod
     def peek(cls, path: Path) -> Spool:
@@ -222,11 +228,6 @@ class Spool:
             with suppress(OSError):
                 os.utime(self._descriptor)
 
-    @property
-    def drained(self) -> bool:
-        """Whether nothing is left to deliver."""
-        return bool(self._delivered >= self._end)
-
     def remove(self) -> str:
         """Deletes the file, after everything in it was read and delivered. Returns an empty string.
 
@@ -295,8 +296,9 @@ def writer_of(path: Path) -> str:
 
 
 def _process_of(path: Path) -> str:
-    """The number of the process that wrote a spool, as its name has it."""
-    return path.name.split("-", 2)[1]
+    """The number of the process that wrote a spool, as its name has it. Of a file of another name that name."""
+    _, _, rest = path.name.partition("-")
+    return rest.partition("-")[0] or path.name
 
 
 def _suffix(parent: str) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.recording import holders, kept, places, queued
+from modelry._sdk.recording import kept, places, queued
 from modelry._sdk.recording import spool as spools
 from modelry._sdk.recording.attempts import ORIGIN, Attempt, End, Obstacles, Uploading
-from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.recording.kept import Kept
-from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, SpoolInUse
-from modelry._sdk.transport import retries, settings
+from modelry._sdk.recording.spool import Spool
+from modelry._sdk.recording.spooled import Delivering, SpoolAttempt, SpoolFile
+from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import connect
-from modelry.errors import ModelryError, Unavailable
-
-_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,105 +36,6 @@ class SyncReport:
     problems: tuple[str, ...]
 
 
-class SpoolFile:
-    """A spool as the source of a delivery."""
-
-    def __init__(self, spool: Spool) -> None:
-        self.delivered = 0
-        self.points_delivered = 0
-        self.refusals: dict[str, str] = {}
-        self.refused_count = 0
-        self.points_refused = 0
-        self.aside: Spool | None = None
-        """What the server fails at again and again, while it takes the rest."""
-        self._spool = spool
-        self._told: Callable[[], None] = lambda: None
-        self._go_on: Callable[[], bool] = lambda: True
-
-    def deliver(
-        self, address: str = "", *, told: Callable[[], None] | None = None, go_on: Callable[[], bool] | None = None
-    ) -> ModelryError | None:
-        """Delivers the file to its server, or to that of the address. Returns what prevents it.
-
-        `told` is called for each request; `go_on` stops the delivery when it is false. Raises InvalidArgument for an
-        address that can't be read.
-        """
-        self._told, self._go_on = told or self._told, go_on or self._go_on
-        try:
-            connection = connect(address or self._spool.server["address"], origin=ORIGIN)
-        except ModelryError as error:
-            if address:
-                raise
-            return error
-        try:
-            return self._run(Delivery(connection, self._spool.server.get("workspace", ""), patient=True))
-        except OSError as problem:
-            return Unavailable(f"the spool can't be read or written: {problem}")
-        finally:
-            if self.aside is not None:
-                self.aside.close()
-
-    def _run(self, delivery: Delivery) -> ModelryError | None:
-        """Delivers; while the server fails at a request, often enough to set that aside."""
-        attempts, done = 0, -1
-        while True:
-            obstacle = delivery.run(self)
-            if obstacle is None or retries.is_passing(obstacle) or retries.is_refusal(obstacle):
-                return obstacle
-            attempts = attempts + 1 if self.delivered == done else 1
-            done = self.delivered
-            if attempts > FAULTS:
-                return obstacle
-            time.sleep(_PAUSE_SECONDS * attempts)
-
-    def take(self) -> QueuedRequest | None:
-        """The next request of the file."""
-        return self._spool.next()
-
-    def done(self, request: QueuedRequest) -> None:
-        """Notes in the file what is delivered."""
-        self.points_delivered += request.points
-        if request.end:
-            self._spool.delivered(request)
-            self.delivered += 1
-            self._told()
-
-    def refused(self, request: QueuedRequest, error: ModelryError) -> None:
-        """Counts what the server refuses."""
-        self.refused_count += 1
-        self.points_refused += request.points
-        self.points_delivered -= request.points
-        self.refusals.setdefault(error.reason or error.code, f"refused: {error.message}")
-
-    def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
-        """Moves a request to a spool of its own. Raises OSError if it can't be kept."""
-        if self.aside is None:
-            self.aside = Spool.create(self._spool.path.parent, self._spool.server)
-        self.aside.append([QueuedRequest(request.method, request.content, points=request.points)])
-        self.delivered -= bool(request.end)
-        self.points_delivered -= request.points
-        where = self.aside.path_when_closed
-        text = f"the server does not take it and takes the rest, so it is set aside in {where}: {error.message}"
-        self.refusals.setdefault(f"aside {error.reason or error.code} {error.metadata.get('run_id', '')}", text)
-
-    def idle(self) -> bool:
-        """Whether to go on."""
-        return self._go_on()
-
-
-def opened(path: Path, problems: list[str]) -> tuple[Spool | None, bool]:
-    """A spool, None if it is gone or can't be read, and whether another process has it. Adds why it can't be read."""
-    try:
-        return Spool.open(path), False
-    except SpoolInUse:
-        return None, True
-    except FileNotFoundError:
-        pass  # Another process has delivered it.
-    except OSError as problem:
-        problems.append(str(problem))
-    return None, False
-
-
 def deliver(
     address: str | None = None,
     *,
@@ -153,7 +49,7 @@ def deliver(
     address that can't be read; problems with single files are in the report.
     """
     if address:
-        settings.parse_address(address)
+        connect(address, origin=ORIGIN)  # says at once if it can't be read
     folder = folder or settings.read().spool_folder
     delivery = _Sync(address or "", progress)
     try:
@@ -186,24 +82,28 @@ class _Sync:
 
     def __init__(self, address: str, progress: Callable[[int, int], None] | None) -> None:
         self.problems: list[str] = []
-        self._address = address
         self._obstacles = Obstacles(address)
         self._progress = progress
         self._done = self._total = 0
+        self._counts: dict[Path, int] = {}
+        """How many requests were in each spool, for the progress."""
         self._files_delivered = self._files_left = self._files_in_use = 0
         self._delivered = self._refused = self._left = 0
         self._points_delivered = self._points_refused = self._points_left = 0
 
     def deliver(self, files: list[Path], uploads: list[Path]) -> None:
         """Delivers spools, then copies of files, whose runs may be in the spools."""
-        found = [(path, *opened(path, self.problems)) for path in files]
-        self._total = sum(spool.requests_left for _, spool, _ in found if spool is not None) + len(uploads)
-        for path, spool, in_use in found:
-            if in_use:
-                self._files_in_use += 1
-                self._obstacles.hold(spools.writer_of(path))
-            elif spool is not None:
-                self._deliver_spool(spool)
+        if self._progress is not None:
+            self._counts = {path: _requests_in(path) for path in files}
+            self._total = sum(self._counts.values()) + len(uploads)
+        delivering, refused = Delivering(self._obstacles, told=self._told), []
+        for tried in delivering.attempts(files):
+            self._note_spool(tried, is_last=not tried.is_refused)
+            if tried.is_refused:
+                refused.append(tried.path)
+        # The start of a run may have been in a later file, such as one of a machine whose clock is ahead.
+        for tried in delivering.attempts(refused):
+            self._note_spool(tried)
         for attempt in Uploading(self._obstacles, is_left_out=Kept.may_be_in_use).attempts(uploads):
             self._note(attempt)
 
@@ -227,30 +127,40 @@ class _Sync:
         if self._progress is not None:
             self._progress(self._done, self._total)
 
-    def _deliver_spool(self, spool: Spool) -> None:
-        source = SpoolFile(spool)
-        writer = holders.name_of(spool.server)
-        obstacle = self._obstacles.before(spool.server, writer)
-        if obstacle is None and (obstacle := source.deliver(self._address, told=self._told)) is not None:
-            self._obstacles.met(obstacle, spool.server, writer)
+    def _note_spool(self, attempt: SpoolAttempt, *, is_last: bool = True) -> None:
+        """Counts what became of a spool, and what is left of it unless it is tried again."""
+        if attempt.source is None:
+            self._total -= self._counts.get(attempt.path, 0)
+            self._files_in_use += attempt.end is End.IN_USE
+            if attempt.end is End.UNREADABLE:
+                self._files_left += 1
+                self.problems.append(attempt.why)
+            return
+        name, source, why = attempt.path.name, attempt.source, attempt.why
+        self._count(source)
+        self.problems += [f"{name}: {text}" for text in source.refusals.values()]
+        if source.aside is not None:
+            self._count_left(source.aside)
+        if attempt.end is End.DONE:
+            self._files_delivered += 1
+        elif not is_last:
+            return
+        else:
+            self._count_left(source.spool)
+            why = f"{why}; {queued.told(source.spool.others_left, source.spool.points_left)} left"
+        if why:
+            self.problems.append(f"{name}: {why}")
+
+    def _count(self, source: SpoolFile) -> None:
         self._delivered += source.delivered - source.refused_count
         self._refused += source.refused_count
         self._points_delivered += source.points_delivered
         self._points_refused += source.points_refused
-        self.problems += [f"{spool.path.name}: {text}" for text in source.refusals.values()]
-        left = [] if source.aside is None else [source.aside]
-        if obstacle is None:
-            self._files_delivered += 1
-            if damage := spool.remove():
-                self.problems.append(f"{spool.path.name}: {damage}")
-        else:
-            left.append(spool)
-            waiting = queued.told(spool.others_left, spool.points_left)
-            self.problems.append(f"{spool.path.name}: {obstacle.message}; {waiting} left")
-            spool.close()
-        self._files_left += len(left)
-        self._left += sum(each.requests_left for each in left)
-        self._points_left += sum(each.points_left for each in left)
+
+    def _count_left(self, spool: Spool) -> None:
+        self._files_left += 1
+        self._left += spool.requests_left
+        self._points_left += spool.points_left
 
     def _note(self, attempt: Attempt) -> None:
         """Counts what became of an upload."""
@@ -274,3 +184,12 @@ class _Sync:
                 is_told = attempt.end is End.UNREADABLE  # then the path is in the text
                 self.problems.append(attempt.why if is_told else f"{attempt.folder.name}: {attempt.why}")
         self._told()
+
+
+def _requests_in(path: Path) -> int:
+    try:
+        spool = Spool.peek(path)
+    except OSError:
+        return 0  # The delivery says so.
+    spool.let_go()
+    return spool.requests_left

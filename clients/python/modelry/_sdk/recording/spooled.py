@@ -1,0 +1,162 @@
+"""Delivers spools that are closed or left: each in order, and many of them in one round.
+
+`sync` and the parent of forked children share this. Of the spools of a round one is open at a time, because there may
+be more of them than a process can have open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelry._sdk.recording import holders
+from modelry._sdk.recording.attempts import ORIGIN, End, Obstacles
+from modelry._sdk.recording.delivery import FAULTS, Delivery
+from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.spool import Spool, SpoolInUse, writer_of
+from modelry._sdk.transport import retries
+from modelry._sdk.transport.connection import connect
+from modelry.errors import ModelryError, Unavailable
+
+_PAUSE_SECONDS = 0.1
+
+
+class SpoolFile:
+    """A spool as the source of a delivery."""
+
+    def __init__(self, spool: Spool, *, told: Callable[[], None], go_on: Callable[[], bool]) -> None:
+        self.delivered = 0
+        self.points_delivered = 0
+        self.refusals: dict[str, str] = {}
+        self.refused_count = 0
+        self.points_refused = 0
+        self.aside: Spool | None = None
+        """What the server fails at again and again, while it takes the rest."""
+        self.spool = spool
+        self._told = told
+        self._go_on = go_on
+
+    def deliver(self, address: str) -> ModelryError | None:
+        """Delivers the file to the server of an address. Returns what prevents it."""
+        try:
+            connection = connect(address, origin=ORIGIN)
+        except ModelryError as error:
+            return error
+        try:
+            return self._run(Delivery(connection, self.spool.server.get("workspace", "")))
+        except OSError as problem:
+            return Unavailable(f"the spool can't be read or written: {problem}")
+        finally:
+            if self.aside is not None:
+                self.aside.close()
+
+    def _run(self, delivery: Delivery) -> ModelryError | None:
+        """Delivers; while the server fails at a request, often enough to set that aside."""
+        attempts, done = 0, -1
+        while True:
+            obstacle = delivery.run(self)
+            if obstacle is None or retries.is_passing(obstacle) or retries.is_refusal(obstacle):
+                return obstacle
+            attempts = attempts + 1 if self.delivered == done else 1
+            done = self.delivered
+            if attempts > FAULTS:
+                return obstacle
+            time.sleep(_PAUSE_SECONDS * attempts)
+
+    def take(self) -> QueuedRequest | None:
+        """The next request of the file."""
+        return self.spool.next()
+
+    def done(self, request: QueuedRequest) -> None:
+        """Notes in the file what is delivered."""
+        self.points_delivered += request.points
+        if request.end:
+            self.spool.delivered(request)
+            self.delivered += 1
+            self._told()
+
+    def refused(self, request: QueuedRequest, error: ModelryError) -> None:
+        """Counts what the server refuses."""
+        self.refused_count += 1
+        self.points_refused += request.points
+        self.points_delivered -= request.points
+        self.refusals.setdefault(error.reason or error.code, f"refused: {error.message}")
+
+    def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
+        """Moves a request to a spool of its own. Raises OSError if it can't be kept."""
+        if self.aside is None:
+            self.aside = self.spool.beside()
+        self.aside.append([QueuedRequest(request.method, request.content, points=request.points)])
+        self.delivered -= bool(request.end)
+        self.points_delivered -= request.points
+        where = self.aside.path_when_closed
+        text = f"the server does not take it and takes the rest, so it is set aside in {where}: {error.message}"
+        self.refusals.setdefault(f"aside {error.reason or error.code} {error.metadata.get('run_id', '')}", text)
+
+    def idle(self) -> bool:
+        """Whether to go on."""
+        return self._go_on()
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolAttempt:
+    """What became of a spool: DONE, GONE, UNREADABLE, IN_USE, WAITS or LEFT, and why.
+
+    The `why` of one that is DONE says what was damaged in it. `source` is the spool if it could be opened, which is
+    closed by now. `is_refused`: it is left because the server refuses its runs.
+    """
+
+    path: Path
+    end: End
+    why: str = ""
+    source: SpoolFile | None = None
+    is_refused: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the spool waits any more, also not in another file."""
+        return self.end.is_over and (self.source is None or self.source.aside is None)
+
+
+class Delivering:
+    """Delivers spools in order, but none behind one that is left of the same process or for a server that is away.
+
+    Each goes to its own server or to the address of the obstacles. `told` is called for each request; `go_on` stops a
+    delivery when it is false.
+    """
+
+    def __init__(
+        self,
+        obstacles: Obstacles,
+        *,
+        told: Callable[[], None] = lambda: None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._obstacles = obstacles
+        self._told = told
+        self._go_on = go_on
+
+    def attempts(self, paths: Iterable[Path]) -> Iterator[SpoolAttempt]:
+        """Tries each spool once, when it is asked for."""
+        return map(self._attempt, paths)
+
+    def _attempt(self, path: Path) -> SpoolAttempt:
+        try:
+            spool = Spool.open(path)
+        except FileNotFoundError:
+            return SpoolAttempt(path, End.GONE)
+        except OSError as problem:
+            self._obstacles.hold(writer_of(path))
+            return SpoolAttempt(path, End.IN_USE if isinstance(problem, SpoolInUse) else End.UNREADABLE, str(problem))
+        source, writer = SpoolFile(spool, told=self._told, go_on=self._go_on), holders.name_of(spool.server)
+        if (obstacle := self._obstacles.before(spool.server, writer)) is not None:
+            spool.close()
+            return SpoolAttempt(spool.path, End.WAITS, obstacle.message, source)
+        obstacle = source.deliver(self._obstacles.address_of(spool.server))
+        if obstacle is None:
+            return SpoolAttempt(spool.path, End.DONE, spool.remove(), source)
+        self._obstacles.met(obstacle, spool.server, writer)
+        spool.close()
+        return SpoolAttempt(spool.path, End.LEFT, obstacle.message, source, retries.is_refusal(obstacle))
