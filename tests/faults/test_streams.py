@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from pathlib import Path
 
 import pytest
 
-import modelry
+from modelry._sdk.transport.connection import connect
 from modelry.api.artifacts import v1 as api
 from modelry.errors import Cancelled
-from modelry.types import MetricColumns
 from tests.contract.artifacts.conftest import Client, refused
 from tests.parts import deployment as deployments
 from tests.parts.eventually import eventually
@@ -41,17 +39,14 @@ def test_a_stream_beyond_the_limit_is_refused_at_once_and_unary_calls_go_on(tmp_
 
 def test_a_stream_that_the_server_gives_up_says_why_to_who_reads_it_slowly(tmp_path: Path) -> None:
     with deployments.running("all", tmp_path / "platform", settings={"server.idle-limit": "1s"}) as platform:
-        client = modelry.Client(platform.address)
-        run_id = client.runs.create("0").run_id
-        for number in range(10):
-            steps = range(number * 100_000, (number + 1) * 100_000)
-            series = MetricColumns("mn"[number // 5], array("q", steps), array("q", steps), array("d", steps), 100_000)
-            client.metrics.write(run_id, {series.key: series}, writer_id="w", batch_number=number + 1)
+        client = Client(platform)
+        run = client.new_run()
+        client.write(run, {"big": BIG})
+        connection = connect(platform.address)
 
-        read = client.metrics.read_many(run_id)
-        _, first = next(read)
+        read = connection.read(api.rpcs.READ_ARTIFACTS, api.ReadArtifactsRequest(owner=run, path="big"))
+        next(read)
         eventually(lambda: "rpc.waited_too_long" in platform.log("all"))
         with pytest.raises(Cancelled, match=f"{platform.address} ended the call: this program read or sent nothing"):
-            next(read)
-
-    assert len(first.values) == 500_000
+            list(read)
+        connection.close()

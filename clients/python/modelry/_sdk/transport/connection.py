@@ -186,6 +186,8 @@ class Connection:
             stream = method(request, timeout=deadline, metadata=self._metadata)
             patience = Patience(stream, self.timeout)
             yield from patience.messages()
+        except GeneratorExit:
+            raise  # also where Python ends, and `_failure` can import nothing
         except _failure() as failed:
             if patience is not None and patience.is_over:
                 raise self._too_slow() from None
@@ -308,7 +310,7 @@ class Connection:
         if self._is_stranger(error):
             named = f"{self.address.target} answered {error.code}: {error.message} ({self._stranger()})"
             return type(error)(named, metadata={"address": self.address.target})
-        if error.code == "CANCELLED" and not error.metadata:
+        if error.code == error.message == "CANCELLED":  # all that gRPC says if the server has cancelled it
             return Cancelled(f"{self.address.target} {_ENDED}", metadata={"address": self.address.target})
         return error
 
