@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from modelry import Client
 from modelry._sdk.recording import holders, kept, queued, sync
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import Spool, left_in
@@ -240,3 +242,21 @@ def test_a_file_that_cant_be_opened_is_left_and_told(own_on_sqlite: Deployment, 
 
     assert (report.files_left, report.files_delivered, told) == (1, 1, [(1, 1)])
     assert "other.spool is not a spool" in report.problems[0]
+
+
+def test_what_an_offline_run_logged_is_kept_in_order_where_the_server_hung(
+    own_on_sqlite: Deployment, spool: Path
+) -> None:
+    """`start_run` waits for the server longer than what waits in memory may: all of it goes to the spool at once."""
+    code = "import modelry\nprint(modelry.start_run().id)\nmodelry.log_metric('m', 1.0)\n"
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        address = f"127.0.0.1:{hanging.getsockname()[1]}"
+        ended = run_script(code, address, spool, MODELRY_START_TIMEOUT="4s", MODELRY_EXIT_TIMEOUT="1s")
+    run_id = ended.stdout.strip()
+
+    report = sync.deliver(own_on_sqlite.address, folder=spool)
+
+    client = Client(own_on_sqlite.address)
+    assert (report.requests_left, report.problems) == (0, ())
+    assert client.runs.get(run_id).status.name == "FINISHED"
+    assert list(client.metrics.read(run_id, "m").values) == [1.0]

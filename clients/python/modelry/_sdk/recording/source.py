@@ -161,6 +161,7 @@ class Backlog:
         elif now - self._moved_at > _SLOW_SECONDS:
             self._moved_at = now
             if self._open_spool():
+                self._spool_queue()  # or the delivery would take from memory what comes before what is spooled next
                 text = "the server has not answered for %.0f s; what is logged is kept in %s meanwhile"
                 log.info(text, _SLOW_SECONDS, self.path)
         elif now - self._counted_at > _COUNT_SECONDS:
@@ -207,8 +208,13 @@ class Backlog:
         unspooled = self._delivery.unanswered
         if self._parent is not None and self._queue and self._spool is None:
             self._open_spool()
-        if self._spool is not None:
-            self._queue.extendleft(request for request in reversed(unspooled) if not request.end)
+        if self._spool is not None and not all(request.end for request in unspooled):
+            # What is under way came before what is in the file: it was in memory while that could not be written.
+            before = self._spool
+            if self._open_spool():
+                before.remove()
+            else:
+                self._queue.extendleft(request for request in reversed(unspooled) if not request.end)
         self._spool_queue()
         if self._spool is not None and self._spool.requests_left:
             kept = self._told(self._spool)
