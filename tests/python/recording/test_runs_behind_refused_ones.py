@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 import modelry
 from modelry import Client
@@ -208,3 +209,57 @@ def test_a_run_whose_start_is_in_a_later_file_arrives_at_once(own_on_sqlite: Dep
 
     assert client.runs.get(shared).params == {"p": "1"}
     assert (report.files_delivered, report.files_left, report.problems) == (2, 0, ())
+
+
+def _finished(run_id: str) -> QueuedRequest:
+    request = tracking.FinishRunRequest(run_id=run_id, status=tracking.RUN_STATUS_FINISHED)
+    return QueuedRequest(queued.FINISH_RUN, request.SerializeToString())
+
+
+@pytest.mark.parametrize("is_mixed", [False, True], ids=["alone", "beside another run"])
+@pytest.mark.parametrize("has_more", [False, True], ids=["a start", "a start and more"])
+def test_nothing_of_a_run_overtakes_what_its_process_logged_before(
+    own_on_sqlite: Deployment, spool: Path, is_mixed: bool, has_more: bool
+) -> None:
+    """Its start is between two files of the process, and in each file may be another run that is taken."""
+    client = Client(own_on_sqlite.address)
+    [shared] = _ids(1)
+    other = client.runs.create().run_id
+    running = tracking.UpdateRunRequest(update_mask=FieldMask(paths=["status"]))
+    running.run.run_id, running.run.status = shared, tracking.RUN_STATUS_RUNNING
+    start = tracking.CreateRunRequest(experiment_id="0", run_id=shared).SerializeToString()
+    beside = [_tagged(other, "any")] if is_mixed else []
+    more = [_tagged(shared, "middle")] if has_more else []
+    update = QueuedRequest(queued.UPDATE_RUN, running.SerializeToString())
+    _leave(spool, own_on_sqlite, update, _tagged(shared, "first"), *beside)
+    _leave(spool, own_on_sqlite, QueuedRequest(queued.CREATE_RUN, start), *more)
+    _leave(spool, own_on_sqlite, _tagged(shared, "last"), *beside, _finished(shared))
+
+    report = sync.deliver(folder=spool)
+
+    run = client.runs.get(shared)
+    assert (run.tags["t"], run.status.name) == ("last", "FINISHED")
+    assert (report.requests_left, left_in(spool)) == (0, [])
+    assert report.requests_delivered == 5 + 2 * is_mixed + has_more
+    assert report.problems == ()
+
+
+def test_no_number_of_a_report_is_negative_and_none_is_counted_before_it_is_certain(
+    own_on_sqlite: Deployment, spool: Path
+) -> None:
+    client = Client(own_on_sqlite.address)
+    [missing] = _ids(1)
+    there = client.runs.create().run_id
+    bad = tracking.WriteMetricsRequest(run_id=there, writer_id="w", batch_number=1)
+    bad.metrics.add(key="k" * 300, steps=[1], times_ms=[1], values=[1.0])
+    request = QueuedRequest(queued.WRITE_METRICS, bad.SerializeToString(), points=1)
+    _leave(spool, own_on_sqlite, _tagged(missing, "any"), request)
+
+    left = [sync.deliver(folder=spool) for _ in range(2)]
+    client.runs.create(run_id=missing)
+    last = sync.deliver(folder=spool)
+
+    counts = [(each.requests_delivered, each.requests_refused, each.requests_left) for each in (*left, last)]
+    points = [(each.points_delivered, each.points_refused, each.points_left) for each in (*left, last)]
+    assert counts == [(0, 0, 2), (0, 0, 2), (1, 1, 0)]
+    assert points == [(0, 0, 1), (0, 0, 1), (0, 1, 0)]

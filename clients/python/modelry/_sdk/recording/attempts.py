@@ -1,7 +1,8 @@
 """One round of a delivery: what is tried, in which order, and what an obstacle holds up.
 
 An obstacle holds up what stands behind it only. While a server can't be reached, what is for it waits. Otherwise what
-the same process logged afterwards waits, or the next upload of the same files.
+the same process logged afterwards waits, or the next upload of the same files. If only some runs are refused, what the
+process logged afterwards for these runs waits.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Obstacles:
         self._address = address
         self._away: dict[str, ModelryError] = {}
         self._writers: set[str] = set()
+        self._runs: dict[str, dict[str, ModelryError]] = {}
 
     def address_of(self, server: Mapping[str, str]) -> str:
         """Where something is delivered that names a server."""
@@ -61,6 +63,18 @@ class Obstacles:
     def hold(self, writer: str) -> None:
         """Notes that a spool of a writer is left."""
         self._writers.add(writer)
+
+    def hold_runs(self, writer: str, runs: Mapping[str, ModelryError]) -> None:
+        """Notes the runs of which something in the spools of a writer is left or set aside, and why."""
+        self._runs.setdefault(writer, {}).update(runs)
+
+    def runs_of(self, writer: str) -> Mapping[str, ModelryError]:
+        """The runs of which nothing later of a writer may be sent: it would overtake what is left."""
+        return self._runs.get(writer, {})
+
+    def try_runs_again(self) -> None:
+        """Begins a second look at the spools that are left because of runs, in order."""
+        self._runs.clear()
 
 
 class PutOff:

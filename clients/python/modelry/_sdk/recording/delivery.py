@@ -24,6 +24,8 @@ from modelry.api.tracking.v1 import rpcs
 from modelry.errors import Cancelled, InvalidArgument, ModelryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modelry._sdk.transport.connection import Connection, Pending
 
 AT_ONCE = 4
@@ -71,9 +73,13 @@ class Source(Protocol):
 
 
 class Delivery:
-    """Delivers over one connection."""
+    """Delivers over one connection.
 
-    def __init__(self, connection: Connection, workspace: str) -> None:
+    Nothing is sent of the runs that are `held`, of which something earlier is left or set aside, for a reason. Only
+    their start is: the earlier may wait for it.
+    """
+
+    def __init__(self, connection: Connection, workspace: str, held: Mapping[str, ModelryError] | None = None) -> None:
         self.workspace = workspace
         self._connection = connection
         self._numbering = Numbering()
@@ -81,14 +87,15 @@ class Delivery:
         self._first: deque[QueuedRequest] = deque()
         self._passed: list[QueuedRequest] = []
         """Passed over, until a later request is taken: what the server fails at, and all of a run that waits."""
-        self._passed_runs: set[str] = set()
+        self._passed_runs = {run_id for run_id, why in (held or {}).items() if retries.is_refusal(why)}
+        self._held = frozenset(held or {})
         self._failures = 0
         """How many requests were passed over because of a fault."""
-        self._why_passed = ModelryError("")
+        self._why_passed = (held or {}).get(next(iter(self._passed_runs), ""), ModelryError(""))
         self._done_early: list[QueuedRequest] = []
         """Taken before what was passed over, and noted after it, so that what is noted has no gaps."""
-        self._aside: dict[str, ModelryError] = {}
-        """The runs of which everything is set aside, and why."""
+        self._aside = dict(held or {})
+        """The runs of which everything is set aside, and why, unless it is passed over."""
         self._with_holes: set[str] = set()
         """The runs of which the server has lost points, as was told."""
 
@@ -106,6 +113,11 @@ class Delivery:
     def unanswered(self) -> list[QueuedRequest]:
         """What was taken and is not answered yet, in order."""
         return [*self._passed, *self._sent, *self._first]
+
+    def held(self, obstacle: ModelryError | None) -> dict[str, ModelryError]:
+        """The runs of which something is left or set aside after a delivery with this obstacle, and why."""
+        left = dict.fromkeys(map(run_of, self.unanswered), obstacle) if obstacle is not None else {}
+        return {run_id: why for run_id, why in {**left, **self._aside}.items() if run_id and why is not None}
 
     def run(self, source: Source) -> ModelryError | None:
         """Sends until the source has nothing more and everything is answered. Else returns what prevents it.
@@ -136,16 +148,19 @@ class Delivery:
             if not self._first and not self._take(source):
                 return None
             request = self._first[0]
-            if self._passed_runs and self._waits(request):
+            may_begin = bool(self._held) and request.is_start and run_of(request) in self._held
+            if self._passed_runs and not may_begin and self._waits(request):
                 continue
             if self._sent and not (request.numbered and self._sent[-1].numbered):
                 return None
             unsendable = _unsendable(request)
-            why_aside = self._aside.get(run_of(request)) if self._aside else None
+            why_aside = self._aside.get(run_of(request)) if self._aside and not may_begin else None
             if unsendable is not None or why_aside is not None:
                 if self._sent:
                     return None
-                if why_aside is not None:
+                if why_aside is not None and run_of(request) in self._passed_runs:
+                    self._put_back()  # No more is kept in memory: all of the run is set aside, in order.
+                elif why_aside is not None:
                     self._set_aside(source, why_aside)
                 elif unsendable is not None and (obstacle := self._judge(source, request, unsendable)) is not None:
                     return obstacle

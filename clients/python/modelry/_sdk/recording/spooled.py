@@ -7,7 +7,7 @@ be more of them than a process can have open.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,20 +32,30 @@ class SpoolFile:
         self.refusals: dict[str, str] = {}
         self.refused_count = 0
         self.points_refused = 0
+        self.held: Mapping[str, ModelryError] = {}
+        """The runs of which something is left or set aside, and why."""
         self.aside: Spool | None = None
         """What the server fails at again and again, while it takes the rest."""
         self.spool = spool
         self._told = told
         self._go_on = go_on
+        self._noted = 0
+        self._refused: dict[int, ModelryError] = {}
+        self._moved: set[int] = set()
+        self._ends: set[str] = set()
+        """How the parts of the request ended that is being noted, unless they were delivered."""
 
-    def deliver(self, address: str) -> ModelryError | None:
-        """Delivers the file to the server of an address. Returns what prevents it."""
+    def deliver(self, address: str, held: Mapping[str, ModelryError]) -> ModelryError | None:
+        """Delivers the file to the server of an address, without the runs that are held. Returns what prevents it."""
         try:
             connection = connect(address, origin=ORIGIN)
         except ModelryError as error:
             return error
+        delivery = Delivery(connection, self.spool.server.get("workspace", ""), held)
         try:
-            return self._run(Delivery(connection, self.spool.server.get("workspace", "")))
+            obstacle = self._run(delivery)
+            self.held = delivery.held(obstacle)
+            return obstacle
         except OSError as problem:
             return Unavailable(f"the spool can't be read or written: {problem}")
         finally:
@@ -59,8 +69,8 @@ class SpoolFile:
             obstacle = delivery.run(self)
             if obstacle is None or retries.is_passing(obstacle) or retries.is_refusal(obstacle):
                 return obstacle
-            attempts = attempts + 1 if self.delivered == done else 1
-            done = self.delivered
+            attempts = attempts + 1 if self._noted == done else 1
+            done = self._noted
             if attempts > FAULTS:
                 return obstacle
             time.sleep(_PAUSE_SECONDS * attempts)
@@ -70,27 +80,35 @@ class SpoolFile:
         return self.spool.next()
 
     def done(self, request: QueuedRequest) -> None:
-        """Notes in the file what is delivered."""
-        self.points_delivered += request.points
+        """Notes in the file that a request needs no more, and counts it. Its parts come one after the other."""
+        error = self._refused.pop(id(request), None)
+        if error is not None:
+            self._ends.add("refused")
+            self.points_refused += request.points
+            self.refusals.setdefault(error.reason or error.code, f"refused: {error.message}")
+        elif id(request) in self._moved:
+            self._moved.remove(id(request))
+            self._ends.add("moved")
+        else:
+            self.points_delivered += request.points
         if request.end:
             self.spool.delivered(request)
-            self.delivered += 1
+            self._noted += 1
+            self.refused_count += "refused" in self._ends
+            self.delivered += not self._ends
+            self._ends.clear()
             self._told()
 
     def refused(self, request: QueuedRequest, error: ModelryError) -> None:
-        """Counts what the server refuses."""
-        self.refused_count += 1
-        self.points_refused += request.points
-        self.points_delivered -= request.points
-        self.refusals.setdefault(error.reason or error.code, f"refused: {error.message}")
+        """Keeps in mind that the server refuses it. Until it is `done`, it may be sent again."""
+        self._refused[id(request)] = error
 
     def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
         """Moves a request to a spool of its own. Raises OSError if it can't be kept."""
         if self.aside is None:
             self.aside = self.spool.beside()
         self.aside.append([QueuedRequest(request.method, request.content, points=request.points)])
-        self.delivered -= bool(request.end)
-        self.points_delivered -= request.points
+        self._moved.add(id(request))
         where = self.aside.path_when_closed
         text = f"the server does not take it and takes the rest, so it is set aside in {where}: {error.message}"
         self.refusals.setdefault(f"aside {error.reason or error.code} {error.metadata.get('run_id', '')}", text)
@@ -113,6 +131,13 @@ class SpoolAttempt:
     why: str = ""
     source: SpoolFile | None = None
     is_refused: bool = False
+
+    @property
+    def part(self) -> Path | None:
+        """The file of the runs that were set aside because the server refuses them."""
+        if self.source is None or self.source.aside is None:
+            return None
+        return self.source.aside.path if any(map(retries.is_refusal, self.source.held.values())) else None
 
     @property
     def is_whole(self) -> bool:
@@ -154,7 +179,8 @@ class Delivering:
         if (obstacle := self._obstacles.before(spool.server, writer)) is not None:
             spool.close()
             return SpoolAttempt(spool.path, End.WAITS, obstacle.message, source)
-        obstacle = source.deliver(self._obstacles.address_of(spool.server))
+        obstacle = source.deliver(self._obstacles.address_of(spool.server), self._obstacles.runs_of(writer))
+        self._obstacles.hold_runs(writer, source.held)
         if obstacle is None:
             return SpoolAttempt(spool.path, End.DONE, spool.remove(), source)
         self._obstacles.met(obstacle, spool.server, writer)

@@ -96,13 +96,14 @@ class _Sync:
         if self._progress is not None:
             self._counts = {path: _requests_in(path) for path in files}
             self._total = sum(self._counts.values()) + len(uploads)
-        delivering, refused = Delivering(self._obstacles, told=self._told), []
+        delivering, again = Delivering(self._obstacles, told=self._told), list[Path]()
         for tried in delivering.attempts(files):
-            self._note_spool(tried, is_last=not tried.is_refused)
-            if tried.is_refused:
-                refused.append(tried.path)
+            self._note_spool(tried, is_last=False)
+            again += [tried.path] if tried.is_refused else []
+            again += [tried.part] if tried.part is not None else []
         # The start of a run may have been in a later file, such as one of a machine whose clock is ahead.
-        for tried in delivering.attempts(refused):
+        self._obstacles.try_runs_again()
+        for tried in delivering.attempts(sorted(again, key=lambda path: path.name)):
             self._note_spool(tried)
         for attempt in Uploading(self._obstacles, is_left_out=Kept.may_be_in_use).attempts(uploads):
             self._note(attempt)
@@ -128,7 +129,7 @@ class _Sync:
             self._progress(self._done, self._total)
 
     def _note_spool(self, attempt: SpoolAttempt, *, is_last: bool = True) -> None:
-        """Counts what became of a spool, and what is left of it unless it is tried again."""
+        """Counts what became of a spool. If it is not the last attempt, what is refused is tried again."""
         if attempt.source is None:
             self._total -= self._counts.get(attempt.path, 0)
             self._files_in_use += attempt.end is End.IN_USE
@@ -138,12 +139,14 @@ class _Sync:
             return
         name, source, why = attempt.path.name, attempt.source, attempt.why
         self._count(source)
-        self.problems += [f"{name}: {text}" for text in source.refusals.values()]
-        if source.aside is not None:
+        is_part_last = is_last or attempt.part is None
+        told = {key: text for key, text in source.refusals.items() if is_part_last or not key.startswith("aside ")}
+        self.problems += [f"{name}: {text}" for text in told.values()]
+        if source.aside is not None and is_part_last:
             self._count_left(source.aside)
         if attempt.end is End.DONE:
-            self._files_delivered += 1
-        elif not is_last:
+            self._files_delivered += is_part_last
+        elif attempt.is_refused and not is_last:
             return
         else:
             self._count_left(source.spool)
@@ -152,7 +155,7 @@ class _Sync:
             self.problems.append(f"{name}: {why}")
 
     def _count(self, source: SpoolFile) -> None:
-        self._delivered += source.delivered - source.refused_count
+        self._delivered += source.delivered
         self._refused += source.refused_count
         self._points_delivered += source.points_delivered
         self._points_refused += source.points_refused
