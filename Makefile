@@ -108,14 +108,14 @@ fi
 endef
 
 # What takes a third of the time of all tests, and has a target of its own.
-SLOW := tests/faults tests/python/files tests/python/recording tests/python/transport
+SLOW := tests/faults tests/python/files tests/python/recording tests/python/transport tests/examples tests/docs
 
 .PHONY: test
 test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a real MinIO
 	$(BIN)/python -m pytest $(SLOW:%=--ignore=%)
 
 .PHONY: test-faults
-test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, and those of delivery: some 17 minutes
+test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, those of delivery, of the example and of the pages: some 18 minutes
 	$(BIN)/python -m pytest $(SLOW)
 
 .PHONY: minio-if-possible
