@@ -5,6 +5,7 @@ import enum
 import logging
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,6 +82,12 @@ def buffer(listener: Listener) -> Buffer:
     return Buffer(RUN_ID, listener.wake, listener.refuse)
 
 
+def take(buffer: Buffer) -> list[QueuedRequest]:
+    queue: deque[QueuedRequest] = deque()
+    buffer.move_to(queue)
+    return list(queue)
+
+
 def batches(requests: Iterable[QueuedRequest]) -> list[tracking.WriteMetricsRequest]:
     return [tracking.WriteMetricsRequest.FromString(each.content) for each in requests if each.method == WRITE_METRICS]
 
@@ -97,9 +104,9 @@ def points(requests: Iterable[QueuedRequest]) -> list[tuple[str, int, float]]:
 def test_points_come_out_as_columns_in_a_numbered_batch(buffer: Buffer) -> None:
     buffer.log_metric("loss", 0.5, 3, 1_000)
     buffer.log_metric("loss", 0.25, None, 2_000)
-    first = buffer.take()
+    first = take(buffer)
     buffer.log_metric("loss", 0.125, 4, 3_000)
-    second = buffer.take()
+    second = take(buffer)
 
     assert points(first) == [("loss", 3, 0.5), ("loss", 0, 0.25)]
     assert points(second) == [("loss", 4, 0.125)]
@@ -129,7 +136,7 @@ def test_what_is_no_point_is_refused_and_leaves_the_columns_whole(
     buffer.log_metric(key, value, step)
     buffer.log_metric("a", 2.0, 2)
 
-    assert points(buffer.take()) == [("a", 1, 1.0), ("a", 2, 2.0)]
+    assert points(take(buffer)) == [("a", 1, 1.0), ("a", 2, 2.0)]
     assert len(listener.refused) == 1
 
 
@@ -139,7 +146,7 @@ def test_numbers_of_other_libraries_are_numbers(buffer: Buffer) -> None:
     buffer.log_metric("a", np.float32(0.5), np.int64(3))  # type: ignore[arg-type]
     buffer.log_metric("a", True, 4.0)  # type: ignore[arg-type]
 
-    assert points(buffer.take()) == [("a", 3, 0.5), ("a", 4, 1.0)]
+    assert points(take(buffer)) == [("a", 3, 0.5), ("a", 4, 1.0)]
 
 
 def test_one_element_and_a_numeric_text_are_numbers(buffer: Buffer, listener: Listener) -> None:
@@ -150,7 +157,7 @@ def test_one_element_and_a_numeric_text_are_numbers(buffer: Buffer, listener: Li
     for wrong in (np.array([1.0, 2.0]), np.complex64(1), np.array([1j])):
         buffer.log_metric("b", wrong)  # type: ignore[arg-type]
 
-    assert points(buffer.take()) == [("a", 0, 0.25), ("a", 1, 2.0), ("a", 2, 3.5), ("a", 3, 0.9), ("a", 4, 1000.0)]
+    assert points(take(buffer)) == [("a", 0, 0.25), ("a", 1, 2.0), ("a", 2, 3.5), ("a", 3, 0.9), ("a", 4, 1000.0)]
     assert [text[:10] for text in listener.refused] == ["metric 'b'"] * 3
 
 
@@ -162,7 +169,7 @@ def test_a_time_is_milliseconds_or_a_datetime_and_nothing_else(buffer: Buffer, l
     for wrong in ("now", math.nan, math.inf, [1], np.datetime64("NaT")):
         buffer.log_metric("a", 1.0, 0, wrong)  # type: ignore[arg-type]
 
-    (batch,) = batches(buffer.take())
+    (batch,) = batches(take(buffer))
     assert list(batch.metrics[0].times_ms) == [5, 6, 7000]
     assert "milliseconds since 1970 or a datetime" in listener.refused[0]
     assert [text for text in listener.refused if "time 'now'" in text]
@@ -172,7 +179,7 @@ def test_nan_infinity_and_negative_zero_are_values(buffer: Buffer) -> None:
     for value in (math.nan, math.inf, -math.inf, -0.0, 5e-324):
         buffer.log_metric("a", value)
 
-    values = [value for _, _, value in points(buffer.take())]
+    values = [value for _, _, value in points(take(buffer))]
 
     assert [value.hex() for value in values] == ["nan", "inf", "-inf", "-0x0.0p+0", "0x0.0000000000001p-1022"]
 
@@ -183,7 +190,7 @@ def test_many_points_are_split_into_batches_within_the_limits(buffer: Buffer) ->
         buffer.log_metric("a", 0.5, step)
     for number in range(KEYS_PER_BATCH + 1):
         buffer.log_metric(f"key{number}", 0.5)
-    taken = buffer.take()
+    taken = take(buffer)
 
     assert sum(request.points for request in taken) == count + KEYS_PER_BATCH + 1
     assert max(request.points for request in taken) <= POINTS_PER_BATCH
@@ -205,7 +212,7 @@ def test_params_and_tags_travel_together_after_the_points(buffer: Buffer) -> Non
     buffer.log_metric("a", 1.0)
     buffer.set_tags({"colour": "red"})
     buffer.set_tags({"colour": "blue", "b": "\udc80"})
-    taken = buffer.take()
+    taken = take(buffer)
 
     texts = tracking.LogBatchRequest.FromString(taken[1].content)
     assert [request.method for request in taken] == [WRITE_METRICS, LOG_BATCH]
@@ -219,7 +226,7 @@ def test_a_key_of_any_type_is_the_same_text_in_metrics_params_and_tags(
     buffer.log_metrics({key: 1.0} if key.__hash__ else Pairs(key), 0, None)
     buffer.log_params({key: 1} if key.__hash__ else Pairs(key))
     buffer.set_tags({key: 1} if key.__hash__ else Pairs(key))
-    taken = buffer.take()
+    taken = take(buffer)
 
     texts = tracking.LogBatchRequest.FromString(taken[1].content)
     (name,) = texts.params
@@ -233,7 +240,7 @@ def test_what_cant_be_shown_or_has_no_keys_raises_nothing(buffer: Buffer, listen
     buffer.set_tags(["a"])  # type: ignore[arg-type]
     buffer.log_metrics("a", 0, None)  # type: ignore[arg-type]
 
-    (texts,) = [tracking.LogBatchRequest.FromString(request.content) for request in buffer.take()]
+    (texts,) = [tracking.LogBatchRequest.FromString(request.content) for request in take(buffer)]
     assert "Hostile that can't be shown" in texts.params["hostile"]
     assert [text.split(" must be a mapping")[0] for text in listener.refused] == ["params", "tags", "metrics"]
 
@@ -241,7 +248,7 @@ def test_what_cant_be_shown_or_has_no_keys_raises_nothing(buffer: Buffer, listen
 def test_configuration_objects_are_params_by_their_members(buffer: Buffer) -> None:
     buffer.log_params(argparse.Namespace(lr=0.1, layers=[1, 2]))  # type: ignore[arg-type]
     buffer.log_params(Config(depth=3))  # type: ignore[arg-type]
-    (texts,) = [tracking.LogBatchRequest.FromString(request.content) for request in buffer.take()]
+    (texts,) = [tracking.LogBatchRequest.FromString(request.content) for request in take(buffer)]
 
     assert dict(texts.params) == {"lr": "0.1", "layers": "[1, 2]", "depth": "3"}
 
@@ -254,7 +261,7 @@ def test_a_time_in_another_unit_is_taken_in_that_unit_and_told_once(
     with caplog.at_level(logging.WARNING, "modelry"):
         for step in range(3):
             buffer.log_metric("a", 1.0, step, moment * unit // 1_000_000 if unit > 1_000 else moment / 1_000)
-    (batch,) = batches(buffer.take())
+    (batch,) = batches(take(buffer))
 
     assert list(batch.metrics[0].times_ms) == [moment] * 3
     assert len(caplog.messages) == (0 if unit == 1_000_000 else 1)
@@ -269,7 +276,7 @@ def test_a_time_may_be_a_date_or_that_of_another_library(buffer: Buffer) -> None
     for given in (moment, naive, naive.astype("datetime64[ns]"), pd.Timestamp(moment), np.float64(moment.timestamp())):
         buffer.log_metric("a", 1.0, 0, given)  # type: ignore[arg-type]
     buffer.log_metric("b", 1.0, 0, date(2026, 3, 4))  # type: ignore[arg-type]
-    (batch,) = batches(buffer.take())
+    (batch,) = batches(take(buffer))
 
     assert list(batch.metrics[0].times_ms) == [int(moment.timestamp() * 1000)] * 5
     assert list(batch.metrics[1].times_ms) == [int(datetime(2026, 3, 4).timestamp() * 1000)]  # noqa: DTZ001
@@ -278,14 +285,14 @@ def test_a_time_may_be_a_date_or_that_of_another_library(buffer: Buffer) -> None
 def test_a_param_with_two_values_is_sent_twice_so_that_the_server_refuses_the_second(buffer: Buffer) -> None:
     buffer.log_params({"lr": 0.1})
     buffer.log_params({"lr": 0.2})
-    sent = [tracking.LogBatchRequest.FromString(request.content) for request in buffer.take()]
+    sent = [tracking.LogBatchRequest.FromString(request.content) for request in take(buffer)]
 
     assert [dict(texts.params) for texts in sent] == [{"lr": "0.1"}, {"lr": "0.2"}]
 
 
 def test_large_params_are_split_so_that_no_message_is_over_a_mebibyte_and_a_param(buffer: Buffer) -> None:
     buffer.log_params({f"p{number}": "x" * 6000 for number in range(1000)})
-    taken = buffer.take()
+    taken = take(buffer)
 
     assert len(taken) > 1
     assert max(len(request.content) for request in taken) < (1 << 20) + 20_000
@@ -293,12 +300,12 @@ def test_large_params_are_split_so_that_no_message_is_over_a_mebibyte_and_a_para
 
 def test_a_renewed_buffer_is_empty_and_another_writer(buffer: Buffer) -> None:
     buffer.log_metric("a", 1.0)
-    before = batches(buffer.take())[0].writer_id
+    before = batches(take(buffer))[0].writer_id
     buffer.log_metric("a", 2.0)
     buffer.renew()
-    nothing = buffer.take()
+    nothing = take(buffer)
     buffer.log_metric("a", 3.0)
-    batch = batches(buffer.take())[0]
+    batch = batches(take(buffer))[0]
 
     assert nothing == []
     assert batch.writer_id != before
@@ -332,7 +339,7 @@ def test_an_interrupted_point_leaves_the_others_whole(buffer: Buffer, place: str
         buffer.log_metric("a", **arguments)
     buffer.log_metric("a", 3.0, 3)
 
-    assert points(buffer.take()) == [("a", 1, 1.0), ("a", 3, 3.0)]
+    assert points(take(buffer)) == [("a", 1, 1.0), ("a", 3, 3.0)]
 
 
 def test_a_signal_handler_logs_ends_and_takes_inside_an_unfinished_call(buffer: Buffer) -> None:
@@ -342,14 +349,14 @@ def test_a_signal_handler_logs_ends_and_takes_inside_an_unfinished_call(buffer: 
         buffer.log_metric("a", 5.0, 5)
         buffer.log_params({"why": "signal"})
         buffer.add(QueuedRequest("finish", b""), urgent=True)
-        taken.extend(buffer.take())
+        taken.extend(take(buffer))
 
     buffer.log_metric("a", 1.0, 1)
     buffer.log_metric("a", Interrupting(handler), 9)  # type: ignore[arg-type]
 
     assert points(taken[:1]) == [("a", 1, 1.0), ("a", 5, 5.0)]
     assert [request.method for request in taken] == [WRITE_METRICS, LOG_BATCH, "finish"]
-    assert points(buffer.take()) == [("a", 9, 9.0)]
+    assert points(take(buffer)) == [("a", 9, 9.0)]
 
 
 def test_a_wake_that_is_interrupted_is_made_up_for_by_the_next_entry(listener: Listener) -> None:
@@ -366,7 +373,7 @@ def test_a_wake_that_is_interrupted_is_made_up_for_by_the_next_entry(listener: L
     buffer.log_metric("a", 2.0, 2)
 
     assert woken == [False, False]
-    assert points(buffer.take()) == [("a", 1, 1.0), ("a", 2, 2.0)]
+    assert points(take(buffer)) == [("a", 1, 1.0), ("a", 2, 2.0)]
 
 
 def test_threads_that_log_while_it_is_taken_lose_and_double_nothing(buffer: Buffer) -> None:
@@ -379,8 +386,8 @@ def test_threads_that_log_while_it_is_taken_lose_and_double_nothing(buffer: Buff
     with ThreadPoolExecutor(3) as pool:
         logging = [pool.submit(log, key) for key in ("a", "b", "b")]
         while not all(each.done() for each in logging):
-            taken += buffer.take()
-    taken += buffer.take()
+            taken += take(buffer)
+    taken += take(buffer)
 
     found = points(taken)
     assert [step for key, step, _ in found if key == "a"] == list(range(count))
@@ -399,7 +406,7 @@ def test_a_point_comes_after_the_start_and_before_the_end_whenever_it_is_taken(l
         thread = threading.Thread(target=log)
         thread.start()
         while thread.is_alive():
-            taken += buffer.take()
-        taken += buffer.take()
+            taken += take(buffer)
+        taken += take(buffer)
 
         assert [request.method for request in taken] == [CREATE_RUN, WRITE_METRICS, "finish"]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from modelry._sdk.recording.numbering import Numbering, split
+from typing import Any
+
+from modelry._sdk.recording import queued
+from modelry._sdk.recording.numbering import Numbering, split, subjects_of
 from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking import v1 as tracking
 
@@ -84,3 +87,25 @@ def test_refused_params_and_tags_are_split_one_by_one() -> None:
 
     read = [tracking.LogBatchRequest.FromString(part.content) for part in parts]
     assert [(dict(each.params), dict(each.tags)) for each in read] == [({"p": "1"}, {}), ({}, {"t": "2"})]
+
+
+def _request(rpc: Any, **fields: Any) -> QueuedRequest:
+    return QueuedRequest(rpc.path, rpc.request(run_id="r", **fields).SerializeToString())
+
+
+def _update(*paths: str) -> QueuedRequest:
+    request = tracking.UpdateRunRequest(run=tracking.Run(run_id="r"))
+    request.update_mask.paths.extend(paths)
+    return QueuedRequest(queued.UPDATE_RUN, request.SerializeToString())
+
+
+def test_requests_have_the_subjects_of_which_the_later_one_wins() -> None:
+    rpcs = tracking.rpcs
+    status = {"status", "end_time"}
+
+    assert subjects_of(_request(rpcs.LOG_BATCH, params={"a": "1"}, tags={"b": "2"})) == {"param a", "tag b"}
+    assert subjects_of(_request(rpcs.DELETE_RUN_TAGS, keys=["b", "c"])) == {"tag b", "tag c"}
+    assert subjects_of(_update("name", "description")) == {"name", "description"}
+    assert subjects_of(_update("*")) == subjects_of(_update()) == {"name", "description"} | status
+    assert subjects_of(_request(rpcs.FINISH_RUN)) == status
+    assert subjects_of(_request(rpcs.WRITE_METRICS)) == subjects_of(_request(rpcs.LOG_DATASETS)) == set()

@@ -194,7 +194,7 @@ def test_what_the_server_has_lost_again_is_told_once_and_the_rest_goes_on(
 
     assert steps(client, run) == [2, 3]
     [told] = [text for text in caplog.messages if "restore of a backup" in text]
-    assert f"points of run {run.id} that it acknowledged" in told
+    assert f"lacks points of run {run.id}" in told
 
 
 def test_a_spool_that_cant_be_written_keeps_what_fits_in_memory(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -136,13 +136,12 @@ class Agenda:
         """Whether the time to close has passed."""
         return self._close_by is not None and time.monotonic() >= self._close_by
 
-    def take(self) -> list[Buffer]:
-        """Takes the buffers with news."""
+    def take(self) -> Iterator[Buffer]:
+        """Takes the buffers with news, one after the other."""
         self._due_at = _NEVER
-        found = [buffer for buffer in self.all() if buffer.has_news]
-        for buffer in found:
+        for buffer in [buffer for buffer in self.all() if buffer.has_news]:
             self._late.pop(buffer, None)
-        return found
+            yield buffer
 
     def answer(self, flushes: list[Flush], *, complete: bool) -> None:
         """Ends these flushes."""

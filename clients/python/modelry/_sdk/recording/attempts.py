@@ -16,6 +16,8 @@ from enum import Enum, auto
 from pathlib import Path
 
 from modelry._sdk.recording import kept
+from modelry._sdk.recording.delivery import MOST_FAILURES
+from modelry._sdk.recording.holds import Holds
 from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.refusals import is_of_all, is_of_the_run
 from modelry._sdk.recording.spool import SpoolInUse
@@ -41,7 +43,10 @@ class Obstacles:
         self._address = address
         self._away: dict[str, ModelryError] = {}
         self._writers: set[str] = set()
-        self._runs: dict[str, dict[str, ModelryError]] = {}
+        self.left = Holds()
+        """What is left or set aside in spools, which nothing later may overtake."""
+        self._failures: dict[str, int] = {}
+        """How many spools in a row each server failed at."""
 
     def address_of(self, server: Mapping[str, str]) -> str:
         """Where something is delivered that names a server."""
@@ -54,27 +59,26 @@ class Obstacles:
         return self._away.get(self.address_of(server))
 
     def met(self, obstacle: ModelryError, server: Mapping[str, str], writer: str = "") -> None:
-        """Notes an obstacle. A refusal is one for the runs that are refused only, and nothing else was left."""
-        if writer and not retries.is_refusal(obstacle):
+        """Notes an obstacle: behind it the other spools of the writer wait, and the others for the same server."""
+        if writer:
             self.hold(writer)
         if retries.is_of_the_server(obstacle):
             self._away[self.address_of(server)] = obstacle
 
+    def failed(self, obstacle: ModelryError, server: Mapping[str, str]) -> None:
+        """Notes that the server takes nothing of a spool. Fails it at many in a row, the others for it wait."""
+        address = self.address_of(server)
+        self._failures[address] = self._failures.get(address, 0) + (not retries.is_refusal(obstacle))
+        if self._failures[address] >= MOST_FAILURES:
+            self._away[address] = obstacle
+
+    def took(self, server: Mapping[str, str]) -> None:
+        """Notes that the server takes something."""
+        self._failures.pop(self.address_of(server), None)
+
     def hold(self, writer: str) -> None:
         """Notes that a spool of a writer is left."""
         self._writers.add(writer)
-
-    def hold_runs(self, writer: str, runs: Mapping[str, ModelryError]) -> None:
-        """Notes the runs of which something in the spools of a writer is left or set aside, and why."""
-        self._runs.setdefault(writer, {}).update(runs)
-
-    def runs_of(self, writer: str) -> Mapping[str, ModelryError]:
-        """The runs of which nothing later of a writer may be sent: it would overtake what is left."""
-        return self._runs.get(writer, {})
-
-    def try_runs_again(self) -> None:
-        """Begins a second look at the spools that are left because of runs, in order."""
-        self._runs.clear()
 
 
 class PutOff:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import reprlib
 import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, TypeAlias
@@ -48,7 +50,7 @@ class Buffer:
     rows of its key, or an entry at the end of the entries. The recorder's thread takes both from the front, and turns
     the rows into columns.
 
-    `wake(buffer, urgent)` is called for the first entry after each `take`, and with `urgent` once there are many.
+    `wake(buffer, urgent)` is called for the first entry after each `move_to`, and with `urgent` once there are many.
     `refuse(kind, key, text)` is called for what can't be recorded.
     """
 
@@ -98,6 +100,10 @@ class Buffer:
                 value if type(value) is float else real_of(value),
             )
             (self._rows.get(key) or self._open(key)).extend(row)
+        except MemoryError:
+            with suppress(MemoryError):
+                self._refuse("metric", "", "a point, because there is no memory for it")
+            return
         except Exception:  # A value of another library may raise anything.
             self._log_converted(key, value, step, timestamp)
             return
@@ -126,25 +132,36 @@ class Buffer:
         self._entries.append(request)
         self._tell(urgent)
 
-    def take(self) -> list[QueuedRequest]:
-        """Takes everything out, as requests in the order in which they must be sent. For the recorder's thread only.
+    def move_to(self, queue: deque[QueuedRequest]) -> None:
+        """Moves everything to the end of a queue, as requests in the order in which they must be sent.
 
-        Points come first, except that a request which creates the run stays before them.
+        Points come first, except that a request which creates the run stays before them. If it fails, for lack of
+        memory, everything stays here. For the recorder's thread only.
         """
         self.told = False
         self._count = 0
-        entries: list[Entry] = []
-        batches: list[QueuedRequest] = []
-        # Until no entry is left after the rows were taken: then no point is without the start that came before it, and
+        # Until no entry came after the rows were looked at: then no point is without the start that came before it, and
         # no entry is without the points that came before it.
         while True:
-            entries += _drained(self._entries)
-            batches += map(self._numbered, _batches(self._columns()))
-            if not self._entries:
+            count = len(self._entries)
+            ready = [(key, rows, len(rows)) for key, rows in list(self._rows.items()) if rows]
+            if len(self._entries) == count:
                 break
-        requests = _requests(self.run_id, entries)
+        batches = list(map(self._numbered, _batches(map(_columns, ready)), itertools.count(self._batch_number + 1)))
+        requests = _requests(self.run_id, list(itertools.islice(self._entries, count)))
         start = 1 if requests and requests[0].method in (START_RUN, CREATE_RUN) else 0
-        return [*requests[:start], *batches, *requests[start:]]
+        before = len(queue)
+        try:
+            queue.extend([*requests[:start], *batches, *requests[start:]])
+        except BaseException:
+            while len(queue) > before:
+                queue.pop()
+            raise
+        self._batch_number += len(batches)
+        for _ in range(count):
+            self._entries.popleft()
+        for _, rows, length in ready:
+            del rows[:length]  # what was added meanwhile stays
 
     def _add_texts(self, field: str, texts: Mapping[str, object]) -> None:
         self._entries.extend([(field, text_of(key), text_of(text)) for key, text in self._members(field, texts)])
@@ -191,14 +208,6 @@ class Buffer:
             return str(problem) or type(problem).__name__
         return "it can't be read"
 
-    def _columns(self) -> Iterator[Columns]:
-        """Takes the rows of all keys, as columns."""
-        for key, rows in list(self._rows.items()):
-            if taken := bytes(rows):
-                del rows[: len(taken)]  # what was added meanwhile stays
-                whole, values = array("q", taken), array("d", taken)
-                yield key, whole[0::3], whole[1::3], values[2::3]
-
     def _members(self, argument: str, given: Any) -> list[tuple[Any, Any]]:
         """The keys and values of a mapping or a configuration object; none if it has none, which is told."""
         try:
@@ -220,14 +229,21 @@ class Buffer:
             )
         return moment
 
-    def _numbered(self, batch: list[Columns]) -> QueuedRequest:
-        self._batch_number += 1
-        message = WriteMetricsRequest(run_id=self.run_id, writer_id=self._writer_id, batch_number=self._batch_number)
+    def _numbered(self, batch: list[Columns], number: int) -> QueuedRequest:
+        message = WriteMetricsRequest(run_id=self.run_id, writer_id=self._writer_id, batch_number=number)
         points = 0
         for key, steps, times_ms, values in batch:
             message.metrics.add(key=key, steps=steps, times_ms=times_ms, values=values)
             points += len(values)
         return QueuedRequest(WRITE_METRICS, message.SerializeToString(), points=points)
+
+
+def _columns(ready: tuple[str, bytearray, int]) -> Columns:
+    """The first bytes of the rows of a key as columns."""
+    key, rows, length = ready
+    taken = rows[:length]
+    whole, values = array("q", taken), array("d", taken)
+    return key, whole[0::3], whole[1::3], values[2::3]
 
 
 def _batches(columns: Iterable[Columns]) -> Iterator[list[Columns]]:
@@ -248,11 +264,6 @@ def _batches(columns: Iterable[Columns]) -> Iterator[list[Columns]]:
                 batch, room = [], POINTS_PER_BATCH
     if batch:
         yield batch
-
-
-def _drained(entries: deque[Entry]) -> Iterator[Entry]:
-    while entries:
-        yield entries.popleft()
 
 
 def _requests(run_id: str, entries: Iterable[Entry]) -> list[QueuedRequest]:

@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from modelry._sdk.recording import queued
+from modelry._sdk.recording.holds import Holds
 from modelry._sdk.recording.numbering import Numbering, run_of, split
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import is_of_the_run
@@ -24,8 +25,6 @@ from modelry.api.tracking.v1 import rpcs
 from modelry.errors import Cancelled, InvalidArgument, ModelryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from modelry._sdk.transport.connection import Connection, Pending
 
 AT_ONCE = 4
@@ -33,7 +32,7 @@ AT_ONCE = 4
 FAULTS = 5
 """After so many faults of the server at one request it is passed over, to see whether it is the cause."""
 _MOST_PASSED = 1000
-_MOST_FAILURES = 8
+MOST_FAILURES = 8
 """So many requests are tried one after the other. If the server fails at all of them, all wait."""
 _LOOK_SECONDS = 0.1
 _TIME_IS_UP = "the time for the delivery is up"
@@ -53,11 +52,21 @@ def _unsendable(request: QueuedRequest) -> InvalidArgument | None:
     return None
 
 
+def _order(request: QueuedRequest) -> tuple[int, ...]:
+    return request.order
+
+
+def _move(queue: deque[QueuedRequest], to: list[QueuedRequest] | deque[QueuedRequest]) -> None:
+    """Moves the first of a queue, so that it is lost in no case: if memory runs out it may be in both."""
+    to.append(queue[0])
+    queue.popleft()
+
+
 class Source(Protocol):
     """Where requests come from, and what becomes of them."""
 
-    def take(self) -> QueuedRequest | None:
-        """The next request, None if there is none now."""
+    def take_to(self, queue: deque[QueuedRequest]) -> bool:
+        """Moves the next request to the end of a queue; False if there is none now."""
 
     def done(self, request: QueuedRequest) -> None:
         """The server has taken the request, or it is refused for good or set aside. Called in order."""
@@ -75,11 +84,11 @@ class Source(Protocol):
 class Delivery:
     """Delivers over one connection.
 
-    Nothing is sent of the runs that are `held`, of which something earlier is left or set aside, for a reason. Only
-    their start is: the earlier may wait for it.
+    Nothing is sent that would overtake what is `held`: of which something earlier is left, or set aside. Only the start
+    of a run is: the earlier may wait for it.
     """
 
-    def __init__(self, connection: Connection, workspace: str, held: Mapping[str, ModelryError] | None = None) -> None:
+    def __init__(self, connection: Connection, workspace: str, held: Holds | None = None) -> None:
         self.workspace = workspace
         self._connection = connection
         self._numbering = Numbering()
@@ -87,15 +96,21 @@ class Delivery:
         self._first: deque[QueuedRequest] = deque()
         self._passed: list[QueuedRequest] = []
         """Passed over, until a later request is taken: what the server fails at, and all of a run that waits."""
-        self._passed_runs = {run_id for run_id, why in (held or {}).items() if retries.is_refusal(why)}
-        self._held = frozenset(held or {})
+        self._held = Holds(*([held] if held else []))
+        self._waiting = Holds(self._held)
+        """What waits behind what is passed over or held."""
+        self._aside = Holds(self._held)
+        """What is set aside as well, unless it is passed over."""
+        self._left = Holds()
+        """What waited when the last `run` ended."""
         self._failures = 0
         """How many requests were passed over because of a fault."""
-        self._why_passed = (held or {}).get(next(iter(self._passed_runs), ""), ModelryError(""))
+        self._why_passed = next(iter(self._held.reasons), ModelryError(""))
         self._done_early: list[QueuedRequest] = []
         """Taken before what was passed over, and noted after it, so that what is noted has no gaps."""
-        self._aside = dict(held or {})
-        """The runs of which everything is set aside, and why, unless it is passed over."""
+        self._taken = 0
+        self._is_dry = False
+        """Whether the source had nothing more when it was asked last."""
         self._with_holes: set[str] = set()
         """The runs of which the server has lost points, as was told."""
 
@@ -112,12 +127,17 @@ class Delivery:
     @property
     def unanswered(self) -> list[QueuedRequest]:
         """What was taken and is not answered yet, in order."""
-        return [*self._passed, *self._sent, *self._first]
+        return sorted([*self._passed, *self._sent, *self._first], key=_order)
 
-    def held(self, obstacle: ModelryError | None) -> dict[str, ModelryError]:
-        """The runs of which something is left or set aside after a delivery with this obstacle, and why."""
-        left = dict.fromkeys(map(run_of, self.unanswered), obstacle) if obstacle is not None else {}
-        return {run_id: why for run_id, why in {**left, **self._aside}.items() if run_id and why is not None}
+    @property
+    def left(self) -> Holds:
+        """What something later must not overtake after the last `run`: what is left, and what is set aside."""
+        return Holds(self._left, self._aside)
+
+    @property
+    def has_tried_all(self) -> bool:
+        """Whether each request of the source was taken, or is in `left`, or waits behind such a one."""
+        return self._is_dry
 
     def run(self, source: Source) -> ModelryError | None:
         """Sends until the source has nothing more and everything is answered. Else returns what prevents it.
@@ -127,19 +147,21 @@ class Delivery:
         # Calls stay in the frames of this thread, see `Connection.begin`.
         calls: deque[Pending] = deque()
         obstacle: ModelryError | None = None
-        while obstacle is None:
-            obstacle = self._fill(source, calls) if source.idle() else Cancelled(_TIME_IS_UP)
-            if obstacle is not None:
-                break
-            if calls:
-                obstacle = self._await_oldest(source, calls)
-            elif self._first:
-                obstacle = self._do(source, self._first[0])
-            elif self._passed:
-                obstacle = self._return(self._why_passed)
-            else:
-                return None
-        self._give_up(calls)
+        try:
+            while obstacle is None:
+                obstacle = self._fill(source, calls) if source.idle() else Cancelled(_TIME_IS_UP)
+                if obstacle is not None:
+                    break
+                if calls:
+                    obstacle = self._await_oldest(source, calls)
+                elif self._first:
+                    obstacle = self._do(source, self._first[0])
+                elif self._passed:
+                    obstacle = self._return(self._why_passed)
+                else:
+                    break
+        finally:
+            self._give_up(calls)
         return obstacle
 
     def _fill(self, source: Source, calls: deque[Pending]) -> ModelryError | None:
@@ -148,20 +170,25 @@ class Delivery:
             if not self._first and not self._take(source):
                 return None
             request = self._first[0]
-            may_begin = bool(self._held) and request.is_start and run_of(request) in self._held
-            if self._passed_runs and not may_begin and self._waits(request):
-                continue
-            if self._sent and not (request.numbered and self._sent[-1].numbered):
+            may_begin = request.is_start and run_of(request) in self._held
+            hold = None if may_begin else self._waiting.over(request)
+            if self._sent and (hold is not None or not (request.numbered and self._sent[-1].numbered)):
                 return None
+            if hold is not None and len(self._passed) < _MOST_PASSED:
+                _move(self._first, self._passed)
+                continue
             unsendable = _unsendable(request)
-            why_aside = self._aside.get(run_of(request)) if self._aside and not may_begin else None
-            if unsendable is not None or why_aside is not None:
+            aside = None if may_begin else self._aside.over(request)
+            if unsendable is not None or hold is not None or aside is not None:
                 if self._sent:
                     return None
-                if why_aside is not None and run_of(request) in self._passed_runs:
-                    self._put_back()  # No more is kept in memory: all of the run is set aside, in order.
-                elif why_aside is not None:
-                    self._set_aside(source, why_aside)
+                # No more is kept in memory: what waits is set aside, in order, or all waits.
+                if hold is not None and aside is not None:
+                    self._put_back()
+                elif hold is not None:
+                    return self._return(hold.why)
+                elif aside is not None:
+                    self._set_aside(source, aside.why)
                 elif unsendable is not None and (obstacle := self._judge(source, request, unsendable)) is not None:
                     return obstacle
                 continue
@@ -171,24 +198,17 @@ class Delivery:
                 calls.append(self._connection.begin(request.method, request.content, timeout=self._connection.timeout))
             except ModelryError as error:
                 return error
-            self._sent.append(self._first.popleft())
+            _move(self._first, self._sent)
         return None
 
-    def _waits(self, request: QueuedRequest) -> bool:
-        """Passes the first request over if its run is, so that nothing of a run overtakes what came before it."""
-        if len(self._passed) >= _MOST_PASSED or run_of(request) not in self._passed_runs:
-            return False
-        request.passed = True
-        self._passed.append(self._first.popleft())
-        return True
-
-    def _take(self, source: Source) -> QueuedRequest | None:
-        """Takes the next request from the source."""
-        taken = source.take()
-        if taken is not None:
-            self._numbering.apply(taken)
-            self._first.append(taken)
-        return taken
+    def _take(self, source: Source) -> bool:
+        """Takes the next request from the source; False if there is none."""
+        self._is_dry = not source.take_to(self._first)
+        if not self._is_dry:
+            self._taken += 1
+            self._first[-1].order = (self._taken,)
+            self._numbering.apply(self._first[-1])
+        return not self._is_dry
 
     def _do(self, source: Source, request: QueuedRequest) -> ModelryError | None:
         """Does a request that needs more than one call."""
@@ -198,31 +218,28 @@ class Delivery:
             return error
         except ModelryError as error:
             return self._judge(source, request, error)
-        self._first.popleft()
-        self._done(source, request)
+        self._done(source, self._first)
         return None
 
-    def _done(self, source: Source, request: QueuedRequest, *, is_taken: bool = True) -> None:
-        """Notes that a request is done with. If it was taken, what was passed over is tried once more."""
+    def _done(self, source: Source, queue: deque[QueuedRequest], *, is_taken: bool = True) -> None:
+        """Notes that the first of a queue is done with. If it was taken, what was passed over is tried once more."""
+        _move(queue, self._done_early)
         if self._passed and is_taken:
             for passed in self._passed:
                 passed.proven = True
             self._put_back()
-        passed_over = any(waits.passed for waits in self.unanswered)
-        if passed_over and not request.passed:
-            self._done_early.append(request)
-            return
-        source.done(request)
-        if not passed_over:
-            early, self._done_early = self._done_early, []
-            for each in early:
-                source.done(each)
+        first, unanswered = sorted(self._done_early, key=_order), self.unanswered
+        for request in first:
+            if unanswered and unanswered[0].order < request.order:
+                break
+            self._done_early.remove(request)
+            source.done(request)
 
     def _await_oldest(self, source: Source, calls: deque[Pending]) -> ModelryError | None:
         error = self._answer(source, calls[0])
         if error is None:
             calls.popleft()
-            self._done(source, self._sent.popleft())
+            self._done(source, self._sent)
             return None
         if not calls[0].done():
             return error
@@ -271,18 +288,19 @@ class Delivery:
         parts = split(request) if request.method in _DIVISIBLE and not concerns_all else []
         holds_run = request.is_start or of_the_run
         if retries.is_refusal(error) and (parts or not holds_run):
-            self._replace(request, parts)
-            if not parts:
+            if parts:
+                self._replace(request, parts)
+            else:
+                self._part(request)
                 source.refused(request, error)
-                self._done(source, request, is_taken=False)
+                self._done(source, self._first, is_taken=False)
             return None
         # A fault, or a refusal of a start or of the run: all that the run logs stands on it, so it is not dropped.
         request.faults += 1
         if parts and (request.proven or request.faults >= FAULTS):
             self._replace(request, parts)
         elif request.proven:
-            if holds_run:
-                self._aside[run_of(request)] = error
+            self._aside.add(request, error, is_whole=holds_run)
             self._set_aside(source, error)
         elif self._passed or request.faults >= FAULTS or retries.is_refusal(error):
             can_go_on = self._pass_over(source, error, holds_run=holds_run)
@@ -293,13 +311,15 @@ class Delivery:
 
     def _return(self, error: ModelryError) -> ModelryError:
         """Gives up for now; what was passed over comes first again, because others fail as well."""
+        self._left = Holds(self._waiting)
         self._put_back()
+        self._waiting.update(self._held)
         return error
 
     def _put_back(self) -> None:
         self._first.extendleft(reversed(self._passed))
         self._passed = []
-        self._passed_runs = set()
+        self._waiting.clear()
         self._failures = 0
 
     def _pass_over(self, source: Source, error: ModelryError, *, holds_run: bool) -> bool:
@@ -308,35 +328,34 @@ class Delivery:
         if not (is_refusal and self._failures):
             self._why_passed = error  # A fault counts for more: the server may fail at what comes later, too.
         self._failures += not is_refusal
-        request = self._first.popleft()
-        self._passed.append(request)
+        request = self._first[0]
+        _move(self._first, self._passed)
         self._part(request)
-        if holds_run:
-            self._passed_runs.add(run_of(request))
-        while (self._first or self._take(source)) and self._waits(self._first[0]):
-            pass
-        for passed in self._passed:
-            passed.passed = True
+        self._waiting.add(request, error, is_whole=holds_run)
+        while (self._first or self._take(source)) and len(self._passed) < _MOST_PASSED:
+            if self._waiting.over(self._first[0]) is None:
+                break
+            _move(self._first, self._passed)
         if is_refusal and len(self._passed) >= _MOST_PASSED:
             # No more is kept in memory, and other runs may wait behind it.
             for passed in self._passed:
-                passed.proven = passed.proven or run_of(passed) in self._passed_runs
+                hold = self._waiting.over(passed)
+                passed.proven = passed.proven or (hold is not None and hold.is_whole)
             self._put_back()
-        return bool(self._first) and self._failures < _MOST_FAILURES
+        return bool(self._first) and self._failures < MOST_FAILURES
 
     def _set_aside(self, source: Source, error: ModelryError) -> None:
-        request = self._first.popleft()
-        self._part(request)
-        source.set_aside(request, error)
-        self._done(source, request, is_taken=False)
+        self._part(self._first[0])
+        source.set_aside(self._first[0], error)
+        self._done(source, self._first, is_taken=False)
 
     def _replace(self, request: QueuedRequest, parts: list[QueuedRequest]) -> None:
         """Puts the parts of the first request in its place."""
-        self._first.popleft()
         self._part(request)
         for index, part in enumerate(parts):
-            part.faults, part.passed, part.proven = request.faults, request.passed, request.proven
+            part.faults, part.proven, part.order = request.faults, request.proven, (*request.order, index)
             self._numbering.isolate(part, index)
+        self._first.popleft()
         self._first.extendleft(reversed(parts))
 
     def _begin_anew(self, request: QueuedRequest) -> None:
@@ -345,8 +364,9 @@ class Delivery:
         if run_id not in self._with_holes:
             self._with_holes.add(run_id)
             log.warning(
-                "the server at %s no longer has points of run %s that it acknowledged, as after a restore of a backup; "
-                "they can't be sent again, and later points are written",
+                "the server at %s lacks points of run %s that come before those that it gets now: it acknowledged them "
+                "and has lost them, as after a restore of a backup, or they wait in another spool; later points are "
+                "written",
                 self.target,
                 run_id,
             )

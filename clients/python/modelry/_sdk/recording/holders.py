@@ -32,8 +32,11 @@ def me() -> dict[str, str]:
 
 
 def name_of(holder: Mapping[str, str]) -> str:
-    """Names a process, other than any that had its number before or on another machine."""
-    return " ".join(holder.get(key, "") for key in ("host", "machine", "process", "started"))
+    """Names a process, other than any that had its number before or on another machine.
+
+    A file may name it as the `writer` of what another process has moved to it.
+    """
+    return holder.get("writer") or " ".join(holder.get(key, "") for key in ("host", "machine", "process", "started"))
 
 
 def may_be_at_work(holder: Mapping[str, str], file: Path) -> bool:

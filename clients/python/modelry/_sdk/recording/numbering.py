@@ -154,3 +154,23 @@ def key_of(request: QueuedRequest) -> str:
         texts = LogBatchRequest.FromString(request.content)
         keys = [*texts.params, *texts.tags]
     return repr(keys[0]) if len(keys) == 1 else ""
+
+
+def subjects_of(request: QueuedRequest) -> set[str]:
+    """What a request sets, where the order counts: of two requests with a subject in common the later one wins.
+
+    A numbered batch has none, since points stand beside each other, and so do datasets.
+    """
+    content = request.content
+    if request.method == LOG_BATCH:
+        texts = LogBatchRequest.FromString(content)
+        return {f"param {key}" for key in texts.params} | {f"tag {key}" for key in texts.tags}
+    if request.method == queued.DELETE_RUN_TAGS:
+        return {f"tag {key}" for key in rpcs.DELETE_RUN_TAGS.request.FromString(content).keys}
+    if request.method == UPDATE_RUN:
+        paths = set(UpdateRunRequest.FromString(content).update_mask.paths)
+        return paths if paths and "*" not in paths else _UPDATED
+    return {"status", "end_time"} if request.method == queued.FINISH_RUN else set()
+
+
+_UPDATED = {"name", "description", "status", "end_time"}

@@ -27,9 +27,9 @@ class QueuedRequest:
     """What is to be sent, and how often it failed.
 
     `method` is the path of an rpc, or START_RUN. `points` is the number of its metric points. `end` is the position in
-    the spool at which its record ends, 0 while it is in memory only. `apart`: a batch that does not count any more for
-    the numbers of its writer. `passed`: others were sent before it, since the server failed at it. `proven`: and the
-    server took one of them.
+    the spool at which its record ends, 0 while it is in memory only. `order` is its place among the others of a
+    delivery, and of a part its place in the whole. `apart`: a batch that does not count any more for the numbers of its
+    writer. `proven`: the server failed at it, and took a later one.
     """
 
     method: str
@@ -38,8 +38,8 @@ class QueuedRequest:
     end: int = 0
     gaps: int = 0
     faults: int = 0
+    order: tuple[int, ...] = ()
     apart: bool = False
-    passed: bool = False
     proven: bool = False
 
     @property

@@ -74,6 +74,8 @@ class Backlog:
         self._spool_failed = False
         self.offline_was_told = False
         """Whether it was warned of that no server answers, so that there is one warning for one cause."""
+        self.is_over: Callable[[], bool] = lambda: False
+        """Whether a delivery has to end now, although it is not time to close."""
         self.delivered = 0
         """How many requests are done with."""
 
@@ -86,6 +88,11 @@ class Backlog:
     def path(self) -> Path | None:
         """The file that the spool is in, None while there is none."""
         return None if self._spool is None else self._spool.path
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether something that was taken from the buffers is in memory only."""
+        return bool(self._queue) or not all(request.end for request in self._delivery.unanswered)
 
     @property
     def waits(self) -> bool:
@@ -102,15 +109,18 @@ class Backlog:
 
     # --- the source of the delivery ----------------------------------------------------------------------------------
 
-    def take(self) -> QueuedRequest | None:
-        """The next request: from memory, or from the spool while there is one."""
+    def take_to(self, queue: deque[QueuedRequest]) -> bool:
+        """Moves the next request to a queue: from memory, or from the spool while there is one."""
         if not self._queue and self._spool is None and self._agenda.is_due:
             self._harvest()
         self._moved_at = time.monotonic()
-        spooled = None if self._spool is None else self._spool.next()
-        if spooled is not None:
-            return spooled
-        return self._queue.popleft() if self._queue else None
+        if self._spool is not None and self._spool.next_to(queue):
+            return True
+        if not self._queue:
+            return False
+        queue.append(self._queue[0])
+        self._queue.popleft()
+        return True
 
     def done(self, request: QueuedRequest) -> None:
         """Notes what is delivered."""
@@ -136,7 +146,8 @@ class Backlog:
         noun = _NOUNS.get(request.method, "request")
         try:
             if self._set_aside is None:
-                self._set_aside = Spool.create(self.folder, self._server)
+                spool = self._spool  # what is set aside came before what is left in it
+                self._set_aside = Spool.create(self.folder, self._server) if spool is None else spool.before()
             kept = QueuedRequest(request.method, request.content, points=request.points)
             self._set_aside.append([kept])
         except OSError as problem:
@@ -153,7 +164,7 @@ class Backlog:
 
     def idle(self) -> bool:
         """Spools what must not stay in memory; False when it is time to end."""
-        if self._agenda.is_late:
+        if self._agenda.is_late or self.is_over():
             return False
         now = time.monotonic()
         if self._spool is not None:
@@ -247,7 +258,11 @@ class Backlog:
 
     def _harvest(self) -> None:
         for buffer in self._agenda.take():
-            self._queue.extend(buffer.take())
+            try:
+                buffer.move_to(self._queue)
+            except BaseException:
+                self._agenda.add(buffer, False)
+                raise
             if buffer.ended:
                 self._forget(buffer)
 

@@ -19,6 +19,7 @@ import os
 import struct
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +41,7 @@ _DELIVERED = struct.Struct("<Q")
 _RECORD = struct.Struct("<II")
 _MAGIC = b"MDLRYSP2"
 _WRITE_BYTES = 1 << 26
-_MOST_DIGITS = 18
+_MOST_DIGITS = 19
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _sync = getattr(os, "fdatasync", os.fsync)
 
@@ -68,15 +69,15 @@ class Spool:
         self._damaged_at: set[int] = set()
 
     @classmethod
-    def create(cls, folder: Path, server: dict[str, str], *, parent: str = "", began: str = "") -> Spool:
+    def create(cls, folder: Path, server: dict[str, str], *, parent: str = "", name: str = "") -> Spool:
         """Begins a new file in the folder, which is made if necessary. Raises OSError if that fails.
 
-        A forked child names the parent that is to deliver the file, see `left_in`. `began` is the time in its name, in
-        nanoseconds since 1970. The default is now.
+        A forked child names the parent that is to deliver the file, see `left_in`. The default of the name begins with
+        the time in nanoseconds since 1970, so that the names are in order.
         """
         folder = places.prepared(folder)
         server = {**server, **holders.me()}
-        name = f"{began or time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
+        name = name or f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
         path = folder / f"{name}{_OPEN}{_suffix(parent)}"
         # Locked before it has its name, so that nobody takes it for a file that was left.
         new = path.with_suffix(".new")
@@ -116,10 +117,18 @@ class Spool:
         spool._count(first)
         return spool
 
-    def beside(self) -> Spool:
-        """Begins a file for a part of this one: in its place in the order, and for the same server and parent."""
+    def before(self) -> Spool:
+        """Opens the file for what is moved out of this one: directly before it in the order. It is begun if needed."""
         name, _, parent = self.path_when_closed.name.removesuffix(SUFFIX).partition(".")
-        return Spool.create(self.path.parent, self.server, parent=parent, began=name.partition("-")[0])
+        began, _, rest = name.partition("-")
+        if not began.isdecimal() or len(began) > _MOST_DIGITS:
+            return Spool.create(self.path.parent, self.server, parent=parent)
+        name = f"{int(began) - 1:0{len(began)}}-{rest}"
+        for between in ("", _OPEN):
+            with suppress(FileNotFoundError):
+                return Spool.open(self.path.with_name(f"{name}{between}{_suffix(parent)}"))
+        server = {**self.server, "writer": holders.name_of(self.server)}
+        return Spool.create(self.path.parent, server, parent=parent, name=name)
 
     @classmethod
     def peek(cls, path: Path) -> Spool:
@@ -185,13 +194,20 @@ class Spool:
 
     def next(self) -> QueuedRequest | None:
         """The next request that was not read yet, None at the end. A damaged record is counted and left out."""
+        found: deque[QueuedRequest] = deque()
+        return found[0] if self.next_to(found) else None
+
+    def next_to(self, queue: deque[QueuedRequest]) -> bool:
+        """Adds the next request to a queue, see `next`; False at the end."""
         while (request := _read(self._descriptor, self._position, self._end)) is not None:
-            if not request.method:
+            if request.method:
+                queue.append(request)
+            else:
                 self._damaged_at.add(self._position)
             self._position = request.end
             if request.method:
-                return request
-        return None
+                return True
+        return False
 
     def delivered(self, request: QueuedRequest) -> None:
         """Notes that everything up to this request is delivered."""

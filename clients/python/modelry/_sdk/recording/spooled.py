@@ -7,13 +7,15 @@ be more of them than a process can have open.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelry._sdk.recording import holders
 from modelry._sdk.recording.attempts import ORIGIN, End, Obstacles
 from modelry._sdk.recording.delivery import FAULTS, Delivery
+from modelry._sdk.recording.holds import Holds
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import Spool, SpoolInUse, writer_of
 from modelry._sdk.transport import retries
@@ -32,8 +34,10 @@ class SpoolFile:
         self.refusals: dict[str, str] = {}
         self.refused_count = 0
         self.points_refused = 0
-        self.held: Mapping[str, ModelryError] = {}
-        """The runs of which something is left or set aside, and why."""
+        self.left = Holds()
+        """What is left or set aside, and why."""
+        self.has_tried_all = False
+        """Whether each request was tried, or waits behind one that is left."""
         self.aside: Spool | None = None
         """What the server fails at again and again, while it takes the rest."""
         self.spool = spool
@@ -45,8 +49,8 @@ class SpoolFile:
         self._ends: set[str] = set()
         """How the parts of the request ended that is being noted, unless they were delivered."""
 
-    def deliver(self, address: str, held: Mapping[str, ModelryError]) -> ModelryError | None:
-        """Delivers the file to the server of an address, without the runs that are held. Returns what prevents it."""
+    def deliver(self, address: str, held: Holds) -> ModelryError | None:
+        """Delivers the file to the server of an address, but nothing behind what is held. Returns what prevents it."""
         try:
             connection = connect(address, origin=ORIGIN)
         except ModelryError as error:
@@ -54,7 +58,7 @@ class SpoolFile:
         delivery = Delivery(connection, self.spool.server.get("workspace", ""), held)
         try:
             obstacle = self._run(delivery)
-            self.held = delivery.held(obstacle)
+            self.left, self.has_tried_all = delivery.left, delivery.has_tried_all
             return obstacle
         except OSError as problem:
             return Unavailable(f"the spool can't be read or written: {problem}")
@@ -75,9 +79,9 @@ class SpoolFile:
                 return obstacle
             time.sleep(_PAUSE_SECONDS * attempts)
 
-    def take(self) -> QueuedRequest | None:
-        """The next request of the file."""
-        return self.spool.next()
+    def take_to(self, queue: deque[QueuedRequest]) -> bool:
+        """Adds the next request of the file to a queue."""
+        return self.spool.next_to(queue)
 
     def done(self, request: QueuedRequest) -> None:
         """Notes in the file that a request needs no more, and counts it. Its parts come one after the other."""
@@ -106,7 +110,7 @@ class SpoolFile:
     def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
         """Moves a request to a spool of its own. Raises OSError if it can't be kept."""
         if self.aside is None:
-            self.aside = self.spool.beside()
+            self.aside = self.spool.before()
         self.aside.append([QueuedRequest(request.method, request.content, points=request.points)])
         self._moved.add(id(request))
         where = self.aside.path_when_closed
@@ -137,7 +141,7 @@ class SpoolAttempt:
         """The file of the runs that were set aside because the server refuses them."""
         if self.source is None or self.source.aside is None:
             return None
-        return self.source.aside.path if any(map(retries.is_refusal, self.source.held.values())) else None
+        return self.source.aside.path if any(map(retries.is_refusal, self.source.left.reasons)) else None
 
     @property
     def is_whole(self) -> bool:
@@ -179,10 +183,15 @@ class Delivering:
         if (obstacle := self._obstacles.before(spool.server, writer)) is not None:
             spool.close()
             return SpoolAttempt(spool.path, End.WAITS, obstacle.message, source)
-        obstacle = source.deliver(self._obstacles.address_of(spool.server), self._obstacles.runs_of(writer))
-        self._obstacles.hold_runs(writer, source.held)
+        obstacle = source.deliver(self._obstacles.address_of(spool.server), self._obstacles.left)
+        self._obstacles.left.update(source.left)
+        if source.delivered:
+            self._obstacles.took(spool.server)
         if obstacle is None:
             return SpoolAttempt(spool.path, End.DONE, spool.remove(), source)
-        self._obstacles.met(obstacle, spool.server, writer)
+        if source.has_tried_all and not retries.is_passing(obstacle):
+            self._obstacles.failed(obstacle, spool.server)
+        else:
+            self._obstacles.met(obstacle, spool.server, writer)
         spool.close()
         return SpoolAttempt(spool.path, End.LEFT, obstacle.message, source, retries.is_refusal(obstacle))

@@ -87,9 +87,12 @@ class _Sync:
         self._done = self._total = 0
         self._counts: dict[Path, int] = {}
         """How many requests were in each spool, for the progress."""
-        self._files_delivered = self._files_left = self._files_in_use = 0
-        self._delivered = self._refused = self._left = 0
-        self._points_delivered = self._points_refused = self._points_left = 0
+        self._spools_left: dict[Path, Spool] = {}
+        self._uploads_left = 0
+        self._unreadable = 0
+        self._files_delivered = self._files_in_use = 0
+        self._delivered = self._refused = 0
+        self._points_delivered = self._points_refused = 0
 
     def deliver(self, files: list[Path], uploads: list[Path]) -> None:
         """Delivers spools, then copies of files, whose runs may be in the spools."""
@@ -102,8 +105,8 @@ class _Sync:
             again += [tried.path] if tried.is_refused else []
             again += [tried.part] if tried.part is not None else []
         # The start of a run may have been in a later file, such as one of a machine whose clock is ahead.
-        self._obstacles.try_runs_again()
-        for tried in delivering.attempts(sorted(again, key=lambda path: path.name)):
+        self._obstacles.left.clear()
+        for tried in delivering.attempts(sorted(set(again), key=lambda path: path.name)):
             self._note_spool(tried)
         for attempt in Uploading(self._obstacles, is_left_out=Kept.may_be_in_use).attempts(uploads):
             self._note(attempt)
@@ -112,14 +115,14 @@ class _Sync:
         """What became of it."""
         return SyncReport(
             files_delivered=self._files_delivered,
-            files_left=self._files_left,
+            files_left=len(self._spools_left) + self._unreadable + self._uploads_left,
             files_in_use=self._files_in_use,
             requests_delivered=self._delivered,
             requests_refused=self._refused,
-            requests_left=self._left,
+            requests_left=sum(spool.requests_left for spool in self._spools_left.values()) + self._uploads_left,
             points_delivered=self._points_delivered,
             points_refused=self._points_refused,
-            points_left=self._points_left,
+            points_left=sum(spool.points_left for spool in self._spools_left.values()),
             problems=tuple(self.problems),
         )
 
@@ -134,7 +137,7 @@ class _Sync:
             self._total -= self._counts.get(attempt.path, 0)
             self._files_in_use += attempt.end is End.IN_USE
             if attempt.end is End.UNREADABLE:
-                self._files_left += 1
+                self._unreadable += 1
                 self.problems.append(attempt.why)
             return
         name, source, why = attempt.path.name, attempt.source, attempt.why
@@ -142,14 +145,15 @@ class _Sync:
         is_part_last = is_last or attempt.part is None
         told = {key: text for key, text in source.refusals.items() if is_part_last or not key.startswith("aside ")}
         self.problems += [f"{name}: {text}" for text in told.values()]
-        if source.aside is not None and is_part_last:
-            self._count_left(source.aside)
+        if source.aside is not None:
+            self._spools_left[source.aside.path] = source.aside
         if attempt.end is End.DONE:
+            self._spools_left.pop(attempt.path, None)
             self._files_delivered += is_part_last
-        elif attempt.is_refused and not is_last:
-            return
         else:
-            self._count_left(source.spool)
+            self._spools_left[attempt.path] = source.spool
+            if attempt.is_refused and not is_last:
+                return
             why = f"{why}; {queued.told(source.spool.others_left, source.spool.points_left)} left"
         if why:
             self.problems.append(f"{name}: {why}")
@@ -159,11 +163,6 @@ class _Sync:
         self._refused += source.refused_count
         self._points_delivered += source.points_delivered
         self._points_refused += source.points_refused
-
-    def _count_left(self, spool: Spool) -> None:
-        self._files_left += 1
-        self._left += spool.requests_left
-        self._points_left += spool.points_left
 
     def _note(self, attempt: Attempt) -> None:
         """Counts what became of an upload."""
@@ -182,8 +181,7 @@ class _Sync:
                 self._refused += 1
                 self.problems.append(f"{attempt.folder.name}: refused: {attempt.why}")
             case _:
-                self._files_left += 1
-                self._left += 1
+                self._uploads_left += 1
                 is_told = attempt.end is End.UNREADABLE  # then the path is in the text
                 self.problems.append(attempt.why if is_told else f"{attempt.folder.name}: {attempt.why}")
         self._told()
