@@ -14,19 +14,23 @@ Nothing here holds a lock while the training code runs, see `Buffer`.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelry._sdk.recording.agenda import Agenda, Flush, Task
 from modelry._sdk.recording.buffer import Buffer
-from modelry._sdk.recording.delivery import Delivery
+from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.source import Backlog
 from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import Connection
+from modelry._sdk.transport.interruptions import held_back
 from modelry._sdk.transport.settings import Settings
 from modelry.errors import ModelryError
 
@@ -38,6 +42,8 @@ _GRACE_SECONDS = 5.0
 _HAND_OVER_SECONDS = 2.0
 _START_AGAIN_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
+_LOOK_SECONDS = 0.1
+_FAULT_PAUSE = 0.05
 _UNREACHABLE = "the server did not answer before"
 _FORKED = "this process was forked after its parent had loaded gRPC, so the parent delivers what is logged here"
 _FORKED_UNKNOWN = (
@@ -69,6 +75,8 @@ class Recorder:
         self._worker: threading.Thread | None = None
         self._thread: threading.Thread | None = None
         self._start_again_at = 0.0
+        self._failures = 0
+        """How often the work failed since something was delivered."""
         self._begin_backlog()
         self.uploads = Uploads(
             self._own_connection,
@@ -248,35 +256,73 @@ class Recorder:
         return True
 
     def _run(self, patience: float) -> None:
-        if not self._works.acquire(timeout=patience):
-            return
-        complete = False
-        self._worker = self._thread = threading.current_thread()
-        try:
-            while self._work():
-                pass
-            complete = True
-        finally:
-            if not complete:
-                self._rescue("the recorder failed")
-            self._backlog.close()
-            self._begin_backlog()
-            self._worker = None
-            self._works.release()
-            self._thread = None
-            self._agenda.end()
+        """Does the work until the end, if no other thread does it for so many seconds."""
+        with self._working(time.monotonic() + patience) as works:
+            if not works:
+                return
+            self._thread = threading.current_thread()
+            try:
+                while self._step():
+                    pass
+                self._backlog.close()
+                self._begin_backlog()
+            finally:
+                self._thread = None
+                self._agenda.end()
 
     def _work_until(self, flush: Flush, timeout: float | None) -> None:
         """Does the work of the thread, where none can be started, until a flush is answered."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while not flush.answered and (until is None or time.monotonic() < until):
-            if self._works.acquire(timeout=_SHORTEST_PAUSE):
-                self._worker = threading.current_thread()
-                try:
-                    self._work()
-                finally:
-                    self._worker = None
-                    self._works.release()
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while not flush.answered and time.monotonic() < until:
+            with self._working(min(until, time.monotonic() + _SHORTEST_PAUSE), until) as works:
+                if works:
+                    self._step()
+
+    @contextmanager
+    def _working(self, patience: float, until: float = math.inf) -> Iterator[bool]:
+        """Makes this thread the one that works, if no other one works at the time `patience`; says whether it is.
+
+        Its deliveries end at the time `until`, or at Ctrl-C, which is raised only then: it could leave half a step, or
+        a lock of gRPC that nobody releases.
+        """
+        with held_back() as is_signaled:
+            works = self._works.acquire(blocking=False)
+            while not works and time.monotonic() < patience and not is_signaled():
+                works = self._works.acquire(timeout=_LOOK_SECONDS)
+            if not works:
+                yield False
+                return
+            self._worker = threading.current_thread()
+            self._backlog.is_over = lambda: is_signaled() or time.monotonic() >= until
+            try:
+                yield True
+            finally:
+                self._backlog.is_over = lambda: False
+                self._worker = None
+                self._works.release()
+
+    def _step(self) -> bool:
+        """Works; what fails, as for lack of memory, is tried again, because it leaves everything where it was.
+
+        If that happens again and again, everything is spooled and left to `modelry sync`.
+        """
+        before = self._backlog.delivered
+        try:
+            return self._work()
+        except Exception:
+            self._failures = self._failures + 1 if self._backlog.delivered == before else 1
+            if self._failures <= FAULTS:
+                log.warning("the recorder failed; it tries again", exc_info=True)
+                time.sleep(_FAULT_PAUSE * 2**self._failures)
+                return True
+            self._failures = 0
+            self._rescue("the recorder failed")
+            if self._backlog.is_in_memory:
+                raise
+            self._refusals.warn("failure of the recorder", "", f"what is left in {self._backlog.path}; see above")
+            self._backlog.close()
+            self._begin_backlog()
+            return True
 
     def _work(self) -> bool:
         """Waits for something to do and does it; False after the last time."""
