@@ -23,13 +23,15 @@ def none(method: str, request: bytes) -> grpc.StatusCode | None:
 class FaultyServer(grpc.GenericRpcHandler):
     """Passes every call on to the platform, unless the rule names a status for its method and (first) request.
 
-    `says` is the text of the status. While `stands_still` is set, streams are not answered.
+    `says` is the text of the status. `answers` has what methods answer in place of the platform, which does not get
+    these calls. While `stands_still` is set, streams are not answered.
     """
 
     channel: Any
     rule: Rule = none
     says: str = "the test wants it so"
     address: str = ""
+    answers: dict[str, bytes] = field(default_factory=dict)
     stands_still: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -48,6 +50,8 @@ class FaultyServer(grpc.GenericRpcHandler):
     def _ask(self, method: str, request: bytes, context: grpc.ServicerContext) -> Any:
         if (code := self.rule(method, request)) is not None:
             context.abort(code, self.says)
+        if method in self.answers:
+            return self.answers[method]
         return self._passed_on(lambda: self.channel.unary_unary(method)(request, timeout=20), context)
 
     def _write(self, method: str, requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:

@@ -16,7 +16,9 @@ import pytest
 import modelry
 from modelry import Client
 from modelry._sdk.recording import kept, sync
+from modelry._sdk.recording.queued import WRITE_METRICS
 from modelry._sdk.recording.spool import left_in
+from modelry.api.tracking import v1 as tracking
 from modelry.errors import RunNotFound
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
@@ -67,6 +69,23 @@ def test_a_server_that_fails_at_everything_for_a_while_costs_nothing(
     stored = reader.runs.get(run.id)
     assert (complete, nothing_left) == (True, True)
     assert (stored.summaries["m"].point_count, stored.params, stored.status) == (3000, {"p": "1"}, "FINISHED")
+
+
+def test_an_answer_that_does_not_say_that_a_batch_is_durable_is_none(
+    between: FaultyServer, reader: Client, spool: Path
+) -> None:
+    with modelry.start_run() as run:
+        modelry.log_metric("m", 0.5, step=0)
+        assert modelry.flush(PATIENCE_S)
+        stale = tracking.WriteMetricsResponse(durable_batch_number=1)
+        between.answers = {WRITE_METRICS: stale.SerializeToString()}
+        modelry.log_metric("m", 0.5, step=1)
+        with_stale_answer = modelry.flush(1.0)
+        between.answers = {}
+        complete = modelry.flush(PATIENCE_S)
+
+    assert (with_stale_answer, complete, left_in(spool)) == (False, True, [])
+    assert list(reader.metrics.read(run.id, "m").steps) == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ class Buffer:
         for key, steps, times_ms, values in batch:
             message.metrics.add(key=key, steps=steps, times_ms=times_ms, values=values)
             points += len(values)
-        return QueuedRequest(WRITE_METRICS, message.SerializeToString(), points=points)
+        return QueuedRequest(WRITE_METRICS, message.SerializeToString(), points=points, number=number)
 
 
 def _columns(ready: tuple[str, bytearray, int]) -> Columns:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.holds import Holds
-from modelry._sdk.recording.numbering import Numbering, run_of, split
+from modelry._sdk.recording.numbering import Numbering, number_of, run_of, split
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries
 from modelry.api.tracking.v1 import rpcs
-from modelry.errors import Cancelled, InvalidArgument, ModelryError
+from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsResponse
+from modelry.errors import Cancelled, DataLoss, InvalidArgument, ModelryError
 
 if TYPE_CHECKING:
     from modelry._sdk.transport.connection import Connection, Pending
@@ -60,6 +61,15 @@ def _move(queue: deque[QueuedRequest], to: list[QueuedRequest] | deque[QueuedReq
     """Moves the first of a queue, so that it is lost in no case: if memory runs out it may be in both."""
     to.append(queue[0])
     queue.popleft()
+
+
+def _not_durable(request: QueuedRequest, answer: bytes) -> DataLoss | None:
+    """What is wrong with an answer that does not say that the batch is durable."""
+    number, durable = number_of(request), WriteMetricsResponse.FromString(answer).durable_batch_number
+    if durable >= number:
+        return None
+    text = f"the server answered to batch {number} that the batches up to {durable} are durable"
+    return DataLoss(text, reason="ANSWER_MALFORMED")
 
 
 class Source(Protocol):
@@ -237,6 +247,8 @@ class Delivery:
 
     def _await_oldest(self, source: Source, calls: deque[Pending]) -> ModelryError | None:
         error = self._answer(source, calls[0])
+        if error is None and self._sent[0].numbered:
+            error = _not_durable(self._sent[0], calls[0].result())
         if error is None:
             calls.popleft()
             self._done(source, self._sent)

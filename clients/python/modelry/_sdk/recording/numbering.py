@@ -40,17 +40,13 @@ class Numbering:
         if successor is None:
             return
         successor.last_number += 1
-        message.writer_id = successor.writer_id
-        message.batch_number = successor.last_number
-        request.content = message.SerializeToString()
+        _renumber(request, message, successor.writer_id, successor.last_number)
 
     def isolate(self, request: QueuedRequest, index: int) -> None:
         """Makes a batch the only one of a writer: one that was split off, as the part of that index."""
         if request.numbered:
             message = WriteMetricsRequest.FromString(request.content)
-            message.writer_id = _name(f"{message.writer_id}/{message.batch_number}/{index}")
-            message.batch_number = 1
-            request.content = message.SerializeToString()
+            _renumber(request, message, _name(f"{message.writer_id}/{message.batch_number}/{index}"), 1)
             request.apart = True
 
     def succeed(self, request: QueuedRequest) -> None:
@@ -63,6 +59,11 @@ class Numbering:
                 known.writer_id, known.last_number = name, 0
                 successor = known
         self._successors[message.writer_id] = successor
+
+
+def _renumber(request: QueuedRequest, message: WriteMetricsRequest, writer_id: str, number: int) -> None:
+    message.writer_id, message.batch_number = writer_id, number
+    request.content, request.number = message.SerializeToString(), number
 
 
 def _name(of: str) -> str:
@@ -143,6 +144,11 @@ def run_of(request: QueuedRequest) -> str:
         return CreateRunRequest.FromString(queued.parts_of_start_run(content)[1]).run_id
     message = _OF_A_RUN.get(request.method)
     return "" if message is None else str(message.FromString(content).run_id)
+
+
+def number_of(request: QueuedRequest) -> int:
+    """The number of a numbered batch."""
+    return request.number or WriteMetricsRequest.FromString(request.content).batch_number
 
 
 def key_of(request: QueuedRequest) -> str:

@@ -29,7 +29,8 @@ class QueuedRequest:
     `method` is the path of an rpc, or START_RUN. `points` is the number of its metric points. `end` is the position in
     the spool at which its record ends, 0 while it is in memory only. `order` is its place among the others of a
     delivery, and of a part its place in the whole. `apart`: a batch that does not count any more for the numbers of its
-    writer. `proven`: the server failed at it, and took a later one.
+    writer. `proven`: the server failed at it, and took a later one. `number` is that of a numbered batch, 0 if it must
+    be read from the content.
     """
 
     method: str
@@ -39,6 +40,7 @@ class QueuedRequest:
     gaps: int = 0
     faults: int = 0
     order: tuple[int, ...] = ()
+    number: int = 0
     apart: bool = False
     proven: bool = False
 
