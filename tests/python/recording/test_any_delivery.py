@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from modelry import Client
@@ -243,7 +243,12 @@ def _log_batch(
     return QueuedRequest(queued.LOG_BATCH, texts.SerializeToString())
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example takes a tenth of a second, shrinking it minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(scenario=scenarios())
 def test_all_that_is_spooled_arrives_in_order_and_once(
     world: World, monkeypatch: pytest.MonkeyPatch, scenario: Scenario

@@ -32,7 +32,7 @@ def test_after_a_refusal_the_rest_goes_on_under_another_writer() -> None:
     numbering = Numbering()
     rest = [a_batch(6), a_batch(7), a_batch(1, writer="other")]
 
-    numbering.succeed(a_batch(5))
+    numbering.succeed(a_batch(5), "after")
     for batch in rest:
         numbering.apply(batch)
 
@@ -46,7 +46,7 @@ def test_who_sends_the_same_again_arrives_at_the_same_names() -> None:
     once, again = Numbering(), Numbering()
     outcomes = []
     for numbering in (once, again):
-        numbering.succeed(a_batch(5))
+        numbering.succeed(a_batch(5), "after")
         batch = a_batch(6)
         numbering.apply(batch)
         outcomes.append(names([batch]))
@@ -54,13 +54,29 @@ def test_who_sends_the_same_again_arrives_at_the_same_names() -> None:
     assert outcomes[0] == outcomes[1]
 
 
+def test_a_name_says_which_batch_is_the_first_of_a_new_writer() -> None:
+    """Else two batches could get one number of one writer, and the server would take the second for the first."""
+    names_of_one = []
+    for why in ("after", "from"):
+        numbering, later = Numbering(), a_batch(6)
+        numbering.succeed(a_batch(5), why)
+        numbering.apply(later)
+        names_of_one += names([later])
+    for why in ("part 0", "alone"):
+        batch = a_batch(5)
+        Numbering().isolate(batch, why)
+        names_of_one += names([batch])
+
+    assert len(set(names_of_one)) == 4
+
+
 def test_a_second_refusal_begins_a_third_writer_for_what_comes_of_the_first() -> None:
     numbering = Numbering()
-    numbering.succeed(a_batch(5))
+    numbering.succeed(a_batch(5), "after")
     refused, later = a_batch(6), a_batch(7)
     numbering.apply(refused)
 
-    numbering.succeed(refused)
+    numbering.succeed(refused, "after")
     numbering.apply(later)
 
     writer, number = names([later])[0]

@@ -358,6 +358,8 @@ class Delivery:
 
     def _set_aside(self, source: Source, error: ModelryError) -> None:
         self._part(self._first[0])
+        # In its file it may stand beside others than here, so it needs nothing before it.
+        self._numbering.isolate(self._first[0], "alone")
         source.set_aside(self._first[0], error)
         self._done(source, self._first, is_taken=False)
 
@@ -366,7 +368,7 @@ class Delivery:
         self._part(request)
         for index, part in enumerate(parts):
             part.faults, part.proven, part.order = request.faults, request.proven, (*request.order, index)
-            self._numbering.isolate(part, index)
+            self._numbering.isolate(part, f"part {index}")
         self._first.popleft()
         self._first.extendleft(reversed(parts))
 
@@ -383,9 +385,9 @@ class Delivery:
                 run_id,
             )
         if request.apart:
-            self._numbering.isolate(request, 0)
+            self._numbering.isolate(request, "from")
         else:
-            self._numbering.succeed(request)
+            self._numbering.succeed(request, "from")
             for waits in self._first:
                 self._numbering.apply(waits)
 
@@ -393,7 +395,7 @@ class Delivery:
         """Begins another writer for the batches behind a batch that is no longer the first one."""
         if request.numbered and not request.apart:
             request.apart = True
-            self._numbering.succeed(request)
+            self._numbering.succeed(request, "after")
             for later in self._first:
                 self._numbering.apply(later)
 

@@ -42,17 +42,20 @@ class Numbering:
         successor.last_number += 1
         _renumber(request, message, successor.writer_id, successor.last_number)
 
-    def isolate(self, request: QueuedRequest, index: int) -> None:
-        """Makes a batch the only one of a writer: one that was split off, as the part of that index."""
+    def isolate(self, request: QueuedRequest, why: str) -> None:
+        """Makes a batch the only one of a writer, such as one that was split off. `why` is part of the name."""
         if request.numbered:
             message = WriteMetricsRequest.FromString(request.content)
-            _renumber(request, message, _name(f"{message.writer_id}/{message.batch_number}/{index}"), 1)
+            _renumber(request, message, _name(message, why), 1)
             request.apart = True
 
-    def succeed(self, request: QueuedRequest) -> None:
-        """Begins another writer for this batch and the later ones of the same writer."""
+    def succeed(self, request: QueuedRequest, why: str) -> None:
+        """Begins another writer for the batches that are applied from now on. `why` is part of its name.
+
+        A name must say whether this batch is the first of the new writer: else two batches might get one number.
+        """
         message = WriteMetricsRequest.FromString(request.content)
-        name = _name(f"{message.writer_id}/{message.batch_number}")
+        name = _name(message, why)
         successor = _Successor(name, 0)
         for known in self._successors.values():
             if known.writer_id == message.writer_id:
@@ -66,8 +69,8 @@ def _renumber(request: QueuedRequest, message: WriteMetricsRequest, writer_id: s
     request.content, request.number = message.SerializeToString(), number
 
 
-def _name(of: str) -> str:
-    return hashlib.sha256(of.encode()).hexdigest()[:32]
+def _name(batch: WriteMetricsRequest, why: str) -> str:
+    return hashlib.sha256(f"{batch.writer_id}/{batch.batch_number}/{why}".encode()).hexdigest()[:32]
 
 
 def split(request: QueuedRequest) -> list[QueuedRequest]:
