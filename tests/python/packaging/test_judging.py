@@ -103,6 +103,8 @@ def test_what_is_no_path_in_the_model_is_not_judged(tmp_path: Path) -> None:
         b"just text",
         b"flavors: 7",
         b"flavors: {sklearn: text}",
+        b"flavors: {sklearn: {a: !!bool x}}",
+        b'flavors: {sklearn: {pickled_model: "\\ud800"}}',
     ],
 )
 def test_a_file_that_is_too_large_too_deep_or_none_is_refused_at_once(tmp_path: Path, mlmodel: bytes) -> None:

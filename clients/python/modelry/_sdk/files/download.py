@@ -11,10 +11,11 @@ from pathlib import Path
 
 from modelry._sdk.files import owners, paths
 from modelry._sdk.files.destination import Destination, identity
-from modelry._sdk.files.listing import Listing, listed, malformed, require_same
+from modelry._sdk.files.listing import Listing, listed, require_same
 from modelry._sdk.files.local_files import EMPTY_FOLDER
 from modelry._sdk.files.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
 from modelry._sdk.transport import retries
+from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
 from modelry._sdk.nouns.arguments import count
-from modelry.errors import DataLoss
+from modelry._sdk.transport.answers import malformed
 
 T = TypeVar("T")
 Fetch = Callable[[int, str], tuple[Iterable[T], str]]
@@ -95,10 +95,7 @@ def _items(fetch: Fetch[T], left: int | None, page_size: int) -> Iterator[T]:
         items = list(items)
         empty = 0 if items else empty + 1
         if token and (token in tokens or (items and items == before) or empty > _MOST_EMPTY_PAGES):
-            raise DataLoss(
-                f"the server sent a list without an end: after {len(tokens)} pages the same page or nothing again",
-                reason="ANSWER_MALFORMED",
-            )
+            raise malformed(f"a list without an end: after {len(tokens)} pages the same page or nothing again")
         tokens.add(token)
         before = items
         for item in items:
