@@ -9,7 +9,7 @@ from typing import Any
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of, version_number
-from modelry._sdk.nouns.lazy_list import LazyList, listed_by
+from modelry._sdk.nouns.lazy_list import LARGEST_PAGE, LazyList, each_of, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.nouns.verification import AuditVerification, erased_texts, verification_of
 from modelry._sdk.transport.answers import malformed
@@ -101,7 +101,7 @@ class Audit:
         def fetch(size: int, token: str) -> tuple[Iterable[common.AuditRecord], str]:
             return self._page(name, model_id, 0, size, token)
 
-        return verification_of(listed_by(fetch, max_results=None, page_size=1000))
+        return verification_of(each_of(fetch, None, LARGEST_PAGE))
 
     def _page(
         self, name: str, model_id: str, number: int, size: int, token: str
