@@ -46,7 +46,7 @@ def yaml_of(content: bytes, *, most: int, deepest: int) -> tuple[Any, int]:
     """
     import yaml
 
-    # The loader in Python, as MLflow uses: the one in C reads some texts differently.
+    # It is counted in C, which is fast, and then read by the loader in Python: what is judged is what MLflow reads.
     try:
         count = _bounded(yaml, content, most, deepest)
         return yaml.load(content, Loader=yaml.SafeLoader), count
@@ -59,7 +59,7 @@ def yaml_of(content: bytes, *, most: int, deepest: int) -> tuple[Any, int]:
 def _bounded(yaml: Any, content: bytes, most: int, deepest: int) -> int:
     depth = count = 0
     resolver = yaml.resolver.Resolver()
-    for event in yaml.parse(content, Loader=yaml.SafeLoader):
+    for event in yaml.parse(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         count += isinstance(event, yaml.NodeEvent)
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             depth += 1
