@@ -105,3 +105,30 @@ def endless_waits(function: ast.FunctionDef) -> list[ast.Call]:
         and not node.keywords
         and id(node) not in inner
     ]
+
+
+# What raises all kinds of errors, and has no limit of time, if somebody else wrote the text.
+PARSERS = {"json": {"load", "loads", "JSONDecoder", "scanner", "decoder"}}
+MAY_PARSE = {"clients/python/modelry/_sdk/values/foreign.py"}  # the one place, which makes them one error
+
+
+def test_the_clients_read_json_and_yaml_of_others_in_one_place() -> None:
+    """Servers, models, packages and killed processes have written it."""
+    clients = [path for path in files(".py") if path.parts[:2] in {("clients", "python"), ("clients", "cli")}]
+
+    assert {str(path) for path in clients if parses(path)} == MAY_PARSE
+
+
+def parses(path: Path) -> bool:
+    """Whether a file uses a parser of JSON or YAML, by whatever name it imports it."""
+    return any(map(is_parser, ast.walk(parsed(path))))
+
+
+def is_parser(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return node.attr in PARSERS.get(node.value.id, ()) or (node.value.id == "yaml" and "dump" not in node.attr)
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").partition(".")[0] in {"json", "yaml"}
+    if isinstance(node, ast.Import):
+        return any(each.asname for each in node.names if each.name.partition(".")[0] in {"json", "yaml"})
+    return False

@@ -1,4 +1,4 @@
-"""A server of the registry that answers as it is told, also with values of the future."""
+"""A server, such as of the registry, that answers as it is told, also with values of the future."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import grpc
 from modelry import Client
 from modelry.api.registry import v1 as registry
 from modelry.api.rpc import Rpc
+from modelry.api.tracking import v1 as tracking
 
 Answer = Callable[[Any], Any]
+STREAMS = {tracking.rpcs.READ_METRICS.path}
 
 
 class Scripted(grpc.GenericRpcHandler):
-    """Answers each rpc with the next of its answers, and keeps the requests."""
+    """Answers each rpc with the next of its answers, a message or a stream of them, and keeps the requests."""
 
     def __init__(self, answers: dict[Rpc[Any, Any], list[Any]]) -> None:
         self._answers = {rpc.path: (rpc, iter(given)) for rpc, given in answers.items()}
@@ -34,7 +36,8 @@ class Scripted(grpc.GenericRpcHandler):
             self.requests.append(request)
             return next(answers)
 
-        return grpc.unary_unary_rpc_method_handler(
+        handler = grpc.unary_stream_rpc_method_handler if rpc.path in STREAMS else grpc.unary_unary_rpc_method_handler
+        return handler(
             answer, request_deserializer=rpc.request.FromString, response_serializer=rpc.response.SerializeToString
         )
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -199,6 +199,53 @@ def test_a_damaged_beginning_is_thrown_away_and_read_again(tmp_path: Path) -> No
 
     assert [request.offset_bytes for request in script.read] == [7, 0]
     assert (tmp_path / "weights").read_bytes() == CONTENT
+
+
+def a_pipe(part: Path) -> None:
+    os.mkfifo(part)
+
+
+def a_file_of_another_user(part: Path) -> None:
+    part.write_bytes(CONTENT[:7])
+    os.chown(part, 12345, 12345)
+
+
+def a_file_with_another_name(part: Path) -> None:
+    part.with_name("mine").write_bytes(b"mine")
+    os.link(part.with_name("mine"), part)
+
+
+def a_link(part: Path) -> None:
+    part.with_name("mine").write_bytes(b"mine")
+    part.symlink_to(part.with_name("mine"))
+
+
+@pytest.mark.parametrize("plant", [a_pipe, a_file_of_another_user, a_file_with_another_name, a_link])
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_a_beginning_that_is_not_the_users_alone_is_left_and_not_resumed(
+    tmp_path: Path, plant: Callable[[Path], None], breaks_off: bool
+) -> None:
+    if plant is a_file_of_another_user and os.geteuid() != 0:
+        pytest.skip("only root can make a file of another user")
+    whole = a_file("weights", CONTENT)
+    part = tmp_path / f".modelry-{whole.sha256[:32]}.part"
+    plant(part)
+    planted = os.lstat(part)
+    before = everything_below(tmp_path)
+    script = Script(whole, [[BreakOff()] for _ in range(20)] if breaks_off else [[whole, CONTENT]])
+
+    with client_of(script) as client:
+        if breaks_off:
+            with pytest.raises(Unavailable):
+                client.artifacts.download(OWNER, "weights", tmp_path)
+        else:
+            client.artifacts.download(OWNER, "weights", tmp_path)
+            assert (tmp_path / "weights").read_bytes() == CONTENT
+            assert os.stat(tmp_path / "weights").st_uid == os.geteuid()
+
+    assert {request.offset_bytes for request in script.read} == {0}
+    assert everything_below(tmp_path) == [*before, *([] if breaks_off else ["weights"])]
+    assert (os.lstat(part).st_ino, os.lstat(part).st_size) == (planted.st_ino, planted.st_size)
 
 
 def test_a_folder_that_breaks_off_gets_its_missing_files_one_by_one(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from modelry._sdk.nouns.verification import verification_of
 from modelry.api.common import v1 as common
 from modelry.api.registry import v1 as registry
+from modelry.errors import DataLoss
 from tests.python.registry_script import scripted
 
 CHAIN = "models/m1"
@@ -317,3 +318,19 @@ def test_a_client_verifies_what_it_is_sent_page_by_page() -> None:
     assert (read.before_text, read.before_salt) == ('{"stage":"None"}', SALT)
     assert (read.after_text, read.after_salt) == ('{"stage":"Staging"}', SALT)
     assert read.digest == records[0].digest
+
+
+@pytest.mark.parametrize("before", ["x", "[1]", '{"a":1', "[" * 100_000, "1" * 5_000, "null"])
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_a_state_that_is_no_json_object_is_told_with_its_record(name: str, before: str) -> None:
+    record = common.AuditRecord(chain=CHAIN, sequence=7)
+    setattr(record, name, before)
+    answer = registry.ListAuditRecordsResponse(records=[record])
+
+    with (
+        scripted({registry.rpcs.LIST_AUDIT_RECORDS: [answer]}) as (client, _),
+        pytest.raises(DataLoss, match=f"record 7 of '{CHAIN}', whose {name} is no JSON") as told,
+    ):
+        list(client.audit.list("bikes"))
+
+    assert told.value.reason == "ANSWER_MALFORMED"

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from modelry._sdk.nouns.lazy_list import LazyList, listed_by
+from modelry._sdk.nouns.lazy_list import LazyList, each_of, listed_by
 from modelry.errors import DataLoss
 
 
@@ -93,3 +94,49 @@ def test_pages_without_an_end_are_refused(items: list[int]) -> None:
         len(listed_by(fetch, max_results=None, page_size=3))
 
     assert asked < 200
+
+
+@pytest.mark.parametrize("pages", [2, 3, 7, 20])
+def test_pages_that_come_round_with_new_tokens_are_refused(pages: int) -> None:
+    asked = 0
+
+    def fetch(size: int, token: str) -> tuple[list[int], str]:
+        nonlocal asked
+        asked += 1
+        return [asked % pages], str(asked)
+
+    with pytest.raises(DataLoss, match="list without an end"):
+        len(listed_by(fetch, max_results=50_000, page_size=3))
+
+    assert asked < 100
+
+
+@pytest.mark.parametrize(("page_size", "most"), [(3, 3), (0, 1000), (5_000, 1000)])
+def test_a_page_that_is_larger_than_asked_for_is_refused(page_size: int, most: int) -> None:
+    taken = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    with pytest.raises(DataLoss, match=f"a page of more than {most} items"):
+        len(listed_by(lambda size, token: (endless(), ""), max_results=None, page_size=page_size))
+
+    assert taken == most + 1
+
+
+def test_the_items_of_each_of_are_not_kept() -> None:
+    items: weakref.WeakSet[Item] = weakref.WeakSet()
+
+    def fetch(size: int, token: str) -> tuple[Iterator[Item], str]:
+        page = [Item() for _ in range(size)]
+        items.update(page)
+        return iter(page), str(int(token or 0) + 1) if token != "63" else ""
+
+    assert max(len(items) for _ in each_of(fetch, None, 10)) <= 40
+
+
+class Item:
+    """Something that can be counted."""

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from modelry import Client, MetricColumns
-from modelry.errors import BatchGap, InvalidArgument, RunNotFound
+from modelry.api.tracking import v1 as tracking
+from modelry.errors import BatchGap, DataLoss, InvalidArgument, RunNotFound
 from modelry.types import Point
+from tests.python.registry_script import scripted
 
 
 @pytest.fixture
@@ -88,3 +91,58 @@ def test_a_series_that_is_not_there_is_empty_and_a_run_is_an_error(client: Clien
     assert len(client.metrics.read(run_id, "nothing")) == 0
     with pytest.raises(RunNotFound):
         client.metrics.read("f" * 32, "nothing")
+
+
+RUN, OTHER = "0" * 32, "1" * 32
+
+
+def a_part(key: str, count: int, *, run_id: str = RUN, **fields: Any) -> tracking.ReadMetricsResponse:
+    """A message with so many points, whose further fields are those of the columns or of the message."""
+    point_count = fields.pop("point_count", None)
+    whole = {"steps": range(count), "times_ms": range(count), "values": [0.5] * count, **fields}
+    return tracking.ReadMetricsResponse(
+        run_id=run_id, columns=tracking.MetricColumns(key=key, **whole), point_count=point_count
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({}, [a_part("m", 3, times_ms=[1])]),
+        ({}, [a_part("m", 3, steps=[1, 2])]),
+        ({}, [a_part("m", 3), a_part("m", 2, values=[])]),
+        ({}, [a_part("m", 3, run_id=OTHER)]),
+        ({}, [a_part("m", 3, run_id="")]),
+        ({}, [a_part("other", 3)]),
+        ({}, [a_part("m", 3), a_part("other", 3)]),
+        ({"keys": ()}, [a_part("m", 3), a_part("other", 3), a_part("m", 3)]),
+        ({"run_ids": [RUN, OTHER]}, [a_part("m", 3), a_part("m", 3, run_id=OTHER), a_part("m", 3)]),
+        ({"max_points": 4}, [a_part("m", 5, point_count=5)]),
+        ({"max_points": 4}, [a_part("m", 3, point_count=9)] * 2),
+        ({"max_points": 4}, [a_part("m", 3, point_count=2)]),
+    ],
+)
+def test_an_answer_to_something_else_is_no_series(
+    options: dict[str, Any], parts: list[tracking.ReadMetricsResponse]
+) -> None:
+    asked = {"run_ids": [RUN], "keys": ["m"], **options}
+
+    with scripted({tracking.rpcs.READ_METRICS: [iter(parts)]}) as (client, _), pytest.raises(DataLoss) as refused:
+        list(client.metrics.read_many(**asked))
+
+    assert refused.value.reason == "ANSWER_MALFORMED"
+
+
+def test_a_series_that_goes_on_without_an_end_is_refused_early() -> None:
+    sent = 0
+
+    def endless() -> Iterator[tracking.ReadMetricsResponse]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield a_part("m", 1000, point_count=10**12)
+
+    with scripted({tracking.rpcs.READ_METRICS: [endless()]}) as (client, _), pytest.raises(DataLoss):
+        client.metrics.read(RUN, "m", max_points=5_000)
+
+    assert sent < 1_000

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -101,6 +103,8 @@ def test_what_is_no_path_in_the_model_is_not_judged(tmp_path: Path) -> None:
         b"just text",
         b"flavors: 7",
         b"flavors: {sklearn: text}",
+        b"flavors: {sklearn: {a: !!bool x}}",
+        b'flavors: {sklearn: {pickled_model: "\\ud800"}}',
     ],
 )
 def test_a_file_that_is_too_large_too_deep_or_none_is_refused_at_once(tmp_path: Path, mlmodel: bytes) -> None:
@@ -144,3 +148,215 @@ def test_no_code_of_a_model_runs_where_pickles_are_switched_off(
 
     assert refused.value.reason == "MODEL_HAS_CODE"
     assert not (model / "ran").exists()
+
+
+INNER = "flavors: {python_function: {loader_module: mlflow.pyfunc.model, data: inner}}"
+INNER_SKLEARN = (
+    "flavors: {python_function: {loader_module: mlflow.sklearn, data: inner}, sklearn: {pickled_model: inner}}"
+)
+
+
+def test_code_in_a_model_in_the_model_does_not_run_where_pickles_are_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    model = a_model(tmp_path / "model", INNER)
+    inner = a_model(model / "inner", "flavors: {python_function: {model_code_path: x.py}}")
+    (inner / "x.py").write_text(f"import os\nos.mkdir({str(model / 'ran')!r})\n")
+
+    with pytest.raises(FailedPrecondition, match="code of its own"):
+        modelry.pyfunc.load_model(model)
+
+    assert not (model / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("inner", "refusal"),
+    [
+        ("flavors: {python_function: {model_path: ../../outside.pkl}}", "leads out of the model"),
+        ("flavors: {python_function: {model_path: ../model.pkl}}", "leads out of the model"),
+        ("flavors: {python_function: {model_path: x}}\nmetadata: [" + "1, " * 20_000 + "1]", "more than"),
+        ("flavors: {python_function: {model_path: x}}\nmetadata: " + "x" * judging.LARGEST_BYTES, "are read"),
+        ("flavors: [", "no YAML"),
+    ],
+)
+@pytest.mark.parametrize("name", ["inner", "inner/a/b"])
+def test_every_mlmodel_file_is_judged(tmp_path: Path, name: str, inner: str, refusal: str) -> None:
+    (tmp_path / "outside.pkl").write_bytes(pickle.dumps("outside"))
+    model = a_model(tmp_path / "model", INNER_SKLEARN.replace("inner", name))
+    (model / name).mkdir(parents=True)
+    a_model(model / name, inner)
+
+    with pytest.raises(InvalidArgument, match=refusal) as refused:
+        modelry.pyfunc.load_model(model)
+
+    assert f"the file {name}/MLmodel of the model" in str(refused.value)
+
+
+def test_many_mlmodel_files_have_the_limits_of_one(tmp_path: Path) -> None:
+    model = a_model(tmp_path / "model", INNER_SKLEARN)
+    for number in range(5):
+        a_model(model / f"part{number}", "metadata: [" + "1, " * 5_000 + "1]")
+
+    with pytest.raises(InvalidArgument, match="values"):
+        modelry.pyfunc.load_model(model)
+
+
+def test_data_is_no_address_that_leads_elsewhere(tmp_path: Path) -> None:
+    model = a_model(tmp_path / "model", INNER_SKLEARN.replace("inner", '"%2e%2e/other"'))
+    (model / "%2e%2e" / "other").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    a_model(tmp_path / "other", "flavors: {python_function: {model_path: model.pkl}}")
+    (model / "%2e%2e" / "other" / "model.pkl").write_bytes(pickle.dumps(Trace(str(tmp_path / "ran"))))
+
+    with pytest.raises(InvalidArgument, match="leads out of the model"):
+        modelry.pyfunc.load_model(model)
+
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_that_nothing_names_does_not_lead_out_either(tmp_path: Path) -> None:
+    a_model(tmp_path / "other", "flavors: {python_function: {model_path: model.pkl}}")
+    model = a_model(tmp_path / "model", INNER_SKLEARN)
+    (model / "inner").mkdir()
+    (model / "inner" / "MLmodel").symlink_to(tmp_path / "other" / "MLmodel")
+
+    with pytest.raises(InvalidArgument, match="a link that leads out of the model"):
+        modelry.pyfunc.load_model(model)
+
+
+@pytest.mark.parametrize("name", ["MLmodel", "requirements.txt", "inner/MLmodel"])
+def test_a_pipe_in_a_model_holds_nothing(tmp_path: Path, name: str) -> None:
+    model = a_model(tmp_path / "model", INNER_SKLEARN)
+    (model / "inner").mkdir()
+    (model / name).unlink(missing_ok=True)
+    os.mkfifo(model / name)
+
+    with pytest.raises(InvalidArgument, match="neither a file nor a folder"):
+        modelry.pyfunc.load_model(model)
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        "-r /dev/zero",
+        "-r requirements.txt",
+        "--requirement ../outside.txt",
+        "-c sub/constraints.txt",
+        "numpy\n-c constraints.txt\n-c constraints.txt",
+        "-c circle.txt",
+        "-\\\nr /dev/zero",
+        "numpy # why\n  --constraint \\\n /dev/zero",
+        "-r nothing.txt",
+        "-r link.txt",
+        "-c large.txt",
+        "a\n" * 5_001,
+    ],
+)
+def test_requirements_lead_to_small_files_beside_them_only(tmp_path: Path, requirements: str) -> None:
+    (tmp_path / "outside.txt").write_text("numpy")
+    model = a_model(tmp_path / "model", SKLEARN.format(path="model.pkl"))
+    (model / "sub").mkdir()
+    for name, content in {
+        "requirements.txt": requirements,
+        "constraints.txt": "numpy",
+        "sub/constraints.txt": "numpy",
+        "circle.txt": "-r requirements.txt",
+        "large.txt": "#" * 2**20,
+    }.items():
+        (model / name).write_text(content)
+    if "link.txt" in requirements:
+        (model / "link.txt").symlink_to(tmp_path / "outside.txt")
+
+    with pytest.raises(InvalidArgument, match="nothing was loaded") as refused:
+        modelry.pyfunc.load_model(model)
+
+    assert refused.value.reason == "MODEL_REFUSED"
+    assert not (model / "ran").exists()
+
+
+LOADS = """
+import os, pathlib, sys, warnings
+warnings.simplefilter("ignore")
+import modelry.pyfunc, modelry.sklearn
+from modelry._sdk.packaging import judging
+import pandas
+from sklearn.linear_model import Ridge
+
+home = pathlib.Path(sys.argv[1]).resolve()
+(home / "factor.txt").write_text("3")
+(home / "constraints.txt").write_text("numpy<99")
+(home / "helping.py").write_text("ONE = 1")
+x = pandas.DataFrame({"a": [0.0, 1.0]})
+ridge = Ridge().fit(x, [0.0, 1.0])
+
+class Scaled(modelry.pyfunc.PythonModel):
+    def load_context(self, context):
+        self.folder = context.artifacts["inner"]
+    def predict(self, context, model_input, params=None):
+        return model_input
+
+pins = ["numpy", "-c " + str(home / "constraints.txt")]
+modelry.sklearn.save_model(ridge, home / "plain", pip_requirements=pins, input_example=x)
+modelry.sklearn.save_model(ridge, home / "skops", pip_requirements=pins, serialization_format="skops",
+                           skops_trusted_types=["sklearn.linear_model._ridge.Ridge"])
+modelry.pyfunc.save_model(home / "own", python_model=Scaled(), artifacts={"inner": str(home / "plain")},
+                          code_paths=[str(home / "helping.py")], pip_requirements=pins, input_example=x,
+                          model_config={"a": 1})
+(home / "nested" / "inner").mkdir(parents=True)
+(home / "nested" / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.sklearn, data: inner}}")
+(home / "nested" / "inner" / "MLmodel").write_text("flavors: {python_function: {model_path: m.pkl}, sklearn: {}}")
+(home / "nested" / "inner" / "m.pkl").write_bytes((home / "plain" / "model.pkl").read_bytes())
+assert "-c constraints.txt" in (home / "plain" / "requirements.txt").read_text()
+
+opened = set()
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        opened.add(os.path.realpath(os.fsdecode(arguments[0])))
+sys.addaudithook(note)
+
+pythons = tuple(os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, *sys.path, "/proc", "/sys") if path)
+for name in ("plain", "skops", "own", "nested"):
+    folder = home / name
+    opened.clear()
+    judging.judge(str(folder))
+    judged = set(opened)
+    for flavor in (modelry.pyfunc, modelry.sklearn):
+        if flavor is modelry.sklearn and name in ("own", "nested"):
+            continue
+        opened.clear()
+        flavor.load_model(folder)
+        texts = {path for path in opened if path.startswith(str(folder)) and not path.endswith(("pkl", "skops", "py"))}
+        print(name, "not judged:", sorted(os.path.relpath(path, folder) for path in texts - judged))
+        print(name, "outside:", sorted(path for path in opened if not path.startswith((str(folder) + "/", *pythons))))
+    print(name, "judged:", sorted(os.path.relpath(path, folder) for path in judged if path.startswith(str(folder))))
+"""
+
+
+def test_loading_opens_nothing_outside_of_the_model_and_no_text_that_was_not_judged(tmp_path: Path) -> None:
+    sources = os.pathsep.join(path for path in sys.path if path.endswith(("clients/python", "site-packages")))
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS, str(tmp_path)],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": sources},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    usual = ["MLmodel", "conda.yaml", "constraints.txt", "python_env.yaml", "requirements.txt"]
+    assert {line for line in told if "outside" in line} == {
+        f"{name} outside: []" for name in ("plain", "skops", "own", "nested")
+    }
+    assert {line for line in told if "not judged" in line} == {
+        "plain not judged: ['input_example.json']",  # data, like the pickle
+        "plain not judged: []",
+        "skops not judged: []",
+        "own not judged: ['input_example.json']",
+        "nested not judged: []",
+    }
+    assert f"plain judged: {usual}" in told
+    assert "nested judged: ['MLmodel', 'inner/MLmodel']" in told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import py_compile
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from sklearn.linear_model import Ridge
 
 import modelry.pyfunc
 import modelry.sklearn
+from modelry._sdk.packaging import own_code
 from modelry.errors import FailedPrecondition
 
 pytestmark = [
@@ -21,7 +24,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
 FRAME = pandas.DataFrame({"x": [10.0]})
-MODULE = "prep_of_a_test"
+MODULE, LOADER_NAME = "prep_of_a_test", "loader_of_a_test"
+OURS = {MODULE, LOADER_NAME}
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +33,9 @@ def modules() -> Iterator[None]:
     """The table of modules and the path, as they were."""
     kept, path = dict(sys.modules), list(sys.path)
     yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == MODULE]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
-    sys.modules.update({name: each for name, each in kept.items() if name.partition(".")[0] == MODULE})
+    sys.modules.update({name: each for name, each in kept.items() if name.partition(".")[0] in OURS})
     sys.path[:] = path
 
 
@@ -79,6 +83,92 @@ def test_a_model_that_has_predicted_goes_on_with_its_code_when_another_comes(tmp
     assert [seen(two), seen(one), seen(two)] == [20.0, 10.0, 20.0]
     del one
     assert seen(two) == 20.0
+
+
+LOADER = f"""import {MODULE}
+class Model:
+    def predict(self, x, params=None):
+        return x * {MODULE}.FACTOR
+def _load_pyfunc(path):
+    return Model()
+"""
+READS = (
+    "import json, pathlib\n"
+    "FACTOR = json.loads((pathlib.Path(__file__).resolve().parent / 'settings.json').read_text())['factor']\n"
+)
+
+
+def a_model_with(folder: Path, factor: int, form: str) -> Path:
+    """A model whose code has the same text whatever the factor is; it comes from data, or from bytecode."""
+    code = folder / "code"
+    code.mkdir(parents=True)
+    if form == "in a package":
+        code = code / MODULE
+        code.mkdir()
+        (code / "__init__.py").write_text(READS)
+    elif form in ("in a folder beside it", "in a folder of a package"):
+        code = code / MODULE if "package" in form else code
+        (code / "data").mkdir(parents=True)
+        name = "__init__.py" if "package" in form else f"{MODULE}.py"
+        (code / name).write_text(READS.replace(".parent /", ".parent / 'data' /"))
+        code = code / "data"
+    elif form == "beside it":
+        (code / f"{MODULE}.py").write_text(READS)
+    if form == "in bytecode":
+        (folder / "source.py").write_text(f"FACTOR = {factor}\n")
+        py_compile.compile(str(folder / "source.py"), cfile=str(code / f"{MODULE}.pyc"))
+    else:
+        (code / "settings.json").write_text(json.dumps({"factor": factor}))
+    (folder / "code" / f"{LOADER_NAME}.py").write_text(LOADER)
+    (folder / "MLmodel").write_text(f"flavors: {{python_function: {{loader_module: {LOADER_NAME}, code: code}}}}")
+    return folder
+
+
+FORMS = ["in a package", "beside it", "in a folder beside it", "in a folder of a package", "in bytecode"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_models_whose_code_has_the_same_text_do_not_share_what_differs(tmp_path: Path, form: str) -> None:
+    models = [
+        modelry.pyfunc.load_model(a_model_with(tmp_path / str(factor), factor, form), suppress_warnings=True)
+        for factor in (1, 2, 3)
+    ]
+
+    assert [seen(model) for model in (*models, *reversed(models))] == [10.0, 20.0, 30.0, 30.0, 20.0, 10.0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_module_of_the_process_with_other_data_is_another_one(tmp_path: Path, form: str) -> None:
+    sys.path.insert(0, str(a_model_with(tmp_path / "mine", 7, form) / "code"))
+    mine = __import__(MODULE)
+    same = own_code.OwnCode(str(a_model_with(tmp_path / "same", 7, form) / "code"))
+    # Bytecode names the file that it was compiled from, so it is another one.
+    assert same.others() == ([MODULE] if form == "in bytecode" else [])
+    del same
+
+    model = modelry.pyfunc.load_model(a_model_with(tmp_path / "1", 1, form))
+
+    assert (seen(model), mine.FACTOR) == (10.0, 7)
+    assert sys.modules[MODULE] is mine
+
+
+def test_an_object_is_refused_if_only_the_data_of_a_module_differs(tmp_path: Path) -> None:
+    one = own_code.OwnCode(str(a_model_with(tmp_path / "1", 1, "in a package") / "code"))
+    two = own_code.OwnCode(str(a_model_with(tmp_path / "2", 2, "in a package") / "code"))
+
+    with pytest.raises(FailedPrecondition, match=MODULE):
+        own_code.require_alone(two)
+    assert one.others() == [MODULE]
+
+
+def test_a_library_in_machine_code_is_a_module(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / f"{MODULE}.cpython-311-x86_64-linux-gnu.so").write_bytes(bytes([number]))
+
+    one, two = (own_code.OwnCode(str(tmp_path / str(number))) for number in (1, 2))
+
+    assert one.others() == two.others() == [MODULE]
 
 
 def test_a_module_of_the_process_stays_what_it_is(tmp_path: Path) -> None:

@@ -49,3 +49,17 @@ def test_a_file_that_is_larger_than_the_server_said_is_not_read() -> None:
 
     with client_of(Script(said, [[sent, b"x"]])) as client:
         assert _mlmodel(f"{OWNER.replace('/', ':/', 1)}/model", client) == {}
+
+
+def test_a_file_that_can_not_be_read_says_nothing() -> None:
+    broken = b"flavors: {sklearn: {a: !!int ''}}"
+    said = a_file("model/MLmodel", broken)
+
+    with client_of(Script(said, [[said, broken]])) as client:
+        assert _mlmodel(f"{OWNER.replace('/', ':/', 1)}/model", client) == {}
+
+
+def test_what_is_no_unicode_becomes_an_escape() -> None:
+    described = {"flavors": {"\ud800": {"\ud800_version": "\ud800"}}, "signature": {"inputs": "\ud800"}}
+
+    assert described_by(described) == (Signature(inputs="\\ud800"), (Flavor("\\ud800", "\\ud800"),))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelry._sdk.files import owners, paths
 from modelry._sdk.files.destination import Destination, identity
-from modelry._sdk.files.listing import Listing, listed, malformed, require_same
+from modelry._sdk.files.listing import Listing, listed, require_same
 from modelry._sdk.files.local_files import EMPTY_FOLDER
 from modelry._sdk.files.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
 from modelry._sdk.transport import retries
+from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
@@ -22,7 +24,8 @@ from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, Modelry
 
 _ATTEMPTS = 3
 _SHA256 = re.compile("[0-9a-f]{64}")
-_NEW_FILE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NEW_FILE, _OLD_FILE = _FILE | os.O_CREAT, _FILE | getattr(os, "O_NONBLOCK", 0)
 
 
 def download(
@@ -152,12 +155,12 @@ def _new_file(
     header: artifacts.Artifact, pieces: Iterator[bytes], target: Destination, path: str, meter: Meter
 ) -> None:
     folder, _ = target.place(path)
-    part = os.path.join(folder, f".modelry-{secrets.token_hex(8)}.part")
+    part = _new_part(folder)
     incoming = Incoming(header)
     before = meter.done
     kept = False
     try:
-        with _opened(part, os.O_EXCL | os.O_WRONLY) as file:
+        with _closed(os.open(part, _NEW_FILE | os.O_EXCL | os.O_WRONLY, 0o666)) as file:
             for piece in pieces:
                 incoming.add(piece)
                 _write(file, piece)
@@ -183,7 +186,7 @@ def _whole_file(
 ) -> Path:
     """Downloads one file, and returns where it is.
 
-    Resumes an earlier attempt that broke off, also one of another process.
+    Resumes an earlier attempt of this user that broke off, also one of another process.
     """
     if not _SHA256.fullmatch(artifact.sha256):
         raise DataLoss(
@@ -192,9 +195,9 @@ def _whole_file(
             metadata={"path": path},
         )
     folder, _ = target.place(path)
-    part = os.path.join(folder, f".modelry-{artifact.sha256[:32]}.part")
+    part, file, can_resume = _begun(folder, artifact.sha256)
     try:
-        with _opened(part, os.O_RDWR) as file:
+        with _closed(file):
             begun = os.fstat(file).st_size > 0
             before = meter.done
             try:
@@ -208,9 +211,39 @@ def _whole_file(
                 _fill(connection, owner, artifact, file, meter)
             written = identity(os.fstat(file))
         return target.keep(part, written, path)
-    except (DigestMismatch, FailedPrecondition):
-        os.unlink(part)
+    except BaseException as problem:
+        if not can_resume or isinstance(problem, DigestMismatch | FailedPrecondition):
+            with suppress(FileNotFoundError):
+                os.unlink(part)
         raise
+
+
+def _begun(folder: str, sha256: str) -> tuple[str, int, bool]:
+    """The path of the file for a download, open, and whether a later attempt can resume it.
+
+    It is the one that an earlier attempt has begun. If that is not this user's alone, such as another user's file in a
+    shared folder, or a pipe, it stays where it is, and the download begins in a file with another name.
+    """
+    part = os.path.join(folder, f".modelry-{sha256[:32]}.part")
+    with suppress(FileExistsError):
+        return part, os.open(part, _NEW_FILE | os.O_EXCL | os.O_RDWR, 0o666), True
+    with suppress(OSError):
+        file = os.open(part, _OLD_FILE | os.O_RDWR)
+        if _is_own(os.fstat(file)):
+            return part, file, True
+        os.close(file)
+    part = _new_part(folder)
+    return part, os.open(part, _NEW_FILE | os.O_EXCL | os.O_RDWR, 0o666), False
+
+
+def _is_own(status: os.stat_result) -> bool:
+    """Whether an open file is a regular one of this user, which has no other name."""
+    is_mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and is_mine
+
+
+def _new_part(folder: str) -> str:
+    return os.path.join(folder, f".modelry-{secrets.token_hex(8)}.part")
 
 
 def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file: int, meter: Meter) -> None:
@@ -237,8 +270,7 @@ def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file
 
 
 @contextmanager
-def _opened(part: str, flags: int) -> Iterator[int]:
-    file = os.open(part, _NEW_FILE | flags, 0o666)
+def _closed(file: int) -> Iterator[int]:
     try:
         yield file
     finally:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from modelry._sdk.files import owners, paths
+from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
@@ -71,8 +72,3 @@ def require_same(listing: Listing, files: Iterable[artifacts.Artifact]) -> None:
         known = listing.get(file.path)
         if known is None or (known.sha256, known.size_bytes) != (file.sha256, file.size_bytes):
             raise malformed(f"{file.path!r} with other content than in its list of files")
-
-
-def malformed(what: str) -> DataLoss:
-    """The error for an answer that no Modelry server gives."""
-    return DataLoss(f"the server sent {what}", reason="ANSWER_MALFORMED")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +9,12 @@ from typing import Any
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of, version_number
-from modelry._sdk.nouns.lazy_list import LazyList, listed_by
+from modelry._sdk.nouns.lazy_list import LARGEST_PAGE, LazyList, each_of, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.nouns.verification import AuditVerification, erased_texts, verification_of
+from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
+from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry.api.common import v1 as common
 from modelry.api.registry import v1 as registry
 
@@ -78,7 +79,8 @@ class Audit:
     ) -> LazyList[AuditRecord]:
         """Lists the records of a model, or of one of its versions, the newest first.
 
-        With `model_id` instead of the name also those of a deleted model. Raises ModelNotFound when the list is read.
+        With `model_id` instead of the name also those of a deleted model. Raises ModelNotFound when the list is read,
+        and DataLoss if a state in a record is no JSON object: `verify` says which record was changed.
         """
         number = 0 if version is None else version_number(version)
 
@@ -99,7 +101,7 @@ class Audit:
         def fetch(size: int, token: str) -> tuple[Iterable[common.AuditRecord], str]:
             return self._page(name, model_id, 0, size, token)
 
-        return verification_of(listed_by(fetch, max_results=None, page_size=1000))
+        return verification_of(each_of(fetch, None, LARGEST_PAGE))
 
     def _page(
         self, name: str, model_id: str, number: int, size: int, token: str
@@ -129,10 +131,10 @@ def _record_of(message: common.AuditRecord) -> AuditRecord:
         actor=message.actor,
         credential_kind=name_of(common.CredentialKind, message.credential_kind),
         create_time=time_of(message, "create_time"),
-        before=json.loads(message.before or "{}"),
+        before=_state_of(message, "before"),
         before_text=message.before,
         before_salt=message.before_salt,
-        after=json.loads(message.after or "{}"),
+        after=_state_of(message, "after"),
         after_text=message.after,
         after_salt=message.after_salt,
         reason=message.reason,
@@ -146,3 +148,10 @@ def _record_of(message: common.AuditRecord) -> AuditRecord:
         digest=message.digest,
         erased=erased_texts(message),
     )
+
+
+def _state_of(message: common.AuditRecord, name: str) -> Mapping[str, Any]:
+    try:
+        return json_object_of(getattr(message, name) or "{}")
+    except Unreadable as problem:
+        raise malformed(f"record {message.sequence} of {message.chain[:200]!r}, whose {name} {problem}") from None

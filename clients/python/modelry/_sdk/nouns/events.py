@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of
-from modelry._sdk.nouns.lazy_list import LARGEST_PAGE, LazyList
+from modelry._sdk.nouns.lazy_list import LARGEST_PAGE, LazyList, page_of
 from modelry._sdk.nouns.times import time_of
+from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
 from modelry.errors import InvalidArgument
@@ -59,11 +60,14 @@ class EventList(LazyList[Event]):
             size = self._page_size if left is None else min(left, self._page_size or left)
             self._request.page_size = min(size, LARGEST_PAGE)
             page = self._connection.call(registry.rpcs.LIST_EVENTS, self._request)
+            if page.events and page.next_cursor == self._request.after_cursor:
+                raise malformed("events, and as the cursor after them the one before them")
             self._request.after_cursor = page.next_cursor
             if not page.events:
                 return
-            left = None if left is None else left - len(page.events)
-            yield from map(_event_of, page.events)
+            events = page_of(page.events, self._request.page_size)
+            left = None if left is None else left - len(events)
+            yield from map(_event_of, events)
 
 
 @arguments.texts_checked

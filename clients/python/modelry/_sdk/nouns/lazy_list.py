@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
 from modelry._sdk.nouns.arguments import count
-from modelry.errors import DataLoss
+from modelry._sdk.transport.answers import malformed
 
 T = TypeVar("T")
 Fetch = Callable[[int, str], tuple[Iterable[T], str]]
@@ -81,31 +82,35 @@ class LazyList(Sequence[T]):
 def listed_by(fetch: Fetch[T], *, max_results: int | None, page_size: int) -> LazyList[T]:
     """The list whose pages `fetch` reads, with at most `max_results` items; None means all.
 
-    Raises InvalidArgument at once if a number is not a whole number from 0. Reading the list raises DataLoss if the
-    server sends a page again, or pages without an end.
+    Raises InvalidArgument at once if a number is not a whole number from 0. Reading the list raises DataLoss if a page
+    is larger than asked for, or the server sends a page or a token again, or many pages with nothing. A list that goes
+    on with new items can't be told from a long one: it ends where its reader stops, or at `max_results`.
     """
-    return LazyList(_items(fetch, count("max_results", max_results), count("page_size", page_size) or 0))
+    return LazyList(each_of(fetch, count("max_results", max_results), count("page_size", page_size) or 0))
 
 
-def _items(fetch: Fetch[T], left: int | None, page_size: int) -> Iterator[T]:
+def each_of(fetch: Fetch[T], left: int | None, page_size: int) -> Iterator[T]:
+    """The items of `listed_by`, none of which is kept."""
     token, tokens, before, empty = "", {""}, None, 0
     while left is None or left > 0:
-        size = page_size if left is None else min(left, page_size or left)
-        items, token = fetch(min(size, LARGEST_PAGE), token)
-        items = list(items)
+        size = min(page_size if left is None else min(left, page_size or left), LARGEST_PAGE)
+        found, token = fetch(size, token)
+        items = page_of(found, size)
         empty = 0 if items else empty + 1
         if token and (token in tokens or (items and items == before) or empty > _MOST_EMPTY_PAGES):
-            raise DataLoss(
-                f"the server sent a list without an end: after {len(tokens)} pages the same page or nothing again",
-                reason="ANSWER_MALFORMED",
-            )
+            raise malformed(f"a list without an end: after {len(tokens)} pages the same page or nothing again")
+        if len(tokens).bit_count() == 1:  # 1, 2, 4, 8, …: so pages that come round are noticed, however many they are
+            before = items
         tokens.add(token)
-        before = items
-        for item in items:
-            if left is not None:
-                if left == 0:
-                    return
-                left -= 1
-            yield item
+        left = None if left is None else left - len(items)
+        yield from items
         if not token:
             return
+
+
+def page_of(items: Iterable[T], size: int) -> list[T]:
+    """The items of a page. Raises DataLoss if there are more than asked for; 0 leaves the size to the server."""
+    found = list(itertools.islice(items, (size or LARGEST_PAGE) + 1))
+    if len(found) > (size or LARGEST_PAGE):
+        raise malformed(f"a page of more than {size or LARGEST_PAGE} items")
+    return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.arguments import exact_text
+from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.moments import USUAL, milliseconds_of
 from modelry._sdk.values.numbers import number_of, whole_of
@@ -132,7 +133,9 @@ class Metrics:
         """Reads one series, sorted by (step, time, value). It is empty if the run has no such metric.
 
         With `max_points` (at least 4) the server downsamples it for plotting. Each part of the series may take as long
-        as a call (`MODELRY_TIMEOUT`), and the whole ten minutes. Raises RunNotFound, FieldInvalid, DeadlineExceeded.
+        as a call (`MODELRY_TIMEOUT`), and the whole ten minutes. Raises RunNotFound, FieldInvalid, DeadlineExceeded,
+        and DataLoss for points that are no answer to this. Without `max_points` a series may have any number of points,
+        at 24 bytes each.
         """
         series = self.read_many([run_id], [key], max_points=max_points, min_step=min_step, max_step=max_step)
         for _, columns in series:
@@ -160,6 +163,7 @@ class Metrics:
             min_step=min_step,
             max_step=max_step,
         )
+        answer = _Answer(request)
         run_id = ""
         series: MetricColumns | None = None
         for message in self._connection.read(tracking.rpcs.READ_METRICS, request):
@@ -168,12 +172,47 @@ class Metrics:
                 if series is not None:
                     yield run_id, _counted(series)
                 run_id = message.run_id
+                answer.begin(run_id, part.key)
                 series = MetricColumns(part.key, array("q"), array("q"), array("d"), message.point_count)
+            answer.require_points(message, len(series))
             series.steps.extend(array("q", part.steps[:]))
             series.times_ms.extend(array("q", part.times_ms[:]))
             series.values.extend(array("d", part.values[:]))
         if series is not None:
             yield run_id, _counted(series)
+
+
+class _Answer:
+    """Judges the messages of an answer by the contract: else a series could be another one, or have no end."""
+
+    def __init__(self, request: tracking.ReadMetricsRequest) -> None:
+        self._run_ids = frozenset(request.run_ids)
+        self._keys = frozenset(request.keys)
+        self._most = request.max_points
+        self._run_id: str | None = None
+        self._runs: set[str] = set()
+        self._seen: set[str] = set()
+
+    def begin(self, run_id: str, key: str) -> None:
+        """A series begins. Raises DataLoss unless it was asked for and is new."""
+        if run_id != self._run_id:
+            self._run_id, self._seen = run_id, set()
+            if run_id not in self._run_ids or run_id in self._runs:
+                raise malformed(f"points of the run {run_id[:200]!r}, which were not asked for, or for the second time")
+            self._runs.add(run_id)
+        if (self._keys and key not in self._keys) or key in self._seen:
+            raise malformed(f"points of the metric {key[:200]!r}, which were not asked for, or for the second time")
+        self._seen.add(key)
+
+    def require_points(self, message: tracking.ReadMetricsResponse, before: int) -> None:
+        """Raises DataLoss unless each point is whole, and there are not more than the answer may have."""
+        part = message.columns
+        if not len(part.steps) == len(part.times_ms) == len(part.values):
+            counts = f"{len(part.steps)} steps, {len(part.times_ms)} times and {len(part.values)} values"
+            raise malformed(f"{counts} of the metric {part.key[:200]!r}, which are no points")
+        count = before + len(part.values)
+        if (self._most and count > self._most) or (message.HasField("point_count") and count > message.point_count):
+            raise malformed(f"{count} points of the metric {part.key[:200]!r}, more than it may or says")
 
 
 def _counted(series: MetricColumns) -> MetricColumns:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from modelry._sdk.nouns import arguments
+from modelry._sdk.values.foreign import Unreadable, json_of
 from modelry.api.registry import v1 as registry
 from modelry.errors import InvalidArgument
 
@@ -84,8 +84,8 @@ def _schemas_of(given: Any) -> dict[str, Any]:
 
 def _require_json(argument: str, schema: str) -> None:
     try:
-        json.loads(schema)
-    except (ValueError, RecursionError) as problem:
+        json_of(schema)
+    except Unreadable as problem:
         shown = schema if len(schema) <= 60 else f"{schema[:60]}…"
         raise InvalidArgument(
             f"{argument} is not JSON ({problem}): {shown!r}", fields={argument: "is not JSON"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modelry.errors import DataLoss, InvalidArgument
+from modelry._sdk.transport.answers import malformed
+from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -23,7 +24,7 @@ def time_of(message: Message, field: str) -> datetime | None:
     try:
         return datetime.fromtimestamp(stamp.seconds, UTC).replace(microsecond=stamp.nanos // 1000)
     except (OSError, OverflowError, ValueError):
-        raise DataLoss(f"the server sent {stamp.seconds} s and {stamp.nanos} ns as {field}, which is no time") from None
+        raise malformed(f"{stamp.seconds} s and {stamp.nanos} ns as {field}, which is no time") from None
 
 
 def stamp_of(time: datetime | None) -> Timestamp | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelry._sdk.nouns.enums import name_of
+from modelry._sdk.values.foreign import Unreadable, json_of
 from modelry.api.common import v1 as common
 
 _DIGEST_VERSION = 1
@@ -120,15 +120,15 @@ def _problem_of(record: common.AuditRecord, body: Mapping[str, Any] | str) -> st
 def _body_of(record: common.AuditRecord) -> Mapping[str, Any] | str:
     """The members of the body of a record, or what is wrong with it."""
     try:
-        body = json.loads(record.body, object_pairs_hook=_members)
+        body = json_of(record.body, members=_members)
     except _NamedTwice as twice:
         return f"has a body with the member {twice.args[0]!r} twice"
-    except (ValueError, RecursionError):
+    except Unreadable:
         return "has a body that is not JSON"
     return body if isinstance(body, dict) else "has a body that is not a JSON object"
 
 
-class _NamedTwice(ValueError):
+class _NamedTwice(Unreadable):
     """A JSON object has a member twice, so that readers may disagree on its value."""
 
 

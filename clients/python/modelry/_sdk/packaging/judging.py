@@ -1,27 +1,36 @@
-"""What an MLmodel file says, read with limits and judged before anything of the model is read or run."""
+"""What the files of a model say that MLflow reads as text, read with limits and judged before anything is run.
+
+MLflow reads more than the MLmodel file of the model: its loaders read one in the folder that `data` names, and
+`requirements.txt` leads to other files. So all files of these names are judged alike, wherever they lie in the model.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from modelry._sdk.values.foreign import Unreadable, yaml_of
+from modelry._sdk.values.texts import text_of
 from modelry.errors import FailedPrecondition, InvalidArgument
 
 LARGEST_BYTES = 4 * 2**20
-"""The largest MLmodel file that is read. Its largest part are schemas, each of which is one text."""
+"""The most bytes of MLmodel files that are read. The largest part are schemas, each of which is one text."""
 
 MOST_NODES, DEEPEST = 20_000, 50
-"""The most values of an MLmodel file, and the most of them one in another. A value takes about 10 µs to read."""
+"""The most values of MLmodel files, and the most of them one in another. A value takes about 0.1 ms to read."""
 
 _SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 _HEED_THE_SWITCH = {"mlflow.sklearn", "mlflow.pyfunc.model"}
 _NO_PATHS = re.compile(r"model_code_path|loader_module|.*(name|uri)")
 """Options that are no path in the model. Of a `model_code_path` only the last part is used."""
-_OTHER_FILES = ("requirements.txt", "conda.yaml", "python_env.yaml")
 _LARGEST_OTHER_BYTES = 2**20
+_MOST_REQUIREMENTS = 5_000
+"""The most requirements of a model. MLflow compares each with what is installed, which takes about 0.5 ms."""
+_REFERENCE = re.compile(r"(?:-r|-c|--requirement|--constraint)[\s=]*(.*)", re.DOTALL)
 _LEADS_OUT = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]")
 
 
@@ -30,45 +39,136 @@ def read(content: bytes) -> Mapping[str, Any]:
 
     Raises InvalidArgument, in time that has a limit, for one that is too large, too deep, no YAML or no mapping.
     """
-    import yaml
-
     if len(content) > LARGEST_BYTES:
         raise _refused(f"has {len(content)} bytes, at most {LARGEST_BYTES} are read")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        _require_bounded(yaml, yaml.parse(content, Loader=loader))
-        found = yaml.load(content, Loader=loader)
-    except (yaml.YAMLError, ValueError) as problem:
-        raise _refused(f"is no YAML that can be read: {' '.join(str(problem).split())[:200]}") from None
-    if not isinstance(found, dict):
-        raise _refused("is no mapping")
-    return found
+    return _read(content, "MLmodel", MOST_NODES)[0]
 
 
 def judge(folder: str) -> Mapping[str, Any]:
-    """Reads the MLmodel file of a model and returns its flavors; nothing of the model is read or run.
+    """Reads the MLmodel files of a model and its requirements, and returns its flavors; nothing of it is run.
 
-    Raises InvalidArgument for a file that `read` refuses, and for a path that leads out of the model; and
-    FailedPrecondition for a model with code, if the environment says that no pickles may be read. A folder without the
-    file, or one without flavors, has none.
+    Each file of that name in the folder or below counts, because MLflow may read it. Raises InvalidArgument for files
+    that `read` would refuse if they were one, for a path in them or a link that leads out of the folder of the file,
+    for a link that leads out of the model, for what is neither file nor folder, and for requirements that lead to
+    other files than small ones beside them; and FailedPrecondition for a model with code, if the environment says that
+    no pickles may be read. A folder without the file, or one without flavors, has none.
     """
-    for name, most in (("MLmodel", LARGEST_BYTES), *((name, _LARGEST_OTHER_BYTES) for name in _OTHER_FILES)):
-        file = Path(folder, name)
-        if file.exists() and (size := file.stat().st_size) > most:
-            raise _refused(f"has {size} bytes, at most {most} are read", name)
-    if not Path(folder, "MLmodel").exists():
-        return {}
-    model = read(Path(folder, "MLmodel").read_bytes())
+    found: Mapping[str, Any] = {}
+    bytes_left, nodes_left = LARGEST_BYTES, MOST_NODES
+    heeds_switch = os.environ.get(_SWITCH, "").lower() in {"false", "0"}
+    for name in _mlmodels(folder):
+        file = os.path.join(folder, name)
+        content = _content(file, name, bytes_left)
+        bytes_left -= len(content)
+        model, count = _read(content, name, nodes_left)
+        nodes_left -= count
+        flavors = _flavors(model, os.path.dirname(file), name)
+        if heeds_switch:
+            _refuse_code(flavors)
+        if name == "MLmodel":
+            found = flavors
+    for name in ("conda.yaml", "python_env.yaml"):
+        if os.path.lexists(file := os.path.join(folder, name)):
+            _content(file, name, _LARGEST_OTHER_BYTES)
+    _judge_requirements(folder)
+    return found
+
+
+def _mlmodels(folder: str) -> Iterator[str]:
+    """The paths of all MLmodel files of a model, in any case of letters: not every file system distinguishes them."""
+    above = [""]
+    while above:
+        inside = above.pop()
+        try:
+            with os.scandir(os.path.join(folder, inside)) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as problem:
+            raise _refused(f"can't be listed: {problem.strerror}", inside or ".") from None
+        for entry in found:
+            path = os.path.join(inside, entry.name)
+            if entry.is_symlink() and not _is_inside(folder, path):
+                raise _refused("is a link that leads out of the model, or nowhere", path)
+            if entry.is_dir(follow_symlinks=False):
+                above.append(path)
+            elif not entry.is_file() and not entry.is_dir():
+                raise _refused("is neither a file nor a folder", path)
+            elif entry.name.lower() == "mlmodel" and entry.is_file():
+                yield path
+
+
+def _content(file: str, name: str, most: int) -> bytes:
+    status = os.stat(file)
+    if not stat.S_ISREG(status.st_mode):
+        raise _refused("is no file", name)
+    if status.st_size > most:
+        raise _refused(f"has {status.st_size} bytes, at most {most} are read, of all files of its kind together", name)
+    return Path(file).read_bytes()
+
+
+def _read(content: bytes, name: str, most: int) -> tuple[dict[str, Any], int]:
+    try:
+        found, count = yaml_of(content, most=most, deepest=DEEPEST)
+    except Unreadable as problem:
+        raise _refused(str(problem), name) from None
+    if not isinstance(found, dict):
+        raise _refused("is no mapping", name)
+    return found, count
+
+
+def _flavors(model: Mapping[str, Any], folder: str, name: str) -> Mapping[str, Any]:
+    """The flavors of an MLmodel file. Raises InvalidArgument if they are malformed or lead out of its folder."""
     flavors = model.get("flavors") or {}
     if not isinstance(flavors, dict) or not all(isinstance(options, dict) for options in flavors.values()):
-        raise _refused("has flavors that are no mapping of mappings")
+        raise _refused("has flavors that are no mapping of mappings", name)
     for part, options in {"saved_input_example_info": model.get("saved_input_example_info"), **flavors}.items():
         for key, path in _paths(options) if isinstance(options, dict) else ():
-            if not _is_inside(folder, path):
-                raise _refused(f"has {path[:200]!r} as {key} of {part!r}, which leads out of the model")
-    if os.environ.get(_SWITCH, "").lower() in {"false", "0"}:
-        _refuse_code(flavors)
+            # MLflow reads `data` as an address, in which %2e is a dot.
+            if not _is_inside(folder, path) or (key == "data" and re.search("[%?#]", path)):
+                raise _refused(
+                    f"has {path[:200]!r} as {key} of {text_of(part)[:200]!r}, which leads out of the model", name
+                )
     return flavors
+
+
+def _judge_requirements(folder: str) -> None:
+    """Judges `requirements.txt` and what it refers to, which MLflow follows wherever it leads.
+
+    MLflow itself writes at most `-c constraints.txt`, and no reference into that file.
+    """
+    name, left, count = "requirements.txt", _LARGEST_OTHER_BYTES, 0
+    names, read = [name] if os.path.lexists(os.path.join(folder, name)) else [], set[str]()
+    while names:
+        name = names.pop()
+        if name in read or os.path.basename(name) != name or not os.path.lexists(os.path.join(folder, name)):
+            raise _refused(
+                f"refers to {name[:200]!r}, which is no other file beside it, or one that it refers to twice",
+                "requirements.txt",
+            )
+        read.add(name)
+        left -= len(_content(os.path.join(folder, name), name, left))
+        for requirement in _requirements(os.path.join(folder, name), name):
+            count += 1
+            if count > _MOST_REQUIREMENTS:
+                raise _refused(f"has more than {_MOST_REQUIREMENTS} requirements", name)
+            if reference := _REFERENCE.match(requirement):
+                names.append(reference[1].strip())
+
+
+def _requirements(file: str, name: str) -> list[str]:
+    """The lines of a requirements file as MLflow joins them."""
+    try:
+        lines = Path(file).read_text().splitlines()  # in the encoding of this machine, as MLflow reads it
+    except ValueError as problem:
+        raise _refused(f"can't be read: {problem}", name) from None
+    joined, begun = [], ""
+    for line in lines:
+        stripped = line.strip()
+        stripped = stripped[: stripped.find(" #")].rstrip() if " #" in stripped else stripped
+        begun += stripped.rstrip("\\") if stripped.endswith("\\") else stripped
+        if not stripped.endswith("\\"):
+            joined.append(begun)
+            begun = ""
+    return [line for line in [*joined, begun] if line and not line.startswith("#")]
 
 
 def _paths(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -86,7 +186,10 @@ def _paths(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _is_inside(folder: str, path: str) -> bool:
     if _LEADS_OUT.search(path) or "\0" in path:
         return False
-    root, real = os.path.realpath(folder), os.path.realpath(os.path.join(folder, path))
+    try:
+        root, real = os.path.realpath(folder), os.path.realpath(os.path.join(folder, path))
+    except (OSError, ValueError):  # a name that no file system has
+        return False
     return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
 
 
@@ -96,22 +199,9 @@ def _refuse_code(flavors: Mapping[str, Any]) -> None:
         module = options.get("loader_module")
         for key in ("code", "model_code_path"):
             if options.get(key):
-                raise _has_code(f"{key} {str(options[key])[:200]!r} of {flavor!r}")
-        if module is not None and module not in _HEED_THE_SWITCH:
-            raise _has_code(f"the loader {str(module)[:200]!r} of {flavor!r}")
-
-
-def _require_bounded(yaml: Any, events: Iterator[Any]) -> None:
-    depth = 0
-    for number, event in enumerate(events):
-        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.AliasEvent):
-            raise _refused("has an alias (`*name`), which MLflow never writes")
-        if number > MOST_NODES or depth > DEEPEST:
-            raise _refused(f"has more than {MOST_NODES} values, or more than {DEEPEST} one in another")
+                raise _has_code(f"{key} {text_of(options[key])[:200]!r} of {text_of(flavor)[:200]!r}")
+        if module is not None and text_of(module) not in _HEED_THE_SWITCH:
+            raise _has_code(f"the loader {text_of(module)[:200]!r} of {text_of(flavor)[:200]!r}")
 
 
 def _has_code(what: str) -> FailedPrecondition:

@@ -1,8 +1,8 @@
 """Code that a model brings (`code_paths`): each model uses its own, also if two have modules of the same name.
 
 Python has one table of modules for the whole process. A model's modules stay in it like any others as long as nothing
-else has their names. If something has, the model's own are put in their place while it is loaded and while it predicts,
-and taken out afterwards; such calls run one after the other.
+else has their names with other code, or with other data beside it. If something has, the model's own are put in their
+place while it is loaded and while it predicts, and taken out afterwards; such calls run one after the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +22,8 @@ from typing import Any
 
 from modelry.errors import FailedPrecondition
 
+_CODE = {".py", ".pyc", ".so", ".pyd"}
+_CACHE = "__pycache__"
 _turn = threading.RLock()
 _all: weakref.WeakSet[OwnCode] = weakref.WeakSet()
 
@@ -31,12 +33,13 @@ class OwnCode:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._digests = _digests(Path(folder))
+        self._data = _data_of(Path(folder))
+        self._digests = _digests(Path(folder), self._data)
         self._modules: dict[str, ModuleType] = {}
         self._strangers = [
             name
             for name, digest in self._digests.items()
-            if name in sys.modules and _digest_of(sys.modules[name]) != digest
+            if name in sys.modules and _digest_of(sys.modules[name], self._data) != digest
         ]
         self._is_apart = False
         with _turn:
@@ -121,32 +124,65 @@ def _each_in_place(answer: Generator[Any, Any, Any], code: OwnCode) -> Iterator[
         yield item
 
 
-def _digests(folder: Path) -> Mapping[str, str]:
-    """A digest for each top-level module in a folder."""
-    found = {}
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.suffix == ".py":
-            found[entry.stem] = _digest([entry], folder)
-        elif entry.is_dir() and entry.name.isidentifier():
-            files = sorted(entry.rglob("*.py"))
-            if files:
-                found[entry.name] = _digest(files, folder)
-    return found
+def _digests(folder: Path, data: Iterable[Path]) -> Mapping[str, str]:
+    """A digest for each top-level module in a folder.
+
+    It is of every file of the module, and of `data`, the files of the folder that belong to no module: modules read
+    data that lies beside them.
+    """
+    found: dict[str, list[Path]] = {}
+    for entry in _entries(folder):
+        if name := _module_of(entry):
+            found.setdefault(name, []).append(entry)
+    return {name: _digest(entries, folder, data) for name, entries in found.items()}
 
 
-def _digest_of(module: ModuleType) -> str:
-    """The digest of a module that is loaded, from its files; empty if it has none."""
-    file = getattr(module, "__file__", None)
-    if not file or not os.path.isfile(file):
+def _data_of(folder: Path) -> list[Path]:
+    """The files and folders in a folder that are no modules, relative to it."""
+    return [entry.relative_to(folder) for entry in _entries(folder) if not _module_of(entry)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.name != _CACHE) if folder.is_dir() else []
+
+
+def _module_of(entry: Path) -> str:
+    """The name of the module that a top-level file or folder is; empty if it is none."""
+    name = entry.name.partition(".")[0]
+    if not name.isidentifier():
+        return ""
+    if entry.is_dir():
+        has_code = any(file.suffix in _CODE and _CACHE not in file.parts for file in entry.rglob("*"))
+        return name if name == entry.name and has_code else ""
+    return name if entry.suffix in _CODE else ""
+
+
+def _digest_of(module: ModuleType, data: Iterable[Path]) -> str:
+    """The digest of a module that is loaded, from its files and the same data beside it; empty if it has none."""
+    folders = list(getattr(module, "__path__", ()))
+    file = folders[0] if len(folders) == 1 else getattr(module, "__file__", None)
+    if not file or not os.path.exists(file):
         return ""
     path = Path(file)
-    if path.name == "__init__.py":
-        return _digest(sorted(path.parent.rglob("*.py")), path.parent.parent)
-    return _digest([path], path.parent)
+    try:
+        return _digest([path], path.parent, data)
+    except OSError:
+        return ""
 
 
-def _digest(files: list[Path], above: Path) -> str:
+def _digest(entries: Iterable[Path], above: Path, data: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(above)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    for entry in (*entries, *(above / each for each in data)):
+        for file in (entry, *sorted(entry.rglob("*"))) if entry.is_dir() else (entry,):
+            inside = file.relative_to(above)
+            if _CACHE not in inside.parts:
+                digest.update(f"{inside}\0{_content_of(file)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _content_of(file: Path) -> str:
+    """What distinguishes the content of a file: its SHA-256, or where a link to a folder leads."""
+    if file.is_file():
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    return os.path.realpath(file) if file.is_symlink() else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.fluent import functions, session
@@ -11,6 +11,7 @@ from modelry._sdk.nouns.signatures import Flavor, Signature
 from modelry._sdk.nouns.versions import Version
 from modelry._sdk.packaging import judging
 from modelry._sdk.transport import settings
+from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def described_by(mlmodel: Mapping[str, Any]) -> tuple[Signature | None, tuple[Fl
     fits = schemas and all(len(schema) <= _LONGEST_SCHEMA for schema in schemas.values())
     flavors = mlmodel.get("flavors")
     found = [
-        Flavor(str(name), _library_version(str(name), _texts(options)))
-        for name, options in (flavors.items() if isinstance(flavors, Mapping) else ())
-        if 0 < len(str(name)) <= _LONGEST_NAME
+        Flavor(name, _library_version(name, _texts(options)))
+        for name, options in ((text_of(name), options) for name, options in _items(flavors))
+        if 0 < len(name) <= _LONGEST_NAME
     ]
     return signature if fits else None, tuple(found[:_MOST_FLAVORS])
 
@@ -70,6 +71,8 @@ def _mlmodel(model_uri: str, client: Client) -> Mapping[str, Any]:
 
 def _texts(value: object) -> dict[str, str]:
     """The members of a mapping that are texts."""
-    if not isinstance(value, Mapping):
-        return {}
-    return {str(key): text for key, text in value.items() if isinstance(text, str)}
+    return {text_of(key): text_of(text) for key, text in _items(value) if isinstance(text, str)}
+
+
+def _items(value: object) -> Iterable[tuple[object, object]]:
+    return value.items() if isinstance(value, Mapping) else ()

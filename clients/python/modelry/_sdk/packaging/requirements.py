@@ -12,7 +12,6 @@ import dis
 import functools
 import importlib.metadata
 import importlib.util
-import json
 import logging
 import os
 import pickle
@@ -22,6 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+from modelry._sdk.values.foreign import Unreadable, json_object_of
 
 log = logging.getLogger("modelry")
 
@@ -273,12 +274,12 @@ def _source(package: str) -> Mapping[str, Any]:
     """What its installer noted of the source of a package (PEP 610): nothing if it came from an index."""
     try:
         found = importlib.metadata.distribution(package)
-        noted = json.loads(found.read_text("direct_url.json") or "{}")
+        noted = json_object_of(found.read_text("direct_url.json") or "{}")
         by_conda = (found.read_text("INSTALLER") or "").strip() == "conda"
-    except (importlib.metadata.PackageNotFoundError, ValueError):
+    except (importlib.metadata.PackageNotFoundError, Unreadable, ValueError):
         return {}
     # Conda notes where it built its own packages.
-    return noted if isinstance(noted, dict) and not by_conda else {}
+    return {} if by_conda else noted
 
 
 def _name(requirement: str) -> str:

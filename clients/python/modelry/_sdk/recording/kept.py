@@ -22,6 +22,7 @@ from modelry._sdk.files.local_files import LocalFile
 from modelry._sdk.recording import holders, places
 from modelry._sdk.recording.spool import SpoolUnreadable, lock
 from modelry._sdk.transport.connection import Connection
+from modelry._sdk.values.foreign import Unreadable, json_object_of
 
 SUFFIX = ".upload"
 COPYING = ".copying"
@@ -174,11 +175,11 @@ def opened(folder: Path) -> Kept:
     with os.fdopen(descriptor) as file:
         places.require_own(descriptor, target)
         try:
-            found = json.loads(file.read())
+            found = json_object_of(file.read())
             server = {str(key): str(value) for key, value in found["server"].items()}
             paths_found = tuple(map(str, found["paths"]))
             return Kept(folder, server, str(found["owner"]), paths_found, bool(found["whole"]))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (Unreadable, ValueError, TypeError, KeyError, AttributeError):
             raise SpoolUnreadable(f"{target} is damaged; the files beside it can't be uploaded") from None
 
 

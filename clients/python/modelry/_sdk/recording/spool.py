@@ -26,6 +26,7 @@ from pathlib import Path
 
 from modelry._sdk.recording import holders, ids, places
 from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.values.foreign import Unreadable, json_object_of
 
 try:
     import fcntl
@@ -336,9 +337,9 @@ def _beginning(descriptor: int, path: Path) -> tuple[dict[str, str], int]:
 
 def _server_of(content: bytes, path: Path) -> dict[str, str]:
     try:
-        server = json.loads(content)
+        server = json_object_of(content)
         return {"address": str(server["address"]), **{str(key): str(value) for key, value in server.items()}}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (Unreadable, KeyError):
         raise SpoolUnreadable(f"{path} does not name its server, so it can't be delivered") from None
 
 
