@@ -16,7 +16,7 @@ _END_HEADERS, _INITIAL_WINDOW = 4, 4
 
 
 class RawClient:
-    """One connection, within a block. It takes `window` bytes of each answer and never asks for more."""
+    """One connection, within a block. It takes `window` bytes of each answer, and more only if told to."""
 
     def __init__(self, address: str, *, window: int = 65535) -> None:
         host, port = address.split(":")
@@ -71,6 +71,11 @@ class RawClient:
         self._credit.subtract({0: len(content), stream: len(content)})
         self._socket.sendall(_frame(_DATA, 0, stream, content))
         return True
+
+    def widen(self, stream: int, size: int) -> None:
+        """Takes so many bytes more of the answer of a stream."""
+        more = struct.pack(">I", size)
+        self._socket.sendall(_frame(_WINDOW_UPDATE, 0, stream, more) + _frame(_WINDOW_UPDATE, 0, 0, more))
 
     def _read(self) -> None:
         with suppress(OSError), self._socket.makefile("rb") as frames:

@@ -114,6 +114,7 @@ class Calls(grpc.ServerInterceptor):
         self._bounds.unread.end_overdue()
         self._bounds.streams.end_idle()
         self._bounds.watches.end_idle()
+        self._bounds.reflections.end_idle()
 
     def _wrap_open(self, rpc: str, handler: Any) -> Any:
         """The handler of health or reflection: on threads of its own, without a place at work."""
@@ -131,7 +132,7 @@ class Calls(grpc.ServerInterceptor):
         def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             with self._leaving(context), _refusing(context):
                 if handler.request_streaming:
-                    with self._bounds.streams.place(context) as stream:
+                    with self._bounds.reflections.place(context) as stream:
                         asked = map(partial(small, handler.request_deserializer), stream.received(requests))
                         answers = handler.stream_stream(asked, context)
                         yield from stream.sent(map(handler.response_serializer, answers))

@@ -16,7 +16,8 @@ MESSAGE_BYTES = 4 << 20
 SMALL_BYTES = 4 << 10
 """The largest request of health or reflection, in bytes. It names one thing."""
 
-_LARGE_BYTES = 256 << 10
+LARGE_BYTES = 256 << 10
+"""A larger message is judged before it is parsed, and waits until it is the only one."""
 
 
 def parsed(large: Gate, deserialize: Callable[[bytes], Any], content: bytes) -> Any:
@@ -24,7 +25,7 @@ def parsed(large: Gate, deserialize: Callable[[bytes], Any], content: bytes) -> 
 
     A large message takes a place of `large` while it is judged and parsed: it can be many times as large then.
     """
-    if len(content) <= _LARGE_BYTES:
+    if len(content) <= LARGE_BYTES:
         return _judged(deserialize, content)
     who = caller.current()
     if not large.enter(who.peer, who.deadline, len(content)):
@@ -48,7 +49,7 @@ def small(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
 
 def _judged(deserialize: Callable[[bytes], Any], content: bytes) -> Any:
     try:
-        if len(content) > _LARGE_BYTES:
+        if len(content) > LARGE_BYTES:
             wire.judge(deserialize(b"").DESCRIPTOR, content)
         message = deserialize(content)
     except DecodeError:

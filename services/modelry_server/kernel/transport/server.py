@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -40,7 +39,7 @@ from modelry_server.kernel.transport.interceptors import Calls, Pools
 from modelry_server.kernel.transport.limits.bounds import Bounds
 from modelry_server.kernel.transport.limits.connections import Connections
 from modelry_server.kernel.transport.limits.gate import Gate
-from modelry_server.kernel.transport.limits.streams import Streams
+from modelry_server.kernel.transport.limits.streams import Stream, Streams
 from modelry_server.kernel.transport.limits.waiting import Waiting
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES
 
@@ -49,7 +48,7 @@ KEEPALIVE_S = 60
 
 _LAST_S = 1.0  # for the last messages, after the drain
 _AGAIN_S = 0.05  # how often what is still at work then is interrupted
-_CALLS_OF_ONE = 128  # open at once on one connection, besides its streams and watches: more wait in the client
+_CALLS_OF_ONE = 128  # open at once on one connection, besides its streams of all kinds: more wait in the client
 _ARRIVING = 128  # calls whose message is still to come, half of the most; 5,000 honest calls at once came to 115
 _WAITING = 768  # calls that wait for a place at work
 _SEARCHES_WAITING = 256  # searches that wait for theirs, before they wait for one at work
@@ -57,6 +56,7 @@ _WAITING_BYTES = 128 << 20  # of the requests of each of these, and of large mes
 _UNREAD_BYTES = 256 << 20  # of answers that clients have not taken
 _WINDOW_BYTES = 1 << 20  # of a stream: what the server takes of it before it is read, and the rest of one message
 _WATCHES = 256  # of health
+_REFLECTIONS = 32  # streams, each of which asks for a few descriptions
 _SPARE_THREADS = 256  # beyond the calls that may wait: for those that come, are refused and go
 _IDLE_LOOK_S = 1.0
 _OWN_FILES = 128  # of the process itself, such as logs, listeners, and the connections between services
@@ -228,7 +228,7 @@ class _Listener:
         pools = Pools(
             streams=pool("-stream", limits.streams),
             uploads=pool("-upload", limits.streams),
-            others=pool("-other", limits.streams + _WATCHES),
+            others=pool("-other", _REFLECTIONS + _WATCHES),
         )
         share = (
             1 if key or sockets.path_of(address) else limits.share
@@ -247,7 +247,8 @@ class _Listener:
             steps=gate("step", limits.workers, limits.streams),
             large=Gate("large", 1, 1, parsing, _WAITING_BYTES),
             streams=streams("stream", limits.streams),
-            watches=streams("watch", _WATCHES, since=attrgetter("opened")),  # they wait for news, not for their client
+            reflections=streams("reflection", _REFLECTIONS),
+            watches=streams("watch", _WATCHES, lateness=Stream.age_s),  # they wait for news, not for their client
             arriving=Waiting("message", _ARRIVING, limits.idle_s),
             unread=Waiting("reader", _UNREAD_BYTES, limits.idle_s),
             call_s=limits.call_s,
@@ -259,7 +260,7 @@ class _Listener:
             pool("", limits.workers + _WAITING + _SEARCHES_WAITING + parsing),
             interceptors=[self.calls],
             options=[
-                ("grpc.max_concurrent_streams", _CALLS_OF_ONE + bounds.streams.of_one + bounds.watches.of_one),
+                ("grpc.max_concurrent_streams", _CALLS_OF_ONE + bounds.streams_of_one),
                 ("grpc.max_allowed_incoming_connections", limits.connections),
                 # It counts a call until Python's collector comes to it, and may refuse a connection for good by then.
                 ("grpc.http.overload_protection", 0),

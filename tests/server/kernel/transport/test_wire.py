@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from modelry_server.kernel.requests.fields import KEYS_PER_CALL
 from modelry_server.kernel.transport import wire
 from modelry_server.kernel.transport.limits.gate import Gate
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
-from modelry_server.kernel.transport.wire import MOST_FIELDS, MOST_NUMBERS, Counted, count
+from modelry_server.kernel.transport.wire import MOST_FIELDS, MOST_NUMBERS, MOST_OF_UPDATE, Counted, count
 from modelry_server.tracking.domain import metrics, totals
 
 ANY = 1 << 30
@@ -171,6 +172,9 @@ def test_each_field_counts_once_with_those_in_it(content: bytes, fields: int, nu
         b"\x12\x80\x80\x80\x80\x80\x00",
         b"\x16",
         b"\x17",
+        b"\0\0",  # the number 0
+        b"\x80\x80\0\0",
+        b"\x02\0",
     ],
 )
 def test_what_the_parser_refuses_is_not_counted(content: bytes) -> None:
@@ -213,11 +217,35 @@ def test_a_message_of_nothing_but_items_is_refused_and_not_parsed(kind: Any, ite
     assert max(seen) == 0
 
 
-def test_a_message_with_as_many_fields_as_can_be_is_parsed() -> None:
-    content = b"\x08\x00" * (MOST_FIELDS - 1) + b"\x0a\x03" + b"a" * 3
+@pytest.mark.parametrize(
+    ("kind", "most"), [(BATCH, MOST_FIELDS), (tracking.UpdateRunRequest, MOST_OF_UPDATE)], ids=["any", "an update"]
+)
+def test_a_message_with_as_many_fields_as_can_be_is_parsed(kind: Any, most: int) -> None:
+    unknown = b"\xfa\x7f\x10" + b"a" * 16
+    content = unknown * (most - 1)
 
-    assert arrived(BATCH, content).run_id == "aaa"
-    assert "several smaller requests" in refused(BATCH, content + b"\x08\x00")
+    assert arrived(kind, content + unknown).ByteSize() == most * len(unknown)
+    assert "several smaller requests" in refused(kind, content + unknown * 2)
+
+
+@pytest.mark.parametrize("item", [b"\x08\x00", b"\x12\x00", b"\x12\x02\x08\x01", b"\x00\x00"])
+def test_a_message_that_is_small_with_gzip_is_refused_for_little_work(item: bytes) -> None:
+    content = item * (MESSAGE_BYTES // len(item))
+    steps = 0
+
+    def note(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        refused(BATCH, content)
+    finally:
+        sys.settrace(before)
+
+    assert steps < 500_000
 
 
 def test_a_message_with_as_many_numbers_as_can_be_is_parsed() -> None:
@@ -230,12 +258,12 @@ def test_a_message_with_as_many_numbers_as_can_be_is_parsed() -> None:
 
 
 def test_a_message_that_is_not_looked_at_can_hold_no_more() -> None:
-    content = EMPTY_ITEM * (wire.MOST_NUMBERS // 2)
+    update, content = tracking.UpdateRunRequest.DESCRIPTOR, EMPTY_ITEM * MOST_OF_UPDATE
 
-    assert count(BATCH.DESCRIPTOR, content, ANY, ANY).fields <= MOST_FIELDS
-    wire.judge(BATCH.DESCRIPTOR, content)
+    assert count(update, content, ANY, ANY).fields == MOST_OF_UPDATE == MOST_NUMBERS // 2
+    wire.judge(update, content)
     with pytest.raises(FieldInvalid):
-        wire.judge(BATCH.DESCRIPTOR, content + EMPTY_ITEM)
+        wire.judge(update, content + EMPTY_ITEM)
 
 
 @pytest.mark.parametrize("hidden", [GROUP, b"\x0a\xff", b"\x16"])

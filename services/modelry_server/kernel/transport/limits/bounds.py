@@ -15,8 +15,8 @@ class Bounds:
 
     `work` has the places of unary calls at work, `searches` those of searches among them, `steps` those of streams that
     make their next message, `large` those of large messages that are parsed. `streams` are the open streams, `watches`
-    those of health. `arriving` are the calls whose message is still to come, `unread` the bytes of answers that their
-    clients have not taken. `call_s` is how long a unary call may take.
+    those of health, `reflections` those of reflection. `arriving` are the calls whose message is still to come,
+    `unread` the bytes of answers that their clients have not taken. `call_s` is how long a unary call may take.
     """
 
     work: Gate
@@ -25,9 +25,15 @@ class Bounds:
     large: Gate
     streams: Streams
     watches: Streams
+    reflections: Streams
     arriving: Waiting
     unread: Waiting
     call_s: float
+
+    @property
+    def streams_of_one(self) -> int:
+        """How many streams of all kinds one connection may have open."""
+        return self.streams.of_one + self.watches.of_one + self.reflections.of_one
 
     def show(self, listener: str) -> None:
         """Lets Prometheus ask how much of it clients hold, and how much they can hold."""
@@ -41,6 +47,7 @@ class Bounds:
             "large_waiting_bytes": (self.large.most_bytes, lambda: self.large.waiting_bytes),
             "stream": (self.streams.places, lambda: self.streams.count),
             "watch": (self.watches.places, lambda: self.watches.count),
+            "reflection": (self.reflections.places, lambda: self.reflections.count),
             "message": (self.arriving.limit, lambda: self.arriving.held),
             "reader_bytes": (self.unread.limit, lambda: self.unread.held),
         }

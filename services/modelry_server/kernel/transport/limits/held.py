@@ -22,7 +22,7 @@ ended_total = prometheus_client.Counter(
 
 
 def end(kind: str, call: grpc.ServicerContext) -> None:
-    """Cancels a call or stream that has waited too long for its client, and tells the metrics and the log."""
+    """Cancels a call or stream that waits for its client while others want its place; tells the metrics and the log."""
     ended_total.labels(kind).inc()
     _log.seldom("rpc.waited_too_long", per=kind, wanted=kind, peer=call.peer())
     call.cancel()

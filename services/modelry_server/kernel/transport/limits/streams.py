@@ -1,16 +1,15 @@
 """Streams that are open: how many there may be, and which of them makes room for one that comes.
 
-A stream that waits for its client costs the client nothing and the server a thread. So once all places are taken, those
-who hold many give them up to those who hold few.
+A stream that waits for its client costs the client nothing and the server a thread, and a byte now and then costs it
+hardly more. So once all places are taken, those who hold many give them up to those who hold few.
 """
 
 import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import TypeVar
 
 import grpc
@@ -18,48 +17,69 @@ import grpc
 from modelry_server.kernel.errors import TooManyStreams
 from modelry_server.kernel.transport.limits.held import SHORT_S, end, ended_total
 
-_END = object()
-_Message = TypeVar("_Message")
+_SLOW_BYTES = 4 << 10  # in a second: a link is hardly slower, also where a few streams share it
+_Message = TypeVar("_Message", bound=Sized)
 
 
 class Stream:
     """An open stream: since when it is open, and since when it waits for its client; `inf` while it does not wait."""
 
-    __slots__ = ("context", "opened", "peer", "waits_since")
+    __slots__ = ("_behind_s", "context", "opened", "peer", "waits_since")
 
     def __init__(self, context: grpc.ServicerContext) -> None:
         self.context = context
         self.peer = context.peer() or ""
         self.opened = time.monotonic()
         self.waits_since = math.inf
+        self._behind_s = 0.0
 
     def received(self, messages: Iterable[_Message]) -> Iterator[_Message]:
         """The messages of the client; it waits for each of them."""
         given = iter(messages)
         while True:
             self.waits_since = time.monotonic()
-            message = next(given, _END)
-            self.waits_since = math.inf
-            if message is _END:
+            found = list(itertools.islice(given, 1))
+            if not found:
+                self.waits_since = math.inf
                 return
-            yield message  # type: ignore[misc]
+            self._moved(len(found[0]))
+            yield found.pop()
 
     def sent(self, messages: Iterable[_Message]) -> Iterator[_Message]:
         """The messages to the client; it waits until the client takes each of them."""
         given = iter(messages)
         while made := list(itertools.islice(given, 1)):
+            size = len(made[0])
             self.waits_since = time.monotonic()
             yield made.pop()  # so that a message is not kept twice while its reader is slow
-            self.waits_since = math.inf
+            self._moved(size)
+
+    def behind_s(self) -> float:
+        """For how many seconds it has waited for its client, beyond what its messages take on a slow link.
+
+        There is no credit: a stream that was fast before falls behind like any other.
+        """
+        return self._behind_s + max(0.0, time.monotonic() - self.waits_since)
+
+    def age_s(self) -> float:
+        """For how many seconds it has been open."""
+        return time.monotonic() - self.opened
+
+    def _moved(self, size: int) -> None:
+        """Notes that a message of this size came or went."""
+        behind_s, self.waits_since = self.behind_s(), math.inf
+        self._behind_s = max(0.0, behind_s - size / _SLOW_BYTES)
 
 
 class Streams:
     """The open streams of a kind: at most `places`, and `of_one` of one connection.
 
-    If all places are taken, one more ends a stream of the connection that holds the most, if that one holds more than
-    its own: the stream with the earliest `since`, if that is more than a second ago. Otherwise it is refused. By
-    default, `since` is when a stream began to wait for its client. Streams that wait for it longer than `idle_s` are
-    ended anyway. To end a stream is to cancel it. `kind` tells the log and the metrics what they are.
+    If all places are taken, one more ends another one, so that a connection with few gets its place. That is one with
+    a `lateness` of more than a second, of a connection that holds more than its own. If there is none, it is one of a
+    connection that would still hold as many as its own, however busy they are. Of these, it is the latest one of the
+    connection that holds the most. If there is none either, the new one is refused. By default, `lateness` is for how
+    long a stream has waited for its client. Streams that wait for it longer than `idle_s` at a time are ended anyway.
+    To end a stream is to cancel it. `kind` tells the log and the metrics what they are.
     """
 
     def __init__(
@@ -69,9 +89,9 @@ class Streams:
         of_one: int,
         idle_s: float,
         *,
-        since: Callable[[Stream], float] = attrgetter("waits_since"),
+        lateness: Callable[[Stream], float] = Stream.behind_s,
     ) -> None:
-        self._kind, self.places, self.of_one, self._idle_s, self._since = kind, places, of_one, idle_s, since
+        self._kind, self.places, self.of_one, self._idle_s, self._lateness = kind, places, of_one, idle_s, lateness
         self._ended = ended_total.labels(kind)
         self._lock = threading.Lock()
         self._count = 0
@@ -125,10 +145,11 @@ class Streams:
 
     def _one_of_most(self, own: int) -> Stream | None:
         """The stream to end for a connection that holds `own` streams."""
-        late = time.monotonic() - SHORT_S
-        more = (streams for streams in self._open.values() if len(streams) > own)
-        found = (each for streams in more for each in streams if self._since(each) < late)
-        return min(found, key=lambda each: (-len(self._open[each.peer]), self._since(each)), default=None)
+        more = [streams for streams in self._open.values() if len(streams) > own]
+        found = {each: (len(streams), self._lateness(each)) for streams in more for each in streams}
+        late = [each for each, (_, lateness) in found.items() if lateness > SHORT_S]
+        may_end = late or [each for each, (count, _) in found.items() if count > own + 1]
+        return max(may_end, key=found.__getitem__, default=None)
 
     def _forget(self, stream: Stream) -> None:
         streams = self._open.get(stream.peer, {})

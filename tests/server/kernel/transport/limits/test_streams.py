@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -63,15 +63,62 @@ def test_one_more_ends_the_stream_that_has_waited_longest_of_the_connection_that
     assert clients.streams.count == 6
 
 
-def test_streams_that_do_not_wait_or_have_just_begun_to_are_not_ended() -> None:
-    clients = Clients(Streams("stream", 3, 3, 60.0))
-    for name, waits_s in (("a", None), ("b", 0.1), ("c", None)):
+def test_of_busy_streams_a_connection_gives_up_those_that_it_has_beyond_one_more_than_the_new_one() -> None:
+    clients = Clients(Streams("stream", 4, 4, 60.0))
+    for name, waits_s in (("a", None), ("b", 0.1), ("c", 0.2), ("d", None)):
         clients.hold("many", name, waits_s=waits_s)
 
+    clients.hold("new", "new 1", waits_s=None)
+    clients.hold("new", "new 2", waits_s=None)
+
+    assert clients.ended == ["c", "b"]
     with pytest.raises(TooManyStreams) as caught:
+        clients.hold("new", "new 3", waits_s=None)
+    assert caught.value.metadata == {"limit": "4", "of_one": "4"}
+
+
+def test_busy_streams_of_which_each_connection_has_one_are_not_ended() -> None:
+    clients = Clients(Streams("stream", 3, 3, 60.0))
+    for peer, waits_s in (("a", None), ("b", 0.1), ("c", None)):
+        clients.hold(peer, peer, waits_s=waits_s)
+
+    with pytest.raises(TooManyStreams):
         clients.hold("new", "new", waits_s=None)
 
-    assert (caught.value.metadata, clients.ended) == ({"limit": "3", "of_one": "3"}, [])
+    assert clients.ended == []
+
+
+def test_a_connection_whose_many_streams_are_busy_keeps_them_while_another_one_has_late_ones() -> None:
+    clients = Clients(Streams("stream", 6, 4, 60.0))
+    for number in range(4):
+        clients.hold("busy", f"busy {number}", waits_s=0.1)
+    for number in range(2):
+        clients.hold("late", f"late {number}", waits_s=2 + number)
+
+    clients.hold("new", "new", waits_s=None)
+
+    assert clients.ended == ["late 1"]
+
+
+@pytest.mark.parametrize("way", [Stream.received, Stream.sent])
+def test_a_stream_with_a_byte_now_and_then_falls_behind_and_a_fast_one_does_not(way: Any) -> None:
+    def behind(waited_s: float, sizes: list[int]) -> float:
+        stream = Stream(_context("a", lambda: None))
+        for number, _ in enumerate(way(stream, map(bytes, _meanwhile(stream, waited_s, sizes)))):
+            if way is Stream.sent:
+                stream.waits_since -= waited_s
+            assert number < len(sizes)
+        return stream.behind_s()
+
+    def _meanwhile(stream: Stream, waited_s: float, sizes: list[int]) -> Iterator[int]:
+        for size in sizes:
+            if way is Stream.received:
+                stream.waits_since -= waited_s
+            yield size
+
+    assert behind(0.4, [1] * 10) == pytest.approx(4, abs=0.1)
+    assert behind(0.4, [64 << 10] * 10) == 0
+    assert behind(0.4, [1 << 30, *[1] * 10]) == pytest.approx(4, abs=0.1)  # what was fast before does not help
 
 
 def test_one_connection_ends_no_stream_for_more_than_its_share() -> None:
@@ -87,7 +134,7 @@ def test_one_connection_ends_no_stream_for_more_than_its_share() -> None:
 
 
 def test_the_oldest_is_ended_where_age_counts() -> None:
-    clients = Clients(Streams("watch", 2, 2, 60.0, since=attrgetter("opened")))
+    clients = Clients(Streams("watch", 2, 2, 60.0, lateness=Stream.age_s))
     clients.hold("many", "young", waits_s=None, open_s=10)
     clients.hold("many", "old", waits_s=None, open_s=20)
 
