@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from sqlalchemy.dialects import postgresql
 
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError
+from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError
 from modelry_server.kernel.sql.arrays import ArrayDumper
 from modelry_server.kernel.sql.backend import (
     ENGINE_OPTIONS,
@@ -162,8 +162,8 @@ class Postgres:
     def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
         """By SQLSTATE. One that is not known here is a mistake of this program, such as too many parameters."""
         state = getattr(error, "sqlstate", None) or ""
-        if state == _CANCELED:
-            return DeadlinePassed()
+        if state == _CANCELED:  # by somebody else: what this program interrupts was told why before it came here
+            return DatabaseUnavailable(self._room, f"ended a statement: {_said(error)}")
         if state in _CONFLICTS:  # a unique violation too: the code looked before it wrote, and found the key free
             return ConcurrentChange()
         if state in _UNPREPARED:  # a pooler gave the connection to another client
@@ -213,6 +213,11 @@ class Postgres:
                 bound[f"{table.name}_{name}"] = [row[name] for row in rows] if arrays else rows[0][name]
         found = _send(tx, text, order(bound)).rows()
         return found[0] if found else None
+
+
+def _said(error: Any) -> str:
+    """PostgreSQL's own words for an error. Only where they are one of a few: each of them is logged by itself."""
+    return error.diag.message_primary or "without a reason"
 
 
 def _is_pooled(connection: Any) -> bool:

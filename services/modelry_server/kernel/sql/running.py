@@ -154,8 +154,10 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._end()
-        is_interrupted = self.why is not None and isinstance(error, Exception) and self._all.was_interrupted(error)
-        told = self.why if is_interrupted else error
+        told = error
+        if isinstance(error, Exception) and self._all.was_interrupted(error):
+            # Others interrupt, too: a `statement_timeout` of PostgreSQL, or who administers it.
+            told = self.why or (DeadlinePassed() if self.is_overdue(time.monotonic()) else error)
         if self.is_write and isinstance(told, DeadlinePassed):
             self._all.say_ended()  # only here: a COMMIT that is interrupted may still succeed
         if told is not None and told is not error:
