@@ -124,8 +124,8 @@ class Backend(Protocol):
     def background_jobs(self, interrupt_long: InterruptLong) -> BackgroundJobs:
         """What has to be done in the background while a server is up."""
 
-    def lock_schema(self, tx: Transaction, name: str) -> None:
-        """Keeps other programs from changing the schema until the transaction ends."""
+    def lock_schema(self, tx: Transaction, name: str, wait_s: float) -> None:
+        """Keeps other programs from changing the schema until the transaction ends, which waits so long for locks."""
 
     def insert(self, table: sa.Table) -> Any:
         """SQLAlchemy's INSERT with ON CONFLICT."""

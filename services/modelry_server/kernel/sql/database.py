@@ -86,7 +86,7 @@ class Database:
         self.backend = _backend(self.url, room, connections=connections, synchronous=synchronous, prepared=prepared)
         self._connections = connections + OVERFLOW
         self._places = threading.Semaphore(self._connections)  # the pool's own wait knows no deadline of a caller
-        self._longest_write_s = longest_write_s
+        self.longest_write_s = longest_write_s
         self._running = RunningTransactions(self.backend.interrupt, self.backend.was_interrupted, room)
         self._schema = Schema(self)
         self.version_table = self._schema.version_table
@@ -128,14 +128,20 @@ class Database:
         """As `write`, for a block that sends a single statement, such as `insert_if`: PostgreSQL answers sooner."""
         return self._writing(until, self.backend.writing_once)
 
+    def migrating(self) -> AbstractContextManager[Transaction]:
+        """As `write`, for migrations: one waits for locks of others as long as a write may take, and works for ever."""
+        return self._writing(None, self.backend.writing, is_migration=True)
+
     @contextmanager
     def _writing(
         self,
         until: float | None,
         transaction: Callable[[Transaction, Callable[[], None]], AbstractContextManager[Any]],
+        *,
+        is_migration: bool = False,
     ) -> Iterator[Transaction]:
         wanted = caller.current().deadline if until is None else until
-        last = time.monotonic() + self._longest_write_s
+        last = time.monotonic() + self.longest_write_s
         is_own = wanted is not None and wanted <= last
         last = wanted if wanted is not None and is_own else last
         progress = _Progress(Outcome.NOT_MADE)
@@ -146,11 +152,13 @@ class Database:
                 self._running.writing(driver_of(tx), last) as running,
                 transaction(tx, partial(progress.commits, running.check)),
             ):
+                if is_migration:
+                    running.until = None
                 yield tx
         except DeadlinePassed as passed:
             if is_own:
                 raise
-            why = f"has not made a change within {self._longest_write_s:g} s"
+            why = f"has not made a change within {self.longest_write_s:g} s"
             raise DatabaseUnavailable(self.room, why, Outcome.NOT_MADE) from passed
 
     def check(self) -> None:

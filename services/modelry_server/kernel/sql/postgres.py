@@ -216,8 +216,9 @@ class Postgres:
         """Watches whether PostgreSQL answers. All else PostgreSQL does by itself."""
         return {"watch": (LOOK_S, self._watch.look)}
 
-    def lock_schema(self, tx: Transaction, name: str) -> None:
+    def lock_schema(self, tx: Transaction, name: str, wait_s: float) -> None:
         """Takes an advisory lock that ends with the transaction."""
+        tx.execute(sa.text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": f"{round(wait_s * 1000)}ms"})
         tx.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
 
     def insert(self, table: sa.Table) -> postgresql.Insert:

@@ -285,7 +285,7 @@ class Sqlite:
             "database.log_grows", per=f"{self._room}: {cause}", service=self._room, bytes=self._log_bytes(), cause=cause
         )
 
-    def lock_schema(self, tx: Transaction, name: str) -> None:
+    def lock_schema(self, tx: Transaction, name: str, wait_s: float) -> None:
         """Nothing to do: a write locks the whole database."""
 
     def insert(self, table: sa.Table) -> sqlite.Insert:
