@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -255,6 +257,30 @@ def test_a_server_says_where_it_listens(tmp_path: Path, target: str, called: str
         server.terminate()
 
     assert re.fullmatch(rf"{called} is listening on port \d+\n", line)
+
+
+@pytest.mark.parametrize("called", ["plain", "with a space"])
+def test_a_server_on_a_unix_socket_names_the_address_at_which_clients_reach_it(tmp_path: Path, called: str) -> None:
+    folder = ("--server.data-folder", tmp_path / "data")
+    modelry("db", "upgrade", *folder)
+    with tempfile.TemporaryDirectory() as short:  # the path of a socket has a limit
+        words = ("server", *folder, "--server.listen", f"unix:{called}.sock", "--server.log-level", "info")
+        with subprocess.Popen(
+            command(*words), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=short
+        ) as server:
+            assert server.stdout is not None
+            line = server.stdout.readline().rstrip()
+            address = line.removeprefix("modelry is listening at ")
+            listed = modelry("experiment", "list", "--address", address)
+            server.terminate()
+            _, log = server.communicate()
+
+    assert address.startswith(f"unix://{short}/{called[:4]}")
+    assert listed.returncode == 0, listed.stderr
+    for event in ("started", "stopped"):
+        [said] = [json.loads(each) for each in log.splitlines() if f'"server.{event}"' in each]
+        assert "port" not in said
+        assert said["socket"] == f"{called}.sock"
 
 
 def test_the_command_that_upgrades_names_the_file_of_the_settings(tmp_path: Path) -> None:
