@@ -396,3 +396,13 @@ def test_a_folder_of_another_state_with_the_same_version_is_refused(tmp_path: Pa
     assert "there is no column metric_summaries.min_bits" in answer.stderr
     assert f"move the folder {tmp_path} away" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_the_commands_for_databases_need_no_settings_of_the_store(tmp_path: Path) -> None:
+    options = ("--server.data-folder", tmp_path / "data", "--artifacts.store", "minio", "--artifacts.s3-bucket", "b")
+
+    upgraded, state = modelry("db", "upgrade", *options), modelry("db", "status", *options)
+    mistyped = modelry("db", "status", *options, "--artifacts.s3-buket", "b")
+
+    assert (upgraded.returncode, state.returncode) == (0, 0), upgraded.stderr + state.stderr
+    assert mistyped.returncode != 0
