@@ -15,7 +15,7 @@ _S3_REQUIRED = {
 # Either says that another store is meant than `local`. The key alone does not: it may be in the environment of a shell
 # that runs other commands, too.
 _S3_PLACE = ("s3_endpoint", "s3_bucket")
-_ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?\Z")
+_ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?\Z")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 
 
