@@ -62,6 +62,7 @@ def run(
     from modelry_server.kernel.errors import ModelryError
     from modelry_server.kernel.memory import give_back_what_is_free
     from modelry_server.kernel.sql.database import DatabaseUnusable, SchemaMissing, how_to_upgrade
+    from modelry_server.kernel.transport import sockets
     from modelry_server.kernel.transport.server import AddressUnusable, ensure_free
     from modelry_server.targets import TARGETS, build, mistakes
 
@@ -117,7 +118,8 @@ def run(
     server.start()
     if announce is None:
         name = "modelry" if target == "all" else f"modelry {target}"
-        print(f"{name} is listening on port {server.port}", flush=True)
+        where = f"on port {server.port}" if server.path is None else f"at {sockets.uri_of(server.path)}"
+        print(f"{name} is listening {where}", flush=True)
     else:
         announce(config, server.port)
     _wait(asked)

@@ -21,8 +21,8 @@ class ServerConfig:
 
     listen: Address = setting(
         "",
-        "Where to listen for clients, as `host:port`. The port 0 means any free one. Empty: `127.0.0.1:5100` for all "
-        "services in one process, or the `address` of the service.",
+        "Where to listen for clients: `host:port`, with 0 for any port, or `unix:PATH`, `unix:///PATH` to clients. "
+        "Empty: `127.0.0.1:5100` for all services in one process, or the `address` of the service.",
         least=0,
     )
     internal_listen: Address = setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Modelry
+from tests.parts.deployment import Deployment
 
 Read = Callable[..., Any]
 
@@ -74,6 +76,17 @@ def test_what_can_not_be_delivered_is_listed_and_discarded(modelry: Modelry, rea
         assert NOWHERE in said
     assert list(_spool().iterdir()) == []
     assert modelry("sync").code == 0
+
+
+def test_what_is_delivered_is_counted_in_files(modelry: Modelry, deployment: Deployment) -> None:
+    """A process may leave several, such as one of its requests and one of the files that it logged."""
+    _offline()
+    left = len(list(_spool().iterdir()))
+
+    said = modelry("sync", "--address", deployment.address).out
+
+    assert left > 1
+    assert re.fullmatch(rf"Delivered \d+ requests with 6 points from {left} files\.\n", said)
 
 
 def test_a_discarded_part_is_told_as_json_and_the_others_stay(read: Read) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -204,7 +206,8 @@ def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
 
     assert answer.returncode == 1
     assert "Not a directory" in answer.stderr
-    assert len(answer.stderr.splitlines()) == 1
+    assert "db upgrade" not in answer.stderr
+    assert len(answer.stderr.splitlines()) == 2
 
 
 def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
@@ -255,6 +258,30 @@ def test_a_server_says_where_it_listens(tmp_path: Path, target: str, called: str
         server.terminate()
 
     assert re.fullmatch(rf"{called} is listening on port \d+\n", line)
+
+
+@pytest.mark.parametrize("called", ["plain", "with a space"])
+def test_a_server_on_a_unix_socket_names_the_address_at_which_clients_reach_it(tmp_path: Path, called: str) -> None:
+    folder = ("--server.data-folder", tmp_path / "data")
+    modelry("db", "upgrade", *folder)
+    with tempfile.TemporaryDirectory() as short:  # the path of a socket has a limit
+        words = ("server", *folder, "--server.listen", f"unix:{called}.sock", "--server.log-level", "info")
+        with subprocess.Popen(
+            command(*words), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=short
+        ) as server:
+            assert server.stdout is not None
+            line = server.stdout.readline().rstrip()
+            address = line.removeprefix("modelry is listening at ")
+            listed = modelry("experiment", "list", "--address", address)
+            server.terminate()
+            _, log = server.communicate()
+
+    assert address.startswith(f"unix://{short}/{called[:4]}")
+    assert listed.returncode == 0, listed.stderr
+    for event in ("started", "stopped"):
+        [said] = [json.loads(each) for each in log.splitlines() if f'"server.{event}"' in each]
+        assert "port" not in said
+        assert said["socket"] == f"{called}.sock"
 
 
 def test_the_command_that_upgrades_names_the_file_of_the_settings(tmp_path: Path) -> None:
@@ -370,3 +397,13 @@ def test_a_folder_of_another_state_with_the_same_version_is_refused(tmp_path: Pa
     assert "there is no column metric_summaries.min_bits" in answer.stderr
     assert f"move the folder {tmp_path} away" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_the_commands_for_databases_need_no_settings_of_the_store(tmp_path: Path) -> None:
+    options = ("--server.data-folder", tmp_path / "data", "--artifacts.store", "minio", "--artifacts.s3-bucket", "b")
+
+    upgraded, state = modelry("db", "upgrade", *options), modelry("db", "status", *options)
+    mistyped = modelry("db", "status", *options, "--artifacts.s3-buket", "b")
+
+    assert (upgraded.returncode, state.returncode) == (0, 0), upgraded.stderr + state.stderr
+    assert mistyped.returncode != 0

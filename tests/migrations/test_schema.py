@@ -21,10 +21,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
 from modelry_server.databases import migrations
-from modelry_server.kernel.sql.database import Database, SchemaUnknown
+from modelry_server.kernel.sql.database import Database, DatabaseUnusable, SchemaUnknown
 from modelry_server.targets import ROOMS
 from tests.parts.deployment import REPOSITORY
 from tests.parts.eventually import at_once
+from tests.server.kernel.sql.test_deadlines import looking_after
 
 SOURCES = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
 POSTGRES: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -313,13 +314,54 @@ def test_a_server_on_an_empty_database_does_not_start_and_says_what_to_run(tmp_p
     assert "Traceback" not in ended.stderr
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
-    folder = tmp_path / "migrations"
+def _migrations(folder: Path, *lines: str) -> Path:
+    """A folder with one migration that does this."""
     (folder / "versions").mkdir(parents=True)
     (folder / "env.py").write_text("from modelry_server.kernel.sql.schema import migrate\n\nmigrate()\n")
-    (folder / "versions" / "0001_half.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0001'\ndown_revision = None\n\n\n"
-        "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise RuntimeError('no more')\n"
+    body = "".join(f"    {line}\n" for line in lines)
+    (folder / "versions" / "0001_one.py").write_text(
+        "import threading\n\nimport sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0001'\ndown_revision = None"
+        f"\n\n\ndef upgrade():\n{body}"
+    )
+    return folder
+
+
+def test_a_migration_may_take_longer_than_a_write(database_url: str, tmp_path: Path) -> None:
+    folder = _migrations(
+        tmp_path / "migrations",
+        "op.create_table('one', sa.Column('id', sa.Integer))",
+        "threading.Event().wait(0.6)",
+    )
+    db = Database(database_url, room="one", migrations=folder, longest_write_s=0.3)
+
+    with looking_after(db):
+        assert db.upgrade() == (None, "0001")
+    db.close()
+
+
+def test_a_migration_waits_for_a_lock_for_a_limited_time_and_says_so(
+    database_url: str, engine: sa.Engine, tmp_path: Path
+) -> None:
+    folder = _migrations(tmp_path / "migrations", "op.drop_table('one')")
+    with engine.begin() as tx:
+        tx.execute(sa.text("CREATE TABLE one (id INTEGER)"))
+    db = Database(database_url, room="one", migrations=folder, longest_write_s=0.3)
+    assert db.versions() == (None, "0001")
+
+    with engine.begin() as other:
+        other.execute(sa.text("INSERT INTO one VALUES (1)"))
+        with pytest.raises(DatabaseUnusable, match=r"can't be upgraded: (another program holds a|.* due to) lock"):
+            db.upgrade()
+
+    assert db.upgrade() == (None, "0001")
+    db.close()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
+    folder = _migrations(
+        tmp_path / "migrations",
+        "op.create_table('half', sa.Column('id', sa.Integer))",
+        "raise RuntimeError('no more')",
     )
     db = Database(database_url, room="half", migrations=folder)
 

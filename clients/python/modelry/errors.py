@@ -447,7 +447,7 @@ class Draining(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer or is busy. A change may have been made all the same."""
+    """The database can't do this now. The message says why, and whether a change may have been made all the same."""
 
     reason = "DATABASE_UNAVAILABLE"
 

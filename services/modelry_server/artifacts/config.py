@@ -12,7 +12,10 @@ _S3_REQUIRED = {
     "s3_access_key": "the name of a key of the store",
     "s3_secret_key": "the secret of that key",
 }
-_ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?\Z")
+# Either says that another store is meant than `local`. The key alone does not: it may be in the environment of a shell
+# that runs other commands, too.
+_S3_PLACE = ("s3_endpoint", "s3_bucket")
+_ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?\Z")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 
 
@@ -70,7 +73,7 @@ class ArtifactsConfig(DatabaseSettings):
 
     def _store_mistakes(self) -> list[str]:
         if self.store == "local":
-            given = [key for key in _S3_REQUIRED if getattr(self, key)]
+            given = [key for key in _S3_PLACE if getattr(self, key)]
             return [
                 f"{self._said(key)}: is given, but artifacts.store is 'local'; set that to 'minio', or leave this empty"
                 for key in given

@@ -52,7 +52,7 @@ class Secret:
 _LONGEST_S = 365 * 86_400
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
+_WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z", re.ASCII)
 _PLACE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w-]+)\s*=")
@@ -298,7 +298,7 @@ def _read_bool(value: Any) -> bool:
 
 def _read_int(value: Any) -> int:
     try:
-        if isinstance(value, (bool, float)):
+        if isinstance(value, (bool, float)) or not str(value).isascii():  # int() reads the digits of all scripts
             raise ValueError
         return int(value)
     except (ValueError, TypeError):

@@ -17,6 +17,7 @@ ModelryError
 """
 
 from collections.abc import Mapping
+from enum import Enum
 
 
 class ModelryError(Exception):
@@ -265,22 +266,24 @@ class Draining(Unavailable):
         super().__init__("the server is shutting down; send the call again")
 
 
-class DatabaseUnavailable(Unavailable):
-    """The database can't do this now, and `why`. If the call changes something, the change may have been made.
+class Outcome(Enum):
+    """What became of the work in a database that failed. The value says so, and what the caller can do.
 
-    With `of_read` it is known to have failed while it read, so the text says nothing of a change.
+    It speaks of one transaction: an earlier one of the same call may have been committed.
     """
+
+    READ = "it failed while it read: send the call again"
+    NOT_MADE = "the change was not made there: send the call again, with the same request_id if it has one"
+    UNKNOWN = "the change may have been made: send the call again with the same request_id, or read the state first"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database can't do this now, and `why`. `outcome` says whether a change may have been made."""
 
     reason = "DATABASE_UNAVAILABLE"
 
-    def __init__(self, room: str, why: str = "does not answer, or is busy", *, of_read: bool = False) -> None:
-        remedy = (
-            "send the call again, or ask for less"
-            if of_read
-            else "if the call changes something, the change may have been made: send it again with the same "
-            "request_id, or read the state first"
-        )
-        super().__init__(f"the database of {room} {why}; {remedy}", service=room)
+    def __init__(self, room: str, why: str = "does not answer", outcome: Outcome = Outcome.UNKNOWN) -> None:
+        super().__init__(f"the database of {room} {why}; {outcome.value}", service=room)
 
 
 class DeadlinePassed(DeadlineExceeded):

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def folder_problem(folder: Path) -> str:
-    """What is wrong with a folder that is there already, and what to do; empty if there is nothing.
+    """What is wrong with a folder, and what to do; empty if there is nothing. One that is not there can be made.
 
     It must belong to the user of this process, and nobody else may write to it, replace it, or put something else in
     its place.
@@ -20,8 +21,8 @@ def folder_problem(folder: Path) -> str:
         folder = folder.resolve()
         found = folder.stat()
         above = folder.parent.stat()
-    except (FileNotFoundError, NotADirectoryError):  # nothing is there: making it says why it can't be made
-        return ""
+    except (FileNotFoundError, NotADirectoryError):
+        return _why_not_made(folder)
     except (OSError, RuntimeError) as error:  # a circle of links is a RuntimeError before Python 3.13
         return f"can't be read: {getattr(error, 'strerror', None) or error}"
     if not stat.S_ISDIR(found.st_mode):
@@ -35,6 +36,19 @@ def folder_problem(folder: Path) -> str:
         return f"other users can write to it; run `chmod go-w {folder}`"
     if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
         return f"other users can replace it; run `chmod o-w {folder.parent}`"
+    return ""
+
+
+def _why_not_made(folder: Path) -> str:
+    """Why a folder that is not there can't be made; empty if it can. Nothing is left behind.
+
+    It is tried: rights alone don't tell, such as on a file system that only reads, or that has no folders of others.
+    """
+    above = next(each for each in folder.absolute().parents if each.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".modelry-", dir=above))
+    except OSError as error:
+        return f"is not there, and can't be made in {above}: {error.strerror}; name another folder"
     return ""
 
 

@@ -18,7 +18,12 @@ MINIO = {
 }
 
 
-@pytest.mark.parametrize("given", [{}, {"local_folder": "/srv/blobs"}, MINIO, MINIO | {"s3_endpoint": "[::1]:9000"}])
+KEY = {"s3_access_key": "me", "s3_secret_key": Secret("sesame-open")}
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"local_folder": "/srv/blobs"}, KEY, MINIO, MINIO | {"s3_endpoint": "[::1]:9000"}]
+)
 def test_settings_that_fit_together_are_taken(given: dict[str, Any]) -> None:
     assert ArtifactsConfig(**given).mistakes() == []
 
@@ -32,7 +37,7 @@ def test_settings_that_fit_together_are_taken(given: dict[str, Any]) -> None:
         (MINIO | {"s3_endpoint": "minio.example:9000/x", "s3_bucket": "My_Bucket"}, ["s3_endpoint", "s3_bucket"]),
         (MINIO | {"s3_bucket": "ab"}, ["s3_bucket"]),
         (MINIO | {"local_folder": "/srv/blobs"}, ["local_folder"]),
-        ({"s3_bucket": "modelry", "s3_secret_key": Secret("sesame-open")}, ["s3_bucket", "s3_secret_key"]),
+        ({"s3_bucket": "modelry", "s3_secret_key": Secret("sesame-open")}, ["s3_bucket"]),
         ({"upload_limit": 100.0, "garbage_grace": 100.0}, ["garbage_grace"]),
         ({"s3_bucket": "modelry", "garbage_grace": 5.0}, ["s3_bucket", "garbage_grace"]),
     ],

@@ -199,7 +199,17 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_origin_and_what_would
 
 @pytest.mark.parametrize(
     ("key", "text"),
-    [("level", "1.0"), ("level", "x"), ("level", ""), ("level", "0"), ("pause", "-1s"), ("pause", "s"), ("tank", "0B")],
+    [
+        ("level", "1.0"),
+        ("level", "x"),
+        ("level", ""),
+        ("level", "0"),
+        ("level", "\uff13"),  # a digit 3 of full width
+        ("pause", "-1s"),
+        ("pause", "s"),
+        ("pause", "\uff13s"),
+        ("tank", "0B"),
+    ],
 )
 def test_a_value_that_can_not_be_read_is_refused_with_its_text(key: str, text: str) -> None:
     with pytest.raises(ConfigurationInvalid, match=f"pump.{key} = {text!r}"):

@@ -18,6 +18,7 @@ def test_a_folder_that_nobody_else_can_change_is_good(tmp_path: Path, mode: int)
 
     assert folder_problem(folder) == ""
     assert folder_problem(tmp_path / "not there yet" / "data") == ""
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o775, 0o777, 0o1777])
@@ -78,3 +79,13 @@ def test_a_file_is_for_its_user_alone_and_keeps_its_content(tmp_path: Path, umas
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
     assert old.stat().st_mode & 0o777 == 0o600
     assert old.read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder in which nobody can make one")
+def test_a_folder_that_can_not_be_made_is_told_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert folder_problem(Path("/proc/x/data")).startswith("is not there, and can't be made in /proc: No such file")
+    assert folder_problem(tmp_path / "file" / "data").startswith(
+        f"is not there, and can't be made in {tmp_path / 'file'}: Not a directory"
+    )

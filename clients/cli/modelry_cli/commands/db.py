@@ -98,7 +98,8 @@ def _databases(settings: dict[str, str], target: str, config: Path | None) -> li
     rooms = TARGETS[target]
     rules = functools.partial(database_mistakes, rooms)
     try:
-        chosen = load(Config, file=config, environment=os.environ, flags=settings, rules=rules, judged=rooms)
+        # What the sections say of more than databases, such as the store and its secrets, is of no matter here.
+        chosen = load(Config, file=config, environment=os.environ, flags=settings, rules=rules, judged=())
         return [database(chosen, room) for room in rooms]
     except ConfigurationInvalid as mistake:
         output.refuse(str(mistake))

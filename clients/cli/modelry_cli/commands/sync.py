@@ -145,11 +145,14 @@ def _lost(each: Undelivered) -> str:
 
 def _told(report: SyncReport) -> str:
     """What a delivery did; a part of it that did not happen is not mentioned."""
-    processes = f"{report.files_delivered} process{'' if report.files_delivered == 1 else 'es'}"
     delivered = f"delivered {_counted(report.requests_delivered, report.points_delivered)}"
     in_use = counted(report.files_in_use, "file")
     parts = [
-        f"{delivered} of {processes}" if report.files_delivered else delivered if report.requests_delivered else "",
+        f"{delivered} from {counted(report.files_delivered, 'file')}"
+        if report.files_delivered
+        else delivered
+        if report.requests_delivered
+        else "",
         f"{_counted(report.requests_refused, report.points_refused)} refused" if report.requests_refused else "",
         f"{_counted(report.requests_left, report.points_left)} left" if report.requests_left else "",
         f"{in_use} in use by processes that are still running" if report.files_in_use else "",

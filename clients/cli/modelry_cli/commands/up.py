@@ -48,9 +48,11 @@ def up(
 
 def _banner(config: Config, port: int) -> None:
     from modelry_server.addresses import listening
+    from modelry_server.kernel.transport import sockets
 
-    host, _, path = listening("all", config)[1].rpartition(":")
-    address = f"unix://{path}" if host == "unix" else f"{host}:{port}"
+    given = listening("all", config)[1]
+    path = sockets.path_of(given)
+    address = f"{given.rpartition(':')[0]}:{port}" if path is None else sockets.uri_of(path)
     output.write_text(
         "\n".join(
             (

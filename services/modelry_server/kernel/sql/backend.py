@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.errors import ModelryError
+from modelry_server.kernel.errors import ModelryError, Outcome
 
 Transaction: TypeAlias = sa.Connection
 """An open transaction, as stores take it."""
@@ -97,8 +97,9 @@ class Backend(Protocol):
     def writing(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
         """A block in which a connection writes: committed at its end, rolled back if it raises.
 
-        `check` raises if the write has to end. It is asked directly before COMMIT, since `interrupt` ends only what is
-        running then, and while waiting and after it where `interrupt` ends no wait.
+        `check` raises if the write has to end; afterwards COMMIT may be sent. It is asked directly before
+        COMMIT, since `interrupt` ends only what is running then, and while waiting and after it where `interrupt` ends
+        no wait.
         """
 
     def writing_once(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
@@ -110,20 +111,21 @@ class Backend(Protocol):
     def was_interrupted(self, error: Exception) -> bool:
         """Whether an error of the driver, or one of SQLAlchemy around it, says that a statement was interrupted."""
 
-    def is_lost(self, error: Exception, driver_connection: Any) -> bool:
+    def is_lost(self, error: Any, driver_connection: Any) -> bool:
         """Whether the connection that an error of the driver came from is gone."""
 
-    def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
+    def translated(self, error: Any, *, is_lost: bool, outcome: Outcome) -> ModelryError | None:
         """What the caller is told about an error of the driver; None if it is a mistake in our code.
 
-        `is_lost` says that there is no connection any more, or that none could be opened.
+        `is_lost` says that there is no connection any more, or that none could be opened. `outcome` is UNKNOWN once
+        COMMIT may have been sent, even if the error says that nothing was committed.
         """
 
     def background_jobs(self, interrupt_long: InterruptLong) -> BackgroundJobs:
         """What has to be done in the background while a server is up."""
 
-    def lock_schema(self, tx: Transaction, name: str) -> None:
-        """Keeps other programs from changing the schema until the transaction ends."""
+    def lock_schema(self, tx: Transaction, name: str, wait_s: float) -> None:
+        """Keeps other programs from changing the schema until the transaction ends, which waits so long for locks."""
 
     def insert(self, table: sa.Table) -> Any:
         """SQLAlchemy's INSERT with ON CONFLICT."""

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.config import ConfigurationInvalid
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, Outcome
 from modelry_server.kernel.sql.backend import OVERFLOW, Backend, BackgroundJobs, Transaction, driver_of
 from modelry_server.kernel.sql.errors import (
     ConcurrentChange,
@@ -86,7 +86,7 @@ class Database:
         self.backend = _backend(self.url, room, connections=connections, synchronous=synchronous, prepared=prepared)
         self._connections = connections + OVERFLOW
         self._places = threading.Semaphore(self._connections)  # the pool's own wait knows no deadline of a caller
-        self._longest_write_s = longest_write_s
+        self.longest_write_s = longest_write_s
         self._running = RunningTransactions(self.backend.interrupt, self.backend.was_interrupted, room)
         self._schema = Schema(self)
         self.version_table = self._schema.version_table
@@ -104,7 +104,8 @@ class Database:
         Raises DeadlinePassed, DatabaseUnavailable.
         """
         deadline = caller.current().deadline
-        with self._connection(deadline) as tx, self._running.reading(driver_of(tx)), self.backend.reading(tx):
+        connection = self._connection(deadline, _Progress(Outcome.READ))
+        with connection as tx, self._running.reading(driver_of(tx)), self.backend.reading(tx):
             yield tx
 
     def each(self, read: Callable[[Transaction], Iterable[_Item]]) -> Iterator[_Item]:
@@ -117,8 +118,9 @@ class Database:
 
         It is rolled back if its COMMIT has not begun at `until`, a reading of `time.monotonic()`, by default the
         deadline of the caller, or when the database is closed; a statement that is running then is interrupted. Raises
-        DeadlinePassed; DatabaseUnavailable then, and after the longest time that a write may take. Both say that
-        nothing was committed, but for a connection to PostgreSQL that is lost while it commits.
+        DeadlinePassed; DatabaseUnavailable then, and after the longest time that a write may take. Both mean that
+        nothing was committed, unless the outcome of DatabaseUnavailable is UNKNOWN, as of a connection to PostgreSQL
+        that is lost while it commits.
         """
         return self._writing(until, self.backend.writing)
 
@@ -126,28 +128,38 @@ class Database:
         """As `write`, for a block that sends a single statement, such as `insert_if`: PostgreSQL answers sooner."""
         return self._writing(until, self.backend.writing_once)
 
+    def migrating(self) -> AbstractContextManager[Transaction]:
+        """As `write`, for migrations: one waits for locks of others as long as a write may take, and works for ever."""
+        return self._writing(None, self.backend.writing, is_migration=True)
+
     @contextmanager
     def _writing(
         self,
         until: float | None,
         transaction: Callable[[Transaction, Callable[[], None]], AbstractContextManager[Any]],
+        *,
+        is_migration: bool = False,
     ) -> Iterator[Transaction]:
         wanted = caller.current().deadline if until is None else until
-        last = time.monotonic() + self._longest_write_s
+        last = time.monotonic() + self.longest_write_s
         is_own = wanted is not None and wanted <= last
         last = wanted if wanted is not None and is_own else last
+        progress = _Progress(Outcome.NOT_MADE)
         try:
             with (
                 self.backend.turn(last),
-                self._connection(last) as tx,
+                self._connection(last, progress) as tx,
                 self._running.writing(driver_of(tx), last) as running,
-                transaction(tx, running.check),
+                transaction(tx, partial(progress.commits, running.check)),
             ):
+                if is_migration:
+                    running.until = None
                 yield tx
         except DeadlinePassed as passed:
             if is_own:
                 raise
-            raise DatabaseUnavailable(self.room, f"kept a change waiting for {self._longest_write_s:g} s") from passed
+            why = f"has not made a change within {self.longest_write_s:g} s"
+            raise DatabaseUnavailable(self.room, why, Outcome.NOT_MADE) from passed
 
     def check(self) -> None:
         """Raises SchemaUnknown or DatabaseUnusable unless the schema is the one that this program needs."""
@@ -186,14 +198,20 @@ class Database:
             self.interrupt()  # again: an interrupt between two statements ends neither
         self.backend.engine.dispose()
 
-    def _wait_for_place(self, until: float | None) -> None:
+    def _wait_for_place(self, until: float | None, progress: "_Progress") -> None:
         """Waits until a connection of the pool is free. Raises DeadlinePassed, DatabaseUnavailable."""
         left = _PLACE_S if until is None else max(0.0, until - time.monotonic())
         if not self._places.acquire(timeout=min(left, _PLACE_S)):
-            raise DeadlinePassed if left < _PLACE_S else DatabaseUnavailable(self.room)
+            raise DeadlinePassed if left < _PLACE_S else self._has_no_connection(progress)
+
+    def _has_no_connection(self, progress: "_Progress") -> DatabaseUnavailable:
+        """The error of who waited in vain for one of the pool."""
+        return DatabaseUnavailable(
+            self.room, f"is busy: all {self._connections} connections are in use", progress.outcome
+        )
 
     @contextmanager
-    def _connection(self, until: float | None) -> Iterator[Transaction]:
+    def _connection(self, until: float | None, progress: "_Progress") -> Iterator[Transaction]:
         """A connection of the pool, for which it waits until this reading of `time.monotonic()` at most.
 
         Errors of the driver become errors that a caller understands.
@@ -201,30 +219,47 @@ class Database:
         backend = self.backend
         is_lost = True  # until there is a connection
         if not self._places.acquire(blocking=False):
-            self._wait_for_place(until)
+            self._wait_for_place(until, progress)
         try:
             with backend.engine.connect() as connection:
                 is_lost = False
                 try:
                     yield connection
-                except sa.exc.DBAPIError as error:
-                    is_lost = error.connection_invalidated
-                    raise
-                except backend.driver_error as error:
-                    is_lost = backend.is_lost(error, connection.connection.driver_connection)
-                    if is_lost:
+                except (sa.exc.DBAPIError, backend.driver_error) as error:
+                    is_lost = connection.invalidated
+                    if not is_lost and backend.is_lost(_of_driver(error), driver_of(connection)):
+                        is_lost = True
                         connection.invalidate()
                         backend.engine.dispose()  # what cut off this connection cut off those in the pool, too
                     raise
         except sa.exc.TimeoutError as error:
-            raise DatabaseUnavailable(self.room) from error
+            raise self._has_no_connection(progress) from error
         except (sa.exc.DBAPIError, backend.driver_error) as error:
-            told = backend.translated(getattr(error, "orig", error), is_lost=is_lost)
+            told = backend.translated(_of_driver(error), is_lost=is_lost, outcome=progress.outcome)
             if told is None:
                 raise
             raise told from error
         finally:
             self._places.release()
+
+
+class _Progress:
+    """How far a transaction has come: what is known of its outcome if it fails now."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+    def commits(self, check: Callable[[], None]) -> None:
+        """Notes that COMMIT may be sent from now on, unless `check` raises."""
+        check()
+        self.outcome = Outcome.UNKNOWN
+
+
+def _of_driver(error: Any) -> Any:
+    """An error of the driver, which SQLAlchemy may have wrapped."""
+    return getattr(error, "orig", None) or error
 
 
 def read_url(room: str, url: str | sa.URL) -> sa.URL:

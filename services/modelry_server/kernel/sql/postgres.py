@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from sqlalchemy.dialects import postgresql
 
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError
+from modelry_server.kernel.errors import DatabaseUnavailable, ModelryError, Outcome
 from modelry_server.kernel.sql.arrays import ArrayDumper
 from modelry_server.kernel.sql.backend import (
     ENGINE_OPTIONS,
@@ -48,14 +48,35 @@ _CONNECT_OPTIONS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,  # milliseconds, unlike the others
 }
-# SQLSTATE, by what it means to us; see PostgreSQL's "Error Codes".
+# SQLSTATE, or how it begins, by what it means to us; see PostgreSQL's "Error Codes". What is not here is a mistake of
+# this program, or an installation that is broken: repeating the call would be of no use.
 _CONFLICTS = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _UNPREPARED = {"26000", "42P05"}  # a prepared statement is missing, or is there already
 _CANCELED = "57014"
-_LOST = ("08", "57P")  # connection exceptions; the server is shutting down or starting
-# Beside these: out of resources, a lock that is not available, errors of the system, a server that only reads.
-_UNAVAILABLE = (*_LOST, "53", "55P03", "58", "25006")
-_WHY = {"25006": "takes no changes now, because it is read-only", "53100": "has no disk space left"}
+_LOST = ("08", "57P")  # connection exceptions; the server is shutting down or starting, or ended the connection
+_UNCERTAIN = (*_LOST, "40003")  # a COMMIT that ends with it may have been made
+# What it ends, with reasons of its own, which are few.
+_ENDED = {
+    _CANCELED: "a statement",  # by `statement_timeout`, or by who administers it
+    "55P03": "a statement",  # a lock is not available, or not within `lock_timeout`
+    "40": "a statement",  # such as one on a standby that is in the way of what it has to replay
+    "25P03": "a transaction",  # by `idle_in_transaction_session_timeout`
+    "25P04": "a transaction",  # by `transaction_timeout`
+    "57P": "a connection",
+}
+_WHY = {
+    "08": "has ended a connection",
+    "25006": "takes no changes now, because it is read-only",
+    "53100": "has no disk space left",
+    "53200": "has no memory left",
+    "53300": "has no connection left",
+    "53": "is out of resources",
+    "55006": "can't do this while others use it",
+    "57": "can't do this now",
+    "58": "can't do this now, because of an error of its system",
+    "72": "can't read any more what it was when the read began",
+}
+_FATAL = ("FATAL", "PANIC")  # the severity of an error with which PostgreSQL ends a connection
 _PIPELINE = "modelry_pipeline"
 # PostgreSQL's own placeholders, `$1`: psycopg would search the text for its own ones at each call.
 _DIALECT: Any = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
@@ -105,6 +126,7 @@ class Postgres:
         connection.adapters.register_dumper(int, Int8Dumper)
         connection.adapters.register_dumper(int, Int8BinaryDumper)
         connection.adapters.register_dumper(list, ArrayDumper)
+        connection.add_notice_handler(self._hear)
         if not _is_pooled(connection):  # a pooler would hand the setting on to other clients
             # Compiling a query takes 10 ms; our searches stop after 3, which the planner's estimate doesn't know.
             connection.execute("SET jit = off")
@@ -132,8 +154,11 @@ class Postgres:
             if ended.statusmessage != "COMMIT":  # ROLLBACK, without an error, if an error of a statement was ignored
                 raise ConcurrentChange
         except BaseException:
-            if not driver.closed:
-                driver.rollback()
+            try:
+                if not driver.closed:
+                    driver.rollback()
+            except psycopg.Error:  # PostgreSQL has ended the connection; the first error says why
+                driver.close()
             raise
 
     def writing_once(self, tx: Transaction, check: Callable[[], None]) -> AbstractContextManager[Any]:
@@ -141,6 +166,7 @@ class Postgres:
 
         So its COMMIT is begun when the statement is sent.
         """
+        check()
         return nullcontext()
 
     def interrupt(self, driver_connection: Any) -> None:
@@ -154,33 +180,45 @@ class Postgres:
         """By SQLSTATE."""
         return getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELED
 
-    def is_lost(self, error: Exception, driver_connection: Any) -> bool:
-        """By SQLSTATE: class 08, or a shutdown. Without one, the connection itself knows."""
+    def is_lost(self, error: Any, driver_connection: Any) -> bool:
+        """By SQLSTATE, and by the severity of the error: the first errors of a connection may come before its end."""
         state = getattr(error, "sqlstate", None) or ""
-        return state.startswith(_LOST) if state else bool(driver_connection.closed)
+        if not state:
+            return bool(driver_connection.closed)
+        return state.startswith(_LOST) or error.diag.severity_nonlocalized in _FATAL
 
-    def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
+    def translated(self, error: Any, *, is_lost: bool, outcome: Outcome) -> ModelryError | None:
         """By SQLSTATE. One that is not known here is a mistake of this program, such as too many parameters."""
         state = getattr(error, "sqlstate", None) or ""
-        if state == _CANCELED:
-            return DeadlinePassed()
-        if state in _CONFLICTS:  # a unique violation too: the code looked before it wrote, and found the key free
+        is_aborted = isinstance(error, psycopg.errors.PipelineAborted)  # a statement before it has failed
+        if outcome is Outcome.UNKNOWN and (is_aborted or (state and not state.startswith(_UNCERTAIN))):
+            outcome = Outcome.NOT_MADE
+        if (
+            state in _CONFLICTS and outcome is not Outcome.READ
+        ):  # a unique violation too: the code looked before it wrote, and found the key free
             return ConcurrentChange()
         if state in _UNPREPARED:  # a pooler gave the connection to another client
             _log.error("database.pooled", room=self._room, remedy=f"set {self._room}.postgres_prepared = never")
-            return DatabaseUnavailable(self._room)
-        if state in _WHY:
-            return DatabaseUnavailable(self._room, _WHY[state])
-        if is_lost or state.startswith(_UNAVAILABLE) or isinstance(error, psycopg.errors.PipelineAborted):
-            return DatabaseUnavailable(self._room)
-        return None
+            return DatabaseUnavailable(self._room, "is behind a pooler that changes connections", outcome)
+        why = _why(state, error)
+        if why is None and not is_lost and not is_aborted:
+            return None
+        # Without a SQLSTATE: in a pipeline, the end of a connection is seen before PostgreSQL's word on it.
+        return DatabaseUnavailable(self._room, why or "can't be reached, or has ended a connection", outcome)
+
+    def _hear(self, notice: Any) -> None:
+        """Logs why PostgreSQL ends a connection on which it has nothing to do, which no call is told."""
+        if notice.severity_nonlocalized in _FATAL:
+            cause = notice.message_primary
+            _log.seldom("database.ended_connection", per=f"{self._room}: {cause}", service=self._room, cause=cause)
 
     def background_jobs(self, interrupt_long: InterruptLong) -> BackgroundJobs:
         """Watches whether PostgreSQL answers. All else PostgreSQL does by itself."""
         return {"watch": (LOOK_S, self._watch.look)}
 
-    def lock_schema(self, tx: Transaction, name: str) -> None:
+    def lock_schema(self, tx: Transaction, name: str, wait_s: float) -> None:
         """Takes an advisory lock that ends with the transaction."""
+        tx.execute(sa.text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": f"{round(wait_s * 1000)}ms"})
         tx.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
 
     def insert(self, table: sa.Table) -> postgresql.Insert:
@@ -213,6 +251,14 @@ class Postgres:
                 bound[f"{table.name}_{name}"] = [row[name] for row in rows] if arrays else rows[0][name]
         found = _send(tx, text, order(bound)).rows()
         return found[0] if found else None
+
+
+def _why(state: str, error: Any) -> str | None:
+    """What PostgreSQL can't do now; None if an error is not about that."""
+    ended = next((what for code, what in _ENDED.items() if state.startswith(code)), None)
+    if ended is not None:
+        return f"ended {ended}: {error.diag.message_primary or state}"
+    return next((why for code, why in _WHY.items() if state.startswith(code)), None)
 
 
 def _is_pooled(connection: Any) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError, Outcome
 from modelry_server.kernel.telemetry import Log
 
 _log = Log("db")
@@ -58,7 +58,7 @@ class RunningTransactions:
         """
         while True:
             now = time.monotonic()
-            self._interrupt_if(lambda each, now=now: each.is_overdue(now), DeadlinePassed)  # type: ignore[misc]
+            self._interrupt_if(lambda each, now=now: each.is_overdue(now), lambda each: DeadlinePassed())  # type: ignore[misc]
             coming = [each.until for each in list(self.running.values()) if each.until is not None]
             soon = min((until for until in coming if now < until <= now + within_s), default=None)
             if soon is None:
@@ -73,7 +73,9 @@ class RunningTransactions:
         now = time.monotonic()
         self._interrupt_if(
             lambda each: not each.is_write and now - each.begun > longest_s,
-            lambda: DatabaseUnavailable(self._room, "ended a read that kept its log from being emptied", of_read=True),
+            lambda each: DatabaseUnavailable(
+                self._room, "ended a read that kept its log from being emptied, so ask for less", each.outcome
+            ),
         )
         return [each.connection for each in list(self.running.values()) if not each.is_write]
 
@@ -86,19 +88,19 @@ class RunningTransactions:
         self.is_closed = True
         self._interrupt_if(lambda each: True, self.closed)
 
-    def closed(self) -> DatabaseUnavailable:
+    def closed(self, each: "Tracked") -> DatabaseUnavailable:
         """The error of what was at work, or came, while the database is being closed."""
-        return DatabaseUnavailable(self._room, "is being closed, since the server is shutting down")
+        return DatabaseUnavailable(self._room, "is being closed, since the server is shutting down", each.outcome)
 
     def say_ended(self) -> None:
         """Logs that a write was rolled back at its deadline."""
         _log.seldom("database.write_ended", per=self._room, service=self._room)
 
-    def _interrupt_if(self, is_wanted: Callable[["Tracked"], bool], why: Callable[[], ModelryError]) -> None:
+    def _interrupt_if(self, is_wanted: Callable[["Tracked"], bool], why: Callable[["Tracked"], ModelryError]) -> None:
         for each in list(self.running.values()):
             with each.lock:  # of this one only: on PostgreSQL an interrupt may take a second
                 if not each.has_ended and is_wanted(each):
-                    each.why = each.why or why()
+                    each.why = each.why or why(each)
                     self._interrupt(each.connection)
 
 
@@ -129,6 +131,11 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
         """Whether it writes: then the caller matters no more."""
         return self.is_here is None
 
+    @property
+    def outcome(self) -> Outcome:
+        """What becomes of it if it is interrupted: an interrupted COMMIT has committed nothing."""
+        return Outcome.NOT_MADE if self.is_write else Outcome.READ
+
     def is_overdue(self, now: float) -> bool:
         """Whether its deadline has passed at this reading of `time.monotonic()`, or its reader has left."""
         return (self.until is not None and self.until <= now) or (self.is_here is not None and not self.is_here())
@@ -138,7 +145,7 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
         if self.why is not None:
             raise self.why
         if self._all.is_closed:
-            raise self._all.closed()
+            raise self._all.closed(self)
         if self.until is not None and self.until <= time.monotonic():
             raise DeadlinePassed
 
@@ -154,8 +161,10 @@ class Tracked:  # a class, since each call enters one: a generator takes twice a
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._end()
-        is_interrupted = self.why is not None and isinstance(error, Exception) and self._all.was_interrupted(error)
-        told = self.why if is_interrupted else error
+        told = error
+        if isinstance(error, Exception) and self._all.was_interrupted(error):
+            # Others interrupt, too: a `statement_timeout` of PostgreSQL, or who administers it.
+            told = self.why or (DeadlinePassed() if self.is_overdue(time.monotonic()) else error)
         if self.is_write and isinstance(told, DeadlinePassed):
             self._all.say_ended()  # only here: a COMMIT that is interrupted may still succeed
         if told is not None and told is not error:

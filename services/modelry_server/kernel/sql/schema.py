@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.errors import DatabaseUnavailable
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed
 from modelry_server.kernel.ownership import make_private
 from modelry_server.kernel.sql.backend import Backend, Transaction
 from modelry_server.kernel.sql.differences import differences, told
@@ -26,10 +26,11 @@ class _Opened(Protocol):
     migrations: Path
     tables: sa.MetaData | None
     backend: Backend
+    longest_write_s: float
 
     def read(self) -> AbstractContextManager[Transaction]: ...
 
-    def write(self) -> AbstractContextManager[Transaction]: ...
+    def migrating(self) -> AbstractContextManager[Transaction]: ...
 
 
 class Schema:
@@ -85,6 +86,7 @@ class Schema:
                     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                     make_private(file)
                     self._make_private()
+            with self._opened("upgraded"):
                 command.upgrade(self._alembic(), "head")
             if before != known:
                 self._compare(known)
@@ -92,9 +94,9 @@ class Schema:
 
     def run_migrations(self, context: Any) -> None:
         """Runs all revisions of Alembic's context in one transaction, one program at a time."""
-        with self._database.write() as tx:
+        with self._database.migrating() as tx:
             tx.begin()  # for SQLAlchemy only: Alembic commits after each revision unless it sees a transaction
-            self._database.backend.lock_schema(tx, self.version_table)
+            self._database.backend.lock_schema(tx, self.version_table, self._database.longest_write_s)
             context.configure(connection=tx, version_table=self.version_table, transactional_ddl=False)
             context.run_migrations()
 
@@ -126,8 +128,8 @@ class Schema:
                     make_private(each)
 
     @contextmanager
-    def _opened(self) -> Iterator[None]:
-        """Turns the error of a database that can't be opened into one that names it and says why."""
+    def _opened(self, done: str = "opened") -> Iterator[None]:
+        """Turns the error of a database that can't be opened, or else `done`, into one that names it and says why."""
         try:
             yield
         except (DatabaseUnavailable, sa.exc.SQLAlchemyError, self._database.backend.driver_error, OSError) as error:
@@ -135,7 +137,9 @@ class Schema:
             said = str(getattr(cause, "orig", None) or cause or error)
             if isinstance(error, OSError) and error.filename:
                 said = f"{error.filename}: {error.strerror}"
-            raise DatabaseUnusable(f"{self._named} can't be opened: {' '.join(said.split())}") from error
+            if isinstance(cause, DeadlinePassed):  # only the wait for the lock of an upgrade has an end
+                said = "another program holds a lock on it; end that program, or try again later"
+            raise DatabaseUnusable(f"{self._named} can't be {done}: {' '.join(said.split())}") from error
 
     def _exists(self) -> bool:
         """False if the file is missing: opening it would create it."""

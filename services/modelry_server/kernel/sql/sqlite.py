@@ -16,7 +16,7 @@ import prometheus_client
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError
+from modelry_server.kernel.errors import DatabaseUnavailable, DeadlinePassed, ModelryError, Outcome
 from modelry_server.kernel.sql.backend import (
     ENGINE_OPTIONS,
     POOL_OPTIONS,
@@ -62,6 +62,7 @@ _WHY = {
     "SQLITE_FULL": "has no disk space left",
     "SQLITE_CANTOPEN": "can't be opened",
     "SQLITE_IOERR": "can't be read or written",
+    "SQLITE_NOMEM": "has no memory left",
 }
 _INTERRUPTED = "SQLITE_INTERRUPT"
 _TAKEN = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
@@ -202,11 +203,11 @@ class Sqlite:
         """By SQLite's own name of the error."""
         return getattr(getattr(error, "orig", error), "sqlite_errorname", "") == _INTERRUPTED
 
-    def is_lost(self, error: Exception, driver_connection: Any) -> bool:
+    def is_lost(self, error: Any, driver_connection: Any) -> bool:
         """Never: a file is not lost as a connection over a network is."""
         return False
 
-    def translated(self, error: Any, *, is_lost: bool) -> ModelryError | None:
+    def translated(self, error: Any, *, is_lost: bool, outcome: Outcome) -> ModelryError | None:
         """By SQLite's own name of the error. One that is not known here is a mistake of this program."""
         name = getattr(error, "sqlite_errorname", "")
         if name == _INTERRUPTED:
@@ -216,8 +217,10 @@ class Sqlite:
         # The name of an extended code begins with that of its code, such as SQLITE_BUSY_SNAPSHOT.
         if not name.startswith(_UNAVAILABLE):
             return None
-        why = next((why for code, why in _WHY.items() if name.startswith(code)), "does not answer, or is busy")
-        return DatabaseUnavailable(self._room, why)
+        why = next((why for code, why in _WHY.items() if name.startswith(code)), "is locked by another program")
+        if outcome is Outcome.UNKNOWN and not name.startswith("SQLITE_IOERR"):  # such as of a sync, after the COMMIT
+            outcome = Outcome.NOT_MADE
+        return DatabaseUnavailable(self._room, why, outcome)
 
     def background_jobs(self, interrupt_long: InterruptLong) -> BackgroundJobs:
         """Copies the write-ahead log into the database. SQLite by itself would do so within somebody's commit."""
@@ -282,7 +285,7 @@ class Sqlite:
             "database.log_grows", per=f"{self._room}: {cause}", service=self._room, bytes=self._log_bytes(), cause=cause
         )
 
-    def lock_schema(self, tx: Transaction, name: str) -> None:
+    def lock_schema(self, tx: Transaction, name: str, wait_s: float) -> None:
         """Nothing to do: a write locks the whole database."""
 
     def insert(self, table: sa.Table) -> sqlite.Insert:

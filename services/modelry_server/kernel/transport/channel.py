@@ -32,7 +32,7 @@ _MARGIN_S = 0.05
 _NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # What a service says of its own load, limits and end. A client would take it for those of the server that it called,
 # which may have begun to work on the call. What remains is passed on. It is about the request, or holds for whoever
-# asks: DATABASE_UNAVAILABLE names the service and says that a change may have been made, STORE_UNAVAILABLE and
+# asks: DATABASE_UNAVAILABLE names the service and says what became of a change, STORE_UNAVAILABLE and
 # SERVICE_UNAVAILABLE name what is missing, and INTERNAL has an id in the log of the service.
 _OF_ITSELF = frozenset(each.reason for each in (CallTooLong, Draining, TooManyCalls, TooManyStreams))
 _MOST_BELIEVED = 10_000

@@ -133,6 +133,7 @@ class Server:
         self._stopped = threading.Event()
         self._public = _Listener(rooms, "public", permissions, address=address, key="", limits=limits)
         self.port = self._public.listen()
+        self.path = sockets.path_of(address)
         self._internal: list[_Listener] = []
         self.internal = dict(internal)
         for room in rooms:
@@ -149,7 +150,7 @@ class Server:
         for listener in (*self._internal, self._public):
             listener.start()
         self._jobs.start()
-        _log.info("server.started", port=self.port, services=[r.name for r in self._rooms], internal=self.internal)
+        _log.info("server.started", **self._place(), services=[r.name for r in self._rooms], internal=self.internal)
 
     def stop(self) -> None:
         """Drains and ends. Health says NOT_SERVING, and new calls are refused with DRAINING.
@@ -176,7 +177,7 @@ class Server:
             listener.leave()
         for room in self._rooms:
             room.close()
-        _log.info("server.stopped", port=self.port)
+        _log.info("server.stopped", **self._place())
         self._stopped.set()
 
     def unfinished(self) -> dict[str, object]:
@@ -186,6 +187,10 @@ class Server:
     def wait(self) -> None:
         """Waits until the server has stopped."""
         self._stopped.wait()
+
+    def _place(self) -> dict[str, object]:
+        """Where it listens for clients, as the log says it."""
+        return {"port": self.port} if self.path is None else {"socket": str(self.path)}
 
     def _listeners(self) -> list["_Listener"]:
         return [self._public, *self._internal]

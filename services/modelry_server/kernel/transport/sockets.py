@@ -30,6 +30,11 @@ def address_of(path: Path) -> str:
     return _SCHEME + quote(str(path))
 
 
+def uri_of(path: Path) -> str:
+    """The address of a socket as clients write it, from whatever folder they are started."""
+    return f"{_SCHEME}//{quote(str(path.absolute()))}"
+
+
 def path_of(address: str) -> Path | None:
     """The path of the socket that an address names; None if it names none."""
     if not address.startswith(_SCHEME):

@@ -60,8 +60,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 12
     """DEADLINE_EXCEEDED: the deadline of the call has passed."""
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 13
-    """UNAVAILABLE: the database does not answer, or is busy. If the call changes something, the change may have been
-    made: a call that is `IDEMPOTENT` can be sent again, for others read the state first.
+    """UNAVAILABLE: the database can't do this now, such as one that does not answer, is full, or has ended the statement.
+    The message says whether the change may have been made. A call that is `IDEMPOTENT` can be sent again, for others
+    read the state first.
     """
     ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 14
     """FAILED_PRECONDITION: the answer exceeds the limit of 4 MiB. Ask for less, with a `read_mask` or a smaller page.
@@ -206,8 +207,9 @@ ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 11
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 12
 """DEADLINE_EXCEEDED: the deadline of the call has passed."""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 13
-"""UNAVAILABLE: the database does not answer, or is busy. If the call changes something, the change may have been
-made: a call that is `IDEMPOTENT` can be sent again, for others read the state first.
+"""UNAVAILABLE: the database can't do this now, such as one that does not answer, is full, or has ended the statement.
+The message says whether the change may have been made. A call that is `IDEMPOTENT` can be sent again, for others
+read the state first.
 """
 ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 14
 """FAILED_PRECONDITION: the answer exceeds the limit of 4 MiB. Ask for less, with a `read_mask` or a smaller page.
