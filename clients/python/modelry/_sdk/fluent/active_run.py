@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from modelry._sdk.client import Client
-from modelry._sdk.files import attachments, images
+from modelry._sdk.files import attachments, images, local_files
 from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.ending import status_after
 from modelry._sdk.nouns.arguments import converted
@@ -115,21 +116,26 @@ class ActiveRun(ActiveRunNames):
         """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
 
         Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. What the
-        server refuses is told and not raised. Raises FileNotFoundError, or PathInvalid for a path that can't be one.
+        server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there is nothing or the
+        path is empty, and PathInvalid for a path that can't be one.
         """
-        source, artifact_path = Path(local_path), str(artifact_path or "")
-        target = f"{artifact_path}/{source.name}".strip("/") if source.is_dir() else artifact_path
-        self._upload_files(source, target)
+        source, artifact_path = local_files.given(local_path), str(artifact_path or "")
+        with self._told(source):
+            is_folder = local_files.is_folder(source)
+            target = f"{artifact_path}/{source.name}".strip("/") if is_folder else artifact_path
+            self._upload_files(source, target, is_divisible=is_folder)
 
     def log_artifacts(self, local_dir: str | os.PathLike[str], artifact_path: str = "") -> None:
         """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`.
 
-        If the server refuses some of the files, a copy is kept, and the others are uploaded from it in several parts.
+        If the server refuses some of the files, or some can't be read, a copy is kept, and the others are uploaded from
+        it in several parts. Raises NotADirectoryError for a file.
         """
-        source = Path(local_dir)
-        if not source.is_dir():
-            raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
-        self._upload_files(source, str(artifact_path or ""))
+        source = local_files.given(local_dir)
+        with self._told(source):
+            if not local_files.is_folder(source):
+                raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
+            self._upload_files(source, str(artifact_path or ""), is_divisible=True)
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Writes a text to a file of the run."""
@@ -224,20 +230,35 @@ class ActiveRun(ActiveRunNames):
 
     def upload_model(self, folder: Path, path: str) -> None:
         """Uploads the folder of a model, as `log_artifacts` does, but all of its files together or none."""
-        self._upload_files(folder, path, whole=True)
+        with self._told(folder):
+            self._upload_files(folder, path, is_divisible=False)
 
-    def _upload_files(self, source: Path, path: str, *, whole: bool = False) -> None:
+    @contextmanager
+    def _told(self, source: Path) -> Iterator[None]:
+        """Tells of local files that can't be read, and raises nothing of them into training."""
+        try:
+            yield
+        except ModelryError as error:
+            if error.reason != "LOCAL_FILE_REFUSED":
+                raise
+            self._refuse("file", repr(os.fspath(source)), error)
+
+    def _upload_files(self, source: Path, path: str, *, is_divisible: bool) -> None:
         from modelry._sdk.files import paths
 
-        if not source.exists():
-            raise FileNotFoundError(f"{source} does not exist")
+        def refuse(error: ModelryError) -> None:
+            local = error.metadata.get("local_path", os.fspath(source))
+            self.recorder.warn("file", repr(local), f"file {local_files.problem_of(error)}")
+
         if path:
             paths.checked(path)
         self._upload(
             os.fspath(source),
             lambda: self.client.artifacts.upload(self._owner, source, path),
-            lambda: self.recorder.uploads.keep_files(self._owner, path, source, whole=whole),
-            is_divisible=source.is_dir() and not whole,
+            lambda: self.recorder.uploads.keep_files(
+                self._owner, path, source, whole=not is_divisible, refuse=refuse if is_divisible else None
+            ),
+            is_divisible=is_divisible,
         )
 
     def _upload_made(self, path: str, make: Callable[[], bytes]) -> None:

@@ -85,12 +85,12 @@ class Artifacts:
         that no path can hold, such as a tab, is stored with their code points (`_x0009_`), and the log says so.
 
         `progress(done, total)` is called with bytes, from another thread. Raises InvalidArgument, before anything is
-        sent, for more than 100,000 files, a file above 5 TiB, a link that leads nowhere, and for what is neither file
-        nor folder; PathInvalid for a path that is too long or too deep; FileNotFoundError; FailedPrecondition if a file
-        goes on changing; OwnerFrozen; ArtifactKindConflict.
+        sent, for more than 100,000 files, a file above 5 TiB, a link that leads nowhere, for what is neither file nor
+        folder, and for what can't be read; PathInvalid for a path that is too long or too deep; FileNotFoundError, also
+        for an empty `local_path`; FailedPrecondition if a file goes on changing; OwnerFrozen; ArtifactKindConflict.
         """
         for _ in range(_ATTEMPTS - 1):
-            with suppress(LocalFileChanged, FileNotFoundError):
+            with suppress(LocalFileChanged):
                 return self._upload(owner, local_path, path, progress)
         return self._upload(owner, local_path, path, progress)
 
@@ -164,7 +164,8 @@ class Artifacts:
 
     def _upload(self, owner: str, local_path: str | os.PathLike[str], path: str, progress: Progress | None) -> Uploaded:
         files = local_files.found(local_path, path)
-        transfer.upload_files(self._connection, owner, files, progress)
+        with local_files.reading(local_path):
+            transfer.upload_files(self._connection, owner, files, progress)
         return Uploaded(len(files), sum(file.size_bytes for file in files))
 
     def _get(self, owner: str, path: str) -> artifacts.Artifact:
