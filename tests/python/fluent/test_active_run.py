@@ -342,7 +342,7 @@ def test_what_the_server_refuses_of_files_is_told_and_not_raised(
         client.runs.delete(run.run_id)
         modelry.log_text("x", "late.txt")
 
-    told = [text for text in caplog.messages if "file '" in text]
+    told = [text for text in caplog.messages if "not recorded: file " in text]
     assert len(told) == 2
     assert ["kind" in told[0], "dangling" in told[1]] == [True] * 2
     assert [text for text in caplog.messages if "is deleted" in text and "a copy is kept" in text]

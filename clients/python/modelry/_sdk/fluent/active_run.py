@@ -18,7 +18,7 @@ from modelry._sdk.fluent.ending import status_after
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
-from modelry._sdk.nouns.runs import Run, status_number
+from modelry._sdk.nouns.runs import Run, ended_status_number
 from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.pool import recorder_of
@@ -26,7 +26,7 @@ from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument, ModelryError
 
 log = logging.getLogger("modelry")
@@ -119,7 +119,7 @@ class ActiveRun(ActiveRunNames):
         server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there is nothing or the
         path is empty, and PathInvalid for a path that can't be one.
         """
-        source, artifact_path = local_files.given(local_path), str(artifact_path or "")
+        source, artifact_path = local_files.given(local_path), text_of(artifact_path or "")
         with self._told(source):
             is_folder = local_files.is_folder(source)
             target = f"{artifact_path}/{source.name}".strip("/") if is_folder else artifact_path
@@ -135,23 +135,23 @@ class ActiveRun(ActiveRunNames):
         with self._told(source):
             if not local_files.is_folder(source):
                 raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
-            self._upload_files(source, str(artifact_path or ""), is_divisible=True)
+            self._upload_files(source, text_of(artifact_path or ""), is_divisible=True)
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Writes a text to a file of the run."""
-        self._upload_made(str(artifact_file), lambda: attachments.of_text(text))
+        self._upload_made(text_of(artifact_file), lambda: attachments.of_text(text))
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON.
 
         Keys become texts. Arrays, tensors, sets, dates and configuration objects are converted; see docs/sdk.md.
         """
-        path = str(artifact_file)
+        path = text_of(artifact_file)
         self._upload_made(path, lambda: attachments.of_dict(dictionary, path))
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
         """Writes a figure of Matplotlib or Plotly to a file of the run. The file name says the format."""
-        path = str(artifact_file)
+        path = text_of(artifact_file)
         self._upload_made(path, lambda: attachments.of_figure(figure, path, **(save_kwargs or {})))
 
     def log_image(
@@ -164,7 +164,7 @@ class ActiveRun(ActiveRunNames):
         """
         if (artifact_file is None) == (key is None):
             raise InvalidArgument("an image needs either the path of its file or a key")
-        path = str(artifact_file or "") or images.path_of(key, step)
+        path = text_of(artifact_file or "") or images.path_of(key, step)
 
         def made() -> bytes:
             content, note = images.of_image(image, path)
@@ -185,13 +185,14 @@ class ActiveRun(ActiveRunNames):
 
         Ending it again does nothing. In a forked child it does nothing either: the parent ends the run. If the ranks of
         a distributed job share the run, it ends on the server when the last of them ends it, FAILED if one failed.
+        Raises InvalidArgument for what is not the status of a run that has ended; then the run goes on.
         """
         if self.end_soon(status):
             self.recorder.settle(settings.usable().exit_timeout)
 
     def end_soon(self, status: RunStatus | str = RunStatus.FINISHED) -> bool:
         """Ends the run as `end` does, without waiting. Returns whether it was still running."""
-        number = status_number(status)
+        number = ended_status_number(status)
         if self.status is not RunStatus.RUNNING:
             return False
         if not self.is_of_parent:
@@ -311,7 +312,7 @@ class ActiveRun(ActiveRunNames):
             self.recorder.warn("file", repr(name), f"file {name!r}: {why}")
 
     def _refuse(self, kind: str, name: str, problem: Exception) -> None:
-        said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {problem}"
+        said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {said_of(problem)}"
         self.recorder.warn(kind, name, f"{kind} {name}: {said}")
 
     @property

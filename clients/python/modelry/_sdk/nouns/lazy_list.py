@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
 from modelry._sdk.nouns.arguments import count
+from modelry._sdk.values.texts import shown
 from modelry.errors import DataLoss
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class LazyList(Sequence[T]):
     def __getitem__(self, index: int | slice) -> T | list[T]:
         if not isinstance(index, slice) and not hasattr(index, "__index__"):
             raise TypeError(
-                f"this is a list, so its index is a number, not {index!r}; columns need a table, which "
+                f"this is a list, so its index is a number, not {shown(index)}; columns need a table, which "
                 "modelry.search_runs returns if pandas is installed"
             )
         if isinstance(index, slice):

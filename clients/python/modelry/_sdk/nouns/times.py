@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from modelry._sdk.values.texts import shown
 from modelry.errors import DataLoss, InvalidArgument
 
 if TYPE_CHECKING:
@@ -40,6 +41,6 @@ def stamp_of(time: datetime | None) -> Timestamp | None:
         stamp.FromDatetime(time.astimezone(UTC))
     except (AttributeError, OverflowError, TypeError, ValueError):
         raise InvalidArgument(
-            f"a time must be a datetime, not {time!r}; write seconds as datetime.fromtimestamp(seconds, UTC)"
+            f"a time must be a datetime, not {shown(time)}; write seconds as datetime.fromtimestamp(seconds, UTC)"
         ) from None
     return stamp
