@@ -222,10 +222,10 @@ def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
     (params,) = [text for text in caplog.messages if text.startswith("not recorded in total, param")]
     assert "'skipped'" in shown[0]
     assert "'auc'" in shown[1]
-    assert len(shown) == 21
+    assert len(shown) == 20
     assert "'skipped' 1 time, 'auc' 3 times, 'many0' 1 time," in metrics
     assert metrics.endswith("others 12 times")
-    assert params.endswith(f"(PARAM_CONFLICT): 'lr' of run {buffer.run_id} 2 times")
+    assert params.endswith(f"(PARAM_CONFLICT) of run {buffer.run_id}: 'lr' 2 times")
 
 
 def test_a_time_that_is_none_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -249,7 +249,7 @@ class ActiveRun(ActiveRunNames):
 
         def refuse(error: ModelryError) -> None:
             local = error.metadata.get("local_path", os.fspath(source))
-            self.recorder.warn("file", repr(local), f"file {local_files.problem_of(error)}")
+            self.recorder.warn("file", local, f"file {local_files.problem_of(error)}", run_id=self.run_id)
 
         if path:
             paths.checked(path)
@@ -309,11 +309,11 @@ class ActiveRun(ActiveRunNames):
             self._refuse("file", repr(name), error)
         except OSError as problem:
             why = f"{obstacle}, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
-            self.recorder.warn("file", repr(name), f"file {name!r}: {why}")
+            self.recorder.warn("file", repr(name), f"file {name!r}: {why}", run_id=self.run_id)
 
     def _refuse(self, kind: str, name: str, problem: Exception) -> None:
         said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {said_of(problem)}"
-        self.recorder.warn(kind, name, f"{kind} {name}: {said}")
+        self.recorder.warn(kind, name, f"{kind} {name}: {said}", run_id=self.run_id)
 
     @property
     def _owner(self) -> str:

@@ -184,6 +184,8 @@ class Uploads:
                 self._waiting[index : index + 1] = attempt.parts
                 self._changed.notify_all()
         if attempt.end in {End.REFUSED, End.UNREADABLE}:
-            self._refusals.warn("file", found.paths[0] if found is not None and found.paths else "", attempt.why)
+            name = repr(found.paths[0]) if found is not None and found.paths else ""
+            run_id = found.owner.removeprefix("runs/") if found is not None else ""
+            self._refusals.warn("file", name, attempt.why, run_id=run_id)
         elif attempt.why:
             log.debug("%s: %s", attempt.folder, attempt.why)
