@@ -1,7 +1,11 @@
-"""The settings: what the environment says, and the defaults. Nothing is remembered here."""
+"""The settings: what the environment says, and the defaults.
+
+Nothing is remembered here but where a relative folder was when it was first read.
+"""
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -181,12 +185,25 @@ def _spool_folder() -> Path:
     given = os.environ.get("MODELRY_SPOOL_DIR")
     try:
         if given:
-            return Path(given).expanduser()
+            return _absolute(Path(given).expanduser())
         state = os.environ.get("XDG_STATE_HOME")
-        folder = (Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool"
+        folder = _absolute((Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool")
     except RuntimeError:  # a user without a home, as in a container
-        return Path(given) if given else _temporary()
+        return _absolute(Path(given)) if given else _temporary()
     return folder if state or _may_be_made(folder) else _temporary()
+
+
+def _absolute(folder: Path) -> Path:
+    """The folder, in the working folder of its first reading if it is relative: a program may go elsewhere later."""
+    try:
+        return folder if folder.is_absolute() else _absolute_once(folder)
+    except OSError:  # the working folder is gone
+        return folder
+
+
+@functools.cache
+def _absolute_once(folder: Path) -> Path:
+    return folder.absolute()
 
 
 def _may_be_made(folder: Path) -> bool:
