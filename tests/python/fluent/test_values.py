@@ -6,6 +6,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -130,6 +131,44 @@ def test_a_run_is_not_ended_by_what_is_no_end_and_goes_on(status: Any) -> None:
 
     stored = modelry.get_run(run.id)
     assert (stored.status, stored.metrics) == (RunStatus.KILLED, {"later": 1})
+
+
+class Lazy(dict[str, Any]):
+    """A configuration that reads a value when it is asked for, as OmegaConf does: `???` is one that is missing."""
+
+    def __getitem__(self, key: str) -> Any:
+        if (value := super().__getitem__(key)) == "???":
+            raise ValueError("Missing mandatory value")
+        return value
+
+    def items(self) -> Any:
+        return ((key, self[key]) for key in self)
+
+
+@dataclass
+class Derived:
+    """A configuration with a value that can't be computed."""
+
+    lr: float = 0.1
+    steps: int = field(init=False)
+
+
+def test_a_value_that_is_missing_in_a_configuration_is_named_and_costs_only_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
+        modelry.log_params(Lazy(lr=0.1, path="???", depth=3))
+        modelry.log_params(Derived(lr=0.1))  # type: ignore[arg-type]
+        modelry.log_metrics(Lazy(loss=1.0, accuracy="???"))
+        modelry.log_dict(Lazy(lr=0.1, folder="???"), "a.json")
+
+    stored = modelry.get_run(run.id)
+    assert (stored.params, stored.metrics) == ({"lr": "0.1", "depth": "3"}, {"loss": 1.0})
+    told = [text for text in caplog.messages if "not recorded" in text]
+    assert "params: the value of 'path' can't be read: Missing mandatory value" in told[0]
+    assert "params: the value of 'steps' can't be read: 'Derived' object has no attribute 'steps'" in told[1]
+    assert "metrics: the value of 'accuracy' can't be read" in told[2]
+    assert "file 'a.json': the value of 'folder' can't be read: Missing mandatory value" in told[3]
 
 
 def test_every_image_of_a_key_and_a_step_is_kept(client: Client) -> None:

@@ -200,9 +200,14 @@ class Buffer:
                 yield key, whole[0::3], whole[1::3], values[2::3]
 
     def _members(self, argument: str, given: Any) -> list[tuple[Any, Any]]:
-        """The keys and values of a mapping or a configuration object; none if it has none, which is told."""
+        """The keys and values of a mapping or a configuration object; those that can't be read are told."""
+
+        def unreadable(key: Any, problem: Exception) -> None:
+            name = shown(key, reprlib.repr)
+            self._refuse(argument, name, f"{argument}: the value of {name} can't be read: {said_of(problem)}")
+
         try:
-            return members_of(argument, given)
+            return members_of(argument, given, unreadable)
         except Exception as problem:  # The object of another library may raise anything.
             self._refuse(argument, type(given).__name__, said_of(problem))
             return []
