@@ -161,6 +161,20 @@ def test_an_empty_folder_is_kept_without_a_server(folder: Path, spool: Path) -> 
     assert [kept.opened(left).paths for left in kept.left_in(spool)] == [(*"abcde", "empty/.modelry-folder")]
 
 
+@pytest.mark.parametrize("local", ["nothing", "a/nothing", "dangling", "zero\0byte"])
+def test_where_nothing_is_pythons_own_error_is_raised(
+    client: Client, platform: Deployment, folder: Path, local: str
+) -> None:
+    (folder / "dangling").symlink_to("gone")
+    modelry.set_tracking_uri(platform.address)
+
+    with modelry.start_run() as run:
+        with pytest.raises(FileNotFoundError):
+            modelry.log_artifact(folder / local)
+        with pytest.raises(FileNotFoundError):
+            client.artifacts.upload(f"runs/{run.id}", folder / local)
+
+
 @pytest.mark.parametrize("upload", [modelry.log_artifact, modelry.log_artifacts])
 def test_an_empty_path_is_not_the_working_folder(
     client: Client, platform: Deployment, folder: Path, upload: Callable[[str], None], monkeypatch: pytest.MonkeyPatch

@@ -49,7 +49,10 @@ def given(local: str | os.PathLike[str]) -> Path:
     """The local path that a caller gave. Raises FileNotFoundError for an empty one, which is not the working folder."""
     if not os.fspath(local):
         raise FileNotFoundError(errno.ENOENT, "the local path is empty; the working folder is '.'", "")
-    return Path(local)
+    path = Path(local)
+    if "\0" in os.fspath(path):
+        raise FileNotFoundError(errno.ENOENT, "no path has a zero byte", os.fspath(path))
+    return path
 
 
 def is_folder(local: Path) -> bool:
@@ -57,7 +60,7 @@ def is_folder(local: Path) -> bool:
     with reading(local):
         try:
             return stat.S_ISDIR(os.stat(local).st_mode)
-        except (NotADirectoryError, ValueError):  # a file stands where a folder is named, or a zero byte in the name
+        except NotADirectoryError:  # a file stands where a folder is named
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(local)) from None
 
 
@@ -71,7 +74,7 @@ def reading(local: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as problem:
-        if problem.filename in (None, "") or not os.path.lexists(local):
+        if problem.filename in (None, "") or not os.path.exists(local):
             raise
         raise _vanished(os.fsdecode(problem.filename)) from None
     except OSError as problem:
@@ -106,6 +109,7 @@ def found(local: str | os.PathLike[str], folder: str, *, refuse: Refuse | None =
         paths.checked(folder)
     search = _Search(start, refuse or _raised)
     with reading(start):
+        is_folder(start)
         status = os.stat(root)
         if stat.S_ISDIR(status.st_mode):
             entries = _listed(root)

@@ -119,9 +119,11 @@ class Artifacts:
         Symbolic links in the destination are not followed. A name that the file system of the destination can't hold is
         changed, and the log says so. `progress(done, total)` is called with bytes. Raises ArtifactNotFound,
         DigestMismatch if the content is not what was announced, BlobLost, FailedPrecondition if something in the
-        destination is in the way, and DataLoss for a folder that is short of files, or if the files of a version are
-        not those that were registered.
+        destination is in the way or it can't be written, and DataLoss for a folder that is short of files, or if the
+        files of a version are not those that were registered.
         """
+        if "\0" in os.fsdecode(destination):
+            raise arguments.refused("destination", destination, "a path, which has no zero byte")
         artifact = self._get(owner, path)
         registered = self._registered(owner, path)
         return download.download(self._connection, owner, artifact, Path(destination), progress, registered=registered)
