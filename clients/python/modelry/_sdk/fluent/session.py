@@ -117,7 +117,7 @@ class Session(process.Part):
                 raise settings.unreadable("MODELRY_EXPERIMENT_ID", given, arguments.EXPERIMENT_ID_FORM)
             return ExperimentChoice(given)
         if chosen.experiment_name:
-            return ExperimentChoice(name=chosen.experiment_name)
+            return ExperimentChoice(name=chosen.experiment_name, variable="MODELRY_EXPERIMENT_NAME")
         return default_experiment(chosen.workspace)
 
     def set_experiment(self, choice: ExperimentChoice) -> None:
