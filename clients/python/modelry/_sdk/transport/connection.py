@@ -16,6 +16,7 @@ from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.advice import Advice, is_stranger
 from modelry._sdk.transport.advice import Origin as Origin
 from modelry._sdk.transport.patience import Patience
+from modelry._sdk.transport.requests import encoded
 from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unavailable
 
 if TYPE_CHECKING:
@@ -138,10 +139,11 @@ class Connection:
         )
 
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
-        """Makes a unary call and answers with its response."""
+        """Makes a unary call and answers with its response. Raises InvalidArgument for a request above 4 MiB."""
+        content = encoded(request)
         method = self._method("unary_unary", rpc.path, rpc.response)
         try:
-            answer = method(request, timeout=self._deadline(timeout), metadata=self._metadata)
+            answer = method(content, timeout=self._deadline(timeout), metadata=self._metadata)
         except _failure() as failed:
             raise self.error_of(failed) from None
         return cast("Response", answer)
@@ -332,7 +334,7 @@ class Connection:
             maker = channel.unary_unary if kind == "bytes" else getattr(channel, kind)
             made = maker(
                 path,
-                request_serializer=None if response is None else _serialize,
+                request_serializer=None if kind in ("bytes", "unary_unary") else _serialize,
                 response_deserializer=None if response is None else response.FromString,
             )
             self._methods[(path, kind)] = made
