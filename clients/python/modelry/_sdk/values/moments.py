@@ -25,7 +25,7 @@ def milliseconds_of(moment: Any) -> Any:
     try:
         if isinstance(moment, date):
             return _of_date(moment)
-        if hasattr(moment, "astype") and "datetime64" in str(moment.dtype):
+        if _has_unit(moment):
             milliseconds = int(moment.astype("datetime64[ms]").astype("int64"))
             return moment if milliseconds == _NOT_A_TIME else milliseconds
         if isinstance(moment, str | bytes | bool):
@@ -38,11 +38,19 @@ def milliseconds_of(moment: Any) -> Any:
 
 def unit_of(moment: Any) -> str:
     """The unit, other than milliseconds, in which a number is a time of the years 2000 to 2099; empty for none."""
-    number = "" if isinstance(moment, str | bytes | bool) else number_of(moment)
+    number = "" if isinstance(moment, str | bytes | bool) or _has_unit(moment) else number_of(moment)
     if not isinstance(number, int | float) or abs(number) >= _NO_TIME:
         return ""
     fitting = (unit for unit, factor in _OTHER_UNITS.items() if USUAL.start <= number * factor < USUAL.stop)
     return next(fitting, "")
+
+
+def _has_unit(moment: Any) -> bool:
+    """Whether it is a time of NumPy, which knows its unit."""
+    try:
+        return hasattr(moment, "astype") and "datetime64" in str(moment.dtype)
+    except Exception:  # It is the code of another library, which may raise anything.
+        return False
 
 
 def _of_date(moment: date) -> int:
