@@ -77,7 +77,7 @@ def test_a_path_that_is_not_there_is_refused(modelry: Modelry, client: Client, r
     assert "no file or folder 'nope'" in listed.err
     assert f"{tmp_path}/nope does not exist" in up.err
     assert f"{tmp_path}/file is a file" in onto.err
-    assert f"{tmp_path}/file/more: Not a directory" in below.err
+    assert f"{tmp_path}/file/more can't be written: Not a directory" in below.err
 
 
 def test_a_deletion_is_confirmed_and_counts(read: Read, modelry: Modelry, client: Client, run_id: str) -> None:

@@ -12,6 +12,8 @@ Importing it is quick: each name is loaded when it is first used.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.transport import process as _process
@@ -191,13 +193,34 @@ if not TYPE_CHECKING:  # or every name would be one for a type checker
 
     def __getattr__(name: str) -> Any:
         if name in _MODULE_OF:
-            value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+            value = getattr(_loaded(_MODULE_OF[name]), name)
         elif name in _MODULES:
-            value = importlib.import_module(_MODULES[name])
+            value = _loaded(_MODULES[name])
         else:
             raise AttributeError(f"module 'modelry' has no attribute {name!r}{_advice(name)}")
         globals()[name] = value
         return value
+
+
+def _loaded(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except (ImportError, AttributeError) as problem:
+        if file := _in_the_way():
+            raise ImportError(
+                f"{file} has the name of a module of Python and is imported in its place; rename the file"
+            ) from problem
+        raise
+
+
+def _in_the_way() -> str:
+    """A file beside the script with the name of a module of the standard library. Empty if none was imported."""
+    beside = os.path.abspath(sys.path[0] if sys.path else "")
+    for name in sys.stdlib_module_names:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and name != "__main__" and os.path.dirname(os.path.abspath(file)) == beside:
+            return str(file)
+    return ""
 
 
 def _advice(name: str) -> str:

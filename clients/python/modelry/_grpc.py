@@ -36,9 +36,21 @@ _PROTOBUF = (6, 31, 1)  # the release that the generated code is made for
 _RELEASES = (1, 80), (1, 85)  # the first and the last with both names; others complain of words that they do not know
 
 
+def _require_package(name: str) -> None:
+    """Raises ImportError if a file of the program has the name of a package that is needed, and is found before it."""
+    found = sys.modules.get(name)
+    file = getattr(found, "__file__", None)
+    if file is not None and not hasattr(found, "__path__"):
+        raise ImportError(f"{file} has the name of the package {name!r} and is imported in its place; rename the file")
+
+
 def _require_protobuf() -> None:
     """Raises ImportError for a protobuf that is older than the generated code."""
-    from google import protobuf
+    try:
+        from google import protobuf
+    except ImportError:
+        _require_package("google")
+        raise
 
     release = protobuf.__version__
     needed = ".".join(map(str, _PROTOBUF))
@@ -84,6 +96,7 @@ try:
 finally:
     for _name in _chosen:
         os.environ.pop(_name, None)
+_require_package("grpc")
 _monkey = sys.modules.get("gevent.monkey")
 if _monkey is not None and _monkey.is_module_patched("threading"):
     from grpc.experimental import gevent as _gevent

@@ -14,7 +14,7 @@ from typing import Any
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.digests import digest_of
 from modelry._sdk.values.plain import plain
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import said_of, text_of
 
 __all__ = ["Dataset", "from_numpy", "from_pandas"]
 
@@ -162,7 +162,7 @@ def _parts(array: Any) -> list[Any]:
 def _undescribed(given: Any, problem: Exception, *, name: str | None, source: str, digest: str | None) -> Dataset:
     log.warning(
         "dataset %r: %s can't be described (%s: %.200s), so its digest leaves the content out; give a `digest`",
-        *(name or "dataset", type(given).__name__, type(problem).__name__, problem),
+        *(name or "dataset", type(given).__name__, type(problem).__name__, said_of(problem)),
     )
     return Dataset(name or "dataset", digest=digest or "", source=source)
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.files import local_files
 from modelry._sdk.packaging import borrowed, loading, logged
 from modelry._sdk.packaging.flavor import PYTHON_FUNCTION, FlavorShell
 
@@ -127,6 +128,8 @@ def _fetched(artifacts: Mapping[str, str] | None, folder: str, client: Client | 
         return None
     local = {}
     for number, (name, uri) in enumerate(artifacts.items()):
-        remote = uri.startswith(("runs:", "models:"))
-        local[name] = loading.local_path(uri, os.path.join(folder, str(number)), client) if remote else uri
+        if uri.startswith(("runs:", "models:")):
+            uri = loading.local_path(uri, os.path.join(folder, str(number)), client)
+        local_files.given(uri)
+        local[name] = uri
     return local

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modelry import Client
 from modelry._sdk.files.destination import Destination, identity
 from modelry.errors import FailedPrecondition
 
@@ -63,3 +66,35 @@ def test_a_folder_where_a_file_is_to_be_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FailedPrecondition, match="is a folder"):
         kept(Destination(tmp_path), "a")
+
+
+@pytest.mark.parametrize(
+    ("destination", "said"),
+    [
+        ("file", "file is a symbolic link or a file, but the download needs a folder there; remove it first"),
+        ("file/below", "can't be written: Not a directory; make that possible, or choose another destination"),
+        ("round", "round is a symbolic link or a file"),
+        ("x" * 300, "can't be written: File name too long"),
+        ("/proc/nothing", "can't be written: No such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("path", ["", "model/a"])
+def test_a_destination_that_can_not_be_written_is_refused_with_advice(
+    client: Client, a_run: Callable[..., str], tmp_path: Path, *, destination: str, said: str, path: str
+) -> None:
+    run_id = a_run(a=b"content")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "round").symlink_to("round")
+
+    with pytest.raises(FailedPrecondition, match=re.escape(said)) as caught:
+        client.artifacts.download(f"runs/{run_id}", path, tmp_path / destination)
+
+    assert caught.value.reason == "DESTINATION_REFUSED"
+
+
+def test_an_error_of_a_callback_is_raised_as_it_is(client: Client, a_run: Callable[..., str], tmp_path: Path) -> None:
+    def fail(done: int, total: int) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        client.artifacts.download(f"runs/{a_run(a=b'content')}", "", tmp_path, progress=fail)

@@ -222,10 +222,10 @@ def test_each_key_whose_values_are_lost_is_warned_of_and_counted(
     (params,) = [text for text in caplog.messages if text.startswith("not recorded in total, param")]
     assert "'skipped'" in shown[0]
     assert "'auc'" in shown[1]
-    assert len(shown) == 21
+    assert len(shown) == 20
     assert "'skipped' 1 time, 'auc' 3 times, 'many0' 1 time," in metrics
     assert metrics.endswith("others 12 times")
-    assert params.endswith(f"(PARAM_CONFLICT): 'lr' of run {buffer.run_id} 2 times")
+    assert params.endswith(f"(PARAM_CONFLICT) of run {buffer.run_id}: 'lr' 2 times")
 
 
 def test_a_time_that_is_none_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -342,7 +342,7 @@ def test_what_the_server_refuses_of_files_is_told_and_not_raised(
         client.runs.delete(run.run_id)
         modelry.log_text("x", "late.txt")
 
-    told = [text for text in caplog.messages if "file '" in text]
+    told = [text for text in caplog.messages if "not recorded: file " in text]
     assert len(told) == 2
     assert ["kind" in told[0], "dangling" in told[1]] == [True] * 2
     assert [text for text in caplog.messages if "is deleted" in text and "a copy is kept" in text]

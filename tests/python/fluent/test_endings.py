@@ -36,6 +36,8 @@ def run(code: str, platform: Deployment, **environment: str) -> subprocess.Compl
     ("error", "status"),
     [
         (None, "FINISHED"),
+        (BaseExceptionGroup("", [ValueError(), BaseExceptionGroup("", [KeyboardInterrupt()])]), "KILLED"),
+        (ExceptionGroup("", [ValueError()]), "FAILED"),
         (SystemExit(), "FINISHED"),
         (SystemExit(False), "FINISHED"),
         (SystemExit(3), "FAILED"),

@@ -6,12 +6,14 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 import modelry
-from modelry import Client
+from modelry import Client, RunStatus
+from modelry.errors import InvalidArgument
 from modelry.types import Dataset
 
 
@@ -68,6 +70,105 @@ def test_a_value_that_cant_be_recorded_is_told_and_raises_nothing(
     assert delivered is False
     assert [text for text in caplog.messages if text.startswith("not recorded:") and said in text]
     assert list(client.artifacts.list(f"runs/{run.id}", recursive=True)) == []
+
+
+class Unsayable(Exception):
+    """An error that can't be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class Broken:
+    """An object of which nothing works, and whose errors can't be shown."""
+
+    def _fail(self, *args: Any, **kwargs: Any) -> Any:
+        raise Unsayable
+
+    __float__ = __index__ = __repr__ = __str__ = __array__ = keys = items = savefig = save = _fail
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        lambda broken: modelry.log_metric("a", broken),
+        lambda broken: modelry.log_metric("a", 1, step=broken),
+        lambda broken: modelry.log_metric("a", 1, timestamp=broken),
+        lambda broken: modelry.log_metric("a", 1, run_id=broken),
+        lambda broken: modelry.log_metric("a", 10**5000),
+        lambda broken: modelry.log_metric("a", 1, step=10**5000),
+        lambda broken: modelry.log_metric("a", 1, timestamp=10**400),
+        lambda broken: modelry.log_metrics(broken),
+        lambda broken: modelry.log_params(broken),
+        lambda broken: modelry.set_tags(broken),
+        lambda broken: modelry.log_dict(broken, "a.json"),
+        lambda broken: modelry.log_figure(broken, "a.png"),
+        lambda broken: modelry.log_image(broken, "a.png"),
+        lambda broken: modelry.log_image(broken, broken),
+        lambda broken: modelry.log_input(broken),
+    ],
+)
+def test_what_can_not_even_be_shown_is_told_and_raises_nothing(
+    log: Callable[[Any], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken: Any = Broken()
+    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run():
+        log(broken)
+        assert modelry.flush() is False
+
+    assert any("not recorded" in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "scheduled", RunStatus.RUNNING, "DONE", None])
+def test_a_run_is_not_ended_by_what_is_no_end_and_goes_on(status: Any) -> None:
+    run = modelry.start_run()
+    with pytest.raises(InvalidArgument, match="status"):
+        modelry.end_run(status)
+    modelry.log_metric("later", 1)
+    modelry.end_run("killed")
+
+    stored = modelry.get_run(run.id)
+    assert (stored.status, stored.metrics) == (RunStatus.KILLED, {"later": 1})
+
+
+class Lazy(dict[str, Any]):
+    """A configuration that reads a value when it is asked for, as OmegaConf does: `???` is one that is missing."""
+
+    def __getitem__(self, key: str) -> Any:
+        if (value := super().__getitem__(key)) == "???":
+            raise ValueError("Missing mandatory value")
+        return value
+
+    def items(self) -> Any:
+        return ((key, self[key]) for key in self)
+
+
+@dataclass
+class Derived:
+    """A configuration with a value that can't be computed."""
+
+    lr: float = 0.1
+    steps: int = field(init=False)
+
+
+def test_a_value_that_is_missing_in_a_configuration_is_named_and_costs_only_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
+        modelry.log_params(Lazy(lr=0.1, path="???", depth=3))
+        modelry.log_params(Derived(lr=0.1))  # type: ignore[arg-type]
+        modelry.log_metrics(Lazy(loss=1.0, accuracy="???"))
+        modelry.log_dict(Lazy(lr=0.1, folder="???"), "a.json")
+
+    stored = modelry.get_run(run.id)
+    assert (stored.params, stored.metrics) == ({"lr": "0.1", "depth": "3"}, {"loss": 1.0})
+    told = [text for text in caplog.messages if "not recorded" in text]
+    assert "params: the value of 'path' can't be read: Missing mandatory value" in told[0]
+    assert "params: the value of 'steps' can't be read: 'Derived' object has no attribute 'steps'" in told[1]
+    assert "metrics: the value of 'accuracy' can't be read" in told[2]
+    assert "file 'a.json': the value of 'folder' can't be read: Missing mandatory value" in told[3]
 
 
 def test_every_image_of_a_key_and_a_step_is_kept(client: Client) -> None:

@@ -282,6 +282,17 @@ def test_a_time_may_be_a_date_or_that_of_another_library(buffer: Buffer) -> None
     assert list(batch.metrics[1].times_ms) == [int(datetime(2026, 3, 4).timestamp() * 1000)]  # noqa: DTZ001
 
 
+def test_a_time_of_numpy_has_its_unit_and_needs_no_warning(buffer: Buffer, caplog: pytest.LogCaptureFixture) -> None:
+    import numpy as np
+
+    with caplog.at_level(logging.WARNING, "modelry"):
+        buffer.log_metric("a", 1.0, 0, np.datetime64("2026-01-02T03:04:05.5", "ns"))  # type: ignore[arg-type]
+    (batch,) = batches(take(buffer))
+
+    assert list(batch.metrics[0].times_ms) == [1_767_323_045_500]
+    assert caplog.messages == []
+
+
 def test_a_param_with_two_values_is_sent_twice_so_that_the_server_refuses_the_second(buffer: Buffer) -> None:
     buffer.log_params({"lr": 0.1})
     buffer.log_params({"lr": 0.2})

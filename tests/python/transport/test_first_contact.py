@@ -11,12 +11,17 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import grpc
 import pytest
 
+import modelry
 from modelry import Client
-from modelry.errors import Unavailable, Unimplemented
+from modelry._sdk.transport.connection import connect
+from modelry.api.tracking import v1 as tracking
+from modelry.api.tracking.v1 import rpcs
+from modelry.errors import DeadlineExceeded, FieldInvalid, InvalidArgument, Unavailable, Unimplemented
 from tests.parts import free_port
 from tests.parts.deployment import Deployment
 
@@ -78,6 +83,55 @@ def test_a_server_of_another_kind_is_said_to_be_one(answering: Answering, words:
     assert address in refusal.value.message
     assert told in refusal.value.message
     assert "MODELRY_TRACKING_URI" in refusal.value.message
+
+
+def test_a_server_that_never_answers_may_be_of_another_kind() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(DeadlineExceeded) as refusal:
+            connect(address).call(rpcs.GET_RUN, tracking.GetRunRequest(run_id="0" * 32), timeout=0.5)
+
+    assert address in refusal.value.message
+    assert "another kind of server, or one that needs TLS" in refusal.value.message
+    assert "MODELRY_TRACKING_URI must be the gRPC address" in refusal.value.message
+
+
+@pytest.mark.parametrize("name", ["grpc", "google", "numbers", "random"])
+def test_a_file_with_the_name_of_a_module_that_is_needed_is_named(tmp_path: Path, name: str) -> None:
+    in_the_way = tmp_path / f"{name}.py"
+    in_the_way.write_text("x = 1\n")
+    script = tmp_path / "script.py"
+    script.write_text("import modelry\nmodelry.start_run()\n")
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=os.environ, check=False)
+
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: {in_the_way} has the name of")
+    assert last.endswith("rename the file")
+
+
+@pytest.mark.parametrize(
+    "uri", ["grpc://u:secret@host:1", "u:secret@host:1", "http://u:sec@ret@host", "u:secret@[::1]"]
+)
+def test_no_password_is_shown_and_the_variable_is_named(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MODELRY_TRACKING_URI", uri)
+
+    with pytest.raises(InvalidArgument, match="MODELRY_TRACKING_URI '") as refusal:
+        Client()
+
+    shown = f"{refusal.value} {refusal.value.metadata} {refusal.value.fields}"
+    assert "sec" not in shown
+    assert "u:" not in shown
+
+
+def test_the_variable_of_an_experiment_that_is_refused_is_named(
+    platform: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modelry.set_tracking_uri(platform.address)
+    monkeypatch.setenv("MODELRY_EXPERIMENT_NAME", "  spaced ")
+
+    with pytest.raises(FieldInvalid, match=r"MODELRY_EXPERIMENT_NAME='  spaced ': name: .*white space"):
+        modelry.start_run()
 
 
 def test_a_server_that_resets_connections_is_told_like_one_that_closes_them(answering: Answering) -> None:

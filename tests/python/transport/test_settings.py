@@ -122,3 +122,20 @@ def test_the_spool_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPat
     chosen = settings.read().spool_folder
 
     assert (by_default, chosen) == (tmp_path / "state" / "modelry" / "spool", tmp_path / "mine")
+
+
+@pytest.mark.parametrize("variable", ["MODELRY_SPOOL_DIR", "XDG_STATE_HOME", "HOME"])
+def test_a_relative_spool_stays_where_it_was_when_the_program_goes_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    monkeypatch.delenv("MODELRY_SPOOL_DIR", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv(variable, f"relative-{tmp_path.name}")
+    monkeypatch.chdir(tmp_path)
+
+    first = settings.read().spool_folder
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert settings.read().spool_folder == first
+    assert first.is_relative_to(tmp_path / f"relative-{tmp_path.name}")

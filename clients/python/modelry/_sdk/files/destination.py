@@ -7,6 +7,8 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelry._sdk.files import paths
@@ -16,6 +18,7 @@ log = logging.getLogger("modelry")
 
 _REFUSED = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 """How file systems refuse a name."""
+_NO_FOLDER = "is a symbolic link or a file, but the download needs a folder there"
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]|[. ]$|^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)', re.IGNORECASE)
 _EVERYWHERE = re.compile(r"[^\w. -]")
 _LONGEST, _LONGEST_ENDING = 50, 16
@@ -31,7 +34,10 @@ class Destination:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise _refused(os.fspath(root), _NO_FOLDER) from None
         self._folders = {"": os.fspath(root)}
         self._written: dict[tuple[int, int], str] = {}
         self._renamed: dict[str, str] = {}
@@ -97,7 +103,7 @@ class Destination:
                 if self._is_another(made, path):
                     continue
                 if os.path.islink(made) or (os.path.lexists(made) and not os.path.isdir(made)):
-                    raise _refused(made, "is a symbolic link or a file, but the download needs a folder there")
+                    raise _refused(made, _NO_FOLDER)
                 os.makedirs(made, exist_ok=True)
             except OSError as problem:
                 if problem.errno not in _REFUSED:
@@ -114,6 +120,26 @@ class Destination:
             return self._written.get(identity(os.lstat(target)), path) != path
         except FileNotFoundError:
             return False
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Turns what the file system refuses of a download into FailedPrecondition, with the name of the file.
+
+    An error without a file name, such as one of a callback, stays what it is.
+    """
+    try:
+        yield
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        local = os.fsdecode(problem.filename)
+        raise FailedPrecondition(
+            f"{local} can't be written: {problem.strerror or type(problem).__name__}; make that possible, or choose "
+            "another destination",
+            reason="DESTINATION_REFUSED",
+            metadata={"local_path": local},
+        ) from problem
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:

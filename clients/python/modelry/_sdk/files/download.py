@@ -9,9 +9,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from modelry._sdk.files import owners, paths
-from modelry._sdk.files.destination import Destination, identity
+from modelry._sdk.files.destination import Destination, identity, writing
 from modelry._sdk.files.listing import Listing, listed, require_same
 from modelry._sdk.files.local_files import EMPTY_FOLDER
 from modelry._sdk.files.transfer import PIECE_BYTES, Incoming, Meter, Progress, read, repeated
@@ -40,20 +41,21 @@ def download(
     """Downloads a file, or the content of a folder, into `destination`. Returns the new path, or `destination`.
 
     `registered` are the files of a version, of which nothing else is taken. Raises DataLoss for a folder that is short
-    of files.
+    of files, and FailedPrecondition for what can't be written.
     """
     if artifact.size_bytes < 0 or artifact.file_count < 0:
         raise malformed(f"a size or a number of files below 0 for {artifact.path!r}")
-    target = Destination(destination)
-    meter = Meter(progress, artifact.size_bytes)
-    if artifact.kind == artifacts.ARTIFACT_KIND_FILE:
-        if registered is not None:
-            require_same(registered, [artifact])
-        destination = _whole_file(connection, owner, artifact, target, _name(artifact.path), meter)
-    else:
-        _Folder(connection, owner, artifact, target, meter).get(registered)
-    target.tell()
-    return destination
+    with writing():
+        target = Destination(destination)
+        meter = Meter(progress, artifact.size_bytes)
+        if artifact.kind == artifacts.ARTIFACT_KIND_FILE:
+            if registered is not None:
+                require_same(registered, [artifact])
+            destination = _whole_file(connection, owner, artifact, target, _name(artifact.path), meter)
+        else:
+            _Folder(connection, owner, artifact, target, meter).get(registered)
+        target.tell()
+        return destination
 
 
 class _Folder:
@@ -160,13 +162,13 @@ def _new_file(
     before = meter.done
     kept = False
     try:
-        with _closed(os.open(part, _NEW_FILE | os.O_EXCL | os.O_WRONLY, 0o666)) as file:
+        with _closed(part, os.open(part, _NEW_FILE | os.O_EXCL | os.O_WRONLY, 0o666)) as file:
             for piece in pieces:
                 incoming.add(piece)
-                _write(file, piece)
+                file.write(piece)
                 meter.add(len(piece))
             incoming.verify()
-            written = identity(os.fstat(file))
+            written = identity(os.fstat(file.number))
         target.keep(part, written, path)
         kept = True
     finally:
@@ -195,10 +197,10 @@ def _whole_file(
             metadata={"path": path},
         )
     folder, _ = target.place(path)
-    part, file, can_resume = _begun(folder, artifact.sha256)
+    part, number, can_resume = _begun(folder, artifact.sha256)
     try:
-        with _closed(file):
-            begun = os.fstat(file).st_size > 0
+        with _closed(part, number) as file:
+            begun = os.fstat(number).st_size > 0
             before = meter.done
             try:
                 _fill(connection, owner, artifact, file, meter)
@@ -206,10 +208,10 @@ def _whole_file(
                 if not begun:
                     raise
                 # The part that an earlier attempt left may be damaged: start over.
-                os.ftruncate(file, 0)
+                os.ftruncate(file.number, 0)
                 meter.done = before
                 _fill(connection, owner, artifact, file, meter)
-            written = identity(os.fstat(file))
+            written = identity(os.fstat(file.number))
         return target.keep(part, written, path)
     except BaseException as problem:
         if not can_resume or isinstance(problem, DigestMismatch | FailedPrecondition):
@@ -246,11 +248,11 @@ def _new_part(folder: str) -> str:
     return os.path.join(folder, f".modelry-{secrets.token_hex(8)}.part")
 
 
-def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file: int, meter: Meter) -> None:
+def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file: _Part, meter: Meter) -> None:
     """Completes the content of a file and verifies all of it, including the part that was there before."""
     incoming = Incoming(artifact)
-    os.lseek(file, 0, os.SEEK_SET)
-    while piece := os.read(file, PIECE_BYTES):
+    os.lseek(file.number, 0, os.SEEK_SET)
+    while piece := os.read(file.number, PIECE_BYTES):
         incoming.add(piece)
     meter.add(incoming.received)
 
@@ -261,7 +263,7 @@ def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file
                 raise incoming.mismatch("other content than before", header.sha256)
             for piece in pieces:
                 incoming.add(piece)
-                _write(file, piece)
+                file.write(piece)
                 meter.add(len(piece))
 
     if incoming.received < artifact.size_bytes:
@@ -269,15 +271,26 @@ def _fill(connection: Connection, owner: str, artifact: artifacts.Artifact, file
     incoming.verify()
 
 
+class _Part(NamedTuple):
+    """An open file that becomes a file of the download: its descriptor and its temporary path."""
+
+    number: int
+    path: str
+
+    def write(self, piece: bytes) -> None:
+        """Writes all of it. Raises OSError with the path."""
+        try:
+            written = os.write(self.number, piece)
+            while written < len(piece):
+                written += os.write(self.number, piece[written:])
+        except OSError as problem:
+            problem.filename = self.path
+            raise
+
+
 @contextmanager
-def _closed(file: int) -> Iterator[int]:
+def _closed(path: str, number: int) -> Iterator[_Part]:
     try:
-        yield file
+        yield _Part(number, path)
     finally:
-        os.close(file)
-
-
-def _write(file: int, piece: bytes) -> None:
-    written = os.write(file, piece)
-    while written < len(piece):
-        written += os.write(file, piece[written:])
+        os.close(number)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.values.arrays import array_of
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def of_image(image: Any, path: str) -> tuple[bytes, str]:
         return _saved(image, _FORMATS.get(ending, ending)), note
     except (KeyError, OSError, ValueError) as problem:
         raise InvalidArgument(
-            f"{path!r}: the image can't be written as {ending!r} ({problem}); use the extension .png or .jpg"
+            f"{path!r}: the image can't be written as {ending!r} ({said_of(problem)}); use the extension .png or .jpg"
         ) from None
 
 
@@ -89,7 +89,7 @@ def _picture_of(image: Any) -> tuple[Any, str]:
     try:
         array = array_of(image)
     except Exception as problem:
-        raise InvalidArgument(f"{type(image).__name__} can't be read as an image array: {problem}") from None
+        raise InvalidArgument(f"{type(image).__name__} can't be read as an image array: {said_of(problem)}") from None
     pixels, note = _brightness(_upright(array))
     return Image.fromarray(pixels), note
 
@@ -173,4 +173,4 @@ def _numbers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     try:
         return array.astype("float64")
     except (TypeError, ValueError) as problem:
-        raise InvalidArgument(f"an image array holds numbers: {problem}") from None
+        raise InvalidArgument(f"an image array holds numbers: {said_of(problem)}") from None

@@ -11,6 +11,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from modelry._sdk.files import owners, paths
@@ -19,7 +20,7 @@ from modelry._sdk.transport import process, retries
 from modelry._sdk.transport.connection import STREAM_TIMEOUT_SECONDS, Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
-from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, LocalFileChanged, ModelryError
+from modelry.errors import DataLoss, DigestMismatch, LocalFileChanged, ModelryError
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes that are done and of all bytes, by the thread that does the work."""
@@ -129,7 +130,7 @@ def write(
             for step in steps:
                 count += step.HasField("header")
                 yield step
-        except (OSError, FailedPrecondition) as failure:
+        except (OSError, ModelryError) as failure:
             failures.append(failure)
             raise
         yield artifacts.WriteArtifactsRequest(sent_file_count=count)
@@ -141,6 +142,12 @@ def write(
             raise failures[0]
 
 
+def read_through(file: LocalFile) -> None:
+    """Reads a file as an upload does, and raises what an upload would."""
+    for _ in _steps(file, Meter(None, 0)):
+        pass
+
+
 def _steps(file: LocalFile, meter: Meter) -> Iterator[artifacts.WriteArtifactsRequest]:
     if not file.source:
         yield artifacts.WriteArtifactsRequest(header=artifacts.ArtifactHeader(path=file.path))
@@ -149,12 +156,14 @@ def _steps(file: LocalFile, meter: Meter) -> Iterator[artifacts.WriteArtifactsRe
     with open(file.source, "rb", buffering=0) as source:
         before = os.fstat(source.fileno())
         # The files of /proc and the like say that they are empty, and are not.
-        content = source.read(file.size_bytes or PIECE_BYTES) if file.size_bytes <= PIECE_BYTES else b""
+        with _naming(file.source):
+            content = source.read(file.size_bytes or PIECE_BYTES) if file.size_bytes <= PIECE_BYTES else b""
         size = len(content) or min(file.size_bytes, before.st_size)
         yield artifacts.WriteArtifactsRequest(header=artifacts.ArtifactHeader(path=file.path, size_bytes=size))
         digest, left = hashlib.sha256(), size
         while left:
-            piece = content or source.read(min(PIECE_BYTES, left))
+            with _naming(file.source):
+                piece = content or source.read(min(PIECE_BYTES, left))
             if not piece:
                 raise _changed(file.source)
             digest.update(piece)
@@ -162,9 +171,21 @@ def _steps(file: LocalFile, meter: Meter) -> Iterator[artifacts.WriteArtifactsRe
             left -= len(piece)
             meter.add(len(piece))
         # What was read at once is of one moment. Of a file that has only grown, what was sent is still there.
-        if not content and _was_written(source, before) and _digest(source, size) != digest.hexdigest():
+        with _naming(file.source):
+            is_other = not content and _was_written(source, before) and _digest(source, size) != digest.hexdigest()
+        if is_other:
             raise _changed(file.source)
         yield artifacts.WriteArtifactsRequest(sha256=digest.hexdigest())
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Names the file in an error while an open file is read, as an error while it is opened does."""
+    try:
+        yield
+    except OSError as problem:
+        problem.filename = problem.filename or source
+        raise
 
 
 def _was_written(source: io.FileIO, before: os.stat_result) -> bool:

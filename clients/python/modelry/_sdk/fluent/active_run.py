@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from modelry._sdk.client import Client
-from modelry._sdk.files import attachments, images
+from modelry._sdk.files import attachments, images, local_files
 from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.ending import status_after
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
-from modelry._sdk.nouns.runs import Run, status_number
+from modelry._sdk.nouns.runs import Run, ended_status_number
 from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.pool import recorder_of
@@ -25,7 +26,7 @@ from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument, ModelryError
 
 log = logging.getLogger("modelry")
@@ -115,37 +116,42 @@ class ActiveRun(ActiveRunNames):
         """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
 
         Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. What the
-        server refuses is told and not raised. Raises FileNotFoundError, or PathInvalid for a path that can't be one.
+        server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there is nothing or the
+        path is empty, and PathInvalid for a path that can't be one.
         """
-        source, artifact_path = Path(local_path), str(artifact_path or "")
-        target = f"{artifact_path}/{source.name}".strip("/") if source.is_dir() else artifact_path
-        self._upload_files(source, target)
+        source, artifact_path = local_files.given(local_path), text_of(artifact_path or "")
+        with self._told(source):
+            is_folder = local_files.is_folder(source)
+            target = f"{artifact_path}/{source.name}".strip("/") if is_folder else artifact_path
+            self._upload_files(source, target, is_divisible=is_folder)
 
     def log_artifacts(self, local_dir: str | os.PathLike[str], artifact_path: str = "") -> None:
         """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`.
 
-        If the server refuses some of the files, a copy is kept, and the others are uploaded from it in several parts.
+        If the server refuses some of the files, or some can't be read, a copy is kept, and the others are uploaded from
+        it in several parts. Raises NotADirectoryError for a file.
         """
-        source = Path(local_dir)
-        if not source.is_dir():
-            raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
-        self._upload_files(source, str(artifact_path or ""))
+        source = local_files.given(local_dir)
+        with self._told(source):
+            if not local_files.is_folder(source):
+                raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
+            self._upload_files(source, text_of(artifact_path or ""), is_divisible=True)
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Writes a text to a file of the run."""
-        self._upload_made(str(artifact_file), lambda: attachments.of_text(text))
+        self._upload_made(text_of(artifact_file), lambda: attachments.of_text(text))
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON.
 
         Keys become texts. Arrays, tensors, sets, dates and configuration objects are converted; see docs/sdk.md.
         """
-        path = str(artifact_file)
+        path = text_of(artifact_file)
         self._upload_made(path, lambda: attachments.of_dict(dictionary, path))
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
         """Writes a figure of Matplotlib or Plotly to a file of the run. The file name says the format."""
-        path = str(artifact_file)
+        path = text_of(artifact_file)
         self._upload_made(path, lambda: attachments.of_figure(figure, path, **(save_kwargs or {})))
 
     def log_image(
@@ -158,7 +164,7 @@ class ActiveRun(ActiveRunNames):
         """
         if (artifact_file is None) == (key is None):
             raise InvalidArgument("an image needs either the path of its file or a key")
-        path = str(artifact_file or "") or images.path_of(key, step)
+        path = text_of(artifact_file or "") or images.path_of(key, step)
 
         def made() -> bytes:
             content, note = images.of_image(image, path)
@@ -179,13 +185,14 @@ class ActiveRun(ActiveRunNames):
 
         Ending it again does nothing. In a forked child it does nothing either: the parent ends the run. If the ranks of
         a distributed job share the run, it ends on the server when the last of them ends it, FAILED if one failed.
+        Raises InvalidArgument for what is not the status of a run that has ended; then the run goes on.
         """
         if self.end_soon(status):
             self.recorder.settle(settings.usable().exit_timeout)
 
     def end_soon(self, status: RunStatus | str = RunStatus.FINISHED) -> bool:
         """Ends the run as `end` does, without waiting. Returns whether it was still running."""
-        number = status_number(status)
+        number = ended_status_number(status)
         if self.status is not RunStatus.RUNNING:
             return False
         if not self.is_of_parent:
@@ -224,20 +231,35 @@ class ActiveRun(ActiveRunNames):
 
     def upload_model(self, folder: Path, path: str) -> None:
         """Uploads the folder of a model, as `log_artifacts` does, but all of its files together or none."""
-        self._upload_files(folder, path, whole=True)
+        with self._told(folder):
+            self._upload_files(folder, path, is_divisible=False)
 
-    def _upload_files(self, source: Path, path: str, *, whole: bool = False) -> None:
+    @contextmanager
+    def _told(self, source: Path) -> Iterator[None]:
+        """Tells of local files that can't be read, and raises nothing of them into training."""
+        try:
+            yield
+        except ModelryError as error:
+            if error.reason != "LOCAL_FILE_REFUSED":
+                raise
+            self._refuse("file", repr(os.fspath(source)), error)
+
+    def _upload_files(self, source: Path, path: str, *, is_divisible: bool) -> None:
         from modelry._sdk.files import paths
 
-        if not source.exists():
-            raise FileNotFoundError(f"{source} does not exist")
+        def refuse(error: ModelryError) -> None:
+            local = error.metadata.get("local_path", os.fspath(source))
+            self.recorder.warn("file", local, f"file {local_files.problem_of(error)}", run_id=self.run_id)
+
         if path:
             paths.checked(path)
         self._upload(
             os.fspath(source),
             lambda: self.client.artifacts.upload(self._owner, source, path),
-            lambda: self.recorder.uploads.keep_files(self._owner, path, source, whole=whole),
-            is_divisible=source.is_dir() and not whole,
+            lambda: self.recorder.uploads.keep_files(
+                self._owner, path, source, whole=not is_divisible, refuse=refuse if is_divisible else None
+            ),
+            is_divisible=is_divisible,
         )
 
     def _upload_made(self, path: str, make: Callable[[], bytes]) -> None:
@@ -287,11 +309,11 @@ class ActiveRun(ActiveRunNames):
             self._refuse("file", repr(name), error)
         except OSError as problem:
             why = f"{obstacle}, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
-            self.recorder.warn("file", repr(name), f"file {name!r}: {why}")
+            self.recorder.warn("file", repr(name), f"file {name!r}: {why}", run_id=self.run_id)
 
     def _refuse(self, kind: str, name: str, problem: Exception) -> None:
-        said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {problem}"
-        self.recorder.warn(kind, name, f"{kind} {name}: {said}")
+        said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {said_of(problem)}"
+        self.recorder.warn(kind, name, f"{kind} {name}: {said}", run_id=self.run_id)
 
     @property
     def _owner(self) -> str:

@@ -75,7 +75,13 @@ def status_after(error: BaseException | None) -> RunStatus:
         # As Python does: None and 0 are success, any other number and any text are failure.
         well = error.code is None or (isinstance(error.code, int) and error.code == 0)
         return RunStatus.FINISHED if well else RunStatus.FAILED
-    return RunStatus.KILLED if isinstance(error, KeyboardInterrupt) or _is_cancelled(error) else RunStatus.FAILED
+    return RunStatus.KILLED if _is_interrupted(error) or _is_cancelled(error) else RunStatus.FAILED
+
+
+def _is_interrupted(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _is_cancelled(error: BaseException) -> bool:

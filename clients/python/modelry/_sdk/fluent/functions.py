@@ -216,7 +216,10 @@ def _experiment_for(experiment_id: str, above: ActiveRun | None) -> starting.Exp
 
 
 def end_run(status: RunStatus | str = RunStatus.FINISHED) -> None:
-    """Ends the run of this thread or task after everything that was logged to it is sent. Does nothing without one."""
+    """Ends the run of this thread or task after everything that was logged to it is sent. Does nothing without one.
+
+    Raises InvalidArgument for what is not the status of a run that has ended; then the run goes on.
+    """
     run = session.current().own()
     if run is not None:
         run.end(status)

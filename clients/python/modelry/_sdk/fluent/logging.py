@@ -87,14 +87,18 @@ def log_artifact(local_path: str | os.PathLike[str], artifact_path: str = "", ru
     """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
 
     Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. What the
-    server refuses is told and not raised. Raises FileNotFoundError, or PathInvalid for a path that can't be one.
+    server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there is nothing or the path
+    is empty, and PathInvalid for a path that can't be one.
     """
     if (run := _run(run_id)) is not None:
         run.log_artifact(local_path, artifact_path or "")
 
 
 def log_artifacts(local_dir: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
-    """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`."""
+    """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`.
+
+    Raises NotADirectoryError for a file.
+    """
     if (run := _run(run_id)) is not None:
         run.log_artifacts(local_dir, artifact_path or "")
 

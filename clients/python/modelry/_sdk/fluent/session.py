@@ -117,7 +117,7 @@ class Session(process.Part):
                 raise settings.unreadable("MODELRY_EXPERIMENT_ID", given, arguments.EXPERIMENT_ID_FORM)
             return ExperimentChoice(given)
         if chosen.experiment_name:
-            return ExperimentChoice(name=chosen.experiment_name)
+            return ExperimentChoice(name=chosen.experiment_name, variable="MODELRY_EXPERIMENT_NAME")
         return default_experiment(chosen.workspace)
 
     def set_experiment(self, choice: ExperimentChoice) -> None:
@@ -183,9 +183,10 @@ class Session(process.Part):
         """The buffer of any run, active or not. None, with a warning, for what can't be the id of a run."""
         found = self.client()
         recorder = self._pool.recorder(found._connection, found.workspace)
-        if arguments.is_run_id(run_id):
-            return recorder.buffer(run_id)
-        recorder.warn("run", run_id, f"what is logged to run {run_id!r}, which is not {arguments.RUN_ID_FORM}")
+        name = arguments.converted(run_id)
+        if arguments.is_run_id(name):
+            return recorder.buffer(name)
+        recorder.warn("run", name, f"what is logged to run {name!r}, which is not {arguments.RUN_ID_FORM}")
         return None
 
     def at_exit(self) -> None:

@@ -28,10 +28,14 @@ _SHORTEST_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ExperimentChoice:
-    """The experiment of new runs: by its id, or by its name while no server could be asked for the id."""
+    """The experiment of new runs: by its id, or by its name while no server could be asked for the id.
+
+    `variable` is the one of the environment that has the name.
+    """
 
     experiment_id: str = ""
     name: str = ""
+    variable: str = ""
 
 
 class _Elsewhere(process.Part):
@@ -94,7 +98,7 @@ def start(
         until = time.monotonic() + settings.read().start_timeout
         try:
             if not experiment.experiment_id:
-                request.experiment_id = _experiment_id(client, experiment.name)
+                request.experiment_id = _experiment_id(client, experiment)
             left = max(_SHORTEST_SECONDS, until - time.monotonic())
             answer = client._connection.call(tracking.rpcs.CREATE_RUN, request, timeout=left)
         except ModelryError as error:
@@ -151,9 +155,15 @@ def resume(
     return active
 
 
-def _experiment_id(client: Client, name: str) -> str:
+def _experiment_id(client: Client, choice: ExperimentChoice) -> str:
     limit = settings.read().start_timeout
-    return named_experiment(client.experiments, name, timeout=limit).experiment_id
+    try:
+        return named_experiment(client.experiments, choice.name, timeout=limit).experiment_id
+    except ModelryError as error:
+        if not choice.variable or not retries.is_refusal(error):
+            raise
+        said = f"{choice.variable}={choice.name!r}: {error.message}"
+        raise type(error)(said, reason=error.reason, metadata=error.metadata, fields=error.fields) from None
 
 
 def _offline_start(client: Client, experiment: ExperimentChoice, request: tracking.CreateRunRequest) -> QueuedRequest:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from modelry._sdk.values.plain import members_of
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import shown, text_of
 from modelry.errors import FieldInvalid, InvalidArgument
 
 Noun = TypeVar("Noun")
@@ -37,7 +37,7 @@ def text(argument: str, given: Any, wanted: str = "a text") -> str:
     """A text. Raises InvalidArgument for another type, and for a text that can't be written as UTF-8."""
     if not isinstance(given, str):
         raise InvalidArgument(
-            f"{argument} must be {wanted}, not {given!r}, which is of type {type(given).__name__}",
+            f"{argument} must be {wanted}, not {shown(given)}, which is of type {type(given).__name__}",
             fields={argument: f"must be {wanted}"},
         )
     try:
@@ -132,11 +132,16 @@ def count(argument: str, given: int | None) -> int | None:
 
 def refused(argument: str, given: object, wanted: str) -> InvalidArgument:
     """The error for an argument that is not valid: its name, its value and what would be right."""
-    return InvalidArgument(f"{argument} must be {wanted}, not {given!r}", fields={argument: f"must be {wanted}"})
+    return InvalidArgument(f"{argument} must be {wanted}, not {shown(given)}", fields={argument: f"must be {wanted}"})
 
 
 def _whole(given: Any) -> int | None:
-    return operator.index(given) if hasattr(given, "__index__") and not isinstance(given, bool) else None
+    if isinstance(given, bool):
+        return None
+    try:
+        return operator.index(given)
+    except Exception:  # It may be the object of another library, which may raise anything.
+        return None
 
 
 def _iterated(argument: str, given: Any, wanted: str) -> list[Any]:

@@ -85,12 +85,12 @@ class Artifacts:
         that no path can hold, such as a tab, is stored with their code points (`_x0009_`), and the log says so.
 
         `progress(done, total)` is called with bytes, from another thread. Raises InvalidArgument, before anything is
-        sent, for more than 100,000 files, a file above 5 TiB, a link that leads nowhere, and for what is neither file
-        nor folder; PathInvalid for a path that is too long or too deep; FileNotFoundError; FailedPrecondition if a file
-        goes on changing; OwnerFrozen; ArtifactKindConflict.
+        sent, for more than 100,000 files, a file above 5 TiB, a link that leads nowhere, for what is neither file nor
+        folder, and for what can't be read; PathInvalid for a path that is too long or too deep; FileNotFoundError, also
+        for an empty `local_path`; FailedPrecondition if a file goes on changing; OwnerFrozen; ArtifactKindConflict.
         """
         for _ in range(_ATTEMPTS - 1):
-            with suppress(LocalFileChanged, FileNotFoundError):
+            with suppress(LocalFileChanged):
                 return self._upload(owner, local_path, path, progress)
         return self._upload(owner, local_path, path, progress)
 
@@ -119,9 +119,11 @@ class Artifacts:
         Symbolic links in the destination are not followed. A name that the file system of the destination can't hold is
         changed, and the log says so. `progress(done, total)` is called with bytes. Raises ArtifactNotFound,
         DigestMismatch if the content is not what was announced, BlobLost, FailedPrecondition if something in the
-        destination is in the way, and DataLoss for a folder that is short of files, or if the files of a version are
-        not those that were registered.
+        destination is in the way or it can't be written, and DataLoss for a folder that is short of files, or if the
+        files of a version are not those that were registered.
         """
+        if "\0" in os.fsdecode(destination):
+            raise arguments.refused("destination", destination, "a path, which has no zero byte")
         artifact = self._get(owner, path)
         registered = self._registered(owner, path)
         return download.download(self._connection, owner, artifact, Path(destination), progress, registered=registered)
@@ -164,7 +166,8 @@ class Artifacts:
 
     def _upload(self, owner: str, local_path: str | os.PathLike[str], path: str, progress: Progress | None) -> Uploaded:
         files = local_files.found(local_path, path)
-        transfer.upload_files(self._connection, owner, files, progress)
+        with local_files.reading(local_path):
+            transfer.upload_files(self._connection, owner, files, progress)
         return Uploaded(len(files), sum(file.size_bytes for file in files))
 
     def _get(self, owner: str, path: str) -> artifacts.Artifact:

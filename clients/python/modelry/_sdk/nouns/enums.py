@@ -10,6 +10,7 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from modelry._sdk.values.texts import shown, text_of
 from modelry.errors import FieldInvalid, InvalidArgument
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def member_of(argument: str, given: object, kind: type[StrEnum]) -> str:
     if name in kind.__members__:
         return name
     raise InvalidArgument(
-        f"{argument} {given!r} is not one of {', '.join(kind)}",
+        f"{argument} {shown(given)} is not one of {', '.join(kind)}",
         fields={argument: f"is not one of {', '.join(kind)}"},
     )
 
@@ -86,8 +87,8 @@ def stage_name(stage: str) -> str:
     Raises FieldInvalid for something that is not a text.
     """
     if not isinstance(stage, str):
-        problem = f"{stage!r} is not the name of a stage, such as 'Production'"
-        raise FieldInvalid(f"stage: {problem}", metadata={"stage": str(stage)}, fields={"stage": problem})
+        problem = f"{shown(stage)} is not the name of a stage, such as 'Production'"
+        raise FieldInvalid(f"stage: {problem}", metadata={"stage": text_of(stage)}, fields={"stage": problem})
     return next((name for name in STAGES if name.lower() == stage.lower()), stage)
 
 
@@ -100,5 +101,5 @@ def version_number(version: int | str) -> int:
         return version
     if isinstance(version, str) and version.isascii() and version.isdecimal() and 0 < int(version[:20]) < 2**63:
         return int(version[:20])
-    problem = f"{version!r} is not a version number; it is a whole number from 1, such as 3"
-    raise FieldInvalid(f"version: {problem}", metadata={"version": str(version)}, fields={"version": problem})
+    problem = f"{shown(version)} is not a version number; it is a whole number from 1, such as 3"
+    raise FieldInvalid(f"version: {problem}", metadata={"version": text_of(version)}, fields={"version": problem})

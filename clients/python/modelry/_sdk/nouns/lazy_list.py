@@ -8,6 +8,7 @@ from typing import TypeVar, overload
 
 from modelry._sdk.nouns.arguments import count
 from modelry._sdk.transport.answers import malformed
+from modelry._sdk.values.texts import shown
 
 T = TypeVar("T")
 Fetch = Callable[[int, str], tuple[Iterable[T], str]]
@@ -37,7 +38,7 @@ class LazyList(Sequence[T]):
     def __getitem__(self, index: int | slice) -> T | list[T]:
         if not isinstance(index, slice) and not hasattr(index, "__index__"):
             raise TypeError(
-                f"this is a list, so its index is a number, not {index!r}; columns need a table, which "
+                f"this is a list, so its index is a number, not {shown(index)}; columns need a table, which "
                 "modelry.search_runs returns if pandas is installed"
             )
         if isinstance(index, slice):

@@ -273,6 +273,13 @@ def status_number(status: RunStatus | str) -> tracking.RunStatus.ValueType:
     return tracking.RunStatus.Value(f"RUN_STATUS_{member_of('status', status, RunStatus)}")
 
 
+def ended_status_number(status: RunStatus | str) -> tracking.RunStatus.ValueType:
+    """The status of a request that ends a run. Raises InvalidArgument for another word or status."""
+    if not isinstance(status, str) or status.upper() in ("RUNNING", "SCHEDULED"):
+        raise arguments.refused("status", status, "that of a run that has ended: FINISHED, FAILED or KILLED")
+    return status_number(status)
+
+
 @functools.lru_cache(maxsize=64)
 def _status_of(number: int) -> RunStatus:
     return RunStatus(name_of(tracking.RunStatus, number))

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.values.foreign import Unreadable, json_of
+from modelry._sdk.values.texts import said_of
 from modelry.api.registry import v1 as registry
 from modelry.errors import InvalidArgument
 
@@ -88,7 +89,7 @@ def _require_json(argument: str, schema: str) -> None:
     except Unreadable as problem:
         shown = schema if len(schema) <= 60 else f"{schema[:60]}…"
         raise InvalidArgument(
-            f"{argument} is not JSON ({problem}): {shown!r}", fields={argument: "is not JSON"}
+            f"{argument} is not JSON ({said_of(problem)}): {shown!r}", fields={argument: "is not JSON"}
         ) from None
 
 

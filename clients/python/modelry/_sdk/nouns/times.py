@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelry._sdk.transport.answers import malformed
+from modelry._sdk.values.texts import shown
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -41,6 +42,6 @@ def stamp_of(time: datetime | None) -> Timestamp | None:
         stamp.FromDatetime(time.astimezone(UTC))
     except (AttributeError, OverflowError, TypeError, ValueError):
         raise InvalidArgument(
-            f"a time must be a datetime, not {time!r}; write seconds as datetime.fromtimestamp(seconds, UTC)"
+            f"a time must be a datetime, not {shown(time)}; write seconds as datetime.fromtimestamp(seconds, UTC)"
         ) from None
     return stamp

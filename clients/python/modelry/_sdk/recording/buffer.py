@@ -19,7 +19,7 @@ from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRIT
 from modelry._sdk.values.moments import USUAL, milliseconds_of, unit_of
 from modelry._sdk.values.numbers import number_of, real_of, whole_of
 from modelry._sdk.values.plain import members_of
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import said_of, shown, text_of
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
 from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
 
@@ -193,9 +193,9 @@ class Buffer:
         if plain[0] is not key or plain[1] is not value or plain[2] is not step:
             self.log_metric(*plain, timestamp)
             return
-        time = "" if timestamp is None else f" and time {reprlib.repr(timestamp)}"
-        name = reprlib.repr(key)
-        said = f"metric {name} with value {reprlib.repr(value)} at step {reprlib.repr(step)}{time}"
+        time = "" if timestamp is None else f" and time {shown(timestamp, reprlib.repr)}"
+        name = shown(key, reprlib.repr)
+        said = f"metric {name} with value {shown(value, reprlib.repr)} at step {shown(step, reprlib.repr)}{time}"
         self._refuse("metric", name, f"{said}: {self._reason(key, value, step, timestamp)}; {_WANTED}")
 
     def _reason(self, key: Any, value: Any, step: Any, timestamp: Any) -> str:
@@ -205,15 +205,20 @@ class Buffer:
             array("q").append(0 if step is None else step)
             array("q").append(0 if timestamp is None else timestamp)
         except Exception as problem:  # A value of another library may raise anything.
-            return str(problem) or type(problem).__name__
+            return said_of(problem)
         return "it can't be read"
 
     def _members(self, argument: str, given: Any) -> list[tuple[Any, Any]]:
-        """The keys and values of a mapping or a configuration object; none if it has none, which is told."""
+        """The keys and values of a mapping or a configuration object; those that can't be read are told."""
+
+        def unreadable(key: Any, problem: Exception) -> None:
+            name = shown(key, reprlib.repr)
+            self._refuse(argument, name, f"{argument}: the value of {name} can't be read: {said_of(problem)}")
+
         try:
-            return members_of(argument, given)
+            return members_of(argument, given, unreadable)
         except Exception as problem:  # The object of another library may raise anything.
-            self._refuse(argument, type(given).__name__, str(problem) or type(problem).__name__)
+            self._refuse(argument, type(given).__name__, said_of(problem))
             return []
 
     def _moment(self, given: Any) -> Any:

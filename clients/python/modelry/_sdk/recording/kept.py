@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelry._sdk.files import local_files, paths, transfer
-from modelry._sdk.files.local_files import LocalFile
+from modelry._sdk.files.local_files import LocalFile, Refuse
 from modelry._sdk.recording import holders, places
 from modelry._sdk.recording.spool import SpoolUnreadable, lock
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.foreign import Unreadable, json_object_of
+from modelry.errors import InvalidArgument, LocalFileChanged
 
 SUFFIX = ".upload"
 COPYING = ".copying"
@@ -84,12 +85,13 @@ class Kept:
         halves: list[Kept] = []
         try:
             for letter, numbers in (("a", range(middle)), ("b", range(middle, len(self.paths)))):
+                targets = tuple(self.paths[number] for number in numbers)
 
-                def copy(folder: Path, numbers: range = numbers) -> None:
+                def copy(folder: Path, numbers: range = numbers, targets: tuple[str, ...] = targets) -> tuple[str, ...]:
                     for to, number in enumerate(numbers):
                         _link(self.folder / str(number), folder / str(to))
+                    return targets
 
-                targets = tuple(self.paths[number] for number in numbers)
                 half = replace(self, folder=self.folder.with_name(f"{stem}{letter}.{rest}"), paths=targets)
                 half._make_way()
                 halves.append(_made(half, copy))
@@ -134,24 +136,46 @@ class Kept:
 
 
 def keep_files(
-    spool_folder: Path, server: dict[str, str], owner: str, path: str, source: Path, *, whole: bool = False
+    spool_folder: Path,
+    server: dict[str, str],
+    owner: str,
+    path: str,
+    source: Path,
+    *,
+    whole: bool = False,
+    refuse: Refuse | None = None,
 ) -> Kept:
     """Copies a file, or what is in a folder, for a later upload into the folder `path`; see `Kept.whole`.
 
-    Raises OSError if the copy can't be made, and what an upload raises for files that can't be uploaded.
+    Raises OSError if the copy can't be made, and what an upload raises for files that can't be uploaded. With `refuse`
+    those are left out, see `local_files.found`.
     """
-    files = local_files.found(source, path)
+    files = local_files.found(source, path, refuse=refuse)
 
-    def copy(folder: Path) -> None:
-        for number, file in enumerate(files):
-            shutil.copyfile(file.source, folder / str(number))
+    def copy(folder: Path) -> tuple[str, ...]:
+        copied: list[str] = []
+        for file in files:
+            try:
+                _copy(file, folder / str(len(copied)), source)
+            except (InvalidArgument, LocalFileChanged) as refusal:
+                if refuse is None:
+                    raise
+                refuse(refusal)
+            else:
+                copied.append(file.path)
+        return tuple(copied)
 
     return _keep(spool_folder, server, owner, tuple(file.path for file in files), copy, whole=whole)
 
 
 def keep_content(spool_folder: Path, server: dict[str, str], owner: str, path: str, content: bytes) -> Kept:
     """Keeps the content of one file for a later upload to the path `path`; see `keep_files`."""
-    return _keep(spool_folder, server, owner, (paths.checked(path),), lambda folder: _write(folder / "0", content))
+
+    def copy(folder: Path) -> tuple[str, ...]:
+        _write(folder / "0", content)
+        return (path,)
+
+    return _keep(spool_folder, server, owner, (paths.checked(path),), copy)
 
 
 def left_in(spool_folder: Path, *, parent: str = "") -> list[Path]:
@@ -188,7 +212,7 @@ def _keep(
     server: dict[str, str],
     owner: str,
     targets: tuple[str, ...],
-    copy: Callable[[Path], None],
+    copy: Callable[[Path], tuple[str, ...]],
     *,
     whole: bool = False,
 ) -> Kept:
@@ -198,18 +222,40 @@ def _keep(
     return _made(Kept(folder, {**server, **holders.me()}, owner, targets, whole), copy)
 
 
-def _made(kept: Kept, copy: Callable[[Path], None]) -> Kept:
+def _made(kept: Kept, copy: Callable[[Path], tuple[str, ...]]) -> Kept:
+    """Makes the copies. `copy` makes those in a folder, and answers with the paths of the files that it has copied."""
     begun = kept.folder.with_suffix(COPYING)
     begun.mkdir(mode=0o700)
     try:
-        target = {"server": kept.server, "owner": kept.owner, "paths": kept.paths, "whole": kept.whole}
-        _write(begun / TARGET, json.dumps(target).encode())
-        copy(begun)
+        _write_target(begun, kept)
+        copied = copy(begun)
+        if copied != kept.paths:
+            kept = replace(kept, paths=copied)
+            (begun / TARGET).unlink()
+            _write_target(begun, kept)
         begun.rename(kept.folder)
     except BaseException:
         shutil.rmtree(begun, ignore_errors=True)
         raise
     return kept
+
+
+def _write_target(folder: Path, kept: Kept) -> None:
+    target = {"server": kept.server, "owner": kept.owner, "paths": kept.paths, "whole": kept.whole}
+    _write(folder / TARGET, json.dumps(target).encode())
+
+
+def _copy(file: LocalFile, target: Path, start: Path) -> None:
+    """Copies a file at or below `start`. Raises OSError if the copy can't be written, else as `local_files.reading`."""
+    if not file.source:
+        _write(target, b"")
+        return
+    try:
+        shutil.copyfile(file.source, target)
+    except OSError:
+        with local_files.reading(start):  # Only what fails again without the copy is due to the file.
+            transfer.read_through(file)
+        raise
 
 
 def _link(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ Nothing here holds a lock while the training code runs, see `Buffer`.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import random
@@ -105,7 +106,9 @@ class Recorder:
 
     def buffer(self, run_id: str) -> Buffer:
         """The buffer of a run."""
-        return self._by_run.get(run_id) or self._by_run.setdefault(run_id, Buffer(run_id, self._wake, self.warn))
+        if (known := self._by_run.get(run_id)) is not None:
+            return known
+        return self._by_run.setdefault(run_id, Buffer(run_id, self._wake, functools.partial(self.warn, run_id=run_id)))
 
     @property
     def offline(self) -> bool:
@@ -208,9 +211,9 @@ class Recorder:
         self.uploads.abandon()
         self._own_connection.close()
 
-    def warn(self, kind: str, key: str, text: str) -> None:
+    def warn(self, kind: str, key: str, text: str, *, run_id: str = "") -> None:
         """Says that something is not recorded, and why; see `Refusals`."""
-        self._refusals.warn(kind, key, text)
+        self._refusals.warn(kind, key, text, run_id=run_id)
 
     def after_fork(self, parent: str | None) -> None:
         """Makes this the recorder of a forked child: empty, another writer, no thread, no spool.

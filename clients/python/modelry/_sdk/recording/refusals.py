@@ -1,4 +1,4 @@
-"""What was not recorded: warned of once for each kind and key, and counted. And what a refusal is about."""
+"""What was not recorded: warned of once for each run, kind and key, and counted. And what a refusal is about."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from modelry.errors import ModelryError
 log = logging.getLogger("modelry")
 
 _KEYS_TOLD_APART = 20
+_KEYS_NAMED = 3
+_KEY_SHOWN = 60
 _OTHERS = "others"
 _OF_THE_RUN = {
     "RUN_NOT_FOUND",
@@ -45,36 +47,75 @@ def is_of_all(error: ModelryError, paths: Iterable[str]) -> bool:
 
 
 class Refusals:
-    """Warns of what was not recorded, without flooding the log."""
+    """Warns of what was not recorded, without flooding the log. Each kind of each run has an allowance of its own."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a handler of a signal may warn while its thread does
-        self._counts: dict[str, Counter[str]] = {}
+        self._groups: dict[tuple[str, str], _Group] = {}
         self.total = 0
         """How many things were not recorded."""
 
-    def warn(self, kind: str, key: str, text: str, count: int = 1, *, all_keys: bool = False) -> None:
-        """Warns of the first refusal of each kind and key, and counts the later ones.
+    def warn(self, kind: str, key: str, text: str, count: int = 1, *, run_id: str = "", all_keys: bool = False) -> None:
+        """Warns of the first refusal of each kind and key of a run, and counts the later ones.
 
-        `count` is how many things were refused, such as points of a metric. The first 20 keys of each kind are counted
-        separately, the others together; with `all_keys` every key is.
+        `count` is how many things were refused, such as points of a metric. The first 20 keys are told apart, the
+        others are counted together, and so are keys about which the same `text` would be said; with `all_keys` every
+        key is told.
         """
         with self._lock:
-            counts = self._counts.setdefault(kind, Counter())
-            name = key if key in counts or all_keys or len(counts) < _KEYS_TOLD_APART else _OTHERS
-            known = counts[name] > 0
-            counts[name] += count
+            group = self._groups.setdefault((run_id, kind), _Group())
+            told = group.add(key, text, count, all_keys=all_keys)
             self.total += count
-        if known:
-            log.debug("not recorded: %s", text)
+        of_run = f"run {run_id}; " if run_id else ""
+        if told:
+            log.warning("not recorded: %s (%slater cases like this are counted, not shown)", told, of_run)
         else:
-            log.warning("not recorded: %s (later cases like this are counted, not shown)", text)
+            log.debug("not recorded: %s", text)
 
-    def summarize(self) -> None:
-        """Warns once more of each kind with refusals that were counted but not shown."""
+    def summarize(self, run_id: str | None = None) -> None:
+        """Says how much was counted and not shown, of one run or of everything, and forgets it."""
         with self._lock:
-            counted = [(kind, dict(counts)) for kind, counts in self._counts.items()]
-        for kind, counts in counted:
-            if sum(counts.values()) > len(counts) or _OTHERS in counts:
-                told = ", ".join(f"{key} {count} time{'s' * (count > 1)}".strip() for key, count in counts.items())
-                log.warning("not recorded in total, %s: %s", kind, told)
+            over = [group for group in self._groups if run_id in (None, group[0])]
+            groups = [(*group, self._groups.pop(group)) for group in over]
+        for run, kind, group in groups:
+            if group.hidden:
+                of_run = f" of run {run}" if run else ""
+                log.warning("not recorded in total, %s%s: %s", kind, of_run, group.summary)
+
+
+class _Group:
+    """What was not recorded of one kind and run."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._texts: set[str] = set()
+        self.hidden = 0
+        """How many things were counted and not shown."""
+
+    def add(self, key: str, text: str, count: int, *, all_keys: bool) -> str:
+        """Counts a refusal. Answers with what to say of it, or with nothing if it was said."""
+        is_known = key in self._counts
+        is_full = len(self._counts) >= _KEYS_TOLD_APART and not (is_known or all_keys)
+        name = _OTHERS if is_full else key
+        is_first = name not in self._counts
+        self._counts[name] += count
+        if is_first and is_full:
+            known = ", ".join(map(_short, list(self._counts)[:_KEYS_NAMED]))
+            text = f"more than {_KEYS_TOLD_APART}, such as {known}: {text}"
+        if not is_first or text in self._texts:
+            self.hidden += count
+            return ""
+        if not all_keys:
+            self._texts.add(text)
+        return text if is_full or not key or key in text else f"{_short(key)}: {text}"
+
+    @property
+    def summary(self) -> str:
+        """How often each key was refused."""
+        return ", ".join(
+            f"{_short(key)} {count} time{'s' * (count > 1)}".strip() for key, count in self._counts.items()
+        )
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= _KEY_SHOWN else f"{key[:_KEY_SHOWN]}…"

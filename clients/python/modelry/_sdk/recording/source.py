@@ -125,6 +125,8 @@ class Backlog:
     def done(self, request: QueuedRequest) -> None:
         """Notes what is delivered."""
         self.delivered += 1
+        if request.method == queued.FINISH_RUN:
+            self._refusals.summarize(run_of(request))
         self._moved_at = time.monotonic()
         self.offline_was_told = self.offline_was_told and self._spool is not None
         if request.end and self._spool is not None:
@@ -133,13 +135,10 @@ class Backlog:
     def refused(self, request: QueuedRequest, error: ModelryError) -> None:
         """Warns of what the server refuses."""
         kind = f"{_NOUNS.get(request.method, 'request')} ({error.reason or error.code})"
-        name, points = error.metadata.get("run_id") or key_of(request), request.points or 1
-        if error.reason != "PARAM_CONFLICT":
-            self._refusals.warn(kind, name, error.message, points)
-            return
-        # Each one, because nothing else says which params of a run are not those of its code.
-        run_id = run_of(request)
-        self._refusals.warn(kind, f"{name} of run {run_id}", f"run {run_id}: {error.message}", points, all_keys=True)
+        # Each conflict, because nothing else says which params of a run are not those of its code.
+        all_keys = error.reason == "PARAM_CONFLICT"
+        name, points, run_id = key_of(request), request.points or 1, run_of(request)
+        self._refusals.warn(kind, name, error.message, points, run_id=run_id, all_keys=all_keys)
 
     def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
         """Keeps what the server fails at, or all of a run that it refuses, in a spool that `modelry sync` sends."""
@@ -157,10 +156,11 @@ class Backlog:
         if is_of_the_run(error):
             run_id = run_of(request)
             text = f"what is logged to run {run_id} ({error.message}); {where}"
-            self._refusals.warn("run that is set aside", run_id, text, request.points or 1)
+            self._refusals.warn("what is set aside", "", text, request.points or 1, run_id=run_id)
             return
         text = f"the server fails at this {noun} again and again and takes others ({error.message}); {where}"
-        self._refusals.warn(f"{noun} that is set aside", key_of(request), text, request.points or 1)
+        kind, name = f"{noun} that is set aside", key_of(request)
+        self._refusals.warn(kind, name, text, request.points or 1, run_id=run_of(request))
 
     def idle(self) -> bool:
         """Spools what must not stay in memory; False when it is time to end."""

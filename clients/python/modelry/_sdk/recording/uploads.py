@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from modelry._sdk.files.local_files import Refuse
 from modelry._sdk.recording import kept
 from modelry._sdk.recording.attempts import Attempt, End, Obstacles, PutOff, Uploading
 from modelry._sdk.recording.kept import Kept
@@ -56,9 +57,15 @@ class Uploads:
         with self._changed:
             return bool(self._waiting)
 
-    def keep_files(self, owner: str, path: str, source: Path, *, whole: bool = False) -> None:
+    def keep_files(
+        self, owner: str, path: str, source: Path, *, whole: bool = False, refuse: Refuse | None = None
+    ) -> None:
         """Copies a file, or what is in a folder, and uploads it later. Raises what `kept.keep_files` raises."""
-        self._add(kept.keep_files(self._folder, self._server, owner, path, source, whole=whole))
+        made = kept.keep_files(self._folder, self._server, owner, path, source, whole=whole, refuse=refuse)
+        if made.paths:
+            self._add(made)
+        else:
+            made.drop()
 
     def keep_content(self, owner: str, path: str, content: bytes) -> None:
         """Keeps the content of a file and uploads it later. Raises OSError if it can't be kept."""
@@ -177,6 +184,8 @@ class Uploads:
                 self._waiting[index : index + 1] = attempt.parts
                 self._changed.notify_all()
         if attempt.end in {End.REFUSED, End.UNREADABLE}:
-            self._refusals.warn("file", found.paths[0] if found is not None and found.paths else "", attempt.why)
+            name = repr(found.paths[0]) if found is not None and found.paths else ""
+            run_id = found.owner.removeprefix("runs/") if found is not None else ""
+            self._refusals.warn("file", name, attempt.why, run_id=run_id)
         elif attempt.why:
             log.debug("%s: %s", attempt.folder, attempt.why)

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 from modelry._sdk.transport import process, settings
+from modelry._sdk.transport.advice import Advice, is_stranger
+from modelry._sdk.transport.advice import Origin as Origin
 from modelry._sdk.transport.patience import Patience
+from modelry._sdk.transport.requests import encoded
 from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unavailable
 
 if TYPE_CHECKING:
@@ -43,18 +45,6 @@ _NAME_LIMIT = 128
 _JOINERS = "\u200c\u200d"
 """Invisible letters that names have in some languages."""
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-_ENDS = (
-    "something there ended the connection: a server that stops, another kind of server, one that needs TLS, or one "
-    "that has too many connections"
-)
-_STRANGERS = {
-    "http1.x server": "what answers there speaks HTTP/1 and not gRPC, so it is another server",
-    "parsing http/2": "what answers there does not speak gRPC, so it is another server",
-    "socket closed": _ENDS,
-    "connection reset": _ENDS,
-    "broken pipe": _ENDS,
-}
-"""What gRPC says, in small letters, where another kind of server answers, and what that means."""
 _ENDED = "ended the call: this program read or sent nothing for long, another one needed its place, or the server ends"
 _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
 
@@ -93,20 +83,6 @@ class Pending(Protocol):
         """Gives the call up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an address is from, for errors: what it is called, and how to use another one."""
-
-    name: str = "MODELRY_TRACKING_URI"
-    remedy: str = ""
-    """Empty: the name is that of an environment variable, which can be set."""
-
-    @property
-    def advice(self) -> str:
-        """How to use another address."""
-        return self.remedy or f"set {self.name}"
-
-
 _TRACKING = Origin()
 
 
@@ -134,6 +110,7 @@ class Connection:
         self.timeout = timeout
         self._insecure = insecure
         self._plain = address.loopback or insecure
+        self._advice = Advice(origin, address.host, plain=self._plain)
         self._lack = ""
         """Why gRPC got no thread. Empty: it gets one."""
         self._look_for_threads_at = 0.0
@@ -162,10 +139,11 @@ class Connection:
         )
 
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
-        """Makes a unary call and answers with its response."""
+        """Makes a unary call and answers with its response. Raises InvalidArgument for a request above 4 MiB."""
+        content = encoded(request)
         method = self._method("unary_unary", rpc.path, rpc.response)
         try:
-            answer = method(request, timeout=self._deadline(timeout), metadata=self._metadata)
+            answer = method(content, timeout=self._deadline(timeout), metadata=self._metadata)
         except _failure() as failed:
             raise self.error_of(failed) from None
         return cast("Response", answer)
@@ -304,11 +282,10 @@ class Connection:
         if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not error.metadata and error.reason != "DRAINING":
             said = _WHERE.sub("", error.message.rpartition("last error: ")[2])
             named = f"no answer from {self.address.target}: {said}"
-            if error.code == "UNAVAILABLE":
-                named += f" ({self._hint(said)})"
+            named += f" ({self._advice.hint(said) if error.code == 'UNAVAILABLE' else self._advice.slow})"
             return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
-        if self._is_stranger(error):
-            named = f"{self.address.target} answered {error.code}: {error.message} ({self._stranger()})"
+        if is_stranger(error):
+            named = f"{self.address.target} answered {error.code}: {error.message} ({self._advice.stranger})"
             return type(error)(named, metadata={"address": self.address.target})
         if error.code == error.message == "CANCELLED":  # all that gRPC says if the server has cancelled it
             return Cancelled(f"{self.address.target} {_ENDED}", metadata={"address": self.address.target})
@@ -342,35 +319,8 @@ class Connection:
             metadata={"address": self.address.target},
         )
 
-    def _stranger(self) -> str:
-        via = settings.proxy_of(self.address.host)
-        between = f", or the proxy of {via} answered" if via else ""
-        return (
-            f"it is another server, or Modelry of another release{between}; is {self._origin.name} right?{self._more()}"
-        )
-
     def _deadline(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
-
-    def _hint(self, said: str) -> str:
-        if not self._plain and ("handshake" in said.lower() or "ssl" in said.lower()):
-            return "connections to other machines use TLS; set MODELRY_INSECURE=1 if this server has no TLS"
-        for sign, kind in _STRANGERS.items():
-            if sign in said.lower():
-                must = f"{self._origin.name} must be the gRPC address of Modelry, whose default port is 5100"
-                return f"{kind}; {must}{self._more(';')}"
-        if variable := settings.proxy_of(self.address.host):
-            return f"calls to it go through the proxy of {variable}; if it needs none, add the host to no_proxy"
-        if "resolving" in said.lower() or "dns" in said.lower():
-            return f"is the name of the host right in {self._origin.name}?{self._more()}"
-        return f"is the server running? start one with `modelry up`, or {self._origin.advice}"
-
-    def _more(self, mark: str = "") -> str:
-        return f"{mark} {self._origin.remedy}" if self._origin.remedy else ""
-
-    def _is_stranger(self, error: ModelryError) -> bool:
-        """Whether an answer can't be from Modelry, which names a reason for each refusal."""
-        return not error.reason and error.code in {"UNIMPLEMENTED", "UNKNOWN", "PERMISSION_DENIED", "NOT_FOUND"}
 
     def _method(self, kind: str, path: str, response: type[Message] | None) -> Any:
         process.current().require_grpc()
@@ -384,7 +334,7 @@ class Connection:
             maker = channel.unary_unary if kind == "bytes" else getattr(channel, kind)
             made = maker(
                 path,
-                request_serializer=None if response is None else _serialize,
+                request_serializer=None if kind in ("bytes", "unary_unary") else _serialize,
                 response_deserializer=None if response is None else response.FromString,
             )
             self._methods[(path, kind)] = made

@@ -1,7 +1,11 @@
-"""The settings: what the environment says, and the defaults. Nothing is remembered here."""
+"""The settings: what the environment says, and the defaults.
+
+Nothing is remembered here but where a relative folder was when it was first read.
+"""
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -15,6 +19,8 @@ from modelry.errors import InvalidArgument
 
 DEFAULT_PORT = 5100
 DEFAULT_TRACKING_URI = f"grpc://127.0.0.1:{DEFAULT_PORT}"
+TRACKING = "MODELRY_TRACKING_URI"
+"""The variable of the environment with the tracking URI."""
 DEFAULT_WORKSPACE = "default"
 ELSEWHERE = ("access", "artifacts", "registry")
 """The services that may have an address of their own, see `service_variable`."""
@@ -23,6 +29,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 _HOST = r"\[[0-9a-fA-F:.]+(?:%[\w.~-]+)?\]|[^\s:/?#\[\]@]+"
+
+_USER = re.compile(r"(?<=//).*@|^[^/]*@")
 
 _T = TypeVar("_T")
 
@@ -84,7 +92,7 @@ def _settings(value: _Reader) -> Settings:
 
 def tracking_uri() -> str:
     """The tracking URI of the environment, else the default one."""
-    return os.environ.get("MODELRY_TRACKING_URI") or DEFAULT_TRACKING_URI
+    return os.environ.get(TRACKING) or DEFAULT_TRACKING_URI
 
 
 def service_variable(service: str) -> str:
@@ -120,11 +128,14 @@ class Address:
         return host
 
 
-def parse_address(uri: str, name: str = "tracking URI") -> Address:
+def parse_address(uri: str, name: str = "") -> Address:
     """Reads an address: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
 
-    The default port is 5100. Raises InvalidArgument for anything else; the message calls the address `name`.
+    The default port is 5100. Raises InvalidArgument for anything else. The message calls the address `name`, by default
+    the variable of the environment that has it, and shows no user and password in it.
     """
+    if not name:
+        name = TRACKING if uri == os.environ.get(TRACKING) else "tracking URI"
     scheme, separator, rest = uri.strip().partition("://")
     if not separator:
         scheme, rest = "grpc", uri.strip()
@@ -136,11 +147,16 @@ def parse_address(uri: str, name: str = "tracking URI") -> Address:
         target = _host_and_port(uri, rest, name)
         return Address(uri, target=target, loopback=is_loopback(target.rpartition(":")[0]))
     raise InvalidArgument(
-        f"{name} {uri!r} has the scheme {scheme!r}, which is not supported; "
+        f"{name} {public(uri)!r} has the scheme {scheme!r}, which is not supported; "
         f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path for a socket",
         reason="TRACKING_URI_INVALID",
-        metadata={"tracking_uri": uri, "scheme": scheme},
+        metadata={"tracking_uri": public(uri), "scheme": scheme},
     )
+
+
+def public(uri: str) -> str:
+    """A URI without the user and the password in it, if there are any: for messages."""
+    return _USER.sub("***@", uri)
 
 
 def is_loopback(host: str) -> bool:
@@ -167,12 +183,14 @@ def _host_and_port(uri: str, text: str, name: str) -> str:
     port = int(match[2] or DEFAULT_PORT) if match else 0
     if match is None or not 0 < port < 65536:
         right = f"grpc://host:port, such as {DEFAULT_TRACKING_URI}"
-        if text.count(":") > 1 and "[" not in text:
+        if "@" in text:
+            right += ", without a user or a password"
+        elif text.count(":") > 1 and "[" not in text:
             right += f", and an IPv6 address in brackets: grpc://[::1]:{DEFAULT_PORT}"
         raise InvalidArgument(
-            f"{name} {uri!r} is not a host and a port (1 to 65535); write {right}",
+            f"{name} {public(uri)!r} is not a host and a port (1 to 65535); write {right}",
             reason="TRACKING_URI_INVALID",
-            metadata={"tracking_uri": uri},
+            metadata={"tracking_uri": public(uri)},
         )
     return f"{match[1]}:{port}"
 
@@ -181,12 +199,25 @@ def _spool_folder() -> Path:
     given = os.environ.get("MODELRY_SPOOL_DIR")
     try:
         if given:
-            return Path(given).expanduser()
+            return _absolute(Path(given).expanduser())
         state = os.environ.get("XDG_STATE_HOME")
-        folder = (Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool"
+        folder = _absolute((Path(state) if state else Path.home() / ".local" / "state") / "modelry" / "spool")
     except RuntimeError:  # a user without a home, as in a container
-        return Path(given) if given else _temporary()
+        return _absolute(Path(given)) if given else _temporary()
     return folder if state or _may_be_made(folder) else _temporary()
+
+
+def _absolute(folder: Path) -> Path:
+    """The folder, in the working folder of its first reading if it is relative: a program may go elsewhere later."""
+    try:
+        return folder if folder.is_absolute() else _absolute_once(folder)
+    except OSError:  # the working folder is gone
+        return folder
+
+
+@functools.cache
+def _absolute_once(folder: Path) -> Path:
+    return folder.absolute()
 
 
 def _may_be_made(folder: Path) -> bool:

@@ -10,6 +10,8 @@ from modelry._sdk.values.numbers import number_of
 _OTHER_UNITS = {"seconds": 1_000, "microseconds": 1e-3, "nanoseconds": 1e-6}
 _NOT_A_TIME = -(2**63)
 """NumPy's number for NaT."""
+_NO_TIME = 2**63
+"""What is no time in any unit. A whole number may be so large that it is no float."""
 USUAL = range(946_684_800_000, 4_102_444_800_000)
 """The milliseconds of the years 2000 to 2099: what a training has."""
 
@@ -23,7 +25,7 @@ def milliseconds_of(moment: Any) -> Any:
     try:
         if isinstance(moment, date):
             return _of_date(moment)
-        if hasattr(moment, "astype") and "datetime64" in str(moment.dtype):
+        if _has_unit(moment):
             milliseconds = int(moment.astype("datetime64[ms]").astype("int64"))
             return moment if milliseconds == _NOT_A_TIME else milliseconds
         if isinstance(moment, str | bytes | bool):
@@ -36,11 +38,19 @@ def milliseconds_of(moment: Any) -> Any:
 
 def unit_of(moment: Any) -> str:
     """The unit, other than milliseconds, in which a number is a time of the years 2000 to 2099; empty for none."""
-    number = "" if isinstance(moment, str | bytes | bool) else number_of(moment)
-    if not isinstance(number, int | float):
+    number = "" if isinstance(moment, str | bytes | bool) or _has_unit(moment) else number_of(moment)
+    if not isinstance(number, int | float) or abs(number) >= _NO_TIME:
         return ""
     fitting = (unit for unit, factor in _OTHER_UNITS.items() if USUAL.start <= number * factor < USUAL.stop)
     return next(fitting, "")
+
+
+def _has_unit(moment: Any) -> bool:
+    """Whether it is a time of NumPy, which knows its unit."""
+    try:
+        return hasattr(moment, "astype") and "datetime64" in str(moment.dtype)
+    except Exception:  # It is the code of another library, which may raise anything.
+        return False
 
 
 def _of_date(moment: date) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date, time
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from modelry._sdk.values.arrays import array_of, is_array
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument
 
 _DEEPEST = 100
@@ -20,13 +21,18 @@ _MEMBERS = ("model_dump", "_asdict", "to_dict", "dict")
 """The methods by which Pydantic, named tuples, configurations of Transformers and Pydantic 1 give their members."""
 
 
-def members_of(argument: str, given: Any) -> list[tuple[Any, Any]]:
+Unreadable = Callable[[Any, Exception], object]
+"""Called with the key of a member that can't be read, and why, such as a missing value of a lazy configuration."""
+
+
+def members_of(argument: str, given: Any, unreadable: Unreadable | None = None) -> list[tuple[Any, Any]]:
     """The keys and values of a mapping or of a configuration object; none of None.
 
     Configuration objects are dataclasses, `argparse.Namespace`, named tuples, and objects of Pydantic, attrs, OmegaConf
-    and their like. Raises InvalidArgument, with advice, for anything else.
+    and their like. Raises InvalidArgument, with advice, for anything else, and for a member that can't be read; with
+    `unreadable` such a member is left out.
     """
-    found = None if given is None else _members(given)
+    found = None if given is None else _members(given, unreadable or _raised)
     if given is not None and found is None:
         wanted = "a mapping from keys to values, or a configuration object such as a dataclass"
         raise InvalidArgument(
@@ -68,7 +74,7 @@ def _plain(given: Any, depth: int) -> Any:
         return [_plain(each, depth + 1) for each in _sorted(given)]
     if is_array(given) and not hasattr(given, "items"):
         return _of_array(given, depth)
-    found = _members(given)
+    found = _members(given, _raised)
     return text_of(given) if found is None else _dictionary(found, depth)
 
 
@@ -82,21 +88,44 @@ def _dictionary(members: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any
     return found
 
 
-def _members(given: Any) -> list[tuple[Any, Any]] | None:
+def _members(given: Any, unreadable: Unreadable) -> list[tuple[Any, Any]] | None:
     if isinstance(given, type | str | bytes):
         return None
     if isinstance(given, Mapping) or (hasattr(given, "keys") and callable(getattr(given, "items", None))):
-        return list(given.items())
+        return _items(given, unreadable)
     if dataclasses.is_dataclass(given):
-        return [(field.name, getattr(given, field.name)) for field in dataclasses.fields(given)]
+        names = [field.name for field in dataclasses.fields(given)]
+        return list(_each(names, partial(getattr, given), unreadable))
     if hasattr(given, "__attrs_attrs__"):
-        return [(field.name, getattr(given, field.name)) for field in given.__attrs_attrs__]
+        names = [field.name for field in given.__attrs_attrs__]
+        return list(_each(names, partial(getattr, given), unreadable))
     for name in _MEMBERS:
         if callable(method := getattr(given, name, None)) and isinstance(found := method(), Mapping):
-            return list(found.items())
+            return _items(found, unreadable)
     if isinstance(given, SimpleNamespace) or hasattr(given, "_get_kwargs"):  # the latter is argparse.Namespace
         return list(vars(given).items())
     return None
+
+
+def _items(given: Any, unreadable: Unreadable) -> list[tuple[Any, Any]]:
+    try:
+        return list(given.items())
+    except Exception:  # It is the code of another library, which may raise anything, as for one value that is missing.
+        return list(_each(list(given.keys()), given.__getitem__, unreadable))
+
+
+def _each(keys: Iterable[Any], value_of: Callable[[Any], Any], unreadable: Unreadable) -> Iterator[tuple[Any, Any]]:
+    for key in keys:
+        try:
+            value = value_of(key)
+        except Exception as problem:
+            unreadable(key, problem)
+        else:
+            yield key, value
+
+
+def _raised(key: Any, problem: Exception) -> NoReturn:
+    raise InvalidArgument(f"the value of {text_of(key)!r} can't be read: {said_of(problem)}") from problem
 
 
 def _of_array(given: Any, depth: int) -> Any:

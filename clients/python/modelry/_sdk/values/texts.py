@@ -1,8 +1,9 @@
-"""Any value as text."""
+"""Any value as text, also one of another library whose code fails."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 
@@ -18,6 +19,23 @@ def text_of(given: object) -> str:
         text = str.__str__(given)
     else:
         text = _shown(given)
+    return _encodable(text)
+
+
+def said_of(problem: BaseException) -> str:
+    """What an error says, or its type if it says nothing. It never raises, whatever the error is."""
+    return text_of(problem) or type(problem).__name__
+
+
+def shown(given: object, show: Callable[[object], str] = repr) -> str:
+    """A value as messages show it: its `repr`, or what `show` makes of it. It never raises, as `text_of`."""
+    try:
+        return _encodable(show(given))
+    except Exception as problem:  # It is the code of another library, which may raise anything.
+        return _not_shown(given, problem)
+
+
+def _encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -32,4 +50,8 @@ def _shown(given: Any) -> str:
                 given = given.item()
         return str(given)
     except Exception as problem:
-        return f"<{type(given).__name__} that can't be shown: {type(problem).__name__}>"
+        return _not_shown(given, problem)
+
+
+def _not_shown(given: object, problem: Exception) -> str:
+    return f"<{type(given).__name__} that can't be shown: {type(problem).__name__}>"
