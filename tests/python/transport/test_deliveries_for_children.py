@@ -232,3 +232,30 @@ print(parent.run_id, early, modelry.flush(20))
     assert reader.artifacts.read_bytes(f"runs/{run_id}", "model.txt") == b"new"
     assert (early, late) == ("False", "True")
     assert script.errors == ""
+
+
+def test_what_is_refused_of_a_child_makes_one_flush_false(reader: Client, server: Deployment, spool: Path) -> None:
+    script = run(
+        server,
+        spool,
+        """
+import os, sys
+import modelry
+
+parent = modelry.start_run()
+modelry.log_param("p", "of the parent")
+print(modelry.flush(20))
+pid = os.fork()
+if pid == 0:
+    modelry.log_param("p", "of the child")
+    modelry.log_param("q", 1)
+    sys.exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+print(modelry.flush(20))
+print(modelry.flush(20))
+print(parent.run_id)
+""",
+    )
+
+    assert script.lines[:3] == ["True", "False", "True"]
+    assert reader.runs.get(script.lines[3]).params == {"p": "of the parent", "q": "1"}

@@ -132,14 +132,20 @@ class Agenda:
         return self._close_by is not None or time.monotonic() >= self._due_at
 
     @property
+    def is_closing(self) -> bool:
+        """Whether the thread is to end."""
+        return self._close_by is not None
+
+    @property
     def is_late(self) -> bool:
         """Whether the time to close has passed."""
         return self._close_by is not None and time.monotonic() >= self._close_by
 
     def take(self) -> Iterator[Buffer]:
         """Takes the buffers with news, one after the other."""
+        found = [buffer for buffer in self.all() if buffer.has_news]
         self._due_at = _NEVER
-        for buffer in [buffer for buffer in self.all() if buffer.has_news]:
+        for buffer in found:
             self._late.pop(buffer, None)
             yield buffer
 
@@ -149,10 +155,14 @@ class Agenda:
             self._flushes.remove(flush)
             flush.answer(complete=complete)
 
+    def answer_all(self, *, complete: bool) -> None:
+        """Ends all flushes."""
+        self.answer(list(self._flushes), complete=complete)
+
     def end(self) -> None:
         """Ends all flushes, since the thread ends: nobody has looked whether they are complete."""
         self._close_by = None
-        self.answer(list(self._flushes), complete=False)
+        self.answer_all(complete=False)
 
     def _read_moments(self) -> None:
         with suppress(Empty):

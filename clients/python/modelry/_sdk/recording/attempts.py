@@ -1,8 +1,8 @@
 """One round of a delivery: what is tried, in which order, and what an obstacle holds up.
 
-An obstacle holds up what stands behind it only. While a server can't be reached, what is for it waits. Otherwise what
-the same process logged afterwards waits, or the next upload of the same files. If only some runs are refused, what the
-process logged afterwards for these runs waits.
+An obstacle holds up what stands behind it only. While a server can't be reached, what is for it waits. Otherwise, as if
+the disk is full, what the same process logged afterwards waits, or the next upload of the same files. If the server
+refuses only some runs, or fails at some requests, what is about these waits; see `Holds`.
 """
 
 from __future__ import annotations

@@ -16,11 +16,13 @@ from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.spool import is_being_written, left_in
 from modelry._sdk.recording.spooled import Delivering, SpoolAttempt
 from modelry._sdk.transport import process, settings
+from modelry._sdk.transport.interruptions import held_back
 
 log = logging.getLogger("modelry")
 
 LOOK_SECONDS = 2.0
 _LONGEST_PAUSE = 30.0
+_TURN_SECONDS = 0.1
 
 
 class Children(process.Part):
@@ -44,6 +46,7 @@ class Children(process.Part):
         self._lock = threading.Lock()
         self._delivers: threading.Thread | None = None
         self._refusals = Refusals()
+        self._flushed_refusals = 0
         self._put_off = PutOff()
         self._thread: threading.Thread | None = None
         self._has_forked = False
@@ -83,14 +86,29 @@ class Children(process.Part):
         if self._delivers is threading.current_thread():
             return False  # a signal handler that interrupted the delivery itself can't wait for it
         until = None if timeout is None else time.monotonic() + timeout
-        if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            return False
-        self._delivers = threading.current_thread()
+        obstacles, is_mine, is_all = Obstacles(), False, False
         try:
-            return self._deliver(until)
+            with held_back() as is_signaled:  # or Ctrl-C could leave the lock, or that of a spool
+                while not is_mine and not is_signaled() and (until is None or time.monotonic() < until):
+                    is_mine = self._lock.acquire(timeout=_TURN_SECONDS)
+                if is_mine:
+                    self._delivers = threading.current_thread()
+                    is_all = self._deliver_spools(until, obstacles, is_signaled)
+            if is_mine:
+                is_all = self._upload(until, obstacles) and is_all
         finally:
-            self._delivers = None
-            self._lock.release()
+            if is_mine:
+                self._delivers = None
+                self._lock.release()
+        if is_all:
+            self._problem = ""
+        return is_all
+
+    def flush(self, timeout: float | None) -> bool:
+        """Delivers as `deliver` does; says also whether nothing was refused since the last flush."""
+        is_all = self.deliver(timeout)
+        known, self._flushed_refusals = self._flushed_refusals, self._refusals.total
+        return is_all and known == self._flushed_refusals
 
     def at_exit(self) -> None:
         """Delivers what is there, and says what is left."""
@@ -126,20 +144,11 @@ class Children(process.Part):
             whole = self.deliver()
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 
-    def _deliver(self, until: float | None) -> bool:
-        """Delivers what can be delivered; see `Obstacles`."""
-        obstacles = Obstacles()
-        is_all = self._deliver_spools(until, obstacles)
-        is_all = self._upload(until, obstacles) and is_all
-        if is_all:
-            self._problem = ""
-        return is_all
-
-    def _deliver_spools(self, until: float | None, obstacles: Obstacles) -> bool:
+    def _deliver_spools(self, until: float | None, obstacles: Obstacles, is_signaled: Callable[[], bool]) -> bool:
         found, is_all = self._left_in(left_in)
 
         def go_on() -> bool:
-            return until is None or time.monotonic() < until
+            return not is_signaled() and (until is None or time.monotonic() < until)
 
         for attempt in Delivering(obstacles, go_on=go_on).attempts(found):
             self._say(attempt)

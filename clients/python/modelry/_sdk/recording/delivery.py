@@ -121,6 +121,8 @@ class Delivery:
         self._taken = 0
         self._is_dry = False
         """Whether the source had nothing more when it was asked last."""
+        self.has_tried_all = False
+        """Whether, after the last `run`, all of the source is taken, or in `left`, or waits behind what is."""
         self._with_holes: set[str] = set()
         """The runs of which the server has lost points, as was told."""
 
@@ -144,11 +146,6 @@ class Delivery:
         """What something later must not overtake after the last `run`: what is left, and what is set aside."""
         return Holds(self._left, self._aside)
 
-    @property
-    def has_tried_all(self) -> bool:
-        """Whether each request of the source was taken, or is in `left`, or waits behind such a one."""
-        return self._is_dry
-
     def run(self, source: Source) -> ModelryError | None:
         """Sends until the source has nothing more and everything is answered. Else returns what prevents it.
 
@@ -157,6 +154,7 @@ class Delivery:
         # Calls stay in the frames of this thread, see `Connection.begin`.
         calls: deque[Pending] = deque()
         obstacle: ModelryError | None = None
+        self.has_tried_all = False
         try:
             while obstacle is None:
                 obstacle = self._fill(source, calls) if source.idle() else Cancelled(_TIME_IS_UP)
@@ -192,9 +190,9 @@ class Delivery:
             if unsendable is not None or hold is not None or aside is not None:
                 if self._sent:
                     return None
-                # No more is kept in memory: what waits is set aside, in order, or all waits.
-                if hold is not None and aside is not None:
-                    self._put_back()
+                # No more is kept in memory: all of a run is set aside, in order, or all waits.
+                if hold is not None and (aside is not None or hold.is_whole):
+                    self._put_back_for_good()
                 elif hold is not None:
                     return self._return(hold.why)
                 elif aside is not None:
@@ -255,7 +253,7 @@ class Delivery:
             return None
         if not calls[0].done():
             return error
-        # Nothing behind it can have become durable for good before it, so all of it is sent again, in order.
+        # The server takes nothing behind it before it, so all of it is sent again, in order.
         request = self._sent[0]
         self._give_up(calls)
         return self._judge(source, request, error)
@@ -324,6 +322,7 @@ class Delivery:
     def _return(self, error: ModelryError) -> ModelryError:
         """Gives up for now; what was passed over comes first again, because others fail as well."""
         self._left = Holds(self._waiting)
+        self.has_tried_all = self._is_dry and not self._first
         self._put_back()
         self._waiting.update(self._held)
         return error
@@ -333,6 +332,13 @@ class Delivery:
         self._passed = []
         self._waiting.clear()
         self._failures = 0
+
+    def _put_back_for_good(self) -> None:
+        """Puts back what was passed over, so that all of the runs that wait is set aside if it fails once more."""
+        for passed in self._passed:
+            hold = self._waiting.over(passed)
+            passed.proven = passed.proven or (hold is not None and hold.is_whole)
+        self._put_back()
 
     def _pass_over(self, source: Source, error: ModelryError, *, holds_run: bool) -> bool:
         """Lets another request be the first one, of another run if it `holds_run`; says whether one is worth a try."""
@@ -348,12 +354,8 @@ class Delivery:
             if self._waiting.over(self._first[0]) is None:
                 break
             _move(self._first, self._passed)
-        if is_refusal and len(self._passed) >= _MOST_PASSED:
-            # No more is kept in memory, and other runs may wait behind it.
-            for passed in self._passed:
-                hold = self._waiting.over(passed)
-                passed.proven = passed.proven or (hold is not None and hold.is_whole)
-            self._put_back()
+        if holds_run and len(self._passed) >= _MOST_PASSED:
+            self._put_back_for_good()  # other runs may wait behind it
         return bool(self._first) and self._failures < MOST_FAILURES
 
     def _set_aside(self, source: Source, error: ModelryError) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+_moment = 0
+
 
 def run_id() -> str:
     """A new UUIDv7 as 32 hexadecimal characters: sorts by time, to the millisecond."""
@@ -13,6 +15,16 @@ def run_id() -> str:
     number = number & ~(0xF << 76) | 0x7 << 76
     number = number & ~(0x3 << 62) | 0x2 << 62
     return f"{number:032x}"
+
+
+def moment() -> int:
+    """The time in nanoseconds since 1970, for names in order: later than each that was given before in this process.
+
+    So the names are in order also if the clock is set back.
+    """
+    global _moment
+    _moment = max(_moment + 1, time.time_ns())
+    return _moment
 
 
 def writer_id() -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from modelry._sdk.files import local_files, paths, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
-from modelry._sdk.recording import holders, places
+from modelry._sdk.recording import holders, ids, places
 from modelry._sdk.recording.spool import SpoolUnreadable, lock
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.foreign import Unreadable, json_object_of
@@ -217,7 +216,7 @@ def _keep(
     whole: bool = False,
 ) -> Kept:
     parent = server.get("parent", "")
-    name = f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
+    name = f"{ids.moment()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
     folder = places.prepared(spool_folder) / f"{name}{SUFFIX}"
     return _made(Kept(folder, {**server, **holders.me()}, owner, targets, whole), copy)
 

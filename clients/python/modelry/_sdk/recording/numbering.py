@@ -1,4 +1,4 @@
-"""Gives numbered batches new numbers after one of them was refused for good.
+"""Gives numbered batches new numbers after one of them was refused, passed over or set aside, or is missing.
 
 The server takes a writer's batches without gaps. If a batch is refused, the later ones are sent as another writer. Its
 name is computed from the old name and the refused number, so whoever sends the same spool again computes the same

@@ -9,6 +9,7 @@ from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.connection import Connection
+from modelry._sdk.transport.interruptions import is_signaled
 
 
 class RecorderPool(process.Part):
@@ -36,7 +37,7 @@ class RecorderPool(process.Part):
         At most so many seconds for each recorder; says whether all of it is.
         """
         flushed = [recorder.flush(timeout) for recorder in self._all()]
-        return self._children.deliver(timeout) and all(flushed)
+        return self._children.flush(timeout) and all(flushed)
 
     def catch_up(self, timeout: float) -> None:
         """Delivers what was logged, so that the next read finds it. While no server answers it only tries once."""
@@ -48,7 +49,7 @@ class RecorderPool(process.Part):
         """Drains every recorder, all of them within the limit of the settings."""
         until = time.monotonic() + settings.usable().exit_timeout
         for recorder in self._all():
-            recorder.close(max(0.0, until - time.monotonic()))
+            recorder.close(0.0 if is_signaled() else max(0.0, until - time.monotonic()))
 
     def abandon(self) -> None:
         """Ends the recorders without a delivery."""

@@ -20,7 +20,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelry._sdk.recording.agenda import Agenda, Flush, Task
@@ -31,9 +31,9 @@ from modelry._sdk.recording.source import Backlog
 from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.transport.interruptions import held_back
+from modelry._sdk.transport.interruptions import held_back, is_signaled
 from modelry._sdk.transport.settings import Settings
-from modelry.errors import ModelryError
+from modelry.errors import ModelryError, Unavailable
 
 log = logging.getLogger("modelry")
 
@@ -78,6 +78,8 @@ class Recorder:
         self._start_again_at = 0.0
         self._failures = 0
         """How often the work failed since something was delivered."""
+        self._left_behind: Unavailable | None = None
+        """Set if something was left in a spool that is closed: nothing later is sent, since it would overtake that."""
         self._begin_backlog()
         self.uploads = Uploads(
             self._own_connection,
@@ -189,7 +191,7 @@ class Recorder:
         until = time.monotonic() + timeout
         was_offline = self.offline
         self._close_agenda(timeout)
-        self.uploads.close(0.0 if was_offline else max(0.0, until - time.monotonic()))
+        self.uploads.close(0.0 if was_offline or is_signaled() else max(0.0, until - time.monotonic()))
 
     def _close_agenda(self, timeout: float) -> None:
         if self._is_idle:
@@ -198,11 +200,19 @@ class Recorder:
         if not self._start(at_once=True):
             self._run(timeout)
             return
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout + _GRACE_SECONDS)
-            if thread.is_alive():
-                # It is still in a call, such as a long upload.
+        self._await_end(timeout + _GRACE_SECONDS)
+
+    def _await_end(self, timeout: float) -> None:
+        """Waits until the thread has ended. At Ctrl-C only until everything is in the spool."""
+        thread, until = self._thread, time.monotonic() + timeout
+        with held_back():
+            while thread is not None and thread.is_alive() and time.monotonic() < until:
+                thread.join(_LOOK_SECONDS)
+                if is_signaled() and not self._agenda.is_late:
+                    self._agenda.close(0.0)
+                    until = min(until, time.monotonic() + _GRACE_SECONDS)
+            if thread is not None and thread.is_alive():
+                # It stands still in a call that heeds no limit.
                 self._rescue("a call to the server takes longer than the limit at exit")
 
     def abandon(self) -> None:
@@ -267,6 +277,8 @@ class Recorder:
             try:
                 while self._step():
                     pass
+                if self._backlog.waits:
+                    self._left_behind = Unavailable("what was logged before waits in another spool")
                 self._backlog.close()
                 self._begin_backlog()
             finally:
@@ -288,7 +300,7 @@ class Recorder:
         Its deliveries end at the time `until`, or at Ctrl-C, which is raised only then: it could leave half a step, or
         a lock of gRPC that nobody releases.
         """
-        with held_back() as is_signaled:
+        with held_back():
             works = self._works.acquire(blocking=False)
             while not works and time.monotonic() < patience and not is_signaled():
                 works = self._works.acquire(timeout=_LOOK_SECONDS)
@@ -305,9 +317,10 @@ class Recorder:
                 self._works.release()
 
     def _step(self) -> bool:
-        """Works; what fails, as for lack of memory, is tried again, because it leaves everything where it was.
+        """Works; False after the last time. Raises nothing.
 
-        If that happens again and again, everything is spooled and left to `modelry sync`.
+        What fails, as for lack of memory, is tried again, because it leaves everything where it was. If that happens
+        again and again, everything goes to the spool, and the pauses are long.
         """
         before = self._backlog.delivered
         try:
@@ -318,14 +331,14 @@ class Recorder:
                 log.warning("the recorder failed; it tries again", exc_info=True)
                 time.sleep(_FAULT_PAUSE * 2**self._failures)
                 return True
-            self._failures = 0
-            self._rescue("the recorder failed")
-            if self._backlog.is_in_memory:
-                raise
-            self._refusals.warn("failure of the recorder", "", f"what is left in {self._backlog.path}; see above")
-            self._backlog.close()
-            self._begin_backlog()
-            return True
+        self._retry_at = time.monotonic() + _LONGEST_PAUSE
+        with suppress(Exception):
+            self._backlog.go_offline("the recorder failed again and again")
+        if is_last := self._agenda.is_closing:
+            with suppress(Exception):
+                self._conclude()
+        self._agenda.answer_all(complete=False)
+        return not is_last
 
     def _work(self) -> bool:
         """Waits for something to do and does it; False after the last time."""
@@ -340,7 +353,10 @@ class Recorder:
     def _send(self, task: Task) -> bool:
         before = self._backlog.delivered
         waits = self._backlog.waits or self._agenda.has_news
-        obstacle = self._delivery.run(self._backlog) if waits else None
+        if self._left_behind:
+            obstacle: ModelryError | None = self._left_behind
+        else:
+            obstacle = self._delivery.run(self._backlog) if waits else None
         if self._backlog.delivered > before:
             self._pause = 0.0
         if obstacle is None:
@@ -351,7 +367,7 @@ class Recorder:
             # What was logged meanwhile is in memory: once more.
             self._backlog.go_online()
             return True
-        self._agenda.answer(task.flushes, complete=obstacle is None)
+        self._agenda.answer(task.flushes, complete=obstacle is None and self._backlog.keeps_all)
         if not task.closing or (obstacle is None and self._agenda.has_news):
             return True
         self._conclude()

@@ -69,6 +69,8 @@ class Backlog:
         self._queue: deque[QueuedRequest] = deque()
         self._spool: Spool | None = None
         self._set_aside: Spool | None = None
+        self._unkept: deque[QueuedRequest] = deque()
+        """What is set aside and could not be written yet."""
         self._counted_at = 0.0
         self._moved_at = time.monotonic()
         self._spool_failed = False
@@ -92,15 +94,21 @@ class Backlog:
     @property
     def is_in_memory(self) -> bool:
         """Whether something that was taken from the buffers is in memory only."""
-        return bool(self._queue) or not all(request.end for request in self._delivery.unanswered)
+        return bool(self._queue or self._unkept) or not all(request.end for request in self._delivery.unanswered)
 
     @property
     def waits(self) -> bool:
         """Whether something was taken from the buffers and is not delivered."""
-        return self._spool is not None or bool(self._queue or self._delivery.unanswered)
+        return self._spool is not None or bool(self._queue or self._unkept or self._delivery.unanswered)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether all that is set aside could be written."""
+        return not self._unkept
 
     def collect(self) -> None:
         """Takes what is due from the buffers; into the spool while offline."""
+        self._keep_aside()
         if self._agenda.is_due:
             self._harvest()
         if self._parent is not None and self._queue and self._spool is None:
@@ -143,14 +151,10 @@ class Backlog:
     def set_aside(self, request: QueuedRequest, error: ModelryError) -> None:
         """Keeps what the server fails at, or all of a run that it refuses, in a spool that `modelry sync` sends."""
         noun = _NOUNS.get(request.method, "request")
-        try:
-            if self._set_aside is None:
-                spool = self._spool  # what is set aside came before what is left in it
-                self._set_aside = Spool.create(self.folder, self._server) if spool is None else spool.before()
-            kept = QueuedRequest(request.method, request.content, points=request.points)
-            self._set_aside.append([kept])
-        except OSError as problem:
-            where = f"it can't be kept ({problem}), so it is lost"
+        self._unkept.append(QueuedRequest(request.method, request.content, points=request.points))
+        problem = self._keep_aside()
+        if self._set_aside is None or problem is not None:
+            where = f"it is kept in memory, because it can't be written ({problem})"
         else:
             where = f"it is set aside in {self._set_aside.path_when_closed}: `modelry sync` sends it again"
         if is_of_the_run(error):
@@ -161,6 +165,21 @@ class Backlog:
         text = f"the server fails at this {noun} again and again and takes others ({error.message}); {where}"
         kind, name = f"{noun} that is set aside", key_of(request)
         self._refusals.warn(kind, name, text, request.points or 1, run_id=run_of(request))
+
+    def _keep_aside(self) -> OSError | None:
+        """Writes what is set aside; says why it can't."""
+        if not self._unkept:
+            return None
+        try:
+            if self._set_aside is None:
+                spool = self._spool  # what is set aside came before what is left in it
+                self._set_aside = Spool.create(self.folder, self._server) if spool is None else spool.before()
+            self._set_aside.append(self._unkept)
+        except OSError as problem:
+            self._drop_beyond_memory()
+            return problem
+        self._unkept.clear()
+        return None
 
     def idle(self) -> bool:
         """Spools what must not stay in memory; False when it is time to end."""
@@ -199,8 +218,14 @@ class Backlog:
         """Removes the spool, after everything in it was delivered."""
         if self._spool is None:
             return
-        if damage := self._spool.remove():
-            log.warning("%s: %s", self._spool.path.name, damage)
+        try:
+            damage = self._spool.remove()
+        except OSError as problem:
+            log.warning("%s is delivered and can't be deleted: %s", self._spool.path, problem)
+            self._spool.close()
+            damage = ""
+        if damage:
+            self._refusals.warn("damaged spool", self._spool.path.name, f"{self._spool.path.name}: {damage}")
         else:
             log.info("everything in %s was delivered to %s", self._spool.path, self._delivery.target)
         self._spool = None
@@ -216,6 +241,7 @@ class Backlog:
     def conclude(self) -> None:
         """Spools what is left, and says what is not delivered and where it is."""
         self._harvest()
+        self._keep_aside()
         unspooled = self._delivery.unanswered
         if self._parent is not None and self._queue and self._spool is None:
             self._open_spool()
@@ -234,7 +260,7 @@ class Backlog:
                 log.debug("%s wait in %s; the parent of this process delivers them", kept, path)
             else:
                 log.warning("not delivered yet: %s; they are kept in %s: run `modelry sync`", kept, path)
-        lost = [request for request in {*unspooled, *self._queue} if not request.end]
+        lost = [request for request in {*unspooled, *self._queue, *self._unkept} if not request.end]
         if lost:
             points = sum(request.points for request in lost)
             others = sum(not request.points for request in lost)
@@ -254,7 +280,7 @@ class Backlog:
 
     @property
     def _points(self) -> int:
-        return self._agenda.points + sum(request.points for request in self._queue)
+        return self._agenda.points + sum(request.points for request in [*self._queue, *self._unkept])
 
     def _harvest(self) -> None:
         for buffer in self._agenda.take():
@@ -315,13 +341,20 @@ class Backlog:
         log.log(logging.INFO if self._spool_failed else logging.WARNING, "%s", text)
         self._spool_failed = True
         self._harvest()
-        points, kept = self._points, deque[QueuedRequest]()
-        while self._queue and points > self._buffer_points:
-            newest = self._queue.pop()
-            if newest.points:
-                points -= newest.points
-                text = f"{newest.points} points: memory and spool are full"
-                self._refusals.warn("points beyond MODELRY_BUFFER_POINTS", key_of(newest), text, newest.points)
-            else:
-                kept.appendleft(newest)
-        self._queue.extend(kept)
+        self._drop_beyond_memory()
+
+    def _drop_beyond_memory(self) -> None:
+        """Drops the newest points if there are more than may be in memory."""
+        points = self._points
+        for queue in (self._queue, self._unkept):
+            kept = deque[QueuedRequest]()
+            while queue and points > self._buffer_points:
+                newest = queue.pop()
+                if newest.points:
+                    points -= newest.points
+                    text = f"{newest.points} points: memory and spool are full"
+                    kind = "points beyond MODELRY_BUFFER_POINTS"
+                    self._refusals.warn(kind, key_of(newest), text, newest.points, run_id=run_of(newest))
+                else:
+                    kept.appendleft(newest)
+            queue.extend(kept)

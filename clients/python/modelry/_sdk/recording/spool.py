@@ -1,15 +1,15 @@
 """A file that keeps requests which can't be sent now.
 
-One process writes a file, and only appends to it, so that the file can be read if the process dies: an incomplete last
-record is left out. Until the process closes the file it is locked and has `.open` in its name. After that another
-process may deliver it: the parent if a forked child wrote it, or `modelry sync`. Whoever takes an open file, because
-its process seems to have ended, gives it the name of a closed one. A process that finds that its file was taken begins
-another one, so nothing is lost where locks don't work. Folders have mode 0700 and files 0600.
+One process at a time writes a file, and only appends to it, so that the file can be read if the process dies: an
+incomplete last record is left out. Until the process closes the file it is locked and has `.open` in its name. After
+that another process may deliver it: the parent if a forked child wrote it, or `modelry sync`. Whoever takes an open
+file, because its process seems to have ended, gives it the name of a closed one. A process that finds that its file was
+taken begins another one, so nothing is lost where locks don't work. Folders have mode 0700 and files 0600.
 
     "MDLRYSP2" u64 (up to which byte all is delivered), then records: u32 length, u32 CRC-32, head, NUL, content
 
-The head is the method, a space and the number of points. The first record names the server and the process that writes:
-method `server`, content JSON.
+The head is the method, a space and the number of points. The first record names the server and the process that begins
+the file, and in a file of what another process logged also that one, as the `writer`: method `server`, content JSON.
 """
 
 from __future__ import annotations
@@ -78,17 +78,17 @@ class Spool:
         """
         folder = places.prepared(folder)
         server = {**server, **holders.me()}
-        name = name or f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
+        name = name or f"{ids.moment()}-{os.getpid()}-{os.urandom(4).hex()}"
         path = folder / f"{name}{_OPEN}{_suffix(parent)}"
         # Locked before it has its name, so that nobody takes it for a file that was left.
-        new = path.with_suffix(".new")
+        new = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
         descriptor = os.open(new, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             lock(descriptor, path)
             first = _encode(SERVER, json.dumps(server).encode())
             os.write(descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
             os.rename(new, path)
-        except OSError:
+        except BaseException:
             os.close(descriptor)
             with suppress(OSError):
                 os.unlink(new)
@@ -107,10 +107,10 @@ class Spool:
             places.require_own(descriptor, path)
             lock(descriptor, path)
             server, first = _beginning(descriptor, path)
-            if path != _closed(path):
+            if path != closed(path):
                 if holders.may_be_at_work(server, path):
                     raise SpoolInUse(f"{path} is in use by another process")
-                path = path.rename(_closed(path))
+                path = path.rename(closed(path))
             spool = cls(path, descriptor, server)
         except OSError:
             os.close(descriptor)
@@ -222,7 +222,7 @@ class Spool:
     @property
     def path_when_closed(self) -> Path:
         """Where the file will be once it is closed."""
-        return _closed(self.path)
+        return closed(self.path)
 
     @property
     def is_taken(self) -> bool:
@@ -265,15 +265,17 @@ class Spool:
         return damage
 
     def close(self) -> None:
-        """Closes the file, which releases its lock, and keeps it for a later delivery."""
+        """Closes the file, which releases its lock, and keeps it for a later delivery. Nothing if it is closed."""
         with suppress(OSError):
-            if not self.is_taken:
-                self.path = self.path.rename(_closed(self.path))
+            if self._descriptor >= 0 and not self.is_taken:
+                self.path = self.path.rename(closed(self.path))
         self.let_go()
 
     def let_go(self) -> None:
-        """Closes the file as it is, as a forked child does with a file that its parent writes."""
-        os.close(self._descriptor)
+        """Closes the file as it is, if it is open, as a forked child does with a file that its parent writes."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def left_in(folder: Path, *, parent: str = "") -> list[Path]:
@@ -302,7 +304,7 @@ def is_being_written(path: Path) -> bool:
 def writer_of(path: Path) -> str:
     """Names the process that wrote a spool, also one that is in use. By its number only, if it can't be read."""
     try:
-        descriptor = os.open(path, _FLAGS)
+        descriptor = os.open(path if path.exists() else closed(path), _FLAGS)
         try:
             first = _read(descriptor, _HEADER.size, os.fstat(descriptor).st_size)
         finally:
@@ -322,7 +324,8 @@ def _suffix(parent: str) -> str:
     return f".{parent}{SUFFIX}" if parent else SUFFIX
 
 
-def _closed(path: Path) -> Path:
+def closed(path: Path) -> Path:
+    """The name that a spool gets when its process closes it, or another process takes it."""
     return path.with_name(path.name.replace(f"{_OPEN}.", ".", 1))
 
 

@@ -17,10 +17,10 @@ from modelry._sdk.recording.attempts import ORIGIN, End, Obstacles
 from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.recording.holds import Holds
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, SpoolInUse, writer_of
+from modelry._sdk.recording.spool import Spool, SpoolInUse, closed, writer_of
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import connect
-from modelry.errors import ModelryError, Unavailable
+from modelry.errors import Cancelled, ModelryError
 
 _PAUSE_SECONDS = 0.1
 
@@ -61,7 +61,8 @@ class SpoolFile:
             self.left, self.has_tried_all = delivery.left, delivery.has_tried_all
             return obstacle
         except OSError as problem:
-            return Unavailable(f"the spool can't be read or written: {problem}")
+            # Not of the server, so it holds up only what the same process logged.
+            return Cancelled(f"the spool can't be read or written: {problem}")
         finally:
             if self.aside is not None:
                 self.aside.close()
@@ -173,25 +174,41 @@ class Delivering:
 
     def _attempt(self, path: Path) -> SpoolAttempt:
         try:
-            spool = Spool.open(path)
+            spool = _opened(path)
         except FileNotFoundError:
             return SpoolAttempt(path, End.GONE)
         except OSError as problem:
             self._obstacles.hold(writer_of(path))
             return SpoolAttempt(path, End.IN_USE if isinstance(problem, SpoolInUse) else End.UNREADABLE, str(problem))
+        try:
+            return self._deliver(spool)
+        finally:
+            spool.close()
+
+    def _deliver(self, spool: Spool) -> SpoolAttempt:
         source, writer = SpoolFile(spool, told=self._told, go_on=self._go_on), holders.name_of(spool.server)
         if (obstacle := self._obstacles.before(spool.server, writer)) is not None:
-            spool.close()
             return SpoolAttempt(spool.path, End.WAITS, obstacle.message, source)
         obstacle = source.deliver(self._obstacles.address_of(spool.server), self._obstacles.left)
         self._obstacles.left.update(source.left)
         if source.delivered:
             self._obstacles.took(spool.server)
         if obstacle is None:
-            return SpoolAttempt(spool.path, End.DONE, spool.remove(), source)
+            try:
+                return SpoolAttempt(spool.path, End.DONE, spool.remove(), source)
+            except OSError as problem:
+                why = f"everything in it is delivered, and it can't be deleted: {problem}"
+                return SpoolAttempt(spool.path, End.LEFT, why, source)
         if source.has_tried_all and not retries.is_passing(obstacle):
             self._obstacles.failed(obstacle, spool.server)
         else:
             self._obstacles.met(obstacle, spool.server, writer)
-        spool.close()
         return SpoolAttempt(spool.path, End.LEFT, obstacle.message, source, retries.is_refusal(obstacle))
+
+
+def _opened(path: Path) -> Spool:
+    """Opens a spool, also one that another process has just given the name of a closed one."""
+    try:
+        return Spool.open(path)
+    except FileNotFoundError:
+        return Spool.open(closed(path))

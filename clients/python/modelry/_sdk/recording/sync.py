@@ -14,6 +14,7 @@ from modelry._sdk.recording.spool import Spool
 from modelry._sdk.recording.spooled import Delivering, SpoolAttempt, SpoolFile
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import connect
+from modelry._sdk.transport.interruptions import held_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +100,17 @@ class _Sync:
         if self._progress is not None:
             self._counts = {path: _requests_in(path) for path in files}
             self._total = sum(self._counts.values()) + len(uploads)
-        delivering, again = Delivering(self._obstacles, told=self._told), list[Path]()
-        for tried in delivering.attempts(files):
-            self._note_spool(tried, is_last=False)
-            again += [tried.path] if tried.is_refused else []
-            again += [tried.part] if tried.part is not None else []
-        # The start of a run may have been in a later file, such as one of a machine whose clock is ahead.
-        self._obstacles.left.clear()
-        for tried in delivering.attempts(sorted(set(again), key=lambda path: path.name)):
-            self._note_spool(tried)
+        with held_back() as is_signaled:  # or Ctrl-C could leave the lock of a spool
+            again = list[Path]()
+            delivering = Delivering(self._obstacles, told=self._told, go_on=lambda: not is_signaled())
+            for tried in delivering.attempts(files):
+                self._note_spool(tried, is_last=False)
+                again += [tried.path] if tried.is_refused else []
+                again += [tried.part] if tried.part is not None else []
+            # The start of a run may have been in a later file, such as one of a machine whose clock is ahead.
+            self._obstacles.left.clear()
+            for tried in delivering.attempts(sorted(set(again), key=lambda path: path.name)):
+                self._note_spool(tried)
         for attempt in Uploading(self._obstacles, is_left_out=Kept.may_be_in_use).attempts(uploads):
             self._note(attempt)
 

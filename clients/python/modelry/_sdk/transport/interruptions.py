@@ -17,17 +17,24 @@ from typing import Any
 def held_back() -> Iterator[Callable[[], bool]]:
     """Runs the handlers of signals that come meanwhile at the end, in order. What it yields says whether one came.
 
-    Then the work should end soon. In other threads than the main one it does nothing: no handler runs there.
+    Then the work should end soon. Of what the handlers raise the first goes to the caller. In other threads than the
+    main one this does nothing: no handler runs there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     held = _Held()
+    _at_work.append(held)
     try:
         held.begin()
-        yield lambda: bool(held.came)
+        yield is_signaled
     finally:
         held.end()
+
+
+def is_signaled() -> bool:
+    """Whether a signal is held back, so that what is at work should end soon."""
+    return any(held.came for held in _at_work)
 
 
 class _Held:
@@ -47,17 +54,31 @@ class _Held:
                 signal.signal(number, self._note)
 
     def end(self) -> None:
-        """Puts the handlers back, then runs them for what came. What one of them raises goes to the caller."""
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) == self._note:
-                signal.signal(number, handler)
-        self._holds = False
-        while self.came:
+        """Puts the handlers back, and runs them for what came, all of them whatever one raises."""
+        try:
+            for number, handler in self._handlers.items():
+                if signal.getsignal(number) == self._note:
+                    signal.signal(number, handler)
+        finally:
+            # From here on a handler that was not put back is called as if it had been.
+            self._holds = False
+            _at_work.remove(self)
+            self._run()
+
+    def _run(self) -> None:
+        if self.came:
             number, frame = self.came.pop(0)
-            self._handlers[number](number, frame)
+            try:
+                self._handlers[number](number, frame)
+            finally:
+                self._run()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._holds:
             self.came.append((number, frame))
         else:
             self._handlers[number](number, frame)
+
+
+_at_work: list[_Held] = []
+"""What holds signals back now, the outermost first."""

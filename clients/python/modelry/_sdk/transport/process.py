@@ -43,6 +43,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 from weakref import WeakSet
 
+from modelry._sdk.transport.interruptions import held_back
 from modelry.errors import Unavailable
 
 log = logging.getLogger("modelry")
@@ -135,8 +136,11 @@ class Process:
             os.kill(os.getpid(), number)
 
     def at_exit(self) -> None:
-        """Tells the parts that the process ends, the last made first, each of them whatever another raises."""
-        with ExitStack() as parts:
+        """Tells the parts that the process ends, the last made first, each of them whatever another raises.
+
+        At Ctrl-C they hurry: what is not delivered then is in the spool.
+        """
+        with held_back(), ExitStack() as parts:
             for part in list(self._parts.values()):
                 parts.callback(self._end, part)
 
