@@ -105,35 +105,28 @@ def _require_all(client: Client, run: modelry.ActiveRun, spool: Path) -> None:
     assert client.runs.get(run.run_id).params == {f"p{part}": str(part) for part in range(3)}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_no_memory_at_any_line_of_the_recorder_loses_nothing(shared: Deployment, spool: Path) -> None:
+def _interrupt_everywhere(shared: Deployment, spool: Path, interrupt: Callable[[], None], *, thread: str) -> None:
+    """Interrupts one line after the other, each in a run of its own, until there are no more."""
     client = use(shared)
     for at in range(0, MOST_LINES, STRIDE):
-        interrupter = Interrupter(at, _no_memory, thread="modelry-recorder")
+        interrupter = Interrupter(at, interrupt, thread=thread)
         with watched(interrupter), modelry.start_run() as run:
             _log_all(run, interrupter)
             _require_all(client, run, spool)
         session.renew()
         use(shared)
         if not interrupter.has_come:
-            break
-    else:
-        pytest.fail("there were always more lines")
+            return
+    pytest.fail("there were always more lines")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_no_memory_at_any_line_of_the_recorder_loses_nothing(shared: Deployment, spool: Path) -> None:
+    _interrupt_everywhere(shared, spool, _no_memory, thread="modelry-recorder")
 
 
 def test_ctrl_c_at_any_line_of_a_flush_without_threads_loses_nothing(
     shared: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = use(shared)
     _without_threads(monkeypatch)
-    for at in range(0, MOST_LINES, STRIDE):
-        interrupter = Interrupter(at, lambda: signal.raise_signal(signal.SIGINT), thread="MainThread")
-        with watched(interrupter), modelry.start_run() as run:
-            _log_all(run, interrupter)
-            _require_all(client, run, spool)
-        session.renew()
-        use(shared)
-        if not interrupter.has_come:
-            break
-    else:
-        pytest.fail("there were always more lines")
+    _interrupt_everywhere(shared, spool, lambda: signal.raise_signal(signal.SIGINT), thread="MainThread")
