@@ -21,7 +21,7 @@ from modelry._sdk.recording import holders, ids, queued, spooled, sync
 from modelry._sdk.recording.agenda import Agenda
 from modelry._sdk.recording.attempts import End, Obstacles
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.recording.spool import Spool
 from modelry._sdk.recording.spooled import Delivering
 from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
@@ -179,26 +179,6 @@ def test_what_is_logged_after_the_end_stays_behind_what_is_left(own_on_sqlite: D
 
     assert complete is False
     assert client.runs.get(run.run_id).tags["t"] == "2"
-
-
-def test_a_damaged_record_of_the_own_spool_is_told_by_flush(own_on_sqlite: Deployment, spool: Path) -> None:
-    client = Client(own_on_sqlite.address)
-    with faulty(own_on_sqlite.address) as server:
-        modelry.set_tracking_uri(server.address)
-        with modelry.start_run() as run:
-            assert modelry.flush(PATIENCE_S)
-            server.rule = lambda method, request: grpc.StatusCode.UNAVAILABLE
-            for key in "abcde":
-                run.log_param(key, f"value of {key}")
-                modelry.flush(0.5)
-            [path] = left_in(spool)
-            content = path.read_bytes()
-            path.write_bytes(content.replace(b"value of e", b"value of x"))
-            server.rule = lambda method, request: None
-            complete = modelry.flush(PATIENCE_S)
-
-    assert complete is False
-    assert client.runs.get(run.run_id).params == {key: f"value of {key}" for key in "abcd"}
 
 
 def test_a_lack_of_memory_while_looking_for_news_forgets_none(

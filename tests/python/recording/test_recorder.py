@@ -264,10 +264,11 @@ def test_what_was_damaged_in_its_own_spool_is_warned_of(
         file.write(b"l")
     with caplog.at_level(logging.WARNING, "modelry"):
         start_again(own_on_sqlite)
-        assert run.flush(PATIENCE_S)
+        flushed = run.flush(PATIENCE_S), run.flush(PATIENCE_S)
 
+    assert flushed == (False, True)
     assert client.runs.get(run.id).params == {"a": "1", "b": "1"}
-    assert [text for text in caplog.messages if text.startswith(path.name) and "damaged, 1 record" in text]
+    assert [text for text in caplog.messages if f"{path.name}: damaged, 1 record" in text]
     modelry.end_run()
 
 
