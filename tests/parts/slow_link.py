@@ -30,8 +30,13 @@ def slow_link(address: str, bytes_per_second: float) -> Iterator[str]:
         with suppress(OSError):
             while True:
                 near, _ = listener.accept()
-                far = socket.create_connection((host, int(port)))
-                open_sockets.extend((near, far))
+                open_sockets.append(near)
+                try:
+                    far = socket.create_connection((host, int(port)))
+                except OSError:
+                    near.close()  # as a link whose other end is away; the client connects again
+                    continue
+                open_sockets.append(far)
                 threading.Thread(target=pump, args=(near, far, bytes_per_second), daemon=True).start()
                 threading.Thread(target=pump, args=(far, near, None), daemon=True).start()
 

@@ -125,6 +125,7 @@ def test_no_memory_at_any_line_of_the_recorder_loses_nothing(shared: Deployment,
     _interrupt_everywhere(shared, spool, _no_memory, thread="modelry-recorder")
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_at_any_line_of_a_flush_without_threads_loses_nothing(
     shared: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_a_run_with_very_many_entries_that_can_not_start_holds_up_no_other(
     assert client.runs.get(poisoned).tags == {"t": "1099"}
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_sync_leaves_no_lock(own_on_sqlite: Deployment, spool: Path) -> None:
     client = use(own_on_sqlite)
     run_id = client.runs.create().run_id
@@ -203,8 +204,9 @@ def test_a_lack_of_memory_while_looking_for_news_forgets_none(
 
 
 AT_EXIT = """
-import atexit, sys
+import atexit, signal, sys
 import modelry
+signal.signal(signal.SIGINT, signal.default_int_handler)
 run = modelry.start_run()
 modelry.flush(20)
 print(run.run_id, flush=True)

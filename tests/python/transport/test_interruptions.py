@@ -12,7 +12,7 @@ from modelry._sdk.transport.interruptions import held_back
 
 
 @pytest.fixture
-def came() -> Iterator[list[str]]:
+def came(ctrl_c: None) -> Iterator[list[str]]:
     """What a handler of SIGUSR1 was called for. That of SIGINT raises, as always."""
     found: list[str] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: found.append("user"))
