@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Protocol
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.holds import Holds
 from modelry._sdk.recording.numbering import Numbering, number_of, run_of, split
-from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.queued import QueuedRequest, move_first
 from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries
+from modelry._sdk.transport.answers import malformed
 from modelry.api.tracking.v1 import rpcs
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsResponse
 from modelry.errors import Cancelled, DataLoss, InvalidArgument, ModelryError
@@ -57,19 +58,12 @@ def _order(request: QueuedRequest) -> tuple[int, ...]:
     return request.order
 
 
-def _move(queue: deque[QueuedRequest], to: list[QueuedRequest] | deque[QueuedRequest]) -> None:
-    """Moves the first of a queue, so that it is lost in no case: if memory runs out it may be in both."""
-    to.append(queue[0])
-    queue.popleft()
-
-
 def _not_durable(request: QueuedRequest, answer: bytes) -> DataLoss | None:
     """What is wrong with an answer that does not say that the batch is durable."""
     number, durable = number_of(request), WriteMetricsResponse.FromString(answer).durable_batch_number
     if durable >= number:
         return None
-    text = f"the server answered to batch {number} that the batches up to {durable} are durable"
-    return DataLoss(text, reason="ANSWER_MALFORMED")
+    return malformed(f"{durable} as the durable batch number after batch {number}")
 
 
 class Source(Protocol):
@@ -106,7 +100,7 @@ class Delivery:
         self._first: deque[QueuedRequest] = deque()
         self._passed: list[QueuedRequest] = []
         """Passed over, until a later request is taken: what the server fails at, and all of a run that waits."""
-        self._held = Holds(*([held] if held else []))
+        self._held = Holds(held) if held else Holds()
         self._waiting = Holds(self._held)
         """What waits behind what is passed over or held."""
         self._aside = Holds(self._held)
@@ -183,7 +177,7 @@ class Delivery:
             if self._sent and (hold is not None or not (request.numbered and self._sent[-1].numbered)):
                 return None
             if hold is not None and len(self._passed) < _MOST_PASSED:
-                _move(self._first, self._passed)
+                move_first(self._first, self._passed)
                 continue
             unsendable = _unsendable(request)
             aside = None if may_begin else self._aside.over(request)
@@ -206,7 +200,7 @@ class Delivery:
                 calls.append(self._connection.begin(request.method, request.content, timeout=self._connection.timeout))
             except ModelryError as error:
                 return error
-            _move(self._first, self._sent)
+            move_first(self._first, self._sent)
         return None
 
     def _take(self, source: Source) -> bool:
@@ -231,7 +225,7 @@ class Delivery:
 
     def _done(self, source: Source, queue: deque[QueuedRequest], *, is_taken: bool = True) -> None:
         """Notes that the first of a queue is done with. If it was taken, what was passed over is tried once more."""
-        _move(queue, self._done_early)
+        move_first(queue, self._done_early)
         if self._passed and is_taken:
             for passed in self._passed:
                 passed.proven = True
@@ -347,13 +341,13 @@ class Delivery:
             self._why_passed = error  # A fault counts for more: the server may fail at what comes later, too.
         self._failures += not is_refusal
         request = self._first[0]
-        _move(self._first, self._passed)
+        move_first(self._first, self._passed)
         self._part(request)
         self._waiting.add(request, error, is_whole=holds_run)
         while (self._first or self._take(source)) and len(self._passed) < _MOST_PASSED:
             if self._waiting.over(self._first[0]) is None:
                 break
-            _move(self._first, self._passed)
+            move_first(self._first, self._passed)
         if holds_run and len(self._passed) >= _MOST_PASSED:
             self._put_back_for_good()  # other runs may wait behind it
         return bool(self._first) and self._failures < MOST_FAILURES

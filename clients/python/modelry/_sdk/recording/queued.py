@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from dataclasses import dataclass
 
 from modelry.api.tracking.v1 import rpcs
@@ -53,6 +54,12 @@ class QueuedRequest:
     def numbered(self) -> bool:
         """Whether it is a numbered batch. Several of those may be under way at once."""
         return self.method == WRITE_METRICS
+
+
+def move_first(queue: deque[QueuedRequest], to: list[QueuedRequest] | deque[QueuedRequest]) -> None:
+    """Moves the first of a queue, so that it is lost in no case: if memory runs out it may be in both."""
+    to.append(queue[0])
+    queue.popleft()
 
 
 def told(requests: int, points: int) -> str:

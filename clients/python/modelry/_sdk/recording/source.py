@@ -15,7 +15,7 @@ from modelry._sdk.recording.agenda import Agenda
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import Delivery
 from modelry._sdk.recording.numbering import key_of, run_of
-from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.queued import QueuedRequest, move_first
 from modelry._sdk.recording.refusals import Refusals, is_of_the_run
 from modelry._sdk.recording.spool import Spool
 from modelry.errors import ModelryError
@@ -92,11 +92,6 @@ class Backlog:
         return None if self._spool is None else self._spool.path
 
     @property
-    def is_in_memory(self) -> bool:
-        """Whether something that was taken from the buffers is in memory only."""
-        return bool(self._queue or self._unkept) or not all(request.end for request in self._delivery.unanswered)
-
-    @property
     def waits(self) -> bool:
         """Whether something was taken from the buffers and is not delivered."""
         return self._spool is not None or bool(self._queue or self._unkept or self._delivery.unanswered)
@@ -126,8 +121,7 @@ class Backlog:
             return True
         if not self._queue:
             return False
-        queue.append(self._queue[0])
-        self._queue.popleft()
+        move_first(self._queue, queue)
         return True
 
     def done(self, request: QueuedRequest) -> None:

@@ -42,7 +42,8 @@ _DELIVERED = struct.Struct("<Q")
 _RECORD = struct.Struct("<II")
 _MAGIC = b"MDLRYSP2"
 _WRITE_BYTES = 1 << 26
-_MOST_DIGITS = 19
+_MOST_DIGITS = 18
+_DIGITS_OF_A_MOMENT = 19
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _sync = getattr(os, "fdatasync", os.fsync)
 
@@ -122,7 +123,7 @@ class Spool:
         """Opens the file for what is moved out of this one: directly before it in the order. It is begun if needed."""
         name, _, parent = self.path_when_closed.name.removesuffix(SUFFIX).partition(".")
         began, _, rest = name.partition("-")
-        if not began.isdecimal() or len(began) > _MOST_DIGITS:
+        if not began.isdecimal() or len(began) > _DIGITS_OF_A_MOMENT:
             return Spool.create(self.path.parent, self.server, parent=parent)
         name = f"{int(began) - 1:0{len(began)}}-{rest}"
         for between in ("", _OPEN):
