@@ -21,7 +21,7 @@ from modelry_server.kernel.errors import FieldInvalid, InvalidArgument
 
 LONGEST_TOKEN = 32_768
 _BLOCK = 32
-"""So many things are read at once: hardly slower than all at once, and few enough where each is large."""
+"""So many things are read at once where nothing says how large they are: few enough where each is large."""
 PAGE_BYTES = 3 << 20
 """The most that the things on a page may take, in bytes: with room to spare below what every client can receive."""
 
@@ -202,12 +202,31 @@ class Pager:
 def completed(
     found: Sequence[Found[_Brief]],
     complete: Callable[[Sequence[_Brief]], Sequence[_Item]],
+    sizes: Callable[[Sequence[_Brief]], Sequence[int]] | None = None,
 ) -> Iterator[Found[_Item]]:
-    """The things of a page, read whole a few at a time: who stops, because the page is full, has read few too many."""
-    for begin in range(0, len(found), _BLOCK):
-        block = found[begin : begin + _BLOCK]
+    """The things of a page, read whole some at a time: who stops, because the page is full, has read few too many.
+
+    `sizes` says about how many bytes each of them will take; then as many are read at once as fill a page.
+    """
+    for block in _blocks(found, sizes):
         for each, item in zip(block, complete([each.item for each in block]), strict=True):
             yield Found(item, each.key)
+
+
+def _blocks(
+    found: Sequence[Found[_Brief]], sizes: Callable[[Sequence[_Brief]], Sequence[int]] | None
+) -> Iterator[Sequence[Found[_Brief]]]:
+    if sizes is None or len(found) <= _BLOCK:
+        for begin in range(0, len(found), _BLOCK):
+            yield found[begin : begin + _BLOCK]
+        return
+    begin, left = 0, PAGE_BYTES
+    for end, size in enumerate(sizes([each.item for each in found])):
+        if size > left and end > begin:
+            yield found[begin:end]
+            begin, left = end, PAGE_BYTES
+        left -= size
+    yield found[begin:]
 
 
 def block_by_block(

@@ -251,7 +251,8 @@ class Runs:
         def read(tx: Transaction) -> Iterator[Found[Run]]:
             deleted = _deleted(tx, workspace, experiment_ids)
             found = search.page_of_runs(tx, replace(query, deleted_ids=deleted), after, limit)
-            return completed(found, partial(store.with_parts, tx, parts=parts))
+            sizes = partial(store.sizes, tx, parts=parts)
+            return completed(found, partial(store.with_parts, tx, parts=parts), sizes)
 
         return self._db.each(read)
 

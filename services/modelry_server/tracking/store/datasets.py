@@ -20,8 +20,16 @@ _INPUTS = (
 )
 
 _TEXTS = (datasets.c.name, datasets.c.digest, datasets.c.source_type, datasets.c.source, _i.context)
+_bytes: Any = sa.func.sum(sum(map(octets, _TEXTS), sa.literal_column("0")))
+SIZES = (
+    sa.select(_i.run_id, _bytes)
+    .join_from(dataset_inputs, datasets, datasets.c.dataset_id == _i.dataset_id)
+    .where(one_of(_i.run_id, "run_ids"))
+    .group_by(_i.run_id)
+)
+"""About how many bytes the datasets of each run take in an answer."""
 _TOTAL = (
-    sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sum(map(octets, _TEXTS), sa.literal_column("0"))), 0))
+    sa.select(sa.func.count(), sa.func.coalesce(_bytes, 0))
     .join_from(dataset_inputs, datasets, datasets.c.dataset_id == _i.dataset_id)
     .where(_i.run_id == sa.bindparam("one"))
 )

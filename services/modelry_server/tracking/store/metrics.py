@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
+from modelry_server.kernel.sql.functions import octets
 from modelry_server.kernel.sql.statements import (
     Rows,
     Transaction,
@@ -218,6 +219,13 @@ _SUMMARIES = sa.select(
     _s.run_id, _s.key, _s.point_count, _s.first_step, _s.first_time, _s.first_bits, _s.last_step, _s.last_time,
     _s.last_bits, _s.min_bits, _s.min_step, _s.max_bits, _s.max_step,
 ).where(one_of(_s.run_id, "run_ids"))  # fmt: skip
+_SUMMARY_BYTES = 100  # in an answer, besides the key
+SIZES = (
+    sa.select(_s.run_id, sa.func.sum(octets(_s.key) + _SUMMARY_BYTES))
+    .where(one_of(_s.run_id, "run_ids"))
+    .group_by(_s.run_id)
+)
+"""About how many bytes the summaries of each run take in an answer."""
 _BITS = [place for place, column in enumerate(_SUMMARIES.selected_columns.keys()[1:]) if column.endswith("_bits")]
 _SUMMARIZED = sa.select(_s.key).where(_s.run_id == sa.bindparam("one"))
 _ACTIVE = sa.select(runs.c.run_id, runs.c.experiment_id).where(

@@ -165,6 +165,16 @@ def with_parts(tx: Transaction, found: Sequence[Run], parts: Collection[str] = P
     return [replace(run, **{part: by_run[run.run_id] for part, by_run in read.items()}) for run in found]
 
 
+def sizes(tx: Transaction, found: Sequence[Run], parts: Collection[str] = PARTS) -> list[int]:
+    """About how many bytes the named parts of each run take in an answer."""
+    run_ids = [run.run_id for run in found]
+    total = dict.fromkeys(run_ids, 0)
+    for asked in [ask(tx, _SIZES[part], {"run_ids": run_ids}, many=True) for part in parts if part in _SIZES]:
+        for run_id, size in asked.rows():
+            total[run_id] += int(size)
+    return list(total.values())
+
+
 def columns(*, description: bool) -> list[sa.ColumnElement[Any]]:
     """The columns of a run, with or without its description, which can be long."""
     return [column for column in runs.c if description or column.name != "description"]
@@ -269,6 +279,14 @@ def _pairs(table: sa.Table) -> sa.Select[Any]:
     return sa.select(c.run_id, object_of(c.key, c.value)).where(one_of(c.run_id, "run_ids")).group_by(c.run_id)
 
 
+def _size(table: sa.Table, octets_of_row: Any) -> sa.Select[Any]:
+    return (
+        sa.select(table.c.run_id, sa.func.sum(octets_of_row))
+        .where(one_of(table.c.run_id, "run_ids"))
+        .group_by(table.c.run_id)
+    )
+
+
 _PARAMS, _TAGS = _pairs(params), _pairs(tags)
 _PARAM_VALUES = sa.select(params.c.key, params.c.value).where(
     params.c.run_id == sa.bindparam("one"), one_of(params.c.key, "keys")
@@ -277,3 +295,9 @@ _bytes: Any = sa.func.sum(octets(params.c.key) + octets(params.c.value))
 _PARAM_TOTAL = sa.select(sa.func.count().label("count"), sa.func.coalesce(_bytes, 0).label("size")).where(
     params.c.run_id == sa.bindparam("one")
 )
+_SIZES = {
+    "params": _size(params, octets(params.c.key) + octets(params.c.value)),
+    "tags": _size(tags, octets(tags.c.key) + octets(tags.c.value)),
+    "metrics": metric_store.SIZES,
+    "datasets": dataset_store.SIZES,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -161,6 +161,27 @@ def test_things_are_read_whole_a_few_at_a_time_and_no_more_than_the_page_takes()
     assert every == [Found(each.item.upper(), each.key) for each in brief]
     assert small == [32] * 7 + [26]
     assert asked == [32]
+
+
+def test_as_many_things_are_read_at_once_as_fill_a_page_where_their_sizes_are_known() -> None:
+    asked: list[int] = []
+
+    def whole(names: Sequence[str]) -> list[str]:
+        asked.append(len(names))
+        return list(names)
+
+    def read(size: Callable[[str], int], count: int = 250) -> list[int]:
+        asked.clear()
+        brief = found(NAMES, after=None, limit=count)
+        assert list(completed(brief, whole, lambda names: list(map(size, names)))) == brief
+        return list(asked)
+
+    assert read(lambda name: 10) == [250]
+    assert read(lambda name: PAGE_BYTES // 100) == [100, 100, 50]
+    assert read(lambda name: PAGE_BYTES + 1, 40) == [1] * 40
+    assert read(lambda name: PAGE_BYTES if name == "m003" else 10) == [3, 1, 246]
+    assert read(lambda name: PAGE_BYTES, 20) == [20]  # so few that it is not asked
+    assert read(lambda name: 10, 0) == []
 
 
 def test_a_search_that_reads_on_gives_each_thing_once_up_to_the_limit() -> None:
