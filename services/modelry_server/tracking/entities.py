@@ -190,7 +190,7 @@ class RunQuery:
     """Which runs to find, and in which order.
 
     Without experiment ids, runs of all experiments of the workspace. `deleted_ids` are the ids of deleted experiments
-    among them. `description` says whether to read the descriptions, which can be long.
+    among them.
     """
 
     workspace: str
@@ -199,4 +199,3 @@ class RunQuery:
     lifecycle: LifecycleFilter
     filter: Node | None
     order: Sequence[OrderKey]
-    description: bool = True

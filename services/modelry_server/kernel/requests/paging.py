@@ -22,6 +22,8 @@ from modelry_server.kernel.errors import FieldInvalid, InvalidArgument
 LONGEST_TOKEN = 32_768
 _BLOCK = 32
 """So many things are read at once where nothing says how large they are: few enough where each is large."""
+_FIRST_SIZES = 8
+"""The sizes of so many things are asked first: they tell of how many more it is worth to ask."""
 PAGE_BYTES = 3 << 20
 """The most that the things on a page may take, in bytes: with room to spare below what every client can receive."""
 
@@ -216,17 +218,22 @@ def completed(
 def _blocks(
     found: Sequence[Found[_Brief]], sizes: Callable[[Sequence[_Brief]], Sequence[int]] | None
 ) -> Iterator[Sequence[Found[_Brief]]]:
-    if sizes is None or len(found) <= _BLOCK:
+    if sizes is None:
         for begin in range(0, len(found), _BLOCK):
             yield found[begin : begin + _BLOCK]
         return
-    begin, left = 0, PAGE_BYTES
-    for end, size in enumerate(sizes([each.item for each in found])):
-        if size > left and end > begin:
-            yield found[begin:end]
-            begin, left = end, PAGE_BYTES
-        left -= size
-    yield found[begin:]
+    begin, asked, step, left = 0, 0, _FIRST_SIZES, PAGE_BYTES
+    while asked < len(found):
+        some = sizes([each.item for each in found[asked : asked + step]])
+        for end, size in enumerate(some, start=asked):
+            if size > left and end > begin:
+                yield found[begin:end]
+                begin, left = end, PAGE_BYTES
+            left -= size
+        asked += len(some)
+        step = max(1, left * len(some) // max(1, sum(some)))  # as many as fill the page, if they are like these
+    if begin < len(found):
+        yield found[begin:]
 
 
 def block_by_block(

@@ -15,6 +15,11 @@ from modelry_server.registry.entities import Model
 from modelry_server.registry.store.tables import aliases, model_tags, models, versions
 
 _COLUMNS = [column.name for column in models.columns]
+LISTED = [column for column in models.columns if column.name != "description"]
+"""What the page of a list reads of all its models at once: a description can be long."""
+_DESCRIPTIONS = sa.select(models.c.model_id, models.c.description).where(
+    models.c.model_id.in_(sa.bindparam("ids", expanding=True))
+)
 _named = sa.and_(models.c.workspace == sa.bindparam("workspace"), models.c.name == sa.bindparam("name"))
 _NAMED = sa.select(models).where(_named)
 _OF_ID = sa.select(models).where(models.c.model_id == sa.bindparam("id"))
@@ -115,6 +120,13 @@ def delete_tags(tx: Transaction, model_id: str, keys: Collection[str]) -> None:
     tx.execute(sa.delete(model_tags).where(model_tags.c.model_id == model_id, model_tags.c.key.in_(keys)))
 
 
+def listed(tx: Transaction, rows: Sequence[Any]) -> list[Model]:
+    """Models from rows of the columns that are `LISTED`, with their descriptions, tags and aliases."""
+    described = tx.execute(_DESCRIPTIONS, {"ids": [row.model_id for row in rows]})
+    texts = {model_id: text for model_id, text in described}
+    return [replace(model, description=texts.get(model.model_id, "")) for model in whole(tx, rows)]
+
+
 def whole(tx: Transaction, rows: Sequence[Any]) -> list[Model]:
     """Models from their rows, with tags and aliases."""
     found = [_entity(row) for row in rows]
@@ -129,4 +141,5 @@ def whole(tx: Transaction, rows: Sequence[Any]) -> list[Model]:
 
 
 def _entity(row: Any) -> Model:
-    return Model(**{name: getattr(row, name) for name in _COLUMNS})
+    values: dict[str, Any] = {name: getattr(row, name, "") for name in _COLUMNS}
+    return Model(**values)

@@ -95,9 +95,9 @@ def models_page(
 ) -> Iterator[Found[Model]]:
     """The models that a filter finds, after a sort key; by name where nothing else decides. Raises FilterSyntax."""
     wanted = order(order_by, _MODEL_COLUMNS, last=_MODEL_ORDER)
-    query = sa.select(models).where(models.c.workspace == workspace)
+    query = sa.select(*model_rows.LISTED).where(models.c.workspace == workspace)
     rows = _rows(tx, query, wanted, _condition(filter, _MODEL_COLUMNS), after, limit)
-    return completed(list(map(Found, rows, _keys(rows, wanted))), partial(model_rows.whole, tx))
+    return completed(list(map(Found, rows, _keys(rows, wanted))), partial(model_rows.listed, tx))
 
 
 def versions_page(
@@ -117,9 +117,9 @@ def versions_page(
     """
     columns = _version_columns(stages)
     wanted = order(order_by, columns, last=_VERSION_ORDER)
-    query = version_rows.listed.where(versions.c.workspace == workspace)
+    query = version_rows.brief.where(versions.c.workspace == workspace)
     rows = _rows(tx, query, wanted, _condition(filter, columns), after, limit)
-    return completed(list(map(Found, rows, _keys(rows, wanted))), partial(version_rows.whole, tx))
+    return completed(list(map(Found, rows, _keys(rows, wanted))), partial(version_rows.of_brief, tx))
 
 
 def _condition(filter: Node | None, columns: Columns) -> Condition | None:

@@ -23,6 +23,11 @@ listed = sa.select(
     models.c.name.label("model_name"),
 ).join_from(versions, models)
 """As `with_name`, for lists: without signatures, which may be long."""
+brief = sa.select(
+    *(column for column in versions.columns if column.name not in ("signature", "description", "flavors")),
+    models.c.name.label("model_name"),
+).join_from(versions, models)
+"""What the page of a list reads of all its versions at once: the other columns can be long."""
 # Subqueries and no joins: without statistics PostgreSQL would walk through all versions of the model.
 id_of_named = (
     sa.select(models.c.model_id)
@@ -33,6 +38,9 @@ id_of_named = (
 with_given_name = sa.select(versions, sa.bindparam("model_name", type_=sa.Text).label("model_name"))
 """Versions with the name by which their model is asked for."""
 
+_LONG = sa.select(versions.c.version_id, versions.c.description, versions.c.flavors).where(
+    versions.c.version_id.in_(sa.bindparam("ids", expanding=True))
+)
 _COPIED = (
     *("version_id", "workspace", "model_id", "version_number", "stage", "run_id", "creator", "description"),
     *("create_time", "update_time", "revision"),
@@ -134,6 +142,18 @@ def delete_tags(tx: Transaction, model_id: str, version_number: int, keys: Colle
     tx.execute(sa.delete(t).where(t.c.model_id == model_id, t.c.version_number == version_number, t.c.key.in_(keys)))
 
 
+def of_brief(tx: Transaction, rows: Sequence[Any]) -> list[Version]:
+    """Versions from rows of `brief`, with their descriptions, flavors, tags and aliases, without signatures."""
+    found = {row.version_id: row for row in tx.execute(_LONG, {"ids": [row.version_id for row in rows]})}
+    return [
+        replace(version, description=found[id].description, flavors=_flavors(found[id].flavors))
+        if id in found
+        else version
+        for version in whole(tx, rows)
+        for id in [version.version_id]
+    ]
+
+
 def whole(tx: Transaction, rows: Sequence[Any]) -> list[Version]:
     """Versions from their rows, which must have the column `model_name` too, with tags and aliases."""
     keys = [(row.model_id, row.version_number) for row in rows]
@@ -198,8 +218,12 @@ def _entity(row: Any) -> Version:
         files=Files(row.manifest_sha256, row.file_count, row.size_bytes),
         create_time=row.create_time,
         update_time=row.update_time,
-        description=row.description,
-        signature=Signature(**json.loads(row.signature)) if row.signature else None,
-        flavors=tuple(Flavor(**flavor) for flavor in json.loads(row.flavors)) if row.flavors else (),
+        description=getattr(row, "description", ""),
+        signature=Signature(**json.loads(row.signature)) if getattr(row, "signature", "") else None,
+        flavors=_flavors(getattr(row, "flavors", "")),
         revision=row.revision,
     )
+
+
+def _flavors(stored: str) -> tuple[Flavor, ...]:
+    return tuple(Flavor(**flavor) for flavor in json.loads(stored)) if stored else ()

@@ -244,7 +244,6 @@ class Runs:
             lifecycle=lifecycle,
             filter=parse(filter, _SCOPES, words=mlflow_words.RUNS),
             order=parse_order(order_by, _SORTED_SCOPES, words=mlflow_words.RUNS),
-            description="description" in parts,
         )
         self._workspaces.require(workspace)
 

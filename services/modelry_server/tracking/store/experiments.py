@@ -89,12 +89,25 @@ def with_tags(tx: Transaction, rows: Collection[Any]) -> list[Experiment]:
     return [_entity(row, tags[row.experiment_id]) for row in rows]
 
 
+def listed(tx: Transaction, rows: Collection[Any]) -> list[Experiment]:
+    """The entities of rows of the columns that are `LISTED`, with their descriptions and tags."""
+    described = tx.execute(_DESCRIPTIONS, {"numbers": [row.experiment_id for row in rows]})
+    texts = {number: text for number, text in described}
+    found = with_tags(tx, rows)
+    return [replace(each, description=texts.get(row.experiment_id, "")) for each, row in zip(found, rows, strict=True)]
+
+
 def _replaced(statement: Any) -> Any:
     return statement.on_conflict_do_update(
         index_elements=["experiment_id", "key"], set_={"value": statement.excluded.value}
     )
 
 
+LISTED = [column for column in experiments.c if column.name != "description"]
+"""What the page of a list reads of all its experiments at once: a description can be long."""
+_DESCRIPTIONS = sa.select(experiments.c.experiment_id, experiments.c.description).where(
+    experiments.c.experiment_id.in_(sa.bindparam("numbers", expanding=True))
+)
 _HOMES = sa.select(experiments.c.experiment_id, experiments.c.workspace, experiments.c.delete_time).where(
     one_of(experiments.c.experiment_id, "numbers")
 )
@@ -113,7 +126,7 @@ def _entity(row: Any, tags: Mapping[str, str]) -> Experiment:
         create_time=row.create_time,
         update_time=row.update_time,
         delete_time=row.delete_time,
-        description=row.description,
+        description=getattr(row, "description", ""),
         creator=row.creator,
         revision=row.revision,
         tags=tags,

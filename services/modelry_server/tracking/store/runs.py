@@ -72,7 +72,7 @@ def places(tx: Transaction, run_ids: Collection[str]) -> dict[str, Place]:
 def find(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run | None:
     """The run of an id, with the named parts. `lock` keeps others from changing it until the transaction ends."""
     asked = ask(tx, _LOCK_ONE if lock else _FIND_ONE, {"one": run_id})
-    answers = _ask_parts(tx, [run_id], parts)
+    answers = _ask_parts(tx, [run_id], [part for part in parts if part != "description"])  # it is in the row
     for row in asked.rows():
         found = named(_FIND_ONE, row)
         return replace(entity(found, found.workspace), **{part: answer()[run_id] for part, answer in answers.items()})
@@ -175,13 +175,8 @@ def sizes(tx: Transaction, found: Sequence[Run], parts: Collection[str] = PARTS)
     return list(total.values())
 
 
-def columns(*, description: bool) -> list[sa.ColumnElement[Any]]:
-    """The columns of a run, with or without its description, which can be long."""
-    return [column for column in runs.c if description or column.name != "description"]
-
-
 def entity(row: Any, workspace: str) -> Run:
-    """The run of a row of `columns`, without its other parts."""
+    """The run of a row of `runs`, or of its columns that are `LISTED`, without its other parts."""
     return Run(
         run_id=row.run_id,
         experiment_id=str(row.experiment_id),
@@ -199,6 +194,8 @@ def entity(row: Any, workspace: str) -> Run:
     )
 
 
+LISTED = [column for column in runs.c if column.name != "description"]
+"""What the page of a list reads of all its runs at once: a description can be long, and is read like other parts."""
 _PLACES = (
     sa.select(runs.c.run_id, experiments.c.workspace, experiments.c.experiment_id)
     .join(experiments, experiments.c.experiment_id == runs.c.experiment_id)
@@ -250,14 +247,20 @@ def _rows_of_params(run_id: str, values: Mapping[str, str]) -> list[dict[str, An
 def _ask_parts(
     tx: Transaction, run_ids: Sequence[str], parts: Collection[str]
 ) -> dict[str, Callable[[], Mapping[str, Any]]]:
-    """Asks for parts of runs, all at once. Each answer is by run. The description is read with the run itself."""
+    """Asks for parts of runs, all at once. Each answer is by run."""
     asking: dict[str, Callable[[], Callable[[], Mapping[str, Any]]]] = {
+        "description": lambda: _ask_descriptions(tx, run_ids),
         "params": lambda: _ask_pairs(tx, _PARAMS, run_ids),
         "tags": lambda: _ask_pairs(tx, _TAGS, run_ids),
         "metrics": lambda: metric_store.ask_summaries(tx, run_ids),
         "datasets": lambda: dataset_store.ask_inputs(tx, run_ids),
     }
     return {part: ask_it() for part, ask_it in asking.items() if part in parts}
+
+
+def _ask_descriptions(tx: Transaction, run_ids: Sequence[str]) -> Callable[[], dict[str, str]]:
+    asked = ask(tx, _DESCRIPTIONS, {"run_ids": list(run_ids)})
+    return lambda: dict.fromkeys(run_ids, "") | {run_id: text for run_id, text in asked.rows()}
 
 
 def _ask_pairs(
@@ -288,6 +291,7 @@ def _size(table: sa.Table, octets_of_row: Any) -> sa.Select[Any]:
 
 
 _PARAMS, _TAGS = _pairs(params), _pairs(tags)
+_DESCRIPTIONS = sa.select(runs.c.run_id, runs.c.description).where(one_of(runs.c.run_id, "run_ids"))
 _PARAM_VALUES = sa.select(params.c.key, params.c.value).where(
     params.c.run_id == sa.bindparam("one"), one_of(params.c.key, "keys")
 )
@@ -296,6 +300,7 @@ _PARAM_TOTAL = sa.select(sa.func.count().label("count"), sa.func.coalesce(_bytes
     params.c.run_id == sa.bindparam("one")
 )
 _SIZES = {
+    "description": sa.select(runs.c.run_id, octets(runs.c.description)).where(one_of(runs.c.run_id, "run_ids")),
     "params": _size(params, octets(params.c.key) + octets(params.c.value)),
     "tags": _size(tags, octets(tags.c.key) + octets(tags.c.value)),
     "metrics": metric_store.SIZES,

@@ -90,11 +90,12 @@ def page_of_experiments(
     limit: int,
 ) -> Iterator[Found[Experiment]]:
     """At most `limit` experiments after a sort key."""
-    query = sa.select(experiments).where(experiments.c.workspace == workspace, *_alive(experiments, lifecycle))
+    query = sa.select(*experiment_store.LISTED)
+    query = query.where(experiments.c.workspace == workspace, *_alive(experiments, lifecycle))
     newest = SortKey(_EXPERIMENT_SORT_ATTRIBUTES["experiment_id"], descending=True)
     wanted = order(keys, _EXPERIMENT_SORT_COLUMNS, last=[newest])
     rows = _page(tx, query, node, _EXPERIMENT_COLUMNS, keys=wanted, after=after, limit=limit)
-    return completed(list(starmap(Found, rows)), partial(experiment_store.with_tags, tx))
+    return completed(list(starmap(Found, rows)), partial(experiment_store.listed, tx))
 
 
 def page_of_datasets(
@@ -117,9 +118,7 @@ def _with_metric(
     """The runs that have the metric by which they are sorted first."""
     s = metric_summaries.alias("best")
     metric = Column(s.c.last_value, Kind.NUMBER, nullable=False)
-    select = sa.select(*run_store.columns(description=query.description)).select_from(
-        s.join(runs, runs.c.run_id == s.c.run_id)
-    )
+    select = sa.select(*run_store.LISTED).select_from(s.join(runs, runs.c.run_id == s.c.run_id))
     select = select.where(s.c.key == first.field.key, s.c.last_value.is_not(None), _in_experiments(query))
     if len(query.experiment_ids) == 1:
         select = select.where(s.c.experiment_id == int(query.experiment_ids[0]))
@@ -157,7 +156,7 @@ _Row: TypeAlias = tuple[Any, tuple[SortValue, ...]]
 
 
 def _of_runs(query: RunQuery) -> sa.Select[Any]:
-    return sa.select(*run_store.columns(description=query.description)).where(_in_experiments(query))
+    return sa.select(*run_store.LISTED).where(_in_experiments(query))
 
 
 def _runs(rows: Sequence[_Row], query: RunQuery, *, part: int) -> list[Found[Run]]:

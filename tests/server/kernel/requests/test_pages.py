@@ -165,6 +165,7 @@ def test_things_are_read_whole_a_few_at_a_time_and_no_more_than_the_page_takes()
 
 def test_as_many_things_are_read_at_once_as_fill_a_page_where_their_sizes_are_known() -> None:
     asked: list[int] = []
+    weighed: list[int] = []
 
     def whole(names: Sequence[str]) -> list[str]:
         asked.append(len(names))
@@ -172,16 +173,39 @@ def test_as_many_things_are_read_at_once_as_fill_a_page_where_their_sizes_are_kn
 
     def read(size: Callable[[str], int], count: int = 250) -> list[int]:
         asked.clear()
+        weighed.clear()
+
+        def sizes(names: Sequence[str]) -> list[int]:
+            weighed.append(len(names))
+            return list(map(size, names))
+
         brief = found(NAMES, after=None, limit=count)
-        assert list(completed(brief, whole, lambda names: list(map(size, names)))) == brief
+        assert list(completed(brief, whole, sizes)) == brief
         return list(asked)
 
     assert read(lambda name: 10) == [250]
+    assert weighed == [8, 242]
     assert read(lambda name: PAGE_BYTES // 100) == [100, 100, 50]
     assert read(lambda name: PAGE_BYTES + 1, 40) == [1] * 40
     assert read(lambda name: PAGE_BYTES if name == "m003" else 10) == [3, 1, 246]
-    assert read(lambda name: PAGE_BYTES, 20) == [20]  # so few that it is not asked
+    assert read(lambda name: PAGE_BYTES, 20) == [1] * 20
     assert read(lambda name: 10, 0) == []
+
+
+def test_no_more_sizes_are_asked_than_the_page_is_worth() -> None:
+    weighed: list[int] = []
+
+    def sizes(names: Sequence[str]) -> list[int]:
+        weighed.append(len(names))
+        return [PAGE_BYTES // 20] * len(names)
+
+    pager.answer(
+        api.SearchModelsRequest(page_size=200),
+        lambda *, after, limit: completed(found(NAMES, after=after, limit=limit), list, sizes),
+        lambda name: api.Model(name=name, description="x" * (PAGE_BYTES // 20)),
+    )
+
+    assert sum(weighed) < 40
 
 
 def test_a_search_that_reads_on_gives_each_thing_once_up_to_the_limit() -> None:

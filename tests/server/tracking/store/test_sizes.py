@@ -11,6 +11,7 @@ from modelry_server.tracking.store import runs as store
 from tests.server.tracking.room import ONCE, Room, columns
 
 FULL = {
+    "description": RunDraft("0", description="é" * 5_000),
     "params": RunDraft("0", params={f"p{i}": "é" * (i % 40) for i in range(300)}),
     "tags": RunDraft("0", tags={f"t{i}": "text" * (i % 20) for i in range(300)}),
     "metrics": RunDraft("0", metrics=[columns(f"metric {i}", [(1, 1_700_000_000_000, 1 << 62)]) for i in range(300)]),
