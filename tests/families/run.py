@@ -55,13 +55,10 @@ def _environment(family: str) -> Path:
     print(f"=== making the environment of the family {family} (once)", flush=True)
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, "-r", wanted], check=True)
-    ours = sysconfig.get_paths()[
-        "purelib"
-    ]  # after its own packages: what is in both has one version by the constraints
-    theirs = subprocess.check_output(
-        [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], text=True
-    )
-    Path(theirs.strip(), "zz_base.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+    # What is in both has one version, by the constraints.
+    base = sysconfig.get_paths()["purelib"]
+    own = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"])
+    Path(own.decode().strip(), "base.pth").write_text(f"import site; site.addsitedir({base!r})\n")
     (place / "ready").touch()
     print(f"=== made in {time.monotonic() - began:.0f} s", flush=True)
     return python
