@@ -54,6 +54,5 @@ def log_model(
 
 
 def _format_of(model: Any, serialization_format: str) -> set[str]:
-    import lightgbm
-
-    return set() if isinstance(model, lightgbm.Booster) else {serialization_format} & {"cloudpickle", "skops"}
+    is_booster = any(each.__name__ == "Booster" for each in type(model).__mro__)
+    return set() if is_booster else {serialization_format} & {"cloudpickle", "skops"}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 PYTHON_FUNCTION = "python_function"
+_PACKAGES = {"sklearn": "scikit-learn"}  # by the name of the module
 _PLACE = ("name", "registered_model_name", "run_id", "client")
 
 
@@ -126,8 +127,9 @@ class FlavorShell:
 
     def _mlflow(self) -> Any:
         if self.needs and importlib.util.find_spec(self.needs) is None:
+            package = _PACKAGES.get(self.needs, self.needs)
             raise ModuleNotFoundError(
-                f"models of this flavor need {self.needs}, which is not installed: pip install {self.needs}",
+                f"models of the flavor {self.name} need {package}, which is not installed: pip install {package}",
                 name=self.needs,
             )
         return borrowed.mlflow_module(self.module)
