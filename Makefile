@@ -118,6 +118,10 @@ test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a rea
 test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, those of delivery, of the example and of the pages: some 18 minutes
 	$(BIN)/python -m pytest $(SLOW)
 
+.PHONY: test-families
+test-families: setup ## run the tests of models with real frameworks, each family in an environment of its own
+	$(BIN)/python tests/families/run.py
+
 .PHONY: minio-if-possible
 minio-if-possible:
 	@if command -v go >/dev/null && ! command -v minio >/dev/null && [ -z "$${MODELRY_TEST_S3_ENDPOINT:-}" ] \

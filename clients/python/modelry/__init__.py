@@ -19,8 +19,19 @@ from typing import TYPE_CHECKING, Any
 from modelry._sdk.transport import process as _process
 
 if TYPE_CHECKING:
+    from modelry import (
+        catboost,
+        errors,
+        lightgbm,
+        models,
+        onnx,
+        pyfunc,
+        sklearn,
+        statsmodels,
+        types,
+        xgboost,
+    )
     from modelry import datasets as data
-    from modelry import errors, models, pyfunc, sklearn, types
     from modelry._sdk.client import Client
     from modelry._sdk.fluent.active_run import ActiveRun
     from modelry._sdk.fluent.functions import (
@@ -68,12 +79,17 @@ if TYPE_CHECKING:
     from modelry.errors import ModelryError
 
 _MODULES = {
+    "catboost": "modelry.catboost",
     "data": "modelry.datasets",
     "errors": "modelry.errors",
+    "lightgbm": "modelry.lightgbm",
     "models": "modelry.models",
+    "onnx": "modelry.onnx",
     "pyfunc": "modelry.pyfunc",
     "sklearn": "modelry.sklearn",
+    "statsmodels": "modelry.statsmodels",
     "types": "modelry.types",
+    "xgboost": "modelry.xgboost",
 }
 _NAMES = {
     "modelry.errors": ["ModelryError"],
@@ -137,6 +153,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "active_run",
+    "catboost",
     "create_experiment",
     "data",
     "delete_run",
@@ -150,6 +167,7 @@ __all__ = [
     "get_run",
     "get_tracking_uri",
     "last_active_run",
+    "lightgbm",
     "log_artifact",
     "log_artifacts",
     "log_dict",
@@ -162,6 +180,7 @@ __all__ = [
     "log_params",
     "log_text",
     "models",
+    "onnx",
     "pyfunc",
     "register_model",
     "search_experiments",
@@ -174,9 +193,11 @@ __all__ = [
     "set_tracking_uri",
     "sklearn",
     "start_run",
+    "statsmodels",
     "sync",
     "transition_model_version_stage",
     "types",
+    "xgboost",
 ]
 
 

@@ -5,8 +5,9 @@ A flavor is a module with `save_model`, `log_model` and `load_model`, whose name
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,25 @@ from modelry._sdk.packaging import borrowed, judging, loading, logged, own_code,
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
+    from modelry._sdk.packaging.options import LogOptions
 
 
 PYTHON_FUNCTION = "python_function"
+_PACKAGES = {"sklearn": "scikit-learn"}  # by the name of the module
+_PLACE = ("name", "registered_model_name", "run_id", "client")
 
 
 @dataclass(frozen=True, slots=True)
 class FlavorShell:
     """The common part of a flavor.
 
-    `module` is the module of MLflow that writes and reads its models, `name` its name in MLmodel.
+    `module` is the module of MLflow that writes and reads its models, `name` its name in MLmodel, and `needs` the
+    module of the framework, without which there is nothing to write or read.
     """
 
     module: str
     name: str
+    needs: str = ""
 
     def save(
         self,
@@ -42,7 +48,7 @@ class FlavorShell:
         Unless the options have requirements, they get `packages` and what `inspected` and the input example refer to,
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
-        mlflow = borrowed.mlflow_module(self.module)
+        mlflow = self._mlflow()
         if inspected is not None:
             used = requirements.modules_of(inspected, options.get("input_example"))
             requirements.tell_missing(used, options.get("code_paths") or ())
@@ -55,6 +61,18 @@ class FlavorShell:
         with borrowed.errors_only(self.module):
             mlflow.save_model(path=os.fspath(path), **options)
 
+    def log_model(
+        self,
+        save: Callable[..., None],
+        model: Mapping[str, Any],
+        artifact_path: str | None,
+        options: LogOptions,
+    ) -> logged.LoggedModel:
+        """Logs what `save(path=folder, **model)` writes, to the place that the options name, which get the others."""
+        place = {key: options[key] for key in _PLACE if key in options}  # type: ignore[literal-required]
+        rest = {key: value for key, value in options.items() if key not in {*_PLACE, "await_registration_for"}}
+        return self.log(save, {**model, **rest}, logged.Destination(artifact_path=artifact_path, **place))
+
     def log(
         self, save: Callable[..., None], options: dict[str, Any], destination: logged.Destination
     ) -> logged.LoggedModel:
@@ -64,6 +82,21 @@ class FlavorShell:
             save(path=folder, mlflow_model=metadata, **options)
 
         return logged.log(save_to, destination)
+
+    def load_model(
+        self,
+        model_uri: str | os.PathLike[str],
+        dst_path: str | os.PathLike[str] | None = None,
+        *,
+        client: Client | None = None,
+    ) -> Any:
+        """Loads a model of this flavor from `runs:/…`, `models:/…` or a folder on this machine.
+
+        The files are downloaded to `dst_path`, or to a temporary folder. Raises NotFound if there is no model,
+        InvalidArgument for a URI that can't be parsed or a model that is refused, and MlflowException if it is of
+        another flavor.
+        """
+        return self.load(model_uri, dst_path=dst_path, client=client)
 
     def load(
         self,
@@ -77,7 +110,7 @@ class FlavorShell:
 
         Its MLmodel file is judged before. Code that the model brings is kept apart from that of other models.
         """
-        mlflow = borrowed.mlflow_module(self.module)
+        mlflow = self._mlflow()
 
         def load(folder: str) -> Any:
             code = judging.judge(folder).get(self.name, {}).get("code")
@@ -91,3 +124,12 @@ class FlavorShell:
             return own_code.guarded(model, own) if self.name == PYTHON_FUNCTION else model
 
         return loading.loaded(model_uri, load, dst_path=dst_path, client=client)
+
+    def _mlflow(self) -> Any:
+        if self.needs and importlib.util.find_spec(self.needs) is None:
+            package = _PACKAGES.get(self.needs, self.needs)
+            raise ModuleNotFoundError(
+                f"models of the flavor {self.name} need {package}, which is not installed: pip install {package}",
+                name=self.needs,
+            )
+        return borrowed.mlflow_module(self.module)

@@ -24,7 +24,19 @@ MOST_NODES, DEEPEST = 20_000, 50
 """The most values of MLmodel files, and the most of them one in another. A value takes about 0.1 ms to read."""
 
 _SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
-_HEED_THE_SWITCH = {"mlflow.sklearn", "mlflow.pyfunc.model"}
+_HEED_THE_SWITCH = {
+    "mlflow.catboost",
+    "mlflow.lightgbm",
+    "mlflow.onnx",
+    "mlflow.pyfunc.model",
+    "mlflow.sklearn",
+    "mlflow.statsmodels",
+    "mlflow.xgboost",
+}
+"""The loaders that read data only, or heed the switch."""
+
+_OF_A_CLASS = {"lightgbm", "xgboost"}
+"""The flavors that make an object of the class that `model_class` names: one of the framework, which reads data."""
 _NO_PATHS = re.compile(r"model_code_path|loader_module|.*(name|uri)")
 """Options that are no path in the model. Of a `model_code_path` only the last part is used."""
 _LARGEST_OTHER_BYTES = 2**20
@@ -200,6 +212,9 @@ def _refuse_code(flavors: Mapping[str, Any]) -> None:
         for key in ("code", "model_code_path"):
             if options.get(key):
                 raise _has_code(f"{key} {text_of(options[key])[:200]!r} of {text_of(flavor)[:200]!r}")
+        named = options.get("model_class")
+        if flavor in _OF_A_CLASS and named is not None and text_of(named).partition(".")[0] != flavor:
+            raise _has_code(f"the class {text_of(named)[:200]!r} of {flavor!r}")
         if module is not None and text_of(module) not in _HEED_THE_SWITCH:
             raise _has_code(f"the loader {text_of(module)[:200]!r} of {text_of(flavor)[:200]!r}")
 

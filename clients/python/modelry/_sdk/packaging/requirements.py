@@ -163,7 +163,8 @@ class _Modules:
         elif not isinstance(thing, type | FunctionType):
             self.add_reference(type(thing))
         elif _can_be_imported(thing):
-            self.add(thing.__module__)
+            for made_of in thing.__mro__ if isinstance(thing, type) else (thing,):  # such as an estimator of XGBoost
+                self.add(made_of.__module__)
         elif isinstance(thing, FunctionType):
             # It is pickled with its code. The globals that its code uses are pickled next.
             self.add_code(thing.__code__, thing.__globals__.get("__package__") or "")

@@ -1,0 +1,52 @@
+"""CatBoost models in MLflow's format: save them to a folder, log them to a run, load them back.
+
+The file of a model is CatBoost's own: trees and settings as data. Loading it runs no code of its author.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.packaging.flavor import FlavorShell
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+
+__all__ = ["load_model", "log_model", "save_model"]
+
+_FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost")
+load_model = _FLAVOR.load_model
+
+
+def save_model(
+    cb_model: Any,
+    path: str | os.PathLike[str],
+    *,
+    format: str = "cbm",
+    **options: Unpack[SaveOptions],
+) -> None:
+    """Saves a model to a folder on this machine, which must not exist or must be empty.
+
+    `cb_model` is a CatBoost, CatBoostClassifier, CatBoostRegressor or CatBoostRanker. `format` is one that CatBoost can
+    load: `cbm` (binary) or `json`.
+
+    Raises MlflowException for what can't be saved.
+    """
+    given = {"cb_model": cb_model, "format": format, **options}
+    _FLAVOR.save(path, given, inspected=cb_model, packages=["catboost"])
+
+
+def log_model(
+    cb_model: Any,
+    artifact_path: str | None = None,
+    *,
+    format: str = "cbm",
+    **options: Unpack[LogOptions],
+) -> LoggedModel:
+    """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    model = {"cb_model": cb_model, "format": format}
+    return _FLAVOR.log_model(save_model, model, artifact_path, options)

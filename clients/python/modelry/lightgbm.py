@@ -1,0 +1,58 @@
+"""LightGBM models in MLflow's format: save them to a folder, log them to a run, load them back.
+
+The file of a Booster is LightGBM's own text: trees as data. A model of the scikit-learn interface is pickled, and
+loading it runs code that its author chose: log its `booster_`, or load only what you trust.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.packaging.flavor import FlavorShell
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+
+__all__ = ["load_model", "log_model", "save_model"]
+
+_FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm")
+load_model = _FLAVOR.load_model
+
+
+def save_model(
+    lgb_model: Any,
+    path: str | os.PathLike[str],
+    *,
+    serialization_format: str = "cloudpickle",
+    **options: Unpack[SaveOptions],
+) -> None:
+    """Saves a model to a folder on this machine, which must not exist or must be empty.
+
+    `lgb_model` is a Booster, or a model of LightGBM's scikit-learn interface. Only for the latter is
+    `serialization_format`: `cloudpickle`, `pickle`, or `skops`, whose types are named in the model.
+
+    Raises MlflowException for what can't be saved.
+    """
+    given = {"lgb_model": lgb_model, "serialization_format": serialization_format, **options}
+    _FLAVOR.save(path, given, inspected=lgb_model, packages=["lightgbm", *_format_of(lgb_model, serialization_format)])
+
+
+def log_model(
+    lgb_model: Any,
+    artifact_path: str | None = None,
+    *,
+    serialization_format: str = "cloudpickle",
+    **options: Unpack[LogOptions],
+) -> LoggedModel:
+    """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    model = {"lgb_model": lgb_model, "serialization_format": serialization_format}
+    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+
+
+def _format_of(model: Any, serialization_format: str) -> set[str]:
+    is_booster = any(each.__name__ == "Booster" for each in type(model).__mro__)
+    return set() if is_booster else {serialization_format} & {"cloudpickle", "skops"}

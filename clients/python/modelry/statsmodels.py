@@ -1,0 +1,53 @@
+"""Statsmodels models in MLflow's format: save them to a folder, log them to a run, load them back.
+
+The file of a model is a pickle, since statsmodels has no other format. Loading it runs code that its author chose: load
+only what you trust.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.packaging.flavor import FlavorShell
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+
+__all__ = ["load_model", "log_model", "save_model"]
+
+_FLAVOR = FlavorShell("mlflow.statsmodels", "statsmodels", "statsmodels")
+load_model = _FLAVOR.load_model
+
+
+def save_model(
+    statsmodels_model: Any,
+    path: str | os.PathLike[str],
+    *,
+    remove_data: bool = False,
+    **options: Unpack[SaveOptions],
+) -> None:
+    """Saves a model to a folder on this machine, which must not exist or must be empty.
+
+    `statsmodels_model` are fitted results. `remove_data` leaves out the data that they were fitted to, and with it what
+    can only be computed from it, such as residuals.
+
+    Raises MlflowException for what can't be saved.
+    """
+    given = {"statsmodels_model": statsmodels_model, "remove_data": remove_data, **options}
+    _FLAVOR.save(path, given, inspected=statsmodels_model, packages=["statsmodels"])
+
+
+def log_model(
+    statsmodels_model: Any,
+    artifact_path: str | None = None,
+    *,
+    remove_data: bool = False,
+    **options: Unpack[LogOptions],
+) -> LoggedModel:
+    """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    model = {"statsmodels_model": statsmodels_model, "remove_data": remove_data}
+    return _FLAVOR.log_model(save_model, model, artifact_path, options)

@@ -1,0 +1,52 @@
+"""XGBoost models in MLflow's format: save them to a folder, log them to a run, load them back.
+
+The file of a model is XGBoost's own: trees, weights and settings as data. Loading it runs no code of its author.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.packaging.flavor import FlavorShell
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+
+__all__ = ["load_model", "log_model", "save_model"]
+
+_FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost")
+load_model = _FLAVOR.load_model
+
+
+def save_model(
+    xgb_model: Any,
+    path: str | os.PathLike[str],
+    *,
+    model_format: str = "ubj",
+    **options: Unpack[SaveOptions],
+) -> None:
+    """Saves a model to a folder on this machine, which must not exist or must be empty.
+
+    `xgb_model` is a Booster, or a model of XGBoost's scikit-learn interface. `model_format` is `ubj` (binary JSON) or
+    `json`.
+
+    Raises MlflowException for what can't be saved.
+    """
+    given = {"xgb_model": xgb_model, "model_format": model_format, **options}
+    _FLAVOR.save(path, given, inspected=xgb_model, packages=["xgboost"])
+
+
+def log_model(
+    xgb_model: Any,
+    artifact_path: str | None = None,
+    *,
+    model_format: str = "ubj",
+    **options: Unpack[LogOptions],
+) -> LoggedModel:
+    """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    model = {"xgb_model": xgb_model, "model_format": model_format}
+    return _FLAVOR.log_model(save_model, model, artifact_path, options)
