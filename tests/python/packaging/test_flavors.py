@@ -19,8 +19,8 @@ def test_a_flavor_without_its_framework_says_what_to_install(flavor: str, tmp_pa
     module: Any = importlib.import_module(f"modelry.{flavor}")
     (tmp_path / "MLmodel").touch()
 
-    for call in (lambda: module.save_model(object(), tmp_path / "model"), lambda: module.load_model(tmp_path)):
+    for call, given in ((module.save_model, (object(), tmp_path / "model")), (module.load_model, (tmp_path,))):
         with pytest.raises(ModuleNotFoundError, match=f"pip install {flavor}$") as raised:
-            call()
+            call(*given)
         assert raised.value.name == flavor
     assert not (tmp_path / "model").exists()
