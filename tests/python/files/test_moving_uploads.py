@@ -103,7 +103,7 @@ def test_an_upload_ends_when_the_time_for_it_is_up(platform: Deployment, tmp_pat
     run_id = Client(platform.address).runs.create().run_id
     (tmp_path / "large.bin").write_bytes(os.urandom(3 << 20))
     found = local_files.found(tmp_path / "large.bin", "")
-    with slow_link(connect().of("artifacts").address.uri, 2e5) as address:
+    with slow_link(platform.addresses["artifacts"], 2e5) as address:
         began = time.monotonic()
         with within(30.0, until=began + 0.5), pytest.raises(DeadlineExceeded, match="the time for the delivery is up"):
             transfer.upload_files(connect(address), f"runs/{run_id}", found, None)
