@@ -11,8 +11,9 @@ import pytest
 
 from modelry import Client
 from modelry._sdk.recording import kept
+from modelry._sdk.recording.locks import SpoolInUse
 from modelry._sdk.recording.places import SpoolUnsafe
-from modelry._sdk.recording.spool import SpoolInUse, SpoolUnreadable
+from modelry._sdk.recording.spool import SpoolUnreadable
 from modelry.errors import InvalidArgument, PathInvalid
 
 SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from modelry._sdk.files import local_files, paths, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
-from modelry._sdk.recording import holders, ids, places
-from modelry._sdk.recording.spool import SpoolUnreadable, lock
+from modelry._sdk.recording import holders, ids, locks, places
+from modelry._sdk.recording.locks import LockedFile
+from modelry._sdk.recording.spool import SpoolUnreadable
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry.errors import InvalidArgument, LocalFileChanged
@@ -57,12 +58,12 @@ class Kept:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Locks the copies, so that no other process uploads, divides or deletes them meanwhile. Raises SpoolInUse."""
-        descriptor = os.open(self.folder / TARGET, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        file = LockedFile(self.folder / TARGET, locks.READ)
         try:
-            lock(descriptor, self.folder)
+            file.lock(self.folder)
             yield
         finally:
-            os.close(descriptor)
+            file.close()
 
     def upload(self, connection: Connection) -> None:
         """Uploads the files and deletes the copies. Needs `held`. Raises OSError and ModelryError."""
@@ -194,7 +195,7 @@ def opened(folder: Path) -> Kept:
     """The copies in a folder. Raises SpoolUnreadable, SpoolUnsafe or OSError."""
     places.require_copy(folder)
     target = folder / TARGET
-    descriptor = os.open(target, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(target, locks.READ)
     with os.fdopen(descriptor) as file:
         places.require_own(descriptor, target)
         try:

@@ -25,13 +25,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelry._sdk.recording import holders, ids, places
+from modelry._sdk.recording.locks import LockedFile, SpoolInUse
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.values.foreign import Unreadable, json_object_of
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there a file in use looks like one that was left.
-    fcntl = None  # type: ignore[assignment]
 
 SERVER = "server"
 SUFFIX = ".spool"
@@ -48,10 +44,6 @@ _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) 
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
-class SpoolInUse(OSError):
-    """Another process writes or delivers the file."""
-
-
 class SpoolUnreadable(OSError):
     """The file is not a spool, or its beginning is damaged."""
 
@@ -59,12 +51,12 @@ class SpoolUnreadable(OSError):
 class Spool:
     """One open spool. For one thread at a time."""
 
-    def __init__(self, path: Path, descriptor: int, server: dict[str, str]) -> None:
+    def __init__(self, path: Path, file: LockedFile, server: dict[str, str]) -> None:
         self.path = path
         self.server = server
-        self._descriptor = descriptor
-        _, self._delivered = _HEADER.unpack(os.pread(descriptor, _HEADER.size, 0))
-        self._end = os.fstat(descriptor).st_size
+        self._file = file
+        _, self._delivered = _HEADER.unpack(os.pread(file.descriptor, _HEADER.size, 0))
+        self._end = os.fstat(file.descriptor).st_size
         self._position = self._delivered
         self.requests_left = self.others_left = self.points_left = 0
         self._beaten_at = time.monotonic()
@@ -83,18 +75,18 @@ class Spool:
         path = folder / f"{name}{_OPEN}{_suffix(parent)}"
         # Locked before it has its name, so that nobody takes it for a file that was left.
         new = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
-        descriptor = os.open(new, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        file = LockedFile(new, _FLAGS | os.O_CREAT | os.O_EXCL)
         try:
-            lock(descriptor, path)
+            file.lock(path)
             first = _encode(SERVER, json.dumps(server).encode())
-            os.write(descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
+            os.write(file.descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
             os.rename(new, path)
         except BaseException:
-            os.close(descriptor)
+            file.close()
             with suppress(OSError):
                 os.unlink(new)
             raise
-        return cls(path, descriptor, server)
+        return cls(path, file, server)
 
     @classmethod
     def open(cls, path: Path) -> Spool:
@@ -103,18 +95,18 @@ class Spool:
         Raises SpoolInUse if another process has it open or may have, SpoolUnreadable if it is not a spool, SpoolUnsafe
         if somebody else could have written it.
         """
-        descriptor = os.open(path, _FLAGS)
+        file = LockedFile(path, _FLAGS)
         try:
-            places.require_own(descriptor, path)
-            lock(descriptor, path)
-            server, first = _beginning(descriptor, path)
+            places.require_own(file.descriptor, path)
+            file.lock(path)
+            server, first = _beginning(file.descriptor, path)
             if path != closed(path):
                 if holders.may_be_at_work(server, path):
                     raise SpoolInUse(f"{path} is in use by another process")
                 path = path.rename(closed(path))
-            spool = cls(path, descriptor, server)
+            spool = cls(path, file, server)
         except OSError:
-            os.close(descriptor)
+            file.close()
             raise
         spool._count(first)
         return spool
@@ -135,13 +127,13 @@ class Spool:
     @classmethod
     def peek(cls, path: Path) -> Spool:
         """Opens a file only to look at what waits in it: without a lock, and its name stays. Raises as `open` does."""
-        descriptor = os.open(path, _FLAGS)
+        file = LockedFile(path, _FLAGS)
         try:
-            places.require_own(descriptor, path)
-            server, first = _beginning(descriptor, path)
-            spool = cls(path, descriptor, server)
+            places.require_own(file.descriptor, path)
+            server, first = _beginning(file.descriptor, path)
+            spool = cls(path, file, server)
         except OSError:
-            os.close(descriptor)
+            file.close()
             raise
         spool._count(first)
         return spool
@@ -177,13 +169,13 @@ class Spool:
         done = 0
         try:
             while done < len(data):
-                done += os.pwrite(self._descriptor, data[done : done + _WRITE_BYTES], self._end + done)
+                done += os.pwrite(self._file.descriptor, data[done : done + _WRITE_BYTES], self._end + done)
             if data:
                 # So that another machine can read it, and a full disk of another machine is told here.
-                _sync(self._descriptor)
+                _sync(self._file.descriptor)
         except OSError:
             with suppress(OSError):
-                os.ftruncate(self._descriptor, self._end)
+                os.ftruncate(self._file.descriptor, self._end)
             raise
         for request, _, end in written:
             request.end = end
@@ -201,7 +193,7 @@ class Spool:
 
     def next_to(self, queue: deque[QueuedRequest]) -> bool:
         """Adds the next request to a queue, see `next`; False at the end."""
-        while (request := _read(self._descriptor, self._position, self._end)) is not None:
+        while (request := _read(self._file.descriptor, self._position, self._end)) is not None:
             if request.method:
                 queue.append(request)
             else:
@@ -218,7 +210,7 @@ class Spool:
         self.others_left -= not request.points
         self.points_left -= request.points
         with suppress(OSError):  # what is delivered again is not written twice
-            os.pwrite(self._descriptor, _DELIVERED.pack(self._delivered), len(_MAGIC))
+            os.pwrite(self._file.descriptor, _DELIVERED.pack(self._delivered), len(_MAGIC))
 
     @property
     def path_when_closed(self) -> Path:
@@ -235,7 +227,7 @@ class Spool:
         except OSError:
             return False
         try:
-            return not os.path.samestat(os.fstat(named), os.fstat(self._descriptor))
+            return not os.path.samestat(os.fstat(named), os.fstat(self._file.descriptor))
         finally:
             os.close(named)
 
@@ -244,7 +236,7 @@ class Spool:
         if time.monotonic() - self._beaten_at > holders.BEAT_SECONDS:
             self._beaten_at = time.monotonic()
             with suppress(OSError):
-                os.utime(self._descriptor)
+                os.utime(self._file.descriptor)
 
     def remove(self) -> str:
         """Deletes the file, after everything in it was read and delivered. Returns an empty string.
@@ -255,7 +247,7 @@ class Spool:
         if self._damaged_at:
             count = len(self._damaged_at)
             found.append(f"{count} record{'s' if count > 1 else ''}")
-        if tail := os.fstat(self._descriptor).st_size - self._position:
+        if tail := os.fstat(self._file.descriptor).st_size - self._position:
             found.append(f"the last {tail} bytes")
         damage = ""
         if found:
@@ -268,15 +260,13 @@ class Spool:
     def close(self) -> None:
         """Closes the file, which releases its lock, and keeps it for a later delivery. Nothing if it is closed."""
         with suppress(OSError):
-            if self._descriptor >= 0 and not self.is_taken:
+            if self._file.descriptor >= 0 and not self.is_taken:
                 self.path = self.path.rename(closed(self.path))
         self.let_go()
 
     def let_go(self) -> None:
-        """Closes the file as it is, if it is open, as a forked child does with a file that its parent writes."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        """Closes the file as it is, if it is open."""
+        self._file.close()
 
 
 def left_in(folder: Path, *, parent: str = "") -> list[Path]:
@@ -369,15 +359,3 @@ def _read(descriptor: int, position: int, end: int) -> QueuedRequest | None:
     method, _, points = head.decode(errors="replace").partition(" ")
     is_number = points.isdecimal() and len(points) <= _MOST_DIGITS
     return QueuedRequest(method, content, points=int(points) if is_number else 0, end=stop)
-
-
-def lock(descriptor: int, path: Path) -> None:
-    """Locks an open file, where locks work. Raises SpoolInUse if another process has locked it."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SpoolInUse(f"{path} is in use by another process") from None
-    except OSError:
-        pass  # The file system has no locks; see `holders`.
