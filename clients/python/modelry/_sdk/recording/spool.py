@@ -14,6 +14,7 @@ the file, and in a file of what another process logged also that one, as the `wr
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -38,6 +39,7 @@ _DELIVERED = struct.Struct("<Q")
 _RECORD = struct.Struct("<II")
 _MAGIC = b"MDLRYSP2"
 _WRITE_BYTES = 1 << 26
+_AT_A_TIME = 100
 _MOST_DIGITS = 18
 _DIGITS_OF_A_MOMENT = 19
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -79,7 +81,7 @@ class Spool:
         try:
             file.lock(path)
             first = _encode(SERVER, json.dumps(server).encode())
-            os.write(file.descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
+            _write(file.descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first, 0)
             os.rename(new, path)
         except BaseException:
             file.close()
@@ -166,10 +168,8 @@ class Spool:
             position += len(record)
             written.append((request, record, position))
         data = b"".join(record for _, record, _ in written)
-        done = 0
         try:
-            while done < len(data):
-                done += os.pwrite(self._file.descriptor, data[done : done + _WRITE_BYTES], self._end + done)
+            _write(self._file.descriptor, data, self._end)
             if data:
                 # So that another machine can read it, and a full disk of another machine is told here.
                 _sync(self._file.descriptor)
@@ -202,6 +202,16 @@ class Spool:
             if request.method:
                 return True
         return False
+
+    def copy_rest(self, to: Spool) -> None:
+        """Reads what was not read yet, and appends it to another spool. If that raises, it counts as not read."""
+        position = self._position
+        try:
+            while rest := list(itertools.islice(iter(self.next, None), _AT_A_TIME)):
+                to.append(rest)
+        except BaseException:
+            self._position = position
+            raise
 
     def delivered(self, request: QueuedRequest) -> None:
         """Notes that everything up to this request is delivered."""
@@ -256,6 +266,12 @@ class Spool:
         self.path.unlink(missing_ok=True)
         self.let_go()
         return damage
+
+    def discard(self) -> None:
+        """Deletes the file if that is possible, whatever is in it, and closes it."""
+        with suppress(OSError):
+            self.path.unlink()
+        self.let_go()
 
     def close(self) -> None:
         """Closes the file, which releases its lock, and keeps it for a later delivery. Nothing if it is closed."""
@@ -340,6 +356,13 @@ def _server_of(content: bytes, path: Path) -> dict[str, str]:
 def _encode(method: str, content: bytes, points: int = 0) -> bytes:
     body = f"{method} {points}".encode() + b"\0" + content
     return _RECORD.pack(len(body), zlib.crc32(body)) + body
+
+
+def _write(descriptor: int, data: bytes, position: int) -> None:
+    """Writes all of it: the system may write a part only, such as what still fits on a disk."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done : done + _WRITE_BYTES], position + done)
 
 
 def _read(descriptor: int, position: int, end: int) -> QueuedRequest | None:
