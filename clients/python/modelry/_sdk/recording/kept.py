@@ -2,7 +2,8 @@
 
     <time>-<process>-<random>[.<parent>].upload/   target.json, and the files by number: 0, 1, …
 
-A copy that is not complete has `.copying` in place of `.upload`. `target.json` says where the files belong. No path in
+A copy that is not complete has `.copying` in place of `.upload`, and one that nobody needs any more has `.gone`, until
+it is deleted. `target.json` says where the files belong. No path in
 it leads to a local file, so it can't name what is not a copy.
 """
 
@@ -27,6 +28,7 @@ from modelry.errors import InvalidArgument, LocalFileChanged
 
 SUFFIX = ".upload"
 COPYING = ".copying"
+GONE = ".gone"
 TARGET = "target.json"
 
 
@@ -115,11 +117,9 @@ class Kept:
             left.drop()
 
     def drop(self) -> None:
-        """Deletes the copies. From the first step on they are not complete any more."""
-        gone = self.folder.with_suffix(COPYING)
+        """Deletes the copies, as far as that is possible; see `delete`."""
         with suppress(OSError):
-            self.folder.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            delete(self.folder)
 
     def overlaps(self, other: Kept) -> bool:
         """Whether both write to the same owner and one of the same paths, so that their order matters."""
@@ -189,6 +189,21 @@ def left_in(spool_folder: Path, *, parent: str = "") -> list[Path]:
 def incomplete_in(spool_folder: Path) -> list[Path]:
     """The folders of copies that were not completed, because their process ended or the disk was full."""
     return [path for path in _with_suffix(spool_folder, COPYING) if not _may_be_copying(path)]
+
+
+def delete(folder: Path) -> None:
+    """Deletes copies. From the first step on nobody takes them for an upload any more. Raises OSError."""
+    gone = folder.with_suffix(GONE)
+    shutil.rmtree(gone, ignore_errors=True)  # what a process that was killed left of copies of this name
+    folder.rename(gone)
+    with suppress(FileNotFoundError):  # `clear` may delete it too
+        shutil.rmtree(gone)
+
+
+def clear(spool_folder: Path) -> None:
+    """Deletes what a process that was killed left of copies that nobody needs any more. Raises OSError as `left_in`."""
+    for folder in _with_suffix(spool_folder, GONE):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def opened(folder: Path) -> Kept:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,9 +189,7 @@ def _delete(path: Path) -> None:
         if path.is_symlink() or not path.is_dir():
             path.unlink()
             return
-        gone = path.with_suffix(kept.COPYING)  # From now on nobody takes it for complete.
-        path.rename(gone)
-        shutil.rmtree(gone)
+        kept.delete(path)
 
 
 @contextmanager
