@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from modelry import Client
-from modelry._sdk.recording import kept
+from modelry._sdk.recording import kept, sync, undelivered
+from modelry._sdk.recording.locks import SpoolInUse
 from modelry._sdk.recording.places import SpoolUnsafe
-from modelry._sdk.recording.spool import SpoolInUse, SpoolUnreadable
+from modelry._sdk.recording.spool import SpoolUnreadable
 from modelry.errors import InvalidArgument, PathInvalid
+from tests.python.recording.scripts import leave
 
 SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}
 
@@ -69,6 +72,39 @@ def test_a_copy_that_was_not_completed_is_found_but_not_delivered(tmp_path: Path
 
     assert kept.left_in(tmp_path) == []
     assert kept.incomplete_in(tmp_path) == [broken]
+
+
+@pytest.mark.parametrize("how", ["uploaded", "discarded"])
+def test_what_a_killed_process_left_of_copies_that_it_deleted_goes_without_a_word(
+    spool: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def remove(path: Path, **_: object) -> None:
+        if path.exists():
+            raise SystemExit
+
+    made = kept.keep_content(spool, SERVER, "runs/1", "a.txt", b"text")
+    leave(made.folder)
+    delete = made.drop if how == "uploaded" else partial(undelivered.discard, made.folder)
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", remove)
+        with pytest.raises(SystemExit):
+            delete()
+    assert len(list(spool.iterdir())) == 1
+    assert undelivered.undelivered() == []
+
+    report = sync.deliver()
+
+    assert (report.files_delivered, report.files_left, report.problems) == (0, 0, ())
+    assert list(spool.iterdir()) == []
+
+
+def test_what_was_left_of_copies_of_the_same_name_hinders_no_deletion(tmp_path: Path) -> None:
+    made = kept.keep_content(tmp_path, SERVER, "runs/1", "a.txt", b"text")
+    shutil.copytree(made.folder, made.folder.with_suffix(".gone"))
+
+    made.drop()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"server": [], "owner": "", "paths": []}'])

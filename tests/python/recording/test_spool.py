@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from modelry._sdk.recording import holders
+from modelry._sdk.recording.locks import SpoolInUse
 from modelry._sdk.recording.places import SpoolUnsafe
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import (
     Spool,
-    SpoolInUse,
     SpoolUnreadable,
     _server_of,
     left_in,

@@ -2,7 +2,8 @@
 
     <time>-<process>-<random>[.<parent>].upload/   target.json, and the files by number: 0, 1, …
 
-A copy that is not complete has `.copying` in place of `.upload`. `target.json` says where the files belong. No path in
+A copy that is not complete has `.copying` in place of `.upload`, and one that nobody needs any more has `.gone`, until
+it is deleted. `target.json` says where the files belong. No path in
 it leads to a local file, so it can't name what is not a copy.
 """
 
@@ -18,14 +19,16 @@ from pathlib import Path
 
 from modelry._sdk.files import local_files, paths, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
-from modelry._sdk.recording import holders, ids, places
-from modelry._sdk.recording.spool import SpoolUnreadable, lock
+from modelry._sdk.recording import holders, ids, locks, places
+from modelry._sdk.recording.locks import LockedFile
+from modelry._sdk.recording.spool import SpoolUnreadable
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry.errors import InvalidArgument, LocalFileChanged
 
 SUFFIX = ".upload"
 COPYING = ".copying"
+GONE = ".gone"
 TARGET = "target.json"
 
 
@@ -57,12 +60,12 @@ class Kept:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Locks the copies, so that no other process uploads, divides or deletes them meanwhile. Raises SpoolInUse."""
-        descriptor = os.open(self.folder / TARGET, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        file = LockedFile(self.folder / TARGET, locks.READ)
         try:
-            lock(descriptor, self.folder)
+            file.lock(self.folder)
             yield
         finally:
-            os.close(descriptor)
+            file.close()
 
     def upload(self, connection: Connection) -> None:
         """Uploads the files and deletes the copies. Needs `held`. Raises OSError and ModelryError."""
@@ -114,11 +117,9 @@ class Kept:
             left.drop()
 
     def drop(self) -> None:
-        """Deletes the copies. From the first step on they are not complete any more."""
-        gone = self.folder.with_suffix(COPYING)
+        """Deletes the copies, as far as that is possible; see `delete`."""
         with suppress(OSError):
-            self.folder.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            delete(self.folder)
 
     def overlaps(self, other: Kept) -> bool:
         """Whether both write to the same owner and one of the same paths, so that their order matters."""
@@ -190,11 +191,26 @@ def incomplete_in(spool_folder: Path) -> list[Path]:
     return [path for path in _with_suffix(spool_folder, COPYING) if not _may_be_copying(path)]
 
 
+def delete(folder: Path) -> None:
+    """Deletes copies. From the first step on nobody takes them for an upload any more. Raises OSError."""
+    gone = folder.with_suffix(GONE)
+    shutil.rmtree(gone, ignore_errors=True)  # what a process that was killed left of copies of this name
+    folder.rename(gone)
+    with suppress(FileNotFoundError):  # `clear` may delete it too
+        shutil.rmtree(gone)
+
+
+def clear(spool_folder: Path) -> None:
+    """Deletes what a process that was killed left of copies that nobody needs any more. Raises OSError as `left_in`."""
+    for folder in _with_suffix(spool_folder, GONE):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def opened(folder: Path) -> Kept:
     """The copies in a folder. Raises SpoolUnreadable, SpoolUnsafe or OSError."""
     places.require_copy(folder)
     target = folder / TARGET
-    descriptor = os.open(target, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(target, locks.READ)
     with os.fdopen(descriptor) as file:
         places.require_own(descriptor, target)
         try:

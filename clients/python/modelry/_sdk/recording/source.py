@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from modelry._sdk.recording import ids, queued
@@ -24,7 +24,6 @@ log = logging.getLogger("modelry")
 
 _COUNT_SECONDS = 0.05
 """How often the points in memory are counted."""
-_AT_A_TIME = 100
 _SLOW_SECONDS = 3.0
 """After so long without an answer, what waits in memory goes to the spool."""
 _NOUNS = {
@@ -287,19 +286,23 @@ class Backlog:
                 self._forget(buffer)
 
     def _open_spool(self) -> bool:
-        before = self._spool
+        """Begins a new spool with what is under way and the rest of the one before. If it can't, nothing is changed."""
+        before, under_way = self._spool, self._delivery.unanswered
+        copies = [replace(request) for request in under_way]  # which get their ends, until all is in the file
         try:
             spool = Spool.create(self.folder, self._server, parent=self._parent or "")
             try:
-                spool.append(self._delivery.unanswered, held=True)
-                while before is not None and (rest := list(itertools.islice(iter(before.next, None), _AT_A_TIME))):
-                    spool.append(rest)
-            except OSError:
-                spool.remove()
+                spool.append(copies, held=True)
+                if before is not None:
+                    before.copy_rest(spool)
+            except BaseException:
+                spool.discard()
                 raise
         except OSError as problem:
             self._cannot_spool(self.folder, problem)
             return False
+        for request, copy in zip(under_way, copies, strict=True):
+            request.end = copy.end
         self._spool = spool
         return True
 

@@ -14,6 +14,7 @@ the file, and in a file of what another process logged also that one, as the `wr
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -25,13 +26,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelry._sdk.recording import holders, ids, places
+from modelry._sdk.recording.locks import LockedFile, SpoolInUse
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.values.foreign import Unreadable, json_object_of
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there a file in use looks like one that was left.
-    fcntl = None  # type: ignore[assignment]
 
 SERVER = "server"
 SUFFIX = ".spool"
@@ -42,14 +39,11 @@ _DELIVERED = struct.Struct("<Q")
 _RECORD = struct.Struct("<II")
 _MAGIC = b"MDLRYSP2"
 _WRITE_BYTES = 1 << 26
+_AT_A_TIME = 100
 _MOST_DIGITS = 18
 _DIGITS_OF_A_MOMENT = 19
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _sync = getattr(os, "fdatasync", os.fsync)
-
-
-class SpoolInUse(OSError):
-    """Another process writes or delivers the file."""
 
 
 class SpoolUnreadable(OSError):
@@ -59,12 +53,12 @@ class SpoolUnreadable(OSError):
 class Spool:
     """One open spool. For one thread at a time."""
 
-    def __init__(self, path: Path, descriptor: int, server: dict[str, str]) -> None:
+    def __init__(self, path: Path, file: LockedFile, server: dict[str, str]) -> None:
         self.path = path
         self.server = server
-        self._descriptor = descriptor
-        _, self._delivered = _HEADER.unpack(os.pread(descriptor, _HEADER.size, 0))
-        self._end = os.fstat(descriptor).st_size
+        self._file = file
+        _, self._delivered = _HEADER.unpack(os.pread(file.descriptor, _HEADER.size, 0))
+        self._end = os.fstat(file.descriptor).st_size
         self._position = self._delivered
         self.requests_left = self.others_left = self.points_left = 0
         self._beaten_at = time.monotonic()
@@ -83,18 +77,18 @@ class Spool:
         path = folder / f"{name}{_OPEN}{_suffix(parent)}"
         # Locked before it has its name, so that nobody takes it for a file that was left.
         new = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
-        descriptor = os.open(new, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        file = LockedFile(new, _FLAGS | os.O_CREAT | os.O_EXCL)
         try:
-            lock(descriptor, path)
+            file.lock(path)
             first = _encode(SERVER, json.dumps(server).encode())
-            os.write(descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first)
+            _write(file.descriptor, _HEADER.pack(_MAGIC, _HEADER.size + len(first)) + first, 0)
             os.rename(new, path)
         except BaseException:
-            os.close(descriptor)
+            file.close()
             with suppress(OSError):
                 os.unlink(new)
             raise
-        return cls(path, descriptor, server)
+        return cls(path, file, server)
 
     @classmethod
     def open(cls, path: Path) -> Spool:
@@ -103,18 +97,18 @@ class Spool:
         Raises SpoolInUse if another process has it open or may have, SpoolUnreadable if it is not a spool, SpoolUnsafe
         if somebody else could have written it.
         """
-        descriptor = os.open(path, _FLAGS)
+        file = LockedFile(path, _FLAGS)
         try:
-            places.require_own(descriptor, path)
-            lock(descriptor, path)
-            server, first = _beginning(descriptor, path)
+            places.require_own(file.descriptor, path)
+            file.lock(path)
+            server, first = _beginning(file.descriptor, path)
             if path != closed(path):
                 if holders.may_be_at_work(server, path):
                     raise SpoolInUse(f"{path} is in use by another process")
                 path = path.rename(closed(path))
-            spool = cls(path, descriptor, server)
+            spool = cls(path, file, server)
         except OSError:
-            os.close(descriptor)
+            file.close()
             raise
         spool._count(first)
         return spool
@@ -135,13 +129,13 @@ class Spool:
     @classmethod
     def peek(cls, path: Path) -> Spool:
         """Opens a file only to look at what waits in it: without a lock, and its name stays. Raises as `open` does."""
-        descriptor = os.open(path, _FLAGS)
+        file = LockedFile(path, _FLAGS)
         try:
-            places.require_own(descriptor, path)
-            server, first = _beginning(descriptor, path)
-            spool = cls(path, descriptor, server)
+            places.require_own(file.descriptor, path)
+            server, first = _beginning(file.descriptor, path)
+            spool = cls(path, file, server)
         except OSError:
-            os.close(descriptor)
+            file.close()
             raise
         spool._count(first)
         return spool
@@ -174,16 +168,14 @@ class Spool:
             position += len(record)
             written.append((request, record, position))
         data = b"".join(record for _, record, _ in written)
-        done = 0
         try:
-            while done < len(data):
-                done += os.pwrite(self._descriptor, data[done : done + _WRITE_BYTES], self._end + done)
+            _write(self._file.descriptor, data, self._end)
             if data:
                 # So that another machine can read it, and a full disk of another machine is told here.
-                _sync(self._descriptor)
+                _sync(self._file.descriptor)
         except OSError:
             with suppress(OSError):
-                os.ftruncate(self._descriptor, self._end)
+                os.ftruncate(self._file.descriptor, self._end)
             raise
         for request, _, end in written:
             request.end = end
@@ -201,7 +193,7 @@ class Spool:
 
     def next_to(self, queue: deque[QueuedRequest]) -> bool:
         """Adds the next request to a queue, see `next`; False at the end."""
-        while (request := _read(self._descriptor, self._position, self._end)) is not None:
+        while (request := _read(self._file.descriptor, self._position, self._end)) is not None:
             if request.method:
                 queue.append(request)
             else:
@@ -211,6 +203,16 @@ class Spool:
                 return True
         return False
 
+    def copy_rest(self, to: Spool) -> None:
+        """Reads what was not read yet, and appends it to another spool. If that raises, it counts as not read."""
+        position = self._position
+        try:
+            while rest := list(itertools.islice(iter(self.next, None), _AT_A_TIME)):
+                to.append(rest)
+        except BaseException:
+            self._position = position
+            raise
+
     def delivered(self, request: QueuedRequest) -> None:
         """Notes that everything up to this request is delivered."""
         self._delivered = max(self._delivered, request.end)
@@ -218,7 +220,7 @@ class Spool:
         self.others_left -= not request.points
         self.points_left -= request.points
         with suppress(OSError):  # what is delivered again is not written twice
-            os.pwrite(self._descriptor, _DELIVERED.pack(self._delivered), len(_MAGIC))
+            os.pwrite(self._file.descriptor, _DELIVERED.pack(self._delivered), len(_MAGIC))
 
     @property
     def path_when_closed(self) -> Path:
@@ -235,7 +237,7 @@ class Spool:
         except OSError:
             return False
         try:
-            return not os.path.samestat(os.fstat(named), os.fstat(self._descriptor))
+            return not os.path.samestat(os.fstat(named), os.fstat(self._file.descriptor))
         finally:
             os.close(named)
 
@@ -244,7 +246,7 @@ class Spool:
         if time.monotonic() - self._beaten_at > holders.BEAT_SECONDS:
             self._beaten_at = time.monotonic()
             with suppress(OSError):
-                os.utime(self._descriptor)
+                os.utime(self._file.descriptor)
 
     def remove(self) -> str:
         """Deletes the file, after everything in it was read and delivered. Returns an empty string.
@@ -255,7 +257,7 @@ class Spool:
         if self._damaged_at:
             count = len(self._damaged_at)
             found.append(f"{count} record{'s' if count > 1 else ''}")
-        if tail := os.fstat(self._descriptor).st_size - self._position:
+        if tail := os.fstat(self._file.descriptor).st_size - self._position:
             found.append(f"the last {tail} bytes")
         damage = ""
         if found:
@@ -265,18 +267,22 @@ class Spool:
         self.let_go()
         return damage
 
+    def discard(self) -> None:
+        """Deletes the file if that is possible, whatever is in it, and closes it."""
+        with suppress(OSError):
+            self.path.unlink()
+        self.let_go()
+
     def close(self) -> None:
         """Closes the file, which releases its lock, and keeps it for a later delivery. Nothing if it is closed."""
         with suppress(OSError):
-            if self._descriptor >= 0 and not self.is_taken:
+            if self._file.descriptor >= 0 and not self.is_taken:
                 self.path = self.path.rename(closed(self.path))
         self.let_go()
 
     def let_go(self) -> None:
-        """Closes the file as it is, if it is open, as a forked child does with a file that its parent writes."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        """Closes the file as it is, if it is open."""
+        self._file.close()
 
 
 def left_in(folder: Path, *, parent: str = "") -> list[Path]:
@@ -352,6 +358,13 @@ def _encode(method: str, content: bytes, points: int = 0) -> bytes:
     return _RECORD.pack(len(body), zlib.crc32(body)) + body
 
 
+def _write(descriptor: int, data: bytes, position: int) -> None:
+    """Writes all of it: the system may write a part only, such as what still fits on a disk."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done : done + _WRITE_BYTES], position + done)
+
+
 def _read(descriptor: int, position: int, end: int) -> QueuedRequest | None:
     head = os.pread(descriptor, _RECORD.size, position)
     if len(head) < _RECORD.size:
@@ -369,15 +382,3 @@ def _read(descriptor: int, position: int, end: int) -> QueuedRequest | None:
     method, _, points = head.decode(errors="replace").partition(" ")
     is_number = points.isdecimal() and len(points) <= _MOST_DIGITS
     return QueuedRequest(method, content, points=int(points) if is_number else 0, end=stop)
-
-
-def lock(descriptor: int, path: Path) -> None:
-    """Locks an open file, where locks work. Raises SpoolInUse if another process has locked it."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SpoolInUse(f"{path} is in use by another process") from None
-    except OSError:
-        pass  # The file system has no locks; see `holders`.

@@ -16,8 +16,9 @@ from modelry._sdk.recording import holders
 from modelry._sdk.recording.attempts import ORIGIN, End, Obstacles
 from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.recording.holds import Holds
+from modelry._sdk.recording.locks import SpoolInUse
 from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, SpoolInUse, closed, writer_of
+from modelry._sdk.recording.spool import Spool, closed, writer_of
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import connect
 from modelry.errors import Cancelled, ModelryError

@@ -56,6 +56,7 @@ def deliver(
     try:
         files, uploads = spools.left_in(folder), kept.left_in(folder)
         delivery.problems += _leftovers(folder)
+        kept.clear(folder)
     except OSError as problem:
         files, uploads = [], []
         delivery.problems.append(f"the spool can't be read: {problem}; MODELRY_SPOOL_DIR sets its folder")

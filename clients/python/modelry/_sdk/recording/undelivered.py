@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,16 +12,16 @@ from typing import Literal
 
 from google.protobuf.message import DecodeError
 
-from modelry._sdk.recording import holders, kept, places, queued
+from modelry._sdk.recording import holders, kept, locks, places, queued
 from modelry._sdk.recording import spool as spools
+from modelry._sdk.recording.locks import LockedFile, SpoolInUse
 from modelry._sdk.recording.numbering import run_of
-from modelry._sdk.recording.spool import Spool, SpoolInUse
+from modelry._sdk.recording.spool import Spool
 from modelry._sdk.transport import settings
 from modelry.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 _FILES = (spools.SUFFIX, spools.DAMAGED)
 _FOLDERS = (kept.SUFFIX, kept.COPYING)
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +171,13 @@ def _is_in_use(path: Path, server: Mapping[str, str]) -> bool:
 
 
 def _is_locked(path: Path) -> bool:
-    descriptor = os.open(path, _FLAGS)
+    file = LockedFile(path, locks.READ)
     try:
-        spools.lock(descriptor, path)
+        file.lock(path)
     except SpoolInUse:
         return True
     finally:
-        os.close(descriptor)
+        file.close()
     return False
 
 
@@ -190,9 +189,7 @@ def _delete(path: Path) -> None:
         if path.is_symlink() or not path.is_dir():
             path.unlink()
             return
-        gone = path.with_suffix(kept.COPYING)  # From now on nobody takes it for complete.
-        path.rename(gone)
-        shutil.rmtree(gone)
+        kept.delete(path)
 
 
 @contextmanager
@@ -200,15 +197,15 @@ def _held(path: Path) -> Iterator[None]:
     """Locks a part of the spool. What can't be opened, such as a link, nobody else uses. Raises SpoolInUse, OSError."""
     path.lstat()
     try:
-        descriptor = os.open(path if path.suffix in _FILES else path / kept.TARGET, _FLAGS)
+        file = LockedFile(path if path.suffix in _FILES else path / kept.TARGET, locks.READ)
     except OSError:
         yield
         return
     try:
-        spools.lock(descriptor, path)
+        file.lock(path)
         yield
     finally:
-        os.close(descriptor)
+        file.close()
 
 
 def _may_be_at_work(path: Path) -> bool:

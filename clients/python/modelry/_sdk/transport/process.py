@@ -40,7 +40,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from weakref import WeakSet
 
 from modelry._sdk.transport.interruptions import held_back
@@ -186,6 +186,11 @@ def keep_in_children(channel: object) -> None:
     _inherited.channels.add(channel)
 
 
+def close_in_children(file: _Closable) -> None:
+    """Makes sure that a child that is forked while this file is there closes it before anything else."""
+    _inherited.files.add(file)
+
+
 def renew() -> Process:
     """Begins with a new state, as in a process that has just started. What the old one has not delivered is spooled."""
     global _current
@@ -194,13 +199,20 @@ def renew() -> Process:
     return _current
 
 
-class _Inherited:
-    """What a forked child has of its parent and must not let go of: the end of a channel or call would call gRPC.
+class _Closable(Protocol):
+    def close_in_child(self) -> None:
+        """Closes it in a forked child, so that nothing changes in the parent."""
 
-    That is `channels`, and what waits in the parent for Python's collector.
+
+class _Inherited:
+    """What a forked child has of its parent. It lets go of the `files` at once, for it would keep their locks.
+
+    It never lets go of the `channels` and what waits in the parent for Python's collector: the end of a channel or call
+    would call gRPC.
     """
 
     def __init__(self) -> None:
+        self.files: WeakSet[_Closable] = WeakSet()
         self.channels: WeakSet[object] = WeakSet()
         self._kept: list[object] = []
         self._forks = 0
@@ -220,7 +232,9 @@ class _Inherited:
             gc.enable()
 
     def after_fork_in_child(self) -> None:
-        """Lets the collector go on, with what is made from now on."""
+        """Closes the files, and lets the collector go on, with what is made from now on."""
+        for file in list(self.files):
+            file.close_in_child()
         self._forks = 0
         self._kept = list(self.channels)
         if "grpc" in sys.modules:
