@@ -17,7 +17,7 @@ from modelry.api.tracking import v1 as tracking
 from modelry_server.kernel.requests.fields import MOST_VIOLATIONS
 from modelry_server.kernel.transport.messages import LARGE_BYTES
 from modelry_server.kernel.transport.texts import MOST_ITEMS
-from modelry_server.kernel.transport.wire import MOST_FIELDS, MOST_NUMBERS, MOST_OF_UPDATE
+from modelry_server.kernel.transport.wire import MOST_FIELDS, MOST_NUMBERS, MOST_OF_RUN
 from tests.contract.test_every_service import RPCS, UNARY, call
 from tests.parts import deployment as deployments
 from tests.parts.deployment import Deployment
@@ -89,7 +89,7 @@ def test_each_list_that_is_as_long_as_can_be_is_refused_before_it_is_parsed(
     violations = described(call(whole, rpc, long_list(path)))
 
     assert list(violations) == ["message"]
-    most = MOST_OF_UPDATE if "update_mask" in RPCS[rpc].input_type.fields_by_name else MOST_FIELDS
+    most = MOST_OF_RUN if rpc.endswith("/UpdateRun") else MOST_FIELDS
     assert f"more than {most} fields" in violations["message"]
 
 

@@ -16,9 +16,10 @@ import pytest
 import modelry
 from modelry import Client
 from modelry._sdk.recording import kept, sync
-from modelry._sdk.recording.queued import WRITE_METRICS
-from modelry._sdk.recording.spool import left_in
+from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest, start_run
+from modelry._sdk.recording.spool import Spool, left_in
 from modelry.api.tracking import v1 as tracking
+from modelry.api.tracking.v1.rpcs import CREATE_EXPERIMENT
 from modelry.errors import RunNotFound
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
@@ -26,6 +27,7 @@ from tests.parts.faulty_server import FaultyServer, faulty, none
 from tests.python.recording.scripts import PATIENCE_S
 
 INTERNAL = grpc.StatusCode.INTERNAL
+NO_MESSAGE = b"\xff"
 
 
 @pytest.fixture
@@ -86,6 +88,56 @@ def test_an_answer_that_does_not_say_that_a_batch_is_durable_is_none(
 
     assert (with_stale_answer, complete, left_in(spool)) == (False, True, [])
     assert list(reader.metrics.read(run.id, "m").steps) == [0, 1]
+
+
+def test_an_answer_that_is_no_message_is_a_fault_like_others(
+    between: FaultyServer, reader: Client, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with modelry.start_run() as run, caplog.at_level(logging.WARNING, "modelry"):
+        between.answers = {WRITE_METRICS: NO_MESSAGE}
+        modelry.log_metric("m", 0.5)
+        modelry.log_param("p", 1)
+        eventually(lambda: not modelry.flush(0.5) and reader.runs.get(run.id).params == {"p": "1"})
+        between.answers = {}
+        complete = modelry.flush(PATIENCE_S)
+
+    run.recorder.close(5)
+    report = sync.deliver(folder=spool)
+
+    assert complete
+    assert [text for text in caplog.messages if "set aside in" in text]
+    assert not [record for record in caplog.records if record.exc_info]
+    assert (report.points_delivered, report.problems) == (1, ())
+    assert reader.runs.get(run.id).metrics == {"m": 0.5}
+
+
+def test_an_answer_that_is_no_message_holds_up_nothing_for_another_server(
+    between: FaultyServer, own_on_sqlite: Deployment, reader: Client, spool: Path
+) -> None:
+    known, own = reader.runs.create().run_id, "1" * 32
+    between.answers = {WRITE_METRICS: NO_MESSAGE, CREATE_EXPERIMENT.path: NO_MESSAGE}
+    points = tracking.WriteMetricsRequest(run_id=known, writer_id=own, batch_number=1)
+    points.metrics.add(key="m", steps=[0], times_ms=[1], values=[0.5])
+    experiment = tracking.CreateExperimentRequest(workspace="default", name="new")
+    start = tracking.CreateRunRequest(run_id=own)
+    tags = tracking.LogBatchRequest(run_id=known, tags={"a": "b"})
+    for name, address, request in (
+        ("1-1-a", between.address, QueuedRequest(WRITE_METRICS, points.SerializeToString(), points=1)),
+        ("2-2-b", between.address, start_run(experiment.SerializeToString(), start.SerializeToString())),
+        ("3-3-c", own_on_sqlite.address, QueuedRequest(LOG_BATCH, tags.SerializeToString())),
+    ):
+        made = Spool.create(spool, {"address": address, "workspace": "default"}, name=name)
+        made.append([request])
+        made.close()
+
+    report = sync.deliver(folder=spool)
+    between.answers = {}
+    again = sync.deliver(folder=spool)
+
+    assert reader.runs.get(known).tags["a"] == "b"
+    assert (report.files_delivered, report.files_left, len(report.problems)) == (1, 2, 2)
+    assert "the server sent 1 bytes that are no WriteMetricsResponse" in report.problems[0]
+    assert (again.files_delivered, again.problems) == (2, ())
 
 
 @pytest.mark.parametrize(

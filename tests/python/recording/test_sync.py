@@ -11,6 +11,7 @@ from modelry import Client
 from modelry._sdk.recording import holders, kept, queued, sync
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.recording.undelivered import undelivered
 from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
 from tests.python.recording.scripts import leave, run_script, start_again, use
@@ -70,6 +71,45 @@ def test_what_was_damaged_in_the_spool_is_told(own_on_sqlite: Deployment, spool:
     assert damaged.exists()
     assert [problem for problem in report.problems if problem.startswith(path.name) and str(damaged) in problem]
     assert client.runs.get(script.stdout.strip()).metrics == {}
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        QueuedRequest(queued.WRITE_METRICS, b"\xff\xff", points=1),
+        QueuedRequest(queued.LOG_BATCH, b"\xff"),
+        QueuedRequest(queued.START_RUN, b"\x01"),
+        QueuedRequest(queued.START_RUN, b"\x09\0\0\0cut off"),
+        queued.start_run(b"\xff", tracking.CreateRunRequest(run_id="1" * 32).SerializeToString()),
+        queued.start_run(b"", b"\xff"),
+    ],
+    ids=["points", "texts", "no length", "cut off", "experiment", "run"],
+)
+def test_a_record_that_is_no_message_of_its_method_holds_up_nothing(
+    own_on_sqlite: Deployment, spool: Path, unreadable: QueuedRequest
+) -> None:
+    """As of another release."""
+    client = use(own_on_sqlite)
+    run_id = client.runs.create().run_id
+    server = {"address": own_on_sqlite.address, "workspace": "default"}
+    tag, other = (
+        QueuedRequest(queued.LOG_BATCH, tracking.LogBatchRequest(run_id=run_id, tags={key: "b"}).SerializeToString())
+        for key in ("same file", "next file")
+    )
+    for name, requests in (("1-1-a", [unreadable, tag]), ("2-2-b", [other])):
+        made = Spool.create(spool, server, name=name)
+        made.append(requests)
+        made.close()
+
+    before = undelivered(spool)
+    report = sync.deliver(folder=spool, progress=lambda done, total: None)
+
+    assert [each.problem for each in before] == ["damaged", ""]
+    assert {"same file", "next file"} <= set(client.runs.get(run_id).tags)
+    assert (report.files_delivered, report.requests_delivered, report.files_left) == (2, 2, 0)
+    (problem,) = report.problems
+    assert problem.startswith("1-1-a.spool: damaged, 1 record could not")
+    assert [path.name for path in spool.iterdir()] == ["1-1-a.damaged"]
 
 
 def test_a_spool_that_is_no_folder_is_a_problem(tmp_path: Path) -> None:

@@ -259,3 +259,25 @@ print(parent.run_id)
 
     assert script.lines[:3] == ["True", "False", "True"]
     assert reader.runs.get(script.lines[3]).params == {"p": "of the parent", "q": "1"}
+
+
+def test_what_is_damaged_of_a_child_is_told_by_one_flush(reader: Client, server: Deployment, spool: Path) -> None:
+    script = run(
+        server,
+        spool,
+        f"""
+import logging
+from pathlib import Path
+from modelry._sdk.recording import children
+logging.basicConfig(level=logging.WARNING)
+children.LOOK_SECONDS = 3600.0  # only `flush` delivers
+{TWO_CHILDREN}
+in_child(lambda: log("child"))
+(path,) = (path for path in Path({str(spool)!r}).iterdir() if "open" not in path.name)
+path.write_bytes(path.read_bytes().replace(b"WriteMetrics ", b"WriteMetricz "))
+print(modelry.flush(20), modelry.flush(20))
+""",
+    )
+
+    assert script.lines == ["False True"]
+    assert "damaged, 1 record could not" in script.errors

@@ -18,13 +18,12 @@ MOST_FIELDS = 20_000
 
 Counting is slow, and a client needs little for it: with gzip, 3 MB of small fields are 3 kB.
 """
-MOST_OF_UPDATE = 200_000
-"""The most fields of an update. A run that is filled to all limits has 162,000, and may be sent in one."""
+MOST_OF_RUN = 200_000
+"""The most fields of an update of a run. One that is filled to all limits has 162,000, and may be sent as it is."""
 MOST_NUMBERS = 400_000
 """The most whole numbers in the lists of a message. The points of a batch have 200,000."""
 
-_MASK = "update_mask"
-"""Each update has one, and no other request."""
+_UPDATE_OF_RUN = "modelry.api.tracking.v1.UpdateRunRequest"
 _VARINT, _DELIMITED = 0, 2
 _FIRST_TAG = 1 << 3
 _FIXED = {1: 8, 5: 4}
@@ -60,7 +59,7 @@ def judge(message: Descriptor, content: bytes) -> None:
     Raises DecodeError if it can't be followed. That isn't left to the parser: a group, which no message of the contract
     has, it would skip and go on.
     """
-    most_fields = MOST_OF_UPDATE if _MASK in message.fields_by_name else MOST_FIELDS
+    most_fields = MOST_OF_RUN if message.full_name == _UPDATE_OF_RUN else MOST_FIELDS
     if len(content) <= min(2 * most_fields, MOST_NUMBERS):  # a field has at least a tag, and a value or length
         return
     found = count(message, content, most_fields, MOST_NUMBERS)

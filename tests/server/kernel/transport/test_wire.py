@@ -21,7 +21,7 @@ from modelry_server.kernel.requests.fields import KEYS_PER_CALL
 from modelry_server.kernel.transport import wire
 from modelry_server.kernel.transport.limits.gate import Gate
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES, parsed
-from modelry_server.kernel.transport.wire import MOST_FIELDS, MOST_NUMBERS, MOST_OF_UPDATE, Counted, count
+from modelry_server.kernel.transport.wire import MOST_FIELDS, MOST_NUMBERS, MOST_OF_RUN, Counted, count
 from modelry_server.tracking.domain import metrics, totals
 
 ANY = 1 << 30
@@ -218,7 +218,13 @@ def test_a_message_of_nothing_but_items_is_refused_and_not_parsed(kind: Any, ite
 
 
 @pytest.mark.parametrize(
-    ("kind", "most"), [(BATCH, MOST_FIELDS), (tracking.UpdateRunRequest, MOST_OF_UPDATE)], ids=["any", "an update"]
+    ("kind", "most"),
+    [
+        (BATCH, MOST_FIELDS),
+        (tracking.UpdateRunRequest, MOST_OF_RUN),
+        (tracking.UpdateExperimentRequest, MOST_FIELDS),
+    ],
+    ids=["any", "a run", "an experiment"],
 )
 def test_a_message_with_as_many_fields_as_can_be_is_parsed(kind: Any, most: int) -> None:
     unknown = b"\xfa\x7f\x10" + b"a" * 16
@@ -258,9 +264,9 @@ def test_a_message_with_as_many_numbers_as_can_be_is_parsed() -> None:
 
 
 def test_a_message_that_is_not_looked_at_can_hold_no_more() -> None:
-    update, content = tracking.UpdateRunRequest.DESCRIPTOR, EMPTY_ITEM * MOST_OF_UPDATE
+    update, content = tracking.UpdateRunRequest.DESCRIPTOR, EMPTY_ITEM * MOST_OF_RUN
 
-    assert count(update, content, ANY, ANY).fields == MOST_OF_UPDATE == MOST_NUMBERS // 2
+    assert count(update, content, ANY, ANY).fields == MOST_OF_RUN == MOST_NUMBERS // 2
     wire.judge(update, content)
     with pytest.raises(FieldInvalid):
         wire.judge(update, content + EMPTY_ITEM)

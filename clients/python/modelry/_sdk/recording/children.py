@@ -163,7 +163,7 @@ class Children(process.Part):
             for reason, message in attempt.source.refusals.items():
                 self._refusals.warn(f"request of a forked child ({reason})", name, message)
         if attempt.end is End.DONE and attempt.why:
-            log.warning("%s: %s", name, attempt.why)
+            self._refusals.warn("damaged spool", name, f"{name}: {attempt.why}")
         elif attempt.end is End.UNREADABLE:
             self._refusals.warn("spool of a forked child", name, attempt.why)
         elif attempt.end is End.LEFT and attempt.is_refused:

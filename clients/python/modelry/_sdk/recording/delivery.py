@@ -21,7 +21,7 @@ from modelry._sdk.recording.numbering import Numbering, number_of, run_of, split
 from modelry._sdk.recording.queued import QueuedRequest, move_first
 from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries
-from modelry._sdk.transport.answers import malformed
+from modelry._sdk.transport.answers import malformed, parsed
 from modelry.api.tracking.v1 import rpcs
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsResponse
 from modelry.errors import Cancelled, DataLoss, InvalidArgument, ModelryError
@@ -60,7 +60,10 @@ def _order(request: QueuedRequest) -> tuple[int, ...]:
 
 def _not_durable(request: QueuedRequest, answer: bytes) -> DataLoss | None:
     """What is wrong with an answer that does not say that the batch is durable."""
-    number, durable = number_of(request), WriteMetricsResponse.FromString(answer).durable_batch_number
+    try:
+        number, durable = number_of(request), parsed(WriteMetricsResponse, answer).durable_batch_number
+    except DataLoss as error:
+        return error
     if durable >= number:
         return None
     return malformed(f"{durable} as the durable batch number after batch {number}")
@@ -406,7 +409,8 @@ class Delivery:
 
     def _start_run(self, source: Source, request: QueuedRequest) -> None:
         experiment, run = queued.parts_of_start_run(request.content)
-        found = rpcs.CREATE_EXPERIMENT.response.FromString(self._ask(source, rpcs.CREATE_EXPERIMENT.path, experiment))
+        answer = self._ask(source, rpcs.CREATE_EXPERIMENT.path, experiment)
+        found = parsed(rpcs.CREATE_EXPERIMENT.response, answer)
         start = rpcs.CREATE_RUN.request.FromString(run)
         start.experiment_id = found.experiment.experiment_id
         self._ask(source, rpcs.CREATE_RUN.path, start.SerializeToString())

@@ -11,6 +11,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, UPDATE_RUN, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking.v1 import rpcs
@@ -147,6 +149,17 @@ def run_of(request: QueuedRequest) -> str:
         return CreateRunRequest.FromString(queued.parts_of_start_run(content)[1]).run_id
     message = _OF_A_RUN.get(request.method)
     return "" if message is None else str(message.FromString(content).run_id)
+
+
+def is_readable(request: QueuedRequest) -> bool:
+    """Whether the content is a message of its method. A spool of another release may have something else."""
+    try:
+        run_of(request)
+        if request.method == START_RUN:
+            rpcs.CREATE_EXPERIMENT.request.FromString(queued.parts_of_start_run(request.content)[0])
+    except DecodeError:
+        return False
+    return True
 
 
 def number_of(request: QueuedRequest) -> int:

@@ -6,6 +6,8 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
+
 from modelry.api.tracking.v1 import rpcs
 
 WRITE_METRICS = rpcs.WRITE_METRICS.path
@@ -76,7 +78,10 @@ def start_run(create_experiment: bytes, create_run: bytes) -> QueuedRequest:
 
 
 def parts_of_start_run(content: bytes) -> tuple[bytes, bytes]:
-    """The encoded CreateExperimentRequest and CreateRunRequest of a `start_run`."""
-    (length,) = _LENGTH.unpack_from(content)
-    middle = _LENGTH.size + length
+    """The encoded CreateExperimentRequest and CreateRunRequest of a `start_run`. Raises DecodeError if cut off."""
+    middle = _LENGTH.size
+    if len(content) >= middle:
+        middle += _LENGTH.unpack_from(content)[0]
+    if len(content) < middle:
+        raise DecodeError("the start of a run is cut off")
     return content[_LENGTH.size : middle], content[middle:]

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from modelry._sdk.recording import holders, ids, places
 from modelry._sdk.recording.locks import LockedFile, SpoolInUse
+from modelry._sdk.recording.numbering import is_readable
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 
@@ -187,19 +188,23 @@ class Spool:
             self._position = position
 
     def next(self) -> QueuedRequest | None:
-        """The next request that was not read yet, None at the end. A damaged record is counted and left out."""
+        """The next request that was not read yet, None at the end.
+
+        A damaged record is counted and left out, and so is one whose content is no message of its method.
+        """
         found: deque[QueuedRequest] = deque()
         return found[0] if self.next_to(found) else None
 
     def next_to(self, queue: deque[QueuedRequest]) -> bool:
         """Adds the next request to a queue, see `next`; False at the end."""
         while (request := _read(self._file.descriptor, self._position, self._end)) is not None:
-            if request.method:
+            is_whole = bool(request.method) and is_readable(request)
+            if is_whole:
                 queue.append(request)
             else:
                 self._damaged_at.add(self._position)
             self._position = request.end
-            if request.method:
+            if is_whole:
                 return True
         return False
 
@@ -221,6 +226,11 @@ class Spool:
         self.points_left -= request.points
         with suppress(OSError):  # what is delivered again is not written twice
             os.pwrite(self._file.descriptor, _DELIVERED.pack(self._delivered), len(_MAGIC))
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a record that was read is damaged."""
+        return bool(self._damaged_at)
 
     @property
     def path_when_closed(self) -> Path:

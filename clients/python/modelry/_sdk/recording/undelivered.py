@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from google.protobuf.message import DecodeError
-
 from modelry._sdk.recording import holders, kept, locks, places, queued
 from modelry._sdk.recording import spool as spools
 from modelry._sdk.recording.locks import LockedFile, SpoolInUse
@@ -117,10 +115,8 @@ def _requests(path: Path) -> Undelivered:
             server, entries, points = spool.server, spool.others_left, spool.points_left
             in_use = _is_in_use(path, server)
             while (request := spool.next()) is not None:
-                try:
-                    run_ids.setdefault(run_of(request))
-                except DecodeError:
-                    problem = "damaged"
+                run_ids.setdefault(run_of(request))
+            problem = "damaged" if spool.is_damaged else problem
         finally:
             spool.let_go()
     return Undelivered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def test_a_connection_whose_many_streams_are_busy_keeps_them_while_another_one_h
 def test_a_stream_with_a_byte_now_and_then_falls_behind_and_a_fast_one_does_not(way: Any) -> None:
     def behind(waited_s: float, sizes: list[int]) -> float:
         stream = Stream(_context("a", lambda: None))
-        for number, _ in enumerate(way(stream, map(bytes, _meanwhile(stream, waited_s, sizes)))):
+        for number, _ in enumerate(way(stream, map(random.randbytes, _meanwhile(stream, waited_s, sizes)))):
             if way is Stream.sent:
                 stream.waits_since -= waited_s
             assert number < len(sizes)
@@ -118,7 +119,32 @@ def test_a_stream_with_a_byte_now_and_then_falls_behind_and_a_fast_one_does_not(
 
     assert behind(0.4, [1] * 10) == pytest.approx(4, abs=0.1)
     assert behind(0.4, [64 << 10] * 10) == 0
-    assert behind(0.4, [1 << 30, *[1] * 10]) == pytest.approx(4, abs=0.1)  # what was fast before does not help
+    assert behind(0.4, [1 << 20, *[1] * 10]) == pytest.approx(4, abs=0.1)  # what was fast before does not help
+
+
+@pytest.mark.parametrize(
+    ("message", "waited_s", "behind_s"),
+    [
+        pytest.param(bytes(4200), 0.9, 9, id="39 bytes on the wire"),
+        pytest.param(bytes(1 << 20), 10.0, 88, id="1 kB on the wire"),
+        pytest.param(b"".join(b"loss,%d\n" % at for at in range(100_000)), 0.9, 0, id="a text"),
+        pytest.param(bytes(1 << 20), 0.2, 0, id="not late"),
+    ],
+)
+def test_a_message_that_comes_late_counts_as_it_may_have_come_compressed(
+    message: bytes, waited_s: float, behind_s: float
+) -> None:
+    stream = Stream(_context("a", lambda: None))
+
+    def sent() -> Iterator[bytes]:
+        for _ in range(10):
+            stream.waits_since -= waited_s
+            yield message
+
+    for _ in stream.received(sent()):
+        pass
+
+    assert stream.behind_s() == pytest.approx(behind_s, abs=behind_s / 10)
 
 
 def test_one_connection_ends_no_stream_for_more_than_its_share() -> None:
