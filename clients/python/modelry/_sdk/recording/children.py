@@ -88,12 +88,12 @@ class Children(process.Part):
         until = None if timeout is None else time.monotonic() + timeout
         obstacles, is_mine, is_all = Obstacles(), False, False
         try:
-            with held_back() as is_signaled:  # or Ctrl-C could leave the lock, or that of a spool
-                while not is_mine and not is_signaled() and (until is None or time.monotonic() < until):
+            with held_back() as is_interrupted:  # or Ctrl-C could leave the lock, or that of a spool
+                while not is_mine and not is_interrupted() and (until is None or time.monotonic() < until):
                     is_mine = self._lock.acquire(timeout=_TURN_SECONDS)
                 if is_mine:
                     self._delivers = threading.current_thread()
-                    is_all = self._deliver_spools(until, obstacles, is_signaled)
+                    is_all = self._deliver_spools(until, obstacles, is_interrupted)
             if is_mine:
                 is_all = self._upload(until, obstacles) and is_all
         finally:
@@ -144,11 +144,11 @@ class Children(process.Part):
             whole = self.deliver()
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 
-    def _deliver_spools(self, until: float | None, obstacles: Obstacles, is_signaled: Callable[[], bool]) -> bool:
+    def _deliver_spools(self, until: float | None, obstacles: Obstacles, is_interrupted: Callable[[], bool]) -> bool:
         found, is_all = self._left_in(left_in)
 
         def go_on() -> bool:
-            return not is_signaled() and (until is None or time.monotonic() < until)
+            return not is_interrupted() and (until is None or time.monotonic() < until)
 
         for attempt in Delivering(obstacles, go_on=go_on).attempts(found):
             self._say(attempt)

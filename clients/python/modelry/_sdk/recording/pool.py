@@ -9,7 +9,7 @@ from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.transport.interruptions import is_signaled
+from modelry._sdk.transport.interruptions import is_interrupted
 
 
 class RecorderPool(process.Part):
@@ -49,7 +49,7 @@ class RecorderPool(process.Part):
         """Drains every recorder, all of them within the limit of the settings."""
         until = time.monotonic() + settings.usable().exit_timeout
         for recorder in self._all():
-            recorder.close(0.0 if is_signaled() else max(0.0, until - time.monotonic()))
+            recorder.close(0.0 if is_interrupted() else max(0.0, until - time.monotonic()))
 
     def abandon(self) -> None:
         """Ends the recorders without a delivery."""
