@@ -6,6 +6,7 @@ import errno
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,11 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.recording import holders, ids, queued, spooled, sync
+from modelry._sdk.recording import holders, ids, queued, spooled, sync, undelivered
 from modelry._sdk.recording.agenda import Agenda
 from modelry._sdk.recording.attempts import End, Obstacles
 from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.recording.source import Backlog
 from modelry._sdk.recording.spool import Spool
 from modelry._sdk.recording.spooled import Delivering
 from modelry.api.tracking import v1 as tracking
@@ -207,6 +209,7 @@ AT_EXIT = """
 import atexit, signal, sys
 import modelry
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGUSR1, lambda number, frame: print("handled", flush=True))
 run = modelry.start_run()
 modelry.flush(20)
 print(run.run_id, flush=True)
@@ -241,6 +244,71 @@ def test_ctrl_c_while_the_process_waits_at_its_end_loses_nothing(
     stored = client.runs.get(run_id)
     assert (stored.params, stored.status, report.files_left) == ({"p": "1"}, "FINISHED", 0)
     assert "run `modelry sync`" in said
+
+
+def test_a_signal_whose_handler_raises_nothing_ends_no_delivery_at_the_end(
+    own_on_sqlite: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(own_on_sqlite.address)
+    with faulty(own_on_sqlite.address) as server:
+        monkeypatch.setenv("MODELRY_TRACKING_URI", server.address)
+        command = [sys.executable, "-c", AT_EXIT]
+        with subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            run_id = process.stdout.readline().strip()
+            waits, goes_on = threading.Event(), threading.Event()
+
+            def rule(method: str, request: bytes) -> None:
+                waits.set()
+                goes_on.wait(20)
+
+            server.rule = rule
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "end\n"
+            assert waits.wait(20)
+            process.send_signal(signal.SIGUSR1)
+            assert process.stdout.readline() == "handled\n"
+            goes_on.set()
+            _, said = process.communicate(timeout=30)
+
+    stored = client.runs.get(run_id)
+    assert (stored.params, stored.status, said) == ({"p": "1"}, "FINISHED", "")
+
+
+def test_a_handler_that_flushes_while_it_is_sent_without_a_thread_leaves_all_in_the_spool(
+    own_on_sqlite: Deployment, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, seen = use(own_on_sqlite), list[object]()
+    run = modelry.start_run()
+    run.flush(20)
+    recorder, idle = run.recorder, Backlog.idle
+    recorder.abandon()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def signaled(backlog: Backlog) -> bool:
+        if not seen:
+            seen.append("came")
+            signal.raise_signal(signal.SIGUSR1)
+        return idle(backlog)
+
+    def handler(number: int, frame: object) -> None:
+        seen.append(recorder.attempt(10))
+        seen.append([each.entries for each in undelivered.undelivered(spool)])
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    with monkeypatch.context() as patches:
+        patches.setattr(threading.Thread, "start", refuse)
+        patches.setattr(Backlog, "idle", signaled)
+        run.log_param("p", 1)
+        said = recorder.attempt(20)
+    signal.signal(signal.SIGUSR1, before)
+
+    assert (seen, said) == (["came", False, [1]], True)
+    assert client.runs.get(run.run_id).params == {"p": "1"}
 
 
 def _standing_still(ended: Any, waits: list[str]) -> Callable[[str, bytes], grpc.StatusCode]:

@@ -281,3 +281,60 @@ print(modelry.flush(20), modelry.flush(20))
 
     assert script.lines == ["False True"]
     assert "damaged, 1 record could not" in script.errors
+
+
+LEFT_BY_A_CHILD = f"""
+import os, time
+from modelry._sdk.recording import children
+{IN_CHILD}
+children.LOOK_SECONDS = 60.0  # steers the moment only: the parent delivers when it is told to flush
+run = modelry.start_run()
+modelry.flush(20)
+in_child(lambda: modelry.log_metric("child", 0.5, step=0))
+"""
+
+
+def test_a_flush_with_a_limit_tries_again_what_a_child_logged(reader: Client, server: Deployment, spool: Path) -> None:
+    tried: list[str] = []
+
+    def rule(method: str, request: bytes) -> grpc.StatusCode | None:
+        if method.endswith("/WriteMetrics"):
+            tried.append(method)
+        return grpc.StatusCode.UNAVAILABLE if method.endswith("/WriteMetrics") and len(tried) < 10 else None
+
+    with faulty(server.address) as between:
+        between.rule = rule
+        environment = dict.fromkeys(server.environment(), between.address)
+        script = run(server, spool, f"{LEFT_BY_A_CHILD}\nprint(run.run_id, modelry.flush(20))", **environment)
+
+    [(run_id, is_all)] = [line.split() for line in script.lines]
+    assert (steps(reader, run_id), is_all) == ({"child": [0]}, "True")
+
+
+def test_a_flush_takes_no_longer_than_its_limit_for_everything(server: Deployment, spool: Path) -> None:
+    with faulty(server.address) as between:
+
+        def rule(method: str, request: bytes) -> grpc.StatusCode | None:
+            if not method.endswith("/WriteMetrics"):
+                return None
+            between.ended.wait(20)
+            return grpc.StatusCode.UNAVAILABLE
+
+        between.rule = rule
+        script = run(
+            server,
+            spool,
+            f"""
+{LEFT_BY_A_CHILD}
+modelry.log_metric("parent", 0.5, step=0)
+began = time.monotonic()
+is_all = modelry.flush(2)
+print(is_all, time.monotonic() - began, flush=True)
+os._exit(0)
+""",
+            **dict.fromkeys(server.environment(), between.address),
+        )
+
+    [(is_all, took)] = [line.split() for line in script.lines]
+    assert is_all == "False"
+    assert float(took) < 3.5

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ import modelry
 from modelry._sdk.fluent import session
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import connect
+from modelry._sdk.transport.interruptions import is_interrupted
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +90,27 @@ def test_a_tracking_uri_that_cant_be_is_not_chosen() -> None:
         modelry.set_tracking_uri("http://127.0.0.1:7002")
 
     assert modelry.get_tracking_uri() == "127.0.0.1:7001"
+
+
+class Terminated(process.Part):
+    """Gets SIGTERM while it is told of the exit."""
+
+    def __init__(self) -> None:
+        self.hurries: list[bool] = []
+
+    def at_exit(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        self.hurries.append(is_interrupted())
+
+
+def test_sigterm_while_the_parts_are_told_of_the_exit_makes_them_hurry_and_tells_them_once() -> None:
+    here = process.current()
+    part = here.part(Terminated)
+    before = signal.signal(signal.SIGTERM, here._terminate)
+    try:
+        with pytest.raises(SystemExit):
+            here.at_exit()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert part.hurries == [True]

@@ -23,6 +23,7 @@ log = logging.getLogger("modelry")
 LOOK_SECONDS = 2.0
 _LONGEST_PAUSE = 30.0
 _TURN_SECONDS = 0.1
+_PAUSE_SECONDS = 0.2
 
 
 class Children(process.Part):
@@ -45,6 +46,8 @@ class Children(process.Part):
         self._folders: dict[Path, None] = {}
         self._lock = threading.Lock()
         self._delivers: threading.Thread | None = None
+        self._may_go_later = False
+        """Whether the last delivery left something that may be delivered soon, because nothing refuses it."""
         self._refusals = Refusals()
         self._flushed_refusals = 0
         self._put_off = PutOff()
@@ -83,17 +86,18 @@ class Children(process.Part):
         if not self._has_forked:
             return True
         self._start()
-        if self._delivers is threading.current_thread():
+        if self._is_at_work:
             return False  # a signal handler that interrupted the delivery itself can't wait for it
         until = None if timeout is None else time.monotonic() + timeout
         obstacles, is_mine, is_all = Obstacles(), False, False
         try:
-            with held_back() as is_signaled:  # or Ctrl-C could leave the lock, or that of a spool
-                while not is_mine and not is_signaled() and (until is None or time.monotonic() < until):
+            with held_back() as is_interrupted:  # or Ctrl-C could leave the lock, or that of a spool
+                while not is_mine and not is_interrupted() and (until is None or time.monotonic() < until):
                     is_mine = self._lock.acquire(timeout=_TURN_SECONDS)
                 if is_mine:
                     self._delivers = threading.current_thread()
-                    is_all = self._deliver_spools(until, obstacles, is_signaled)
+                    self._may_go_later = False
+                    is_all = self._deliver_spools(until, obstacles, is_interrupted)
             if is_mine:
                 is_all = self._upload(until, obstacles) and is_all
         finally:
@@ -105,8 +109,17 @@ class Children(process.Part):
         return is_all
 
     def flush(self, timeout: float | None) -> bool:
-        """Delivers as `deliver` does; says also whether nothing was refused since the last flush."""
+        """Delivers as `deliver` does; says also whether nothing was refused since the last flush.
+
+        Until the time is up it tries again, if something is left that nothing refuses. Without a limit it tries once.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
         is_all = self.deliver(timeout)
+        while not is_all and until is not None and self._may_go_later and not self._is_at_work:
+            if time.monotonic() + _PAUSE_SECONDS >= until:
+                break
+            time.sleep(_PAUSE_SECONDS)
+            is_all = self.deliver(until - time.monotonic())
         known, self._flushed_refusals = self._flushed_refusals, self._refusals.total
         return is_all and known == self._flushed_refusals
 
@@ -124,6 +137,11 @@ class Children(process.Part):
         if self._concluded:
             self.deliver(settings.usable().exit_timeout)
             self._say_what_is_left()
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether this thread delivers, and was interrupted."""
+        return self._delivers is threading.current_thread()
 
     def _start(self) -> None:
         """Starts the thread unless there is one. Where none can be started, the next fork or delivery tries again."""
@@ -144,16 +162,18 @@ class Children(process.Part):
             whole = self.deliver()
             pause = LOOK_SECONDS if whole else min(_LONGEST_PAUSE, 2 * pause)
 
-    def _deliver_spools(self, until: float | None, obstacles: Obstacles, is_signaled: Callable[[], bool]) -> bool:
+    def _deliver_spools(self, until: float | None, obstacles: Obstacles, is_interrupted: Callable[[], bool]) -> bool:
         found, is_all = self._left_in(left_in)
 
         def go_on() -> bool:
-            return not is_signaled() and (until is None or time.monotonic() < until)
+            return not is_interrupted() and (until is None or time.monotonic() < until)
 
         for attempt in Delivering(obstacles, go_on=go_on).attempts(found):
             self._say(attempt)
             is_later = attempt.end is End.IN_USE and is_being_written(attempt.path)
             is_all = is_all and (attempt.is_whole or is_later)
+            is_in_use = attempt.end is End.IN_USE and not is_later
+            self._may_go_later |= is_in_use or (attempt.end is End.LEFT and not attempt.is_refused)
         return is_all
 
     def _say(self, attempt: SpoolAttempt) -> None:
@@ -180,7 +200,7 @@ class Children(process.Part):
                 found += look(folder, parent=self.name)
             except OSError as problem:
                 self._tell(f"the spools of forked children can't be read: {problem}", folder)
-                is_all = False
+                is_all, self._may_go_later = False, True
         return sorted(found, key=lambda path: path.name), is_all
 
     def _upload(self, until: float | None, obstacles: Obstacles) -> bool:
@@ -192,6 +212,7 @@ class Children(process.Part):
                 told = f"files that forked children logged are not uploaded yet: {attempt.why}"
                 self._tell(told, attempt.folder.parent)
             is_all = is_all and attempt.end.is_over
+            self._may_go_later |= attempt.end in {End.LEFT, End.IN_USE}
         return is_all
 
     def _tell(self, problem: str, folder: Path) -> None:

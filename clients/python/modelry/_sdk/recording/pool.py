@@ -9,7 +9,7 @@ from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.transport.interruptions import is_signaled
+from modelry._sdk.transport.interruptions import is_interrupted
 
 
 class RecorderPool(process.Part):
@@ -34,22 +34,27 @@ class RecorderPool(process.Part):
     def flush(self, timeout: float | None) -> bool:
         """Waits until everything that was logged is on the server, also by forked children that have ended or flushed.
 
-        At most so many seconds for each recorder; says whether all of it is.
+        At most so many seconds for all of it; says whether it is.
         """
-        flushed = [recorder.flush(timeout) for recorder in self._all()]
-        return self._children.flush(timeout) and all(flushed)
+        until = None if timeout is None else time.monotonic() + timeout
+        flushed = [recorder.flush(_left(until)) for recorder in self._all()]
+        return self._children.flush(_left(until)) and all(flushed)
 
     def catch_up(self, timeout: float) -> None:
-        """Delivers what was logged, so that the next read finds it. While no server answers it only tries once."""
+        """Delivers what was logged, so that the next read finds it, within so many seconds for all of it.
+
+        While no server answers it only tries once.
+        """
+        until = time.monotonic() + timeout
         for recorder in self._all():
-            recorder.attempt(timeout)
-        self._children.deliver(timeout)
+            recorder.attempt(_left(until))
+        self._children.deliver(_left(until))
 
     def at_exit(self) -> None:
         """Drains every recorder, all of them within the limit of the settings."""
         until = time.monotonic() + settings.usable().exit_timeout
         for recorder in self._all():
-            recorder.close(0.0 if is_signaled() else max(0.0, until - time.monotonic()))
+            recorder.close(0.0 if is_interrupted() else max(0.0, until - time.monotonic()))
 
     def abandon(self) -> None:
         """Ends the recorders without a delivery."""
@@ -67,6 +72,10 @@ class RecorderPool(process.Part):
 
     def _all(self) -> list[Recorder]:
         return list(self._recorders.values())
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - time.monotonic())
 
 
 def recorder_of(connection: Connection, workspace: str) -> Recorder:

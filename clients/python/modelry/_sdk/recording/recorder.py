@@ -31,7 +31,7 @@ from modelry._sdk.recording.source import Backlog
 from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.transport.interruptions import held_back, is_signaled
+from modelry._sdk.transport.interruptions import held_back, is_interrupted
 from modelry._sdk.transport.settings import Settings
 from modelry.errors import ModelryError, Unavailable
 
@@ -74,6 +74,8 @@ class Recorder:
         self._refusals = Refusals()
         self._flushed_refusals = 0
         self._worker: threading.Thread | None = None
+        self._is_between_steps = False
+        """Whether the work has stopped for signal handlers, at a place where its state is whole."""
         self._thread: threading.Thread | None = None
         self._start_again_at = 0.0
         self._failures = 0
@@ -169,7 +171,9 @@ class Recorder:
         if self._is_idle:
             return True
         if self._worker is threading.current_thread():
-            return False  # a signal handler that interrupted the work itself can't wait for it
+            # A signal handler that interrupted the work itself can't wait for it, and may end the process.
+            self._keep("a signal came while it was sent")
+            return False
         flush = self._agenda.ask()
         if not self._start(at_once=True):
             self._work_until(flush, timeout)
@@ -191,10 +195,13 @@ class Recorder:
         until = time.monotonic() + timeout
         was_offline = self.offline
         self._close_agenda(timeout)
-        self.uploads.close(0.0 if was_offline or is_signaled() else max(0.0, until - time.monotonic()))
+        self.uploads.close(0.0 if was_offline or is_interrupted() else max(0.0, until - time.monotonic()))
 
     def _close_agenda(self, timeout: float) -> None:
         if self._is_idle:
+            return
+        if self._worker is threading.current_thread():  # a signal handler that ends the process
+            self._keep("the process ends while it is sent")
             return
         self._agenda.close(timeout)
         if not self._start(at_once=True):
@@ -208,7 +215,7 @@ class Recorder:
         with held_back():
             while thread is not None and thread.is_alive() and time.monotonic() < until:
                 thread.join(_LOOK_SECONDS)
-                if is_signaled() and not self._agenda.is_late:
+                if is_interrupted() and not self._agenda.is_late:
                     self._agenda.close(0.0)
                     until = min(until, time.monotonic() + _GRACE_SECONDS)
             if thread is not None and thread.is_alive():
@@ -302,19 +309,31 @@ class Recorder:
         """
         with held_back():
             works = self._works.acquire(blocking=False)
-            while not works and time.monotonic() < patience and not is_signaled():
+            while not works and time.monotonic() < patience and not is_interrupted():
                 works = self._works.acquire(timeout=_LOOK_SECONDS)
             if not works:
                 yield False
                 return
             self._worker = threading.current_thread()
-            self._backlog.is_over = lambda: is_signaled() or time.monotonic() >= until
+            self._backlog.is_over = lambda: self._is_interrupted() or time.monotonic() >= until
             try:
                 yield True
             finally:
                 self._backlog.is_over = lambda: False
                 self._worker = None
                 self._works.release()
+
+    def _is_interrupted(self) -> bool:
+        self._is_between_steps = True
+        try:
+            return is_interrupted()
+        finally:
+            self._is_between_steps = False
+
+    def _keep(self, why: str) -> None:
+        """Spools everything for a signal handler that interrupted the work itself."""
+        if self._is_between_steps:
+            self._backlog.go_offline(why)
 
     def _step(self) -> bool:
         """Works; False after the last time. Raises nothing.

@@ -101,9 +101,9 @@ class _Sync:
         if self._progress is not None:
             self._counts = {path: _requests_in(path) for path in files}
             self._total = sum(self._counts.values()) + len(uploads)
-        with held_back() as is_signaled:  # or Ctrl-C could leave the lock of a spool
+        with held_back() as is_interrupted:  # or Ctrl-C could leave the lock of a spool
             again = list[Path]()
-            delivering = Delivering(self._obstacles, told=self._told, go_on=lambda: not is_signaled())
+            delivering = Delivering(self._obstacles, told=self._told, go_on=lambda: not is_interrupted())
             for tried in delivering.attempts(files):
                 self._note_spool(tried, is_last=False)
                 again += [tried.path] if tried.is_refused else []

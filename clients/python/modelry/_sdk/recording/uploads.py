@@ -17,7 +17,7 @@ from modelry._sdk.recording.attempts import Attempt, End, Obstacles, PutOff, Upl
 from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.transport.interruptions import is_signaled
+from modelry._sdk.transport.interruptions import is_interrupted
 
 log = logging.getLogger("modelry")
 
@@ -94,7 +94,7 @@ class Uploads:
                 self._start()
                 self._changed.notify_all()
                 left = _LOOK_SECONDS if until is None else until - time.monotonic()
-                is_over = self._thread is None or left <= 0 or is_signaled()
+                is_over = self._thread is None or left <= 0 or is_interrupted()
                 if is_over or (self._tried >= first and (until is None or self._rests)):
                     break
                 self._changed.wait(min(left, _LOOK_SECONDS))

@@ -1,12 +1,16 @@
 """Holds back signals while the main thread does work that must not be left half done, such as a call of gRPC.
 
 A handler of a signal, such as that of Ctrl-C, runs in the main thread between any two steps, and may raise there.
+Whether it raises can't be known before it has run. So handlers run where the work asks whether it is interrupted, which
+it does only between its steps; what they raise waits for the end of the work.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,35 +19,42 @@ from typing import Any
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], bool]]:
-    """Runs the handlers of signals that come meanwhile at the end, in order. What it yields says whether one came.
+    """Runs the handlers of signals that come meanwhile where the work calls what this yields, and at the end, in order.
 
-    Then the work should end soon. Of what the handlers raise the first goes to the caller. In other threads than the
-    main one this does nothing: no handler runs there.
+    It yields `is_interrupted`. At the end the caller gets the first of what the handlers raised. Within another such
+    block, and in other threads than the main one, this does nothing: no handler runs there.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+    global _held
+    if threading.current_thread() is not threading.main_thread() or _held is not None:
+        yield is_interrupted
         return
     held = _Held()
-    _at_work.append(held)
     try:
+        _held = held
         held.begin()
-        yield is_signaled
+        yield is_interrupted
     finally:
         held.end()
 
 
-def is_signaled() -> bool:
-    """Whether a signal is held back, so that what is at work should end soon."""
-    return any(held.came for held in _at_work)
+def is_interrupted() -> bool:
+    """Runs the handlers of the signals that came; says whether one has raised, so that the work should end soon.
+
+    To be called between two steps of the work. It is always false in other threads than the main one.
+    """
+    if _held is None or threading.current_thread() is not threading.main_thread():
+        return False
+    return _held.run()
 
 
 class _Held:
-    """The handlers that are replaced, and the signals that came."""
+    """The handlers that are replaced, the signals that came, and what handlers raised."""
 
     def __init__(self) -> None:
-        self.came: list[tuple[int, FrameType | None]] = []
+        self._came: deque[tuple[int, FrameType | None, int]] = deque()
+        """The number, the frame, and the process to which it came."""
+        self._raised: list[BaseException] = []
         self._handlers: dict[int, Any] = {}
-        self._holds = True
 
     def begin(self) -> None:
         """Replaces the handlers that are functions of Python; others, such as the default ones, raise nothing."""
@@ -53,32 +64,64 @@ class _Held:
                 self._handlers[number] = handler
                 signal.signal(number, self._note)
 
+    def run(self) -> bool:
+        """Runs the handlers for what came, all of them whatever one raises; says whether one has raised.
+
+        While one runs nothing is held back, so that another signal can interrupt it as always.
+        """
+        global _held
+        holding = _held
+        while self._came:
+            number, frame, came_to = self._came.popleft()
+            try:
+                _held = None
+                if came_to == os.getpid():
+                    self._handlers[number](number, frame)
+            except BaseException as raised:
+                self._raised.append(raised)
+            finally:
+                _held = holding
+        return bool(self._raised)
+
     def end(self) -> None:
-        """Puts the handlers back, and runs them for what came, all of them whatever one raises."""
+        """Puts the handlers back, and runs those that did not run yet. Raises the first of what handlers raised."""
+        global _held
         try:
+            self.run()
             for number, handler in self._handlers.items():
                 if signal.getsignal(number) == self._note:
                     signal.signal(number, handler)
         finally:
             # From here on a handler that was not put back is called as if it had been.
-            self._holds = False
-            _at_work.remove(self)
-            self._run()
+            _held = None
+            self.run()
+            if self._raised:
+                try:
+                    raise self._raised[0]
+                finally:
+                    self._raised.clear()  # or the error and its frames would hold each other
 
-    def _run(self) -> None:
-        if self.came:
-            number, frame = self.came.pop(0)
-            try:
-                self._handlers[number](number, frame)
-            finally:
-                self._run()
+    def end_in_child(self) -> None:
+        """Puts the handlers back in a forked child. What came to the parent, and what it raised there, stays there."""
+        self._raised.clear()
+        self.end()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._holds:
-            self.came.append((number, frame))
+        if _held is self:
+            self._came.append((number, frame, os.getpid()))
         else:
             self._handlers[number](number, frame)
 
 
-_at_work: list[_Held] = []
-"""What holds signals back now, the outermost first."""
+_held: _Held | None = None
+"""What holds signals back now."""
+
+
+def _after_fork_in_child() -> None:
+    # The thread that holds back may not exist here, and then nobody would ever run what is held back.
+    if _held is not None:
+        _held.end_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

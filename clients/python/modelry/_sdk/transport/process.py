@@ -78,6 +78,7 @@ class Process:
         """The tracking URI that was chosen in this process. Empty: that of the environment."""
         self._parts: dict[type[Part], Part] = {}
         self._exit_prepared_in = 0
+        self._ends = False
 
     @property
     def tracking_uri(self) -> str:
@@ -128,7 +129,12 @@ class Process:
                 signal.signal(signal.SIGTERM, self._terminate)
 
     def _terminate(self, number: int, frame: object) -> None:
-        """Ends a child of `multiprocessing` by SIGTERM, as the end of `with Pool()` does, after the parts are told."""
+        """Ends a child of `multiprocessing` by SIGTERM, as the end of `with Pool()` does, after the parts are told.
+
+        If they are told already, they hurry, and the child ends as it was about to.
+        """
+        if self._ends:
+            raise SystemExit(128 + number)
         signal.signal(number, signal.SIG_DFL)
         try:
             self.at_exit()
@@ -141,6 +147,8 @@ class Process:
         At Ctrl-C they hurry: what is not delivered then is in the spool.
         """
         with held_back(), ExitStack() as parts:
+            self._ends = True
+            parts.callback(setattr, self, "_ends", False)
             for part in list(self._parts.values()):
                 parts.callback(self._end, part)
 
@@ -164,6 +172,7 @@ class Process:
     def after_fork_in_child(self) -> None:
         """Makes this the state of a forked child."""
         self.inherits_grpc = self.inherits_grpc or "grpc" in sys.modules
+        self._ends = False
         for part in list(self._parts.values()):
             part.after_fork_in_child()
 
