@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-from google.protobuf.message import DecodeError, Message
+from typing import TYPE_CHECKING, TypeVar
 
 from modelry.errors import DataLoss
 
-_Answer = TypeVar("_Answer", bound=Message)
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_Answer = TypeVar("_Answer", bound="Message")
 
 
 def malformed(what: str) -> DataLoss:
@@ -18,6 +19,8 @@ def malformed(what: str) -> DataLoss:
 
 def parsed(message: type[_Answer], content: bytes) -> _Answer:
     """The answer of this type in the content. Raises DataLoss if it can't be parsed."""
+    from google.protobuf.message import DecodeError  # not before it is known that nothing is in its way
+
     try:
         return message.FromString(content)
     except DecodeError:
