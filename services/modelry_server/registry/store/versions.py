@@ -145,13 +145,11 @@ def delete_tags(tx: Transaction, model_id: str, version_number: int, keys: Colle
 def of_brief(tx: Transaction, rows: Sequence[Any]) -> list[Version]:
     """Versions from rows of `brief`, with their descriptions, flavors, tags and aliases, without signatures."""
     found = {row.version_id: row for row in tx.execute(_LONG, {"ids": [row.version_id for row in rows]})}
-    return [
-        replace(version, description=found[id].description, flavors=_flavors(found[id].flavors))
-        if id in found
-        else version
-        for version in whole(tx, rows)
-        for id in [version.version_id]
-    ]
+    listing = whole(tx, rows)
+    for place, version in enumerate(listing):
+        if long := found.get(version.version_id):
+            listing[place] = replace(version, description=long.description, flavors=_flavors(long.flavors))
+    return listing
 
 
 def whole(tx: Transaction, rows: Sequence[Any]) -> list[Version]:

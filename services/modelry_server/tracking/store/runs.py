@@ -282,12 +282,14 @@ def _pairs(table: sa.Table) -> sa.Select[Any]:
     return sa.select(c.run_id, object_of(c.key, c.value)).where(one_of(c.run_id, "run_ids")).group_by(c.run_id)
 
 
-def _size(table: sa.Table, octets_of_row: Any) -> sa.Select[Any]:
-    return (
-        sa.select(table.c.run_id, sa.func.sum(octets_of_row))
-        .where(one_of(table.c.run_id, "run_ids"))
-        .group_by(table.c.run_id)
-    )
+def _size(table: sa.Table) -> sa.Select[Any]:
+    c = table.c
+    return sa.select(c.run_id, _bytes(table)).where(one_of(c.run_id, "run_ids")).group_by(c.run_id)
+
+
+def _bytes(table: sa.Table) -> Any:
+    """The bytes of all keys and values of a group of rows."""
+    return sa.func.sum(octets(table.c.key) + octets(table.c.value))
 
 
 _PARAMS, _TAGS = _pairs(params), _pairs(tags)
@@ -295,14 +297,13 @@ _DESCRIPTIONS = sa.select(runs.c.run_id, runs.c.description).where(one_of(runs.c
 _PARAM_VALUES = sa.select(params.c.key, params.c.value).where(
     params.c.run_id == sa.bindparam("one"), one_of(params.c.key, "keys")
 )
-_bytes: Any = sa.func.sum(octets(params.c.key) + octets(params.c.value))
-_PARAM_TOTAL = sa.select(sa.func.count().label("count"), sa.func.coalesce(_bytes, 0).label("size")).where(
+_PARAM_TOTAL = sa.select(sa.func.count().label("count"), sa.func.coalesce(_bytes(params), 0).label("size")).where(
     params.c.run_id == sa.bindparam("one")
 )
 _SIZES = {
     "description": sa.select(runs.c.run_id, octets(runs.c.description)).where(one_of(runs.c.run_id, "run_ids")),
-    "params": _size(params, octets(params.c.key) + octets(params.c.value)),
-    "tags": _size(tags, octets(tags.c.key) + octets(tags.c.value)),
+    "params": _size(params),
+    "tags": _size(tags),
     "metrics": metric_store.SIZES,
     "datasets": dataset_store.SIZES,
 }
