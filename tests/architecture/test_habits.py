@@ -11,6 +11,12 @@ MAY_CATCH_ALL = {
     "services/modelry_server/tracking/domain/ingest.py",  # each writer of the group raises it
 }
 
+# Their work runs in threads of the SDK, or with signals held back: no handler runs in it.
+IN_OUR_THREADS = {
+    "clients/python/modelry/_sdk/recording/recorder.py",
+    "clients/python/modelry/_sdk/transport/process.py",
+}
+
 # Functions of the server that may wait without a limit. All others may answer a call that has a deadline.
 MAY_WAIT_FOR_EVER = {
     "kernel/transport/health.py:Watch",  # a stream; gRPC tells it that its client has left
@@ -48,6 +54,29 @@ def test_only_the_interceptor_and_the_job_loop_catch_everything() -> None:
         for node in ast.walk(parsed(path))
         if catches_all(node) and isinstance(node, ast.ExceptHandler)
     ] == []
+
+
+def test_what_a_handler_of_a_signal_raised_is_passed_on_to_the_training_code() -> None:
+    """`except Exception` is for what the code of another library raises: see `values/signals.py`."""
+    sdk = [path for path in files(".py") if path.is_relative_to("clients/python/modelry")]
+
+    assert {
+        f"{path}:{ast.unparse(node)[:60]}"
+        for path in sdk
+        if str(path) not in IN_OUR_THREADS
+        for node in ast.walk(parsed(path))
+        if catches_exceptions(node) and not passes_on(node)
+    } == set()
+
+
+def catches_exceptions(node: ast.AST) -> bool:
+    if isinstance(node, ast.ExceptHandler):
+        return catches_all(node) and "BaseException" not in ast.unparse(node.type or node)
+    return isinstance(node, ast.Call) and ast.unparse(node).endswith("suppress(Exception)")
+
+
+def passes_on(node: ast.AST) -> bool:
+    return isinstance(node, ast.ExceptHandler) and ast.unparse(node.body[0]).startswith("signals.pass_on(")
 
 
 def test_no_test_sleeps() -> None:

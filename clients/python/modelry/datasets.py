@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.digests import digest_of
 from modelry._sdk.values.plain import plain
@@ -81,6 +82,7 @@ def from_pandas(
     try:
         frame = _frame(df)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         return _undescribed(df, problem, name=name, source=source, digest=digest)
     schema = _within([{"name": text_of(column), "type": str(kind)} for column, kind in frame.dtypes.items()])
     if targets is not None:
@@ -106,6 +108,7 @@ def from_numpy(
     try:
         arrays = _named("features", features) | ({} if targets is None else _named("targets", targets))
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         return _undescribed(features, problem, name=name, source=source, digest=digest)
     schema = {named: {"shape": list(array.shape), "type": str(array.dtype)} for named, array in arrays.items()}
     first = next(iter(arrays.values()), None)

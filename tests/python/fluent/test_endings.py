@@ -189,16 +189,19 @@ def tick(*_):
     raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, tick)
 logged = step = 0
-while step < 30_000:
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.0007)
-        while step < 30_000:
-            modelry.log_metric("loss", 1.0, step=step)
-            logged += 1
+try:
+    while step < 30_000:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0007)
+            while step < 30_000:
+                modelry.log_metric("loss", 1.0, step=step)
+                logged += 1
+                step += 1
+        except KeyboardInterrupt:
             step += 1
-    except KeyboardInterrupt:
-        step += 1
-signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+except KeyboardInterrupt:
+    pass  # the last alarm came after the loop
 modelry.end_run()
 print(logged)
 """
@@ -206,6 +209,50 @@ print(logged)
 
     run_id, logged = script.stdout.split()
     assert int(logged) <= client.runs.get(run_id).summaries["loss"].point_count <= 30_000
+
+
+@pytest.mark.parametrize("value", ["1.0", "np.float32(1.0)", "torch_like"])
+def test_what_a_handler_raises_reaches_the_training_and_doubles_no_point(
+    client: Client, platform: Deployment, value: str
+) -> None:
+    """As in every recipe for a time limit: a handler of SIGALRM that raises an ordinary error."""
+    code = f"""
+import functools, signal
+import numpy as np
+import modelry
+
+class TorchLike:
+    def item(self):
+        return 1.0
+
+torch_like = TorchLike()
+run = modelry.start_run()
+print(run.id, flush=True)
+raised = caught = step = 0
+def tick(place, *_):
+    global raised
+    raised += 1
+    raise TimeoutError("time is up")
+signal.signal(signal.SIGALRM, functools.partial(tick, "a place"))
+while raised < 500:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0007)
+        before = raised
+        while raised == before:
+            step += 1
+            modelry.log_metrics({{"loss": {value}}}, step=step)
+            modelry.set_tags({{"value": {value}}})
+    except TimeoutError:
+        caught += 1
+modelry.end_run()
+print(raised, caught, step, modelry.flush())
+"""
+    script = run(code, platform)
+
+    run_id, raised, caught, steps, flushed = script.stdout.split()
+    columns = client.metrics.read(run_id, "loss")
+    assert (raised, flushed, script.stderr) == (caught, "True", "")
+    assert len(columns.steps) == len(set(columns.steps)) >= int(steps) - int(caught)
 
 
 _REFUSING = """

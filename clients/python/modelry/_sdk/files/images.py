@@ -10,6 +10,7 @@ import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument
@@ -89,6 +90,7 @@ def _picture_of(image: Any) -> tuple[Any, str]:
     try:
         array = array_of(image)
     except Exception as problem:
+        signals.pass_on(problem)
         raise InvalidArgument(f"{type(image).__name__} can't be read as an image array: {said_of(problem)}") from None
     pixels, note = _brightness(_upright(array))
     return Image.fromarray(pixels), note

@@ -26,6 +26,7 @@ from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
+from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument, ModelryError
 
@@ -107,6 +108,7 @@ class ActiveRun(ActiveRunNames):
         try:
             given = DatasetInput(dataset_from(dataset), converted(context))
         except Exception as problem:  # It may be the object of another library, which may raise anything.
+            signals.pass_on(problem)
             self._refuse("dataset", type(dataset).__name__, problem)
             return
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
@@ -270,6 +272,7 @@ class ActiveRun(ActiveRunNames):
         try:
             content = make()
         except Exception as problem:  # It may be the object of another library, which may raise anything.
+            signals.pass_on(problem)
             self._refuse("file", repr(path), problem)
             return
         self._upload(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from modelry._sdk.values import signals
 from modelry._sdk.values.plain import members_of
 from modelry._sdk.values.texts import shown, text_of
 from modelry.errors import FieldInvalid, InvalidArgument
@@ -140,7 +141,8 @@ def _whole(given: Any) -> int | None:
         return None
     try:
         return operator.index(given)
-    except Exception:  # It may be the object of another library, which may raise anything.
+    except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         return None
 
 

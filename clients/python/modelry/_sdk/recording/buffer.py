@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from modelry._sdk.recording import ids
 from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, QueuedRequest
+from modelry._sdk.values import signals
 from modelry._sdk.values.moments import USUAL, milliseconds_of, unit_of
 from modelry._sdk.values.numbers import number_of, real_of, whole_of
 from modelry._sdk.values.plain import members_of
@@ -104,7 +105,8 @@ class Buffer:
             with suppress(MemoryError):
                 self._refuse("metric", "", "a point, because there is no memory for it")
             return
-        except Exception:  # A value of another library may raise anything.
+        except Exception as problem:  # A value of another library may raise anything.
+            signals.pass_on(problem)
             self._log_converted(key, value, step, timestamp)
             return
         self._count = count = self._count + 1
@@ -205,6 +207,7 @@ class Buffer:
             array("q").append(0 if step is None else step)
             array("q").append(0 if timestamp is None else timestamp)
         except Exception as problem:  # A value of another library may raise anything.
+            signals.pass_on(problem)
             return said_of(problem)
         return "it can't be read"
 
@@ -218,6 +221,7 @@ class Buffer:
         try:
             return members_of(argument, given, unreadable)
         except Exception as problem:  # The object of another library may raise anything.
+            signals.pass_on(problem)
             self._refuse(argument, type(given).__name__, said_of(problem))
             return []
 

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from modelry._sdk.values import signals
+
 _LONGEST_NO_TEXT = 500
 """The most characters of a YAML value that is no text. A number such as 1:59:59… takes quadratic time to read."""
 
@@ -25,6 +27,7 @@ def json_of(content: str | bytes, *, members: Callable[[Iterable[tuple[str, Any]
     except Unreadable:
         raise
     except Exception as problem:
+        signals.pass_on(problem)
         raise Unreadable(f"is no JSON that can be read: {_shown(problem)}") from None
 
 
@@ -53,6 +56,7 @@ def yaml_of(content: bytes, *, most: int, deepest: int) -> tuple[Any, int]:
     except Unreadable:
         raise
     except Exception as problem:
+        signals.pass_on(problem)
         raise Unreadable(f"is no YAML that can be read: {_shown(problem)}") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, time
 from typing import Any
 
+from modelry._sdk.values import signals
 from modelry._sdk.values.numbers import number_of
 
 _OTHER_UNITS = {"seconds": 1_000, "microseconds": 1e-3, "nanoseconds": 1e-6}
@@ -32,7 +33,8 @@ def milliseconds_of(moment: Any) -> Any:
             return moment
         number = number_of(moment)
         return int(number * _OTHER_UNITS.get(unit_of(number), 1)) if isinstance(number, int | float) else moment
-    except Exception:  # NaN, or the code of another library, which may raise anything.
+    except Exception as problem:  # NaN, or the code of another library, which may raise anything.
+        signals.pass_on(problem)
         return moment
 
 
@@ -49,7 +51,8 @@ def _has_unit(moment: Any) -> bool:
     """Whether it is a time of NumPy, which knows its unit."""
     try:
         return hasattr(moment, "astype") and "datetime64" in str(moment.dtype)
-    except Exception:  # It is the code of another library, which may raise anything.
+    except Exception as problem:  # It is the code of another library, which may raise anything.
+        signals.pass_on(problem)
         return False
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from modelry._sdk.values import signals
+
 
 def number_of(given: Any) -> Any:
     """The number of a numeric text, or of an array or tensor of one element; else what was given."""
@@ -12,7 +14,8 @@ def number_of(given: Any) -> Any:
         return given
     try:
         one = float(given) if isinstance(given, str) else given.item()
-    except Exception:  # It is the code of another library, which may raise anything.
+    except Exception as problem:  # It is the code of another library, which may raise anything.
+        signals.pass_on(problem)
         return given
     return float(one) if isinstance(one, int | float) else given
 
@@ -31,5 +34,6 @@ def whole_of(given: Any) -> Any:
     number = number_of(given)
     try:
         return int(number) if isinstance(number, float) and number.is_integer() else operator.index(number)
-    except Exception:
+    except Exception as problem:
+        signals.pass_on(problem)
         return given

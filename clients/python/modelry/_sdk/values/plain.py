@@ -12,6 +12,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of, is_array
 from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument
@@ -110,7 +111,8 @@ def _members(given: Any, unreadable: Unreadable) -> list[tuple[Any, Any]] | None
 def _items(given: Any, unreadable: Unreadable) -> list[tuple[Any, Any]]:
     try:
         return list(given.items())
-    except Exception:  # It is the code of another library, which may raise anything, as for one value that is missing.
+    except Exception as problem:  # Another library may raise anything, as for one value that is missing.
+        signals.pass_on(problem)
         return list(_each(list(given.keys()), given.__getitem__, unreadable))
 
 
@@ -119,6 +121,7 @@ def _each(keys: Iterable[Any], value_of: Callable[[Any], Any], unreadable: Unrea
         try:
             value = value_of(key)
         except Exception as problem:
+            signals.pass_on(problem)
             unreadable(key, problem)
         else:
             yield key, value

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
+
+from modelry._sdk.values import signals
 
 
 def text_of(given: object) -> str:
@@ -32,6 +33,7 @@ def shown(given: object, show: Callable[[object], str] = repr) -> str:
     try:
         return _encodable(show(given))
     except Exception as problem:  # It is the code of another library, which may raise anything.
+        signals.pass_on(problem)
         return _not_shown(given, problem)
 
 
@@ -46,11 +48,19 @@ def _encodable(text: str) -> str:
 def _shown(given: Any) -> str:
     try:
         if getattr(given, "shape", None) == () and not hasattr(given, "as_integer_ratio"):
-            with contextlib.suppress(Exception):  # It is the code of another library, which may raise anything.
-                given = given.item()
+            given = _one_of(given)
         return str(given)
     except Exception as problem:
+        signals.pass_on(problem)
         return _not_shown(given, problem)
+
+
+def _one_of(given: Any) -> Any:
+    try:
+        return given.item()
+    except Exception as problem:
+        signals.pass_on(problem)
+        return given
 
 
 def _not_shown(given: object, problem: Exception) -> str:
