@@ -287,6 +287,27 @@ def test_a_process_that_ends_without_a_word_delivers_first(own_on_sqlite: Deploy
     assert [run.summaries["m"].point_count for run in runs] == [1000, 1000]
 
 
+def test_it_closes_at_once_also_where_its_thread_ends_while_it_is_asked_to(
+    own_on_sqlite: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(own_on_sqlite)
+    run = modelry.start_run()
+    run.log_metric("a", 1.0)
+    recorder = run.recorder
+    start = recorder._start
+
+    def start_after_the_thread_has_ended(*, at_once: bool = False) -> bool:
+        eventually(lambda: recorder._thread is None)
+        return start(at_once=at_once)
+
+    monkeypatch.setattr(recorder, "_start", start_after_the_thread_has_ended)
+    began = time.monotonic()
+    recorder.close(30.0)
+
+    assert time.monotonic() - began < 10
+    assert Client().runs.get(run.run_id).metrics == {"a": 1.0}
+
+
 def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, spool: Path) -> None:
     use(own_on_sqlite)
     code = (
@@ -301,6 +322,7 @@ def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, 
     own_on_sqlite.process("all").send_signal(signal.SIGCONT)
     report = sync.deliver(folder=spool)
 
+    assert "still sending what was logged" in script.stderr
     assert "modelry sync" in script.stderr
     assert report.requests_left == 0
     assert report.requests_delivered >= 2

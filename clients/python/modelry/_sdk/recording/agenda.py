@@ -70,6 +70,7 @@ class Agenda:
         """Buffers of runs that have ended, to which something was logged nevertheless."""
         self._moments: SimpleQueue[float] = SimpleQueue()
         self._flushes: deque[Flush] = deque()
+        self._closings: deque[Flush] = deque()
         self._close_by: float | None = None
         self._due_at = _NEVER
 
@@ -92,9 +93,17 @@ class Agenda:
         self._moments.put(_AT_ONCE)
         return flush
 
-    def close(self, timeout: float) -> None:
-        """Asks the thread to end within so many seconds."""
+    def close(self, timeout: float) -> Flush:
+        """Asks the thread to end within so many seconds; answered when it ends."""
+        closing = Flush()
+        self._closings.append(closing)
         self._close_by = time.monotonic() + timeout
+        self._moments.put(_AT_ONCE)
+        return closing
+
+    def hurry(self) -> None:
+        """Asks the thread to end at once."""
+        self._close_by = time.monotonic()
         self._moments.put(_AT_ONCE)
 
     @property
@@ -160,9 +169,11 @@ class Agenda:
         self.answer(list(self._flushes), complete=complete)
 
     def end(self) -> None:
-        """Ends all flushes, since the thread ends: nobody has looked whether they are complete."""
+        """Ends all flushes and closings, since the thread ends: nobody has looked whether they are complete."""
         self._close_by = None
         self.answer_all(complete=False)
+        while self._closings:
+            self._closings.popleft().answer(complete=False)
 
     def _read_moments(self) -> None:
         with suppress(Empty):

@@ -44,6 +44,10 @@ _HAND_OVER_SECONDS = 2.0
 _START_AGAIN_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
+_SILENT_SECONDS = 3.0
+"""After so long it says why the process does not end."""
+_CLOSINGS = 3
+"""How often a recorder is closed at most: another thread may log, or start the recorder again, meanwhile."""
 _FAULT_PAUSE = 0.05
 _UNREACHABLE = "the server did not answer before"
 _FORKED = "this process was forked after its parent had loaded gRPC, so the parent delivers what is logged here"
@@ -198,29 +202,39 @@ class Recorder:
         self.uploads.close(0.0 if was_offline or is_interrupted() else max(0.0, until - time.monotonic()))
 
     def _close_agenda(self, timeout: float) -> None:
-        if self._is_idle:
-            return
-        if self._worker is threading.current_thread():  # a signal handler that ends the process
-            self._keep("the process ends while it is sent")
-            return
-        self._agenda.close(timeout)
-        if not self._start(at_once=True):
-            self._run(timeout)
-            return
-        self._await_end(timeout + _GRACE_SECONDS)
+        until = time.monotonic() + timeout
+        for _ in range(_CLOSINGS):
+            if self._is_idle:
+                return
+            if self._worker is threading.current_thread():  # a signal handler that ends the process
+                self._keep("the process ends while it is sent")
+                return
+            closing = self._agenda.close(until - time.monotonic())
+            # The thread may have ended since, because of this closing or another one.
+            if not closing.answered and not self._start(at_once=True):
+                self._run(until - time.monotonic())
+            if not self._await(closing, until + _GRACE_SECONDS):
+                return
 
-    def _await_end(self, timeout: float) -> None:
-        """Waits until the thread has ended. At Ctrl-C only until everything is in the spool."""
-        thread, until = self._thread, time.monotonic() + timeout
+    def _await(self, closing: Flush, until: float) -> bool:
+        """Waits until the thread has ended; says whether it did. At Ctrl-C only until everything is in the spool."""
+        tell_at = time.monotonic() + _SILENT_SECONDS
         with held_back():
-            while thread is not None and thread.is_alive() and time.monotonic() < until:
-                thread.join(_LOOK_SECONDS)
+            while not closing.answered and time.monotonic() < until:
+                closing.wait(_LOOK_SECONDS)
+                if time.monotonic() >= tell_at:
+                    tell_at = math.inf
+                    log.warning(
+                        "still sending what was logged to %s, for at most %.0f s; Ctrl-C keeps the rest in %s",
+                        *(self._connection.address.target, until - time.monotonic(), self.folder),
+                    )
                 if is_interrupted() and not self._agenda.is_late:
-                    self._agenda.close(0.0)
+                    self._agenda.hurry()
                     until = min(until, time.monotonic() + _GRACE_SECONDS)
-            if thread is not None and thread.is_alive():
+            if not closing.answered:
                 # It stands still in a call that heeds no limit.
                 self._rescue("a call to the server takes longer than the limit at exit")
+        return closing.answered
 
     def abandon(self) -> None:
         """Ends the threads and the channel; what is not delivered stays in the spool."""
@@ -265,14 +279,15 @@ class Recorder:
         process.current().prepare_exit()
         # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
         thread = threading.Thread(target=self._run, args=(_PATIENCE_SECONDS,), name="modelry-recorder", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as problem:  # There are no more threads, or Python ends.
-            self._start_again_at = now + _START_AGAIN_SECONDS
-            log.info("what is logged waits in memory, because no thread can be started (%s)", problem)
-            return False
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = thread
+        with held_back():  # or a handler that raises would leave a thread that is half started
+            try:
+                thread.start()
+            except RuntimeError as problem:  # There are no more threads, or Python ends.
+                self._start_again_at = now + _START_AGAIN_SECONDS
+                log.info("what is logged waits in memory, because no thread can be started (%s)", problem)
+                return False
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = thread
         return True
 
     def _run(self, patience: float) -> None:
