@@ -15,6 +15,7 @@ from urllib.parse import quote
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.advice import Advice, is_stranger
 from modelry._sdk.transport.advice import Origin as Origin
+from modelry._sdk.transport.answers import parsed
 from modelry._sdk.transport.patience import Patience
 from modelry._sdk.transport.requests import encoded
 from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unavailable
@@ -141,12 +142,12 @@ class Connection:
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
         """Makes a unary call and answers with its response. Raises InvalidArgument for a request above 4 MiB."""
         content = encoded(request)
-        method = self._method("unary_unary", rpc.path, rpc.response)
+        method = self._method("unary_unary", rpc.path)
         try:
             answer = method(content, timeout=self._deadline(timeout), metadata=self._metadata)
         except _failure() as failed:
             raise self.error_of(failed) from None
-        return cast("Response", answer)
+        return parsed(rpc.response, answer)
 
     def read(
         self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None
@@ -156,14 +157,15 @@ class Connection:
         Its deadline is for the whole stream, and each message may take as long as a unary call. Leaving the iterator
         early ends the call.
         """
-        method = self._method("unary_stream", rpc.path, rpc.response)
+        method = self._method("unary_stream", rpc.path)
         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
         stream: Any = None
         patience: Patience | None = None
         try:
             stream = method(request, timeout=deadline, metadata=self._metadata)
             patience = Patience(stream, self.timeout)
-            yield from patience.messages()
+            for message in patience.messages():
+                yield parsed(rpc.response, message)
         except GeneratorExit:
             raise  # also where Python ends, and `_failure` can import nothing
         except _failure() as failed:
@@ -182,7 +184,7 @@ class Connection:
         It has no deadline, but ends as `within` says. gRPC sends a stream by a thread. Where it gets none this raises
         Unavailable with the reason NO_THREAD.
         """
-        method = self._method("stream_unary", rpc.path, rpc.response)
+        method = self._method("stream_unary", rpc.path)
         patience, until = _limits.get() or (STREAM_TIMEOUT_SECONDS, None)
         began = moved = time.monotonic()
         longest = patience
@@ -198,7 +200,7 @@ class Connection:
             return time.monotonic() - moved, longest
 
         try:
-            return cast("Response", self._sent(method, watched(), idle, until))
+            return parsed(rpc.response, self._sent(method, watched(), idle, until))
         except _failure() as failed:
             error = self.error_of(failed)
             now = time.monotonic()
@@ -256,12 +258,12 @@ class Connection:
         gRPC needs a thread for calls of this kind. Where it gets none the call is made at once, which needs none.
         """
         if self._gets_threads():
-            method = self._method("bytes", path, None)
+            method = self._method("bytes", path)
             try:
                 return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
             except RuntimeError as problem:
                 self._lack_threads(problem)
-        method = self._method("bytes", path, None)
+        method = self._method("bytes", path)
         return _Answered(method, request, timeout=timeout, metadata=self._metadata)
 
     def close(self) -> None:
@@ -322,11 +324,12 @@ class Connection:
     def _deadline(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
 
-    def _method(self, kind: str, path: str, response: type[Message] | None) -> Any:
+    def _method(self, kind: str, path: str) -> Any:
+        """A method that answers with bytes: gRPC would log a traceback of those that it can't parse."""
         process.current().require_grpc()
-        return self._methods.get((path, kind)) or self._made(kind, path, response)
+        return self._methods.get((path, kind)) or self._made(kind, path)
 
-    def _made(self, kind: str, path: str, response: type[Message] | None) -> Any:
+    def _made(self, kind: str, path: str) -> Any:
         with self._lock:
             if self._channel is None:
                 self._channel = self._open()
@@ -335,7 +338,6 @@ class Connection:
             made = maker(
                 path,
                 request_serializer=None if kind in ("bytes", "unary_unary") else _serialize,
-                response_deserializer=None if response is None else response.FromString,
             )
             self._methods[(path, kind)] = made
             return made

@@ -18,6 +18,9 @@ from google.protobuf.message_factory import GetMessageClass
 from modelry.errors import ModelryError, Unknown
 
 _DETAILS = "grpc-status-details-bin"
+_LONGEST_MESSAGE = 4_000
+_JOINERS = "\u200c\u200d"
+"""Marks of scripts and emojis that print nothing themselves."""
 _STRING, _MESSAGE = FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_MESSAGE
 _BYTES = FieldDescriptorProto.TYPE_BYTES
 _BY_CODE: dict[str, type[ModelryError]] = {kind.code: kind for kind in ModelryError.__subclasses__()}
@@ -43,11 +46,21 @@ def error_of(failed: FailedCall) -> ModelryError:
     """The typed error that a failed call stands for."""
     code = failed.code()
     name = code.name if code is not None else "UNKNOWN"
-    message = failed.details() or f"the call failed with {name}"
+    message = _plain(failed.details() or f"the call failed with {name}")
     for key, value in failed.trailing_metadata() or ():
         if key == _DETAILS:
             return _with_details(name, message, value if isinstance(value, bytes) else value.encode("latin-1"))
     return _error(name, message)
+
+
+def _plain(text: str) -> str:
+    """A text of a server as one line: it goes into logs and terminals, and the server may be a stranger."""
+    shown = "".join(map(_shown, text[:_LONGEST_MESSAGE]))
+    return shown if len(text) <= _LONGEST_MESSAGE else f"{shown}…"
+
+
+def _shown(letter: str) -> str:
+    return letter if letter.isprintable() or letter in _JOINERS else ascii(letter)[1:-1]
 
 
 def _with_details(code: str, message: str, encoded: bytes) -> ModelryError:
