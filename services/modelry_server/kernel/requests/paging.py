@@ -24,6 +24,8 @@ _BLOCK = 32
 """So many things are read at once where nothing says how large they are: few enough where each is large."""
 _FIRST_SIZES = 8
 """The sizes of so many things are asked first: they tell of how many more it is worth to ask."""
+_GROWTH = 4
+"""So many times as many are asked next at most."""
 PAGE_BYTES = 3 << 20
 """The most that the things on a page may take, in bytes: with room to spare below what every client can receive."""
 
@@ -231,7 +233,8 @@ def _blocks(
                 begin, left = end, PAGE_BYTES
             left -= size
         asked += len(some)
-        step = max(1, left * len(some) // max(1, sum(some)))  # as many as fill the page, if they are like these
+        # As many as fill the page if they are like these, but not all at once: they may be larger.
+        step = min(max(1, left * len(some) // max(1, sum(some))), _GROWTH * len(some))
     if begin < len(found):
         yield found[begin:]
 

@@ -1,5 +1,8 @@
 """Page tokens: what comes back, and what is refused; what fits on a page."""
 
+import itertools
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,10 +13,12 @@ from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.paging import (
     LONGEST_TOKEN,
     PAGE_BYTES,
+    Found,
     Page,
     Pager,
     PageTokenInvalid,
     SortValue,
+    completed,
     fitting,
 )
 
@@ -178,6 +183,27 @@ def test_nan_has_no_place_in_an_order() -> None:
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="15 bytes"):
         Pager(b"x" * 15)
+
+
+def test_small_things_in_front_of_large_ones_do_not_make_a_page_weigh_all_of_them() -> None:
+    """As where the newest runs are empty and the old ones are full."""
+    found = [Found(number, (number,)) for number in range(1_000)]
+    weighed: list[int] = []
+    read: list[int] = []
+
+    def sizes(some: Sequence[int]) -> list[int]:
+        weighed.extend(some)
+        return [100 if number < 8 else PAGE_BYTES // 4 for number in some]
+
+    def complete(some: Sequence[int]) -> Sequence[int]:
+        read.extend(some)
+        return some
+
+    page = completed(found, complete, sizes)
+    assert [each.item for each in itertools.islice(page, 12)] == list(range(12))
+
+    assert len(weighed) <= 8 + 4 * 8
+    assert len(read) <= 16
 
 
 @pytest.mark.parametrize(
