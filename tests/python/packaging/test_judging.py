@@ -133,6 +133,9 @@ def test_the_files_beside_it_are_bounded_too(tmp_path: Path, name: str) -> None:
         "flavors: {python_function: {loader_module: mlflow.pyfunc.model, model_code_path: model.py}}",
         "flavors: {python_function: {loader_module: os}}",
         "flavors: {sklearn: {pickled_model: model.pkl, code: code}}",
+        "flavors: {onnx: {data: m.onnx, providers: [[TensorrtExecutionProvider, {trt_extra_plugin_lib_paths: x}]]}}",
+        "flavors: {onnx: {data: m.onnx, providers: [CPUExecutionProvider, [QNNExecutionProvider, {backend_path: q}]]}}",
+        "flavors: {onnx: {data: m.onnx, onnx_session_options: {extra_session_config: {session.a_folder: /etc}}}}",
     ],
 )
 def test_no_code_of_a_model_runs_where_pickles_are_switched_off(
@@ -148,6 +151,17 @@ def test_no_code_of_a_model_runs_where_pickles_are_switched_off(
 
     assert refused.value.reason == "MODEL_HAS_CODE"
     assert not (model / "ran").exists()
+
+
+def test_options_that_name_no_library_are_read_where_pickles_are_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    providers = "[CPUExecutionProvider, [CUDAExecutionProvider, {device_id: 1, gpu_mem_limit: 1000}]]"
+    options = "{intra_op_num_threads: 2, extra_session_config: {}}"
+    mlmodel = f"flavors: {{onnx: {{data: m.onnx, providers: {providers}, onnx_session_options: {options}}}}}"
+
+    assert judging.judge(str(a_model(tmp_path, mlmodel)))["onnx"]["data"] == "m.onnx"
 
 
 INNER = "flavors: {python_function: {loader_module: mlflow.pyfunc.model, data: inner}}"

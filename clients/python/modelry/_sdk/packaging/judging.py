@@ -35,6 +35,15 @@ _HEED_THE_SWITCH = {
 }
 """The loaders that read data only, or heed the switch."""
 
+_PLAIN_OPTIONS = {
+    "arena_extend_strategy",
+    "cudnn_conv_algo_search",
+    "device_id",
+    "device_type",
+    "do_copy_in_default_stream",
+    "gpu_mem_limit",
+}
+"""The options of onnxruntime's execution providers that name no file. Others may name a library that it loads."""
 _OF_A_CLASS = {"lightgbm", "xgboost"}
 """The flavors that make an object of the class that `model_class` names: one of the framework, which reads data."""
 _NO_PATHS = re.compile(r"model_code_path|loader_module|.*(name|uri)")
@@ -217,6 +226,19 @@ def _refuse_code(flavors: Mapping[str, Any]) -> None:
             raise _has_code(f"the class {text_of(named)[:200]!r} of {flavor!r}")
         if module is not None and text_of(module) not in _HEED_THE_SWITCH:
             raise _has_code(f"the loader {text_of(module)[:200]!r} of {text_of(flavor)[:200]!r}")
+        for option in _of_libraries(options):
+            raise _has_code(f"the option {text_of(option)[:200]!r} of {text_of(flavor)[:200]!r} may name a library")
+
+
+def _of_libraries(options: Mapping[str, Any]) -> Iterator[object]:
+    """The options with which onnxruntime may load libraries, or files outside of the model."""
+    providers = options.get("providers")
+    for provider in providers if isinstance(providers, list) else []:
+        for part in provider if isinstance(provider, list) else []:
+            yield from (key for key in part if key not in _PLAIN_OPTIONS) if isinstance(part, dict) else ()
+    session = options.get("onnx_session_options")
+    if isinstance(session, dict) and session.get("extra_session_config"):
+        yield "extra_session_config"
 
 
 def _has_code(what: str) -> FailedPrecondition:
