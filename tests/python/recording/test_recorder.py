@@ -318,7 +318,7 @@ def test_at_exit_it_waits_no_longer_than_it_was_told(own_on_sqlite: Deployment, 
     )
 
     # A call that stands still would be waited for longer than a script may run here.
-    script = run_script(code, own_on_sqlite.address, spool, MODELRY_EXIT_TIMEOUT="1s", MODELRY_TIMEOUT="2m")
+    script = run_script(code, own_on_sqlite.address, spool, MODELRY_EXIT_TIMEOUT="5s", MODELRY_TIMEOUT="2m")
     own_on_sqlite.process("all").send_signal(signal.SIGCONT)
     report = sync.deliver(folder=spool)
 
