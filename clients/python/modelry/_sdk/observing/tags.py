@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import getpass
-import os
 import platform
 import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
-"""Where launchers of distributed jobs say which process of the job this is: torchrun, Slurm, Open MPI, MPICH."""
 
-
-def tags() -> dict[str, str]:
+def at_start() -> dict[str, str]:
     """The tags that every run has from the start."""
     found = {
         "modelry.user": user(),
@@ -42,11 +38,6 @@ def source_name() -> str:
     """The script that is run, or `python` if there is none."""
     script = sys.argv[0] if sys.argv else ""
     return script if script and script != "-c" else "python"
-
-
-def rank() -> str:
-    """Which process of a distributed job this is. Empty if it is none."""
-    return next((found for name in _RANKS if (found := os.environ.get(name))), "")
 
 
 def git_commit(folder: Path) -> str:
