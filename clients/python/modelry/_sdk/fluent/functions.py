@@ -12,7 +12,9 @@ from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import Lifecycle, RunStatus
 from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named_experiment
 from modelry._sdk.nouns.runs import Run
+from modelry._sdk.observing import places
 from modelry._sdk.observing.sampling import Sampling
+from modelry._sdk.observing.snapshots import Snapshots
 from modelry._sdk.recording import pool
 from modelry._sdk.recording.sync import SyncReport, deliver
 from modelry._sdk.transport import process, retries, settings
@@ -208,6 +210,8 @@ def _started(
             description=description,
         )
     here.push(run, parent_run_id=parent, of_task=of_task)
+    if places.rank() not in {"", "0"} or not (resumed or above):
+        process.current().part(Snapshots).take(run.log_text, run.set_tags)
     process.current().part(Sampling).watch(run.buffer, began=run.began, wanted=log_system_metrics)
     return run
 

@@ -1,0 +1,142 @@
+"""What a run keeps of the program as it started: uncommitted code, packages, command line and machine.
+
+A thread takes it, so that the start of the run does not wait. The end of the process waits for it for a moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from modelry._sdk.observing import places, secrets
+from modelry._sdk.transport import process, settings
+from modelry._sdk.transport.interruptions import is_interrupted
+
+log = logging.getLogger("modelry")
+
+FOLDER = "modelry"
+"""The folder of the run's files in which it is."""
+_EXIT_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A run and what it was started from. The functions log to it: a file by its content and path, and tags."""
+
+    log_text: Callable[[str, str], None]
+    set_tags: Callable[[Mapping[str, object]], None]
+    folder: str
+    arguments: list[str]
+
+
+class Snapshots(process.Part):
+    """Takes the snapshots of the runs of this process, one after the other.
+
+    No lock: a signal handler may start a run at any time. Runs come to the thread by a queue of C.
+    """
+
+    def __init__(self) -> None:
+        self._packages: Any = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._wanted: SimpleQueue[Subject | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def take(self, log_text: Callable[[str, str], None], set_tags: Callable[[Mapping[str, object]], None]) -> None:
+        """Takes a snapshot for a run, which the functions log to, unless the settings say no. Raises nothing."""
+        if not settings.usable().snapshot:
+            return
+        with suppress(OSError):  # the working folder may be gone
+            self._wanted.put(Subject(log_text, set_tags, os.getcwd(), list(sys.orig_argv)))
+            self._start()
+
+    def at_exit(self) -> None:
+        """Waits for what is being taken, at most a few seconds, and not at Ctrl-C."""
+        thread, until = self._thread, time.monotonic() + _EXIT_SECONDS
+        self._wanted.put(None)
+        while thread is not None and thread.is_alive() and time.monotonic() < until and not is_interrupted():
+            thread.join(_LOOK_SECONDS)
+
+    def abandon(self) -> None:
+        """Leaves what is not taken yet."""
+        self._thread = None
+        self._wanted.put(None)
+
+    def after_fork_in_child(self) -> None:
+        """Leaves the runs of the parent to the parent."""
+        self._begin()
+
+    def _start(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        thread = threading.Thread(target=self._run, args=(self._wanted,), name="modelry-snapshots", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError as problem:  # There are no more threads, or Python ends.
+            self._thread = None
+            log.debug("no thread for what a run records of itself: %s", problem)
+
+    def _run(self, wanted: SimpleQueue[Subject | None]) -> None:
+        while self._thread is threading.current_thread() and (subject := wanted.get()) is not None:
+            if self._thread is not threading.current_thread():
+                wanted.put(subject)  # for the one that is
+                return
+            try:
+                self._take(subject)
+            except Exception:  # nothing of this may reach the program
+                log.debug("what a run records of itself is incomplete", exc_info=True)
+
+    def _take(self, subject: Subject) -> None:
+        from modelry._sdk.observing import git, hardware
+        from modelry._sdk.observing.packages import Packages
+
+        code = git.checkout(Path(subject.folder))
+        machine = hardware.described()
+        environment = _environment(subject, code, machine)
+        if not places.is_first():
+            _log_json(subject, f"{FOLDER}/rank_{places.rank()}/environment.json", environment)
+            return
+        subject.set_tags(hardware.tags(machine))
+        if code is not None and settings.usable().snapshot_diff:
+            changes = git.diff(code.folder)
+            if changes.is_dirty is not None:
+                subject.set_tags({"modelry.source.git.dirty": str(changes.is_dirty).lower()})
+            if changes.text:
+                subject.log_text(changes.text, f"{FOLDER}/changes.diff")
+        _log_json(subject, f"{FOLDER}/environment.json", environment)
+        self._packages = self._packages or Packages()
+        subject.log_text(self._packages.text(), f"{FOLDER}/packages.txt")
+
+
+def _environment(subject: Subject, code: Any, machine: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "command_line": secrets.masked_arguments(subject.arguments),
+        "working_folder": subject.folder,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "hardware": machine,
+    }
+    if code is not None:
+        found["git"] = {"commit": code.commit, "branch": code.branch, "remote": code.remote}
+    return found
+
+
+def _log_json(subject: Subject, path: str, values: dict[str, Any]) -> None:
+    import json
+
+    subject.log_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", path)
