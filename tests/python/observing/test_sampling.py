@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, fluent: None) -> None:
     monkeypatch.setenv("MODELRY_SYSTEM_METRICS_INTERVAL", "200ms")
 
 
-def metrics_of(run: modelry.ActiveRun) -> dict[str, float]:
+def metrics_of(run: modelry.ActiveRun) -> Mapping[str, float]:
     return modelry.get_run(run.run_id).metrics
 
 

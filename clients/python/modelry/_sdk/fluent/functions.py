@@ -210,9 +210,9 @@ def _started(
             description=description,
         )
     here.push(run, parent_run_id=parent, of_task=of_task)
-    if places.rank() not in {"", "0"} or not (resumed or above):
-        process.current().part(Snapshots).take(run.log_text, run.set_tags)
     process.current().part(Sampling).watch(run.buffer, began=run.began, wanted=log_system_metrics)
+    if places.rank() not in {"", "0"} or not (resumed or above):
+        process.current().part(Snapshots).take(run.log_artifacts, run.set_tags)
     return run
 
 

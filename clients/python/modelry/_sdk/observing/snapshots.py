@@ -32,9 +32,9 @@ _LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A run and what it was started from. The functions log to it: a file by its content and path, and tags."""
+    """A run and what it was started from. The functions log to it: a folder into a folder, and tags."""
 
-    log_text: Callable[[str, str], None]
+    log_artifacts: Callable[[str, str], None]
     set_tags: Callable[[Mapping[str, object]], None]
     folder: str
     arguments: list[str]
@@ -48,18 +48,19 @@ class Snapshots(process.Part):
 
     def __init__(self) -> None:
         self._packages: Any = None
+        self._machine: dict[str, Any] = {}
         self._begin()
 
     def _begin(self) -> None:
         self._wanted: SimpleQueue[Subject | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def take(self, log_text: Callable[[str, str], None], set_tags: Callable[[Mapping[str, object]], None]) -> None:
+    def take(self, log_artifacts: Callable[[str, str], None], set_tags: Callable[[Mapping[str, object]], None]) -> None:
         """Takes a snapshot for a run, which the functions log to, unless the settings say no. Raises nothing."""
         if not settings.usable().snapshot:
             return
         with suppress(OSError):  # the working folder may be gone
-            self._wanted.put(Subject(log_text, set_tags, os.getcwd(), list(sys.orig_argv)))
+            self._wanted.put(Subject(log_artifacts, set_tags, os.getcwd(), list(sys.orig_argv)))
             self._start()
 
     def at_exit(self) -> None:
@@ -100,25 +101,40 @@ class Snapshots(process.Part):
                 log.debug("what a run records of itself is incomplete", exc_info=True)
 
     def _take(self, subject: Subject) -> None:
+        """Logs everything in one upload."""
+        import shutil
+        import tempfile
+
+        made = tempfile.mkdtemp(prefix="modelry-")  # a TemporaryDirectory would be removed as the exit begins
+        try:
+            is_first = places.is_first()
+            self._write(subject, Path(made), is_first=is_first)
+            subject.log_artifacts(made, FOLDER if is_first else f"{FOLDER}/rank_{places.rank()}")
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def _write(self, subject: Subject, made: Path, *, is_first: bool) -> None:
+        import json
+
         from modelry._sdk.observing import git, hardware
         from modelry._sdk.observing.packages import Packages
 
         code = git.checkout(Path(subject.folder))
-        machine = hardware.described()
-        environment = _environment(subject, code, machine)
-        if not places.is_first():
-            _log_json(subject, f"{FOLDER}/rank_{places.rank()}/environment.json", environment)
+        self._machine = self._machine or hardware.described()
+        environment = _environment(subject, code, self._machine)
+        text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
+        (made / "environment.json").write_bytes(text.encode(errors="replace"))
+        if not is_first:
             return
-        subject.set_tags(hardware.tags(machine))
+        subject.set_tags(hardware.tags(self._machine))
+        self._packages = self._packages or Packages()
+        (made / "packages.txt").write_bytes(self._packages.text().encode(errors="replace"))
         if code is not None and settings.usable().snapshot_diff:
             changes = git.diff(code.folder)
             if changes.is_dirty is not None:
                 subject.set_tags({"modelry.source.git.dirty": str(changes.is_dirty).lower()})
             if changes.text:
-                subject.log_text(changes.text, f"{FOLDER}/changes.diff")
-        _log_json(subject, f"{FOLDER}/environment.json", environment)
-        self._packages = self._packages or Packages()
-        subject.log_text(self._packages.text(), f"{FOLDER}/packages.txt")
+                (made / "changes.diff").write_bytes(changes.text.encode())
 
 
 def _environment(subject: Subject, code: Any, machine: dict[str, Any]) -> dict[str, Any]:
@@ -134,9 +150,3 @@ def _environment(subject: Subject, code: Any, machine: dict[str, Any]) -> dict[s
     if code is not None:
         found["git"] = {"commit": code.commit, "branch": code.branch, "remote": code.remote}
     return found
-
-
-def _log_json(subject: Subject, path: str, values: dict[str, Any]) -> None:
-    import json
-
-    subject.log_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", path)
