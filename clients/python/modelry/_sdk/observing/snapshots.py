@@ -26,6 +26,7 @@ log = logging.getLogger("modelry")
 
 FOLDER = "modelry"
 """The folder of the run's files in which it is."""
+_BEGIN_SECONDS = 0.05
 _EXIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 
@@ -38,6 +39,8 @@ class Subject:
     set_tags: Callable[[Mapping[str, object]], None]
     folder: str
     arguments: list[str]
+    begin_at: float
+    """When to begin, on the monotonic clock: not while the run starts, which would slow it."""
 
 
 class Snapshots(process.Part):
@@ -60,7 +63,9 @@ class Snapshots(process.Part):
         if not settings.usable().snapshot:
             return
         with suppress(OSError):  # the working folder may be gone
-            self._wanted.put(Subject(log_artifacts, set_tags, os.getcwd(), list(sys.orig_argv)))
+            self._wanted.put(
+                Subject(log_artifacts, set_tags, os.getcwd(), list(sys.orig_argv), time.monotonic() + _BEGIN_SECONDS)
+            )
             self._start()
 
     def at_exit(self) -> None:
@@ -95,6 +100,7 @@ class Snapshots(process.Part):
             if self._thread is not threading.current_thread():
                 wanted.put(subject)  # for the one that is
                 return
+            time.sleep(max(0.0, subject.begin_at - time.monotonic()))
             try:
                 self._take(subject)
             except Exception:  # nothing of this may reach the program
