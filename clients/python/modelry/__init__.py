@@ -71,6 +71,12 @@ if TYPE_CHECKING:
         set_tags,
     )
     from modelry._sdk.fluent.searching import search_experiments, search_runs
+    from modelry._sdk.fluent.system_metrics import (
+        disable_system_metrics_logging,
+        enable_system_metrics_logging,
+        set_system_metrics_node_id,
+        set_system_metrics_sampling_interval,
+    )
     from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
     from modelry._sdk.nouns.experiments import Experiment
     from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
@@ -96,6 +102,12 @@ _NAMES = {
     "modelry._sdk.client": ["Client"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
     "modelry._sdk.fluent.searching": ["search_experiments", "search_runs"],
+    "modelry._sdk.fluent.system_metrics": [
+        "disable_system_metrics_logging",
+        "enable_system_metrics_logging",
+        "set_system_metrics_node_id",
+        "set_system_metrics_sampling_interval",
+    ],
     "modelry._sdk.nouns.enums": ["Lifecycle", "LifecycleFilter", "RunStatus"],
     "modelry._sdk.nouns.experiments": ["Experiment"],
     "modelry._sdk.nouns.metrics": ["MetricColumns", "MetricSummary"],
@@ -158,6 +170,8 @@ __all__ = [
     "data",
     "delete_run",
     "delete_tag",
+    "disable_system_metrics_logging",
+    "enable_system_metrics_logging",
     "end_run",
     "errors",
     "flush",
@@ -188,6 +202,8 @@ __all__ = [
     "set_experiment",
     "set_registered_model_alias",
     "set_registry_uri",
+    "set_system_metrics_node_id",
+    "set_system_metrics_sampling_interval",
     "set_tag",
     "set_tags",
     "set_tracking_uri",

@@ -34,7 +34,7 @@ def test_a_start_that_the_server_refuses_costs_only_what_it_refuses(
             with modelry.start_run(**{"description": "What it is.", **given, "tags": tags}) as run:
                 modelry.log_metric("m", 1.0)
             runs[what] = run.id
-        monkeypatch.setattr("modelry._sdk.fluent.capture.user", lambda: "u" * 251)
+        monkeypatch.setattr("modelry._sdk.observing.tags.user", lambda: "u" * 251)
         with modelry.start_run(run_name="of a long user") as run:
             modelry.log_metric("m", 1.0)
         runs["a user that is too long"] = run.id

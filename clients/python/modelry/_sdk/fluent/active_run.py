@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,13 +14,13 @@ from typing import Any
 
 from modelry._sdk.client import Client
 from modelry._sdk.files import attachments, images, local_files
-from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.ending import status_after
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
 from modelry._sdk.nouns.runs import Run, ended_status_number
 from modelry._sdk.nouns.times import stamp_of
+from modelry._sdk.observing import places
 from modelry._sdk.recording import queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
@@ -45,6 +46,8 @@ class ActiveRun(ActiveRunNames):
         self.run_id = run_id
         self.name = name
         self.experiment_id = experiment_id
+        self.began = time.time()
+        """When the run started, in seconds since 1970."""
         self.status = RunStatus.RUNNING
         self.client = client
         self.recorder = recorder_of(client._connection, client.workspace)
@@ -52,7 +55,7 @@ class ActiveRun(ActiveRunNames):
         self._online = online
         self._noted: set[tuple[str, str]] = set()
         self._process = os.getpid()
-        self._rank = converted(capture.rank())
+        self._rank = converted(places.rank())
         self.on_end: Callable[[ActiveRun], None] | None = None
 
     @property

@@ -12,6 +12,9 @@ from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import Lifecycle, RunStatus
 from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named_experiment
 from modelry._sdk.nouns.runs import Run
+from modelry._sdk.observing import places
+from modelry._sdk.observing.sampling import Sampling
+from modelry._sdk.observing.snapshots import Snapshots
 from modelry._sdk.recording import pool
 from modelry._sdk.recording.sync import SyncReport, deliver
 from modelry._sdk.transport import process, retries, settings
@@ -126,13 +129,15 @@ def start_run(
     parent_run_id: str | None = None,
     tags: Mapping[str, object] | None = None,
     description: str | None = None,
+    log_system_metrics: bool | None = None,
 ) -> ActiveRun:
     """Starts a run, or continues the run `run_id`, and makes it the active one of this thread or task.
 
     Use it as a context manager, or end the run with `end_run`. With `nested` it becomes a child of the active run, with
     `parent_run_id` of that run. Without these three, the first run continues the run `MODELRY_RUN_ID`, if that is set;
     a nested one becomes its child. If no server answers within `MODELRY_START_TIMEOUT`, the run starts offline, with a
-    warning, and is sent later. Raises FailedPrecondition while another run of this thread or task is active,
+    warning, and is sent later. `log_system_metrics` says whether the use of the machine is sampled (default: as
+    `MODELRY_SYSTEM_METRICS` says). Raises FailedPrecondition while another run of this thread or task is active,
     InvalidArgument for an id that can't be one, and ModelryError if the server refuses.
     """
     return _started(
@@ -143,6 +148,7 @@ def start_run(
         parent_run_id=arguments.run_id("parent_run_id", parent_run_id),
         tags=tags,
         description=arguments.converted(description),
+        log_system_metrics=log_system_metrics,
     )
 
 
@@ -169,6 +175,7 @@ def _started(
     parent_run_id: str = "",
     tags: Mapping[str, object] | None = None,
     description: str = "",
+    log_system_metrics: bool | None = None,
     of_task: bool = True,
 ) -> ActiveRun:
     here = session.current()
@@ -203,6 +210,9 @@ def _started(
             description=description,
         )
     here.push(run, parent_run_id=parent, of_task=of_task)
+    process.current().part(Sampling).watch(run.buffer, began=run.began, wanted=log_system_metrics)
+    if places.rank() not in {"", "0"} or not (resumed or above):
+        process.current().part(Snapshots).take(run.log_artifacts, run.set_tags)
     return run
 
 

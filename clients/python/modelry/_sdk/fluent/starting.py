@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from modelry._sdk.client import Client
-from modelry._sdk.fluent import capture
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.arguments import converted, converted_texts
 from modelry._sdk.nouns.experiments import DEFAULT_EXPERIMENT_NAME, named_experiment
 from modelry._sdk.nouns.times import stamp_of
+from modelry._sdk.observing import places
+from modelry._sdk.observing import tags as own_tags
 from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
@@ -87,10 +88,10 @@ def start(
         run_id=run_id,
         parent_run_id=parent_run_id,
         start_time=stamp_of(datetime.now(UTC)),
-        tags={**converted_texts(capture.tags()), **converted_texts(tags)},
-        claimed_user=converted(capture.user()),
+        tags={**converted_texts(own_tags.at_start()), **converted_texts(tags)},
+        claimed_user=converted(own_tags.user()),
         description=description,
-        participant=converted(capture.rank()),
+        participant=converted(places.rank()),
     )
     recorder = recorder_of(client._connection, client.workspace)
     why = recorder.why_offline
@@ -123,7 +124,7 @@ def resume(
     Raises RunNotFound or RunDeleted.
     """
     request = tracking.UpdateRunRequest(
-        run=tracking.Run(run_id=run_id, status=tracking.RUN_STATUS_RUNNING), participant=converted(capture.rank())
+        run=tracking.Run(run_id=run_id, status=tracking.RUN_STATUS_RUNNING), participant=converted(places.rank())
     )
     request.update_mask.paths.append("status")
     if name:
@@ -145,6 +146,7 @@ def resume(
         else:
             run = answer.run
             active = ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
+            active.began = run.start_time.ToMilliseconds() / 1000
     if active is None:
         where = f"is kept in {recorder.folder} and will be sent later"
         recorder.tell_offline(f"{why}; run {run_id} continues offline, {where}")

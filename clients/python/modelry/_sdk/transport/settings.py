@@ -50,6 +50,10 @@ class Settings:
     experiment_name: str
     experiment_id: str
     run_id: str
+    snapshot: bool
+    snapshot_diff: bool
+    system_metrics: bool
+    system_metrics_interval: float
 
 
 class _Reader(Protocol):
@@ -87,6 +91,10 @@ def _settings(value: _Reader) -> Settings:
         experiment_name=os.environ.get("MODELRY_EXPERIMENT_NAME", ""),
         experiment_id=os.environ.get("MODELRY_EXPERIMENT_ID", ""),
         run_id=os.environ.get("MODELRY_RUN_ID", ""),
+        snapshot=value("MODELRY_SNAPSHOT", _truth, True),
+        snapshot_diff=value("MODELRY_SNAPSHOT_DIFF", _truth, True),
+        system_metrics=value("MODELRY_SYSTEM_METRICS", _truth, True),
+        system_metrics_interval=value("MODELRY_SYSTEM_METRICS_INTERVAL", _positive_duration, 15.0),
     )
 
 
