@@ -199,6 +199,7 @@ class ActiveRun(ActiveRunNames):
             from modelry.api.tracking import v1 as tracking
 
             self.status = RunStatus(status.upper())
+            self.recorder.heartbeats.remove(self.run_id)
             message = tracking.FinishRunRequest(
                 run_id=self.run_id, status=number, end_time=stamp_of(datetime.now(UTC)), participant=self._rank
             )
