@@ -152,6 +152,7 @@ def resume(
         recorder.tell_offline(f"{why}; run {run_id} continues offline, {where}")
         active = ActiveRun(client, run_id, experiment_id="", name=name, online=False)
         active.buffer.add(QueuedRequest(queued.UPDATE_RUN, request.SerializeToString()), urgent=True)
+    active.is_continued = True
     recorder.heartbeats.add(run_id)
     if tags:
         active.set_tags(tags)
