@@ -1,37 +1,30 @@
 """Heartbeats of runs as rows, and the status of runs that have them or lack them."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Transaction, insert
+from modelry_server.kernel.sql.statements import Transaction, ask, fetch, insert_rows, one_of
 from modelry_server.tracking.entities import RunStatus
 from modelry_server.tracking.store.tables import heartbeats, runs
 
 
 def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[RunStatus, bool]]:
     """For each run that exists: its status, and whether it is deleted."""
-    c = runs.c
-    found = tx.execute(sa.select(c.run_id, c.status, c.delete_time).where(c.run_id.in_(run_ids)))
+    found = fetch(tx, _STATES, {"run_ids": list(run_ids)})
     return {run_id: (RunStatus(status), delete_time is not None) for run_id, status, delete_time in found}
 
 
 def note(tx: Transaction, run_ids: Sequence[str], now: int, due_time: int) -> None:
     """Notes heartbeats. Runs that are due later, because another process of them has a longer period, stay so."""
     rows = [{"run_id": run_id, "last_time": now, "due_time": due_time} for run_id in sorted(run_ids)]
-    statement = insert(tx, heartbeats)
-    new, kept = statement.excluded, heartbeats.c
-    later = sa.case((new.due_time > kept.due_time, new.due_time), else_=kept.due_time)
-    replaced = {"last_time": new.last_time, "due_time": later}
-    tx.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=replaced), rows)
+    insert_rows(tx, heartbeats, rows, _later)
 
 
 def find_again(tx: Transaction, run_ids: Collection[str]) -> None:
     """Makes those of the runs running again that are lost and not deleted."""
-    c = runs.c
-    lost = (c.run_id.in_(run_ids), c.status == int(RunStatus.LOST), c.delete_time.is_(None))
-    again = {"status": int(RunStatus.RUNNING), "end_time": None, "revision": c.revision + 1}
-    tx.execute(sa.update(runs).where(*lost).values(again))
+    ask(tx, _FIND_AGAIN, {"run_ids": list(run_ids)})
 
 
 def forget(tx: Transaction, run_id: str) -> None:
@@ -54,6 +47,20 @@ def lose(tx: Transaction, now: int, since: int, most: int) -> tuple[list[str], i
     return [row.run_id for row in lost], len(due)
 
 
+def _later(statement: Any) -> Any:
+    new, kept = statement.excluded, heartbeats.c
+    later = sa.case((new.due_time > kept.due_time, new.due_time), else_=kept.due_time)
+    return statement.on_conflict_do_update(
+        index_elements=["run_id"], set_={"last_time": new.last_time, "due_time": later}
+    )
+
+
+_STATES = sa.select(runs.c.run_id, runs.c.status, runs.c.delete_time).where(one_of(runs.c.run_id, "run_ids"))
+_FIND_AGAIN = (
+    sa.update(runs)
+    .where(one_of(runs.c.run_id, "run_ids"), runs.c.status == int(RunStatus.LOST), runs.c.delete_time.is_(None))
+    .values(status=int(RunStatus.RUNNING), end_time=None, revision=runs.c.revision + 1)
+)
 # Of both tables' rows, so that who ends a run and who notes its heartbeat are never waited for, in either order.
 DUE = (
     sa.select(runs.c.run_id, heartbeats.c.last_time, runs.c.status, runs.c.delete_time)
