@@ -309,3 +309,24 @@ def test_only_ranks_that_fail_say_how_they_have_ended(client: Client, platform: 
         run(_BEGIN + body, platform, MODELRY_RUN_ID=run_id, RANK=rank)
 
     assert client.runs.get(run_id).tags["modelry.exit.code"] == "4"
+
+
+def test_a_child_of_multiprocessing_says_by_which_signal_it_was_ended(client: Client, platform: Deployment) -> None:
+    code = (
+        "import multiprocessing, threading, modelry\n"
+        "def work(ids):\n"
+        "    ids.put(modelry.start_run().run_id)\n"
+        "    modelry.flush()\n"
+        "    threading.Event().wait(60)\n"
+        "context = multiprocessing.get_context('fork')\n"
+        "ids = context.SimpleQueue()\n"
+        "child = context.Process(target=work, args=(ids,))\n"
+        "child.start()\n"
+        "print(ids.get())\n"
+        "child.terminate()\n"
+        "child.join()\n"
+    )
+
+    script = run(code, platform)
+
+    assert client.runs.get(script.stdout.split()[0]).tags["modelry.exit.signal"] == "SIGTERM"
