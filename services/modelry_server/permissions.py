@@ -31,6 +31,7 @@ _BY_SERVICE: dict[str, dict[str, Permission]] = {
         "DeleteRun": WRITE,
         "RestoreRun": WRITE,
         "SearchRuns": READ,
+        "LogHeartbeats": WRITE,
         "LogBatch": WRITE,
         "SetRunTags": WRITE,
         "DeleteRunTags": WRITE,

@@ -12,7 +12,7 @@ FOR_EVERYBODY = {"Transaction", "insert"}
 HOT_PATHS = {
     *("artifacts/store/artifacts.py", "artifacts/store/digests.py", "artifacts/store/owners.py"),
     *("kernel/requests/idempotency.py", "tracking/store/datasets.py", "tracking/store/experiments.py"),
-    *("tracking/store/metrics.py", "tracking/store/runs.py"),
+    *("tracking/store/heartbeats.py", "tracking/store/metrics.py", "tracking/store/runs.py"),
     *("registry/store/aliases.py", "registry/store/audit.py", "registry/store/events.py"),
     *("registry/store/models.py", "registry/store/promotions.py", "registry/store/snapshots.py"),
     *("registry/store/versions.py",),

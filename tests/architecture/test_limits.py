@@ -20,7 +20,7 @@ from modelry_server.kernel.sql import predicate
 from modelry_server.kernel.transport import messages, texts, wire
 from modelry_server.registry.domain import models, names, promotions, versions
 from modelry_server.registry.rpc import events
-from modelry_server.tracking.domain import datasets, downsample, ingest, metrics, runs, totals
+from modelry_server.tracking.domain import datasets, downsample, heartbeats, ingest, metrics, runs, totals
 from tests.architecture.tree import PROTOS
 
 _PAGE = inspect.signature(paging.Pager.page).parameters
@@ -84,6 +84,8 @@ LIMITS = {
     "ReadMetricsRequest.run_ids": [1, metrics.READ_RUNS],
     "ReadMetricsRequest.keys": [metrics.BATCH_KEYS],
     "ReadMetricsRequest.max_points": [downsample.LEAST, metrics.MOST_POINTS],
+    "LogHeartbeatsRequest.run_ids": [1, fields.KEYS_PER_CALL],
+    "LogHeartbeatsRequest.period": [heartbeats.SHORTEST_PERIOD_S, heartbeats.LONGEST_PERIOD_S],
     "Run.name": [1, fields.NAME_LENGTH],
     "CreateRunRequest.name": [fields.NAME_LENGTH],
     "*.claimed_user": [fields.KEY_LENGTH],

@@ -187,3 +187,16 @@ def test_a_command_with_nothing_to_do_is_wrong_use(modelry: Modelry, run_id: str
 
     assert answer.code == 2
     assert "nothing to" in answer.err
+
+
+def test_a_shell_script_can_say_that_its_runs_are_alive(modelry: Modelry, read: Read, run_id: str) -> None:
+    ended = str(read("run", "create")["run_id"])
+    modelry("run", "finish", ended)
+
+    said = read("run", "heartbeat", run_id, ended, "0" * 32, "--period", "3600")
+    refused = modelry("run", "heartbeat", run_id, "--period", "0.5")
+
+    assert said["noted"] == 1
+    assert said["ignored"] == {ended: "not running", "0" * 32: "there is no such run"}
+    assert refused.code != 0
+    assert "must be from 1 to 3600 seconds" in " ".join(refused.err.split())

@@ -145,6 +145,7 @@ REQUESTS: dict[str, dict[str, Build]] = {
         "DeleteRun": lambda of: tracking.DeleteRunRequest(run_id=of.run_id),
         "RestoreRun": lambda of: tracking.RestoreRunRequest(run_id=of.run_id),
         "SearchRuns": lambda of: tracking.SearchRunsRequest(workspace=of.workspace),
+        "LogHeartbeats": lambda of: tracking.LogHeartbeatsRequest(run_ids=[of.run_id]),
         "LogBatch": lambda of: tracking.LogBatchRequest(run_id=of.run_id, params={"lr": "0.1"}),
         "SetRunTags": lambda of: tracking.SetRunTagsRequest(run_id=of.run_id, tags={"team": "risk"}),
         "DeleteRunTags": lambda of: tracking.DeleteRunTagsRequest(run_id=of.run_id, keys=["kept"]),

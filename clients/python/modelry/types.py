@@ -20,7 +20,7 @@ from modelry._sdk.nouns.lazy_list import LazyList
 from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary, Point
 from modelry._sdk.nouns.models import Model
 from modelry._sdk.nouns.promotions import Promoted, Promotion
-from modelry._sdk.nouns.runs import Run
+from modelry._sdk.nouns.runs import HeartbeatsIgnored, Run
 from modelry._sdk.nouns.signatures import Flavor, Signature
 from modelry._sdk.nouns.verification import AuditVerification
 from modelry._sdk.nouns.versions import Version
@@ -41,6 +41,7 @@ __all__ = [
     "EventList",
     "Experiment",
     "Flavor",
+    "HeartbeatsIgnored",
     "LazyList",
     "Lifecycle",
     "LifecycleFilter",

@@ -22,6 +22,9 @@ class TrackingConfig(DatabaseSettings):
     gap_wait: Duration = setting(
         Duration(1.0), "How long a numbered batch waits for the batch before it.", least=0, most=30
     )
+    lost_interval: Duration = setting(
+        5.0, "How often the service looks for runs whose processes have gone silent.", least=0.05
+    )
     merge_interval: Duration = setting(5.0, "How often small chunks are merged into big ones.", least=0.05)
     merge_chunks: int = setting(128, "How many small chunks a series must have to be merged.", least=2)
     chunk_points: int = setting(16_384, "How many points a merged chunk holds.", least=128, most=1_000_000)

@@ -37,11 +37,21 @@ class RunStatus(enum.IntEnum):
     FINISHED = 3
     FAILED = 4
     KILLED = 5
+    LOST = 6
 
     @property
     def ended(self) -> bool:
-        """Whether the run is over."""
-        return self in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+        """Whether the run is over, as far as is known."""
+        return self in (*ENDS, RunStatus.LOST)
+
+    @property
+    def final(self) -> bool:
+        """Whether somebody has said how the run ended: a lost one may go on, or be ended."""
+        return self in ENDS
+
+
+ENDS = (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+"""The statuses with which a client ends a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,15 @@ class Run:
     def etag(self) -> str:
         """Changes whenever name, description, status or lifecycle change."""
         return str(self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeats:
+    """What became of the heartbeats of some runs: the ids of those for which they had no effect."""
+
+    unknown: Sequence[str]
+    idle: Sequence[str]
+    deleted: Sequence[str]
 
 
 PARTS = ("params", "tags", "metrics", "datasets", "description")

@@ -13,4 +13,5 @@ commit_duration_seconds = Histogram(
     "modelry_tracking_commit_duration_seconds", "Time to write and commit one group.", buckets=DURATION_BUCKETS
 )
 chunks_merged_total = Counter("modelry_tracking_chunks_merged_total", "Small chunks that became part of a big one.")
+runs_lost_total = Counter("modelry_tracking_runs_lost_total", "Runs whose processes had gone silent.")
 runs_created_total = Counter("modelry_tracking_runs_created_total", "Runs started.")

@@ -17,6 +17,7 @@ from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.config import TrackingConfig
 from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
+from modelry_server.tracking.domain.heartbeats import Heartbeats
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics
 from modelry_server.tracking.domain.places import Places
@@ -51,7 +52,8 @@ def build(
     runs = Runs(db, places, workspaces=workspaces, ingest=ingest, metrics=metrics, clock=clock)
     experiments = Experiments(db, places, requests=requests, workspaces=workspaces, clock=clock)
     experiment_service = ExperimentService(experiments, pager)
-    run_service = RunService(run_creation, runs, pager)
+    heartbeats = Heartbeats(db, places, metrics=metrics, clock=clock, pause_s=3 * config.lost_interval)
+    run_service = RunService(run_creation, runs, heartbeats, pager)
     metric_service = MetricService(metrics)
     dataset_service = DatasetService(Datasets(db, places, workspaces=workspaces, clock=clock), pager)
 
@@ -61,5 +63,12 @@ def build(
         api.add_MetricServiceServicer_to_server(metric_service, server)
         api.add_DatasetServiceServicer_to_server(dataset_service, server)
 
-    background = jobs(db, requests, metrics, merge_interval_s=config.merge_interval)
+    background = jobs(
+        db,
+        requests,
+        metrics,
+        heartbeats,
+        merge_interval_s=config.merge_interval,
+        lost_interval_s=config.lost_interval,
+    )
     return Room("tracking", SERVICES, register, jobs=background, close=db.close)

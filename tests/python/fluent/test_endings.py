@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelry import Client
-from modelry._sdk.fluent.ending import status_after
+from modelry._sdk.fluent.ending import ended_after, status_after
 from tests.parts.deployment import Deployment
 
 _BEGIN = "import sys, threading, modelry\nrun = modelry.start_run()\nprint(run.id, flush=True)\n"
@@ -301,3 +301,79 @@ def test_a_file_for_which_grpc_gets_no_thread_is_kept_and_sent_later(client: Cli
     assert client.artifacts.read_bytes(f"runs/{run_id}", "a.txt") == b"a"
     assert "Traceback" not in for_a_while.stderr + for_ever.stderr
     assert "modelry sync" in for_ever.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "tags"),
+    [
+        ("", {"code": "0"}),
+        ("sys.exit(3)", {"code": "3"}),
+        ("sys.exit('no data')", {"code": "1", "error": "SystemExit: no data"}),
+        ("1 / 0", {"code": "1", "error": "ZeroDivisionError: division by zero"}),
+        ("raise KeyboardInterrupt", {"signal": "SIGINT"}),
+        ("with run:\n    raise ValueError('a\\nb')", {"error": "ValueError: a b"}),
+        ("with run:\n    sys.exit(-1)", {"code": "255"}),
+        ("with run:\n    pass", {}),
+        ("modelry.end_run('FAILED')\nsys.exit(3)", {}),
+    ],
+)
+def test_tags_say_how_a_run_has_ended(client: Client, platform: Deployment, body: str, tags: dict[str, str]) -> None:
+    script = run(_BEGIN + body, platform)
+
+    found = client.runs.get(script.stdout.split()[0]).tags
+    assert {key.removeprefix("modelry.exit."): found[key] for key in found if "modelry.exit" in key} == tags
+
+
+def test_a_run_that_is_continued_has_the_tags_of_its_last_end_only(client: Client, platform: Deployment) -> None:
+    first = run(_BEGIN + "1 / 0", platform)
+    run_id = first.stdout.split()[0]
+
+    run(_BEGIN, platform, MODELRY_RUN_ID=run_id)
+
+    ended = client.runs.get(run_id)
+    found = client.runs.search(filter=f"tags.`modelry.exit.code` = '0' AND run_id = '{run_id}'")
+    assert (ended.status, ended.tags["modelry.exit.error"], len(found)) == ("FINISHED", "", 1)
+
+
+def test_the_text_of_an_error_is_bounded_and_has_no_passwords_of_urls() -> None:
+    class Hostile(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    told = [
+        ended_after(error).tags["modelry.exit.error"]
+        for error in (ValueError("x" * 5000), OSError("no answer from http://ada:secret@host/"), Hostile(), KeyError())
+    ]
+
+    assert [len(told[0]), told[1]] == [500, "OSError: no answer from http://***@host/"]
+    assert "can't be shown" in told[2]
+    assert told[3] == "KeyError"
+
+
+def test_only_ranks_that_fail_say_how_they_have_ended(client: Client, platform: Deployment) -> None:
+    run_id = client.runs.create("0").run_id
+    for rank, body in (("0", "sys.exit(4)"), ("1", "")):
+        run(_BEGIN + body, platform, MODELRY_RUN_ID=run_id, RANK=rank)
+
+    assert client.runs.get(run_id).tags["modelry.exit.code"] == "4"
+
+
+def test_a_child_of_multiprocessing_says_by_which_signal_it_was_ended(client: Client, platform: Deployment) -> None:
+    code = (
+        "import multiprocessing, threading, modelry\n"
+        "def work(ids):\n"
+        "    ids.put(modelry.start_run().run_id)\n"
+        "    modelry.flush()\n"
+        "    threading.Event().wait(60)\n"
+        "context = multiprocessing.get_context('fork')\n"
+        "ids = context.SimpleQueue()\n"
+        "child = context.Process(target=work, args=(ids,))\n"
+        "child.start()\n"
+        "print(ids.get())\n"
+        "child.terminate()\n"
+        "child.join()\n"
+    )
+
+    script = run(code, platform)
+
+    assert client.runs.get(script.stdout.split()[0]).tags["modelry.exit.signal"] == "SIGTERM"

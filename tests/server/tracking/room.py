@@ -21,6 +21,7 @@ from modelry_server.permissions import may
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
+from modelry_server.tracking.domain.heartbeats import Heartbeats
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics, SeriesQuery
 from modelry_server.tracking.domain.places import Places
@@ -78,6 +79,7 @@ class Room:
         self.runs = Runs(
             self.db, places, workspaces=workspaces, ingest=self.ingest, metrics=self.metrics, clock=self.clock
         )
+        self.heartbeats = Heartbeats(self.db, places, metrics=self.metrics, clock=self.clock, pause_s=60.0)
         self.datasets = Datasets(self.db, places, workspaces=workspaces, clock=self.clock)
 
     def close(self) -> None:

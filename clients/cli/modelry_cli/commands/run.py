@@ -154,6 +154,21 @@ def log_batch(
     session.done(f"Logged {logged} to run {run_id}.", run_id=run_id)
 
 
+@asks(app, "heartbeat")
+def log_heartbeats(
+    session: Session,
+    run_ids: Annotated[list[str], typer.Argument(help="The ids of the runs.", metavar="RUN_ID...")],
+    period: Annotated[float, typer.Option(help="Seconds until the next heartbeat: 1 to 3600.")] = 30.0,
+) -> None:
+    """Says that runs are alive, for programs without an SDK. After two periods without another one they are LOST."""
+    ignored = session.client.runs.log_heartbeats(run_ids, period=period)
+    because = {"there is no such run": ignored.unknown, "not running": ignored.idle, "deleted": ignored.deleted}
+    without = {run_id: why for why, those in because.items() for run_id in those}
+    noted = len(set(run_ids)) - len(without)
+    said = "".join(f"; not of {run_id}: {why}" for run_id, why in without.items())
+    session.done(f"Noted heartbeats of {counted(noted, 'run')}{said}.", noted=noted, ignored=without)
+
+
 @asks(app, "finish")
 def finish_run(
     session: Session,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _STYLES = {
     **dict.fromkeys(("FINISHED", "READY", "Production"), "green"),
-    **dict.fromkeys(("FAILED", "KILLED", "DELETED"), "red"),
+    **dict.fromkeys(("FAILED", "KILLED", "LOST", "DELETED"), "red"),
     **dict.fromkeys(("RUNNING", "PENDING", "SCHEDULED", "Staging"), "yellow"),
     **dict.fromkeys(("None", "Archived"), "dim"),
 }

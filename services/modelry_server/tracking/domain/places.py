@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
+from modelry_server.kernel import caller
 from modelry_server.kernel.access import Access, Permission, Place
-from modelry_server.kernel.errors import ModelryError
+from modelry_server.kernel.errors import ModelryError, PermissionMissing
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -55,6 +56,15 @@ class Places:
             if run_id not in places:
                 raise RunNotFound(run_id)
             self._access.require(permission, places[run_id], unseen=partial(RunNotFound, run_id))
+
+    def seen_runs(self, permission: Permission, run_ids: Sequence[str]) -> list[str]:
+        """As `require_runs`, but gives those of the runs that the caller can see. Raises PermissionMissing."""
+        places = self._runs.of(self._db, run_ids)
+        seen = [run_id for run_id, place in places.items() if self._access.allows(READ, place)]
+        for place in map(places.__getitem__, seen):
+            if not self._access.allows(permission, place):
+                raise PermissionMissing(caller.current().subject, permission, place.workspace)
+        return seen
 
     def require_experiment(self, permission: Permission, experiment_id: str) -> None:
         """Judges at an experiment, also a deleted one. Raises ExperimentNotFound, PermissionMissing."""

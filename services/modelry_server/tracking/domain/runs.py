@@ -44,6 +44,7 @@ from modelry_server.tracking.errors import (
     TagNotFound,
 )
 from modelry_server.tracking.store import experiments as experiment_store
+from modelry_server.tracking.store import heartbeats as heartbeat_store
 from modelry_server.tracking.store import runs as store
 from modelry_server.tracking.store import search
 
@@ -109,6 +110,8 @@ class Runs:
                 fields.name("name", changed.name)
                 fields.text("description", changed.description, longest=DESCRIPTION_LENGTH, controls=True)
                 fields.time("end_time", changed.end_time)
+                if changed.status is RunStatus.LOST is not run.status:
+                    fields.refuse("status", f"only the server says that a run is LOST; {_ENDED}")
                 if not changed.status.ended and given.get("end_time") is not None:
                     fields.refuse("end_time", f"a run that is {changed.status.name} has none; set its status too")
             if etag and etag != run.etag:
@@ -120,6 +123,7 @@ class Runs:
                     fields.refuse("participant", f"continues a run, but this one is to be {changed.status.name}")
             if run.status.ended and not changed.status.ended:
                 store.forget_participants(tx, run_id)
+                heartbeat_store.forget(tx, run_id)
             if participant:
                 self._join(tx, run_id, participant, changed.status)
             if changed == run:
@@ -140,6 +144,7 @@ class Runs:
     def finish(self, run_id: str, status: RunStatus, end_time: int | None, participant: str = "") -> Run:
         """Ends a run, or one participant; the last of them ends the run. Ending again as before changes nothing.
 
+        A lost run has not been ended by anybody, so this is its end.
         Raises FieldInvalid, RunNotFound, RunDeleted, RunAlreadyEnded, LimitReached.
         """
         with Fields() as fields:
@@ -148,18 +153,18 @@ class Runs:
             run = self._active(tx, run_id)
             with Fields() as fields:
                 fields.time("end_time", end_time)
-                if not status.ended:
+                if not status.final:
                     fields.refuse("status", f"{status.name} is not the status of a run that has ended: {_ENDED}")
                 fields.text("participant", participant, longest=KEY_LENGTH)
             if participant:
-                if not run.status.ended:
+                if not run.status.final:
                     statuses = self._join(tx, run_id, participant, status)
-                    if not all(each.ended for each in statuses):
+                    if not all(each.final for each in statuses):
                         return run
                     status = next(worst for worst in _WORST_FIRST if worst in statuses)
                 elif store.participant_status(tx, run_id, participant) is status:
                     return run
-            if run.status.ended:
+            if run.status.final:
                 if run.status is status:
                     return run
                 raise RunAlreadyEnded(run_id, run.status.name, status.name)

@@ -14,6 +14,7 @@ from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.requests.updates import EVERYTHING, changes
+from modelry_server.tracking.domain.heartbeats import DEFAULT_PERIOD_MS, Heartbeats
 from modelry_server.tracking.domain.run_creation import RunCreation, RunDraft
 from modelry_server.tracking.domain.runs import CHANGEABLE, Runs
 from modelry_server.tracking.entities import Batch, DatasetInput, Run, RunStatus
@@ -26,9 +27,10 @@ _FIELDS = tuple(field.name for field in api.Run.DESCRIPTOR.fields)
 class RunService(api.RunServiceServicer):
     """Answers calls about runs."""
 
-    def __init__(self, run_creation: RunCreation, runs: Runs, pager: Pager) -> None:
+    def __init__(self, run_creation: RunCreation, runs: Runs, heartbeats: Heartbeats, pager: Pager) -> None:
         self._run_creation = run_creation
         self._runs = runs
+        self._heartbeats = heartbeats
         self._pager = pager
 
     def CreateRun(self, request: api.CreateRunRequest, context: grpc.ServicerContext) -> api.CreateRunResponse:
@@ -97,6 +99,16 @@ class RunService(api.RunServiceServicer):
         )
         runs, next_page_token = self._pager.answer(request, search, lambda run: message(run, wanted))
         return api.SearchRunsResponse(runs=runs, next_page_token=next_page_token)
+
+    def LogHeartbeats(
+        self, request: api.LogHeartbeatsRequest, context: grpc.ServicerContext
+    ) -> api.LogHeartbeatsResponse:
+        """Notes that runs are alive."""
+        period = _milliseconds(request, "period")
+        noted = self._heartbeats.log(list(request.run_ids), DEFAULT_PERIOD_MS if period is None else period)
+        return api.LogHeartbeatsResponse(
+            unknown_run_ids=noted.unknown, idle_run_ids=noted.idle, deleted_run_ids=noted.deleted
+        )
 
     def LogBatch(self, request: api.LogBatchRequest, context: grpc.ServicerContext) -> api.LogBatchResponse:
         """Adds params, metrics and tags."""

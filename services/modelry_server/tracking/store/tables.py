@@ -65,6 +65,18 @@ participants = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# The last heartbeats of runs. A run that is still running after its `due_time` is lost. Then, or if it has ended, its
+# row is removed: the table has those of open runs only, and of some that have just ended.
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("run_id", _Id, primary_key=True),
+    sa.Column("last_time", sa.BigInteger, nullable=False),
+    sa.Column("due_time", sa.BigInteger, nullable=False),
+    sa.Index("heartbeats_by_due", "due_time"),
+    sqlite_with_rowid=False,
+)
+
 # `number` is the value as filters and orders see it where it is a number, so that both databases see the same.
 params = sa.Table(
     "params",

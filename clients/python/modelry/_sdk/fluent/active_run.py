@@ -14,7 +14,7 @@ from typing import Any
 
 from modelry._sdk.client import Client
 from modelry._sdk.files import attachments, images, local_files
-from modelry._sdk.fluent.ending import status_after
+from modelry._sdk.fluent.ending import CODE, ERROR, SIGNAL, ended_after
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
@@ -53,6 +53,8 @@ class ActiveRun(ActiveRunNames):
         self.recorder = recorder_of(client._connection, client.workspace)
         self.buffer = self.recorder.buffer(run_id)
         self._online = online
+        self.is_continued = False
+        """Whether it was started before, and so may have ended before."""
         self._noted: set[tuple[str, str]] = set()
         self._process = os.getpid()
         self._rank = converted(places.rank())
@@ -195,8 +197,13 @@ class ActiveRun(ActiveRunNames):
         if self.end_soon(status):
             self.recorder.settle(settings.usable().exit_timeout)
 
-    def end_soon(self, status: RunStatus | str = RunStatus.FINISHED) -> bool:
-        """Ends the run as `end` does, without waiting. Returns whether it was still running."""
+    def end_soon(
+        self, status: RunStatus | str = RunStatus.FINISHED, exit_tags: Mapping[str, str] | None = None
+    ) -> bool:
+        """Ends the run as `end` does, without waiting. Returns whether it was still running.
+
+        `exit_tags` say more about how it ended. Of the ranks that share a run only those that fail set them.
+        """
         number = ended_status_number(status)
         if self.status is not RunStatus.RUNNING:
             return False
@@ -204,6 +211,9 @@ class ActiveRun(ActiveRunNames):
             from modelry.api.tracking import v1 as tracking
 
             self.status = RunStatus(status.upper())
+            self.recorder.heartbeats.remove(self.run_id)
+            if not (self._rank and self.status is RunStatus.FINISHED):
+                self._set_exit_tags(exit_tags or {})
             message = tracking.FinishRunRequest(
                 run_id=self.run_id, status=number, end_time=stamp_of(datetime.now(UTC)), participant=self._rank
             )
@@ -219,7 +229,9 @@ class ActiveRun(ActiveRunNames):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.end(status_after(error))
+        ended = ended_after(error)
+        if self.end_soon(ended.status, ended.tags):
+            self.recorder.settle(settings.usable().exit_timeout)
 
     def __copy__(self) -> ActiveRun:
         return self
@@ -238,6 +250,12 @@ class ActiveRun(ActiveRunNames):
         """Uploads the folder of a model, as `log_artifacts` does, but all of its files together or none."""
         with self._told(folder):
             self._upload_files(folder, path, is_divisible=False)
+
+    def _set_exit_tags(self, exit_tags: Mapping[str, str]) -> None:
+        """Says how the run ended; of one that was continued, also that how it ended before counts no more."""
+        before = dict.fromkeys((CODE, SIGNAL, ERROR), "") if self.is_continued else {}
+        if tags := {**before, **exit_tags}:
+            self.buffer.set_tags(tags)
 
     @contextmanager
     def _told(self, source: Path) -> Iterator[None]:

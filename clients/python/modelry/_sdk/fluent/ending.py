@@ -5,18 +5,34 @@ from __future__ import annotations
 import builtins
 import dis
 import functools
+import re
+import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.transport import process
+from modelry._sdk.values.texts import text_of
 
 _TOOLS = (4, 3)
 """The numbers of `sys.monitoring` that are nobody's: the others belong to debuggers, coverage, profilers."""
+
+
+CODE, SIGNAL, ERROR = "modelry.exit.code", "modelry.exit.signal", "modelry.exit.error"
+"""The tags that say how a run ended."""
+_ERROR_LENGTH = 500
+_PASSWORD = re.compile(r"(?<=://)[^\s/@]+@")
+
+
+class Ended(NamedTuple):
+    """How the code of a run ended: the status of the run, and the tags that say more."""
+
+    status: RunStatus
+    tags: Mapping[str, str]
 
 
 class Ending(process.Part):
@@ -30,7 +46,7 @@ class Ending(process.Part):
     def __init__(self) -> None:
         self._exit: SystemExit | None = None
         self._outermost: FrameType | None = None
-        self._of_threads: weakref.WeakKeyDictionary[threading.Thread, RunStatus] = weakref.WeakKeyDictionary()
+        self._of_threads: weakref.WeakKeyDictionary[threading.Thread, Ended] = weakref.WeakKeyDictionary()
 
     def watch(self) -> None:
         """Begins to note. Calling it again does nothing."""
@@ -42,19 +58,24 @@ class Ending(process.Part):
                 _hook(type(quitter), "__call__", _note_quit)
         _hook(threading, "excepthook", _note_thread)
 
-    def of_process(self) -> RunStatus:
-        """The status of the runs that the process has left, as far as it depends on the process. For the exit."""
+    def of_process(self) -> Ended:
+        """How the runs ended that the process has left, as far as it depends on the process. For the exit."""
         # A child of multiprocessing leaves while it handles the error that ended it.
         error = sys.exc_info()[1]
         if error is None and self._outermost is not None and not _has_returned(self._outermost):
             uncaught = getattr(sys, "last_value", None)
             trace = getattr(uncaught, "__traceback__", None)
             error = uncaught if trace is not None and trace.tb_frame is self._outermost else self._exit
-        return status_after(error)
+        ended = ended_after(error)
+        if number := process.current().ended_by:
+            return ended._replace(tags={**ended.tags, SIGNAL: signal.Signals(number).name})
+        if SIGNAL in ended.tags or CODE in ended.tags:
+            return ended
+        return ended._replace(tags={**ended.tags, CODE: "0" if error is None else "1"})
 
-    def of_thread(self, thread: threading.Thread) -> RunStatus:
-        """The status of the runs that a thread has left, as far as it depends on the thread."""
-        return self._of_threads.get(thread, RunStatus.FINISHED)
+    def of_thread(self, thread: threading.Thread) -> Ended:
+        """How the runs ended that a thread has left, as far as it depends on the thread."""
+        return self._of_threads.get(thread, Ended(RunStatus.FINISHED, {}))
 
     def note_exit(self, error: SystemExit) -> None:
         """Notes a call of `sys.exit`."""
@@ -64,7 +85,7 @@ class Ending(process.Part):
     def note_thread(self, thread: threading.Thread | None, error: BaseException | None) -> None:
         """Notes the error that ends a thread."""
         if thread is not None and error is not None:
-            self._of_threads[thread] = status_after(error)
+            self._of_threads[thread] = ended_after(error)
 
 
 def status_after(error: BaseException | None) -> RunStatus:
@@ -76,6 +97,33 @@ def status_after(error: BaseException | None) -> RunStatus:
         well = error.code is None or (isinstance(error.code, int) and error.code == 0)
         return RunStatus.FINISHED if well else RunStatus.FAILED
     return RunStatus.KILLED if _is_interrupted(error) or _is_cancelled(error) else RunStatus.FAILED
+
+
+def ended_after(error: BaseException | None) -> Ended:
+    """How a run ended whose code ended with this error, or without one.
+
+    The tags have what is known of it: the exit code that a SystemExit asks for, the signal behind a KeyboardInterrupt,
+    and the type and the message of any other error, on one line of at most 500 characters, without passwords in URLs.
+    """
+    tags = {}
+    if isinstance(error, SystemExit):
+        # As Python ends: 0 for None, the last byte of a number, and 1 for anything else.
+        code = 0 if error.code is None else error.code
+        tags[CODE] = str(code & 255 if isinstance(code, int) else 1)
+        if not isinstance(code, int):
+            tags[ERROR] = _told(error)
+    elif error is not None and _is_interrupted(error):
+        tags[SIGNAL] = "SIGINT"
+    elif error is not None and not isinstance(error, GeneratorExit):
+        tags[ERROR] = _told(error)
+    return Ended(status_after(error), tags)
+
+
+def _told(error: BaseException) -> str:
+    said = " ".join(text_of(error).split())
+    told = _PASSWORD.sub("***@", f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__)
+    told = "".join(letter if letter.isprintable() else "?" for letter in told)
+    return told if len(told) <= _ERROR_LENGTH else f"{told[: _ERROR_LENGTH - 1]}…"
 
 
 def _is_interrupted(error: BaseException) -> bool:

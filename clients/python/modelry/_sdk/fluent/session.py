@@ -191,10 +191,11 @@ class Session(process.Part):
 
     def at_exit(self) -> None:
         """Ends the active runs as the process ends, or as the thread that has left them has ended."""
-        status = self._ending.of_process()
+        of_process = self._ending.of_process()
         for opened in reversed(list(self._opened)):
             of_thread = self._ending.of_thread(opened.thread)
-            opened.run.end_soon(status if of_thread is RunStatus.FINISHED else of_thread)
+            ended = of_process if of_thread.status is RunStatus.FINISHED else of_thread
+            opened.run.end_soon(ended.status, ended.tags)
 
     def after_fork_in_child(self) -> None:
         """Keeps the runs: what a child logs belongs to the run that is active in the parent."""

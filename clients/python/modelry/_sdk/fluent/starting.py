@@ -109,10 +109,12 @@ def start(
         else:
             run = answer.run
             process.current().part(_Elsewhere).tell(run, client.workspace)
+            recorder.heartbeats.add(run_id)
             return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
     recorder.tell_offline(f"{why}; run {run_id} starts offline, is kept in {recorder.folder} and will be sent later")
     active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False)
     active.buffer.add(_offline_start(client, experiment, request), urgent=True)
+    recorder.heartbeats.add(run_id)
     return active
 
 
@@ -152,6 +154,8 @@ def resume(
         recorder.tell_offline(f"{why}; run {run_id} continues offline, {where}")
         active = ActiveRun(client, run_id, experiment_id="", name=name, online=False)
         active.buffer.add(QueuedRequest(queued.UPDATE_RUN, request.SerializeToString()), urgent=True)
+    active.is_continued = True
+    recorder.heartbeats.add(run_id)
     if tags:
         active.set_tags(tags)
     return active

@@ -43,6 +43,7 @@ class RunStatus(OpenEnum):
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     KILLED = "KILLED"
+    LOST = "LOST"
 
 
 class Lifecycle(OpenEnum):

@@ -6,7 +6,7 @@ import functools
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.datasets import DatasetInput, input_of
@@ -19,6 +19,9 @@ from modelry._sdk.nouns.sorting import tell_unsorted
 from modelry._sdk.nouns.times import stamp_of, time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.tracking import v1 as tracking
+
+DEFAULT_PERIOD = 30.0
+"""The seconds between two heartbeats of a run."""
 
 _LARGE = {"params", "tags", "metrics", "datasets"}
 _SMALL = [field.name for field in tracking.Run.DESCRIPTOR.fields if field.name not in _LARGE]
@@ -52,6 +55,15 @@ class Run(RunNames):
     creator: str
     delete_time: datetime | None
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatsIgnored:
+    """The ids of runs for which a heartbeat had no effect: those that do not exist, are not running, or are deleted."""
+
+    unknown: Sequence[str]
+    idle: Sequence[str]
+    deleted: Sequence[str]
 
 
 @arguments.texts_checked
@@ -158,6 +170,26 @@ class Runs:
         """Restores a deleted run. Restoring an active one changes nothing. Raises RunNotFound."""
         request = tracking.RestoreRunRequest(run_id=run_id)
         return run_of(self._connection.call(tracking.rpcs.RESTORE_RUN, request).run)
+
+    def log_heartbeats(
+        self, run_ids: str | Iterable[str], *, period: timedelta | float = DEFAULT_PERIOD
+    ) -> HeartbeatsIgnored:
+        """Says that the process of these runs is alive, and will say so again after a `period`, in seconds.
+
+        For programs of their own kind: runs of `modelry.start_run` do so by themselves. At most 1000 runs; a period of
+        1 second to 1 hour, by default 30 seconds. A run with a heartbeat and no other one for two periods is LOST,
+        until the next one. The answer names the runs for which this had no effect. Raises FieldInvalid.
+        """
+        seconds = period.total_seconds() if isinstance(period, timedelta) else period
+        request = tracking.LogHeartbeatsRequest(run_ids=arguments.listed("run_ids", run_ids))
+        try:
+            request.period.FromMilliseconds(round(seconds * 1000))
+        except (TypeError, ValueError, OverflowError):
+            raise arguments.refused("period", period, "a number of seconds from 1 to 3600, or a timedelta") from None
+        answer = self._connection.call(tracking.rpcs.LOG_HEARTBEATS, request)
+        return HeartbeatsIgnored(
+            tuple(answer.unknown_run_ids), tuple(answer.idle_run_ids), tuple(answer.deleted_run_ids)
+        )
 
     def search(
         self,
@@ -275,7 +307,7 @@ def status_number(status: RunStatus | str) -> tracking.RunStatus.ValueType:
 
 def ended_status_number(status: RunStatus | str) -> tracking.RunStatus.ValueType:
     """The status of a request that ends a run. Raises InvalidArgument for another word or status."""
-    if not isinstance(status, str) or status.upper() in ("RUNNING", "SCHEDULED"):
+    if not isinstance(status, str) or status.upper() in ("RUNNING", "SCHEDULED", "LOST"):
         raise arguments.refused("status", status, "that of a run that has ended: FINISHED, FAILED or KILLED")
     return status_number(status)
 

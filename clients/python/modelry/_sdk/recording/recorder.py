@@ -26,6 +26,7 @@ from pathlib import Path
 from modelry._sdk.recording.agenda import Agenda, Flush, Task
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import FAULTS, Delivery
+from modelry._sdk.recording.heartbeats import Heartbeats
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.source import Backlog
 from modelry._sdk.recording.uploads import Uploads
@@ -95,6 +96,10 @@ class Recorder:
             parent=parent,
         )
         """The files that are uploaded later."""
+        self.heartbeats = Heartbeats(
+            self._own_connection, self._settings.heartbeat_period, sends=not self.in_forked_child
+        )
+        """Those of the runs that this process has started or continued."""
 
     def _begin_backlog(self) -> None:
         self._delivery = Delivery(self._own_connection, self._workspace)
@@ -238,6 +243,7 @@ class Recorder:
 
     def abandon(self) -> None:
         """Ends the threads and the channel; what is not delivered stays in the spool."""
+        self.heartbeats.end()
         self._close_agenda(0.0)
         self.uploads.abandon()
         self._own_connection.close()

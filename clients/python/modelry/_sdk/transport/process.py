@@ -77,6 +77,8 @@ class Process:
         self.chosen_uri = ""
         """The tracking URI that was chosen in this process. Empty: that of the environment."""
         self._parts: dict[type[Part], Part] = {}
+        self.ended_by = 0
+        """The number of the signal that ends this process, where it was told of it. Else 0."""
         self._exit_prepared_in = 0
         self._ends = False
 
@@ -136,6 +138,7 @@ class Process:
         if self._ends:
             raise SystemExit(128 + number)
         signal.signal(number, signal.SIG_DFL)
+        self.ended_by = number
         try:
             self.at_exit()
         finally:

@@ -43,6 +43,7 @@ class Settings:
     start_timeout: float
     exit_timeout: float
     flush_interval: float
+    heartbeat_period: float
     buffer_points: int
     spool_folder: Path
     workspace: str
@@ -84,6 +85,7 @@ def _settings(value: _Reader) -> Settings:
         start_timeout=value("MODELRY_START_TIMEOUT", _positive_duration, 5.0),
         exit_timeout=value("MODELRY_EXIT_TIMEOUT", _duration, 30.0),
         flush_interval=value("MODELRY_FLUSH_INTERVAL", _duration, 0.2),
+        heartbeat_period=value("MODELRY_HEARTBEAT_PERIOD", _period, 30.0),
         buffer_points=value("MODELRY_BUFFER_POINTS", _count, 2_000_000),
         spool_folder=_spool_folder(),
         workspace=os.environ.get("MODELRY_WORKSPACE", DEFAULT_WORKSPACE),
@@ -266,6 +268,13 @@ def _positive_duration(variable: str, text: str) -> float:
     seconds = _duration(variable, text)
     if seconds < 0.001:
         raise unreadable(variable, text, "a duration of at least 1ms")
+    return seconds
+
+
+def _period(variable: str, text: str) -> float:
+    seconds = _duration(variable, text)
+    if seconds and not 1 <= seconds <= 3600:
+        raise unreadable(variable, text, "a duration from 1s to 1h, or 0s for no heartbeats")
     return seconds
 
 

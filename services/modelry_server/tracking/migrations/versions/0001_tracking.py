@@ -64,6 +64,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("workspace", "name", name="experiments_by_name"),
     )
     op.create_table(
+        "heartbeats",
+        sa.Column("run_id", _ID, primary_key=True),
+        sa.Column("last_time", sa.BigInteger, nullable=False),
+        sa.Column("due_time", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("heartbeats_by_due", "heartbeats", ["due_time"])
+    op.create_table(
         "metric_chunks",
         sa.Column("chunk_id", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("run_id", _ID, nullable=False),

@@ -48,6 +48,8 @@ from modelry.api.tracking.v1.run_service_pb2 import (
     GetRunResponse,
     LogBatchRequest,
     LogBatchResponse,
+    LogHeartbeatsRequest,
+    LogHeartbeatsResponse,
     RestoreRunRequest,
     RestoreRunResponse,
     SearchRunsRequest,
@@ -78,6 +80,7 @@ FINISH_RUN = Rpc("/modelry.api.tracking.v1.RunService/FinishRun", FinishRunReque
 DELETE_RUN = Rpc("/modelry.api.tracking.v1.RunService/DeleteRun", DeleteRunRequest, DeleteRunResponse, True)
 RESTORE_RUN = Rpc("/modelry.api.tracking.v1.RunService/RestoreRun", RestoreRunRequest, RestoreRunResponse, True)
 SEARCH_RUNS = Rpc("/modelry.api.tracking.v1.RunService/SearchRuns", SearchRunsRequest, SearchRunsResponse, True)
+LOG_HEARTBEATS = Rpc("/modelry.api.tracking.v1.RunService/LogHeartbeats", LogHeartbeatsRequest, LogHeartbeatsResponse, True)
 LOG_BATCH = Rpc("/modelry.api.tracking.v1.RunService/LogBatch", LogBatchRequest, LogBatchResponse, True)
 SET_RUN_TAGS = Rpc("/modelry.api.tracking.v1.RunService/SetRunTags", SetRunTagsRequest, SetRunTagsResponse, True)
 DELETE_RUN_TAGS = Rpc("/modelry.api.tracking.v1.RunService/DeleteRunTags", DeleteRunTagsRequest, DeleteRunTagsResponse, False)

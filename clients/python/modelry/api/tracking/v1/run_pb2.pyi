@@ -41,6 +41,11 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     """It has ended with an error."""
     RUN_STATUS_KILLED: _RunStatus.ValueType  # 5
     """It was stopped."""
+    RUN_STATUS_LOST: _RunStatus.ValueType  # 6
+    """It was running, and no process has said for two periods that it is alive, see LogHeartbeats. Only the server sets
+    it. It counts as ended, at the last heartbeat, until another heartbeat makes it running again; FinishRun says how
+    it ended after all.
+    """
 
 class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
     """The state of a run."""
@@ -57,6 +62,11 @@ RUN_STATUS_FAILED: RunStatus.ValueType  # 4
 """It has ended with an error."""
 RUN_STATUS_KILLED: RunStatus.ValueType  # 5
 """It was stopped."""
+RUN_STATUS_LOST: RunStatus.ValueType  # 6
+"""It was running, and no process has said for two periods that it is alive, see LogHeartbeats. Only the server sets
+it. It counts as ended, at the last heartbeat, until another heartbeat makes it running again; FinishRun says how
+it ended after all.
+"""
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 @_typing.final

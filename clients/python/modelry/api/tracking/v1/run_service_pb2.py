@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from modelry.api.common.v1 import lifecycle_pb2 as modelry_dot_api_dot_common_dot_v1_dot_lifecycle__pb2
@@ -29,7 +30,7 @@ from modelry.api.tracking.v1 import metric_pb2 as modelry_dot_api_dot_tracking_d
 from modelry.api.tracking.v1 import run_pb2 as modelry_dot_api_dot_tracking_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/api/tracking/v1/run_service.proto\x12\x17modelry.api.tracking.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%modelry/api/common/v1/lifecycle.proto\x1a$modelry/api/tracking/v1/metric.proto\x1a!modelry/api/tracking/v1/run.proto\"\x81\x04\n\x10\x43reateRunRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rparent_run_id\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x45\n\x06params\x18\x06 \x03(\x0b\x32\x35.modelry.api.tracking.v1.CreateRunRequest.ParamsEntry\x12\x41\n\x04tags\x18\x07 \x03(\x0b\x32\x33.modelry.api.tracking.v1.CreateRunRequest.TagsEntry\x12\x37\n\x07metrics\x18\x08 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x14\n\x0c\x63laimed_user\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x0b \x01(\t\x12\x13\n\x0bparticipant\x18\x0c \x01(\t\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x11\x43reateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"N\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x0eGetRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\x83\x01\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bparticipant\x18\x03 \x01(\t\">\n\x11UpdateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\x99\x01\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0e\x32\".modelry.api.tracking.v1.RunStatus\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bparticipant\x18\x04 \x01(\t\">\n\x11\x46inishRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\">\n\x11\x44\x65leteRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"#\n\x11RestoreRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"?\n\x12RestoreRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\xf1\x01\n\x11SearchRunsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x16\n\x0e\x65xperiment_ids\x18\x02 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x03(\t\x12\x39\n\tlifecycle\x18\x05 \x01(\x0e\x32&.modelry.api.common.v1.LifecycleFilter\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12-\n\tread_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x12SearchRunsResponse\x12*\n\x04runs\x18\x01 \x03(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x02\n\x0fLogBatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x37\n\x07metrics\x18\x02 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x44\n\x06params\x18\x03 \x03(\x0b\x32\x34.modelry.api.tracking.v1.LogBatchRequest.ParamsEntry\x12@\n\x04tags\x18\x04 \x03(\x0b\x32\x32.modelry.api.tracking.v1.LogBatchRequest.TagsEntry\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x12\n\x10LogBatchResponse\"\x94\x01\n\x11SetRunTagsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x42\n\x04tags\x18\x02 \x03(\x0b\x32\x34.modelry.api.tracking.v1.SetRunTagsRequest.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"?\n\x12SetRunTagsResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"4\n\x14\x44\x65leteRunTagsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"B\n\x15\x44\x65leteRunTagsResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run2\xaf\x08\n\nRunService\x12g\n\tCreateRun\x12).modelry.api.tracking.v1.CreateRunRequest\x1a*.modelry.api.tracking.v1.CreateRunResponse\"\x03\x90\x02\x00\x12^\n\x06GetRun\x12&.modelry.api.tracking.v1.GetRunRequest\x1a\'.modelry.api.tracking.v1.GetRunResponse\"\x03\x90\x02\x01\x12g\n\tUpdateRun\x12).modelry.api.tracking.v1.UpdateRunRequest\x1a*.modelry.api.tracking.v1.UpdateRunResponse\"\x03\x90\x02\x00\x12g\n\tFinishRun\x12).modelry.api.tracking.v1.FinishRunRequest\x1a*.modelry.api.tracking.v1.FinishRunResponse\"\x03\x90\x02\x02\x12g\n\tDeleteRun\x12).modelry.api.tracking.v1.DeleteRunRequest\x1a*.modelry.api.tracking.v1.DeleteRunResponse\"\x03\x90\x02\x02\x12j\n\nRestoreRun\x12*.modelry.api.tracking.v1.RestoreRunRequest\x1a+.modelry.api.tracking.v1.RestoreRunResponse\"\x03\x90\x02\x02\x12j\n\nSearchRuns\x12*.modelry.api.tracking.v1.SearchRunsRequest\x1a+.modelry.api.tracking.v1.SearchRunsResponse\"\x03\x90\x02\x01\x12\x64\n\x08LogBatch\x12(.modelry.api.tracking.v1.LogBatchRequest\x1a).modelry.api.tracking.v1.LogBatchResponse\"\x03\x90\x02\x02\x12j\n\nSetRunTags\x12*.modelry.api.tracking.v1.SetRunTagsRequest\x1a+.modelry.api.tracking.v1.SetRunTagsResponse\"\x03\x90\x02\x02\x12s\n\rDeleteRunTags\x12-.modelry.api.tracking.v1.DeleteRunTagsRequest\x1a..modelry.api.tracking.v1.DeleteRunTagsResponse\"\x03\x90\x02\x00\x42\xa9\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x0fRunServiceProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)modelry/api/tracking/v1/run_service.proto\x12\x17modelry.api.tracking.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%modelry/api/common/v1/lifecycle.proto\x1a$modelry/api/tracking/v1/metric.proto\x1a!modelry/api/tracking/v1/run.proto\"\x81\x04\n\x10\x43reateRunRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rparent_run_id\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x45\n\x06params\x18\x06 \x03(\x0b\x32\x35.modelry.api.tracking.v1.CreateRunRequest.ParamsEntry\x12\x41\n\x04tags\x18\x07 \x03(\x0b\x32\x33.modelry.api.tracking.v1.CreateRunRequest.TagsEntry\x12\x37\n\x07metrics\x18\x08 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x14\n\x0c\x63laimed_user\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x0b \x01(\t\x12\x13\n\x0bparticipant\x18\x0c \x01(\t\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x11\x43reateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"N\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x0eGetRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\x83\x01\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bparticipant\x18\x03 \x01(\t\">\n\x11UpdateRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\x99\x01\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0e\x32\".modelry.api.tracking.v1.RunStatus\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bparticipant\x18\x04 \x01(\t\">\n\x11\x46inishRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\">\n\x11\x44\x65leteRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"#\n\x11RestoreRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"?\n\x12RestoreRunResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"\xf1\x01\n\x11SearchRunsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x16\n\x0e\x65xperiment_ids\x18\x02 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x03(\t\x12\x39\n\tlifecycle\x18\x05 \x01(\x0e\x32&.modelry.api.common.v1.LifecycleFilter\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12-\n\tread_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x12SearchRunsResponse\x12*\n\x04runs\x18\x01 \x03(\x0b\x32\x1c.modelry.api.tracking.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x02\n\x0fLogBatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x37\n\x07metrics\x18\x02 \x03(\x0b\x32&.modelry.api.tracking.v1.MetricColumns\x12\x44\n\x06params\x18\x03 \x03(\x0b\x32\x34.modelry.api.tracking.v1.LogBatchRequest.ParamsEntry\x12@\n\x04tags\x18\x04 \x03(\x0b\x32\x32.modelry.api.tracking.v1.LogBatchRequest.TagsEntry\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x12\n\x10LogBatchResponse\"\x94\x01\n\x11SetRunTagsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x42\n\x04tags\x18\x02 \x03(\x0b\x32\x34.modelry.api.tracking.v1.SetRunTagsRequest.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"?\n\x12SetRunTagsResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"4\n\x14\x44\x65leteRunTagsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"B\n\x15\x44\x65leteRunTagsResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.modelry.api.tracking.v1.Run\"R\n\x14LogHeartbeatsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12)\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"_\n\x15LogHeartbeatsResponse\x12\x17\n\x0funknown_run_ids\x18\x01 \x03(\t\x12\x14\n\x0cidle_run_ids\x18\x02 \x03(\t\x12\x17\n\x0f\x64\x65leted_run_ids\x18\x03 \x03(\t2\xa4\t\n\nRunService\x12g\n\tCreateRun\x12).modelry.api.tracking.v1.CreateRunRequest\x1a*.modelry.api.tracking.v1.CreateRunResponse\"\x03\x90\x02\x00\x12^\n\x06GetRun\x12&.modelry.api.tracking.v1.GetRunRequest\x1a\'.modelry.api.tracking.v1.GetRunResponse\"\x03\x90\x02\x01\x12g\n\tUpdateRun\x12).modelry.api.tracking.v1.UpdateRunRequest\x1a*.modelry.api.tracking.v1.UpdateRunResponse\"\x03\x90\x02\x00\x12g\n\tFinishRun\x12).modelry.api.tracking.v1.FinishRunRequest\x1a*.modelry.api.tracking.v1.FinishRunResponse\"\x03\x90\x02\x02\x12g\n\tDeleteRun\x12).modelry.api.tracking.v1.DeleteRunRequest\x1a*.modelry.api.tracking.v1.DeleteRunResponse\"\x03\x90\x02\x02\x12j\n\nRestoreRun\x12*.modelry.api.tracking.v1.RestoreRunRequest\x1a+.modelry.api.tracking.v1.RestoreRunResponse\"\x03\x90\x02\x02\x12j\n\nSearchRuns\x12*.modelry.api.tracking.v1.SearchRunsRequest\x1a+.modelry.api.tracking.v1.SearchRunsResponse\"\x03\x90\x02\x01\x12s\n\rLogHeartbeats\x12-.modelry.api.tracking.v1.LogHeartbeatsRequest\x1a..modelry.api.tracking.v1.LogHeartbeatsResponse\"\x03\x90\x02\x02\x12\x64\n\x08LogBatch\x12(.modelry.api.tracking.v1.LogBatchRequest\x1a).modelry.api.tracking.v1.LogBatchResponse\"\x03\x90\x02\x02\x12j\n\nSetRunTags\x12*.modelry.api.tracking.v1.SetRunTagsRequest\x1a+.modelry.api.tracking.v1.SetRunTagsResponse\"\x03\x90\x02\x02\x12s\n\rDeleteRunTags\x12-.modelry.api.tracking.v1.DeleteRunTagsRequest\x1a..modelry.api.tracking.v1.DeleteRunTagsResponse\"\x03\x90\x02\x00\x42\xa9\x01\n\x1b\x64\x65v.modelry.api.tracking.v1B\x0fRunServiceProtoP\x01Z&modelry.dev/api/tracking/v1;trackingv1\xaa\x02\x17Modelry.Api.Tracking.V1\xca\x02\x17Modelry\\Api\\Tracking\\V1\xea\x02\x1aModelry::Api::Tracking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,62 +62,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['RestoreRun']._serialized_options = b'\220\002\002'
   _globals['_RUNSERVICE'].methods_by_name['SearchRuns']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['SearchRuns']._serialized_options = b'\220\002\001'
+  _globals['_RUNSERVICE'].methods_by_name['LogHeartbeats']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['LogHeartbeats']._serialized_options = b'\220\002\002'
   _globals['_RUNSERVICE'].methods_by_name['LogBatch']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['LogBatch']._serialized_options = b'\220\002\002'
   _globals['_RUNSERVICE'].methods_by_name['SetRunTags']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['SetRunTags']._serialized_options = b'\220\002\002'
   _globals['_RUNSERVICE'].methods_by_name['DeleteRunTags']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['DeleteRunTags']._serialized_options = b'\220\002\000'
-  _globals['_CREATERUNREQUEST']._serialized_start=250
-  _globals['_CREATERUNREQUEST']._serialized_end=763
-  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_start=673
-  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_end=718
-  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_start=720
-  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_end=763
-  _globals['_CREATERUNRESPONSE']._serialized_start=765
-  _globals['_CREATERUNRESPONSE']._serialized_end=827
-  _globals['_GETRUNREQUEST']._serialized_start=829
-  _globals['_GETRUNREQUEST']._serialized_end=907
-  _globals['_GETRUNRESPONSE']._serialized_start=909
-  _globals['_GETRUNRESPONSE']._serialized_end=968
-  _globals['_UPDATERUNREQUEST']._serialized_start=971
-  _globals['_UPDATERUNREQUEST']._serialized_end=1102
-  _globals['_UPDATERUNRESPONSE']._serialized_start=1104
-  _globals['_UPDATERUNRESPONSE']._serialized_end=1166
-  _globals['_FINISHRUNREQUEST']._serialized_start=1169
-  _globals['_FINISHRUNREQUEST']._serialized_end=1322
-  _globals['_FINISHRUNRESPONSE']._serialized_start=1324
-  _globals['_FINISHRUNRESPONSE']._serialized_end=1386
-  _globals['_DELETERUNREQUEST']._serialized_start=1388
-  _globals['_DELETERUNREQUEST']._serialized_end=1422
-  _globals['_DELETERUNRESPONSE']._serialized_start=1424
-  _globals['_DELETERUNRESPONSE']._serialized_end=1486
-  _globals['_RESTORERUNREQUEST']._serialized_start=1488
-  _globals['_RESTORERUNREQUEST']._serialized_end=1523
-  _globals['_RESTORERUNRESPONSE']._serialized_start=1525
-  _globals['_RESTORERUNRESPONSE']._serialized_end=1588
-  _globals['_SEARCHRUNSREQUEST']._serialized_start=1591
-  _globals['_SEARCHRUNSREQUEST']._serialized_end=1832
-  _globals['_SEARCHRUNSRESPONSE']._serialized_start=1834
-  _globals['_SEARCHRUNSRESPONSE']._serialized_end=1923
-  _globals['_LOGBATCHREQUEST']._serialized_start=1926
-  _globals['_LOGBATCHREQUEST']._serialized_end=2244
-  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_start=673
-  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_end=718
-  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_start=720
-  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_end=763
-  _globals['_LOGBATCHRESPONSE']._serialized_start=2246
-  _globals['_LOGBATCHRESPONSE']._serialized_end=2264
-  _globals['_SETRUNTAGSREQUEST']._serialized_start=2267
-  _globals['_SETRUNTAGSREQUEST']._serialized_end=2415
-  _globals['_SETRUNTAGSREQUEST_TAGSENTRY']._serialized_start=720
-  _globals['_SETRUNTAGSREQUEST_TAGSENTRY']._serialized_end=763
-  _globals['_SETRUNTAGSRESPONSE']._serialized_start=2417
-  _globals['_SETRUNTAGSRESPONSE']._serialized_end=2480
-  _globals['_DELETERUNTAGSREQUEST']._serialized_start=2482
-  _globals['_DELETERUNTAGSREQUEST']._serialized_end=2534
-  _globals['_DELETERUNTAGSRESPONSE']._serialized_start=2536
-  _globals['_DELETERUNTAGSRESPONSE']._serialized_end=2602
-  _globals['_RUNSERVICE']._serialized_start=2605
-  _globals['_RUNSERVICE']._serialized_end=3676
+  _globals['_CREATERUNREQUEST']._serialized_start=282
+  _globals['_CREATERUNREQUEST']._serialized_end=795
+  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_start=705
+  _globals['_CREATERUNREQUEST_PARAMSENTRY']._serialized_end=750
+  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_start=752
+  _globals['_CREATERUNREQUEST_TAGSENTRY']._serialized_end=795
+  _globals['_CREATERUNRESPONSE']._serialized_start=797
+  _globals['_CREATERUNRESPONSE']._serialized_end=859
+  _globals['_GETRUNREQUEST']._serialized_start=861
+  _globals['_GETRUNREQUEST']._serialized_end=939
+  _globals['_GETRUNRESPONSE']._serialized_start=941
+  _globals['_GETRUNRESPONSE']._serialized_end=1000
+  _globals['_UPDATERUNREQUEST']._serialized_start=1003
+  _globals['_UPDATERUNREQUEST']._serialized_end=1134
+  _globals['_UPDATERUNRESPONSE']._serialized_start=1136
+  _globals['_UPDATERUNRESPONSE']._serialized_end=1198
+  _globals['_FINISHRUNREQUEST']._serialized_start=1201
+  _globals['_FINISHRUNREQUEST']._serialized_end=1354
+  _globals['_FINISHRUNRESPONSE']._serialized_start=1356
+  _globals['_FINISHRUNRESPONSE']._serialized_end=1418
+  _globals['_DELETERUNREQUEST']._serialized_start=1420
+  _globals['_DELETERUNREQUEST']._serialized_end=1454
+  _globals['_DELETERUNRESPONSE']._serialized_start=1456
+  _globals['_DELETERUNRESPONSE']._serialized_end=1518
+  _globals['_RESTORERUNREQUEST']._serialized_start=1520
+  _globals['_RESTORERUNREQUEST']._serialized_end=1555
+  _globals['_RESTORERUNRESPONSE']._serialized_start=1557
+  _globals['_RESTORERUNRESPONSE']._serialized_end=1620
+  _globals['_SEARCHRUNSREQUEST']._serialized_start=1623
+  _globals['_SEARCHRUNSREQUEST']._serialized_end=1864
+  _globals['_SEARCHRUNSRESPONSE']._serialized_start=1866
+  _globals['_SEARCHRUNSRESPONSE']._serialized_end=1955
+  _globals['_LOGBATCHREQUEST']._serialized_start=1958
+  _globals['_LOGBATCHREQUEST']._serialized_end=2276
+  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_start=705
+  _globals['_LOGBATCHREQUEST_PARAMSENTRY']._serialized_end=750
+  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_start=752
+  _globals['_LOGBATCHREQUEST_TAGSENTRY']._serialized_end=795
+  _globals['_LOGBATCHRESPONSE']._serialized_start=2278
+  _globals['_LOGBATCHRESPONSE']._serialized_end=2296
+  _globals['_SETRUNTAGSREQUEST']._serialized_start=2299
+  _globals['_SETRUNTAGSREQUEST']._serialized_end=2447
+  _globals['_SETRUNTAGSREQUEST_TAGSENTRY']._serialized_start=752
+  _globals['_SETRUNTAGSREQUEST_TAGSENTRY']._serialized_end=795
+  _globals['_SETRUNTAGSRESPONSE']._serialized_start=2449
+  _globals['_SETRUNTAGSRESPONSE']._serialized_end=2512
+  _globals['_DELETERUNTAGSREQUEST']._serialized_start=2514
+  _globals['_DELETERUNTAGSREQUEST']._serialized_end=2566
+  _globals['_DELETERUNTAGSRESPONSE']._serialized_start=2568
+  _globals['_DELETERUNTAGSRESPONSE']._serialized_end=2634
+  _globals['_LOGHEARTBEATSREQUEST']._serialized_start=2636
+  _globals['_LOGHEARTBEATSREQUEST']._serialized_end=2718
+  _globals['_LOGHEARTBEATSRESPONSE']._serialized_start=2720
+  _globals['_LOGHEARTBEATSRESPONSE']._serialized_end=2815
+  _globals['_RUNSERVICE']._serialized_start=2818
+  _globals['_RUNSERVICE']._serialized_end=4006
 # @@protoc_insertion_point(module_scope)

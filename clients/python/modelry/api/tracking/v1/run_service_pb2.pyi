@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -753,3 +754,69 @@ class DeleteRunTagsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteRunTagsResponse: _TypeAlias = DeleteRunTagsResponse  # noqa: Y015
+
+@_typing.final
+class LogHeartbeatsRequest(_message.Message):
+    """The request of LogHeartbeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The runs: 1 to 1000."""
+
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """After how long the process will say so again: 1 to 3600 seconds. Default: 30 seconds."""
+
+    def __init__(
+        self,
+        *,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        period: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "run_ids", b"run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogHeartbeatsRequest: _TypeAlias = LogHeartbeatsRequest  # noqa: Y015
+
+@_typing.final
+class LogHeartbeatsResponse(_message.Message):
+    """The answer of LogHeartbeats. Heartbeats of runs that are named here had no effect; those of all others were noted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNKNOWN_RUN_IDS_FIELD_NUMBER: _builtins.int
+    IDLE_RUN_IDS_FIELD_NUMBER: _builtins.int
+    DELETED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def unknown_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that do not exist, such as one that was begun without a server and is not delivered yet."""
+
+    @_builtins.property
+    def idle_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that have ended, or wait to begin. UpdateRun sets a run to running."""
+
+    @_builtins.property
+    def deleted_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that are deleted. RestoreRun restores them."""
+
+    def __init__(
+        self,
+        *,
+        unknown_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        idle_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        deleted_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_run_ids", b"deleted_run_ids", "idle_run_ids", b"idle_run_ids", "unknown_run_ids", b"unknown_run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogHeartbeatsResponse: _TypeAlias = LogHeartbeatsResponse  # noqa: Y015

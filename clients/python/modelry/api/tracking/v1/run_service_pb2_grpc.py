@@ -70,6 +70,11 @@ class RunServiceStub(object):
                 request_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SearchRunsRequest.SerializeToString,
                 response_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SearchRunsResponse.FromString,
                 _registered_method=True)
+        self.LogHeartbeats = channel.unary_unary(
+                '/modelry.api.tracking.v1.RunService/LogHeartbeats',
+                request_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogHeartbeatsRequest.SerializeToString,
+                response_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogHeartbeatsResponse.FromString,
+                _registered_method=True)
         self.LogBatch = channel.unary_unary(
                 '/modelry.api.tracking.v1.RunService/LogBatch',
                 request_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogBatchRequest.SerializeToString,
@@ -121,7 +126,7 @@ class RunServiceServicer(object):
 
     def FinishRun(self, request, context):
         """Ends a run, or one participant of it. Ending either again with the same status changes nothing, also with another
-        `end_time`: the first one stays, and UpdateRun changes it.
+        `end_time`: the first one stays, and UpdateRun changes it. A run that is lost takes any status as its end.
 
         Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status);
         `LIMIT_REACHED` (participants).
@@ -153,6 +158,19 @@ class RunServiceServicer(object):
 
         Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
         `SERVICE_UNAVAILABLE`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogHeartbeats(self, request, context):
+        """Says that the process of these runs is alive, once for all of them; it should be repeated after each period. A run
+        without a heartbeat for two periods is lost: the server sets it to `RUN_STATUS_LOST`, ended at its last heartbeat.
+        The next heartbeat makes it running again. Runs without any heartbeat are never lost. All times are the server's:
+        one that was itself down, or without its database, gives each run two periods from when it is back. If several
+        processes share a run, it is lost when all of them are silent. What else is sent for a run is no heartbeat.
+
+        Errors: `FIELD_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -224,6 +242,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.SearchRuns,
                     request_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SearchRunsRequest.FromString,
                     response_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SearchRunsResponse.SerializeToString,
+            ),
+            'LogHeartbeats': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogHeartbeats,
+                    request_deserializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogHeartbeatsRequest.FromString,
+                    response_serializer=modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogHeartbeatsResponse.SerializeToString,
             ),
             'LogBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.LogBatch,
@@ -431,6 +454,33 @@ class RunService(object):
             '/modelry.api.tracking.v1.RunService/SearchRuns',
             modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SearchRunsRequest.SerializeToString,
             modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.SearchRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogHeartbeats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelry.api.tracking.v1.RunService/LogHeartbeats',
+            modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogHeartbeatsRequest.SerializeToString,
+            modelry_dot_api_dot_tracking_dot_v1_dot_run__service__pb2.LogHeartbeatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,7 +34,7 @@ class RunServiceStub:
     """
     FinishRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.FinishRunRequest, _run_service_pb2.FinishRunResponse]
     """Ends a run, or one participant of it. Ending either again with the same status changes nothing, also with another
-    `end_time`: the first one stays, and UpdateRun changes it.
+    `end_time`: the first one stays, and UpdateRun changes it. A run that is lost takes any status as its end.
 
     Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status);
     `LIMIT_REACHED` (participants).
@@ -54,6 +54,15 @@ class RunServiceStub:
 
     Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
     `SERVICE_UNAVAILABLE`.
+    """
+    LogHeartbeats: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.LogHeartbeatsRequest, _run_service_pb2.LogHeartbeatsResponse]
+    """Says that the process of these runs is alive, once for all of them; it should be repeated after each period. A run
+    without a heartbeat for two periods is lost: the server sets it to `RUN_STATUS_LOST`, ended at its last heartbeat.
+    The next heartbeat makes it running again. Runs without any heartbeat are never lost. All times are the server's:
+    one that was itself down, or without its database, gives each run two periods from when it is back. If several
+    processes share a run, it is lost when all of them are silent. What else is sent for a run is no heartbeat.
+
+    Errors: `FIELD_INVALID`.
     """
     LogBatch: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.LogBatchRequest, _run_service_pb2.LogBatchResponse]
     """Adds params, metrics and tags to a run in one transaction: all or nothing. Sending it again leaves params, tags and
@@ -117,7 +126,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _run_service_pb2.FinishRunResponse:
         """Ends a run, or one participant of it. Ending either again with the same status changes nothing, also with another
-        `end_time`: the first one stays, and UpdateRun changes it.
+        `end_time`: the first one stays, and UpdateRun changes it. A run that is lost takes any status as its end.
 
         Errors: `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `RUN_ALREADY_ENDED` (with another status);
         `LIMIT_REACHED` (participants).
@@ -155,6 +164,21 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: `FILTER_SYNTAX`; `FIELD_INVALID`; `PAGE_TOKEN_INVALID`; `EXPERIMENT_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
         `SERVICE_UNAVAILABLE`.
+        """
+
+    @_abc_1.abstractmethod
+    def LogHeartbeats(
+        self,
+        request: _run_service_pb2.LogHeartbeatsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _run_service_pb2.LogHeartbeatsResponse:
+        """Says that the process of these runs is alive, once for all of them; it should be repeated after each period. A run
+        without a heartbeat for two periods is lost: the server sets it to `RUN_STATUS_LOST`, ended at its last heartbeat.
+        The next heartbeat makes it running again. Runs without any heartbeat are never lost. All times are the server's:
+        one that was itself down, or without its database, gives each run two periods from when it is back. If several
+        processes share a run, it is lost when all of them are silent. What else is sent for a run is no heartbeat.
+
+        Errors: `FIELD_INVALID`.
         """
 
     @_abc_1.abstractmethod
