@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         delete_tag,
         log_artifact,
         log_artifacts,
+        log_audio,
         log_dict,
         log_figure,
         log_image,
@@ -66,11 +67,12 @@ if TYPE_CHECKING:
         log_metrics,
         log_param,
         log_params,
+        log_table,
         log_text,
         set_tag,
         set_tags,
     )
-    from modelry._sdk.fluent.searching import search_experiments, search_runs
+    from modelry._sdk.fluent.searching import load_table, search_experiments, search_runs
     from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
     from modelry._sdk.nouns.experiments import Experiment
     from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
@@ -95,7 +97,7 @@ _NAMES = {
     "modelry.errors": ["ModelryError"],
     "modelry._sdk.client": ["Client"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
-    "modelry._sdk.fluent.searching": ["search_experiments", "search_runs"],
+    "modelry._sdk.fluent.searching": ["load_table", "search_experiments", "search_runs"],
     "modelry._sdk.nouns.enums": ["Lifecycle", "LifecycleFilter", "RunStatus"],
     "modelry._sdk.nouns.experiments": ["Experiment"],
     "modelry._sdk.nouns.metrics": ["MetricColumns", "MetricSummary"],
@@ -125,6 +127,7 @@ _NAMES = {
         "delete_tag",
         "log_artifact",
         "log_artifacts",
+        "log_audio",
         "log_dict",
         "log_figure",
         "log_image",
@@ -133,6 +136,7 @@ _NAMES = {
         "log_metrics",
         "log_param",
         "log_params",
+        "log_table",
         "log_text",
         "set_tag",
         "set_tags",
@@ -168,8 +172,10 @@ __all__ = [
     "get_tracking_uri",
     "last_active_run",
     "lightgbm",
+    "load_table",
     "log_artifact",
     "log_artifacts",
+    "log_audio",
     "log_dict",
     "log_figure",
     "log_image",
@@ -178,6 +184,7 @@ __all__ = [
     "log_metrics",
     "log_param",
     "log_params",
+    "log_table",
     "log_text",
     "models",
     "onnx",
