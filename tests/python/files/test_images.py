@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modelry._sdk.files.images import of_image, path_of
+from modelry._sdk.files.images import of_image
+from modelry._sdk.files.keyed import path_of
 from modelry._sdk.files.paths import checked
 from modelry.errors import InvalidArgument
 
@@ -139,7 +140,51 @@ def test_what_is_no_picture_is_refused(array: Any) -> None:
 )
 @pytest.mark.parametrize("step", [None, 0, 10, 1.5, "x/y", np.int64(3)])
 def test_any_key_and_step_make_paths_that_are_good_and_differ(key: Any, step: Any) -> None:
-    one, other = path_of(key, step), path_of(key, step)
+    one, other = path_of("images", key, step, "png"), path_of("images", key, step, "png")
 
     assert checked(one) != checked(other)
     assert max(len(part.encode()) for part in one.split("/")) <= 255
+
+
+def test_the_fourth_channel_is_opacity_by_itself() -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (4, 5, 3)).astype(float)
+    full = [np.ones((4, 5, 1)), np.full((4, 5, 1), 255.0), np.full((4, 5, 1), 65535.0)]
+
+    pictures = [shown(np.concatenate([colours, each], axis=2))[0] for each in full]
+    whole, _ = shown(np.concatenate([colours, full[0]], axis=2).astype("uint8"))
+
+    assert [picture[:, :, 3].min() for picture in [*pictures, whole]] == [255] * 4
+    assert np.array_equal(whole[:, :, :3], colours.astype("uint8"))
+    assert "transparent everywhere" in shown(np.concatenate([colours, full[0] * 0], axis=2).astype("uint8"))[1]
+    assert "transparent everywhere" in of_image(Image.new("RGBA", (2, 2)), "a.png")[1]
+
+
+def test_what_is_transparent_gets_a_white_ground_where_there_is_no_transparency() -> None:
+    written = Image.new("RGBA", (8, 8))
+    written.paste((0, 0, 0, 255), (0, 0, 8, 4))
+
+    pixels, _ = shown(written, "a.jpg")
+
+    assert pixels[0].max() < 10
+    assert pixels[-1].min() > 245
+
+
+def test_a_picture_of_one_colour_says_what_it_is() -> None:
+    pixels, note = shown(np.full((2, 2), 200.0))
+
+    assert pixels.max() == 0
+    assert "all of its numbers are 200, so it is black" in note
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("a.png", "log a file with log_artifact"),
+        (b"\x89PNG", "PIL.Image.open"),
+        (np.zeros((2, 5, 5, 3)), "each of its 2 images"),
+        (np.zeros((2, 5, 5)), "two channels"),
+    ],
+)
+def test_what_is_no_picture_says_what_would_be_right(given: Any, advice: str) -> None:
+    with pytest.raises(InvalidArgument, match=advice):
+        of_image(given, "a.png")

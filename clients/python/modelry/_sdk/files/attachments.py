@@ -1,11 +1,9 @@
-"""Texts, dictionaries and figures as the bytes of a file, in the format that its file name extension says."""
+"""Texts and dictionaries as the bytes of a file, in the format that its file name extension says."""
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import PurePosixPath
-from typing import Any
 
 from modelry._sdk.values.plain import plain
 from modelry._sdk.values.texts import text_of
@@ -33,17 +31,3 @@ def of_dict(content: object, path: str) -> bytes:
             raise InvalidArgument(problem) from None
         return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)).encode()
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
-
-
-def of_figure(figure: Any, path: str, **options: Any) -> bytes:
-    """A Matplotlib or Plotly figure in the format of the extension; `options` go to the library's save function."""
-    ending = PurePosixPath(path).suffix.lstrip(".").lower()
-    if hasattr(figure, "savefig"):
-        picture = io.BytesIO()
-        figure.savefig(picture, format=ending or "png", **options)
-        return picture.getvalue()
-    if hasattr(figure, "to_html"):
-        if ending in {"html", "htm", ""}:
-            return str(figure.to_html(include_plotlyjs="cdn", **options)).encode()
-        return bytes(figure.to_image(format=ending, **options))
-    raise InvalidArgument(f"figure must be a Matplotlib or Plotly figure, not {type(figure).__name__}")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import re
-import secrets
-import time
+import os
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
-from modelry._sdk.values.texts import said_of, text_of
+from modelry._sdk.values.texts import said_of
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -25,25 +22,6 @@ _NUMBERS = {"F", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 """The modes of Pillow that hold numbers beyond 255."""
 _FAINT = 8
 """A picture with less contrast than this, of 255, looks blank."""
-_UNSAFE = re.compile(r"[^\w .+=()@,-]+")
-_LONGEST_NAME = 48  # characters, of up to 4 bytes: a file name may have 255 bytes
-
-
-def path_of(key: object, step: object) -> str:
-    """A path in the folder `images` for an image of a key and a step. Each call gives another path.
-
-    What a path can't hold, of the key or the step, becomes `_`, with a few characters that tell such keys apart.
-    """
-    moment = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(3)}"
-    return f"images/{_name(key)}-step-{_name(0 if step is None else step)}-{moment}.png"
-
-
-def _name(given: object) -> str:
-    text = text_of(given)
-    safe = _UNSAFE.sub("_", text.replace("/", "#"))[:_LONGEST_NAME].strip(" .") or "_"
-    if safe.replace("#", "/") == text:
-        return safe
-    return f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def of_image(image: Any, path: str) -> tuple[bytes, str]:
@@ -51,15 +29,20 @@ def of_image(image: Any, path: str) -> tuple[bytes, str]:
 
     It takes a Pillow image, or an array or tensor of shape (height, width), or with 1, 3 or 4 channels at the end or at
     the front. Whole numbers from 0 to 255, and others from 0 to 1, are brightness; whole numbers of 0 and 1 only are
-    black and white. Any other range is stretched so that its smallest number is black and its largest white. JPEG has
-    no transparency: it is dropped.
+    black and white. Any other range is stretched so that its smallest number is black and its largest white. The fourth
+    channel is opacity: from 0 to 1, to 255, or to its largest number, whichever holds it. JPEG has no transparency:
+    what is transparent gets a white ground.
 
     Raises InvalidArgument for an array that is no picture, for an extension that is not an image format, and for an
     array if NumPy or Pillow isn't installed.
     """
     note = ""
+    if hasattr(image, "to_pil"):  # MLflow's
+        image = image.to_pil()
     if not hasattr(image, "save") or getattr(image, "mode", "") in _NUMBERS:
         image, note = _picture_of(image)
+    if getattr(image, "mode", "") == "RGBA" and image.getchannel("A").getextrema()[1] < _FAINT:
+        note = "it is transparent everywhere, so nothing can be seen; leave out its fourth channel"
     ending = PurePosixPath(path).suffix.lstrip(".").lower() or "png"
     try:
         return _saved(image, _FORMATS.get(ending, ending)), note
@@ -77,8 +60,19 @@ def _saved(picture: Any, form: str) -> bytes:
         if not hasattr(picture, "convert"):
             raise
         out = io.BytesIO()
-        picture.convert("RGB").save(out, format=form)
+        _opaque(picture).save(out, format=form)
     return out.getvalue()
+
+
+def _opaque(picture: Any) -> Any:
+    if picture.mode in {"LA", "PA", "La", "RGBA", "RGBa"} or "transparency" in picture.info:
+        from PIL import Image
+
+        if picture.mode == "La":
+            picture = picture.convert("LA")
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
 
 
 def _picture_of(image: Any) -> tuple[Any, str]:
@@ -87,13 +81,35 @@ def _picture_of(image: Any) -> tuple[Any, str]:
         from PIL import Image
     except ImportError:
         raise InvalidArgument("logging an array as an image needs NumPy and Pillow; install them") from None
+    if isinstance(image, str | bytes | os.PathLike):
+        raise InvalidArgument(
+            f"an image array holds numbers, not {type(image).__name__}; log a file with log_artifact, or open it with "
+            "PIL.Image.open"
+        )
+    if hasattr(image, "savefig") or hasattr(image, "get_figure"):
+        raise InvalidArgument(f"{type(image).__name__} is no image array; log it with log_figure")
     try:
         array = array_of(image)
     except Exception as problem:
         signals.pass_on(problem)
         raise InvalidArgument(f"{type(image).__name__} can't be read as an image array: {said_of(problem)}") from None
-    pixels, note = _brightness(_upright(array))
-    return Image.fromarray(pixels), note
+    array = _upright(array)
+    if array.ndim == 2 or array.shape[2] != 4:
+        pixels, note = _brightness(array)
+        return Image.fromarray(pixels), note
+    colours, note = _brightness(array[:, :, :3])
+    picture = Image.fromarray(colours)
+    picture.putalpha(Image.fromarray(_opacity(array[:, :, 3])))
+    return picture, note
+
+
+def _opacity(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    import numpy as np
+
+    shares = np.nan_to_num(array.astype(np.float64), posinf=1)
+    highest = float(shares.max())
+    full = 1.0 if highest <= 1 else max(highest, 255.0)
+    return ((shares / full).clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def _upright(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -108,9 +124,17 @@ def _upright(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in _CHANNELS) or not array.size:
         raise InvalidArgument(
             "an image array has the shape (height, width), or 1, 3 or 4 channels as its last or first dimension, not "
-            f"{shape}; log each image of a batch by itself"
+            f"{shape}{_advice(shape)}"
         )
     return array
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    if len(shape) > 3 and all(shape):
+        return f"; log each of its {shape[0]} images by itself, such as with a key"
+    if len(shape) == 3 and 2 in (shape[0], shape[2]):
+        return "; of two channels, log each by itself"
+    return ""
 
 
 def _brightness(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
@@ -158,9 +182,13 @@ def _stretched(
 ) -> tuple[npt.NDArray[np.uint8], str]:
     import numpy as np
 
+    if low == high:
+        return np.zeros(
+            numbers.shape, np.uint8
+        ), f"all of its numbers are {low:g}, so it is black; {usual} are brightness"
     scale = max(abs(low), abs(high), 1.0)  # so that a difference can't overflow
     span = high / scale - low / scale
-    shares = (numbers / scale - low / scale) / span if span else np.zeros(numbers.shape)
+    shares = (numbers / scale - low / scale) / span
     pixels = (np.nan_to_num(shares.clip(0, 1)) * 255).round().astype(np.uint8)
     return pixels, f"its numbers from {low:g} to {high:g} are shown as black to white; {usual} are shown as they are"
 

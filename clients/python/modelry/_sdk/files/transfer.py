@@ -11,8 +11,8 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import closing, contextmanager
+from typing import Any, BinaryIO, TypeVar
 
 from modelry._sdk.files import owners, paths
 from modelry._sdk.files.local_files import LocalFile
@@ -20,7 +20,7 @@ from modelry._sdk.transport import process, retries
 from modelry._sdk.transport.connection import STREAM_TIMEOUT_SECONDS, Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
-from modelry.errors import DataLoss, DigestMismatch, LocalFileChanged, ModelryError
+from modelry.errors import DataLoss, DigestMismatch, InvalidArgument, LocalFileChanged, ModelryError
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes that are done and of all bytes, by the thread that does the work."""
@@ -101,13 +101,29 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
 
 def upload_content(connection: Connection, owner: str, path: str, content: bytes, content_type: str) -> None:
     """Writes one file from memory. It is sent again as `upload_files` does."""
-    header = artifacts.ArtifactHeader(path=paths.checked(path), size_bytes=len(content), content_type=content_type)
+    upload_stream(connection, owner, path, io.BytesIO(content), content_type)
+
+
+def upload_stream(connection: Connection, owner: str, path: str, source: BinaryIO, content_type: str) -> None:
+    """Writes one file from an open file. It is sent again as `upload_files` does, from its beginning.
+
+    Raises LocalFileChanged if it gets shorter meanwhile.
+    """
+    size = source.seek(0, os.SEEK_END)
+    header = artifacts.ArtifactHeader(path=paths.checked(path), size_bytes=size, content_type=content_type)
 
     def steps() -> Iterator[artifacts.WriteArtifactsRequest]:
+        source.seek(0)
+        digest, left = hashlib.sha256(), size
         yield artifacts.WriteArtifactsRequest(header=header)
-        for start in range(0, len(content), PIECE_BYTES):
-            yield artifacts.WriteArtifactsRequest(content=content[start : start + PIECE_BYTES])
-        yield artifacts.WriteArtifactsRequest(sha256=hashlib.sha256(content).hexdigest())
+        while left:
+            piece = source.read(min(PIECE_BYTES, left))
+            if not piece:
+                raise _changed(path)
+            digest.update(piece)
+            left -= len(piece)
+            yield artifacts.WriteArtifactsRequest(content=piece)
+        yield artifacts.WriteArtifactsRequest(sha256=digest.hexdigest())
 
     repeated(lambda: write(connection, owner, steps()))
 
@@ -279,6 +295,41 @@ def read(
         yield header, pieces()
         if headers and header.path == path:
             raise _malformed(f"{headers[0].path!r} after the file {path!r}", path=path)
+
+
+def read_range(connection: Connection, owner: str, path: str, start: int, end: int, sha256: str = "") -> bytes:
+    """The bytes of a file from `start` up to `end`; fewer if it ends before. The stream is left when they are there."""
+    request = artifacts.ReadArtifactsRequest(
+        owner=owners.message_of(owner), path=paths.checked(path), offset_bytes=start
+    )
+    steps: Any = connection.read(rpcs.READ_ARTIFACTS, request, timeout=timeout_for(end - start))
+    taken, left = [], end - start
+    with closing(steps):
+        for position, step in enumerate(steps):
+            is_content = step.WhichOneof("step") == "content"
+            if is_content != (position > 0):
+                raise _malformed("a second header for a range of one file" if position else "no header of a file")
+            if not is_content:
+                _require_file(step.artifact, path, sha256)
+                left = min(left, max(0, step.artifact.size_bytes - start))
+            else:
+                taken.append(step.content[:left])
+                left -= len(taken[-1])
+            if not left:
+                return b"".join(taken)
+    raise _malformed(f"{left} bytes too few of the range from {start} to {end} of {path!r}", path=path)
+
+
+def _require_file(header: artifacts.Artifact, path: str, sha256: str) -> None:
+    if header.path != path:
+        raise InvalidArgument(
+            f"{path!r} is a folder; read one of its files", reason="ARTIFACT_IS_FOLDER", metadata={"path": path}
+        )
+    if sha256 and header.sha256 != sha256:
+        raise LocalFileChanged(
+            f"{path!r} was replaced while it was read; open it again",
+            metadata={"path": path, "expected": sha256, "actual": header.sha256},
+        )
 
 
 def _malformed(what: str, **metadata: str) -> DataLoss:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -13,7 +14,9 @@ from types import TracebackType
 from typing import Any
 
 from modelry._sdk.client import Client
-from modelry._sdk.files import attachments, images, local_files
+from modelry._sdk.files import attachments, figures, images, keyed, local_files
+from modelry._sdk.files import audio as audio_files
+from modelry._sdk.fluent import tables
 from modelry._sdk.fluent.ending import CODE, ERROR, SIGNAL, ended_after
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
@@ -42,7 +45,9 @@ class ActiveRun(ActiveRunNames):
     while no server answers. `name` is empty if the run was started offline without one.
     """
 
-    def __init__(self, client: Client, run_id: str, *, experiment_id: str, name: str, online: bool) -> None:
+    def __init__(
+        self, client: Client, run_id: str, *, experiment_id: str, name: str, online: bool, is_new: bool = False
+    ) -> None:
         self.run_id = run_id
         self.name = name
         self.experiment_id = experiment_id
@@ -52,6 +57,8 @@ class ActiveRun(ActiveRunNames):
         self.client = client
         self.recorder = recorder_of(client._connection, client.workspace)
         self.buffer = self.recorder.buffer(run_id)
+        self.is_new = is_new
+        """Whether this process has created the run, so that it can't have had files before."""
         self._online = online
         self.is_continued = False
         """Whether it was started before, and so may have ended before."""
@@ -157,9 +164,13 @@ class ActiveRun(ActiveRunNames):
         self._upload_made(path, lambda: attachments.of_dict(dictionary, path))
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Writes a figure of Matplotlib or Plotly to a file of the run. The file name says the format."""
+        """Writes a figure to a file of the run, whose extension says the format.
+
+        It takes figures and axes of Matplotlib, also as `plt.subplots` gives them, grids of seaborn, displays of
+        scikit-learn, figures of Plotly and charts of Altair. `save_kwargs` go to the function that saves it.
+        """
         path = text_of(artifact_file)
-        self._upload_made(path, lambda: attachments.of_figure(figure, path, **(save_kwargs or {})))
+        self._upload_noted(path, path, lambda: figures.of_figure(figure, path, **(save_kwargs or {})))
 
     def log_image(
         self, image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None
@@ -167,21 +178,50 @@ class ActiveRun(ActiveRunNames):
         """Writes an image of PIL, or an array or tensor, to a file of the run, named by its path.
 
         With a `key` and perhaps a `step` it gets a name of its own in the folder `images`, which has both. Numbers
-        beyond 0 to 255, or fractions beyond 0 to 1, are stretched from black to white, with a warning.
+        beyond 0 to 255, or fractions beyond 0 to 1, are stretched from black to white, with a warning. Raises
+        InvalidArgument for both or neither of the two, and for a step without a key.
         """
-        if (artifact_file is None) == (key is None):
-            raise InvalidArgument("an image needs either the path of its file or a key")
-        path = text_of(artifact_file or "") or images.path_of(key, step)
+        _require_path_or_key("an image", artifact_file, key, step)
+        path = text_of(artifact_file or "") or keyed.path_of("images", key, step, "png")
+        name = path if key is None else text_of(key)
+        self._upload_noted(path, name, lambda: images.of_image(image, path))
 
-        def made() -> bytes:
-            content, note = images.of_image(image, path)
-            name = text_of(key) if artifact_file is None else path
-            if note and (name, note[:20]) not in self._noted:
-                self._noted.add((name, note[:20]))
-                log.warning("image %r: %s", name, note)
-            return content
+    def log_audio(
+        self,
+        audio: Any,
+        artifact_file: str | None = None,
+        *,
+        sample_rate: int | None = None,
+        key: str | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Writes sound to a file of the run: an array or tensor of samples, or the bytes or the path of an audio file.
 
-        self._upload_made(path, made)
+        Samples have the shape (samples,), (samples, channels) or (channels, samples). They are fractions from -1 to 1,
+        or integers of 8, 16 or 32 bits, and need their `sample_rate` in samples per second. With a `key` and perhaps a
+        `step` the file gets a name of its own in the folder `audio`. `.wav` needs NumPy only, other formats the package
+        soundfile. Raises InvalidArgument as `log_image` does.
+        """
+        _require_path_or_key("sound", artifact_file, key, step)
+        ending = "wav"
+        with contextlib.suppress(InvalidArgument):  # which is told when the content is made
+            ending = audio_files.ending_of(audio)
+        path = text_of(artifact_file or "") or keyed.path_of("audio", key, step, ending)
+        name = path if key is None else text_of(key)
+
+        def made() -> tuple[bytes, str]:
+            if artifact_file is None:
+                audio_files.ending_of(audio)
+            return audio_files.of_audio(audio, path, sample_rate)
+
+        self._upload_noted(path, name, made)
+
+    def log_table(self, data: Any, artifact_file: str) -> None:
+        """Writes a table to a file of the run, or appends its rows to the table there.
+
+        `data` is a dictionary of columns, a DataFrame or a list of rows; see `modelry.log_table`.
+        """
+        tables.log_table(self, data, text_of(artifact_file))
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until everything that was logged is committed, at most `timeout` seconds; see `modelry.flush`."""
@@ -285,8 +325,11 @@ class ActiveRun(ActiveRunNames):
             is_divisible=is_divisible,
         )
 
-    def _upload_made(self, path: str, make: Callable[[], bytes]) -> None:
-        """Uploads what is made of a value, unless it can't be made, which is told and not raised into training."""
+    def _upload_made(self, path: str, make: Callable[[], bytes]) -> bool:
+        """Uploads what is made of a value, unless it can't be made, which is told and not raised into training.
+
+        Returns whether the server has it.
+        """
         from modelry._sdk.files import paths
 
         paths.checked(path)
@@ -295,24 +338,49 @@ class ActiveRun(ActiveRunNames):
         except Exception as problem:  # It may be the object of another library, which may raise anything.
             signals.pass_on(problem)
             self._refuse("file", repr(path), problem)
-            return
-        self._upload(
+            return False
+        return self._upload(
             path,
             lambda: self.client.artifacts.upload_bytes(self._owner, path, content),
             lambda: self.recorder.uploads.keep_content(self._owner, path, content),
         )
 
+    def _upload_noted(self, path: str, name: str, make: Callable[[], tuple[bytes, str]]) -> None:
+        """Uploads what is made of a value, and says, once for each name, what whoever reads it must know."""
+
+        def made() -> bytes:
+            content, note = make()
+            self.tell_once(name, note)
+            return content
+
+        self._upload_made(path, made)
+
+    def is_online(self) -> bool:
+        """Whether a server has answered, and it is not known that none does now."""
+        self._online = self._online or self.recorder.attempt(1.0)
+        return self._online and not self.recorder.offline
+
+    def is_up_to_date(self) -> bool:
+        """Whether no file waits to be uploaded."""
+        return not self.recorder.uploads.waiting
+
+    def tell_once(self, name: str, note: str) -> None:
+        """Warns of what is to be known of a file; not again if only its numbers differ."""
+        if note and (name, note[:20]) not in self._noted:
+            self._noted.add((name, note[:20]))
+            log.warning("%s: %s", name, note)
+
     def _upload(
         self, name: str, send: Callable[[], object], keep: Callable[[], None], *, is_divisible: bool = False
-    ) -> None:
+    ) -> bool:
         """Uploads, or keeps a copy if the server can't take it now, does not know the run yet, or stands still.
 
         A refusal is told and not raised into training. A copy of what is divisible is kept, too, if it is refused: the
-        refusal may be about some of the files, and the others are uploaded without these.
+        refusal may be about some of the files, and the others are uploaded without these. Returns whether it is
+        uploaded.
         """
         obstacle = "no server answers"
-        self._online = self._online or self.recorder.attempt(1.0)
-        if self._online and not self.recorder.offline and not self.recorder.uploads.waiting:
+        if self.is_online() and self.is_up_to_date():
             try:
                 with within(settings.usable().start_timeout):
                     send()
@@ -320,13 +388,13 @@ class ActiveRun(ActiveRunNames):
                 is_refused = retries.is_refusal(error) and not is_of_the_run(error)
                 if (is_refused and not is_divisible) or error.reason == "LOCAL_FILE_CHANGED":
                     self._refuse("file", repr(name), error)
-                    return
+                    return False
                 if is_refused:
                     obstacle = error.message
                 else:
                     log.warning("%s; a copy is kept in %s and will be uploaded later", error, self.recorder.folder)
             else:
-                return
+                return True
         try:
             keep()
         except ModelryError as error:  # of the local files
@@ -334,6 +402,7 @@ class ActiveRun(ActiveRunNames):
         except OSError as problem:
             why = f"{obstacle}, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
             self.recorder.warn("file", repr(name), f"file {name!r}: {why}", run_id=self.run_id)
+        return False
 
     def _refuse(self, kind: str, name: str, problem: Exception) -> None:
         said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {said_of(problem)}"
@@ -350,3 +419,10 @@ def _unpickled(
     run = ActiveRun(client, run_id, experiment_id=experiment_id, name=name, online=online)
     run.status = status
     return run
+
+
+def _require_path_or_key(what: str, artifact_file: object, key: object, step: object) -> None:
+    if (artifact_file is None) == (key is None):
+        raise InvalidArgument(f"{what} needs either the path of its file or a key")
+    if step is not None and key is None:
+        raise InvalidArgument(f"step={step!r} needs a key: a path has one file, which the next step would replace")

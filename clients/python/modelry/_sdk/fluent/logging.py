@@ -115,16 +115,66 @@ def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> 
         run.log_dict(dictionary, artifact_file)
 
 
-def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
-    """Writes a figure of Matplotlib or Plotly to a file of the active run. The file name says the format."""
-    if (run := _run()) is not None:
+def log_figure(
+    figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None, run_id: str | None = None
+) -> None:
+    """Writes a figure to a file of the run, whose extension says the format.
+
+    It takes figures and axes of Matplotlib, also as `plt.subplots` gives them, grids of seaborn, displays of
+    scikit-learn, figures of Plotly and charts of Altair. `save_kwargs` go to the function that saves it.
+    """
+    if (run := _run(run_id)) is not None:
         run.log_figure(figure, artifact_file, save_kwargs=save_kwargs)
 
 
-def log_image(image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None) -> None:
-    """Writes an image of PIL, or an array, to a file of the active run, named by its path or by `key` and `step`."""
-    if (run := _run()) is not None:
+def log_image(
+    image: Any,
+    artifact_file: str | None = None,
+    *,
+    key: str | None = None,
+    step: int | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Writes an image of PIL, or an array or tensor, to a file of the run, named by its path or by `key` and `step`.
+
+    With a key every step is kept; `client.artifacts.images` lists them. See docs/pictures-and-files.md for what arrays
+    may hold. Raises InvalidArgument for both or neither of a path and a key, and for a step without a key.
+    """
+    if (run := _run(run_id)) is not None:
         run.log_image(image, artifact_file, key=key, step=step)
+
+
+def log_audio(
+    audio: Any,
+    artifact_file: str | None = None,
+    *,
+    sample_rate: int | None = None,
+    key: str | None = None,
+    step: int | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Writes sound to a file of the run, named by its path or by `key` and `step`.
+
+    It takes an array or tensor of samples, with their `sample_rate` in samples per second, or the bytes or the path of
+    an audio file. Samples have the shape (samples,), (samples, channels) or (channels, samples). They are fractions
+    from -1 to 1, or integers of 8, 16 or 32 bits. `.wav` needs NumPy only, other formats the package soundfile. With a
+    key every step is kept; `client.artifacts.sounds` lists them. Raises InvalidArgument as `log_image` does.
+    """
+    if (run := _run(run_id)) is not None:
+        run.log_audio(audio, artifact_file, sample_rate=sample_rate, key=key, step=step)
+
+
+def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
+    """Writes a table to a file of the run, or appends its rows to the table that is there, as MLflow does.
+
+    `data` is a DataFrame of pandas or Polars, a table of Arrow, a dictionary of columns or of one row, or a list of
+    dictionaries. `artifact_file` ends in `.json`, which `modelry.load_table` and MLflow read, or in `.parquet`, which
+    keeps the types of columns. Images of Pillow in cells become files in the folder `table_images`. Each call reads the
+    table and writes it again: log rows in groups. Threads append one after the other; of two processes that append at
+    the same time one may lose its rows. Needs pandas.
+    """
+    if (run := _run(run_id)) is not None:
+        run.log_table(data, artifact_file)
 
 
 def _run(run_id: str | None = None) -> ActiveRun | None:

@@ -1,22 +1,30 @@
-"""Finding runs and experiments: `modelry.search_runs` and `modelry.search_experiments`."""
+"""Finding runs, experiments and tables: `modelry.search_runs`, `search_experiments` and `load_table`."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, overload
 
+from modelry._sdk.files import tables
 from modelry._sdk.fluent import session
+from modelry._sdk.fluent.tables import TAG, entry, names
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter
 from modelry._sdk.nouns.experiments import Experiment
+from modelry._sdk.nouns.frames import frame_of
 from modelry._sdk.nouns.lazy_list import LazyList
 from modelry._sdk.nouns.mlflow_names import VIEW_TYPES
 from modelry._sdk.nouns.runs import Run
 from modelry._sdk.recording import pool
 from modelry._sdk.transport import settings
+from modelry.errors import ArtifactNotFound
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+log = logging.getLogger("modelry")
 
 
 @overload
@@ -85,13 +93,53 @@ def search_runs(
     if output_format == "list":
         return found
     try:
-        from modelry._sdk.nouns.frames import frame_of
-
         return frame_of(found)
     except ModuleNotFoundError:
         if output_format == "pandas":
             raise
         return found
+
+
+def load_table(
+    artifact_file: str, run_ids: str | Iterable[str] | None = None, extra_columns: str | Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Reads a table of runs that was logged with `modelry.log_table`, one run after the other.
+
+    Default: of all runs of the experiment in use that have it, the newest first. `extra_columns` are columns of
+    `search_runs` that are added to the rows, such as `run_id` or `params.rate`; a name that the table has already gets
+    a `_` at its end. Texts stay texts, also those that look like numbers or dates. Raises ArtifactNotFound if no run
+    has the table, and InvalidArgument for content that is no table. Runs of `run_ids` without it are skipped, with a
+    warning. Needs pandas.
+    """
+    import pandas as pd
+
+    path = tables.checked(artifact_file)
+    extra = arguments.listed("extra_columns", extra_columns)
+    server = session.current().client()
+    if run_ids is not None:
+        ids = arguments.ids("run_ids", run_ids)
+        pool.catch_up(settings.read().timeout)  # so that it finds what was logged here
+        runs = [server.runs.get(run_id) for run_id in ids]
+    else:
+        found = search_runs(filter_string=f"tags.`{TAG}` IS NOT NULL", output_format="list")
+        runs = [run for run in found if entry(path) in names(run.tags[TAG])]
+    of_runs = frame_of(runs)
+    if unknown := [column for column in extra if column not in of_runs]:
+        raise arguments.refused("extra_columns", unknown[0], f"a column of runs: {', '.join(of_runs.columns)}")
+    parts = []
+    for position, run in enumerate(runs):
+        try:
+            part = server.artifacts.read_table(f"runs/{run.run_id}", path)
+        except ArtifactNotFound:
+            log.warning("run %s has no table at %r; it is skipped", run.run_id, path)
+            continue
+        for column in extra:
+            part[f"{column}_" if column in part else column] = of_runs[column].iloc[position]
+        parts.append(part)
+    if not parts:
+        where = "none of these runs has" if run_ids is not None else "no run of the experiment in use has"
+        raise ArtifactNotFound(f"{where} a table at {path!r}", metadata={"path": path})
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def search_experiments(

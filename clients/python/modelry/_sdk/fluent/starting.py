@@ -110,9 +110,9 @@ def start(
             run = answer.run
             process.current().part(_Elsewhere).tell(run, client.workspace)
             recorder.heartbeats.add(run_id)
-            return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True)
+            return ActiveRun(client, run_id, experiment_id=run.experiment_id, name=run.name, online=True, is_new=True)
     recorder.tell_offline(f"{why}; run {run_id} starts offline, is kept in {recorder.folder} and will be sent later")
-    active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False)
+    active = ActiveRun(client, run_id, experiment_id=request.experiment_id, name=name, online=False, is_new=True)
     active.buffer.add(_offline_start(client, experiment, request), urgent=True)
     recorder.heartbeats.add(run_id)
     return active

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from modelry._sdk.files import download, listing, local_files, owners, paths, transfer
+from modelry._sdk.files import download, keyed, listing, local_files, owners, paths, tables, transfer
+from modelry._sdk.files.keyed import KeyedFile
 from modelry._sdk.files.transfer import Progress
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of
@@ -18,9 +20,11 @@ from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
-from modelry.errors import InvalidArgument, LocalFileChanged
+from modelry.errors import FieldInvalid, InvalidArgument, LocalFileChanged
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from modelry._sdk.nouns.versions import Version
 
 _ATTEMPTS = 3
@@ -104,6 +108,14 @@ class Artifacts:
             raise arguments.refused("data", f"{type(data).__name__}", "bytes, such as text.encode()")
         transfer.upload_content(self._connection, owner, path, data, content_type)
 
+    def upload_stream(self, owner: str, path: str, source: BinaryIO, *, content_type: str = "") -> None:
+        """Writes one file from an open binary file that can seek, such as `open(name, "rb")`, from its beginning.
+
+        `path` is the whole path. Nothing is kept in memory but one piece. If the file changes while it is read, the
+        call fails and nothing is written. Raises what `upload_bytes` raises, and LocalFileChanged.
+        """
+        transfer.upload_stream(self._connection, owner, path, source, content_type)
+
     def download(
         self,
         owner: str,
@@ -138,6 +150,42 @@ class Artifacts:
         registered = self._registered(owner, path)
         return transfer.repeated(lambda: self._read_bytes(owner, path, registered, max_bytes))
 
+    def read_range(self, owner: str, path: str, start: int, end: int, *, sha256: str = "") -> bytes:
+        """Reads the bytes of a file from `start` up to and without `end`; fewer if the file ends before.
+
+        Only this part is sent, so it can't be compared with the SHA-256 of the file: `sha256`, if given, is compared
+        with the one that the file has now. Raises ArtifactNotFound, InvalidArgument for a folder and for a negative
+        number, and LocalFileChanged if the file has another SHA-256.
+        """
+        if start < 0 or end < 0:
+            raise arguments.refused("start" if start < 0 else "end", min(start, end), "a number of bytes from 0")
+        if end <= start:
+            return b""
+        try:
+            return transfer.repeated(lambda: transfer.read_range(self._connection, owner, path, start, end, sha256))
+        except FieldInvalid as error:
+            if "offset_bytes" not in error.fields:
+                raise
+            return b""  # the file ends before
+
+    def read_table(self, owner: str, path: str) -> pd.DataFrame:
+        """Reads a table that was logged with `modelry.log_table`, or by MLflow, as a DataFrame of pandas.
+
+        Raises what `read_bytes` raises, and InvalidArgument for content that is no table.
+        """
+        return tables.table_of(self.read_bytes(owner, tables.checked(path)), path)
+
+    def images(self, owner: str, key: str = "") -> builtins.list[KeyedFile]:
+        """Lists the images that were logged with a key by `modelry.log_image`, by key, step and time.
+
+        Default: those of all keys. `read_bytes(owner, image.path)` reads one.
+        """
+        return self._keyed(owner, "images", key)
+
+    def sounds(self, owner: str, key: str = "") -> builtins.list[KeyedFile]:
+        """Lists what was logged with a key by `modelry.log_audio`, as `images` does."""
+        return self._keyed(owner, "audio", key)
+
     def list(self, owner: str, path: str = "", *, recursive: bool = False, page_size: int = 1000) -> LazyList[Artifact]:
         """Lists the files and folders in a folder, by path; with `recursive` all files below it, at any depth.
 
@@ -169,6 +217,14 @@ class Artifacts:
         with local_files.reading(local_path):
             transfer.upload_files(self._connection, owner, files, progress)
         return Uploaded(len(files), sum(file.size_bytes for file in files))
+
+    def _keyed(self, owner: str, folder: str, key: str) -> builtins.list[KeyedFile]:
+        found = [keyed.read(artifact.path) for artifact in self.list(owner, folder)]
+        wanted = keyed.shown_as(key) if key else ""
+        return sorted(
+            (each for each in found if each is not None and wanted in ("", each.key)),
+            key=lambda each: (each.key, isinstance(each.step, str), each.step, each.time, each.path),
+        )
 
     def _get(self, owner: str, path: str) -> artifacts.Artifact:
         return download.got(self._connection, owner, path)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def array_of(given: Any) -> npt.NDArray[Any]:
     """A NumPy array, without a copy where there is one already.
 
-    It takes nested lists, arrays of any library, tensors on any device and with gradients, and numbers of 16 bits that
-    NumPy does not have. Masked elements are 0. Raises what NumPy raises for anything else. Needs NumPy.
+    It takes nested lists, arrays of any library, tensors on any device and with gradients, and numbers of 16 bits
+    and fewer that NumPy does not have. Masked elements are 0. Raises what NumPy raises for anything else. Needs NumPy.
     """
     import numpy as np
 
@@ -29,8 +29,12 @@ def array_of(given: Any) -> npt.NDArray[Any]:
     if hasattr(given, "toarray"):  # SciPy's sparse matrices
         given = given.toarray()
     array = np.asarray(given)
-    is_short_float = array.dtype.kind == "V" and "float" in array.dtype.name  # JAX, TensorFlow
-    return array.astype(np.float32) if is_short_float else array
+    if array.dtype.kind == "V" and array.dtype.names is None:  # numbers of 16 bits or fewer, of JAX and TensorFlow
+        if "float" in array.dtype.name:
+            return array.astype(np.float32)
+        if "int" in array.dtype.name:
+            return array.astype(np.int16)
+    return array
 
 
 def is_array(given: object) -> bool:
