@@ -16,7 +16,10 @@ from modelry.types import Run
 from tests.families.tabular import autologged
 from tests.families.tabular.autologged import CLASSES, FEATURES
 
-pytestmark = pytest.mark.usefixtures("off_again")
+pytestmark = [
+    pytest.mark.usefixtures("off_again"),
+    pytest.mark.filterwarnings("ignore:The argument .eval_set. is deprecated"),
+]
 
 
 @pytest.fixture
@@ -94,8 +97,11 @@ def test_importances_and_a_booster_as_model_are_logged(client: Client) -> None:
 
     modelry.lightgbm.autolog(importance_types=["gain"], log_input_examples=True)
 
-    booster = lightgbm.train({"verbose": -1}, lightgbm.Dataset(FEATURES, CLASSES), 3)
+    seen: list[Any] = []
+    data = lightgbm.Dataset(FEATURES, CLASSES)
+    booster = lightgbm.train({"verbose": -1}, data, 3, [data], None, None, None, False, [seen.append])
 
+    assert len(seen) == 3
     run = last()
     made = json.loads(client.artifacts.read_bytes(f"runs/{run.run_id}", "feature_importance_gain.json"))
     assert list(made) == booster.feature_name()

@@ -333,3 +333,28 @@ def test_what_is_imported_later_is_observed_and_nothing_is_imported() -> None:
     assert lines[1] == "True True dict_keys(['name', 'path'])"
     assert lines[2].startswith("True ")
     assert "modelry" not in lines[2]
+
+
+def test_a_method_that_only_some_pipelines_have_is_observed(features: Any) -> None:
+    modelry.sklearn.autolog(log_models=False)
+    pipeline = make_pipeline(StandardScaler(), KMeans(2, random_state=1))
+
+    labels = pipeline.fit_predict(features)
+
+    assert labels.shape == (80,)
+    assert last().tags["estimator_name"] == "Pipeline"
+    assert not hasattr(make_pipeline(StandardScaler(), LogisticRegression()), "fit_predict")
+
+
+def test_a_process_that_ends_at_once_has_logged_all(client: Client, features: Any, unique: str) -> None:
+    code = (
+        "import modelry; modelry.sklearn.autolog(extra_tags={'mark': '" + unique + "'})\n"
+        "from sklearn.cluster import KMeans\n"
+        "KMeans(2).fit([[0.0], [1.0], [2.0]])"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+    (run,) = client.runs.search(["0"], f"tags.mark = '{unique}'")
+    assert run.status is modelry.RunStatus.FINISHED
+    assert "model/MLmodel" in files(client, run)

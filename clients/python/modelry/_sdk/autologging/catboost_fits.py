@@ -68,13 +68,13 @@ class ModelFit:
         boosting.log_importances(
             fit,
             ("prediction_values_change",),
-            lambda _: dict(zip(model_names(kept.model), kept.model.feature_importances_, strict=True)),
+            lambda _: dict(zip(_names_of(kept.model), kept.model.feature_importances_, strict=True)),
         )
         models.log_model(fit, kept, rows, lambda copy, few: copy.predict(few))
         models.log_dataset(fit, rows, targets)
 
 
-def model_names(model: Any) -> list[str]:
+def _names_of(model: Any) -> list[str]:
     """The names of the features."""
     return [str(name) for name in model.feature_names_]
 

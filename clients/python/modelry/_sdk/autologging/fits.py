@@ -48,8 +48,16 @@ class Call:
     @functools.cached_property
     def arguments(self) -> dict[str, Any]:
         """The arguments that were given, by name. Raises TypeError if the call is wrong."""
-        bound = inspect.signature(self.function).bind(*self.args, **self.kwargs)
-        return dict(bound.arguments)
+        return dict(self._bound().arguments)
+
+    def give(self, name: str, value: Any) -> None:
+        """Gives an argument another value, whether the caller gave it by place, by name or not at all."""
+        bound = self._bound()
+        bound.arguments[name] = value
+        self.args, self.kwargs = bound.args, bound.kwargs
+
+    def _bound(self) -> inspect.BoundArguments:
+        return inspect.signature(self.function).bind(*self.args, **self.kwargs)
 
 
 class Recipe(Protocol):
@@ -205,9 +213,11 @@ def _observe(recipe: Recipe, options: Options, call: Call) -> Any:
         _ended(fit, error=error)
         raise
     fit.seconds = time.perf_counter() - began
-    with working():
-        fit.attempt("what the fit gave was", lambda: recipe.after(fit, call, result))
-    _ended(fit)
+    try:
+        with working():
+            fit.attempt("what the fit gave was", lambda: recipe.after(fit, call, result))
+    finally:  # also at Ctrl-C
+        _ended(fit)
     return result
 
 

@@ -60,7 +60,7 @@ def listen(fit: Fit, call: Call) -> None:
         progress.add(state.iteration, values)
 
     listener.order = 15  # type: ignore[attr-defined]  # after LightGBM's own, and before the one that may end it (30)
-    call.kwargs = {**call.kwargs, "callbacks": [*(call.kwargs.get("callbacks") or ()), listener]}
+    call.give("callbacks", [*(call.arguments.get("callbacks") or ()), listener])
 
 
 def log_booster(fit: Fit, booster: Any, stops_early: bool) -> None:

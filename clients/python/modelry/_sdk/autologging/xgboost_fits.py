@@ -32,7 +32,7 @@ class Training:
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the best iteration, the importances and the model."""
-        log_booster(fit, result, "early_stopping_rounds" in call.arguments)
+        log_booster(fit, result)
         kept = models.Snapshot(result)
         matrix = call.arguments.get("dtrain")
         features = None
@@ -48,7 +48,7 @@ class EstimatorFit(sklearn_fits.EstimatorFit):
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the best iteration and the importances too."""
-        log_booster(fit, call.model.get_booster(), call.model.get_params().get("early_stopping_rounds") is not None)
+        log_booster(fit, call.model.get_booster())
         super().after(fit, call, result)
 
 
@@ -72,14 +72,13 @@ def listen(fit: Fit, call: Call) -> None:
             return False
 
     # Before the caller's, since one of these may end the training at this iteration.
-    before = call.kwargs.get("callbacks")
-    call.kwargs = {**call.kwargs, "callbacks": [Listener(), *(before or ())]}
+    call.give("callbacks", [Listener(), *(call.arguments.get("callbacks") or ())])
 
 
-def log_booster(fit: Fit, booster: Any, stops_early: bool) -> None:
+def log_booster(fit: Fit, booster: Any) -> None:
     """Logs what a trained booster says of itself."""
     progress: Progress | None = fit.notes.get("progress")
-    if stops_early and progress is not None:
+    if progress is not None and booster.attr("best_iteration") is not None:  # set by early stopping only
         progress.log_best(booster.best_iteration)
     kinds = fit.options.own.get("importance_types") or ()
     found = {kind: booster.get_score(importance_type=kind) for kind in kinds}
