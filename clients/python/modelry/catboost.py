@@ -13,7 +13,7 @@ from modelry._sdk.packaging.flavor import FlavorShell
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from modelry._sdk.autologging.options import CommonOptions
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
 
@@ -53,7 +53,7 @@ def log_model(
     return _FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
-def autolog(*, disable: bool = False, **options: Unpack[CommonOptions]) -> None:
+def autolog(*, disable: bool = False, **options: Unpack[AutologOptions]) -> None:
     """Has each fit of CatBoost log itself: params, metrics of each iteration, importances, model.
 
     For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises

@@ -14,11 +14,11 @@ from modelry._sdk.packaging.flavor import FlavorShell
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from modelry._sdk.autologging.options import CommonOptions
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
 
-    class _Autolog(CommonOptions, total=False):
+    class _Autolog(AutologOptions, total=False):
         importance_types: list[str]
         pos_label: Any
 

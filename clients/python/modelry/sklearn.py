@@ -21,9 +21,9 @@ if TYPE_CHECKING:
         pyfunc_predict_fn: str
         skops_trusted_types: list[str] | None
 
-    from modelry._sdk.autologging.options import CommonOptions
+    from modelry._sdk.autologging.options import AutologOptions
 
-    class _Autolog(CommonOptions, total=False):
+    class _Autolog(AutologOptions, total=False):
         max_tuning_runs: int | None
         pos_label: Any
 

@@ -11,7 +11,7 @@ from modelry._sdk.autologging.switch import switch_all
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from modelry._sdk.autologging.options import CommonOptions
+    from modelry._sdk.autologging.options import AutologOptions
 
 FRAMEWORKS = {
     each.name: each
@@ -26,13 +26,13 @@ FRAMEWORKS = {
 
 
 def autolog(
-    *, disable: bool = False, exclude_flavors: Iterable[str] | None = None, **options: Unpack[CommonOptions]
+    *, disable: bool = False, exclude_flavors: Iterable[str] | None = None, **options: Unpack[AutologOptions]
 ) -> None:
     """Has each fit of the frameworks that are installed log itself to the active run, or to a run of its own.
 
     Nothing is imported for it: a framework is observed from when your code imports it. `exclude_flavors` are left out,
     and frameworks whose own `autolog` was called keep their options. `disable=True` turns everything off and puts the
-    original functions back. For the other options see `CommonOptions` and docs/autologging.md. Raises InvalidArgument
+    original functions back. For the other options see `AutologOptions` and docs/autologging.md. Raises InvalidArgument
     for an option or a flavor that is not there.
     """
     excluded = [exclude_flavors] if isinstance(exclude_flavors, str) else list(exclude_flavors or ())

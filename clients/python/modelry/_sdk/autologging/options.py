@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 
-class CommonOptions(TypedDict, total=False):
+class AutologOptions(TypedDict, total=False):
     """The options that every `autolog` has, with MLflow's names.
 
     `log_models` (True) logs the fitted model, with a signature (`log_model_signatures`, True) and the first rows as an
@@ -30,7 +30,7 @@ class CommonOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options in effect for a framework; see `CommonOptions`. `own` are those that only it has."""
+    """The options in effect for a framework; see `AutologOptions`. `own` are those that only it has."""
 
     log_models: bool = True
     log_input_examples: bool = False
