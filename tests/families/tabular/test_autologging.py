@@ -82,9 +82,9 @@ def test_a_model_of_the_scikit_learn_interface_has_both(client: Client) -> None:
 
 def test_a_function_that_was_imported_by_name_before_is_observed() -> None:
     code = (
-        "from xgboost import train as fit; import xgboost, modelry; before = fit\n"
-        "modelry.xgboost.autolog(); print(fit is before, fit is xgboost.train, fit is xgboost.sklearn.train)\n"
-        "modelry.autolog(disable=True); print(fit is before, xgboost.train is before, xgboost.sklearn.train is before)"
+        "from xgboost import train as fit; import xgboost, modelry; k = [fit]\n"
+        "modelry.xgboost.autolog(); print(fit is k[0], fit is xgboost.train, fit is xgboost.sklearn.train)\n"
+        "modelry.autolog(disable=True); print(fit is k[0], xgboost.train is k[0], xgboost.sklearn.train is k[0])"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
@@ -99,7 +99,9 @@ def test_importances_and_a_booster_as_model_are_logged(client: Client) -> None:
 
     seen: list[Any] = []
     data = lightgbm.Dataset(FEATURES, CLASSES)
-    booster = lightgbm.train({"verbose": -1}, data, 3, [data], None, None, None, False, [seen.append])
+    booster = lightgbm.train(
+        {"verbose": -1}, data, 3, [data], None, None, None, False, [lambda state: seen.append(state)]
+    )
 
     assert len(seen) == 3
     run = last()
