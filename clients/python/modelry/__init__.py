@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         xgboost,
     )
     from modelry import datasets as data
+    from modelry._sdk.autologging.frameworks import autolog
     from modelry._sdk.client import Client
     from modelry._sdk.fluent.active_run import ActiveRun
     from modelry._sdk.fluent.functions import (
@@ -101,6 +102,7 @@ _MODULES = {
 }
 _NAMES = {
     "modelry.errors": ["ModelryError"],
+    "modelry._sdk.autologging.frameworks": ["autolog"],
     "modelry._sdk.client": ["Client"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
     "modelry._sdk.fluent.searching": ["load_table", "search_experiments", "search_runs"],
@@ -169,6 +171,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "active_run",
+    "autolog",
     "catboost",
     "create_experiment",
     "data",

@@ -14,10 +14,16 @@ from modelry._sdk.packaging.flavor import FlavorShell
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
 
-__all__ = ["load_model", "log_model", "save_model"]
+    class _Autolog(AutologOptions, total=False):
+        importance_types: list[str]
+        pos_label: Any
+
+
+__all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 _FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm")
 load_model = _FLAVOR.load_model
@@ -51,6 +57,20 @@ def log_model(
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"lgb_model": lgb_model, "serialization_format": serialization_format}
     return _FLAVOR.log_model(save_model, model, artifact_path, options)
+
+
+def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
+    """Has each fit of LightGBM log itself: params, metrics of each iteration, importances, model.
+
+    `importance_types` (`["split", "gain"]`) are those of `Booster.feature_importance`. `pos_label` is as in
+    `modelry.sklearn.autolog`.
+    For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
+    InvalidArgument for an option that is not there.
+    """
+    from modelry._sdk.autologging.lightgbm_fits import LIGHTGBM
+    from modelry._sdk.autologging.switch import switch
+
+    switch(LIGHTGBM, options, disable=disable)
 
 
 def _format_of(model: Any, serialization_format: str) -> set[str]:

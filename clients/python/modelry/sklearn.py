@@ -21,12 +21,18 @@ if TYPE_CHECKING:
         pyfunc_predict_fn: str
         skops_trusted_types: list[str] | None
 
+    from modelry._sdk.autologging.options import AutologOptions
+
+    class _Autolog(AutologOptions, total=False):
+        max_tuning_runs: int | None
+        pos_label: Any
+
     class _LoggedSklearn(LogOptions, total=False):
         pyfunc_predict_fn: str
         skops_trusted_types: list[str] | None
 
 
-__all__ = ["load_model", "log_model", "save_model"]
+__all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 DEFAULT_FORMAT = "cloudpickle"
 _FLAVOR = FlavorShell("mlflow.sklearn", "sklearn", "sklearn")
@@ -63,3 +69,16 @@ def log_model(
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"sk_model": sk_model, "serialization_format": serialization_format}
     return _FLAVOR.log_model(save_model, model, artifact_path, options)
+
+
+def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
+    """Has each outermost fit of scikit-learn log itself: params, metrics of the training data, model, pictures.
+
+    A search also logs the table of its trials, and the best `max_tuning_runs` (5, None for all) as child runs. With
+    `pos_label` precision, recall and F1 are those of that class. For the other options see `modelry.autolog` and
+    docs/autologging.md. `disable=True` turns it off. Raises InvalidArgument for an option that is not there.
+    """
+    from modelry._sdk.autologging.sklearn_fits import SKLEARN
+    from modelry._sdk.autologging.switch import switch
+
+    switch(SKLEARN, options, disable=disable)

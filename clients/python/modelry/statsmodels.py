@@ -14,10 +14,11 @@ from modelry._sdk.packaging.flavor import FlavorShell
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
 
-__all__ = ["load_model", "log_model", "save_model"]
+__all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 _FLAVOR = FlavorShell("mlflow.statsmodels", "statsmodels", "statsmodels")
 load_model = _FLAVOR.load_model
@@ -51,3 +52,15 @@ def log_model(
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"statsmodels_model": statsmodels_model, "remove_data": remove_data}
     return _FLAVOR.log_model(save_model, model, artifact_path, options)
+
+
+def autolog(*, disable: bool = False, **options: Unpack[AutologOptions]) -> None:
+    """Has each fit of statsmodels log itself: its arguments, the figures and the summary of the results, model.
+
+    For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
+    InvalidArgument for an option that is not there.
+    """
+    from modelry._sdk.autologging.statsmodels_fits import STATSMODELS
+    from modelry._sdk.autologging.switch import switch
+
+    switch(STATSMODELS, options, disable=disable)

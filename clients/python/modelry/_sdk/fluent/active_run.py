@@ -24,7 +24,7 @@ from modelry._sdk.nouns.mlflow_names import ActiveRunNames
 from modelry._sdk.nouns.runs import Run, ended_status_number
 from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.observing import places
-from modelry._sdk.recording import queued
+from modelry._sdk.recording import afterwork, queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import is_of_the_run
@@ -225,6 +225,7 @@ class ActiveRun(ActiveRunNames):
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until everything that was logged is committed, at most `timeout` seconds; see `modelry.flush`."""
+        afterwork.finish(timeout, run_id=self.run_id)
         return self.recorder.flush(timeout)
 
     def end(self, status: RunStatus | str = RunStatus.FINISHED) -> None:
@@ -234,6 +235,9 @@ class ActiveRun(ActiveRunNames):
         a distributed job share the run, it ends on the server when the last of them ends it, FAILED if one failed.
         Raises InvalidArgument for what is not the status of a run that has ended; then the run goes on.
         """
+        ended_status_number(status)
+        if self.status is RunStatus.RUNNING:
+            afterwork.finish(run_id=self.run_id)
         if self.end_soon(status):
             self.recorder.settle(settings.usable().exit_timeout)
 

@@ -179,6 +179,12 @@ class Session(process.Part):
         self.innermost.set(opened)
         self._last_run = run
 
+    def let_go(self, run: ActiveRun) -> None:
+        """Makes active what was before this run. The run goes on, and who keeps it ends it."""
+        if run.on_end is not None:
+            run.on_end(run)
+            run.on_end = None
+
     def buffer_of(self, run_id: str) -> Buffer | None:
         """The buffer of any run, active or not. None, with a warning, for what can't be the id of a run."""
         found = self.client()

@@ -15,6 +15,7 @@ from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
+    from modelry._sdk.fluent.active_run import ActiveRun
 
 DEFAULT_PATH = "model"
 
@@ -47,6 +48,8 @@ class Destination:
     run_id: str | None = None
     registered_model_name: str | None = None
     client: Client | None = None
+    run: ActiveRun | None = None
+    """A run of this process, in place of the active one."""
 
     def path(self) -> str:
         """The artifact path: MLflow 3 calls it `name`, MLflow 2 `artifact_path`.
@@ -99,7 +102,7 @@ def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]
         client = destination.client or session.current().client()
         owner = f"runs/{destination.run_id}"
         return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
-    run = functions.active_run() or functions.start_run()
+    run = destination.run or functions.active_run() or functions.start_run()
     return run.run_id, lambda folder, path: run.upload_model(Path(folder), path)
 
 

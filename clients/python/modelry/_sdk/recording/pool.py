@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from modelry._sdk.recording import afterwork
 from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
 from modelry._sdk.transport import process, settings
@@ -84,10 +85,13 @@ def recorder_of(connection: Connection, workspace: str) -> Recorder:
 
 
 def catch_up(timeout: float) -> None:
-    """Delivers what was logged in this process; see `RecorderPool.catch_up`."""
+    """Delivers what was logged in this process; see `RecorderPool.catch_up`. Waits for what autologging has to do."""
+    afterwork.finish()
     process.current().part(RecorderPool).catch_up(timeout)
 
 
 def flush_all(timeout: float | None) -> bool:
     """Waits until everything that was logged in this process is on the server; see `RecorderPool.flush`."""
-    return process.current().part(RecorderPool).flush(timeout)
+    until = None if timeout is None else time.monotonic() + timeout
+    is_done = afterwork.finish(timeout)
+    return process.current().part(RecorderPool).flush(_left(until)) and is_done

@@ -1,0 +1,103 @@
+"""LightGBM: `lightgbm.train`, and the models of its scikit-learn interface."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from modelry._sdk.autologging import boosting, fits, models, sklearn_fits
+from modelry._sdk.autologging.boosting import Progress
+from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.patching import Replacement
+from modelry._sdk.autologging.switch import Framework, options_of
+
+_NOT_PARAMS = ("params", "train_set", "valid_sets", "valid_names", "feval", "init_model", "callbacks")
+_EARLY = ("early_stopping_round", "early_stopping_rounds", "early_stopping", "n_iter_no_change")
+
+
+class Training:
+    """What `lightgbm.train` logs."""
+
+    flavor = "lightgbm"
+
+    def before(self, fit: Fit, call: Call) -> None:
+        """Logs the parameters of the booster and of the call, and listens to the iterations."""
+        given = call.arguments
+        defaults = {name: each.default for name, each in inspect.signature(call.function).parameters.items()}
+        fit.log_params(boosting.without({**defaults, **given}, *_NOT_PARAMS))
+        fit.log_params(dict(given.get("params") or {}))
+        # The rows are read before: the training may free them.
+        fit.notes["features"] = fit.attempt("the input example was", lambda: _rows_of(given["train_set"]))
+        listen(fit, call)
+
+    def after(self, fit: Fit, call: Call, result: Any) -> None:
+        """Logs the best iteration, the importances and the model."""
+        log_booster(fit, result, _stops_early(call.arguments.get("params"), call.arguments.get("callbacks")))
+        models.log_model(
+            fit, models.Snapshot(result), fit.notes.get("features"), lambda model, rows: model.predict(rows)
+        )
+
+
+class EstimatorFit(sklearn_fits.EstimatorFit):
+    """What a fit of the scikit-learn interface logs: what an estimator of scikit-learn does, and the iterations."""
+
+    flavor = "lightgbm"
+
+    def after(self, fit: Fit, call: Call, result: Any) -> None:
+        """Logs the best iteration and the importances too."""
+        log_booster(fit, call.model.booster_, _stops_early(call.model.get_params(), call.arguments.get("callbacks")))
+        super().after(fit, call, result)
+
+
+def listen(fit: Fit, call: Call) -> None:
+    """Adds a callback to a call of `train` that logs the metrics of each iteration."""
+    progress = fit.notes["progress"] = Progress(fit)
+
+    def listener(state: Any) -> None:
+        values = {boosting.name_of(each[0], each[1]): float(each[2]) for each in state.evaluation_result_list or ()}
+        progress.add(state.iteration, values)
+
+    listener.order = 15  # type: ignore[attr-defined]  # after LightGBM's own, and before the one that may end it (30)
+    call.give("callbacks", [*(call.arguments.get("callbacks") or ()), listener])
+
+
+def log_booster(fit: Fit, booster: Any, stops_early: bool) -> None:
+    """Logs what a trained booster says of itself."""
+    progress: Progress | None = fit.notes.get("progress")
+    if stops_early and progress is not None and booster.best_iteration > 0:
+        progress.log_best(booster.best_iteration - 1)
+    kinds = list(fit.options.own.get("importance_types") or ())
+    names = booster.feature_name()
+    found = {kind: dict(zip(names, booster.feature_importance(kind), strict=True)) for kind in kinds}
+    boosting.log_importances(fit, kinds, lambda kind: found[kind])
+
+
+def _stops_early(params: Any, callbacks: Any) -> bool:
+    asked = any((params or {}).get(name) for name in _EARLY)
+    return asked or any(type(each).__name__ == "_EarlyStoppingCallback" for each in callbacks or ())
+
+
+def _rows_of(data: Any) -> Any:
+    features = data.data
+    return None if features is None or isinstance(features, str) else models.first_rows(features, models.EXAMPLE_ROWS)
+
+
+def _join(fit: Fit, call: Call) -> None:
+    """Listens to the training inside the fit of a model of the scikit-learn interface."""
+    if fit.flavor == "lightgbm" and "progress" not in fit.notes:
+        listen(fit, call)
+
+
+def _wanted(module: ModuleType) -> Iterator[Replacement]:
+    if module.__name__ == "lightgbm.engine":
+        yield Replacement(module, "train", fits.observed(Training(), options_of("lightgbm"), inner=_join))
+    if module.__name__ == "lightgbm.sklearn":
+        make = fits.observed(EstimatorFit(), options_of("lightgbm"))
+        for kind in list(vars(module).values()):
+            if isinstance(kind, type) and kind.__module__ == module.__name__ and "fit" in vars(kind):
+                yield Replacement(kind, "fit", make)
+
+
+LIGHTGBM = Framework("lightgbm", ("lightgbm",), _wanted, {"importance_types": ["split", "gain"], "pos_label": None})

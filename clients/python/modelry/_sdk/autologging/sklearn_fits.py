@@ -1,0 +1,228 @@
+"""scikit-learn: the outermost fit of an estimator, a pipeline, a search or a cross-validation logs itself."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+from modelry._sdk.autologging import fits, models, plots, sklearn_metrics, sklearn_searches
+from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.patching import Replacement
+from modelry._sdk.autologging.sklearn_metrics import Predictions
+from modelry._sdk.autologging.switch import Framework, options_of
+
+_METHODS = ("fit", "fit_predict", "fit_transform")
+_STEPS_ONLY = (
+    "sklearn.preprocessing",
+    "sklearn.impute",
+    "sklearn.feature_extraction",
+    "sklearn.feature_selection",
+    "sklearn.compose._column_transformer",
+)
+"""Modules of what prepares data: its fit alone is no training."""
+_VALIDATIONS = ("cross_validate", "cross_val_score")
+_SILENT = ("cross_val_predict", "learning_curve", "validation_curve", "permutation_test_score")
+"""Functions that fit an estimator many times without a result that is a model or a score of it."""
+
+
+class EstimatorFit:
+    """What a fit of an estimator logs."""
+
+    flavor = "sklearn"
+
+    def before(self, fit: Fit, call: Call) -> None:
+        """Logs the parameters of the estimator, of all parts unless it is a search, and what it is."""
+        estimator = call.model
+        fit.run.set_tags(sklearn_searches.described(estimator))
+        fit.log_params(estimator.get_params(deep=not sklearn_searches.is_search(estimator)))
+
+    def after(self, fit: Fit, call: Call, result: Any) -> None:
+        """Logs metrics of the training data, the model and pictures."""
+        estimator = call.model
+        features, targets = _data(call)
+        kept = fit.attempt("the model and metrics of the training data were", lambda: models.Snapshot(estimator))
+        is_search = sklearn_searches.is_search(estimator)
+        if is_search:
+            sklearn_searches.log_search(fit, estimator)
+        if features is None or kept is None:
+            return
+        log_training(fit, estimator, kept, features, targets, call.arguments.get("sample_weight"))
+        if not is_search:
+            models.log_model(fit, kept, features, _predict_or_transform)
+        elif hasattr(estimator, "best_estimator_"):
+            models.log_model(fit, kept, features, _predict_or_transform, lambda search: search.best_estimator_)
+        models.log_dataset(fit, features, targets)
+
+
+def log_training(fit: Fit, estimator: Any, kept: models.Snapshot, features: Any, targets: Any, weights: Any) -> None:
+    """Logs how a fitted model does on its training data, and the pictures of a classifier."""
+    is_classifier, is_regressor = _kind_of(estimator)
+    if targets is None or not (is_classifier or is_regressor) or not hasattr(estimator, "predict"):
+        return
+    targets = targets.copy() if hasattr(targets, "copy") else targets
+    answers = models.soon(fit, estimator, kept, features, _asked if is_classifier else _predicted)
+    classes = getattr(estimator, "classes_", None)
+
+    def log_all() -> None:
+        labels, shares = answers()
+        given = Predictions(targets, labels, shares, classes, weights)
+        if is_classifier:
+            found = dict(sklearn_metrics.of_classifier(given, fit.options.own.get("pos_label")))
+            score = found["accuracy_score"]
+        else:
+            found = dict(sklearn_metrics.of_regressor(given))
+            score = found["r2_score"]
+        if (own := _own_score(estimator, kept, features, targets, weights)) is not None:
+            score = own
+        sklearn_metrics.log_metrics(fit, {**found, "score": score})
+        if is_classifier and fit.options.log_plots and plots.can_draw():
+            sklearn_metrics.log_pictures(fit, given)
+
+    fit.later("metrics of the training data were", log_all)
+
+
+def _own_score(estimator: Any, kept: models.Snapshot, features: Any, targets: Any, weights: Any) -> Any:
+    """The score of an estimator that has another one than accuracy or R²; None if it has that."""
+    score = getattr(type(estimator), "score", None)
+    if score is None or score.__qualname__ in {"ClassifierMixin.score", "RegressorMixin.score"}:
+        return None
+    if hasattr(estimator, "steps"):
+        return _own_score(estimator.steps[-1][1], kept, features, targets, weights) and (
+            lambda: kept.to_ask.score(features, targets)
+        )
+    more = (
+        {}
+        if weights is None or "sample_weight" not in inspect.signature(score).parameters
+        else {"sample_weight": weights}
+    )
+    return lambda: kept.to_ask.score(features, targets, **more)
+
+
+def _data(call: Call) -> tuple[Any, Any]:
+    given = call.arguments
+    return given.get("X"), given.get("y", given.get("Y"))
+
+
+def _kind_of(estimator: Any) -> tuple[bool, bool]:
+    known: Any = sys.modules["sklearn.base"]
+    return known.is_classifier(estimator), known.is_regressor(estimator)
+
+
+def _predicted(model: Any, rows: Any) -> tuple[Any, Any]:
+    return model.predict(rows), None
+
+
+def _asked(model: Any, rows: Any) -> tuple[Any, Any]:
+    shares = None
+    if hasattr(model, "predict_proba"):
+        with contextlib.suppress(Exception):  # such as of a search without a refit
+            shares = model.predict_proba(rows)
+    return model.predict(rows), shares if getattr(shares, "ndim", 0) == 2 else None
+
+
+def _predict_or_transform(model: Any, rows: Any) -> Any:
+    for method in ("predict", "transform"):
+        if hasattr(model, method):
+            return getattr(model, method)(rows)
+    return None
+
+
+class _Available:
+    """Wraps a method that an estimator has only if its parts have it, such as `fit_predict` of a pipeline."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __get__(self, model: Any, kind: Any = None) -> Any:
+        found = self._original.__get__(model, kind)  # raises AttributeError if the estimator does not have it
+        if model is None:
+            return found
+
+        def bound(_: Any, *args: Any, **kwargs: Any) -> Any:
+            return found(*args, **kwargs)
+
+        bound.__signature__ = inspect.signature(getattr(type(model), found.__name__))  # type: ignore[attr-defined]
+        return functools.wraps(found)(functools.partial(_observe(bound), model))
+
+
+def _observe(original: Any) -> Any:
+    observed = fits.observed(EstimatorFit(), options_of("sklearn"))(original)
+
+    @functools.wraps(original)
+    def fit(*args: Any, **kwargs: Any) -> Any:
+        # The class of the object counts, which may have been derived from the one whose method this is.
+        if args and type(args[0]).__module__.startswith(_STEPS_ONLY):
+            return original(*args, **kwargs)
+        return observed(*args, **kwargs)
+
+    return fit
+
+
+def _wanted(module: ModuleType) -> Iterator[Replacement]:
+    if module.__name__ == "joblib.parallel":
+        yield Replacement(vars(module)["Parallel"], "__call__", _told_of_the_fit)
+    if module.__name__ == "sklearn.model_selection._validation":
+        recipe = sklearn_searches.Validation()
+        for name in _VALIDATIONS:
+            yield Replacement(module, name, fits.observed(recipe, options_of("sklearn")))
+        for name in _SILENT:
+            yield Replacement(module, name, fits.unobserved)
+    if module.__name__.startswith("sklearn.") and ".tests" not in module.__name__:
+        yield from _methods(module)
+
+
+def _methods(module: ModuleType) -> Iterable[Replacement]:
+    estimators: Any = sys.modules.get("sklearn.base")
+    if not hasattr(estimators, "BaseEstimator"):
+        return
+    for kind in list(vars(module).values()):
+        if not isinstance(kind, type) or kind.__module__ != module.__name__:
+            continue
+        if not issubclass(kind, estimators.BaseEstimator) or module.__name__.startswith(_STEPS_ONLY):
+            continue
+        for name in _METHODS:
+            original = vars(kind).get(name)
+            if isinstance(original, FunctionType):
+                yield Replacement(kind, name, _observe)
+            elif hasattr(original, "__get__"):
+                yield Replacement(kind, name, _Available)
+
+
+def _told_of_the_fit(original: Any) -> Any:
+    """Wraps the call of joblib's Parallel: jobs in other threads learn that they are part of a fit."""
+
+    @functools.wraps(original)
+    def parallel(self: Any, iterable: Any) -> Any:
+        fit = fits.current()
+        if fit is None:
+            return original(self, iterable)
+        return original(self, ((_Job(function, fit), args, kwargs) for function, args, kwargs in iterable))
+
+    return parallel
+
+
+class _Job:
+    """A function that is part of a fit. In another process, where nothing is observed, it is the function itself."""
+
+    def __init__(self, function: Any, fit: Fit) -> None:
+        self._function, self._fit = function, fit
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with fits.within(self._fit):
+            return self._function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial, (self._function,)
+
+
+SKLEARN = Framework(
+    "sklearn",
+    ("sklearn", "joblib"),
+    _wanted,
+    {"max_tuning_runs": 5, "pos_label": None},
+)

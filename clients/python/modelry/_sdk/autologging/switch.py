@@ -1,0 +1,126 @@
+"""Which frameworks are observed, with which options."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from types import ModuleType
+from typing import Any
+
+from modelry._sdk.autologging import quietly
+from modelry._sdk.autologging.options import Options
+from modelry._sdk.autologging.patching import Replacement, patches
+from modelry.errors import InvalidArgument
+
+log = logging.getLogger("modelry")
+
+_COMMON = tuple(each.name for each in fields(Options) if each.name != "own")
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A framework: the packages whose modules are looked at, what to wrap in one, and its own options with defaults."""
+
+    name: str
+    packages: tuple[str, ...]
+    wanted: Callable[[ModuleType], Iterable[Replacement]]
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+
+_chosen: dict[str, Options] = {}
+"""The options in effect, by framework. A framework that is not in it is not observed."""
+_by_itself: set[str] = set()
+"""The frameworks whose own `autolog` was called, which `modelry.autolog` leaves as they are."""
+
+
+def options_of(name: str) -> Callable[[], Options | None]:
+    """A function that answers with the options of a framework that are in effect, None if it is off."""
+    return lambda: _chosen.get(name)
+
+
+def switch(framework: Framework, given: Mapping[str, Any], *, disable: bool = False) -> None:
+    """Turns a framework on with options, or off. Raises InvalidArgument for options that it does not have."""
+    if disable:
+        _off(framework)
+        _by_itself.discard(framework.name)
+        return
+    options = _options(framework, given)
+    _by_itself.add(framework.name)
+    _on(framework, options)
+
+
+def switch_all(
+    frameworks: Iterable[Framework], given: Mapping[str, Any], *, disable: bool, excluded: Iterable[str]
+) -> None:
+    """Turns frameworks on or off together; those whose own `autolog` was called keep their options.
+
+    Raises InvalidArgument for an option or a flavor that is not there, before anything is changed.
+    """
+    by_name = {each.name: each for each in frameworks}
+    left_out = set(excluded)
+    for name in sorted(left_out - set(by_name)):
+        raise _unknown("exclude_flavors", "flavor", name, by_name)
+    if disable:
+        for framework in by_name.values():
+            switch(framework, {}, disable=True)
+        return
+    for framework, options in [(each, _options(each, given)) for each in by_name.values()]:
+        if framework.name in _by_itself:
+            continue
+        if framework.name in left_out:
+            _off(framework)
+        else:
+            _on(framework, options)
+
+
+def _on(framework: Framework, options: Options) -> None:
+    _off(framework)
+    _chosen[framework.name] = options
+
+    def wanted(module: ModuleType) -> Iterable[Replacement]:
+        if options.log_models and module.__name__ == framework.packages[0]:
+            _prepare_packaging(framework, options)
+        return framework.wanted(module)
+
+    if options.log_models and framework.packages[0] in sys.modules:
+        _prepare_packaging(framework, options)
+    patches.put(framework.name, framework.packages, wanted)
+
+
+def _off(framework: Framework) -> None:
+    _chosen.pop(framework.name, None)
+    patches.remove(framework.name)
+    if not _chosen:
+        quietly.forget()
+
+
+def _prepare_packaging(framework: Framework, options: Options) -> None:
+    """Imports the packaging code now, where one waits for imports anyway, and not beside the first fit."""
+    from modelry._sdk.packaging.borrowed import mlflow_module
+
+    try:
+        mlflow_module(f"mlflow.{framework.name}")
+    except ImportError as missing:
+        level = logging.DEBUG if options.silent else logging.WARNING
+        log.log(level, "autologging logs no models: %s; log_models=False turns this warning off", missing)
+
+
+def _options(framework: Framework, given: Mapping[str, Any]) -> Options:
+    known = {*_COMMON, *framework.own}
+    for name in given:
+        if name not in known:
+            raise _unknown(f"{framework.name}.autolog", "option", name, known)
+    common = {name: given[name] for name in _COMMON if name in given}
+    return Options(**common, own={name: given.get(name, value) for name, value in framework.own.items()})
+
+
+def _unknown(where: str, kind: str, name: str, known: Iterable[str]) -> InvalidArgument:
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    return InvalidArgument(
+        f"{where} has no {kind} {name!r}; {advice}", reason="FIELD_INVALID", fields={str(name): f"is no {kind}"}
+    )

@@ -1,0 +1,123 @@
+"""XGBoost: `xgboost.train`, and the models of its scikit-learn interface."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from modelry._sdk.autologging import boosting, fits, models, sklearn_fits
+from modelry._sdk.autologging.boosting import Progress
+from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.patching import Replacement
+from modelry._sdk.autologging.switch import Framework, options_of
+
+_NOT_PARAMS = ("params", "dtrain", "evals", "obj", "feval", "custom_metric", "callbacks", "evals_result", "xgb_model")
+
+
+class Training:
+    """What `xgboost.train` logs."""
+
+    flavor = "xgboost"
+
+    def before(self, fit: Fit, call: Call) -> None:
+        """Logs the parameters of the booster and of the call, and listens to the iterations."""
+        given = call.arguments
+        defaults = {name: each.default for name, each in inspect.signature(call.function).parameters.items()}
+        fit.log_params(boosting.without({**defaults, **given}, *_NOT_PARAMS))
+        fit.log_params(dict(given.get("params") or {}))
+        listen(fit, call)
+
+    def after(self, fit: Fit, call: Call, result: Any) -> None:
+        """Logs the best iteration, the importances and the model."""
+        log_booster(fit, result)
+        kept = models.Snapshot(result)
+        matrix = call.arguments.get("dtrain")
+        features = None
+        if fit.options.log_model_signatures or fit.options.log_input_examples:
+            features = fit.attempt("the input example was", lambda: _rows_of(matrix))
+        models.log_model(fit, kept, features, _of_a_matrix)
+
+
+class EstimatorFit(sklearn_fits.EstimatorFit):
+    """What a fit of the scikit-learn interface logs: what an estimator of scikit-learn does, and the iterations."""
+
+    flavor = "xgboost"
+
+    def after(self, fit: Fit, call: Call, result: Any) -> None:
+        """Logs the best iteration and the importances too."""
+        log_booster(fit, call.model.get_booster())
+        super().after(fit, call, result)
+
+
+def listen(fit: Fit, call: Call) -> None:
+    """Adds a callback to a call of `train` that logs the metrics of each iteration."""
+    callbacks: Any = sys.modules["xgboost.callback"]
+    progress = fit.notes["progress"] = Progress(fit)
+
+    class Listener(callbacks.TrainingCallback):  # type: ignore[misc]
+        """Logs what the booster evaluates."""
+
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            progress.add(
+                epoch,
+                {
+                    boosting.name_of(data, metric): _value(values[-1])
+                    for data, each in evals_log.items()
+                    for metric, values in each.items()
+                },
+            )
+            return False
+
+    # Before the caller's, since one of these may end the training at this iteration.
+    call.give("callbacks", [Listener(), *(call.arguments.get("callbacks") or ())])
+
+
+def log_booster(fit: Fit, booster: Any) -> None:
+    """Logs what a trained booster says of itself."""
+    progress: Progress | None = fit.notes.get("progress")
+    if progress is not None and booster.attr("best_iteration") is not None:  # set by early stopping only
+        progress.log_best(booster.best_iteration)
+    kinds = fit.options.own.get("importance_types") or ()
+    found = {kind: booster.get_score(importance_type=kind) for kind in kinds}
+    boosting.log_importances(fit, kinds, lambda kind: found[kind])
+
+
+def _value(value: Any) -> float:
+    return float(value[0] if isinstance(value, tuple) else value)
+
+
+def _rows_of(matrix: Any) -> Any:
+    import numpy as np
+
+    rows = matrix.slice(list(range(min(models.EXAMPLE_ROWS, matrix.num_row())))).get_data().toarray()
+    names = matrix.feature_names
+    pandas: Any = sys.modules.get("pandas")
+    return pandas.DataFrame(rows, columns=names) if pandas is not None and names else np.asarray(rows)
+
+
+def _of_a_matrix(model: Any, rows: Any) -> Any:
+    import xgboost
+
+    return model.predict(xgboost.DMatrix(rows))
+
+
+def _join(fit: Fit, call: Call) -> None:
+    """Listens to the training inside the fit of a model of the scikit-learn interface."""
+    if fit.flavor == "xgboost" and "progress" not in fit.notes:
+        listen(fit, call)
+
+
+def _wanted(module: ModuleType) -> Iterator[Replacement]:
+    if module.__name__ == "xgboost.training":
+        yield Replacement(module, "train", fits.observed(Training(), options_of("xgboost"), inner=_join))
+    if module.__name__ == "xgboost.sklearn":
+        make = fits.observed(EstimatorFit(), options_of("xgboost"))
+        for kind in list(vars(module).values()):
+            if isinstance(kind, type) and kind.__module__ == module.__name__ and "fit" in vars(kind):
+                yield Replacement(kind, "fit", make)
+
+
+XGBOOST = Framework("xgboost", ("xgboost",), _wanted, {"importance_types": ["weight"], "pos_label": None})
