@@ -100,7 +100,11 @@ class ActiveRun(ActiveRunNames):
         self.buffer.add(QueuedRequest(queued.DELETE_RUN_TAGS, message.SerializeToString()))
 
     def log_input(self, dataset: Any, context: str = "") -> None:
-        """Records that the run used a dataset: one of `modelry.data`, or anything with a name and a digest."""
+        """Records that the run used a dataset: one of `modelry.data`, or anything with a name and a digest.
+
+        A table of pandas, Polars or PyArrow, an array, a dataset of Hugging Face, and the path of a file, a folder or a
+        `.dvc` file are described first. What can't be described is told and not raised.
+        """
         from modelry._sdk.nouns.datasets import DatasetInput, dataset_from, input_message
         from modelry.api.tracking import v1 as tracking
 
