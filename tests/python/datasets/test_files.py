@@ -61,7 +61,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(folder: Path) -> None:
         def stat(self, **options: object) -> os.stat_result:
             with open(self, "ab") as opened:
                 opened.write(b"1")
-            return super().stat(**options)
+            return os.stat(str(self))
 
     with pytest.raises(LocalFileChanged, match="changed while it was read"):
         files.sized_digest(Grows(pipe), "sha256")

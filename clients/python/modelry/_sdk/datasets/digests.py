@@ -78,8 +78,7 @@ class Column:
                 parts = [each.encode(errors="surrogatepass") for each in listed]
                 sizes, content = map(len, parts), b"".join(parts)
             if self.profile is not None:
-                known = some[~lacking]
-                self.profile.words(len(some), lambda most, known=known: known[:most])
+                self.profile.words(len(some), some[~lacking].__getitem__)
             self.sized(np.fromiter(sizes, np.int64, len(listed)), content, lacking)
 
     def sized(self, sizes: npt.NDArray[Any], content: Any, missing: npt.NDArray[Any] | None) -> None:
@@ -198,9 +197,6 @@ def arrow_column(kind: Any, *, counts: bool = True) -> Column:
         fields = [kind.field(position) for position in range(kind.num_fields)]
         below = [arrow_column(field.type, counts=False) for field in fields]
         return Column(json.dumps(["struct", *(field.name for field in fields)]), below, counts=counts)
-    if types.is_map(kind):
-        below = [arrow_column(each, counts=False) for each in (kind.key_type, kind.item_type)]
-        return Column("map", below, counts=counts)
     if _is_text(kind):
         return Column("string", counts=counts)
     if _is_bytes(kind):
@@ -228,19 +224,8 @@ def add_arrow(column: Column, array: Any) -> None:
         column.numbers(array.cast(pa.uint8()).fill_null(0).to_numpy(zero_copy_only=False).view(bool), missing)
     elif _is_text(kind) or _is_bytes(kind):
         _add_sized(column, array, missing)
-    elif types.is_map(kind):
-        array = array.filter(array.is_valid()) if missing is not None else array
-        sizes = _spread(np.diff(array.offsets.to_numpy()), missing)
-        column.sized(sizes, b"", missing)
-        first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
-        for below, each in zip(column.below, (array.keys, array.items), strict=True):
-            add_arrow(below, each if len(each) == last - first else each[first:last])
     elif _is_list(kind):
-        sizes = array.value_lengths() if hasattr(array, "value_lengths") else None
-        if sizes is None:
-            counted = np.full(len(array), kind.list_size, np.int64)
-        else:
-            counted = sizes.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        counted = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         column.sized(counted if missing is None else np.where(missing, 0, counted), b"", missing)
         add_arrow(column.below[0], array.flatten())
     elif types.is_struct(kind):
@@ -266,24 +251,13 @@ def _add_sized(column: Column, array: Any, missing: npt.NDArray[Any] | None) -> 
     is_text = _is_text(array.type)
     if column.profile is not None and is_text:
         given = array
-        column.profile.words(len(given), lambda most: given[:most].drop_null().unique().to_pylist())
+        column.profile.words(len(given), lambda few: given[few].drop_null().unique().to_pylist())
     array = array.cast(pa.large_string() if is_text else pa.large_binary())
     if missing is not None:
         array = array.fill_null("" if is_text else b"")
     _, offsets, content = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     column.sized(np.diff(ends), memoryview(content)[ends[0] : ends[-1]] if content is not None else b"", missing)
-
-
-def _spread(sizes: npt.NDArray[Any], missing: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
-    """The sizes of all rows, from those of the rows that are not missing."""
-    import numpy as np
-
-    if missing is None:
-        return sizes.astype(np.int64)
-    spread = np.zeros(len(missing), np.int64)
-    spread[~missing] = sizes
-    return spread
 
 
 def _is_text(kind: Any) -> bool:
@@ -327,7 +301,8 @@ def bytes_of(values: npt.NDArray[Any]) -> Any:
 
     if values.dtype.byteorder == ">" and values.dtype.names is None:
         values = values.astype(values.dtype.newbyteorder("<"))
-    return memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8)) if values.size else b""
+    flat: Any = np.ascontiguousarray(values).reshape(-1)
+    return memoryview(flat.view(np.uint8)) if values.size else b""
 
 
 def _of_cell(cell: Any) -> bytes:

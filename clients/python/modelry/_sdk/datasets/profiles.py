@@ -51,12 +51,12 @@ class Profile:
         self._smallest = smallest if self._smallest is None else min(self._smallest, smallest)
         self._largest = largest if self._largest is None else max(self._largest, largest)
 
-    def words(self, rows: int, listed: Callable[[int], Iterable[Any]]) -> None:
-        """Adds some rows of texts. `listed` gives the texts of the first of them; it is asked for as few as needed."""
+    def words(self, rows: int, listed: Callable[[slice], Iterable[Any]]) -> None:
+        """Adds some rows of texts. `listed` gives the texts of those that a slice selects."""
         if self._words is None:
             self._words = set()
         if (most := self.MOST_READ - self._read) > 0:
-            self._words.update(listed(most))
+            self._words.update(listed(slice(most)))
             self._read += min(rows, most)
         self._count += rows
 
@@ -76,7 +76,9 @@ class Profile:
     def _shown(self, value: Any) -> Any:
         import numpy as np
 
+        unit: Any
         if time := _TIME.match(self._kind):
-            return str(np.datetime64(int(value), time[1]))
+            unit = time[1]
+            return str(np.datetime64(int(value), unit))
         number = value.item() if hasattr(value, "item") else value
         return number if np.isfinite(number) else str(number)

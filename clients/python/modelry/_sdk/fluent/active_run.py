@@ -111,7 +111,8 @@ class ActiveRun(ActiveRunNames):
         try:
             given = DatasetInput(dataset_from(dataset), converted(context))
         except Exception as problem:  # It may be the object of another library, which may raise anything.
-            self._refuse("dataset", type(dataset).__name__, problem)
+            is_path = isinstance(dataset, str | os.PathLike)
+            self._refuse("dataset", text_of(dataset)[:200] if is_path else type(dataset).__name__, problem)
             return
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
         self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))
