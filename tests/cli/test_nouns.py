@@ -39,6 +39,19 @@ def test_a_dataset_is_found_by_filter_and_id(read: Read, client: Client, name: s
     assert read("dataset", "get", found["dataset_id"])["digest"] == "d1"
 
 
+def test_the_way_from_runs_to_datasets_leads_back(read: Read, client: Client, name: str) -> None:
+    runs = [client.runs.create(client.experiments.create(f"{name}{each}").experiment_id).run_id for each in range(2)]
+    for run_id, context in zip(runs, ("training", "test"), strict=True):
+        client.datasets.log(run_id, [DatasetInput(Dataset(name=name, digest=f"{name}'s"), context)])
+
+    (used,) = read("run", "datasets", runs[0])
+
+    assert (used["context"], used["dataset"]["digest"]) == ("training", f"{name}'s")
+    for word in (used["dataset"]["dataset_id"], used["dataset"]["digest"]):
+        assert {each["run_id"] for each in read("dataset", "runs", word)} == set(runs)
+    assert read("dataset", "runs", "no such digest") == []
+
+
 def test_an_address_wins_over_the_environment(modelry: Modelry, deployment: Deployment, name: str) -> None:
     answer = modelry("experiment", "list", "--address", "127.0.0.1:9")
 

@@ -54,7 +54,9 @@ def _environment(family: str) -> Path:
     began = time.monotonic()
     print(f"=== making the environment of the family {family} (once)", flush=True)
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, "-r", wanted], check=True)
+    constraints = place / "constraints.txt"
+    constraints.write_text(_constraints(wanted))
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", constraints, "-r", wanted], check=True)
     # What is in both has one version, by the constraints.
     base = sysconfig.get_paths()["purelib"]
     own = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"])
@@ -62,6 +64,13 @@ def _environment(family: str) -> Path:
     (place / "ready").touch()
     print(f"=== made in {time.monotonic() - began:.0f} s", flush=True)
     return python
+
+
+def _constraints(wanted: Path) -> str:
+    """The constraints, without the packages for which the requirements of the family name a version themselves."""
+    own = {line.partition("==")[0] for line in wanted.read_text().splitlines()}
+    lines = CONSTRAINTS.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if line.partition("==")[0] not in own)
 
 
 if __name__ == "__main__":

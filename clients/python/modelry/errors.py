@@ -7,13 +7,14 @@
     ├── DeadlineExceeded: CallTooLong
     ├── NotFound: WorkspaceNotFound, ExperimentNotFound, RunNotFound, DatasetNotFound, TagNotFound,
     │       ArtifactNotFound, OwnerNotFound, SnapshotNotFound, ModelNotFound, VersionNotFound, AliasNotFound,
-    │       PromotionNotFound
+    │       PromotionNotFound, DvcNotTracked, DvcContentMissing
     ├── AlreadyExists: WorkspaceExists, ExperimentExists, RunExists, ParamConflict, ArtifactKindConflict,
     │       SnapshotExists, ModelExists
     ├── PermissionDenied: PermissionMissing
     ├── ResourceExhausted: TooManyStreams, TooManyCalls
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
-    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged
+    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged,
+    │       DatasetEmpty, DvcContentChanged
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
     ├── OutOfRange: CursorOutOfRange
     ├── Unimplemented
@@ -230,6 +231,18 @@ class DatasetNotFound(NotFound):
     reason = "DATASET_NOT_FOUND"
 
 
+class DvcNotTracked(NotFound):
+    """DVC does not track what is at the path, or has no digest of it yet. The message says what to run."""
+
+    reason = "DVC_NOT_TRACKED"
+
+
+class DvcContentMissing(NotFound):
+    """DVC tracks the path, but its content is not there. The message says what to run."""
+
+    reason = "DVC_CONTENT_MISSING"
+
+
 class TagNotFound(NotFound):
     """There is no tag with that key."""
 
@@ -393,9 +406,21 @@ class SourceEmpty(FailedPrecondition):
 
 
 class LocalFileChanged(FailedPrecondition):
-    """A local file changed while it was uploaded, so nothing was written."""
+    """A local file changed while it was uploaded or its digest was computed, so nothing was written."""
 
     reason = "LOCAL_FILE_CHANGED"
+
+
+class DatasetEmpty(FailedPrecondition):
+    """A dataset has no rows or no files, so there is nothing to record."""
+
+    reason = "DATASET_EMPTY"
+
+
+class DvcContentChanged(FailedPrecondition):
+    """What is at the path is not what DVC tracks there. The message says what to run."""
+
+    reason = "DVC_CONTENT_CHANGED"
 
 
 class RequestInFlight(Aborted):

@@ -35,8 +35,17 @@ def test_a_frame_is_described_and_its_digest_tells_contents_apart() -> None:
     other = modelry.data.from_pandas(frame.assign(a=[1, 3]), source="s3://bucket/frame.csv", targets="b", name="frame")
 
     assert (dataset.name, dataset.source_type, len(dataset.digest)) == ("frame", "s3", 16)
-    assert json.loads(dataset.schema)["columns"][0] == {"name": "a", "type": "int64"}
-    assert json.loads(dataset.profile) == {"num_rows": 2, "num_elements": 4}
+    assert json.loads(dataset.schema)["mlflow_colspec"][0] == {
+        "name": "a",
+        "type": "long",
+        "required": True,
+        "dtype": "int64",
+    }
+    assert json.loads(dataset.profile) == {
+        "num_rows": 2,
+        "num_elements": 4,
+        "columns": {"a": {"nulls": 0, "min": 1, "max": 2, "mean": 1.5}, "b": {"nulls": 0, "distinct": 2}},
+    }
     assert dataset.digest == same.digest != other.digest
 
 
@@ -60,7 +69,7 @@ def test_datasets_of_other_libraries_are_taken_by_what_they_say() -> None:
 
     assert (taken.name, taken.digest, taken.source, taken.schema) == ("theirs", "abc", '{"uri": "x"}', "")
     with pytest.raises(InvalidArgument, match=r"modelry\.data\.from_pandas"):
-        dataset_from(pd.DataFrame())
+        dataset_from(object())
 
 
 def test_cells_that_cant_be_hashed_and_an_array_without_rows_have_a_digest_too() -> None:
@@ -79,8 +88,8 @@ def test_a_table_of_very_many_columns_is_recorded_with_the_first_of_them(client:
 
     read = client.datasets.get(stored.dataset_id)
     schema = json.loads(read.schema)
-    assert schema["columns"][0] == {"name": "ENSG00000000000", "type": "float64"}
-    assert len(schema["columns"]) + schema["columns_left_out"] == 30_000
+    assert (schema["mlflow_colspec"][0]["name"], schema["mlflow_colspec"][0]["type"]) == ("ENSG00000000000", "double")
+    assert len(schema["mlflow_colspec"]) + schema["columns_left_out"] == 30_000
     assert json.loads(read.profile)["num_elements"] == 60_000
 
 

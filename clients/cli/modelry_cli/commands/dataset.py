@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelry_cli.commands.run import list_runs
 from modelry_cli.options import Filter, FilterWord, Limit
 from modelry_cli.session import Session, asks
 from modelry_cli.terminal.output import Column
@@ -42,3 +44,18 @@ def get_dataset(
 ) -> None:
     """Shows a dataset with its schema and profile."""
     session.show(session.client.datasets.get(dataset_id))
+
+
+@asks(app, "runs")
+def list_runs_of_dataset(
+    session: Session,
+    dataset: Annotated[str, typer.Argument(help="The digest of the data, or the id of a dataset.", metavar="DIGEST")],
+    limit: Limit = None,
+) -> None:
+    """Lists the runs that used a dataset, in all experiments, the newest first."""
+    from modelry.errors import DatasetNotFound, FieldInvalid
+
+    with suppress(DatasetNotFound, FieldInvalid):
+        dataset = session.client.datasets.get(dataset).digest
+    quoted = dataset.replace("'", "''")
+    list_runs(session, filter=f"datasets.digest = '{quoted}'", limit=limit)

@@ -32,6 +32,7 @@ from modelry_cli.terminal.words import counted, lasted
 
 if TYPE_CHECKING:
     from modelry import Client, Run
+    from modelry.types import DatasetInput
 
 app = typer.Typer(help="Runs: one execution of training code each.", no_args_is_help=True)
 
@@ -104,6 +105,21 @@ def get_run(session: Session, run_id: RunId) -> None:
         ],
     }
     session.show(_document(run), drawn)
+
+
+@asks(app, "datasets")
+def list_datasets_of_run(session: Session, run_id: RunId, limit: Limit = None) -> None:
+    """Lists the datasets that a run used."""
+    columns: list[Column[DatasetInput]] = [
+        Column("DATASET ID", lambda used: used.dataset.dataset_id),
+        Column("CONTEXT", lambda used: used.context),
+        Column("NAME", lambda used: used.dataset.name, wraps=True),
+        Column("DIGEST", lambda used: used.dataset.digest, wraps=True),
+        Column("SOURCE TYPE", lambda used: used.dataset.source_type, spare=2),
+        Column("SOURCE", lambda used: used.dataset.source, wraps=True, spare=1),
+    ]
+    used = session.client.runs.get(run_id, read="datasets").datasets
+    session.show_all(used, columns, limit=limit, nothing="The run used no datasets.")
 
 
 @asks(app, "create")

@@ -113,7 +113,11 @@ class ActiveRun(ActiveRunNames):
         self.buffer.add(QueuedRequest(queued.DELETE_RUN_TAGS, message.SerializeToString()))
 
     def log_input(self, dataset: Any, context: str = "") -> None:
-        """Records that the run used a dataset: one of `modelry.data`, or anything with a name and a digest."""
+        """Records that the run used a dataset: one of `modelry.data`, or anything with a name and a digest.
+
+        A table of pandas, Polars or PyArrow, an array, a dataset of Hugging Face, and the path of a file, a folder or a
+        `.dvc` file are described first. What can't be described is told and not raised.
+        """
         from modelry._sdk.nouns.datasets import DatasetInput, dataset_from, input_message
         from modelry.api.tracking import v1 as tracking
 
@@ -121,7 +125,8 @@ class ActiveRun(ActiveRunNames):
             given = DatasetInput(dataset_from(dataset), converted(context))
         except Exception as problem:  # It may be the object of another library, which may raise anything.
             signals.pass_on(problem)
-            self._refuse("dataset", type(dataset).__name__, problem)
+            is_path = isinstance(dataset, str | os.PathLike)
+            self._refuse("dataset", text_of(dataset)[:200] if is_path else type(dataset).__name__, problem)
             return
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
         self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))

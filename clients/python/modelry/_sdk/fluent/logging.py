@@ -78,7 +78,11 @@ def delete_tag(key: str) -> None:
 
 
 def log_input(dataset: Any, context: str = "") -> None:
-    """Records that the active run used a dataset: one of `modelry.data`, or anything with a name and a digest."""
+    """Records that the active run used a dataset: one of `modelry.data`, or anything with a name and a digest.
+
+    A table of pandas, Polars or PyArrow, an array, a dataset of Hugging Face, and the path of a file, a folder or a
+    `.dvc` file are described first. What can't be described is told and not raised.
+    """
     if (run := _run()) is not None:
         run.log_input(dataset, context)
 

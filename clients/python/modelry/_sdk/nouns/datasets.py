@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from modelry._sdk.datasets import taken
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.values.arrays import is_array
 from modelry._sdk.values.plain import plain
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import InvalidArgument
@@ -119,16 +119,17 @@ def _dataset_of(message: tracking.Dataset) -> Dataset:
 def dataset_from(dataset: Any) -> Dataset:
     """What is recorded of a dataset: one of `modelry.data`, or anything with a name, a digest and perhaps a source.
 
-    Raises InvalidArgument if name or digest is missing.
+    A table, an array, a dataset of Hugging Face and a path are described first. Raises InvalidArgument if name or
+    digest is missing, and what `modelry.data.from_files` and `from_dvc` raise.
     """
     if isinstance(dataset, Dataset):
         return replace(dataset, **_fitting({name: getattr(dataset, name) for name in _GIVEN}))
-    is_content = is_array(dataset) or hasattr(dataset, "iloc")  # a table may have a column that is called so
-    name, digest = ("", "") if is_content else (getattr(dataset, "name", ""), getattr(dataset, "digest", ""))
+    dataset = taken.described(dataset) or dataset
+    name, digest = getattr(dataset, "name", ""), getattr(dataset, "digest", "")
     if not name or not digest:
         raise InvalidArgument(
             f"{type(dataset).__name__} is not a dataset: it has no name or no digest; "
-            "create one with modelry.data.from_pandas(...)"
+            "create one with modelry.data.from_pandas(...) or another function of modelry.data"
         )
     described = dataset.to_dict() if callable(getattr(dataset, "to_dict", None)) else {}
     source = described.get("source", getattr(dataset, "source", ""))

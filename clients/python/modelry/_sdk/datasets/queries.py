@@ -1,0 +1,156 @@
+"""Datasets from the results of SQL queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from modelry._sdk.datasets import digests
+from modelry._sdk.datasets.dataset import Dataset, json_of, within
+from modelry._sdk.datasets.profiles import MOST_COLUMNS
+from modelry._sdk.datasets.sources import without_credentials
+from modelry._sdk.values.texts import said_of, text_of
+from modelry.errors import DatasetEmpty, InvalidArgument
+
+_ROWS_AT_ONCE = 10_000
+_KINDS = {bool: "bool", int: "int64", float: "float64", str: "string"}
+_COLSPEC = {"bool": "boolean", "int64": "long", "float64": "double", "string": "string", "binary": "binary"}
+
+
+def from_sql(
+    query: str,
+    connection: Any,
+    *,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
+    name: str | None = None,
+    url: str = "",
+) -> Dataset:
+    """Describes the result of a query: it runs the query and reads all rows, 10,000 at once.
+
+    `connection` is an Engine or Connection of SQLAlchemy, or a connection of any DBAPI driver, such as `sqlite3` and
+    `psycopg`; `params` are passed as the driver takes them. The source is JSON with the query and the URL of the
+    database, without user and password; for a DBAPI connection, which does not know its URL, give `url`. Params are not
+    recorded. The digest covers the names of the columns and every cell in the order of the rows, so a query without
+    ORDER BY may get another one each time. Types of columns are those of the cells as Python has them.
+
+    Raises DatasetEmpty for a result without rows, InvalidArgument for a query that fails or returns no table, and what
+    can't be a connection.
+    """
+    if not isinstance(query, str) or not query.strip():
+        raise InvalidArgument(f"query must be a text of SQL, not {text_of(query)[:100]!r}")
+    try:
+        with _answered(connection, query, params) as (names, rows):
+            content = [_Cells() for _ in names]
+            count = 0
+            for some in rows:
+                count += len(some)
+                for column, cells in zip(content, zip(*some, strict=True), strict=True):
+                    column.add(cells)
+    except InvalidArgument:
+        raise
+    except Exception as problem:  # Drivers have errors of their own.
+        raise InvalidArgument(
+            f"the query {_short(query)!r} failed: {type(problem).__name__}: {said_of(problem)[:500]}"
+        ) from problem
+    if not count:
+        raise DatasetEmpty(f"the query {_short(query)!r} has no rows; is its condition right?")
+    zipped = list(zip(names, content, strict=True))
+    described = [{"name": column, **cells.described()} for column, cells in zipped]
+    schema, left_out = within([{key: each[key] for key in ("name", "type", "required", "dtype")} for each in described])
+    return Dataset(
+        name or "query",
+        digest=digests.digest_of(
+            [count, [[column, cells.digest()] for column, cells in zip(names, content, strict=True)]]
+        ),
+        source=json_of({"query": query, "url": without_credentials(url or _url_of(connection))}),
+        source_type="sql",
+        schema=json_of({"mlflow_colspec": schema} | ({"columns_left_out": left_out} if left_out else {})),
+        profile=json_of(
+            {
+                "num_rows": count,
+                "num_elements": count * len(names),
+                "columns": {each["name"]: each["profile"] for each in described[:MOST_COLUMNS]},
+            }
+        ),
+    )
+
+
+class _Cells:
+    """A column of Python values that is fed in parts."""
+
+    def __init__(self) -> None:
+        self._column = digests.Column("object", counts=False)
+        self._kinds: set[type] = set()
+        self._nulls = 0
+        self._range: list[Any] = []
+
+    def add(self, cells: Sequence[Any]) -> None:
+        self._column.cells(cells)
+        known = [cell for cell in cells if cell is not None]
+        self._nulls += len(cells) - len(known)
+        self._kinds.update(map(type, known))
+        if self._kinds <= {int, float} and known:
+            self._range = [min(self._range[:1] + known), max(self._range[1:] + known)]
+
+    def digest(self) -> list[Any]:
+        return self._column.digest()
+
+    def described(self) -> dict[str, Any]:
+        kinds = self._kinds
+        kind = "float64" if kinds == {int, float} else _KINDS.get(next(iter(kinds)), "") if len(kinds) == 1 else ""
+        names = sorted(each.__name__ for each in kinds)
+        is_time = kinds and all(each.__name__ in ("datetime", "date") for each in kinds)
+        has_range = self._range and kinds <= {int, float}
+        return {
+            "type": _COLSPEC.get(kind, "datetime" if is_time else "binary" if names == ["bytes"] else "any"),
+            "required": not self._nulls,
+            "dtype": " | ".join(names) or "NoneType",
+            "profile": {"nulls": self._nulls} | ({"min": self._range[0], "max": self._range[1]} if has_range else {}),
+        }
+
+
+@contextmanager
+def _answered(connection: Any, query: str, params: Any) -> Iterator[tuple[list[str], Iterable[Sequence[Any]]]]:
+    """The names of the columns, and the rows, some at once."""
+    if hasattr(connection, "cursor"):  # DBAPI
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(query, *(() if params is None else (params,)))
+            if cursor.description is None:
+                raise InvalidArgument(f"the query {_short(query)!r} returns no table; give a SELECT")
+            yield (
+                [text_of(column[0]) for column in cursor.description],
+                iter(lambda: cursor.fetchmany(_ROWS_AT_ONCE), []),
+            )
+    elif hasattr(connection, "dialect"):  # SQLAlchemy
+        from sqlalchemy import text
+
+        if hasattr(connection, "connect"):
+            with connection.connect() as opened, _answered(opened, query, params) as found:
+                yield found
+            return
+        answer = connection.execute(text(query), dict(params) if isinstance(params, Mapping) else params)
+        with closing(answer):
+            if not answer.returns_rows:
+                raise InvalidArgument(f"the query {_short(query)!r} returns no table; give a SELECT")
+            yield [text_of(column) for column in answer.keys()], answer.partitions(_ROWS_AT_ONCE)  # noqa: SIM118
+    else:
+        raise InvalidArgument(
+            "connection must be an Engine or Connection of SQLAlchemy or a DBAPI connection, "
+            f"not {type(connection).__name__}"
+        )
+
+
+def _url_of(connection: Any) -> str:
+    """The URL of the database, or the file of SQLite, where the connection knows it."""
+    engine = getattr(connection, "engine", None)
+    if engine is not None and hasattr(engine, "url"):
+        return str(engine.url.set(username=None, password=None))
+    if type(connection).__module__ == "sqlite3":
+        with closing(connection.execute("PRAGMA database_list")) as cursor:
+            return next((f"sqlite:///{file}" for _, name, file in cursor if name == "main" and file), "sqlite://")
+    return ""
+
+
+def _short(query: str) -> str:
+    return " ".join(query.split())[:200]
