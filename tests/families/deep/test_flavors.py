@@ -304,7 +304,7 @@ def test_saving_a_module_with_an_example_does_not_train_it(tmp_path: Path) -> No
 
 
 def test_a_module_of_a_local_class_is_pickled(tmp_path: Path) -> None:
-    class Halved(torch.nn.Module):
+    class Halved(torch.nn.Module):  # type: ignore[misc]
         def forward(self, given: Any) -> Any:
             return given / 2
 
@@ -385,7 +385,7 @@ def test_a_format_that_there_is_not_is_refused(tmp_path: Path) -> None:
 def test_a_keras_model_keeps_its_example_and_gets_its_signature(tmp_path: Path) -> None:
     modelry.keras.save_model(keras_model(), tmp_path / "model", input_example=SAMPLE)
 
-    served = modelry.pyfunc.load_model(tmp_path / "model")
+    served: Any = modelry.pyfunc.load_model(tmp_path / "model")
     assert str(served.metadata.signature.inputs) == "[Tensor('float32', (-1, 3))]"
     assert served.input_example.shape == (4, 3)
     with pytest.raises(InvalidArgument, match="is not empty"):
@@ -433,7 +433,7 @@ def test_the_parts_of_a_pipeline_need_a_task(tmp_path: Path) -> None:
 def test_the_packages_of_a_module_are_found_without_copying_its_tensors() -> None:
     from modelry._sdk.packaging import requirements
 
-    class Copied(torch.Tensor):
+    class Copied(torch.Tensor):  # type: ignore[misc]
         def __reduce_ex__(self, protocol: Any) -> Any:
             raise AssertionError("its data was copied")
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from modelry._sdk.packaging import borrowed
 from modelry.errors import InvalidArgument
 
 
@@ -23,9 +24,8 @@ def prepare(path: str | os.PathLike[str]) -> None:
 
 def signature_of(model: Any, example: Any) -> Any:
     """The signature of an example and of what the model answers to it."""
-    from modelry.models import infer_signature
-
-    return infer_signature(example, model.predict(example, verbose=0))
+    mlflow = borrowed.mlflow_module("mlflow.models")
+    return mlflow.infer_signature(example, model.predict(example, verbose=0))
 
 
 def inspected(model: Any, *modules: str) -> list[Any]:
