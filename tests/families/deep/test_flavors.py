@@ -55,6 +55,7 @@ def keras_model() -> Any:
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(1)])
     model.compile(loss="mse")
+    model.fit(SAMPLE, SAMPLE[:, :1], verbose=0)  # else Keras warns that the optimizer has no state
     return model
 
 
