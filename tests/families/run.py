@@ -6,7 +6,6 @@ python tests/families/run.py [family...] [-- options of pytest]
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -53,10 +52,11 @@ def _environment(family: str) -> Path:
         shutil.rmtree(old)
     began = time.monotonic()
     print(f"=== making the environment of the family {family} (once)", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
     constraints = place / "constraints.txt"
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, place], check=True)
     constraints.write_text(_constraints(wanted))
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", constraints, "-r", wanted], check=True)
+    subprocess.run([*uv, "pip", "install", "--python", python, "-c", constraints, "-r", wanted], check=True)
     # What is in both has one version, by the constraints.
     base = sysconfig.get_paths()["purelib"]
     own = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"])
@@ -74,5 +74,4 @@ def _constraints(wanted: Path) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
     sys.exit(main())

@@ -164,6 +164,78 @@ def test_options_that_name_no_library_are_read_where_pickles_are_switched_off(
     assert judging.judge(str(a_model(tmp_path, mlmodel)))["onnx"]["data"] == "m.onnx"
 
 
+PYTORCH = "flavors: {python_function: {loader_module: mlflow.pytorch, data: data}}"
+KERAS = "flavors: {python_function: {loader_module: mlflow.keras}, keras: {data: data}}"
+TENSORFLOW = "flavors: {python_function: {loader_module: mlflow.tensorflow, data: data}, tensorflow: {data: data}}"
+TRANSFORMERS = "flavors: {python_function: {loader_module: mlflow.transformers}, transformers: {model_binary: data}}"
+
+
+@pytest.mark.parametrize(
+    ("mlmodel", "file", "content"),
+    [
+        (PYTORCH, "pickle_module_info.txt", "code_of_a_stranger"),
+        (PYTORCH, "model.pth", ""),
+        (PYTORCH.replace("mlflow.pytorch", "os"), "model.pt2", ""),
+        (PYTORCH.replace("python_function: {loader_module: mlflow.pytorch, data", "pytorch: {model_data"), "a.PTH", ""),
+        (KERAS, "keras_module.txt", "code_of_a_stranger"),
+        (KERAS.replace("keras: {", "keras: {save_exported_model: true, "), "model", ""),
+        (TENSORFLOW, "keras_module.txt", "keras\n"),
+        (TENSORFLOW, "custom_objects.cloudpickle", ""),
+        (TENSORFLOW, "global_custom_objects.cloudpickle", ""),
+        (TENSORFLOW, "model.h5", ""),
+        (TENSORFLOW, "saved_model.pb", ""),
+        (TENSORFLOW.replace("tensorflow: {", "tensorflow: {saved_model_dir: data, "), "x", ""),
+        (TENSORFLOW.replace("tensorflow: {", "tensorflow: {keras_module: code_of_a_stranger, "), "model.keras", ""),
+        (TENSORFLOW.replace(" tensorflow: {", " keras: {keras_module: code_of_a_stranger, "), "model.keras", ""),
+        (TRANSFORMERS, "modeling.py", ""),
+        (TRANSFORMERS, "pytorch_model.bin", ""),
+        (TRANSFORMERS, "config.json", '{"auto_map": {"AutoModel": "modeling.Mine"}}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"auto\\u005fmap": {"AutoTokenizer": ["a.b", null]}}'),
+        (TRANSFORMERS, "config.json", '{"custom_pipelines": {"mine": {"impl": "modeling.Mine"}}}'),
+        (TRANSFORMERS, "config.json", "no JSON"),
+        (TRANSFORMERS.replace("transformers: {", "transformers: {source_model_revision: 1a2b, "), "x", ""),
+        (TRANSFORMERS.replace("transformers: {", "transformers: {peft_adaptor: data, "), "x", ""),
+    ],
+)
+def test_no_code_of_a_deep_model_runs_where_pickles_are_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlmodel: str, file: str, content: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "code_of_a_stranger.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n")
+    model = a_model(tmp_path / "model", mlmodel)
+    (model / "data").mkdir()
+    (model / "data" / file).write_text(content)
+
+    with pytest.raises(FailedPrecondition, match="code of its own") as refused:
+        modelry.pyfunc.load_model(model)
+
+    assert refused.value.reason == "MODEL_HAS_CODE"
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("mlmodel", "file", "content"),
+    [
+        (PYTORCH, "model.pt2", ""),
+        (KERAS, "keras_module.txt", "keras"),
+        (TENSORFLOW, "keras_module.txt", "tensorflow.keras"),
+        (TRANSFORMERS, "config.json", '{"auto_map": {}}'),
+        (TRANSFORMERS, "tokenizer.json", '{"vocab": {"auto_map": 1}}'),
+    ],
+)
+def test_data_of_a_deep_model_is_not_refused_where_pickles_are_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlmodel: str, file: str, content: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    model = a_model(tmp_path / "model", mlmodel)
+    (model / "model.pkl").unlink()
+    (model / "data").mkdir()
+    (model / "data" / file).write_text(content)
+
+    assert "python_function" in judging.judge(str(model))
+
+
 INNER = "flavors: {python_function: {loader_module: mlflow.pyfunc.model, data: inner}}"
 INNER_SKLEARN = (
     "flavors: {python_function: {loader_module: mlflow.sklearn, data: inner}, sklearn: {pickled_model: inner}}"

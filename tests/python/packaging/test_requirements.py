@@ -126,13 +126,15 @@ def test_a_module_of_the_project_is_read_for_what_it_imports_and_no_other_of_it(
     assert requirements.inferred(training.Model()) == pinned("numpy")
 
 
-def a_package(site: Path, name: str, direct_url: dict[str, object], installer: str = "pip") -> str:
+def a_package(
+    site: Path, name: str, direct_url: dict[str, object], installer: str = "pip", version: str = "9.9.9"
+) -> str:
     """An installed package with a module of its name, as pip notes it; returns the name of the module."""
     module = name.replace("-", "_")
     (site / f"{module}.py").write_text("def double(x): return x * 2\n")
-    info = site / f"{module}-9.9.9.dist-info"
+    info = site / f"{module}-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.9.9\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     (info / "INSTALLER").write_text(f"{installer}\n")
     (info / "direct_url.json").write_text(json.dumps(direct_url))
     return module
@@ -173,6 +175,23 @@ def test_what_came_from_no_index_is_required_from_where_it_came(
 
     assert needed == [f"{name}{required}"]
     assert [name in said for said in caplog.messages] == ([True] if is_told else [])
+
+
+def test_a_build_is_pinned_without_its_label_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_package(tmp_path, "kf-build", {}, version="2.15.0+cu132")
+    a_package(tmp_path, "kf-plain", {}, version="2.15.0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    needed = requirements.pinned("kf-build", "kf-plain")
+    requirements.tell_builds(needed)
+    requirements.tell_builds(["kf-build==2.15.0+cu132", "kf-build>=2", "--extra-index-url https://x.test"])
+
+    assert needed == ["kf-build==2.15.0", "kf-plain==2.15.0"]
+    (said,) = caplog.messages
+    assert "kf-build 2.15.0+cu132;" in said
+    assert "--extra-index-url" in said
 
 
 def test_modules_of_the_project_that_do_not_go_with_the_model_are_told(

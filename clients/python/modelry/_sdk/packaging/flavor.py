@@ -48,7 +48,7 @@ class FlavorShell:
         Unless the options have requirements, they get `packages` and what `inspected` and the input example refer to,
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
-        mlflow = self._mlflow()
+        mlflow = self.check()
         if inspected is not None:
             used = requirements.modules_of(inspected, options.get("input_example"))
             requirements.tell_missing(used, options.get("code_paths") or ())
@@ -56,6 +56,7 @@ class FlavorShell:
                 extra = requirements.listed(options.get("extra_pip_requirements"))
                 needed = requirements.merged(requirements.pinned(*packages), requirements.of_modules(used), extra)
                 requirements.tell_local(needed)
+                requirements.tell_builds(needed)
                 options = {**options, "pip_requirements": needed, "extra_pip_requirements": None}
         # MLflow's advice to change its own defaults does not apply here.
         with borrowed.errors_only(self.module):
@@ -110,7 +111,7 @@ class FlavorShell:
 
         Its MLmodel file is judged before. Code that the model brings is kept apart from that of other models.
         """
-        mlflow = self._mlflow()
+        mlflow = self.check()
 
         def load(folder: str) -> Any:
             code = judging.judge(folder).get(self.name, {}).get("code")
@@ -125,7 +126,8 @@ class FlavorShell:
 
         return loading.loaded(model_uri, load, dst_path=dst_path, client=client)
 
-    def _mlflow(self) -> Any:
+    def check(self) -> Any:
+        """The module of MLflow. Raises ModuleNotFoundError, which says what to install, if the framework is missing."""
         if self.needs and importlib.util.find_spec(self.needs) is None:
             package = _PACKAGES.get(self.needs, self.needs)
             raise ModuleNotFoundError(

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from modelry._sdk.packaging import forbidding
 from modelry._sdk.values.foreign import Unreadable, yaml_of
 from modelry._sdk.values.texts import text_of
-from modelry.errors import FailedPrecondition, InvalidArgument
+from modelry.errors import InvalidArgument
 
 LARGEST_BYTES = 4 * 2**20
 """The most bytes of MLmodel files that are read. The largest part are schemas, each of which is one text."""
@@ -23,29 +24,6 @@ LARGEST_BYTES = 4 * 2**20
 MOST_NODES, DEEPEST = 20_000, 50
 """The most values of MLmodel files, and the most of them one in another. A value takes about 0.1 ms to read."""
 
-_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
-_HEED_THE_SWITCH = {
-    "mlflow.catboost",
-    "mlflow.lightgbm",
-    "mlflow.onnx",
-    "mlflow.pyfunc.model",
-    "mlflow.sklearn",
-    "mlflow.statsmodels",
-    "mlflow.xgboost",
-}
-"""The loaders that read data only, or heed the switch."""
-
-_PLAIN_OPTIONS = {
-    "arena_extend_strategy",
-    "cudnn_conv_algo_search",
-    "device_id",
-    "device_type",
-    "do_copy_in_default_stream",
-    "gpu_mem_limit",
-}
-"""The options of onnxruntime's execution providers that name no file. Others may name a library that it loads."""
-_OF_A_CLASS = {"lightgbm", "xgboost"}
-"""The flavors that make an object of the class that `model_class` names: one of the framework, which reads data."""
 _NO_PATHS = re.compile(r"model_code_path|loader_module|.*(name|uri)")
 """Options that are no path in the model. Of a `model_code_path` only the last part is used."""
 _LARGEST_OTHER_BYTES = 2**20
@@ -76,7 +54,6 @@ def judge(folder: str) -> Mapping[str, Any]:
     """
     found: Mapping[str, Any] = {}
     bytes_left, nodes_left = LARGEST_BYTES, MOST_NODES
-    heeds_switch = os.environ.get(_SWITCH, "").lower() in {"false", "0"}
     for name in _mlmodels(folder):
         file = os.path.join(folder, name)
         content = _content(file, name, bytes_left)
@@ -84,8 +61,8 @@ def judge(folder: str) -> Mapping[str, Any]:
         model, count = _read(content, name, nodes_left)
         nodes_left -= count
         flavors = _flavors(model, os.path.dirname(file), name)
-        if heeds_switch:
-            _refuse_code(flavors)
+        if forbidding.is_on():
+            forbidding.refuse_code(flavors, os.path.dirname(file))
         if name == "MLmodel":
             found = flavors
     for name in ("conda.yaml", "python_env.yaml"):
@@ -212,40 +189,6 @@ def _is_inside(folder: str, path: str) -> bool:
     except (OSError, ValueError):  # a name that no file system has
         return False
     return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
-
-
-def _refuse_code(flavors: Mapping[str, Any]) -> None:
-    """Refuses what runs code of the model without a pickle. Pickles are refused by MLflow's code."""
-    for flavor, options in flavors.items():
-        module = options.get("loader_module")
-        for key in ("code", "model_code_path"):
-            if options.get(key):
-                raise _has_code(f"{key} {text_of(options[key])[:200]!r} of {text_of(flavor)[:200]!r}")
-        named = options.get("model_class")
-        if flavor in _OF_A_CLASS and named is not None and text_of(named).partition(".")[0] != flavor:
-            raise _has_code(f"the class {text_of(named)[:200]!r} of {flavor!r}")
-        if module is not None and text_of(module) not in _HEED_THE_SWITCH:
-            raise _has_code(f"the loader {text_of(module)[:200]!r} of {text_of(flavor)[:200]!r}")
-        for option in _of_libraries(options):
-            raise _has_code(f"the option {text_of(option)[:200]!r} of {text_of(flavor)[:200]!r} may name a library")
-
-
-def _of_libraries(options: Mapping[str, Any]) -> Iterator[object]:
-    """The options with which onnxruntime may load libraries, or files outside of the model."""
-    providers = options.get("providers")
-    for provider in providers if isinstance(providers, list) else []:
-        for part in provider if isinstance(provider, list) else []:
-            yield from (key for key in part if key not in _PLAIN_OPTIONS) if isinstance(part, dict) else ()
-    session = options.get("onnx_session_options")
-    if isinstance(session, dict) and session.get("extra_session_config"):
-        yield "extra_session_config"
-
-
-def _has_code(what: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"the model would run code of its own: {what}; {_SWITCH}=false forbids that",
-        reason="MODEL_HAS_CODE",
-    )
 
 
 def _refused(problem: str, file: str = "MLmodel") -> InvalidArgument:

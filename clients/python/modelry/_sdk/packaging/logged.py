@@ -92,6 +92,16 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
     )
 
 
+def log_files(save: Callable[[str], None], destination: Destination) -> str:
+    """Logs what `save(folder)` writes, which is no model, and returns its URI."""
+    path = destination.path()
+    with tempfile.TemporaryDirectory(prefix="modelry-files-") as temporary:
+        save(temporary)
+        run_id, upload = _target(destination)
+        upload(temporary, path)
+    return f"runs:/{run_id}/{path}"
+
+
 def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
     """The run that gets the model, and a function that uploads a folder to a path of it."""
     from modelry._sdk.fluent import functions, session

@@ -90,6 +90,25 @@ def tell_local(needed: Iterable[str]) -> None:
         )
 
 
+def tell_builds(needed: Iterable[str]) -> None:
+    """Says in the log which packages are pinned without the label of the build that is installed, such as `+cu132`.
+
+    No public index has a version with a label: such a build comes from an index of its own.
+    """
+    builds = []
+    for requirement in needed:
+        name, _, pinned_to = requirement.partition("==")
+        version, _, label = _version(_name(name)).partition("+")
+        if label and version == pinned_to:
+            builds.append(f"{name} {version}+{label}")
+    if builds:
+        log.warning(
+            "these packages are pinned without the label of their build, which no public index has: %s; if a model "
+            "needs the build, give pip_requirements with the --extra-index-url that has it",
+            ", ".join(sorted(builds)),
+        )
+
+
 def pinned(*packages: str) -> list[str]:
     """The requirements of packages as they are installed. Packages that are not installed are left out.
 
@@ -98,9 +117,7 @@ def pinned(*packages: str) -> list[str]:
     """
     pins = []
     for package in packages:
-        try:
-            version = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
+        if not (version := _version(package)):
             continue
         # A local label such as `+cu121` names a build that no public index has.
         pins.append(_elsewhere(package) or f"{package}=={version.partition('+')[0]}")
@@ -150,7 +167,7 @@ class _Modules:
         class Survey(cloudpickle.Pickler):  # type: ignore[misc]
             def reducer_override(self, obj: Any) -> Any:
                 modules.add_reference(obj)
-                return super().reducer_override(obj)
+                return (object, ()) if _refers_to_no_more(obj) else super().reducer_override(obj)
 
         try:
             Survey(_Nowhere(), protocol=5, buffer_callback=lambda _: None).dump(part)
@@ -168,6 +185,16 @@ class _Modules:
         elif isinstance(thing, FunctionType):
             # It is pickled with its code. The globals that its code uses are pickled next.
             self.add_code(thing.__code__, thing.__globals__.get("__package__") or "")
+
+
+def _refers_to_no_more(thing: Any) -> bool:
+    """Whether a thing need not be pickled to see what it refers to.
+
+    Tensors of PyTorch copy their data when they are pickled, and a module is pickled by a function of the pickler.
+    """
+    if isinstance(thing, ModuleType):
+        return thing.__name__ in sys.modules
+    return any(each.__module__ == "torch" for each in type(thing).__mro__)
 
 
 class _Nowhere:
@@ -281,6 +308,14 @@ def _source(package: str) -> Mapping[str, Any]:
         return {}
     # Conda notes where it built its own packages.
     return {} if by_conda else noted
+
+
+def _version(package: str) -> str:
+    """The installed version of a package; empty without it."""
+    try:
+        return importlib.metadata.version(package) if package else ""
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _name(requirement: str) -> str:

@@ -1,0 +1,86 @@
+"""Keras 3 models in MLflow's format: save them to a folder, log them to a run, load them back.
+
+The file of a model is Keras' own `.keras`: layers and weights as data. It is loaded in Keras' safe mode, which refuses
+layers that are code (`Lambda` of a Python function). A class of your own must be known where it is loaded: register it
+with `keras.saving.register_keras_serializable`, or give it as `custom_objects`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.packaging import keras_parts
+from modelry._sdk.packaging.flavor import FlavorShell
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelry._sdk.client import Client
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+
+__all__ = ["load_model", "log_model", "save_model"]
+
+_FLAVOR = FlavorShell("mlflow.keras", "keras", "keras")
+
+
+def save_model(
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    save_exported_model: bool = False,
+    save_model_kwargs: dict[str, Any] | None = None,
+    **options: Unpack[SaveOptions],
+) -> None:
+    """Saves a model to a folder on this machine, which must not exist or must be empty.
+
+    `model` is a keras.Model, with any backend. `save_exported_model` saves its graph as TensorFlow's SavedModel, which
+    needs a signature, instead of `.keras`. `save_model_kwargs` are those of `keras.Model.save`. Without a signature,
+    it is inferred from an input example of arrays. Keras models have no `code_paths` and `extra_files`.
+
+    Raises InvalidArgument if the folder is not empty, and MlflowException for what can't be saved.
+    """
+    _FLAVOR.check()
+    keras_parts.prepare(path)
+    example, signature = options.get("input_example"), options.get("signature")
+    if signature is None and example is not None:
+        signature = keras_parts.signature_of(model, example)
+    given = {
+        "model": model,
+        "save_exported_model": save_exported_model,
+        "save_model_kwargs": save_model_kwargs,
+        **options,
+        "signature": signature,
+    }
+    _FLAVOR.save(path, given, inspected=keras_parts.inspected(model), packages=["keras", "pandas"])
+
+
+def log_model(
+    model: Any,
+    artifact_path: str | None = None,
+    *,
+    save_exported_model: bool = False,
+    save_model_kwargs: dict[str, Any] | None = None,
+    **options: Unpack[LogOptions],
+) -> LoggedModel:
+    """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    given = {"model": model, "save_exported_model": save_exported_model, "save_model_kwargs": save_model_kwargs}
+    return _FLAVOR.log_model(save_model, given, artifact_path, options)
+
+
+def load_model(
+    model_uri: str | os.PathLike[str],
+    dst_path: str | os.PathLike[str] | None = None,
+    *,
+    custom_objects: dict[str, Any] | None = None,
+    load_model_kwargs: dict[str, Any] | None = None,
+    client: Client | None = None,
+) -> Any:
+    """Loads a model from `runs:/…`, `models:/…` or a folder on this machine: see `FlavorShell.load_model`.
+
+    `custom_objects` are your classes and functions by the name that the model has for them, and `load_model_kwargs`
+    those of `keras.saving.load_model`. Raises ValueError, from Keras, for a class that it does not know.
+    """
+    given = {"custom_objects": custom_objects, "load_model_kwargs": load_model_kwargs}
+    return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)

@@ -1,0 +1,225 @@
+"""PyTorch models in MLflow's format: save them to a folder, log them to a run, load them back.
+
+By default the file of a model is a pickle of the whole module, which every module can be. Loading it needs the module's
+class, and runs code that its author chose. Two formats are data: `serialization_format="pt2"`, the graph of the module,
+and `log_state_dict(…, serialization_format="safetensors")`, its tensors without the module.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelry._sdk.packaging.flavor import FlavorShell
+from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelry._sdk.client import Client
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+
+__all__ = ["load_model", "load_state_dict", "log_model", "log_state_dict", "save_model", "save_state_dict"]
+
+_FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch")
+_STATE_FILES = {"pickle": "state_dict.pth", "safetensors": "state_dict.safetensors"}  # the first is MLflow's
+
+
+def save_model(
+    pytorch_model: Any,
+    path: str | os.PathLike[str],
+    *,
+    serialization_format: str = "pickle",
+    pickle_module: Any = None,
+    **options: Unpack[SaveOptions],
+) -> None:
+    """Saves a model to a folder on this machine, which must not exist or must be empty.
+
+    `pytorch_model` is a torch.nn.Module. It is saved as in evaluation (`eval()`), and is afterwards as it was.
+    `serialization_format` is `pickle`, the whole module by `pickle_module` (default: cloudpickle), or `pt2`, its graph
+    by `torch.export`. The latter needs an input example of arrays or tensors. A dimension of size 1 in it becomes
+    fixed, so give two rows or more. What is loaded has no class of yours, and can't be trained on.
+
+    Raises MlflowException for what can't be saved, and TypeError for another object than a module.
+    """
+    given = {
+        "pytorch_model": pytorch_model,
+        "serialization_format": serialization_format,
+        "pickle_module": pickle_module,
+        **options,
+        "input_example": _as_array(options.get("input_example")),
+    }
+    packages = ["torch", "pandas", *(["cloudpickle"] if serialization_format == "pickle" else [])]
+    with _evaluating(pytorch_model):
+        _FLAVOR.save(path, given, inspected=pytorch_model, packages=packages)
+
+
+def log_model(
+    pytorch_model: Any,
+    artifact_path: str | None = None,
+    *,
+    serialization_format: str = "pickle",
+    pickle_module: Any = None,
+    **options: Unpack[LogOptions],
+) -> LoggedModel:
+    """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    model = {
+        "pytorch_model": pytorch_model,
+        "serialization_format": serialization_format,
+        "pickle_module": pickle_module,
+    }
+    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+
+
+def load_model(
+    model_uri: str | os.PathLike[str],
+    dst_path: str | os.PathLike[str] | None = None,
+    *,
+    client: Client | None = None,
+    **options: Any,
+) -> Any:
+    """Loads a model from `runs:/…`, `models:/…` or a folder on this machine: see `FlavorShell.load_model`.
+
+    The options are those of `torch.load`, such as `map_location="cpu"` for a model of a GPU where there is none, and
+    `device`, to which the model is moved.
+    """
+    return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **options)
+
+
+def save_state_dict(
+    state_dict: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    serialization_format: str = "pickle",
+    **options: Any,
+) -> None:
+    """Saves the tensors of a model, or a checkpoint, to a folder on this machine.
+
+    `serialization_format` is `pickle`, the file `state_dict.pth` of `torch.save(…, **options)`, which holds nested
+    dicts, numbers and the state of optimizers too; or `safetensors`, which holds tensors by name, and nothing else.
+
+    Raises InvalidArgument for what the format can't hold, and ModuleNotFoundError without the package safetensors.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise _wrong(f"a state dict is a mapping, not {type(state_dict).__name__}; give model.state_dict()")
+    if serialization_format not in _STATE_FILES:
+        raise _wrong(f"serialization_format {serialization_format!r} is none of {', '.join(_STATE_FILES)}")
+    file = Path(path, _STATE_FILES[serialization_format])
+    if serialization_format == "safetensors":
+        tensors = _tensors_alone(state_dict)
+        save = _safetensors().save_file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save(tensors, file, **options)
+        except RuntimeError as problem:  # tensors that share memory, such as tied weights
+            raise _wrong(f"safetensors can't hold this state dict: {problem}") from problem
+        return
+    import torch
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state_dict, file, **options)
+
+
+def log_state_dict(
+    state_dict: Mapping[str, Any],
+    artifact_path: str,
+    *,
+    serialization_format: str = "pickle",
+    run_id: str | None = None,
+    client: Client | None = None,
+    **options: Any,
+) -> str:
+    """Logs the tensors of a model, or a checkpoint, to a run, and returns its URI: see `save_state_dict`.
+
+    It is no model: `load_state_dict` reads it, and it can't be registered. `run_id` is its run. Default: the active
+    run, which is started if there is none.
+    """
+    from modelry._sdk.packaging import logged
+
+    def save(folder: str) -> None:
+        save_state_dict(state_dict, folder, serialization_format=serialization_format, **options)
+
+    return logged.log_files(save, logged.Destination(artifact_path=artifact_path, run_id=run_id, client=client))
+
+
+def load_state_dict(
+    state_dict_uri: str | os.PathLike[str], *, client: Client | None = None, **options: Any
+) -> dict[str, Any]:
+    """Loads what `log_state_dict` logged, from `runs:/…` or a folder on this machine.
+
+    The options are those of `torch.load`, or of `safetensors.torch.load_file`. Unless they say `weights_only=False`,
+    nothing but tensors, numbers, texts and their collections is read, so no code of the author runs.
+
+    Raises NotFound without the file, and FailedPrecondition for a pickle where the environment forbids them.
+    """
+    from modelry._sdk.packaging import forbidding, loading
+
+    with tempfile.TemporaryDirectory(prefix="modelry-state-") as temporary:
+        folder = Path(loading.local_path(state_dict_uri, temporary, client))
+        if (file := folder / _STATE_FILES["safetensors"]).exists():
+            tensors: dict[str, Any] = _safetensors().load_file(file, **options)
+            return tensors
+        if not (file := folder / _STATE_FILES["pickle"]).exists():
+            raise NotFound(
+                f"{str(state_dict_uri)!r} has no file {' or '.join(_STATE_FILES.values())}",
+                reason="LOCAL_FILE_NOT_FOUND",
+            )
+        if forbidding.is_on():
+            raise FailedPrecondition(
+                f"{file.name} is a pickle, which {forbidding.SWITCH}=false forbids; log it with "
+                "serialization_format='safetensors'",
+                reason="MODEL_HAS_CODE",
+            )
+        import torch
+
+        state: dict[str, Any] = torch.load(file, **{"weights_only": True, **options})
+        return state
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Keeps a model from learning from the input example, and from storing that it is being trained."""
+    training = [each for each in model.modules() if each.training] if hasattr(model, "modules") else []
+    for each in training:
+        each.training = False
+    try:
+        yield
+    finally:
+        for each in training:
+            each.training = True
+
+
+def _as_array(example: Any) -> Any:
+    """A tensor as the array that MLflow can store and infer a signature from; anything else as it is."""
+    return example.detach().cpu().numpy() if hasattr(example, "detach") else example
+
+
+def _tensors_alone(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    import torch
+
+    for name, value in state_dict.items():
+        if not isinstance(value, torch.Tensor):
+            raise _wrong(
+                f"safetensors holds tensors alone, and {name!r} is of type {type(value).__name__}; "
+                "log the state dict of the model by itself, or as serialization_format='pickle'"
+            )
+    return {name: value.contiguous() for name, value in state_dict.items()}
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            "the format safetensors needs a package that is not installed: pip install safetensors", name="safetensors"
+        ) from missing
+    return safetensors.torch
+
+
+def _wrong(problem: str) -> InvalidArgument:
+    return InvalidArgument(problem, reason="FIELD_INVALID", fields={"state_dict": problem})
