@@ -44,7 +44,7 @@ help: ## list what can be done
 
 .venv/dev-ready: .venv/created pyproject.toml constraints.txt
 	@echo "Installing the platform and the tools for working on it (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,cli,models,demo,peers,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,cli,models,files,system,demo,peers,dev]'
 	@touch .venv/demo-ready $@
 
 protos/node_modules/ready: protos/package.json protos/package-lock.json
