@@ -17,7 +17,7 @@ import yaml
 
 import modelry.pyfunc
 import modelry.sklearn
-from modelry.errors import InvalidArgument, NotFound
+from modelry.errors import InvalidArgument, LocalFileChanged, NotFound
 from modelry.models import infer_signature
 
 pytestmark = [
@@ -270,3 +270,17 @@ def test_the_working_folder_is_left_as_it_is(tmp_path: Path) -> None:
     modelry.pyfunc.save_model(tmp_path / "model", python_model=lambda model_input: model_input)
 
     assert os.getcwd() == before
+
+
+def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path: Path) -> None:
+    grows = tmp_path / "grows.txt"
+    grows.write_text("1")
+    (tmp_path / "model.py").write_text(CODE + f"open({os.fspath(grows)!r}, 'w').close()\n")
+
+    with pytest.raises(LocalFileChanged, match=r"grows\.txt' changed while it was copied") as raised:
+        modelry.pyfunc.save_model(
+            tmp_path / "model", python_model=tmp_path / "model.py", artifacts={"log": os.fspath(grows)}
+        )
+
+    assert raised.value.metadata == {"path": os.fspath(grows)}
+    assert not (tmp_path / "model").exists()

@@ -141,13 +141,14 @@ def _taken(names: list[Any], schema: Any) -> tuple[list[tuple[int, Any]], list[s
     declared = {column.name for column in columns}
     extra = [name for name in names if name not in declared]
     missing = [column.name for column in columns if column.required and column.name not in places]
+    wrong = []
     if missing:
         instead = f"; the input has {_listing(extra)}, which the signature does not know" if extra else ""
         number = "column" if len(missing) == 1 else f"{len(missing)} columns"
-        return [], [f"missing {number} {_listing(missing)}{instead}"]
-    if extra:
+        wrong.append(f"missing {number} {_listing(missing)}{instead}")
+    elif extra:
         log.warning("the model does not get the columns %s, which its signature does not know", _listing(extra))
-    return [(places[column.name], column) for column in columns if column.name in places], []
+    return [(places[column.name], column) for column in columns if column.name in places], wrong
 
 
 @functools.cache

@@ -25,6 +25,7 @@ from modelry._sdk.packaging import (
     own_code,
     pickling,
     requirements,
+    sources,
 )
 
 if TYPE_CHECKING:
@@ -73,11 +74,12 @@ class FlavorShell:
                 requirements.tell_builds(needed)
                 options = {**options, "pip_requirements": needed, "extra_pip_requirements": None}
         examples.require_fit(options.get("input_example"), options.get("signature"))
-        existed = os.path.lexists(path)
+        existed, before = os.path.lexists(path), sources.stamps(options)
         try:
             # MLflow's advice to change its own defaults does not apply here.
             with borrowed.errors_only(self.module):
                 mlflow.save_model(path=os.fspath(path), **options)
+            sources.require_same(before, options)
         except Exception as problem:
             if not existed:
                 shutil.rmtree(path, ignore_errors=True)
