@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 from modelry._sdk.values.texts import text_of
@@ -29,6 +31,33 @@ def explained(model: Any) -> InvalidArgument | None:
         reason="MODEL_NOT_PICKLABLE",
         metadata={"attribute": path, "type": kind},
     )
+
+
+def require_importable(model: Any) -> None:
+    """Raises InvalidArgument for a model that plain pickle stores with names that only this process has.
+
+    They are functions and classes of a script or notebook, of a function, and lambdas.
+    """
+
+    class Survey(pickle.Pickler):
+        def reducer_override(self, thing: Any) -> Any:
+            if isinstance(thing, type | FunctionType) and (
+                thing.__module__ in {"__main__", "__mp_main__"} or "<" in thing.__qualname__
+            ):
+                kind = "class" if isinstance(thing, type) else "function"
+                raise InvalidArgument(
+                    f"the model refers to the {kind} {thing.__qualname__} of {thing.__module__}, which pickle stores "
+                    "by its name only, so no other program can load it; use serialization_format='cloudpickle', which "
+                    "stores its code, or move it to a module and give that as code_paths",
+                    reason="MODEL_NOT_PICKLABLE",
+                    metadata={"attribute": thing.__qualname__, "type": kind},
+                )
+            return NotImplemented
+
+    try:
+        Survey(io.BytesIO(), protocol=5, buffer_callback=lambda _: None).dump(model)
+    except FAILURES:  # told when it is saved
+        return
 
 
 def _culprit(thing: Any, path: str, seen: set[int], depth: int) -> tuple[str, Any, str] | None:
