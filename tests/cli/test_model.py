@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,3 +180,28 @@ def test_the_records_are_verified(read: Read, modelry: Modelry, model: str) -> N
 @pytest.mark.parametrize("verb", ["list", "verify"])
 def test_the_trail_needs_one_model(modelry: Modelry, verb: str) -> None:
     assert modelry("audit", verb).code == 2
+
+
+def test_a_check_says_what_can_not_be_installed(
+    modelry: Modelry, client: Client, source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    run_id = source.split("/")[1]
+    client.artifacts.upload_bytes(f"runs/{run_id}", "model/requirements.txt", b"no-such-package==1.0\n")
+
+    answer = modelry("model", "check", source, "--output", "json")
+
+    assert answer.code == 1
+    assert answer.document["problems"][0]["kind"] == "requirement"
+    assert answer.document["problems"][0]["subject"] == "no-such-package==1.0"
+    assert "installing the requirements" in answer.err
+
+
+def test_a_check_of_nothing_says_so(modelry: Modelry, tmp_path: Path) -> None:
+    answer = modelry("model", "check", str(tmp_path))
+
+    assert answer.code == 1
+    assert "no file MLmodel" in answer.err

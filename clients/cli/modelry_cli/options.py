@@ -59,6 +59,10 @@ NewDescription = Annotated[str | None, typer.Option(help="The new description.",
 AllowExisting = Annotated[bool, typer.Option("--allow-existing", help="Accept one that has the name already.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 ModelName = Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")]
+ModelUri = Annotated[
+    str, typer.Argument(help="The model: runs:/RUN/PATH, models:/NAME/NUMBER, or a folder.", metavar="URI")
+]
+CheckTimeout = Annotated[float, typer.Option(help="The most seconds that the check may take.", metavar="SECONDS")]
 Number = Annotated[
     int, typer.Argument(help="The version number.", metavar="NUMBER", parser=_word, callback=version_number)
 ]

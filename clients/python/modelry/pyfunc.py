@@ -10,6 +10,7 @@ Modelry. Loading a model runs code that its author chose: load only what you tru
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -17,19 +18,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import local_files
-from modelry._sdk.packaging import borrowed, loading, logged
+from modelry._sdk.packaging import borrowed, code_files, loading
 from modelry._sdk.packaging.flavor import PYTHON_FUNCTION, FlavorShell
+from modelry._sdk.values import signals
+from modelry.errors import NotFound
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from mlflow.pyfunc import PyFuncModel as PyFuncModel
     from mlflow.pyfunc.model import PythonModel as PythonModel
     from mlflow.pyfunc.model import PythonModelContext as PythonModelContext
 
     from modelry._sdk.client import Client
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+
+    class _Pyfunc(SaveOptions, total=False):
+        loader_module: str | None
+        data_path: str | os.PathLike[str] | None
+        model_config: Any
+        streamable: bool | None
+
+    class _LoggedPyfunc(LogOptions, total=False):
+        loader_module: str | None
+        data_path: str | os.PathLike[str] | None
+        model_config: Any
+        streamable: bool | None
+
 
 __all__ = ["PyFuncModel", "PythonModel", "PythonModelContext", "load_model", "log_model", "save_model"]
 
 _OF_MLFLOW = ("PyFuncModel", "PythonModel", "PythonModelContext")
+_REFUSED_EXAMPLE = "Input example does not match the model signature"
 _FLAVOR = FlavorShell("mlflow.pyfunc", PYTHON_FUNCTION)
 
 
@@ -44,56 +65,42 @@ def save_model(
     *,
     python_model: Any = None,
     artifacts: Mapping[str, str] | None = None,
-    pip_requirements: Any = None,
-    extra_pip_requirements: Any = None,
-    conda_env: Any = None,
     client: Client | None = None,
-    **packaging_options: Any,
+    **options: Unpack[_Pyfunc],
 ) -> None:
     """Saves a model to a folder on this machine, which must not exist or must be empty.
 
-    `python_model` is a PythonModel, a function of the input, or the path of a script that calls `set_model`.
-    `artifacts` are files that it finds by name in `context.artifacts`: local paths, `runs:/…` or `models:/…`. Without
-    `pip_requirements` or `conda_env`, the packages that the model refers to are found and pinned. Further options are
-    those of MLflow's `save_model`: `signature`, `input_example`, `metadata`, `code_paths`, `loader_module`,
-    `data_path`, `model_config`, …. Raises MlflowException for what can't be saved.
+    `python_model` is a PythonModel, a function of the input, or the path of a code file that calls `set_model`, which
+    is stored as it is, without a pickle. `artifacts` are files that it finds by name in `context.artifacts`: local
+    paths, `runs:/…` or `models:/…`. Instead of a `python_model`, `loader_module` can name a module whose
+    `_load_pyfunc(path)` makes the model of the files at `data_path`. Where `predict` has type hints, such as
+    `list[dict[str, float]]`, they are its signature. `model_config` is a mapping or a file of settings.
+
+    Raises InvalidArgument that names the attribute for a model that can't be pickled, or the column if the input
+    example does not fit the signature, and MlflowException for what else can't be saved.
     """
+    metadata = options.get("mlflow_model")
+    if metadata is None:
+        metadata = options["mlflow_model"] = borrowed.mlflow_module("mlflow.models").Model()
     with tempfile.TemporaryDirectory(prefix="modelry-artifacts-") as temporary:
-        options = {
-            "python_model": python_model,
-            "artifacts": _fetched(artifacts, temporary, client),
-            "pip_requirements": pip_requirements,
-            "extra_pip_requirements": extra_pip_requirements,
-            "conda_env": conda_env,
-            **packaging_options,
-        }
-        _FLAVOR.save(path, options, inspected=_inspectable(python_model), packages=["cloudpickle"])
+        given = {"python_model": python_model, "artifacts": _fetched(artifacts, temporary, client), **options}
+        inspected = _inspectable(python_model, options)
+        with code_files.alone() if isinstance(python_model, str | Path) else contextlib.nullcontext():
+            _save(path, given, inspected)
+    _hide_places(metadata, artifacts or {})
+    metadata.save(os.path.join(path, "MLmodel"))
 
 
 def log_model(
     artifact_path: str | None = None,
     *,
-    name: str | None = None,
-    registered_model_name: str | None = None,
-    run_id: str | None = None,
-    client: Client | None = None,
-    await_registration_for: int | None = None,
-    **save_options: Any,
-) -> logged.LoggedModel:
-    """Logs a model to the active run, which is started if there is none, or to the run `run_id`.
-
-    Its path is `name`, which MLflow 2 calls `artifact_path`. Default: `model`. With `registered_model_name` it becomes
-    the next version of that registered model, which is created if there is none. `save_options` are those of
-    `save_model`. `await_registration_for` has no effect: a version is ready when the call returns.
-    """
-    destination = logged.Destination(
-        artifact_path=artifact_path,
-        name=name,
-        run_id=run_id,
-        registered_model_name=registered_model_name,
-        client=client,
-    )
-    return _FLAVOR.log(save_model, {"client": client, **save_options}, destination)
+    python_model: Any = None,
+    artifacts: Mapping[str, str] | None = None,
+    **options: Unpack[_LoggedPyfunc],
+) -> LoggedModel:
+    """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    model = {"python_model": python_model, "artifacts": artifacts, "client": options.get("client")}
+    return _FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def load_model(
@@ -117,10 +124,46 @@ def load_model(
     return model
 
 
-def _inspectable(python_model: Any) -> Any:
+def _save(path: str | os.PathLike[str], given: dict[str, Any], inspected: Any) -> None:
+    """Saves a model, also with an example that MLflow refuses although it fits the signature: see `enforcing`."""
+    try:
+        _FLAVOR.save(path, given, inspected=inspected, packages=["cloudpickle"])
+    except Exception as problem:
+        signals.pass_on(problem)
+        if _REFUSED_EXAMPLE not in str(problem):
+            raise
+        example = given.pop("input_example")
+        _FLAVOR.save(path, given, inspected=inspected, packages=["cloudpickle"])
+        borrowed.mlflow_module("mlflow.models.utils")._save_example(given["mlflow_model"], example, os.fspath(path))
+
+
+def _inspectable(python_model: Any, options: _Pyfunc) -> Any:
+    """What is searched for requirements: the model, or the code that makes it."""
     if isinstance(python_model, str | Path):
+        if not Path(python_model).is_file():
+            raise NotFound(
+                f"there is no code file {os.fspath(python_model)!r}; python_model is a PythonModel, a function, or the "
+                "path of a file that calls set_model",
+                reason="LOCAL_FILE_NOT_FOUND",
+            )
         return compile(Path(python_model).read_bytes(), os.fspath(python_model), "exec", dont_inherit=True)
+    if python_model is None and (loader := options.get("loader_module")):
+        return compile(f"import {loader}", "loader_module", "exec") if _is_name(loader) else None
     return python_model
+
+
+def _is_name(module: str) -> bool:
+    return all(part.isidentifier() for part in module.split("."))
+
+
+def _hide_places(metadata: Any, artifacts: Mapping[str, str]) -> None:
+    """Takes the places of the author's machine out of the MLmodel file. MLflow reads the last part of the path only."""
+    flavor = metadata.flavors.get(PYTHON_FUNCTION, {})
+    if code := flavor.get("model_code_path"):
+        flavor["model_code_path"] = os.path.basename(code)
+    for name, kept in (flavor.get("artifacts") or {}).items():
+        uri = artifacts[name]
+        kept["uri"] = uri if uri.startswith(("runs:", "models:")) else os.path.basename(uri)
 
 
 def _fetched(artifacts: Mapping[str, str] | None, folder: str, client: Client | None) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.packaging import pickling
 from modelry._sdk.packaging.flavor import FlavorShell
 
 if TYPE_CHECKING:
@@ -52,9 +53,11 @@ def save_model(
     types that it does not know, such as those of trees, must be named in `skops_trusted_types`). `pyfunc_predict_fn`
     is the method that `predict` of `modelry.pyfunc` calls. Default: `predict`.
 
-    Raises MlflowException for what can't be saved.
+    Raises InvalidArgument that names what can't be pickled, and MlflowException for what else can't be saved.
     """
     given = {"sk_model": sk_model, "serialization_format": serialization_format, **options}
+    if serialization_format == "pickle":
+        pickling.require_importable(sk_model)
     packages = ["scikit-learn", *({serialization_format} & {"cloudpickle", "skops"})]
     _FLAVOR.save(path, given, inspected=sk_model, packages=packages)
 

@@ -137,14 +137,12 @@ def test_a_function_is_a_model(tmp_path: Path) -> None:
 
 
 def test_the_signature_is_checked_when_the_model_predicts(tmp_path: Path, model: Ridge) -> None:
-    from mlflow.exceptions import MlflowException
-
     signature = modelry.models.signature.infer_signature(FEATURES, model.predict(FEATURES))
     modelry.sklearn.save_model(model, tmp_path / "model", signature=signature)
     loaded = modelry.pyfunc.load_model(tmp_path / "model")
 
     assert loaded.metadata.signature == signature
-    with pytest.raises(MlflowException, match="bmi"):
+    with pytest.raises(InvalidArgument, match="missing column 'bmi'"):
         loaded.predict(SAMPLE.drop(columns="bmi"))
 
 

@@ -209,3 +209,20 @@ def test_modules_of_the_project_that_do_not_go_with_the_model_are_told(
 
     (said,) = caplog.messages
     assert "missing: feat_of_a_test, later_of_a_test;" in said
+
+
+def test_a_build_is_required_by_its_version_and_told_with_its_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, version in {"torch-made-up": "2.13.0+cu132", "own-made-up": "1.0+ours"}.items():
+        described = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        described.mkdir()
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    needed = requirements.pinned("torch-made-up", "own-made-up")
+    requirements.tell_builds(needed)
+
+    assert needed == ["torch-made-up==2.13.0", "own-made-up==1.0"]
+    assert "torch-made-up 2.13.0+cu132, own-made-up 1.0+ours" in caplog.text
+    assert "'--extra-index-url https://download.pytorch.org/whl/cu132', 'torch-made-up==2.13.0+cu132'" in caplog.text

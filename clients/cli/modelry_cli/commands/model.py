@@ -8,11 +8,13 @@ import typer
 
 from modelry_cli.options import (
     AllowExisting,
+    CheckTimeout,
     Description,
     Filter,
     FilterWord,
     Limit,
     ModelName,
+    ModelUri,
     NewDescription,
     NewName,
     OrderBy,
@@ -25,7 +27,7 @@ from modelry_cli.options import (
     pairs,
 )
 from modelry_cli.session import Session, asks
-from modelry_cli.terminal.output import Column
+from modelry_cli.terminal.output import Column, note
 
 if TYPE_CHECKING:
     from modelry.types import Model
@@ -90,6 +92,29 @@ def update_model(
     if name is not None:
         changed = models.rename(model, name, reason=reason)
     session.show(changed)
+
+
+@asks(app, "check")
+def check_model(session: Session, uri: ModelUri, timeout: CheckTimeout = 900.0) -> None:
+    """Loads a model in a fresh environment, predicts its input example, and says what is missing or fails.
+
+    The exit code is 1 if something is wrong.
+    """
+    from modelry import models
+
+    found = models.check(uri, timeout=timeout, progress=note, client=session.client)
+    drawn = {
+        "model_uri": found.model_uri,
+        "result": "nothing is wrong" if found.ok else f"{len(found.problems)} wrong",
+        **{f"{each.kind} {each.subject}": each.message for each in found.problems},
+        "example": "predicted" if found.predicted else "not predicted",
+        "environment": found.environment,
+        "python": found.python,
+        "seconds": found.seconds,
+    }
+    session.show(found, drawn)
+    if not found.ok:
+        raise typer.Exit(1)
 
 
 @asks(app, "delete")

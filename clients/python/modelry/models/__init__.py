@@ -6,19 +6,64 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.packaging.borrowed import mlflow_module
 from modelry.models import signature as signature
 from modelry.models.signature import infer_signature as infer_signature
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from modelry._sdk.client import Client
+    from modelry._sdk.packaging.checking import Check as Check
+    from modelry._sdk.packaging.checking import Problem as Problem
     from modelry._sdk.packaging.logged import LoggedModel as LoggedModel
     from modelry.models.signature import ModelSignature as ModelSignature
 
-__all__ = ["LoggedModel", "ModelSignature", "infer_signature", "signature"]
+__all__ = ["Check", "LoggedModel", "ModelSignature", "Problem", "check", "infer_signature", "set_model", "signature"]
+
+_log = logging.getLogger("modelry")
+
+
+def check(
+    model_uri: str | os.PathLike[str],
+    *,
+    timeout: float = 900.0,
+    progress: Callable[[str], None] | None = None,
+    client: Client | None = None,
+) -> Check:
+    """Loads a model in a fresh environment with nothing but its requirements, and predicts its input example there.
+
+    The model is at `runs:/…`, `models:/…` or in a folder. The result says what is missing or fails; nothing of that is
+    raised. No code of the model runs in this process. The environment is made with uv if that is installed, else with
+    venv and pip, and has the version of this Python; it is kept in `~/.cache/modelry/environments` (or below
+    `XDG_CACHE_HOME`) and used again for the same requirements. Installers are set by their own variables, such as
+    `PIP_INDEX_URL` and `PIP_NO_INDEX`. After `timeout` seconds everything is ended. `progress` is called with a text at
+    each step; by default it goes to the log at the level INFO.
+
+    Raises NotFound if there is no model, and InvalidArgument for a URI that can't be parsed or a model that is refused.
+    """
+    from modelry._sdk.packaging import checking
+
+    return checking.check(model_uri, client, timeout, progress or _log.info)
+
+
+def set_model(model: Any) -> None:
+    """Says in a code file which object is the model: a PythonModel, or a function of the input.
+
+    It is MLflow's own. A code file that takes it from `mlflow.models` can be loaded where Modelry is not installed.
+    """
+    mlflow_module("mlflow.models").set_model(model)
 
 
 def __getattr__(name: str) -> Any:
+    if name in {"Check", "Problem"}:
+        from modelry._sdk.packaging import checking
+
+        return getattr(checking, name)
     if name == "LoggedModel":
         from modelry._sdk.packaging.logged import LoggedModel
 

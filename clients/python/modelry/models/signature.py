@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.packaging import inferring
 from modelry._sdk.packaging.borrowed import mlflow_module
 
 if TYPE_CHECKING:
@@ -11,12 +12,16 @@ if TYPE_CHECKING:
 
 
 def infer_signature(model_input: Any = None, model_output: Any = None, params: dict[str, Any] | None = None) -> Any:
-    """The signature of a model with such inputs and outputs: data frames, arrays, or lists and dicts of values.
+    """The signature of a model with such inputs and outputs.
 
-    `params` are further arguments of its `predict`, with their defaults. Raises MlflowException for data whose schema
-    can't be inferred.
+    They are frames or series of pandas, arrays, sparse matrices, tensors, lists and dicts of values. `params` are
+    further arguments of its `predict`, with their defaults. The signature is the one that MLflow infers. Where MLflow
+    would say that anything fits, this raises InvalidArgument that names the column, and what would be right.
     """
-    return mlflow_module("mlflow.models.signature").infer_signature(model_input, model_output, params)
+    inputs = None if model_input is None else inferring.schema_of(model_input, "the input")
+    outputs = None if model_output is None else inferring.schema_of(model_output, "the output")
+    further = inferring.params_schema_of(params) if params else None
+    return mlflow_module("mlflow.models.signature").ModelSignature(inputs=inputs, outputs=outputs, params=further)
 
 
 def __getattr__(name: str) -> Any:

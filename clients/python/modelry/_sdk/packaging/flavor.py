@@ -5,13 +5,29 @@ A flavor is a module with `save_model`, `log_model` and `load_model`, whose name
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import borrowed, judging, loading, logged, own_code, requirements
+from modelry._sdk.packaging import (
+    borrowed,
+    checked,
+    code_files,
+    examples,
+    judging,
+    loading,
+    locks,
+    logged,
+    own_code,
+    pickling,
+    requirements,
+    sources,
+)
+from modelry._sdk.values import signals
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
@@ -58,9 +74,26 @@ class FlavorShell:
                 requirements.tell_local(needed)
                 requirements.tell_builds(needed)
                 options = {**options, "pip_requirements": needed, "extra_pip_requirements": None}
-        # MLflow's advice to change its own defaults does not apply here.
-        with borrowed.errors_only(self.module):
-            mlflow.save_model(path=os.fspath(path), **options)
+        examples.require_fit(options.get("input_example"), options.get("signature"))
+        existed, before = os.path.lexists(path), sources.stamps(options)
+        try:
+            # MLflow's advice to change its own defaults does not apply here.
+            with borrowed.errors_only(self.module):
+                mlflow.save_model(path=os.fspath(path), **options)
+            sources.require_same(before, options)
+        except Exception as problem:
+            signals.pass_on(problem)
+            signals.pass_on(problem)
+            signals.pass_on(problem)
+            if not existed:
+                shutil.rmtree(path, ignore_errors=True)
+            causes = (problem, problem.__cause__ or problem.__context__)  # MLflow hides it in an error of its own
+            is_pickling = any(isinstance(cause, pickling.FAILURES) for cause in causes)
+            told = pickling.explained(inspected) if is_pickling else None
+            if told is None:
+                raise
+            raise told from problem
+        locks.keep(path)
 
     def log_model(
         self,
@@ -112,17 +145,22 @@ class FlavorShell:
         Its MLmodel file is judged before. Code that the model brings is kept apart from that of other models.
         """
         mlflow = self.check()
+        ready = checked.checked if self.name == PYTHON_FUNCTION else lambda model: model
 
         def load(folder: str) -> Any:
-            code = judging.judge(folder).get(self.name, {}).get("code")
+            judged = judging.judge(folder).get(self.name, {})
+            with code_files.alone() if judged.get("model_code_path") else contextlib.nullcontext():
+                return load_with_code(folder, judged.get("code"))
+
+        def load_with_code(folder: str, code: object) -> Any:
             if not isinstance(code, str) or not code:
-                return mlflow.load_model(folder, **options)
+                return ready(mlflow.load_model(folder, **options))
             own = own_code.OwnCode(os.path.join(folder, code))
             if self.name != PYTHON_FUNCTION:
                 own_code.require_alone(own)
             with own.in_place():
                 model = mlflow.load_model(folder, **options)
-            return own_code.guarded(model, own) if self.name == PYTHON_FUNCTION else model
+            return ready(own_code.guarded(model, own) if self.name == PYTHON_FUNCTION else model)
 
         return loading.loaded(model_uri, load, dst_path=dst_path, client=client)
 

@@ -26,6 +26,9 @@ from modelry._sdk.values.foreign import Unreadable, json_object_of
 
 log = logging.getLogger("modelry")
 
+_OF_PYTORCH = re.compile(r"cu\d+|cpu|xpu|rocm[\d.]+")
+"""The labels of builds for which PyTorch has an index each."""
+
 # Part of every Python, or of the packaging itself: MLflow adds its own requirement, and Modelry is not needed.
 _NEVER = {"modelry", "mlflow", "mlflow-skinny", "mlflow-tracing", "pip", "setuptools", "wheel"}
 _NEVER_READ = {"__main__", "__mp_main__", "modelry", "mlflow"}
@@ -91,22 +94,26 @@ def tell_local(needed: Iterable[str]) -> None:
 
 
 def tell_builds(needed: Iterable[str]) -> None:
-    """Says in the log which packages are pinned without the label of the build that is installed, such as `+cu132`.
+    """Says in the log which packages are builds, such as for CUDA, of which an index may have others.
 
-    No public index has a version with a label: such a build comes from an index of its own.
+    A build has a label after its version (`2.13.0+cu132`). The main index has no labels, and other machines may need
+    another build. So the version is required without it.
     """
-    builds = []
-    for requirement in needed:
-        name, _, pinned_to = requirement.partition("==")
-        version, _, label = _version(_name(name)).partition("+")
-        if label and version == pinned_to:
-            builds.append(f"{name} {version}+{label}")
-    if builds:
-        log.warning(
-            "these packages are pinned without the label of their build, which no public index has: %s; if a model "
-            "needs the build, give pip_requirements with the --extra-index-url that has it",
-            ", ".join(sorted(builds)),
-        )
+    builds = {name: build for requirement in needed if (name := _name(requirement)) and (build := _build(requirement))}
+    if not builds:
+        return
+    name, build = next(iter(builds.items()))
+    label = build.partition("+")[2]
+    index = f"'--extra-index-url https://download.pytorch.org/whl/{label}', " if _OF_PYTORCH.fullmatch(label) else ""
+    log.warning(
+        "these packages are builds that the main index does not have: %s; the model requires their versions without "
+        "the label, of which other machines get the build of their index; for the same one give "
+        "extra_pip_requirements=[%s'%s==%s']",
+        ", ".join(f"{each} {version}" for each, version in builds.items()),
+        index,
+        name,
+        build,
+    )
 
 
 def pinned(*packages: str) -> list[str]:
@@ -289,6 +296,17 @@ def _elsewhere(package: str) -> str:
         return ""
     folder = source.get("subdirectory")
     return f"{package} @ {url}" + (f"#subdirectory={folder}" if folder else "")
+
+
+def _build(requirement: str) -> str:
+    """The installed version of a package that is required by that version without its label; empty if it has none."""
+    name, _, version = requirement.partition("==")
+    try:
+        installed = importlib.metadata.version(name.strip())
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return ""
+    public, _, label = installed.partition("+")
+    return installed if label and version.strip() == public else ""
 
 
 def _local_source(package: str) -> str:

@@ -1,0 +1,27 @@
+"""Code files that make a model (`python_model="model.py"`): they run one after the other.
+
+MLflow keeps the model that `set_model` was called with in one variable of the process: a file that calls it not would
+get the model of the file before, and two threads would mix theirs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modelry._sdk.packaging.borrowed import mlflow_module
+
+_turn = threading.RLock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """While it is entered, one code file runs, and begins without a model."""
+    variables = vars(mlflow_module("mlflow.models.model"))
+    with _turn:
+        variables["__mlflow_model__"] = None
+        try:
+            yield
+        finally:
+            variables["__mlflow_model__"] = None

@@ -1,0 +1,33 @@
+"""Input examples: they must fit the signature that a model is saved with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelry._sdk.packaging import enforcing
+from modelry.errors import InvalidArgument
+
+
+def split(example: Any) -> tuple[Any, Any]:
+    """An example as data and params, which MLflow takes as a pair."""
+    if isinstance(example, tuple) and len(example) == 2 and isinstance(example[1], dict):
+        return example
+    return example, None
+
+
+def require_fit(example: Any, signature: Any) -> None:
+    """Raises InvalidArgument that names the column, if both are given and the example does not fit the signature."""
+    if example is None or getattr(signature, "inputs", None) is None:
+        return
+    data, params = split(example)
+    try:
+        enforcing.fitted(data, signature.inputs)
+        if params:
+            enforcing.fitted_params(params, signature.params)
+    except InvalidArgument as refused:
+        problem = refused.metadata.get("problem", refused.message)
+        raise InvalidArgument(
+            f"the input example does not fit the signature: {problem}; nothing was saved",
+            reason="EXAMPLE_REFUSED",
+            metadata={"problem": problem},
+        ) from refused

@@ -1,0 +1,60 @@
+"""The lock files of the project that a model is saved from: copies of them go with the model, without credentials."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+
+FILES = ("uv.lock", "poetry.lock", "pyproject.toml")
+LARGEST_BYTES = 8 * 2**20
+"""A lock file that is larger is left out. That of a large project has about 1 MiB."""
+
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s\"'@]+@")
+_IN_QUERY = re.compile(r"(?i)([?&](?:[a-z_-]*(?:token|key|secret|signature|password))=)[^&\s\"'#]+")
+_NAMED = re.compile(r"(?im)^(\s*[\"']?[\w.-]*(?:password|passwd|token|secret|api[_-]?key)[\w-]*[\"']?\s*=\s*)[\"'].*$")
+_MASK = "***"
+
+log = logging.getLogger("modelry")
+
+
+def keep(folder: str | os.PathLike[str]) -> None:
+    """Copies the lock files of the project in the working directory into the folder of a model.
+
+    The project is the nearest folder with a `pyproject.toml`, at or above the working directory and inside of its
+    repository. Passwords and tokens in the copies are masked. What can't be copied is left out, and told in the log.
+    """
+    try:
+        project = _project(Path.cwd())
+    except OSError:  # the working directory was deleted
+        return
+    for name in FILES if project else ():
+        source = Path(project or "", name)
+        try:
+            if not source.is_file():
+                continue
+            if source.stat().st_size > LARGEST_BYTES:
+                log.warning("%s is larger than %d bytes, so it does not go with the model", source, LARGEST_BYTES)
+                continue
+            text = source.read_bytes().decode()
+            Path(folder, name).write_bytes(masked(text).encode())
+        except (OSError, UnicodeDecodeError) as problem:
+            Path(folder, name).unlink(missing_ok=True)
+            log.warning("%s does not go with the model: %s", source, problem)
+
+
+def masked(text: str) -> str:
+    """A text of TOML without what opens doors: users and passwords in addresses, and values whose name says so."""
+    text = _IN_ADDRESS.sub(f"{_MASK}@", text)
+    text = _IN_QUERY.sub(rf"\g<1>{_MASK}", text)
+    return _NAMED.sub(rf'\g<1>"{_MASK}"', text)
+
+
+def _project(begin: Path) -> Path | None:
+    for folder in (begin, *begin.parents):
+        if (folder / "pyproject.toml").is_file():
+            return folder
+        if (folder / ".git").exists():
+            return None
+    return None

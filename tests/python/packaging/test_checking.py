@@ -1,0 +1,137 @@
+"""Models in fresh environments: what is missing there is said. The environments are real, and kept by their digest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+import modelry.models
+import modelry.pyfunc
+from modelry.errors import InvalidArgument, NotFound
+from modelry.models import Problem
+
+ROOT = Path(__file__).resolve().parents[3]
+FRAME = pandas.DataFrame({"a": [1.0, 2.0]})
+NEEDED = [f"{each}=={metadata.version(each)}" for each in ("cloudpickle", "mlflow-skinny", "pandas")]
+
+pytestmark = [
+    pytest.mark.timeout(900),  # the first time on a machine: the environment is made from an index
+    pytest.mark.filterwarnings("ignore:.*[tT]ype hint:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*input example:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments are kept beside those of the families."""
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(ROOT / ".cache" / "checked"))
+
+
+def saved(folder: Path, python_model: Any, requirements: list[str], **options: Any) -> Path:
+    modelry.pyfunc.save_model(folder, python_model=python_model, pip_requirements=requirements, **options)
+    return folder
+
+
+def by_value(source: str) -> Any:
+    """A function that is pickled with its code, as that of a script is."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(source, names)
+    return names["predict"]
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_model_whose_requirements_are_right_predicts_its_example(tmp_path: Path) -> None:
+    model = saved(
+        tmp_path / "model", by_value("def predict(model_input): return model_input * 2"), NEEDED, input_example=FRAME
+    )
+    steps: list[str] = []
+
+    first = modelry.models.check(model, progress=steps.append)
+    again = modelry.models.check(model)
+
+    assert (first.ok, first.problems, first.predicted) == (True, (), True)
+    assert (again.reused, again.environment) == (True, first.environment)
+    assert steps[-1] == "loading the model and predicting its input example"
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_is_missing_or_fails_is_named(tmp_path: Path) -> None:
+    imports = by_value("def predict(model_input):\n    import sklearn\n    return model_input")
+    raises = by_value("def predict(model_input):\n    raise ValueError('no such city')")
+    ends = by_value("def predict(model_input):\n    import os\n    os._exit(7)")
+
+    found = []
+    for name, function in {"imports": imports, "raises": raises, "ends": ends}.items():
+        signature = modelry.models.infer_signature(FRAME)
+        model = saved(tmp_path / name, function, NEEDED, signature=signature, input_example=FRAME)
+        found.append(modelry.models.check(model))
+    (missing,), (failed,), (ended,) = (each.problems for each in found)
+
+    assert (missing.kind, missing.subject) == ("import", "sklearn")
+    assert "extra_pip_requirements" in missing.message
+    assert (failed.kind, failed.subject) == ("prediction", "ValueError")
+    assert "no such city" in failed.message
+    assert (ended.kind, ended.subject) == ("load", "exit 7")
+    assert [each.ok for each in found] == [False] * 3
+
+
+def test_requirements_that_can_not_be_installed_are_all_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    folder = tmp_path / "gone"
+    model = saved(
+        tmp_path / "model", by_value("def predict(model_input): return model_input"),
+        ["mlflow-skinny==3.17.2", f"left-behind @ file://{folder}"],
+    )  # fmt: skip
+
+    result = modelry.models.check(model)
+
+    assert [(each.kind, each.subject) for each in result.problems] == [
+        ("requirement", "mlflow-skinny==3.17.2"),
+        ("requirement", f"left-behind @ file://{folder}"),
+    ]
+    assert "a folder of the author's machine" in result.problems[1].message
+    assert result.environment == ""
+    assert list((tmp_path / "cache" / "modelry" / "environments").iterdir()) == []
+
+
+def test_a_check_ends_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path / "cache"))
+    model = saved(tmp_path / "model", by_value("def predict(model_input): return model_input"), ["mlflow-skinny"])
+
+    result = modelry.models.check(model, timeout=0.2)
+
+    assert [each.kind for each in result.problems] == ["timeout"]
+    assert result.seconds < 20
+    assert isinstance(result.problems[0], Problem)
+
+
+def test_a_check_runs_no_code_of_the_model_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "mine.py").write_text(
+        "import sys\nfrom mlflow.models import set_model\nsys.modules['was_here'] = sys\n"
+        "set_model(lambda model_input: model_input)\n"
+    )
+    model = saved(tmp_path / "model", str(tmp_path / "mine.py"), ["mlflow-skinny"])
+    sys.modules.pop("was_here")
+
+    modelry.models.check(model, timeout=60)
+
+    assert "was_here" not in sys.modules
+
+
+def test_what_is_no_model_or_no_time_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no file MLmodel"):
+        modelry.models.check(tmp_path)
+    with pytest.raises(InvalidArgument, match="timeout is 0"):
+        modelry.models.check(tmp_path, timeout=0)
