@@ -77,23 +77,28 @@ class FlavorShell:
         examples.require_fit(options.get("input_example"), options.get("signature"))
         existed, before = os.path.lexists(path), sources.stamps(options)
         try:
+            self._write(mlflow, path, options, inspected)
+            sources.require_same(before, options)
+        except BaseException:
+            if not existed:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        locks.keep(path)
+
+    def _write(self, mlflow: Any, path: str | os.PathLike[str], options: dict[str, Any], inspected: object) -> None:
+        """Writes a model with MLflow's code. Explains why it can't be pickled, which MLflow hides in its own error."""
+        try:
             # MLflow's advice to change its own defaults does not apply here.
             with borrowed.errors_only(self.module):
                 mlflow.save_model(path=os.fspath(path), **options)
-            sources.require_same(before, options)
         except Exception as problem:
             signals.pass_on(problem)
-            signals.pass_on(problem)
-            signals.pass_on(problem)
-            if not existed:
-                shutil.rmtree(path, ignore_errors=True)
-            causes = (problem, problem.__cause__ or problem.__context__)  # MLflow hides it in an error of its own
+            causes = (problem, problem.__cause__ or problem.__context__)
             is_pickling = any(isinstance(cause, pickling.FAILURES) for cause in causes)
             told = pickling.explained(inspected) if is_pickling else None
             if told is None:
                 raise
             raise told from problem
-        locks.keep(path)
 
     def log_model(
         self,
