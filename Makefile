@@ -110,9 +110,12 @@ endef
 # What takes a third of the time of all tests, and has a target of its own.
 SLOW := tests/faults tests/python/files tests/python/recording tests/python/transport tests/examples tests/docs
 
+# Two processes, each with parts of its own: servers, PostgreSQL, MinIO. PARALLEL= runs all in one.
+PARALLEL := -n 2 --dist loadfile
+
 .PHONY: test
 test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a real MinIO
-	$(BIN)/python -m pytest $(SLOW:%=--ignore=%)
+	$(BIN)/python -m pytest $(PARALLEL) $(SLOW:%=--ignore=%)
 
 .PHONY: test-faults
 test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, those of delivery, of the example and of the pages: some 18 minutes
