@@ -19,6 +19,7 @@ from tests.parts import deployment as deployments
 
 DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("MODELRY_TEST_OLDEST_POSTGRES") == "1" else [])
 Part = TypeVar("Part")
+os.environ.setdefault("MODELRY_SYSTEM_METRICS", "0")  # Tests compare all points of runs; some take long under load.
 os.environ.setdefault("MODELRY_SNAPSHOT", "0")  # Tests list the files of runs; those of snapshots turn it on.
 MISSING = pytest.StashKey[dict[str, str]]()
 

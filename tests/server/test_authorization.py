@@ -32,9 +32,11 @@ DENIED = {"/modelry.api.access.v1.WorkspaceService/CreateWorkspace"}
 """What is about the installation, which everybody knows of: a stranger is told what is missing."""
 LEFT_OUT = {"/modelry.api.access.v1.WorkspaceService/ListWorkspaces"}
 """What leaves out the things that a stranger may not see, which are all."""
+TELLS_UNKNOWN = {"/modelry.api.tracking.v1.RunService/LogHeartbeats"}
+"""What answers, for many things at once, which of them are unknown: to a stranger, all."""
 INTERNAL = {rpc for rpc, permission in PERMISSIONS.items() if permission is Permission.SERVICE}
 """What only services can call, which may learn what exists."""
-HIDING = sorted(set(RPCS) - DENIED - LEFT_OUT - INTERNAL)
+HIDING = sorted(set(RPCS) - DENIED - LEFT_OUT - TELLS_UNKNOWN - INTERNAL)
 OF_WORKSPACE = {
     f"/modelry.api.{rpc}"
     for rpc in (
@@ -234,6 +236,20 @@ def test_a_list_has_nothing_for_a_stranger(platform: Platform, things: Things, r
     assert answer == GetMessageClass(RPCS[rpc].output_type)()
 
 
+def test_all_runs_are_unknown_to_a_stranger(platform: Platform, things: Things) -> None:
+    (rpc,) = TELLS_UNKNOWN
+    before = _seen(platform, things)
+    platform.judge.is_refusing = True
+    try:
+        answer = platform.call(rpc, BUILD[rpc](things))
+    finally:
+        platform.judge.is_refusing = False
+
+    assert list(answer.unknown_run_ids) == [things.run_id]
+    assert answer.ByteSize() == platform.call(rpc, BUILD[rpc](absent())).ByteSize()
+    assert _seen(platform, things) == before
+
+
 @pytest.mark.parametrize("rpc", sorted(RPCS))
 def test_each_rpc_asks_for_the_permission_of_the_table_where_its_thing_lies_and_for_no_other(
     platform: Platform, rpc: str
@@ -248,6 +264,8 @@ def test_each_rpc_asks_for_the_permission_of_the_table_where_its_thing_lies_and_
     elif rpc in LEFT_OUT:
         assert {permission for permission, _ in asked} == {PERMISSIONS[rpc]}
         assert (PERMISSIONS[rpc], Place(things.workspace)) in asked
+    elif rpc in TELLS_UNKNOWN:
+        assert set(asked) == {(permission, place_of(rpc, things)) for permission in (Permission.READ, PERMISSIONS[rpc])}
     else:
         assert set(asked) == {(PERMISSIONS[rpc], place_of(rpc, things))}
 
