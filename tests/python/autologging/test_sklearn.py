@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -354,6 +355,51 @@ def test_a_process_that_ends_at_once_has_logged_all(client: Client, features: An
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+    (run,) = client.runs.search(["0"], f"tags.mark = '{unique}'")
+    assert run.status is modelry.RunStatus.FINISHED
+    assert "model/MLmodel" in files(client, run)
+
+
+def test_a_run_ends_after_what_is_logged_in_the_background(client: Client, features: Any, classes: Any) -> None:
+    modelry.sklearn.autolog()
+
+    with modelry.start_run() as run:
+        LogisticRegression().fit(features, classes)
+
+    found = {each.path for each in client.artifacts.list(f"runs/{run.run_id}", recursive=True)}
+    assert {"model/MLmodel", "training_roc_curve.png"} <= found
+
+
+def test_a_fit_in_a_module_that_is_being_imported_waits_for_nobody(tmp_path: Path) -> None:
+    (tmp_path / "train_it.py").write_text(
+        "import modelry\nfrom sklearn.cluster import KMeans\n"
+        "class Own(KMeans):\n    pass\n"
+        "with modelry.start_run():\n    Own(2).fit([[0.0], [1.0], [2.0]])\n"
+    )
+    code = "import modelry, sys; modelry.sklearn.autolog(); sys.path.append('.'); import train_it; print('done')"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True, timeout=300
+    )
+
+    assert done.stdout == "done\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_child_of_multiprocessing_has_logged_all_when_it_ends(client: Client, unique: str, tmp_path: Path) -> None:
+    code = (
+        "import modelry, multiprocessing\n"
+        "def work():\n"
+        "    from sklearn.cluster import KMeans\n"
+        f"    modelry.sklearn.autolog(extra_tags={{'mark': '{unique}'}})\n"
+        "    KMeans(2).fit([[0.0], [1.0], [2.0]])\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('fork').Process(target=work)\n"
+        "    child.start(); child.join(); raise SystemExit(child.exitcode)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
     (run,) = client.runs.search(["0"], f"tags.mark = '{unique}'")
     assert run.status is modelry.RunStatus.FINISHED

@@ -55,7 +55,7 @@ def test_what_is_no_number_is_warned_of_once_and_raises_nothing(caplog: pytest.L
         (lambda: modelry.log_image([[0]], "a.txt"), "use the extension .png or .jpg"),
         (lambda: modelry.log_image([[[0, 0]], [[0, 0]]], "a.png"), "an image array has the shape"),
         (lambda: modelry.log_image("no image", key="k"), "an image array"),
-        (lambda: modelry.log_figure("no figure", "a.png"), "Matplotlib or Plotly"),
+        (lambda: modelry.log_figure("no figure", "a.png"), "figure must be a figure"),
         (lambda: modelry.log_dict({1: "a", "1": "b"}, "a.json"), "two keys of a dictionary are '1' as text"),
         (lambda: modelry.log_input(object()), "modelry.data.from_pandas"),
     ],
