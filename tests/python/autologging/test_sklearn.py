@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
+import importlib.metadata
 import io
+import json
 import pickle
 import subprocess
 import sys
@@ -14,24 +17,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.linear_model
+import sklearn.metrics
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import modelry
 from modelry import Client
+from modelry._sdk.autologging.sklearn_fits import SKLEARN
+from modelry._sdk.autologging.switch import switch
 from modelry.errors import InvalidArgument
 from modelry.types import Run
 
 pytestmark = pytest.mark.usefixtures("autologging")
+
+
+BEGUN, CHANGED = threading.Event(), threading.Event()
+
+
+class Slow(LinearRegression):  # type: ignore[misc]
+    """What asks for its score, in the background, waits for the test."""
+
+    def score(self, *data: Any) -> Any:
+        BEGUN.set()
+        CHANGED.wait(60)
+        return super().score(*data)
 
 
 def last() -> Run:
@@ -185,7 +205,7 @@ def test_a_fit_that_raises_ends_its_run_as_failed_and_the_exception_passes(featu
 
 def test_off_means_off(features: Any, classes: Any) -> None:
     before = LogisticRegression.fit, GridSearchCV.fit
-    hooks, filters = list(sys.meta_path), list(warnings.filters)
+    filters = list(warnings.filters)
     validate = cross_val_score
 
     modelry.sklearn.autolog()
@@ -196,7 +216,8 @@ def test_off_means_off(features: Any, classes: Any) -> None:
 
     assert (LogisticRegression.fit, GridSearchCV.fit) == before
     assert sys.modules[__name__].cross_val_score is validate
-    assert (sys.meta_path, list(warnings.filters)) == (hooks, filters)
+    assert list(warnings.filters) == filters
+    assert not [hook for hook in sys.meta_path if type(hook).__module__.startswith("modelry")]
 
 
 def test_a_fit_is_as_without_it(features: Any, classes: Any) -> None:
@@ -238,6 +259,52 @@ def test_what_is_logged_is_the_model_as_the_fit_left_it(features: Any, classes: 
 
     uri = f"runs:/{last().run_id}/model"
     assert (modelry.sklearn.load_model(uri).predict(features) == expected[0]).all()
+
+
+@pytest.mark.parametrize("kind", ["array", "table", "list", "sparse"])
+def test_what_is_logged_is_the_data_as_the_fit_saw_it(features: Any, kind: str) -> None:
+    modelry.sklearn.autolog(log_models=False)
+    makers: dict[str, Any] = {
+        "array": np.array,
+        "table": pd.DataFrame,
+        "list": lambda rows: rows.tolist(),
+        "sparse": importlib.import_module("scipy.sparse").csr_matrix,
+    }
+    data, same, targets = makers[kind](features), makers[kind](features), features[:, 0].copy()
+
+    LinearRegression().fit(data, targets)
+    if kind == "list":
+        data[0][0] = 99.0
+    elif kind == "table":
+        data.iloc[0, 0] = 99.0
+    else:
+        data[0, 0] = 99.0
+    targets[:] = 0
+
+    (used,) = last().datasets
+    if kind == "table":
+        assert used.dataset.digest == modelry.data.from_pandas(same).digest
+    else:
+        assert used.dataset.digest == modelry.data.from_numpy(same, targets=features[:, 0]).digest
+    assert last().metrics["training_r2_score"] == pytest.approx(1.0)
+
+
+def test_large_data_that_is_changed_before_it_is_read_is_told(
+    features: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    modelry.sklearn.autolog(log_models=False)
+    monkeypatch.setattr(importlib.import_module("modelry._sdk.autologging.inputs"), "_COPIED_BYTES", 0)
+    BEGUN.clear()
+    CHANGED.clear()
+    data = features.copy()
+
+    Slow().fit(data, features[:, 0])
+    BEGUN.wait(60)
+    data *= 2
+    CHANGED.set()
+
+    assert last().datasets == ()
+    assert "the dataset 'train' was not logged: ValueError: the data of the fit was changed in place" in caplog.text
 
 
 @pytest.mark.parametrize("value", ["x" * 7000, object(), None])
@@ -404,3 +471,53 @@ def test_a_child_of_multiprocessing_has_logged_all_when_it_ends(client: Client, 
     (run,) = client.runs.search(["0"], f"tags.mark = '{unique}'")
     assert run.status is modelry.RunStatus.FINISHED
     assert "model/MLmodel" in files(client, run)
+
+
+def test_metrics_that_are_computed_after_the_fit_are_logged_to_its_run(
+    client: Client, features: Any, classes: Any
+) -> None:
+    modelry.sklearn.autolog(log_models=False)
+    new_rows, splits = features[40:].copy(), {"test": features[:40].copy()}
+
+    with modelry.start_run() as run:
+        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(features, classes)
+    labels, shares = model.predict(new_rows), model.predict_proba(splits["test"])
+    accuracy = accuracy_score(classes[40:], labels)
+    area = sklearn.metrics.roc_auc_score(classes[:40], shares[:, 1])
+    balanced = sklearn.metrics.fbeta_score(classes[40:], labels, beta=2.0)
+    score = model.score(new_rows, classes[40:])
+    again = accuracy_score(classes[40:], labels, normalize=False)
+    accuracy_score(classes, classes)
+
+    modelry.flush()
+    found = modelry.get_run(run.run_id)
+    assert {key: value for key, value in found.metrics.items() if not key.startswith(("training", "system"))} == {
+        "accuracy_score_new_rows": accuracy,
+        "roc_auc_score_splits_test": area,
+        "fbeta_score_new_rows": balanced,
+        "Pipeline_score_new_rows": score,
+        "accuracy_score_new_rows-2": again,
+    }
+    calls = json.loads(client.artifacts.read_bytes(f"runs/{run.run_id}", "metric_info.json"))
+    assert calls["fbeta_score_new_rows"] == "fbeta_score(<predictions for new_rows>, beta=2.0)"
+    digests = {each.dataset.digest for each in found.datasets if each.context == "eval"}
+    assert digests == {modelry.data.from_numpy(each).digest for each in (new_rows, splits["test"])}
+
+
+def test_metrics_after_the_fit_can_be_left_out(features: Any, classes: Any) -> None:
+    modelry.sklearn.autolog(log_models=False, log_post_training_metrics=False)
+    model = LogisticRegression().fit(features, classes)
+
+    accuracy_score(classes, model.predict(features))
+
+    assert all(key.startswith("training_") for key in last().metrics)
+
+
+def test_a_version_that_is_not_tested_is_told_and_left_alone_if_asked(caplog: pytest.LogCaptureFixture) -> None:
+    assert importlib.metadata.version("scikit-learn").startswith(f"{SKLEARN.tested}.")
+    original = LogisticRegression.fit
+
+    switch(dataclasses.replace(SKLEARN, tested="99.1"), {"disable_for_unsupported_versions": True})
+
+    assert LogisticRegression.fit is original
+    assert "autologging of sklearn is tested with version 99.1, and" in caplog.text
