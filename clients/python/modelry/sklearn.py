@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     class _Autolog(AutologOptions, total=False):
         max_tuning_runs: int | None
+        log_post_training_metrics: bool
         pos_label: Any
 
     class _LoggedSklearn(LogOptions, total=False):
@@ -78,8 +79,10 @@ def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     """Has each outermost fit of scikit-learn log itself: params, metrics of the training data, model, pictures.
 
     A search also logs the table of its trials, and the best `max_tuning_runs` (5, None for all) as child runs. With
-    `pos_label` precision, recall and F1 are those of that class. For the other options see `modelry.autolog` and
-    docs/autologging.md. `disable=True` turns it off. Raises InvalidArgument for an option that is not there.
+    `pos_label` precision, recall and F1 are those of that class. With `log_post_training_metrics` (True) the metrics of
+    scikit-learn that you compute from predictions of a fitted model are logged to the run of its fit. For the other
+    options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises InvalidArgument for an
+    option that is not there.
     """
     from modelry._sdk.autologging.sklearn_fits import SKLEARN
     from modelry._sdk.autologging.switch import switch

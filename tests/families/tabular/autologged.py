@@ -120,7 +120,7 @@ def table() -> str:
 
     client = modelry.Client(modelry.get_tracking_uri())
     rows = ["| fit | params | metrics | files |", "| --- | --- | --- | --- |"]
-    for name, fit in FITS.items():
+    for title, fit in FITS.items():
         modelry.autolog()
         try:
             fit()
@@ -129,7 +129,8 @@ def table() -> str:
             modelry.autolog(disable=True)
         paths = {each.path.partition("/")[0] for each in client.artifacts.list(f"runs/{run.run_id}", recursive=True)}
         files = sorted(f"{path}/" if "." not in path else path for path in paths)
-        cells = [name, _few(run.params), _all(run.metrics), _all(files)]
+        metrics = [name for name in run.metrics if not name.startswith("system/")]  # of fits that take a while
+        cells = [title, _few(run.params), _all(metrics), _all(files)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 

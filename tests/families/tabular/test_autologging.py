@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import modelry
 from modelry import Client
+from modelry._sdk.autologging.frameworks import FRAMEWORKS
 from modelry.types import Run
 from tests.families.tabular import autologged
 from tests.families.tabular.autologged import CLASSES, FEATURES
@@ -136,3 +138,36 @@ def test_a_booster_is_the_same_as_without_autologging() -> None:
     modelry.autolog(log_models=False)
 
     assert trained() == expected
+
+
+def test_the_data_of_boosters_is_an_input_of_the_run() -> None:
+    import lightgbm
+    import xgboost
+
+    modelry.autolog(log_models=False)
+    eval_rows = FEATURES.iloc[:100]
+
+    train, other = xgboost.DMatrix(FEATURES, CLASSES), xgboost.DMatrix(eval_rows, CLASSES.iloc[:100])
+    xgboost.train({"objective": "binary:logistic"}, train, 2, evals=[(train, "train"), (other, "eval")])
+    ours = last()
+    lightgbm.train(
+        {"verbose": -1},
+        lightgbm.Dataset(FEATURES, CLASSES),
+        2,
+        valid_sets=[lightgbm.Dataset(eval_rows, CLASSES.iloc[:100])],
+    )
+
+    digests = [modelry.data.from_numpy(each.get_data(), targets=each.get_label()).digest for each in (train, other)]
+    assert {each.context: each.dataset.digest for each in ours.datasets} == dict(
+        zip(("train", "eval"), digests, strict=True)
+    )
+    assert {each.context: each.dataset.digest for each in last().datasets} == {
+        "train": modelry.data.from_pandas(FEATURES).digest,
+        "eval": modelry.data.from_pandas(eval_rows).digest,
+    }
+
+
+def test_the_versions_that_autologging_calls_tested_are_those_of_these_tests() -> None:
+    for framework in FRAMEWORKS.values():
+        if framework.name in ("xgboost", "lightgbm", "catboost", "statsmodels"):
+            assert version(framework.distribution).startswith(f"{framework.tested}.")

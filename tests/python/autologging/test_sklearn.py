@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
+import importlib.metadata
 import io
 import pickle
 import subprocess
@@ -13,8 +15,10 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.linear_model
+import sklearn.metrics
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.dummy import DummyClassifier
@@ -27,10 +31,24 @@ from sklearn.preprocessing import StandardScaler
 
 import modelry
 from modelry import Client
+from modelry._sdk.autologging.sklearn_fits import SKLEARN
+from modelry._sdk.autologging.switch import switch
 from modelry.errors import InvalidArgument
 from modelry.types import Run
 
 pytestmark = pytest.mark.usefixtures("autologging")
+
+
+BEGUN, CHANGED = threading.Event(), threading.Event()
+
+
+class Slow(LinearRegression):  # type: ignore[misc]
+    """What asks for its score, in the background, waits for the test."""
+
+    def score(self, *data: Any) -> Any:
+        BEGUN.set()
+        CHANGED.wait(60)
+        return super().score(*data)
 
 
 def last() -> Run:
@@ -184,7 +202,7 @@ def test_a_fit_that_raises_ends_its_run_as_failed_and_the_exception_passes(featu
 
 def test_off_means_off(features: Any, classes: Any) -> None:
     before = LogisticRegression.fit, GridSearchCV.fit
-    hooks, filters = list(sys.meta_path), list(warnings.filters)
+    filters = list(warnings.filters)
     validate = cross_val_score
 
     modelry.sklearn.autolog()
@@ -195,7 +213,8 @@ def test_off_means_off(features: Any, classes: Any) -> None:
 
     assert (LogisticRegression.fit, GridSearchCV.fit) == before
     assert sys.modules[__name__].cross_val_score is validate
-    assert (sys.meta_path, list(warnings.filters)) == (hooks, filters)
+    assert list(warnings.filters) == filters
+    assert not [hook for hook in sys.meta_path if type(hook).__module__.startswith("modelry")]
 
 
 def test_a_fit_is_as_without_it(features: Any, classes: Any) -> None:
@@ -237,6 +256,52 @@ def test_what_is_logged_is_the_model_as_the_fit_left_it(features: Any, classes: 
 
     uri = f"runs:/{last().run_id}/model"
     assert (modelry.sklearn.load_model(uri).predict(features) == expected[0]).all()
+
+
+@pytest.mark.parametrize("kind", ["array", "table", "list", "sparse"])
+def test_what_is_logged_is_the_data_as_the_fit_saw_it(features: Any, kind: str) -> None:
+    modelry.sklearn.autolog(log_models=False)
+    makers: dict[str, Any] = {
+        "array": np.array,
+        "table": pd.DataFrame,
+        "list": lambda rows: rows.tolist(),
+        "sparse": importlib.import_module("scipy.sparse").csr_matrix,
+    }
+    data, same, targets = makers[kind](features), makers[kind](features), features[:, 0].copy()
+
+    LinearRegression().fit(data, targets)
+    if kind == "list":
+        data[0][0] = 99.0
+    elif kind == "table":
+        data.iloc[0, 0] = 99.0
+    else:
+        data[0, 0] = 99.0
+    targets[:] = 0
+
+    (used,) = last().datasets
+    if kind == "table":
+        assert used.dataset.digest == modelry.data.from_pandas(same).digest
+    else:
+        assert used.dataset.digest == modelry.data.from_numpy(same, targets=features[:, 0]).digest
+    assert last().metrics["training_r2_score"] == pytest.approx(1.0)
+
+
+def test_large_data_that_is_changed_before_it_is_read_is_told(
+    features: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    modelry.sklearn.autolog(log_models=False)
+    monkeypatch.setattr(importlib.import_module("modelry._sdk.autologging.inputs"), "_COPIED_BYTES", 0)
+    BEGUN.clear()
+    CHANGED.clear()
+    data = features.copy()
+
+    Slow().fit(data, features[:, 0])
+    BEGUN.wait(60)
+    data *= 2
+    CHANGED.set()
+
+    assert last().datasets == ()
+    assert "the dataset 'train' was not logged: ValueError: the data of the fit was changed in place" in caplog.text
 
 
 @pytest.mark.parametrize("value", ["x" * 7000, object(), None])
@@ -358,3 +423,13 @@ def test_a_process_that_ends_at_once_has_logged_all(client: Client, features: An
     (run,) = client.runs.search(["0"], f"tags.mark = '{unique}'")
     assert run.status is modelry.RunStatus.FINISHED
     assert "model/MLmodel" in files(client, run)
+
+
+def test_a_version_that_is_not_tested_is_told_and_left_alone_if_asked(caplog: pytest.LogCaptureFixture) -> None:
+    assert importlib.metadata.version("scikit-learn").startswith(f"{SKLEARN.tested}.")
+    original = LogisticRegression.fit
+
+    switch(dataclasses.replace(SKLEARN, tested="99.1"), {"disable_for_unsupported_versions": True})
+
+    assert LogisticRegression.fit is original
+    assert "autologging of sklearn is tested with version 99.1, and" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -46,8 +47,11 @@ def test_a_result_is_described(connection: sqlite3.Connection, file: Path) -> No
         ("string", False),
     ]
     profile = json.loads(dataset.profile)
-    assert (profile["num_rows"], profile["columns"]["id"]) == (25_000, {"nulls": 0, "min": 0, "max": 24_999})
-    assert profile["columns"]["word"] == {"nulls": 1}
+    assert (profile["num_rows"], profile["columns"]["id"]) == (
+        25_000,
+        {"nulls": 0, "min": 0, "max": 24_999, "mean": 12_499.5},
+    )
+    assert profile["columns"]["word"] == {"nulls": 1, "distinct": 1}
     assert dataset.source_type == "sql"
 
 
@@ -61,6 +65,40 @@ def test_the_digest_sees_every_cell_and_not_the_way_to_the_database(connection: 
     assert set(ways) == {before.digest}
     assert modelry.data.from_sql(QUERY, connection).digest != before.digest
     engine.dispose()
+
+
+def test_types_and_places_of_cells_count_and_batches_do_not(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = ["1, 2", "1, 2.0", "1, '2'", "1, x'32'", "1, NULL", "NULL, 1", "1.0, 2", "1, 3", "'1', '2'", "'12', ''"]
+    queries = [f"SELECT column1 AS c FROM (VALUES ({each.replace(', ', '), (')}))" for each in cells]
+
+    digests = [modelry.data.from_sql(query, connection).digest for query in queries]
+    monkeypatch.setattr(importlib.import_module("modelry._sdk.datasets.queries"), "_ROWS_AT_ONCE", 1)
+
+    assert len(set(digests)) == len(digests)
+    assert [modelry.data.from_sql(query, connection).digest for query in queries] == digests
+
+
+def test_integers_beyond_64_bits_are_cells() -> None:
+    class Rows:
+        description = (("n",),)
+        execute = close = staticmethod(lambda *_: None)
+
+        def __init__(self, *cells: int) -> None:
+            self.left = [(cell,) for cell in cells]
+
+        def fetchmany(self, count: int) -> list[tuple[int]]:
+            some, self.left = self.left[:count], self.left[count:]
+            return some
+
+    class Driver:
+        def __init__(self, *cells: int) -> None:
+            self.cursor = lambda: Rows(*cells)
+
+    found = [modelry.data.from_sql("SELECT n", Driver(1, each)).digest for each in (2**64, 2**64 + 1, 2)]
+
+    assert len(set(found)) == 3
 
 
 def test_params_are_passed_and_not_recorded(connection: sqlite3.Connection, file: Path) -> None:

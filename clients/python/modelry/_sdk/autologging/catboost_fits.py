@@ -9,6 +9,7 @@ from typing import Any
 
 from modelry._sdk.autologging import boosting, fits, models
 from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
 
@@ -38,6 +39,13 @@ class ModelFit:
         fit.run.set_tags({"estimator_name": kind.__name__, "estimator_class": f"{kind.__module__}.{kind.__name__}"})
         fit.log_params(model.get_params())
         fit.log_params(boosting.without(call.arguments, *_NOT_PARAMS))
+        features = call.arguments.get("X")  # perhaps a Pool, which has no rows to show
+        if (
+            hasattr(features, "shape")
+            and hasattr(features, "__getitem__")
+            and not hasattr(features, "get_feature_names")
+        ):
+            fit.notes["data"] = Kept(features), Kept(call.arguments.get("y"))
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the metrics of all iterations, the best one, importances and the model.
@@ -60,10 +68,7 @@ class ModelFit:
             fit.run.log_metrics(
                 {"stopped_iteration": progress.iterations - 1, "best_iteration": model.get_best_iteration()}
             )
-        features, targets = given.get("X"), given.get("y")
-        rows = features if hasattr(features, "shape") and hasattr(features, "__getitem__") else None
-        if hasattr(rows, "get_feature_names"):  # a Pool, which has no rows to show
-            rows = None
+        rows, targets = fit.notes.get("data", (None, None))
         kept = models.Snapshot(model)
         boosting.log_importances(
             fit,
@@ -87,4 +92,4 @@ def _wanted(module: ModuleType) -> Iterator[Replacement]:
                 yield Replacement(kind, "fit", make)
 
 
-CATBOOST = Framework("catboost", ("catboost",), _wanted)
+CATBOOST = Framework("catboost", ("catboost",), _wanted, distribution="catboost", tested="1.2")

@@ -10,6 +10,7 @@ from typing import Any
 from modelry._sdk.autologging import boosting, fits, models, sklearn_fits
 from modelry._sdk.autologging.boosting import Progress
 from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
 
@@ -28,16 +29,19 @@ class Training:
         defaults = {name: each.default for name, each in inspect.signature(call.function).parameters.items()}
         fit.log_params(boosting.without({**defaults, **given}, *_NOT_PARAMS))
         fit.log_params(dict(given.get("params") or {}))
-        # The rows are read before: the training may free them.
-        fit.notes["features"] = fit.attempt("the input example was", lambda: _rows_of(given["train_set"]))
+        # The data is kept before: the training may free it.
+        train = given["train_set"]
+        others = [each for each in _listed(given.get("valid_sets")) if each is not train]
+        fit.notes["data"] = [(context, *_data_of(each)) for context, each in _named(train, others)]
         listen(fit, call)
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the best iteration, the importances and the model."""
         log_booster(fit, result, _stops_early(call.arguments.get("params"), call.arguments.get("callbacks")))
-        models.log_model(
-            fit, models.Snapshot(result), fit.notes.get("features"), lambda model, rows: model.predict(rows)
-        )
+        data = fit.notes.get("data") or [("train", None, None)]
+        models.log_model(fit, models.Snapshot(result), data[0][1], lambda model, rows: model.predict(rows))
+        for context, features, labels in data:
+            models.log_dataset(fit, features, labels, context)
 
 
 class EstimatorFit(sklearn_fits.EstimatorFit):
@@ -79,9 +83,19 @@ def _stops_early(params: Any, callbacks: Any) -> bool:
     return asked or any(type(each).__name__ == "_EarlyStoppingCallback" for each in callbacks or ())
 
 
-def _rows_of(data: Any) -> Any:
+def _listed(sets: Any) -> list[Any]:
+    return list(sets) if isinstance(sets, list | tuple) else [] if sets is None else [sets]
+
+
+def _named(train: Any, others: list[Any]) -> list[tuple[str, Any]]:
+    return [("train", train), *(("eval", each) for each in others)]
+
+
+def _data_of(data: Any) -> tuple[Kept | None, Kept | None]:
+    """The features and labels of a Dataset. None for those that it has freed, and for a file."""
     features = data.data
-    return None if features is None or isinstance(features, str) else models.first_rows(features, models.EXAMPLE_ROWS)
+    rows = hasattr(features, "shape") or isinstance(features, list)
+    return (Kept(features), Kept(data.label)) if rows else (None, None)
 
 
 def _join(fit: Fit, call: Call) -> None:
@@ -100,4 +114,11 @@ def _wanted(module: ModuleType) -> Iterator[Replacement]:
                 yield Replacement(kind, "fit", make)
 
 
-LIGHTGBM = Framework("lightgbm", ("lightgbm",), _wanted, {"importance_types": ["split", "gain"], "pos_label": None})
+LIGHTGBM = Framework(
+    "lightgbm",
+    ("lightgbm",),
+    _wanted,
+    {"importance_types": ["split", "gain"], "pos_label": None},
+    distribution="lightgbm",
+    tested="4.7",
+)

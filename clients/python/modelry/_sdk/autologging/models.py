@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelry._sdk.autologging.fits import Fit
+from modelry._sdk.autologging.inputs import Kept
 
 _COPIED_BYTES = 64 << 20
 """So much of the arrays of a model is copied. What is beyond is shared: a further fit makes new arrays."""
@@ -66,7 +67,7 @@ class Snapshot:
 def log_model(
     fit: Fit,
     kept: Snapshot,
-    features: Any,
+    features: Kept | None,
     predict: Callable[[Any, Any], Any] | None,
     part: Callable[[Any], Any] = lambda model: model,
 ) -> None:
@@ -78,15 +79,17 @@ def log_model(
     options = fit.options
     if not options.log_models:
         return
-    rows = first_rows(features, EXAMPLE_ROWS) if features is not None else None
+    rows = first_rows(features.now, EXAMPLE_ROWS) if features is not None else None
 
     def log_it() -> None:
         from modelry._sdk.packaging import logged
 
         model = part(kept.model)
         signature = None
-        if options.log_model_signatures and rows is not None and predict is not None:
-            signature = fit.attempt("signature was", lambda: _signature(features, predict(part(kept.to_ask), rows)))
+        if options.log_model_signatures and features is not None and predict is not None:
+            answer = fit.attempt("signature was", lambda: predict(part(kept.to_ask), rows))
+            if answer is not None:
+                signature = fit.attempt("signature was", lambda: features.read(lambda all: _signature(all, answer)))
         # Flavors are public modules above this one: what `modelry.<flavor>.save_model` is, only they know.
         save = importlib.import_module(f"modelry.{fit.flavor}").save_model
         example = rows if options.log_input_examples else None
@@ -99,18 +102,23 @@ def log_model(
     fit.later("the model was", log_it)
 
 
-def log_dataset(fit: Fit, features: Any, targets: Any, context: str = "train") -> None:
-    """Records the data of the training in the background, if the options say so."""
+def log_dataset(fit: Fit, features: Kept | None, targets: Kept | None, context: str = "train") -> None:
+    """Records the data of the training in the background, if the options say so. Of a table the features alone."""
     if not fit.options.log_datasets or features is None:
         return
+    answers = targets or Kept(None)
+    fit.later(
+        f"the dataset {context!r} was",
+        lambda: fit.run.log_input(features.read(lambda rows: answers.read(lambda y: described(rows, y))), context),
+    )
 
-    def log_it() -> None:
-        datasets: Any = importlib.import_module("modelry.datasets")
-        is_table = hasattr(features, "iloc") or hasattr(features, "to_pandas")
-        made = datasets.from_pandas(features) if is_table else datasets.from_numpy(features, targets=targets)
-        fit.run.log_input(made, context)
 
-    fit.later(f"the dataset {context!r} was", log_it)
+def described(features: Any, targets: Any) -> Any:
+    """The dataset of features and targets: a table of the features alone, or arrays of both."""
+    datasets: Any = importlib.import_module("modelry.datasets")
+    if hasattr(features, "iloc") or hasattr(features, "to_pandas"):
+        return datasets.from_pandas(features)
+    return datasets.from_numpy(features, targets=targets)
 
 
 def first_rows(features: Any, count: int) -> Any:
@@ -125,12 +133,13 @@ def length_of(features: Any) -> int:
     return int(shape[0]) if shape else len(features)
 
 
-def soon(fit: Fit, model: Any, kept: Snapshot, features: Any, ask: Callable[[Any, Any], Any]) -> Any:
-    """A function that answers with `ask(model, features)`, which is done at once if that is quick compared to the fit.
+def soon(fit: Fit, model: Any, kept: Snapshot, data: Kept, ask: Callable[[Any, Any], Any]) -> Any:
+    """A function that answers with `ask(model, data)`, which is done at once if that is quick compared to the fit.
 
     Otherwise it is done in the background, with a copy of the model and the same features. How long it takes is
     estimated from some rows; quick is 1 % of the time of the fit, and at least 10 ms.
     """
+    features = data.now
     count = length_of(features)
     limit = max(0.01, 0.01 * fit.seconds)
     if count > 2 * _PROBE_ROWS:
@@ -145,8 +154,8 @@ def soon(fit: Fit, model: Any, kept: Snapshot, features: Any, ask: Callable[[Any
             ask(model, more)
             longer = max(0.0, time.perf_counter() - began - once)
             if once + longer * count / (9 * _PROBE_ROWS) > limit:
-                return lambda: ask(kept.to_ask, features)
-    answer = ask(model, features)
+                return lambda: data.read(lambda rows: ask(kept.to_ask, rows))
+    answer = data.read(lambda rows: ask(model, rows))
     return lambda: answer
 
 

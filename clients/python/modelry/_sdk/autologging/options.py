@@ -15,6 +15,8 @@ class AutologOptions(TypedDict, total=False):
     model. `log_datasets` (True) records the training data as an input of the run. `log_plots` (True) draws what people
     look at, where Matplotlib is installed. `extra_tags` are set on the runs that autologging starts. `exclusive`
     (False) leaves fits alone while a run of yours is active. `silent` (False) turns the warnings of autologging off.
+    `disable_for_unsupported_versions` (False) leaves a framework alone whose installed version is not of the tested
+    major number; there is a warning either way.
     """
 
     log_models: bool
@@ -25,6 +27,7 @@ class AutologOptions(TypedDict, total=False):
     registered_model_name: str | None
     extra_tags: Mapping[str, object] | None
     exclusive: bool
+    disable_for_unsupported_versions: bool
     silent: bool
 
 
@@ -40,5 +43,6 @@ class Options:
     registered_model_name: str | None = None
     extra_tags: Mapping[str, object] | None = None
     exclusive: bool = False
+    disable_for_unsupported_versions: bool = False
     silent: bool = False
     own: Mapping[str, Any] = field(default_factory=dict)

@@ -74,11 +74,13 @@ class Patches:
                     del self._watched[package]
             if not self._watched and self._hook in sys.meta_path:
                 sys.meta_path.remove(self._hook)
+            exchanged = []
             for owner, name, original, wrapper in reversed(self._made.pop(framework, [])):
                 if vars(owner).get(name) is wrapper:
                     setattr(owner, name, original)
                 if isinstance(owner, ModuleType):
-                    _exchange(wrapper, original)
+                    exchanged.append((wrapper, original))
+            _exchange(exchanged)
 
     def watches(self, module: str) -> bool:
         """Whether a module is of a package of interest."""
@@ -92,6 +94,7 @@ class Patches:
 
     def _wrap(self, framework: str, module: ModuleType, wanted: Callable[[ModuleType], Iterable[Replacement]]) -> None:
         made = self._made.setdefault(framework, [])
+        exchanged = []
         try:
             for each in wanted(module):
                 original = vars(each.owner)[each.name]
@@ -101,7 +104,8 @@ class Patches:
                 made.append((each.owner, each.name, original, wrapper))
                 setattr(each.owner, each.name, wrapper)
                 if isinstance(each.owner, ModuleType):
-                    _exchange(original, wrapper)
+                    exchanged.append((original, wrapper))
+            _exchange(exchanged)
         except Exception as problem:  # It may be a version of the framework that we don't know.
             signals.pass_on(problem)
             log.warning("autologging of %s: %s can't be observed: %s", framework, module.__name__, problem)
@@ -138,13 +142,16 @@ class _Hook:
         loader.exec_module = exec_module
 
 
-def _exchange(old: Any, new: Any) -> None:
-    """Puts `new` wherever a module has `old` as a global."""
+def _exchange(pairs: Sequence[tuple[Any, Any]]) -> None:
+    """Puts `new` wherever a module has `old` as a global, for pairs of old and new."""
+    if not pairs:
+        return
+    new_of = {id(old): new for old, new in pairs}
     for module in list(sys.modules.values()):
         names = getattr(module, "__dict__", None)
         if isinstance(module, ModuleType) and names is not None and not module.__name__.startswith("modelry."):
-            for name in [name for name, value in list(names.items()) if value is old]:
-                names[name] = new
+            for name in [name for name, value in list(names.items()) if id(value) in new_of]:
+                names[name] = new_of[id(names[name])]
 
 
 patches = Patches()

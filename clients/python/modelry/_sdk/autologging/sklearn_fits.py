@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from modelry._sdk.autologging import fits, models, plots, sklearn_metrics, sklearn_searches
+from modelry._sdk.autologging import fits, models, plots, sklearn_after, sklearn_metrics, sklearn_searches
 from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.sklearn_metrics import Predictions
 from modelry._sdk.autologging.switch import Framework, options_of
@@ -40,18 +41,22 @@ class EstimatorFit:
         estimator = call.model
         fit.run.set_tags(sklearn_searches.described(estimator))
         fit.log_params(estimator.get_params(deep=not sklearn_searches.is_search(estimator)))
+        fit.notes["data"] = fit.attempt("the training data was", lambda: tuple(map(Kept, _data(call))))
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs metrics of the training data, the model and pictures."""
         estimator = call.model
-        features, targets = _data(call)
         kept = fit.attempt("the model and metrics of the training data were", lambda: models.Snapshot(estimator))
         is_search = sklearn_searches.is_search(estimator)
+        sklearn_after.remember(fit, estimator, call.arguments.get("X"))
         if is_search:
             sklearn_searches.log_search(fit, estimator)
-        if features is None or kept is None:
+        if kept is None or fit.notes.get("data") is None:
             return
-        log_training(fit, estimator, kept, features, targets, call.arguments.get("sample_weight"))
+        features, targets, weights = fit.notes["data"]
+        if features.now is None:
+            return
+        log_training(fit, estimator, kept, features, targets, weights)
         if not is_search:
             models.log_model(fit, kept, features, _predict_or_transform)
         elif hasattr(estimator, "best_estimator_"):
@@ -59,18 +64,17 @@ class EstimatorFit:
         models.log_dataset(fit, features, targets)
 
 
-def log_training(fit: Fit, estimator: Any, kept: models.Snapshot, features: Any, targets: Any, weights: Any) -> None:
+def log_training(fit: Fit, estimator: Any, kept: models.Snapshot, features: Kept, targets: Kept, weights: Kept) -> None:
     """Logs how a fitted model does on its training data, and the pictures of a classifier."""
     is_classifier, is_regressor = _kind_of(estimator)
-    if targets is None or not (is_classifier or is_regressor) or not hasattr(estimator, "predict"):
+    if targets.now is None or not (is_classifier or is_regressor) or not hasattr(estimator, "predict"):
         return
-    targets = targets.copy() if hasattr(targets, "copy") else targets
     answers = models.soon(fit, estimator, kept, features, _asked if is_classifier else _predicted)
     classes = getattr(estimator, "classes_", None)
 
     def log_all() -> None:
         labels, shares = answers()
-        given = Predictions(targets, labels, shares, classes, weights)
+        given = targets.read(lambda true: Predictions(true, labels, shares, classes, weights.now))
         if is_classifier:
             found = dict(sklearn_metrics.of_classifier(given, fit.options.own.get("pos_label")))
             score = found["accuracy_score"]
@@ -86,26 +90,27 @@ def log_training(fit: Fit, estimator: Any, kept: models.Snapshot, features: Any,
     fit.later("metrics of the training data were", log_all)
 
 
-def _own_score(estimator: Any, kept: models.Snapshot, features: Any, targets: Any, weights: Any) -> Any:
+def _own_score(estimator: Any, kept: models.Snapshot, features: Kept, targets: Kept, weights: Kept) -> Any:
     """The score of an estimator that has another one than accuracy or R²; None if it has that."""
     score = getattr(type(estimator), "score", None)
     if score is None or score.__qualname__ in {"ClassifierMixin.score", "RegressorMixin.score"}:
         return None
     if hasattr(estimator, "steps"):
         return _own_score(estimator.steps[-1][1], kept, features, targets, weights) and (
-            lambda: kept.to_ask.score(features, targets)
+            lambda: features.read(lambda rows: kept.to_ask.score(rows, targets.now))
         )
     more = (
         {}
-        if weights is None or "sample_weight" not in inspect.signature(score).parameters
-        else {"sample_weight": weights}
+        if weights.now is None or "sample_weight" not in inspect.signature(score).parameters
+        else {"sample_weight": weights.now}
     )
-    return lambda: kept.to_ask.score(features, targets, **more)
+    return lambda: features.read(lambda rows: kept.to_ask.score(rows, targets.now, **more))
 
 
-def _data(call: Call) -> tuple[Any, Any]:
+def _data(call: Call) -> tuple[Any, Any, Any]:
+    """Features, targets and weights."""
     given = call.arguments
-    return given.get("X"), given.get("y", given.get("Y"))
+    return given.get("X"), given.get("y", given.get("Y")), given.get("sample_weight")
 
 
 def _kind_of(estimator: Any) -> tuple[bool, bool]:
@@ -137,8 +142,8 @@ def _predict_or_transform(model: Any, rows: Any) -> Any:
 class _Available:
     """Wraps a method that an estimator has only if its parts have it, such as `fit_predict` of a pipeline."""
 
-    def __init__(self, original: Any) -> None:
-        self._original = original
+    def __init__(self, original: Any, wrap: Callable[[Any], Any]) -> None:
+        self._original, self._wrap = original, wrap
 
     def __get__(self, model: Any, kind: Any = None) -> Any:
         found = self._original.__get__(model, kind)  # raises AttributeError if the estimator does not have it
@@ -148,8 +153,9 @@ class _Available:
         def bound(_: Any, *args: Any, **kwargs: Any) -> Any:
             return found(*args, **kwargs)
 
+        bound.__name__ = found.__name__
         bound.__signature__ = inspect.signature(getattr(type(model), found.__name__))  # type: ignore[attr-defined]
-        return functools.wraps(found)(functools.partial(_observe(bound), model))
+        return functools.wraps(found)(functools.partial(self._wrap(bound), model))
 
 
 def _observe(original: Any) -> Any:
@@ -174,6 +180,8 @@ def _wanted(module: ModuleType) -> Iterator[Replacement]:
             yield Replacement(module, name, fits.observed(recipe, options_of("sklearn")))
         for name in _SILENT:
             yield Replacement(module, name, fits.unobserved)
+    if module.__name__.startswith("sklearn.metrics."):
+        yield from sklearn_after.metrics_of(module)
     if module.__name__.startswith("sklearn.") and ".tests" not in module.__name__:
         yield from _methods(module)
 
@@ -185,14 +193,20 @@ def _methods(module: ModuleType) -> Iterable[Replacement]:
     for kind in list(vars(module).values()):
         if not isinstance(kind, type) or kind.__module__ != module.__name__:
             continue
-        if not issubclass(kind, estimators.BaseEstimator) or module.__name__.startswith(_STEPS_ONLY):
-            continue
-        for name in _METHODS:
-            original = vars(kind).get(name)
-            if isinstance(original, FunctionType):
-                yield Replacement(kind, name, _observe)
-            elif hasattr(original, "__get__"):
-                yield Replacement(kind, name, _Available)
+        is_estimator = issubclass(kind, estimators.BaseEstimator)
+        if is_estimator and not module.__name__.startswith(_STEPS_ONLY):
+            yield from _wrapped(kind, _METHODS, _observe)
+        if is_estimator or kind.__name__.endswith("Mixin"):
+            yield from _wrapped(kind, sklearn_after.METHODS, sklearn_after.asked)
+
+
+def _wrapped(kind: type, names: Iterable[str], wrap: Callable[[Any], Any]) -> Iterable[Replacement]:
+    for name in names:
+        original = vars(kind).get(name)
+        if isinstance(original, FunctionType):
+            yield Replacement(kind, name, wrap)
+        elif hasattr(original, "__get__"):
+            yield Replacement(kind, name, functools.partial(_Available, wrap=wrap))
 
 
 def _told_of_the_fit(original: Any) -> Any:
@@ -226,5 +240,7 @@ SKLEARN = Framework(
     "sklearn",
     ("sklearn", "joblib"),
     _wanted,
-    {"max_tuning_runs": 5, "pos_label": None},
+    {"max_tuning_runs": 5, "pos_label": None, "log_post_training_metrics": True},
+    distribution="scikit-learn",
+    tested="1.9",
 )

@@ -67,4 +67,4 @@ def _is_model(kind: type) -> bool:
     return any((each.__module__, each.__name__) == ("statsmodels.base.model", "Model") for each in kind.__mro__)
 
 
-STATSMODELS = Framework("statsmodels", ("statsmodels",), _wanted)
+STATSMODELS = Framework("statsmodels", ("statsmodels",), _wanted, distribution="statsmodels", tested="0.15")

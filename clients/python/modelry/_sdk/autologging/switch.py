@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib.metadata
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +30,10 @@ class Framework:
     packages: tuple[str, ...]
     wanted: Callable[[ModuleType], Iterable[Replacement]]
     own: Mapping[str, Any] = field(default_factory=dict)
+    distribution: str = ""
+    """The name of its distribution package."""
+    tested: str = ""
+    """The version that is tested, such as `1.9`."""
 
 
 _chosen: dict[str, Options] = {}
@@ -80,12 +86,18 @@ def _on(framework: Framework, options: Options) -> None:
     _off(framework)
     _chosen[framework.name] = options
 
+    @functools.cache
+    def is_left_alone() -> bool:
+        return not _is_tested(framework, options) and options.disable_for_unsupported_versions
+
     def wanted(module: ModuleType) -> Iterable[Replacement]:
+        if is_left_alone():
+            return ()
         if options.log_models and module.__name__ == framework.packages[0]:
             _prepare_packaging(framework, options)
         return framework.wanted(module)
 
-    if options.log_models and framework.packages[0] in sys.modules:
+    if options.log_models and framework.packages[0] in sys.modules and not is_left_alone():
         _prepare_packaging(framework, options)
     patches.put(framework.name, framework.packages, wanted)
 
@@ -106,6 +118,28 @@ def _prepare_packaging(framework: Framework, options: Options) -> None:
     except ImportError as missing:
         level = logging.DEBUG if options.silent else logging.WARNING
         log.log(level, "autologging logs no models: %s; log_models=False turns this warning off", missing)
+
+
+def _is_tested(framework: Framework, options: Options) -> bool:
+    """Whether the version that is installed has the tested major number (minor one, where that is 0). Tells if not."""
+    try:
+        found = importlib.metadata.version(framework.distribution) if framework.tested else ""
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    if _series(found) == _series(framework.tested):
+        return True
+    log.log(
+        logging.DEBUG if options.silent else logging.WARNING,
+        "autologging of %s is tested with version %s, and %s is installed%s",
+        *(framework.name, framework.tested, found),
+        ", so its fits log nothing" if options.disable_for_unsupported_versions else "",
+    )
+    return False
+
+
+def _series(version: str) -> list[str]:
+    major, *rest = version.split(".")
+    return [major, *(rest[:1] if major == "0" else [])]
 
 
 def _options(framework: Framework, given: Mapping[str, Any]) -> Options:

@@ -11,6 +11,7 @@ from typing import Any
 from modelry._sdk.autologging import boosting, fits, models, sklearn_fits
 from modelry._sdk.autologging.boosting import Progress
 from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
 
@@ -38,7 +39,11 @@ class Training:
         features = None
         if fit.options.log_model_signatures or fit.options.log_input_examples:
             features = fit.attempt("the input example was", lambda: _rows_of(matrix))
-        models.log_model(fit, kept, features, _of_a_matrix)
+        models.log_model(fit, kept, None if features is None else Kept(features), _of_a_matrix)
+        log_matrix(fit, matrix, "train")
+        for other, _ in call.arguments.get("evals") or ():
+            if other is not matrix:
+                log_matrix(fit, other, "eval")
 
 
 class EstimatorFit(sklearn_fits.EstimatorFit):
@@ -73,6 +78,16 @@ def listen(fit: Fit, call: Call) -> None:
 
     # Before the caller's, since one of these may end the training at this iteration.
     call.give("callbacks", [Listener(), *(call.arguments.get("callbacks") or ())])
+
+
+def log_matrix(fit: Fit, matrix: Any, context: str) -> None:
+    """Records the data of a DMatrix, which has a copy of it: a sparse matrix of what is not missing, and the labels."""
+    if fit.options.log_datasets:
+        labels = matrix.get_label()
+        fit.later(
+            f"the dataset {context!r} was",
+            lambda: fit.run.log_input(models.described(matrix.get_data(), labels if len(labels) else None), context),
+        )
 
 
 def log_booster(fit: Fit, booster: Any) -> None:
@@ -120,4 +135,11 @@ def _wanted(module: ModuleType) -> Iterator[Replacement]:
                 yield Replacement(kind, "fit", make)
 
 
-XGBOOST = Framework("xgboost", ("xgboost",), _wanted, {"importance_types": ["weight"], "pos_label": None})
+XGBOOST = Framework(
+    "xgboost",
+    ("xgboost",),
+    _wanted,
+    {"importance_types": ["weight"], "pos_label": None},
+    distribution="xgboost",
+    tested="3.2",
+)

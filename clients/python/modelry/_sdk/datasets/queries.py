@@ -35,9 +35,13 @@ def from_sql(
     recorded. The digest covers the names of the columns and every cell in the order of the rows, so a query without
     ORDER BY may get another one each time. Types of columns are those of the cells as Python has them.
 
+    A 1, a 1.0 and a '1' are different cells. Needs NumPy.
+
     Raises DatasetEmpty for a result without rows, InvalidArgument for a query that fails or returns no table, and what
     can't be a connection.
     """
+    import numpy as np  # noqa: F401  # what is missing is told as it is, and not as a query that failed
+
     if not isinstance(query, str) or not query.strip():
         raise InvalidArgument(f"query must be a text of SQL, not {text_of(query)[:100]!r}")
     try:
@@ -79,37 +83,73 @@ def from_sql(
 
 
 class _Cells:
-    """A column of Python values that is fed in parts."""
+    """A column of Python values that is fed in parts: which type each cell has, and the cells of each type.
+
+    Where the parts begin does not count, nor in which of them a type comes first.
+    """
 
     def __init__(self) -> None:
-        self._column = digests.Column("object", counts=False)
+        self._types = digests.Column("types", counts=False)
+        self._of_type: dict[str, digests.Column] = {}
         self._kinds: set[type] = set()
         self._nulls = 0
-        self._range: list[Any] = []
 
     def add(self, cells: Sequence[Any]) -> None:
-        self._column.cells(cells)
-        known = [cell for cell in cells if cell is not None]
-        self._nulls += len(cells) - len(known)
-        self._kinds.update(map(type, known))
-        if self._kinds <= {int, float} and known:
-            self._range = [min(self._range[:1] + known), max(self._range[1:] + known)]
+        """Adds some cells."""
+        import numpy as np
+
+        kinds = [_name_of(cell) for cell in cells]
+        found = sorted(set(kinds))
+        self._types.numbers(np.fromiter(map(_TYPES.__getitem__, kinds), np.uint8, len(kinds)))
+        for kind in found:
+            some = cells if len(found) == 1 else [cell for cell, its in zip(cells, kinds, strict=True) if its == kind]
+            if kind == "null":
+                self._nulls += len(some)
+                continue
+            self._kinds.update(map(type, some) if kind == "object" else (type(some[0]),))
+            column = self._of_type.setdefault(kind, digests.Column(kind))
+            if kind == "object":
+                column.cells(some)
+            elif kind == "string":
+                column.texts(np.array(some, object), np.zeros(len(some), bool))
+            else:
+                column.numbers(np.array(some, kind))
 
     def digest(self) -> list[Any]:
-        return self._column.digest()
+        """What distinguishes it from columns of other content."""
+        return [self._types.digest(), *(column.digest() for _, column in sorted(self._of_type.items()))]
 
     def described(self) -> dict[str, Any]:
+        """The column as schema and profile have it."""
         kinds = self._kinds
         kind = "float64" if kinds == {int, float} else _KINDS.get(next(iter(kinds)), "") if len(kinds) == 1 else ""
         names = sorted(each.__name__ for each in kinds)
         is_time = kinds and all(each.__name__ in ("datetime", "date") for each in kinds)
-        has_range = self._range and kinds <= {int, float}
+        profiles = [column.profile.described() for column in self._of_type.values() if column.profile]
+        profile = profiles[0] if len(profiles) == 1 else _range_of(profiles) if kinds == {int, float} else {}
         return {
             "type": _COLSPEC.get(kind, "datetime" if is_time else "binary" if names == ["bytes"] else "any"),
             "required": not self._nulls,
             "dtype": " | ".join(names) or "NoneType",
-            "profile": {"nulls": self._nulls} | ({"min": self._range[0], "max": self._range[1]} if has_range else {}),
+            "profile": {**profile, "nulls": self._nulls + profile.get("nulls", 0)},
         }
+
+
+_TYPES = {"null": 0, "bool": 1, "int64": 2, "float64": 3, "string": 4, "object": 5}
+_INT64 = range(-(2**63), 2**63)
+
+
+def _name_of(cell: Any) -> str:
+    """How a cell is hashed. An integer beyond 64 bits is an object like all that has no type of NumPy."""
+    if cell is None:
+        return "null"
+    kind = _KINDS.get(type(cell), "object")
+    return "object" if kind == "int64" and cell not in _INT64 else kind
+
+
+def _range_of(profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    known = [each for each in profiles if "min" in each and not isinstance(each["min"], str)]
+    return {"min": min(each["min"] for each in known), "max": max(each["max"] for each in known)} if known else {}
 
 
 @contextmanager

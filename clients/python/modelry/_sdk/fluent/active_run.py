@@ -241,10 +241,7 @@ class ActiveRun(ActiveRunNames):
         Raises InvalidArgument for what is not the status of a run that has ended; then the run goes on.
         """
         ended_status_number(status)
-        if self.status is RunStatus.RUNNING:
-            afterwork.finish(run_id=self.run_id)
-        if self.end_soon(status):
-            self.recorder.settle(settings.usable().exit_timeout)
+        self._end_in_time(status)
 
     def end_soon(
         self, status: RunStatus | str = RunStatus.FINISHED, exit_tags: Mapping[str, str] | None = None
@@ -279,8 +276,16 @@ class ActiveRun(ActiveRunNames):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ended = ended_after(error)
-        if self.end_soon(ended.status, ended.tags):
-            self.recorder.settle(settings.usable().exit_timeout)
+        self._end_in_time(ended.status, ended.tags)
+
+    def _end_in_time(self, status: RunStatus | str, exit_tags: Mapping[str, str] | None = None) -> None:
+        """Ends the run after what autologging does in the background, also if a signal breaks this wait off."""
+        try:
+            if self.status is RunStatus.RUNNING:
+                afterwork.finish(run_id=self.run_id)
+        finally:
+            if self.end_soon(status, exit_tags):
+                self.recorder.settle(settings.usable().exit_timeout)
 
     def __copy__(self) -> ActiveRun:
         return self

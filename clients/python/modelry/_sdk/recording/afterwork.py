@@ -7,26 +7,35 @@ reads of runs and the end of the process wait for it.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from modelry._sdk.transport import process
+from modelry._sdk.transport.interruptions import is_interrupted
 from modelry._sdk.values import signals
 
 log = logging.getLogger("modelry")
+
+_IMPORTING = "<frozen importlib._bootstrap>"
+_LOOKS_EVERY = 0.1
 
 MOST_WAITING = 16
 """With so many jobs waiting, who gives another waits for the first: each keeps a model in memory."""
 
 
 class Afterwork(process.Part):
-    """The jobs of this process that wait or are at work. A forked child does its own at once: it has no such thread."""
+    """The jobs of this process that wait or are at work.
+
+    They are done at once in a forked child, which may end at any time, and while the caller imports a module: a job in
+    another thread that needs that module would wait for the caller, and the caller for the job.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[Future[None], str] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._at_once = False
+        self._at_once = process.current().inherits_grpc
         self._inside = threading.local()
 
     def give(self, run_id: str, job: Callable[[], None]) -> None:
@@ -34,7 +43,7 @@ class Afterwork(process.Part):
         pending = list(self._pending)
         if len(pending) >= MOST_WAITING:
             wait(pending[:1])
-        if self._at_once:
+        if self._at_once or _is_importing():
             self._do(job)
             return
         try:
@@ -60,6 +69,11 @@ class Afterwork(process.Part):
         self._pending, self._pool, self._at_once = {}, None, True
         self._inside = threading.local()
 
+    def at_exit(self) -> None:
+        """Waits for the jobs, until Ctrl-C. Children of `multiprocessing` come here before their threads are joined."""
+        while not self.finish(_LOOKS_EVERY) and not is_interrupted():
+            pass
+
     def abandon(self) -> None:
         """Leaves out what has not begun."""
         if self._pool is not None:
@@ -74,6 +88,16 @@ class Afterwork(process.Part):
             log.warning("something was not logged: %s: %.300s", type(problem).__name__, problem, exc_info=_at_debug())
         finally:
             self._inside.job = False
+
+
+def _is_importing() -> bool:
+    """Whether this thread imports a module of Python, whose code has called this."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_filename == _IMPORTING:
+            return True
+    return False
 
 
 def _at_debug() -> bool:
