@@ -7,6 +7,7 @@ progress bar.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,8 +59,13 @@ def part_of(path: str) -> Part | None:
 def written(moment_ns: int, stream: str, text: str, *, is_final: bool = True) -> bytes:
     """A line as it is in a file. `moment_ns` are nanoseconds since 1970."""
     seconds, rest = divmod(moment_ns, 1_000_000_000)
-    moment = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03}Z"
+    moment = f"{_second(seconds)}.{rest // 1_000_000:03}Z"
     return f"{moment} {stream} {'F' if is_final else 'P'} {text}\n".encode(errors="backslashreplace")
+
+
+@functools.lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def read(line: bytes, rank: int) -> ConsoleLine | None:

@@ -30,9 +30,9 @@ log = logging.getLogger("modelry")
 
 _STREAMS = ("stdout", "stderr")
 _WAKE = 1 << 20
-"""The characters in memory at which the thread is woken."""
+"""About how many bytes in memory wake the thread."""
 _MOST = 1 << 24
-"""The characters in memory from which on no more are noted."""
+"""About how many bytes in memory there may be; what comes then is counted only."""
 _EXIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 
@@ -66,7 +66,7 @@ class Console(process.Part):
         """The runs that are open, as who starts and ends them knows."""
         self._pieces: deque[_Piece] = deque()
         self._waiting = 0
-        """About how many characters are in the pieces."""
+        """About how many bytes the pieces take."""
         self._lost = 0
         self._told = False
         self._news: SimpleQueue[bool] = SimpleQueue()
@@ -90,7 +90,7 @@ class Console(process.Part):
         if error is not None and not isinstance(error, SystemExit):
             import traceback
 
-            self._take(1, "".join(traceback.format_exception(error)))
+            self._pieces.append((1, time.time_ns(), "".join(traceback.format_exception(error))))
         self._pieces.append(_Ends(transcript))
         with suppress(ValueError):
             self._open.remove(transcript)
@@ -149,29 +149,29 @@ class Console(process.Part):
                     stream.write = own
 
     def _noting(self, number: int, original: Callable[[str], int]) -> Callable[[str], int]:
-        take = self._take
+        now, append = time.time_ns, self._pieces.append  # of all that is done here, each print pays for twice
 
         def write(text: str, /) -> int:
-            take(number, text)
+            if self._open and isinstance(text, str):
+                self._waiting = waiting = self._waiting + len(text) + 64
+                try:
+                    if waiting < _WAKE or self._has_room(waiting, text):
+                        append((number, now(), text))
+                except MemoryError:
+                    self._lost += len(text)
             return original(text)
 
         return write
 
-    def _take(self, number: int, text: str) -> None:
-        """Notes a text. Raises nothing: whoever prints is not to be disturbed."""
-        if not self._open or not isinstance(text, str):
-            return
-        try:
-            self._waiting = waiting = self._waiting + len(text) + 32
-            if waiting > _MOST:
-                self._lost += len(text)
-                return
-            self._pieces.append((number, time.time_ns(), text))
-            if waiting > _WAKE and not self._told:
-                self._told = True
-                self._news.put(False)
-        except MemoryError:
-            return
+    def _has_room(self, waiting: int, text: str) -> bool:
+        """Wakes the thread, once; says whether there is room for a text until that has done its work."""
+        if not self._told:
+            self._told = True
+            self._news.put(False)
+        if waiting < _MOST:
+            return True
+        self._lost += len(text)
+        return False
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ def _written(lines: list[tuple[int, Line]], *, is_final: bool = True) -> bytes:
     if not lines:
         return b""
     lines = sorted(lines, key=lambda each: each[1][0])
-    texts = secrets.masked("\n".join(text for _, (_, text) in lines)).split("\n")
+    texts = secrets.masked_lines(text for _, (_, text) in lines)
     return b"".join(
         files.written(moment, _STREAMS[number], text, is_final=is_final)
         for (number, (moment, _)), text in zip(lines, texts, strict=True)

@@ -44,6 +44,10 @@ class Screen:
 
     def write(self, text: str, moment: int) -> None:
         """Takes what the stream has written at a moment."""
+        if not self._rest and text.isprintable():
+            if text:
+                self._put(text, moment)
+            return
         text = self._rest + text
         self._rest = ""
         if "\x1b" in text and (unfinished := _UNFINISHED.search(text)):
