@@ -100,6 +100,12 @@ class Console(process.Part):
             self._replace()
         self._news.put(False)
 
+    def before_exit(self) -> None:
+        """Sends the rest as `at_exit` does, unless other threads are still to end, which may write."""
+        main = threading.main_thread()
+        if all(thread is main or thread.daemon for thread in threading.enumerate()):
+            self.at_exit()
+
     def at_exit(self) -> None:
         """Sends the rest, for at most a few seconds, and not after Ctrl-C."""
         for transcript in list(self._open):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from modelry._sdk.observing import gpus
 from modelry._sdk.observing.containers import Cgroup
@@ -48,7 +49,7 @@ class Meter:
         of_node = _read(self._cpu, self._memory, self._disk)
         for vendor, driver in self._drivers.items():
             of_vendor = [gpu for gpu in shown if gpu.vendor == vendor]
-            of_node.update((of_vendor and driver.ask(lambda of=of_vendor: dict(_of_gpus(of)))) or {})
+            of_node.update((of_vendor and driver.ask(partial(_of_gpus, of_vendor))) or {})
         return Reading(of_node=of_node, of_process=_read(self._process_cpu, self._process_memory), totals=self.totals())
 
     def totals(self) -> dict[str, float]:
@@ -110,8 +111,9 @@ def _read(*parts: Reads) -> dict[str, float]:
     return values
 
 
-def _of_gpus(shown: list[gpus.Gpu]) -> Iterator[tuple[str, float]]:
+def _of_gpus(shown: list[gpus.Gpu]) -> dict[str, float]:
+    values: dict[str, float] = {}
     for gpu in shown:
         prefix = f"gpu_{gpu.index}_" if gpu.vendor == "NVIDIA" else f"amd_gpu_{gpu.index}_"
-        for name, value in gpu.sample().items():
-            yield prefix + name, value
+        values |= {prefix + name: value for name, value in gpu.sample().items()}
+    return values
