@@ -76,7 +76,7 @@ def lines(
     if is_running is None:
         yield from reader.final()
     else:
-        looks = _LAST_LOOKS
+        looks = _LAST_LOOKS if is_running() else 1
         while looks:
             looks = _LAST_LOOKS if is_running() else looks - 1
             yield from reader.final()
