@@ -20,9 +20,9 @@ from tests.parts import deployment as deployments
 DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("MODELRY_TEST_OLDEST_POSTGRES") == "1" else [])
 Part = TypeVar("Part")
 # Many tests compare all files of a run, and each snapshot takes a process of git, and seconds on a busy machine. Tests
-# of the fluent functions and of what a run records of itself turn it on. The rest is on: system metrics, heartbeats and
-# console output.
+# of the fluent functions and of what a run records of itself turn both on. System metrics and heartbeats are on.
 os.environ.setdefault("MODELRY_SNAPSHOT", "0")
+os.environ.setdefault("MODELRY_CONSOLE", "0")
 MISSING = pytest.StashKey[dict[str, str]]()
 
 

@@ -9,3 +9,4 @@ import pytest
 def whole_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns on what the tests of other folders are without."""
     monkeypatch.setenv("MODELRY_SNAPSHOT", "1")
+    monkeypatch.setenv("MODELRY_CONSOLE", "1")
