@@ -19,8 +19,12 @@ from tests.parts import deployment as deployments
 
 DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("MODELRY_TEST_OLDEST_POSTGRES") == "1" else [])
 Part = TypeVar("Part")
-os.environ.setdefault("MODELRY_SYSTEM_METRICS", "0")  # Tests compare all points of runs; some take long under load.
-os.environ.setdefault("MODELRY_SNAPSHOT", "0")  # Tests list the files of runs; those of snapshots turn it on.
+# Many tests compare all files of a run, and each snapshot takes a process of git, and seconds on a busy machine. Tests
+# of the fluent functions and of what a run records of itself turn both on. On a busy machine some tests take longer than
+# the period of system metrics, and compare all metrics of a run. Heartbeats are on.
+os.environ.setdefault("MODELRY_SNAPSHOT", "0")
+os.environ.setdefault("MODELRY_CONSOLE", "0")
+os.environ.setdefault("MODELRY_SYSTEM_METRICS", "0")
 MISSING = pytest.StashKey[dict[str, str]]()
 
 

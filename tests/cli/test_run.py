@@ -200,3 +200,24 @@ def test_a_shell_script_can_say_that_its_runs_are_alive(modelry: Modelry, read: 
     assert said["ignored"] == {ended: "not running", "0" * 32: "there is no such run"}
     assert refused.code != 0
     assert "must be from 1 to 3600 seconds" in " ".join(refused.err.split())
+
+
+def test_the_console_of_a_run_is_shown_searched_and_escaped(modelry: Modelry, client: Client, run_id: str) -> None:
+    written = (
+        b"2027-01-02T03:04:05.600Z stdout F loss 0.5\n"
+        b"2027-01-02T03:04:06.600Z stderr F careful \x1b[2J\n"
+        b"2027-01-02T03:04:07.600Z stdout P 10%\n"
+    )
+    client.artifacts.upload_bytes(f"runs/{run_id}", "modelry/console/20270102T030405Z-ab12-0001.log", written)
+    modelry("run", "finish", run_id)
+
+    plain = modelry("run", "logs", run_id, "--follow")
+    found = modelry("run", "logs", run_id, "--grep", "^loss", "--output", "json")
+    timed = modelry("run", "logs", run_id, "--times", "--grep", "careful")
+    wrong = modelry("run", "logs", run_id, "--grep", "(")
+
+    assert plain.out == "loss 0.5\ncareful \\x1b[2J\n10%\n"
+    assert found.document["text"] == "loss 0.5"
+    assert found.document["time"] == "2027-01-02T03:04:05.600000Z"
+    assert " stderr careful" in timed.out
+    assert (wrong.code, "not a regular expression" in wrong.err) == (1, True)

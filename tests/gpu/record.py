@@ -40,7 +40,8 @@ def main() -> int:
     _keep_what_is_logged()
     seen = gpus.found()
     for gpu in seen:
-        print(f"GPU {gpu.index}: {gpu.vendor} {gpu.name}, {gpu.memory_bytes / 1e9:.1f} GB, driver {gpu.driver}")
+        name = gpu.name if gpu.name.startswith(gpu.vendor) else f"{gpu.vendor} {gpu.name}"
+        print(f"GPU {gpu.index}: {name}, {gpu.memory_bytes / 1e9:.1f} GB, driver {gpu.driver}")
     step, on = _training()
     print(f"training for {SECONDS:g} s on {on}; {len(seen)} GPUs are seen")
     with modelry.start_run(run_name=f"on {on}") as run:

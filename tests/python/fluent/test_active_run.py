@@ -275,11 +275,14 @@ def test_inputs_are_logged_with_what_they_were_for(unique: str) -> None:
     assert [each.run_id for each in found] == [run.id]
 
 
-def test_files_of_all_kinds_are_where_they_were_put(client: Client, tmp_path: Path) -> None:
+def test_files_of_all_kinds_are_where_they_were_put(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import numpy as np
     from matplotlib.figure import Figure
     from PIL import Image
 
+    monkeypatch.setenv("MODELRY_SNAPSHOT", "0")
     (tmp_path / "reports" / "deep").mkdir(parents=True)
     (tmp_path / "reports" / "deep" / "a.txt").write_text("a")
     figure = Figure()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import threading
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from modelry._sdk.observing import gpus, hardware
+from modelry._sdk.observing import drivers, gpus, hardware
 from modelry._sdk.observing.containers import Cgroup
 from modelry._sdk.observing.meter import Meter
 from modelry._sdk.observing.packages import Packages
 from modelry._sdk.observing.places import Naming
+from tests.parts.eventually import eventually
 
 
 def written(folder: Path, **files: str) -> Path:
@@ -99,6 +102,30 @@ def test_a_process_sees_the_gpus_that_it_may_use(
     both = [gpus.Gpu(index, "NVIDIA", "H", f"GPU-{name}", 1, "", {}) for index, name in enumerate(("aa", "bb"))]
 
     assert [gpu.index for gpu in gpus.visible(both)] == seen
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file whose reading hangs")
+def test_a_driver_that_hangs_holds_up_only_its_own_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "SECONDS", 0.1)
+    card = written(tmp_path / "card0" / "device", vendor="0x1002", mem_info_vram_total="1000", mem_info_vram_used="500")
+    os.mkfifo(card / "gpu_busy_percent")
+    seen = gpus.found(tmp_path)
+    meter = Meter([gpu for gpu in seen if gpu.vendor == "AMD"])
+
+    first, second = meter.read(), meter.read()
+    asked = [thread for thread in threading.enumerate() if thread.name == "modelry-driver-amd"]
+    with open(card / "gpu_busy_percent", "w") as answers:  # the driver answers again
+        (card / "gpu_busy_percent").unlink()
+        (card / "gpu_busy_percent").write_text("40")
+        answers.write("40")
+    again = eventually(lambda: (found := meter.read().of_node) and "amd_gpu_0_memory_usage_percentage" in found)
+
+    assert len(seen) >= 1
+    assert len(asked) == 1
+    for reading in (first, second):
+        assert "cpu_utilization_percentage" in reading.of_node
+        assert not [name for name in reading.of_node if "gpu" in name]
+    assert again
 
 
 def test_a_sample_has_the_names_of_mlflow_and_their_units() -> None:

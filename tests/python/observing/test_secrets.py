@@ -37,6 +37,7 @@ MADE_UP = "q7Rt5Yp0Lm2Kx9Vw3Zb8Nc4D"
 def test_what_looks_like_a_secret_is_masked_in_its_line(line: str) -> None:
     shown = secrets.masked(line)
 
+    assert secrets.masked_lines(line.split("\n")) == shown.split("\n")
     assert secrets.MASK in shown
     assert MADE_UP not in shown
     assert "ABCD2345ABCD2345" not in shown

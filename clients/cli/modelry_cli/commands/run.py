@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli.commands import series
+from modelry_cli.commands import logs, series
 from modelry_cli.commands.experiment import named
 from modelry_cli.options import (
     Deleted,
@@ -238,6 +238,7 @@ def delete_tags(session: Session, run_id: RunId, keys: TagKeys) -> None:
 
 
 series.add_to(app)
+logs.add_to(app)
 
 
 def _columns(client: Client, runs: Sequence[Run], wanted: Sequence[str] | None) -> list[Column[Run]]:

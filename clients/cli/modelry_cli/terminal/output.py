@@ -99,6 +99,12 @@ def write_json(value: object) -> None:
     print(escaped(text, lambda letter: letter if letter == "\n" else json.dumps(letter)[1:-1]))
 
 
+def write_json_line(value: object) -> None:
+    """Writes a JSON document on one line, at once, for programs that read one after the other."""
+    text = json.dumps(plain(value), ensure_ascii=not _speaks_unicode(), allow_nan=False)
+    print(escaped(text, lambda letter: json.dumps(letter)[1:-1]), flush=True)
+
+
 # --- tables --------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +166,11 @@ def write_grid(titles: Sequence[str], rows: Iterable[tuple[Sequence[object], boo
 def write_text(text: str) -> None:
     """Writes lines as they are, with control characters as escapes."""
     _console().print(_text(text, keep=_LAYOUT), soft_wrap=True)
+
+
+def write_line(text: str) -> None:
+    """Writes a line at once, with control characters as escapes."""
+    print(clean(text, keep=_LAYOUT), flush=True)
 
 
 def is_terminal() -> bool:

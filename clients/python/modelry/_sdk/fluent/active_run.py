@@ -66,6 +66,8 @@ class ActiveRun(ActiveRunNames):
         self._process = os.getpid()
         self._rank = converted(places.rank())
         self.on_end: Callable[[ActiveRun], None] | None = None
+        self.on_error: Callable[[BaseException], None] | None = None
+        """Is told of the error that ends the block of the run, before it ends."""
 
     @property
     def is_of_parent(self) -> bool:
@@ -276,6 +278,8 @@ class ActiveRun(ActiveRunNames):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ended = ended_after(error)
+        if error is not None and self.on_error is not None and self.status is RunStatus.RUNNING:
+            self.on_error(error)
         self._end_in_time(ended.status, ended.tags)
 
     def _end_in_time(self, status: RunStatus | str, exit_tags: Mapping[str, str] | None = None) -> None:
@@ -304,6 +308,32 @@ class ActiveRun(ActiveRunNames):
         """Uploads the folder of a model, as `log_artifacts` does, but all of its files together or none."""
         with self._told(folder):
             self._upload_files(folder, path, is_divisible=False)
+
+    def send_part(self, path: str, content: bytes, is_last: bool) -> bool:
+        """Writes a file of the run that may be written again, without a warning. Returns whether it is done with.
+
+        If the server can't take it now, it is not, unless it `is_last`: then a copy is kept in the spool.
+        """
+        if self.is_online():
+            try:
+                with within(settings.usable().start_timeout):
+                    self.client.artifacts.upload_bytes(self._owner, path, content, content_type="text/plain")
+                return True
+            except ModelryError as error:
+                log.debug("%s: %s", path, error)
+                if retries.is_refusal(error) and not is_of_the_run(error):
+                    return True
+        if is_last:
+            with contextlib.suppress(OSError, ModelryError):
+                self.recorder.uploads.keep_content(self._owner, path, content)
+        return is_last
+
+    def delete_part(self, path: str) -> None:
+        """Deletes a file of the run, without a warning if it can't."""
+        try:
+            self.client.artifacts.delete(self._owner, path)
+        except ModelryError as error:
+            log.debug("%s: %s", path, error)
 
     def _set_exit_tags(self, exit_tags: Mapping[str, str]) -> None:
         """Says how the run ended; of one that was continued, also that how it ended before counts no more."""

@@ -13,8 +13,10 @@ from modelry._sdk.nouns.enums import Lifecycle, RunStatus
 from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named_experiment
 from modelry._sdk.nouns.runs import Run
 from modelry._sdk.observing import places
+from modelry._sdk.observing.console import Console
 from modelry._sdk.observing.sampling import Sampling
 from modelry._sdk.observing.snapshots import Snapshots
+from modelry._sdk.observing.transcript import Files
 from modelry._sdk.recording import pool
 from modelry._sdk.recording.sync import SyncReport, deliver
 from modelry._sdk.transport import process, retries, settings
@@ -213,7 +215,25 @@ def _started(
     process.current().part(Sampling).watch(run.buffer, began=run.began, wanted=log_system_metrics)
     if places.rank() not in {"", "0"} or not (resumed or above):
         process.current().part(Snapshots).take(run.log_artifacts, run.set_tags)
+    if not above:
+        _record_console(run)
     return run
+
+
+def _record_console(run: ActiveRun) -> None:
+    console = process.current().part(Console)
+    transcript = console.record(Files(run.send_part, run.delete_part))
+    if transcript is None:
+        return
+    before = run.on_end
+
+    def end(ended: ActiveRun) -> None:
+        console.end(transcript)
+        if before is not None:
+            before(ended)
+
+    run.on_end = end
+    run.on_error = lambda error: console.end(transcript, error)
 
 
 def _experiment_for(experiment_id: str, above: ActiveRun | None) -> starting.ExperimentChoice:

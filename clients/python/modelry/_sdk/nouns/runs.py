@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from modelry._sdk.files.console import ConsoleLine
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.datasets import DatasetInput, input_of
 from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus, member_of, name_of
@@ -189,6 +190,28 @@ class Runs:
         answer = self._connection.call(tracking.rpcs.LOG_HEARTBEATS, request)
         return HeartbeatsIgnored(
             tuple(answer.unknown_run_ids), tuple(answer.idle_run_ids), tuple(answer.deleted_run_ids)
+        )
+
+    def console(
+        self, run_id: str, *, follow: bool = False, grep: str = "", rank: int | None = None
+    ) -> Iterator[ConsoleLine]:
+        """What the processes of a run wrote to standard output and standard error, line by line, by time.
+
+        With `follow` it goes on with what is written until the run has ended. `grep` is a regular expression for the
+        text of a line, `rank` the number of a process in its job (default: all). The last lines may still change while
+        the run goes, see `ConsoleLine.is_final`. Of much output the first and the last 4 MiB are there. Raises
+        RunNotFound, and InvalidArgument for what is no regular expression.
+        """
+        from modelry._sdk.nouns import console
+        from modelry._sdk.nouns.artifacts import Artifacts
+
+        self.get(run_id, read=())
+        return console.lines(
+            Artifacts(self._connection.of("artifacts"), self._workspace),
+            run_id,
+            rank=rank,
+            grep=grep,
+            is_running=(lambda: self.get(run_id, read=()).status is RunStatus.RUNNING) if follow else None,
         )
 
     def search(

@@ -7,14 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from modelry._sdk.observing.drivers import Driver
 
 log = logging.getLogger("modelry")
 
 DRM = Path("/sys/class/drm")
 """Where the drivers of Linux show their graphics cards."""
 _AMD = "0x1002"
+_FIRST_SECONDS = 15.0
+"""How long a driver may take to begin, as that of NVIDIA does where nothing has used it yet."""
 MEGABYTE = 1e6
 
 
@@ -44,13 +49,21 @@ class Gpu:
 
 
 def found(drm: Path = DRM) -> list[Gpu]:
-    """The GPUs of this machine, as far as their drivers tell of them. Raises nothing."""
+    """The GPUs of this machine, as far as their drivers tell of them in time. Raises nothing."""
+    looks: dict[str, Callable[[], Iterator[Gpu]]] = {"nvidia": _nvidia, "amd": lambda: _amd(drm)}
+    return [
+        gpu
+        for name, look in looks.items()
+        for gpu in Driver[list[Gpu]](name).ask(partial(_seen, look), seconds=_FIRST_SECONDS) or ()
+    ]
+
+
+def _seen(look: Callable[[], Iterator[Gpu]]) -> list[Gpu]:
     gpus: list[Gpu] = []
-    for look in (_nvidia, lambda: _amd(drm)):
-        try:
-            gpus += look()
-        except Exception as problem:  # no such library, no driver, or one that has failed
-            log.debug("no GPUs are seen: %s: %s", type(problem).__name__, problem)
+    try:
+        gpus.extend(look())
+    except Exception as problem:  # no such library, no driver, or one that has failed
+        log.debug("no GPUs are seen: %s: %s", type(problem).__name__, problem)
     return gpus
 
 

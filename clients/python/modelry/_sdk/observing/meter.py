@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from modelry._sdk.observing import gpus
 from modelry._sdk.observing.containers import Cgroup
+from modelry._sdk.observing.drivers import Driver
 from modelry._sdk.observing.gpus import MEGABYTE
 
 Reads = Callable[[], dict[str, float]]
@@ -26,25 +28,28 @@ class Reading:
 class Meter:
     """Reads the metrics of this machine and this process. Made and used by one thread.
 
-    Raises ImportError without psutil.
+    `seen` are its GPUs, by default those that are found. Raises ImportError without psutil.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seen: list[gpus.Gpu] | None = None) -> None:
         import psutil
 
         self._psutil = psutil
         self._process = psutil.Process()
         self._cgroup = Cgroup()
         self._memory_limit = self._cgroup.memory_bytes()
-        self._gpus = gpus.found()
+        self._gpus = gpus.found() if seen is None else seen
+        self._drivers = {gpu.vendor: Driver[dict[str, float]](gpu.vendor.lower()) for gpu in self._gpus}
         psutil.cpu_percent()  # The first call of these two begins their period.
         self._process.cpu_percent()
 
     def read(self, *, all_gpus: bool = False) -> Reading:
-        """Reads everything; what can't be read is left out. The GPUs are `all_gpus` or those that are visible here."""
+        """Reads everything that can be read in time. The GPUs are `all_gpus` or those that are visible here."""
         shown = self._gpus if all_gpus else gpus.visible(self._gpus)
         of_node = _read(self._cpu, self._memory, self._disk)
-        of_node.update(_of_gpus(shown))
+        for vendor, driver in self._drivers.items():
+            of_vendor = [gpu for gpu in shown if gpu.vendor == vendor]
+            of_node.update((of_vendor and driver.ask(partial(_of_gpus, of_vendor))) or {})
         return Reading(of_node=of_node, of_process=_read(self._process_cpu, self._process_memory), totals=self.totals())
 
     def totals(self) -> dict[str, float]:
@@ -106,8 +111,9 @@ def _read(*parts: Reads) -> dict[str, float]:
     return values
 
 
-def _of_gpus(shown: list[gpus.Gpu]) -> Iterator[tuple[str, float]]:
+def _of_gpus(shown: list[gpus.Gpu]) -> dict[str, float]:
+    values: dict[str, float] = {}
     for gpu in shown:
         prefix = f"gpu_{gpu.index}_" if gpu.vendor == "NVIDIA" else f"amd_gpu_{gpu.index}_"
-        for name, value in gpu.sample().items():
-            yield prefix + name, value
+        values |= {prefix + name: value for name, value in gpu.sample().items()}
+    return values

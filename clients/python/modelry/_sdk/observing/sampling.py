@@ -1,7 +1,7 @@
 """Samples what the machine and this process use while runs are open: one thread, whatever the number of runs.
 
-It never waits for anyone and nobody waits for it: not the start or the end of a run, and not the exit. If a driver
-hangs, sampling stands still and training does not.
+It never waits for anyone and nobody waits for it: not the start or the end of a run, and not the exit. If the driver of
+GPUs hangs, their metrics are missing and the others go on.
 """
 
 from __future__ import annotations

@@ -47,6 +47,25 @@ _TOKENS = re.compile(
     r")"
 )
 _BEARER = re.compile(r"(?P<kind>\b(?i:bearer|basic)\s+)(?P<value>[\w.+/=~-]{12,})")
+_HINTS = (
+    *(
+        "pass",
+        "pwd",
+        "secret",
+        "key",
+        "cred",
+        "token",
+        "authorization",
+        "connection",
+        "dsn",
+        "cookie",
+        "bearer",
+        "basic",
+    ),
+    *("://", "akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
+    *("hf_", "sk-", "aiza", "ya29.", "npm_", "pypi-", "sg.", "dop_v1_", "k_live_", "k_test_", "eyj"),
+)
+"""A line that `masked` changes has one of these, in small letters, or is of a private key."""
 _USER_OF_URL = re.compile(r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)[^\s/@\"'<>]+@")
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
@@ -73,6 +92,16 @@ def masked(text: str) -> str:
     text = _BEARER.sub(rf"\g<kind>{MASK}", text)
     text = _QUOTED.sub(rf"\g<name>\g<quote>{MASK}", text)
     return _BARE.sub(rf"\g<name>{MASK}", text)
+
+
+def masked_lines(lines: Iterable[str]) -> list[str]:
+    """The lines as `masked` gives them, each for itself but for private keys. Quicker where few have a secret."""
+    return [_masked_line(line) for line in _without_keys(lines)]
+
+
+def _masked_line(line: str) -> str:
+    small = line.lower()
+    return masked(line) if any(hint in small for hint in _HINTS) else line
 
 
 def masked_arguments(arguments: Iterable[str]) -> list[str]:

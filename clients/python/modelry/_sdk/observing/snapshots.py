@@ -68,6 +68,10 @@ class Snapshots(process.Part):
             )
             self._start()
 
+    def before_exit(self) -> None:
+        """Waits as `at_exit` does."""
+        self.at_exit()
+
     def at_exit(self) -> None:
         """Waits for what is being taken, at most a few seconds, and not at Ctrl-C."""
         thread, until = self._thread, time.monotonic() + _EXIT_SECONDS

@@ -39,7 +39,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
@@ -57,6 +57,12 @@ class Part:
 
     def after_fork_in_child(self) -> None:
         """Called in a forked child before anything else: every lock may be held, and there is only one thread."""
+
+    def before_exit(self) -> None:
+        """Called when the main thread has ended, before `at_exit`, and perhaps not: threads can still be started.
+
+        Since Python 3.12 they can't at exit, and gRPC needs one to send a file.
+        """
 
     def at_exit(self) -> None:
         """Called when the process ends."""
@@ -123,6 +129,10 @@ class Process:
         if self._exit_prepared_in == os.getpid():
             return
         self._exit_prepared_in = os.getpid()
+        with suppress(
+            AttributeError, RuntimeError
+        ):  # It is private, as is what concurrent.futures uses; or it is late.
+            threading._register_atexit(self._before_exit)  # type: ignore[attr-defined]
         util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
         if util is not None and process is not None and process.parent_process() is not None:
             util.Finalize(None, self.at_exit, exitpriority=0)
@@ -144,21 +154,28 @@ class Process:
         finally:
             os.kill(os.getpid(), number)
 
+    def _before_exit(self) -> None:
+        if self is _current:
+            self._tell(lambda part: part.before_exit())
+
     def at_exit(self) -> None:
         """Tells the parts that the process ends, the last made first, each of them whatever another raises.
 
         At Ctrl-C they hurry: what is not delivered then is in the spool.
         """
+        self._tell(lambda part: part.at_exit())
+
+    def _tell(self, what: Callable[[Part], None]) -> None:
         with held_back(), ExitStack() as parts:
             self._ends = True
             parts.callback(setattr, self, "_ends", False)
             for part in list(self._parts.values()):
-                parts.callback(self._end, part)
+                parts.callback(self._end, part, what)
 
     @staticmethod
-    def _end(part: Part) -> None:
+    def _end(part: Part, what: Callable[[Part], None]) -> None:
         try:
-            part.at_exit()
+            what(part)
         except Exception:
             log.exception("what was logged may not be delivered: run `modelry sync`")
 

@@ -55,6 +55,8 @@ class Settings:
     snapshot_diff: bool
     system_metrics: bool
     system_metrics_interval: float
+    console: bool
+    console_interval: float
 
 
 class _Reader(Protocol):
@@ -97,6 +99,8 @@ def _settings(value: _Reader) -> Settings:
         snapshot_diff=value("MODELRY_SNAPSHOT_DIFF", _truth, True),
         system_metrics=value("MODELRY_SYSTEM_METRICS", _truth, True),
         system_metrics_interval=value("MODELRY_SYSTEM_METRICS_INTERVAL", _positive_duration, 15.0),
+        console=value("MODELRY_CONSOLE", _truth, True),
+        console_interval=value("MODELRY_CONSOLE_INTERVAL", _positive_duration, 10.0),
     )
 
 

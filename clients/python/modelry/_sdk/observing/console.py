@@ -1,0 +1,287 @@
+"""What this process writes to `sys.stdout` and `sys.stderr` while runs are open, sent to them in the background.
+
+The method `write` of the streams is replaced, on the very objects that are there, by one that notes the text and calls
+the original. So `isatty`, `fileno`, `buffer` and `encoding` are what they were, whoever has the stream at hand goes on
+with it, and nothing stands between the process and its terminal. The file descriptors stay as they are: a pipe in their
+place would hide the terminal from other programs, stop the process when it is full and nobody reads it (a library of C
+that holds Python's lock), and swallow what is written as the process crashes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
+
+from modelry._sdk.files import console as files
+from modelry._sdk.observing import secrets
+from modelry._sdk.observing.screen import Line, Screen
+from modelry._sdk.observing.transcript import Files, Transcript
+from modelry._sdk.transport import process, settings
+from modelry._sdk.transport.interruptions import is_interrupted
+
+log = logging.getLogger("modelry")
+
+_STREAMS = ("stdout", "stderr")
+_WAKE = 1 << 20
+"""About how many bytes in memory wake the thread."""
+_MOST = 1 << 24
+"""About how many bytes in memory there may be; what comes then is counted only."""
+_EXIT_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+
+_Piece: TypeAlias = "tuple[int, int, str] | _Begins | _Ends"
+"""The number of a stream, a moment and a text; or that a run begins or ends here."""
+
+
+class _Begins:
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+
+
+class _Ends(_Begins):
+    pass
+
+
+class Console(process.Part):
+    """The output of this process on its way to the open runs.
+
+    No lock: a signal handler may write, and start or end a run, at any time. What is written comes to the thread by a
+    deque, what wakes it by a queue of C.
+    """
+
+    def __init__(self) -> None:
+        self._replaced: list[tuple[Any, Callable[[str], int], Any]] = []
+        """Streams, what `write` was replaced by, and what it had been, if that was an attribute of the object."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._open: list[Transcript] = []
+        """The runs that are open, as who starts and ends them knows."""
+        self._pieces: deque[_Piece] = deque()
+        self._waiting = 0
+        """About how many bytes the pieces take."""
+        self._lost = 0
+        self._told = False
+        self._news: SimpleQueue[bool] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def record(self, kept: Files) -> Transcript | None:
+        """Keeps what is written from now on for a run, until `end`. None if the settings say no. Raises nothing."""
+        if not settings.usable().console or not self._start():
+            return None
+        transcript = Transcript(kept)
+        self._pieces.append(_Begins(transcript))
+        self._open.append(transcript)
+        self._replace()
+        self._news.put(False)
+        return transcript
+
+    def end(self, transcript: Transcript, error: BaseException | None = None) -> None:
+        """Ends the console of a run. It gets the traceback of the error that ended it, which is not printed yet."""
+        if transcript not in self._open:
+            return
+        if error is not None and not isinstance(error, SystemExit):
+            import traceback
+
+            self._pieces.append((1, time.time_ns(), "".join(traceback.format_exception(error))))
+        self._pieces.append(_Ends(transcript))
+        with suppress(ValueError):
+            self._open.remove(transcript)
+        if not self._open:
+            self._restore()
+        if self._open:  # another thread has started a run meanwhile
+            self._replace()
+        self._news.put(False)
+
+    def before_exit(self) -> None:
+        """Sends the rest as `at_exit` does, unless other threads are still to end, which may write."""
+        main = threading.main_thread()
+        if all(thread is main or thread.daemon for thread in threading.enumerate()):
+            self.at_exit()
+
+    def at_exit(self) -> None:
+        """Sends the rest, for at most a few seconds, and not after Ctrl-C."""
+        for transcript in list(self._open):
+            self.end(transcript)
+        thread, until = self._thread, time.monotonic() + _EXIT_SECONDS
+        self._news.put(True)
+        while thread is not None and thread.is_alive() and time.monotonic() < until and not is_interrupted():
+            thread.join(_LOOK_SECONDS)
+
+    def abandon(self) -> None:
+        """Leaves what is not sent yet."""
+        self._restore()
+        self._open = []
+        self._thread = None
+        self._news.put(True)
+
+    def after_fork_in_child(self) -> None:
+        """Leaves the runs of the parent to the parent: what a child writes is not part of them."""
+        self._restore()
+        self._begin()
+
+    # --- the streams -------------------------------------------------------------------------------------------------
+
+    def _replace(self) -> None:
+        """Replaces `write` of the present streams, unless it is."""
+        for number, name in enumerate(_STREAMS):
+            stream = getattr(sys, name, None)
+            if stream is None or any(stream is each for each, _, _ in self._replaced):
+                continue
+            try:
+                own = vars(stream).get("write")
+                write = self._noting(number, stream.write)
+                stream.write = write
+            except (AttributeError, TypeError) as problem:  # It is no object of Python's.
+                log.debug("the output of sys.%s is not recorded: %s", name, problem)
+            else:
+                self._replaced.append((stream, write, own))
+
+    def _restore(self) -> None:
+        """Gives the streams their own `write`, unless somebody else has replaced ours, which goes on doing nothing."""
+        while self._replaced:
+            stream, write, own = self._replaced.pop()
+            if vars(stream).get("write") is write:
+                if own is None:
+                    del stream.write
+                else:
+                    stream.write = own
+
+    def _noting(self, number: int, original: Callable[[str], int]) -> Callable[[str], int]:
+        now, append = time.time_ns, self._pieces.append  # of all that is done here, each print pays for twice
+
+        def write(text: str, /) -> int:
+            if self._open and isinstance(text, str):
+                self._waiting = waiting = self._waiting + len(text) + 64
+                try:
+                    if waiting < _WAKE or self._has_room(waiting, text):
+                        append((number, now(), text))
+                except MemoryError:
+                    self._lost += len(text)
+            return original(text)
+
+        return write
+
+    def _has_room(self, waiting: int, text: str) -> bool:
+        """Wakes the thread, once; says whether there is room for a text until that has done its work."""
+        if not self._told:
+            self._told = True
+            self._news.put(False)
+        if waiting < _MOST:
+            return True
+        self._lost += len(text)
+        return False
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> bool:
+        if self._thread is not None and self._thread.is_alive():
+            return True
+        # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
+        thread = threading.Thread(target=self._run, args=(self._news,), name="modelry-console", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError as problem:  # There are no more threads, or Python ends.
+            self._thread = None
+            log.debug("no thread for console output: %s", problem)
+            return False
+        return True
+
+    def _run(self, news: SimpleQueue[bool]) -> None:
+        works = _Works()
+        due = 0.0
+        is_over = False
+        while not is_over:
+            with suppress(Empty):
+                is_over = news.get(timeout=max(0.0, due - time.monotonic()) if works.transcripts else None)
+            if self._thread is not threading.current_thread():
+                news.put(is_over)  # for the one that is
+                return
+            try:
+                self._fold(works)
+                if is_over or time.monotonic() >= due or works.has_ended:
+                    due = time.monotonic() + settings.usable().console_interval
+                    works.send()
+            except Exception:  # nothing of this may reach the program
+                log.debug("console output is incomplete", exc_info=True)
+
+    def _fold(self, works: _Works) -> None:
+        """Takes what was written since the last time."""
+        self._told = False
+        while self._pieces:
+            works.take(self._pieces.popleft())
+        self._waiting = 0
+        works.give_final()
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            works.add([(1, (time.time_ns(), f"… {lost:,} characters, written too fast, are left out here"))])
+
+
+class _Works:
+    """What the thread has in hand: the screens of the streams, and the runs that get their lines."""
+
+    def __init__(self) -> None:
+        self.transcripts: list[Transcript] = []
+        self._screens = [Screen() for _ in _STREAMS]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a run has ended that has not all of its lines yet."""
+        return any(transcript.is_over for transcript in self.transcripts)
+
+    def take(self, piece: _Piece) -> None:
+        """Takes what was written, or that a run begins or ends here."""
+        if not isinstance(piece, _Begins):
+            number, moment, text = piece
+            self._screens[number].write(text, moment)
+            return
+        self.give_final()
+        if isinstance(piece, _Ends):
+            piece.transcript.add(_written(self._rest()))
+            piece.transcript.is_over = True
+        else:
+            if not self.transcripts:
+                self._screens = [Screen() for _ in _STREAMS]
+            self.transcripts.append(piece.transcript)
+
+    def give_final(self) -> None:
+        """Gives the runs the lines that can't change any more."""
+        self.add([(number, line) for number, screen in enumerate(self._screens) for line in screen.take_final()])
+
+    def add(self, lines: list[tuple[int, Line]]) -> None:
+        """Gives the runs these lines."""
+        if lines and self.transcripts:
+            content = _written(lines)
+            for transcript in self.transcripts:
+                if not transcript.is_over:
+                    transcript.add(content)
+
+    def send(self) -> None:
+        """Sends to each run what is new, and lets go of those that have ended."""
+        rest = _written(self._rest(), is_final=False)
+        for transcript in self.transcripts:
+            transcript.send(b"" if transcript.is_over else rest, is_last=transcript.is_over)
+        self.transcripts = [each for each in self.transcripts if not each.is_over]
+
+    def _rest(self) -> list[tuple[int, Line]]:
+        return [(number, line) for number, screen in enumerate(self._screens) for line in screen.rest()]
+
+
+def _written(lines: list[tuple[int, Line]], *, is_final: bool = True) -> bytes:
+    """Lines of both streams in the order of their time, with secrets masked."""
+    if not lines:
+        return b""
+    lines = sorted(lines, key=lambda each: each[1][0])
+    texts = secrets.masked_lines(text for _, (_, text) in lines)
+    return b"".join(
+        files.written(moment, _STREAMS[number], text, is_final=is_final)
+        for (number, (moment, _)), text in zip(lines, texts, strict=True)
+    )

@@ -1,0 +1,351 @@
+"""Console output: what runs get of it, how it is sent, and that the streams are not disturbed."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modelry
+from modelry import Client
+from modelry._sdk.files import console as files
+from modelry._sdk.observing import transcript as transcripts
+from modelry._sdk.observing.console import Console
+from modelry._sdk.observing.transcript import Files, Transcript
+from modelry._sdk.transport import process
+from modelry.errors import InvalidArgument, RunNotFound
+from tests.parts.deployment import Deployment
+from tests.parts.eventually import eventually
+from tests.python.observing.conftest import Program
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch: pytest.MonkeyPatch, fluent: None) -> None:
+    monkeypatch.setenv("MODELRY_CONSOLE", "1")
+    monkeypatch.setenv("MODELRY_CONSOLE_INTERVAL", "200ms")
+
+
+Terminal = Callable[[], Callable[[], str]]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Gives the program streams of its own; pytest would take those of a fixture away. Answers with what came there."""
+
+    def begin() -> Callable[[], str]:
+        shown = io.BytesIO()
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, io.TextIOWrapper(shown, "utf-8", write_through=True))
+        return lambda: shown.getvalue().decode()
+
+    return begin
+
+
+def texts(client: Client, run: modelry.ActiveRun, **chosen: Any) -> list[tuple[str, str]]:
+    return [(line.stream, line.text) for line in client.runs.console(run.run_id, **chosen)]
+
+
+def test_output_is_there_while_the_run_goes_and_complete_after_it(client: Client, terminal: Terminal) -> None:
+    shown = terminal()
+    print("before")
+    with modelry.start_run() as run:
+        print("epoch", 1)
+        print("careful", file=sys.stderr)
+        sys.stdout.write("\r10%")
+        during = eventually(lambda: len(found := texts(client, run)) == 3 and found)
+        print("\r100%")
+        sys.stdout.writelines(["no end"])
+    print("after")
+
+    after = eventually(lambda: len(found := texts(client, run)) == 4 and found)
+    assert during == [("stdout", "epoch 1"), ("stderr", "careful"), ("stdout", "10%")]
+    assert after == [("stdout", "epoch 1"), ("stderr", "careful"), ("stdout", "100%"), ("stdout", "no end")]
+    assert shown() == "before\nepoch 1\ncareful\n\r10%\r100%\nno endafter\n"
+
+
+def test_lines_are_searched_and_followed_until_the_run_ends(client: Client, terminal: Terminal) -> None:
+    terminal()
+    seen: list[str] = []
+    with modelry.start_run() as run:
+        follower = threading.Thread(
+            target=lambda: seen.extend(line.text for line in client.runs.console(run.run_id, follow=True, grep="loss"))
+        )
+        follower.start()
+        for epoch in range(3):
+            print(f"epoch {epoch}\nloss {epoch}")
+            eventually(lambda: len(texts(client, run, grep="loss")) == epoch + 1)  # noqa: B023
+    follower.join(30)
+
+    assert seen == ["loss 0", "loss 1", "loss 2"]
+
+
+def test_what_can_not_be_read_is_refused(client: Client) -> None:
+    with pytest.raises(RunNotFound):
+        client.runs.console("0" * 32)
+    with modelry.start_run() as run, pytest.raises(InvalidArgument, match=r"grep='\('"):
+        list(client.runs.console(run.run_id, grep="("))
+
+
+def test_secrets_are_masked(client: Client, terminal: Terminal) -> None:
+    terminal()
+    with modelry.start_run() as run:
+        print("connecting to https://ada:pw123456@example.com with api_key=q7Rt5Yp0Lm")
+
+    ((_, text),) = eventually(lambda: texts(client, run))
+    assert text == "connecting to https://***@example.com with api_key=***"
+
+
+def test_the_streams_are_the_same_objects_and_are_given_back(terminal: Terminal) -> None:
+    shown = terminal()
+    stream, handler = sys.stdout, logging.StreamHandler(sys.stderr)
+    with modelry.start_run(), modelry.start_run(nested=True):
+        assert sys.stdout is stream
+        assert stream.encoding == "utf-8"
+        assert not stream.isatty()
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 1, "by a handler", (), None))
+
+    assert "write" not in vars(stream)
+    assert shown() == "by a handler\n"
+
+
+def test_another_replacement_of_write_stays(client: Client, terminal: Terminal) -> None:
+    shown = terminal()
+    stream: Any = sys.stdout
+    noted: list[str] = []
+    with modelry.start_run() as run:
+        ours = stream.write
+
+        def noting(text: str) -> Any:
+            noted.append(text)
+            return ours(text)
+
+        stream.write = noting
+        print("twice")
+    print("later")
+
+    assert noted == ["twice", "\n", "later", "\n"]
+    assert eventually(lambda: texts(client, run)) == [("stdout", "twice")]
+    assert shown() == "twice\nlater\n"
+
+
+def test_streams_that_fail_or_are_missing_fail_as_before(
+    client: Client, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal()
+
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            if text == "nobody reads this":
+                raise BrokenPipeError(32, "Broken pipe")
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    monkeypatch.setattr(sys, "stderr", None)
+    with modelry.start_run() as run:
+        with pytest.raises(BrokenPipeError):
+            print("nobody reads this")
+        with pytest.raises(TypeError):
+            sys.stdout.write(1)  # type: ignore[arg-type]
+
+    assert eventually(lambda: texts(client, run)) == [("stdout", "nobody reads this")]
+
+
+def test_a_run_gets_the_output_of_its_time_and_a_nested_one_none(client: Client, terminal: Terminal) -> None:
+    terminal()
+    with modelry.start_run() as first:
+        print("of the first")
+        with modelry.start_run(nested=True) as nested:
+            print("in the nested one")
+    with modelry.start_run() as second:
+        print("of the second")
+
+    assert [text for _, text in eventually(lambda: texts(client, second))] == ["of the second"]
+    assert [text for _, text in eventually(lambda: texts(client, first))] == ["of the first", "in the nested one"]
+    assert texts(client, nested) == []
+
+
+def test_the_setting_turns_it_off(client: Client, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal()
+    monkeypatch.setenv("MODELRY_CONSOLE", "0")
+    with modelry.start_run() as run:
+        print("not kept")
+        assert "write" not in vars(sys.stdout)
+
+    assert process.current().part(Console)._thread is None
+    assert texts(client, run) == []
+
+
+def test_a_run_whose_block_raises_gets_the_traceback(client: Client, program: Program, tmp_path: Path) -> None:
+    code = """
+import modelry
+with modelry.start_run() as run:
+    print(run.run_id, flush=True)
+    try:
+        [][1]
+    except IndexError as error:
+        print("caught")
+    modelry.log_metric("loss", 1)
+    if LAST:
+        raise ValueError("bad rows")
+"""
+    run_id = program(code.replace("LAST", "False"), folder=tmp_path, MODELRY_CONSOLE="1").stdout.split()[0]
+    ended = program(code.replace("LAST", "True"), folder=tmp_path, MODELRY_CONSOLE="1", fails="1")
+    failed_id = ended.stdout.split()[0]
+
+    assert [line.text for line in client.runs.console(run_id)] == [run_id, "caught"]
+    lines = list(client.runs.console(failed_id))
+    assert [line.text for line in lines if line.stream == "stdout"] == [failed_id, "caught"]
+    traceback = [line.text for line in lines if line.stream == "stderr"]
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert traceback[-1] == "ValueError: bad rows"
+    assert "ValueError: bad rows" in ended.stderr
+
+
+def test_an_error_that_nobody_catches_is_in_the_run_that_the_process_leaves(
+    client: Client, program: Program, tmp_path: Path
+) -> None:
+    code = "import modelry\nprint(modelry.start_run().run_id)\nprint('on')\nraise ValueError('bad rows')\n"
+    run_id = program(code, folder=tmp_path, MODELRY_CONSOLE="1", fails="1").stdout.split()[0]
+
+    assert [line.text for line in client.runs.console(run_id)][-1] == "ValueError: bad rows"
+
+
+def test_each_rank_has_its_own_console(client: Client, program: Program, tmp_path: Path, unique: str) -> None:
+    code = """
+import os, modelry
+run = modelry.start_run(run_id=os.environ["SHARED"])
+print("from", os.environ["RANK"])
+run.end()
+"""
+    run_id = client.runs.create("0").run_id
+    for rank in ("0", "1"):
+        job = {"RANK": rank, "WORLD_SIZE": "2", "SHARED": run_id}
+        program(code, folder=tmp_path, MODELRY_CONSOLE="1", **job)
+
+    assert [(line.rank, line.text) for line in client.runs.console(run_id)] == [(0, "from 0"), (1, "from 1")]
+    assert [line.text for line in client.runs.console(run_id, rank=1)] == ["from 1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_disturbs_nothing(client: Client, program: Program, tmp_path: Path) -> None:
+    code = """
+import os, sys, modelry
+with modelry.start_run() as run:
+    print(run.run_id, flush=True)
+    child = os.fork()
+    if not child:
+        print("child", "write" in vars(sys.stdout), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("parent")
+"""
+    ran = program(code, folder=tmp_path, MODELRY_CONSOLE="1").stdout.split("\n")
+
+    assert ran[1:3] == ["child False", "parent"]
+    assert [line.text for line in client.runs.console(ran[0])] == [ran[0], "parent"]
+
+
+def test_output_without_a_server_is_delivered_later(
+    client: Client, program: Program, tmp_path: Path, platform: Deployment
+) -> None:
+    code = "import modelry\nwith modelry.start_run() as run:\n    print(run.run_id)\n"
+    away = {"MODELRY_TRACKING_URI": "127.0.0.1:1", "MODELRY_START_TIMEOUT": "300ms", "MODELRY_SNAPSHOT": "0"}
+    spool = str(tmp_path / "spool")
+
+    run_id = program(code, folder=tmp_path, MODELRY_CONSOLE="1", MODELRY_SPOOL_DIR=spool, **away).stdout.strip()
+    program(
+        "import modelry, os\nmodelry.sync(os.environ['TO'])",
+        folder=tmp_path,
+        MODELRY_SPOOL_DIR=spool,
+        TO=platform.address,
+    )
+
+    assert run_id in [line.text for line in client.runs.console(run_id)]
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """What takes the files of a run, while it is not `away`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.sent = 0
+        self.away = False
+
+    def send(self, path: str, content: bytes, is_last: bool) -> bool:
+        if self.away and not is_last:
+            return False
+        self.files[path] = content
+        self.sent += len(content)
+        return True
+
+    def delete(self, path: str) -> None:
+        del self.files[path]
+
+    def text(self) -> str:
+        return "".join(self.files[path].decode() for path in sorted(self.files))
+
+
+def line(number: int) -> bytes:
+    return files.written(1_800_000_000_000_000_000 + number, "stdout", f"line {number} " + "x" * 60)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_of_much_output_the_first_and_the_last_is_kept(monkeypatch: pytest.MonkeyPatch, away: bool) -> None:
+    for name, size in {"PART": 1_000, "HEAD": 4_000, "TAIL": 4_000}.items():
+        monkeypatch.setattr(transcripts, name, size)
+    server = Server()
+    kept = Transcript(Files(server.send, server.delete))
+
+    server.away = away
+    for number in range(1_000):
+        kept.add(line(number))
+        kept.send(b"")
+    server.away = False
+    kept.send(b"", is_last=True)
+
+    lines = server.text().splitlines()
+    assert "line 0 " in lines[0]
+    assert "line 999 " in lines[-1]
+    assert len(server.text()) < 12_000
+    (gap,) = [text for text in lines if "left out here" in text]
+    before, after = lines[: lines.index(gap)], lines[lines.index(gap) + 1 :]
+    assert f"{1_000 - len(before) - len(after):,} lines" in gap
+    assert [int(text.split()[4]) for text in before] == list(range(len(before)))
+    assert [int(text.split()[4]) for text in after] == list(range(1_000 - len(after), 1_000))
+
+
+def test_little_is_sent_twice() -> None:
+    server = Server()
+    kept = Transcript(Files(server.send, server.delete))
+
+    for number in range(10_000):
+        kept.add(line(number))
+        if number % 10 == 0:
+            kept.send(b"")
+    kept.send(b"", is_last=True)
+
+    assert server.text().count("\n") == 10_000
+    assert server.sent < 40 * len(server.text())
+
+
+def test_names_of_other_files_are_none_of_a_console() -> None:
+    assert files.part_of("modelry/console/x-1.log") is None
+    assert files.part_of("modelry/rank_x/console/x-0001.log") is None
+    assert files.part_of(files.path_of("12", "20270101T000000Z-ab12", 7)) == files.Part(
+        "modelry/rank_12/console/20270101T000000Z-ab12-0007.log", 12, "20270101T000000Z-ab12", 7
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"2027-01-01T00:00:00Z stdout F cut", b"x stdout F text\n", b"a b\n"])
+def test_what_is_no_line_is_none(content: bytes) -> None:
+    assert files.read(content, 0) is None
