@@ -29,8 +29,8 @@ from modelry.errors import FailedPrecondition, InvalidArgument
 
 SAMPLE = np.random.default_rng(1).random((4, 3), dtype=np.float32)
 TEXT = "a good film"
-# The frameworks warn of each other's and their own old ways.
-pytestmark = pytest.mark.filterwarnings("ignore")
+# Keras reads TensorFlow's variables so.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 FORBIDDEN = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
