@@ -13,8 +13,7 @@
     ├── PermissionDenied: PermissionMissing
     ├── ResourceExhausted: TooManyStreams, TooManyCalls
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
-    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged,
-    │       DatasetEmpty, DvcContentChanged
+    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged, DatasetEmpty
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
     ├── OutOfRange: CursorOutOfRange
     ├── Unimplemented
@@ -406,7 +405,7 @@ class SourceEmpty(FailedPrecondition):
 
 
 class LocalFileChanged(FailedPrecondition):
-    """A local file changed while it was uploaded or its digest was computed, so nothing was written."""
+    """A local file changed while it was uploaded or its digest was computed, or since DVC tracked it."""
 
     reason = "LOCAL_FILE_CHANGED"
 
@@ -415,12 +414,6 @@ class DatasetEmpty(FailedPrecondition):
     """A dataset has no rows or no files, so there is nothing to record."""
 
     reason = "DATASET_EMPTY"
-
-
-class DvcContentChanged(FailedPrecondition):
-    """What is at the path is not what DVC tracks there. The message says what to run."""
-
-    reason = "DVC_CONTENT_CHANGED"
 
 
 class RequestInFlight(Aborted):

@@ -14,7 +14,7 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry.errors import DvcContentChanged, DvcContentMissing, DvcNotTracked
+from modelry.errors import DvcContentMissing, DvcNotTracked, LocalFileChanged
 from tests.parts import minio
 from tests.parts.deployment import REPOSITORY, Deployment
 from tests.parts.minio import MinioServer
@@ -128,7 +128,7 @@ def test_a_copy_that_is_changed_or_missing_is_told_with_what_to_run(checkout: Ch
     before = modelry.data.from_dvc(houses).digest
 
     (prepared / "test.csv").write_text("changed")
-    with pytest.raises(DvcContentChanged, match=r"differs in test\.csv.*dvc checkout --force data/prepared"):
+    with pytest.raises(LocalFileChanged, match=r"differs in test\.csv.*dvc checkout --force data/prepared"):
         modelry.data.from_dvc(prepared)
     assert modelry.data.from_dvc(prepared, check=False).digest.endswith(".dir")
     checkout.dvc("checkout", "--force", "data/prepared")

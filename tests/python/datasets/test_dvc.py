@@ -11,7 +11,7 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry.errors import DvcContentChanged, DvcContentMissing, DvcNotTracked, InvalidArgument
+from modelry.errors import DvcContentMissing, DvcNotTracked, InvalidArgument, LocalFileChanged
 
 CONTENT = b"area,price\n40,40500\n"
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -74,10 +74,10 @@ def test_a_changed_or_missing_copy_is_refused(repository: Path) -> None:
     houses = repository / "data" / "houses.csv"
 
     houses.write_bytes(CONTENT.replace(b"4", b"5"))
-    with pytest.raises(DvcContentChanged, match=r"run: dvc add data/houses\.csv"):
+    with pytest.raises(LocalFileChanged, match=r"run: dvc add data/houses\.csv"):
         modelry.data.from_dvc(houses)
     houses.write_bytes(CONTENT + b"more")
-    with pytest.raises(DvcContentChanged, match=r"has 24 bytes, but data/houses\.csv\.dvc has 20 bytes"):
+    with pytest.raises(LocalFileChanged, match=r"has 24 bytes, but data/houses\.csv\.dvc has 20 bytes"):
         modelry.data.from_dvc(houses)
     houses.unlink()
     with pytest.raises(DvcContentMissing, match=r"nor in the cache; run: dvc pull data/houses\.csv"):

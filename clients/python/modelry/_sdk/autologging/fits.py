@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from modelry._sdk.autologging.options import Options
 from modelry._sdk.autologging.quietly import quietly
 from modelry._sdk.recording import afterwork
+from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of, text_of
 
 log = logging.getLogger("modelry")
@@ -96,6 +97,7 @@ class Fit:
             with quietly():
                 return action()
         except Exception as problem:  # It calls other libraries, which may raise anything.
+            signals.pass_on(problem)
             self.tell("autologging of %s: %s not logged: %s: %.300s", self.flavor, what, *_said(problem))
             return None
 
@@ -231,6 +233,7 @@ def _begun(recipe: Recipe, options: Options, call: Call) -> Fit | None:
                 return None
             fit = Fit(options, *found, recipe.flavor)
     except Exception as problem:  # such as a server that refuses: the fit goes on
+        signals.pass_on(problem)
         level = logging.DEBUG if options.silent else logging.WARNING
         log.log(level, "autologging of %s: a fit is not logged: %s: %.300s", recipe.flavor, *_said(problem))
         return None
@@ -239,6 +242,7 @@ def _begun(recipe: Recipe, options: Options, call: Call) -> Fit | None:
             with quietly():
                 recipe.before(fit, call)
         except Exception as problem:
+            signals.pass_on(problem)
             call.args, call.kwargs = given
             fit.tell("autologging of %s: params are not logged: %s: %.300s", recipe.flavor, *_said(problem))
     return fit
@@ -253,6 +257,7 @@ def _ended(fit: Fit, *, error: BaseException | None = None) -> None:
             session.current().let_go(fit.run)
         fit.hand_over(status_after(error))
     except Exception as problem:
+        signals.pass_on(problem)
         fit.tell("autologging of %s: %s: %.300s", fit.flavor, *_said(problem))
 
 

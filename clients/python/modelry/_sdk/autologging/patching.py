@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from modelry._sdk.values import signals
+
 log = logging.getLogger("modelry")
 
 _LOADERS = (
@@ -101,6 +103,7 @@ class Patches:
                 if isinstance(each.owner, ModuleType):
                     _exchange(original, wrapper)
         except Exception as problem:  # It may be a version of the framework that we don't know.
+            signals.pass_on(problem)
             log.warning("autologging of %s: %s can't be observed: %s", framework, module.__name__, problem)
 
 

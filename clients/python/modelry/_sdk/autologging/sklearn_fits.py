@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import sys
@@ -15,6 +14,7 @@ from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.sklearn_metrics import Predictions
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.values import signals
 
 _METHODS = ("fit", "fit_predict", "fit_transform")
 _STEPS_ONLY = (
@@ -120,8 +120,10 @@ def _predicted(model: Any, rows: Any) -> tuple[Any, Any]:
 def _asked(model: Any, rows: Any) -> tuple[Any, Any]:
     shares = None
     if hasattr(model, "predict_proba"):
-        with contextlib.suppress(Exception):  # such as of a search without a refit
+        try:
             shares = model.predict_proba(rows)
+        except Exception as problem:  # such as of a search without a refit
+            signals.pass_on(problem)
     return model.predict(rows), shares if getattr(shares, "ndim", 0) == 2 else None
 
 

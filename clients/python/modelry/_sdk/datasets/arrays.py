@@ -7,6 +7,7 @@ from typing import Any
 
 from modelry._sdk.datasets import digests
 from modelry._sdk.datasets.dataset import Dataset, json_of, undescribed, warn_if_empty
+from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.texts import text_of
 
@@ -24,6 +25,7 @@ def from_numpy(
             None if digest else {named: list(map(digests.of_array, _parts(each))) for named, each in arrays.items()}
         )
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         return undescribed(features, problem, name=name, source=source, digest=digest)
     schema = {named: {"shape": list(array.shape), "type": str(array.dtype)} for named, array in arrays.items()}
     first = next(iter(arrays.values()), None)

@@ -12,7 +12,7 @@ from modelry._sdk.datasets.dvc_repository import Output, Repository
 from modelry._sdk.datasets.files import below, sized_digest
 from modelry._sdk.files import local_files
 from modelry._sdk.values import foreign
-from modelry.errors import DvcContentChanged, DvcContentMissing
+from modelry.errors import DvcContentMissing, LocalFileChanged
 
 
 def from_dvc(path: str | os.PathLike[str], *, name: str | None = None, check: bool = True) -> Dataset:
@@ -26,7 +26,7 @@ def from_dvc(path: str | os.PathLike[str], *, name: str | None = None, check: bo
     for the commit.
 
     The working copy is read and compared with the digest, unless `check` is false, which saves the time for many
-    gigabytes. Raises DvcNotTracked; DvcContentMissing and DvcContentChanged for a working copy that is not there or
+    gigabytes. Raises DvcNotTracked; DvcContentMissing and LocalFileChanged for a working copy that is not there or
     not what is tracked; LocalFileChanged; and InvalidArgument for a file of DVC or a working copy that can't be read.
     """
     output = Repository.of(local_files.given(path)).tracked(local_files.given(path))
@@ -115,10 +115,10 @@ def _is_text(file: Path) -> bool:
         return b"\0" not in opened.read(512)
 
 
-def _changed(output: Output, what: str, size: str, hint: str = "") -> DvcContentChanged:
+def _changed(output: Output, what: str, size: str, hint: str = "") -> LocalFileChanged:
     redo = f"dvc repro {output.stage}" if output.stage else f"dvc add {output.inside}"
     keep = f"dvc commit {output.stage}" if output.stage else redo
-    return DvcContentChanged(
+    return LocalFileChanged(
         f"{output.inside} {what}, but {output.file} has {size}the digest {output.digest}; to record what is there run: "
         f"{keep}; to get what was tracked run: dvc checkout --force {output.inside}{hint}",
         metadata={"path": output.inside, "digest": output.digest},

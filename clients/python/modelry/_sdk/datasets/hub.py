@@ -6,6 +6,7 @@ from typing import Any
 
 from modelry._sdk.datasets import tables
 from modelry._sdk.datasets.dataset import Dataset, json_of, undescribed
+from modelry._sdk.values import signals
 from modelry.errors import InvalidArgument
 
 
@@ -54,4 +55,5 @@ def from_huggingface(
             first_rows=first_rows,
         )
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         return undescribed(ds, problem, name=name or path, source=path or "", digest=digest)

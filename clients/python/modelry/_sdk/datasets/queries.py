@@ -10,6 +10,7 @@ from modelry._sdk.datasets import digests
 from modelry._sdk.datasets.dataset import Dataset, json_of, within
 from modelry._sdk.datasets.profiles import MOST_COLUMNS
 from modelry._sdk.datasets.sources import without_credentials
+from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import DatasetEmpty, InvalidArgument
 
@@ -50,6 +51,7 @@ def from_sql(
     except InvalidArgument:
         raise
     except Exception as problem:  # Drivers have errors of their own.
+        signals.pass_on(problem)
         raise InvalidArgument(
             f"the query {_short(query)!r} failed: {type(problem).__name__}: {said_of(problem)[:500]}"
         ) from problem

@@ -10,6 +10,7 @@ from modelry._sdk.datasets import digests
 from modelry._sdk.datasets.dataset import Dataset, json_of, undescribed, warn_if_empty, within
 from modelry._sdk.datasets.digests import Column
 from modelry._sdk.datasets.profiles import MOST_COLUMNS
+from modelry._sdk.values import signals
 from modelry._sdk.values.plain import plain
 from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument
@@ -51,6 +52,7 @@ def from_pandas(
         named = [(text_of(column), str(kind)) for column, kind in frame.dtypes.items()]
         return _described(named, columns, rows, name, source, digest, targets=targets, first_rows=first_rows)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         return undescribed(df, problem, name=name, source=source, digest=digest)
 
 
@@ -96,6 +98,7 @@ def from_arrow(
             first_rows=first_rows,
         )
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         return undescribed(table, problem, name=name, source=source, digest=digest)
 
 

@@ -9,6 +9,7 @@ import wave
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.texts import said_of, shown
 from modelry.errors import InvalidArgument
@@ -69,7 +70,8 @@ def of_audio(audio: Any, path: str, sample_rate: Any = None) -> tuple[bytes, str
 def _rate(given: Any) -> int:
     try:
         rate = operator.index(given.item() if hasattr(given, "item") else given)
-    except Exception:  # It may be the object of another library, which may raise anything.
+    except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         rate = int(given) if isinstance(given, float) and given.is_integer() else 0
     if not 0 < rate < 2**31:
         raise InvalidArgument(
@@ -85,6 +87,7 @@ def _array(audio: Any) -> npt.NDArray[Any]:
     except ImportError:
         raise InvalidArgument("logging an array as sound needs NumPy; install it") from None
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         kind = type(audio).__name__
         raise InvalidArgument(f"{kind} can't be read as an array of samples: {said_of(problem)}") from None
 
@@ -166,5 +169,6 @@ def _other(samples: npt.NDArray[Any], rate: int, ending: str, path: str) -> byte
     try:
         soundfile.write(out, samples, rate, format=ending)
     except Exception as problem:  # It raises errors of several kinds, among them those of libsndfile.
+        signals.pass_on(problem)
         raise InvalidArgument(f"{path!r}: the sound can't be written as {ending!r}: {said_of(problem)}") from None
     return out.getvalue()

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
 from modelry.errors import InvalidArgument
 
@@ -49,6 +50,7 @@ def _of_plotly(figure: Any, path: str, ending: str, options: dict[str, Any]) -> 
     try:
         return bytes(figure.to_image(format=ending, **options))
     except Exception as problem:
+        signals.pass_on(problem)
         # Kaleido and the browser that it drives fail in many ways, which differ between releases.
         raise InvalidArgument(
             f"{path!r}: Plotly can't write {ending!r} ({said_of(problem)}); it needs the package kaleido and a Chrome "

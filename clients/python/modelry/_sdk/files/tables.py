@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import paths
-from modelry._sdk.values import foreign
+from modelry._sdk.values import foreign, signals
 from modelry._sdk.values.plain import plain
 from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import InvalidArgument
@@ -200,6 +200,7 @@ def _parquet(frame: pd.DataFrame, path: str, before: bytes | None) -> bytes:
     except ImportError:
         raise _needs_arrow(path) from None
     except Exception as problem:  # Arrow raises errors of its own for what Parquet can't hold.
+        signals.pass_on(problem)
         advice = "give each column values of one type, or use the extension .json"
         raise InvalidArgument(
             f"{path!r}: the table can't be written as Parquet: {said_of(problem)}; {advice}"
@@ -215,6 +216,7 @@ def _read_parquet(content: bytes, path: str) -> pd.DataFrame:
     except ImportError:
         raise _needs_arrow(path) from None
     except Exception as problem:  # Arrow raises errors of its own.
+        signals.pass_on(problem)
         raise InvalidArgument(f"{path!r} is no Parquet file that can be read: {said_of(problem)}") from None
 
 

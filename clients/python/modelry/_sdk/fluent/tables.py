@@ -11,7 +11,7 @@ from typing import Any
 
 from modelry._sdk.files import paths
 from modelry._sdk.transport import process
-from modelry._sdk.values import foreign
+from modelry._sdk.values import foreign, signals
 from modelry.errors import ArtifactNotFound, ModelryError, Unavailable
 
 TAG = "mlflow.loggedArtifacts"
@@ -61,6 +61,7 @@ def log_table(run: Any, data: Any, path: str) -> None:
         tables.checked(path)
         frame, images = tables.images_apart(tables.frame_of(data), path)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
+        signals.pass_on(problem)
         run._refuse("file", repr(path), problem)
         return
     if images:

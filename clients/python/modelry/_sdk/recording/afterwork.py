@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from modelry._sdk.transport import process
+from modelry._sdk.values import signals
 
 log = logging.getLogger("modelry")
 
@@ -69,6 +70,7 @@ class Afterwork(process.Part):
         try:
             job()
         except Exception as problem:  # It calls other libraries, which may raise anything.
+            signals.pass_on(problem)
             log.warning("something was not logged: %s: %.300s", type(problem).__name__, problem, exc_info=_at_debug())
         finally:
             self._inside.job = False
