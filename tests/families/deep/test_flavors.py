@@ -219,6 +219,7 @@ def test_the_folder_has_the_file_of_the_framework_and_what_it_needs(case: Case, 
     assert described["flavors"].keys() == {"python_function", case.flavor}
 
 
+@pytest.mark.timeout(600)  # it imports all frameworks once more
 def test_mlflow_loads_what_modelry_saved(all_saved: dict[str, Saved], tmp_path: Path) -> None:
     np.save(tmp_path / "sample.npy", SAMPLE)
     code = f"""
