@@ -130,7 +130,8 @@ def table(fits: dict[str, Callable[[], object]]) -> str:
         paths = {each.path.partition("/")[0] for each in client.artifacts.list(f"runs/{run.run_id}", recursive=True)}
         paths.discard("modelry")  # what every run records of itself
         files = sorted(f"{path}/" if "." not in path else path for path in paths)
-        cells = [name, _few(run.params), _all(run.metrics), _all(files)]
+        metrics = [key for key in run.metrics if not key.startswith("system/")]  # of the machine, in a long run
+        cells = [name, _few(run.params), _all(metrics), _all(files)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
