@@ -19,9 +19,9 @@ from tests.parts import deployment as deployments
 
 DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("MODELRY_TEST_OLDEST_POSTGRES") == "1" else [])
 Part = TypeVar("Part")
-# Many tests compare all files of a run, and each snapshot takes a process of git, and seconds on a busy machine. Tests
-# of the fluent functions and of what a run records of itself turn both on. On a busy machine some tests take longer than
-# the period of system metrics, and compare all metrics of a run. Heartbeats are on.
+# Many tests compare all files or all metrics of a run. A snapshot takes a process of git, and seconds on a busy
+# machine, where some tests also take longer than the period of system metrics. Tests of the fluent functions and of
+# what a run records of itself turn them on. Heartbeats are on.
 os.environ.setdefault("MODELRY_SNAPSHOT", "0")
 os.environ.setdefault("MODELRY_CONSOLE", "0")
 os.environ.setdefault("MODELRY_SYSTEM_METRICS", "0")

@@ -13,6 +13,7 @@ MAY_CATCH_ALL = {
 
 # Their work runs in threads of the SDK, or with signals held back: no handler runs in it.
 IN_OUR_THREADS = {
+    "clients/python/modelry/_sdk/observing/console.py",
     "clients/python/modelry/_sdk/observing/gpus.py",
     "clients/python/modelry/_sdk/observing/meter.py",
     "clients/python/modelry/_sdk/observing/packages.py",

@@ -16,11 +16,16 @@ from modelry._sdk.packaging.flavor import FlavorShell
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.client import Client
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
 
-__all__ = ["load_model", "log_model", "save_model"]
+    class _Autolog(AutologOptions, total=False):
+        log_every_n_steps: int | None
+
+
+__all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 _FLAVOR = FlavorShell("mlflow.keras", "keras", "keras")
 
@@ -84,3 +89,16 @@ def load_model(
     """
     given = {"custom_objects": custom_objects, "load_model_kwargs": load_model_kwargs}
     return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
+
+
+def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
+    """Has each `Model.fit` of Keras 3 log itself: params, metrics of each epoch, summary, model.
+
+    With `log_every_n_steps` the metrics of the training are logged every so many batches, by the number of the batch.
+    For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
+    InvalidArgument for an option that is not there.
+    """
+    from modelry._sdk.autologging.keras_fits import KERAS
+    from modelry._sdk.autologging.switch import switch
+
+    switch(KERAS, options, disable=disable)

@@ -20,11 +20,18 @@ from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.client import Client
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
 
-__all__ = ["load_model", "load_state_dict", "log_model", "log_state_dict", "save_model", "save_state_dict"]
+    class _Autolog(AutologOptions, total=False):
+        log_every_n_epoch: int
+        log_every_n_step: int | None
+        checkpoint: bool
+
+
+__all__ = ["autolog", "load_model", "load_state_dict", "log_model", "log_state_dict", "save_model", "save_state_dict"]
 
 _FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch")
 _STATE_FILES = {"pickle": "state_dict.pth", "safetensors": "state_dict.safetensors"}  # the first is MLflow's
@@ -223,3 +230,18 @@ def _safetensors() -> Any:
 
 def _wrong(problem: str) -> InvalidArgument:
     return InvalidArgument(problem, reason="FIELD_INVALID", fields={"state_dict": problem})
+
+
+def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
+    """Has each `Trainer.fit` of PyTorch Lightning log itself: params, metrics, best checkpoint, model.
+
+    Metrics of steps are logged every `log_every_n_step` steps (default: as the trainer does, its `log_every_n_steps`),
+    those of epochs every `log_every_n_epoch` (1). `checkpoint` (True) uploads the best checkpoint of the trainer.
+    A training loop of your own logs with `modelry.log_metric`.
+    For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
+    InvalidArgument for an option that is not there.
+    """
+    from modelry._sdk.autologging.lightning_fits import LIGHTNING
+    from modelry._sdk.autologging.switch import switch
+
+    switch(LIGHTNING, options, disable=disable)

@@ -15,11 +15,16 @@ from modelry._sdk.packaging.flavor import FlavorShell
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.client import Client
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
 
-__all__ = ["load_model", "log_model", "save_model"]
+    class _Autolog(AutologOptions, total=False):
+        log_every_n_steps: int | None
+
+
+__all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 _FLAVOR = FlavorShell("mlflow.tensorflow", "tensorflow", "tensorflow")
 
@@ -88,3 +93,11 @@ def load_model(
     """
     given = {"saved_model_kwargs": saved_model_kwargs, "keras_model_kwargs": keras_model_kwargs}
     return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
+
+
+def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
+    """Does what `modelry.keras.autolog` does: Keras is what trains models of TensorFlow."""
+    from modelry._sdk.autologging.keras_fits import KERAS
+    from modelry._sdk.autologging.switch import switch
+
+    switch(KERAS, options, disable=disable)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.autologging.transformers_fits import ModelryCallback
 from modelry._sdk.packaging import borrowed
 from modelry._sdk.packaging.flavor import FlavorShell
 from modelry.errors import InvalidArgument
@@ -16,6 +17,7 @@ from modelry.errors import InvalidArgument
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.client import Client
     from modelry._sdk.packaging.logged import LoggedModel
     from modelry._sdk.packaging.options import LogOptions, SaveOptions
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
     class TransformersLogOptions(TransformersSaveOptions, LogOptions, total=False):
         """Those, and where the model is logged to."""
 
+    class _Autolog(AutologOptions, total=False):
+        log_checkpoints: bool
 
-__all__ = ["load_model", "log_model", "save_model"]
+
+__all__ = ["ModelryCallback", "autolog", "load_model", "log_model", "save_model"]
 
 _FLAVOR = FlavorShell("mlflow.transformers", "transformers", "transformers")
 # With these MLflow asks a hub for the card and the license of a model, by its name.
@@ -61,6 +66,11 @@ def save_model(
     if task is None and isinstance(transformers_model, dict | str):
         problem = "the parts of a pipeline, or the path of a checkpoint, need a task, such as 'text-classification'"
         raise InvalidArgument(problem, reason="FIELD_INVALID", fields={"task": "is missing"})
+    if isinstance(transformers_model, str) and os.path.isdir(transformers_model):
+        # MLflow 3 can't read the table of tasks of Transformers 5 for a path.
+        import transformers
+
+        transformers_model = transformers.pipeline(task, model=transformers_model, device="cpu")
     given = {"transformers_model": transformers_model, "task": task, **options}
     with borrowed.answering_nothing(_FLAVOR.check(), *_LOOKUPS):
         _FLAVOR.save(path, given, inspected=transformers_model, packages=["transformers", "torch", "pandas"])
@@ -94,3 +104,17 @@ def load_model(
     """
     given = {"return_type": return_type, "device": device, **options}
     return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
+
+
+def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
+    """Has each `Trainer.train` log itself: params, what the Trainer reports, model.
+
+    Each Trainer gets a `ModelryCallback` for it. `log_checkpoints` (False) uploads the checkpoints that the Trainer
+    saves. The model is logged if its class says what it does and the Trainer has its tokenizer (`processing_class`).
+    For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
+    InvalidArgument for an option that is not there.
+    """
+    from modelry._sdk.autologging.switch import switch
+    from modelry._sdk.autologging.transformers_fits import TRANSFORMERS
+
+    switch(TRANSFORMERS, options, disable=disable)

@@ -29,8 +29,8 @@ from modelry.errors import FailedPrecondition, InvalidArgument
 
 SAMPLE = np.random.default_rng(1).random((4, 3), dtype=np.float32)
 TEXT = "a good film"
-# The frameworks warn of each other's and their own old ways.
-pytestmark = pytest.mark.filterwarnings("ignore")
+# Keras reads TensorFlow's variables so.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 FORBIDDEN = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
@@ -219,6 +219,7 @@ def test_the_folder_has_the_file_of_the_framework_and_what_it_needs(case: Case, 
     assert described["flavors"].keys() == {"python_function", case.flavor}
 
 
+@pytest.mark.timeout(600)  # it imports all frameworks once more
 def test_mlflow_loads_what_modelry_saved(all_saved: dict[str, Saved], tmp_path: Path) -> None:
     np.save(tmp_path / "sample.npy", SAMPLE)
     code = f"""

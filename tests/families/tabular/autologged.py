@@ -17,7 +17,7 @@ from sklearn.datasets import load_breast_cancer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PAGE = REPOSITORY / "docs" / "autologging.md"
-BEGIN, END = "<!-- made by tests/families/tabular/autologged.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- made by tests/families/{family}/autologged.py -->\n", "<!-- end -->\n"
 
 FEATURES, CLASSES = load_breast_cancer(return_X_y=True, as_frame=True)
 FEATURES = FEATURES.iloc[:, :5]
@@ -114,13 +114,13 @@ FITS: dict[str, Callable[[], object]] = {
 }
 
 
-def table() -> str:
+def table(fits: dict[str, Callable[[], object]]) -> str:
     """The table, with a row for each fit. A server must be set, and autologging is off afterwards."""
     import modelry
 
     client = modelry.Client(modelry.get_tracking_uri())
     rows = ["| fit | params | metrics | files |", "| --- | --- | --- | --- |"]
-    for title, fit in FITS.items():
+    for title, fit in fits.items():
         modelry.autolog()
         try:
             fit()
@@ -128,6 +128,7 @@ def table() -> str:
             run: Any = modelry.last_active_run()
             modelry.autolog(disable=True)
         paths = {each.path.partition("/")[0] for each in client.artifacts.list(f"runs/{run.run_id}", recursive=True)}
+        paths.discard("modelry")  # what every run records of itself
         files = sorted(f"{path}/" if "." not in path else path for path in paths)
         metrics = [name for name in run.metrics if not name.startswith("system/")]  # of fits that take a while
         cells = [title, _few(run.params), _all(metrics), _all(files)]
@@ -135,9 +136,9 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def on_the_page() -> str:
+def on_the_page(family: str) -> str:
     """The table that the page has."""
-    found = re.search(re.escape(BEGIN) + "(.*?)" + re.escape(END), PAGE.read_text(), re.DOTALL)
+    found = re.search(re.escape(BEGIN.format(family=family)) + "(.*?)" + re.escape(END), PAGE.read_text(), re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -153,8 +154,8 @@ def _all(names: Any) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
 
 
-def main() -> None:
-    """Writes the table into the page."""
+def write(family: str, fits: dict[str, Callable[[], object]]) -> None:
+    """Writes the table of a family into the page."""
     sys.path.insert(0, str(REPOSITORY))
     import modelry
     from tests.parts import deployment
@@ -163,9 +164,10 @@ def main() -> None:
         os.environ["MODELRY_SPOOL_DIR"] = folder
         os.environ.update(server.environment())
         modelry.set_tracking_uri(server.address)
-        made = table()
-    PAGE.write_text(PAGE.read_text().replace(BEGIN + on_the_page(), BEGIN + made))
+        made = table(fits)
+    begin = BEGIN.format(family=family)
+    PAGE.write_text(PAGE.read_text().replace(begin + on_the_page(family), begin + made))
 
 
 if __name__ == "__main__":
-    main()
+    write("tabular", FITS)

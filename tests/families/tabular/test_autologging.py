@@ -38,7 +38,7 @@ def last() -> Run:
 
 
 def test_the_page_has_what_is_recorded() -> None:
-    assert autologged.table() == autologged.on_the_page()
+    assert autologged.table(autologged.FITS) == autologged.on_the_page("tabular")
 
 
 def test_iterations_of_xgboost_are_a_series_and_early_stopping_is_seen(client: Client) -> None:

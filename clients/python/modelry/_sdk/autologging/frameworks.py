@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from modelry._sdk.autologging import catboost_fits, lightgbm_fits, sklearn_fits, statsmodels_fits, xgboost_fits
+from modelry._sdk.autologging import (
+    catboost_fits,
+    keras_fits,
+    lightgbm_fits,
+    lightning_fits,
+    sklearn_fits,
+    statsmodels_fits,
+    transformers_fits,
+    xgboost_fits,
+)
 from modelry._sdk.autologging.switch import switch_all
 
 if TYPE_CHECKING:
@@ -21,6 +30,9 @@ FRAMEWORKS = {
         lightgbm_fits.LIGHTGBM,
         catboost_fits.CATBOOST,
         statsmodels_fits.STATSMODELS,
+        lightning_fits.LIGHTNING,
+        keras_fits.KERAS,
+        transformers_fits.TRANSFORMERS,
     )
 }
 

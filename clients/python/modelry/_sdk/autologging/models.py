@@ -85,21 +85,52 @@ def log_model(
         from modelry._sdk.packaging import logged
 
         model = part(kept.model)
-        signature = None
-        if options.log_model_signatures and features is not None and predict is not None:
-            answer = fit.attempt("signature was", lambda: predict(part(kept.to_ask), rows))
-            if answer is not None:
-                signature = fit.attempt("signature was", lambda: features.read(lambda all: _signature(all, answer)))
-        # Flavors are public modules above this one: what `modelry.<flavor>.save_model` is, only they know.
-        save = importlib.import_module(f"modelry.{fit.flavor}").save_model
-        example = rows if options.log_input_examples else None
-
-        def save_to(folder: str, metadata: Any) -> None:
-            save(model, folder, mlflow_model=metadata, signature=signature, input_example=example)
-
-        logged.log(save_to, logged.Destination(run=fit.run, registered_model_name=options.registered_model_name))
+        ask = (lambda: predict(part(kept.to_ask), rows)) if predict is not None else None
+        signed = (lambda answer: features.read(lambda all: _signature(all, answer))) if features is not None else None
+        logged.log(*_packed(fit, model, rows, ask, signed))
 
     fit.later("the model was", log_it)
+
+
+def log_model_at_once(fit: Fit, model: Any, features: Any, predict: Callable[[Any, Any], Any]) -> None:
+    """Saves a model that can't be copied in the thread of the fit, and logs it in the background; see `log_model`."""
+    if not fit.options.log_models:
+        return
+    rows = first_rows(features, EXAMPLE_ROWS) if features is not None else None
+    signed = (lambda answer: _signature(features, answer)) if features is not None else None
+
+    def save_it() -> Callable[[], object]:
+        from modelry._sdk.packaging import logged
+
+        return logged.saved(*_packed(fit, model, rows, lambda: predict(model, rows), signed))
+
+    if (log_it := fit.attempt("the model was", save_it)) is not None:
+        fit.later("the model was", log_it)
+
+
+def _packed(
+    fit: Fit, model: Any, rows: Any, ask: Callable[[], Any] | None, signed: Callable[[Any], Any] | None
+) -> tuple[Any, Any]:
+    """What `logged.log` needs: a function that saves the model with its signature, and the destination.
+
+    `ask` makes the output for the example rows, and `signed` the signature with an output.
+    """
+    from modelry._sdk.packaging import logged
+
+    options = fit.options
+    signature = None
+    if options.log_model_signatures and ask is not None and signed is not None:
+        answer = fit.attempt("signature was", ask)
+        if answer is not None:
+            signature = fit.attempt("signature was", lambda: signed(answer))
+    # Flavors are public modules above this one: what `modelry.<flavor>.save_model` is, only they know.
+    save = importlib.import_module(f"modelry.{fit.flavor}").save_model
+    example = rows if options.log_input_examples else None
+
+    def save_to(folder: str, metadata: Any) -> None:
+        save(model, folder, mlflow_model=metadata, signature=signature, input_example=example)
+
+    return save_to, logged.Destination(run=fit.run, registered_model_name=options.registered_model_name)
 
 
 def log_dataset(fit: Fit, features: Kept | None, targets: Kept | None, context: str = "train") -> None:

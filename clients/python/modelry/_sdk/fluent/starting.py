@@ -76,10 +76,11 @@ def start(
     parent_run_id: str = "",
     tags: Mapping[str, object] | None = None,
     description: str = "",
+    began: datetime | None = None,
 ) -> ActiveRun:
     """Starts a run. If no server answers within `MODELRY_START_TIMEOUT` it starts offline, with a warning.
 
-    Raises ModelryError if the server refuses, such as ExperimentDeleted.
+    `began` is when it began, if that was before. Raises ModelryError if the server refuses, such as ExperimentDeleted.
     """
     run_id = ids.run_id()
     request = tracking.CreateRunRequest(
@@ -87,7 +88,7 @@ def start(
         name=name,
         run_id=run_id,
         parent_run_id=parent_run_id,
-        start_time=stamp_of(datetime.now(UTC)),
+        start_time=stamp_of((began or datetime.now(UTC)).astimezone(UTC)),
         tags={**converted_texts(own_tags.at_start()), **converted_texts(tags)},
         claimed_user=converted(own_tags.user()),
         description=description,

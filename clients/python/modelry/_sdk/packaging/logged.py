@@ -72,24 +72,38 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
     With `registered_model_name` a version is created from it, and the registered model if there is none. If that fails,
     the model stays logged.
     """
+    return saved(save, destination)()
+
+
+def saved(save: Callable[[str, Any], None], destination: Destination) -> Callable[[], LoggedModel]:
+    """Has `save(folder, metadata)` write a model to a temporary folder. What is returned logs it, once; see `log`."""
     path = destination.path()
     run_id, upload = _target(destination)
     metadata = mlflow_module("mlflow.models").Model(artifact_path=path, run_id=run_id)
-    with tempfile.TemporaryDirectory(prefix="modelry-model-") as temporary:
-        folder = os.path.join(temporary, "model")
+    temporary = tempfile.TemporaryDirectory(prefix="modelry-model-")
+    folder = os.path.join(temporary.name, "model")
+    try:
         save(folder, metadata)
-        upload(folder, path)
-    model_uri = f"runs:/{run_id}/{path}"
-    return LoggedModel(
-        model_uri=model_uri,
-        run_id=run_id,
-        artifact_path=path,
-        signature=metadata.signature,
-        flavors=metadata.flavors,
-        model_uuid=metadata.model_uuid,
-        utc_time_created=str(metadata.utc_time_created),
-        registered_model_version=_registered(destination, model_uri, metadata),
-    )
+    except BaseException:
+        temporary.cleanup()
+        raise
+
+    def log_it() -> LoggedModel:
+        with temporary:
+            upload(folder, path)
+        model_uri = f"runs:/{run_id}/{path}"
+        return LoggedModel(
+            model_uri=model_uri,
+            run_id=run_id,
+            artifact_path=path,
+            signature=metadata.signature,
+            flavors=metadata.flavors,
+            model_uuid=metadata.model_uuid,
+            utc_time_created=str(metadata.utc_time_created),
+            registered_model_version=_registered(destination, model_uri, metadata),
+        )
+
+    return log_it
 
 
 def log_files(save: Callable[[str], None], destination: Destination) -> str:

@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from modelry._sdk.transport.connection import Connection
 
 log = logging.getLogger("modelry")
+_random = random.SystemRandom()  # those of `random` are the training code's
 
 _AT_ONCE = 1000
 """How many runs one call may name."""
@@ -83,7 +84,7 @@ class Heartbeats:
                 continue
             begun = now
             # Not all processes of a job at the same time.
-            pause = self._period * random.uniform(0.9, 1.0) if self._say() else max(_SHORTEST_PAUSE, self._period / 4)
+            pause = self._period * _random.uniform(0.9, 1.0) if self._say() else max(_SHORTEST_PAUSE, self._period / 4)
             due = begun + pause
 
     def _say(self) -> bool:

@@ -37,6 +37,7 @@ from modelry._sdk.transport.settings import Settings
 from modelry.errors import ModelryError, Unavailable
 
 log = logging.getLogger("modelry")
+_random = random.SystemRandom()  # those of `random` are the training code's
 
 _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -417,7 +418,7 @@ class Recorder:
         if not self._backlog.offline:
             self._backlog.go_offline(obstacle.message)
         self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pause))
-        self._retry_at = time.monotonic() + self._pause * random.uniform(0.5, 1.0)
+        self._retry_at = time.monotonic() + self._pause * _random.uniform(0.5, 1.0)
 
     def _hand_over(self, task: Task) -> bool:
         if task.closing:
