@@ -63,6 +63,8 @@ class Deployment:
         else:
             self.flags |= {"server.service-key": "for-tests-" + secrets.token_hex(16)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._begun = 0
+        """Where the log of the last start begins, of the process of all services."""
         self._channels: dict[str, grpc.Channel] = {}
 
     @property
@@ -90,6 +92,7 @@ class Deployment:
             command = [sys.executable, "-m", "modelry_server", f"--target={each}"]
             command += [f"--{key}={value}" for key, value in flags.items()]
             with (self.folder / f"{each}.log").open("ab") as log:
+                self._begun = len(self.log(each)) if each == "all" and (self.folder / "all.log").exists() else 0
                 self._processes[each] = subprocess.Popen(
                     command, stdout=log, stderr=log, env=_environment(), preexec_fn=self._limit_files
                 )
@@ -126,7 +129,10 @@ class Deployment:
         """Where a service answers other services."""
         if self.name == "split":
             return internal_address(room, load(Config, environment={}, flags=self.flags))
-        started = eventually(lambda: [line for line in self.log("all").splitlines() if '"server.started"' in line])
+        # The last start may not have been logged yet.
+        started = eventually(
+            lambda: [line for line in self.log("all")[self._begun :].splitlines() if '"server.started"' in line]
+        )
         address: str = json.loads(started[-1])["internal"][room]
         return address
 

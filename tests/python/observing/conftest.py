@@ -13,6 +13,13 @@ import pytest
 from tests.parts.deployment import Deployment
 
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
+_ON = {"MODELRY_SNAPSHOT": "1", "MODELRY_SYSTEM_METRICS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in _ON.items():
+        monkeypatch.setenv(variable, value)
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def program(platform: Deployment, tmp_path: Path) -> Program:
         return subprocess.run(
             [sys.executable, str(file), *arguments],
             cwd=folder,
-            env={**os.environ, "MODELRY_TRACKING_URI": platform.address, "MODELRY_SNAPSHOT": "1", **environment},
+            env={**os.environ, **_ON, "MODELRY_TRACKING_URI": platform.address, **environment},
             capture_output=True,
             text=True,
             timeout=60,

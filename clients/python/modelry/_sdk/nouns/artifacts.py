@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,14 +174,14 @@ class Artifacts:
         """
         return tables.table_of(self.read_bytes(owner, tables.checked(path)), path)
 
-    def images(self, owner: str, key: str = "") -> builtins.list[KeyedFile]:
+    def images(self, owner: str, key: str = "") -> Sequence[KeyedFile]:
         """Lists the images that were logged with a key by `modelry.log_image`, by key, step and time.
 
         Default: those of all keys. `read_bytes(owner, image.path)` reads one.
         """
         return self._keyed(owner, "images", key)
 
-    def sounds(self, owner: str, key: str = "") -> builtins.list[KeyedFile]:
+    def sounds(self, owner: str, key: str = "") -> Sequence[KeyedFile]:
         """Lists what was logged with a key by `modelry.log_audio`, as `images` does."""
         return self._keyed(owner, "audio", key)
 
@@ -218,7 +217,7 @@ class Artifacts:
             transfer.upload_files(self._connection, owner, files, progress)
         return Uploaded(len(files), sum(file.size_bytes for file in files))
 
-    def _keyed(self, owner: str, folder: str, key: str) -> builtins.list[KeyedFile]:
+    def _keyed(self, owner: str, folder: str, key: str) -> Sequence[KeyedFile]:
         found = [keyed.read(artifact.path) for artifact in self.list(owner, folder)]
         wanted = keyed.shown_as(key) if key else ""
         return sorted(
