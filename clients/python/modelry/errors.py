@@ -14,7 +14,7 @@
     ├── ResourceExhausted: TooManyStreams, TooManyCalls
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
     │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged,
-    │       DatasetEmpty, DvcContentChanged
+    │       DatasetEmpty, DvcContentChanged, ThresholdsNotMet
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
     ├── OutOfRange: CursorOutOfRange
     ├── Unimplemented
@@ -421,6 +421,12 @@ class DvcContentChanged(FailedPrecondition):
     """What is at the path is not what DVC tracks there. The message says what to run."""
 
     reason = "DVC_CONTENT_CHANGED"
+
+
+class ThresholdsNotMet(FailedPrecondition):
+    """A metric of an evaluation has not kept its threshold. The evaluation is recorded, with all verdicts."""
+
+    reason = "THRESHOLDS_NOT_MET"
 
 
 class RequestInFlight(Aborted):

@@ -1,0 +1,63 @@
+"""What every kind of model gives: a scorer, whose metrics are functions of the weights of its units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+    Floats = npt.NDArray[np.float64]
+
+GREATER_IS_BETTER: dict[str, bool] = {
+    **dict.fromkeys(("accuracy_score", "recall_score", "precision_score", "f1_score"), True),
+    **dict.fromkeys(("roc_auc", "precision_recall_auc", "r2_score", "mrr"), True),
+    **dict.fromkeys(("true_positives", "true_negatives"), True),
+    **dict.fromkeys(("false_positives", "false_negatives", "log_loss"), False),
+    **dict.fromkeys(("mean_absolute_error", "mean_squared_error", "root_mean_squared_error"), False),
+    **dict.fromkeys(("max_error", "mean_absolute_percentage_error"), False),
+}
+"""Which way is better, by metric. Metrics at a rank, such as `ndcg_at_10`, are better when greater."""
+
+COUNTS = ("true_positives", "true_negatives", "false_positives", "false_negatives", "sum_on_target", "mean_on_target")
+"""Metrics that describe the data or count rows: they get no interval."""
+
+
+class Scorer(Protocol):
+    """Predictions that can be scored. Its units, such as rows or queries, are what weights and samples are of."""
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        ...
+
+    weights: Floats
+    """The weight of each unit."""
+
+    def score(self, weights: Floats) -> dict[str, float]:
+        """The metrics if the units have these weights. One that is not defined is left out."""
+        ...
+
+    def part(self, rows: Array) -> Scorer:
+        """That of the rows that a mask selects."""
+        ...
+
+    def missing(self) -> Mapping[str, str]:
+        """Why a metric of this kind of model is not among the metrics, by its name."""
+        ...
+
+
+def summed(values: Array, weights: Array) -> float:
+    """The weighted sum. Without BLAS, whose threads cost more than they save where cores are busy."""
+    return float(np.einsum("i,i->", values, weights))
+
+
+def is_better_when_greater(metric: str) -> bool | None:
+    """Whether more is better. None if it is not known."""
+    if "_at_" in metric:
+        return True
+    return GREATER_IS_BETTER.get(metric)
