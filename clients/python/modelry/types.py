@@ -13,8 +13,10 @@ from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.aliases import Alias
 from modelry._sdk.nouns.artifacts import Artifact, Uploaded
 from modelry._sdk.nouns.audit import AuditRecord
+from modelry._sdk.nouns.comparisons import ComparedMetric, VersionComparison
 from modelry._sdk.nouns.datasets import Dataset, DatasetInput
 from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
+from modelry._sdk.nouns.evaluations import Evaluation
 from modelry._sdk.nouns.events import Event, EventList
 from modelry._sdk.nouns.experiments import Experiment
 from modelry._sdk.nouns.lazy_list import LazyList
@@ -36,8 +38,10 @@ __all__ = [
     "AuditRecord",
     "AuditVerification",
     "Client",
+    "ComparedMetric",
     "Dataset",
     "DatasetInput",
+    "Evaluation",
     "Event",
     "EventList",
     "Experiment",
@@ -60,5 +64,6 @@ __all__ = [
     "SyncReport",
     "Uploaded",
     "Version",
+    "VersionComparison",
     "Workspace",
 ]

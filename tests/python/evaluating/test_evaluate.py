@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import logging
 from typing import Any
@@ -376,6 +377,13 @@ def test_a_threshold_needs_bounds_that_can_be_kept(bounds: dict[str, Any]) -> No
 def test_labels_that_are_texts_on_one_side_only_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="some labels are texts"):
         modelry.evaluate(lambda rows: np.full(len(rows), "1", dtype=object), FRAME, "label", model_type="classifier")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("shap") is not None, reason="shap is installed")
+def test_explanations_without_shap_say_what_to_install() -> None:
+    found = modelry.evaluate(REGRESSOR, FRAME, "price", model_type="regressor", feature_names=ABC, explain=True)
+
+    assert found.left_out["explanations"] == "shap is not installed: pip install shap"
 
 
 def test_a_picture_that_fails_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

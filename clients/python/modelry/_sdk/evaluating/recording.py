@@ -14,7 +14,7 @@ from modelry._sdk.evaluating.classifying import Classified
 from modelry._sdk.evaluating.intervals import METHOD
 from modelry._sdk.evaluating.pictures import calibration, pictures
 from modelry._sdk.evaluating.result import EvaluationResult
-from modelry._sdk.evaluating.subject import uri_of
+from modelry._sdk.evaluating.subject import registry_client, uri_of
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
@@ -22,6 +22,7 @@ from modelry._sdk.values.texts import said_of
 if TYPE_CHECKING:
     from modelry._sdk.evaluating.work import Found, Work
     from modelry._sdk.fluent.active_run import ActiveRun
+    from modelry._sdk.nouns.evaluations import Evaluation
 
 log = logging.getLogger("modelry")
 
@@ -60,7 +61,7 @@ def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> Eval
     run.log_dict(_report(work, found, dataset), paths[0])
     paths += _tables(work, found, run, folder)
     paths += _pictures(work, run, folder)
-    version = work.subject.version
+    made = _linked(work, found, run, dataset)
     return EvaluationResult(
         name=name,
         model_type=options.model_type or "",
@@ -74,7 +75,27 @@ def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> Eval
         verdicts=tuple(found.verdicts),
         tables=found.tables,
         artifacts=tuple(paths),
-        version="" if version is None else uri_of(version),
+        version="" if work.subject.version is None else uri_of(work.subject.version),
+        evaluation_id="" if made is None else made.evaluation_id,
+    )
+
+
+def _linked(work: Work, found: Found, run: ActiveRun, dataset: Dataset) -> Evaluation | None:
+    """Records the evaluation of the version, once the server has the run. None if the model is no version."""
+    version, client = work.subject.version, registry_client(work.options.client)
+    if version is None:
+        return None
+    run.flush()
+    return client.evaluations.create(
+        version.model_name,
+        version.version_number,
+        work.options.name,
+        run.run_id,
+        metrics=found.metrics,
+        intervals={name: (each.low, each.high) for name, each in found.intervals.items()},
+        verdicts={each.metric: (each.passed, each.text) for each in found.verdicts},
+        dataset_name=dataset.name,
+        dataset_digest=dataset.digest,
     )
 
 

@@ -13,16 +13,6 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
     Floats = npt.NDArray[np.float64]
 
-GREATER_IS_BETTER: dict[str, bool] = {
-    **dict.fromkeys(("accuracy_score", "recall_score", "precision_score", "f1_score"), True),
-    **dict.fromkeys(("roc_auc", "precision_recall_auc", "r2_score", "mrr"), True),
-    **dict.fromkeys(("true_positives", "true_negatives"), True),
-    **dict.fromkeys(("false_positives", "false_negatives", "log_loss"), False),
-    **dict.fromkeys(("mean_absolute_error", "mean_squared_error", "root_mean_squared_error"), False),
-    **dict.fromkeys(("max_error", "mean_absolute_percentage_error"), False),
-}
-"""Which way is better, by metric. Metrics at a rank, such as `ndcg_at_10`, are better when greater."""
-
 COUNTS = ("true_positives", "true_negatives", "false_positives", "false_negatives", "sum_on_target", "mean_on_target")
 """Metrics that describe the data or count rows: they get no interval."""
 
@@ -54,10 +44,3 @@ class Scorer(Protocol):
 def summed(values: Array, weights: Array) -> float:
     """The weighted sum. Without BLAS, whose threads cost more than they save where cores are busy."""
     return float(np.einsum("i,i->", values, weights))
-
-
-def is_better_when_greater(metric: str) -> bool | None:
-    """Whether more is better. None if it is not known."""
-    if "_at_" in metric:
-        return True
-    return GREATER_IS_BETTER.get(metric)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating import custom, given, kinds, predicting, slices, thresholds
+from modelry._sdk.evaluating import custom, explaining, given, kinds, predicting, slices, thresholds
 from modelry._sdk.evaluating.classifying import Classified
 from modelry._sdk.evaluating.intervals import Interval, Sampling, intervals
 from modelry._sdk.evaluating.predicting import Predictions
-from modelry._sdk.evaluating.scoring import COUNTS, is_better_when_greater
+from modelry._sdk.evaluating.scoring import COUNTS
 from modelry._sdk.evaluating.subject import subject_of
+from modelry._sdk.values.directions import is_better_when_greater
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ class Work:
             asked, found.metrics, found.baseline, better=better, left_out=found.left_out
         )
         found.tables = self._tables()
+        if self.options.explain:
+            rows, why = explaining.mean_shap_values(self.subject.model, self.given.features, self.options.seed)
+            found.tables["explanations"] = rows
+            found.left_out |= {"explanations": why} if why else {}
         return found
 
     @property
