@@ -8,6 +8,7 @@ def newest(versions: list[Version]) -> Version: ...
 from __future__ import annotations
 
 from modelry._sdk.client import Client
+from modelry._sdk.evaluating.result import EvaluationResult
 from modelry._sdk.files.keyed import KeyedFile
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.aliases import Alias
@@ -42,6 +43,7 @@ __all__ = [
     "Dataset",
     "DatasetInput",
     "Evaluation",
+    "EvaluationResult",
     "Event",
     "EventList",
     "Experiment",

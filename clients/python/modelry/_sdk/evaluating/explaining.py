@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from typing import Any
 
@@ -23,8 +24,6 @@ def mean_shap_values(model: Any, features: Any, seed: int) -> tuple[list[dict[st
     if importlib.util.find_spec("shap") is None:
         return [], "shap is not installed: pip install shap"
     try:
-        import shap
-
         raw = getattr(model, "get_raw_model", lambda: model)()
         asked = getattr(raw, "predict_proba", None) or getattr(raw, "predict", None) or raw
         names = [str(name) for name in getattr(features, "columns", range(np.shape(features)[1]))]
@@ -37,7 +36,9 @@ def mean_shap_values(model: Any, features: Any, seed: int) -> tuple[list[dict[st
                 return asked(part)
             return asked(type(features)(part, columns=features.columns))
 
-        values = np.abs(array_of(shap.Explainer(ask, background, seed=seed)(explained).values))
+        values = np.abs(
+            array_of(importlib.import_module("shap").Explainer(ask, background, seed=seed)(explained).values)
+        )
     except Exception as problem:  # It calls SHAP and the model, which may raise anything.
         signals.pass_on(problem)
         return [], f"{type(problem).__name__}: {said_of(problem)}"

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from modelry._sdk.nouns import arguments, comparisons, uris
+from modelry._sdk.nouns.comparisons import VersionComparison
 from modelry._sdk.nouns.enums import name_of, stage_name, version_number
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.mlflow_names import VersionNames
@@ -221,7 +222,7 @@ class Versions:
         page = self._connection.call(registry.rpcs.LIST_LATEST_VERSIONS, request)
         return [version_of(message) for message in page.versions]
 
-    def compare(self, name: str, first: int | str, second: int | str) -> comparisons.VersionComparison:
+    def compare(self, name: str, first: int | str, second: int | str) -> VersionComparison:
         """Compares two versions: metrics of their runs and of their newest evaluations, params, tags and signatures.
 
         Raises ModelNotFound or VersionNotFound.
