@@ -8,7 +8,8 @@ def newest(versions: list[Version]) -> Version: ...
 from __future__ import annotations
 
 from modelry._sdk.client import Client
-from modelry._sdk.evaluating.result import EvaluationResult
+from modelry._sdk.evaluating.result import EvaluationResult, Interval
+from modelry._sdk.evaluating.thresholds import Verdict
 from modelry._sdk.files.keyed import KeyedFile
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.aliases import Alias
@@ -49,6 +50,7 @@ __all__ = [
     "Experiment",
     "Flavor",
     "HeartbeatsIgnored",
+    "Interval",
     "KeyedFile",
     "LazyList",
     "Lifecycle",
@@ -65,6 +67,7 @@ __all__ = [
     "Signature",
     "SyncReport",
     "Uploaded",
+    "Verdict",
     "Version",
     "VersionComparison",
     "Workspace",

@@ -15,8 +15,8 @@ from modelry.models.signature import infer_signature as infer_signature
 if TYPE_CHECKING:
     from modelry._sdk.evaluating.custom import make_metric as make_metric
     from modelry._sdk.evaluating.evaluation import evaluate as evaluate
-    from modelry._sdk.evaluating.intervals import Interval as Interval
     from modelry._sdk.evaluating.result import EvaluationResult as EvaluationResult
+    from modelry._sdk.evaluating.result import Interval as Interval
     from modelry._sdk.evaluating.thresholds import Threshold as Threshold
     from modelry._sdk.evaluating.thresholds import Verdict as Verdict
     from modelry._sdk.packaging.logged import LoggedModel as LoggedModel
@@ -37,7 +37,7 @@ __all__ = [
 
 _LATER = {
     "EvaluationResult": "modelry._sdk.evaluating.result",
-    "Interval": "modelry._sdk.evaluating.intervals",
+    "Interval": "modelry._sdk.evaluating.result",
     "LoggedModel": "modelry._sdk.packaging.logged",
     "Threshold": "modelry._sdk.evaluating.thresholds",
     "Verdict": "modelry._sdk.evaluating.thresholds",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelry._sdk.evaluating.result import Interval
 from modelry._sdk.evaluating.scoring import COUNTS
 
 if TYPE_CHECKING:
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
 
 METHOD = "percentile bootstrap"
 _LEAST_DEFINED = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An interval of a metric. `samples` says in how many bootstrap samples the metric was defined."""
-
-    low: float
-    high: float
-    confidence: float
-    samples: int
 
 
 @dataclass(frozen=True, slots=True)

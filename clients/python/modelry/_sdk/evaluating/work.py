@@ -12,8 +12,9 @@ import numpy as np
 
 from modelry._sdk.evaluating import custom, explaining, given, kinds, predicting, slices, thresholds
 from modelry._sdk.evaluating.classifying import Classified
-from modelry._sdk.evaluating.intervals import Interval, Sampling, intervals
+from modelry._sdk.evaluating.intervals import Sampling, intervals
 from modelry._sdk.evaluating.predicting import Predictions
+from modelry._sdk.evaluating.result import Interval
 from modelry._sdk.evaluating.scoring import COUNTS
 from modelry._sdk.evaluating.subject import subject_of
 from modelry._sdk.values.directions import is_better_when_greater
