@@ -18,7 +18,7 @@ from modelry_server.kernel.filter import order, syntax
 from modelry_server.kernel.requests import fields, idempotency, paging
 from modelry_server.kernel.sql import predicate
 from modelry_server.kernel.transport import messages, texts, wire
-from modelry_server.registry.domain import models, names, promotions, versions
+from modelry_server.registry.domain import evaluations, models, names, promotions, versions
 from modelry_server.registry.rpc import events
 from modelry_server.tracking.domain import datasets, downsample, heartbeats, ingest, metrics, runs, totals
 from tests.architecture.tree import PROTOS
@@ -56,6 +56,16 @@ LIMITS = {
     "WriteArtifactsRequest.content": [artifacts.CONTENT_BYTES],
     # registry
     "Alias.alias": [1, names.ALIAS_LENGTH],
+    "Evaluation.name": [1, evaluations.NAME_CHARACTERS],
+    "*.dataset_name": [fields.NAME_LENGTH],
+    "*.dataset_digest": [evaluations.DIGEST_LENGTH],
+    "Evaluation.metrics": [evaluations.MOST_METRICS],
+    "Evaluation.verdicts": [evaluations.MOST_VERDICTS],
+    "CreateEvaluationRequest.metrics": [evaluations.MOST_METRICS],
+    "CreateEvaluationRequest.verdicts": [evaluations.MOST_VERDICTS],
+    "EvaluationMetric.name": [1, fields.KEY_LENGTH],
+    "Verdict.metric": [1, fields.KEY_LENGTH],
+    "Verdict.explanation": [evaluations.EXPLANATION_LENGTH],
     "Flavor.name": [1, names.FLAVOR_LENGTH],
     "Flavor.library_version": [names.FLAVOR_LENGTH],
     "CreateVersionRequest.flavors": [names.FLAVORS],

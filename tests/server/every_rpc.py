@@ -210,6 +210,10 @@ REQUESTS: dict[str, dict[str, Build]] = {
         "GetPromotion": lambda of: registry.GetPromotionRequest(promotion_id=of.promotion_id),
         "ListPromotions": lambda of: registry.ListPromotionsRequest(**of.model),
     },
+    "modelry.api.registry.v1.EvaluationService": {
+        "CreateEvaluation": lambda of: registry.CreateEvaluationRequest(**of.version, name="holdout", run_id=of.run_id),
+        "ListEvaluations": lambda of: registry.ListEvaluationsRequest(**of.model),
+    },
     "modelry.api.registry.v1.AuditService": {
         "ListAuditRecords": lambda of: registry.ListAuditRecordsRequest(**of.model),
     },

@@ -66,6 +66,9 @@ CheckTimeout = Annotated[float, typer.Option(help="The most seconds that the che
 Number = Annotated[
     int, typer.Argument(help="The version number.", metavar="NUMBER", parser=_word, callback=version_number)
 ]
+OtherNumber = Annotated[
+    int, typer.Argument(help="The other version number.", metavar="OTHER", parser=_word, callback=version_number)
+]
 OfVersion = Annotated[
     int | None,
     typer.Option("--number", help="Only of this version.", metavar="NUMBER", parser=_word, callback=version_number),

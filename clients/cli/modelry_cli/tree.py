@@ -28,6 +28,7 @@ _COMMANDS = {
         "version": "Versions of registered models, and their stages.",
         "alias": "Aliases: names that point at one version of a model.",
         "promotion": "Moves of versions between stages.",
+        "evaluation": "What versions were worth on data.",
         "audit": "The record of every change in the registry.",
         "event": "What happened in the registry, for programs that follow it.",
     },

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from modelry import datasets as data
     from modelry._sdk.autologging.frameworks import autolog
     from modelry._sdk.client import Client
+    from modelry._sdk.evaluating.evaluation import evaluate
     from modelry._sdk.fluent.active_run import ActiveRun
     from modelry._sdk.fluent.functions import (
         active_run,
@@ -114,6 +115,7 @@ _NAMES = {
     "modelry.errors": ["ModelryError"],
     "modelry._sdk.autologging.frameworks": ["autolog"],
     "modelry._sdk.client": ["Client"],
+    "modelry._sdk.evaluating.evaluation": ["evaluate"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
     "modelry._sdk.fluent.searching": ["load_table", "search_experiments", "search_runs"],
     "modelry._sdk.fluent.system_metrics": [
@@ -191,6 +193,7 @@ __all__ = [
     "enable_system_metrics_logging",
     "end_run",
     "errors",
+    "evaluate",
     "flush",
     "get_experiment",
     "get_experiment_by_name",

@@ -1,8 +1,7 @@
 """The errors that calls raise: a class for each status code, and below it one for each reason.
 
     ModelryError
-    ├── Cancelled
-    ├── Unknown
+    ├── Cancelled, Unknown, Unimplemented, Internal
     ├── InvalidArgument: FieldInvalid, FilterSyntax, PageTokenInvalid, RequestIdReused, PathInvalid, CursorInvalid
     ├── DeadlineExceeded: CallTooLong
     ├── NotFound: WorkspaceNotFound, ExperimentNotFound, RunNotFound, DatasetNotFound, TagNotFound,
@@ -13,11 +12,9 @@
     ├── PermissionDenied: PermissionMissing
     ├── ResourceExhausted: TooManyStreams, TooManyCalls
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
-    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged, DatasetEmpty
+    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged, DatasetEmpty, ThresholdsNotMet
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
     ├── OutOfRange: CursorOutOfRange
-    ├── Unimplemented
-    ├── Internal
     ├── Unavailable: ServiceUnavailable, Draining, DatabaseUnavailable, StoreUnavailable
     ├── DataLoss: DigestMismatch, BlobLost
     └── Unauthenticated: CredentialInvalid
@@ -84,10 +81,7 @@ class DeadlineExceeded(ModelryError):
 
 
 class CallTooLong(DeadlineExceeded):
-    """The call took as long as the server allows. Ask for less, such as with a narrower filter or a smaller page.
-
-    An upload: send fewer files at once. A proxy may have ended it, too.
-    """
+    """The call took as long as the server or a proxy allows: ask for less, or send fewer files at once."""
 
     reason = "CALL_TOO_LONG"
 
@@ -414,6 +408,12 @@ class DatasetEmpty(FailedPrecondition):
     """A dataset has no rows or no files, so there is nothing to record."""
 
     reason = "DATASET_EMPTY"
+
+
+class ThresholdsNotMet(FailedPrecondition):
+    """A metric of an evaluation has not kept its threshold. The evaluation is recorded, with all verdicts."""
+
+    reason = "THRESHOLDS_NOT_MET"
 
 
 class RequestInFlight(Aborted):

@@ -8,14 +8,18 @@ def newest(versions: list[Version]) -> Version: ...
 from __future__ import annotations
 
 from modelry._sdk.client import Client
+from modelry._sdk.evaluating.result import EvaluationResult, Interval
+from modelry._sdk.evaluating.thresholds import Verdict
 from modelry._sdk.files.console import ConsoleLine
 from modelry._sdk.files.keyed import KeyedFile
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns.aliases import Alias
 from modelry._sdk.nouns.artifacts import Artifact, Uploaded
 from modelry._sdk.nouns.audit import AuditRecord
+from modelry._sdk.nouns.comparisons import ComparedMetric, VersionComparison
 from modelry._sdk.nouns.datasets import Dataset, DatasetInput
 from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
+from modelry._sdk.nouns.evaluations import Evaluation
 from modelry._sdk.nouns.events import Event, EventList
 from modelry._sdk.nouns.experiments import Experiment
 from modelry._sdk.nouns.lazy_list import LazyList
@@ -37,14 +41,18 @@ __all__ = [
     "AuditRecord",
     "AuditVerification",
     "Client",
+    "ComparedMetric",
     "ConsoleLine",
     "Dataset",
     "DatasetInput",
+    "Evaluation",
+    "EvaluationResult",
     "Event",
     "EventList",
     "Experiment",
     "Flavor",
     "HeartbeatsIgnored",
+    "Interval",
     "KeyedFile",
     "LazyList",
     "Lifecycle",
@@ -61,6 +69,8 @@ __all__ = [
     "Signature",
     "SyncReport",
     "Uploaded",
+    "Verdict",
     "Version",
+    "VersionComparison",
     "Workspace",
 ]

@@ -208,6 +208,45 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationMetric:
+    """A metric of an evaluation, with the ends of its confidence interval if it has one."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a metric has kept a threshold."""
+
+    metric: str
+    passed: bool
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a version was worth on some data. `audit_sequence` is that of its audit record."""
+
+    evaluation_id: str
+    workspace: str
+    model_id: str
+    model_name: str
+    version_number: int
+    name: str
+    run_id: str
+    metrics: tuple[EvaluationMetric, ...]
+    verdicts: tuple[Verdict, ...]
+    dataset_name: str
+    dataset_digest: str
+    creator: str
+    create_time: int
+    audit_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What was done to a model, or to one of its versions if `version_id` is set.
 

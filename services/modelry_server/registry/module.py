@@ -18,6 +18,7 @@ from modelry_server.registry.config import RegistryConfig
 from modelry_server.registry.domain.aliases import Aliases
 from modelry_server.registry.domain.audit import Audit
 from modelry_server.registry.domain.drafts import Drafts
+from modelry_server.registry.domain.evaluations import Evaluations
 from modelry_server.registry.domain.events import Events
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.models import Models
@@ -28,6 +29,7 @@ from modelry_server.registry.domain.versions import Versions
 from modelry_server.registry.jobs import jobs
 from modelry_server.registry.rpc.aliases import AliasService
 from modelry_server.registry.rpc.audit import AuditService
+from modelry_server.registry.rpc.evaluations import EvaluationService
 from modelry_server.registry.rpc.events import EventService
 from modelry_server.registry.rpc.models import ModelService
 from modelry_server.registry.rpc.promotions import PromotionService
@@ -36,7 +38,10 @@ from modelry_server.registry.store import tables
 
 NEIGHBOURS: tuple[str, ...] = ("artifacts", "tracking", "access")
 
-_SERVICES = ("ModelService", "VersionService", "PromotionService", "AliasService", "AuditService", "EventService")
+_SERVICES = (
+    *("ModelService", "VersionService", "PromotionService", "AliasService", "EvaluationService", "AuditService"),
+    "EventService",
+)
 
 
 def build(
@@ -47,7 +52,8 @@ def build(
     requests = Requests(tables.requests, clock)
     workspaces = clients.Workspaces(neighbours["access"])
     snapshots = Snapshots(db, clients.Artifacts(neighbours["artifacts"]), clock)
-    sources = Sources(db, lookup, clients.Runs(neighbours["tracking"]))
+    runs = clients.Runs(neighbours["tracking"])
+    sources = Sources(db, lookup, runs)
     models = Models(db, requests, lookup, clock, workspaces=workspaces, snapshots=snapshots)
     drafts = Drafts(db, requests, lookup, clock, sources=sources, snapshots=snapshots)
     versions = Versions(db, lookup, clock, workspaces=workspaces, snapshots=snapshots)
@@ -56,6 +62,7 @@ def build(
     version_service = VersionService(versions, drafts, pager)
     promotion_service = PromotionService(Promotions(db, requests, lookup, clock), pager)
     alias_service = AliasService(Aliases(db, lookup, clock))
+    evaluation_service = EvaluationService(Evaluations(db, requests, lookup, clock, runs=runs), pager)
     audit_service = AuditService(Audit(db, lookup), pager)
     event_service = EventService(events, pager)
 
@@ -64,6 +71,7 @@ def build(
         api.add_VersionServiceServicer_to_server(version_service, server)
         api.add_PromotionServiceServicer_to_server(promotion_service, server)
         api.add_AliasServiceServicer_to_server(alias_service, server)
+        api.add_EvaluationServiceServicer_to_server(evaluation_service, server)
         api.add_AuditServiceServicer_to_server(audit_service, server)
         api.add_EventServiceServicer_to_server(event_service, server)
 

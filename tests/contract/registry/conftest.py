@@ -33,6 +33,7 @@ class Platform:
     versions: registry.VersionServiceStub
     promotions: registry.PromotionServiceStub
     aliases: registry.AliasServiceStub
+    evaluations: registry.EvaluationServiceStub
     audit: registry.AuditServiceStub
     events: registry.EventServiceStub
     runs: tracking.RunServiceStub
@@ -47,6 +48,7 @@ class Platform:
             versions=deployment.stub(registry.VersionServiceStub),
             promotions=deployment.stub(registry.PromotionServiceStub),
             aliases=deployment.stub(registry.AliasServiceStub),
+            evaluations=deployment.stub(registry.EvaluationServiceStub),
             audit=deployment.stub(registry.AuditServiceStub),
             events=deployment.stub(registry.EventServiceStub),
             runs=deployment.stub(tracking.RunServiceStub),

@@ -21,6 +21,7 @@ from modelry_server.registry.domain import stages
 from modelry_server.registry.domain.aliases import Aliases
 from modelry_server.registry.domain.audit import Audit
 from modelry_server.registry.domain.drafts import Drafts
+from modelry_server.registry.domain.evaluations import Evaluations
 from modelry_server.registry.domain.events import Events
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.models import Models
@@ -76,6 +77,7 @@ class Registry:
         self.versions = Versions(self.db, lookup, self.clock, workspaces=workspaces, snapshots=self.snapshots)
         self.promotions = Promotions(self.db, requests, lookup, self.clock)
         self.aliases = Aliases(self.db, lookup, self.clock)
+        self.evaluations = Evaluations(self.db, requests, lookup, self.clock, runs=clients.Runs(tracking))
         self.audit = Audit(self.db, lookup)
         self.events = Events(self.db, workspaces, lookup, Pager(b"a secret for tests"))
 

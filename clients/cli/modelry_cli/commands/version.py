@@ -14,6 +14,7 @@ from modelry_cli.options import (
     ModelName,
     Number,
     OrderBy,
+    OtherNumber,
     Reason,
     Tag,
     TagKeys,
@@ -23,11 +24,11 @@ from modelry_cli.options import (
     pairs,
 )
 from modelry_cli.session import Session, asks, fields_of
-from modelry_cli.terminal.output import Column, Format
+from modelry_cli.terminal.output import Column, Format, write_text
 from modelry_cli.terminal.words import counted, size
 
 if TYPE_CHECKING:
-    from modelry.types import Version
+    from modelry.types import ComparedMetric, Version
 
 app = typer.Typer(help="Versions of registered models, and their stages.", no_args_is_help=True)
 
@@ -131,6 +132,35 @@ def promote_version(
     session.done(f"Version {version.version_number} of {version.model_name} is in {version.stage}{others}.")
 
 
+@asks(app, "compare")
+def compare_versions(
+    session: Session,
+    model: ModelName,
+    first: Number,
+    second: OtherNumber,
+) -> None:
+    """Shows two versions side by side: metrics of their runs and evaluations, and what else differs."""
+    found = session.client.versions.compare(model, first, second)
+    if session.format is Format.JSON:
+        session.show(found)
+        return
+    columns: list[Column[ComparedMetric]] = [
+        Column("SOURCE", lambda row: row.source),
+        Column("METRIC", lambda row: row.metric),
+        Column(f"VERSION {found.first}", lambda row: _number(row.first)),
+        Column(f"VERSION {found.second}", lambda row: _number(row.second)),
+        Column("DIFFERENCE", lambda row: _number(row.difference)),
+        Column("BETTER", lambda row: "-" if row.better is None else row.better),
+        Column("SAME DATA", lambda row: "-" if row.same_data is None else row.same_data, spare=1),
+    ]
+    session.show_all(found.metrics, columns, limit=max(1, len(found.metrics)), nothing="Neither version has metrics.")
+    for what, pairs_of in (("param", found.params), ("tag", found.tags)):
+        for key, (own, other) in pairs_of.items():
+            write_text(f"{what} {key}: {_shown(own)} -> {_shown(other)}")
+    signature = {True: "the same", False: "different", None: "not known of both"}[found.same_signature]
+    write_text(f"signature: {signature}; files: {'the same' if found.same_files else 'different'}")
+
+
 @asks(app, "delete")
 def delete_version(session: Session, model: ModelName, number: Number, reason: Reason = "", yes: Yes = False) -> None:
     """Deletes a version. Its number is never given again."""
@@ -158,6 +188,14 @@ def show_version(session: Session, version: Version) -> None:
     flavors = {flavor.name: flavor.library_version or "-" for flavor in version.flavors}
     signature = fields_of(version.signature) if version.signature else None
     session.show(version, {**fields_of(version), **drawn, "flavors": flavors, "signature": signature})
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _shown(value: str | None) -> str:
+    return "(none)" if value is None else value[:60]
 
 
 def _columns() -> list[Column[Version]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modelry._sdk.nouns.artifacts import Artifacts
     from modelry._sdk.nouns.audit import Audit
     from modelry._sdk.nouns.datasets import Datasets
+    from modelry._sdk.nouns.evaluations import Evaluations
     from modelry._sdk.nouns.events import Events
     from modelry._sdk.nouns.experiments import Experiments
     from modelry._sdk.nouns.metrics import Metrics
@@ -103,7 +104,8 @@ class Client:
         """Versions of registered models."""
         from modelry._sdk.nouns.versions import Versions
 
-        return Versions(self._connection.of("registry"), self.workspace)
+        # Runs and evaluations are read only to compare versions.
+        return Versions(self._connection.of("registry"), self.workspace, lambda: (self.runs, self.evaluations))
 
     @cached_property
     def aliases(self) -> Aliases:
@@ -118,6 +120,13 @@ class Client:
         from modelry._sdk.nouns.promotions import Promotions
 
         return Promotions(self._connection.of("registry"), self.workspace)
+
+    @cached_property
+    def evaluations(self) -> Evaluations:
+        """What versions were worth on data."""
+        from modelry._sdk.nouns.evaluations import Evaluations
+
+        return Evaluations(self._connection.of("registry"), self.workspace)
 
     @cached_property
     def audit(self) -> Audit:

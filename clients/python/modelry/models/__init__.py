@@ -1,11 +1,12 @@
 """Models in MLflow's format, so that Modelry and MLflow load what the other one saved.
 
-`modelry.sklearn` and `modelry.pyfunc` save, log and load models; this module has what they share. It needs the extra
-`modelry[models]`.
+`modelry.sklearn` and `modelry.pyfunc` save, log and load models; this module has what they share, and what evaluates
+them. It needs the extra `modelry[models]`.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modelry._sdk.client import Client
+    from modelry._sdk.evaluating.custom import make_metric as make_metric
+    from modelry._sdk.evaluating.evaluation import evaluate as evaluate
+    from modelry._sdk.evaluating.result import EvaluationResult as EvaluationResult
+    from modelry._sdk.evaluating.result import Interval as Interval
+    from modelry._sdk.evaluating.thresholds import Threshold as Threshold
+    from modelry._sdk.evaluating.thresholds import Verdict as Verdict
     from modelry._sdk.packaging.checking import Check as Check
     from modelry._sdk.packaging.checking import Problem as Problem
     from modelry._sdk.packaging.logged import LoggedModel as LoggedModel
     from modelry.models.signature import ModelSignature as ModelSignature
 
-__all__ = ["Check", "LoggedModel", "ModelSignature", "Problem", "check", "infer_signature", "set_model", "signature"]
+__all__ = [
+    "Check",
+    "EvaluationResult",
+    "Interval",
+    "LoggedModel",
+    "ModelSignature",
+    "Problem",
+    "Threshold",
+    "Verdict",
+    "check",
+    "evaluate",
+    "infer_signature",
+    "make_metric",
+    "set_model",
+    "signature",
+]
+
+_LATER = {
+    "Check": "modelry._sdk.packaging.checking",
+    "EvaluationResult": "modelry._sdk.evaluating.result",
+    "Interval": "modelry._sdk.evaluating.result",
+    "LoggedModel": "modelry._sdk.packaging.logged",
+    "Problem": "modelry._sdk.packaging.checking",
+    "Threshold": "modelry._sdk.evaluating.thresholds",
+    "Verdict": "modelry._sdk.evaluating.thresholds",
+    "evaluate": "modelry._sdk.evaluating.evaluation",
+    "make_metric": "modelry._sdk.evaluating.custom",
+}
+"""Where names are that are loaded when they are first used."""
 
 _log = logging.getLogger("modelry")
 
@@ -60,14 +95,8 @@ def set_model(model: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Check", "Problem"}:
-        from modelry._sdk.packaging import checking
-
-        return getattr(checking, name)
-    if name == "LoggedModel":
-        from modelry._sdk.packaging.logged import LoggedModel
-
-        return LoggedModel
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     if name == "ModelSignature":
         return signature.ModelSignature
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

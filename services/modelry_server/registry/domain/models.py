@@ -20,7 +20,7 @@ from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.entities import Change, Model, Value
 from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, ModelNotFound, TagNotFound
-from modelry_server.registry.store import aliases, promotions, search, versions
+from modelry_server.registry.store import aliases, evaluations, promotions, search, versions
 from modelry_server.registry.store import models as store
 from modelry_server.registry.store.search import Key
 
@@ -165,6 +165,7 @@ class Models:
                 raise ModelInUse(model_name, numbers, serving=policy.serving, archive=policy.archive)
             doomed = versions.ids(tx, model.model_id)
             aliases.delete(tx, model.model_id)
+            evaluations.delete(tx, model.model_id)
             versions.delete(tx, model.model_id)
             promotions.delete(tx, model.model_id)
             store.delete(tx, model.model_id)

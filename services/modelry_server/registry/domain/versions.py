@@ -33,7 +33,7 @@ from modelry_server.registry.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from modelry_server.registry.store import search
+from modelry_server.registry.store import evaluations, search
 from modelry_server.registry.store import versions as store
 from modelry_server.registry.store.search import Key
 
@@ -131,6 +131,7 @@ class Versions:
             version = _found(tx, model, version_number)
             if version.stage in stages.policy_of(workspace, model.model_id).serving or version.aliases:
                 raise VersionInUse(model_name, version_number, version.stage, version.aliases)
+            evaluations.delete(tx, model.model_id, version_number)
             store.delete(tx, model.model_id, version_number)
             self._snapshots.discard(tx, [version.version_id])
             told = {"version_id": version.version_id, "stage": version.stage}

@@ -26,6 +26,7 @@ _TYPES: dict[str, tuple[api.EventType.ValueType, str]] = {
     "version.promoted": (api.EVENT_TYPE_VERSION_PROMOTED, "version_promoted"),
     "alias.set": (api.EVENT_TYPE_ALIAS_SET, "alias_set"),
     "alias.deleted": (api.EVENT_TYPE_ALIAS_DELETED, "alias_deleted"),
+    "evaluation.created": (api.EVENT_TYPE_EVALUATION_CREATED, "evaluation_created"),
 }
 MOST_TYPES = 100
 _NAMES = {number: name for name, (number, _) in _TYPES.items()}

@@ -102,6 +102,26 @@ promotions = sa.Table(
     sa.Index("promotions_by_version", "model_id", "version_number", "audit_sequence"),
 )
 
+# `metrics` and `verdicts` are JSON.
+evaluations = sa.Table(
+    "evaluations",
+    metadata,
+    sa.Column("model_id", _Id, primary_key=True),
+    sa.Column("audit_sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("evaluation_id", _Id, nullable=False, unique=True),
+    sa.Column("version_number", sa.BigInteger, nullable=False),
+    sa.Column("name", _Name, nullable=False),
+    sa.Column("run_id", _Id, nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("verdicts", sa.Text, nullable=False),
+    sa.Column("dataset_name", sa.Text, nullable=False),
+    sa.Column("dataset_digest", sa.Text, nullable=False),
+    sa.Column("creator", _Name, nullable=False),
+    sa.Column("create_time", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["model_id", "version_number"], ["versions.model_id", "versions.version_number"]),
+    sa.Index("evaluations_by_version", "model_id", "version_number", "name", "audit_sequence"),
+)
+
 # No foreign key: the records of a model outlive it. What a record says is in its body; `workspace` and `version_number`
 # stand beside it because records are found by them.
 audit_records = sa.Table(

@@ -9,6 +9,7 @@ from modelry_server.kernel.access import Permission, Place, WorkspaceNotFound
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import NotFound, PermissionMissing
 from modelry_server.kernel.sql.database import Database
+from modelry_server.registry.domain import evaluations
 from modelry_server.registry.domain.drafts import Draft
 from modelry_server.registry.domain.promotions import Move
 from modelry_server.registry.entities import VersionCopy
@@ -61,6 +62,7 @@ READS: dict[str, tuple[Ask, str]] = {
     "GetAlias of none": (lambda r: r.aliases.resolve(*NAMED, "none"), "MODEL_NOT_FOUND"),
     "GetPromotion": (lambda r: r.promotions.get(IDS["promotion"]), "PROMOTION_NOT_FOUND"),
     "ListPromotions": (lambda r: r.promotions.page(*NAMED, -1, after=None, limit=1), "MODEL_NOT_FOUND"),
+    "ListEvaluations": (lambda r: r.evaluations.page(*NAMED, -1, "", after=None, limit=1), "MODEL_NOT_FOUND"),
     "ListAuditRecords": (
         lambda r: r.audit.page("default", model_name="fraud", model_id="", version_number=-1, after=None, limit=1),
         "MODEL_NOT_FOUND",
@@ -88,6 +90,10 @@ WRITES: dict[str, tuple[Ask, str]] = {
     "DeleteVersionTags": (lambda r: r.versions.delete_tags(*NAMED, 9, []), "MODEL_NOT_FOUND"),
     "SetAlias": (lambda r: r.aliases.point(*NAMED, "", 9), "MODEL_NOT_FOUND"),
     "DeleteAlias": (lambda r: r.aliases.delete(*NAMED, "none", reason=LONG), "MODEL_NOT_FOUND"),
+    "CreateEvaluation": (
+        lambda r: r.evaluations.create(*NAMED, evaluations.Draft(9, "", ""), request=ONCE),
+        "MODEL_NOT_FOUND",
+    ),
     "PromoteVersion": (lambda r: r.promotions.promote(*NAMED, Move(9, "Live"), request=ONCE), "MODEL_NOT_FOUND"),
 }
 

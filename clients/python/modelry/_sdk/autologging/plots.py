@@ -15,10 +15,10 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def confusion_matrix(counts: Any, labels: Sequence[Any]) -> Any:
+def confusion_matrix(counts: Any, labels: Sequence[Any], title: str = "Confusion matrix of the training data") -> Any:
     """A confusion matrix with a row for each true class. `counts` has the shape (classes, classes)."""
     size = max(4.0, min(12.0, 1.5 + 0.6 * len(labels)))
-    figure, axes = _figure(size, size)
+    figure, axes = frame(size, size)
     image = axes.imshow(counts, cmap="Blues")
     figure.colorbar(image, ax=axes, shrink=0.8)
     ticks = range(len(labels))
@@ -30,13 +30,13 @@ def confusion_matrix(counts: Any, labels: Sequence[Any]) -> Any:
             for column in ticks:
                 color = "white" if counts[row, column] > half else "black"
                 axes.text(column, row, f"{counts[row, column]:g}", ha="center", va="center", color=color)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix of the training data")
+    axes.set(xlabel="predicted", ylabel="true", title=title)
     return figure
 
 
 def curve(x: Any, y: Any, *, xlabel: str, ylabel: str, title: str, diagonal: bool = False) -> Any:
     """A curve in the unit square, such as ROC."""
-    figure, axes = _figure(5, 5)
+    figure, axes = frame(5, 5)
     if diagonal:
         axes.plot([0, 1], [0, 1], linestyle="--", color="grey", linewidth=1)
     axes.plot(x, y, drawstyle="steps-post" if not diagonal else "default")
@@ -47,14 +47,15 @@ def curve(x: Any, y: Any, *, xlabel: str, ylabel: str, title: str, diagonal: boo
 def importances(values: dict[str, float], title: str) -> Any:
     """The features with the highest importances, at most 30, as bars."""
     best = sorted(values.items(), key=lambda each: each[1])[-_MOST_BARS:]
-    figure, axes = _figure(7, max(2.0, 0.8 + 0.28 * len(best)))
+    figure, axes = frame(7, max(2.0, 0.8 + 0.28 * len(best)))
     axes.barh([name[:60] for name, _ in best], [value for _, value in best])
     left_out = len(values) - len(best)
     axes.set(title=title, xlabel="importance" + (f" ({left_out} further features left out)" if left_out else ""))
     return figure
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def frame(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of a size in inches, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from modelry._sdk.nouns import arguments, uris
+from modelry._sdk.nouns import arguments, comparisons, uris
+from modelry._sdk.nouns.comparisons import VersionComparison
 from modelry._sdk.nouns.enums import name_of, stage_name, version_number
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.mlflow_names import VersionNames
@@ -24,7 +27,11 @@ from modelry._sdk.nouns.sorting import tell_unsorted
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
-from modelry.errors import FieldInvalid, VersionNotFound
+from modelry.errors import FieldInvalid, RunNotFound, VersionNotFound
+
+if TYPE_CHECKING:
+    from modelry._sdk.nouns.evaluations import Evaluations
+    from modelry._sdk.nouns.runs import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +79,12 @@ class Versions:
     A version is named by the name of its model and its number, as a number or as digits.
     """
 
-    def __init__(self, connection: Connection, workspace: str) -> None:
+    def __init__(
+        self, connection: Connection, workspace: str, neighbours: Callable[[], tuple[Runs, Evaluations]]
+    ) -> None:
         self._connection = connection
         self._workspace = workspace
+        self._neighbours = neighbours
 
     def create(
         self,
@@ -212,6 +222,14 @@ class Versions:
         page = self._connection.call(registry.rpcs.LIST_LATEST_VERSIONS, request)
         return [version_of(message) for message in page.versions]
 
+    def compare(self, name: str, first: int | str, second: int | str) -> VersionComparison:
+        """Compares two versions: metrics of their runs and of their newest evaluations, params, tags and signatures.
+
+        Raises ModelNotFound or VersionNotFound.
+        """
+        own, other = self.get(name, first), self.get(name, second)
+        return comparisons.compared(own.model_name, self._side(own), self._side(other))
+
     def set_tags(self, name: str, version: int | str, tags: Mapping[str, object]) -> Version:
         """Sets tags, all or none. Tags with the same keys are replaced, others stay.
 
@@ -234,6 +252,20 @@ class Versions:
             keys=arguments.listed("keys", keys),
         )
         return version_of(self._connection.call(registry.rpcs.DELETE_VERSION_TAGS, request).version)
+
+    def _side(self, version: Version) -> comparisons.Side:
+        runs, evaluations = self._neighbours()
+        run = None
+        with suppress(RunNotFound):
+            run = runs.get(version.run_id)
+        return comparisons.Side(
+            version_number=version.version_number,
+            run=run,
+            evaluations=evaluations.latest(version.model_name, version.version_number),
+            tags=version.tags,
+            signature=version.signature,
+            manifest_sha256=version.manifest_sha256,
+        )
 
 
 def version_of(message: registry.Version) -> Version:

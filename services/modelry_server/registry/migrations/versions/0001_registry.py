@@ -97,6 +97,23 @@ def upgrade() -> None:
         sa.Index("promotions_by_version", "model_id", "version_number", "audit_sequence"),
     )
     op.create_table(
+        "evaluations",
+        sa.Column("model_id", _ID, primary_key=True),
+        sa.Column("audit_sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("evaluation_id", _ID, nullable=False, unique=True),
+        sa.Column("version_number", sa.BigInteger, nullable=False),
+        sa.Column("name", _NAME, nullable=False),
+        sa.Column("run_id", _ID, nullable=False),
+        sa.Column("metrics", sa.Text, nullable=False),
+        sa.Column("verdicts", sa.Text, nullable=False),
+        sa.Column("dataset_name", sa.Text, nullable=False),
+        sa.Column("dataset_digest", sa.Text, nullable=False),
+        sa.Column("creator", _NAME, nullable=False),
+        sa.Column("create_time", sa.BigInteger, nullable=False),
+        sa.ForeignKeyConstraint(["model_id", "version_number"], ["versions.model_id", "versions.version_number"]),
+        sa.Index("evaluations_by_version", "model_id", "version_number", "name", "audit_sequence"),
+    )
+    op.create_table(
         "audit_records",
         sa.Column("model_id", _ID, primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),

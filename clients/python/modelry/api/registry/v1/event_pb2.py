@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelry/api/registry/v1/event.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x07\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x30\n\x04type\x18\x03 \x01(\x0e\x32\".modelry.api.registry.v1.EventType\x12\x11\n\tworkspace\x18\x04 \x01(\t\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x12\n\nmodel_name\x18\x06 \x01(\t\x12\x16\n\x0eversion_number\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61udit_sequence\x18\t \x01(\x03\x12>\n\rmodel_created\x18\x10 \x01(\x0b\x32%.modelry.api.registry.v1.ModelCreatedH\x00\x12>\n\rmodel_updated\x18\x11 \x01(\x0b\x32%.modelry.api.registry.v1.ModelUpdatedH\x00\x12>\n\rmodel_deleted\x18\x12 \x01(\x0b\x32%.modelry.api.registry.v1.ModelDeletedH\x00\x12\x34\n\x08tags_set\x18\x13 \x01(\x0b\x32 .modelry.api.registry.v1.TagsSetH\x00\x12<\n\x0ctags_deleted\x18\x14 \x01(\x0b\x32$.modelry.api.registry.v1.TagsDeletedH\x00\x12\x42\n\x0fversion_created\x18\x15 \x01(\x0b\x32\'.modelry.api.registry.v1.VersionCreatedH\x00\x12\x42\n\x0fversion_updated\x18\x16 \x01(\x0b\x32\'.modelry.api.registry.v1.VersionUpdatedH\x00\x12\x42\n\x0fversion_deleted\x18\x17 \x01(\x0b\x32\'.modelry.api.registry.v1.VersionDeletedH\x00\x12\x44\n\x10version_promoted\x18\x18 \x01(\x0b\x32(.modelry.api.registry.v1.VersionPromotedH\x00\x12\x36\n\talias_set\x18\x19 \x01(\x0b\x32!.modelry.api.registry.v1.AliasSetH\x00\x12>\n\ralias_deleted\x18\x1a \x01(\x0b\x32%.modelry.api.registry.v1.AliasDeletedH\x00\x42\t\n\x07payload\"\x0e\n\x0cModelCreated\"=\n\x0cModelUpdated\x12\x16\n\x0e\x63hanged_fields\x18\x01 \x03(\t\x12\x15\n\rprevious_name\x18\x02 \x01(\t\"\'\n\x0cModelDeleted\x12\x17\n\x0fversion_numbers\x18\x01 \x03(\x03\"p\n\x07TagsSet\x12\x38\n\x04tags\x18\x01 \x03(\x0b\x32*.modelry.api.registry.v1.TagsSet.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1b\n\x0bTagsDeleted\x12\x0c\n\x04keys\x18\x01 \x03(\t\"4\n\x0eVersionCreated\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"(\n\x0eVersionUpdated\x12\x16\n\x0e\x63hanged_fields\x18\x01 \x03(\t\"3\n\x0eVersionDeleted\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\"o\n\x0fVersionPromoted\x12\x14\n\x0cpromotion_id\x18\x01 \x01(\t\x12\x12\n\nfrom_stage\x18\x02 \x01(\t\x12\x10\n\x08to_stage\x18\x03 \x01(\t\x12 \n\x18\x61rchived_version_numbers\x18\x04 \x03(\x03\":\n\x08\x41liasSet\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x1f\n\x17previous_version_number\x18\x02 \x01(\x03\"\x1d\n\x0c\x41liasDeleted\x12\r\n\x05\x61lias\x18\x01 \x01(\t*\xc2\x03\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45VENT_TYPE_MODEL_CREATED\x10\x01\x12\x1c\n\x18\x45VENT_TYPE_MODEL_UPDATED\x10\x02\x12\x1c\n\x18\x45VENT_TYPE_MODEL_DELETED\x10\x03\x12\x1d\n\x19\x45VENT_TYPE_MODEL_TAGS_SET\x10\x04\x12!\n\x1d\x45VENT_TYPE_MODEL_TAGS_DELETED\x10\x05\x12\x1e\n\x1a\x45VENT_TYPE_VERSION_CREATED\x10\x06\x12\x1e\n\x1a\x45VENT_TYPE_VERSION_UPDATED\x10\x07\x12\x1e\n\x1a\x45VENT_TYPE_VERSION_DELETED\x10\x08\x12\x1f\n\x1b\x45VENT_TYPE_VERSION_TAGS_SET\x10\t\x12#\n\x1f\x45VENT_TYPE_VERSION_TAGS_DELETED\x10\n\x12\x1f\n\x1b\x45VENT_TYPE_VERSION_PROMOTED\x10\x0b\x12\x18\n\x14\x45VENT_TYPE_ALIAS_SET\x10\x0c\x12\x1c\n\x18\x45VENT_TYPE_ALIAS_DELETED\x10\rB\xa4\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\nEventProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelry/api/registry/v1/event.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x08\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x30\n\x04type\x18\x03 \x01(\x0e\x32\".modelry.api.registry.v1.EventType\x12\x11\n\tworkspace\x18\x04 \x01(\t\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x12\n\nmodel_name\x18\x06 \x01(\t\x12\x16\n\x0eversion_number\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61udit_sequence\x18\t \x01(\x03\x12>\n\rmodel_created\x18\x10 \x01(\x0b\x32%.modelry.api.registry.v1.ModelCreatedH\x00\x12>\n\rmodel_updated\x18\x11 \x01(\x0b\x32%.modelry.api.registry.v1.ModelUpdatedH\x00\x12>\n\rmodel_deleted\x18\x12 \x01(\x0b\x32%.modelry.api.registry.v1.ModelDeletedH\x00\x12\x34\n\x08tags_set\x18\x13 \x01(\x0b\x32 .modelry.api.registry.v1.TagsSetH\x00\x12<\n\x0ctags_deleted\x18\x14 \x01(\x0b\x32$.modelry.api.registry.v1.TagsDeletedH\x00\x12\x42\n\x0fversion_created\x18\x15 \x01(\x0b\x32\'.modelry.api.registry.v1.VersionCreatedH\x00\x12\x42\n\x0fversion_updated\x18\x16 \x01(\x0b\x32\'.modelry.api.registry.v1.VersionUpdatedH\x00\x12\x42\n\x0fversion_deleted\x18\x17 \x01(\x0b\x32\'.modelry.api.registry.v1.VersionDeletedH\x00\x12\x44\n\x10version_promoted\x18\x18 \x01(\x0b\x32(.modelry.api.registry.v1.VersionPromotedH\x00\x12\x36\n\talias_set\x18\x19 \x01(\x0b\x32!.modelry.api.registry.v1.AliasSetH\x00\x12>\n\ralias_deleted\x18\x1a \x01(\x0b\x32%.modelry.api.registry.v1.AliasDeletedH\x00\x12H\n\x12\x65valuation_created\x18\x1b \x01(\x0b\x32*.modelry.api.registry.v1.EvaluationCreatedH\x00\x42\t\n\x07payload\"\x0e\n\x0cModelCreated\"=\n\x0cModelUpdated\x12\x16\n\x0e\x63hanged_fields\x18\x01 \x03(\t\x12\x15\n\rprevious_name\x18\x02 \x01(\t\"\'\n\x0cModelDeleted\x12\x17\n\x0fversion_numbers\x18\x01 \x03(\x03\"p\n\x07TagsSet\x12\x38\n\x04tags\x18\x01 \x03(\x0b\x32*.modelry.api.registry.v1.TagsSet.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1b\n\x0bTagsDeleted\x12\x0c\n\x04keys\x18\x01 \x03(\t\"4\n\x0eVersionCreated\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"(\n\x0eVersionUpdated\x12\x16\n\x0e\x63hanged_fields\x18\x01 \x03(\t\"3\n\x0eVersionDeleted\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\"o\n\x0fVersionPromoted\x12\x14\n\x0cpromotion_id\x18\x01 \x01(\t\x12\x12\n\nfrom_stage\x18\x02 \x01(\t\x12\x10\n\x08to_stage\x18\x03 \x01(\t\x12 \n\x18\x61rchived_version_numbers\x18\x04 \x03(\x03\":\n\x08\x41liasSet\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x1f\n\x17previous_version_number\x18\x02 \x01(\x03\"\x1d\n\x0c\x41liasDeleted\x12\r\n\x05\x61lias\x18\x01 \x01(\t\"`\n\x11\x45valuationCreated\x12\x15\n\revaluation_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x16\n\x0e\x66\x61iled_metrics\x18\x04 \x03(\t*\xe5\x03\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45VENT_TYPE_MODEL_CREATED\x10\x01\x12\x1c\n\x18\x45VENT_TYPE_MODEL_UPDATED\x10\x02\x12\x1c\n\x18\x45VENT_TYPE_MODEL_DELETED\x10\x03\x12\x1d\n\x19\x45VENT_TYPE_MODEL_TAGS_SET\x10\x04\x12!\n\x1d\x45VENT_TYPE_MODEL_TAGS_DELETED\x10\x05\x12\x1e\n\x1a\x45VENT_TYPE_VERSION_CREATED\x10\x06\x12\x1e\n\x1a\x45VENT_TYPE_VERSION_UPDATED\x10\x07\x12\x1e\n\x1a\x45VENT_TYPE_VERSION_DELETED\x10\x08\x12\x1f\n\x1b\x45VENT_TYPE_VERSION_TAGS_SET\x10\t\x12#\n\x1f\x45VENT_TYPE_VERSION_TAGS_DELETED\x10\n\x12\x1f\n\x1b\x45VENT_TYPE_VERSION_PROMOTED\x10\x0b\x12\x18\n\x14\x45VENT_TYPE_ALIAS_SET\x10\x0c\x12\x1c\n\x18\x45VENT_TYPE_ALIAS_DELETED\x10\r\x12!\n\x1d\x45VENT_TYPE_EVALUATION_CREATED\x10\x0e\x42\xa4\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\nEventProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +35,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\nEventProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
   _globals['_TAGSSET_TAGSENTRY']._loaded_options = None
   _globals['_TAGSSET_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_EVENTTYPE']._serialized_start=1675
-  _globals['_EVENTTYPE']._serialized_end=2125
+  _globals['_EVENTTYPE']._serialized_start=1847
+  _globals['_EVENTTYPE']._serialized_end=2332
   _globals['_EVENT']._serialized_start=98
-  _globals['_EVENT']._serialized_end=1056
-  _globals['_MODELCREATED']._serialized_start=1058
-  _globals['_MODELCREATED']._serialized_end=1072
-  _globals['_MODELUPDATED']._serialized_start=1074
-  _globals['_MODELUPDATED']._serialized_end=1135
-  _globals['_MODELDELETED']._serialized_start=1137
-  _globals['_MODELDELETED']._serialized_end=1176
-  _globals['_TAGSSET']._serialized_start=1178
-  _globals['_TAGSSET']._serialized_end=1290
-  _globals['_TAGSSET_TAGSENTRY']._serialized_start=1247
-  _globals['_TAGSSET_TAGSENTRY']._serialized_end=1290
-  _globals['_TAGSDELETED']._serialized_start=1292
-  _globals['_TAGSDELETED']._serialized_end=1319
-  _globals['_VERSIONCREATED']._serialized_start=1321
-  _globals['_VERSIONCREATED']._serialized_end=1373
-  _globals['_VERSIONUPDATED']._serialized_start=1375
-  _globals['_VERSIONUPDATED']._serialized_end=1415
-  _globals['_VERSIONDELETED']._serialized_start=1417
-  _globals['_VERSIONDELETED']._serialized_end=1468
-  _globals['_VERSIONPROMOTED']._serialized_start=1470
-  _globals['_VERSIONPROMOTED']._serialized_end=1581
-  _globals['_ALIASSET']._serialized_start=1583
-  _globals['_ALIASSET']._serialized_end=1641
-  _globals['_ALIASDELETED']._serialized_start=1643
-  _globals['_ALIASDELETED']._serialized_end=1672
+  _globals['_EVENT']._serialized_end=1130
+  _globals['_MODELCREATED']._serialized_start=1132
+  _globals['_MODELCREATED']._serialized_end=1146
+  _globals['_MODELUPDATED']._serialized_start=1148
+  _globals['_MODELUPDATED']._serialized_end=1209
+  _globals['_MODELDELETED']._serialized_start=1211
+  _globals['_MODELDELETED']._serialized_end=1250
+  _globals['_TAGSSET']._serialized_start=1252
+  _globals['_TAGSSET']._serialized_end=1364
+  _globals['_TAGSSET_TAGSENTRY']._serialized_start=1321
+  _globals['_TAGSSET_TAGSENTRY']._serialized_end=1364
+  _globals['_TAGSDELETED']._serialized_start=1366
+  _globals['_TAGSDELETED']._serialized_end=1393
+  _globals['_VERSIONCREATED']._serialized_start=1395
+  _globals['_VERSIONCREATED']._serialized_end=1447
+  _globals['_VERSIONUPDATED']._serialized_start=1449
+  _globals['_VERSIONUPDATED']._serialized_end=1489
+  _globals['_VERSIONDELETED']._serialized_start=1491
+  _globals['_VERSIONDELETED']._serialized_end=1542
+  _globals['_VERSIONPROMOTED']._serialized_start=1544
+  _globals['_VERSIONPROMOTED']._serialized_end=1655
+  _globals['_ALIASSET']._serialized_start=1657
+  _globals['_ALIASSET']._serialized_end=1715
+  _globals['_ALIASDELETED']._serialized_start=1717
+  _globals['_ALIASDELETED']._serialized_end=1746
+  _globals['_EVALUATIONCREATED']._serialized_start=1748
+  _globals['_EVALUATIONCREATED']._serialized_end=1844
 # @@protoc_insertion_point(module_scope)

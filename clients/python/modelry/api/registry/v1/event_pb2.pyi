@@ -54,6 +54,8 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """An alias was pointed at a version. Payload: `alias_set`."""
     EVENT_TYPE_ALIAS_DELETED: _EventType.ValueType  # 13
     """An alias was removed. Payload: `alias_deleted`."""
+    EVENT_TYPE_EVALUATION_CREATED: _EventType.ValueType  # 14
+    """An evaluation of a version was recorded. Payload: `evaluation_created`."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What happened. New types may come; a client skips those that it does not know."""
@@ -86,6 +88,8 @@ EVENT_TYPE_ALIAS_SET: EventType.ValueType  # 12
 """An alias was pointed at a version. Payload: `alias_set`."""
 EVENT_TYPE_ALIAS_DELETED: EventType.ValueType  # 13
 """An alias was removed. Payload: `alias_deleted`."""
+EVENT_TYPE_EVALUATION_CREATED: EventType.ValueType  # 14
+"""An evaluation of a version was recorded. Payload: `evaluation_created`."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -114,6 +118,7 @@ class Event(_message.Message):
     VERSION_PROMOTED_FIELD_NUMBER: _builtins.int
     ALIAS_SET_FIELD_NUMBER: _builtins.int
     ALIAS_DELETED_FIELD_NUMBER: _builtins.int
+    EVALUATION_CREATED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The id: 32 hexadecimal characters, unique. It stays the same wherever the event is delivered."""
     cursor: _builtins.str
@@ -180,6 +185,10 @@ class Event(_message.Message):
     def alias_deleted(self) -> Global___AliasDeleted:
         """An alias was removed."""
 
+    @_builtins.property
+    def evaluation_created(self) -> Global___EvaluationCreated:
+        """An evaluation of a version was recorded."""
+
     def __init__(
         self,
         *,
@@ -203,12 +212,13 @@ class Event(_message.Message):
         version_promoted: Global___VersionPromoted | None = ...,
         alias_set: Global___AliasSet | None = ...,
         alias_deleted: Global___AliasDeleted | None = ...,
+        evaluation_created: Global___EvaluationCreated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alias_deleted", b"alias_deleted", "alias_set", b"alias_set", "create_time", b"create_time", "model_created", b"model_created", "model_deleted", b"model_deleted", "model_updated", b"model_updated", "payload", b"payload", "tags_deleted", b"tags_deleted", "tags_set", b"tags_set", "version_created", b"version_created", "version_deleted", b"version_deleted", "version_promoted", b"version_promoted", "version_updated", b"version_updated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alias_deleted", b"alias_deleted", "alias_set", b"alias_set", "create_time", b"create_time", "evaluation_created", b"evaluation_created", "model_created", b"model_created", "model_deleted", b"model_deleted", "model_updated", b"model_updated", "payload", b"payload", "tags_deleted", b"tags_deleted", "tags_set", b"tags_set", "version_created", b"version_created", "version_deleted", b"version_deleted", "version_promoted", b"version_promoted", "version_updated", b"version_updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_deleted", b"alias_deleted", "alias_set", b"alias_set", "audit_sequence", b"audit_sequence", "create_time", b"create_time", "cursor", b"cursor", "event_id", b"event_id", "model_created", b"model_created", "model_deleted", b"model_deleted", "model_id", b"model_id", "model_name", b"model_name", "model_updated", b"model_updated", "payload", b"payload", "tags_deleted", b"tags_deleted", "tags_set", b"tags_set", "type", b"type", "version_created", b"version_created", "version_deleted", b"version_deleted", "version_number", b"version_number", "version_promoted", b"version_promoted", "version_updated", b"version_updated", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_deleted", b"alias_deleted", "alias_set", b"alias_set", "audit_sequence", b"audit_sequence", "create_time", b"create_time", "cursor", b"cursor", "evaluation_created", b"evaluation_created", "event_id", b"event_id", "model_created", b"model_created", "model_deleted", b"model_deleted", "model_id", b"model_id", "model_name", b"model_name", "model_updated", b"model_updated", "payload", b"payload", "tags_deleted", b"tags_deleted", "tags_set", b"tags_set", "type", b"type", "version_created", b"version_created", "version_deleted", b"version_deleted", "version_number", b"version_number", "version_promoted", b"version_promoted", "version_updated", b"version_updated", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["model_created", "model_updated", "model_deleted", "tags_set", "tags_deleted", "version_created", "version_updated", "version_deleted", "version_promoted", "alias_set", "alias_deleted"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["model_created", "model_updated", "model_deleted", "tags_set", "tags_deleted", "version_created", "version_updated", "version_deleted", "version_promoted", "alias_set", "alias_deleted", "evaluation_created"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -510,3 +520,39 @@ class AliasDeleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AliasDeleted: _TypeAlias = AliasDeleted  # noqa: Y015
+
+@_typing.final
+class EvaluationCreated(_message.Message):
+    """An evaluation of a version was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVALUATION_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FAILED_METRICS_FIELD_NUMBER: _builtins.int
+    evaluation_id: _builtins.str
+    """The evaluation."""
+    name: _builtins.str
+    """Its name."""
+    run_id: _builtins.str
+    """The run that has the details."""
+    @_builtins.property
+    def failed_metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The metrics that have not kept their thresholds."""
+
+    def __init__(
+        self,
+        *,
+        evaluation_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        failed_metrics: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation_id", b"evaluation_id", "failed_metrics", b"failed_metrics", "name", b"name", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluationCreated: _TypeAlias = EvaluationCreated  # noqa: Y015

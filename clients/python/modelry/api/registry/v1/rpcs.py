@@ -13,6 +13,12 @@ from modelry.api.registry.v1.audit_service_pb2 import (
     ListAuditRecordsRequest,
     ListAuditRecordsResponse,
 )
+from modelry.api.registry.v1.evaluation_service_pb2 import (
+    CreateEvaluationRequest,
+    CreateEvaluationResponse,
+    ListEvaluationsRequest,
+    ListEvaluationsResponse,
+)
 from modelry.api.registry.v1.event_service_pb2 import (
     ListEventsRequest,
     ListEventsResponse,
@@ -63,6 +69,8 @@ SET_ALIAS = Rpc("/modelry.api.registry.v1.AliasService/SetAlias", SetAliasReques
 GET_ALIAS = Rpc("/modelry.api.registry.v1.AliasService/GetAlias", GetAliasRequest, GetAliasResponse, True)
 DELETE_ALIAS = Rpc("/modelry.api.registry.v1.AliasService/DeleteAlias", DeleteAliasRequest, DeleteAliasResponse, False)
 LIST_AUDIT_RECORDS = Rpc("/modelry.api.registry.v1.AuditService/ListAuditRecords", ListAuditRecordsRequest, ListAuditRecordsResponse, True)
+CREATE_EVALUATION = Rpc("/modelry.api.registry.v1.EvaluationService/CreateEvaluation", CreateEvaluationRequest, CreateEvaluationResponse, True)
+LIST_EVALUATIONS = Rpc("/modelry.api.registry.v1.EvaluationService/ListEvaluations", ListEvaluationsRequest, ListEvaluationsResponse, True)
 LIST_EVENTS = Rpc("/modelry.api.registry.v1.EventService/ListEvents", ListEventsRequest, ListEventsResponse, True)
 CREATE_MODEL = Rpc("/modelry.api.registry.v1.ModelService/CreateModel", CreateModelRequest, CreateModelResponse, True)
 GET_MODEL = Rpc("/modelry.api.registry.v1.ModelService/GetModel", GetModelRequest, GetModelResponse, True)

@@ -1,0 +1,41 @@
+"""`modelry evaluation`: what versions were worth on data; `modelry.evaluate` makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelry_cli.options import Limit, ModelName, OfVersion
+from modelry_cli.session import Session, asks
+from modelry_cli.terminal.output import Column
+
+if TYPE_CHECKING:
+    from modelry.types import Evaluation
+
+app = typer.Typer(help="What versions were worth on data.", no_args_is_help=True)
+
+
+@asks(app, "list")
+def list_evaluations(
+    session: Session,
+    model: ModelName,
+    number: OfVersion = None,
+    name: Annotated[str, typer.Option(help="Only evaluations with this name, such as holdout.")] = "",
+    limit: Limit = None,
+) -> None:
+    """Lists the evaluations of a model, the newest first."""
+    columns: list[Column[Evaluation]] = [
+        Column("VERSION", lambda each: each.version_number),
+        Column("NAME", lambda each: each.name),
+        Column("PASSED", lambda each: each.passed if each.verdicts else "-"),
+        Column(
+            "METRICS", lambda each: ", ".join(f"{key} {value:.4g}" for key, value in each.metrics.items()), wraps=True
+        ),
+        Column("DATA", lambda each: each.dataset_digest, spare=3),
+        Column("RUN ID", lambda each: each.run_id, spare=1),
+        Column("WHEN", lambda each: each.create_time, spare=2),
+        Column("BY", lambda each: each.creator, spare=4),
+    ]
+    found = session.client.evaluations.list(model, number, name)
+    session.show_all(found, columns, limit=limit, nothing=f"{model} has no evaluations.")

@@ -1,0 +1,73 @@
+"""What an evaluation found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelry._sdk.evaluating.thresholds import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An interval of a metric. `samples` says in how many bootstrap samples the metric was defined."""
+
+    low: float
+    high: float
+    confidence: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """What an evaluation found; `run_id` has all of it.
+
+    `metrics` are numbers by name. `left_out` says why a metric is not among them. `intervals` are those of the metrics,
+    `baseline_metrics` and `differences` (own minus the baseline's) are set with a baseline, and `difference_intervals`
+    too if intervals were asked for. `verdicts` has one for each threshold. `tables` has the rows of tables by name,
+    such as `slices`. `artifacts` are the paths of the files of the run. `version` is `models:/<name>/<number>` if the
+    model is a version, which then has the evaluation under `name`.
+    """
+
+    name: str
+    model_type: str
+    run_id: str
+    metrics: Mapping[str, float]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    baseline_metrics: Mapping[str, float] = field(default_factory=dict)
+    differences: Mapping[str, float] = field(default_factory=dict)
+    difference_intervals: Mapping[str, Interval] = field(default_factory=dict)
+    verdicts: Sequence[Verdict] = ()
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    artifacts: Sequence[str] = ()
+    version: str = ""
+    evaluation_id: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all thresholds are kept; true without thresholds."""
+        return all(each.passed for each in self.verdicts)
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each metric: its value, interval, the baseline's value and the difference."""
+        rows = []
+        for name, value in self.metrics.items():
+            row: dict[str, Any] = {"metric": name, "value": value}
+            if self.intervals:
+                row |= _bounds("", self.intervals.get(name))
+            if self.baseline_metrics:
+                row |= {"baseline": self.baseline_metrics.get(name), "difference": self.differences.get(name)}
+                if self.intervals:
+                    row |= _bounds("difference_", self.difference_intervals.get(name))
+            rows.append(row)
+        return rows
+
+
+def _bounds(prefix: str, interval: Interval | None) -> dict[str, float | None]:
+    return {
+        f"{prefix}low": None if interval is None else interval.low,
+        f"{prefix}high": None if interval is None else interval.high,
+    }

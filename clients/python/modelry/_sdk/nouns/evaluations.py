@@ -1,0 +1,152 @@
+"""Evaluations of versions."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from modelry._sdk.nouns import arguments
+from modelry._sdk.nouns.enums import version_number
+from modelry._sdk.nouns.lazy_list import LazyList, listed_by
+from modelry._sdk.nouns.times import time_of
+from modelry._sdk.transport.connection import Connection
+from modelry.api.registry import v1 as registry
+
+_LONGEST_EXPLANATION = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a version was worth on some data, such as `holdout`; the run has the details.
+
+    `metrics` are numbers by name; `intervals` are the ends of the confidence intervals of those that have one.
+    `verdicts` says of each threshold whether it was kept, and `explanations` what was found and needed.
+    """
+
+    evaluation_id: str
+    workspace: str
+    model_name: str
+    version_number: int
+    name: str
+    run_id: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    verdicts: Mapping[str, bool]
+    explanations: Mapping[str, str]
+    dataset_name: str
+    dataset_digest: str
+    creator: str
+    create_time: datetime | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether all thresholds were kept; true without thresholds."""
+        return all(self.verdicts.values())
+
+
+@arguments.texts_checked
+class Evaluations:
+    """Records what versions were worth, and lists it. `modelry.evaluate` computes and records it."""
+
+    def __init__(self, connection: Connection, workspace: str) -> None:
+        self._connection = connection
+        self._workspace = workspace
+
+    def create(
+        self,
+        name: str,
+        version: int | str,
+        evaluation: str,
+        run_id: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        intervals: Mapping[str, tuple[float, float]] | None = None,
+        verdicts: Mapping[str, tuple[bool, str]] | None = None,
+        dataset_name: str = "",
+        dataset_digest: str = "",
+    ) -> Evaluation:
+        """Records an evaluation, such as `holdout`, of a version of the model `name`.
+
+        `verdicts` are pairs by metric: whether a threshold was kept, and what was found. A retry after a lost answer
+        records nothing twice. Raises ModelNotFound, VersionNotFound, RunNotFound, RunDeleted, or FieldInvalid, also for
+        a metric that is no finite number.
+        """
+        bounds = intervals or {}
+        request = registry.CreateEvaluationRequest(
+            workspace=self._workspace,
+            model_name=name,
+            version_number=version_number(version),
+            name=evaluation,
+            run_id=run_id,
+            metrics=[_metric(metric, value, bounds.get(metric)) for metric, value in (metrics or {}).items()],
+            verdicts=[
+                registry.Verdict(metric=metric, passed=passed, explanation=text[:_LONGEST_EXPLANATION])
+                for metric, (passed, text) in (verdicts or {}).items()
+            ],
+            dataset_name=dataset_name,
+            dataset_digest=dataset_digest,
+            request_id=uuid.uuid4().hex,
+        )
+        return _evaluation_of(self._connection.call(registry.rpcs.CREATE_EVALUATION, request).evaluation)
+
+    def list(
+        self,
+        name: str,
+        version: int | str | None = None,
+        evaluation: str = "",
+        *,
+        max_results: int | None = None,
+        page_size: int = 100,
+    ) -> LazyList[Evaluation]:
+        """Lists the evaluations of a model, or of one of its versions, the newest first.
+
+        With `evaluation` only those of that name. Raises ModelNotFound when the list is read.
+        """
+        request = registry.ListEvaluationsRequest(
+            workspace=self._workspace,
+            model_name=name,
+            version_number=0 if version is None else version_number(version),
+            name=evaluation,
+        )
+
+        def fetch(size: int, token: str) -> tuple[Sequence[Evaluation], str]:
+            request.page_size, request.page_token = size, token
+            page = self._connection.call(registry.rpcs.LIST_EVALUATIONS, request)
+            return [_evaluation_of(message) for message in page.evaluations], page.next_page_token
+
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
+
+    def latest(self, name: str, version: int | str) -> dict[str, Evaluation]:
+        """The newest evaluation of each name of a version: those that count. Raises ModelNotFound."""
+        found: dict[str, Evaluation] = {}
+        for each in self.list(name, version):
+            found.setdefault(each.name, each)
+        return found
+
+
+def _metric(name: str, value: float, bounds: tuple[float, float] | None) -> registry.EvaluationMetric:
+    message = registry.EvaluationMetric(name=name, value=value)
+    if bounds is not None:
+        message.low, message.high = bounds
+    return message
+
+
+def _evaluation_of(message: registry.Evaluation) -> Evaluation:
+    return Evaluation(
+        evaluation_id=message.evaluation_id,
+        workspace=message.workspace,
+        model_name=message.model_name,
+        version_number=message.version_number,
+        name=message.name,
+        run_id=message.run_id,
+        metrics={each.name: each.value for each in message.metrics},
+        intervals={each.name: (each.low, each.high) for each in message.metrics if each.HasField("low")},
+        verdicts={each.metric: each.passed for each in message.verdicts},
+        explanations={each.metric: each.explanation for each in message.verdicts},
+        dataset_name=message.dataset_name,
+        dataset_digest=message.dataset_digest,
+        creator=message.creator,
+        create_time=time_of(message, "create_time"),
+    )

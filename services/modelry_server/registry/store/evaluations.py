@@ -1,0 +1,64 @@
+"""Evaluations as rows."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.registry.entities import Evaluation, EvaluationMetric, Verdict, as_json
+from modelry_server.registry.store.tables import evaluations, models
+
+_NAMED = sa.select(evaluations, models.c.workspace, models.c.name.label("model_name")).join_from(
+    evaluations, models, evaluations.c.model_id == models.c.model_id
+)
+_COPIED = (
+    *("evaluation_id", "model_id", "version_number", "name", "run_id", "dataset_name", "dataset_digest", "creator"),
+    *("create_time", "audit_sequence"),
+)
+
+
+def add(tx: Transaction, evaluation: Evaluation) -> None:
+    """Writes an evaluation."""
+    row = {name: getattr(evaluation, name) for name in _COPIED}
+    row["metrics"] = as_json([asdict(each) for each in evaluation.metrics])
+    row["verdicts"] = as_json([asdict(each) for each in evaluation.verdicts])
+    tx.execute(sa.insert(evaluations).values(row))
+
+
+def of_id(tx: Transaction, evaluation_id: str) -> Evaluation | None:
+    """The evaluation with this id."""
+    row = tx.execute(_NAMED.where(evaluations.c.evaluation_id == evaluation_id)).one_or_none()
+    return None if row is None else _entity(row)
+
+
+def page(
+    tx: Transaction, model_id: str, version_number: int, name: str, *, before: int | None, limit: int
+) -> list[Evaluation]:
+    """Evaluations before an audit sequence, the newest first: of one version, or of all if the number is 0."""
+    t = evaluations
+    query = _NAMED.where(t.c.model_id == model_id).order_by(t.c.audit_sequence.desc()).limit(limit)
+    if version_number:
+        query = query.where(t.c.version_number == version_number)
+    if name:
+        query = query.where(t.c.name == name)
+    if before is not None:
+        query = query.where(t.c.audit_sequence < before)
+    return [_entity(row) for row in tx.execute(query)]
+
+
+def delete(tx: Transaction, model_id: str, version_number: int | None = None) -> None:
+    """Removes all evaluations of a version, or of a model."""
+    doomed = sa.delete(evaluations).where(evaluations.c.model_id == model_id)
+    tx.execute(doomed if version_number is None else doomed.where(evaluations.c.version_number == version_number))
+
+
+def _entity(row: Any) -> Evaluation:
+    return Evaluation(
+        **{name: getattr(row, name) for name in _COPIED},
+        workspace=row.workspace,
+        model_name=row.model_name,
+        metrics=tuple(EvaluationMetric(**each) for each in json.loads(row.metrics)),
+        verdicts=tuple(Verdict(**each) for each in json.loads(row.verdicts)),
+    )

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+
+from modelry.api.registry import v1 as api
+from modelry_server.kernel.ids import new_id
+from tests.contract.registry.conftest import WORKSPACE, Platform, unique
+from tests.parts.refusal import refused
+
+METRICS = [
+    api.EvaluationMetric(name="roc_auc", value=0.9, low=0.88, high=0.92),
+    api.EvaluationMetric(name="n", value=7),
+]
+VERDICTS = [api.Verdict(metric="roc_auc", passed=False, explanation="0.9, needed at least 0.95")]
+
+
+def draft(model_name: str, run_id: str, **fields: object) -> api.CreateEvaluationRequest:
+    given = {"version_number": 1, "name": "holdout", "metrics": METRICS, "verdicts": VERDICTS, **fields}
+    return api.CreateEvaluationRequest(
+        workspace=WORKSPACE,
+        model_name=model_name,
+        run_id=run_id,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def of(model_name: str, **fields: object) -> api.ListEvaluationsRequest:
+    return api.ListEvaluationsRequest(workspace=WORKSPACE, model_name=model_name, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def model(platform: Platform) -> str:
+    """The name of a model with two versions."""
+    name, run_id = platform.a_model().name, platform.a_run()
+    platform.a_version(name, run_id)
+    platform.a_version(name, run_id)
+    return name
+
+
+def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform, model: str) -> None:
+    run_id = platform.a_run()
+    made = [
+        platform.evaluations.CreateEvaluation(
+            draft(model, run_id, name=name, version_number=number, dataset_name="d", dataset_digest="abc")
+        ).evaluation
+        for name, number in (("holdout", 1), ("fresh", 1), ("holdout", 2), ("holdout", 1))
+    ]
+
+    found = list(platform.evaluations.ListEvaluations(of(model)).evaluations)
+
+    assert found == made[::-1]
+    first = made[0]
+    assert (first.workspace, first.model_name, first.name, first.run_id) == (WORKSPACE, model, "holdout", run_id)
+    assert (list(first.metrics), list(first.verdicts)) == (METRICS, VERDICTS)
+    assert (first.dataset_name, first.dataset_digest, first.creator) == ("d", "abc", "anonymous")
+    assert first.metrics[0].HasField("low")
+    assert not first.metrics[1].HasField("low")
+    one = platform.evaluations.ListEvaluations(of(model, version_number=1, name="holdout", page_size=1))
+    assert list(one.evaluations) == [made[3]]
+    assert one.next_page_token
+    rest = of(model, version_number=1, name="holdout", page_size=1, page_token=one.next_page_token)
+    assert list(platform.evaluations.ListEvaluations(rest).evaluations) == [made[0]]
+
+
+def test_an_evaluation_has_its_event_and_its_audit_record(platform: Platform, model: str) -> None:
+    made = platform.evaluations.CreateEvaluation(draft(model, platform.a_run())).evaluation
+
+    event = platform.events.ListEvents(
+        api.ListEventsRequest(workspace=WORKSPACE, model_name=model, types=[api.EVENT_TYPE_EVALUATION_CREATED])
+    ).events[0]
+    told = event.evaluation_created
+    assert (event.version_number, told.evaluation_id, told.name) == (1, made.evaluation_id, "holdout")
+    assert (told.run_id, list(told.failed_metrics)) == (made.run_id, ["roc_auc"])
+    records = platform.audit.ListAuditRecords(api.ListAuditRecordsRequest(workspace=WORKSPACE, model_name=model))
+    assert records.records[0].action == "evaluation.created"
+
+
+def test_the_same_request_records_one_evaluation(platform: Platform, model: str) -> None:
+    request = draft(model, platform.a_run(), request_id=new_id())
+
+    first, again = (platform.evaluations.CreateEvaluation(request).evaluation for _ in range(2))
+
+    assert first == again
+    assert len(platform.evaluations.ListEvaluations(of(model)).evaluations) == 1
+
+
+def test_evaluations_go_with_their_version_and_with_their_model(platform: Platform, model: str) -> None:
+    run_id = platform.a_run()
+    for number in (1, 2):
+        platform.evaluations.CreateEvaluation(draft(model, run_id, version_number=number))
+    version = {"workspace": WORKSPACE, "model_name": model}
+
+    platform.versions.DeleteVersion(api.DeleteVersionRequest(**version, version_number=1))
+
+    assert [each.version_number for each in platform.evaluations.ListEvaluations(of(model)).evaluations] == [2]
+    platform.models.DeleteModel(api.DeleteModelRequest(**version))
+    assert refused(platform.evaluations.ListEvaluations, of(model)).reason == "MODEL_NOT_FOUND"
+
+
+def test_what_is_wrong_is_named(platform: Platform, model: str) -> None:
+    run_id = platform.a_run()
+    create = platform.evaluations.CreateEvaluation
+    twice = [api.EvaluationMetric(name="a", value=1), api.EvaluationMetric(name="a", value=float("nan"))]
+
+    assert refused(create, draft(unique("none"), run_id)).reason == "MODEL_NOT_FOUND"
+    assert refused(create, draft(model, run_id, version_number=9)).reason == "VERSION_NOT_FOUND"
+    assert refused(create, draft(model, new_id())).reason == "RUN_NOT_FOUND"
+    assert list(refused(create, draft(model, run_id, name="a.b")).violations) == ["name"]
+    assert set(refused(create, draft(model, run_id, metrics=twice)).violations) == {
+        "metrics[1].name",
+        "metrics[1].value",
+    }
+    many = [api.EvaluationMetric(name=str(at)) for at in range(1001)]
+    assert list(refused(create, draft(model, run_id, metrics=many)).violations) == ["metrics"]
+    assert list(refused(create, draft(model, run_id, verdicts=VERDICTS * 2)).violations) == ["verdicts[1].metric"]
+    assert not platform.evaluations.ListEvaluations(of(model)).evaluations

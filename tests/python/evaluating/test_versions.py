@@ -1,0 +1,120 @@
+"""Evaluations of versions, and versions side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+import modelry
+from modelry import Client
+from modelry.errors import InvalidArgument
+from modelry.models import Threshold
+
+pytestmark = pytest.mark.usefixtures("fluent")
+
+CHANCE = np.random.default_rng(5)
+FRAME = pd.DataFrame(CHANCE.normal(size=(200, 2)), columns=["a", "b"])
+FRAME["label"] = (FRAME["a"] + 0.5 * CHANCE.normal(size=200) > 0).astype(int)
+ABOVE = Threshold(min=0.5)
+
+
+@pytest.fixture
+def model(client: Client, unique: str) -> str:
+    """The name of a model with two versions; the second one knows only noise."""
+    features = FRAME[["a", "b"]]
+    for scale in ([1, 1], [0, 1]):
+        with modelry.start_run():
+            modelry.log_param("scale", scale)
+            modelry.log_metric("val_loss", 1.0 / (1 + scale[0]))
+            fitted = LogisticRegression().fit(features * scale, FRAME["label"])
+            fitted.coef_ = fitted.coef_ * scale
+            modelry.sklearn.log_model(fitted, registered_model_name=unique, pip_requirements=[])
+    client.aliases.set(unique, "champion", 1)
+    return unique
+
+
+def test_a_version_gets_the_evaluation_under_its_name(client: Client, model: str) -> None:
+    found = modelry.evaluate(
+        f"models:/{model}@champion",
+        FRAME,
+        "label",
+        model_type="classifier",
+        name="holdout",
+        confidence=0.9,
+        samples=50,
+        thresholds={"roc_auc": ABOVE, "log_loss": Threshold(max=0.0)},
+    )
+
+    (kept,) = client.evaluations.list(model, 1)
+    assert found.version == f"models:/{model}/1"
+    assert (kept.evaluation_id, kept.name, kept.run_id) == (found.evaluation_id, "holdout", found.run_id)
+    assert kept.metrics == pytest.approx(dict(found.metrics))
+    assert "roc_auc" in kept.metrics
+    assert kept.intervals["roc_auc"] == (found.intervals["roc_auc"].low, found.intervals["roc_auc"].high)
+    assert kept.verdicts == {"roc_auc": True, "log_loss": False}
+    assert "needed at most 0" in kept.explanations["log_loss"]
+    assert not kept.passed
+    (given,) = client.runs.get(found.run_id).datasets
+    assert kept.dataset_digest == given.dataset.digest
+    assert client.runs.get(found.run_id).tags["modelry.evaluation.holdout"] == f"models:/{model}/1"
+
+
+def test_a_baseline_can_be_another_version(model: str) -> None:
+    found = modelry.evaluate(
+        *(f"models:/{model}/2", FRAME, "label"),
+        model_type="classifier",
+        baseline=f"models:/{model}@champion",
+        thresholds={"roc_auc": Threshold(min_change=0)},
+    )
+
+    assert found.differences["roc_auc"] < 0
+    assert not found.passed
+
+
+def test_a_model_object_can_be_named_as_a_version(client: Client, model: str) -> None:
+    loaded = modelry.sklearn.load_model(f"models:/{model}/2")
+
+    found = modelry.evaluate(loaded, FRAME, "label", model_type="classifier", version=f"models:/{model}/2")
+
+    assert [each.run_id for each in client.evaluations.list(model, 2, "default")] == [found.run_id]
+    with pytest.raises(InvalidArgument, match="is not the version of the model"):
+        modelry.evaluate(*(f"models:/{model}/1", FRAME, "label"), model_type="classifier", version=f"models:/{model}/2")
+
+
+def test_two_versions_are_compared_by_their_runs_and_their_newest_evaluations(client: Client, model: str) -> None:
+    for number in (1, 1, 2):
+        modelry.evaluate(
+            *(f"models:/{model}/{number}", FRAME if number == 2 else FRAME.iloc[:150], "label"),
+            model_type="classifier",
+            name="holdout",
+        )
+    modelry.evaluate(f"models:/{model}/1", FRAME, "label", model_type="classifier", name="fresh")
+    client.versions.set_tags(model, 2, {"team": "rides"})
+
+    found = client.versions.compare(model, 1, 2)
+
+    rows = {(row.source, row.metric): row for row in found.metrics}
+    loss = rows["run", "val_loss"]
+    assert (loss.first, loss.second, loss.difference, loss.better) == (0.5, 1.0, 0.5, 1)
+    auc = rows["evaluation.holdout", "roc_auc"]
+    assert auc.first is not None
+    assert auc.second is not None
+    assert auc.difference == pytest.approx(auc.second - auc.first)
+    assert (auc.better, auc.same_data) == (1, False)
+    assert rows["evaluation.holdout", "example_count"].better is None
+    assert rows["evaluation.fresh", "roc_auc"].second is None
+    assert found.params == {"scale": ("[1, 1]", "[0, 1]")}
+    assert found.tags == {"team": (None, "rides")}
+    assert not found.same_files
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("val_loss", False), ("holdout.roc_auc", True), ("ndcg_at_10", True), ("RMSE", False), ("epoch", None)],
+)
+def test_names_tell_which_way_is_better(metric: str, expected: bool | None) -> None:
+    from modelry._sdk.values.directions import is_better_when_greater
+
+    assert is_better_when_greater(metric) is expected
