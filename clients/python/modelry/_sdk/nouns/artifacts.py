@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from modelry._sdk.files import download, keyed, listing, local_files, owners, paths, tables, transfer
 from modelry._sdk.files.keyed import KeyedFile
@@ -23,8 +23,6 @@ from modelry.errors import FieldInvalid, InvalidArgument, LocalFileChanged
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from modelry._sdk.nouns.versions import Version
 
 _ATTEMPTS = 3
 _READ_BYTES = 2**30
@@ -58,6 +56,18 @@ class Uploaded:
 
 
 @arguments.texts_checked
+class _Registered(Protocol):
+    """What is asked of a version."""
+
+    @property
+    def manifest_sha256(self) -> str:
+        """The digest of the manifest of its files."""
+
+    @property
+    def file_count(self) -> int:
+        """The number of its files."""
+
+
 class Artifacts:
     """Uploads, downloads, lists and deletes files.
 
@@ -66,7 +76,9 @@ class Artifacts:
     not an owner, OwnerNotFound for an owner that does not exist, and PathInvalid for a path that is not valid.
     """
 
-    def __init__(self, connection: Connection, workspace: str, version: Callable[[str], Version] | None = None) -> None:
+    def __init__(
+        self, connection: Connection, workspace: str, version: Callable[[str], _Registered] | None = None
+    ) -> None:
         self._connection = connection
         self._version = version
 
