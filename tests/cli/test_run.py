@@ -68,6 +68,19 @@ def test_a_list_is_filtered_ordered_and_limited(read: Read, modelry: Modelry, cl
     assert best[0]["run_id"] in table.out, "ids are shown whole"
 
 
+def test_a_list_shows_no_metrics_of_the_machine_unless_asked(modelry: Modelry, client: Client, name: str) -> None:
+    experiment = client.experiments.create(name)
+    client.runs.create(experiment.experiment_id, metrics={"acc": 0.9, "system/cpu_utilization_percentage": 50})
+    words = ("run", "list", "--experiment", name)
+
+    table = modelry(*words).out.splitlines()[0]
+    chosen = modelry(*words, "--column", "metrics.system/cpu_utilization_percentage").out.splitlines()[0]
+
+    assert "acc" in table
+    assert "system/" not in table
+    assert "system/cpu_utilization_percentage" in chosen
+
+
 def test_a_point_of_any_time_is_shown(modelry: Modelry, client: Client, run_id: str) -> None:
     columns = MetricColumns(
         "t", array("q", [1, 2, 3]), array("q", [0, 253402300799999, 2**63 - 1]), array("d", [1] * 3), 3

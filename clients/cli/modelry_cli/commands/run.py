@@ -259,12 +259,13 @@ def _columns(client: Client, runs: Sequence[Run], wanted: Sequence[str] | None) 
 
 
 def _usual(runs: Sequence[Run]) -> list[str]:
-    """The metrics that most runs have."""
+    """The metrics that most runs have, but those of the machine."""
     counts: dict[str, int] = {}
     for run in runs:
         for key in run.metrics:
-            counts[key] = counts.get(key, 0) + 1
-    ranked = sorted(counts, key=lambda key: (key.startswith("system/"), -counts[key], key))
+            if not key.startswith("system/"):
+                counts[key] = counts.get(key, 0) + 1
+    ranked = sorted(counts, key=lambda key: (-counts[key], key))
     return [f"metrics.{key}" for key in ranked[:METRIC_COLUMNS]]
 
 
