@@ -3,9 +3,9 @@
     PYTHONPATH=clients/python python tests/gpu/record.py FOLDER [SECONDS]
 
 It needs psutil and nvidia-ml-py (the extra `system`), gRPC and protobuf, and no network: the run is kept in
-FOLDER/spool as it is while a server is away. `MODELRY_SPOOL_DIR=FOLDER/spool modelry sync --address ADDRESS` brings it to a
-server later, from any machine. It works with torch on the GPU, with torch on the CPU where there is no GPU, and with
-NumPy where there is no torch. It exits with 1 if a GPU was used of which nothing was sampled.
+FOLDER/spool as it is while a server is away. `MODELRY_SPOOL_DIR=FOLDER/spool modelry sync --address ADDRESS` brings it
+to a server later, from any machine. It works with torch on the GPU, with torch on the CPU where there is no GPU, and
+with NumPy where there is no torch. It exits with 1 if a GPU was used of which nothing was sampled.
 """
 
 from __future__ import annotations
