@@ -79,6 +79,27 @@ def test_a_mask_is_black_and_white(kind: str) -> None:
     assert note == ""
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8)),
+        np.ones((8, 8)),
+        np.full((8, 8), 0.5),
+        np.full((8, 8), 7, np.uint8),
+        np.zeros((8, 8, 3), np.uint8),
+        Image.new("RGB", (8, 8)),
+    ],
+    ids=["zeros", "ones", "grey", "uint8", "black", "pillow"],
+)
+def test_a_picture_of_one_colour_is_told_because_nothing_can_be_seen(image: Any) -> None:
+    assert of_image(image, "a.png")[1] == "nothing can be seen: all of its pixels are the same"
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), bool), np.zeros((1, 1)), np.eye(8), Image.new("1", (8, 8))])
+def test_an_empty_mask_is_what_it_is(image: Any) -> None:
+    assert of_image(image, "a.png")[1] == ""
+
+
 def test_classes_and_faint_fractions_are_told_because_nothing_can_be_seen() -> None:
     classes, told = shown(np.arange(6).reshape(2, 3))
     _, of_fractions = shown(np.array([[0.0, 1e-4]]))

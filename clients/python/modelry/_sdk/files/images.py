@@ -37,12 +37,15 @@ def of_image(image: Any, path: str) -> tuple[bytes, str]:
     array if NumPy or Pillow isn't installed.
     """
     note = ""
+    is_mask = _is_mask(image)
     if hasattr(image, "to_pil"):  # MLflow's
         image = image.to_pil()
     if not hasattr(image, "save") or getattr(image, "mode", "") in _NUMBERS:
         image, note = _picture_of(image)
     if getattr(image, "mode", "") == "RGBA" and image.getchannel("A").getextrema()[1] < _FAINT:
         note = "it is transparent everywhere, so nothing can be seen; leave out its fourth channel"
+    if not note and not is_mask and _is_even(image):
+        note = "nothing can be seen: all of its pixels are the same"
     ending = PurePosixPath(path).suffix.lstrip(".").lower() or "png"
     try:
         return _saved(image, _FORMATS.get(ending, ending)), note
@@ -50,6 +53,19 @@ def of_image(image: Any, path: str) -> tuple[bytes, str]:
         raise InvalidArgument(
             f"{path!r}: the image can't be written as {ending!r} ({said_of(problem)}); use the extension .png or .jpg"
         ) from None
+
+
+def _is_mask(image: Any) -> bool:
+    """Whether it holds truth values, which may all be false."""
+    return getattr(image, "mode", "") == "1" or str(getattr(image, "dtype", "")).endswith("bool")
+
+
+def _is_even(picture: Any) -> bool:
+    """Whether a Pillow image of more than one pixel has one colour."""
+    if not hasattr(picture, "getextrema") or picture.size == (1, 1):
+        return False
+    bands = picture.getextrema()
+    return all(low == high for low, high in ([bands] if isinstance(bands[0], int | float) else bands))
 
 
 def _saved(picture: Any, form: str) -> bytes:
