@@ -10,7 +10,7 @@ from modelry_cli.tree import app
     ("typed", "offered"),
     [
         ("modelry ver", ["version"]),
-        ("modelry run l", ["list", "log"]),
+        ("modelry run l", ["list", "log", "logs"]),
         ("modelry run list --fi", ["--filter"]),
         ("modelry server --tracking.add", ["--tracking.address"]),
     ],

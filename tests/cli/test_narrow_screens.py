@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ def test_nothing_is_cut_without_a_sign(
 def _judge_list(items: Sequence[Any], columns: Sequence[Column[Any]], width: int, out: str, err: str) -> None:
     """Judges that what is shown is whole, and what is not shown is named."""
     where = f"{[column.title for column in columns]} at {width} columns:\n{out}"
-    named = err.partition("too narrow: ")[2].partition(".")[0]  # a note may follow that there are more
+    named = re.split(r"\.\s", err.partition("too narrow: ")[2] + " ")[0]  # a note may follow that there are more
     left_out = " ".join(named.split()).split(", ")
     shown = [column for column in columns if column.title not in left_out]
     cells = {column.title: [output._cell(column.cell(item)).plain for item in items] for column in shown}

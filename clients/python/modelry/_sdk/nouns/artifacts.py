@@ -55,7 +55,6 @@ class Uploaded:
     size_bytes: int
 
 
-@arguments.texts_checked
 class _Registered(Protocol):
     """What is asked of a version."""
 
@@ -68,6 +67,7 @@ class _Registered(Protocol):
         """The number of its files."""
 
 
+@arguments.texts_checked
 class Artifacts:
     """Uploads, downloads, lists and deletes files.
 
