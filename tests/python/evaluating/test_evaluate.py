@@ -151,6 +151,15 @@ def test_an_interval_of_a_mean_is_that_of_theory() -> None:
     assert interval.high - interval.low == pytest.approx(2 * half, rel=0.1)
 
 
+def test_a_baseline_of_other_features_is_said_to_have_failed() -> None:
+    other = LogisticRegression().fit(FRAME[["a"]], FRAME["label"])
+
+    with pytest.raises(ValueError, match="feature names") as raised:
+        modelry.evaluate(CLASSIFIER, FRAME, "label", model_type="classifier", feature_names=ABC, baseline=other)
+
+    assert raised.value.__notes__ == ["the baseline failed, and not the model; it must take the same features"]
+
+
 def test_a_baseline_is_compared_on_the_same_rows_in_pairs() -> None:
     worse = LogisticRegression().fit(FRAME[ABC] * [0, 1, 1], FRAME["label"])
 

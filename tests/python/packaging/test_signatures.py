@@ -173,6 +173,10 @@ def test_other_data_are_described_as_by_mlflow_and_taken_again(kind: str) -> Non
         (pandas.DataFrame({"m": pandas.Series([1, "x"], dtype=object)}), ["column 'm'", "one type"]),
         (pandas.DataFrame({"p": pandas.period_range("2026", periods=2, freq="M")}), ["'p'", "to_timestamp"]),
         (pandas.DataFrame([[1, 2]], columns=["a", "a"]), ["several columns", "'a'"]),
+        (
+            pandas.DataFrame([[1, 2]], columns=pandas.MultiIndex.from_tuples([("a", 1), ("a", 2)])),
+            ["2 levels", "'_'.join"],
+        ),
         (pandas.DataFrame(), ["no columns"]),
         (pandas.Series([1.5, None]), ["needs a name"]),
         (scipy.sparse.coo_matrix(numpy.eye(2)), ["format coo", ".tocsr()"]),
@@ -243,6 +247,21 @@ def test_a_model_says_which_columns_do_not_fit_and_what_was_expected(tmp_path: P
         "the column 'fit': expected boolean (bool), got int64 such as '0'; give True and False",
     ):
         assert part in message, message
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+def test_a_column_of_pandas_is_an_example_of_its_signature(tmp_path: Path) -> None:
+    column = pandas.Series([1, 2], name="minutes")
+
+    modelry.pyfunc.save_model(
+        tmp_path / "model",
+        python_model=Same(),
+        signature=infer_signature(column),
+        input_example=column,
+        pip_requirements=[],
+    )
+
+    assert modelry.pyfunc.load_model(tmp_path / "model").predict(column)["minutes"].tolist() == [1, 2]
 
 
 def test_missing_and_unknown_columns_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -229,7 +229,11 @@ class Work:
     def _compare(self, found: Found) -> None:
         """The metrics of the baseline on the same rows, and the differences."""
         other = predicting.loaded(self.options.baseline, self.options.client)
-        predicted = self._ask(other)
+        try:
+            predicted = self._ask(other)
+        except Exception as problem:
+            problem.add_note("the baseline failed, and not the model; it must take the same features")
+            raise
         scorer = self._scorer(predicted)
         found.baseline, _ = self._scored(scorer, predicted)
         if self.options.confidence is not None and self.scorer is not None:

@@ -15,6 +15,14 @@ def split(example: Any) -> tuple[Any, Any]:
     return example, None
 
 
+def stored(example: Any) -> Any:
+    """An example as MLflow stores it: of a column of pandas, which has a signature, the frame of that column."""
+    data, params = split(example)
+    if type(data).__name__ != "Series" or not hasattr(data, "to_frame"):
+        return example
+    return data.to_frame() if params is None else (data.to_frame(), params)
+
+
 def require_fit(example: Any, signature: Any) -> None:
     """Raises InvalidArgument that names the column, if both are given and the example does not fit the signature."""
     if example is None or getattr(signature, "inputs", None) is None:

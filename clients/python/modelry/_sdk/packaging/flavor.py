@@ -75,6 +75,8 @@ class FlavorShell:
                 requirements.tell_builds(needed)
                 options = {**options, "pip_requirements": needed, "extra_pip_requirements": None}
         examples.require_fit(options.get("input_example"), options.get("signature"))
+        if options.get("input_example") is not None:
+            options = {**options, "input_example": examples.stored(options["input_example"])}
         existed, before = os.path.lexists(path), sources.stamps(options)
         try:
             self._write(mlflow, path, options, inspected)

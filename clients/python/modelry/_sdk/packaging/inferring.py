@@ -140,6 +140,12 @@ def _of_frame(frame: Any, what: str) -> Any:
     types, schemas = mlflow_module("mlflow.types.utils"), mlflow_module("mlflow.types.schema")
     if not len(frame.columns):
         raise _refused(what, "the frame has no columns", "give at least one")
+    if frame.columns.nlevels > 1:
+        raise _refused(
+            what,
+            f"its columns have {frame.columns.nlevels} levels, and the format has names",
+            "give each column one name: frame.columns = ['_'.join(map(str, each)) for each in frame.columns]",
+        )
     if not frame.columns.is_unique:
         double = frame.columns[frame.columns.duplicated()][0]
         raise _refused(what, f"several columns have the name {text_of(double)[:200]!r}", "give each a name of its own")
