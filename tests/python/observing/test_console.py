@@ -70,6 +70,81 @@ def test_output_is_there_while_the_run_goes_and_complete_after_it(client: Client
     assert shown() == "before\nepoch 1\ncareful\n\r10%\r100%\nno endafter\n"
 
 
+def test_flush_the_end_of_a_run_and_reads_wait_for_what_was_printed(
+    client: Client, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal()
+    monkeypatch.setenv("MODELRY_CONSOLE_INTERVAL", "1h")
+
+    found = []
+    with modelry.start_run() as run:
+        for wait in (modelry.flush, run.flush, modelry.last_active_run):
+            print("line\n" * 1_000, end="")
+            assert wait()
+            found.append(len(texts(client, run)))
+        print("line\n" * 1_000, end="")
+    found.append(len(texts(client, run)))
+
+    assert found == [1_000, 2_000, 3_000, 4_000]
+
+
+def test_flush_says_that_what_was_printed_is_not_sent_in_its_time(
+    program: Program, tmp_path: Path, platform: Deployment
+) -> None:
+    code = """
+import modelry, time
+run = modelry.start_run()
+print("line")
+began = time.monotonic()
+print(modelry.flush(0.5), time.monotonic() - began < 5)
+"""
+    away = {"MODELRY_TRACKING_URI": "127.0.0.1:1", "MODELRY_START_TIMEOUT": "300ms", "MODELRY_EXIT_TIMEOUT": "1s"}
+    ran = program(code, folder=tmp_path, MODELRY_CONSOLE="1", MODELRY_SPOOL_DIR=str(tmp_path / "spool"), **away)
+
+    assert ran.stdout.split() == ["line", "False", "True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGALRM")
+def test_flush_ends_in_signal_handlers_forked_children_and_handlers_of_logs(
+    client: Client, program: Program, tmp_path: Path
+) -> None:
+    code = """
+import io, logging, os, signal, sys, modelry
+class Flushing(logging.Handler):
+    def emit(self, record):
+        modelry.flush()
+logging.getLogger("modelry").addHandler(Flushing())
+logging.getLogger("modelry").setLevel("DEBUG")
+handled = 0
+def on_alarm(number, frame):
+    global handled
+    handled += 1
+    print("in the handler")
+    modelry.flush()
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+signal.signal(signal.SIGALRM, on_alarm)
+sys.stdout = io.StringIO()  # a buffered file refuses what a handler prints while it is printed to
+with modelry.start_run() as run:
+    print(run.run_id)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    while handled < 50:
+        print("line")
+        modelry.flush()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    child = os.fork()
+    if not child:
+        modelry.flush(5)
+        os._exit(7)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+sys.__stdout__.write(sys.stdout.getvalue())
+"""
+    ran = program(code, folder=tmp_path, MODELRY_CONSOLE="1", MODELRY_CONSOLE_INTERVAL="1h").stdout.split("\n")
+
+    lines = [line.text for line in client.runs.console(ran[0])]
+    assert lines[-1] == "child 7"
+    assert lines.count("in the handler") >= 50
+
+
 def test_lines_are_searched_and_followed_until_the_run_ends(client: Client, terminal: Terminal) -> None:
     terminal()
     seen: list[str] = []

@@ -70,8 +70,11 @@ class Transcript:
         if len(self._open) >= LARGEST_PART:
             self._close(bytes(self._open))
 
-    def send(self, rest: bytes, *, is_last: bool = False) -> None:
-        """Sends what is new, and the `rest`: the last lines, which may change. `is_last` if nothing comes after it."""
+    def send(self, rest: bytes, *, is_last: bool = False) -> bool:
+        """Sends what is new, and the `rest`: the last lines, which may change. `is_last` if nothing comes after it.
+
+        Returns whether all of it is sent.
+        """
         for whole in (*self._head, *self._tail):
             if whole.content is not None and self._kept.send(self._path(whole.number), whole.content, is_last):
                 whole.content = None
@@ -84,6 +87,8 @@ class Transcript:
         content = bytes(self._open) + rest
         if content and content != self._sent and self._kept.send(self._path(self._number), content, is_last):
             self._sent = content
+        is_whole = all(whole.content is None for whole in (*self._head, *self._tail))
+        return is_whole and self._left_out == self._told and content in (b"", self._sent)
 
     def _close(self, content: bytes | None) -> None:
         """Begins the next file. `content` is that of this one, if the server has it not."""
