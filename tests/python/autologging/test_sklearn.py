@@ -197,6 +197,7 @@ def test_a_fit_that_raises_ends_its_run_as_failed_and_the_exception_passes(featu
 
     assert "modelry" not in str(raised.value)
     assert last().status is modelry.RunStatus.FAILED
+    assert last().tags["modelry.exit.error"].startswith("ValueError: Found input variables with inconsistent numbers")
     assert modelry.active_run() is None
 
 
