@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,11 @@ from sklearn.preprocessing import StandardScaler
 
 import modelry
 from modelry import Client
+from modelry._sdk.autologging import checks
+from modelry._sdk.autologging.frameworks import FRAMEWORKS
+from modelry._sdk.autologging.options import Options
 from modelry._sdk.autologging.sklearn_fits import SKLEARN
-from modelry._sdk.autologging.switch import switch
+from modelry._sdk.autologging.switch import options_of, switch
 from modelry.errors import InvalidArgument
 from modelry.types import Run
 
@@ -49,6 +53,10 @@ class Slow(LinearRegression):  # type: ignore[misc]
         BEGUN.set()
         CHANGED.wait(60)
         return super().score(*data)
+
+
+COMMON = {name: value for name, value in asdict(Options()).items() if name != "own"}
+"""The options that all frameworks have, with their defaults."""
 
 
 def last() -> Run:
@@ -197,6 +205,7 @@ def test_a_fit_that_raises_ends_its_run_as_failed_and_the_exception_passes(featu
 
     assert "modelry" not in str(raised.value)
     assert last().status is modelry.RunStatus.FAILED
+    assert last().tags["modelry.exit.error"].startswith("ValueError: Found input variables with inconsistent numbers")
     assert modelry.active_run() is None
 
 
@@ -365,6 +374,55 @@ def test_an_unknown_option_says_which_are_known() -> None:
         modelry.autolog(log_model=True)  # type: ignore[call-arg]
     with pytest.raises(InvalidArgument, match="no flavor 'sklern'; did you mean 'sklearn'"):
         modelry.autolog(exclude_flavors=["sklern"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"extra_tags": 5},
+            r"extra_tags must be a mapping of keys to values, such as \{'team': 'rides'\}, or None",
+        ),
+        ({"log_models": "no"}, "log_models must be True or False, not 'no'"),
+        ({"registered_model_name": 3}, "registered_model_name must be the name of a registered model, or None, not 3"),
+        ({"exclude_flavors": 5}, "exclude_flavors must be a text, or a list of texts, not 5"),
+        ({"exclude_flavors": ["sklearn", 5]}, "exclude_flavors must be a text, or a list of texts, not 5"),
+        ({"disable": "yes"}, "disable must be True or False, not 'yes'"),
+        ({"disable": True, "silent": 1}, "silent must be True or False, not 1"),
+    ],
+)
+def test_a_value_that_an_option_can_not_have_is_refused_where_it_is_given(given: dict[str, Any], said: str) -> None:
+    modelry.autolog(log_models=False)
+    before = options_of("sklearn")()
+
+    with pytest.raises(InvalidArgument, match=said):
+        modelry.autolog(**given)
+
+    assert options_of("sklearn")() is before
+
+
+@pytest.mark.parametrize(
+    ("flavor", "given", "said"),
+    [
+        ("sklearn", {"max_tuning_runs": -1}, "max_tuning_runs must be a whole number from 0, or None for all trials"),
+        ("xgboost", {"importance_types": ["wait"]}, "importance_types must be a list of 'weight', 'gain', 'cover'"),
+        ("lightgbm", {"importance_types": "gain"}, "importance_types must be a list of 'split', 'gain', not 'gain'"),
+        ("pytorch", {"log_every_n_step": 0}, "log_every_n_step must be a whole number of steps from 1"),
+        ("pytorch", {"log_every_n_epoch": None}, "log_every_n_epoch must be a whole number of epochs from 1, not None"),
+        ("keras", {"log_every_n_steps": 2.5}, "log_every_n_steps must be a whole number of batches from 1"),
+        ("transformers", {"log_checkpoints": "all"}, "log_checkpoints must be True or False, not 'all'"),
+    ],
+)
+def test_a_value_that_an_option_of_a_framework_can_not_have_is_refused(
+    flavor: str, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        switch(FRAMEWORKS[flavor], given)
+
+
+def test_the_defaults_of_all_options_may_be_given() -> None:
+    for framework in FRAMEWORKS.values():
+        checks.check(framework.name, {**COMMON, **framework.own})
 
 
 def test_an_estimator_of_ones_own_logs_nothing_but_what_it_fits(features: Any, classes: Any) -> None:

@@ -15,10 +15,7 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.files import console as files
-from modelry._sdk.observing import transcript as transcripts
 from modelry._sdk.observing.console import Console
-from modelry._sdk.observing.transcript import Files, Transcript
 from modelry._sdk.transport import process
 from modelry.errors import InvalidArgument, RunNotFound
 from tests.parts.deployment import Deployment
@@ -68,6 +65,81 @@ def test_output_is_there_while_the_run_goes_and_complete_after_it(client: Client
     assert during == [("stdout", "epoch 1"), ("stderr", "careful"), ("stdout", "10%")]
     assert after == [("stdout", "epoch 1"), ("stderr", "careful"), ("stdout", "100%"), ("stdout", "no end")]
     assert shown() == "before\nepoch 1\ncareful\n\r10%\r100%\nno endafter\n"
+
+
+def test_flush_the_end_of_a_run_and_reads_wait_for_what_was_printed(
+    client: Client, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal()
+    monkeypatch.setenv("MODELRY_CONSOLE_INTERVAL", "1h")
+
+    found = []
+    with modelry.start_run() as run:
+        for wait in (modelry.flush, run.flush, modelry.last_active_run):
+            print("line\n" * 1_000, end="")
+            assert wait()
+            found.append(len(texts(client, run)))
+        print("line\n" * 1_000, end="")
+    found.append(len(texts(client, run)))
+
+    assert found == [1_000, 2_000, 3_000, 4_000]
+
+
+def test_flush_says_that_what_was_printed_is_not_sent_in_its_time(
+    program: Program, tmp_path: Path, platform: Deployment
+) -> None:
+    code = """
+import modelry, time
+run = modelry.start_run()
+print("line")
+began = time.monotonic()
+print(modelry.flush(0.5), time.monotonic() - began < 5)
+"""
+    away = {"MODELRY_TRACKING_URI": "127.0.0.1:1", "MODELRY_START_TIMEOUT": "300ms", "MODELRY_EXIT_TIMEOUT": "1s"}
+    ran = program(code, folder=tmp_path, MODELRY_CONSOLE="1", MODELRY_SPOOL_DIR=str(tmp_path / "spool"), **away)
+
+    assert ran.stdout.split() == ["line", "False", "True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGALRM")
+def test_flush_ends_in_signal_handlers_forked_children_and_handlers_of_logs(
+    client: Client, program: Program, tmp_path: Path
+) -> None:
+    code = """
+import io, logging, os, signal, sys, modelry
+class Flushing(logging.Handler):
+    def emit(self, record):
+        modelry.flush()
+logging.getLogger("modelry").addHandler(Flushing())
+logging.getLogger("modelry").setLevel("DEBUG")
+handled = 0
+def on_alarm(number, frame):
+    global handled
+    handled += 1
+    print("in the handler")
+    modelry.flush()
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+signal.signal(signal.SIGALRM, on_alarm)
+sys.stdout = io.StringIO()  # a buffered file refuses what a handler prints while it is printed to
+with modelry.start_run() as run:
+    print(run.run_id)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    while handled < 50:
+        print("line")
+        modelry.flush()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    child = os.fork()
+    if not child:
+        modelry.flush(5)
+        os._exit(7)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+sys.__stdout__.write(sys.stdout.getvalue())
+"""
+    ran = program(code, folder=tmp_path, MODELRY_CONSOLE="1", MODELRY_CONSOLE_INTERVAL="1h").stdout.split("\n")
+
+    lines = [line.text for line in client.runs.console(ran[0])]
+    assert lines[-1] == "child 7"
+    assert lines.count("in the handler") >= 50
 
 
 def test_lines_are_searched_and_followed_until_the_run_ends(client: Client, terminal: Terminal) -> None:
@@ -268,84 +340,3 @@ def test_output_without_a_server_is_delivered_later(
     )
 
     assert run_id in [line.text for line in client.runs.console(run_id)]
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-class Server:
-    """What takes the files of a run, while it is not `away`."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.sent = 0
-        self.away = False
-
-    def send(self, path: str, content: bytes, is_last: bool) -> bool:
-        if self.away and not is_last:
-            return False
-        self.files[path] = content
-        self.sent += len(content)
-        return True
-
-    def delete(self, path: str) -> None:
-        del self.files[path]
-
-    def text(self) -> str:
-        return "".join(self.files[path].decode() for path in sorted(self.files))
-
-
-def line(number: int) -> bytes:
-    return files.written(1_800_000_000_000_000_000 + number, "stdout", f"line {number} " + "x" * 60)
-
-
-@pytest.mark.parametrize("away", [False, True])
-def test_of_much_output_the_first_and_the_last_is_kept(monkeypatch: pytest.MonkeyPatch, away: bool) -> None:
-    for name, size in {"PART": 1_000, "HEAD": 4_000, "TAIL": 4_000}.items():
-        monkeypatch.setattr(transcripts, name, size)
-    server = Server()
-    kept = Transcript(Files(server.send, server.delete))
-
-    server.away = away
-    for number in range(1_000):
-        kept.add(line(number))
-        kept.send(b"")
-    server.away = False
-    kept.send(b"", is_last=True)
-
-    lines = server.text().splitlines()
-    assert "line 0 " in lines[0]
-    assert "line 999 " in lines[-1]
-    assert len(server.text()) < 12_000
-    (gap,) = [text for text in lines if "left out here" in text]
-    before, after = lines[: lines.index(gap)], lines[lines.index(gap) + 1 :]
-    assert f"{1_000 - len(before) - len(after):,} lines" in gap
-    assert [int(text.split()[4]) for text in before] == list(range(len(before)))
-    assert [int(text.split()[4]) for text in after] == list(range(1_000 - len(after), 1_000))
-
-
-def test_little_is_sent_twice() -> None:
-    server = Server()
-    kept = Transcript(Files(server.send, server.delete))
-
-    for number in range(10_000):
-        kept.add(line(number))
-        if number % 10 == 0:
-            kept.send(b"")
-    kept.send(b"", is_last=True)
-
-    assert server.text().count("\n") == 10_000
-    assert server.sent < 40 * len(server.text())
-
-
-def test_names_of_other_files_are_none_of_a_console() -> None:
-    assert files.part_of("modelry/console/x-1.log") is None
-    assert files.part_of("modelry/rank_x/console/x-0001.log") is None
-    assert files.part_of(files.path_of("12", "20270101T000000Z-ab12", 7)) == files.Part(
-        "modelry/rank_12/console/20270101T000000Z-ab12-0007.log", 12, "20270101T000000Z-ab12", 7
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"2027-01-01T00:00:00Z stdout F cut", b"x stdout F text\n", b"a b\n"])
-def test_what_is_no_line_is_none(content: bytes) -> None:
-    assert files.read(content, 0) is None

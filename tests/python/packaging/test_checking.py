@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas
+import psutil
 import pytest
 
 import modelry.models
 import modelry.pyfunc
 from modelry.errors import InvalidArgument, NotFound
 from modelry.models import Problem
+from tests.parts.eventually import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 FRAME = pandas.DataFrame({"a": [1.0, 2.0]})
@@ -135,3 +139,44 @@ def test_what_is_no_model_or_no_time_is_refused(tmp_path: Path) -> None:
         modelry.models.check(tmp_path)
     with pytest.raises(InvalidArgument, match="timeout is 0"):
         modelry.models.check(tmp_path, timeout=0)
+
+
+_SLOW = """
+import os, pathlib, time
+def _wait(*given, **options):
+    pathlib.Path(os.environ["BUILDS"]).write_text(str(os.getpid()))
+    time.sleep(600)
+get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = _wait
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_check_that_a_signal_ends_leaves_no_installer_and_no_part_of_an_environment(
+    tmp_path: Path, number: signal.Signals, request: pytest.FixtureRequest
+) -> None:
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "backend.py").write_text(_SLOW)
+    (slow / "pyproject.toml").write_text(
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+        "[project]\nname = 'slow'\nversion = '1'\n"
+    )
+    model = saved(tmp_path / "model", by_value("def predict(model_input): return model_input"), NEEDED)
+    (model / "requirements.txt").write_text(f"slow @ {slow.as_uri()}\n")
+    builds, cache = tmp_path / "builds", tmp_path / "cache"
+    checking = subprocess.Popen(
+        [sys.executable, "-m", "modelry_cli", "model", "check", os.fspath(model)],
+        env={**os.environ, "BUILDS": os.fspath(builds), "XDG_CACHE_HOME": os.fspath(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    request.addfinalizer(checking.kill)
+    builder = int(eventually(lambda: builds.exists() and builds.read_text(), within_s=120))
+
+    checking.send_signal(number)
+    status = checking.wait(60)
+
+    assert status == (130 if number is signal.SIGINT else -number)
+    assert eventually(lambda: not psutil.pid_exists(builder) or psutil.Process(builder).status() == "zombie")
+    assert list((cache / "modelry" / "environments").iterdir()) == []

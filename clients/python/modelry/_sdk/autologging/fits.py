@@ -15,13 +15,16 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelry._sdk.autologging.options import Options
 from modelry._sdk.autologging.quietly import quietly
 from modelry._sdk.recording import afterwork
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of, text_of
+
+if TYPE_CHECKING:
+    from modelry._sdk.fluent.ending import Ended
 
 log = logging.getLogger("modelry")
 
@@ -115,8 +118,8 @@ class Fit:
         """Warns, unless the options say to be silent."""
         log.log(logging.DEBUG if self.options.silent else logging.WARNING, text, *values)
 
-    def hand_over(self, status: Any) -> None:
-        """Gives the jobs to the background, and ends the run after them if it is ours."""
+    def hand_over(self, ended: Ended) -> None:
+        """Gives the jobs to the background, and ends the run after them if it is ours, as the fit has ended."""
         jobs, run, ours = self._jobs, self.run, self.is_ours
 
         def all_of_them() -> None:
@@ -124,12 +127,12 @@ class Fit:
                 for job in jobs:
                     job()
             if ours:
-                run.end_soon(status)
+                run.end_soon(ended.status, ended.tags)
 
         if jobs:
             afterwork.give(run.run_id, all_of_them)
         elif ours:
-            run.end_soon(status)
+            run.end_soon(ended.status, ended.tags)
 
 
 def current() -> Fit | None:
@@ -250,12 +253,12 @@ def _begun(recipe: Recipe, options: Options, call: Call) -> Fit | None:
 
 def _ended(fit: Fit, *, error: BaseException | None = None) -> None:
     from modelry._sdk.fluent import session
-    from modelry._sdk.fluent.ending import status_after
+    from modelry._sdk.fluent.ending import ended_after
 
     try:
         if fit.is_ours:
             session.current().let_go(fit.run)
-        fit.hand_over(status_after(error))
+        fit.hand_over(ended_after(error))
     except Exception as problem:
         signals.pass_on(problem)
         fit.tell("autologging of %s: %s: %.300s", fit.flavor, *_said(problem))

@@ -16,6 +16,7 @@ from modelry._sdk.autologging import (
     xgboost_fits,
 )
 from modelry._sdk.autologging.switch import switch_all
+from modelry._sdk.nouns import arguments
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -45,7 +46,7 @@ def autolog(
     Nothing is imported for it: a framework is observed from when your code imports it. `exclude_flavors` are left out,
     and frameworks whose own `autolog` was called keep their options. `disable=True` turns everything off and puts the
     original functions back. For the other options see `AutologOptions` and docs/autologging.md. Raises InvalidArgument
-    for an option or a flavor that is not there.
+    for an option or a flavor that is not there, and for a value that an option can't have; then nothing is changed.
     """
-    excluded = [exclude_flavors] if isinstance(exclude_flavors, str) else list(exclude_flavors or ())
+    excluded = arguments.listed("exclude_flavors", exclude_flavors)
     switch_all(FRAMEWORKS.values(), options, disable=disable, excluded=excluded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -61,17 +61,21 @@ class ModelryCallback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from modelry._sdk.fluent.ending import status_after
+        from modelry._sdk.fluent.ending import ended_after
 
-        self.end(status_after(error))
+        ended = ended_after(error)
+        self._end(ended.status, ended.tags)
 
     def end(self, status: RunStatus | str = "FINISHED") -> None:
         """Ends the runs of studies that were started or continued here. A later trial continues them."""
+        self._end(status, {})
+
+    def _end(self, status: RunStatus | str, exit_tags: Mapping[str, str]) -> None:
         with self._lock:
             studies, self._studies = list(self._studies.values()), {}
         process.current().part(_Open).callbacks.discard(self)
         for each in studies:
-            _attempt("the end of a study was", lambda each=each: each.end(status))  # type: ignore[misc]
+            _attempt("the end of a study was", lambda each=each: each.end(status, exit_tags))  # type: ignore[misc]
 
     def _of(self, study: Any) -> _Study:
         with self._lock:
@@ -135,14 +139,14 @@ class _Study:
         if trial.state.name == "COMPLETE" and self._is_single:
             self._log_best(trial, run.run_id)
 
-    def end(self, status: RunStatus | str) -> None:
+    def end(self, status: RunStatus | str, exit_tags: Mapping[str, str]) -> None:
         """Logs the trials that Optuna did not tell of, and ends the run if it was started or continued here."""
         for trial in self._study.get_trials(deepcopy=False):
             begun = trial.datetime_start
             if trial.state.name == "FAIL" and begun and begun.astimezone(UTC) >= self._since:
                 self.log(trial)
         if self._is_ours:
-            self._run.end_soon(status)
+            self._run.end_soon(status, exit_tags)
 
     def _started(self, trial: Any) -> ActiveRun:
         from modelry._sdk.fluent import starting

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from types import ModuleType
 from typing import Any
 
-from modelry._sdk.autologging import quietly
+from modelry._sdk.autologging import checks, quietly
 from modelry._sdk.autologging.options import Options
 from modelry._sdk.autologging.patching import Replacement, patches
 from modelry.errors import InvalidArgument
@@ -48,12 +48,16 @@ def options_of(name: str) -> Callable[[], Options | None]:
 
 
 def switch(framework: Framework, given: Mapping[str, Any], *, disable: bool = False) -> None:
-    """Turns a framework on with options, or off. Raises InvalidArgument for options that it does not have."""
+    """Turns a framework on with options, or off.
+
+    Raises InvalidArgument for an option that it does not have, or a value that it can't have.
+    """
+    checks.check_flag("disable", disable)
+    options = _options(framework, given)
     if disable:
         _off(framework)
         _by_itself.discard(framework.name)
         return
-    options = _options(framework, given)
     _by_itself.add(framework.name)
     _on(framework, options)
 
@@ -63,17 +67,20 @@ def switch_all(
 ) -> None:
     """Turns frameworks on or off together; those whose own `autolog` was called keep their options.
 
-    Raises InvalidArgument for an option or a flavor that is not there, before anything is changed.
+    Raises InvalidArgument for an option or a flavor that is not there, and for a value that an option can't have,
+    before anything is changed.
     """
+    checks.check_flag("disable", disable)
     by_name = {each.name: each for each in frameworks}
     left_out = set(excluded)
     for name in sorted(left_out - set(by_name)):
         raise _unknown("exclude_flavors", "flavor", name, by_name)
+    chosen = [(each, _options(each, given)) for each in by_name.values()]
     if disable:
         for framework in by_name.values():
             switch(framework, {}, disable=True)
         return
-    for framework, options in [(each, _options(each, given)) for each in by_name.values()]:
+    for framework, options in chosen:
         if framework.name in _by_itself:
             continue
         if framework.name in left_out:
@@ -147,6 +154,7 @@ def _options(framework: Framework, given: Mapping[str, Any]) -> Options:
     for name in given:
         if name not in known:
             raise _unknown(f"{framework.name}.autolog", "option", name, known)
+    checks.check(framework.name, given)
     common = {name: given[name] for name in _COMMON if name in given}
     return Options(**common, own={name: given.get(name, value) for name, value in framework.own.items()})
 

@@ -18,6 +18,8 @@ _PATH = re.compile(
     rf"{FOLDER}/(?:rank_(?P<rank>\d{{1,9}})/)?console/(?P<session>[\w-]{{1,100}})-(?P<number>\d{{4,9}})\.log"
 )
 
+_LEFT_OUT = re.compile(r"… [\d,]+ lines \([\d,.]+ MB\) are left out here")
+
 
 @dataclass(frozen=True, slots=True)
 class ConsoleLine:
@@ -61,6 +63,16 @@ def written(moment_ns: int, stream: str, text: str, *, is_final: bool = True) ->
     seconds, rest = divmod(moment_ns, 1_000_000_000)
     moment = f"{_second(seconds)}.{rest // 1_000_000:03}Z"
     return f"{moment} {stream} {'F' if is_final else 'P'} {text}\n".encode(errors="backslashreplace")
+
+
+def left_out(lines: int, size: int) -> str:
+    """The text that stands for lines of so many bytes. It is the only line of its file."""
+    return f"… {lines:,} lines ({size / 1e6:,.1f} MB) are left out here"
+
+
+def is_left_out(lines: list[ConsoleLine]) -> bool:
+    """Whether the lines of a file are what `left_out` gives."""
+    return len(lines) == 1 and lines[0].stream == "stderr" and _LEFT_OUT.fullmatch(lines[0].text) is not None
 
 
 @functools.lru_cache(maxsize=16)

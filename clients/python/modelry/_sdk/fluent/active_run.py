@@ -23,7 +23,7 @@ from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
 from modelry._sdk.nouns.runs import Run, ended_status_number
 from modelry._sdk.nouns.times import stamp_of
-from modelry._sdk.observing import places
+from modelry._sdk.observing import console, places
 from modelry._sdk.recording import afterwork, queued
 from modelry._sdk.recording.pool import recorder_of
 from modelry._sdk.recording.queued import QueuedRequest
@@ -68,6 +68,8 @@ class ActiveRun(ActiveRunNames):
         self.on_end: Callable[[ActiveRun], None] | None = None
         self.on_error: Callable[[BaseException], None] | None = None
         """Is told of the error that ends the block of the run, before it ends."""
+        self.has_console = False
+        """Whether it is sent what this process prints."""
 
     @property
     def is_of_parent(self) -> bool:
@@ -233,7 +235,7 @@ class ActiveRun(ActiveRunNames):
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until everything that was logged is committed, at most `timeout` seconds; see `modelry.flush`."""
         afterwork.finish(timeout, run_id=self.run_id)
-        return self.recorder.flush(timeout)
+        return console.delivered(self.recorder.flush, timeout) if self.has_console else self.recorder.flush(timeout)
 
     def end(self, status: RunStatus | str = RunStatus.FINISHED) -> None:
         """Ends the run after everything that was logged is sent. Waits at most `MODELRY_EXIT_TIMEOUT`.
@@ -288,8 +290,11 @@ class ActiveRun(ActiveRunNames):
             if self.status is RunStatus.RUNNING:
                 afterwork.finish(run_id=self.run_id)
         finally:
+            until = time.monotonic() + settings.usable().exit_timeout
             if self.end_soon(status, exit_tags):
-                self.recorder.settle(settings.usable().exit_timeout)
+                self.recorder.settle(max(0.0, until - time.monotonic()))
+                if self.has_console:
+                    console.finish(max(0.0, until - time.monotonic()))
 
     def __copy__(self) -> ActiveRun:
         return self

@@ -13,7 +13,7 @@ from modelry._sdk.nouns.enums import Lifecycle, RunStatus
 from modelry._sdk.nouns.experiments import Experiment, deleted_experiment, named_experiment
 from modelry._sdk.nouns.runs import Run
 from modelry._sdk.observing import places
-from modelry._sdk.observing.console import Console
+from modelry._sdk.observing.console import Console, catch_up, delivered
 from modelry._sdk.observing.sampling import Sampling
 from modelry._sdk.observing.snapshots import Snapshots
 from modelry._sdk.observing.transcript import Files
@@ -225,6 +225,7 @@ def _record_console(run: ActiveRun) -> None:
     transcript = console.record(Files(run.send_part, run.delete_part))
     if transcript is None:
         return
+    run.has_console = True
     before = run.on_end
 
     def end(ended: ActiveRun) -> None:
@@ -298,12 +299,12 @@ def set_registered_model_alias(name: str, alias: str, version: int | str) -> Non
 
 
 def flush(timeout: float | None = None) -> bool:
-    """Waits until everything that was logged is committed, at most `timeout` seconds. Returns whether it is.
+    """Waits until everything that was logged or printed is committed, at most `timeout` seconds. Returns whether it is.
 
     While no server answers it tries again until the time is up. Without a timeout it tries once and returns False. In a
     forked child it writes to the spool, which the parent delivers, and returns False.
     """
-    return pool.flush_all(timeout)
+    return delivered(pool.flush_all, timeout)
 
 
 def sync(address: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> SyncReport:
@@ -313,10 +314,10 @@ def sync(address: str | None = None, *, progress: Callable[[int, int], None] | N
     `progress(done, total)` is called with numbers of requests. Nothing is written twice. What can't be delivered now
     stays in the spool.
     """
-    pool.flush_all(settings.read().exit_timeout)
+    flush(settings.read().exit_timeout)
     return deliver(address, progress=progress)
 
 
 def _settle() -> None:
     """Sends what was logged here, so that the next read finds it."""
-    pool.catch_up(settings.read().timeout)
+    catch_up(settings.read().timeout)

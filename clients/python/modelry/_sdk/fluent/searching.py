@@ -16,7 +16,7 @@ from modelry._sdk.nouns.frames import frame_of
 from modelry._sdk.nouns.lazy_list import LazyList
 from modelry._sdk.nouns.mlflow_names import VIEW_TYPES
 from modelry._sdk.nouns.runs import Run
-from modelry._sdk.recording import pool
+from modelry._sdk.observing.console import catch_up
 from modelry._sdk.transport import settings
 from modelry.errors import ArtifactNotFound
 
@@ -76,7 +76,7 @@ def search_runs(
     ids = arguments.ids("experiment_ids", experiment_ids)
     names = arguments.listed("experiment_names", experiment_names)
     sort_keys = arguments.listed("order_by", order_by)
-    pool.catch_up(settings.read().timeout)  # so that the search finds what was logged here
+    catch_up(settings.read().timeout)  # so that the search finds what was logged here
     server = session.current().client()
     ids += [server.experiments.get_by_name(name).experiment_id for name in names]
     if not ids and not search_all_experiments:
@@ -118,7 +118,7 @@ def load_table(
     server = session.current().client()
     if run_ids is not None:
         ids = arguments.ids("run_ids", run_ids)
-        pool.catch_up(settings.read().timeout)  # so that it finds what was logged here
+        catch_up(settings.read().timeout)  # so that it finds what was logged here
         runs = [server.runs.get(run_id) for run_id in ids]
     else:
         found = search_runs(filter_string=f"tags.`{TAG}` IS NOT NULL", output_format="list")

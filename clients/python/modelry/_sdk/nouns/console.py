@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import accumulate
 
 from modelry._sdk.files import console as files
-from modelry._sdk.files.console import ConsoleLine
-from modelry._sdk.nouns.artifacts import Artifacts
+from modelry._sdk.files.console import ConsoleLine, Part
+from modelry._sdk.nouns.artifacts import Artifact, Artifacts
 from modelry.errors import ArtifactNotFound, InvalidArgument
 
 _LOOK_SECONDS = 1.0
@@ -34,33 +37,78 @@ class Reader:
         """How many bytes of a file were read as final lines."""
         self._seen: dict[str, str] = {}
         self._changing: dict[str, list[ConsoleLine]] = {}
+        self._notices: set[str] = set()
+        """The files that say what is left out."""
+        self._last: dict[tuple[int, str], Part] = {}
+        """The last file of each process of which something was read."""
 
     def final(self) -> list[ConsoleLine]:
-        """The lines that are there now and were not read before, by time."""
-        found: list[ConsoleLine] = []
+        """The lines that are there now and were not read before: those of a process in their order, others by time."""
+        processes: dict[tuple[int, str], list[tuple[Part, Artifact]]] = {}
         for file in self._artifacts.list(self._owner, files.FOLDER, recursive=True):
             part = files.part_of(file.path)
-            if part is None or self._rank not in (None, part.rank) or self._seen.get(file.path) == file.sha256:
-                continue
-            start = self._read.get(file.path, 0)
-            try:
-                content = self._artifacts.read_range(self._owner, file.path, start, file.size_bytes)
-            except ArtifactNotFound:  # It was one of the middle, which are left out.
-                continue
-            self._seen[file.path] = file.sha256
-            changing = self._changing[file.path] = []
-            for line in content.splitlines(keepends=True):
-                read = files.read(line, part.rank)
-                if read is not None and read.is_final:
-                    start += len(line)
-                if read is not None and (self._pattern is None or self._pattern.search(read.text)):
-                    (found if read.is_final else changing).append(read)
-            self._read[file.path] = start
-        return _by_time(found)
+            if part is not None and self._rank in (None, part.rank):
+                processes.setdefault((part.rank, part.session), []).append((part, file))
+        found: list[tuple[datetime, ConsoleLine]] = []
+        for process in sorted(processes):
+            parts = sorted(processes[process], key=lambda each: each[0].number)
+            found += _timed(self._of_process(process, parts))
+            newest = parts[-1][0].path
+            for part, _ in parts:
+                if part.path != newest:  # It goes on in the next file.
+                    self._changing.pop(part.path, None)
+        return [line for _, line in sorted(found, key=lambda each: each[0])]
 
     def changing(self) -> list[ConsoleLine]:
         """The last lines as they were when they were read: they may still change."""
-        return _by_time([line for lines in self._changing.values() for line in lines])
+        return sorted((line for lines in self._changing.values() for line in lines), key=lambda line: line.time)
+
+    def _of_process(self, process: tuple[int, str], parts: list[tuple[Part, Artifact]]) -> list[ConsoleLine]:
+        """The final lines of a process that were not read before.
+
+        Who follows has read lines that were left out later: it is told of those only that it has not read.
+        """
+        before = self._last.get(process)
+        is_gone = before is not None and all(part.path != before.path for part, _ in parts)
+        found: list[ConsoleLine] = []
+        for part, file in parts:
+            lines = self._of_file(part, file)
+            if not lines:
+                continue
+            if part.path in self._notices and before is not None and part.number < before.number:
+                continue
+            if is_gone:
+                is_gone = False
+                found += self._searched([replace(lines[0], stream="stderr", text="… some lines are left out here")])
+            self._last[process] = part
+            found += self._searched(lines)
+        return found
+
+    def _of_file(self, part: Part, file: Artifact) -> list[ConsoleLine]:
+        if part.path in self._notices or self._seen.get(part.path) == file.sha256:
+            return []
+        start = self._read.get(part.path, 0)
+        try:
+            content = self._artifacts.read_range(self._owner, part.path, start, file.size_bytes)
+        except ArtifactNotFound:  # It was one of the middle, which are left out.
+            return []
+        self._seen[part.path] = file.sha256
+        final: list[ConsoleLine] = []
+        changing: list[ConsoleLine] = []
+        for line in content.splitlines(keepends=True):
+            read = files.read(line, part.rank)
+            if read is not None and read.is_final:
+                start += len(line)
+            if read is not None:
+                (final if read.is_final else changing).append(read)
+        self._read[part.path] = start
+        self._changing[part.path] = self._searched(changing)
+        if files.is_left_out(final):
+            self._notices.add(part.path)
+        return final
+
+    def _searched(self, lines: list[ConsoleLine]) -> list[ConsoleLine]:
+        return [line for line in lines if self._pattern is None or self._pattern.search(line.text)]
 
 
 def lines(
@@ -85,5 +133,10 @@ def lines(
     yield from reader.changing()
 
 
-def _by_time(found: list[ConsoleLine]) -> list[ConsoleLine]:
-    return sorted(found, key=lambda line: line.time)
+def _timed(lines: list[ConsoleLine]) -> list[tuple[datetime, ConsoleLine]]:
+    """The lines with times that never go back, so that their order stays when they are sorted by them.
+
+    A line whose time is after that of a later one, as if the clock was set back, gets the time of that one.
+    """
+    times = list(accumulate((line.time for line in reversed(lines)), min))
+    return list(zip(reversed(times), lines, strict=True))

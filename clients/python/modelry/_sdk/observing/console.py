@@ -23,6 +23,8 @@ from modelry._sdk.files import console as files
 from modelry._sdk.observing import secrets
 from modelry._sdk.observing.screen import Line, Screen
 from modelry._sdk.observing.transcript import Files, Transcript
+from modelry._sdk.recording import pool
+from modelry._sdk.recording.agenda import Flush
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.interruptions import is_interrupted
 
@@ -36,8 +38,8 @@ _MOST = 1 << 24
 _EXIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 
-_Piece: TypeAlias = "tuple[int, int, str] | _Begins | _Ends"
-"""The number of a stream, a moment and a text; or that a run begins or ends here."""
+_Piece: TypeAlias = "tuple[int, int, str] | _Begins | _Ends | Flush"
+"""The number of a stream, a moment and a text; or that a run begins or ends here, or that somebody waits for it."""
 
 
 class _Begins:
@@ -99,6 +101,23 @@ class Console(process.Part):
         if self._open:  # another thread has started a run meanwhile
             self._replace()
         self._news.put(False)
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Waits until what was written before is sent, for at most so many seconds (`MODELRY_TIMEOUT` for None).
+
+        Says whether it is; of a run that has ended, a copy in the spool counts. While no server answers it tries once.
+        """
+        thread, asked = self._thread, Flush()
+        if thread is None:
+            return True
+        if thread is threading.current_thread():  # such as a handler of logs, which can't wait for itself
+            return False
+        until = time.monotonic() + (settings.usable().timeout if timeout is None else timeout)
+        self._pieces.append(asked)
+        self._news.put(False)
+        while not asked.answered and thread.is_alive() and time.monotonic() < until and not is_interrupted():
+            asked.wait(min(_LOOK_SECONDS, until - time.monotonic()))
+        return asked.complete
 
     def before_exit(self) -> None:
         """Sends the rest as `at_exit` does, unless other threads are still to end, which may write."""
@@ -207,7 +226,7 @@ class Console(process.Part):
                 return
             try:
                 self._fold(works)
-                if is_over or time.monotonic() >= due or works.has_ended:
+                if is_over or time.monotonic() >= due or works.has_ended or works.asked:
                     due = time.monotonic() + settings.usable().console_interval
                     works.send()
             except Exception:  # nothing of this may reach the program
@@ -231,6 +250,7 @@ class _Works:
     def __init__(self) -> None:
         self.transcripts: list[Transcript] = []
         self._screens = [Screen() for _ in _STREAMS]
+        self.asked: list[Flush] = []
 
     @property
     def has_ended(self) -> bool:
@@ -238,7 +258,10 @@ class _Works:
         return any(transcript.is_over for transcript in self.transcripts)
 
     def take(self, piece: _Piece) -> None:
-        """Takes what was written, or that a run begins or ends here."""
+        """Takes what was written, that a run begins or ends here, or that somebody waits."""
+        if isinstance(piece, Flush):
+            self.asked.append(piece)
+            return
         if not isinstance(piece, _Begins):
             number, moment, text = piece
             self._screens[number].write(text, moment)
@@ -265,14 +288,46 @@ class _Works:
                     transcript.add(content)
 
     def send(self) -> None:
-        """Sends to each run what is new, and lets go of those that have ended."""
-        rest = _written(self._rest(), is_final=False)
-        for transcript in self.transcripts:
-            transcript.send(b"" if transcript.is_over else rest, is_last=transcript.is_over)
-        self.transcripts = [each for each in self.transcripts if not each.is_over]
+        """Sends to each run what is new, lets go of those that have ended, and answers those who wait for it."""
+        asked, self.asked = self.asked, []
+        is_sent = False
+        try:
+            rest = _written(self._rest(), is_final=False)
+            is_sent = all([each.send(b"" if each.is_over else rest, is_last=each.is_over) for each in self.transcripts])
+            self.transcripts = [each for each in self.transcripts if not each.is_over]
+        finally:
+            for flush in asked:
+                flush.answer(complete=is_sent)
 
     def _rest(self) -> list[tuple[int, Line]]:
         return [(number, line) for number, screen in enumerate(self._screens) for line in screen.rest()]
+
+
+def finish(timeout: float | None = None) -> bool:
+    """Waits for the console output of this process; see `Console.finish`."""
+    return process.current().part(Console).finish(timeout)
+
+
+def delivered(deliver: Callable[[float | None], bool], timeout: float | None) -> bool:
+    """Delivers what was logged, for at most so many seconds, and what was printed; says whether all of it is.
+
+    What was printed comes first, since some of it may go to the spool, and again, if the server did not know the run.
+    """
+    until = None if timeout is None else time.monotonic() + timeout
+    is_sent = finish(timeout)
+    is_done = deliver(_left(until))
+    return (is_sent or finish(_left(until))) and is_done
+
+
+def catch_up(timeout: float) -> None:
+    """Delivers what was logged and printed, so that the next read finds it; see `pool.catch_up`."""
+    until = time.monotonic() + timeout
+    pool.catch_up(timeout)
+    finish(_left(until))
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - time.monotonic())
 
 
 def _written(lines: list[tuple[int, Line]], *, is_final: bool = True) -> bytes:

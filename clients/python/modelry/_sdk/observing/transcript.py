@@ -28,12 +28,13 @@ class Files:
 
 @dataclass(slots=True)
 class _Whole:
-    """A file that is complete; without content if the server has it."""
+    """A file that is complete; without content if the server has it, and `is_begun` if it has its beginning."""
 
     number: int
     size: int
     lines: int
     content: bytes | None
+    is_begun: bool
 
 
 class Transcript:
@@ -60,6 +61,8 @@ class Transcript:
         self._tail_size = 0
         self._gap = 0
         """The number of the file that says what is left out."""
+        self._gap_moment = 0
+        """The time of the last line before it, in nanoseconds since 1970."""
         self._left_out = [0, 0]
         self._told = [0, 0]
         self._to_delete: list[int] = []
@@ -70,8 +73,11 @@ class Transcript:
         if len(self._open) >= LARGEST_PART:
             self._close(bytes(self._open))
 
-    def send(self, rest: bytes, *, is_last: bool = False) -> None:
-        """Sends what is new, and the `rest`: the last lines, which may change. `is_last` if nothing comes after it."""
+    def send(self, rest: bytes, *, is_last: bool = False) -> bool:
+        """Sends what is new, and the `rest`: the last lines, which may change. `is_last` if nothing comes after it.
+
+        Returns whether all of it is sent.
+        """
         for whole in (*self._head, *self._tail):
             if whole.content is not None and self._kept.send(self._path(whole.number), whole.content, is_last):
                 whole.content = None
@@ -84,10 +90,13 @@ class Transcript:
         content = bytes(self._open) + rest
         if content and content != self._sent and self._kept.send(self._path(self._number), content, is_last):
             self._sent = content
+        is_whole = all(whole.content is None for whole in (*self._head, *self._tail))
+        return is_whole and self._left_out == self._told and content in (b"", self._sent)
 
     def _close(self, content: bytes | None) -> None:
         """Begins the next file. `content` is that of this one, if the server has it not."""
-        whole = _Whole(self._number, len(self._open), self._open.count(b"\n"), content)
+        whole = _Whole(self._number, len(self._open), self._open.count(b"\n"), content, bool(self._sent))
+        before = bytes(self._open)
         self._number += 1
         self._open, self._sent = bytearray(), b""
         if self._head_size < HEAD:
@@ -96,6 +105,8 @@ class Transcript:
             if self._head_size >= HEAD:
                 self._gap = self._number
                 self._number += 1
+                last = files.read(before.splitlines(keepends=True)[-1], 0)
+                self._gap_moment = round(last.time.timestamp() * 1_000) * 1_000_000 if last else time.time_ns()
             return
         self._tail.append(whole)
         self._tail_size += whole.size
@@ -104,17 +115,16 @@ class Transcript:
             self._tail_size -= dropped.size
             self._left_out[0] += dropped.lines
             self._left_out[1] += dropped.size
-            if dropped.content is None:
+            if dropped.content is None or dropped.is_begun:
                 self._to_delete.append(dropped.number)
 
     def _tell_what_is_left_out(self, is_last: bool) -> None:
-        while self._to_delete:
-            self._kept.delete(self._path(self._to_delete.pop()))
         if self._left_out != self._told:
-            lines, size = self._left_out
-            text = f"… {lines:,} lines ({size / 1e6:,.1f} MB) are left out here"
-            if self._kept.send(self._path(self._gap), files.written(time.time_ns(), "stderr", text), is_last):
+            text = files.left_out(*self._left_out)
+            if self._kept.send(self._path(self._gap), files.written(self._gap_moment, "stderr", text), is_last):
                 self._told = list(self._left_out)
+        while self._to_delete and self._left_out == self._told:  # so that who reads meanwhile sees that they are gone
+            self._kept.delete(self._path(self._to_delete.pop()))
 
     def _path(self, number: int) -> str:
         return files.path_of(self._rank, self._session, number)

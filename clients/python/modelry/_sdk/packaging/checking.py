@@ -64,7 +64,7 @@ def check(model_uri: str | PathLike[str], client: Client | None, timeout: float,
     if not timeout > 0:
         raise InvalidArgument(f"timeout is {timeout}, expected seconds above 0", reason="FIELD_INVALID")
     clock = Clock(timeout)
-    with tempfile.TemporaryDirectory(prefix="modelry-check-") as temporary:
+    with environments.ended_tidily(), tempfile.TemporaryDirectory(prefix="modelry-check-") as temporary:
         tell("fetching the files of the model")
         folder = os.path.abspath(loading.local_path(model_uri, os.path.join(temporary, "model"), client))
         if not Path(folder, "MLmodel").is_file():

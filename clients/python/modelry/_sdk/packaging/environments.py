@@ -11,22 +11,61 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from modelry._sdk.transport.interruptions import held_back
 
 Word = str | os.PathLike[str]
 
 _FILES = ("requirements.txt", "constraints.txt")
 _READY = "ready"
+_ENDING = ("SIGTERM", "SIGHUP")
 _WORDS_OF_PIP = (
     re.compile(r"No matching distribution found for (\S+)"),
     re.compile(r"Could not find a version that satisfies the requirement (\S+)"),
     re.compile(r"Because (\S+) was not found"),
     re.compile(r"Because there is no version of (\S+?)[ ,]"),
 )
+
+
+class _Ended(BaseException):
+    """A signal came that ends this process."""
+
+
+@contextmanager
+def ended_tidily() -> Iterator[None]:
+    """Has SIGTERM and SIGHUP leave the block first, so that it can clear up, where they would end the process at once.
+
+    Only in the main thread, and not where the program has a handler of its own.
+    """
+    numbers = [number for name in _ENDING if (number := getattr(signal, name, None)) is not None]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    came: list[int] = []
+
+    def leave(number: int, frame: object) -> None:
+        came.append(number)
+        if len(came) == 1:
+            raise _Ended
+
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in ours:
+            signal.signal(number, leave)
+        yield
+    except _Ended:
+        pass
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 class TimeIsUp(Exception):
@@ -60,29 +99,32 @@ class Clock:
 
 
 def run(command: Sequence[Word], folder: str, clock: Clock) -> Ran:
-    """Runs a program in a folder, and ends it with all that it started when the time is up: then raises TimeIsUp.
+    """Runs a program in a folder. Raises TimeIsUp when the time is up.
 
-    It does not see the Python modules of this process.
+    The program is ended then, with all that it started, and also when a handler of a signal raises meanwhile. It does
+    not see the Python modules of this process.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     left = clock.left()
     with tempfile.TemporaryFile() as written:
-        process = subprocess.Popen(
-            [os.fspath(word) for word in command],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = None
         try:
+            with held_back():  # or a signal could come when the program has started, and nobody knows it yet
+                process = subprocess.Popen(
+                    [os.fspath(word) for word in command],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             process.wait(left)
         except subprocess.TimeoutExpired:
             raise TimeIsUp from None
         finally:
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 _end(process)
         written.seek(max(0, written.tell() - 20_000))
         return Ran(process.returncode, written.read().decode(errors="replace"))
@@ -155,7 +197,8 @@ def make(place: Path, folder: str, clock: Clock, tell: Callable[[str], None]) ->
                 raise
         return {}
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        with held_back():  # from a second Ctrl-C too
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _blamed(
