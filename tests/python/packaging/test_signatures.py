@@ -261,7 +261,8 @@ def test_a_column_of_pandas_is_an_example_of_its_signature(tmp_path: Path) -> No
         pip_requirements=[],
     )
 
-    assert modelry.pyfunc.load_model(tmp_path / "model").predict(column)["minutes"].tolist() == [1, 2]
+    answer: Any = modelry.pyfunc.load_model(tmp_path / "model").predict(column)
+    assert answer["minutes"].tolist() == [1, 2]
 
 
 def test_missing_and_unknown_columns_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
