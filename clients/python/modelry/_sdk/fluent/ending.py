@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import dis
 import functools
-import re
 import signal
 import sys
 import threading
@@ -15,6 +14,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from modelry._sdk.nouns.enums import RunStatus
+from modelry._sdk.observing import secrets
 from modelry._sdk.transport import process
 from modelry._sdk.values.texts import text_of
 
@@ -25,7 +25,6 @@ _TOOLS = (4, 3)
 CODE, SIGNAL, ERROR = "modelry.exit.code", "modelry.exit.signal", "modelry.exit.error"
 """The tags that say how a run ended."""
 _ERROR_LENGTH = 500
-_PASSWORD = re.compile(r"(?<=://)[^\s/@]+@")
 
 
 class Ended(NamedTuple):
@@ -103,7 +102,7 @@ def ended_after(error: BaseException | None) -> Ended:
     """How a run ended whose code ended with this error, or without one.
 
     The tags have what is known of it: the exit code that a SystemExit asks for, the signal behind a KeyboardInterrupt,
-    and the type and the message of any other error, on one line of at most 500 characters, without passwords in URLs.
+    and the type and the message of any other error, on one line of at most 500 characters, with secrets masked.
     """
     tags = {}
     if isinstance(error, SystemExit):
@@ -121,7 +120,7 @@ def ended_after(error: BaseException | None) -> Ended:
 
 def _told(error: BaseException) -> str:
     said = " ".join(text_of(error).split())
-    told = _PASSWORD.sub("***@", f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__)
+    told = secrets.masked(f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__)
     told = "".join(letter if letter.isprintable() else "?" for letter in told)
     return told if len(told) <= _ERROR_LENGTH else f"{told[: _ERROR_LENGTH - 1]}…"
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-MASK = "***"
+from modelry._sdk.observing.named_secrets import MASK, STEMS, is_harmless, mask_values
+from modelry._sdk.observing.secret_names import Kind, kind
+
+__all__ = ["MASK", "is_risky_file", "masked", "masked_arguments", "masked_lines", "without_user"]
 
 _RISKY_FILES = (
     *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".pypirc", ".npmrc", ".pgpass", ".my.cnf", ".htpasswd"),
@@ -23,19 +26,6 @@ _RISKY_STEMS = ("credential", "credentials", "secret", "secrets", "password", "p
 _CODE = {".py", ".pyi", ".ipynb", ".md", ".rst", ".go", ".rs", ".c", ".cpp", ".h", ".java", ".js", ".ts", ".sql"}
 _RISKY_FOLDERS = {".aws", ".ssh", ".gnupg", ".kube", ".docker", "secrets"}
 
-_NAME = (
-    r"(?:pass(?:word|wd|phrase|code)s?|pwd|secrets?|(?:api|access|private|signing|encryption|account|shared|master)"
-    r"[_-]?keys?|credentials?|(?:auth|bearer|access|refresh|api|secret|session|bot|hf|github|gitlab|wandb)[_-]?tokens?"
-    r"|token|authorization|connection[_-]?string|dsn|cookie)"
-)
-_NAMED = rf"(?<![a-z])(?:[\w.-]*[_.-])?{_NAME}(?:[_-][a-z0-9]+)?"
-_QUOTED = re.compile(
-    rf"(?P<name>(?i:{_NAMED})\\?[\"']?\]?\s*(?::\s*[\w.\[\]| ]+?)?\s*(?:=>|[:=,])\s*[a-zA-Z]{{0,2}}\\?)"
-    r"(?P<quote>[\"'])(?![<\[{])(?P<value>[^\"'\\\n]{4,})"
-)
-_BARE = re.compile(
-    rf"(?P<name>(?i:{_NAMED})[\"']?\s*[:=]\s*)(?P<value>[^\s\"'(){{}}\[\],;<$]{{6,}})(?=\s*(?:$|[,;#&]))", re.M
-)
 _TOKENS = re.compile(
     r"(?:"
     r"\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b"  # Amazon
@@ -43,35 +33,29 @@ _TOKENS = re.compile(
     r"|\bxox[abeoprs]-[\w-]{10,}|\bhf_[A-Za-z0-9]{20,}|\bsk-[\w-]{20,}|\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}"
     r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{20,}|\bSG\.[\w-]{16,}\.[\w-]{16,}|\bdop_v1_[0-9a-f]{40,}"
     r"|\b[rs]k_(?:live|test)_\w{16,}|\bAGE-SECRET-KEY-1\w{20,}"
-    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"  # JSON web tokens
+    r"|\bdapi[0-9a-f]{32}|\bnvapi-[\w-]{20,}|\bgsk_[A-Za-z0-9]{20,}|\br8_[A-Za-z0-9]{20,}"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]{16,}"
+    r"|(?:(?<![\w-])|(?<=^-))eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"  # JSON web tokens
     r")"
 )
-_BEARER = re.compile(r"(?P<kind>\b(?i:bearer|basic)\s+)(?P<value>[\w.+/=~-]{12,})")
-_HINTS = (
-    *(
-        "pass",
-        "pwd",
-        "secret",
-        "key",
-        "cred",
-        "token",
-        "authorization",
-        "connection",
-        "dsn",
-        "cookie",
-        "bearer",
-        "basic",
-    ),
-    *("://", "akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
-    *("hf_", "sk-", "aiza", "ya29.", "npm_", "pypi-", "sg.", "dop_v1_", "k_live_", "k_test_", "eyj"),
+_BEARER = re.compile(r"\b(?P<kind>(?i:bearer|basic)\s{1,8})(?P<value>[\w.+/=~-]{6,})", re.A)
+_USER = re.compile(
+    r"(?P<option>(?<!\S)(?:-u|--user|--proxy-user)[ =]['\"]?)(?!\d+:\d+\b)[^\s:'\"/]{1,64}:[^\s'\"/]+", re.A
 )
-"""A line that `masked` changes has one of these, in small letters, or is of a private key."""
-_USER_OF_URL = re.compile(r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)[^\s/@\"'<>]+@")
+_HINTS = (
+    *(*STEMS, "bearer", "basic", "-u", "://"),
+    *("akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
+    *("hf_", "sk-", "aiza", "ya29.", "npm_", "pypi-", "sg.", "dop_v1_", "k_live_", "k_test_", "eyj"),
+    *("dapi", "nvapi-", "gsk_", "r8_", "hooks.slack.com"),
+)
+"""A line that is changed has one of these, in small letters, or is of a private key."""
+_USER_OF_URL = re.compile(
+    r"(?<=://)(?:[^\s/\"'<>]+@|(?![^\s/:]+:\d+[/?#])[^\s/@:\"'<>]{1,64}:[^\s@\"'<>]{1,128}@(?=[\w.-]+(?:[:/?#\s\"']|$)))"
+)
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"^(?P<sign>[ +-]?)[A-Za-z0-9+/]{60,}={0,2}\s*$")
 _ENDS_A_BLOCK = ("diff --git ", "@@ ")
-_OPTION = re.compile(rf"^-{{1,2}}(?i:(?:[\w.-]*[_.-])?{_NAME})$")
 
 
 def is_risky_file(path: str) -> bool:
@@ -86,38 +70,54 @@ def is_risky_file(path: str) -> bool:
 
 def masked(text: str) -> str:
     """The text with `***` in the place of what looks like a secret. Its lines stay the same number."""
-    text = "\n".join(_without_keys(text.split("\n")))
-    text = _USER_OF_URL.sub(rf"\g<scheme>{MASK}@", text)
-    text = _TOKENS.sub(MASK, text)
-    text = _BEARER.sub(rf"\g<kind>{MASK}", text)
-    text = _QUOTED.sub(rf"\g<name>\g<quote>{MASK}", text)
-    return _BARE.sub(rf"\g<name>{MASK}", text)
+    return "\n".join(masked_lines(text.split("\n")))
 
 
 def masked_lines(lines: Iterable[str]) -> list[str]:
-    """The lines as `masked` gives them, each for itself but for private keys. Quicker where few have a secret."""
+    """The lines as `masked` gives them, each for itself but for private keys."""
     return [_masked_line(line) for line in _without_keys(lines)]
 
 
 def _masked_line(line: str) -> str:
     small = line.lower()
-    return masked(line) if any(hint in small for hint in _HINTS) else line
+    if not any(hint in small for hint in _HINTS):
+        return line
+    line = _USER_OF_URL.sub(f"{MASK}@", line)
+    line = _TOKENS.sub(MASK, line)
+    line = _BEARER.sub(_without_bearer, line)
+    line = _USER.sub(rf"\g<option>{MASK}", line)
+    return mask_values(line)
+
+
+def _without_bearer(found: re.Match[str]) -> str:
+    """Masks what has a number or capitals inside: `Bearer eb3c…`, but not `basic classification`."""
+    is_random = re.search(r"[0-9=]|[a-z][A-Z]|[A-Z]{3}", found["value"]) is not None
+    return found["kind"] + MASK if is_random else found[0]
 
 
 def masked_arguments(arguments: Iterable[str]) -> list[str]:
     """The arguments of a command with `***` in the place of what looks like a secret, also after such an option."""
     shown: list[str] = []
+    before = ""
     for argument in arguments:
-        is_value = bool(shown) and _OPTION.match(shown[-1]) is not None and not argument.startswith("--")
-        shown.append(MASK if is_value else _masked_argument(argument))
+        is_user = before in ("-u", "--user", "--proxy-user") and re.fullmatch(r"(?!\d+:\d+$)[^:/]+:.+", argument)
+        is_value = before.startswith("-") and "=" not in before and argument[:2] != "--" and _hides(before, argument)
+        shown.append(MASK if is_user or is_value else _masked_argument(argument))
+        before = argument
     return shown
 
 
 def _masked_argument(argument: str) -> str:
-    name, equals, _ = argument.partition("=")
-    if equals and (_OPTION.match(name) or re.fullmatch(f"(?i:{_NAMED})", name)):
+    name, equals, value = argument.partition("=")
+    if equals and re.fullmatch(r"[-+~]{0,2}[\w./-]+", name) and _hides(name, value):
         return f"{name}={MASK}"
     return masked(argument)
+
+
+def _hides(name: str, value: str) -> bool:
+    """Whether a command must not show what it was given under a name."""
+    sure = kind(name, is_option=name.startswith("-"))
+    return sure is not Kind.NONE and not is_harmless(value, name, sure)
 
 
 def without_user(url: str) -> str:
