@@ -107,19 +107,21 @@ if [ -z "$$old" ]; then echo "buf breaking: this clone knows no older contracts,
 fi
 endef
 
-# What takes a third of the time of all tests, and has a target of its own.
-SLOW := tests/faults tests/python/files tests/python/recording tests/python/transport tests/examples tests/docs
+# What takes more than a third of the time of all tests, and has a target of its own. Faults are timed, and run alone.
+SLOW := tests/python/files tests/python/recording tests/python/transport tests/examples tests/docs
+FAULTS := tests/faults
 
 # Two processes, each with parts of its own: servers, PostgreSQL, MinIO. PARALLEL= runs all in one.
 PARALLEL := -n 2 --dist loadfile
 
 .PHONY: test
 test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a real MinIO
-	$(BIN)/python -m pytest $(PARALLEL) $(SLOW:%=--ignore=%)
+	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(patsubst %,--ignore=%,$(SLOW) $(FAULTS))
 
 .PHONY: test-faults
 test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, those of delivery, of the example and of the pages: some 18 minutes
-	$(BIN)/python -m pytest $(SLOW)
+	$(BIN)/python -m pytest --durations=10 $(FAULTS)
+	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(SLOW)
 
 .PHONY: test-families
 test-families: setup ## run the tests of models with real frameworks, each family in an environment of its own
