@@ -47,7 +47,9 @@ def test_what_the_loop_logged_is_what_the_plot_shows(mortal: Deployment, tmp_pat
     victim = mortal.target_of("tracking")
     sources = os.pathsep.join(str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
-    environment = {**kept, **mortal.environment(), "PYTHONPATH": sources, "MODELRY_SPOOL_DIR": str(tmp_path / "spool")}
+    only_metrics = {"MODELRY_SNAPSHOT": "0", "MODELRY_CONSOLE": "0"}
+    environment = {**kept, **mortal.environment(), **only_metrics, "PYTHONPATH": sources}
+    environment["MODELRY_SPOOL_DIR"] = str(tmp_path / "spool")
     command = [sys.executable, "-c", TRAINING_LOOP, f"grpc://{mortal.address}"]
 
     with subprocess.Popen(
