@@ -25,7 +25,7 @@ from modelry._sdk.observing.screen import Line, Screen
 from modelry._sdk.observing.transcript import Files, Transcript
 from modelry._sdk.recording import pool
 from modelry._sdk.recording.agenda import Flush
-from modelry._sdk.transport import process, settings
+from modelry._sdk.transport import interruptions, process, settings
 from modelry._sdk.transport.interruptions import is_interrupted
 
 log = logging.getLogger("modelry")
@@ -206,9 +206,7 @@ class Console(process.Part):
         # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
         thread = threading.Thread(target=self._run, args=(self._news,), name="modelry-console", daemon=True)
         self._thread = thread
-        try:
-            thread.start()
-        except RuntimeError as problem:  # There are no more threads, or Python ends.
+        if problem := interruptions.start(thread):
             self._thread = None
             log.debug("no thread for console output: %s", problem)
             return False

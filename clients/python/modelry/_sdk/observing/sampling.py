@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from modelry._sdk.observing import places
-from modelry._sdk.transport import process, settings
+from modelry._sdk.transport import interruptions, process, settings
 
 if TYPE_CHECKING:
     from modelry._sdk.observing.meter import Meter
@@ -91,9 +91,7 @@ class Sampling(process.Part):
         # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
         thread = threading.Thread(target=self._run, args=(self._news,), name="modelry-sampling", daemon=True)
         self._thread = thread
-        try:
-            thread.start()
-        except RuntimeError as problem:  # There are no more threads, or Python ends.
+        if problem := interruptions.start(thread):
             self._thread = None
             log.debug("no thread for system metrics: %s", problem)
 

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from modelry._sdk.observing import places, secrets
-from modelry._sdk.transport import process, settings
+from modelry._sdk.transport import interruptions, process, settings
 from modelry._sdk.transport.interruptions import is_interrupted
 
 log = logging.getLogger("modelry")
@@ -93,9 +93,7 @@ class Snapshots(process.Part):
             return
         thread = threading.Thread(target=self._run, args=(self._wanted,), name="modelry-snapshots", daemon=True)
         self._thread = thread
-        try:
-            thread.start()
-        except RuntimeError as problem:  # There are no more threads, or Python ends.
+        if problem := interruptions.start(thread):
             self._thread = None
             log.debug("no thread for what a run records of itself: %s", problem)
 

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+from modelry._sdk.transport import interruptions
 from modelry._sdk.transport.connection import Connection
 
 log = logging.getLogger("modelry")
@@ -66,9 +67,7 @@ class Heartbeats:
         # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
         thread = threading.Thread(target=self._run, name="modelry-heartbeats", daemon=True)
         before, self._thread = self._thread, thread
-        try:
-            thread.start()
-        except RuntimeError as problem:  # There are no more threads, or Python ends.
+        if problem := interruptions.start(thread):
             self._thread = before
             log.debug("no thread for heartbeats: %s", problem)
 

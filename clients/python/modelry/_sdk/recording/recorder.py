@@ -32,7 +32,7 @@ from modelry._sdk.recording.source import Backlog
 from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.transport.interruptions import held_back, is_interrupted
+from modelry._sdk.transport.interruptions import held_back, is_interrupted, start
 from modelry._sdk.transport.settings import Settings
 from modelry.errors import ModelryError, Unavailable
 
@@ -286,10 +286,8 @@ class Recorder:
         process.current().prepare_exit()
         # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
         thread = threading.Thread(target=self._run, args=(_PATIENCE_SECONDS,), name="modelry-recorder", daemon=True)
-        with held_back():  # or a handler that raises would leave a thread that is half started
-            try:
-                thread.start()
-            except RuntimeError as problem:  # There are no more threads, or Python ends.
+        with held_back():  # or a handler that raises would leave a thread that nobody knows
+            if problem := start(thread):
                 self._start_again_at = now + _START_AGAIN_SECONDS
                 log.info("what is logged waits in memory, because no thread can be started (%s)", problem)
                 return False

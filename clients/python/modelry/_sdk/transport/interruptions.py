@@ -47,6 +47,19 @@ def is_interrupted() -> bool:
     return _held.run()
 
 
+def start(thread: threading.Thread) -> RuntimeError | None:
+    """Starts a thread with signals held back: a handler that raises would leave one that is half started.
+
+    Gives the error if none can be started: there are no more threads, or Python ends.
+    """
+    with held_back():
+        try:
+            thread.start()
+        except RuntimeError as problem:
+            return problem
+    return None
+
+
 class _Held:
     """The handlers that are replaced, the signals that came, and what handlers raised."""
 
