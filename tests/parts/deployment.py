@@ -24,6 +24,7 @@ from modelry_server.databases import database
 from modelry_server.kernel.config import load
 from modelry_server.kernel.transport import keys
 from modelry_server.targets import ROOMS
+from tests.parts import free_port
 from tests.parts.eventually import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ class Deployment:
         self.rooms = tuple(rooms)
         self.targets = ("all",) if name == "all" else self.rooms
         self.folder = folder
-        places = [f"127.0.0.1:{port}" for port in _free_ports(len(ROOMS))]
+        places = [f"127.0.0.1:{free_port()}" for _ in ROOMS]
         self.addresses = dict(zip(ROOMS, places, strict=True))
         if name == "all":
             self.addresses = dict.fromkeys(ROOMS, self.addresses["access"])
@@ -236,14 +237,3 @@ def _environment() -> dict[str, str]:
     kept: dict[str, Any] = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
     sources = [str(REPOSITORY / each) for each in ("clients/python", "clients/cli", "services")]
     return {**kept, "PYTHONPATH": os.pathsep.join(sources)}
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
