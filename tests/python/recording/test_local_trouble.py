@@ -29,7 +29,7 @@ from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually
 from tests.parts.faulty_server import faulty
-from tests.python.recording.scripts import PATIENCE_S, use
+from tests.python.recording.scripts import PATIENCE_S, run_script, use
 
 
 def _tag(run_id: str, value: str) -> QueuedRequest:
@@ -275,6 +275,36 @@ def test_a_signal_whose_handler_raises_nothing_ends_no_delivery_at_the_end(
 
     stored = client.runs.get(run_id)
     assert (stored.params, stored.status, said) == ({"p": "1"}, "FINISHED", "")
+
+
+LATE_HANDLER = """
+import signal
+import modelry
+from modelry._sdk.transport import process
+
+class Late(process.Part):  # told after all others, as it is made before them
+    came = 0
+
+    def at_exit(self):
+        if not self.came:
+            signal.raise_signal(signal.SIGUSR1)
+        self.came += 1
+
+process.current().part(Late)
+signal.signal(signal.SIGUSR1, lambda number, frame: modelry.log_metric("late", 1.0))
+modelry.start_run(run_name="first")
+modelry.log_metric("m", 0.5)
+"""
+
+
+def test_what_a_handler_logs_after_the_runs_were_ended_is_delivered(own_on_sqlite: Deployment, spool: Path) -> None:
+    client = Client(own_on_sqlite.address)
+
+    done = run_script(LATE_HANDLER, own_on_sqlite.address, spool)
+
+    found = [(run.status, run.metrics) for run in reversed(client.runs.search())]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert found == [("FINISHED", {"m": 0.5}), ("FINISHED", {"late": 1.0})]
 
 
 def test_a_handler_that_flushes_while_it_is_sent_without_a_thread_leaves_all_in_the_spool(

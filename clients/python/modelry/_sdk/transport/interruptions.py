@@ -47,6 +47,11 @@ def is_interrupted() -> bool:
     return _held.run()
 
 
+def handled() -> int:
+    """How many handlers ran so far at the end of what was held back, or between its steps."""
+    return _handled
+
+
 def start(thread: threading.Thread) -> RuntimeError | None:
     """Starts a thread with signals held back: a handler that raises would leave one that is half started.
 
@@ -82,10 +87,11 @@ class _Held:
 
         While one runs nothing is held back, so that another signal can interrupt it as always.
         """
-        global _held
+        global _held, _handled
         holding = _held
         while self._came:
             number, frame, came_to = self._came.popleft()
+            _handled += 1
             try:
                 _held = None
                 if came_to == os.getpid():
@@ -128,6 +134,7 @@ class _Held:
 
 _held: _Held | None = None
 """What holds signals back now."""
+_handled = 0
 
 
 def _after_fork_in_child() -> None:

@@ -43,7 +43,7 @@ from contextlib import ExitStack, suppress
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
-from modelry._sdk.transport.interruptions import held_back
+from modelry._sdk.transport.interruptions import handled, held_back
 from modelry.errors import Unavailable
 
 log = logging.getLogger("modelry")
@@ -161,14 +161,25 @@ class Process:
     def at_exit(self) -> None:
         """Tells the parts that the process ends, the last made first, each of them whatever another raises.
 
-        At Ctrl-C they hurry: what is not delivered then is in the spool.
+        At Ctrl-C they hurry: what is not delivered then is in the spool. Where handlers of signals ran meanwhile, they
+        are told once more, since a handler may have logged to one that had been told.
         """
         self._tell(lambda part: part.at_exit())
 
     def _tell(self, what: Callable[[Part], None]) -> None:
-        with held_back(), ExitStack() as parts:
+        with held_back() as run_handlers:
             self._ends = True
-            parts.callback(setattr, self, "_ends", False)
+            try:
+                before = handled()
+                self._tell_each(what)
+                run_handlers()
+                if handled() > before:
+                    self._tell_each(what)
+            finally:
+                self._ends = False
+
+    def _tell_each(self, what: Callable[[Part], None]) -> None:
+        with ExitStack() as parts:
             for part in list(self._parts.values()):
                 parts.callback(self._end, part, what)
 
