@@ -314,24 +314,37 @@ class ActiveRun(ActiveRunNames):
         with self._told(folder):
             self._upload_files(folder, path, is_divisible=False)
 
+    def upload_in_background(self, folder: Path, path: str) -> None:
+        """Uploads what the run records of itself, or keeps a copy, without a warning. No `flush` waits for it long."""
+        uploads, artifacts = self.recorder.uploads, self.client.artifacts
+        if not self._sent(path, lambda: artifacts.upload(self._owner, folder, path)):
+            with contextlib.suppress(OSError, ModelryError):
+                uploads.keep_files(self._owner, path, folder, in_background=True)
+
     def send_part(self, path: str, content: bytes, is_last: bool) -> bool:
         """Writes a file of the run that may be written again, without a warning. Returns whether it is done with.
 
         If the server can't take it now, it is not, unless it `is_last`: then a copy is kept in the spool.
         """
-        if self.is_online():
-            try:
-                with within(settings.usable().start_timeout):
-                    self.client.artifacts.upload_bytes(self._owner, path, content, content_type="text/plain")
-                return True
-            except ModelryError as error:
-                log.debug("%s: %s", path, error)
-                if retries.is_refusal(error) and not is_of_the_run(error):
-                    return True
+        uploads, artifacts = self.recorder.uploads, self.client.artifacts
+        if self._sent(path, lambda: artifacts.upload_bytes(self._owner, path, content, content_type="text/plain")):
+            return True
         if is_last:
             with contextlib.suppress(OSError, ModelryError):
-                self.recorder.uploads.keep_content(self._owner, path, content)
+                uploads.keep_content(self._owner, path, content, in_background=True)
         return is_last
+
+    def _sent(self, path: str, send: Callable[[], object]) -> bool:
+        """Uploads without a warning; says whether it is done with, which it also is if it is refused."""
+        if not self.is_online():
+            return False
+        try:
+            with within(settings.usable().start_timeout):
+                send()
+        except ModelryError as error:
+            log.debug("%s: %s", path, error)
+            return retries.is_refusal(error) and not is_of_the_run(error)
+        return True
 
     def delete_part(self, path: str) -> None:
         """Deletes a file of the run, without a warning if it can't."""

@@ -214,7 +214,7 @@ def _started(
     here.push(run, parent_run_id=parent, of_task=of_task)
     process.current().part(Sampling).watch(run.buffer, began=run.began, wanted=log_system_metrics)
     if places.rank() not in {"", "0"} or not (resumed or above):
-        process.current().part(Snapshots).take(run.log_artifacts, run.set_tags)
+        process.current().part(Snapshots).take(run.upload_in_background, run.set_tags)
     if not above:
         _record_console(run)
     return run

@@ -37,6 +37,8 @@ _MOST = 1 << 24
 """About how many bytes in memory there may be; what comes then is counted only."""
 _EXIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
+_FLUSH_SECONDS = 5.0
+"""How long a flush waits for what was printed."""
 
 _Piece: TypeAlias = "tuple[int, int, str] | _Begins | _Ends | Flush"
 """The number of a stream, a moment and a text; or that a run begins or ends here, or that somebody waits for it."""
@@ -307,14 +309,17 @@ def finish(timeout: float | None = None) -> bool:
 
 
 def delivered(deliver: Callable[[float | None], bool], timeout: float | None) -> bool:
-    """Delivers what was logged, for at most so many seconds, and what was printed; says whether all of it is.
+    """Delivers what was logged, for at most so many seconds, and what was printed; says whether what was logged is.
 
     What was printed comes first, since some of it may go to the spool, and again, if the server did not know the run.
+    It is waited for while the server takes it, and a few seconds where it does not: nobody has logged it.
     """
     until = None if timeout is None else time.monotonic() + timeout
-    is_sent = finish(timeout)
+    is_sent = finish(_soon(until))
     is_done = deliver(_left(until))
-    return (is_sent or finish(_left(until))) and is_done
+    if is_done and not is_sent:
+        finish(_soon(until))
+    return is_done
 
 
 def catch_up(timeout: float) -> None:
@@ -326,6 +331,11 @@ def catch_up(timeout: float) -> None:
 
 def _left(until: float | None) -> float | None:
     return None if until is None else max(0.0, until - time.monotonic())
+
+
+def _soon(until: float | None) -> float:
+    left = _left(until)
+    return _FLUSH_SECONDS if left is None else min(left, _FLUSH_SECONDS)
 
 
 def _written(lines: list[tuple[int, Line]], *, is_final: bool = True) -> bytes:

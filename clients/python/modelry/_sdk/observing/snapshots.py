@@ -35,7 +35,7 @@ _LOOK_SECONDS = 0.1
 class Subject:
     """A run and what it was started from. The functions log to it: a folder into a folder, and tags."""
 
-    log_artifacts: Callable[[str, str], None]
+    upload: Callable[[Path, str], None]
     set_tags: Callable[[Mapping[str, object]], None]
     folder: str
     arguments: list[str]
@@ -58,13 +58,13 @@ class Snapshots(process.Part):
         self._wanted: SimpleQueue[Subject | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def take(self, log_artifacts: Callable[[str, str], None], set_tags: Callable[[Mapping[str, object]], None]) -> None:
+    def take(self, upload: Callable[[Path, str], None], set_tags: Callable[[Mapping[str, object]], None]) -> None:
         """Takes a snapshot for a run, which the functions log to, unless the settings say no. Raises nothing."""
         if not settings.usable().snapshot:
             return
         with suppress(OSError):  # the working folder may be gone
             self._wanted.put(
-                Subject(log_artifacts, set_tags, os.getcwd(), list(sys.orig_argv), time.monotonic() + _BEGIN_SECONDS)
+                Subject(upload, set_tags, os.getcwd(), list(sys.orig_argv), time.monotonic() + _BEGIN_SECONDS)
             )
             self._start()
 
@@ -113,11 +113,11 @@ class Snapshots(process.Part):
         import shutil
         import tempfile
 
-        made = tempfile.mkdtemp(prefix="modelry-")  # a TemporaryDirectory would be removed as the exit begins
+        made = Path(tempfile.mkdtemp(prefix="modelry-"))  # a TemporaryDirectory would be removed as the exit begins
         try:
             is_first = places.is_first()
-            self._write(subject, Path(made), is_first=is_first)
-            subject.log_artifacts(made, FOLDER if is_first else f"{FOLDER}/rank_{places.rank()}")
+            self._write(subject, made, is_first=is_first)
+            subject.upload(made, FOLDER if is_first else f"{FOLDER}/rank_{places.rank()}")
         finally:
             shutil.rmtree(made, ignore_errors=True)
 

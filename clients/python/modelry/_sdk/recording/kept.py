@@ -36,7 +36,8 @@ TARGET = "target.json"
 class Kept:
     """Complete copies: their folder, the server and the process that made them, their owner and artifact paths.
 
-    Files that are `whole`, such as those of a model, become visible together or not at all.
+    Files that are `whole`, such as those of a model, become visible together or not at all. For those that are
+    `in_background`, such as what a run records of itself, nobody waits.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Kept:
     owner: str
     paths: tuple[str, ...]
     whole: bool = False
+    in_background: bool = False
 
     @property
     def is_divisible(self) -> bool:

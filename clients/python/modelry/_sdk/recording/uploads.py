@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from modelry._sdk.files.local_files import Refuse
@@ -25,6 +26,7 @@ _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 1.0
+_BACKGROUND_SECONDS = 5.0
 
 
 class Uploads:
@@ -59,25 +61,36 @@ class Uploads:
             return bool(self._waiting)
 
     def keep_files(
-        self, owner: str, path: str, source: Path, *, whole: bool = False, refuse: Refuse | None = None
+        self,
+        owner: str,
+        path: str,
+        source: Path,
+        *,
+        whole: bool = False,
+        refuse: Refuse | None = None,
+        in_background: bool = False,
     ) -> None:
         """Copies a file, or what is in a folder, and uploads it later. Raises what `kept.keep_files` raises."""
         made = kept.keep_files(self._folder, self._server, owner, path, source, whole=whole, refuse=refuse)
         if made.paths:
-            self._add(made)
+            self._add(replace(made, in_background=in_background))
         else:
             made.drop()
 
-    def keep_content(self, owner: str, path: str, content: bytes) -> None:
+    def keep_content(self, owner: str, path: str, content: bytes, *, in_background: bool = False) -> None:
         """Keeps the content of a file and uploads it later. Raises OSError if it can't be kept."""
-        self._add(kept.keep_content(self._folder, self._server, owner, path, content))
+        made = kept.keep_content(self._folder, self._server, owner, path, content)
+        self._add(replace(made, in_background=in_background))
 
     def deliver(self, timeout: float | None) -> bool:
         """Waits until nothing waits, at most so many seconds, or without a limit for one try; says whether it is so.
 
+        What is uploaded in the background does not count: where nothing else waits, there is one short try.
         Where no thread can be started it tries once itself.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        now = time.monotonic()
+        until = None if timeout is None else now + timeout
+        until_alone = now + _BACKGROUND_SECONDS
         with self._changed:
             if self._waiting:
                 self._start()
@@ -93,12 +106,15 @@ class Uploads:
                     ask_at = time.monotonic() + _SHORTEST_PAUSE
                 self._start()
                 self._changed.notify_all()
-                left = _LOOK_SECONDS if until is None else until - time.monotonic()
-                is_over = self._thread is None or left <= 0 or is_interrupted()
-                if is_over or (self._tried >= first and (until is None or self._rests)):
+                in_background = all(made.in_background for made in self._waiting)
+                now = time.monotonic()
+                left = _LOOK_SECONDS if until is None else until - now
+                is_over = self._thread is None or left <= 0 or (in_background and now >= until_alone)
+                is_tried = self._tried >= first and (until is None or self._rests or in_background)
+                if is_over or is_tried or is_interrupted():
                     break
                 self._changed.wait(min(left, _LOOK_SECONDS))
-            return not self._waiting
+            return all(made.in_background for made in self._waiting)
 
     def close(self, timeout: float) -> None:
         """Uploads what waits within so many seconds, and says what is left."""
@@ -185,7 +201,8 @@ class Uploads:
                 index = self._waiting.index(found)
                 self._waiting[index : index + 1] = attempt.parts
                 self._changed.notify_all()
-        if attempt.end in {End.REFUSED, End.UNREADABLE}:
+        is_told = attempt.end in {End.REFUSED, End.UNREADABLE} and not (found is not None and found.in_background)
+        if is_told:
             name = repr(found.paths[0]) if found is not None and found.paths else ""
             run_id = found.owner.removeprefix("runs/") if found is not None else ""
             self._refusals.warn("file", name, attempt.why, run_id=run_id)
