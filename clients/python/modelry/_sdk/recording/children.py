@@ -16,7 +16,7 @@ from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.spool import is_being_written, left_in
 from modelry._sdk.recording.spooled import Delivering, SpoolAttempt
 from modelry._sdk.transport import process, settings
-from modelry._sdk.transport.interruptions import held_back
+from modelry._sdk.transport.interruptions import held_back, start
 
 log = logging.getLogger("modelry")
 
@@ -149,9 +149,7 @@ class Children(process.Part):
             return
         # Two threads may come here at once, or one and its signal handler: all but one of the new threads do nothing.
         thread = threading.Thread(target=self._watch, name="modelry-children", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as problem:  # There are no more threads, or Python ends.
+        if problem := start(thread):
             log.debug("no thread for what forked children log: %s", problem)
         else:
             self._thread = thread

@@ -18,7 +18,7 @@ from modelry._sdk.recording.attempts import Attempt, End, Obstacles, PutOff, Upl
 from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.transport.connection import Connection
-from modelry._sdk.transport.interruptions import is_interrupted
+from modelry._sdk.transport.interruptions import is_interrupted, start
 
 log = logging.getLogger("modelry")
 
@@ -146,9 +146,7 @@ class Uploads:
         """Starts the thread; needs the lock. Where none can be started the copies are left to `modelry sync`."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="modelry-uploads", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as problem:  # also Python 3.12 while it ends
+            if problem := start(thread):
                 log.debug("no thread for uploads: %s", problem)
             else:
                 self._thread = thread

@@ -18,6 +18,7 @@ from modelry._sdk.transport.advice import Origin as Origin
 from modelry._sdk.transport.answers import parsed
 from modelry._sdk.transport.patience import Patience
 from modelry._sdk.transport.requests import encoded
+from modelry._sdk.values.texts import is_printable
 from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unavailable
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("SingleThreadedUnaryStream", 1),
 ]
 _NAME_LIMIT = 128
-_JOINERS = "\u200c\u200d"
-"""Invisible letters that names have in some languages."""
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _ENDED = "ended the call: this program read or sent nothing for long, another one needed its place, or the server ends"
 _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
@@ -445,5 +444,5 @@ def _subject() -> str:
     except (ImportError, KeyError, OSError):
         name = "unknown"
     readable = name.encode(errors="replace").decode()
-    shown = "".join(letter if letter.isprintable() or letter in _JOINERS else "?" for letter in readable)
+    shown = "".join(letter if is_printable(letter) else "?" for letter in readable)
     return quote(shown[:_NAME_LIMIT].strip() or "unknown", safe=_PLAIN)

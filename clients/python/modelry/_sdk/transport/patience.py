@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelry._sdk.transport import process
+from modelry._sdk.transport.interruptions import start
 
 _END = object()
 _LONGEST_PAUSE_S = 1.0
@@ -70,10 +71,8 @@ class _Watch(process.Part):
             if self._is_watched:
                 return
             self._is_watched = True
-        try:
-            threading.Thread(target=self._watch, name="modelry-streams", daemon=True).start()
-        except RuntimeError:
-            self._is_watched = False
+        if start(threading.Thread(target=self._watch, name="modelry-streams", daemon=True)):
+            self._is_watched = False  # there are no more threads, or Python ends
 
     def end(self, patience: Patience) -> None:
         with self._lock:

@@ -15,12 +15,11 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
+from modelry._sdk.values.texts import is_printable
 from modelry.errors import ModelryError, Unknown
 
 _DETAILS = "grpc-status-details-bin"
 _LONGEST_MESSAGE = 4_000
-_JOINERS = "\u200c\u200d"
-"""Marks of scripts and emojis that print nothing themselves."""
 _STRING, _MESSAGE = FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_MESSAGE
 _BYTES = FieldDescriptorProto.TYPE_BYTES
 _BY_CODE: dict[str, type[ModelryError]] = {kind.code: kind for kind in ModelryError.__subclasses__()}
@@ -60,7 +59,7 @@ def _plain(text: str) -> str:
 
 
 def _shown(letter: str) -> str:
-    return letter if letter.isprintable() or letter in _JOINERS else ascii(letter)[1:-1]
+    return letter if is_printable(letter) else ascii(letter)[1:-1]
 
 
 def _with_details(code: str, message: str, encoded: bytes) -> ModelryError:

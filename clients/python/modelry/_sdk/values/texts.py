@@ -7,6 +7,9 @@ from typing import Any
 
 from modelry._sdk.values import signals
 
+_JOINERS = "\u200c\u200d"
+"""Marks of scripts and emojis that print nothing themselves."""
+
 
 def text_of(given: object) -> str:
     """Any value as text that UTF-8 can hold. It never raises.
@@ -35,6 +38,11 @@ def shown(given: object, show: Callable[[object], str] = repr) -> str:
     except Exception as problem:  # It is the code of another library, which may raise anything.
         signals.pass_on(problem)
         return _not_shown(given, problem)
+
+
+def is_printable(letter: str) -> bool:
+    """Whether a letter may be shown as it is: it moves no cursor, and hides nothing."""
+    return letter.isprintable() or letter in _JOINERS
 
 
 def _encodable(text: str) -> str:
