@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.packaging import devices
 from modelry._sdk.packaging.flavor import FlavorShell
 from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
 
@@ -92,10 +93,11 @@ def load_model(
 ) -> Any:
     """Loads a model from `runs:/…`, `models:/…` or a folder on this machine: see `FlavorShell.load_model`.
 
-    The options are those of `torch.load`, such as `map_location="cpu"` for a model of a GPU where there is none, and
-    `device`, to which the model is moved.
+    The options are those of `torch.load`, such as `map_location="cpu"`, and `device`, to which the model is moved.
+    A model of a GPU is on the CPU where PyTorch sees no GPU; not so in the format `pt2`, whose graph names its device.
     """
-    return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **options)
+    given = {"map_location": devices.usable, **options}
+    return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
 
 
 def save_state_dict(
@@ -159,7 +161,8 @@ def load_state_dict(
 ) -> dict[str, Any]:
     """Loads what `log_state_dict` logged, from `runs:/…` or a folder on this machine.
 
-    The options are those of `torch.load`, or of `safetensors.torch.load_file`. Unless they say `weights_only=False`,
+    The options are those of `torch.load`, or of `safetensors.torch.load_file`. What a GPU had is on the CPU where
+    PyTorch sees no GPU, and always if it is of the format safetensors. Unless they say `weights_only=False`,
     nothing but tensors, numbers, texts and their collections is read, so no code of the author runs.
 
     Raises NotFound without the file, and FailedPrecondition for a pickle where the environment forbids them.
@@ -184,7 +187,7 @@ def load_state_dict(
             )
         import torch
 
-        state: dict[str, Any] = torch.load(file, **{"weights_only": True, **options})
+        state: dict[str, Any] = torch.load(file, **{"weights_only": True, "map_location": devices.usable, **options})
         return state
 
 

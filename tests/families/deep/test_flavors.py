@@ -446,3 +446,18 @@ def test_the_packages_of_a_module_are_found_without_copying_its_tensors() -> Non
     assert "torch.nn.modules.linear" in requirements.modules_of(
         [model, torch.Tensor._make_subclass(Copied, torch.ones(1))]
     )
+
+
+def test_a_model_of_a_gpu_is_loaded_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = pytorch_module()
+    expected = of_a_module(module)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")  # what a file of a GPU says
+        modelry.pytorch.save_model(module, tmp_path / "model")
+        modelry.pytorch.save_state_dict(module.state_dict(), tmp_path / "state")
+    with pytest.raises(RuntimeError, match="CUDA device"):
+        torch.load(tmp_path / "model/data/model.pth", weights_only=False)
+
+    assert of_a_module(modelry.pytorch.load_model(tmp_path / "model")) == pytest.approx(expected)
+    assert modelry.pyfunc.load_model(tmp_path / "model").predict(SAMPLE) == pytest.approx(expected)
+    module.load_state_dict(modelry.pytorch.load_state_dict(tmp_path / "state"))

@@ -17,6 +17,7 @@ from modelry._sdk.packaging import (
     borrowed,
     checked,
     code_files,
+    devices,
     examples,
     judging,
     loading,
@@ -156,7 +157,10 @@ class FlavorShell:
 
         def load(folder: str) -> Any:
             judged = judging.judge(folder).get(self.name, {})
-            with code_files.alone() if judged.get("model_code_path") else contextlib.nullcontext():
+            with (
+                code_files.alone() if judged.get("model_code_path") else contextlib.nullcontext(),
+                devices.usable_by_default() if _is_of_pytorch(judged) else contextlib.nullcontext(),
+            ):
                 return load_with_code(folder, judged.get("code"))
 
         def load_with_code(folder: str, code: object) -> Any:
@@ -180,3 +184,8 @@ class FlavorShell:
                 name=self.needs,
             )
         return borrowed.mlflow_module(self.module)
+
+
+def _is_of_pytorch(flavor: Mapping[str, Any]) -> bool:
+    """Whether a Python function is a model of PyTorch, which can be loaded where PyTorch is installed."""
+    return flavor.get("loader_module") == devices.LOADER and importlib.util.find_spec("torch") is not None
