@@ -45,7 +45,9 @@ import modelry.pyfunc  # noqa: E402
 import modelry.pytorch  # noqa: E402
 import modelry.transformers  # noqa: E402
 
-MODEL, GRAPH, GRAPH_ON_CPU, PIPELINE = (FOLDER / name for name in ("model", "graph", "graph_on_cpu", "pipeline"))
+MODEL, INFERRED, GRAPH, GRAPH_ON_CPU, PIPELINE = (
+    FOLDER / name for name in ("model", "inferred", "graph", "graph_on_cpu", "pipeline")
+)
 STATES = {form: FOLDER / f"state_{form}" for form in ("safetensors", "pickle")}
 TEXT = "a good film"
 ROWS = np.random.default_rng(0).random((8, 4), dtype=np.float32)
@@ -100,6 +102,7 @@ def here() -> None:
         check(f"{named}: saved", partial(save_state, net, folder, form))
         check(f"{named}: loaded on the device", partial(state_agrees, folder, form_options(folder, DEVICE)))
         check(f"{named}: loaded on the CPU", partial(state_agrees, folder, form_options(folder, "cpu")))
+    check("pickle: a signature from the example", lambda: inferred(net, rows))
     check("pt2: saved", lambda: save_graph(net, rows, GRAPH))
     check("pt2: loaded on the device", lambda: agrees(modelry.pytorch.load_model(GRAPH), DEVICE))
     check("pt2 of the model on the CPU: saved", lambda: save_graph(net.cpu(), rows.cpu(), GRAPH_ON_CPU))
@@ -223,6 +226,14 @@ def saved(net: Any, rows: Any) -> None:
     modelry.pytorch.save_model(net, MODEL, signature=signature, input_example=rows)
     labels = [each for each in WARNINGS if "are builds that the main index does not have" in each]
     require(bool(labels) == ("+" in metadata.version("torch")), f"warnings: {WARNINGS}")
+
+
+def inferred(net: Any, rows: Any) -> str:
+    """Saves a module with an example and no signature, and requires that of its predictions."""
+    modelry.pytorch.save_model(net, INFERRED, input_example=rows.cpu().numpy())
+    told = (INFERRED / "MLmodel").read_text(encoding="utf-8")
+    require("signature:" in told and "  outputs:" in told, f"there is no signature: {told}")
+    return "with outputs"
 
 
 def requirements() -> str:

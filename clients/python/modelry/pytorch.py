@@ -8,9 +8,10 @@ and `log_state_dict(…, serialization_format="safetensors")`, its tensors witho
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def save_model(
         "input_example": _as_array(options.get("input_example")),
     }
     packages = ["torch", "pandas", *(["cloudpickle"] if serialization_format == "pickle" else [])]
-    with _evaluating(pytorch_model):
+    with _evaluating(pytorch_model), _device_of(pytorch_model):
         _FLAVOR.save(path, given, inspected=pytorch_model, packages=packages)
 
 
@@ -202,6 +203,11 @@ def _evaluating(model: Any) -> Iterator[None]:
     finally:
         for each in training:
             each.training = True
+
+
+def _device_of(model: Any) -> AbstractContextManager[None]:
+    torch = sys.modules.get("torch")
+    return devices.of_the_model(model) if torch and isinstance(model, torch.nn.Module) else nullcontext()
 
 
 def _as_array(example: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where the tensors of a model of PyTorch go when it is loaded."""
+"""The devices of models of PyTorch: where an example goes as they are saved, and their tensors as they are loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,29 @@ from typing import Any
 from modelry._sdk.packaging import borrowed
 
 LOADER = "mlflow.pytorch"
-"""The module of MLflow that loads a model of PyTorch, also as a Python function."""
+"""The module of MLflow that saves and loads a model of PyTorch, also as a Python function."""
+
+
+@contextmanager
+def of_the_model(model: Any) -> Iterator[None]:
+    """Has MLflow try the input example on the device of a model. It would try it on the CPU, whatever the model has."""
+    import torch
+
+    there = next((each.device for each in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    if there.type == "cpu":
+        yield
+        return
+    module = borrowed.mlflow_module(LOADER)
+    wrapped, export = module._PyTorchWrapper, torch.export.export
+
+    def export_there(model: Any, examples: Any, **options: Any) -> Any:
+        return export(model, tuple(each.to(there) for each in examples), **options)
+
+    with (
+        borrowed.replaced(module, _PyTorchWrapper=lambda model, device: wrapped(model, str(there))),
+        borrowed.replaced(torch.export, export=export_there),
+    ):
+        yield
 
 
 def usable(storage: Any, location: str) -> Any:
