@@ -95,10 +95,12 @@ def load_model(
     """Loads a model from `runs:/…`, `models:/…` or a folder on this machine: see `FlavorShell.load_model`.
 
     The options are those of `torch.load`, such as `map_location="cpu"`, and `device`, to which the model is moved.
-    A model of a GPU is on the CPU where PyTorch sees no GPU; not so in the format `pt2`, whose graph names its device.
+    A model of a GPU is on the CPU where PyTorch sees no GPU; not so in the format `pt2`, whose graph names its device:
+    there FailedPrecondition is raised.
     """
     given = {"map_location": devices.usable, **options}
-    return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
+    with devices.graphs_of_a_gpu_refused():
+        return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
 
 
 def save_state_dict(

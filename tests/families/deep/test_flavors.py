@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -461,3 +462,17 @@ def test_a_model_of_a_gpu_is_loaded_where_there_is_none(tmp_path: Path, monkeypa
     assert of_a_module(modelry.pytorch.load_model(tmp_path / "model")) == pytest.approx(expected)
     assert modelry.pyfunc.load_model(tmp_path / "model").predict(SAMPLE) == pytest.approx(expected)
     module.load_state_dict(modelry.pytorch.load_state_dict(tmp_path / "state"))
+
+
+def test_a_graph_of_a_gpu_says_where_it_can_be_loaded(tmp_path: Path) -> None:
+    modelry.pytorch.save_model(pytorch_module(), tmp_path / "model", serialization_format="pt2", input_example=SAMPLE)
+    graph = tmp_path / "model/data/model.pt2"
+    with zipfile.ZipFile(graph) as archive:
+        files = {entry: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(graph, "w") as archive:  # what the graph of a GPU says
+        for entry, content in files.items():
+            archive.writestr(entry, content.replace(b'"type": "cpu", "index": null', b'"type": "cuda", "index": 0   '))
+
+    for load in (modelry.pytorch.load_model, modelry.pyfunc.load_model):
+        with pytest.raises(FailedPrecondition, match=r"net\.cpu\(\)"):
+            load(tmp_path / "model")

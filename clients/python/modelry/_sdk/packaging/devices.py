@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from modelry._sdk.packaging import borrowed
+from modelry.errors import FailedPrecondition
 
 LOADER = "mlflow.pytorch"
 """The module of MLflow that saves and loads a model of PyTorch, also as a Python function."""
@@ -46,5 +47,23 @@ def usable(storage: Any, location: str) -> Any:
 def usable_by_default() -> Iterator[None]:
     """Has MLflow load so. It has no `map_location` for a model that is loaded as a Python function."""
     module = borrowed.mlflow_module(LOADER)
-    with borrowed.replaced(module, _load_model=functools.partial(module._load_model, map_location=usable)):
+    load = functools.partial(module._load_model, map_location=usable)
+    with borrowed.replaced(module, _load_model=load), graphs_of_a_gpu_refused():
         yield
+
+
+@contextmanager
+def graphs_of_a_gpu_refused() -> Iterator[None]:
+    """Says what PyTorch only logs: a graph (`pt2`) names a GPU, and it sees none. Raises FailedPrecondition."""
+    try:
+        yield
+    except RuntimeError as problem:
+        import torch
+
+        if torch.cuda.is_available() or "deserializing" not in str(problem):
+            raise
+        raise FailedPrecondition(
+            "PyTorch can't read this graph (pt2). If it was saved on a GPU it needs one, and PyTorch sees none here: "
+            "save it of the model on the CPU (net.cpu()), or in another format",
+            reason="MODEL_NEEDS_DEVICE",
+        ) from problem
