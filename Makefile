@@ -108,7 +108,8 @@ fi
 endef
 
 # What takes more than a third of the time of all tests, and has a target of its own. Faults are timed, and run alone.
-SLOW := tests/python/files tests/python/recording tests/python/transport tests/examples tests/docs
+SLOW := tests/python/files tests/python/fluent tests/python/packaging/test_checking.py tests/python/recording \
+	tests/python/transport tests/cli/test_up.py tests/examples tests/docs
 FAULTS := tests/faults
 
 # Two processes, each with parts of its own: servers, PostgreSQL, MinIO. PARALLEL= runs all in one.
@@ -119,7 +120,7 @@ test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a rea
 	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(patsubst %,--ignore=%,$(SLOW) $(FAULTS))
 
 .PHONY: test-faults
-test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, those of delivery, of the example and of the pages: some 18 minutes
+test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, those of runs, delivery, examples and pages: some 18 minutes
 	$(BIN)/python -m pytest --durations=10 $(FAULTS)
 	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(SLOW)
 

@@ -175,7 +175,7 @@ def test_a_check_that_a_signal_ends_leaves_no_installer_and_no_part_of_an_enviro
     builder = int(eventually(lambda: builds.exists() and builds.read_text(), within_s=120))
 
     checking.send_signal(number)
-    status = checking.wait(60)
+    status = checking.wait(180)
 
     assert status == (130 if number is signal.SIGINT else -number)
     assert eventually(lambda: not psutil.pid_exists(builder) or psutil.Process(builder).status() == "zombie")
