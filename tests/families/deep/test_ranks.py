@@ -42,9 +42,9 @@ def test_a_training_of_lightning_in_two_processes_is_one_run(
 
     assert code == 0
     (run,) = runs
-    assert run.status is modelry.types.RunStatus.FINISHED
+    assert run.status == modelry.types.RunStatus.FINISHED
     assert run.params["lr"] == "0.1"
-    assert client.metrics.read(run.run_id, "loss_step").steps == [1, 2, 3, 4]
+    assert list(client.metrics.read(run.run_id, "loss_step").steps) == [1, 2, 3, 4]
     files = {each.path for each in client.artifacts.list(f"runs/{run.run_id}", recursive=True)}
     assert {"model/MLmodel", "modelry/environment.json", "modelry/rank_1/environment.json"} <= files
     assert len([each for each in files if each.startswith("checkpoints/")]) == 1
@@ -57,7 +57,7 @@ def test_a_run_of_lightning_has_failed_if_a_rank_raised(
 
     assert code != 0
     (run,) = runs
-    assert run.status is modelry.types.RunStatus.FAILED
+    assert run.status == modelry.types.RunStatus.FAILED
     assert run.tags["modelry.exit.error"] == "ValueError: rank 0 has bad data"
 
 
@@ -69,6 +69,6 @@ def test_a_training_of_transformers_by_torchrun_is_one_run(
 
     assert code == 0
     (run,) = runs
-    assert run.status is modelry.types.RunStatus.FINISHED
+    assert run.status == modelry.types.RunStatus.FINISHED
     assert run.params["max_steps"] == "3"
-    assert client.metrics.read(run.run_id, "loss").steps == [1, 2, 3]
+    assert list(client.metrics.read(run.run_id, "loss").steps) == [1, 2, 3]
