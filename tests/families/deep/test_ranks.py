@@ -53,12 +53,12 @@ def test_a_training_of_lightning_in_two_processes_is_one_run(
 def test_a_run_of_lightning_has_failed_if_a_rank_raised(
     platform: Deployment, client: Client, tmp_path: Path, unique: str
 ) -> None:
-    code, runs = trained(platform, client, unique, SCRIPT, "lightning", tmp_path, "ddp", "0", "raised")
+    code, runs = trained(platform, client, unique, SCRIPT, "lightning", tmp_path, "ddp", "1", "raised")
 
     assert code != 0
     (run,) = runs
     assert run.status == modelry.types.RunStatus.FAILED
-    assert run.tags["modelry.exit.error"] == "ValueError: rank 0 has bad data"
+    assert "Connection closed by peer" in run.tags["modelry.exit.error"]  # what gloo says to the other rank
 
 
 @pytest.mark.parametrize("how", ["autolog", "callback"])
