@@ -173,12 +173,13 @@ def test_the_packages_are_listed_as_they_are_installed() -> None:
         ({"SLURM_PROCID": "0"}, {"system/a", "system/b"}),
         ({"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0"}, {"system/n1/a", "system/n1/rank_0/b"}),
         ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, {"system/n1/rank_3/b"}),
+        ({"NODE_RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, {"system/n1/rank_1/b"}),  # Lightning's
     ],
 )
 def test_metrics_say_node_and_rank_where_a_job_has_several(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], names: set[str]
 ) -> None:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,8 @@ _TRAINERS = {
     "pytorch_lightning.trainer.trainer": "pytorch_lightning",
 }
 """The module of each trainer, and the package that has its callbacks."""
+_SHARED = "MODELRY_RUN_ID"
+"""Tells the other ranks, which run the same script from its beginning, which run their first `start_run` continues."""
 _OF_TRAINER = ("precision", "accumulate_grad_batches", "gradient_clip_val")
 _OF_STOPPING = ("monitor", "mode", "patience", "min_delta")
 
@@ -32,6 +35,8 @@ class Training:
         trainer, model = call.model, call.arguments["model"]
         kind = type(model)
         fit.run.set_tags({"model_name": kind.__name__, "model_class": f"{kind.__module__}.{kind.__name__}"})
+        if _starts_scripts(trainer):
+            os.environ.setdefault(_SHARED, fit.run.run_id)
         package = next(_TRAINERS[each.__module__] for each in type(trainer).__mro__ if each.__module__ in _TRAINERS)
         trainer.callbacks = [_listener(package, Progress(fit)), *trainer.callbacks]
 
@@ -235,13 +240,21 @@ def _observe(original: Any) -> Any:
         if not getattr(trainer, "is_global_zero", True):  # another rank of the same training
             with fits.working():
                 return original(*args, **kwargs)
-        before = getattr(trainer, "callbacks", None)
+        before, shared = getattr(trainer, "callbacks", None), os.environ.get(_SHARED)
         try:
             return observed(*args, **kwargs)
         finally:
             _take_away(trainer, before)
+            if shared is None:
+                os.environ.pop(_SHARED, None)
 
     return fit
+
+
+def _starts_scripts(trainer: Any) -> bool:
+    """Whether the trainer starts the script once more for each other rank, as its strategy `ddp` does."""
+    launcher = getattr(getattr(trainer, "strategy", None), "launcher", None)
+    return type(launcher).__name__ == "_SubprocessScriptLauncher"
 
 
 def _take_away(trainer: Any, before: Any) -> None:

@@ -18,7 +18,12 @@ _LONGEST_NODE = 100
 
 def rank() -> str:
     """Which process of a distributed job this is. Empty if it is none."""
-    return _first(_RANKS)
+    return _first(_RANKS) or _rank_on_first_node()
+
+
+def _rank_on_first_node() -> str:
+    """PyTorch Lightning tells a process that it starts its place on its node alone: on the first node, its rank."""
+    return os.environ.get("LOCAL_RANK", "") if os.environ.get("NODE_RANK") == "0" else ""
 
 
 def is_one_of_several() -> bool:
