@@ -11,6 +11,7 @@ Modelry. Loading a model runs code that its author chose: load only what you tru
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["PyFuncModel", "PythonModel", "PythonModelContext", "load_model", "log_model", "save_model"]
+
+log = logging.getLogger("modelry")
 
 _OF_MLFLOW = ("PyFuncModel", "PythonModel", "PythonModelContext")
 _REFUSED_EXAMPLE = "Input example does not match the model signature"
@@ -87,6 +90,12 @@ def save_model(
         inspected = _inspectable(python_model, options)
         with code_files.alone() if isinstance(python_model, str | Path) else contextlib.nullcontext():
             _save(path, given, inspected)
+    if (signature := options.get("signature")) is not None and metadata.signature != signature:
+        log.warning(
+            "the model has the signature of the type hints of its predict, which is not the given one: %s; give no "
+            "signature, or take the hints away",
+            " ".join(str(metadata.signature).split()),
+        )
     _hide_places(metadata, artifacts or {})
     metadata.save(os.path.join(path, "MLmodel"))
 
