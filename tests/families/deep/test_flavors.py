@@ -446,3 +446,18 @@ def test_the_packages_of_a_module_are_found_without_copying_its_tensors() -> Non
     assert "torch.nn.modules.linear" in requirements.modules_of(
         [model, torch.Tensor._make_subclass(Copied, torch.ones(1))]
     )
+
+
+@pytest.mark.parametrize("flavor", ["pytorch", "keras", "tensorflow", "transformers"])
+@pytest.mark.parametrize("given", [5, None, [1], torch.nn.Linear, torch.eye(2)])
+@pytest.mark.usefixtures("fluent")
+def test_what_is_no_model_of_the_flavor_is_refused(tmp_path: Path, flavor: str, given: Any) -> None:
+    module = importlib.import_module(f"modelry.{flavor}")
+
+    with pytest.raises(InvalidArgument, match=r"model is .*; give a"):
+        module.save_model(given, tmp_path / "model")
+    with pytest.raises(InvalidArgument, match=r"model is .*; give a"):
+        module.log_model(given)
+
+    assert not (tmp_path / "model").exists()
+    assert modelry.active_run() is None

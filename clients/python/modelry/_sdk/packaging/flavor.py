@@ -30,6 +30,7 @@ from modelry._sdk.packaging import (
     requirements,
     sources,
 )
+from modelry._sdk.packaging.takes import Takes
 from modelry._sdk.values import signals
 
 if TYPE_CHECKING:
@@ -63,12 +64,19 @@ class FlavorShell:
     """The common part of a flavor.
 
     `module` is the module of MLflow that writes and reads its models, `name` its name in MLmodel, and `needs` the
-    module of the framework, without which there is nothing to write or read.
+    module of the framework, without which there is nothing to write or read. `takes` says what its models are.
     """
 
     module: str
     name: str
     needs: str = ""
+    takes: Takes | None = None
+
+    def require(self, model: Any) -> None:
+        """Raises InvalidArgument for what is no model of this flavor, and what `check` raises."""
+        self.check()
+        if self.takes is not None:
+            self.takes.require(model)
 
     def save(
         self,
@@ -134,6 +142,8 @@ class FlavorShell:
         options: LogOptions,
     ) -> logged.LoggedModel:
         """Logs what `save(path=folder, **model)` writes, to the place that the options name, which get the others."""
+        if self.takes is not None:
+            self.require(model[self.takes.argument])
         place = {key: options[key] for key in _PLACE if key in options}  # type: ignore[literal-required]
         rest = {key: value for key, value in options.items() if key not in {*_PLACE, "await_registration_for"}}
         return self.log(save, {**model, **rest}, logged.Destination(artifact_path=artifact_path, **place))
