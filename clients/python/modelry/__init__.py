@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         disable_system_metrics_logging,
         enable_system_metrics_logging,
         set_system_metrics_node_id,
+        set_system_metrics_samples_before_logging,
         set_system_metrics_sampling_interval,
     )
     from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
@@ -122,6 +123,7 @@ _NAMES = {
         "disable_system_metrics_logging",
         "enable_system_metrics_logging",
         "set_system_metrics_node_id",
+        "set_system_metrics_samples_before_logging",
         "set_system_metrics_sampling_interval",
     ],
     "modelry._sdk.nouns.enums": ["Lifecycle", "LifecycleFilter", "RunStatus"],
@@ -229,6 +231,7 @@ __all__ = [
     "set_registered_model_alias",
     "set_registry_uri",
     "set_system_metrics_node_id",
+    "set_system_metrics_samples_before_logging",
     "set_system_metrics_sampling_interval",
     "set_tag",
     "set_tags",

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost")
+_TAKES = Takes("cb_model", "a CatBoost model", ("catboost.CatBoost",))
+_FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost", _TAKES)
 load_model = _FLAVOR.load_model
 
 
@@ -37,6 +39,7 @@ def save_model(
 
     Raises MlflowException for what can't be saved.
     """
+    _FLAVOR.require(cb_model)
     given = {"cb_model": cb_model, "format": format, **options}
     _FLAVOR.save(path, given, inspected=cb_model, packages=["catboost"])
 

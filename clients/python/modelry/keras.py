@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import keras_parts
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.keras", "keras", "keras")
+_TAKES = Takes("model", "a keras.Model", ("keras.Model",))
+_FLAVOR = FlavorShell("mlflow.keras", "keras", "keras", _TAKES)
 
 
 def save_model(
@@ -46,7 +48,7 @@ def save_model(
 
     Raises InvalidArgument if the folder is not empty, and MlflowException for what can't be saved.
     """
-    _FLAVOR.check()
+    _FLAVOR.require(model)
     keras_parts.prepare(path)
     example, signature = options.get("input_example"), options.get("signature")
     if signature is None and example is not None:

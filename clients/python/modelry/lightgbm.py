@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm")
+_TAKES = Takes(
+    "lgb_model", "a Booster or a model of LightGBM's scikit-learn interface", ("lightgbm.Booster", "lightgbm.LGBMModel")
+)
+_FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm", _TAKES)
 load_model = _FLAVOR.load_model
 
 
@@ -43,6 +47,7 @@ def save_model(
 
     Raises MlflowException for what can't be saved.
     """
+    _FLAVOR.require(lgb_model)
     given = {"lgb_model": lgb_model, "serialization_format": serialization_format, **options}
     _FLAVOR.save(path, given, inspected=lgb_model, packages=["lightgbm", *_format_of(lgb_model, serialization_format)])
 

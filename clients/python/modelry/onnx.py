@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.onnx", "onnx", "onnx")
+_TAKES = Takes("onnx_model", "an onnx.ModelProto", ("onnx.ModelProto",))
+_FLAVOR = FlavorShell("mlflow.onnx", "onnx", "onnx", _TAKES)
 load_model = _FLAVOR.load_model
 
 
@@ -40,6 +42,7 @@ def save_model(
 
     Raises MlflowException for what can't be saved.
     """
+    _FLAVOR.require(onnx_model)
     given = {
         "onnx_model": onnx_model,
         "onnx_execution_providers": onnx_execution_providers,

@@ -11,6 +11,7 @@ Modelry. Loading a model runs code that its author chose: load only what you tru
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from modelry._sdk.files import local_files
 from modelry._sdk.packaging import borrowed, code_files, loading
 from modelry._sdk.packaging.flavor import PYTHON_FUNCTION, FlavorShell
+from modelry._sdk.packaging.takes import Takes
 from modelry._sdk.values import signals
 from modelry.errors import NotFound
 
@@ -49,9 +51,17 @@ if TYPE_CHECKING:
 
 __all__ = ["PyFuncModel", "PythonModel", "PythonModelContext", "load_model", "log_model", "save_model"]
 
+log = logging.getLogger("modelry")
+
 _OF_MLFLOW = ("PyFuncModel", "PythonModel", "PythonModelContext")
 _REFUSED_EXAMPLE = "Input example does not match the model signature"
 _FLAVOR = FlavorShell("mlflow.pyfunc", PYTHON_FUNCTION)
+_TAKES = Takes(
+    "python_model",
+    "a PythonModel, a function of the input, or the path of a code file",
+    ("mlflow.PythonModel", "builtins.str", "pathlib.Path"),
+    ("__call__",),
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -79,6 +89,7 @@ def save_model(
     Raises InvalidArgument that names the attribute for a model that can't be pickled, or the column if the input
     example does not fit the signature, and MlflowException for what else can't be saved.
     """
+    _require(python_model, options)
     metadata = options.get("mlflow_model")
     if metadata is None:
         metadata = options["mlflow_model"] = borrowed.mlflow_module("mlflow.models").Model()
@@ -87,6 +98,12 @@ def save_model(
         inspected = _inspectable(python_model, options)
         with code_files.alone() if isinstance(python_model, str | Path) else contextlib.nullcontext():
             _save(path, given, inspected)
+    if (signature := options.get("signature")) is not None and metadata.signature != signature:
+        log.warning(
+            "the model has the signature of the type hints of its predict, which is not the given one: %s; give no "
+            "signature, or take the hints away",
+            " ".join(str(metadata.signature).split()),
+        )
     _hide_places(metadata, artifacts or {})
     metadata.save(os.path.join(path, "MLmodel"))
 
@@ -99,6 +116,7 @@ def log_model(
     **options: Unpack[_LoggedPyfunc],
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    _require(python_model, options)
     model = {"python_model": python_model, "artifacts": artifacts, "client": options.get("client")}
     return _FLAVOR.log_model(save_model, model, artifact_path, options)
 
@@ -135,6 +153,12 @@ def _save(path: str | os.PathLike[str], given: dict[str, Any], inspected: Any) -
         example = given.pop("input_example")
         _FLAVOR.save(path, given, inspected=inspected, packages=["cloudpickle"])
         borrowed.mlflow_module("mlflow.models.utils")._save_example(given["mlflow_model"], example, os.fspath(path))
+
+
+def _require(python_model: Any, options: _Pyfunc) -> None:
+    """Raises InvalidArgument without a model."""
+    if python_model is not None or options.get("loader_module") is None:
+        _TAKES.require(python_model)
 
 
 def _inspectable(python_model: Any, options: _Pyfunc) -> Any:

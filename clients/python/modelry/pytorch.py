@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import devices
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "load_state_dict", "log_model", "log_state_dict", "save_model", "save_state_dict"]
 
-_FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch")
+_TAKES = Takes("pytorch_model", "a torch.nn.Module", ("torch.Module",))
+_FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch", _TAKES)
 _STATE_FILES = {"pickle": "state_dict.pth", "safetensors": "state_dict.safetensors"}  # the first is MLflow's
 
 
@@ -54,8 +56,9 @@ def save_model(
     by `torch.export`. The latter needs an input example of arrays or tensors. A dimension of size 1 in it becomes
     fixed, so give two rows or more. What is loaded has no class of yours, and can't be trained on.
 
-    Raises MlflowException for what can't be saved, and TypeError for another object than a module.
+    Raises InvalidArgument for another object than a module, and MlflowException for what else can't be saved.
     """
+    _FLAVOR.require(pytorch_model)
     given = {
         "pytorch_model": pytorch_model,
         "serialization_format": serialization_format,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import pickling
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 DEFAULT_FORMAT = "cloudpickle"
-_FLAVOR = FlavorShell("mlflow.sklearn", "sklearn", "sklearn")
+_TAKES = Takes(
+    "sk_model",
+    "an estimator, transformer or pipeline",
+    methods=("fit", "predict", "transform", "fit_predict", "fit_transform"),
+)
+_FLAVOR = FlavorShell("mlflow.sklearn", "sklearn", "sklearn", _TAKES)
 load_model = _FLAVOR.load_model
 
 
@@ -56,6 +62,7 @@ def save_model(
 
     Raises InvalidArgument that names what can't be pickled, and MlflowException for what else can't be saved.
     """
+    _FLAVOR.require(sk_model)
     given = {"sk_model": sk_model, "serialization_format": serialization_format, **options}
     if serialization_format == "pickle":
         pickling.require_importable(sk_model)

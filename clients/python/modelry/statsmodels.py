@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.statsmodels", "statsmodels", "statsmodels")
+_TAKES = Takes(
+    "statsmodels_model", "the results of a fit of statsmodels", ("statsmodels.Results", "statsmodels.ResultsWrapper")
+)
+_FLAVOR = FlavorShell("mlflow.statsmodels", "statsmodels", "statsmodels", _TAKES)
 load_model = _FLAVOR.load_model
 
 
@@ -38,6 +42,7 @@ def save_model(
 
     Raises MlflowException for what can't be saved.
     """
+    _FLAVOR.require(statsmodels_model)
     given = {"statsmodels_model": statsmodels_model, "remove_data": remove_data, **options}
     _FLAVOR.save(path, given, inspected=statsmodels_model, packages=["statsmodels"])
 

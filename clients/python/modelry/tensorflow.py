@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import keras_parts
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.tensorflow", "tensorflow", "tensorflow")
+_TAKES = Takes("model", "a keras.Model or a tf.Module", ("keras.Model", "tensorflow.Module", "tf_keras.Model"))
+_FLAVOR = FlavorShell("mlflow.tensorflow", "tensorflow", "tensorflow", _TAKES)
 
 
 def save_model(
@@ -46,6 +48,7 @@ def save_model(
 
     Raises MlflowException for what can't be saved.
     """
+    _FLAVOR.require(model)
     given = {
         "model": model,
         "custom_objects": custom_objects,
@@ -53,7 +56,6 @@ def save_model(
         "keras_model_kwargs": keras_model_kwargs,
         **options,
     }
-    _FLAVOR.check()
     parts = keras_parts.inspected(model, "tensorflow")
     packages = ["pandas", *(["cloudpickle"] if keras_parts.are_pickled(model, custom_objects) else [])]
     _FLAVOR.save(path, given, inspected=[parts, custom_objects], packages=packages)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelry._sdk.autologging.transformers_fits import ModelryCallback
 from modelry._sdk.packaging import borrowed
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelryCallback", "autolog", "load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.transformers", "transformers", "transformers")
+_TAKES = Takes(
+    "transformers_model",
+    "a pipeline, a dict of its parts, or the path of a checkpoint",
+    ("transformers.Pipeline", "builtins.dict", "builtins.str"),
+)
+_FLAVOR = FlavorShell("mlflow.transformers", "transformers", "transformers", _TAKES)
 # With these MLflow asks a hub for the card and the license of a model, by its name.
 _LOOKUPS = ("_fetch_model_card", "_write_license_information")
 
@@ -63,6 +69,7 @@ def save_model(
 
     Raises InvalidArgument without a task, and MlflowException for what can't be saved.
     """
+    _FLAVOR.require(transformers_model)
     if task is None and isinstance(transformers_model, dict | str):
         problem = "the parts of a pipeline, or the path of a checkpoint, need a task, such as 'text-classification'"
         raise InvalidArgument(problem, reason="FIELD_INVALID", fields={"task": "is missing"})

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost")
+_TAKES = Takes(
+    "xgb_model", "a Booster or a model of XGBoost's scikit-learn interface", ("xgboost.Booster", "xgboost.XGBModel")
+)
+_FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost", _TAKES)
 load_model = _FLAVOR.load_model
 
 
@@ -42,6 +46,7 @@ def save_model(
 
     Raises MlflowException for what can't be saved.
     """
+    _FLAVOR.require(xgb_model)
     given = {"xgb_model": xgb_model, "model_format": model_format, **options}
     _FLAVOR.save(path, given, inspected=xgb_model, packages=["xgboost"])
 

@@ -476,3 +476,18 @@ def test_a_graph_of_a_gpu_says_where_it_can_be_loaded(tmp_path: Path) -> None:
     for load in (modelry.pytorch.load_model, modelry.pyfunc.load_model):
         with pytest.raises(FailedPrecondition, match=r"net\.cpu\(\)"):
             load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("flavor", ["pytorch", "keras", "tensorflow", "transformers"])
+@pytest.mark.parametrize("given", [5, None, [1], torch.nn.Linear, torch.eye(2)])
+@pytest.mark.usefixtures("fluent")
+def test_what_is_no_model_of_the_flavor_is_refused(tmp_path: Path, flavor: str, given: Any) -> None:
+    module = importlib.import_module(f"modelry.{flavor}")
+
+    with pytest.raises(InvalidArgument, match=r"model is .*; give a"):
+        module.save_model(given, tmp_path / "model")
+    with pytest.raises(InvalidArgument, match=r"model is .*; give a"):
+        module.log_model(given)
+
+    assert not (tmp_path / "model").exists()
+    assert modelry.active_run() is None

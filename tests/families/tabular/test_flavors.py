@@ -21,7 +21,7 @@ from sklearn.datasets import load_diabetes
 import modelry
 import modelry.models
 from modelry import Client
-from modelry.errors import FailedPrecondition
+from modelry.errors import FailedPrecondition, InvalidArgument
 
 FEATURES, TARGET = load_diabetes(return_X_y=True, as_frame=True)
 SAMPLE: pandas.DataFrame = FEATURES.head(3)
@@ -255,3 +255,18 @@ def test_a_model_is_logged_registered_and_loaded(case: Case, client: Client, uni
     assert client.versions.get(unique, 1).flavors
     for uri in (logged.model_uri, f"models:/{unique}/1"):
         assert as_numbers(case.asked(flavor_of(case).load_model(uri))) == pytest.approx(as_numbers(case.asked(model)))
+
+
+@pytest.mark.parametrize("flavor", ["xgboost", "lightgbm", "catboost", "statsmodels", "onnx"])
+@pytest.mark.parametrize("given", [5, None, [1], dict, FEATURES])
+@pytest.mark.usefixtures("fluent")
+def test_what_is_no_model_of_the_flavor_is_refused(tmp_path: Path, flavor: str, given: Any) -> None:
+    module = importlib.import_module(f"modelry.{flavor}")
+
+    with pytest.raises(InvalidArgument, match=r"(?s)model is .*; give "):
+        module.save_model(given, tmp_path / "model")
+    with pytest.raises(InvalidArgument, match=r"(?s)model is .*; give "):
+        module.log_model(given)
+
+    assert not (tmp_path / "model").exists()
+    assert modelry.active_run() is None

@@ -12,7 +12,7 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.observing.sampling import Sampling
+from modelry._sdk.observing.sampling import Sampling, means
 from modelry._sdk.transport import process
 from modelry.errors import InvalidArgument
 from tests.parts.eventually import eventually
@@ -98,6 +98,27 @@ def test_the_environment_the_program_and_each_run_turn_it_off_and_on(
     with modelry.start_run(log_system_metrics=True) as on, modelry.start_run(nested=True) as off:
         eventually(lambda: CPU in client.runs.get(on.run_id).metrics)
     assert CPU not in metrics_of(off)
+
+
+def test_a_point_is_the_mean_of_as_many_samples_as_the_program_says(
+    client: Client,
+) -> None:
+    modelry.set_system_metrics_samples_before_logging(3)
+
+    with modelry.start_run() as run:
+        eventually(lambda: (found := client.runs.get(run.run_id).summaries.get(CPU)) and found.point_count >= 2)
+
+    points = client.metrics.read(run.run_id, CPU)
+    assert points.times_ms[1] - points.times_ms[0] > 1.9 * 200
+    assert means([{"a": 1.0}, {"a": 2.0, "b": 5.0}, {"a": 6.0}]) == {"a": 3.0, "b": 5.0}
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1.5, True, "3", 10_001])
+def test_a_number_of_samples_that_can_not_be_is_refused(samples: object) -> None:
+    with pytest.raises(InvalidArgument, match="whole number from 1 to 10,000"):
+        modelry.set_system_metrics_samples_before_logging(samples)  # type: ignore[arg-type]
+
+    assert process.current().part(Sampling).samples == 1
 
 
 def test_the_program_sets_period_and_node(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

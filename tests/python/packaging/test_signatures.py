@@ -341,3 +341,20 @@ def test_mlflow_reads_our_signatures_and_we_read_those_of_mlflow(tmp_path: Path)
     back = modelry.pyfunc.load_model(tmp_path / "theirs").metadata.signature
 
     assert ModelSignature.from_dict(read) == ours == theirs == back
+
+
+@pytest.mark.parametrize(
+    ("given", "comes"),
+    [
+        *(("int8", "int32"), ("int16", "int32"), ("uint8", "int32"), ("uint16", "int32"), ("uint32", "int64")),
+        *(("float16", "float32"), ("int32", "int32"), ("int64", "int64"), ("float32", "float32"), ("bool", "bool")),
+    ],
+)
+def test_numbers_of_fewer_bits_come_as_the_type_of_the_signature(given: str, comes: str) -> None:
+    rows = pandas.DataFrame({"a": numpy.array([0, 1], given)})
+
+    ready = enforcing.fitted(rows, infer_signature(rows).inputs)
+
+    assert str(ready["a"].dtype) == comes
+    assert ready["a"].tolist() == [0, 1]
+    assert str(rows["a"].dtype) == given

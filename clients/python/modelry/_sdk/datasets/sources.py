@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
+from modelry._sdk.values import urls
 from modelry._sdk.values.texts import text_of
-
-_USER = re.compile(r"^([^/?#]*)@")
-_UNESCAPED = re.compile(r"^[^/?#@]*:(?!\d*(?:[/?#]|$)).*@", re.DOTALL)
-"""A user with a password in which `/`, `?` or `#` are not escaped, so that the host seems to end before the `@`."""
-_SECRET = re.compile(
-    r"([?&;](?:[^=&;#]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&;#]*|sas|odbc_connect))=[^&;#]*",
-    re.IGNORECASE,
-)
 
 
 def without_credentials(source: object) -> str:
@@ -20,12 +11,7 @@ def without_credentials(source: object) -> str:
 
     What is no URL stays as it is.
     """
-    text = text_of(source or "")
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return text
-    rest = _UNESCAPED.sub("", rest) if _UNESCAPED.match(rest) else _USER.sub("", rest)
-    return scheme + separator + _SECRET.sub(r"\1=", rest)
+    return urls.without_credentials(text_of(source or ""))
 
 
 def kind_of(source: str) -> str:

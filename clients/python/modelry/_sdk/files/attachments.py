@@ -6,23 +6,30 @@ import json
 from pathlib import PurePosixPath
 
 from modelry._sdk.values.plain import plain
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.texts import shown, text_of
 from modelry.errors import InvalidArgument
 
 
 def of_text(text: object) -> bytes:
-    """The text in UTF-8; bytes as they are."""
+    """The text in UTF-8, or any value as text; bytes as they are. Raises InvalidArgument for None."""
     if isinstance(text, bytes | bytearray | memoryview):
         return bytes(text)
-    return b"" if text is None else text_of(text).encode()
+    if text is None:
+        raise InvalidArgument("the text is None; give a text, which may be empty")
+    return text_of(text).encode()
 
 
 def of_dict(content: object, path: str) -> bytes:
     """JSON, or YAML if the extension is `.yaml` or `.yml`. What these don't have is converted, see `plain`.
 
-    Raises InvalidArgument for YAML if PyYAML isn't installed, and what `plain` raises.
+    Raises InvalidArgument for what is no dictionary or list after that, for YAML if PyYAML isn't installed, and what
+    `plain` raises.
     """
-    content = plain(content)
+    given, content = content, plain(content)
+    if not isinstance(content, dict | list):
+        raise InvalidArgument(
+            f"{shown(given)[:80]} of type {type(given).__name__} is no dictionary or list; write a text with log_text"
+        )
     if PurePosixPath(path).suffix in {".yaml", ".yml"}:
         try:
             import yaml

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.values import signals
-from modelry._sdk.values.arrays import array_of
+from modelry._sdk.values.arrays import array_of, require_unmasked
 from modelry._sdk.values.texts import said_of, shown
 from modelry.errors import InvalidArgument
 
@@ -29,6 +29,9 @@ _BEGINNINGS = {
     b"\xff\xf2": "mp3",
 }
 """How files of a format begin."""
+_NAMES = {"wave": "wav", "oga": "ogg", "opus": "ogg"}
+_SHORTEST = {"wav": 44, "ogg": 27, "flac": 42, "mp3": 10}
+"""The bytes of the smallest file of a format."""
 _WAYS = "integers of 8, 16 or 32 bits, or fractions from -1 to 1"
 
 
@@ -58,13 +61,37 @@ def of_audio(audio: Any, path: str, sample_rate: Any = None) -> tuple[bytes, str
     missing.
     """
     if isinstance(audio, bytes | bytearray | memoryview):
-        return bytes(audio), ""
+        return _file(bytes(audio), "these bytes", path), ""
     if isinstance(audio, str | os.PathLike):
-        return Path(audio).read_bytes(), ""
+        return _file(Path(audio).read_bytes(), shown(os.fspath(audio)), path), ""
+    require_unmasked(audio, "sound")
     rate = _rate(sample_rate)
     samples, note = _samples(_upright(_array(audio)))
     ending = PurePosixPath(path).suffix.lstrip(".").lower() or "wav"
     return (_wav(samples, rate) if ending in {"wav", "wave"} else _other(samples, rate, ending, path)), note
+
+
+def _file(content: bytes, what: str, path: str) -> bytes:
+    """The content of an audio file. Raises InvalidArgument if it is not what its beginning or the extension says."""
+    ending = PurePosixPath(path).suffix.lstrip(".").lower()
+    wanted = _NAMES.get(ending, ending)
+    found = next((each for beginning, each in _BEGINNINGS.items() if content.startswith(beginning)), "")
+    if found == "wav" and not (content[8:12] == b"WAVE" and b"fmt " in content and b"data" in content):
+        found, why = "", "it begins as a WAV file, and has no sound"
+    elif found and len(content) < _SHORTEST[found]:
+        found, why = "", f"it begins as {found.upper()}, and ends after {len(content)} bytes"
+    elif found:
+        why = f"it is {found.upper()}"
+    elif wanted == "mp3" and len(content) > 1 and content[0] == 0xFF and content[1] & 0xE0 == 0xE0:
+        found, why = "mp3", ""
+    else:
+        why = "it begins otherwise" if content else "it is empty"
+    if (wanted in _SHORTEST and found != wanted) or not content:
+        raise InvalidArgument(
+            f"{what} can't be the content of {path!r}: {why}; give samples as an array with sample_rate, or the "
+            "content of an audio file with its own extension; log_artifact logs any file"
+        )
+    return content
 
 
 def _rate(given: Any) -> int:

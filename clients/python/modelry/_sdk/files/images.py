@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.values import signals
-from modelry._sdk.values.arrays import array_of
+from modelry._sdk.values.arrays import array_of, require_unmasked
 from modelry._sdk.values.texts import said_of
 from modelry.errors import InvalidArgument
 
@@ -77,6 +77,8 @@ def _saved(picture: Any, form: str) -> bytes:
             raise
         out = io.BytesIO()
         _opaque(picture).save(out, format=form)
+    if not out.getvalue():
+        raise InvalidArgument(f"{type(picture).__name__} has written no image; give one of Pillow, or an array")
     return out.getvalue()
 
 
@@ -102,6 +104,7 @@ def _picture_of(image: Any) -> tuple[Any, str]:
             f"an image array holds numbers, not {type(image).__name__}; log a file with log_artifact, or open it with "
             "PIL.Image.open"
         )
+    require_unmasked(image, "an image array")
     if hasattr(image, "savefig") or hasattr(image, "get_figure"):
         raise InvalidArgument(f"{type(image).__name__} is no image array; log it with log_figure")
     try:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
-from modelry._sdk.values.texts import text_of
+from modelry._sdk.values.numbers import whole_of
+from modelry._sdk.values.texts import shown, text_of
+from modelry.errors import InvalidArgument
 
 _UNSAFE = re.compile(r"[^\w .+=()@,~-]+")
 _LONGEST_NAME = 48  # characters, of up to 4 bytes: a file name may have 255 bytes
@@ -31,13 +33,22 @@ class KeyedFile:
     path: str
 
 
+def require(key: object, step: object) -> None:
+    """Raises InvalidArgument for an empty key, and for a step that is no whole number of 64 bits."""
+    if not text_of(key).strip():
+        raise InvalidArgument(f"the key is {shown(key)}; give a text that names what is shown, such as 'sample'")
+    whole = 0 if step is None else whole_of(step)
+    if not isinstance(whole, int) or not -(2**63) <= whole < 2**63:
+        raise InvalidArgument(f"the step is {shown(step)[:80]}; give a whole number, such as that of the epoch")
+
+
 def path_of(folder: str, key: object, step: object, ending: str) -> str:
     """A path in a folder for the file of a key and a step. Each call gives another path.
 
     What a path can't hold, of the key or the step, becomes `_`, with a few characters that tell such keys apart.
     """
     moment = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(3)}"
-    return f"{folder}/{name_of(key)}-step-{name_of(0 if step is None else step)}-{moment}.{ending}"
+    return f"{folder}/{name_of(key)}-step-{name_of(0 if step is None else whole_of(step))}-{moment}.{ending}"
 
 
 def name_of(given: object) -> str:

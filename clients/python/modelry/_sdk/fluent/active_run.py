@@ -193,7 +193,13 @@ class ActiveRun(ActiveRunNames):
         _require_path_or_key("an image", artifact_file, key, step)
         path = text_of(artifact_file or "") or keyed.path_of("images", key, step, "png")
         name = path if key is None else text_of(key)
-        self._upload_noted(path, name, lambda: images.of_image(image, path))
+
+        def made() -> tuple[bytes, str]:
+            if artifact_file is None:
+                keyed.require(key, step)
+            return images.of_image(image, path)
+
+        self._upload_noted(path, name, made)
 
     def log_audio(
         self,
@@ -220,6 +226,7 @@ class ActiveRun(ActiveRunNames):
 
         def made() -> tuple[bytes, str]:
             if artifact_file is None:
+                keyed.require(key, step)
                 audio_files.ending_of(audio)
             return audio_files.of_audio(audio, path, sample_rate)
 

@@ -6,10 +6,12 @@ import math
 
 from modelry._sdk.observing.sampling import Sampling
 from modelry._sdk.transport import process
+from modelry._sdk.values.texts import shown
 from modelry.errors import InvalidArgument
 
 _SHORTEST = 0.1
 _LONGEST = 86_400.0
+_MOST_SAMPLES = 10_000
 
 
 def enable_system_metrics_logging() -> None:
@@ -35,6 +37,23 @@ def set_system_metrics_sampling_interval(interval: float | None) -> None:
                 fields={"interval": f"must be a number from {_SHORTEST} to {_LONGEST:,.0f}"},
             )
     process.current().part(Sampling).interval = interval
+
+
+def set_system_metrics_samples_before_logging(samples: int | None) -> None:
+    """Sets of how many samples the mean is logged, as one point: 1 to 10,000. None: 1, every sample is logged.
+
+    Of totals that only grow, such as what was received, the last value is logged. It counts for open runs too. Samples
+    that are fewer when a run ends are not logged. Raises InvalidArgument for another value.
+    """
+    if samples is not None:
+        is_number = isinstance(samples, int) and not isinstance(samples, bool)
+        if not is_number or not 0 < samples <= _MOST_SAMPLES:
+            raise InvalidArgument(
+                f"the number of samples {shown(samples)} is not valid; give a whole number from 1 to "
+                f"{_MOST_SAMPLES:,}, or None",
+                fields={"samples": f"must be a whole number from 1 to {_MOST_SAMPLES:,}"},
+            )
+    process.current().part(Sampling).samples = samples or 1
 
 
 def set_system_metrics_node_id(node_id: str | None) -> None:

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from modelry._sdk.observing import places
@@ -37,6 +38,8 @@ class _Watched:
     began: float
     since: float
     totals: dict[str, float] = field(default_factory=dict)
+    taken: list[dict[str, float]] = field(default_factory=list)
+    """Samples of which the mean is not logged yet."""
 
 
 class Sampling(process.Part):
@@ -50,6 +53,8 @@ class Sampling(process.Part):
         """Whether new runs are sampled, as the program said. None: as the settings say."""
         self.interval: float | None = None
         """The period in seconds, as the program said. None: that of the settings."""
+        self.samples = 1
+        """Of how many samples the mean is logged."""
         self.node_id: str | None = None
         """The name of this machine in the names of metrics, as the program said."""
         self._told = False
@@ -137,7 +142,7 @@ class Sampling(process.Part):
                 self._log(meter, interval)
 
     def _log(self, meter: Meter, interval: float) -> None:
-        """Takes a sample and logs it to the runs that are at least a period old."""
+        """Takes a sample for the runs that are at least a period old, and logs the mean of as many as are wanted."""
         naming = places.Naming.of_process(self.node_id)
         reading = meter.read(all_gpus=naming.is_several)
         now, moment = time.time(), time.monotonic()
@@ -150,11 +155,24 @@ class Sampling(process.Part):
                 for name, before in each.totals.items()
                 if name in reading.totals
             }
-            for name, value in naming.named({**reading.of_node, **totals}, reading.of_process).items():
+            each.taken.append(naming.named({**reading.of_node, **totals}, reading.of_process))
+            if len(each.taken) < self.samples:
+                continue
+            for name, value in {**means(each.taken), **naming.named(totals, {})}.items():
                 each.buffer.log_metric(name, value, step, stamp)
+            each.taken.clear()
 
     def _interval(self) -> float:
         return max(_SHORTEST_SECONDS, self.interval or settings.usable().system_metrics_interval)
 
     def _is_mine(self) -> bool:
         return self._thread is threading.current_thread()
+
+
+def means(samples: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each value over the samples that have it."""
+    of_each: dict[str, list[float]] = {}
+    for sample in samples:
+        for name, value in sample.items():
+            of_each.setdefault(name, []).append(value)
+    return {name: fmean(values) for name, values in of_each.items()}

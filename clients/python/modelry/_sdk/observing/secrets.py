@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from modelry._sdk.observing.named_secrets import MASK, STEMS, is_harmless, mask_values
 from modelry._sdk.observing.secret_names import Kind, kind
+from modelry._sdk.values import urls
 
 __all__ = ["MASK", "is_risky_file", "masked", "masked_arguments", "masked_lines", "without_user"]
 
@@ -49,9 +50,6 @@ _HINTS = (
     *("dapi", "nvapi-", "gsk_", "r8_", "hooks.slack.com"),
 )
 """A line that is changed has one of these, in small letters, or is of a private key."""
-_USER_OF_URL = re.compile(
-    r"(?<=://)(?:[^\s/\"'<>]+@|(?![^\s/:]+:\d+[/?#])[^\s/@:\"'<>]{1,64}:[^\s@\"'<>]{1,128}@(?=[\w.-]+(?:[:/?#\s\"']|$)))"
-)
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"^(?P<sign>[ +-]?)[A-Za-z0-9+/]{60,}={0,2}\s*$")
@@ -82,7 +80,7 @@ def _masked_line(line: str) -> str:
     small = line.lower()
     if not any(hint in small for hint in _HINTS):
         return line
-    line = _USER_OF_URL.sub(f"{MASK}@", line)
+    line = urls.users_masked(line)
     line = _TOKENS.sub(MASK, line)
     line = _BEARER.sub(_without_bearer, line)
     line = _USER.sub(rf"\g<option>{MASK}", line)
@@ -122,8 +120,7 @@ def _hides(name: str, value: str) -> bool:
 
 def without_user(url: str) -> str:
     """A URL without user, password and query. The user `git` of SSH is no secret and stays."""
-    plain = url.split("?")[0].split("#")[0]
-    return re.sub(r"(?<=://)(?!git@)[^/]*@", "", plain)
+    return urls.without_user(url).split("?")[0].split("#")[0]
 
 
 def _without_keys(lines: Iterable[str]) -> Iterator[str]:

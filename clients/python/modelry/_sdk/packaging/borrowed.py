@@ -12,9 +12,11 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from modelry._sdk.packaging import advice
 
 # Read by MLflow while it is imported. Without it MLflow writes an installation id into the home folder and sends
 # usage data from a thread of its own.
@@ -30,11 +32,14 @@ def mlflow_module(name: str) -> Any:
     Raises ModuleNotFoundError that says what to install.
     """
     if name in sys.modules:
+        advice.leave_out(everywhere=False)
         return importlib.import_module(name)
+    is_ours = "mlflow" not in sys.modules
     with _lock, _environment(_WHILE_IMPORTING), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow warns about its own type hints while mlflow.pyfunc is imported
         try:
             importlib.import_module("mlflow.pyfunc")  # else it is imported at its first use, with its warnings
+            advice.leave_out(everywhere=is_ours)
             return importlib.import_module(name)
         except ModuleNotFoundError as missing:
             raise ModuleNotFoundError(
@@ -45,19 +50,42 @@ def mlflow_module(name: str) -> Any:
 
 
 @contextmanager
-def errors_only(logger: str) -> Iterator[None]:
-    """Silences the advice of a logger of MLflow that does not apply here, such as about its own defaults."""
+def errors_only(*loggers: str) -> Iterator[None]:
+    """Silences the advice of loggers of MLflow that does not apply here, such as about its own defaults."""
+    with _filtered(loggers, lambda record: record.levelno >= logging.ERROR):
+        yield
+
+
+@contextmanager
+def other_packages_in_our_words() -> Iterator[None]:
+    """Replaces MLflow's advice, which is a function of MLflow, where a model asks for other packages than there are."""
+
+    def told(record: logging.LogRecord) -> bool:
+        found, told, _ = record.getMessage().partition("To fix the mismatches")
+        if told:
+            record.msg, record.args = f"{found}Install what the file requirements.txt of the model lists.", None
+        return True
+
+    with _filtered(["mlflow.utils.requirements_utils"], told):
+        yield
+
+
+@contextmanager
+def _filtered(loggers: Iterable[str], wanted: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    """Lets loggers say in this thread what is `wanted` only."""
     thread = threading.get_ident()
 
-    def wanted(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or record.thread != thread
+    def passes(record: logging.LogRecord) -> bool:
+        return record.thread != thread or wanted(record)
 
-    named = logging.getLogger(logger)
-    named.addFilter(wanted)
+    named = [logging.getLogger(each) for each in loggers]
+    for each in named:
+        each.addFilter(passes)
     try:
         yield
     finally:
-        named.removeFilter(wanted)
+        for each in named:
+            each.removeFilter(passes)
 
 
 @contextmanager

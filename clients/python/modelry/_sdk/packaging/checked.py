@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import Any
 
-from modelry._sdk.packaging import enforcing
+from modelry._sdk.packaging import advice, enforcing
 from modelry._sdk.packaging.borrowed import mlflow_module
 
 
@@ -20,6 +20,10 @@ def checked(model: Any) -> Any:
 def _class() -> Any:
     class PyFuncModel(mlflow_module("mlflow.pyfunc").PyFuncModel):  # type: ignore[misc]
         def _predict(self, data: Any, params: Any = None) -> Any:
+            with advice.unsaid():
+                return self._checked(data, params)
+
+        def _checked(self, data: Any, params: Any) -> Any:
             schema = self.metadata.get_input_schema()
             by_hints = self.metadata._is_signature_from_type_hint() or self.metadata._is_type_hint_from_example()
             if schema is None or by_hints or _is_spark(data):

@@ -2,7 +2,8 @@
 
 MLflow refuses some data from which it inferred the signature itself: whole numbers with missing values, times with a
 zone, categories. Here a column whose type would be inferred as the declared one is always taken, and given to the model
-as it is. Everything else is accepted, converted or refused as MLflow does it.
+as it is, but for numbers of fewer bits, which MLflow converts. Everything else is accepted, converted or refused as
+MLflow does it.
 """
 
 from __future__ import annotations

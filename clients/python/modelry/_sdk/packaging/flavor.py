@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import (
+    advice,
     borrowed,
     checked,
     code_files,
+<<<<<<< HEAD
     devices,
+=======
+    credentials,
+>>>>>>> wt-rest
     examples,
     judging,
     loading,
@@ -28,16 +34,33 @@ from modelry._sdk.packaging import (
     requirements,
     sources,
 )
+from modelry._sdk.packaging.takes import Takes
 from modelry._sdk.values import signals
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
     from modelry._sdk.packaging.options import LogOptions
 
+log = logging.getLogger("modelry")
 
 PYTHON_FUNCTION = "python_function"
 _PACKAGES = {"sklearn": "scikit-learn"}  # by the name of the module
 _PLACE = ("name", "registered_model_name", "run_id", "client")
+
+
+@contextlib.contextmanager
+def _nothing_left(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Removes what was written to a new or empty folder if the block fails."""
+    existed = os.path.lexists(path)
+    was_empty = existed and os.path.isdir(path) and not os.listdir(path)
+    try:
+        yield
+    except BaseException:
+        if was_empty or not existed:
+            shutil.rmtree(path, ignore_errors=True)
+        if was_empty:
+            os.makedirs(path, exist_ok=True)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +68,19 @@ class FlavorShell:
     """The common part of a flavor.
 
     `module` is the module of MLflow that writes and reads its models, `name` its name in MLmodel, and `needs` the
-    module of the framework, without which there is nothing to write or read.
+    module of the framework, without which there is nothing to write or read. `takes` says what its models are.
     """
 
     module: str
     name: str
     needs: str = ""
+    takes: Takes | None = None
+
+    def require(self, model: Any) -> None:
+        """Raises InvalidArgument for what is no model of this flavor, and what `check` raises."""
+        self.check()
+        if self.takes is not None:
+            self.takes.require(model)
 
     def save(
         self,
@@ -78,21 +108,18 @@ class FlavorShell:
         examples.require_fit(options.get("input_example"), options.get("signature"))
         if options.get("input_example") is not None:
             options = {**options, "input_example": examples.stored(options["input_example"])}
-        existed, before = os.path.lexists(path), sources.stamps(options)
-        try:
+        before = sources.stamps(options)
+        with _nothing_left(path):
             self._write(mlflow, path, options, inspected)
             sources.require_same(before, options)
-        except BaseException:
-            if not existed:
-                shutil.rmtree(path, ignore_errors=True)
-            raise
+            credentials.require_none(os.fspath(path))
         locks.keep(path)
 
     def _write(self, mlflow: Any, path: str | os.PathLike[str], options: dict[str, Any], inspected: object) -> None:
         """Writes a model with MLflow's code. Explains why it can't be pickled, which MLflow hides in its own error."""
         try:
             # MLflow's advice to change its own defaults does not apply here.
-            with borrowed.errors_only(self.module):
+            with borrowed.errors_only(self.module, "mlflow.utils.requirements_utils"), advice.unsaid() as left_out:
                 mlflow.save_model(path=os.fspath(path), **options)
         except Exception as problem:
             signals.pass_on(problem)
@@ -102,6 +129,14 @@ class FlavorShell:
             if told is None:
                 raise
             raise told from problem
+        for message in left_out:
+            _, is_of_hints, reason = message.partition("Failed to infer signature from type hint: ")
+            if is_of_hints and getattr(options.get("mlflow_model"), "signature", None) is None:
+                log.warning(
+                    "the model has no signature, so its input is not checked: a signature can't hold the type hints of "
+                    "predict (%s); use hints such as list[dict[str, float]], or give a signature or an input_example",
+                    reason.partition(". ")[0].strip().rstrip("."),
+                )
 
     def log_model(
         self,
@@ -111,6 +146,8 @@ class FlavorShell:
         options: LogOptions,
     ) -> logged.LoggedModel:
         """Logs what `save(path=folder, **model)` writes, to the place that the options name, which get the others."""
+        if self.takes is not None:
+            self.require(model[self.takes.argument])
         place = {key: options[key] for key in _PLACE if key in options}  # type: ignore[literal-required]
         rest = {key: value for key, value in options.items() if key not in {*_PLACE, "await_registration_for"}}
         return self.log(save, {**model, **rest}, logged.Destination(artifact_path=artifact_path, **place))
@@ -173,7 +210,8 @@ class FlavorShell:
                 model = mlflow.load_model(folder, **options)
             return ready(own_code.guarded(model, own) if self.name == PYTHON_FUNCTION else model)
 
-        return loading.loaded(model_uri, load, dst_path=dst_path, client=client)
+        with borrowed.other_packages_in_our_words(), advice.unsaid():
+            return loading.loaded(model_uri, load, dst_path=dst_path, client=client)
 
     def check(self) -> Any:
         """The module of MLflow. Raises ModuleNotFoundError, which says what to install, if the framework is missing."""

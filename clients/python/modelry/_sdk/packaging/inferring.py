@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from modelry._sdk.packaging import advice
 from modelry._sdk.packaging.borrowed import mlflow_module
 from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
@@ -64,7 +65,8 @@ def schema_of(data: Any, what: str) -> Any:
         arrays = [_of_array(each, name, f"{text_of(name)[:200]!r} of {what}") for name, each in data.items()]
         return mlflow_module("mlflow.types.schema").Schema(arrays)
     try:
-        return mlflow_module("mlflow.types.utils")._infer_schema(data)
+        with advice.unsaid():
+            return mlflow_module("mlflow.types.utils")._infer_schema(data)
     except ImportError:  # MLflow looks for sparse matrices
         raise ModuleNotFoundError(
             f"a signature of {type(data).__name__} needs scipy, which is not installed: pip install scipy", name="scipy"

@@ -7,14 +7,13 @@ import os
 import re
 from pathlib import Path
 
+from modelry._sdk.values import urls
+
 FILES = ("uv.lock", "poetry.lock", "pyproject.toml")
 LARGEST_BYTES = 8 * 2**20
 """A lock file that is larger is left out. That of a large project has about 1 MiB."""
 
-_IN_ADDRESS = re.compile(r"(?<=://)[^/\s\"'@]+@")
-_IN_QUERY = re.compile(r"(?i)([?&](?:[a-z_-]*(?:token|key|secret|signature|password))=)[^&\s\"'#]+")
 _NAMED = re.compile(r"(?im)^(\s*[\"']?[\w.-]*(?:password|passwd|token|secret|api[_-]?key)[\w-]*[\"']?\s*=\s*)[\"'].*$")
-_MASK = "***"
 
 log = logging.getLogger("modelry")
 
@@ -46,9 +45,7 @@ def keep(folder: str | os.PathLike[str]) -> None:
 
 def masked(text: str) -> str:
     """A text of TOML without what opens doors: users and passwords in addresses, and values whose name says so."""
-    text = _IN_ADDRESS.sub(f"{_MASK}@", text)
-    text = _IN_QUERY.sub(rf"\g<1>{_MASK}", text)
-    return _NAMED.sub(rf'\g<1>"{_MASK}"', text)
+    return _NAMED.sub(rf'\g<1>"{urls.MASK}"', urls.masked(text))
 
 
 def _project(begin: Path) -> Path | None:

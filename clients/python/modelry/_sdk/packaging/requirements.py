@@ -22,6 +22,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from modelry._sdk.values import urls
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 
 log = logging.getLogger("modelry")
@@ -288,7 +289,7 @@ def _elsewhere(package: str) -> str:
     A file of this machine is a package that was built or fetched before: its name is required at an index.
     """
     source = _source(package)
-    url = str(source.get("url", ""))
+    url = urls.without_credentials(str(source.get("url", "")))
     origin = source.get("vcs_info")
     if isinstance(origin, dict):
         url = f"{origin.get('vcs', 'git')}+{url}@{origin.get('commit_id', '')}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from modelry.errors import InvalidArgument
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -35,6 +37,16 @@ def array_of(given: Any) -> npt.NDArray[Any]:
         if "int" in array.dtype.name:
             return array.astype(np.int16)
     return array
+
+
+def require_unmasked(given: Any, what: str) -> None:
+    """Raises InvalidArgument for a masked array of NumPy with masked elements, which would become 0."""
+    masked = int(given.mask.sum()) if hasattr(given, "filled") and hasattr(given, "mask") else 0
+    if masked:
+        raise InvalidArgument(
+            f"{what} has a value everywhere, and {masked} of {given.size} are masked; say what they are: "
+            "array.filled(0), or array.data for what is below the mask"
+        )
 
 
 def is_array(given: object) -> bool:

@@ -1,0 +1,53 @@
+"""What opens doors in URLs: users with their passwords, and values of parameters whose name says so."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "***"
+
+_IN_TEXT = re.compile(r"(?<=://)(?:(?!://)[^\s\"'<>])+")
+"""A URL in a text, after its scheme, and until another one that it contains."""
+_USER = re.compile(
+    r"(?!git@|\[|\$\{\w+\}(?::\$\{\w+\})?@)(?:[^/?#]*@|(?![^/?#@:]*:\d*(?:[/?#]|$))[^/?#@:]*:.*@)", re.DOTALL
+)
+"""The user at the beginning. In a password `/`, `?` and `#` may not be escaped, so that the host seems to end there.
+
+The user `git` of SSH is no secret, and neither is a variable such as `${TOKEN}`.
+"""
+_PARAMETER = re.compile(
+    r"([?&;](?:[^=&;#]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&;#]*|sas|odbc_connect))="
+    r"(?!\$\{\w+\}(?:[&;#]|$))[^&;#]+",
+    re.IGNORECASE,
+)
+
+
+def without_user(url: str) -> str:
+    """A URL without user and password. What is no URL stays as it is."""
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + _without_user(rest, "") if separator else url
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user and password, and without the values of parameters whose name is that of a secret."""
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + _PARAMETER.sub(r"\1=", _without_user(rest, "")) if separator else url
+
+
+def users_masked(text: str) -> str:
+    """A text with `***` in the place of the user and password of each URL in it."""
+    return _IN_TEXT.sub(lambda found: _without_user(found[0], f"{MASK}@"), text)
+
+
+def masked(text: str) -> str:
+    """A text with `***` in the place of what `without_credentials` leaves out of each URL in it."""
+    return _IN_TEXT.sub(
+        lambda found: _PARAMETER.sub(rf"\1={MASK}", _without_user(found[0], f"{MASK}@")),
+        text,
+    )
+
+
+def _without_user(rest: str, instead: str) -> str:
+    """What follows the scheme of a URL, with another text in the place of its user."""
+    user = _USER.match(rest)
+    return instead + rest[user.end() :] if user else rest
