@@ -384,7 +384,7 @@ def test_a_threshold_needs_bounds_that_can_be_kept(bounds: dict[str, Any]) -> No
 
 
 def test_labels_that_are_texts_on_one_side_only_are_refused() -> None:
-    with pytest.raises(InvalidArgument, match="some labels are texts"):
+    with pytest.raises(InvalidArgument, match=r"differ in type \(int and str\) or spelling only"):
         modelry.evaluate(lambda rows: np.full(len(rows), "1", dtype=object), FRAME, "label", model_type="classifier")
 
 
