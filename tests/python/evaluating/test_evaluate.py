@@ -58,6 +58,9 @@ def test_a_classifier_is_evaluated_in_a_run_of_its_own(client: Client) -> None:
         "roc_curve_plot.png",
         "precision_recall_curve_plot.png",
         "calibration_curve_plot.png",
+        "lift_and_gain.json",
+        "lift_curve_plot.png",
+        "gain_curve_plot.png",
     }
     (given,) = run.datasets
     assert given.context == "holdout"
@@ -405,3 +408,24 @@ def test_a_picture_that_fails_stops_nothing(monkeypatch: pytest.MonkeyPatch, cap
 
     assert found.metrics["r2_score"] > 0
     assert "a picture is left out: ZeroDivisionError" in caplog.text
+
+
+def test_lift_and_gain_are_those_of_their_definition() -> None:
+    targets, shares = np.array([1, 1, 0, 1, 0, 0, 0, 0, 0, 0]), np.linspace(0.9, 0.05, 10)
+
+    found = modelry.evaluate(lambda rows: rows[:, 0], shares.reshape(-1, 1), targets, model_type="classifier")
+
+    by_share = {round(row["share_of_rows"], 2): row for row in found.tables["lift_and_gain"]}
+    assert len(by_share) == 20
+    assert by_share[0.2]["gain"] == pytest.approx(2 / 3)
+    assert by_share[0.2]["lift"] == pytest.approx(1 / 0.3)
+    assert by_share[0.35]["gain"] == pytest.approx(2.5 / 3)
+    assert (by_share[1.0]["gain"], by_share[1.0]["lift"]) == pytest.approx((1, 1))
+
+
+def test_rows_of_equal_probability_have_the_lift_of_chance() -> None:
+    found = modelry.evaluate(
+        lambda rows: np.full((len(rows), 2), 0.5), FRAME[["a"]], FRAME["label"], model_type="classifier"
+    )
+
+    assert [row["lift"] for row in found.tables["lift_and_gain"]] == pytest.approx([1.0] * 20)

@@ -12,11 +12,13 @@ from modelry._sdk.evaluating.classifying import Classified
 from modelry._sdk.evaluating.regressing import Regressed
 
 if TYPE_CHECKING:
+    from modelry._sdk.evaluating.ranking_curves import Ordered
     from modelry._sdk.evaluating.scoring import Floats, Scorer
 
 _MOST_CURVES = 10
 _MOST_POINTS = 1000
 _BINS = 10
+_STEPS = 20
 
 
 def pictures(scorer: Scorer) -> Iterator[tuple[str, Any]]:
@@ -27,6 +29,7 @@ def pictures(scorer: Scorer) -> Iterator[tuple[str, Any]]:
             plots.confusion_matrix(scorer.matrix(scorer.weights), scorer.labels, "Confusion matrix"),
         )
         yield from _of_shares(scorer)
+        yield from _of_gains(scorer)
     elif isinstance(scorer, Regressed):
         yield from _of_errors(scorer)
 
@@ -49,6 +52,47 @@ def calibration(scorer: Classified) -> list[dict[str, float]]:
         }
         for at in np.flatnonzero(total > 0)
     ]
+
+
+def gains(scorer: Classified) -> list[dict[str, float]]:
+    """Gain and lift of the rows with the highest probabilities of the positive class, in steps of 5 % of the rows.
+
+    `gain` is the share of all positive rows that is among them, `lift` how many times as many that is as by chance.
+    Rows count by weights; of rows with equal probabilities a part is taken, as if in an order by chance. Empty for more
+    than two classes, without probabilities, and for data of one class.
+    """
+    curve = _of_positive(scorer)
+    if curve is None:
+        return []
+    rows, found = curve.gain(scorer.weights)
+    steps = np.arange(1, _STEPS + 1) / _STEPS
+    return [
+        {"share_of_rows": float(share), "gain": float(gain), "lift": float(gain / share)}
+        for share, gain in zip(steps, np.interp(steps, rows, found), strict=True)
+    ]
+
+
+def _of_positive(scorer: Classified) -> Ordered | None:
+    """The curve of the positive class, None where there is none."""
+    if scorer.positive is None or scorer.shares is None:
+        return None
+    counted = np.bincount(scorer.targets, weights=scorer.weights, minlength=len(scorer.labels))
+    return scorer.curves[scorer.positive] if (counted > 0).all() else None
+
+
+def _of_gains(scorer: Classified) -> Iterator[tuple[str, Any]]:
+    """Lift and gain, for two classes."""
+    curve = _of_positive(scorer)
+    if curve is None:
+        return
+    name = str(scorer.labels[scorer.positive or 0])[:30]
+    for kind, of, none in (("lift", curve.lift, [1, 1]), ("gain", curve.gain, [0, 1])):
+        figure, axes = plots.frame(5.5, 5)
+        axes.plot([0, 1], none, linestyle="--", color="grey", linewidth=1, label="by chance")
+        axes.plot(*_thinned(*of(scorer.weights)), label=name)
+        axes.set(xlabel="share of rows, the most probable first", ylabel=kind, title=kind.capitalize())
+        axes.legend(fontsize="small")
+        yield f"{kind}_curve_plot.png", figure
 
 
 def _of_shares(scorer: Classified) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating import custom, explaining, given, kinds, predicting, slices, thresholds
+from modelry._sdk.evaluating import custom, explaining, given, kinds, pictures, predicting, slices, thresholds
 from modelry._sdk.evaluating.classifying import Classified
 from modelry._sdk.evaluating.intervals import Sampling, intervals
 from modelry._sdk.evaluating.predicting import Predictions
@@ -243,6 +243,7 @@ class Work:
         tables: dict[str, list[dict[str, Any]]] = {}
         if isinstance(self.scorer, Classified):
             tables["per_class_metrics"] = self.scorer.per_class()
+            tables["lift_and_gain"] = pictures.gains(self.scorer)
         if self.slices:
             tables["slices"] = [self._of_slice(each) for each in slices.slices_of(self.given, self.slices)]
         tables["predictions"] = self._sample()
