@@ -12,17 +12,21 @@ from modelry._sdk.evaluating.classifying import Classified
 from modelry._sdk.evaluating.regressing import Regressed
 
 if TYPE_CHECKING:
+    from modelry._sdk.evaluating.explaining import Explained
     from modelry._sdk.evaluating.ranking_curves import Ordered
     from modelry._sdk.evaluating.scoring import Floats, Scorer
 
 _MOST_CURVES = 10
+_MOST_FEATURES = 20
 _MOST_POINTS = 1000
 _BINS = 10
 _STEPS = 20
 
 
-def pictures(scorer: Scorer) -> Iterator[tuple[str, Any]]:
+def pictures(scorer: Scorer | None, explained: Explained | None = None) -> Iterator[tuple[str, Any]]:
     """The pictures of a kind of model, by the names of files; MLflow's names where it has the picture."""
+    if explained is not None:
+        yield from _of_explanations(explained)
     if isinstance(scorer, Classified):
         yield (
             "confusion_matrix.png",
@@ -144,6 +148,59 @@ def _of_errors(scorer: Regressed) -> Iterator[tuple[str, Any]]:
     axes.plot(ends, ends, linestyle="--", color="grey", linewidth=1)
     axes.set(xlabel="true", ylabel="predicted", title=f"Predicted and true values{note}")
     yield "predicted_and_true_plot.png", figure
+
+
+def _of_explanations(found: Explained) -> Iterator[tuple[str, Any]]:
+    """The importances as bars, and for each output the SHAP values of the rows, a line of points for each feature."""
+    means = {row["feature"]: row["mean_abs_shap_value"] for row in found.table()}
+    yield "shap_feature_importance_plot.png", plots.importances(means, f"Mean size of SHAP values of the {found.of}")
+    for at, name in enumerate(found.outputs):
+        suffix = f"_{at}" if len(found.outputs) > 1 else ""
+        yield f"shap_beeswarm_plot{suffix}.png", _swarm(found, found.values[:, :, at], name)
+
+
+def _swarm(found: Explained, values: Floats, output: str) -> Any:
+    """A line of points for each feature, spread where many are at a place. Color is the value, grey a missing one."""
+    import matplotlib
+
+    best = np.argsort(np.abs(values).mean(axis=0), kind="stable")[-_MOST_FEATURES:]
+    figure, axes = plots.frame(7, max(2.5, 1.2 + 0.3 * len(best)))
+    axes.axvline(0, color="grey", linewidth=1)
+    span = float(np.ptp(values[:, best])) or 1.0
+    colors, drawn = matplotlib.colormaps["coolwarm"].with_extremes(bad="grey"), None
+    for line, feature in enumerate(best.tolist()):
+        own = found.features[:, feature]
+        known = own[np.isfinite(own)]
+        low, high = np.quantile(known, [0.05, 0.95]) if len(known) else (0.0, 1.0)
+        color = np.clip((own - low) / ((high - low) or 1.0), 0, 1)
+        drawn = axes.scatter(
+            values[:, feature],
+            line + _spread(values[:, feature], span / 100),
+            c=color,
+            cmap=colors,
+            vmin=0,
+            vmax=1,
+            s=9,
+            plotnonfinite=True,
+        )
+    axes.set_yticks(range(len(best)), [found.names[each][:40] for each in best])
+    bar = figure.colorbar(drawn, ax=axes, ticks=[0, 1], aspect=40)
+    bar.ax.set_yticklabels(["low", "high"])
+    bar.set_label("value of the feature")
+    axes.set(xlabel=f"SHAP value ({found.of})", title=f"SHAP values{f' of {output[:30]}' if output else ''}")
+    return figure
+
+
+def _spread(values: Floats, width: float) -> Floats:
+    """How far points of about the same value lie from their line: by turns above and below it, at most 0.4."""
+    places = np.round(values / width).astype(np.int64)
+    _, group, counts = np.unique(places, return_inverse=True, return_counts=True)
+    order = np.argsort(group, kind="stable")
+    rank = np.empty(len(values))
+    rank[order] = np.arange(len(values)) - np.repeat(np.cumsum(counts) - counts, counts)
+    steps = np.ceil(rank / 2) * np.where(rank % 2 == 0, 1, -1)
+    spread: Floats = 0.8 * steps / max(int(counts.max()), 10)
+    return spread
 
 
 def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
