@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from modelry._sdk.autologging.frameworks import autolog
     from modelry._sdk.client import Client
     from modelry._sdk.evaluating.evaluation import evaluate
+    from modelry._sdk.evaluating.thresholds import validate_evaluation_results
     from modelry._sdk.fluent.active_run import ActiveRun
     from modelry._sdk.fluent.functions import (
         active_run,
@@ -117,6 +118,7 @@ _NAMES = {
     "modelry._sdk.autologging.frameworks": ["autolog"],
     "modelry._sdk.client": ["Client"],
     "modelry._sdk.evaluating.evaluation": ["evaluate"],
+    "modelry._sdk.evaluating.thresholds": ["validate_evaluation_results"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
     "modelry._sdk.fluent.searching": ["load_table", "search_experiments", "search_runs"],
     "modelry._sdk.fluent.system_metrics": [
@@ -244,6 +246,7 @@ __all__ = [
     "transformers",
     "transition_model_version_stage",
     "types",
+    "validate_evaluation_results",
     "xgboost",
 ]
 

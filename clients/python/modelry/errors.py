@@ -26,7 +26,7 @@ know is raised as the class of its code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ModelryError(Exception):
@@ -411,9 +411,10 @@ class DatasetEmpty(FailedPrecondition):
 
 
 class ThresholdsNotMet(FailedPrecondition):
-    """A metric of an evaluation has not kept its threshold. The evaluation is recorded, with all verdicts."""
+    """Metrics of an evaluation have not kept their thresholds: `verdicts` has a `modelry.models.Verdict` for each."""
 
     reason = "THRESHOLDS_NOT_MET"
+    verdicts: tuple[Any, ...] = ()
 
 
 class RequestInFlight(Aborted):

@@ -58,6 +58,9 @@ def test_a_classifier_is_evaluated_in_a_run_of_its_own(client: Client) -> None:
         "roc_curve_plot.png",
         "precision_recall_curve_plot.png",
         "calibration_curve_plot.png",
+        "lift_and_gain.json",
+        "lift_curve_plot.png",
+        "gain_curve_plot.png",
     }
     (given,) = run.datasets
     assert given.context == "holdout"
@@ -361,6 +364,7 @@ def test_fits_of_an_evaluated_function_log_nothing() -> None:
         ({"thresholds": {"r2_score": 0.5}}, InvalidArgument, "give modelry.models.Threshold"),
         ({"thresholds": {"r2_score": Threshold(min_change=0.1)}}, InvalidArgument, "give baseline"),
         ({"evaluator_config": {"magic": 1}}, InvalidArgument, "evaluator_config has no 'magic'"),
+        ({"explain": 5001}, InvalidArgument, "explain=5001 must be True, False, or how many rows"),
         ({"evaluators": "oracle"}, InvalidArgument, "only 'default'"),
         ({"model": "models:/nobody/1"}, modelry.errors.ModelNotFound, "nobody"),
     ],
@@ -384,7 +388,7 @@ def test_a_threshold_needs_bounds_that_can_be_kept(bounds: dict[str, Any]) -> No
 
 
 def test_labels_that_are_texts_on_one_side_only_are_refused() -> None:
-    with pytest.raises(InvalidArgument, match="some labels are texts"):
+    with pytest.raises(InvalidArgument, match=r"differ in type \(int and str\) or spelling only"):
         modelry.evaluate(lambda rows: np.full(len(rows), "1", dtype=object), FRAME, "label", model_type="classifier")
 
 
@@ -392,7 +396,8 @@ def test_labels_that_are_texts_on_one_side_only_are_refused() -> None:
 def test_explanations_without_shap_say_what_to_install() -> None:
     found = modelry.evaluate(REGRESSOR, FRAME, "price", model_type="regressor", feature_names=ABC, explain=True)
 
-    assert found.left_out["explanations"] == "shap is not installed: pip install shap"
+    assert found.left_out["explanations"] == "shap is not installed: pip install 'modelry[explain]'"
+    assert found.metrics["r2_score"] > 0
 
 
 def test_a_picture_that_fails_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -405,3 +410,75 @@ def test_a_picture_that_fails_stops_nothing(monkeypatch: pytest.MonkeyPatch, cap
 
     assert found.metrics["r2_score"] > 0
     assert "a picture is left out: ZeroDivisionError" in caplog.text
+
+
+def test_metrics_of_ones_own_have_intervals_over_rows_or_a_reason_why_not() -> None:
+    def mean_error(predictions: Any, targets: Any) -> Any:
+        return {"own_mse": ((predictions - targets) ** 2).mean(), "biggest_of_a": 1.0}
+
+    def fails_for_samples(a: Any) -> float:
+        if len(set(a)) < len(a):
+            raise ValueError("a row came twice")
+        return 1.0
+
+    found = modelry.evaluate(
+        *(REGRESSOR, FRAME, "price"),
+        model_type="regressor",
+        feature_names=ABC,
+        confidence=0.9,
+        samples=100,
+        baseline=lambda rows: np.zeros(len(rows)),
+        extra_metrics=[
+            mean_error,
+            fails_for_samples,
+            make_metric(lambda metrics: 2 * metrics["r2_score"], name="double"),
+            make_metric(lambda: 3, name="constant"),
+        ],
+    )
+
+    assert found.intervals["own_mse"].low == pytest.approx(found.intervals["mean_squared_error"].low)
+    assert found.intervals["own_mse"].high == pytest.approx(found.intervals["mean_squared_error"].high)
+    pair, own_pair = found.difference_intervals["mean_squared_error"], found.difference_intervals["own_mse"]
+    assert (own_pair.low, own_pair.high) == pytest.approx((pair.low, pair.high))
+    assert dict(found.intervals_left_out) == {
+        "fails_for_samples": "in half of the samples or more it raised ValueError: a row came twice",
+        "double": "it asks for metrics, which are those of all rows",
+        "constant": "it takes no rows",
+    }
+    assert found.metrics["constant"] == 3
+
+
+def test_own_metrics_alone_have_intervals_and_slow_ones_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelry._sdk.evaluating import intervals
+
+    def share(data: Any, region: Any) -> float:
+        return float((region == "north").mean() + len(data) - len(region))
+
+    given: dict[str, Any] = {"predictions": "a", "extra_metrics": [share], "confidence": 0.9, "samples": 50}
+    found = modelry.evaluate(None, FRAME, **given)
+    monkeypatch.setattr(intervals, "SECONDS", -1.0)
+    slow = modelry.evaluate(None, FRAME, **given)
+
+    assert found.intervals["share"].low < found.metrics["share"] < found.intervals["share"].high
+    assert slow.intervals_left_out == {"share": "0 of 50 samples took -1 s; give fewer samples"}
+
+
+def test_lift_and_gain_are_those_of_their_definition() -> None:
+    targets, shares = np.array([1, 1, 0, 1, 0, 0, 0, 0, 0, 0]), np.linspace(0.9, 0.05, 10)
+
+    found = modelry.evaluate(lambda rows: rows[:, 0], shares.reshape(-1, 1), targets, model_type="classifier")
+
+    by_share = {round(row["share_of_rows"], 2): row for row in found.tables["lift_and_gain"]}
+    assert len(by_share) == 20
+    assert by_share[0.2]["gain"] == pytest.approx(2 / 3)
+    assert by_share[0.2]["lift"] == pytest.approx(1 / 0.3)
+    assert by_share[0.35]["gain"] == pytest.approx(2.5 / 3)
+    assert (by_share[1.0]["gain"], by_share[1.0]["lift"]) == pytest.approx((1, 1))
+
+
+def test_rows_of_equal_probability_have_the_lift_of_chance() -> None:
+    found = modelry.evaluate(
+        lambda rows: np.full((len(rows), 2), 0.5), FRAME[["a"]], FRAME["label"], model_type="classifier"
+    )
+
+    assert [row["lift"] for row in found.tables["lift_and_gain"]] == pytest.approx([1.0] * 20)

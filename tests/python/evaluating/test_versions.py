@@ -118,3 +118,38 @@ def test_names_tell_which_way_is_better(metric: str, expected: bool | None) -> N
     from modelry._sdk.values.directions import is_better_when_greater
 
     assert is_better_when_greater(metric) is expected
+
+
+def test_files_of_a_run_mean_the_one_version_that_they_are_the_source_of(
+    client: Client, model: str, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = client.versions.get(model, 2)
+    loaded = modelry.pyfunc.load_model(second.source)
+
+    found = [modelry.evaluate(each, FRAME, "label", model_type="classifier") for each in (second.source, loaded)]
+
+    assert {each.version for each in found} == {f"models:/{model}/2"}
+    assert {each.run_id for each in client.evaluations.list(model, 2)} == {each.run_id for each in found}
+
+    client.models.create(f"{unique}-other")
+    client.versions.create(f"{unique}-other", second.source)
+    with caplog.at_level("WARNING", "modelry"):
+        of_several = modelry.evaluate(second.source, FRAME, "label", model_type="classifier")
+        named = modelry.evaluate(second.source, FRAME, "label", model_type="classifier", version=f"models:/{model}/2")
+
+    assert (of_several.version, named.version) == ("", f"models:/{model}/2")
+    (line,) = [each.getMessage() for each in caplog.records if "linked to no version" in each.getMessage()]
+    assert f"models:/{model}/2" in line
+    assert f"models:/{unique}-other/1" in line
+
+
+def test_a_model_that_was_just_logged_is_evaluated_as_its_version(client: Client, unique: str) -> None:
+    fitted = LogisticRegression().fit(FRAME[["a", "b"]], FRAME["label"])
+    with modelry.start_run():
+        plain = modelry.sklearn.log_model(fitted, name="plain", pip_requirements=[])
+        registered = modelry.sklearn.log_model(fitted, registered_model_name=unique, pip_requirements=[])
+
+    found = [modelry.evaluate(each, FRAME, "label", model_type="classifier") for each in (plain, registered)]
+
+    assert [each.version for each in found] == ["", f"models:/{unique}/1"]
+    assert client.runs.get(found[0].run_id).tags["modelry.evaluation.default"] == plain.model_uri

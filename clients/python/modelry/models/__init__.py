@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modelry._sdk.evaluating.evaluation import evaluate as evaluate
     from modelry._sdk.evaluating.result import EvaluationResult as EvaluationResult
     from modelry._sdk.evaluating.result import Interval as Interval
+    from modelry._sdk.evaluating.thresholds import MetricThreshold as MetricThreshold
     from modelry._sdk.evaluating.thresholds import Threshold as Threshold
     from modelry._sdk.evaluating.thresholds import Verdict as Verdict
     from modelry._sdk.packaging.checking import Check as Check
@@ -35,6 +36,7 @@ __all__ = [
     "EvaluationResult",
     "Interval",
     "LoggedModel",
+    "MetricThreshold",
     "ModelSignature",
     "Problem",
     "Threshold",
@@ -52,6 +54,7 @@ _LATER = {
     "EvaluationResult": "modelry._sdk.evaluating.result",
     "Interval": "modelry._sdk.evaluating.result",
     "LoggedModel": "modelry._sdk.packaging.logged",
+    "MetricThreshold": "modelry._sdk.evaluating.thresholds",
     "Problem": "modelry._sdk.packaging.checking",
     "Threshold": "modelry._sdk.evaluating.thresholds",
     "Verdict": "modelry._sdk.evaluating.thresholds",

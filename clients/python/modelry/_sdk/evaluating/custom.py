@@ -63,8 +63,7 @@ def scored(
     left_out: dict[str, str] = {}
     for metric in metrics:
         try:
-            answer = metric.eval_fn(**_arguments(metric, {**known, "metrics": {**built_in, **found}}))
-            values = _numbers(metric.name, answer)
+            values = values_of(metric, {**known, "metrics": {**built_in, **found}})
         except Exception as problem:  # It is the code of the caller, which may raise anything.
             signals.pass_on(problem)
             left_out[metric.name] = f"{type(problem).__name__}: {said_of(problem)}"
@@ -77,7 +76,13 @@ def scored(
     return found, left_out
 
 
-def _arguments(metric: CustomMetric, known: Mapping[str, Any]) -> dict[str, Any]:
+def values_of(metric: CustomMetric, known: Mapping[str, Any]) -> dict[str, float]:
+    """What the function gives, by name. Raises what it raises, and InvalidArgument for what is no number."""
+    return _numbers(metric.name, metric.eval_fn(**arguments(metric, known)))
+
+
+def arguments(metric: CustomMetric, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a function asks for. Raises InvalidArgument for what is not known."""
     asked: dict[str, Any] = {}
     for name, parameter in inspect.signature(metric.eval_fn).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.evaluating.options import Options, with_config
-from modelry.errors import InvalidArgument, ThresholdsNotMet
+from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
@@ -45,7 +45,7 @@ def evaluate(
     dataset_name: str | None = None,
     batch_rows: int | None = None,
     inference_params: Mapping[str, Any] | None = None,
-    explain: bool = False,
+    explain: bool | int = False,
     evaluators: str | Sequence[str] | None = None,
     evaluator_config: Mapping[str, Any] | None = None,
     client: Client | None = None,
@@ -65,7 +65,8 @@ def evaluate(
     `micro`.
 
     `slices` are columns, or a mapping of columns to a number of bins or their edges. With `confidence`, such as 0.95,
-    metrics get intervals: percentile bootstrap with `samples` samples from `seed`. `baseline` is another model, whose
+    metrics get intervals: percentile bootstrap with `samples` samples from `seed`; for those of your own the function
+    is called for each sample, for at most 30 s. `baseline` is another model, whose
     predictions on the same data are compared. `thresholds` maps metrics to `Threshold(min=…, max=…, min_change=…)`; the
     verdicts are recorded, and with `validate="raise"` a failed one raises ThresholdsNotMet, after everything is
     logged.
@@ -73,7 +74,8 @@ def evaluate(
     A version (`models:/…`, or named by `version` for a model object) gets the result as its evaluation `name`. Each
     evaluation of a name replaces the one before, which stays in the list. `metric_prefix` stands before the names of
     metrics of the run; the default is empty, or `<name>.` in a run that was active, if a name is given. `explain` adds
-    mean SHAP values, if shap is installed. `evaluators` and `evaluator_config` are MLflow's.
+    SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no further row is begun.
+    `evaluators` and `evaluator_config` are MLflow's.
 
     A metric that can't be computed is left out, with the reason in `left_out`. Raises InvalidArgument for arguments
     that don't fit, DatasetEmpty for data without rows, what loading the model raises, and what the model itself raises.
@@ -131,8 +133,6 @@ def _evaluated(options: Options) -> EvaluationResult:
         for each in failed:
             log.warning("evaluation %s: %s", options.name, each)
         if options.validate == "raise":
-            raise ThresholdsNotMet(
-                f"evaluation {options.name!r}: {'; '.join(f'{each.metric}: {each.text}' for each in failed)}",
-                metadata={"run_id": result.run_id, "evaluation": options.name},
-            )
+            metadata = {"run_id": result.run_id, "evaluation": options.name}
+            thresholds.check(result.verdicts, f"evaluation {options.name!r}", metadata)
     return result

@@ -157,6 +157,15 @@ def numbers(values: Any, what: str) -> Floats:
     return found
 
 
+def at_rows(values: Any, rows: Array) -> Any:
+    """The rows at these positions of a table, a column, an array or a mapping of columns; None of None."""
+    if isinstance(values, dict):
+        return {name: at_rows(each, rows) for name, each in values.items()}
+    if values is None:
+        return None
+    return values.iloc[rows] if hasattr(values, "iloc") else values[rows]
+
+
 def _weights(values: Array) -> Floats:
     found = numbers(values, "weights")
     if (found < 0).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from modelry.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelry._sdk.evaluating.predicting import Predictions
     from modelry._sdk.evaluating.scoring import Array, Floats
+
+log = logging.getLogger("modelry")
 
 MODEL_TYPES = ("classifier", "regressor", "ranker")
 
@@ -40,6 +43,8 @@ def classified(
     if shares is None and said is not None and _are_shares(targets, said):
         shares, classes = np.column_stack([1 - said, said]), [0, 1]
         said = (said >= 0.5).astype(np.int64)
+    if label_list is None:
+        _check_of_one_kind(targets, said, classes)
     labels = _labels(targets, said, label_list, classes)
     if shares is not None:
         classes = _classes(classes, labels, shares.shape[1])
@@ -97,6 +102,41 @@ def _are_shares(targets: Array, said: Array) -> bool:
     return bool(is_fraction and np.isin(targets, (0, 1)).all())
 
 
+def _check_of_one_kind(targets: Array, said: Array | None, classes: Sequence[Any] | None) -> None:
+    """Raises InvalidArgument for predictions that can't mean labels of the targets, and warns of those that may not.
+
+    They can't if one side is texts, if they are scores, if they differ in spelling only, or if the model names its
+    classes and the targets have none of them. Else a model may have missed all rows.
+    """
+    true, other = _distinct(targets), [] if said is None else _distinct(said)
+    named = _plain_labels(classes or [])
+    if (not other and not named) or set(true) & {*other, *named}:
+        return
+    if not other and all(isinstance(each, str) for each in named) and not any(isinstance(each, str) for each in true):
+        return  # They are the names of the columns of a table of probabilities.
+    came = other or named
+    found = f"the targets are {_listed(true)} and the predictions {_listed(came)}, with no label in both"
+    if said is not None and said.dtype.kind == "f" and (said != np.round(said)).any():
+        advice = (
+            "the predictions look like scores; give labels, or name a column of probabilities with probabilities=..."
+        )
+    elif {str(each).strip().casefold() for each in true} & {str(each).strip().casefold() for each in came}:
+        kinds = f"{type(true[0]).__name__} and {type(came[0]).__name__}"
+        advice = f"they differ in type ({kinds}) or spelling only; bring them to one, such as with targets.astype(...)"
+    elif len({isinstance(each, str) for each in (*true, *came)}) > 1:
+        advice = "some labels are texts and some are not; map the predictions to the labels of the targets"
+    elif named:
+        advice = f"the model knows {_listed(named)} only; map its predictions to the labels of the targets"
+    else:
+        log.warning("evaluate: %s: if they should mean the same, map one to the other, for else no row is right", found)
+        return
+    raise InvalidArgument(f"{found}: {advice}")
+
+
+def _listed(labels: Sequence[Any]) -> str:
+    return ", ".join(map(repr, labels[:5])) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+
+
 def labels_of(targets: Array, said: Array | None) -> list[Any]:
     """All labels that occur, sorted."""
     return _labels(targets, said, None, None)
@@ -116,9 +156,13 @@ def _labels(
 
 def _distinct(values: Array) -> list[Any]:
     try:
-        return [each.item() if isinstance(each, np.generic) else each for each in np.unique(values)]
+        return _plain_labels(np.unique(values))
     except TypeError:
         return list(dict.fromkeys(values.tolist()))
+
+
+def _plain_labels(values: Iterable[Any]) -> list[Any]:
+    return [each.item() if isinstance(each, np.generic) else each for each in values]
 
 
 def _union(groups: Iterable[Iterable[Any]]) -> list[Any]:
@@ -138,7 +182,7 @@ def _union(groups: Iterable[Iterable[Any]]) -> list[Any]:
 def _classes(classes: Sequence[Any] | None, labels: list[Any], width: int) -> list[Any]:
     """The label of each column of probabilities."""
     if classes is not None and len(classes) == width:
-        found = [each.item() if isinstance(each, np.generic) else each for each in classes]
+        found = _plain_labels(classes)
         if all(isinstance(each, str) for each in found) and not any(isinstance(each, str) for each in labels):
             found = labels if len(labels) == width else found
         return found

@@ -49,7 +49,7 @@ class Options:
     dataset_name: str | None = None
     batch_rows: int | None = None
     inference_params: Mapping[str, Any] | None = None
-    explain: bool = False
+    explain: bool | int = False
     client: Client | None = None
 
 

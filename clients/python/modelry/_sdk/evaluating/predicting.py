@@ -76,7 +76,7 @@ def _told_apart(said: Any, rows: int) -> Predictions:
 
 
 def _add_shares(found: Predictions, model: Any, features: Any, batch_rows: int | None, rows: int) -> None:
-    asked = _with_probabilities(model)
+    asked = with_probabilities(model)
     if asked is None:
         found.why_none = f"{type(model).__name__} has no predict_proba"
         return
@@ -92,8 +92,8 @@ def _add_shares(found: Predictions, model: Any, features: Any, batch_rows: int |
         found.why_none = f"predict_proba failed: {type(problem).__name__}: {said_of(problem)}"
 
 
-def _with_probabilities(model: Any) -> Any:
-    """The model, or the one inside a pyfunc, if it gives probabilities."""
+def with_probabilities(model: Any) -> Any:
+    """The model, or the one inside a pyfunc, if it gives probabilities; else None."""
     if hasattr(model, "predict_proba"):
         return model
     inside = getattr(model, "get_raw_model", None)

@@ -56,6 +56,18 @@ class Ordered:
         hits, misses = self.counts(weights)
         return np.append(0.0, hits / hits[-1]), np.append(1.0, _precision(hits, misses))
 
+    def gain(self, weights: Floats) -> tuple[Floats, Floats]:
+        """The share of all rows, and the share of the positive ones among them, from (0, 0) to (1, 1)."""
+        hits, misses = self.counts(weights)
+        everything = hits + misses
+        return np.append(0.0, everything / everything[-1]), np.append(0.0, hits / hits[-1])
+
+    def lift(self, weights: Floats) -> tuple[Floats, Floats]:
+        """The share of all rows, and how many times as often they are positive as all rows are: gain by share."""
+        rows, gains = self.gain(weights)
+        there = rows > 0
+        return rows[there], gains[there] / rows[there]
+
 
 def _steps(sums: Floats) -> Floats:
     steps = sums.copy()

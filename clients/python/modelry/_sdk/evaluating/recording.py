@@ -60,7 +60,7 @@ def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> Eval
     paths = [f"{folder}/report.json"]
     run.log_dict(_report(work, found, dataset), paths[0])
     paths += _tables(work, found, run, folder)
-    paths += _pictures(work, run, folder)
+    paths += _pictures(work, found, run, folder)
     made = _linked(work, found, run, dataset)
     return EvaluationResult(
         name=name,
@@ -72,6 +72,7 @@ def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> Eval
         baseline_metrics=found.baseline or {},
         differences=found.differences,
         difference_intervals=found.difference_intervals,
+        intervals_left_out=found.intervals_left_out,
         verdicts=tuple(found.verdicts),
         tables=found.tables,
         artifacts=tuple(paths),
@@ -125,7 +126,10 @@ def _report(work: Work, found: Found, dataset: Dataset) -> dict[str, Any]:
             "method": METHOD,
             **sampled,
             "metrics": {name: [each.low, each.high] for name, each in found.intervals.items()},
+            "left_out": found.intervals_left_out,
         }
+    if found.explained is not None:
+        report["explanations"] = found.explained.told()
     if found.baseline is not None:
         report["baseline"] = {
             "model": str(options.baseline) if isinstance(options.baseline, str) else type(options.baseline).__name__,
@@ -163,13 +167,13 @@ def _keys(rows: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _pictures(work: Work, run: ActiveRun, folder: str) -> list[str]:
+def _pictures(work: Work, found: Found, run: ActiveRun, folder: str) -> list[str]:
     """A picture that can't be drawn is told, and stops nothing."""
-    if work.scorer is None or not plots.can_draw():
+    if not plots.can_draw():
         return []
     paths = []
     try:
-        for name, figure in pictures(work.scorer):
+        for name, figure in pictures(work.scorer, found.explained):
             run.log_figure(figure, f"{folder}/{name}")
             paths.append(f"{folder}/{name}")
     except Exception as problem:  # It calls Matplotlib, which may raise anything.

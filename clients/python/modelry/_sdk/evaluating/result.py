@@ -26,9 +26,10 @@ class EvaluationResult:
 
     `metrics` are numbers by name. `left_out` says why a metric is not among them. `intervals` are those of the metrics,
     `baseline_metrics` and `differences` (own minus the baseline's) are set with a baseline, and `difference_intervals`
-    too if intervals were asked for. `verdicts` has one for each threshold. `tables` has the rows of tables by name,
-    such as `slices`. `artifacts` are the paths of the files of the run. `version` is `models:/<name>/<number>` if the
-    model is a version, which then has the evaluation under `name`.
+    too if intervals were asked for, of which `intervals_left_out` says why a metric has none. `verdicts` has one for
+    each threshold. `tables` has the rows of tables by name, such as `slices`. `artifacts` are the paths of the files of
+    the run. `version` is `models:/<name>/<number>` if the model is a version, which then has the evaluation under
+    `name`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class EvaluationResult:
     baseline_metrics: Mapping[str, float] = field(default_factory=dict)
     differences: Mapping[str, float] = field(default_factory=dict)
     difference_intervals: Mapping[str, Interval] = field(default_factory=dict)
+    intervals_left_out: Mapping[str, str] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     artifacts: Sequence[str] = ()

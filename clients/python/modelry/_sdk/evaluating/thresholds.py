@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelry.errors import InvalidArgument
+from modelry._sdk.values.directions import is_better_when_greater
+from modelry.errors import InvalidArgument, ThresholdsNotMet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,26 @@ class Threshold:
         return self.min_change is not None or self.min_relative_change is not None
 
 
+def MetricThreshold(
+    threshold: float | None = None,
+    min_absolute_change: float | None = None,
+    min_relative_change: float | None = None,
+    *,
+    greater_is_better: bool,
+) -> Threshold:
+    """A Threshold by MLflow's arguments: `threshold` is the least value, or the most if less is better.
+
+    Raises InvalidArgument as Threshold does.
+    """
+    return Threshold(
+        min=threshold if greater_is_better else None,
+        max=None if greater_is_better else threshold,
+        min_change=min_absolute_change,
+        min_relative_change=min_relative_change,
+        greater_is_better=greater_is_better,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a metric has kept its threshold. `text` says what was found and what was needed.
@@ -72,7 +93,12 @@ def given(thresholds: Mapping[str, Any] | None) -> dict[str, Threshold]:
         if isinstance(each, Threshold):
             found[metric] = each
         elif hasattr(each, "threshold") and hasattr(each, "greater_is_better"):
-            found[metric] = _of_mlflow(each)
+            found[metric] = MetricThreshold(
+                each.threshold,
+                getattr(each, "min_absolute_change", None),
+                getattr(each, "min_relative_change", None),
+                greater_is_better=bool(each.greater_is_better),
+            )
         else:
             raise InvalidArgument(
                 f"the threshold of {metric!r} is {each!r}; give modelry.models.Threshold(min=...) or (max=...)"
@@ -80,15 +106,48 @@ def given(thresholds: Mapping[str, Any] | None) -> dict[str, Threshold]:
     return found
 
 
-def _of_mlflow(given: Any) -> Threshold:
-    greater = bool(given.greater_is_better)
-    return Threshold(
-        min=given.threshold if greater else None,
-        max=None if greater else given.threshold,
-        min_change=getattr(given, "min_absolute_change", None),
-        min_relative_change=getattr(given, "min_relative_change", None),
-        greater_is_better=greater,
+def validate_evaluation_results(
+    validation_thresholds: Mapping[str, Any], candidate_result: Any, baseline_result: Any = None
+) -> None:
+    """Raises ThresholdsNotMet if a metric of a result does not keep its threshold, with all that do not.
+
+    `validation_thresholds` maps metrics to `Threshold`s or MLflow's `MetricThreshold`s. `candidate_result` and
+    `baseline_result` are what `evaluate` returned, here or in MLflow, or mappings of metrics to numbers. Default
+    baseline: the one that the candidate was evaluated with. A metric that is missing has not kept its threshold. The
+    error has the failed verdicts as `verdicts`. Nothing is recorded, other than by `thresholds` of `evaluate`.
+
+    Raises InvalidArgument for what is no threshold and no result.
+    """
+    asked = given(validation_thresholds)
+    metrics = _metrics_of(candidate_result, "candidate_result")
+    baseline = getattr(candidate_result, "baseline_metrics", None) or None
+    if baseline_result is not None:
+        baseline = _metrics_of(baseline_result, "baseline_result")
+    better = {name: is_better_when_greater(name) for name in asked}
+    left_out = getattr(candidate_result, "left_out", {})
+    check(verdicts(asked, metrics, baseline, better=better, left_out=left_out), "the result")
+
+
+def check(found: Sequence[Verdict], of: str, metadata: Mapping[str, str] | None = None) -> None:
+    """Raises ThresholdsNotMet that names every failed verdict, if there is one."""
+    failed = tuple(each for each in found if not each.passed)
+    if not failed:
+        return
+    said = "; ".join(f"{each.metric}: {each.text}" for each in failed)
+    error = ThresholdsNotMet(
+        f"{of} has not kept {len(failed)} of {len(found)} thresholds: {said}",
+        metadata=metadata,
+        fields={each.metric: each.text for each in failed},
     )
+    error.verdicts = failed
+    raise error
+
+
+def _metrics_of(result: Any, what: str) -> Mapping[str, float]:
+    found = getattr(result, "metrics", result)
+    if not isinstance(found, Mapping):
+        raise InvalidArgument(f"{what} is a {type(result).__name__}; give what evaluate returned, or metrics by name")
+    return found
 
 
 def verdicts(
@@ -136,6 +195,7 @@ def _verdict(
             said.append(f"better by {threshold.min_change:g} than {before:.6g}")
         if threshold.min_relative_change is not None:
             kept &= gain >= threshold.min_relative_change * abs(before)
+            kept &= gain > 0 or before != 0 or threshold.min_relative_change <= 0  # a share of 0 means: any gain
             said.append(f"better by {threshold.min_relative_change:.2%} than {before:.6g}")
     return Verdict(metric, bool(kept), value, before, f"{value:.6g}, needed {' and '.join(said)}")
 

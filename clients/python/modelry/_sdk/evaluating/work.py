@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating import custom, explaining, given, kinds, predicting, slices, thresholds
+from modelry._sdk.evaluating import custom, explaining, given, kinds, pictures, predicting, slices, thresholds
 from modelry._sdk.evaluating.classifying import Classified
-from modelry._sdk.evaluating.intervals import Sampling, intervals
+from modelry._sdk.evaluating.intervals import Sampling, intervals, of_own
 from modelry._sdk.evaluating.predicting import Predictions
 from modelry._sdk.evaluating.result import Interval
 from modelry._sdk.evaluating.scoring import COUNTS
@@ -21,10 +22,13 @@ from modelry._sdk.values.directions import is_better_when_greater
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from modelry._sdk.evaluating.explaining import Explained
     from modelry._sdk.evaluating.options import Options
     from modelry._sdk.evaluating.scoring import Floats, Scorer
     from modelry._sdk.evaluating.slices import Slice
     from modelry._sdk.evaluating.thresholds import Verdict
+
+log = logging.getLogger("modelry")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}\Z")
 _SAMPLE_ROWS = 100
@@ -39,6 +43,8 @@ class Found:
     intervals: dict[str, Interval] = field(default_factory=dict)
     baseline: dict[str, float] | None = None
     difference_intervals: dict[str, Interval] = field(default_factory=dict)
+    intervals_left_out: dict[str, str] = field(default_factory=dict)
+    explained: Explained | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -78,6 +84,11 @@ def check(options: Options, asked: Mapping[str, thresholds.Threshold]) -> None:
         raise InvalidArgument(f"confidence={options.confidence!r} must be between 0 and 1, such as 0.95")
     if not 10 <= options.samples <= 1_000_000:
         raise InvalidArgument(f"samples={options.samples!r} must be from 10 to 1000000")
+    if not isinstance(options.explain, bool | int) or not 0 <= options.explain <= explaining.MOST_ROWS:
+        raise InvalidArgument(
+            f"explain={options.explain!r} must be True, False, or how many rows to explain, at most "
+            f"{explaining.MOST_ROWS}"
+        )
     for metric, each in asked.items():
         if each.needs_baseline and options.baseline is None:
             raise InvalidArgument(f"the threshold of {metric!r} compares with a baseline; give baseline=...")
@@ -116,10 +127,9 @@ class Work:
         """Scores, compares and judges."""
         found = Found()
         found.metrics, found.left_out = self._scored(self.scorer, self.predicted)
-        if self.options.baseline is not None:
-            self._compare(found)
-        elif self.options.confidence is not None and self.scorer is not None:
-            found.intervals, _ = intervals(self.scorer, self._sampling)
+        other = self._compare(found) if self.options.baseline is not None else None
+        if self.options.confidence is not None:
+            self._add_intervals(found, other)
         better = {name: is_better_when_greater(name) for name in found.metrics}
         better |= {each.name: each.greater_is_better for each in self.metrics if each.greater_is_better is not None}
         found.verdicts = thresholds.verdicts(
@@ -127,9 +137,7 @@ class Work:
         )
         found.tables = self._tables()
         if self.options.explain:
-            rows, why = explaining.mean_shap_values(self.subject.model, self.given.features, self.options.seed)
-            found.tables["explanations"] = rows
-            found.left_out |= {"explanations": why} if why else {}
+            self._explain(found)
         return found
 
     @property
@@ -224,9 +232,9 @@ class Work:
         known["weights"] = self.weights
         if rows is None:
             return known
-        return {name: value if value is None else _selected(value, rows) for name, value in known.items()}
+        return {name: given.at_rows(value, np.flatnonzero(rows)) for name, value in known.items()}
 
-    def _compare(self, found: Found) -> None:
+    def _compare(self, found: Found) -> tuple[Predictions, Scorer | None]:
         """The metrics of the baseline on the same rows, and the differences."""
         other = predicting.loaded(self.options.baseline, self.options.client)
         try:
@@ -236,13 +244,50 @@ class Work:
             raise
         scorer = self._scorer(predicted)
         found.baseline, _ = self._scored(scorer, predicted)
-        if self.options.confidence is not None and self.scorer is not None:
-            found.intervals, found.difference_intervals = intervals(self.scorer, self._sampling, scorer)
+        return predicted, scorer
+
+    def _add_intervals(self, found: Found, other: tuple[Predictions, Scorer | None] | None) -> None:
+        """The intervals of the metrics and of their differences from those of a baseline, and why some have none."""
+        if self.scorer is not None:
+            before = None if other is None else other[1]
+            found.intervals, found.difference_intervals = intervals(self.scorer, self._sampling, before)
+            found.intervals_left_out = {
+                name: "it was not defined in half of the samples or more"
+                for name in self.scorer.score(self.scorer.weights)
+                if name not in found.intervals and name not in COUNTS
+            }
+        if self.options.model_type == "ranker":
+            why = "samples are of queries, and the function takes rows"
+            found.intervals_left_out |= {metric.name: why for metric in self.metrics}
+        else:
+            known = self._known(self.predicted, None)
+            own, differences, left_out = of_own(
+                self.metrics, known, self._sampling, None if other is None else self._known(other[0], None)
+            )
+            found.intervals |= {name: each for name, each in own.items() if name in found.metrics}
+            found.difference_intervals |= {name: each for name, each in differences.items() if name in found.metrics}
+            found.intervals_left_out |= left_out
+
+    def _explain(self, found: Found) -> None:
+        """The SHAP values of some rows, or why there are none."""
+        wanted = explaining.ROWS if self.options.explain is True else int(self.options.explain)
+        if self.options.model is None:
+            found.left_out["explanations"] = "there is no model, only predictions"
+            return
+        found.explained, why = explaining.explained(
+            self.subject.model, self.given.features, self.scorer, wanted, self.options.seed
+        )
+        if found.explained is None:
+            found.left_out["explanations"] = why
+            log.warning("evaluation %s: the explanations are left out: %s", self.options.name, why)
+        else:
+            found.tables["explanations"] = found.explained.table()
 
     def _tables(self) -> dict[str, list[dict[str, Any]]]:
         tables: dict[str, list[dict[str, Any]]] = {}
         if isinstance(self.scorer, Classified):
             tables["per_class_metrics"] = self.scorer.per_class()
+            tables["lift_and_gain"] = pictures.gains(self.scorer)
         if self.slices:
             tables["slices"] = [self._of_slice(each) for each in slices.slices_of(self.given, self.slices)]
         tables["predictions"] = self._sample()
@@ -288,9 +333,3 @@ class Work:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _selected(value: Any, rows: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: each[rows] for name, each in value.items()}
-    return value.loc[rows] if hasattr(value, "loc") else value[rows]
