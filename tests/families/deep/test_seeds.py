@@ -61,6 +61,7 @@ def test_seed_2_logs_and_loads_a_model_of_pytorch(client: Client, tmp_path: Path
 def test_seed_2_logs_and_loads_a_model_of_keras(flavor: str) -> None:
     framework: Any = getattr(modelry, flavor)
     model = a_keras_model()
+    model.fit(INPUTS, INPUTS.sum(axis=1), verbose=0)  # else Keras warns that the optimizer has no state
     outputs = model.predict(INPUTS, verbose=0)
 
     # Log model
