@@ -24,7 +24,8 @@ NOT_RUN = {
     "README.md": 2,
     "docs/autologging.md": 1,
     "docs/cli.md": 2,
-    "docs/models.md": 2,
+    "docs/datasets.md": 2,
+    "docs/models.md": 4,
     "docs/operating.md": 6,
     "docs/pictures-and-files.md": 1,
     "docs/quick-start.md": 2,
@@ -88,9 +89,10 @@ def _runs(page: str) -> bool:
 def test_the_code_of_a_page_works(page: str, deployment: Deployment, tmp_path: Path) -> None:
     sources = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "clients/cli", "services"))
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
-    (tmp_path / "bin" / "modelry").write_text(f'#!/bin/sh\nexec {sys.executable} -m modelry_cli "$@"\n')
-    (tmp_path / "bin" / "modelry").chmod(0o755)
+    # A link to the Python of an environment would not find its packages.
+    for name, words in (("python", sys.executable), ("modelry", f"{sys.executable} -m modelry_cli")):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")},
         **deployment.environment(),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         sklearn,
         statsmodels,
         tensorflow,
+        tracking,
         transformers,
         types,
         xgboost,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
     )
+    from modelry._sdk.fluent.mlflow_client import MlflowClient
     from modelry._sdk.fluent.searching import load_table, search_experiments, search_runs
     from modelry._sdk.fluent.system_metrics import (
         disable_system_metrics_logging,
@@ -109,6 +111,7 @@ _MODULES = {
     "sklearn": "modelry.sklearn",
     "statsmodels": "modelry.statsmodels",
     "tensorflow": "modelry.tensorflow",
+    "tracking": "modelry.tracking",
     "transformers": "modelry.transformers",
     "types": "modelry.types",
     "xgboost": "modelry.xgboost",
@@ -120,6 +123,7 @@ _NAMES = {
     "modelry._sdk.evaluating.evaluation": ["evaluate"],
     "modelry._sdk.evaluating.thresholds": ["validate_evaluation_results"],
     "modelry._sdk.fluent.active_run": ["ActiveRun"],
+    "modelry._sdk.fluent.mlflow_client": ["MlflowClient"],
     "modelry._sdk.fluent.searching": ["load_table", "search_experiments", "search_runs"],
     "modelry._sdk.fluent.system_metrics": [
         "disable_system_metrics_logging",
@@ -183,6 +187,7 @@ __all__ = [
     "LifecycleFilter",
     "MetricColumns",
     "MetricSummary",
+    "MlflowClient",
     "ModelryError",
     "Run",
     "RunStatus",
@@ -243,6 +248,7 @@ __all__ = [
     "statsmodels",
     "sync",
     "tensorflow",
+    "tracking",
     "transformers",
     "transition_model_version_stage",
     "types",
