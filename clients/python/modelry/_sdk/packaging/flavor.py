@@ -19,11 +19,8 @@ from modelry._sdk.packaging import (
     borrowed,
     checked,
     code_files,
-<<<<<<< HEAD
-    devices,
-=======
     credentials,
->>>>>>> wt-rest
+    devices,
     examples,
     judging,
     loading,
