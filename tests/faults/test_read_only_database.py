@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import modelry
 from modelry import Client
 from modelry._sdk.fluent import session
-from modelry._sdk.recording.spool import left_in
+from modelry._sdk.spooling.spool import left_in
 from modelry_server.targets import ROOMS
 from tests.parts import deployment as deployments
 from tests.parts.postgres import PostgresServer

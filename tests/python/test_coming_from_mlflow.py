@@ -10,7 +10,7 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas.borrowed import mlflow_module
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming-from-mlflow.md").read_text()
 TABLES = PAGE.split("## MlflowClient → Client")[1]

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         xgboost,
     )
     from modelry import datasets as data
-    from modelry._sdk.autologging.frameworks import autolog
     from modelry._sdk.client import Client
     from modelry._sdk.evaluating.evaluation import evaluate
     from modelry._sdk.evaluating.thresholds import validate_evaluation_results
@@ -95,6 +94,7 @@ if TYPE_CHECKING:
     from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary
     from modelry._sdk.nouns.runs import Run
     from modelry._sdk.packaging.registering import register_model
+    from modelry._sdk.recipes.frameworks import autolog
     from modelry.errors import ModelryError
 
 _MODULES = {
@@ -118,7 +118,7 @@ _MODULES = {
 }
 _NAMES = {
     "modelry.errors": ["ModelryError"],
-    "modelry._sdk.autologging.frameworks": ["autolog"],
+    "modelry._sdk.recipes.frameworks": ["autolog"],
     "modelry._sdk.client": ["Client"],
     "modelry._sdk.evaluating.evaluation": ["evaluate"],
     "modelry._sdk.evaluating.thresholds": ["validate_evaluation_results"],

@@ -62,7 +62,7 @@ def autolog(*, disable: bool = False, **options: Unpack[AutologOptions]) -> None
     For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
     InvalidArgument for an option that is not there.
     """
-    from modelry._sdk.autologging.catboost_fits import CATBOOST
     from modelry._sdk.autologging.switch import switch
+    from modelry._sdk.recipes.catboost_fits import CATBOOST
 
     switch(CATBOOST, options, disable=disable)

@@ -100,7 +100,7 @@ def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
     InvalidArgument for an option that is not there.
     """
-    from modelry._sdk.autologging.keras_fits import KERAS
     from modelry._sdk.autologging.switch import switch
+    from modelry._sdk.recipes.keras_fits import KERAS
 
     switch(KERAS, options, disable=disable)

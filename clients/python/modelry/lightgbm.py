@@ -72,8 +72,8 @@ def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
     InvalidArgument for an option that is not there.
     """
-    from modelry._sdk.autologging.lightgbm_fits import LIGHTGBM
     from modelry._sdk.autologging.switch import switch
+    from modelry._sdk.recipes.lightgbm_fits import LIGHTGBM
 
     switch(LIGHTGBM, options, disable=disable)
 

@@ -8,6 +8,6 @@ The study keeps whatever storage it has.
 
 from __future__ import annotations
 
-from modelry._sdk.autologging.optuna_studies import ModelryCallback
+from modelry._sdk.recipes.optuna_studies import ModelryCallback
 
 __all__ = ["ModelryCallback"]

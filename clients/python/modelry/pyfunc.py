@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import local_files
-from modelry._sdk.packaging import borrowed, code_files, loading
+from modelry._sdk.packaging import code_files, loading
 from modelry._sdk.packaging.flavor import PYTHON_FUNCTION, FlavorShell
 from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.schemas import borrowed
 from modelry._sdk.values import signals
 from modelry.errors import NotFound
 

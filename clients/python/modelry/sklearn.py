@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import pickling
 from modelry._sdk.packaging.flavor import FlavorShell
 from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.requiring import pickling
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -91,7 +91,7 @@ def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises InvalidArgument for an
     option that is not there.
     """
-    from modelry._sdk.autologging.sklearn_fits import SKLEARN
     from modelry._sdk.autologging.switch import switch
+    from modelry._sdk.recipes.sklearn_fits import SKLEARN
 
     switch(SKLEARN, options, disable=disable)

@@ -8,6 +8,6 @@ for each in spool.undelivered():
 
 from __future__ import annotations
 
-from modelry._sdk.recording.undelivered import Undelivered, discard, undelivered
+from modelry._sdk.spooling.undelivered import Undelivered, discard, undelivered
 
 __all__ = ["Undelivered", "discard", "undelivered"]

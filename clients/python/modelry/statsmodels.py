@@ -65,7 +65,7 @@ def autolog(*, disable: bool = False, **options: Unpack[AutologOptions]) -> None
     For the other options see `modelry.autolog` and docs/autologging.md. `disable=True` turns it off. Raises
     InvalidArgument for an option that is not there.
     """
-    from modelry._sdk.autologging.statsmodels_fits import STATSMODELS
     from modelry._sdk.autologging.switch import switch
+    from modelry._sdk.recipes.statsmodels_fits import STATSMODELS
 
     switch(STATSMODELS, options, disable=disable)

@@ -99,7 +99,7 @@ def load_model(
 
 def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     """Does what `modelry.keras.autolog` does: Keras is what trains models of TensorFlow."""
-    from modelry._sdk.autologging.keras_fits import KERAS
     from modelry._sdk.autologging.switch import switch
+    from modelry._sdk.recipes.keras_fits import KERAS
 
     switch(KERAS, options, disable=disable)

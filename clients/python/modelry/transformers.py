@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.autologging.transformers_fits import ModelryCallback
-from modelry._sdk.packaging import borrowed
 from modelry._sdk.packaging.flavor import FlavorShell
 from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.recipes.transformers_fits import ModelryCallback
+from modelry._sdk.schemas import borrowed
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -122,6 +122,6 @@ def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     InvalidArgument for an option that is not there.
     """
     from modelry._sdk.autologging.switch import switch
-    from modelry._sdk.autologging.transformers_fits import TRANSFORMERS
+    from modelry._sdk.recipes.transformers_fits import TRANSFORMERS
 
     switch(TRANSFORMERS, options, disable=disable)

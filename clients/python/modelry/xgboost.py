@@ -71,6 +71,6 @@ def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     InvalidArgument for an option that is not there.
     """
     from modelry._sdk.autologging.switch import switch
-    from modelry._sdk.autologging.xgboost_fits import XGBOOST
+    from modelry._sdk.recipes.xgboost_fits import XGBOOST
 
     switch(XGBOOST, options, disable=disable)

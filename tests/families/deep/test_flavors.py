@@ -436,7 +436,7 @@ def test_the_parts_of_a_pipeline_need_a_task(tmp_path: Path) -> None:
 
 
 def test_the_packages_of_a_module_are_found_without_copying_its_tensors() -> None:
-    from modelry._sdk.packaging import requirements
+    from modelry._sdk.requiring import requirements
 
     class Copied(torch.Tensor):  # type: ignore[misc]
         def __reduce_ex__(self, protocol: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.autologging.frameworks import FRAMEWORKS
+from modelry._sdk.recipes.frameworks import FRAMEWORKS
 from modelry.types import Run
 from tests.families.tabular import autologged
 from tests.families.tabular.autologged import CLASSES, FEATURES

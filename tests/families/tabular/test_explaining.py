@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import modelry
 from modelry import Client
-from modelry._sdk.evaluating import explaining
+from modelry._sdk.scoring import explaining
 
 pytestmark = [pytest.mark.usefixtures("fluent"), pytest.mark.timeout(300)]
 
@@ -92,7 +92,7 @@ def test_the_positive_class_is_explained_whichever_it_is() -> None:
     given = {"labels": [0, 1], "features": FRAME[ABC]}
 
     def of(positive: int) -> Any:
-        from modelry._sdk.evaluating.classifying import Classified
+        from modelry._sdk.scoring.classifying import Classified
 
         codes = FRAME["label"].to_numpy()
         scorer = Classified(codes, codes, given["labels"], np.ones(300), positive=positive)

@@ -33,10 +33,10 @@ from sklearn.preprocessing import StandardScaler
 import modelry
 from modelry import Client
 from modelry._sdk.autologging import checks
-from modelry._sdk.autologging.frameworks import FRAMEWORKS
 from modelry._sdk.autologging.options import Options
-from modelry._sdk.autologging.sklearn_fits import SKLEARN
 from modelry._sdk.autologging.switch import options_of, switch
+from modelry._sdk.recipes.frameworks import FRAMEWORKS
+from modelry._sdk.recipes.sklearn_fits import SKLEARN
 from modelry.errors import InvalidArgument
 from modelry.types import Run
 

@@ -12,8 +12,8 @@ import pytest
 from sklearn import metrics
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from modelry._sdk.evaluating import kinds
-from modelry._sdk.evaluating.predicting import Predictions
+from modelry._sdk.scoring import kinds
+from modelry._sdk.scoring.predicting import Predictions
 
 CHANCE = np.random.default_rng(7)
 ROWS = 300

@@ -11,7 +11,7 @@ import pytest
 import modelry
 from modelry import Client
 from modelry._sdk.observing.snapshots import Snapshots
-from modelry._sdk.recording import kept
+from modelry._sdk.spooling import kept
 from modelry._sdk.transport import process
 from tests.parts.deployment import Deployment, running
 

@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression
 
 import modelry.pyfunc
 import modelry.sklearn
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas.borrowed import mlflow_module
 from modelry.models import infer_signature
 
 CLASSES = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modelry._sdk.packaging import borrowed
+from modelry._sdk.schemas import borrowed
 
 USED = """
 import os, sys, warnings

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import modelry.sklearn
-from modelry._sdk.packaging import locks
+from modelry._sdk.requiring import locks
 
 LOCK = """\
 source = { registry = "https://me:s3cret@private.example.com/simple?token=s3cret&page=2" }

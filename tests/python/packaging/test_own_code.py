@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 
 import modelry.pyfunc
 import modelry.sklearn
-from modelry._sdk.packaging import own_code
+from modelry._sdk.requiring import own_code
 from modelry.errors import FailedPrecondition
 
 pytestmark = [

@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from modelry._sdk.packaging import requirements
+from modelry._sdk.requiring import requirements
 
 
 def pinned(*packages: str) -> list[str]:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mlflow.models import ModelSignature
 
 import modelry.pyfunc
-from modelry._sdk.packaging import enforcing
+from modelry._sdk.schemas import enforcing
 from modelry.errors import InvalidArgument
 from modelry.models import infer_signature
 

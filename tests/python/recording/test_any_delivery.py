@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from modelry import Client
-from modelry._sdk.recording import holders, queued, spooled, sync
-from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.recording import spooled, sync
+from modelry._sdk.spooling import holders, queued
+from modelry._sdk.spooling.queued import QueuedRequest
+from modelry._sdk.spooling.spool import Spool, left_in
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import NotFound
 from tests.parts.deployment import running

@@ -44,7 +44,8 @@ class Interrupter:
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
         path = Path(frame.f_code.co_filename)
-        if path.name not in PARTS or path.parent.name != "recording" or threading.current_thread().name != self._thread:
+        is_part = path.name in PARTS and path.parent.name in {"recording", "spooling"}
+        if not is_part or threading.current_thread().name != self._thread:
             return None
         if event == "line" and self.is_armed and not self.has_come:
             self._left -= 1

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from modelry._sdk.recording.buffer import FULL, KEYS_PER_BATCH, POINTS_PER_BATCH, Buffer
-from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, WRITE_METRICS, QueuedRequest
+from modelry._sdk.spooling.queued import CREATE_RUN, LOG_BATCH, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking import v1 as tracking
 
 RUN_ID = "0" * 32

@@ -12,7 +12,7 @@ import pytest
 
 import modelry
 from modelry._sdk.recording import sync
-from modelry._sdk.recording.spool import left_in
+from modelry._sdk.spooling.spool import left_in
 from modelry._sdk.transport import settings
 from tests.parts import free_port
 from tests.parts.deployment import Deployment

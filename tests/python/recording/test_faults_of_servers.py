@@ -15,9 +15,10 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.recording import kept, sync
-from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest, start_run
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.recording import sync
+from modelry._sdk.spooling import kept
+from modelry._sdk.spooling.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest, start_run
+from modelry._sdk.spooling.spool import Spool, left_in
 from modelry.api.tracking import v1 as tracking
 from modelry.api.tracking.v1.rpcs import CREATE_EXPERIMENT
 from modelry.errors import RunNotFound

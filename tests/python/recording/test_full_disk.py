@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from modelry._sdk.recording.queued import LOG_BATCH, QueuedRequest
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.recording.source import Backlog
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.spooling.queued import LOG_BATCH, QueuedRequest
+from modelry._sdk.spooling.spool import Spool, left_in
 from modelry.api.tracking.v1.run_service_pb2 import LogBatchRequest
 
 SERVER = {"address": "127.0.0.1:1", "workspace": "default"}

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from modelry import Client
-from modelry._sdk.recording import kept, sync, undelivered
-from modelry._sdk.recording.locks import SpoolInUse
-from modelry._sdk.recording.places import SpoolUnsafe
-from modelry._sdk.recording.spool import SpoolUnreadable
+from modelry._sdk.recording import sync
+from modelry._sdk.spooling import kept, undelivered
+from modelry._sdk.spooling.locks import SpoolInUse
+from modelry._sdk.spooling.places import SpoolUnsafe
+from modelry._sdk.spooling.spool import SpoolUnreadable
 from modelry.errors import InvalidArgument, PathInvalid
 from tests.python.recording.scripts import leave
 

@@ -18,13 +18,14 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.recording import holders, ids, queued, spooled, sync, undelivered
+from modelry._sdk.recording import spooled, sync
 from modelry._sdk.recording.agenda import Agenda
 from modelry._sdk.recording.attempts import End, Obstacles
-from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.source import Backlog
-from modelry._sdk.recording.spool import Spool
 from modelry._sdk.recording.spooled import Delivering
+from modelry._sdk.spooling import holders, ids, queued, undelivered
+from modelry._sdk.spooling.queued import QueuedRequest
+from modelry._sdk.spooling.spool import Spool
 from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
 from tests.parts.eventually import eventually

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from modelry._sdk.recording import kept
-from modelry._sdk.recording.locks import SpoolInUse
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.spooling import kept
+from modelry._sdk.spooling.locks import SpoolInUse
+from modelry._sdk.spooling.spool import Spool, left_in
 
 SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}
 
@@ -28,7 +28,7 @@ import ctypes, os, sys
 from contextlib import closing
 from pathlib import Path
 from modelry._sdk.recording import kept, undelivered
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.spooling.spool import Spool, left_in
 
 spool = Path(sys.argv[1])
 

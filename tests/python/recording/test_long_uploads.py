@@ -12,7 +12,8 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.recording import kept, sync
+from modelry._sdk.recording import sync
+from modelry._sdk.spooling import kept
 from tests.parts.deployment import Deployment, running
 from tests.parts.eventually import eventually
 from tests.parts.slow_link import slow_link

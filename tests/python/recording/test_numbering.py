@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelry._sdk.recording import queued
-from modelry._sdk.recording.numbering import Numbering, split, subjects_of
-from modelry._sdk.recording.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
+from modelry._sdk.spooling import queued
+from modelry._sdk.spooling.numbering import Numbering, split, subjects_of
+from modelry._sdk.spooling.queued import LOG_BATCH, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking import v1 as tracking
 
 

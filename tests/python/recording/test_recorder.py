@@ -17,7 +17,7 @@ import modelry
 from modelry import ActiveRun, Client
 from modelry._sdk.recording import sync
 from modelry._sdk.recording.recorder import Recorder
-from modelry._sdk.recording.spool import left_in
+from modelry._sdk.spooling.spool import left_in
 from modelry._sdk.transport.connection import connect
 from modelry._sdk.transport.settings import read
 from modelry.errors import Unavailable

@@ -12,7 +12,8 @@ import pytest
 
 import modelry
 from modelry import Client
-from modelry._sdk.recording import kept, sync
+from modelry._sdk.recording import sync
+from modelry._sdk.spooling import kept
 from modelry.errors import InvalidArgument
 from tests.parts.deployment import Deployment
 from tests.python.recording.scripts import PATIENCE_S, leave

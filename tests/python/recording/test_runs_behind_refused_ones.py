@@ -12,9 +12,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 import modelry
 from modelry import Client
-from modelry._sdk.recording import queued, sync
-from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, left_in
+from modelry._sdk.recording import sync
+from modelry._sdk.spooling import queued
+from modelry._sdk.spooling.queued import QueuedRequest
+from modelry._sdk.spooling.spool import Spool, left_in
 from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
 from tests.python.recording.scripts import run_script, use
@@ -92,7 +93,7 @@ def _by_sync(deployment: Deployment, spool: Path, logged: Logged) -> None:
 FORKS = """
 import json, os, sys
 import modelry
-from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.spooling.queued import QueuedRequest
 
 with modelry.start_run() as run:
     pid = os.fork()

@@ -12,7 +12,7 @@ import pytest
 import modelry
 from modelry import Client
 from modelry._sdk.recording import delivery, sync
-from modelry._sdk.recording.spool import left_in
+from modelry._sdk.spooling.spool import left_in
 from modelry.errors import FieldInvalid, InvalidArgument
 from tests.parts.deployment import Deployment
 from tests.python.recording.scripts import PATIENCE_S, run_script, start_again, use

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from modelry._sdk.recording import holders
-from modelry._sdk.recording.locks import SpoolInUse
-from modelry._sdk.recording.places import SpoolUnsafe
-from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import (
+from modelry._sdk.spooling import holders
+from modelry._sdk.spooling.locks import SpoolInUse
+from modelry._sdk.spooling.places import SpoolUnsafe
+from modelry._sdk.spooling.queued import QueuedRequest
+from modelry._sdk.spooling.spool import (
     Spool,
     SpoolUnreadable,
     _server_of,
@@ -258,7 +258,7 @@ def test_the_spool_of_a_process_that_was_killed_is_taken(tmp_path: Path) -> None
     code = f"""
 import os, signal
 from pathlib import Path
-from modelry._sdk.recording.spool import Spool
+from modelry._sdk.spooling.spool import Spool
 Spool.create(Path({str(tmp_path)!r}), {SERVER!r})
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from modelry import Client
-from modelry._sdk.recording import holders, kept, queued, sync
-from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, left_in
-from modelry._sdk.recording.undelivered import undelivered
+from modelry._sdk.recording import sync
+from modelry._sdk.spooling import holders, kept, queued
+from modelry._sdk.spooling.queued import QueuedRequest
+from modelry._sdk.spooling.spool import Spool, left_in
+from modelry._sdk.spooling.undelivered import undelivered
 from modelry.api.tracking import v1 as tracking
 from tests.parts.deployment import Deployment
 from tests.python.recording.scripts import leave, run_script, start_again, use

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from modelry import spool as spools
-from modelry._sdk.recording import kept, queued
-from modelry._sdk.recording.locks import SpoolInUse
-from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool
+from modelry._sdk.spooling import kept, queued
+from modelry._sdk.spooling.locks import SpoolInUse
+from modelry._sdk.spooling.queued import QueuedRequest
+from modelry._sdk.spooling.spool import Spool
 from modelry.api.tracking.v1 import CreateRunRequest, WriteMetricsRequest
 from modelry.errors import FailedPrecondition, InvalidArgument, Unavailable
 from tests.python.recording.scripts import leave

@@ -10,7 +10,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas.borrowed import mlflow_module
 from modelry.models import signature as signature
 from modelry.models.signature import infer_signature as infer_signature
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import inferring
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas import inferring
+from modelry._sdk.schemas.borrowed import mlflow_module
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature as ModelSignature

@@ -191,6 +191,6 @@ def soon(fit: Fit, model: Any, kept: Snapshot, data: Kept, ask: Callable[[Any, A
 
 
 def _signature(features: Any, answers: Any) -> Any:
-    from modelry._sdk.packaging.borrowed import mlflow_module
+    from modelry._sdk.schemas.borrowed import mlflow_module
 
     return mlflow_module("mlflow.models.signature").infer_signature(features, answers)

@@ -118,7 +118,7 @@ def _off(framework: Framework) -> None:
 
 def _prepare_packaging(framework: Framework, options: Options) -> None:
     """Imports the packaging code now, where one waits for imports anyway, and not beside the first fit."""
-    from modelry._sdk.packaging.borrowed import mlflow_module
+    from modelry._sdk.schemas.borrowed import mlflow_module
 
     try:
         mlflow_module(f"mlflow.{framework.name}")

@@ -1,6 +1,1 @@
-"""Evaluation: what predictions are worth, with intervals, slices, a baseline and verdicts, as a run of a version.
-
-A metric is a function of the weights of the rows. So one implementation gives its value (weights as given), its value
-in a bootstrap sample (weights times how often each row was drawn), and paired differences between two models (the same
-draws for both). It needs NumPy only. The tests compare the values with those of scikit-learn and of MLflow.
-"""
+"""Evaluation: the call and its result, with intervals, a baseline and verdicts, as a run of a version."""

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelry._sdk.evaluating.custom import CustomMetric, arguments, values_of
-from modelry._sdk.evaluating.given import at_rows
 from modelry._sdk.evaluating.result import Interval
-from modelry._sdk.evaluating.scoring import COUNTS
+from modelry._sdk.scoring.given import at_rows
+from modelry._sdk.scoring.scoring import COUNTS
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.scoring import Floats, Scorer
+    from modelry._sdk.scoring.scoring import Floats, Scorer
 
 METHOD = "percentile bootstrap"
 SECONDS = 30.0

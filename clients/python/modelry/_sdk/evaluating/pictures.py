@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelry._sdk.autologging import plots
-from modelry._sdk.evaluating.classifying import Classified
-from modelry._sdk.evaluating.regressing import Regressed
+from modelry._sdk.scoring.classifying import Classified
+from modelry._sdk.scoring.regressing import Regressed
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.explaining import Explained
-    from modelry._sdk.evaluating.ranking_curves import Ordered
-    from modelry._sdk.evaluating.scoring import Floats, Scorer
+    from modelry._sdk.scoring.explaining import Explained
+    from modelry._sdk.scoring.ranking_curves import Ordered
+    from modelry._sdk.scoring.scoring import Floats, Scorer
 
 _MOST_CURVES = 10
 _MOST_FEATURES = 20

@@ -10,12 +10,12 @@ from modelry._sdk.autologging import plots
 from modelry._sdk.datasets.arrays import from_numpy
 from modelry._sdk.datasets.dataset import Dataset
 from modelry._sdk.datasets.tables import from_pandas
-from modelry._sdk.evaluating.classifying import Classified
 from modelry._sdk.evaluating.intervals import METHOD
 from modelry._sdk.evaluating.pictures import calibration, pictures
 from modelry._sdk.evaluating.result import EvaluationResult
 from modelry._sdk.evaluating.subject import registry_client, uri_of
 from modelry._sdk.nouns.enums import RunStatus
+from modelry._sdk.scoring.classifying import Classified
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
 

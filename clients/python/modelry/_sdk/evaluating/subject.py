@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.evaluating import predicting
 from modelry._sdk.nouns import uris
+from modelry._sdk.scoring import predicting
 from modelry.errors import InvalidArgument, ModelryError
 
 if TYPE_CHECKING:

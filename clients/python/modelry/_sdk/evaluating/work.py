@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating import custom, explaining, given, kinds, pictures, predicting, slices, thresholds
-from modelry._sdk.evaluating.classifying import Classified
+from modelry._sdk.evaluating import custom, pictures, thresholds
 from modelry._sdk.evaluating.intervals import Sampling, intervals, of_own
-from modelry._sdk.evaluating.predicting import Predictions
 from modelry._sdk.evaluating.result import Interval
-from modelry._sdk.evaluating.scoring import COUNTS
 from modelry._sdk.evaluating.subject import subject_of
+from modelry._sdk.scoring import explaining, given, kinds, predicting, slices
+from modelry._sdk.scoring.classifying import Classified
+from modelry._sdk.scoring.predicting import Predictions
+from modelry._sdk.scoring.scoring import COUNTS
 from modelry._sdk.values.directions import is_better_when_greater
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.explaining import Explained
     from modelry._sdk.evaluating.options import Options
-    from modelry._sdk.evaluating.scoring import Floats, Scorer
-    from modelry._sdk.evaluating.slices import Slice
     from modelry._sdk.evaluating.thresholds import Verdict
+    from modelry._sdk.scoring.explaining import Explained
+    from modelry._sdk.scoring.scoring import Floats, Scorer
+    from modelry._sdk.scoring.slices import Slice
 
 log = logging.getLogger("modelry")
 

@@ -24,10 +24,11 @@ from modelry._sdk.nouns.mlflow_names import ActiveRunNames
 from modelry._sdk.nouns.runs import Run, ended_status_number
 from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.observing import console, places
-from modelry._sdk.recording import afterwork, queued
+from modelry._sdk.recording import afterwork
 from modelry._sdk.recording.pool import recorder_of
-from modelry._sdk.recording.queued import QueuedRequest
 from modelry._sdk.recording.refusals import is_of_the_run
+from modelry._sdk.spooling import queued
+from modelry._sdk.spooling.queued import QueuedRequest
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
 from modelry._sdk.values import signals

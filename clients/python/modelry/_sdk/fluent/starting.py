@@ -15,9 +15,9 @@ from modelry._sdk.nouns.experiments import DEFAULT_EXPERIMENT_NAME, named_experi
 from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.observing import places
 from modelry._sdk.observing import tags as own_tags
-from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.pool import recorder_of
-from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.spooling import ids, queued
+from modelry._sdk.spooling.queued import QueuedRequest
 from modelry._sdk.transport import process, retries, settings
 from modelry.api.tracking import v1 as tracking
 from modelry.errors import ModelryError

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import environments, judging, loading
-from modelry._sdk.packaging.environments import Clock, TimeIsUp
+from modelry._sdk.packaging import judging, loading
+from modelry._sdk.requiring import environments
+from modelry._sdk.requiring.environments import Clock, TimeIsUp
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument, NotFound

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas.borrowed import mlflow_module
 
 _turn = threading.RLock()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from modelry._sdk.packaging import borrowed
+from modelry._sdk.schemas import borrowed
 from modelry.errors import FailedPrecondition
 
 LOADER = "mlflow.pytorch"

@@ -14,24 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import (
-    advice,
-    borrowed,
-    checked,
-    code_files,
-    credentials,
-    devices,
-    examples,
-    judging,
-    loading,
-    locks,
-    logged,
-    own_code,
-    pickling,
-    requirements,
-    sources,
-)
+from modelry._sdk.packaging import code_files, devices, judging, loading, logged, sources
 from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.requiring import credentials, locks, own_code, pickling, requirements
+from modelry._sdk.schemas import advice, borrowed, checked, examples
 from modelry._sdk.values import signals
 
 if TYPE_CHECKING:

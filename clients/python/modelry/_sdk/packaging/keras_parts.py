@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from modelry._sdk.packaging import borrowed
+from modelry._sdk.schemas import borrowed
 from modelry.errors import InvalidArgument
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import paths
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas.borrowed import mlflow_module
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from modelry._sdk.recording import kept
 from modelry._sdk.recording.delivery import MOST_FAILURES
-from modelry._sdk.recording.holds import Holds
-from modelry._sdk.recording.kept import Kept
-from modelry._sdk.recording.locks import SpoolInUse
 from modelry._sdk.recording.refusals import is_of_all, is_of_the_run
+from modelry._sdk.spooling import kept
+from modelry._sdk.spooling.holds import Holds
+from modelry._sdk.spooling.kept import Kept
+from modelry._sdk.spooling.locks import SpoolInUse
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import Connection, Origin, connect, within
 from modelry.errors import ModelryError, Unavailable

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, TypeAlias
 
-from modelry._sdk.recording import ids
-from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, QueuedRequest
+from modelry._sdk.spooling import ids
+from modelry._sdk.spooling.queued import CREATE_RUN, LOG_BATCH, START_RUN, WRITE_METRICS, QueuedRequest
 from modelry._sdk.values import signals
 from modelry._sdk.values.moments import USUAL, milliseconds_of, unit_of
 from modelry._sdk.values.numbers import number_of, real_of, whole_of

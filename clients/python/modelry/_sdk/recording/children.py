@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from modelry._sdk.recording import ids, kept
 from modelry._sdk.recording.attempts import End, Obstacles, PutOff, Uploading
 from modelry._sdk.recording.refusals import Refusals
-from modelry._sdk.recording.spool import is_being_written, left_in
 from modelry._sdk.recording.spooled import Delivering, SpoolAttempt
+from modelry._sdk.spooling import ids, kept
+from modelry._sdk.spooling.spool import is_being_written, left_in
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.interruptions import held_back, start
 

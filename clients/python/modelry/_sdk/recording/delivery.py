@@ -15,11 +15,11 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from modelry._sdk.recording import queued
-from modelry._sdk.recording.holds import Holds
-from modelry._sdk.recording.numbering import Numbering, number_of, run_of, split
-from modelry._sdk.recording.queued import QueuedRequest, move_first
 from modelry._sdk.recording.refusals import is_of_the_run
+from modelry._sdk.spooling import queued
+from modelry._sdk.spooling.holds import Holds
+from modelry._sdk.spooling.numbering import Numbering, number_of, run_of, split
+from modelry._sdk.spooling.queued import QueuedRequest, move_first
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.answers import malformed, parsed
 from modelry.api.tracking.v1 import rpcs

@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from modelry._sdk.recording import ids, queued
 from modelry._sdk.recording.agenda import Agenda
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import Delivery
-from modelry._sdk.recording.numbering import key_of, run_of
-from modelry._sdk.recording.queued import QueuedRequest, move_first
 from modelry._sdk.recording.refusals import Refusals, is_of_the_run
-from modelry._sdk.recording.spool import Spool
+from modelry._sdk.spooling import ids, queued
+from modelry._sdk.spooling.numbering import key_of, run_of
+from modelry._sdk.spooling.queued import QueuedRequest, move_first
+from modelry._sdk.spooling.spool import Spool
 from modelry.errors import ModelryError
 
 log = logging.getLogger("modelry")

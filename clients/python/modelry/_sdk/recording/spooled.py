@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.recording import holders
 from modelry._sdk.recording.attempts import ORIGIN, End, Obstacles
 from modelry._sdk.recording.delivery import FAULTS, Delivery
-from modelry._sdk.recording.holds import Holds
-from modelry._sdk.recording.locks import SpoolInUse
-from modelry._sdk.recording.queued import QueuedRequest
-from modelry._sdk.recording.spool import Spool, closed, writer_of
+from modelry._sdk.spooling import holders
+from modelry._sdk.spooling.holds import Holds
+from modelry._sdk.spooling.locks import SpoolInUse
+from modelry._sdk.spooling.queued import QueuedRequest
+from modelry._sdk.spooling.spool import Spool, closed, writer_of
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.connection import connect
 from modelry.errors import Cancelled, ModelryError

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.recording import kept, places, queued
-from modelry._sdk.recording import spool as spools
 from modelry._sdk.recording.attempts import ORIGIN, Attempt, End, Obstacles, Uploading
-from modelry._sdk.recording.kept import Kept
-from modelry._sdk.recording.spool import Spool
 from modelry._sdk.recording.spooled import Delivering, SpoolAttempt, SpoolFile
+from modelry._sdk.spooling import kept, places, queued
+from modelry._sdk.spooling import spool as spools
+from modelry._sdk.spooling.kept import Kept
+from modelry._sdk.spooling.spool import Spool
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import connect
 from modelry._sdk.transport.interruptions import held_back

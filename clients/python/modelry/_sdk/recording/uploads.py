@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelry._sdk.files.local_files import Refuse
-from modelry._sdk.recording import kept
 from modelry._sdk.recording.attempts import Attempt, End, Obstacles, PutOff, Uploading
-from modelry._sdk.recording.kept import Kept
 from modelry._sdk.recording.refusals import Refusals
+from modelry._sdk.spooling import kept
+from modelry._sdk.spooling.kept import Kept
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.transport.interruptions import is_interrupted, start
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from modelry._sdk.autologging import boosting, fits, models, sklearn_fits
-from modelry._sdk.autologging.boosting import Progress
+from modelry._sdk.autologging import fits, models
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.recipes import boosting, sklearn_fits
+from modelry._sdk.recipes.boosting import Progress
 
 _NOT_PARAMS = ("params", "train_set", "valid_sets", "valid_names", "feval", "init_model", "callbacks")
 _EARLY = ("early_stopping_round", "early_stopping_rounds", "early_stopping", "n_iter_no_change")

@@ -6,8 +6,8 @@ import functools
 import inspect
 from typing import Any
 
-from modelry._sdk.packaging import advice, enforcing
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas import advice, enforcing
+from modelry._sdk.schemas.borrowed import mlflow_module
 
 
 def checked(model: Any) -> Any:

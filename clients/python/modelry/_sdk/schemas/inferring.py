@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from modelry._sdk.packaging import advice
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas import advice
+from modelry._sdk.schemas.borrowed import mlflow_module
 from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.texts import text_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating.given import one_column
+from modelry._sdk.scoring.given import one_column
 from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.texts import said_of
@@ -17,7 +17,7 @@ from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
-    from modelry._sdk.evaluating.scoring import Array, Floats
+    from modelry._sdk.scoring.scoring import Array, Floats
 
 
 @dataclass

@@ -12,7 +12,7 @@ from modelry._sdk.values.arrays import array_of
 from modelry.errors import DatasetEmpty, InvalidArgument
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.scoring import Array, Floats
+    from modelry._sdk.scoring.scoring import Array, Floats
 
 
 @dataclass

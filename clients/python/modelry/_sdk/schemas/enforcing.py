@@ -15,8 +15,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from modelry._sdk.packaging import inferring
-from modelry._sdk.packaging.borrowed import mlflow_module
+from modelry._sdk.schemas import inferring
+from modelry._sdk.schemas.borrowed import mlflow_module
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument

@@ -13,8 +13,8 @@ from modelry._sdk.values.arrays import array_of
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.given import Given
-    from modelry._sdk.evaluating.scoring import Array
+    from modelry._sdk.scoring.given import Given
+    from modelry._sdk.scoring.scoring import Array
 
 MOST_SLICES = 20
 """The most slices of a column: the values with most rows; those of the others are one slice, named `(other)`."""

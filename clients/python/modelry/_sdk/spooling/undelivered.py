@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from modelry._sdk.recording import holders, kept, locks, places, queued
-from modelry._sdk.recording import spool as spools
-from modelry._sdk.recording.locks import LockedFile, SpoolInUse
-from modelry._sdk.recording.numbering import run_of
-from modelry._sdk.recording.spool import Spool
+from modelry._sdk.spooling import holders, kept, locks, places, queued
+from modelry._sdk.spooling import spool as spools
+from modelry._sdk.spooling.locks import LockedFile, SpoolInUse
+from modelry._sdk.spooling.numbering import run_of
+from modelry._sdk.spooling.spool import Spool
 from modelry._sdk.transport import settings
 from modelry.errors import FailedPrecondition, InvalidArgument, Unavailable
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from modelry._sdk.autologging import boosting, fits, models, sklearn_fits
-from modelry._sdk.autologging.boosting import Progress
+from modelry._sdk.autologging import fits, models
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.recipes import boosting, sklearn_fits
+from modelry._sdk.recipes.boosting import Progress
 
 _NOT_PARAMS = ("params", "dtrain", "evals", "obj", "feval", "custom_metric", "callbacks", "evals_result", "xgb_model")
 

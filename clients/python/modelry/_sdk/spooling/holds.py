@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelry._sdk.recording.numbering import run_of, subjects_of
-from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.spooling.numbering import run_of, subjects_of
+from modelry._sdk.spooling.queued import QueuedRequest
 from modelry.errors import ModelryError
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from modelry._sdk.autologging import boosting, fits, models
+from modelry._sdk.autologging import fits, models
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.recipes import boosting
 
 _NOT_PARAMS = (
     "self",

@@ -13,8 +13,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from modelry._sdk.recording import queued
-from modelry._sdk.recording.queued import CREATE_RUN, LOG_BATCH, START_RUN, UPDATE_RUN, WRITE_METRICS, QueuedRequest
+from modelry._sdk.spooling import queued
+from modelry._sdk.spooling.queued import CREATE_RUN, LOG_BATCH, START_RUN, UPDATE_RUN, WRITE_METRICS, QueuedRequest
 from modelry.api.tracking.v1 import rpcs
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsRequest
 from modelry.api.tracking.v1.run_pb2 import Run

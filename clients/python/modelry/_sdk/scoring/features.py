@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating.given import at_rows
+from modelry._sdk.scoring.given import at_rows
 from modelry._sdk.values.arrays import array_of
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.scoring import Array, Floats
+    from modelry._sdk.scoring.scoring import Array, Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from modelry._sdk.files import local_files, paths, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
-from modelry._sdk.recording import holders, ids, locks, places
-from modelry._sdk.recording.locks import LockedFile
-from modelry._sdk.recording.spool import SpoolUnreadable
+from modelry._sdk.spooling import holders, ids, locks, places
+from modelry._sdk.spooling.locks import LockedFile
+from modelry._sdk.spooling.spool import SpoolUnreadable
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry.errors import InvalidArgument, LocalFileChanged

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from modelry._sdk.packaging import advice
+from modelry._sdk.schemas import advice
 
 # Read by MLflow while it is imported. Without it MLflow writes an installation id into the home folder and sends
 # usage data from a thread of its own.

@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating.classifying import Classified
-from modelry._sdk.evaluating.features import Coded
-from modelry._sdk.evaluating.predicting import with_probabilities
+from modelry._sdk.scoring.classifying import Classified
+from modelry._sdk.scoring.features import Coded
+from modelry._sdk.scoring.predicting import with_probabilities
 from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of
 from modelry._sdk.values.texts import said_of
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.scoring import Floats, Scorer
+    from modelry._sdk.scoring.scoring import Floats, Scorer
 
 log = logging.getLogger("modelry")
 

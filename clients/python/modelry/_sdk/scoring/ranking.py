@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelry._sdk.evaluating.scoring import summed
+from modelry._sdk.scoring.scoring import summed
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.scoring import Array, Floats
+    from modelry._sdk.scoring.scoring import Array, Floats
 
 
 @dataclass

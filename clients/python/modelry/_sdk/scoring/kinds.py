@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating.classifying import AVERAGES, Classified
-from modelry._sdk.evaluating.given import numbers
-from modelry._sdk.evaluating.ranking import Ranked
-from modelry._sdk.evaluating.regressing import Regressed
+from modelry._sdk.scoring.classifying import AVERAGES, Classified
+from modelry._sdk.scoring.given import numbers
+from modelry._sdk.scoring.ranking import Ranked
+from modelry._sdk.scoring.regressing import Regressed
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.predicting import Predictions
-    from modelry._sdk.evaluating.scoring import Array, Floats
+    from modelry._sdk.scoring.predicting import Predictions
+    from modelry._sdk.scoring.scoring import Array, Floats
 
 log = logging.getLogger("modelry")
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelry._sdk.evaluating.ranking_curves import Ordered
-from modelry._sdk.evaluating.scoring import summed
+from modelry._sdk.scoring.ranking_curves import Ordered
+from modelry._sdk.scoring.scoring import summed
 
 if TYPE_CHECKING:
-    from modelry._sdk.evaluating.scoring import Array, Floats
+    from modelry._sdk.scoring.scoring import Array, Floats
 
 AVERAGES = ("weighted", "macro", "micro")
 _BY_SHARE = ("log_loss", "roc_auc", "precision_recall_auc")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelry._sdk.packaging import enforcing
+from modelry._sdk.schemas import enforcing
 from modelry.errors import InvalidArgument
 
 

@@ -25,10 +25,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from modelry._sdk.recording import holders, ids, places
-from modelry._sdk.recording.locks import LockedFile, SpoolInUse
-from modelry._sdk.recording.numbering import is_readable
-from modelry._sdk.recording.queued import QueuedRequest
+from modelry._sdk.spooling import holders, ids, places
+from modelry._sdk.spooling.locks import LockedFile, SpoolInUse
+from modelry._sdk.spooling.numbering import is_readable
+from modelry._sdk.spooling.queued import QueuedRequest
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 
 SERVER = "server"

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from modelry._sdk.autologging import fits, models, plots, sklearn_after, sklearn_metrics, sklearn_searches
+from modelry._sdk.autologging import fits, models, plots
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
-from modelry._sdk.autologging.sklearn_metrics import Predictions
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.recipes import sklearn_after, sklearn_metrics, sklearn_searches
+from modelry._sdk.recipes.sklearn_metrics import Predictions
 from modelry._sdk.values import signals
 
 _METHODS = ("fit", "fit_predict", "fit_transform")

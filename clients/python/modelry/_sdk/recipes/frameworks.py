@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from modelry._sdk.autologging import (
+from modelry._sdk.autologging.switch import switch_all
+from modelry._sdk.nouns import arguments
+from modelry._sdk.recipes import (
     catboost_fits,
     keras_fits,
     lightgbm_fits,
@@ -15,8 +17,6 @@ from modelry._sdk.autologging import (
     transformers_fits,
     xgboost_fits,
 )
-from modelry._sdk.autologging.switch import switch_all
-from modelry._sdk.nouns import arguments
 
 if TYPE_CHECKING:
     from typing import Unpack

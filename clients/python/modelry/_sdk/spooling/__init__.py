@@ -1,0 +1,1 @@
+"""The spool: files that keep what can't be sent now, and what waits in them."""
