@@ -30,6 +30,7 @@ def trained(platform: Deployment, client: Client, name: str, *command: object) -
         "MODELRY_EXPERIMENT_NAME": name,
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path]),
         "OMP_NUM_THREADS": "1",
+        "MODELRY_SNAPSHOT": "1",
     }
     done = subprocess.run([sys.executable, *map(str, command)], env=environment, cwd=REPOSITORY, timeout=500)
     return done.returncode, list(client.runs.search([experiment.experiment_id]))

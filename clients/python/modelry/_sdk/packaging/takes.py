@@ -27,7 +27,8 @@ class Takes:
         """Raises InvalidArgument for what is no such model."""
         if not isinstance(model, type) and (self._is_of_class(model) or self._has_method(model)):
             return
-        problem = f"{self.argument} is {shown(model)[:_LONGEST]} of type {type(model).__name__}"
+        told = " ".join(shown(model).split())  # as one line, also an array
+        problem = f"{self.argument} is {told[:_LONGEST]} of type {type(model).__name__}"
         advice = f"give {self.words}"
         if isinstance(model, type) and (self._is_of_class(model) or self._has_method(model)):
             problem = f"{self.argument} is the class {model.__name__}"
