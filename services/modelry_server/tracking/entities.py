@@ -174,8 +174,9 @@ class Heartbeats:
     """What became of the heartbeats of some runs: the ids of those for which they had no effect."""
 
     unknown: Sequence[str]
-    idle: Sequence[str]
+    not_running: Sequence[str]
     deleted: Sequence[str]
+    denied: Sequence[str]
 
 
 PARTS = ("params", "tags", "metrics", "datasets", "description")

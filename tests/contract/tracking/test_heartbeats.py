@@ -19,7 +19,7 @@ def is_lost(tracking: Tracking, run_id: str) -> bool:
     return tracking.run(run_id).status == api.RUN_STATUS_LOST
 
 
-def test_a_silent_run_is_lost_and_found_again_by_its_next_heartbeat(tracking: Tracking) -> None:
+def test_a_silent_run_is_lost_and_running_again_by_its_next_heartbeat(tracking: Tracking) -> None:
     run_id, other = tracking.a_run(), tracking.a_run()
     heartbeat(tracking, run_id)
 
@@ -44,7 +44,7 @@ def test_a_lost_run_is_ended_by_who_ends_it(tracking: Tracking) -> None:
     ended = tracking.runs.FinishRun(api.FinishRunRequest(run_id=run_id, status=api.RUN_STATUS_FAILED)).run
 
     assert ended.status == api.RUN_STATUS_FAILED
-    assert list(heartbeat(tracking, run_id).idle_run_ids) == [run_id]
+    assert list(heartbeat(tracking, run_id).not_running_run_ids) == [run_id]
 
 
 def test_a_heartbeat_without_a_period_has_one_of_half_a_minute(tracking: Tracking) -> None:
@@ -52,7 +52,7 @@ def test_a_heartbeat_without_a_period_has_one_of_half_a_minute(tracking: Trackin
 
     answer = tracking.runs.LogHeartbeats(api.LogHeartbeatsRequest(run_ids=[run_id, unknown]))
 
-    assert (list(answer.unknown_run_ids), list(answer.idle_run_ids)) == ([unknown], [])
+    assert (list(answer.unknown_run_ids), list(answer.not_running_run_ids)) == ([unknown], [])
 
 
 def test_a_period_that_can_be_none_is_refused(tracking: Tracking) -> None:

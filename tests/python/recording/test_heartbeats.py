@@ -74,7 +74,7 @@ def becomes(client: Client, run_id: str, status: str) -> None:
 def has_a_heartbeat(deployment: Deployment, run_id: str) -> None:
     """Waits until the server knows of one: a run without any would never be lost."""
     client = Client(deployment.address)
-    eventually(lambda: not client.runs.log_heartbeats(run_id, period=1.0).idle)
+    eventually(lambda: not client.runs.log_heartbeats(run_id, period=1.0).not_running)
 
 
 def test_a_killed_training_is_lost_and_one_beside_it_is_not(own: Deployment, training: Training) -> None:
@@ -170,7 +170,7 @@ def test_a_run_ends_as_it_ends_and_stays_so(own_on_sqlite: Deployment, monkeypat
     monkeypatch.setenv("MODELRY_HEARTBEAT_PERIOD", "1s")
     client = use(own_on_sqlite)
     with modelry.start_run() as first, modelry.start_run(nested=True) as silent:
-        eventually(lambda: not client.runs.log_heartbeats([first.run_id, silent.run_id], period=1.0).idle)
+        eventually(lambda: not client.runs.log_heartbeats([first.run_id, silent.run_id], period=1.0).not_running)
         silent.recorder.heartbeats.remove(silent.run_id)  # as if its process were gone
         becomes(client, silent.run_id, "LOST")
         still = client.runs.get(first.run_id).status

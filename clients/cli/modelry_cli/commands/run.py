@@ -178,7 +178,12 @@ def log_heartbeats(
 ) -> None:
     """Says that runs are alive, for programs without an SDK. After two periods without another one they are LOST."""
     ignored = session.client.runs.log_heartbeats(run_ids, period=period)
-    because = {"there is no such run": ignored.unknown, "not running": ignored.idle, "deleted": ignored.deleted}
+    because = {
+        "there is no such run": ignored.unknown,
+        "not running": ignored.not_running,
+        "deleted": ignored.deleted,
+        "you may not change it": ignored.denied,
+    }
     without = {run_id: why for why, those in because.items() for run_id in those}
     noted = len(set(run_ids)) - len(without)
     said = "".join(f"; not of {run_id}: {why}" for run_id, why in without.items())

@@ -39,32 +39,31 @@ class Heartbeats:
         self._looked: int | None = None
 
     def log(self, run_ids: Sequence[str], period_ms: int) -> Noted:
-        """Notes a heartbeat of each of the runs; a lost one is running again.
-
-        Raises FieldInvalid, PermissionMissing.
-        """
+        """Notes a heartbeat of each of the runs; a lost one is running again. Raises FieldInvalid."""
         with Fields() as fields:
             run_ids = fields.each("run_ids", run_ids, fields.id, required=True)
             if not SHORTEST_PERIOD_S * 1000 <= period_ms <= LONGEST_PERIOD_S * 1000:
                 right = f"must be from {SHORTEST_PERIOD_S} to {LONGEST_PERIOD_S} seconds"
                 fields.refuse("period", f"{period_ms / 1000:g} seconds {right}")
-        seen = set(self._places.seen_runs(WRITE, run_ids))
-        if not seen:
-            return Noted(run_ids, [], [])
+        allowed, denied = self._places.allowed_runs(WRITE, run_ids)
+        seen = {*allowed, *denied}
+        if not allowed:
+            return Noted([run_id for run_id in run_ids if run_id not in seen], [], [], denied)
         now = self._clock.now()
         with self._db.write() as tx:
-            states = store.states(tx, seen)
+            states = store.states(tx, set(allowed))
             deleted = [run_id for run_id, (_, is_deleted) in states.items() if is_deleted]
-            idle = [run_id for run_id, (status, _) in states.items() if status not in _ALIVE and run_id not in deleted]
-            alive = states.keys() - {*deleted, *idle}
+            ended = [run_id for run_id, (status, _) in states.items() if status not in _ALIVE and run_id not in deleted]
+            alive = states.keys() - {*deleted, *ended}
             if alive:
                 store.note(tx, list(alive), now, now + SILENT_PERIODS * period_ms)
                 # Always, and after that: whoever has just lost one of them was waited for there.
-                store.find_again(tx, alive)
-        found = [run_id for run_id in alive if states[run_id][0] is RunStatus.LOST]
-        if found:
-            _log.info("run.found_again", run_ids=found)
-        return Noted([run_id for run_id in run_ids if run_id not in states], idle, deleted)
+                store.set_running(tx, alive)
+        again = [run_id for run_id in alive if states[run_id][0] is RunStatus.LOST]
+        if again:
+            _log.info("run.running_again", run_ids=again)
+        known = {*states, *denied}
+        return Noted([run_id for run_id in run_ids if run_id not in known], ended, deleted, denied)
 
     def find_lost(self) -> int:
         """Sets runs to lost whose time is over. Returns how many. For one thread at a time."""

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from modelry_server.kernel import caller
 from modelry_server.kernel.access import Access, Permission, Place
-from modelry_server.kernel.errors import ModelryError, PermissionMissing
+from modelry_server.kernel.errors import ModelryError
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -57,14 +56,12 @@ class Places:
                 raise RunNotFound(run_id)
             self._access.require(permission, places[run_id], unseen=partial(RunNotFound, run_id))
 
-    def seen_runs(self, permission: Permission, run_ids: Sequence[str]) -> list[str]:
-        """As `require_runs`, but gives those of the runs that the caller can see. Raises PermissionMissing."""
+    def allowed_runs(self, permission: Permission, run_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Of the runs that the caller can see, those with the permission and those without it."""
         places = self._runs.of(self._db, run_ids)
         seen = [run_id for run_id, place in places.items() if self._access.allows(READ, place)]
-        for place in map(places.__getitem__, seen):
-            if not self._access.allows(permission, place):
-                raise PermissionMissing(caller.current().subject, permission, place.workspace)
-        return seen
+        allowed = [run_id for run_id in seen if self._access.allows(permission, places[run_id])]
+        return allowed, [run_id for run_id in seen if run_id not in allowed]
 
     def require_experiment(self, permission: Permission, experiment_id: str) -> None:
         """Judges at an experiment, also a deleted one. Raises ExperimentNotFound, PermissionMissing."""

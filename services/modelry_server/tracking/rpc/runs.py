@@ -107,7 +107,10 @@ class RunService(api.RunServiceServicer):
         period = _milliseconds(request, "period")
         noted = self._heartbeats.log(list(request.run_ids), DEFAULT_PERIOD_MS if period is None else period)
         return api.LogHeartbeatsResponse(
-            unknown_run_ids=noted.unknown, idle_run_ids=noted.idle, deleted_run_ids=noted.deleted
+            unknown_run_ids=noted.unknown,
+            not_running_run_ids=noted.not_running,
+            deleted_run_ids=noted.deleted,
+            denied_run_ids=noted.denied,
         )
 
     def LogBatch(self, request: api.LogBatchRequest, context: grpc.ServicerContext) -> api.LogBatchResponse:

@@ -22,7 +22,7 @@ def note(tx: Transaction, run_ids: Sequence[str], now: int, due_time: int) -> No
     insert_rows(tx, heartbeats, rows, _later)
 
 
-def find_again(tx: Transaction, run_ids: Collection[str]) -> None:
+def set_running(tx: Transaction, run_ids: Collection[str]) -> None:
     """Makes those of the runs running again that are lost and not deleted."""
     ask(tx, _FIND_AGAIN, {"run_ids": list(run_ids)})
 

@@ -1,4 +1,4 @@
-"""When a run is lost, and when it is found again."""
+"""When a run is lost, and when it is running again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission
+from modelry_server.kernel.access import Permission, Place
 from modelry_server.kernel.caller import Caller
-from modelry_server.kernel.errors import FieldInvalid, PermissionMissing
+from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.entities import RunStatus
 from tests.server.tracking.room import Room, to
@@ -76,7 +76,7 @@ def test_the_next_heartbeat_of_a_lost_run_makes_it_running_again(at_work: Room) 
     again = at_work.runs.get(run_id)
     pass_time(at_work, 3 * PERIOD)
 
-    assert (noted.unknown, noted.idle, noted.deleted) == ([], [], [])
+    assert (noted.unknown, noted.not_running, noted.deleted) == ([], [], [])
     assert (lost.status, again.status, again.end_time) == (LOST, RUNNING, None)
     assert len({before.etag, lost.etag, again.etag}) == 3
     assert status(at_work, run_id) is LOST
@@ -90,7 +90,7 @@ def test_a_lost_run_takes_the_end_that_comes_after_all(at_work: Room, end: RunSt
     ended = at_work.runs.finish(run_id, end, 7)
     noted = at_work.heartbeats.log([run_id], PERIOD)
 
-    assert (ended.status, ended.end_time, noted.idle) == (end, 7, [run_id])
+    assert (ended.status, ended.end_time, noted.not_running) == (end, 7, [run_id])
     assert at_work.runs.finish(run_id, end, None).end_time == 7
     assert status(at_work, run_id) is end
 
@@ -224,7 +224,7 @@ def test_heartbeats_say_which_runs_they_were_not_noted_for(at_work: Room) -> Non
 
     noted = at_work.heartbeats.log([unknown, ended, alive, deleted, alive], PERIOD)
 
-    assert (noted.unknown, noted.idle, noted.deleted) == ([unknown], [ended], [deleted])
+    assert (noted.unknown, noted.not_running, noted.deleted) == ([unknown], [ended], [deleted])
 
 
 @pytest.mark.parametrize(
@@ -245,19 +245,30 @@ def test_what_can_be_no_heartbeat_is_refused(at_work: Room, run_ids: list[str], 
     assert list(refusal.value.violations) == [field]
 
 
-def test_runs_that_a_caller_can_not_see_are_unknown_and_those_it_may_only_read_are_refused(
+def test_a_run_that_a_caller_may_only_read_or_not_see_takes_nothing_from_its_others(
     another_room: Callable[..., Room],
 ) -> None:
-    def judge(who: Caller, permission: Permission, place: object) -> bool:
-        return who.subject == "ada" or (who.subject == "reader" and permission is Permission.READ)
+    readable: set[str] = set()
 
+    def judge(who: Caller, permission: Permission, place: Place) -> bool:
+        is_own = place.experiment_id not in {*readable, unseen}
+        return who.subject == "ada" or is_own or (permission is Permission.READ and place.experiment_id in readable)
+
+    unseen = ""
     room = another_room(judge=judge)
     with caller.using(Caller("ada", "0" * 32)):
-        run_id = room.a_run()
+        other, unseen = room.an_experiment(), room.an_experiment()
+        own_run, other_run, unseen_run = room.a_run(), room.a_run(other), room.a_run(unseen)
+    readable.add(other)
+    room.heartbeats.find_lost()
+    pass_time(room, 10 * PERIOD)
 
-    with caller.using(Caller("stranger", "0" * 32)):
-        noted = room.heartbeats.log([run_id], PERIOD)
-    with caller.using(Caller("reader", "0" * 32)), pytest.raises(PermissionMissing):
-        room.heartbeats.log([run_id], PERIOD)
+    with caller.using(Caller("reader", "0" * 32)):
+        for _ in range(5):
+            noted = room.heartbeats.log([own_run, other_run, unseen_run], PERIOD)
+            pass_time(room, PERIOD)
+        alone = room.heartbeats.log([other_run], PERIOD)
 
-    assert noted.unknown == [run_id]
+    assert status(room, own_run) is RUNNING
+    assert (noted.denied, noted.unknown) == ([other_run], [unseen_run])
+    assert (alone.denied, alone.unknown) == ([other_run], [])

@@ -60,11 +60,15 @@ class Run(RunNames):
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatsIgnored:
-    """The ids of runs for which a heartbeat had no effect: those that do not exist, are not running, or are deleted."""
+    """The ids of runs for which a heartbeat had no effect.
+
+    They do not exist, are not running, are deleted, or the caller may not change them.
+    """
 
     unknown: Sequence[str]
-    idle: Sequence[str]
+    not_running: Sequence[str]
     deleted: Sequence[str]
+    denied: Sequence[str]
 
 
 @arguments.texts_checked
@@ -189,7 +193,10 @@ class Runs:
             raise arguments.refused("period", period, "a number of seconds from 1 to 3600, or a timedelta") from None
         answer = self._connection.call(tracking.rpcs.LOG_HEARTBEATS, request)
         return HeartbeatsIgnored(
-            tuple(answer.unknown_run_ids), tuple(answer.idle_run_ids), tuple(answer.deleted_run_ids)
+            tuple(answer.unknown_run_ids),
+            tuple(answer.not_running_run_ids),
+            tuple(answer.deleted_run_ids),
+            tuple(answer.denied_run_ids),
         )
 
     def console(

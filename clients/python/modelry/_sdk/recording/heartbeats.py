@@ -96,8 +96,10 @@ class Heartbeats:
                 request = tracking.LogHeartbeatsRequest(run_ids=run_ids[first : first + _AT_ONCE])
                 request.period.FromMilliseconds(round(self._period * 1000))
                 timeout = min(_LONGEST_CALL, self._period)
-                self._connection.call(tracking.rpcs.LOG_HEARTBEATS, request, timeout=timeout)
-        except Exception as problem:  # It is tried again, and the run is found again if it was lost meanwhile.
+                answer = self._connection.call(tracking.rpcs.LOG_HEARTBEATS, request, timeout=timeout)
+                if answer.denied_run_ids:
+                    log.debug("no heartbeats of runs that may not be changed: %s", ", ".join(answer.denied_run_ids))
+        except Exception as problem:  # It is tried again, and the run is running again if it was lost meanwhile.
             log.debug("no heartbeat: %s", problem)
             return False
         return True

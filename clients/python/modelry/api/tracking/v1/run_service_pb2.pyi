@@ -792,30 +792,36 @@ class LogHeartbeatsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UNKNOWN_RUN_IDS_FIELD_NUMBER: _builtins.int
-    IDLE_RUN_IDS_FIELD_NUMBER: _builtins.int
+    NOT_RUNNING_RUN_IDS_FIELD_NUMBER: _builtins.int
     DELETED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    DENIED_RUN_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def unknown_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those that do not exist, such as one that was begun without a server and is not delivered yet."""
 
     @_builtins.property
-    def idle_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def not_running_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those that have ended, or wait to begin. UpdateRun sets a run to running."""
 
     @_builtins.property
     def deleted_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those that are deleted. RestoreRun restores them."""
 
+    @_builtins.property
+    def denied_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that the caller may read and not change."""
+
     def __init__(
         self,
         *,
         unknown_run_ids: _abc.Iterable[_builtins.str] | None = ...,
-        idle_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        not_running_run_ids: _abc.Iterable[_builtins.str] | None = ...,
         deleted_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        denied_run_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_run_ids", b"deleted_run_ids", "idle_run_ids", b"idle_run_ids", "unknown_run_ids", b"unknown_run_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_run_ids", b"deleted_run_ids", "denied_run_ids", b"denied_run_ids", "not_running_run_ids", b"not_running_run_ids", "unknown_run_ids", b"unknown_run_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
