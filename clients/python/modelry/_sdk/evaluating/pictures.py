@@ -164,7 +164,9 @@ def _swarm(found: Explained, values: Floats, output: str) -> Any:
     import matplotlib
 
     best = np.argsort(np.abs(values).mean(axis=0), kind="stable")[-_MOST_FEATURES:]
-    figure, axes = plots.frame(7, max(2.5, 1.2 + 0.3 * len(best)))
+    names = [plots.shortened(found.names[each], 40) for each in best]
+    title = f"SHAP values{f' of {output[:30]}' if output else ''}"
+    figure, axes = plots.frame(5.5 + 0.085 * max(map(len, names)), max(2.5, 1.5 + 0.3 * len(best)), title)
     axes.axvline(0, color="grey", linewidth=1)
     span = float(np.ptp(values[:, best])) or 1.0
     colors, drawn = matplotlib.colormaps["coolwarm"].with_extremes(bad="grey"), None
@@ -183,11 +185,11 @@ def _swarm(found: Explained, values: Floats, output: str) -> Any:
             s=9,
             plotnonfinite=True,
         )
-    axes.set_yticks(range(len(best)), [found.names[each][:40] for each in best])
+    axes.set_yticks(range(len(best)), names)
     bar = figure.colorbar(drawn, ax=axes, ticks=[0, 1], aspect=40)
     bar.ax.set_yticklabels(["low", "high"])
     bar.set_label("value of the feature")
-    axes.set(xlabel=f"SHAP value ({found.of})", title=f"SHAP values{f' of {output[:30]}' if output else ''}")
+    axes.set(xlabel=f"SHAP value ({found.of})")
     return figure
 
 
