@@ -303,9 +303,38 @@ def test_what_a_handler_logs_after_the_runs_were_ended_is_delivered(own_on_sqlit
 
     done = run_script(LATE_HANDLER, own_on_sqlite.address, spool)
 
-    found = [(run.status, run.metrics) for run in reversed(client.runs.search())]
     assert (done.returncode, done.stderr) == (0, "")
-    assert found == [("FINISHED", {"m": 0.5}), ("FINISHED", {"late": 1.0})]
+    assert [(run.status, run.metrics) for run in client.runs.search()] == [("FINISHED", {"m": 0.5, "late": 1.0})]
+
+
+DAEMON = """
+import threading, time
+import modelry
+
+def log(begin):
+    begin()
+    for number in range(10**9):
+        modelry.log_metric("of_the_thread", number)
+        time.sleep(0.0005)
+
+if WHOSE == "shared":
+    modelry.start_run()
+threading.Thread(target=log, args=[modelry.start_run if WHOSE == "own" else int], daemon=True).start()
+time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("whose", ["own", "shared"])
+def test_a_thread_that_logs_while_the_process_ends_starts_no_run(
+    own_on_sqlite: Deployment, spool: Path, whose: str
+) -> None:
+    client = Client(own_on_sqlite.address)
+
+    for _ in range(3):
+        done = run_script(f"WHOSE = {whose!r}\n{DAEMON}", own_on_sqlite.address, spool)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    assert [run.status for run in client.runs.search()] == ["FINISHED"] * 3
 
 
 def test_a_handler_that_flushes_while_it_is_sent_without_a_thread_leaves_all_in_the_spool(

@@ -157,11 +157,16 @@ def start_run(
 def run_for_logging() -> ActiveRun | None:
     """The active run, else a new one. None, with a warning, if other runs are open and it is not clear which is meant.
 
-    The new run belongs to the thread and not to the task, so that other tasks log to it too.
+    The new run belongs to the thread and not to the task, so that other tasks log to it too. None is started while the
+    process ends, such as by a thread that goes on: what it logs belongs to the run that it had.
     """
     here = session.current()
     if (active := here.active()) is not None:
         return active
+    if here.ends:
+        if (left := here.ended_here()) is None:
+            here.tell_once("what is logged while the process ends, and without a run, is not recorded")
+        return left
     if here.others():
         here.tell_unclear("what is logged here is not recorded; pass run_id, or start a run")
         return None

@@ -82,6 +82,10 @@ class Session(process.Part):
         self._registry_uri = ""
         self._experiment: ExperimentChoice | None = None
         self._last_run: ActiveRun | None = None
+        self.ends = False
+        """Whether the runs were ended because the process ends: from then on only `start_run` starts one."""
+        self._left: Opened | None = None
+        """What code without a run of its own worked on when the process began to end."""
 
     @property
     def registry_uri(self) -> str:
@@ -138,9 +142,19 @@ class Session(process.Part):
         """The ids of the runs that are open in this process."""
         return [opened.run.run_id for opened in list(self._opened) if opened.lives()]
 
+    def ended_here(self) -> ActiveRun | None:
+        """The run that this code worked on when the process began to end, None if there was none."""
+        found = self.innermost.get() or self._left
+        return None if found is None else found.run
+
     def tell_unclear(self, consequence: str) -> None:
         """Warns, once for each consequence and the open runs, that it is not clear which of these is meant."""
-        what = f"this thread or task has no run of its own, and {', '.join(self.others())} are open: {consequence}"
+        self.tell_once(
+            f"this thread or task has no run of its own, and {', '.join(self.others())} are open: {consequence}"
+        )
+
+    def tell_once(self, what: str) -> None:
+        """Warns, if it did not before."""
         if what not in self._told:
             self._told.add(what)
             log.warning("%s", what)
@@ -197,6 +211,8 @@ class Session(process.Part):
 
     def at_exit(self) -> None:
         """Ends the active runs as the process ends, or as the thread that has left them has ended."""
+        self._left = self._own() or self._shared() or self._left
+        self.ends = True
         of_process = self._ending.of_process()
         for opened in reversed(list(self._opened)):
             of_thread = self._ending.of_thread(opened.thread)

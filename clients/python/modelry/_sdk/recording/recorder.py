@@ -407,9 +407,12 @@ class Recorder:
             self._backlog.go_online()
             return True
         self._agenda.answer(task.flushes, complete=obstacle is None and self._backlog.keeps_all)
-        if not task.closing or (obstacle is None and self._agenda.has_news):
+        if not task.closing:
             return True
-        self._conclude()
+        if obstacle is None and self._agenda.has_news:  # logged since: whoever closes it does so once more
+            self._refusals.summarize()
+        else:
+            self._conclude()
         return False
 
     def _postpone(self, obstacle: ModelryError) -> None:
