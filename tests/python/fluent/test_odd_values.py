@@ -24,7 +24,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "image, step is a fraction": (lambda: modelry.log_image(PICTURE, key="k", step=1.5), "the step is 1.5"),  # type: ignore[arg-type]
     "image, step is huge": (lambda: modelry.log_image(PICTURE, key="k", step=2**70), "give a whole number"),
     "image, step is a list": (lambda: modelry.log_image(PICTURE, key="k", step=[1]), "the step is [1]"),  # type: ignore[arg-type]
-    "image, key is empty": (lambda: modelry.log_image(PICTURE, key=""), "the key is ''; give a text"),
     "image is masked": (lambda: modelry.log_image(MASKED, "a.png"), "6 of 12 are masked; say what they are"),
     "image is None": (lambda: modelry.log_image(None, "a.png"), "has the shape (height, width)"),
     "image is a number": (lambda: modelry.log_image(5, "a.png"), "has the shape (height, width)"),

@@ -33,10 +33,8 @@ class KeyedFile:
     path: str
 
 
-def require(key: object, step: object) -> None:
-    """Raises InvalidArgument for an empty key, and for a step that is no whole number of 64 bits."""
-    if not text_of(key).strip():
-        raise InvalidArgument(f"the key is {shown(key)}; give a text that names what is shown, such as 'sample'")
+def require_step(step: object) -> None:
+    """Raises InvalidArgument for a step that is no whole number of 64 bits."""
     whole = 0 if step is None else whole_of(step)
     if not isinstance(whole, int) or not -(2**63) <= whole < 2**63:
         raise InvalidArgument(f"the step is {shown(step)[:80]}; give a whole number, such as that of the epoch")

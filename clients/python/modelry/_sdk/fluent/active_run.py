@@ -197,7 +197,7 @@ class ActiveRun(ActiveRunNames):
 
         def made() -> tuple[bytes, str]:
             if artifact_file is None:
-                keyed.require(key, step)
+                keyed.require_step(step)
             return images.of_image(image, path)
 
         self._upload_noted(path, name, made)
@@ -227,7 +227,7 @@ class ActiveRun(ActiveRunNames):
 
         def made() -> tuple[bytes, str]:
             if artifact_file is None:
-                keyed.require(key, step)
+                keyed.require_step(step)
                 audio_files.ending_of(audio)
             return audio_files.of_audio(audio, path, sample_rate)
 
