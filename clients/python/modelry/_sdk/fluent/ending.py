@@ -61,14 +61,15 @@ class Ending(process.Part):
         """How the runs ended that the process has left, as far as it depends on the process. For the exit."""
         # A child of multiprocessing leaves while it handles the error that ended it.
         error = sys.exc_info()[1]
-        if error is None and self._outermost is not None and not _has_returned(self._outermost):
+        is_left = error is None and self._outermost is not None and not _has_returned(self._outermost)
+        if is_left and self._outermost is not None:
             uncaught = getattr(sys, "last_value", None)
             trace = getattr(uncaught, "__traceback__", None)
             error = uncaught if trace is not None and trace.tb_frame is self._outermost else self._exit
         ended = ended_after(error)
         if number := process.current().ended_by:
             return ended._replace(tags={**ended.tags, SIGNAL: signal.Signals(number).name})
-        if SIGNAL in ended.tags or CODE in ended.tags:
+        if SIGNAL in ended.tags or CODE in ended.tags or (is_left and error is None):  # by a SystemExit unseen
             return ended
         return ended._replace(tags={**ended.tags, CODE: "0" if error is None else "1"})
 

@@ -314,11 +314,13 @@ def delivered(deliver: Callable[[float | None], bool], timeout: float | None) ->
     What was printed comes first, since some of it may go to the spool, and again, if the server did not know the run.
     It is waited for while the server takes it, and a few seconds where it does not: nobody has logged it.
     """
-    until = None if timeout is None else time.monotonic() + timeout
-    is_sent = finish(_soon(until))
-    is_done = deliver(_left(until))
+    began = time.monotonic()
+    limit = _FLUSH_SECONDS if timeout is None else min(timeout, _FLUSH_SECONDS)
+    is_sent = finish(limit)
+    waited = time.monotonic() - began
+    is_done = deliver(None if timeout is None else max(0.0, timeout - waited))
     if is_done and not is_sent:
-        finish(_soon(until))
+        finish(max(0.0, limit - waited))
     return is_done
 
 
@@ -326,16 +328,7 @@ def catch_up(timeout: float) -> None:
     """Delivers what was logged and printed, so that the next read finds it; see `pool.catch_up`."""
     until = time.monotonic() + timeout
     pool.catch_up(timeout)
-    finish(_left(until))
-
-
-def _left(until: float | None) -> float | None:
-    return None if until is None else max(0.0, until - time.monotonic())
-
-
-def _soon(until: float | None) -> float:
-    left = _left(until)
-    return _FLUSH_SECONDS if left is None else min(left, _FLUSH_SECONDS)
+    finish(max(0.0, until - time.monotonic()))
 
 
 def _written(lines: list[tuple[int, Line]], *, is_final: bool = True) -> bytes:
