@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from modelry._sdk.values.texts import text_of
 
 _COPIED_BYTES = 32 << 20
 """So much of data is copied, which takes about 10 ms."""
-_COPIED_ROWS = 10_000
-"""So many rows of a list are copied."""
+_COPIED_ROWS, _LIST_BYTES = 10_000, 2 << 20
+"""So many rows of a list are copied, if they are no larger than that, which takes about 10 ms too."""
 _MARKED_BYTES, _MARKED_ROWS = 1 << 20, 64
 
 _Answer = TypeVar("_Answer")
@@ -55,11 +56,38 @@ def _copied(data: Any) -> Any:
             return data.copy(deep=False)  # copy-on-write
         return data.copy() if _bytes_of(data.memory_usage()) <= _COPIED_BYTES else None
     if isinstance(data, list | tuple):
-        return pickle.loads(pickle.dumps(data)) if len(data) <= _COPIED_ROWS else None
+        return _copied_list(data) if len(data) <= _COPIED_ROWS else None
     size = getattr(data, "nbytes", None)
     if size is None and hasattr(data, "tocsr"):
         size = 2 * getattr(getattr(data, "data", None), "nbytes", _COPIED_BYTES)
     return data.copy() if isinstance(size, int) and size <= _COPIED_BYTES and hasattr(data, "copy") else None
+
+
+class _Room:
+    """A file in memory with room for what may be copied."""
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO()
+
+    def write(self, content: Any) -> None:
+        """Raises ValueError if there is no room left."""
+        if self._file.tell() + pickle.PickleBuffer(content).raw().nbytes > _LIST_BYTES:
+            raise ValueError
+        self._file.write(content)
+
+    def read_all(self) -> Any:
+        """The copy of what was pickled."""
+        return pickle.loads(self._file.getbuffer())
+
+
+def _copied_list(rows: Any) -> Any:
+    """A copy of rows, which may be long texts. None if it would be too large."""
+    room = _Room()
+    try:
+        pickle.Pickler(room, protocol=5).dump(rows)
+    except ValueError:
+        return None
+    return room.read_all()
 
 
 def _bytes_of(usage: Any) -> int:
