@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from modelry._sdk.values.texts import text_of
 
-_COPIED_BYTES = 32 << 20
-"""So much of data is copied, which takes about 10 ms."""
+_COPIED_BYTES = 8 << 20
+"""So much of data is copied, which takes about 10 ms where new memory is slow."""
 _COPIED_ROWS, _LIST_BYTES = 10_000, 2 << 20
 """So many rows of a list are copied, if they are no larger than that, which takes about 10 ms too."""
 _MARKED_BYTES, _MARKED_ROWS = 1 << 20, 64
@@ -22,7 +22,7 @@ _Answer = TypeVar("_Answer")
 class Kept:
     """Data to be read later.
 
-    A table of pandas 3, Polars or Arrow shares its cells until one is written, and other data is copied, up to 32 MiB
+    A table of pandas 3, Polars or Arrow shares its cells until one is written, and other data is copied, up to 8 MiB
     or 10,000 rows of a list. Larger data is read where it is: if rows at several places are other ones then, it was
     changed in place, and nothing is said of it.
     """
