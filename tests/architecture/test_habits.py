@@ -76,6 +76,19 @@ def test_what_a_handler_of_a_signal_raised_is_passed_on_to_the_training_code() -
     } == set()
 
 
+def test_the_sdk_imports_nothing_of_its_own_by_a_text_which_would_hide_it_from_the_floors() -> None:
+    sdk = [path for path in files(".py") if path.is_relative_to("clients/python/modelry/_sdk")]
+    functions = ("importlib.import_module", "import_module", "__import__")
+
+    assert [
+        f"{path}:{node.lineno}"
+        for path in sdk
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in functions
+        if any(isinstance(part, ast.Constant) and str(part.value).startswith("modelry") for part in ast.walk(node))
+    ] == []
+
+
 def catches_exceptions(node: ast.AST) -> bool:
     if isinstance(node, ast.ExceptHandler):
         return catches_all(node) and "BaseException" not in ast.unparse(node.type or node)

@@ -2,9 +2,9 @@
 
     python tests/bench/autologging.py [pairs]
 
-A small fit is a logistic regression on 569 rows, one of about 10 s a random forest. `added` is what the
-call itself takes longer, and the work of its thread is what a busy machine does not blur. What the background does
-is given beside it.
+A small fit is a logistic regression on 569 rows, one of about 10 s a random forest. One of nearest neighbors takes no
+time and answers slowly, and the model of one of words is slow to copy. `added` is what the call takes longer, and
+the work of its thread is what a busy machine does not blur. What the background does is given beside it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,26 @@ def large() -> Callable[[], Any]:
     features = random.normal(size=(60_000, 20))
     classes = (features[:, 0] + random.normal(size=60_000) > 0).astype(int)
     return lambda: RandomForestClassifier(22, random_state=1).fit(features, classes)
+
+
+def neighbors() -> Callable[[], Any]:
+    """A fit of a millisecond, whose model holds 24 MB and takes long to predict."""
+    from sklearn.neighbors import KNeighborsRegressor
+
+    features = np.random.default_rng(1).normal(size=(100_000, 30))
+    return lambda: KNeighborsRegressor(metric="manhattan", algorithm="brute").fit(features, features[:, 0])
+
+
+def words() -> Callable[[], Any]:
+    """A fit whose model is slow to copy: a vocabulary of 500,000 words."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+    from sklearn.pipeline import make_pipeline
+
+    vocabulary = [f"word{number}" for number in range(500_000)]
+    texts = [" ".join(vocabulary[first : first + 20]) for first in range(200)]
+    classes = [number % 2 for number in range(200)]
+    return lambda: make_pipeline(CountVectorizer(vocabulary=vocabulary), MultinomialNB()).fit(texts, classes)
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, float]:
@@ -90,6 +110,9 @@ def main() -> None:
             modelry.set_tracking_uri(server.address)
             for log_models in (False, True):
                 measure("small", small(), pairs, log_models=log_models)
+            for log_models in (False, True):
+                measure("neighbors", neighbors(), max(2, pairs // 2), log_models=log_models)
+            measure("500,000 words", words(), max(2, pairs // 2), log_models=False)
             for log_models in (False, True):
                 measure("10 s", large(), max(2, pairs // 5), log_models=log_models)
 

@@ -5,43 +5,20 @@ The file of a model is CatBoost's own: trees and settings as data. Loading it ru
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.flavors.catboost import FLAVOR, save_model
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+    from modelry._sdk.packaging.options import LogOptions
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_TAKES = Takes("cb_model", "a CatBoost model", ("catboost.CatBoost",))
-_FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost", _TAKES)
-load_model = _FLAVOR.load_model
-
-
-def save_model(
-    cb_model: Any,
-    path: str | os.PathLike[str],
-    *,
-    format: str = "cbm",
-    **options: Unpack[SaveOptions],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `cb_model` is a CatBoost, CatBoostClassifier, CatBoostRegressor or CatBoostRanker. `format` is one that CatBoost can
-    load: `cbm` (binary) or `json`.
-
-    Raises MlflowException for what can't be saved.
-    """
-    _FLAVOR.require(cb_model)
-    given = {"cb_model": cb_model, "format": format, **options}
-    _FLAVOR.save(path, given, inspected=cb_model, packages=["catboost"])
+load_model = FLAVOR.load_model
 
 
 def log_model(
@@ -53,7 +30,7 @@ def log_model(
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"cb_model": cb_model, "format": format}
-    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+    return FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def autolog(*, disable: bool = False, **options: Unpack[AutologOptions]) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import keras_parts
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.flavors.keras import FLAVOR, save_model
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -20,47 +18,13 @@ if TYPE_CHECKING:
     from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.client import Client
     from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+    from modelry._sdk.packaging.options import LogOptions
 
     class _Autolog(AutologOptions, total=False):
         log_every_n_steps: int | None
 
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
-
-_TAKES = Takes("model", "a keras.Model", ("keras.Model",))
-_FLAVOR = FlavorShell("mlflow.keras", "keras", "keras", _TAKES)
-
-
-def save_model(
-    model: Any,
-    path: str | os.PathLike[str],
-    *,
-    save_exported_model: bool = False,
-    save_model_kwargs: dict[str, Any] | None = None,
-    **options: Unpack[SaveOptions],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `model` is a keras.Model, with any backend. `save_exported_model` saves its graph as TensorFlow's SavedModel, which
-    needs a signature, instead of `.keras`. `save_model_kwargs` are those of `keras.Model.save`. Without a signature,
-    it is inferred from an input example of arrays. Keras models have no `code_paths` and `extra_files`.
-
-    Raises InvalidArgument if the folder is not empty, and MlflowException for what can't be saved.
-    """
-    _FLAVOR.require(model)
-    keras_parts.prepare(path)
-    example, signature = options.get("input_example"), options.get("signature")
-    if signature is None and example is not None:
-        signature = keras_parts.signature_of(model, example)
-    given = {
-        "model": model,
-        "save_exported_model": save_exported_model,
-        "save_model_kwargs": save_model_kwargs,
-        **options,
-        "signature": signature,
-    }
-    _FLAVOR.save(path, given, inspected=keras_parts.inspected(model), packages=["keras", "pandas"])
 
 
 def log_model(
@@ -73,7 +37,7 @@ def log_model(
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     given = {"model": model, "save_exported_model": save_exported_model, "save_model_kwargs": save_model_kwargs}
-    return _FLAVOR.log_model(save_model, given, artifact_path, options)
+    return FLAVOR.log_model(save_model, given, artifact_path, options)
 
 
 def load_model(
@@ -90,7 +54,7 @@ def load_model(
     those of `keras.saving.load_model`. Raises ValueError, from Keras, for a class that it does not know.
     """
     given = {"custom_objects": custom_objects, "load_model_kwargs": load_model_kwargs}
-    return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
+    return FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
 
 
 def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:

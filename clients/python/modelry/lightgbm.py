@@ -6,18 +6,16 @@ loading it runs code that its author chose: log its `booster_`, or load only wha
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.flavors.lightgbm import FLAVOR, save_model
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+    from modelry._sdk.packaging.options import LogOptions
 
     class _Autolog(AutologOptions, total=False):
         importance_types: list[str]
@@ -26,30 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_TAKES = Takes(
-    "lgb_model", "a Booster or a model of LightGBM's scikit-learn interface", ("lightgbm.Booster", "lightgbm.LGBMModel")
-)
-_FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm", _TAKES)
-load_model = _FLAVOR.load_model
-
-
-def save_model(
-    lgb_model: Any,
-    path: str | os.PathLike[str],
-    *,
-    serialization_format: str = "cloudpickle",
-    **options: Unpack[SaveOptions],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `lgb_model` is a Booster, or a model of LightGBM's scikit-learn interface. Only for the latter is
-    `serialization_format`: `cloudpickle`, `pickle`, or `skops`, whose types are named in the model.
-
-    Raises MlflowException for what can't be saved.
-    """
-    _FLAVOR.require(lgb_model)
-    given = {"lgb_model": lgb_model, "serialization_format": serialization_format, **options}
-    _FLAVOR.save(path, given, inspected=lgb_model, packages=["lightgbm", *_format_of(lgb_model, serialization_format)])
+load_model = FLAVOR.load_model
 
 
 def log_model(
@@ -61,7 +36,7 @@ def log_model(
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"lgb_model": lgb_model, "serialization_format": serialization_format}
-    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+    return FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
@@ -76,8 +51,3 @@ def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:
     from modelry._sdk.recipes.lightgbm_fits import LIGHTGBM
 
     switch(LIGHTGBM, options, disable=disable)
-
-
-def _format_of(model: Any, serialization_format: str) -> set[str]:
-    is_booster = any(each.__name__ == "Booster" for each in type(model).__mro__)
-    return set() if is_booster else {serialization_format} & {"cloudpickle", "skops"}

@@ -8,16 +8,13 @@ and `log_state_dict(…, serialization_format="safetensors")`, its tensors witho
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.flavors.pytorch import FLAVOR, save_model
 from modelry._sdk.packaging import devices
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
 from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.client import Client
     from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+    from modelry._sdk.packaging.options import LogOptions
 
     class _Autolog(AutologOptions, total=False):
         log_every_n_epoch: int
@@ -36,39 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "load_state_dict", "log_model", "log_state_dict", "save_model", "save_state_dict"]
 
-_TAKES = Takes("pytorch_model", "a torch.nn.Module", ("torch.Module",))
-_FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch", _TAKES)
 _STATE_FILES = {"pickle": "state_dict.pth", "safetensors": "state_dict.safetensors"}  # the first is MLflow's
-
-
-def save_model(
-    pytorch_model: Any,
-    path: str | os.PathLike[str],
-    *,
-    serialization_format: str = "pickle",
-    pickle_module: Any = None,
-    **options: Unpack[SaveOptions],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `pytorch_model` is a torch.nn.Module. It is saved as in evaluation (`eval()`), and is afterwards as it was.
-    `serialization_format` is `pickle`, the whole module by `pickle_module` (default: cloudpickle), or `pt2`, its graph
-    by `torch.export`. The latter needs an input example of arrays or tensors. A dimension of size 1 in it becomes
-    fixed, so give two rows or more. What is loaded has no class of yours, and can't be trained on.
-
-    Raises InvalidArgument for another object than a module, and MlflowException for what else can't be saved.
-    """
-    _FLAVOR.require(pytorch_model)
-    given = {
-        "pytorch_model": pytorch_model,
-        "serialization_format": serialization_format,
-        "pickle_module": pickle_module,
-        **options,
-        "input_example": _as_array(options.get("input_example")),
-    }
-    packages = ["torch", "pandas", *(["cloudpickle"] if serialization_format == "pickle" else [])]
-    with _evaluating(pytorch_model), _device_of(pytorch_model):
-        _FLAVOR.save(path, given, inspected=pytorch_model, packages=packages)
 
 
 def log_model(
@@ -85,7 +50,7 @@ def log_model(
         "serialization_format": serialization_format,
         "pickle_module": pickle_module,
     }
-    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+    return FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def load_model(
@@ -103,7 +68,7 @@ def load_model(
     """
     given = {"map_location": devices.usable, **options}
     with devices.graphs_of_a_gpu_refused():
-        return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
+        return FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
 
 
 def save_state_dict(
@@ -195,29 +160,6 @@ def load_state_dict(
 
         state: dict[str, Any] = torch.load(file, **{"weights_only": True, "map_location": devices.usable, **options})
         return state
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Keeps a model from learning from the input example, and from storing that it is being trained."""
-    training = [each for each in model.modules() if each.training] if hasattr(model, "modules") else []
-    for each in training:
-        each.training = False
-    try:
-        yield
-    finally:
-        for each in training:
-            each.training = True
-
-
-def _device_of(model: Any) -> AbstractContextManager[None]:
-    torch = sys.modules.get("torch")
-    return devices.of_the_model(model) if torch and isinstance(model, torch.nn.Module) else nullcontext()
-
-
-def _as_array(example: Any) -> Any:
-    """A tensor as the array that MLflow can store and infer a signature from; anything else as it is."""
-    return example.detach().cpu().numpy() if hasattr(example, "detach") else example
 
 
 def _tensors_alone(state_dict: Mapping[str, Any]) -> dict[str, Any]:

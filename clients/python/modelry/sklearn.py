@@ -6,24 +6,16 @@ save with `serialization_format="skops"` and load with a program that trusts onl
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
-from modelry._sdk.requiring import pickling
+from modelry._sdk.flavors.sklearn import DEFAULT_FORMAT, FLAVOR, save_model
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
-
-    class _Sklearn(SaveOptions, total=False):
-        pyfunc_predict_fn: str
-        skops_trusted_types: list[str] | None
-
     from modelry._sdk.autologging.options import AutologOptions
+    from modelry._sdk.packaging.logged import LoggedModel
+    from modelry._sdk.packaging.options import LogOptions
 
     class _Autolog(AutologOptions, total=False):
         max_tuning_runs: int | None
@@ -37,37 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-DEFAULT_FORMAT = "cloudpickle"
-_TAKES = Takes(
-    "sk_model",
-    "an estimator, transformer or pipeline",
-    methods=("fit", "predict", "transform", "fit_predict", "fit_transform"),
-)
-_FLAVOR = FlavorShell("mlflow.sklearn", "sklearn", "sklearn", _TAKES)
-load_model = _FLAVOR.load_model
-
-
-def save_model(
-    sk_model: Any,
-    path: str | os.PathLike[str],
-    *,
-    serialization_format: str = DEFAULT_FORMAT,
-    **options: Unpack[_Sklearn],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `serialization_format` is `cloudpickle` or `pickle` (a file `model.pkl`), or `skops` (`model.skops`, without code;
-    types that it does not know, such as those of trees, must be named in `skops_trusted_types`). `pyfunc_predict_fn`
-    is the method that `predict` of `modelry.pyfunc` calls. Default: `predict`.
-
-    Raises InvalidArgument that names what can't be pickled, and MlflowException for what else can't be saved.
-    """
-    _FLAVOR.require(sk_model)
-    given = {"sk_model": sk_model, "serialization_format": serialization_format, **options}
-    if serialization_format == "pickle":
-        pickling.require_importable(sk_model)
-    packages = ["scikit-learn", *({serialization_format} & {"cloudpickle", "skops"})]
-    _FLAVOR.save(path, given, inspected=sk_model, packages=packages)
+load_model = FLAVOR.load_model
 
 
 def log_model(
@@ -79,7 +41,7 @@ def log_model(
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"sk_model": sk_model, "serialization_format": serialization_format}
-    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+    return FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:

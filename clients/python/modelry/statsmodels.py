@@ -6,45 +6,20 @@ only what you trust.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.flavors.statsmodels import FLAVOR, save_model
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+    from modelry._sdk.packaging.options import LogOptions
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_TAKES = Takes(
-    "statsmodels_model", "the results of a fit of statsmodels", ("statsmodels.Results", "statsmodels.ResultsWrapper")
-)
-_FLAVOR = FlavorShell("mlflow.statsmodels", "statsmodels", "statsmodels", _TAKES)
-load_model = _FLAVOR.load_model
-
-
-def save_model(
-    statsmodels_model: Any,
-    path: str | os.PathLike[str],
-    *,
-    remove_data: bool = False,
-    **options: Unpack[SaveOptions],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `statsmodels_model` are fitted results. `remove_data` leaves out the data that they were fitted to, and with it what
-    can only be computed from it, such as residuals.
-
-    Raises MlflowException for what can't be saved.
-    """
-    _FLAVOR.require(statsmodels_model)
-    given = {"statsmodels_model": statsmodels_model, "remove_data": remove_data, **options}
-    _FLAVOR.save(path, given, inspected=statsmodels_model, packages=["statsmodels"])
+load_model = FLAVOR.load_model
 
 
 def log_model(
@@ -56,7 +31,7 @@ def log_model(
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"statsmodels_model": statsmodels_model, "remove_data": remove_data}
-    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+    return FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def autolog(*, disable: bool = False, **options: Unpack[AutologOptions]) -> None:

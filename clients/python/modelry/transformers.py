@@ -9,30 +9,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.flavors.transformers import FLAVOR, save_model
 from modelry._sdk.recipes.transformers_fits import ModelryCallback
-from modelry._sdk.schemas import borrowed
-from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.client import Client
+    from modelry._sdk.flavors.transformers import TransformersSaveOptions
     from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
-
-    class TransformersSaveOptions(SaveOptions, total=False):
-        """The options of MLflow's `save_model` for Transformers."""
-
-        processor: Any
-        torch_dtype: Any
-        model_card: Any
-        model_config: Any
-        prompt_template: Any
-        save_pretrained: bool
-        base_model_path: Any
+    from modelry._sdk.packaging.options import LogOptions
 
     class TransformersLogOptions(TransformersSaveOptions, LogOptions, total=False):
         """Those, and where the model is logged to."""
@@ -42,45 +29,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["ModelryCallback", "autolog", "load_model", "log_model", "save_model"]
-
-_TAKES = Takes(
-    "transformers_model",
-    "a pipeline, a dict of its parts, or the path of a checkpoint",
-    ("transformers.Pipeline", "builtins.dict", "builtins.str"),
-)
-_FLAVOR = FlavorShell("mlflow.transformers", "transformers", "transformers", _TAKES)
-# With these MLflow asks a hub for the card and the license of a model, by its name.
-_LOOKUPS = ("_fetch_model_card", "_write_license_information")
-
-
-def save_model(
-    transformers_model: Any,
-    path: str | os.PathLike[str],
-    *,
-    task: str | None = None,
-    **options: Unpack[TransformersSaveOptions],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `transformers_model` is a pipeline; a dict of its parts (`model`, `tokenizer`, …), or the path of a checkpoint on
-    this machine, for which `task` says what it does, such as `text-classification`. `model_card` is a
-    `huggingface_hub.ModelCard`, which is stored too. `save_pretrained=False` stores the name and the revision in a hub
-    instead of the weights; that, and loading it, asks the hub. The other options are those of MLflow.
-
-    Raises InvalidArgument without a task, and MlflowException for what can't be saved.
-    """
-    _FLAVOR.require(transformers_model)
-    if task is None and isinstance(transformers_model, dict | str):
-        problem = "the parts of a pipeline, or the path of a checkpoint, need a task, such as 'text-classification'"
-        raise InvalidArgument(problem, reason="FIELD_INVALID", fields={"task": "is missing"})
-    if isinstance(transformers_model, str) and os.path.isdir(transformers_model):
-        # MLflow 3 can't read the table of tasks of Transformers 5 for a path.
-        import transformers
-
-        transformers_model = transformers.pipeline(task, model=transformers_model, device="cpu")
-    given = {"transformers_model": transformers_model, "task": task, **options}
-    with borrowed.answering_nothing(_FLAVOR.check(), *_LOOKUPS):
-        _FLAVOR.save(path, given, inspected=transformers_model, packages=["transformers", "torch", "pandas"])
 
 
 def log_model(
@@ -92,7 +40,7 @@ def log_model(
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"transformers_model": transformers_model, "task": task}
-    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+    return FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def load_model(
@@ -110,7 +58,7 @@ def load_model(
     `transformers.pipeline`.
     """
     given = {"return_type": return_type, "device": device, **options}
-    return _FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
+    return FLAVOR.load(model_uri, dst_path=dst_path, client=client, **given)
 
 
 def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:

@@ -5,18 +5,16 @@ The file of a model is XGBoost's own: trees, weights and settings as data. Loadi
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.flavors.xgboost import FLAVOR, save_model
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from modelry._sdk.autologging.options import AutologOptions
     from modelry._sdk.packaging.logged import LoggedModel
-    from modelry._sdk.packaging.options import LogOptions, SaveOptions
+    from modelry._sdk.packaging.options import LogOptions
 
     class _Autolog(AutologOptions, total=False):
         importance_types: list[str]
@@ -25,30 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
-_TAKES = Takes(
-    "xgb_model", "a Booster or a model of XGBoost's scikit-learn interface", ("xgboost.Booster", "xgboost.XGBModel")
-)
-_FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost", _TAKES)
-load_model = _FLAVOR.load_model
-
-
-def save_model(
-    xgb_model: Any,
-    path: str | os.PathLike[str],
-    *,
-    model_format: str = "ubj",
-    **options: Unpack[SaveOptions],
-) -> None:
-    """Saves a model to a folder on this machine, which must not exist or must be empty.
-
-    `xgb_model` is a Booster, or a model of XGBoost's scikit-learn interface. `model_format` is `ubj` (binary JSON) or
-    `json`.
-
-    Raises MlflowException for what can't be saved.
-    """
-    _FLAVOR.require(xgb_model)
-    given = {"xgb_model": xgb_model, "model_format": model_format, **options}
-    _FLAVOR.save(path, given, inspected=xgb_model, packages=["xgboost"])
+load_model = FLAVOR.load_model
 
 
 def log_model(
@@ -60,7 +35,7 @@ def log_model(
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
     model = {"xgb_model": xgb_model, "model_format": model_format}
-    return _FLAVOR.log_model(save_model, model, artifact_path, options)
+    return FLAVOR.log_model(save_model, model, artifact_path, options)
 
 
 def autolog(*, disable: bool = False, **options: Unpack[_Autolog]) -> None:

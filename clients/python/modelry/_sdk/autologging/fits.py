@@ -17,19 +17,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from modelry._sdk.autologging import params as shown
 from modelry._sdk.autologging.options import Options
 from modelry._sdk.autologging.quietly import quietly
 from modelry._sdk.recording import afterwork
 from modelry._sdk.values import signals
-from modelry._sdk.values.texts import said_of, text_of
+from modelry._sdk.values.texts import said_of
 
 if TYPE_CHECKING:
     from modelry._sdk.fluent.ending import Ended
 
 log = logging.getLogger("modelry")
 
-KEY_LENGTH, PARAM_LENGTH = 250, 6000
-"""The most characters that a server takes."""
+_SECONDS, _SHARE = 0.01, 0.01
+"""A fit may be slower by so many seconds, and a long one by this share of its time."""
 
 _inside: ContextVar[Fit | None] = ContextVar("modelry_fit", default=None)
 _busy = threading.local()
@@ -65,9 +66,10 @@ class Call:
 
 
 class Recipe(Protocol):
-    """What a framework logs of a fit. `flavor` names the module of `modelry` with its `save_model`."""
+    """What a framework logs of a fit. `flavor` is its name, and `save_model` that of the module of the flavor."""
 
     flavor: str
+    save_model: Callable[..., None]
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs what is known before: params and tags. May change `call.args` and `call.kwargs`, to add a callback."""
@@ -84,11 +86,23 @@ class Fit:
     run: Any
     is_ours: bool
     """Whether autologging started the run, and so ends it."""
-    flavor: str
+    recipe: Recipe
     seconds: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
     """What a recipe remembers from before the fit."""
     _jobs: list[Callable[[], None]] = field(default_factory=list)
+    _is_behind: bool = False
+    """Whether the background still has params to log."""
+
+    @property
+    def flavor(self) -> str:
+        """The name of the flavor."""
+        return self.recipe.flavor
+
+    @property
+    def patience(self) -> float:
+        """How many seconds the thread of the fit waits for what can be done in the background, too."""
+        return max(_SECONDS, _SHARE * self.seconds)
 
     def later(self, what: str, job: Callable[[], object]) -> None:
         """Has a job done after the fit has returned, in the background. `what` names it in a warning if it fails."""
@@ -105,14 +119,30 @@ class Fit:
             return None
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Logs params as texts. A longer text than a server takes is cut, with a warning."""
+        """Logs params as texts. A longer text than a server takes is cut, with a warning.
+
+        Showing an estimator of many parts takes long: what is not shown after 10 ms is left to the background.
+        """
+        until = time.perf_counter() + _SECONDS
+        rest = dict(params)
         texts: dict[str, str] = {}
         for key, value in params.items():
-            name, text = text_of(key), text_of(value)
-            if len(name) > KEY_LENGTH or len(text) > PARAM_LENGTH:
-                self.tell("autologging: the param %.80r is too long (%d characters) and is cut", name, len(text))
-            texts[_cut(name, KEY_LENGTH)] = _cut(text, PARAM_LENGTH)
+            if value is None or isinstance(value, str | int | float) or time.perf_counter() < until:
+                texts |= self._texts_of({key: rest.pop(key)})
         self.run.log_params(texts)
+        if rest:
+            self._is_behind = True
+            afterwork.give(self.run.run_id, lambda: self._log_rest(rest))
+
+    def _log_rest(self, params: Mapping[str, Any]) -> None:
+        with working():
+            self.attempt("params were", lambda: self.run.log_params(self._texts_of(params)))
+
+    def _texts_of(self, given: Mapping[str, Any]) -> dict[str, str]:
+        texts, too_long = shown.texts_of(given)
+        for name in too_long:
+            self.tell("autologging: the param %.80r is too long and is cut", name)
+        return texts
 
     def tell(self, text: str, *values: object) -> None:
         """Warns, unless the options say to be silent."""
@@ -129,7 +159,7 @@ class Fit:
             if ours:
                 run.end_soon(ended.status, ended.tags)
 
-        if jobs:
+        if jobs or (ours and self._is_behind):
             afterwork.give(run.run_id, all_of_them)
         elif ours:
             run.end_soon(ended.status, ended.tags)
@@ -234,7 +264,7 @@ def _begun(recipe: Recipe, options: Options, call: Call) -> Fit | None:
             found = _run_for(recipe.flavor, options, name)
             if found is None:
                 return None
-            fit = Fit(options, *found, recipe.flavor)
+            fit = Fit(options, *found, recipe)
     except Exception as problem:  # such as a server that refuses: the fit goes on
         signals.pass_on(problem)
         level = logging.DEBUG if options.silent else logging.WARNING
@@ -296,10 +326,6 @@ def _run_for(flavor: str, options: Options, name: str) -> tuple[Any, bool] | Non
         _ours.add(run)
         _used.add(run)
     return run, True
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def _said(problem: Exception) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from typing import Any, TypeVar
 
 from modelry._sdk.values.texts import text_of
 
-_COPIED_BYTES = 32 << 20
-"""So much of data is copied, which takes about 10 ms."""
-_COPIED_ROWS = 10_000
-"""So many rows of a list are copied."""
+_COPIED_BYTES = 8 << 20
+"""So much of data is copied, which takes about 10 ms where new memory is slow."""
+_COPIED_ROWS, _LIST_BYTES = 10_000, 2 << 20
+"""So many rows of a list are copied, if they are no larger than that, which takes about 10 ms too."""
 _MARKED_BYTES, _MARKED_ROWS = 1 << 20, 64
 
 _Answer = TypeVar("_Answer")
@@ -21,7 +22,7 @@ _Answer = TypeVar("_Answer")
 class Kept:
     """Data to be read later.
 
-    A table of pandas 3, Polars or Arrow shares its cells until one is written, and other data is copied, up to 32 MiB
+    A table of pandas 3, Polars or Arrow shares its cells until one is written, and other data is copied, up to 8 MiB
     or 10,000 rows of a list. Larger data is read where it is: if rows at several places are other ones then, it was
     changed in place, and nothing is said of it.
     """
@@ -55,11 +56,38 @@ def _copied(data: Any) -> Any:
             return data.copy(deep=False)  # copy-on-write
         return data.copy() if _bytes_of(data.memory_usage()) <= _COPIED_BYTES else None
     if isinstance(data, list | tuple):
-        return pickle.loads(pickle.dumps(data)) if len(data) <= _COPIED_ROWS else None
+        return _copied_list(data) if len(data) <= _COPIED_ROWS else None
     size = getattr(data, "nbytes", None)
     if size is None and hasattr(data, "tocsr"):
         size = 2 * getattr(getattr(data, "data", None), "nbytes", _COPIED_BYTES)
     return data.copy() if isinstance(size, int) and size <= _COPIED_BYTES and hasattr(data, "copy") else None
+
+
+class _Room:
+    """A file in memory with room for what may be copied."""
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO()
+
+    def write(self, content: Any) -> None:
+        """Raises ValueError if there is no room left."""
+        if self._file.tell() + pickle.PickleBuffer(content).raw().nbytes > _LIST_BYTES:
+            raise ValueError
+        self._file.write(content)
+
+    def read_all(self) -> Any:
+        """The copy of what was pickled."""
+        return pickle.loads(self._file.getbuffer())
+
+
+def _copied_list(rows: Any) -> Any:
+    """A copy of rows, which may be long texts. None if it would be too large."""
+    room = _Room()
+    try:
+        pickle.Pickler(room, protocol=5).dump(rows)
+    except ValueError:
+        return None
+    return room.read_all()
 
 
 def _bytes_of(usage: Any) -> int:

@@ -1,67 +1,24 @@
-"""The fitted model: a copy that nothing changes any more, its predictions, and how it is logged."""
+"""How a fitted model and the data of its training are logged, and how it answers for that data."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any
 
+from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Fit
 from modelry._sdk.autologging.inputs import Kept
+from modelry._sdk.datasets import arrays, tables
 
-_COPIED_BYTES = 64 << 20
-"""So much of the arrays of a model is copied. What is beyond is shared: a further fit makes new arrays."""
-_SMALL_BYTES = 1 << 16
 EXAMPLE_ROWS = 5
-_PROBE_ROWS = 100
-
-
-class Snapshot:
-    """A fitted model as it was when this was made: a further fit of the same object does not change it.
-
-    Raises what pickling raises.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._buffers: list[pickle.PickleBuffer] = []
-        self._room = _COPIED_BYTES
-        try:
-            self._content = pickle.dumps(model, protocol=5, buffer_callback=self._is_copied)
-        except (pickle.PicklingError, AttributeError, TypeError):  # such as a lambda
-            import cloudpickle
-
-            self._buffers.clear()
-            self._room = _COPIED_BYTES
-            self._content = cloudpickle.dumps(model, protocol=5, buffer_callback=self._is_copied)
-
-    @functools.cached_property
-    def model(self) -> Any:
-        """A copy of the model, to be logged."""
-        return pickle.loads(self._content, buffers=self._buffers)
-
-    @functools.cached_property
-    def to_ask(self) -> Any:
-        """A copy of the model for predictions. It draws no random numbers that the training code would have drawn."""
-        copy = pickle.loads(self._content, buffers=self._buffers)
-        parts: tuple[Any, ...] = (copy, getattr(copy, "best_estimator_", None))
-        for part in parts:
-            if hasattr(part, "get_params") and hasattr(part, "set_params"):
-                params = part.get_params()
-                draws = [key for key, value in params.items() if key.endswith("random_state") and value is None]
-                if draws:
-                    part.set_params(**dict.fromkeys(draws, 0))
-        return copy
-
-    def _is_copied(self, buffer: pickle.PickleBuffer) -> bool:
-        size = buffer.raw().nbytes
-        if size <= max(_SMALL_BYTES, self._room):
-            self._room -= size
-            return True
-        self._buffers.append(buffer)
-        return False
+_SECONDS = 10.0
+"""So long may predictions and metrics for the training data take, or as long as the fit: they compete with what the
+training code does."""
+_FEW, _MORE = 2, 8
+"""How many rows are tried first, and how many times more next."""
+_SURE = 0.02
+"""Some rows tell how long all of them take if they take this share of the time that there is."""
 
 
 def log_model(
@@ -123,8 +80,7 @@ def _packed(
         answer = fit.attempt("signature was", ask)
         if answer is not None:
             signature = fit.attempt("signature was", lambda: signed(answer))
-    # Flavors are public modules above this one: what `modelry.<flavor>.save_model` is, only they know.
-    save = importlib.import_module(f"modelry.{fit.flavor}").save_model
+    save = fit.recipe.save_model
     example = rows if options.log_input_examples else None
 
     def save_to(folder: str, metadata: Any) -> None:
@@ -146,10 +102,9 @@ def log_dataset(fit: Fit, features: Kept | None, targets: Kept | None, context: 
 
 def described(features: Any, targets: Any) -> Any:
     """The dataset of features and targets: a table of the features alone, or arrays of both."""
-    datasets: Any = importlib.import_module("modelry.datasets")
     if hasattr(features, "iloc") or hasattr(features, "to_pandas"):
-        return datasets.from_pandas(features)
-    return datasets.from_numpy(features, targets=targets)
+        return tables.from_pandas(features)
+    return arrays.from_numpy(features, targets=targets)
 
 
 def first_rows(features: Any, count: int) -> Any:
@@ -164,30 +119,41 @@ def length_of(features: Any) -> int:
     return int(shape[0]) if shape else len(features)
 
 
-def soon(fit: Fit, model: Any, kept: Snapshot, data: Kept, ask: Callable[[Any, Any], Any]) -> Any:
-    """A function that answers with `ask(model, data)`, which is done at once if that is quick compared to the fit.
+class Deadline:
+    """When the metrics of the training data must be done: 10 s, or as long as the fit took, after this was made."""
 
-    Otherwise it is done in the background, with a copy of the model and the same features. How long it takes is
-    estimated from some rows; quick is 1 % of the time of the fit, and at least 10 ms.
+    def __init__(self, fit: Fit) -> None:
+        self.seconds = max(_SECONDS, fit.seconds)
+        self._until = time.perf_counter() + self.seconds
+
+    @property
+    def left(self) -> float:
+        """How many seconds are left."""
+        return self._until - time.perf_counter()
+
+
+def answers(deadline: Deadline, model: Any, rows: Any, ask: Callable[[Any, Any], Any]) -> Any:
+    """What `ask(model, rows)` gives. Raises TimeoutError if it would not be done by the deadline.
+
+    How long it takes is estimated from two rows, then from more and more of them, as long as these are quick.
     """
-    features = data.now
-    count = length_of(features)
-    limit = max(0.01, 0.01 * fit.seconds)
-    if count > 2 * _PROBE_ROWS:
-        rows = first_rows(features, _PROBE_ROWS)
+    count, few = length_of(rows), _FEW
+    first: float | None = None
+    while few * _MORE < count:
         began = time.perf_counter()
-        ask(model, rows)
-        once = time.perf_counter() - began
-        if once * (count / _PROBE_ROWS) > limit:
-            # Calling it has costs of its own, so that more rows may take hardly longer: try with more of them.
-            more = first_rows(features, min(count, 10 * _PROBE_ROWS))
-            began = time.perf_counter()
-            ask(model, more)
-            longer = max(0.0, time.perf_counter() - began - once)
-            if once + longer * count / (9 * _PROBE_ROWS) > limit:
-                return lambda: data.read(lambda rows: ask(kept.to_ask, rows))
-    answer = data.read(lambda rows: ask(model, rows))
-    return lambda: answer
+        ask(model, first_rows(rows, few))
+        took = time.perf_counter() - began
+        # A call has costs of its own, which the first one shows: with more rows it may take hardly longer.
+        expected = took * count / few if first is None else first + (took - first) * count / (few - _FEW)
+        is_sure = first is not None and took > max(_SURE * deadline.seconds, 2 * first)
+        if is_sure or took * _MORE > deadline.left:
+            if expected > deadline.left:
+                limit = deadline.seconds
+                raise TimeoutError(f"it would take about {expected:.0f} s in the background, of at most {limit:.0f} s")
+            break
+        first = took if first is None else first
+        few *= _MORE
+    return ask(model, rows)
 
 
 def _signature(features: Any, answers: Any) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from modelry._sdk.autologging import fits, models
+from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.catboost import save_model
 from modelry._sdk.recipes import boosting
 
 _NOT_PARAMS = (
@@ -32,6 +34,7 @@ class ModelFit:
     """What a fit logs."""
 
     flavor = "catboost"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs the parameters of the model and of the call, and what the model is."""
@@ -54,23 +57,21 @@ class ModelFit:
         CatBoost keeps the metrics itself. A callback would not do: it can't be used on a GPU.
         """
         model, given = call.model, call.arguments
-        progress = boosting.Progress(fit)
         series = {
             boosting.name_of(data, metric): values
             for data, metrics in model.get_evals_result().items()
             for metric, values in metrics.items()
         }
-        for key, values in series.items():
-            for step, value in enumerate(values):
-                if math.isfinite(value):
-                    fit.run.log_metric(key, value, step=step)
-        progress.iterations = max(map(len, series.values()), default=0)
+        fit.later("metrics of the iterations were", lambda: _log_series(fit, series))
         if given.get("eval_set") is not None and model.get_best_iteration() is not None:
             fit.run.log_metrics(
-                {"stopped_iteration": progress.iterations - 1, "best_iteration": model.get_best_iteration()}
+                {
+                    "stopped_iteration": max(map(len, series.values()), default=0) - 1,
+                    "best_iteration": model.get_best_iteration(),
+                }
             )
         rows, targets = fit.notes.get("data", (None, None))
-        kept = models.Snapshot(model)
+        kept = Snapshot(fit, model)
         boosting.log_importances(
             fit,
             ("prediction_values_change",),
@@ -78,6 +79,13 @@ class ModelFit:
         )
         models.log_model(fit, kept, rows, lambda copy, few: copy.predict(few))
         models.log_dataset(fit, rows, targets)
+
+
+def _log_series(fit: Fit, series: Mapping[str, Sequence[float]]) -> None:
+    for key, values in series.items():
+        for step, value in enumerate(values):
+            if math.isfinite(value):
+                fit.run.log_metric(key, value, step=step)
 
 
 def _names_of(model: Any) -> list[str]:

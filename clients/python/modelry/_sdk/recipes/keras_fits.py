@@ -15,6 +15,7 @@ from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.keras import save_model
 
 _NOT_PARAMS = ("self", "x", "y", "verbose", "callbacks", "validation_data", "sample_weight", "class_weight")
 _BATCH_SIZE = 32
@@ -26,6 +27,7 @@ class ModelFit:
     """What a fit logs."""
 
     flavor = "keras"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs the arguments, the optimizer and early stopping, and adds a callback. Data is not looked at."""

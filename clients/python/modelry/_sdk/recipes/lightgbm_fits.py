@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 from modelry._sdk.autologging import fits, models
+from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.lightgbm import save_model
 from modelry._sdk.recipes import boosting, sklearn_fits
 from modelry._sdk.recipes.boosting import Progress
 
@@ -23,6 +25,7 @@ class Training:
     """What `lightgbm.train` logs."""
 
     flavor = "lightgbm"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs the parameters of the booster and of the call, and listens to the iterations."""
@@ -38,9 +41,11 @@ class Training:
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the best iteration, the importances and the model."""
-        log_booster(fit, result, _stops_early(call.arguments.get("params"), call.arguments.get("callbacks")))
+        kept = Snapshot(fit, result)
+        stops_early = _stops_early(call.arguments.get("params"), call.arguments.get("callbacks"))
+        log_booster(fit, result, kept, lambda copy: copy, stops_early)
         data = fit.notes.get("data") or [("train", None, None)]
-        models.log_model(fit, models.Snapshot(result), data[0][1], lambda model, rows: model.predict(rows))
+        models.log_model(fit, kept, data[0][1], lambda model, rows: model.predict(rows))
         for context, features, labels in data:
             models.log_dataset(fit, features, labels, context)
 
@@ -49,11 +54,13 @@ class EstimatorFit(sklearn_fits.EstimatorFit):
     """What a fit of the scikit-learn interface logs: what an estimator of scikit-learn does, and the iterations."""
 
     flavor = "lightgbm"
+    save_model = staticmethod(save_model)
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the best iteration and the importances too."""
-        log_booster(fit, call.model.booster_, _stops_early(call.model.get_params(), call.arguments.get("callbacks")))
         super().after(fit, call, result)
+        stops_early = _stops_early(call.model.get_params(), call.arguments.get("callbacks"))
+        log_booster(fit, call.model.booster_, fit.notes["kept"], lambda copy: copy.booster_, stops_early)
 
 
 def listen(fit: Fit, call: Call) -> None:
@@ -68,15 +75,18 @@ def listen(fit: Fit, call: Call) -> None:
     call.give("callbacks", [*(call.arguments.get("callbacks") or ()), listener])
 
 
-def log_booster(fit: Fit, booster: Any, stops_early: bool) -> None:
-    """Logs what a trained booster says of itself."""
+def log_booster(fit: Fit, booster: Any, kept: Snapshot | None, part: Callable[[Any], Any], stops_early: bool) -> None:
+    """Logs the best iteration, and in the background the importances that the booster of a copy, its part, has."""
     progress: Progress | None = fit.notes.get("progress")
     if stops_early and progress is not None and booster.best_iteration > 0:
         progress.log_best(booster.best_iteration - 1)
     kinds = list(fit.options.own.get("importance_types") or ())
-    names = booster.feature_name()
-    found = {kind: dict(zip(names, booster.feature_importance(kind), strict=True)) for kind in kinds}
-    boosting.log_importances(fit, kinds, lambda kind: found[kind])
+
+    def scores_of(copy: Any, kind: str) -> dict[str, float]:
+        return dict(zip(copy.feature_name(), copy.feature_importance(kind), strict=True))
+
+    if kept is not None:
+        boosting.log_importances(fit, kinds, lambda kind: scores_of(part(kept.model), kind))
 
 
 def _stops_early(params: Any, callbacks: Any) -> bool:

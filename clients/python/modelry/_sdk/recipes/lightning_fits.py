@@ -13,6 +13,7 @@ from modelry._sdk.autologging import fits, models
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.pytorch import save_model
 
 _TRAINERS = {
     "lightning.pytorch.trainer.trainer": "lightning.pytorch",
@@ -29,6 +30,7 @@ class Training:
     """What a fit of a trainer logs."""
 
     flavor = "pytorch"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Names the model, and adds a callback. The caller's list of callbacks stays as it is."""

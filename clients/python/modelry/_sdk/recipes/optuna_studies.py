@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.autologging import fits
+from modelry._sdk.autologging.params import text_of_value
 from modelry._sdk.autologging.quietly import quietly
 from modelry._sdk.transport import process
 from modelry._sdk.values import signals
@@ -26,7 +27,6 @@ RUN_ID = "modelry.run_id"
 """The attribute of a study that has the id of its run."""
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """The status of the run of a trial, by the state of the trial."""
-_TEXT_LENGTH = 6000
 
 
 class ModelryCallback:
@@ -130,7 +130,7 @@ class _Study:
                 return
             self._logged.add(trial.number)
         run = self._started(trial)
-        run.log_params({key: _cut(value) for key, value in trial.params.items()})
+        run.log_params({key: text_of_value(value) for key, value in trial.params.items()})
         for step, value in trial.intermediate_values.items():
             run.log_metric("intermediate_value", float(value), step=step)
         if trial.state.name == "COMPLETE":
@@ -152,8 +152,8 @@ class _Study:
         from modelry._sdk.fluent import starting
 
         tags = {"optuna.trial_number": trial.number, "optuna.trial_state": trial.state.name}
-        tags |= {f"optuna.distribution.{key}": _cut(value) for key, value in trial.distributions.items()}
-        tags |= {text_of(key): _cut(value) for key, value in trial.user_attrs.items()}
+        tags |= {f"optuna.distribution.{key}": text_of_value(value) for key, value in trial.distributions.items()}
+        tags |= {text_of(key): text_of_value(value) for key, value in trial.user_attrs.items()}
         return starting.start(
             self._run.client,
             starting.ExperimentChoice(self._run.experiment_id),
@@ -171,7 +171,7 @@ class _Study:
                 return
             self._best = best.number
         self._run.log_metric("best_value", float(best.value), step=best.number)
-        found = {f"optuna.best_param.{key}": _cut(value) for key, value in best.params.items()}
+        found = {f"optuna.best_param.{key}": text_of_value(value) for key, value in best.params.items()}
         self._run.set_tags({"optuna.best_trial": best.number, "optuna.best_run_id": run_id, **found})
 
 
@@ -197,11 +197,6 @@ def _run_of(study: Any, given: ActiveRun | None) -> tuple[ActiveRun, bool]:
     if run.run_id != known:
         study.set_user_attr(RUN_ID, run.run_id)
     return run, is_ours
-
-
-def _cut(value: Any) -> str:
-    text = text_of(value)
-    return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 3]}..."
 
 
 def _attempt(what: str, action: Callable[[], object]) -> None:

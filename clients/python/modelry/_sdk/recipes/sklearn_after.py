@@ -11,6 +11,7 @@ import inspect
 import numbers
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType, FunctionType, ModuleType
@@ -28,6 +29,8 @@ _METRICS = ("_score", "_loss", "_error", "_deviance", "_corrcoef")
 """The ends of the names of functions that compute a metric."""
 _OPTION = "log_post_training_metrics"
 _UNKNOWN = "unknown_dataset"
+_SEARCHED = 1000
+"""The data is looked for in variables that are dictionaries of at most so many."""
 
 
 @dataclass(eq=False)
@@ -36,6 +39,10 @@ class _Fitted:
 
     fit: Fit
     calls: dict[str, str] = field(default_factory=dict)
+    numbers: Counter[str] = field(default_factory=Counter)
+    """How often each metric was logged."""
+    is_waiting: bool = False
+    """Whether a job waits that logs the calls."""
     lock: Any = field(default_factory=threading.Lock)
     seen: list[Callable[[], Any]] = field(default_factory=list)
     """The data that is recorded, by weak references."""
@@ -148,10 +155,13 @@ def _log(prediction: _Prediction, metric: str, value: float, call: str) -> None:
     fitted, run = prediction.fitted, prediction.fitted.fit.run
     key = f"{metric}_{prediction.name}"
     with fitted.lock:
-        number = 1
-        while (name := key if number == 1 else f"{key}-{number}") in fitted.calls:
-            number += 1
+        while True:
+            fitted.numbers[key] += 1
+            name = key if fitted.numbers[key] == 1 else f"{key}-{fitted.numbers[key]}"
+            if name not in fitted.calls:
+                break
         fitted.calls[name] = call
+        is_first, fitted.is_waiting = not fitted.is_waiting, True
     if value == value:
         run.log_metric(name, value)
     data = prediction.data()
@@ -162,17 +172,19 @@ def _log(prediction: _Prediction, metric: str, value: float, call: str) -> None:
 
     def log_rest() -> None:
         with fits.working():
-            fitted.fit.attempt("metric_info.json was", lambda: _log_calls(fitted))
+            if is_first:
+                fitted.fit.attempt("metric_info.json was", lambda: _log_calls(fitted))
             if kept is not None:
                 record = functools.partial(kept.read, lambda rows: run.log_input(models.described(rows, None), "eval"))
                 fitted.fit.attempt("the dataset 'eval' was", record)
 
-    afterwork.give(run.run_id, log_rest)
+    if is_first or kept is not None:  # in a loop many metrics are computed before one job is done
+        afterwork.give(run.run_id, log_rest)
 
 
 def _log_calls(fitted: _Fitted) -> None:
     with fitted.lock:
-        calls = dict(fitted.calls)
+        calls, fitted.is_waiting = dict(fitted.calls), False
     fitted.fit.run.log_dict(calls, "metric_info.json")
 
 
@@ -192,7 +204,7 @@ def _name_of(data: Any, caller: FrameType | None) -> str:
                 return str(name)
     for names in variables:
         for name, value in names.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and len(value) <= _SEARCHED:
                 for key, each in value.items():
                     if each is data and isinstance(key, str):
                         return f"{name}_{key}"

@@ -10,10 +10,12 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from modelry._sdk.autologging import fits, models, plots
+from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.sklearn import save_model
 from modelry._sdk.recipes import sklearn_after, sklearn_metrics, sklearn_searches
 from modelry._sdk.recipes.sklearn_metrics import Predictions
 from modelry._sdk.values import signals
@@ -36,6 +38,7 @@ class EstimatorFit:
     """What a fit of an estimator logs."""
 
     flavor = "sklearn"
+    save_model: Callable[..., None] = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs the parameters of the estimator, of all parts unless it is a search, and what it is."""
@@ -47,7 +50,8 @@ class EstimatorFit:
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs metrics of the training data, the model and pictures."""
         estimator = call.model
-        kept = fit.attempt("the model and metrics of the training data were", lambda: models.Snapshot(estimator))
+        kept = fit.attempt("the model and metrics of the training data were", lambda: Snapshot(fit, estimator))
+        fit.notes["kept"] = kept
         is_search = sklearn_searches.is_search(estimator)
         sklearn_after.remember(fit, estimator, call.arguments.get("X"))
         if is_search:
@@ -65,16 +69,17 @@ class EstimatorFit:
         models.log_dataset(fit, features, targets)
 
 
-def log_training(fit: Fit, estimator: Any, kept: models.Snapshot, features: Kept, targets: Kept, weights: Kept) -> None:
+def log_training(fit: Fit, estimator: Any, kept: Snapshot, features: Kept, targets: Kept, weights: Kept) -> None:
     """Logs how a fitted model does on its training data, and the pictures of a classifier."""
     is_classifier, is_regressor = _kind_of(estimator)
     if targets.now is None or not (is_classifier or is_regressor) or not hasattr(estimator, "predict"):
         return
-    answers = models.soon(fit, estimator, kept, features, _asked if is_classifier else _predicted)
+    ask = _asked if is_classifier else _predicted
     classes = getattr(estimator, "classes_", None)
 
     def log_all() -> None:
-        labels, shares = answers()
+        deadline = models.Deadline(fit)
+        labels, shares = features.read(lambda rows: models.answers(deadline, kept.to_ask, rows, ask))
         given = targets.read(lambda true: Predictions(true, labels, shares, classes, weights.now))
         if is_classifier:
             found = dict(sklearn_metrics.of_classifier(given, fit.options.own.get("pos_label")))
@@ -84,14 +89,14 @@ def log_training(fit: Fit, estimator: Any, kept: models.Snapshot, features: Kept
             score = found["r2_score"]
         if (own := _own_score(estimator, kept, features, targets, weights)) is not None:
             score = own
-        sklearn_metrics.log_metrics(fit, {**found, "score": score})
+        sklearn_metrics.log_metrics(fit, {**found, "score": score}, deadline)
         if is_classifier and fit.options.log_plots and plots.can_draw():
-            sklearn_metrics.log_pictures(fit, given)
+            sklearn_metrics.log_pictures(fit, given, deadline)
 
     fit.later("metrics of the training data were", log_all)
 
 
-def _own_score(estimator: Any, kept: models.Snapshot, features: Kept, targets: Kept, weights: Kept) -> Any:
+def _own_score(estimator: Any, kept: Snapshot, features: Kept, targets: Kept, weights: Kept) -> Any:
     """The score of an estimator that has another one than accuracy or R²; None if it has that."""
     score = getattr(type(estimator), "score", None)
     if score is None or score.__qualname__ in {"ClassifierMixin.score", "RegressorMixin.score"}:

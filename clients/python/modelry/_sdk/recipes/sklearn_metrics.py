@@ -8,6 +8,7 @@ from typing import Any
 
 from modelry._sdk.autologging import plots
 from modelry._sdk.autologging.fits import Fit
+from modelry._sdk.autologging.models import Deadline
 
 PREFIX = "training_"
 
@@ -58,17 +59,23 @@ def of_regressor(given: Predictions) -> Mapping[str, Callable[[], float]]:
     }
 
 
-def log_metrics(fit: Fit, found: Mapping[str, Callable[[], float]]) -> None:
-    """Logs those metrics that can be computed, such as no ROC AUC of a single class."""
+def log_metrics(fit: Fit, found: Mapping[str, Callable[[], float]], deadline: Deadline) -> None:
+    """Logs those metrics that can be computed, such as no ROC AUC of a single class, until the deadline."""
+    names = list(found)
     for name, compute in found.items():
+        if deadline.left <= 0:
+            raise TimeoutError(f"there was no time for {', '.join(names[names.index(name) :])}")
         value = fit.attempt(f"{PREFIX}{name} was", compute)
         if value is not None and value == value:
             fit.run.log_metric(PREFIX + name, value)
 
 
-def log_pictures(fit: Fit, given: Predictions) -> None:
+def log_pictures(fit: Fit, given: Predictions, deadline: Deadline) -> None:
     """Draws the confusion matrix, and for two classes with probabilities the ROC and precision-recall curves."""
     from sklearn import metrics
+
+    if deadline.left <= 0:
+        raise TimeoutError("there was no time for pictures")
 
     labels = given.classes if given.classes is not None else sorted(set(given.targets))
     counts = metrics.confusion_matrix(given.targets, given.labels, labels=labels, sample_weight=given.weights)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.flavors.sklearn import save_model
 from modelry._sdk.values.texts import text_of
 
 
@@ -34,12 +35,15 @@ def log_search(fit: Fit, search: Any) -> None:
         fit.run.log_metric("best_cv_score", search.best_score_)
     fit.later("the table of trials was", lambda: fit.run.log_text(table_of(found), "cv_results.csv"))
     most = fit.options.own.get("max_tuning_runs")
-    best = _best_first(found)[: None if most is None else max(0, most)]
     tags = described(search.estimator)
     base = search.estimator.get_params(deep=True)
-    for index in best:
-        params = {**base, **found["params"][index]}
-        fit.later("a trial was", functools.partial(_log_trial, fit, found, index, params, tags))
+
+    def log_trials() -> None:
+        for index in _best_first(found)[: None if most is None else max(0, most)]:
+            params = {**base, **found["params"][index]}
+            fit.attempt("a trial was", functools.partial(_log_trial, fit, found, index, params, tags))
+
+    fit.later("trials were", log_trials)
 
 
 def table_of(columns: Mapping[str, Any]) -> str:
@@ -72,7 +76,7 @@ def _log_trial(fit: Fit, found: Mapping[str, Any], index: int, params: dict[str,
         parent_run_id=parent.run_id,
         tags={"mlflow.autologging": fit.flavor, **tags, **(fit.options.extra_tags or {})},
     )
-    trial = Fit(fit.options, run, True, fit.flavor)
+    trial = Fit(fit.options, run, True, fit.recipe)
     trial.log_params(params)
     for key, values in found.items():
         if key.startswith(("mean_", "std_", "rank_")) or key in {"iter", "n_resources"}:
@@ -84,6 +88,7 @@ class Validation:
     """What a cross-validation logs: the estimator's parameters, the mean of each score, and the table of folds."""
 
     flavor = "sklearn"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs what is validated."""

@@ -8,9 +8,11 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from modelry._sdk.autologging import fits, models
+from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.statsmodels import save_model
 
 _METRICS = (
     *("aic", "bic", "centered_tss", "condition_number", "df_model", "df_resid", "ess", "f_pvalue", "fvalue", "llf"),
@@ -22,6 +24,7 @@ class ModelFit:
     """What a fit logs."""
 
     flavor = "statsmodels"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs the arguments of the fit and what the model is."""
@@ -33,7 +36,7 @@ class ModelFit:
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the figures of the results, their summary and the results themselves."""
-        kept = models.Snapshot(result)
+        kept = Snapshot(fit, result)
 
         def log_figures() -> None:
             results = kept.model

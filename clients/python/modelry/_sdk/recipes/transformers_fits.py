@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.autologging import fits
 from modelry._sdk.autologging.fits import Call, Fit
+from modelry._sdk.autologging.params import texts_of
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.quietly import quietly
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.transformers import save_model
 from modelry._sdk.values import signals
-from modelry._sdk.values.texts import said_of, text_of
+from modelry._sdk.values.texts import said_of
 
 if TYPE_CHECKING:
     from modelry._sdk.fluent.active_run import ActiveRun
@@ -87,7 +89,8 @@ class ModelryCallback:
         if self._run is None:
             self._run = functions.start_run(run_name=args.run_name or None)
         config = getattr(model, "config", None)
-        self._run.log_params(_short({**(config.to_dict() if config is not None else {}), **args.to_dict()}))
+        texts, _ = texts_of({**(config.to_dict() if config is not None else {}), **args.to_dict()})
+        self._run.log_params(texts)
 
     def _log(self, logs: Mapping[str, Any], step: int) -> None:
         from modelry._sdk.fluent import functions
@@ -110,6 +113,7 @@ class Training:
     """What a training logs."""
 
     flavor = "transformers"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Gives the Trainer a callback."""
@@ -142,10 +146,8 @@ def _log_model(fit: Fit, trainer: Any) -> None:
     processing.save_pretrained(folder.name)
 
     def log_it() -> None:
-        save: Any = importlib.import_module("modelry.transformers").save_model
-
         def save_to(path: str, metadata: Any) -> None:
-            save(folder.name, path, task=task, mlflow_model=metadata)
+            save_model(folder.name, path, task=task, mlflow_model=metadata)
 
         name = fit.options.registered_model_name
         with folder:
@@ -173,12 +175,6 @@ def _log_best(run: ActiveRun, state: Any) -> None:
         run.log_metric("best_metric", float(state.best_metric))
     if state.best_model_checkpoint:
         run.set_tag("best_model_checkpoint", os.path.basename(state.best_model_checkpoint))
-
-
-def _short(params: Mapping[str, Any]) -> dict[str, str]:
-    """Params as texts that a server takes."""
-    texts = {text_of(key): text_of(value) for key, value in params.items()}
-    return {key: text if len(text) <= fits.PARAM_LENGTH else f"{text[:5997]}..." for key, text in texts.items()}
 
 
 def _is_number(value: Any) -> bool:

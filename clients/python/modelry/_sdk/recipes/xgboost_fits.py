@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 from modelry._sdk.autologging import fits, models
+from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.autologging.patching import Replacement
 from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.flavors.xgboost import save_model
 from modelry._sdk.recipes import boosting, sklearn_fits
 from modelry._sdk.recipes.boosting import Progress
 
@@ -23,6 +25,7 @@ class Training:
     """What `xgboost.train` logs."""
 
     flavor = "xgboost"
+    save_model = staticmethod(save_model)
 
     def before(self, fit: Fit, call: Call) -> None:
         """Logs the parameters of the booster and of the call, and listens to the iterations."""
@@ -34,8 +37,8 @@ class Training:
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the best iteration, the importances and the model."""
-        log_booster(fit, result)
-        kept = models.Snapshot(result)
+        kept = Snapshot(fit, result)
+        log_booster(fit, result, kept, lambda copy: copy)
         matrix = call.arguments.get("dtrain")
         features = None
         if fit.options.log_model_signatures or fit.options.log_input_examples:
@@ -51,11 +54,12 @@ class EstimatorFit(sklearn_fits.EstimatorFit):
     """What a fit of the scikit-learn interface logs: what an estimator of scikit-learn does, and the iterations."""
 
     flavor = "xgboost"
+    save_model = staticmethod(save_model)
 
     def after(self, fit: Fit, call: Call, result: Any) -> None:
         """Logs the best iteration and the importances too."""
-        log_booster(fit, call.model.get_booster())
         super().after(fit, call, result)
+        log_booster(fit, call.model.get_booster(), fit.notes["kept"], lambda copy: copy.get_booster())
 
 
 def listen(fit: Fit, call: Call) -> None:
@@ -91,14 +95,14 @@ def log_matrix(fit: Fit, matrix: Any, context: str) -> None:
         )
 
 
-def log_booster(fit: Fit, booster: Any) -> None:
-    """Logs what a trained booster says of itself."""
+def log_booster(fit: Fit, booster: Any, kept: Snapshot | None, part: Callable[[Any], Any]) -> None:
+    """Logs the best iteration, and in the background the importances that the booster of a copy, its part, has."""
     progress: Progress | None = fit.notes.get("progress")
     if progress is not None and booster.attr("best_iteration") is not None:  # set by early stopping only
         progress.log_best(booster.best_iteration)
     kinds = fit.options.own.get("importance_types") or ()
-    found = {kind: booster.get_score(importance_type=kind) for kind in kinds}
-    boosting.log_importances(fit, kinds, lambda kind: found[kind])
+    if kept is not None:
+        boosting.log_importances(fit, kinds, lambda kind: part(kept.model).get_score(importance_type=kind))
 
 
 def _value(value: Any) -> float:

@@ -40,12 +40,12 @@ class Afterwork(process.Part):
 
     def give(self, run_id: str, job: Callable[[], None]) -> None:
         """Has a job done that works on a run. What it raises is told in the log."""
+        if self.is_at_once():
+            self._do(job)
+            return
         pending = list(self._pending)
         if len(pending) >= MOST_WAITING:
             wait(pending[:1])
-        if self._at_once or _is_importing():
-            self._do(job)
-            return
         try:
             if self._pool is None:
                 # Python waits for its thread at the end of the process, before it calls what is registered in atexit.
@@ -56,6 +56,10 @@ class Afterwork(process.Part):
             return
         self._pending[future] = run_id
         future.add_done_callback(lambda done: self._pending.pop(done, None))
+
+    def is_at_once(self) -> bool:
+        """Whether a job would be done by who gives it, as also what is given by a job."""
+        return self._at_once or getattr(self._inside, "job", False) or _is_importing()
 
     def finish(self, timeout: float | None = None, *, run_id: str | None = None) -> bool:
         """Waits until the jobs that were given before are done, or those of a run. Returns whether they are."""
@@ -80,14 +84,14 @@ class Afterwork(process.Part):
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _do(self, job: Callable[[], None]) -> None:
-        self._inside.job = True
+        outer, self._inside.job = getattr(self._inside, "job", False), True
         try:
             job()
         except Exception as problem:  # It calls other libraries, which may raise anything.
             signals.pass_on(problem)
             log.warning("something was not logged: %s: %.300s", type(problem).__name__, problem, exc_info=_at_debug())
         finally:
-            self._inside.job = False
+            self._inside.job = outer
 
 
 def _is_importing() -> bool:
@@ -107,6 +111,11 @@ def _at_debug() -> bool:
 def give(run_id: str, job: Callable[[], None]) -> None:
     """Has a job done after the call; see `Afterwork.give`."""
     process.current().part(Afterwork).give(run_id, job)
+
+
+def is_at_once() -> bool:
+    """Whether a job would be done by who gives it; see `Afterwork`."""
+    return process.current().part(Afterwork).is_at_once()
 
 
 def finish(timeout: float | None = None, *, run_id: str | None = None) -> bool:
