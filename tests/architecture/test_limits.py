@@ -57,6 +57,7 @@ LIMITS = {
     # registry
     "Alias.alias": [1, names.ALIAS_LENGTH],
     "Evaluation.name": [1, evaluations.NAME_CHARACTERS],
+    "*Evaluation*.artifact_path": [evaluations.ARTIFACT_PATH_LENGTH],
     "*.dataset_name": [fields.NAME_LENGTH],
     "*.dataset_digest": [evaluations.DIGEST_LENGTH],
     "Evaluation.metrics": [evaluations.MOST_METRICS],

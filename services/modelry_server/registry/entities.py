@@ -237,6 +237,7 @@ class Evaluation:
     version_number: int
     name: str
     run_id: str
+    artifact_path: str
     metrics: tuple[EvaluationMetric, ...]
     verdicts: tuple[Verdict, ...]
     dataset_name: str

@@ -11,6 +11,7 @@ METRICS = [
     api.EvaluationMetric(name="roc_auc", value=0.9, low=0.88, high=0.92),
     api.EvaluationMetric(name="n", value=7),
 ]
+DATASET = {"dataset_name": "d", "dataset_digest": "abc"}
 VERDICTS = [api.Verdict(metric="roc_auc", passed=False, explanation="0.9, needed at least 0.95")]
 
 
@@ -41,7 +42,7 @@ def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform
     run_id = platform.a_run()
     made = [
         platform.evaluations.CreateEvaluation(
-            draft(model, run_id, name=name, version_number=number, dataset_name="d", dataset_digest="abc")
+            draft(model, run_id, name=name, version_number=number, artifact_path="evaluations/2", **DATASET)
         ).evaluation
         for name, number in (("holdout", 1), ("fresh", 1), ("holdout", 2), ("holdout", 1))
     ]
@@ -51,6 +52,7 @@ def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform
     assert found == made[::-1]
     first = made[0]
     assert (first.workspace, first.model_name, first.name, first.run_id) == (WORKSPACE, model, "holdout", run_id)
+    assert first.artifact_path == "evaluations/2"
     assert (list(first.metrics), list(first.verdicts)) == (METRICS, VERDICTS)
     assert (first.dataset_name, first.dataset_digest, first.creator) == ("d", "abc", "anonymous")
     assert first.metrics[0].HasField("low")

@@ -34,6 +34,7 @@ def list_evaluations(
         ),
         Column("DATA", lambda each: each.dataset_digest, spare=3),
         Column("RUN ID", lambda each: each.run_id, spare=1),
+        Column("DETAILS", lambda each: each.artifact_path, spare=5),
         Column("WHEN", lambda each: each.create_time, spare=2),
         Column("BY", lambda each: each.creator, spare=4),
     ]

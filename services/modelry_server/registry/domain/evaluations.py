@@ -28,6 +28,7 @@ from modelry_server.registry.store.search import Key
 MOST_METRICS, MOST_VERDICTS = 1000, 100
 NAME_CHARACTERS = 100
 DIGEST_LENGTH = 128
+ARTIFACT_PATH_LENGTH = 1024
 EXPLANATION_LENGTH = 1000
 
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_-]{{0,{NAME_CHARACTERS - 1}}}\Z")
@@ -40,6 +41,7 @@ class Draft:
     version_number: int
     name: str
     run_id: str
+    artifact_path: str = ""
     metrics: tuple[EvaluationMetric, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     dataset_name: str = ""
@@ -90,6 +92,7 @@ class Evaluations:
                     version_number=draft.version_number,
                     name=draft.name,
                     run_id=draft.run_id,
+                    artifact_path=draft.artifact_path,
                     metrics=draft.metrics,
                     verdicts=draft.verdicts,
                     dataset_name=draft.dataset_name,
@@ -158,6 +161,7 @@ def _judge(draft: Draft) -> None:
             rule = f"it needs 1 to {NAME_CHARACTERS} letters, digits, '_' and '-', beginning with a letter"
             fields.refuse("name", f"{shown(draft.name)} can't be the name of an evaluation: {rule}")
         fields.id("run_id", draft.run_id)
+        fields.text("artifact_path", draft.artifact_path, longest=ARTIFACT_PATH_LENGTH)
         fields.text("dataset_name", draft.dataset_name, longest=NAME_LENGTH)
         fields.text("dataset_digest", draft.dataset_digest, longest=DIGEST_LENGTH)
         _judge_metrics(fields, draft.metrics)

@@ -26,6 +26,7 @@ class EvaluationService(api.EvaluationServiceServicer):
             version_number=request.version_number,
             name=request.name,
             run_id=request.run_id,
+            artifact_path=request.artifact_path,
             metrics=tuple(_metric(each) for each in request.metrics),
             verdicts=tuple(Verdict(each.metric, each.passed, each.explanation) for each in request.verdicts),
             dataset_name=request.dataset_name,
@@ -56,6 +57,7 @@ def message(evaluation: Evaluation) -> api.Evaluation:
         version_number=evaluation.version_number,
         name=evaluation.name,
         run_id=evaluation.run_id,
+        artifact_path=evaluation.artifact_path,
         metrics=[
             api.EvaluationMetric(name=each.name, value=each.value, low=each.low, high=each.high)
             for each in evaluation.metrics

@@ -14,7 +14,17 @@ _NAMED = sa.select(evaluations, models.c.workspace, models.c.name.label("model_n
     evaluations, models, evaluations.c.model_id == models.c.model_id
 )
 _COPIED = (
-    *("evaluation_id", "model_id", "version_number", "name", "run_id", "dataset_name", "dataset_digest", "creator"),
+    *(
+        "evaluation_id",
+        "model_id",
+        "version_number",
+        "name",
+        "run_id",
+        "artifact_path",
+        "dataset_name",
+        "dataset_digest",
+        "creator",
+    ),
     *("create_time", "audit_sequence"),
 )
 

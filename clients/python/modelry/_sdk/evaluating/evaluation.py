@@ -71,9 +71,10 @@ def evaluate(
     verdicts are recorded, and with `validate="raise"` a failed one raises ThresholdsNotMet, after everything is
     logged.
 
-    A version (`models:/…`, or named by `version` for a model object) gets the result as its evaluation `name`. Each
-    evaluation of a name replaces the one before, which stays in the list. `metric_prefix` stands before the names of
-    metrics of the run; the default is empty, or `<name>.` in a run that was active, if a name is given. `explain` adds
+    A version (`models:/…`, or named by `version` for a model object) gets the result as its evaluation `name`. The
+    newest of a name counts; those before stay in the list. `metric_prefix` stands before the names of metrics of the
+    run; the default is empty, or `<name>.` in a run that was active, if a name is given. If that run has metrics of an
+    evaluation with these names, the evaluation gets a child run, so that nothing is overwritten. `explain` adds
     SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no further row is begun.
     `evaluators` and `evaluator_config` are MLflow's.
 

@@ -10,6 +10,7 @@ from modelry._sdk.autologging import plots
 from modelry._sdk.datasets.arrays import from_numpy
 from modelry._sdk.datasets.dataset import Dataset
 from modelry._sdk.datasets.tables import from_pandas
+from modelry._sdk.evaluating import places
 from modelry._sdk.evaluating.intervals import METHOD
 from modelry._sdk.evaluating.pictures import calibration, pictures
 from modelry._sdk.evaluating.result import EvaluationResult
@@ -20,6 +21,7 @@ from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
 
 if TYPE_CHECKING:
+    from modelry._sdk.evaluating.places import Place
     from modelry._sdk.evaluating.work import Found, Work
     from modelry._sdk.fluent.active_run import ActiveRun
     from modelry._sdk.nouns.evaluations import Evaluation
@@ -29,43 +31,37 @@ log = logging.getLogger("modelry")
 
 def recorded(work: Work, found: Found) -> EvaluationResult:
     """Logs the result to the active run, or to a run that is started for it and ended."""
-    from modelry._sdk.fluent import functions
-
-    active = functions.active_run()
-    run = active or functions.start_run(run_name=f"evaluation-{work.options.name}")
+    place = places.place_for(work.options)
+    run = place.run
     try:
-        result = _written(work, found, run, is_ours=active is None)
+        result = _written(work, found, place)
     except BaseException:
-        if active is None:
+        if place.is_ours:
             run.end(RunStatus.FAILED)
         raise
-    if active is None:
+    if place.is_ours:
         run.end()
     else:
         run.flush()
     return result
 
 
-def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> EvaluationResult:
-    options, name = work.options, work.options.name
-    prefix = options.metric_prefix
-    if prefix is None:
-        prefix = "" if is_ours or name == "default" else f"{name}."
-    folder = f"evaluations/{name}"
+def _written(work: Work, found: Found, place: Place) -> EvaluationResult:
+    options, run, folder = work.options, place.run, place.folder
     dataset = _dataset(work)
-    tags = {f"modelry.evaluation.{name}": work.subject.text}
-    run.set_tags(tags)
-    run.log_input(dataset, name)
-    run.log_metrics({f"{prefix}{metric}": value for metric, value in found.metrics.items()})
+    run.set_tags({place.tag: work.subject.text})
+    run.log_input(dataset, options.name)
+    run.log_metrics({f"{place.prefix}{metric}": value for metric, value in found.metrics.items()})
     paths = [f"{folder}/report.json"]
     run.log_dict(_report(work, found, dataset), paths[0])
     paths += _tables(work, found, run, folder)
     paths += _pictures(work, found, run, folder)
-    made = _linked(work, found, run, dataset)
+    made = _linked(work, found, place, dataset)
     return EvaluationResult(
-        name=name,
+        name=options.name,
         model_type=options.model_type or "",
         run_id=run.run_id,
+        artifact_path=folder,
         metrics=found.metrics,
         left_out=found.left_out,
         intervals=found.intervals,
@@ -81,17 +77,18 @@ def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> Eval
     )
 
 
-def _linked(work: Work, found: Found, run: ActiveRun, dataset: Dataset) -> Evaluation | None:
+def _linked(work: Work, found: Found, place: Place, dataset: Dataset) -> Evaluation | None:
     """Records the evaluation of the version, once the server has the run. None if the model is no version."""
     version, client = work.subject.version, registry_client(work.options.client)
     if version is None:
         return None
-    run.flush()
+    place.run.flush()
     return client.evaluations.create(
         version.model_name,
         version.version_number,
         work.options.name,
-        run.run_id,
+        place.run.run_id,
+        artifact_path=place.folder,
         metrics=found.metrics,
         intervals={name: (each.low, each.high) for name, each in found.intervals.items()},
         verdicts={each.metric: (each.passed, each.text) for each in found.verdicts},

@@ -28,8 +28,8 @@ class EvaluationResult:
     `baseline_metrics` and `differences` (own minus the baseline's) are set with a baseline, and `difference_intervals`
     too if intervals were asked for, of which `intervals_left_out` says why a metric has none. `verdicts` has one for
     each threshold. `tables` has the rows of tables by name, such as `slices`. `artifacts` are the paths of the files of
-    the run. `version` is `models:/<name>/<number>` if the model is a version, which then has the evaluation under
-    `name`.
+    the run, in its folder `artifact_path`. `version` is `models:/<name>/<number>` if the model is a version, which then
+    has the evaluation under `name`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class EvaluationResult:
     verdicts: Sequence[Verdict] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     artifacts: Sequence[str] = ()
+    artifact_path: str = ""
     version: str = ""
     evaluation_id: str = ""
 

@@ -19,10 +19,11 @@ _LONGEST_EXPLANATION = 1000
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a version was worth on some data, such as `holdout`; the run has the details.
+    """What a version was worth on some data, such as `holdout`.
 
-    `metrics` are numbers by name; `intervals` are the ends of the confidence intervals of those that have one.
-    `verdicts` says of each threshold whether it was kept, and `explanations` what was found and needed.
+    The run has the details, in its folder `artifact_path`. `metrics` are numbers by name; `intervals` are the ends of
+    the confidence intervals of those that have one. `verdicts` says of each threshold whether it was kept, and
+    `explanations` what was found and needed.
     """
 
     evaluation_id: str
@@ -31,6 +32,7 @@ class Evaluation:
     version_number: int
     name: str
     run_id: str
+    artifact_path: str
     metrics: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
     verdicts: Mapping[str, bool]
@@ -61,6 +63,7 @@ class Evaluations:
         evaluation: str,
         run_id: str,
         *,
+        artifact_path: str = "",
         metrics: Mapping[str, float] | None = None,
         intervals: Mapping[str, tuple[float, float]] | None = None,
         verdicts: Mapping[str, tuple[bool, str]] | None = None,
@@ -69,9 +72,9 @@ class Evaluations:
     ) -> Evaluation:
         """Records an evaluation, such as `holdout`, of a version of the model `name`.
 
-        `verdicts` are pairs by metric: whether a threshold was kept, and what was found. A retry after a lost answer
-        records nothing twice. Raises ModelNotFound, VersionNotFound, RunNotFound, RunDeleted, or FieldInvalid, also for
-        a metric that is no finite number.
+        `artifact_path` is the folder of the run that has the details. `verdicts` are pairs by metric: whether a
+        threshold was kept, and what was found. A retry after a lost answer records nothing twice. Raises ModelNotFound,
+        VersionNotFound, RunNotFound, RunDeleted, or FieldInvalid, also for a metric that is no finite number.
         """
         bounds = intervals or {}
         request = registry.CreateEvaluationRequest(
@@ -80,6 +83,7 @@ class Evaluations:
             version_number=version_number(version),
             name=evaluation,
             run_id=run_id,
+            artifact_path=artifact_path,
             metrics=[_metric(metric, value, bounds.get(metric)) for metric, value in (metrics or {}).items()],
             verdicts=[
                 registry.Verdict(metric=metric, passed=passed, explanation=text[:_LONGEST_EXPLANATION])
@@ -141,6 +145,7 @@ def _evaluation_of(message: registry.Evaluation) -> Evaluation:
         version_number=message.version_number,
         name=message.name,
         run_id=message.run_id,
+        artifact_path=message.artifact_path,
         metrics={each.name: each.value for each in message.metrics},
         intervals={each.name: (each.low, each.high) for each in message.metrics if each.HasField("low")},
         verdicts={each.metric: each.passed for each in message.verdicts},

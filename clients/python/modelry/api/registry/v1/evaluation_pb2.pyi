@@ -33,6 +33,7 @@ class Evaluation(_message.Message):
     VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    ARTIFACT_PATH_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     DATASET_NAME_FIELD_NUMBER: _builtins.int
@@ -51,6 +52,8 @@ class Evaluation(_message.Message):
     """What was evaluated on, such as `holdout`: 1 to 100 letters, digits, `_` and `-`, a letter first."""
     run_id: _builtins.str
     """The run that has the details."""
+    artifact_path: _builtins.str
+    """The folder of the run that has the details, such as `evaluations/holdout`. At most 1024 characters; empty if none."""
     dataset_name: _builtins.str
     """The name of the dataset. At most 500 characters; empty if unknown."""
     dataset_digest: _builtins.str
@@ -78,6 +81,7 @@ class Evaluation(_message.Message):
         version_number: _builtins.int = ...,
         name: _builtins.str = ...,
         run_id: _builtins.str = ...,
+        artifact_path: _builtins.str = ...,
         metrics: _abc.Iterable[Global___EvaluationMetric] | None = ...,
         verdicts: _abc.Iterable[Global___Verdict] | None = ...,
         dataset_name: _builtins.str = ...,
@@ -87,7 +91,7 @@ class Evaluation(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "evaluation_id", b"evaluation_id", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_path", b"artifact_path", "create_time", b"create_time", "creator", b"creator", "dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "evaluation_id", b"evaluation_id", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

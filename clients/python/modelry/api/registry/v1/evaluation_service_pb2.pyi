@@ -30,6 +30,7 @@ class CreateEvaluationRequest(_message.Message):
     VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    ARTIFACT_PATH_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     DATASET_NAME_FIELD_NUMBER: _builtins.int
@@ -45,6 +46,8 @@ class CreateEvaluationRequest(_message.Message):
     """What was evaluated on, see `Evaluation.name`. Required."""
     run_id: _builtins.str
     """The run that has the details. Required."""
+    artifact_path: _builtins.str
+    """The folder of the run that has the details. At most 1024 characters."""
     dataset_name: _builtins.str
     """The name of the dataset. At most 500 characters."""
     dataset_digest: _builtins.str
@@ -69,6 +72,7 @@ class CreateEvaluationRequest(_message.Message):
         version_number: _builtins.int = ...,
         name: _builtins.str = ...,
         run_id: _builtins.str = ...,
+        artifact_path: _builtins.str = ...,
         metrics: _abc.Iterable[_evaluation_pb2.EvaluationMetric] | None = ...,
         verdicts: _abc.Iterable[_evaluation_pb2.Verdict] | None = ...,
         dataset_name: _builtins.str = ...,
@@ -77,7 +81,7 @@ class CreateEvaluationRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "request_id", b"request_id", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_path", b"artifact_path", "dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "request_id", b"request_id", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
