@@ -8,7 +8,7 @@ from tests.contract.registry.conftest import WORKSPACE, Platform, unique
 from tests.parts.refusal import refused
 
 METRICS = [
-    api.EvaluationMetric(name="roc_auc", value=0.9, low=0.88, high=0.92),
+    api.EvaluationMetric(name="roc_auc", value=0.9, interval=api.Interval(low=0.88, high=0.92, confidence=0.95)),
     api.EvaluationMetric(name="n", value=7),
 ]
 DATASET = {"dataset_name": "d", "dataset_digest": "abc"}
@@ -55,8 +55,8 @@ def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform
     assert first.artifact_path == "evaluations/2"
     assert (list(first.metrics), list(first.verdicts)) == (METRICS, VERDICTS)
     assert (first.dataset_name, first.dataset_digest, first.creator) == ("d", "abc", "anonymous")
-    assert first.metrics[0].HasField("low")
-    assert not first.metrics[1].HasField("low")
+    assert first.metrics[0].HasField("interval")
+    assert not first.metrics[1].HasField("interval")
     one = platform.evaluations.ListEvaluations(of(model, version_number=1, name="holdout", page_size=1))
     assert list(one.evaluations) == [made[3]]
     assert one.next_page_token
@@ -112,6 +112,14 @@ def test_what_is_wrong_is_named(platform: Platform, model: str) -> None:
         "metrics[1].name",
         "metrics[1].value",
     }
+    for given, bad in (
+        (api.Interval(low=5, high=1, confidence=0.9), {""}),
+        (api.Interval(low=0.8), {"", ".confidence"}),
+        (api.Interval(low=float("-inf"), high=float("nan"), confidence=1), {".low", ".high", ".confidence"}),
+    ):
+        metric = api.EvaluationMetric(name="a", value=0.9, interval=given)
+        named = set(refused(create, draft(model, run_id, metrics=[metric])).violations)
+        assert named == {f"metrics[0].interval{each}" for each in bad}
     many = [api.EvaluationMetric(name=str(at)) for at in range(1001)]
     assert list(refused(create, draft(model, run_id, metrics=many)).violations) == ["metrics"]
     assert list(refused(create, draft(model, run_id, verdicts=VERDICTS * 2)).violations) == ["verdicts[1].metric"]

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 import modelry
 from modelry import Client
-from modelry.errors import InvalidArgument
-from modelry.models import Threshold
+from modelry.errors import FieldInvalid, InvalidArgument
+from modelry.models import Interval, Threshold
 
 pytestmark = pytest.mark.usefixtures("fluent")
 
@@ -55,7 +55,8 @@ def test_a_version_gets_the_evaluation_under_its_name(client: Client, model: str
     assert (kept.evaluation_id, kept.name, kept.run_id) == (found.evaluation_id, "holdout", found.run_id)
     assert kept.metrics == pytest.approx(dict(found.metrics))
     assert "roc_auc" in kept.metrics
-    assert kept.intervals["roc_auc"] == (found.intervals["roc_auc"].low, found.intervals["roc_auc"].high)
+    assert dict(kept.intervals) == dict(found.intervals)
+    assert kept.intervals["roc_auc"].confidence == 0.9
     assert kept.verdicts == {"roc_auc": True, "log_loss": False}
     assert "needed at most 0" in kept.explanations["log_loss"]
     assert not kept.passed
@@ -196,3 +197,15 @@ def test_evaluations_whose_metrics_have_other_names_share_a_run(client: Client, 
     logged = client.runs.get(run.run_id)
     assert {"v1_roc_auc", "v2_roc_auc"} <= logged.metrics.keys()
     assert logged.tags["modelry.evaluation.default-2"] == second.version
+
+
+def test_the_interval_of_a_metric_that_is_not_given_is_refused(client: Client, model: str) -> None:
+    run_id = client.versions.get(model, 1).run_id
+    own = Interval(0.8, 0.9, 0.95)
+
+    with pytest.raises(InvalidArgument, match="'mse', which is not among the metrics"):
+        client.evaluations.create(model, 1, "one", run_id, metrics={"auc": 0.85}, intervals={"auc": own, "mse": own})
+    upside_down = {"auc": Interval(0.9, 0.8, 0.95)}
+    with pytest.raises(FieldInvalid, match="its lower end"):
+        client.evaluations.create(model, 1, "one", run_id, metrics={"auc": 0.85}, intervals=upside_down)
+    assert not list(client.evaluations.list(model, 1))

@@ -29,9 +29,7 @@ def list_evaluations(
         Column("VERSION", lambda each: each.version_number),
         Column("NAME", lambda each: each.name),
         Column("PASSED", lambda each: each.passed if each.verdicts else "-"),
-        Column(
-            "METRICS", lambda each: ", ".join(f"{key} {value:.4g}" for key, value in each.metrics.items()), wraps=True
-        ),
+        Column("METRICS", _metrics, wraps=True),
         Column("DATA", lambda each: each.dataset_digest, spare=3),
         Column("RUN ID", lambda each: each.run_id, spare=1),
         Column("DETAILS", lambda each: each.artifact_path, spare=5),
@@ -40,3 +38,12 @@ def list_evaluations(
     ]
     found = session.client.evaluations.list(model, number, name)
     session.show_all(found, columns, limit=limit, nothing=f"{model} has no evaluations.")
+
+
+def _metrics(evaluation: Evaluation) -> str:
+    """Each metric with its confidence interval, if it has one: `auc 0.9 [0.88, 0.92]`."""
+    texts = []
+    for metric, value in evaluation.metrics.items():
+        interval = evaluation.intervals.get(metric)
+        texts.append(f"{metric} {value:.4g}" + (f" [{interval.low:.4g}, {interval.high:.4g}]" if interval else ""))
+    return ", ".join(texts)

@@ -19,7 +19,7 @@ from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Runs
 from modelry_server.registry.domain import journal, names
 from modelry_server.registry.domain.lookup import Lookup
-from modelry_server.registry.entities import Change, Evaluation, EvaluationMetric, Verdict
+from modelry_server.registry.entities import Change, Evaluation, EvaluationMetric, Interval, Verdict
 from modelry_server.registry.errors import RunDeleted, VersionNotFound
 from modelry_server.registry.store import evaluations as store
 from modelry_server.registry.store import versions
@@ -178,9 +178,24 @@ def _judge_metrics(fields: Fields, metrics: tuple[EvaluationMetric, ...]) -> Non
         if metric.name in seen:
             fields.refuse(f"{at}.name", f"{shown(metric.name)} is in the list already")
         seen.add(metric.name)
-        for part, value in {"value": metric.value, "low": metric.low, "high": metric.high}.items():
-            if value is not None and not math.isfinite(value):
-                fields.refuse(f"{at}.{part}", f"{value} is not a finite number")
+        _judge_finite(fields, f"{at}.value", metric.value)
+        if metric.interval is not None:
+            _judge_interval(fields, f"{at}.interval", metric.interval)
+
+
+def _judge_interval(fields: Fields, at: str, interval: Interval) -> None:
+    low, high, confidence = interval.low, interval.high, interval.confidence
+    _judge_finite(fields, f"{at}.low", low)
+    _judge_finite(fields, f"{at}.high", high)
+    if low > high:
+        fields.refuse(at, f"its lower end {low} is above its upper end {high}")
+    if not 0 < confidence < 1:
+        fields.refuse(f"{at}.confidence", f"{confidence} is not above 0 and below 1, such as 0.95")
+
+
+def _judge_finite(fields: Fields, at: str, value: float) -> None:
+    if not math.isfinite(value):
+        fields.refuse(at, f"{value} is not a finite number")
 
 
 def _judge_verdicts(fields: Fields, verdicts: tuple[Verdict, ...]) -> None:

@@ -8,7 +8,7 @@ from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.registry.domain.evaluations import Draft, Evaluations
-from modelry_server.registry.entities import Evaluation, EvaluationMetric, Verdict
+from modelry_server.registry.entities import Evaluation, EvaluationMetric, Interval, Verdict
 
 
 class EvaluationService(api.EvaluationServiceServicer):
@@ -58,10 +58,7 @@ def message(evaluation: Evaluation) -> api.Evaluation:
         name=evaluation.name,
         run_id=evaluation.run_id,
         artifact_path=evaluation.artifact_path,
-        metrics=[
-            api.EvaluationMetric(name=each.name, value=each.value, low=each.low, high=each.high)
-            for each in evaluation.metrics
-        ],
+        metrics=[_metric_message(each) for each in evaluation.metrics],
         verdicts=[
             api.Verdict(metric=each.metric, passed=each.passed, explanation=each.explanation)
             for each in evaluation.verdicts
@@ -75,9 +72,13 @@ def message(evaluation: Evaluation) -> api.Evaluation:
 
 
 def _metric(message: api.EvaluationMetric) -> EvaluationMetric:
-    return EvaluationMetric(
-        name=message.name,
-        value=message.value,
-        low=message.low if message.HasField("low") else None,
-        high=message.high if message.HasField("high") else None,
-    )
+    given = message.interval
+    interval = Interval(given.low, given.high, given.confidence) if message.HasField("interval") else None
+    return EvaluationMetric(message.name, message.value, interval)
+
+
+def _metric_message(metric: EvaluationMetric) -> api.EvaluationMetric:
+    made = api.EvaluationMetric(name=metric.name, value=metric.value)
+    if (own := metric.interval) is not None:
+        made.interval.low, made.interval.high, made.interval.confidence = own.low, own.high, own.confidence
+    return made

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.registry.entities import Evaluation, EvaluationMetric, Verdict, as_json
+from modelry_server.registry.entities import Evaluation, EvaluationMetric, Interval, Verdict, as_json
 from modelry_server.registry.store.tables import evaluations, models
 
 _NAMED = sa.select(evaluations, models.c.workspace, models.c.name.label("model_name")).join_from(
@@ -69,6 +69,11 @@ def _entity(row: Any) -> Evaluation:
         **{name: getattr(row, name) for name in _COPIED},
         workspace=row.workspace,
         model_name=row.model_name,
-        metrics=tuple(EvaluationMetric(**each) for each in json.loads(row.metrics)),
+        metrics=tuple(_metric(each) for each in json.loads(row.metrics)),
         verdicts=tuple(Verdict(**each) for each in json.loads(row.verdicts)),
     )
+
+
+def _metric(stored: dict[str, Any]) -> EvaluationMetric:
+    interval = stored["interval"]
+    return EvaluationMetric(stored["name"], stored["value"], None if interval is None else Interval(**interval))

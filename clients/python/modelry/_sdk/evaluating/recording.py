@@ -90,7 +90,7 @@ def _linked(work: Work, found: Found, place: Place, dataset: Dataset) -> Evaluat
         place.run.run_id,
         artifact_path=place.folder,
         metrics=found.metrics,
-        intervals={name: (each.low, each.high) for name, each in found.intervals.items()},
+        intervals=found.intervals,
         verdicts={each.metric: (each.passed, each.text) for each in found.verdicts},
         dataset_name=dataset.name,
         dataset_digest=dataset.digest,

@@ -6,18 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.nouns.evaluations import Interval
+
 if TYPE_CHECKING:
     from modelry._sdk.evaluating.thresholds import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An interval of a metric. `samples` says in how many bootstrap samples the metric was defined."""
-
-    low: float
-    high: float
-    confidence: float
-    samples: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import numpy as np
 
 from modelry._sdk.evaluating import custom, pictures, thresholds
 from modelry._sdk.evaluating.intervals import Sampling, intervals, of_own
-from modelry._sdk.evaluating.result import Interval
 from modelry._sdk.evaluating.subject import subject_of
+from modelry._sdk.nouns.evaluations import Interval
 from modelry._sdk.scoring import explaining, given, kinds, predicting, slices
 from modelry._sdk.scoring.classifying import Classified
 from modelry._sdk.scoring.predicting import Predictions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from modelry._sdk.nouns import arguments
@@ -13,16 +13,30 @@ from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
+from modelry.errors import InvalidArgument
 
 _LONGEST_EXPLANATION = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval of a metric: `confidence` is such as 0.95.
+
+    `samples` says in how many bootstrap samples the metric was defined; 0 if that is not known, as in a registry.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    samples: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What a version was worth on some data, such as `holdout`.
 
-    The run has the details, in its folder `artifact_path`. `metrics` are numbers by name; `intervals` are the ends of
-    the confidence intervals of those that have one. `verdicts` says of each threshold whether it was kept, and
+    The run has the details, in its folder `artifact_path`. `metrics` are numbers by name; `intervals` are the
+    confidence intervals of those that have one. `verdicts` says of each threshold whether it was kept, and
     `explanations` what was found and needed.
     """
 
@@ -34,7 +48,7 @@ class Evaluation:
     run_id: str
     artifact_path: str
     metrics: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]
+    intervals: Mapping[str, Interval]
     verdicts: Mapping[str, bool]
     explanations: Mapping[str, str]
     dataset_name: str
@@ -65,7 +79,7 @@ class Evaluations:
         *,
         artifact_path: str = "",
         metrics: Mapping[str, float] | None = None,
-        intervals: Mapping[str, tuple[float, float]] | None = None,
+        intervals: Mapping[str, Interval] | None = None,
         verdicts: Mapping[str, tuple[bool, str]] | None = None,
         dataset_name: str = "",
         dataset_digest: str = "",
@@ -74,9 +88,12 @@ class Evaluations:
 
         `artifact_path` is the folder of the run that has the details. `verdicts` are pairs by metric: whether a
         threshold was kept, and what was found. A retry after a lost answer records nothing twice. Raises ModelNotFound,
-        VersionNotFound, RunNotFound, RunDeleted, or FieldInvalid, also for a metric that is no finite number.
+        VersionNotFound, RunNotFound, RunDeleted, FieldInvalid, also for a metric that is no finite number, or
+        InvalidArgument for the interval of a metric that is not given.
         """
-        bounds = intervals or {}
+        given, bounds = metrics or {}, intervals or {}
+        if strays := [metric for metric in bounds if metric not in given]:
+            raise InvalidArgument(f"intervals has {strays[0]!r}, which is not among the metrics; give its value too")
         request = registry.CreateEvaluationRequest(
             workspace=self._workspace,
             model_name=name,
@@ -84,7 +101,7 @@ class Evaluations:
             name=evaluation,
             run_id=run_id,
             artifact_path=artifact_path,
-            metrics=[_metric(metric, value, bounds.get(metric)) for metric, value in (metrics or {}).items()],
+            metrics=[_metric(metric, value, bounds.get(metric)) for metric, value in given.items()],
             verdicts=[
                 registry.Verdict(metric=metric, passed=passed, explanation=text[:_LONGEST_EXPLANATION])
                 for metric, (passed, text) in (verdicts or {}).items()
@@ -130,10 +147,11 @@ class Evaluations:
         return found
 
 
-def _metric(name: str, value: float, bounds: tuple[float, float] | None) -> registry.EvaluationMetric:
+def _metric(name: str, value: float, interval: Interval | None) -> registry.EvaluationMetric:
     message = registry.EvaluationMetric(name=name, value=value)
-    if bounds is not None:
-        message.low, message.high = bounds
+    if interval is not None:
+        message.interval.low, message.interval.high = interval.low, interval.high
+        message.interval.confidence = interval.confidence
     return message
 
 
@@ -147,7 +165,11 @@ def _evaluation_of(message: registry.Evaluation) -> Evaluation:
         run_id=message.run_id,
         artifact_path=message.artifact_path,
         metrics={each.name: each.value for each in message.metrics},
-        intervals={each.name: (each.low, each.high) for each in message.metrics if each.HasField("low")},
+        intervals={
+            each.name: Interval(each.interval.low, each.interval.high, each.interval.confidence)
+            for each in message.metrics
+            if each.HasField("interval")
+        },
         verdicts={each.metric: each.passed for each in message.verdicts},
         explanations={each.metric: each.explanation for each in message.verdicts},
         dataset_name=message.dataset_name,

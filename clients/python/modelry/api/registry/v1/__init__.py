@@ -41,6 +41,7 @@ from modelry.api.registry.v1.audit_service_pb2_grpc import (
 from modelry.api.registry.v1.evaluation_pb2 import (
     Evaluation,
     EvaluationMetric,
+    Interval,
     Verdict,
 )
 from modelry.api.registry.v1.evaluation_service_pb2 import (
@@ -219,6 +220,7 @@ __all__ = [
     "GetPromotionResponse",
     "GetVersionRequest",
     "GetVersionResponse",
+    "Interval",
     "ListAuditRecordsRequest",
     "ListAuditRecordsResponse",
     "ListEvaluationsRequest",
