@@ -78,8 +78,10 @@ def evaluate(
     SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no further row is begun.
     `evaluators` and `evaluator_config` are MLflow's.
 
-    A metric that can't be computed is left out, with the reason in `left_out`. Raises InvalidArgument for arguments
-    that don't fit, DatasetEmpty for data without rows, what loading the model raises, and what the model itself raises.
+    A metric that can't be computed is left out, with the reason in `left_out`. What was computed is returned in any
+    case: if a run or the version can't take it, a warning says so, and `result.link()` links it later. Raises
+    InvalidArgument for arguments that don't fit, DatasetEmpty for data without rows, what loading the model raises, and
+    what the model itself raises.
     """
     options = Options(
         model=model,
@@ -127,9 +129,9 @@ def _evaluated(options: Options) -> EvaluationResult:
     asked = thresholds.given(options.thresholds)
     work.check(options, asked)
     with fits.working():
-        at_work = work.Work(options)
-        found = at_work.found(asked)
-        result = recording.recorded(at_work, found)
+        at_work = work.Work(options, asked)
+        dataset = recording.dataset_of(at_work)
+        result = recording.recorded(at_work, at_work.found(), dataset)
     if failed := [each for each in result.verdicts if not each.passed]:
         for each in failed:
             log.warning("evaluation %s: %s", options.name, each)

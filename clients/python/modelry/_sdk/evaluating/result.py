@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.nouns.evaluations import Interval
+from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from modelry._sdk.client import Client
     from modelry._sdk.evaluating.thresholds import Verdict
 
 
@@ -20,8 +22,9 @@ class EvaluationResult:
     `baseline_metrics` and `differences` (own minus the baseline's) are set with a baseline, and `difference_intervals`
     too if intervals were asked for, of which `intervals_left_out` says why a metric has none. `verdicts` has one for
     each threshold. `tables` has the rows of tables by name, such as `slices`. `artifacts` are the paths of the files of
-    the run, in its folder `artifact_path`. `version` is `models:/<name>/<number>` if the model is a version, which then
-    has the evaluation under `name`.
+    the run, in its folder `artifact_path`. `version` is `models:/<name>/<number>` if the model is a version, which has
+    the evaluation under `name` once there is an `evaluation_id`. If a run or the version couldn't take the result,
+    `run_id` or `evaluation_id` is empty; see `link`.
     """
 
     name: str
@@ -38,6 +41,8 @@ class EvaluationResult:
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     artifacts: Sequence[str] = ()
     artifact_path: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
     version: str = ""
     evaluation_id: str = ""
 
@@ -45,6 +50,24 @@ class EvaluationResult:
     def passed(self) -> bool:
         """Whether all thresholds are kept; true without thresholds."""
         return all(each.passed for each in self.verdicts)
+
+    def link(self, version: str | None = None, *, client: Client | None = None) -> EvaluationResult:
+        """Records the result as an evaluation of its version, and returns it with the `evaluation_id`.
+
+        It is for a result that could not be linked, or, with `version` such as `models:/bikes/3`, for one that belongs
+        to no version yet. What is linked stays as it is. Raises InvalidArgument if there is no run or no version, or
+        for an URI of none, and what `client.evaluations.create` raises.
+        """
+        from modelry._sdk.evaluating import linking, subject
+
+        if not self.run_id:
+            raise InvalidArgument("no run has this result, so it can't be linked; evaluate again")
+        if not (uri := version or self.version):
+            raise InvalidArgument("the result belongs to no version; give one, such as version='models:/bikes/3'")
+        found = subject.version_of(uri, "version", client)
+        if self.evaluation_id and subject.uri_of(found) == self.version:
+            return self
+        return linking.linked(self, found, client)
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each metric: its value, interval, the baseline's value and the difference."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,12 @@ from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
 from modelry.errors import InvalidArgument
 
-_LONGEST_EXPLANATION = 1000
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}\Z")
+"""The names that an evaluation can have. A test compares this and the limits below with those of the server."""
+MOST_VERDICTS = 100
+METRIC_LENGTH = 250
+DATASET_NAME_LENGTH = 500
+EXPLANATION_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +89,13 @@ class Evaluations:
         verdicts: Mapping[str, tuple[bool, str]] | None = None,
         dataset_name: str = "",
         dataset_digest: str = "",
+        request_id: str = "",
     ) -> Evaluation:
         """Records an evaluation, such as `holdout`, of a version of the model `name`.
 
         `artifact_path` is the folder of the run that has the details. `verdicts` are pairs by metric: whether a
-        threshold was kept, and what was found. A retry after a lost answer records nothing twice. Raises ModelNotFound,
+        threshold was kept, and what was found. A retry after a lost answer records nothing twice; nor does another call
+        with the same `request_id`, within 24 hours. Raises ModelNotFound,
         VersionNotFound, RunNotFound, RunDeleted, FieldInvalid, also for a metric that is no finite number, or
         InvalidArgument for the interval of a metric that is not given.
         """
@@ -103,12 +111,12 @@ class Evaluations:
             artifact_path=artifact_path,
             metrics=[_metric(metric, value, bounds.get(metric)) for metric, value in given.items()],
             verdicts=[
-                registry.Verdict(metric=metric, passed=passed, explanation=text[:_LONGEST_EXPLANATION])
+                registry.Verdict(metric=metric, passed=passed, explanation=text[:EXPLANATION_LENGTH])
                 for metric, (passed, text) in (verdicts or {}).items()
             ],
             dataset_name=dataset_name,
             dataset_digest=dataset_digest,
-            request_id=uuid.uuid4().hex,
+            request_id=request_id or uuid.uuid4().hex,
         )
         return _evaluation_of(self._connection.call(registry.rpcs.CREATE_EVALUATION, request).evaluation)
 
