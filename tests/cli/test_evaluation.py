@@ -34,6 +34,8 @@ def test_evaluations_are_listed_and_versions_compared(client: Client, read: Read
     ]
     assert listed[0]["intervals"]["log_loss"] == {"low": 0.15, "high": 0.35, "confidence": 0.9, "samples": 0}
     assert "log_loss 0.25 [0.15, 0.35]" in shown
+    assert read("evaluation", "list", name, "--latest") == listed
+    assert read("evaluation", "get", listed[0]["evaluation_id"]) == listed[0]
     assert compared["metrics"][0]["better"] == 2
     assert compared["params"] == {"loss": ["0.5", "0.25"]}
     assert "evaluation.holdout" in drawn

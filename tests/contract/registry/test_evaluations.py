@@ -124,3 +124,34 @@ def test_what_is_wrong_is_named(platform: Platform, model: str) -> None:
     assert list(refused(create, draft(model, run_id, metrics=many)).violations) == ["metrics"]
     assert list(refused(create, draft(model, run_id, verdicts=VERDICTS * 2)).violations) == ["verdicts[1].metric"]
     assert not platform.evaluations.ListEvaluations(of(model)).evaluations
+
+
+def test_the_newest_of_each_name_of_each_version_are_listed(platform: Platform, model: str) -> None:
+    run_id = platform.a_run()
+    asked = (("holdout", 1), ("holdout", 2), ("fresh", 1), ("holdout", 1), ("fresh", 1), ("fresh", 2))
+    made = [
+        platform.evaluations.CreateEvaluation(draft(model, run_id, name=name, version_number=number)).evaluation
+        for name, number in asked
+    ]
+
+    def latest(**fields: object) -> list[api.Evaluation]:
+        return list(platform.evaluations.ListEvaluations(of(model, latest_only=True, **fields)).evaluations)
+
+    assert latest() == [made[5], made[4], made[3], made[1]]
+    assert latest(version_number=1) == [made[4], made[3]]
+    assert latest(version_number=1, name="holdout") == [made[3]]
+    first = platform.evaluations.ListEvaluations(of(model, latest_only=True, page_size=3))
+    rest = of(model, latest_only=True, page_size=3, page_token=first.next_page_token)
+    assert list(platform.evaluations.ListEvaluations(rest).evaluations) == [made[1]]
+
+
+def test_an_evaluation_is_read_by_its_id(platform: Platform, model: str) -> None:
+    made = platform.evaluations.CreateEvaluation(draft(model, platform.a_run())).evaluation
+
+    def get(evaluation_id: str) -> api.GetEvaluationRequest:
+        return api.GetEvaluationRequest(evaluation_id=evaluation_id)
+
+    assert platform.evaluations.GetEvaluation(get(made.evaluation_id)).evaluation == made
+    missing = refused(platform.evaluations.GetEvaluation, get(new_id()))
+    assert (missing.code, missing.reason) == ("NOT_FOUND", "EVALUATION_NOT_FOUND")
+    assert list(refused(platform.evaluations.GetEvaluation, get("x")).violations) == ["evaluation_id"]

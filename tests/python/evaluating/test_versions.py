@@ -52,6 +52,7 @@ def test_a_version_gets_the_evaluation_under_its_name(client: Client, model: str
 
     (kept,) = client.evaluations.list(model, 1)
     assert found.version == f"models:/{model}/1"
+    assert client.evaluations.get(found.evaluation_id) == kept
     assert (kept.evaluation_id, kept.name, kept.run_id) == (found.evaluation_id, "holdout", found.run_id)
     assert kept.metrics == pytest.approx(dict(found.metrics))
     assert "roc_auc" in kept.metrics

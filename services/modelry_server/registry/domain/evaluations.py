@@ -20,7 +20,7 @@ from modelry_server.registry.clients import Runs
 from modelry_server.registry.domain import journal, names
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import Change, Evaluation, EvaluationMetric, Interval, Verdict
-from modelry_server.registry.errors import RunDeleted, VersionNotFound
+from modelry_server.registry.errors import EvaluationNotFound, RunDeleted, VersionNotFound
 from modelry_server.registry.store import evaluations as store
 from modelry_server.registry.store import versions
 from modelry_server.registry.store.search import Key
@@ -49,7 +49,7 @@ class Draft:
 
 
 class Evaluations:
-    """Records evaluations of versions, and lists them."""
+    """Records evaluations of versions, reads and lists them."""
 
     def __init__(self, db: Database, requests: Requests, lookup: Lookup, clock: Clock, *, runs: Runs) -> None:
         self._db = db
@@ -113,20 +113,40 @@ class Evaluations:
                 existing=lambda: None,
             )
 
+    def get(self, evaluation_id: str) -> Evaluation:
+        """The evaluation with this id. Raises FieldInvalid, EvaluationNotFound."""
+        with Fields() as fields:
+            fields.id("evaluation_id", evaluation_id)
+        with self._db.read() as tx:
+            found = store.of_id(tx, evaluation_id)
+        gone = EvaluationNotFound(evaluation_id)
+        if found is None:
+            raise gone
+        self._lookup.require(Permission.READ, found.workspace, found.model_id, lambda: gone)
+        return found
+
     def page(
-        self, workspace: str, model_name: str, version_number: int, name: str, *, after: Key | None, limit: int
+        self,
+        workspace: str,
+        model_name: str,
+        version_number: int,
+        name: str,
+        latest_only: bool,
+        *,
+        after: Key | None,
+        limit: int,
     ) -> Iterator[Found[Evaluation]]:
         """Evaluations of a version, or of all versions if the number is 0, after a sort key; the newest first.
 
-        They are read while they are taken. Raises FieldInvalid, ModelNotFound.
+        With `latest_only` the newest of each name of each version. They are read while they are taken. Raises
+        FieldInvalid, ModelNotFound.
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
             model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
             names.judge_version_filter(version_number)
-        return self._db.each(
-            lambda tx: block_by_block(partial(_page, tx, model_id, version_number, name), after, limit)
-        )
+        wanted = store.Wanted(version_number, name, latest_only)
+        return self._db.each(lambda tx: block_by_block(partial(_page, tx, model_id, wanted), after, limit))
 
     def _require_run(self, workspace: str, run_id: str) -> None:
         """Asks tracking, which is never done in a transaction."""
@@ -148,10 +168,10 @@ class Evaluations:
 
 
 def _page(
-    tx: Transaction, model_id: str, version_number: int, name: str, after: Key | None, limit: int
+    tx: Transaction, model_id: str, wanted: store.Wanted, after: Key | None, limit: int
 ) -> list[Found[Evaluation]]:
     before = int(after[0] or 0) if after else None
-    found = store.page(tx, model_id, version_number, name, before=before, limit=limit)
+    found = store.page(tx, model_id, wanted, before=before, limit=limit)
     return [Found(each, (each.audit_sequence,)) for each in found]
 
 

@@ -37,12 +37,23 @@ class EvaluationService(api.EvaluationServiceServicer):
         )
         return api.CreateEvaluationResponse(evaluation=message(made))
 
+    def GetEvaluation(
+        self, request: api.GetEvaluationRequest, context: grpc.ServicerContext
+    ) -> api.GetEvaluationResponse:
+        """Reads an evaluation."""
+        return api.GetEvaluationResponse(evaluation=message(self._evaluations.get(request.evaluation_id)))
+
     def ListEvaluations(
         self, request: api.ListEvaluationsRequest, context: grpc.ServicerContext
     ) -> api.ListEvaluationsResponse:
         """Lists evaluations, the newest first."""
         search = partial(
-            self._evaluations.page, request.workspace, request.model_name, request.version_number, request.name
+            self._evaluations.page,
+            request.workspace,
+            request.model_name,
+            request.version_number,
+            request.name,
+            request.latest_only,
         )
         evaluations, token = self._pager.answer(request, search, message)
         return api.ListEvaluationsResponse(evaluations=evaluations, next_page_token=token)

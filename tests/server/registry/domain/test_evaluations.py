@@ -46,4 +46,4 @@ def test_nothing_is_recorded_while_tracking_does_not_answer(registry: Registry) 
     with pytest.raises(ServiceUnavailable):
         registry.evaluations.create("default", "fraud", Draft(1, "n", new_id()), request=ONCE)
 
-    assert list(registry.evaluations.page("default", "fraud", 0, "", after=None, limit=9)) == []
+    assert list(registry.evaluations.page("default", "fraud", 0, "", False, after=None, limit=9)) == []

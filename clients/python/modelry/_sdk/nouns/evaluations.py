@@ -120,24 +120,32 @@ class Evaluations:
         )
         return _evaluation_of(self._connection.call(registry.rpcs.CREATE_EVALUATION, request).evaluation)
 
+    def get(self, evaluation_id: str) -> Evaluation:
+        """Reads an evaluation, such as the one that an event names. Raises EvaluationNotFound."""
+        request = registry.GetEvaluationRequest(evaluation_id=evaluation_id)
+        return _evaluation_of(self._connection.call(registry.rpcs.GET_EVALUATION, request).evaluation)
+
     def list(
         self,
         name: str,
         version: int | str | None = None,
         evaluation: str = "",
         *,
+        latest_only: bool = False,
         max_results: int | None = None,
         page_size: int = 100,
     ) -> LazyList[Evaluation]:
         """Lists the evaluations of a model, or of one of its versions, the newest first.
 
-        With `evaluation` only those of that name. Raises ModelNotFound when the list is read.
+        With `evaluation` only those of that name; with `latest_only` only the newest of each name of each version,
+        which is the one that counts. Raises ModelNotFound when the list is read.
         """
         request = registry.ListEvaluationsRequest(
             workspace=self._workspace,
             model_name=name,
             version_number=0 if version is None else version_number(version),
             name=evaluation,
+            latest_only=latest_only,
         )
 
         def fetch(size: int, token: str) -> tuple[Sequence[Evaluation], str]:
@@ -149,10 +157,7 @@ class Evaluations:
 
     def latest(self, name: str, version: int | str) -> dict[str, Evaluation]:
         """The newest evaluation of each name of a version: those that count. Raises ModelNotFound."""
-        found: dict[str, Evaluation] = {}
-        for each in self.list(name, version):
-            found.setdefault(each.name, each)
-        return found
+        return {each.name: each for each in self.list(name, version, latest_only=True)}
 
 
 def _metric(name: str, value: float, interval: Interval | None) -> registry.EvaluationMetric:

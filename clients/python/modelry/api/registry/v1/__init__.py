@@ -47,6 +47,8 @@ from modelry.api.registry.v1.evaluation_pb2 import (
 from modelry.api.registry.v1.evaluation_service_pb2 import (
     CreateEvaluationRequest,
     CreateEvaluationResponse,
+    GetEvaluationRequest,
+    GetEvaluationResponse,
     ListEvaluationsRequest,
     ListEvaluationsResponse,
 )
@@ -214,6 +216,8 @@ __all__ = [
     "Flavor",
     "GetAliasRequest",
     "GetAliasResponse",
+    "GetEvaluationRequest",
+    "GetEvaluationResponse",
     "GetModelRequest",
     "GetModelResponse",
     "GetPromotionRequest",
