@@ -10,10 +10,10 @@ from modelry._sdk.autologging import plots
 from modelry._sdk.datasets.arrays import from_numpy
 from modelry._sdk.datasets.dataset import Dataset
 from modelry._sdk.datasets.tables import from_pandas
-from modelry._sdk.evaluating import linking, places
+from modelry._sdk.evaluating import places
 from modelry._sdk.evaluating.intervals import METHOD
 from modelry._sdk.evaluating.pictures import calibration, pictures
-from modelry._sdk.evaluating.result import EvaluationResult
+from modelry._sdk.evaluating.result import EvaluationResult, linked
 from modelry._sdk.evaluating.subject import uri_of
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.scoring.classifying import Classified
@@ -106,7 +106,7 @@ def _linked(work: Work, result: EvaluationResult) -> EvaluationResult:
     if (version := work.subject.version) is None:
         return result
     try:
-        return linking.linked(result, version, work.options.client)
+        return linked(result, version, work.options.client)
     except ModelryError as problem:
         log.warning(
             "evaluation %s: run %s has it, but it is not linked to %s: %s; link it later with result.link(), or with "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.nouns.evaluations import Interval
@@ -12,6 +13,7 @@ from modelry.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
     from modelry._sdk.evaluating.thresholds import Verdict
+    from modelry._sdk.nouns.versions import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class EvaluationResult:
         to no version yet. What is linked stays as it is. Raises InvalidArgument if there is no run or no version, or
         for an URI of none, and what `client.evaluations.create` raises.
         """
-        from modelry._sdk.evaluating import linking, subject
+        from modelry._sdk.evaluating import subject
 
         if not self.run_id:
             raise InvalidArgument("no run has this result, so it can't be linked; evaluate again")
@@ -67,7 +69,7 @@ class EvaluationResult:
         found = subject.version_of(uri, "version", client)
         if self.evaluation_id and subject.uri_of(found) == self.version:
             return self
-        return linking.linked(self, found, client)
+        return linked(self, found, client)
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each metric: its value, interval, the baseline's value and the difference."""
@@ -82,6 +84,30 @@ class EvaluationResult:
                     row |= _bounds("difference_", self.difference_intervals.get(name))
             rows.append(row)
         return rows
+
+
+def linked(result: EvaluationResult, version: Version, client: Client | None) -> EvaluationResult:
+    """The result after it is recorded as an evaluation of the version. Raises what `Evaluations.create` raises.
+
+    The id of the request follows from the result, so that a second attempt after a lost answer records nothing twice.
+    """
+    from modelry._sdk.evaluating.subject import registry_client, uri_of
+
+    told = f"{result.run_id} {result.artifact_path} {version.version_id}"
+    made = registry_client(client).evaluations.create(
+        version.model_name,
+        version.version_number,
+        result.name,
+        result.run_id,
+        artifact_path=result.artifact_path,
+        metrics=result.metrics,
+        intervals=result.intervals,
+        verdicts={each.metric: (each.passed, each.text) for each in result.verdicts},
+        dataset_name=result.dataset_name,
+        dataset_digest=result.dataset_digest,
+        request_id=hashlib.sha256(told.encode()).hexdigest()[:32],
+    )
+    return replace(result, version=uri_of(version), evaluation_id=made.evaluation_id)
 
 
 def _bounds(prefix: str, interval: Interval | None) -> dict[str, float | None]:
