@@ -71,7 +71,11 @@ _BY_SERVICE: dict[str, dict[str, Permission]] = {
     },
     "modelry.api.registry.v1.AliasService": {"SetAlias": WRITE, "GetAlias": READ, "DeleteAlias": WRITE},
     "modelry.api.registry.v1.PromotionService": {"PromoteVersion": WRITE, "GetPromotion": READ, "ListPromotions": READ},
-    "modelry.api.registry.v1.EvaluationService": {"CreateEvaluation": WRITE, "ListEvaluations": READ},
+    "modelry.api.registry.v1.EvaluationService": {
+        "CreateEvaluation": WRITE,
+        "GetEvaluation": READ,
+        "ListEvaluations": READ,
+    },
     "modelry.api.registry.v1.AuditService": {"ListAuditRecords": READ},
     "modelry.api.registry.v1.EventService": {"ListEvents": READ},
 }

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 
 import pytest
 
+from modelry._sdk.nouns import evaluations as sdk_evaluations
 from modelry_server.access.domain import workspaces
 from modelry_server.artifacts.config import ArtifactsConfig
 from modelry_server.artifacts.domain import incoming, paths, writing
@@ -57,6 +58,7 @@ LIMITS = {
     # registry
     "Alias.alias": [1, names.ALIAS_LENGTH],
     "Evaluation.name": [1, evaluations.NAME_CHARACTERS],
+    "*Evaluation*.artifact_path": [evaluations.ARTIFACT_PATH_LENGTH],
     "*.dataset_name": [fields.NAME_LENGTH],
     "*.dataset_digest": [evaluations.DIGEST_LENGTH],
     "Evaluation.metrics": [evaluations.MOST_METRICS],
@@ -196,3 +198,11 @@ def test_the_times_of_a_run_end_where_the_comment_says() -> None:
         judged.time(str(number), time_ms)
 
     assert list(judged.violations) == ["2", "3"]
+
+
+def test_the_sdk_and_the_server_have_the_same_rules_of_evaluations() -> None:
+    assert sdk_evaluations.NAME.pattern == evaluations._NAME.pattern
+    assert sdk_evaluations.MOST_VERDICTS == evaluations.MOST_VERDICTS
+    assert sdk_evaluations.METRIC_LENGTH == fields.KEY_LENGTH
+    assert sdk_evaluations.DATASET_NAME_LENGTH == fields.NAME_LENGTH
+    assert sdk_evaluations.EXPLANATION_LENGTH == evaluations.EXPLANATION_LENGTH

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelry import Client
+from modelry.types import Interval
 from tests.cli.conftest import Modelry
 
 Read = Callable[..., Any]
@@ -18,10 +19,12 @@ def test_evaluations_are_listed_and_versions_compared(client: Client, read: Read
         client.evaluations.create(
             *(name, made.version_number, "holdout", run.run_id),
             metrics={"log_loss": loss},
+            intervals={"log_loss": Interval(loss - 0.1, loss + 0.1, 0.9)},
             verdicts={"log_loss": (loss < 0.4, "needed at most 0.4")},
         )
 
     listed = read("evaluation", "list", name, "--name", "holdout")
+    shown = modelry("evaluation", "list", name).out
     compared = read("version", "compare", name, "1", "2")
     drawn = modelry("version", "compare", name, "1", "2").out
 
@@ -29,6 +32,10 @@ def test_evaluations_are_listed_and_versions_compared(client: Client, read: Read
         (2, {"log_loss": True}),
         (1, {"log_loss": False}),
     ]
+    assert listed[0]["intervals"]["log_loss"] == {"low": 0.15, "high": 0.35, "confidence": 0.9, "samples": 0}
+    assert "log_loss 0.25 [0.15, 0.35]" in shown
+    assert read("evaluation", "list", name, "--latest") == listed
+    assert read("evaluation", "get", listed[0]["evaluation_id"]) == listed[0]
     assert compared["metrics"][0]["better"] == 2
     assert compared["params"] == {"loss": ["0.5", "0.25"]}
     assert "evaluation.holdout" in drawn

@@ -35,6 +35,7 @@ class Things:
     version_id: str
     alias: str
     promotion_id: str
+    evaluation_id: str
 
     @property
     def model(self) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def absent() -> Things:
         version_id=next(ids),
         alias="no-alias",
         promotion_id=next(ids),
+        evaluation_id=next(ids),
     )
 
 
@@ -212,6 +214,7 @@ REQUESTS: dict[str, dict[str, Build]] = {
     },
     "modelry.api.registry.v1.EvaluationService": {
         "CreateEvaluation": lambda of: registry.CreateEvaluationRequest(**of.version, name="holdout", run_id=of.run_id),
+        "GetEvaluation": lambda of: registry.GetEvaluationRequest(evaluation_id=of.evaluation_id),
         "ListEvaluations": lambda of: registry.ListEvaluationsRequest(**of.model),
     },
     "modelry.api.registry.v1.AuditService": {
@@ -283,6 +286,7 @@ def make(call: Callable[[str, Request], Any]) -> Things:
         version_id="",
         alias="champion",
         promotion_id="",
+        evaluation_id="",
     )
     dataset = ask("tracking.v1.DatasetService/LogDatasets", _datasets(of)).datasets[0]
     ask("artifacts.v1.ArtifactService/WriteArtifacts", _upload(of, FILE))
@@ -299,10 +303,15 @@ def make(call: Callable[[str, Request], Any]) -> Things:
         "registry.v1.PromotionService/PromoteVersion",
         registry.PromoteVersionRequest(**of.version, stage="Archived"),
     ).promotion
+    evaluation = ask(
+        "registry.v1.EvaluationService/CreateEvaluation",
+        registry.CreateEvaluationRequest(**of.version, name="kept", run_id=of.run_id),
+    ).evaluation
     return replace(
         of,
         dataset_id=dataset.dataset_id,
         model_id=model.model_id,
         version_id=version.version_id,
         promotion_id=promotion.promotion_id,
+        evaluation_id=evaluation.evaluation_id,
     )

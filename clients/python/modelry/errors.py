@@ -6,7 +6,7 @@
     ├── DeadlineExceeded: CallTooLong
     ├── NotFound: WorkspaceNotFound, ExperimentNotFound, RunNotFound, DatasetNotFound, TagNotFound,
     │       ArtifactNotFound, OwnerNotFound, SnapshotNotFound, ModelNotFound, VersionNotFound, AliasNotFound,
-    │       PromotionNotFound, DvcNotTracked, DvcContentMissing
+    │       PromotionNotFound, EvaluationNotFound, DvcNotTracked, DvcContentMissing
     ├── AlreadyExists: WorkspaceExists, ExperimentExists, RunExists, ParamConflict, ArtifactKindConflict,
     │       SnapshotExists, ModelExists
     ├── PermissionDenied: PermissionMissing
@@ -284,6 +284,12 @@ class PromotionNotFound(NotFound):
     reason = "PROMOTION_NOT_FOUND"
 
 
+class EvaluationNotFound(NotFound):
+    """There is no such evaluation."""
+
+    reason = "EVALUATION_NOT_FOUND"
+
+
 class WorkspaceExists(AlreadyExists):
     """There is a workspace with that name."""
 
@@ -442,19 +448,13 @@ class UploadBrokenOff(Aborted):
 
 
 class CursorOutOfRange(OutOfRange):
-    """The event that a cursor follows is not stored, for example after a restore from a backup.
-
-    The metadata has `oldest_cursor` and `newest_cursor`.
-    """
+    """The event after which a cursor stands is not stored; the metadata has `oldest_cursor` and `newest_cursor`."""
 
     reason = "CURSOR_OUT_OF_RANGE"
 
 
 class ServiceUnavailable(Unavailable):
-    """A service that the call needs does not answer, or can't now.
-
-    The metadata has its name as `service`, and as `cause` the reason that it gave, if it answered.
-    """
+    """A service that the call needs can't answer now; the metadata has its name, `service`, and reason, `cause`."""
 
     reason = "SERVICE_UNAVAILABLE"
 

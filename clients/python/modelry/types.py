@@ -8,7 +8,7 @@ def newest(versions: list[Version]) -> Version: ...
 from __future__ import annotations
 
 from modelry._sdk.client import Client
-from modelry._sdk.evaluating.result import EvaluationResult, Interval
+from modelry._sdk.evaluating.result import EvaluationResult
 from modelry._sdk.evaluating.thresholds import Verdict
 from modelry._sdk.files.console import ConsoleLine
 from modelry._sdk.files.keyed import KeyedFile
@@ -19,7 +19,7 @@ from modelry._sdk.nouns.audit import AuditRecord
 from modelry._sdk.nouns.comparisons import ComparedMetric, VersionComparison
 from modelry._sdk.nouns.datasets import Dataset, DatasetInput
 from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
-from modelry._sdk.nouns.evaluations import Evaluation
+from modelry._sdk.nouns.evaluations import Evaluation, Interval
 from modelry._sdk.nouns.events import Event, EventList
 from modelry._sdk.nouns.experiments import Experiment
 from modelry._sdk.nouns.lazy_list import LazyList

@@ -208,13 +208,21 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval of a metric."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationMetric:
-    """A metric of an evaluation, with the ends of its confidence interval if it has one."""
+    """A metric of an evaluation, with its confidence interval if it has one."""
 
     name: str
     value: float
-    low: float | None = None
-    high: float | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +245,7 @@ class Evaluation:
     version_number: int
     name: str
     run_id: str
+    artifact_path: str
     metrics: tuple[EvaluationMetric, ...]
     verdicts: tuple[Verdict, ...]
     dataset_name: str

@@ -182,6 +182,20 @@ class PromotionNotFound(NotFound):
         )
 
 
+class EvaluationNotFound(NotFound):
+    """There is no evaluation with this id, or the caller may not see it."""
+
+    reason = "EVALUATION_NOT_FOUND"
+
+    def __init__(self, evaluation_id: str) -> None:
+        super().__init__(
+            f"there is no evaluation with the id {shown(evaluation_id)}",
+            kind="evaluation",
+            name=evaluation_id,
+            evaluation_id=evaluation_id,
+        )
+
+
 class RunDeleted(FailedPrecondition):
     """The run that a version should be created from is deleted."""
 

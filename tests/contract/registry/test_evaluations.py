@@ -8,9 +8,10 @@ from tests.contract.registry.conftest import WORKSPACE, Platform, unique
 from tests.parts.refusal import refused
 
 METRICS = [
-    api.EvaluationMetric(name="roc_auc", value=0.9, low=0.88, high=0.92),
+    api.EvaluationMetric(name="roc_auc", value=0.9, interval=api.Interval(low=0.88, high=0.92, confidence=0.95)),
     api.EvaluationMetric(name="n", value=7),
 ]
+DATASET = {"dataset_name": "d", "dataset_digest": "abc"}
 VERDICTS = [api.Verdict(metric="roc_auc", passed=False, explanation="0.9, needed at least 0.95")]
 
 
@@ -41,7 +42,7 @@ def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform
     run_id = platform.a_run()
     made = [
         platform.evaluations.CreateEvaluation(
-            draft(model, run_id, name=name, version_number=number, dataset_name="d", dataset_digest="abc")
+            draft(model, run_id, name=name, version_number=number, artifact_path="evaluations/2", **DATASET)
         ).evaluation
         for name, number in (("holdout", 1), ("fresh", 1), ("holdout", 2), ("holdout", 1))
     ]
@@ -51,10 +52,11 @@ def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform
     assert found == made[::-1]
     first = made[0]
     assert (first.workspace, first.model_name, first.name, first.run_id) == (WORKSPACE, model, "holdout", run_id)
+    assert first.artifact_path == "evaluations/2"
     assert (list(first.metrics), list(first.verdicts)) == (METRICS, VERDICTS)
     assert (first.dataset_name, first.dataset_digest, first.creator) == ("d", "abc", "anonymous")
-    assert first.metrics[0].HasField("low")
-    assert not first.metrics[1].HasField("low")
+    assert first.metrics[0].HasField("interval")
+    assert not first.metrics[1].HasField("interval")
     one = platform.evaluations.ListEvaluations(of(model, version_number=1, name="holdout", page_size=1))
     assert list(one.evaluations) == [made[3]]
     assert one.next_page_token
@@ -110,7 +112,46 @@ def test_what_is_wrong_is_named(platform: Platform, model: str) -> None:
         "metrics[1].name",
         "metrics[1].value",
     }
+    for given, bad in (
+        (api.Interval(low=5, high=1, confidence=0.9), {""}),
+        (api.Interval(low=0.8), {"", ".confidence"}),
+        (api.Interval(low=float("-inf"), high=float("nan"), confidence=1), {".low", ".high", ".confidence"}),
+    ):
+        metric = api.EvaluationMetric(name="a", value=0.9, interval=given)
+        named = set(refused(create, draft(model, run_id, metrics=[metric])).violations)
+        assert named == {f"metrics[0].interval{each}" for each in bad}
     many = [api.EvaluationMetric(name=str(at)) for at in range(1001)]
     assert list(refused(create, draft(model, run_id, metrics=many)).violations) == ["metrics"]
     assert list(refused(create, draft(model, run_id, verdicts=VERDICTS * 2)).violations) == ["verdicts[1].metric"]
     assert not platform.evaluations.ListEvaluations(of(model)).evaluations
+
+
+def test_the_newest_of_each_name_of_each_version_are_listed(platform: Platform, model: str) -> None:
+    run_id = platform.a_run()
+    asked = (("holdout", 1), ("holdout", 2), ("fresh", 1), ("holdout", 1), ("fresh", 1), ("fresh", 2))
+    made = [
+        platform.evaluations.CreateEvaluation(draft(model, run_id, name=name, version_number=number)).evaluation
+        for name, number in asked
+    ]
+
+    def latest(**fields: object) -> list[api.Evaluation]:
+        return list(platform.evaluations.ListEvaluations(of(model, latest_only=True, **fields)).evaluations)
+
+    assert latest() == [made[5], made[4], made[3], made[1]]
+    assert latest(version_number=1) == [made[4], made[3]]
+    assert latest(version_number=1, name="holdout") == [made[3]]
+    first = platform.evaluations.ListEvaluations(of(model, latest_only=True, page_size=3))
+    rest = of(model, latest_only=True, page_size=3, page_token=first.next_page_token)
+    assert list(platform.evaluations.ListEvaluations(rest).evaluations) == [made[1]]
+
+
+def test_an_evaluation_is_read_by_its_id(platform: Platform, model: str) -> None:
+    made = platform.evaluations.CreateEvaluation(draft(model, platform.a_run())).evaluation
+
+    def get(evaluation_id: str) -> api.GetEvaluationRequest:
+        return api.GetEvaluationRequest(evaluation_id=evaluation_id)
+
+    assert platform.evaluations.GetEvaluation(get(made.evaluation_id)).evaluation == made
+    missing = refused(platform.evaluations.GetEvaluation, get(new_id()))
+    assert (missing.code, missing.reason) == ("NOT_FOUND", "EVALUATION_NOT_FOUND")
+    assert list(refused(platform.evaluations.GetEvaluation, get("x")).violations) == ["evaluation_id"]

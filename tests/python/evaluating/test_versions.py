@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 import modelry
 from modelry import Client
-from modelry.errors import InvalidArgument
-from modelry.models import Threshold
+from modelry.errors import FieldInvalid, InvalidArgument
+from modelry.models import Interval, Threshold
 
 pytestmark = pytest.mark.usefixtures("fluent")
 
@@ -49,10 +52,12 @@ def test_a_version_gets_the_evaluation_under_its_name(client: Client, model: str
 
     (kept,) = client.evaluations.list(model, 1)
     assert found.version == f"models:/{model}/1"
+    assert client.evaluations.get(found.evaluation_id) == kept
     assert (kept.evaluation_id, kept.name, kept.run_id) == (found.evaluation_id, "holdout", found.run_id)
     assert kept.metrics == pytest.approx(dict(found.metrics))
     assert "roc_auc" in kept.metrics
-    assert kept.intervals["roc_auc"] == (found.intervals["roc_auc"].low, found.intervals["roc_auc"].high)
+    assert dict(kept.intervals) == dict(found.intervals)
+    assert kept.intervals["roc_auc"].confidence == 0.9
     assert kept.verdicts == {"roc_auc": True, "log_loss": False}
     assert "needed at most 0" in kept.explanations["log_loss"]
     assert not kept.passed
@@ -153,3 +158,55 @@ def test_a_model_that_was_just_logged_is_evaluated_as_its_version(client: Client
 
     assert [each.version for each in found] == ["", f"models:/{unique}/1"]
     assert client.runs.get(found[0].run_id).tags["modelry.evaluation.default"] == plain.model_uri
+
+
+def test_a_second_evaluation_of_a_name_leaves_the_first_whole(client: Client, model: str) -> None:
+    given: dict[str, Any] = {"model_type": "classifier", "name": "holdout"}
+    with modelry.start_run() as run:
+        found = [modelry.evaluate(f"models:/{model}/{number}", FRAME, "label", **given) for number in (1, 2)]
+    with modelry.start_run(run.run_id):
+        found.append(modelry.evaluate(f"models:/{model}/2", FRAME, "label", **given))
+
+    assert len({each.run_id for each in found}) == 3
+    assert found[0].run_id == run.run_id
+    for each, prefix in zip(found, ("holdout.", "", ""), strict=True):
+        kept = client.evaluations.list(model, each.version.rpartition("/")[2])
+        (own,) = [one for one in kept if one.evaluation_id == each.evaluation_id]
+        assert (
+            (own.run_id, own.artifact_path) == (each.run_id, each.artifact_path) == (each.run_id, "evaluations/holdout")
+        )
+        logged = client.runs.get(own.run_id)
+        assert logged.parent_run_id == ("" if each is found[0] else run.run_id)
+        assert logged.tags["modelry.evaluation.holdout"] == each.version
+        assert logged.metrics[f"{prefix}roc_auc"] == pytest.approx(own.metrics["roc_auc"])
+        report = json.loads(client.artifacts.read_bytes(f"runs/{own.run_id}", f"{own.artifact_path}/report.json"))
+        assert (report["model"], report["metrics"]["roc_auc"]) == (each.version, pytest.approx(each.metrics["roc_auc"]))
+
+
+def test_evaluations_whose_metrics_have_other_names_share_a_run(client: Client, model: str) -> None:
+    with modelry.start_run() as run:
+        first, second = (
+            modelry.evaluate(
+                *(f"models:/{model}/{number}", FRAME, "label"), model_type="classifier", metric_prefix=f"v{number}_"
+            )
+            for number in (1, 2)
+        )
+
+    assert first.run_id == second.run_id == run.run_id
+    assert (first.artifact_path, second.artifact_path) == ("evaluations/default", "evaluations/default-2")
+    assert not {*first.artifacts} & {*second.artifacts}
+    logged = client.runs.get(run.run_id)
+    assert {"v1_roc_auc", "v2_roc_auc"} <= logged.metrics.keys()
+    assert logged.tags["modelry.evaluation.default-2"] == second.version
+
+
+def test_the_interval_of_a_metric_that_is_not_given_is_refused(client: Client, model: str) -> None:
+    run_id = client.versions.get(model, 1).run_id
+    own = Interval(0.8, 0.9, 0.95)
+
+    with pytest.raises(InvalidArgument, match="'mse', which is not among the metrics"):
+        client.evaluations.create(model, 1, "one", run_id, metrics={"auc": 0.85}, intervals={"auc": own, "mse": own})
+    upside_down = {"auc": Interval(0.9, 0.8, 0.95)}
+    with pytest.raises(FieldInvalid, match="its lower end"):
+        client.evaluations.create(model, 1, "one", run_id, metrics={"auc": 0.85}, intervals=upside_down)
+    assert not list(client.evaluations.list(model, 1))

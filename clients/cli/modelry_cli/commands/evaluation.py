@@ -22,20 +22,38 @@ def list_evaluations(
     model: ModelName,
     number: OfVersion = None,
     name: Annotated[str, typer.Option(help="Only evaluations with this name, such as holdout.")] = "",
+    latest: Annotated[bool, typer.Option("--latest", help="Only the newest of each name, which counts.")] = False,
     limit: Limit = None,
 ) -> None:
     """Lists the evaluations of a model, the newest first."""
     columns: list[Column[Evaluation]] = [
+        Column("EVALUATION ID", lambda each: each.evaluation_id, spare=6),
         Column("VERSION", lambda each: each.version_number),
         Column("NAME", lambda each: each.name),
         Column("PASSED", lambda each: each.passed if each.verdicts else "-"),
-        Column(
-            "METRICS", lambda each: ", ".join(f"{key} {value:.4g}" for key, value in each.metrics.items()), wraps=True
-        ),
+        Column("METRICS", _metrics, wraps=True),
         Column("DATA", lambda each: each.dataset_digest, spare=3),
         Column("RUN ID", lambda each: each.run_id, spare=1),
+        Column("DETAILS", lambda each: each.artifact_path, spare=5),
         Column("WHEN", lambda each: each.create_time, spare=2),
         Column("BY", lambda each: each.creator, spare=4),
     ]
-    found = session.client.evaluations.list(model, number, name)
+    found = session.client.evaluations.list(model, number, name, latest_only=latest)
     session.show_all(found, columns, limit=limit, nothing=f"{model} has no evaluations.")
+
+
+@asks(app, "get")
+def get_evaluation(
+    session: Session, evaluation_id: Annotated[str, typer.Argument(help="The evaluation.", metavar="EVALUATION_ID")]
+) -> None:
+    """Shows an evaluation."""
+    session.show(session.client.evaluations.get(evaluation_id))
+
+
+def _metrics(evaluation: Evaluation) -> str:
+    """Each metric with its confidence interval, if it has one: `auc 0.9 [0.88, 0.92]`."""
+    texts = []
+    for metric, value in evaluation.metrics.items():
+        interval = evaluation.intervals.get(metric)
+        texts.append(f"{metric} {value:.4g}" + (f" [{interval.low:.4g}, {interval.high:.4g}]" if interval else ""))
+    return ", ".join(texts)

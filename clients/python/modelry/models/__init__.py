@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from modelry._sdk.evaluating.custom import make_metric as make_metric
     from modelry._sdk.evaluating.evaluation import evaluate as evaluate
     from modelry._sdk.evaluating.result import EvaluationResult as EvaluationResult
-    from modelry._sdk.evaluating.result import Interval as Interval
     from modelry._sdk.evaluating.thresholds import MetricThreshold as MetricThreshold
     from modelry._sdk.evaluating.thresholds import Threshold as Threshold
     from modelry._sdk.evaluating.thresholds import Verdict as Verdict
+    from modelry._sdk.nouns.evaluations import Interval as Interval
     from modelry._sdk.packaging.checking import Check as Check
     from modelry._sdk.packaging.checking import Problem as Problem
     from modelry._sdk.packaging.logged import LoggedModel as LoggedModel
@@ -52,7 +52,7 @@ __all__ = [
 _LATER = {
     "Check": "modelry._sdk.packaging.checking",
     "EvaluationResult": "modelry._sdk.evaluating.result",
-    "Interval": "modelry._sdk.evaluating.result",
+    "Interval": "modelry._sdk.nouns.evaluations",
     "LoggedModel": "modelry._sdk.packaging.logged",
     "MetricThreshold": "modelry._sdk.evaluating.thresholds",
     "Problem": "modelry._sdk.packaging.checking",

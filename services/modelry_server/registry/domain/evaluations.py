@@ -19,8 +19,8 @@ from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.clients import Runs
 from modelry_server.registry.domain import journal, names
 from modelry_server.registry.domain.lookup import Lookup
-from modelry_server.registry.entities import Change, Evaluation, EvaluationMetric, Verdict
-from modelry_server.registry.errors import RunDeleted, VersionNotFound
+from modelry_server.registry.entities import Change, Evaluation, EvaluationMetric, Interval, Verdict
+from modelry_server.registry.errors import EvaluationNotFound, RunDeleted, VersionNotFound
 from modelry_server.registry.store import evaluations as store
 from modelry_server.registry.store import versions
 from modelry_server.registry.store.search import Key
@@ -28,6 +28,7 @@ from modelry_server.registry.store.search import Key
 MOST_METRICS, MOST_VERDICTS = 1000, 100
 NAME_CHARACTERS = 100
 DIGEST_LENGTH = 128
+ARTIFACT_PATH_LENGTH = 1024
 EXPLANATION_LENGTH = 1000
 
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_-]{{0,{NAME_CHARACTERS - 1}}}\Z")
@@ -40,6 +41,7 @@ class Draft:
     version_number: int
     name: str
     run_id: str
+    artifact_path: str = ""
     metrics: tuple[EvaluationMetric, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     dataset_name: str = ""
@@ -47,7 +49,7 @@ class Draft:
 
 
 class Evaluations:
-    """Records evaluations of versions, and lists them."""
+    """Records evaluations of versions, reads and lists them."""
 
     def __init__(self, db: Database, requests: Requests, lookup: Lookup, clock: Clock, *, runs: Runs) -> None:
         self._db = db
@@ -90,6 +92,7 @@ class Evaluations:
                     version_number=draft.version_number,
                     name=draft.name,
                     run_id=draft.run_id,
+                    artifact_path=draft.artifact_path,
                     metrics=draft.metrics,
                     verdicts=draft.verdicts,
                     dataset_name=draft.dataset_name,
@@ -110,20 +113,40 @@ class Evaluations:
                 existing=lambda: None,
             )
 
+    def get(self, evaluation_id: str) -> Evaluation:
+        """The evaluation with this id. Raises FieldInvalid, EvaluationNotFound."""
+        with Fields() as fields:
+            fields.id("evaluation_id", evaluation_id)
+        with self._db.read() as tx:
+            found = store.of_id(tx, evaluation_id)
+        gone = EvaluationNotFound(evaluation_id)
+        if found is None:
+            raise gone
+        self._lookup.require(Permission.READ, found.workspace, found.model_id, lambda: gone)
+        return found
+
     def page(
-        self, workspace: str, model_name: str, version_number: int, name: str, *, after: Key | None, limit: int
+        self,
+        workspace: str,
+        model_name: str,
+        version_number: int,
+        name: str,
+        latest_only: bool,
+        *,
+        after: Key | None,
+        limit: int,
     ) -> Iterator[Found[Evaluation]]:
         """Evaluations of a version, or of all versions if the number is 0, after a sort key; the newest first.
 
-        They are read while they are taken. Raises FieldInvalid, ModelNotFound.
+        With `latest_only` the newest of each name of each version. They are read while they are taken. Raises
+        FieldInvalid, ModelNotFound.
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
             model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
             names.judge_version_filter(version_number)
-        return self._db.each(
-            lambda tx: block_by_block(partial(_page, tx, model_id, version_number, name), after, limit)
-        )
+        wanted = store.Wanted(version_number, name, latest_only)
+        return self._db.each(lambda tx: block_by_block(partial(_page, tx, model_id, wanted), after, limit))
 
     def _require_run(self, workspace: str, run_id: str) -> None:
         """Asks tracking, which is never done in a transaction."""
@@ -145,10 +168,10 @@ class Evaluations:
 
 
 def _page(
-    tx: Transaction, model_id: str, version_number: int, name: str, after: Key | None, limit: int
+    tx: Transaction, model_id: str, wanted: store.Wanted, after: Key | None, limit: int
 ) -> list[Found[Evaluation]]:
     before = int(after[0] or 0) if after else None
-    found = store.page(tx, model_id, version_number, name, before=before, limit=limit)
+    found = store.page(tx, model_id, wanted, before=before, limit=limit)
     return [Found(each, (each.audit_sequence,)) for each in found]
 
 
@@ -158,6 +181,7 @@ def _judge(draft: Draft) -> None:
             rule = f"it needs 1 to {NAME_CHARACTERS} letters, digits, '_' and '-', beginning with a letter"
             fields.refuse("name", f"{shown(draft.name)} can't be the name of an evaluation: {rule}")
         fields.id("run_id", draft.run_id)
+        fields.text("artifact_path", draft.artifact_path, longest=ARTIFACT_PATH_LENGTH)
         fields.text("dataset_name", draft.dataset_name, longest=NAME_LENGTH)
         fields.text("dataset_digest", draft.dataset_digest, longest=DIGEST_LENGTH)
         _judge_metrics(fields, draft.metrics)
@@ -174,9 +198,24 @@ def _judge_metrics(fields: Fields, metrics: tuple[EvaluationMetric, ...]) -> Non
         if metric.name in seen:
             fields.refuse(f"{at}.name", f"{shown(metric.name)} is in the list already")
         seen.add(metric.name)
-        for part, value in {"value": metric.value, "low": metric.low, "high": metric.high}.items():
-            if value is not None and not math.isfinite(value):
-                fields.refuse(f"{at}.{part}", f"{value} is not a finite number")
+        _judge_finite(fields, f"{at}.value", metric.value)
+        if metric.interval is not None:
+            _judge_interval(fields, f"{at}.interval", metric.interval)
+
+
+def _judge_interval(fields: Fields, at: str, interval: Interval) -> None:
+    low, high, confidence = interval.low, interval.high, interval.confidence
+    _judge_finite(fields, f"{at}.low", low)
+    _judge_finite(fields, f"{at}.high", high)
+    if low > high:
+        fields.refuse(at, f"its lower end {low} is above its upper end {high}")
+    if not 0 < confidence < 1:
+        fields.refuse(f"{at}.confidence", f"{confidence} is not above 0 and below 1, such as 0.95")
+
+
+def _judge_finite(fields: Fields, at: str, value: float) -> None:
+    if not math.isfinite(value):
+        fields.refuse(at, f"{value} is not a finite number")
 
 
 def _judge_verdicts(fields: Fields, verdicts: tuple[Verdict, ...]) -> None:

@@ -8,7 +8,7 @@ from modelry.api.registry import v1 as api
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.registry.domain.evaluations import Draft, Evaluations
-from modelry_server.registry.entities import Evaluation, EvaluationMetric, Verdict
+from modelry_server.registry.entities import Evaluation, EvaluationMetric, Interval, Verdict
 
 
 class EvaluationService(api.EvaluationServiceServicer):
@@ -26,6 +26,7 @@ class EvaluationService(api.EvaluationServiceServicer):
             version_number=request.version_number,
             name=request.name,
             run_id=request.run_id,
+            artifact_path=request.artifact_path,
             metrics=tuple(_metric(each) for each in request.metrics),
             verdicts=tuple(Verdict(each.metric, each.passed, each.explanation) for each in request.verdicts),
             dataset_name=request.dataset_name,
@@ -36,12 +37,23 @@ class EvaluationService(api.EvaluationServiceServicer):
         )
         return api.CreateEvaluationResponse(evaluation=message(made))
 
+    def GetEvaluation(
+        self, request: api.GetEvaluationRequest, context: grpc.ServicerContext
+    ) -> api.GetEvaluationResponse:
+        """Reads an evaluation."""
+        return api.GetEvaluationResponse(evaluation=message(self._evaluations.get(request.evaluation_id)))
+
     def ListEvaluations(
         self, request: api.ListEvaluationsRequest, context: grpc.ServicerContext
     ) -> api.ListEvaluationsResponse:
         """Lists evaluations, the newest first."""
         search = partial(
-            self._evaluations.page, request.workspace, request.model_name, request.version_number, request.name
+            self._evaluations.page,
+            request.workspace,
+            request.model_name,
+            request.version_number,
+            request.name,
+            request.latest_only,
         )
         evaluations, token = self._pager.answer(request, search, message)
         return api.ListEvaluationsResponse(evaluations=evaluations, next_page_token=token)
@@ -56,10 +68,8 @@ def message(evaluation: Evaluation) -> api.Evaluation:
         version_number=evaluation.version_number,
         name=evaluation.name,
         run_id=evaluation.run_id,
-        metrics=[
-            api.EvaluationMetric(name=each.name, value=each.value, low=each.low, high=each.high)
-            for each in evaluation.metrics
-        ],
+        artifact_path=evaluation.artifact_path,
+        metrics=[_metric_message(each) for each in evaluation.metrics],
         verdicts=[
             api.Verdict(metric=each.metric, passed=each.passed, explanation=each.explanation)
             for each in evaluation.verdicts
@@ -73,9 +83,13 @@ def message(evaluation: Evaluation) -> api.Evaluation:
 
 
 def _metric(message: api.EvaluationMetric) -> EvaluationMetric:
-    return EvaluationMetric(
-        name=message.name,
-        value=message.value,
-        low=message.low if message.HasField("low") else None,
-        high=message.high if message.HasField("high") else None,
-    )
+    given = message.interval
+    interval = Interval(given.low, given.high, given.confidence) if message.HasField("interval") else None
+    return EvaluationMetric(message.name, message.value, interval)
+
+
+def _metric_message(metric: EvaluationMetric) -> api.EvaluationMetric:
+    made = api.EvaluationMetric(name=metric.name, value=metric.value)
+    if (own := metric.interval) is not None:
+        made.interval.low, made.interval.high, made.interval.confidence = own.low, own.high, own.confidence
+    return made

@@ -1,20 +1,30 @@
 """Evaluations as rows."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.registry.entities import Evaluation, EvaluationMetric, Verdict, as_json
+from modelry_server.registry.entities import Evaluation, EvaluationMetric, Interval, Verdict, as_json
 from modelry_server.registry.store.tables import evaluations, models
 
 _NAMED = sa.select(evaluations, models.c.workspace, models.c.name.label("model_name")).join_from(
     evaluations, models, evaluations.c.model_id == models.c.model_id
 )
 _COPIED = (
-    *("evaluation_id", "model_id", "version_number", "name", "run_id", "dataset_name", "dataset_digest", "creator"),
+    *(
+        "evaluation_id",
+        "model_id",
+        "version_number",
+        "name",
+        "run_id",
+        "artifact_path",
+        "dataset_name",
+        "dataset_digest",
+        "creator",
+    ),
     *("create_time", "audit_sequence"),
 )
 
@@ -33,16 +43,31 @@ def of_id(tx: Transaction, evaluation_id: str) -> Evaluation | None:
     return None if row is None else _entity(row)
 
 
-def page(
-    tx: Transaction, model_id: str, version_number: int, name: str, *, before: int | None, limit: int
-) -> list[Evaluation]:
-    """Evaluations before an audit sequence, the newest first: of one version, or of all if the number is 0."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which evaluations of a model are listed: of one version or of all (0), of one name or of all (empty)."""
+
+    version_number: int = 0
+    name: str = ""
+    latest_only: bool = False
+
+
+def page(tx: Transaction, model_id: str, wanted: Wanted, *, before: int | None, limit: int) -> list[Evaluation]:
+    """Evaluations before an audit sequence, the newest first.
+
+    The newest of each name are found in the index `evaluations_by_version` alone, so that the others, which may be many
+    and have many metrics, are not read.
+    """
     t = evaluations
-    query = _NAMED.where(t.c.model_id == model_id).order_by(t.c.audit_sequence.desc()).limit(limit)
-    if version_number:
-        query = query.where(t.c.version_number == version_number)
-    if name:
-        query = query.where(t.c.name == name)
+    chosen = [t.c.model_id == model_id]
+    if wanted.version_number:
+        chosen.append(t.c.version_number == wanted.version_number)
+    if wanted.name:
+        chosen.append(t.c.name == wanted.name)
+    query = _NAMED.where(*chosen).order_by(t.c.audit_sequence.desc()).limit(limit)
+    if wanted.latest_only:
+        newest = sa.select(sa.func.max(t.c.audit_sequence)).where(*chosen).group_by(t.c.version_number, t.c.name)
+        query = query.where(t.c.audit_sequence.in_(newest.correlate(None)))
     if before is not None:
         query = query.where(t.c.audit_sequence < before)
     return [_entity(row) for row in tx.execute(query)]
@@ -59,6 +84,11 @@ def _entity(row: Any) -> Evaluation:
         **{name: getattr(row, name) for name in _COPIED},
         workspace=row.workspace,
         model_name=row.model_name,
-        metrics=tuple(EvaluationMetric(**each) for each in json.loads(row.metrics)),
+        metrics=tuple(_metric(each) for each in json.loads(row.metrics)),
         verdicts=tuple(Verdict(**each) for each in json.loads(row.verdicts)),
     )
+
+
+def _metric(stored: dict[str, Any]) -> EvaluationMetric:
+    interval = stored["interval"]
+    return EvaluationMetric(stored["name"], stored["value"], None if interval is None else Interval(**interval))

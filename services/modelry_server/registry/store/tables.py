@@ -112,6 +112,7 @@ evaluations = sa.Table(
     sa.Column("version_number", sa.BigInteger, nullable=False),
     sa.Column("name", _Name, nullable=False),
     sa.Column("run_id", _Id, nullable=False),
+    sa.Column("artifact_path", sa.Text, nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("verdicts", sa.Text, nullable=False),
     sa.Column("dataset_name", sa.Text, nullable=False),

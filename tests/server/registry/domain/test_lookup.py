@@ -8,18 +8,20 @@ from modelry_server.kernel import caller
 from modelry_server.kernel.access import Permission, Place, WorkspaceNotFound
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import NotFound, PermissionMissing
+from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain import evaluations
 from modelry_server.registry.domain.drafts import Draft
 from modelry_server.registry.domain.promotions import Move
-from modelry_server.registry.entities import VersionCopy
+from modelry_server.registry.entities import Evaluation, VersionCopy
+from modelry_server.registry.store import evaluations as rows
 from tests.server.registry.conftest import ONCE, Registry
 
 EVE = Caller("eve", "0" * 32)
 """May do nothing anywhere."""
 BOB = Caller("bob", "0" * 32)
 """May read everything."""
-IDS = {"model": "", "version": "", "promotion": ""}
+IDS = {"model": "", "version": "", "promotion": "", "evaluation": new_id()}
 NAMED = ("default", "fraud")
 
 
@@ -38,8 +40,29 @@ def guarded(db: Database) -> Iterator[Registry]:
     assert promotion is not None
     IDS["promotion"] = promotion.promotion_id
     made.aliases.point("default", "fraud", "champion", 1)
+    with made.db.write() as tx:
+        rows.add(tx, _evaluation(IDS["evaluation"]))
     yield made
     made.close()
+
+
+def _evaluation(evaluation_id: str) -> Evaluation:
+    return Evaluation(
+        evaluation_id=evaluation_id,
+        workspace="default",
+        model_id=IDS["model"],
+        model_name="fraud",
+        version_number=1,
+        name="holdout",
+        run_id=new_id(),
+        artifact_path="",
+        metrics=(),
+        verdicts=(),
+        dataset_name="",
+        dataset_digest="",
+        creator="ada",
+        create_time=0,
+    )
 
 
 Ask = Callable[[Registry], object]
@@ -62,7 +85,8 @@ READS: dict[str, tuple[Ask, str]] = {
     "GetAlias of none": (lambda r: r.aliases.resolve(*NAMED, "none"), "MODEL_NOT_FOUND"),
     "GetPromotion": (lambda r: r.promotions.get(IDS["promotion"]), "PROMOTION_NOT_FOUND"),
     "ListPromotions": (lambda r: r.promotions.page(*NAMED, -1, after=None, limit=1), "MODEL_NOT_FOUND"),
-    "ListEvaluations": (lambda r: r.evaluations.page(*NAMED, -1, "", after=None, limit=1), "MODEL_NOT_FOUND"),
+    "GetEvaluation": (lambda r: r.evaluations.get(IDS["evaluation"]), "EVALUATION_NOT_FOUND"),
+    "ListEvaluations": (lambda r: r.evaluations.page(*NAMED, -1, "", False, after=None, limit=1), "MODEL_NOT_FOUND"),
     "ListAuditRecords": (
         lambda r: r.audit.page("default", model_name="fraud", model_id="", version_number=-1, after=None, limit=1),
         "MODEL_NOT_FOUND",
@@ -128,7 +152,8 @@ def test_a_reader_may_not_change_anything(guarded: Registry, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["GetModel", "GetModel by id", "GetVersion", "GetVersion by id", "GetAlias", "GetPromotion"]
+    "name",
+    ["GetModel", "GetModel by id", "GetVersion", "GetVersion by id", "GetAlias", "GetPromotion", "GetEvaluation"],
 )
 def test_a_reader_may_read(guarded: Registry, name: str) -> None:
     with caller.using(BOB):

@@ -71,14 +71,17 @@ def evaluate(
     verdicts are recorded, and with `validate="raise"` a failed one raises ThresholdsNotMet, after everything is
     logged.
 
-    A version (`models:/…`, or named by `version` for a model object) gets the result as its evaluation `name`. Each
-    evaluation of a name replaces the one before, which stays in the list. `metric_prefix` stands before the names of
-    metrics of the run; the default is empty, or `<name>.` in a run that was active, if a name is given. `explain` adds
+    A version (`models:/…`, or named by `version` for a model object) gets the result as its evaluation `name`. The
+    newest of a name counts; those before stay in the list. `metric_prefix` stands before the names of metrics of the
+    run; the default is empty, or `<name>.` in a run that was active, if a name is given. If that run has metrics of an
+    evaluation with these names, the evaluation gets a child run, so that nothing is overwritten. `explain` adds
     SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no further row is begun.
     `evaluators` and `evaluator_config` are MLflow's.
 
-    A metric that can't be computed is left out, with the reason in `left_out`. Raises InvalidArgument for arguments
-    that don't fit, DatasetEmpty for data without rows, what loading the model raises, and what the model itself raises.
+    A metric that can't be computed is left out, with the reason in `left_out`. What was computed is returned in any
+    case: if a run or the version can't take it, a warning says so, and `result.link()` links it later. Raises
+    InvalidArgument for arguments that don't fit, DatasetEmpty for data without rows, what loading the model raises, and
+    what the model itself raises.
     """
     options = Options(
         model=model,
@@ -126,9 +129,9 @@ def _evaluated(options: Options) -> EvaluationResult:
     asked = thresholds.given(options.thresholds)
     work.check(options, asked)
     with fits.working():
-        at_work = work.Work(options)
-        found = at_work.found(asked)
-        result = recording.recorded(at_work, found)
+        at_work = work.Work(options, asked)
+        dataset = recording.dataset_of(at_work)
+        result = recording.recorded(at_work, at_work.found(), dataset)
     if failed := [each for each in result.verdicts if not each.passed]:
         for each in failed:
             log.warning("evaluation %s: %s", options.name, each)

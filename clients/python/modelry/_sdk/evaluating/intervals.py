@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelry._sdk.evaluating.custom import CustomMetric, arguments, values_of
-from modelry._sdk.evaluating.result import Interval
+from modelry._sdk.nouns.evaluations import Interval
 from modelry._sdk.scoring.given import at_rows
 from modelry._sdk.scoring.scoring import COUNTS
 from modelry._sdk.values import signals

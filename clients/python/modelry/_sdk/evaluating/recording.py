@@ -3,69 +3,78 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.autologging import plots
 from modelry._sdk.datasets.arrays import from_numpy
 from modelry._sdk.datasets.dataset import Dataset
 from modelry._sdk.datasets.tables import from_pandas
+from modelry._sdk.evaluating import places
 from modelry._sdk.evaluating.intervals import METHOD
 from modelry._sdk.evaluating.pictures import calibration, pictures
-from modelry._sdk.evaluating.result import EvaluationResult
-from modelry._sdk.evaluating.subject import registry_client, uri_of
+from modelry._sdk.evaluating.result import EvaluationResult, linked
+from modelry._sdk.evaluating.subject import uri_of
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.scoring.classifying import Classified
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
+from modelry.errors import ModelryError
 
 if TYPE_CHECKING:
+    from modelry._sdk.evaluating.places import Place
     from modelry._sdk.evaluating.work import Found, Work
     from modelry._sdk.fluent.active_run import ActiveRun
-    from modelry._sdk.nouns.evaluations import Evaluation
 
 log = logging.getLogger("modelry")
 
 
-def recorded(work: Work, found: Found) -> EvaluationResult:
-    """Logs the result to the active run, or to a run that is started for it and ended."""
-    from modelry._sdk.fluent import functions
+def recorded(work: Work, found: Found, dataset: Dataset) -> EvaluationResult:
+    """Logs the result to the active run, or to a run that is started for it and ended, and links it to the version.
 
-    active = functions.active_run()
-    run = active or functions.start_run(run_name=f"evaluation-{work.options.name}")
+    What is refused, or can't be reached, is told by a warning: the result is returned in any case.
+    """
+    result = _result(work, found, dataset)
     try:
-        result = _written(work, found, run, is_ours=active is None)
+        place = places.place_for(work.options)
+    except ModelryError as problem:
+        log.warning("evaluation %s: it is in no run and linked to no version: %s", result.name, problem)
+        return result
+    run = place.run
+    try:
+        result = replace(
+            result,
+            run_id=run.run_id,
+            artifact_path=place.folder,
+            artifacts=_written(work, found, dataset, place),
+        )
     except BaseException:
-        if active is None:
+        if place.is_ours:
             run.end(RunStatus.FAILED)
         raise
-    if active is None:
+    if place.is_ours:
         run.end()
     else:
         run.flush()
-    return result
+    return _linked(work, result)
 
 
-def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> EvaluationResult:
-    options, name = work.options, work.options.name
-    prefix = options.metric_prefix
-    if prefix is None:
-        prefix = "" if is_ours or name == "default" else f"{name}."
-    folder = f"evaluations/{name}"
-    dataset = _dataset(work)
-    tags = {f"modelry.evaluation.{name}": work.subject.text}
-    run.set_tags(tags)
-    run.log_input(dataset, name)
-    run.log_metrics({f"{prefix}{metric}": value for metric, value in found.metrics.items()})
-    paths = [f"{folder}/report.json"]
-    run.log_dict(_report(work, found, dataset), paths[0])
-    paths += _tables(work, found, run, folder)
-    paths += _pictures(work, found, run, folder)
-    made = _linked(work, found, run, dataset)
+def dataset_of(work: Work) -> Dataset:
+    """What is recorded of the data, with its digest."""
+    options, table = work.options, work.given.table
+    name = options.dataset_name or "evaluation"
+    if hasattr(table, "iloc"):
+        return from_pandas(table, targets=options.targets if isinstance(options.targets, str) else None, name=name)
+    return from_numpy(table, targets=work.given.targets, name=name)
+
+
+def _result(work: Work, found: Found, dataset: Dataset) -> EvaluationResult:
+    """What was found, before any run or version has it."""
+    version = work.subject.version
     return EvaluationResult(
-        name=name,
-        model_type=options.model_type or "",
-        run_id=run.run_id,
+        name=work.options.name,
+        model_type=work.options.model_type or "",
+        run_id="",
         metrics=found.metrics,
         left_out=found.left_out,
         intervals=found.intervals,
@@ -75,38 +84,36 @@ def _written(work: Work, found: Found, run: ActiveRun, *, is_ours: bool) -> Eval
         intervals_left_out=found.intervals_left_out,
         verdicts=tuple(found.verdicts),
         tables=found.tables,
-        artifacts=tuple(paths),
-        version="" if work.subject.version is None else uri_of(work.subject.version),
-        evaluation_id="" if made is None else made.evaluation_id,
-    )
-
-
-def _linked(work: Work, found: Found, run: ActiveRun, dataset: Dataset) -> Evaluation | None:
-    """Records the evaluation of the version, once the server has the run. None if the model is no version."""
-    version, client = work.subject.version, registry_client(work.options.client)
-    if version is None:
-        return None
-    run.flush()
-    return client.evaluations.create(
-        version.model_name,
-        version.version_number,
-        work.options.name,
-        run.run_id,
-        metrics=found.metrics,
-        intervals={name: (each.low, each.high) for name, each in found.intervals.items()},
-        verdicts={each.metric: (each.passed, each.text) for each in found.verdicts},
         dataset_name=dataset.name,
         dataset_digest=dataset.digest,
+        version="" if version is None else uri_of(version),
     )
 
 
-def _dataset(work: Work) -> Dataset:
-    """What is recorded of the data, with its digest."""
-    options, table = work.options, work.given.table
-    name = options.dataset_name or "evaluation"
-    if hasattr(table, "iloc"):
-        return from_pandas(table, targets=options.targets if isinstance(options.targets, str) else None, name=name)
-    return from_numpy(table, targets=work.given.targets, name=name)
+def _written(work: Work, found: Found, dataset: Dataset, place: Place) -> tuple[str, ...]:
+    """Logs everything to the run. Returns the paths of the files."""
+    run, folder = place.run, place.folder
+    run.set_tags({place.tag: work.subject.text})
+    run.log_input(dataset, work.options.name)
+    run.log_metrics({f"{place.prefix}{metric}": value for metric, value in found.metrics.items()})
+    report = f"{folder}/report.json"
+    run.log_dict(_report(work, found, dataset), report)
+    return (report, *_tables(work, found, run, folder), *_pictures(work, found, run, folder))
+
+
+def _linked(work: Work, result: EvaluationResult) -> EvaluationResult:
+    """Records the evaluation of the version, if the model is one, once the server has the run."""
+    if (version := work.subject.version) is None:
+        return result
+    try:
+        return linked(result, version, work.options.client)
+    except ModelryError as problem:
+        log.warning(
+            "evaluation %s: run %s has it, but it is not linked to %s: %s; link it later with result.link(), or with "
+            "client.evaluations.create(...) and %s of the run",
+            *(result.name, result.run_id, result.version, problem, result.artifacts[0]),
+        )
+        return result
 
 
 def _report(work: Work, found: Found, dataset: Dataset) -> dict[str, Any]:

@@ -39,9 +39,9 @@ def subject_of(options: Options) -> Subject:
     model = getattr(options.model, "model_uri", options.model)
     version = None
     if options.version is not None:
-        version = _version(options.version, "version", options.client)
+        version = version_of(options.version, "version", options.client)
     if isinstance(model, str) and isinstance(uris.parse(model), uris.VersionUri):
-        found = _version(model, "model", options.client)
+        found = version_of(model, "model", options.client)
         if version is not None and version.version_id != found.version_id:
             raise InvalidArgument(
                 f"version={options.version!r} is not the version of the model {model!r}; give one of them"
@@ -59,6 +59,13 @@ def subject_of(options: Options) -> Subject:
 def uri_of(version: Version) -> str:
     """`models:/<name>/<number>`."""
     return f"models:/{version.model_name}/{version.version_number}"
+
+
+def version_of(uri: str, what: str, client: Client | None) -> Version:
+    """The version that a URI means. Raises InvalidArgument if it is not the URI of one; what reading it raises."""
+    if not isinstance(uris.parse(uri), uris.VersionUri):
+        raise InvalidArgument(f"{what}={uri!r} is not the URI of a version, such as models:/bikes/3")
+    return registry_client(client).versions.resolve(uri)
 
 
 def registry_client(given: Client | None) -> Client:
@@ -99,9 +106,3 @@ def _made_from(source: str, options: Options) -> Version | None:
             *(options.name, source, named, uri_of(found[0])),
         )
     return found[0] if len(found) == 1 else None
-
-
-def _version(uri: str, what: str, client: Client | None) -> Version:
-    if not isinstance(uris.parse(uri), uris.VersionUri):
-        raise InvalidArgument(f"{what}={uri!r} is not the URI of a version, such as models:/bikes/3")
-    return registry_client(client).versions.resolve(uri)

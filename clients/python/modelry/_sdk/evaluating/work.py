@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,8 +12,8 @@ import numpy as np
 
 from modelry._sdk.evaluating import custom, pictures, thresholds
 from modelry._sdk.evaluating.intervals import Sampling, intervals, of_own
-from modelry._sdk.evaluating.result import Interval
 from modelry._sdk.evaluating.subject import subject_of
+from modelry._sdk.nouns.evaluations import DATASET_NAME_LENGTH, METRIC_LENGTH, MOST_VERDICTS, NAME, Interval
 from modelry._sdk.scoring import explaining, given, kinds, predicting, slices
 from modelry._sdk.scoring.classifying import Classified
 from modelry._sdk.scoring.predicting import Predictions
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("modelry")
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}\Z")
 _SAMPLE_ROWS = 100
 
 
@@ -75,10 +73,12 @@ def check(options: Options, asked: Mapping[str, thresholds.Threshold]) -> None:
         raise InvalidArgument("a ranker needs group: the column that says which query a row belongs to")
     if (options.model is None) == (options.predictions is None and options.probabilities is None):
         raise InvalidArgument("evaluate needs either a model, or predictions: the column of the data that has them")
-    if not isinstance(options.name, str) or not _NAME.match(options.name):
+    if not isinstance(options.name, str) or not NAME.match(options.name):
         raise InvalidArgument(
             f"name={options.name!r} of an evaluation needs 1 to 100 letters, digits, '_' and '-', a letter first"
         )
+    if (length := len(str(options.dataset_name or ""))) > DATASET_NAME_LENGTH:
+        raise InvalidArgument(f"dataset_name has {length} characters, at most {DATASET_NAME_LENGTH} are allowed")
     if options.validate not in ("record", "raise"):
         raise InvalidArgument(f"validate={options.validate!r} must be 'record' or 'raise'")
     if options.confidence is not None and not 0 < options.confidence < 1:
@@ -91,6 +91,10 @@ def check(options: Options, asked: Mapping[str, thresholds.Threshold]) -> None:
             f"{explaining.MOST_ROWS}"
         )
     for metric, each in asked.items():
+        if not 0 < len(metric) <= METRIC_LENGTH:
+            raise InvalidArgument(
+                f"the threshold of {metric[:40]!r}: a metric has a name of 1 to {METRIC_LENGTH} characters"
+            )
         if each.needs_baseline and options.baseline is None:
             raise InvalidArgument(f"the threshold of {metric!r} compares with a baseline; give baseline=...")
 
@@ -98,9 +102,14 @@ def check(options: Options, asked: Mapping[str, thresholds.Threshold]) -> None:
 class Work:
     """An evaluation at work. `subject` is the model that it is about."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, asked: Mapping[str, thresholds.Threshold]) -> None:
         self.options = options
+        self.asked = asked
         self.subject = subject_of(options)
+        if self.subject.version is not None and len(asked) > MOST_VERDICTS:
+            raise InvalidArgument(
+                f"thresholds has {len(asked)} entries; an evaluation of a version has at most {MOST_VERDICTS}"
+            )
         self.metrics = custom.given(options.extra_metrics)
         self.slices = slices.wanted(options.slices)
         self._shares = options.probabilities
@@ -124,7 +133,7 @@ class Work:
         """The scorer of the model, None without a type."""
         return self._scorer(self.predicted)
 
-    def found(self, asked: Mapping[str, thresholds.Threshold]) -> Found:
+    def found(self) -> Found:
         """Scores, compares and judges."""
         found = Found()
         found.metrics, found.left_out = self._scored(self.scorer, self.predicted)
@@ -134,7 +143,7 @@ class Work:
         better = {name: is_better_when_greater(name) for name in found.metrics}
         better |= {each.name: each.greater_is_better for each in self.metrics if each.greater_is_better is not None}
         found.verdicts = thresholds.verdicts(
-            asked, found.metrics, found.baseline, better=better, left_out=found.left_out
+            self.asked, found.metrics, found.baseline, better=better, left_out=found.left_out
         )
         found.tables = self._tables()
         if self.options.explain:

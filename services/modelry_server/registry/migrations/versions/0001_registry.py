@@ -104,6 +104,7 @@ def upgrade() -> None:
         sa.Column("version_number", sa.BigInteger, nullable=False),
         sa.Column("name", _NAME, nullable=False),
         sa.Column("run_id", _ID, nullable=False),
+        sa.Column("artifact_path", sa.Text, nullable=False),
         sa.Column("metrics", sa.Text, nullable=False),
         sa.Column("verdicts", sa.Text, nullable=False),
         sa.Column("dataset_name", sa.Text, nullable=False),

@@ -161,6 +161,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """OUT_OF_RANGE: the event that the cursor follows is not stored, for example after a restore from a backup. Metadata:
     `oldest_cursor`, `newest_cursor`.
     """
+    ERROR_REASON_EVALUATION_NOT_FOUND: _ErrorReason.ValueType  # 80
+    """NOT_FOUND: there is no such evaluation."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons for which a call can fail. A reason is sent as `google.rpc.ErrorInfo.reason`, without the prefix
@@ -308,4 +310,6 @@ ERROR_REASON_CURSOR_OUT_OF_RANGE: ErrorReason.ValueType  # 79
 """OUT_OF_RANGE: the event that the cursor follows is not stored, for example after a restore from a backup. Metadata:
 `oldest_cursor`, `newest_cursor`.
 """
+ERROR_REASON_EVALUATION_NOT_FOUND: ErrorReason.ValueType  # 80
+"""NOT_FOUND: there is no such evaluation."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -41,11 +41,14 @@ from modelry.api.registry.v1.audit_service_pb2_grpc import (
 from modelry.api.registry.v1.evaluation_pb2 import (
     Evaluation,
     EvaluationMetric,
+    Interval,
     Verdict,
 )
 from modelry.api.registry.v1.evaluation_service_pb2 import (
     CreateEvaluationRequest,
     CreateEvaluationResponse,
+    GetEvaluationRequest,
+    GetEvaluationResponse,
     ListEvaluationsRequest,
     ListEvaluationsResponse,
 )
@@ -213,12 +216,15 @@ __all__ = [
     "Flavor",
     "GetAliasRequest",
     "GetAliasResponse",
+    "GetEvaluationRequest",
+    "GetEvaluationResponse",
     "GetModelRequest",
     "GetModelResponse",
     "GetPromotionRequest",
     "GetPromotionResponse",
     "GetVersionRequest",
     "GetVersionResponse",
+    "Interval",
     "ListAuditRecordsRequest",
     "ListAuditRecordsResponse",
     "ListEvaluationsRequest",

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(modelry/api/registry/v1/evaluation.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x02\n\nEvaluation\x12\x15\n\revaluation_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x12\n\nmodel_name\x18\x03 \x01(\t\x12\x16\n\x0eversion_number\x18\x04 \x01(\x03\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12:\n\x07metrics\x18\x07 \x03(\x0b\x32).modelry.api.registry.v1.EvaluationMetric\x12\x32\n\x08verdicts\x18\x08 \x03(\x0b\x32 .modelry.api.registry.v1.Verdict\x12\x14\n\x0c\x64\x61taset_name\x18\t \x01(\t\x12\x16\n\x0e\x64\x61taset_digest\x18\n \x01(\t\x12\x0f\n\x07\x63reator\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x10\x45valuationMetric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x10\n\x03low\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\">\n\x07Verdict\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\tB\xa9\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x0f\x45valuationProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(modelry/api/registry/v1/evaluation.proto\x12\x17modelry.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x02\n\nEvaluation\x12\x15\n\revaluation_id\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x12\n\nmodel_name\x18\x03 \x01(\t\x12\x16\n\x0eversion_number\x18\x04 \x01(\x03\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x15\n\rartifact_path\x18\x07 \x01(\t\x12:\n\x07metrics\x18\x08 \x03(\x0b\x32).modelry.api.registry.v1.EvaluationMetric\x12\x32\n\x08verdicts\x18\t \x03(\x0b\x32 .modelry.api.registry.v1.Verdict\x12\x14\n\x0c\x64\x61taset_name\x18\n \x01(\t\x12\x16\n\x0e\x64\x61taset_digest\x18\x0b \x01(\t\x12\x0f\n\x07\x63reator\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x10\x45valuationMetric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x33\n\x08interval\x18\x03 \x01(\x0b\x32!.modelry.api.registry.v1.Interval\"9\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x12\n\nconfidence\x18\x03 \x01(\x01\">\n\x07Verdict\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\tB\xa9\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x0f\x45valuationProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\017EvaluationProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
   _globals['_EVALUATION']._serialized_start=103
-  _globals['_EVALUATION']._serialized_end=455
-  _globals['_EVALUATIONMETRIC']._serialized_start=457
-  _globals['_EVALUATIONMETRIC']._serialized_end=558
-  _globals['_VERDICT']._serialized_start=560
-  _globals['_VERDICT']._serialized_end=622
+  _globals['_EVALUATION']._serialized_end=478
+  _globals['_EVALUATIONMETRIC']._serialized_start=480
+  _globals['_EVALUATIONMETRIC']._serialized_end=580
+  _globals['_INTERVAL']._serialized_start=582
+  _globals['_INTERVAL']._serialized_end=639
+  _globals['_VERDICT']._serialized_start=641
+  _globals['_VERDICT']._serialized_end=703
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,7 @@ class Evaluation(_message.Message):
     VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    ARTIFACT_PATH_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     DATASET_NAME_FIELD_NUMBER: _builtins.int
@@ -51,6 +52,8 @@ class Evaluation(_message.Message):
     """What was evaluated on, such as `holdout`: 1 to 100 letters, digits, `_` and `-`, a letter first."""
     run_id: _builtins.str
     """The run that has the details."""
+    artifact_path: _builtins.str
+    """The folder of the run that has the details, such as `evaluations/holdout`. At most 1024 characters; empty if none."""
     dataset_name: _builtins.str
     """The name of the dataset. At most 500 characters; empty if unknown."""
     dataset_digest: _builtins.str
@@ -78,6 +81,7 @@ class Evaluation(_message.Message):
         version_number: _builtins.int = ...,
         name: _builtins.str = ...,
         run_id: _builtins.str = ...,
+        artifact_path: _builtins.str = ...,
         metrics: _abc.Iterable[Global___EvaluationMetric] | None = ...,
         verdicts: _abc.Iterable[Global___Verdict] | None = ...,
         dataset_name: _builtins.str = ...,
@@ -87,7 +91,7 @@ class Evaluation(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "evaluation_id", b"evaluation_id", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_path", b"artifact_path", "create_time", b"create_time", "creator", b"creator", "dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "evaluation_id", b"evaluation_id", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -101,38 +105,59 @@ class EvaluationMetric(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
-    LOW_FIELD_NUMBER: _builtins.int
-    HIGH_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name: 1 to 250 characters."""
     value: _builtins.float
     """The value, a finite number."""
-    low: _builtins.float
-    """The lower end of its confidence interval. Unset if there is none."""
-    high: _builtins.float
-    """The upper end of its confidence interval. Unset if there is none."""
+    @_builtins.property
+    def interval(self) -> Global___Interval:
+        """Its confidence interval. Unset if there is none."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         value: _builtins.float = ...,
-        low: _builtins.float | None = ...,
-        high: _builtins.float | None = ...,
+        interval: Global___Interval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low", "name", b"name", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "name", b"name", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
-    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
-    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
-    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EvaluationMetric: _TypeAlias = EvaluationMetric  # noqa: Y015
+
+@_typing.final
+class Interval(_message.Message):
+    """A confidence interval of a metric. Not every method gives one that contains the value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    low: _builtins.float
+    """The lower end, a finite number."""
+    high: _builtins.float
+    """The upper end, a finite number, not below the lower one."""
+    confidence: _builtins.float
+    """The confidence: above 0 and below 1, such as 0.95."""
+    def __init__(
+        self,
+        *,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "high", b"high", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interval: _TypeAlias = Interval  # noqa: Y015
 
 @_typing.final
 class Verdict(_message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from modelry.api.registry.v1 import evaluation_pb2 as modelry_dot_api_dot_registry_dot_v1_dot_evaluation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0modelry/api/registry/v1/evaluation_service.proto\x12\x17modelry.api.registry.v1\x1a(modelry/api/registry/v1/evaluation.proto\"\xa8\x02\n\x17\x43reateEvaluationRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12:\n\x07metrics\x18\x06 \x03(\x0b\x32).modelry.api.registry.v1.EvaluationMetric\x12\x32\n\x08verdicts\x18\x07 \x03(\x0b\x32 .modelry.api.registry.v1.Verdict\x12\x14\n\x0c\x64\x61taset_name\x18\x08 \x01(\t\x12\x16\n\x0e\x64\x61taset_digest\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\"S\n\x18\x43reateEvaluationResponse\x12\x37\n\nevaluation\x18\x01 \x01(\x0b\x32#.modelry.api.registry.v1.Evaluation\"\x8c\x01\n\x16ListEvaluationsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"l\n\x17ListEvaluationsResponse\x12\x38\n\x0b\x65valuations\x18\x01 \x03(\x0b\x32#.modelry.api.registry.v1.Evaluation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8c\x02\n\x11\x45valuationService\x12|\n\x10\x43reateEvaluation\x12\x30.modelry.api.registry.v1.CreateEvaluationRequest\x1a\x31.modelry.api.registry.v1.CreateEvaluationResponse\"\x03\x90\x02\x00\x12y\n\x0fListEvaluations\x12/.modelry.api.registry.v1.ListEvaluationsRequest\x1a\x30.modelry.api.registry.v1.ListEvaluationsResponse\"\x03\x90\x02\x01\x42\xb0\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x16\x45valuationServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0modelry/api/registry/v1/evaluation_service.proto\x12\x17modelry.api.registry.v1\x1a(modelry/api/registry/v1/evaluation.proto\"\xbf\x02\n\x17\x43reateEvaluationRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\x15\n\rartifact_path\x18\x06 \x01(\t\x12:\n\x07metrics\x18\x07 \x03(\x0b\x32).modelry.api.registry.v1.EvaluationMetric\x12\x32\n\x08verdicts\x18\x08 \x03(\x0b\x32 .modelry.api.registry.v1.Verdict\x12\x14\n\x0c\x64\x61taset_name\x18\t \x01(\t\x12\x16\n\x0e\x64\x61taset_digest\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\"S\n\x18\x43reateEvaluationResponse\x12\x37\n\nevaluation\x18\x01 \x01(\x0b\x32#.modelry.api.registry.v1.Evaluation\"-\n\x14GetEvaluationRequest\x12\x15\n\revaluation_id\x18\x01 \x01(\t\"P\n\x15GetEvaluationResponse\x12\x37\n\nevaluation\x18\x01 \x01(\x0b\x32#.modelry.api.registry.v1.Evaluation\"\xa1\x01\n\x16ListEvaluationsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x16\n\x0eversion_number\x18\x03 \x01(\x03\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0blatest_only\x18\x05 \x01(\x08\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"l\n\x17ListEvaluationsResponse\x12\x38\n\x0b\x65valuations\x18\x01 \x03(\x0b\x32#.modelry.api.registry.v1.Evaluation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x81\x03\n\x11\x45valuationService\x12|\n\x10\x43reateEvaluation\x12\x30.modelry.api.registry.v1.CreateEvaluationRequest\x1a\x31.modelry.api.registry.v1.CreateEvaluationResponse\"\x03\x90\x02\x00\x12s\n\rGetEvaluation\x12-.modelry.api.registry.v1.GetEvaluationRequest\x1a..modelry.api.registry.v1.GetEvaluationResponse\"\x03\x90\x02\x01\x12y\n\x0fListEvaluations\x12/.modelry.api.registry.v1.ListEvaluationsRequest\x1a\x30.modelry.api.registry.v1.ListEvaluationsResponse\"\x03\x90\x02\x01\x42\xb0\x01\n\x1b\x64\x65v.modelry.api.registry.v1B\x16\x45valuationServiceProtoP\x01Z&modelry.dev/api/registry/v1;registryv1\xaa\x02\x17Modelry.Api.Registry.V1\xca\x02\x17Modelry\\Api\\Registry\\V1\xea\x02\x1aModelry::Api::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\033dev.modelry.api.registry.v1B\026EvaluationServiceProtoP\001Z&modelry.dev/api/registry/v1;registryv1\252\002\027Modelry.Api.Registry.V1\312\002\027Modelry\\Api\\Registry\\V1\352\002\032Modelry::Api::Registry::V1'
   _globals['_EVALUATIONSERVICE'].methods_by_name['CreateEvaluation']._loaded_options = None
   _globals['_EVALUATIONSERVICE'].methods_by_name['CreateEvaluation']._serialized_options = b'\220\002\000'
+  _globals['_EVALUATIONSERVICE'].methods_by_name['GetEvaluation']._loaded_options = None
+  _globals['_EVALUATIONSERVICE'].methods_by_name['GetEvaluation']._serialized_options = b'\220\002\001'
   _globals['_EVALUATIONSERVICE'].methods_by_name['ListEvaluations']._loaded_options = None
   _globals['_EVALUATIONSERVICE'].methods_by_name['ListEvaluations']._serialized_options = b'\220\002\001'
   _globals['_CREATEEVALUATIONREQUEST']._serialized_start=120
-  _globals['_CREATEEVALUATIONREQUEST']._serialized_end=416
-  _globals['_CREATEEVALUATIONRESPONSE']._serialized_start=418
-  _globals['_CREATEEVALUATIONRESPONSE']._serialized_end=501
-  _globals['_LISTEVALUATIONSREQUEST']._serialized_start=504
-  _globals['_LISTEVALUATIONSREQUEST']._serialized_end=644
-  _globals['_LISTEVALUATIONSRESPONSE']._serialized_start=646
-  _globals['_LISTEVALUATIONSRESPONSE']._serialized_end=754
-  _globals['_EVALUATIONSERVICE']._serialized_start=757
-  _globals['_EVALUATIONSERVICE']._serialized_end=1025
+  _globals['_CREATEEVALUATIONREQUEST']._serialized_end=439
+  _globals['_CREATEEVALUATIONRESPONSE']._serialized_start=441
+  _globals['_CREATEEVALUATIONRESPONSE']._serialized_end=524
+  _globals['_GETEVALUATIONREQUEST']._serialized_start=526
+  _globals['_GETEVALUATIONREQUEST']._serialized_end=571
+  _globals['_GETEVALUATIONRESPONSE']._serialized_start=573
+  _globals['_GETEVALUATIONRESPONSE']._serialized_end=653
+  _globals['_LISTEVALUATIONSREQUEST']._serialized_start=656
+  _globals['_LISTEVALUATIONSREQUEST']._serialized_end=817
+  _globals['_LISTEVALUATIONSRESPONSE']._serialized_start=819
+  _globals['_LISTEVALUATIONSRESPONSE']._serialized_end=927
+  _globals['_EVALUATIONSERVICE']._serialized_start=930
+  _globals['_EVALUATIONSERVICE']._serialized_end=1315
 # @@protoc_insertion_point(module_scope)

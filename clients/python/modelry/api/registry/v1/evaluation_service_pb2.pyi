@@ -30,6 +30,7 @@ class CreateEvaluationRequest(_message.Message):
     VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    ARTIFACT_PATH_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     DATASET_NAME_FIELD_NUMBER: _builtins.int
@@ -45,6 +46,8 @@ class CreateEvaluationRequest(_message.Message):
     """What was evaluated on, see `Evaluation.name`. Required."""
     run_id: _builtins.str
     """The run that has the details. Required."""
+    artifact_path: _builtins.str
+    """The folder of the run that has the details. At most 1024 characters."""
     dataset_name: _builtins.str
     """The name of the dataset. At most 500 characters."""
     dataset_digest: _builtins.str
@@ -69,6 +72,7 @@ class CreateEvaluationRequest(_message.Message):
         version_number: _builtins.int = ...,
         name: _builtins.str = ...,
         run_id: _builtins.str = ...,
+        artifact_path: _builtins.str = ...,
         metrics: _abc.Iterable[_evaluation_pb2.EvaluationMetric] | None = ...,
         verdicts: _abc.Iterable[_evaluation_pb2.Verdict] | None = ...,
         dataset_name: _builtins.str = ...,
@@ -77,7 +81,7 @@ class CreateEvaluationRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "request_id", b"request_id", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_path", b"artifact_path", "dataset_digest", b"dataset_digest", "dataset_name", b"dataset_name", "metrics", b"metrics", "model_name", b"model_name", "name", b"name", "request_id", b"request_id", "run_id", b"run_id", "verdicts", b"verdicts", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -108,6 +112,52 @@ class CreateEvaluationResponse(_message.Message):
 Global___CreateEvaluationResponse: _TypeAlias = CreateEvaluationResponse  # noqa: Y015
 
 @_typing.final
+class GetEvaluationRequest(_message.Message):
+    """The request of GetEvaluation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVALUATION_ID_FIELD_NUMBER: _builtins.int
+    evaluation_id: _builtins.str
+    """The evaluation. Required."""
+    def __init__(
+        self,
+        *,
+        evaluation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation_id", b"evaluation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEvaluationRequest: _TypeAlias = GetEvaluationRequest  # noqa: Y015
+
+@_typing.final
+class GetEvaluationResponse(_message.Message):
+    """The answer of GetEvaluation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVALUATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def evaluation(self) -> _evaluation_pb2.Evaluation:
+        """The evaluation."""
+
+    def __init__(
+        self,
+        *,
+        evaluation: _evaluation_pb2.Evaluation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEvaluationResponse: _TypeAlias = GetEvaluationResponse  # noqa: Y015
+
+@_typing.final
 class ListEvaluationsRequest(_message.Message):
     """The request of ListEvaluations."""
 
@@ -117,6 +167,7 @@ class ListEvaluationsRequest(_message.Message):
     MODEL_NAME_FIELD_NUMBER: _builtins.int
     VERSION_NUMBER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    LATEST_ONLY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
@@ -127,6 +178,8 @@ class ListEvaluationsRequest(_message.Message):
     """Only evaluations of this version. 0: of all versions."""
     name: _builtins.str
     """Only evaluations with this name. Empty: all."""
+    latest_only: _builtins.bool
+    """Only the newest of each name of each version: those that count."""
     page_size: _builtins.int
     """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
     page_token: _builtins.str
@@ -138,12 +191,13 @@ class ListEvaluationsRequest(_message.Message):
         model_name: _builtins.str = ...,
         version_number: _builtins.int = ...,
         name: _builtins.str = ...,
+        latest_only: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "name", b"name", "page_size", b"page_size", "page_token", b"page_token", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latest_only", b"latest_only", "model_name", b"model_name", "name", b"name", "page_size", b"page_size", "page_token", b"page_token", "version_number", b"version_number", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

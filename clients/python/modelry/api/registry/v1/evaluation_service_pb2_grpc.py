@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EvaluationServiceStub(object):
-    """Records and lists evaluations of versions.
+    """Records, reads and lists evaluations of versions.
     """
 
     def __init__(self, channel):
@@ -40,6 +40,11 @@ class EvaluationServiceStub(object):
                 request_serializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.CreateEvaluationRequest.SerializeToString,
                 response_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.CreateEvaluationResponse.FromString,
                 _registered_method=True)
+        self.GetEvaluation = channel.unary_unary(
+                '/modelry.api.registry.v1.EvaluationService/GetEvaluation',
+                request_serializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.GetEvaluationRequest.SerializeToString,
+                response_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.GetEvaluationResponse.FromString,
+                _registered_method=True)
         self.ListEvaluations = channel.unary_unary(
                 '/modelry.api.registry.v1.EvaluationService/ListEvaluations',
                 request_serializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.ListEvaluationsRequest.SerializeToString,
@@ -48,7 +53,7 @@ class EvaluationServiceStub(object):
 
 
 class EvaluationServiceServicer(object):
-    """Records and lists evaluations of versions.
+    """Records, reads and lists evaluations of versions.
     """
 
     def CreateEvaluation(self, request, context):
@@ -56,6 +61,15 @@ class EvaluationServiceServicer(object):
 
         Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`;
         `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvaluation(self, request, context):
+        """Reads an evaluation.
+
+        Errors: `FIELD_INVALID`; `EVALUATION_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +92,11 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
                     request_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.CreateEvaluationRequest.FromString,
                     response_serializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.CreateEvaluationResponse.SerializeToString,
             ),
+            'GetEvaluation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvaluation,
+                    request_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.GetEvaluationRequest.FromString,
+                    response_serializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.GetEvaluationResponse.SerializeToString,
+            ),
             'ListEvaluations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvaluations,
                     request_deserializer=modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.ListEvaluationsRequest.FromString,
@@ -92,7 +111,7 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EvaluationService(object):
-    """Records and lists evaluations of versions.
+    """Records, reads and lists evaluations of versions.
     """
 
     @staticmethod
@@ -112,6 +131,33 @@ class EvaluationService(object):
             '/modelry.api.registry.v1.EvaluationService/CreateEvaluation',
             modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.CreateEvaluationRequest.SerializeToString,
             modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.CreateEvaluationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvaluation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelry.api.registry.v1.EvaluationService/GetEvaluation',
+            modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.GetEvaluationRequest.SerializeToString,
+            modelry_dot_api_dot_registry_dot_v1_dot_evaluation__service__pb2.GetEvaluationResponse.FromString,
             options,
             channel_credentials,
             insecure,

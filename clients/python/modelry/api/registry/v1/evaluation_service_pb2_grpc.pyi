@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EvaluationServiceStub:
-    """Records and lists evaluations of versions."""
+    """Records, reads and lists evaluations of versions."""
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateEvaluation: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.CreateEvaluationRequest, _evaluation_service_pb2.CreateEvaluationResponse]
@@ -22,6 +22,11 @@ class EvaluationServiceStub:
     Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`;
     `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
     """
+    GetEvaluation: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.GetEvaluationRequest, _evaluation_service_pb2.GetEvaluationResponse]
+    """Reads an evaluation.
+
+    Errors: `FIELD_INVALID`; `EVALUATION_NOT_FOUND`.
+    """
     ListEvaluations: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.ListEvaluationsRequest, _evaluation_service_pb2.ListEvaluationsResponse]
     """Lists the evaluations of a model or of one of its versions, the newest first.
 
@@ -29,7 +34,7 @@ class EvaluationServiceStub:
     """
 
 class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Records and lists evaluations of versions."""
+    """Records, reads and lists evaluations of versions."""
 
     @_abc_1.abstractmethod
     def CreateEvaluation(
@@ -41,6 +46,17 @@ class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: `MODEL_NOT_FOUND`; `VERSION_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`;
         `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetEvaluation(
+        self,
+        request: _evaluation_service_pb2.GetEvaluationRequest,
+        context: _grpc.ServicerContext,
+    ) -> _evaluation_service_pb2.GetEvaluationResponse:
+        """Reads an evaluation.
+
+        Errors: `FIELD_INVALID`; `EVALUATION_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod

@@ -16,6 +16,8 @@ from modelry.api.registry.v1.audit_service_pb2 import (
 from modelry.api.registry.v1.evaluation_service_pb2 import (
     CreateEvaluationRequest,
     CreateEvaluationResponse,
+    GetEvaluationRequest,
+    GetEvaluationResponse,
     ListEvaluationsRequest,
     ListEvaluationsResponse,
 )
@@ -70,6 +72,7 @@ GET_ALIAS = Rpc("/modelry.api.registry.v1.AliasService/GetAlias", GetAliasReques
 DELETE_ALIAS = Rpc("/modelry.api.registry.v1.AliasService/DeleteAlias", DeleteAliasRequest, DeleteAliasResponse, False)
 LIST_AUDIT_RECORDS = Rpc("/modelry.api.registry.v1.AuditService/ListAuditRecords", ListAuditRecordsRequest, ListAuditRecordsResponse, True)
 CREATE_EVALUATION = Rpc("/modelry.api.registry.v1.EvaluationService/CreateEvaluation", CreateEvaluationRequest, CreateEvaluationResponse, True)
+GET_EVALUATION = Rpc("/modelry.api.registry.v1.EvaluationService/GetEvaluation", GetEvaluationRequest, GetEvaluationResponse, True)
 LIST_EVALUATIONS = Rpc("/modelry.api.registry.v1.EvaluationService/ListEvaluations", ListEvaluationsRequest, ListEvaluationsResponse, True)
 LIST_EVENTS = Rpc("/modelry.api.registry.v1.EventService/ListEvents", ListEventsRequest, ListEventsResponse, True)
 CREATE_MODEL = Rpc("/modelry.api.registry.v1.ModelService/CreateModel", CreateModelRequest, CreateModelResponse, True)
