@@ -119,7 +119,7 @@ def ended_after(error: BaseException | None) -> Ended:
 
 
 def _told(error: BaseException) -> str:
-    said = " ".join(secrets.masked(text_of(error)).split())  # in a table, spaces tell a name from its value
+    said = " ".join(secrets.masked_text(text_of(error)).split())  # in a table, spaces tell a name from its value
     told = secrets.masked(f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__)
     told = "".join(letter if is_printable(letter) else "?" for letter in told)
     return told if len(told) <= _ERROR_LENGTH else f"{told[: _ERROR_LENGTH - 1]}…"
