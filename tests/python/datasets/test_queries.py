@@ -135,3 +135,23 @@ def test_what_is_no_connection_is_refused() -> None:
 
     with pytest.raises(InvalidArgument, match="not object"):
         modelry.data.from_sql(QUERY, nothing)
+
+
+def test_passwords_in_queries_are_neither_recorded_nor_told(connection: sqlite3.Connection) -> None:
+    kept = "SELECT 1 AS a -- postgres_scan('host=h password=sEcr3tq7 dbname=x') \"read\"('https://u:sEcr3tq7@h/x')"
+
+    source = modelry.data.from_sql(kept, connection, url="host=h password=sEcr3tq7").source
+
+    assert json.loads(source) == {
+        "query": "SELECT 1 AS a -- postgres_scan('host=h password=*** dbname=x') \"read\"('https://***@h/x')",
+        "url": "host=h password=***",
+    }
+    for query in (
+        "SELECT * FROM dblink('host=h password=sEcr3tq7')",
+        "SELECT 1 WHERE 'Pwd=sEcr3tq7;' = 1",
+        'CREATE TABLE "Pwd=sEcr3tq7;" (a)',
+        'SELECT "password=sEcr3tq7" FROM x',
+    ):
+        with pytest.raises((DatasetEmpty, InvalidArgument)) as refused:
+            modelry.data.from_sql(query, connection)
+        assert "sEcr3tq7" not in str(refused.value)

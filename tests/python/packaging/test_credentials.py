@@ -40,6 +40,14 @@ GIVEN: dict[str, Callable[[Path], dict[str, Any]]] = {
     "constraints": lambda folder: {
         "extra_pip_requirements": [f"-c {written(folder, 'given.txt', f'a @ https://ada:{S}@host/a.whl')}"]
     },
+    "a password after git": lambda _: {"extra_pip_requirements": [f"a @ git+https://git@x:{S}@host/org/a"]},
+    "a fragment": lambda _: {"extra_pip_requirements": [f"a @ https://host/a.whl#access_token={S}"]},
+    "a token of Cloudsmith": lambda _: {"extra_pip_requirements": [f"--index-url https://dl.cloudsmith.io/{S}/a/b/"]},
+    "a token of Gemfury": lambda _: {"extra_pip_requirements": [f"--extra-index-url https://pypi.fury.io/{S}/me/"]},
+    "a variable": lambda _: {"conda_env": conda() | {"variables": {"HF_TOKEN": S}}},
+    "an index in a variable": lambda _: {"conda_env": conda() | {"variables": {"PIP_INDEX_URL": INDEX.split()[1]}}},
+    "a parameter in an environment": lambda _: {"conda_env": conda(f"--extra-index-url https://h/simple?api_key={S}")},
+    "a further index in an environment": lambda _: {"conda_env": conda(f"--extra-index-url https://git@x:{S}@h/a")},
     "an environment": lambda _: {"conda_env": conda(INDEX)},
     "a channel": lambda _: {"conda_env": conda(channel=f"https://ada:{S}@host/mine")},
     "a token of a channel": lambda _: {"conda_env": conda(channel=f"https://conda.anaconda.org/t/{S}/mine")},
@@ -75,6 +83,10 @@ def test_variables_and_the_user_of_ssh_are_kept_as_they_are(tmp_path: Path) -> N
         "--extra-index-url https://${INDEX_USER}:${INDEX_PASSWORD}@host/simple",
         "a @ git+https://${TOKEN}@host/org/a@v1",
         "b @ git+ssh://git@host/org/b@v1",
+        "detect-secrets==1.5.0",
+        "--extra-index-url https://dl.cloudsmith.io/public/org/repository/python/simple/",
+        "--extra-index-url https://pypi.fury.io/me/",
+        "c @ https://host/c.whl#sha256=0123456789abcdef",
     ]
 
     modelry.sklearn.save_model(

@@ -14,14 +14,19 @@ LOCK = """\
 source = { registry = "https://me:s3cret@private.example.com/simple?token=s3cret&page=2" }
 url = "https://files.example.com/numpy-2.4.6.whl"
 """
-PROJECT = """\
+PROJECT = '''\
 [[tool.uv.index]]
 url = "https://s3cret@private.example.com/simple"
 password = "s3cret"
-api_key = 's3cret'
+api_key = "s3cret"
 [project]
 name = "a_project"
+[tool.x]
+env-vars = { HF_TOKEN = "s3cret" }
+token = """
+s3cret
 """
+'''
 
 
 @pytest.fixture
@@ -62,10 +67,13 @@ def test_a_lock_that_is_too_large_or_no_text_is_left_out_and_told(
 ) -> None:
     (project / "uv.lock").write_bytes(b" " * (locks.LARGEST_BYTES + 1))
     (project / "poetry.lock").write_bytes(b"\xff\xfe\x00")
+    (project / "pyproject.toml").write_text("password = s3cret")
 
     model = saved(tmp_path / "model")
 
     assert sorted(each.name for each in model.glob("*.lock")) == []
-    assert (model / "pyproject.toml").exists()
+    assert not (model / "pyproject.toml").exists()
+    assert "pyproject.toml does not go with the model: it can't be read as TOML" in caplog.text
+    assert "s3cret" not in caplog.text
     assert "uv.lock is larger than" in caplog.text
     assert "poetry.lock does not go with the model" in caplog.text

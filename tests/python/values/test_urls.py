@@ -26,6 +26,7 @@ WITH_USERS = [
     (f"git+https://oauth2:{S}@host/org/repository@v1.2#egg=x", "git+https://host/org/repository@v1.2#egg=x"),
     (f"https://user:{S}@host/data@v1/a.csv", "https://host/data@v1/a.csv"),
     (f"ssh://git:{S}@host/a.git", "ssh://host/a.git"),
+    (f"git+https://git@x:{S}@h/a", "git+https://h/a"),
 ]
 WITHOUT_USERS = [
     *("s3://bucket/a@b.csv", "http://host:80/a@b.csv", "https://h/a@b", "https://h:8080/x?y=1", "data/a.csv", ""),
@@ -58,6 +59,8 @@ def test_a_url_without_a_secret_user_stays_as_it_is(given: str) -> None:
         (f"https://h/a?id=5&X-Amz-Signature={S}&token={S}", "https://h/a?id=5&X-Amz-Signature=***&token=***"),
         (f"https://h/simple?token={S}&page=2", "https://h/simple?token=***&page=2"),
         (f"mssql:///?odbc_connect=PWD%3D{S}", "mssql:///?odbc_connect=***"),
+        (f"https://h/a.whl#access_token={S}&egg=a", "https://h/a.whl#access_token=***&egg=a"),
+        ("https://h/a.whl#sha256=0123456789", "https://h/a.whl#sha256=0123456789"),
         ("https://h/simple?token=${TOKEN}&page=2", "https://h/simple?token=${TOKEN}&page=2"),
     ],
 )
@@ -81,7 +84,15 @@ def test_each_url_in_a_text_is_masked_by_itself(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["://" * 100_000, "://a:b/" * 30_000, "x://" + "a:" * 100_000, "x://a?" + "b&" * 50_000]
+    "text",
+    [
+        "://" * 100_000,
+        "://a:b/" * 30_000,
+        "x://" + "a:" * 100_000,
+        "x://a?" + "b&" * 50_000,
+        "x://a" + "#pass" * 40_000,
+        "x://?" + "pass" * 50_000,
+    ],
 )
 def test_a_long_text_takes_no_long_time(text: str) -> None:
     began = time.perf_counter()

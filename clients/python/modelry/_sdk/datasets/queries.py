@@ -10,7 +10,7 @@ from modelry._sdk.datasets import digests
 from modelry._sdk.datasets.dataset import Dataset, json_of, within
 from modelry._sdk.datasets.profiles import MOST_COLUMNS
 from modelry._sdk.datasets.sources import without_credentials
-from modelry._sdk.values import signals
+from modelry._sdk.values import connections, signals
 from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import DatasetEmpty, InvalidArgument
 
@@ -31,9 +31,10 @@ def from_sql(
 
     `connection` is an Engine or Connection of SQLAlchemy, or a connection of any DBAPI driver, such as `sqlite3` and
     `psycopg`; `params` are passed as the driver takes them. The source is JSON with the query and the URL of the
-    database, without user and password; for a DBAPI connection, which does not know its URL, give `url`. Params are not
-    recorded. The digest covers the names of the columns and every cell in the order of the rows, so a query without
-    ORDER BY may get another one each time. Types of columns are those of the cells as Python has them.
+    database, without user and password; for a DBAPI connection, which does not know its URL, give `url`. Passwords in
+    the query are masked, also in errors. Params are not recorded. The digest covers the names of the columns and every
+    cell in the order of the rows, so a query without ORDER BY may get another one each time. Types of columns are those
+    of the cells as Python has them.
 
     A 1, a 1.0 and a '1' are different cells. Needs NumPy.
 
@@ -57,7 +58,8 @@ def from_sql(
     except Exception as problem:  # Drivers have errors of their own.
         signals.pass_on(problem)
         raise InvalidArgument(
-            f"the query {_short(query)!r} failed: {type(problem).__name__}: {said_of(problem)[:500]}"
+            f"the query {_short(query)!r} failed: {type(problem).__name__}: "
+            f"{connections.masked(said_of(problem))[:500]}"
         ) from problem
     if not count:
         raise DatasetEmpty(f"the query {_short(query)!r} has no rows; is its condition right?")
@@ -69,7 +71,7 @@ def from_sql(
         digest=digests.digest_of(
             [count, [[column, cells.digest()] for column, cells in zip(names, content, strict=True)]]
         ),
-        source=json_of({"query": query, "url": without_credentials(url or _url_of(connection))}),
+        source=json_of({"query": connections.masked(query), "url": without_credentials(url or _url_of(connection))}),
         source_type="sql",
         schema=json_of({"mlflow_colspec": schema} | ({"columns_left_out": left_out} if left_out else {})),
         profile=json_of(
@@ -195,4 +197,4 @@ def _url_of(connection: Any) -> str:
 
 
 def _short(query: str) -> str:
-    return " ".join(query.split())[:200]
+    return " ".join(connections.masked(query).split())[:200]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from modelry._sdk.values import urls
+from modelry._sdk.values import connections
 from modelry._sdk.values.texts import text_of
 
 
 def without_credentials(source: object) -> str:
-    """A source as text. An URL loses its user and password, and the values of query parameters that look like secrets.
+    """A source as text without credentials: those of a URL are taken out, those of connection strings are masked.
 
-    What is no URL stays as it is.
+    What has none stays as it is.
     """
-    return urls.without_credentials(text_of(source or ""))
+    return connections.without_credentials(text_of(source or ""))
 
 
 def kind_of(source: str) -> str:

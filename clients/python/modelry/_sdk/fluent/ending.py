@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from modelry._sdk.nouns.enums import RunStatus
-from modelry._sdk.observing import secrets
 from modelry._sdk.transport import process
+from modelry._sdk.values import secrets
 from modelry._sdk.values.texts import is_printable, text_of
 
 _TOOLS = (4, 3)
@@ -120,7 +120,7 @@ def ended_after(error: BaseException | None) -> Ended:
 
 
 def _told(error: BaseException) -> str:
-    said = " ".join(text_of(error).split())
+    said = " ".join(secrets.masked_text(text_of(error)).split())  # in a table, spaces tell a name from its value
     told = secrets.masked(f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__)
     told = "".join(letter if is_printable(letter) else "?" for letter in told)
     return told if len(told) <= _ERROR_LENGTH else f"{told[: _ERROR_LENGTH - 1]}…"

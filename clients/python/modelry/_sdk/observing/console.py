@@ -20,13 +20,13 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from modelry._sdk.files import console as files
-from modelry._sdk.observing import secrets
 from modelry._sdk.observing.screen import Line, Screen
 from modelry._sdk.observing.transcript import Files, Transcript
 from modelry._sdk.recording import pool
 from modelry._sdk.recording.agenda import Flush
 from modelry._sdk.transport import interruptions, process, settings
 from modelry._sdk.transport.interruptions import is_interrupted
+from modelry._sdk.values import secrets
 
 log = logging.getLogger("modelry")
 

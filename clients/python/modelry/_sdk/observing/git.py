@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelry._sdk.observing import secrets
+from modelry._sdk.values import secrets
 
 if TYPE_CHECKING:
     import subprocess

@@ -18,9 +18,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from modelry._sdk.observing import places, secrets
+from modelry._sdk.observing import places
 from modelry._sdk.transport import interruptions, process, settings
 from modelry._sdk.transport.interruptions import is_interrupted
+from modelry._sdk.values import secrets
 
 log = logging.getLogger("modelry")
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from pathlib import Path
 
-from modelry._sdk.values import urls
+from modelry._sdk.requiring import toml
 
 FILES = ("uv.lock", "poetry.lock", "pyproject.toml")
 LARGEST_BYTES = 8 * 2**20
 """A lock file that is larger is left out. That of a large project has about 1 MiB."""
-
-_NAMED = re.compile(r"(?im)^(\s*[\"']?[\w.-]*(?:password|passwd|token|secret|api[_-]?key)[\w-]*[\"']?\s*=\s*)[\"'].*$")
 
 log = logging.getLogger("modelry")
 
@@ -22,7 +19,8 @@ def keep(folder: str | os.PathLike[str]) -> None:
     """Copies the lock files of the project in the working directory into the folder of a model.
 
     The project is the nearest folder with a `pyproject.toml`, at or above the working directory and inside of its
-    repository. Passwords and tokens in the copies are masked. What can't be copied is left out, and told in the log.
+    repository. Passwords and tokens in the copies are masked. What can't be copied, or can't be read as TOML to be
+    masked, is left out, and told in the log.
     """
     try:
         project = _project(Path.cwd())
@@ -37,15 +35,10 @@ def keep(folder: str | os.PathLike[str]) -> None:
                 log.warning("%s is larger than %d bytes, so it does not go with the model", source, LARGEST_BYTES)
                 continue
             text = source.read_bytes().decode()
-            Path(folder, name).write_bytes(masked(text).encode())
-        except (OSError, UnicodeDecodeError) as problem:
+            Path(folder, name).write_bytes(toml.masked(text).encode())
+        except (OSError, ValueError) as problem:
             Path(folder, name).unlink(missing_ok=True)
             log.warning("%s does not go with the model: %s", source, problem)
-
-
-def masked(text: str) -> str:
-    """A text of TOML without what opens doors: users and passwords in addresses, and values whose name says so."""
-    return _NAMED.sub(rf'\g<1>"{urls.MASK}"', urls.masked(text))
 
 
 def _project(begin: Path) -> Path | None:

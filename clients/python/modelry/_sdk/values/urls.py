@@ -9,14 +9,15 @@ MASK = "***"
 _IN_TEXT = re.compile(r"(?<=://)(?:(?!://)[^\s\"'<>])+")
 """A URL in a text, after its scheme, and until another one that it contains."""
 _USER = re.compile(
-    r"(?!git@|\[|\$\{\w+\}(?::\$\{\w+\})?@)(?:[^/?#]*@|(?![^/?#@:]*:\d*(?:[/?#]|$))[^/?#@:]*:.*@)", re.DOTALL
+    r"(?!git@(?![^/?#]*@)|\[|\$\{\w+\}(?::\$\{\w+\})?@)(?:[^/?#]*@|(?![^/?#@:]*:\d*(?:[/?#]|$))[^/?#@:]*:.*@)",
+    re.DOTALL,
 )
 """The user at the beginning. In a password `/`, `?` and `#` may not be escaped, so that the host seems to end there.
 
-The user `git` of SSH is no secret, and neither is a variable such as `${TOKEN}`.
+The user `git` of SSH is no secret unless a password follows, and neither is a variable such as `${TOKEN}`.
 """
 _PARAMETER = re.compile(
-    r"([?&;](?:[^=&;#]*(?:pass|pwd|secret|token|key|sig|credential|auth)[^=&;#]*|sas|odbc_connect))="
+    r"([?&;#](?:[^=?&;#]{0,64}(?:pass|pwd|secret|token|key|sig|credential|auth)[^=?&;#]{0,64}|sas|odbc_connect))="
     r"(?!\$\{\w+\}(?:[&;#]|$))[^&;#]+",
     re.IGNORECASE,
 )

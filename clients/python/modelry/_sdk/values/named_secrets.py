@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from modelry._sdk.observing.secret_names import Kind, kind
+from modelry._sdk.values.secret_names import Kind, kind
 
 MASK = "***"
 
@@ -26,9 +26,15 @@ _LONGEST_CODE = 512
 _REST = re.compile(rf"[\w.-]{{0,{_LONGEST}}}", re.A)
 _FIRST = re.compile(r"\w+[ ]$", re.A)
 
-_SIGN = re.compile(r"(?P<closing>\\{0,3}[\"'`])?\]?\s{0,8}(?P<sign>:=|=>|={1,3}|!=|:(?![:/])|[,>])\s{0,8}")
+_SIGN = re.compile(r"(?P<closing>\\{0,3}[\"'`])?+\]?+\s*+(?P<sign>:=|=>|={1,3}|!=|:(?![:/])|[,>])\s*+")
+_TYPED = re.compile(r"\s*+:\s*+(?:str|bytes|string|SecretStr|Optional\[str\]|str ?\| ?None)\s*+=\s*+")
 _ANNOTATED = re.compile(
     r"\s{0,8}:\s{0,8}[A-Za-z][\w.\[\]| ]{0,60}?\s{0,8}=\s{0,8}(?=(?:[A-Za-z]{1,12}\()?[A-Za-z]{0,2}[\"'])"
+)
+_COLUMN = re.compile(r"(?:[\"'`]?+\s*+[|│┃║]\s*+|(?:\t|\s{2})\s*+|(?<=\.\.)\.*+\s++)(?=[^\s|│┃║])")
+"""What is between a name and its value in a table: a line, spaces, or dots."""
+_TYPE = re.compile(
+    r"(?i:u?int|float|complex|bool|bytes|str|string|object|category|datetime|timedelta|n?varchar|char)\d*(?:[\[(].*)?"
 )
 _AFTER_OPTION = re.compile(r"[ \t]{1,8}(?=[^\s=:,-])")
 _QUOTE = re.compile(
@@ -54,7 +60,7 @@ _COOKIES = re.compile(r"(?=[^\"'`=;]{1,64}=)[^\"'`\\]+")
 _PLACEHOLDER = re.compile(
     r"<[^<>]*>|\[[^\[\]]*\]|\{.*|\$\{.*|\$\(.*|\$[A-Z_]+|%(?:\(\w*\))?[a-z]|\.{3}|…|\*+|(?P<none>(?i:none|null|nil|true"
     r"|false|undefined))|(?:str|string|bytes|int|float|bool|any|object|dict|list|Any|SecretStr)|(?:Optional|Union|list"
-    r"|dict)\[.*"
+    r"|dict)\[.*|\?|:[a-z_]+|\$\d{1,2}"  # the last ones are parameters of SQL
 )
 _NUMBER = re.compile(r"[-+]?(?:\d{1,5}|\d{0,9}\.\d+)(?:e[-+]?\d+)?[a-zA-Z%/]{0,4}")
 _WORD = re.compile(r"[a-z]{1,15}|[A-Z][a-z]{1,14}")
@@ -98,13 +104,30 @@ def _values(line: str, begin: int, end: int) -> list[tuple[int, int]]:
         return _at(line, after.end(), name, sure, " ")
     if annotated := _ANNOTATED.match(line, end):
         return _at(line, annotated.end(), name, sure, "=")
+    if typed := _TYPED.match(line, end):
+        return _at(line, typed.end(), name, sure, "=")
     if (sign := _SIGN.match(line, end)) is None:
-        return []
+        return _in_next_column(line, end, name, sure)
     if sign["sign"] == ">" and line[begin - 1 : begin] != "<":
         return []
     if sign["sign"] == "," and sign["closing"] is None:
         return []
     return _at(line, sign.end(), name, sure, sign["sign"])
+
+
+def _in_next_column(line: str, end: int, name: str, sure: Kind) -> list[tuple[int, int]]:
+    """The value in the column after a sure name, if it looks random: the others are types, numbers and words."""
+    if sure is Kind.MAYBE or (column := _COLUMN.match(line, end)) is None:
+        return []
+    opened = _QUOTE.match(line, column.end())
+    if opened is not None:
+        return _quoted(line, opened, name, sure, " ")
+    begun = _BARE.match(line, column.end(), column.end() + _LONGEST_CODE)
+    if begun is None or not looks_random(begun[0]) or _TYPE.fullmatch(begun[0]) or _NUMBER.fullmatch(begun[0]):
+        return []
+    is_shown = begun[0].isdecimal() or _is_shown_bare(begun[0], name.lower(), sure, "|")
+    bare = None if is_shown else _BARE.match(line, column.end())
+    return [bare.span()] if bare is not None else []
 
 
 def _kind_of_key(line: str, begin: int) -> Kind:
@@ -144,7 +167,7 @@ def _quoted(line: str, opened: re.Match[str], name: str, sure: Kind, sign: str) 
         value = line[start:end]
         after = end + len(one["quote"])
         if sign == ",":
-            is_shown = not _looks_random(value) or line[after : after + 1] == ":"
+            is_shown = not looks_random(value) or line[after : after + 1] == ":"
         else:
             is_shown = _is_shown_quoted(value, sure, sign)
         if not is_shown and name.lower().endswith("authorization") and (header := _HEADER.fullmatch(value)):
@@ -210,5 +233,6 @@ def _is_of_name(value: str, name: str) -> bool:
     return value.lower().endswith(last) and (value.islower() or "_" in value or "." in value)
 
 
-def _looks_random(value: str) -> bool:
+def looks_random(value: str) -> bool:
+    """Whether a word has a number or capitals inside, as made secrets have and most words have not."""
     return len(value) >= 6 and " " not in value and re.search(r"\d|[a-z][A-Z]|[A-Z]{3}", value[:200]) is not None

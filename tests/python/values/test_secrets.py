@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelry._sdk.observing import secrets
+from modelry._sdk.values import secrets
 
 MADE_UP = "q7Rt5Yp0Lm2Kx9Vw3Zb8Nc4D"
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from modelry._sdk.fluent.ending import ended_after
-from modelry._sdk.observing import secrets
+from modelry._sdk.values import secrets
 
 S = "sEcr3tq7Rt5Yp0Lm2"
 """A value that must not be shown."""
@@ -33,6 +33,11 @@ SECRETS = [
     *(f'token: str | None = "{S}"', f'api_key: SecretStr = SecretStr("{S}")', f'password = b"{S}"'),
     *(f"password: it\\'s {S}", f'password="it\'s {S}"', f'password="a b {S}"', f'password = """{S}"""'),
     *(f'if password == "{S}":', f"api_keys = ['aaaa', '{S}']", f"<password>{S}</password>", f'token="{S}'),
+    # aligned columns
+    *(f"{'db_password':<24}: {S}", f"password={' ' * 9}{S}", f"password{' ' * 40}= {S}", f"password:{' ' * 40}{S}"),
+    *(f"password\t\t\t=\t\t\t{S}", f"{'hf_token':<24}{S}", f"db_password\t{S}", f"{'hf_token':.<30} {S}"),
+    *(f"| password   | {S} |", f"│ api_key │ {S} │", f"| 'password' | '{S}' |", f"password : str = {S}"),
+    *(f"{'token':<24}: {S}", f"{'token':<24}= '{S}'", f"0  api_key{' ' * 10}{S}  more"),
     # options and headers
     *(f"login --token {S}", f"--password {S} --lr 3", f"--api-key '{S}'", f"--pat {S}", f"--hf_token={S}"),
     *(f"curl -u ada:{S} https://h", f'curl -H "Authorization: Bearer {S}" https://h', f"Authorization: Basic {S}=="),
@@ -92,6 +97,26 @@ HARMLESS = [
     ),
 ]
 
+TABLES = [
+    *(
+        "password      float64",
+        "password      datetime64[ns]",
+        "api_key    VARCHAR(255)  NOT NULL",
+        "token      Hello7x",
+    ),
+    *("| password | 123.45K | 0.98765 |", "| password | username |", "| token    | Paris123 |", "api_key   0.98765432"),
+    *("| loss/token | 0.12345678 |", "│ secret_key │ 1234567 │ object │", " 3   password   100000 non-null   object"),
+    *(
+        "password      1234567",
+        "num_tokens               : 1234567",
+        "max_tokens   |  abc12345  |",
+        "password | string[python]",
+    ),
+    *("| epoch | loss | passes | key      |", "key          k_proj7.weight", "secret_key   precision  recall"),
+    *("password........... done", "pad_token                : <pad1>", "the password.  See the manual"),
+]
+"""Rows of tables with a column or row of such a name, as metrics, types of columns and sizes of models are printed."""
+
 CODE = [
     *("password = getpass.getpass()", "token=os.environ['HF_TOKEN']", "token=token", "api_key=self.api_key"),
     *("login(token=hf_token)", "password=args.password", "secret = config.client_secret"),
@@ -135,12 +160,12 @@ def test_a_secret_is_masked_in_the_message_of_an_error(line: str) -> None:
     assert _hidden(ended_after(ValueError(line)).tags["modelry.exit.error"])
 
 
-@pytest.mark.parametrize("line", HARMLESS + CODE)
+@pytest.mark.parametrize("line", HARMLESS + TABLES + CODE)
 def test_ordinary_output_stays_as_it_is(line: str) -> None:
     assert secrets.masked_lines([line, f"INFO {line} (done)"]) == [line, f"INFO {line} (done)"]
 
 
-@pytest.mark.parametrize("line", HARMLESS + CODE)
+@pytest.mark.parametrize("line", HARMLESS + TABLES + CODE)
 def test_ordinary_lines_of_a_diff_stay_as_they_are(line: str) -> None:
     text = f"+{line}\n-{line}\n {line}"
 
@@ -185,6 +210,7 @@ def test_arguments_show_everything_but_the_secret(given: list[str], shown: list[
             "--token ",
             "Authorization: ",
         ),
+        *(" ", "\t", ".", "|", "password  ", "password |", "password\t: ", "password : str "),
         *("cookie: a;", "password=${a", "password=['a',", "<token>", "\\", "İ token=aaaaaa1", "secret_"),
     ],
 )
@@ -196,3 +222,14 @@ def test_a_long_line_takes_no_more_for_each_letter_than_a_short_one(part: str) -
         return time.process_time() - begun
 
     assert seconds(200_000) < max(1.0, 40 * seconds(20_000))
+
+
+@pytest.mark.parametrize("between", [" ", "\t", ".", "|", " |", "= ", ": ", "\u2003"])
+@pytest.mark.parametrize("before", ["password", "password:", "password : str", "login(", "| api_key |", "token "])
+def test_a_megabyte_of_spaces_takes_no_long_time(before: str, between: str) -> None:
+    line = before + between * (1_000_000 // len(between)) + "x"
+    begun = time.process_time()
+
+    secrets.masked_lines([line])
+
+    assert time.process_time() - begun < 2

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from modelry._sdk.observing.named_secrets import MASK, STEMS, is_harmless, mask_values
-from modelry._sdk.observing.secret_names import Kind, kind
 from modelry._sdk.values import urls
+from modelry._sdk.values.named_secrets import MASK, STEMS, is_harmless, mask_values
+from modelry._sdk.values.secret_names import Kind, kind
 
-__all__ = ["MASK", "is_risky_file", "masked", "masked_arguments", "masked_lines", "without_user"]
+__all__ = ["MASK", "is_risky_file", "masked", "masked_arguments", "masked_lines", "masked_text", "without_user"]
 
 _RISKY_FILES = (
     *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".pypirc", ".npmrc", ".pgpass", ".my.cnf", ".htpasswd"),
@@ -43,13 +43,12 @@ _BEARER = re.compile(r"\b(?P<kind>(?i:bearer|basic)\s{1,8})(?P<value>[\w.+/=~-]{
 _USER = re.compile(
     r"(?P<option>(?<!\S)(?:-u|--user|--proxy-user)[ =]['\"]?)(?!\d+:\d+\b)[^\s:'\"/]{1,64}:[^\s'\"/]+", re.A
 )
-_HINTS = (
-    *(*STEMS, "bearer", "basic", "-u", "://"),
+_OF_TOKENS = (
     *("akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
-    *("hf_", "sk-", "aiza", "ya29.", "npm_", "pypi-", "sg.", "dop_v1_", "k_live_", "k_test_", "eyj"),
+    *("hf_", "sk-", "aiza", "ya29.", "npm_", "pypi-", "sg.", "dop_v1_", "k_live_", "k_test_", "eyj", "age-secret"),
     *("dapi", "nvapi-", "gsk_", "r8_", "hooks.slack.com"),
 )
-"""A line that is changed has one of these, in small letters, or is of a private key."""
+"""A line with a token of a known form has one of these, in small letters."""
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"^(?P<sign>[ +-]?)[A-Za-z0-9+/]{60,}={0,2}\s*$")
@@ -76,15 +75,22 @@ def masked_lines(lines: Iterable[str]) -> list[str]:
     return [_masked_line(line) for line in _without_keys(lines)]
 
 
+def masked_text(text: str) -> str:
+    """As `masked`, for what is no diff: lines of letters and digits stay, which are digests and paths there."""
+    return masked(text) if _KEY_BEGINS.search(text) else "\n".join(map(_masked_line, text.split("\n")))
+
+
 def _masked_line(line: str) -> str:
-    small = line.lower()
-    if not any(hint in small for hint in _HINTS):
-        return line
-    line = urls.users_masked(line)
-    line = _TOKENS.sub(MASK, line)
-    line = _BEARER.sub(_without_bearer, line)
-    line = _USER.sub(rf"\g<option>{MASK}", line)
-    return mask_values(line)
+    small = line.lower()  # what a pattern can't do without is looked for first, which takes less time
+    if "://" in small:
+        line = urls.users_masked(line)
+    if any(hint in small for hint in _OF_TOKENS):
+        line = _TOKENS.sub(MASK, line)
+    if "bearer" in small or "basic" in small:
+        line = _BEARER.sub(_without_bearer, line)
+    if "-u" in small:
+        line = _USER.sub(rf"\g<option>{MASK}", line)
+    return mask_values(line) if any(stem in small for stem in STEMS) else line
 
 
 def _without_bearer(found: re.Match[str]) -> str:
