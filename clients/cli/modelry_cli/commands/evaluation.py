@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What versions were worth on data.", no_args_is_help=True)
 
 
+_METRICS_SHOWN = 3
+
+
+def _summary(evaluation: Evaluation) -> str:
+    """The first metrics, those that were judged before the others, and how many more there are."""
+    names = sorted(evaluation.metrics, key=lambda name: name not in evaluation.verdicts)
+    shown = ", ".join(f"{name} {evaluation.metrics[name]:.4g}" for name in names[:_METRICS_SHOWN])
+    more = len(names) - _METRICS_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 @asks(app, "list")
 def list_evaluations(
     session: Session,
@@ -24,14 +35,15 @@ def list_evaluations(
     name: Annotated[str, typer.Option(help="Only evaluations with this name, such as holdout.")] = "",
     limit: Limit = None,
 ) -> None:
-    """Lists the evaluations of a model, the newest first."""
+    """Lists the evaluations of a model, the newest first, with three metrics of each: those with a threshold first.
+
+    `modelry version compare` and `--output json` show all metrics.
+    """
     columns: list[Column[Evaluation]] = [
         Column("VERSION", lambda each: each.version_number),
         Column("NAME", lambda each: each.name),
         Column("PASSED", lambda each: each.passed if each.verdicts else "-"),
-        Column(
-            "METRICS", lambda each: ", ".join(f"{key} {value:.4g}" for key, value in each.metrics.items()), wraps=True
-        ),
+        Column("METRICS", _summary, wraps=True),
         Column("DATA", lambda each: each.dataset_digest, spare=3),
         Column("RUN ID", lambda each: each.run_id, spare=1),
         Column("WHEN", lambda each: each.create_time, spare=2),
