@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 _TAKES = Takes("cb_model", "a CatBoost model", ("catboost.CatBoost",))
-_FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost", _TAKES)
+_FORMATS = Formats("format", ("cbm", "json", "onnx", "coreml"))
+_FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost", _TAKES, _FORMATS)
 load_model = _FLAVOR.load_model
 
 

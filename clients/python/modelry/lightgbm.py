@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -29,7 +29,8 @@ __all__ = ["autolog", "load_model", "log_model", "save_model"]
 _TAKES = Takes(
     "lgb_model", "a Booster or a model of LightGBM's scikit-learn interface", ("lightgbm.Booster", "lightgbm.LGBMModel")
 )
-_FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm", _TAKES)
+_FORMATS = Formats("serialization_format", ("cloudpickle", "pickle", "skops"))
+_FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm", _TAKES, _FORMATS)
 load_model = _FLAVOR.load_model
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import devices
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["autolog", "load_model", "load_state_dict", "log_model", "log_state_dict", "save_model", "save_state_dict"]
 
 _TAKES = Takes("pytorch_model", "a torch.nn.Module", ("torch.Module",))
-_FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch", _TAKES)
+_FORMATS = Formats("serialization_format", ("pickle", "pt2"))
+_FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch", _TAKES, _FORMATS)
 _STATE_FILES = {"pickle": "state_dict.pth", "safetensors": "state_dict.safetensors"}  # the first is MLflow's
 
 
@@ -56,9 +57,11 @@ def save_model(
     by `torch.export`. The latter needs an input example of arrays or tensors. A dimension of size 1 in it becomes
     fixed, so give two rows or more. What is loaded has no class of yours, and can't be trained on.
 
-    Raises InvalidArgument for another object than a module, and MlflowException for what else can't be saved.
+    Raises InvalidArgument for another object than a module, another format, and `pt2` without an example; and
+    MlflowException for what else can't be saved.
     """
     _FLAVOR.require(pytorch_model)
+    _require_example_of_graph(serialization_format, options)
     given = {
         "pytorch_model": pytorch_model,
         "serialization_format": serialization_format,
@@ -80,6 +83,8 @@ def log_model(
     **options: Unpack[LogOptions],
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    _FLAVOR.require(pytorch_model)
+    _require_example_of_graph(serialization_format, options)
     model = {
         "pytorch_model": pytorch_model,
         "serialization_format": serialization_format,
@@ -151,8 +156,8 @@ def log_state_dict(
 ) -> str:
     """Logs the tensors of a model, or a checkpoint, to a run, and returns its URI: see `save_state_dict`.
 
-    It is no model: `load_state_dict` reads it, and it can't be registered. `run_id` is its run. Default: the active
-    run, which is started if there is none.
+    It is no model: `load_state_dict` reads it, and no `load_model`. It can be registered, as a folder of files; see
+    docs/models.md. `run_id` is its run. Default: the active run, which is started if there is none.
     """
     from modelry._sdk.packaging import logged
 
@@ -213,6 +218,12 @@ def _evaluating(model: Any) -> Iterator[None]:
 def _device_of(model: Any) -> AbstractContextManager[None]:
     torch = sys.modules.get("torch")
     return devices.of_the_model(model) if torch and isinstance(model, torch.nn.Module) else nullcontext()
+
+
+def _require_example_of_graph(serialization_format: str, options: Mapping[str, Any]) -> None:
+    if serialization_format == "pt2" and options.get("input_example") is None:
+        problem = "serialization_format='pt2' needs an input_example: an array or a tensor of two rows or more"
+        raise InvalidArgument(problem, reason="FIELD_INVALID", fields={"input_example": "is missing"})
 
 
 def _as_array(example: Any) -> Any:

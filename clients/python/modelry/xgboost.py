@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -28,7 +28,7 @@ __all__ = ["autolog", "load_model", "log_model", "save_model"]
 _TAKES = Takes(
     "xgb_model", "a Booster or a model of XGBoost's scikit-learn interface", ("xgboost.Booster", "xgboost.XGBModel")
 )
-_FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost", _TAKES)
+_FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost", _TAKES, Formats("model_format", ("ubj", "json")))
 load_model = _FLAVOR.load_model
 
 
