@@ -33,10 +33,11 @@ help: ## list what can be done
 
 # pip tells each package of a megabyte or more as it comes, and when it begins to unpack, which takes as long again.
 define INSTALL
-$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]' | awk ' \
-	/^ *(Downloading|Using cached) .*MB\)/ { print "  " $$1, $$2, $$3, $$4, $$5 } \
-	/^Installing collected packages/ { print "  Unpacking", NF - 3, "packages: a minute or two, of which nothing is told" } \
-	{ fflush() }'
+PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt \
+	-e '.[$(EXTRAS)]' | while IFS= read -r line; do case "$$line" in \
+	*Downloading*" MB)"* | *"Using cached"*" MB)"*) echo "$$line" ;; \
+	"Installing collected packages"*) echo "  Unpacking $$(wc -w <<< "$${line#*:}") packages, a minute or two" ;; \
+	esac; done
 endef
 
 .venv/created:
