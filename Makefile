@@ -31,20 +31,31 @@ help: ## list what can be done
 
 # --- environments --------------------------------------------------------------------------------------------------
 
+# pip tells each package of a megabyte or more as it comes, and when it begins to unpack, which takes as long again.
+define INSTALL
+PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt \
+	-e '.[$(EXTRAS)]' | while IFS= read -r line; do case "$$line" in \
+	*Downloading*" MB)"* | *"Using cached"*" MB)"*) echo "$$line" ;; \
+	"Installing collected packages"*) echo "  Unpacking $$(wc -w <<< "$${line#*:}") packages, a minute or two" ;; \
+	esac; done
+endef
+
 .venv/created:
 	@$(FIND_PYTHON); \
 	echo "Making .venv with $$("$$python" --version)"; \
 	"$$python" -m venv --clear .venv
 	@touch $@
 
+.venv/demo-ready: EXTRAS := server,cli,models,demo
 .venv/demo-ready: .venv/created pyproject.toml constraints.txt
 	@echo "Installing what the demo needs (once): about 700 MB, a few minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,cli,models,demo]'
+	@$(INSTALL)
 	@touch $@
 
+.venv/dev-ready: EXTRAS := server,cli,models,files,system,demo,peers,dev
 .venv/dev-ready: .venv/created pyproject.toml constraints.txt
 	@echo "Installing the platform and the tools for working on it (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,cli,models,files,system,demo,peers,dev]'
+	@$(INSTALL)
 	@touch .venv/demo-ready $@
 
 protos/node_modules/ready: protos/package.json protos/package-lock.json

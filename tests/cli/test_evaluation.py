@@ -41,3 +41,17 @@ def test_evaluations_are_listed_and_versions_compared(client: Client, read: Read
     assert "evaluation.holdout" in drawn
     assert "param loss: 0.5 -> 0.25" in drawn
     assert "files: the same" in drawn
+
+
+def test_a_list_shows_three_metrics_those_with_a_threshold_first(client: Client, modelry: Modelry, name: str) -> None:
+    client.models.create(name)
+    run = client.runs.create("0")
+    client.artifacts.upload_bytes(f"runs/{run.run_id}", "model/MLmodel", b"flavors: {}")
+    client.versions.create(name, f"runs:/{run.run_id}/model")
+    metrics = {f"metric_{number:02}": number / 4 for number in range(20)}
+    client.evaluations.create(name, 1, "holdout", run.run_id, metrics=metrics, verdicts={"metric_07": (True, "kept")})
+
+    out = modelry("evaluation", "list", name).out
+
+    assert "metric_07 1.75, metric_00 0, metric_01 0.25 and 17 more" in out
+    assert "metric_02" not in out

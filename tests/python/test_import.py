@@ -56,6 +56,14 @@ def test_using_it_brings_grpc_and_protobuf_and_nothing_else() -> None:
     assert others == {"modelry", "google", "grpc"}
 
 
+def test_each_module_that_pages_name_is_reached_from_the_package() -> None:
+    pytest.importorskip("fsspec")
+
+    assert printed("import modelry; modelry.filesystem.register(); print(modelry.filesystem.__name__)") == {
+        "modelry.filesystem"
+    }
+
+
 def test_every_public_name_has_a_docstring() -> None:
     import modelry
 

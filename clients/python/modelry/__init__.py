@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelry import (
         catboost,
         errors,
+        filesystem,
         keras,
         lightgbm,
         models,
@@ -101,6 +102,7 @@ _MODULES = {
     "catboost": "modelry.catboost",
     "data": "modelry.datasets",
     "errors": "modelry.errors",
+    "filesystem": "modelry.filesystem",
     "keras": "modelry.keras",
     "lightgbm": "modelry.lightgbm",
     "models": "modelry.models",
@@ -203,6 +205,7 @@ __all__ = [
     "end_run",
     "errors",
     "evaluate",
+    "filesystem",
     "flush",
     "get_experiment",
     "get_experiment_by_name",

@@ -135,7 +135,7 @@ def load_model(
     The result has `predict(input, params=None)`, which checks the input against the signature, and `metadata`. The
     files are downloaded to `dst_path`, or to a temporary folder that lives as long as the model. There is a warning if
     installed packages have other versions than the model asks for. Raises NotFound if there is no model,
-    InvalidArgument for a URI that can't be parsed, and MlflowException if the files are not a model.
+    InvalidArgument for a URI that can't be parsed, and for files that are no model or no Python function.
     """
     model: PyFuncModel = _FLAVOR.load(
         model_uri, dst_path=dst_path, client=client, suppress_warnings=suppress_warnings, model_config=model_config

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.flavors.pytorch import FLAVOR, save_model
+from modelry._sdk.flavors.pytorch import FLAVOR, require_example_of_graph, save_model
 from modelry._sdk.packaging import devices
 from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
 
@@ -45,6 +45,8 @@ def log_model(
     **options: Unpack[LogOptions],
 ) -> LoggedModel:
     """Logs a model to a run, and registers it under `registered_model_name`: see `save_model` and `LogOptions`."""
+    FLAVOR.require(pytorch_model)
+    require_example_of_graph(serialization_format, options)
     model = {
         "pytorch_model": pytorch_model,
         "serialization_format": serialization_format,
@@ -116,8 +118,8 @@ def log_state_dict(
 ) -> str:
     """Logs the tensors of a model, or a checkpoint, to a run, and returns its URI: see `save_state_dict`.
 
-    It is no model: `load_state_dict` reads it, and it can't be registered. `run_id` is its run. Default: the active
-    run, which is started if there is none.
+    It is no model: `load_state_dict` reads it, and no `load_model`. It can be registered, as a folder of files; see
+    docs/models.md. `run_id` is its run. Default: the active run, which is started if there is none.
     """
     from modelry._sdk.packaging import logged
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
 
 _TAKES = Takes("model", "a keras.Model or a tf.Module", ("keras.Model", "tensorflow.Module", "tf_keras.Model"))
-_FLAVOR = FlavorShell("mlflow.tensorflow", "tensorflow", "tensorflow", _TAKES)
+_FLAVOR = FlavorShell("mlflow.tensorflow", "tensorflow", "tensorflow", _TAKES, also="keras")
 
 
 def save_model(

@@ -125,3 +125,24 @@ def test_what_can_not_be_logged_does_not_stop_the_study(caplog: pytest.LogCaptur
 
     assert len(study.trials) == 1
     assert "optuna: a trial was not logged" in caplog.text
+
+
+def test_a_study_goes_to_the_run_of_an_id_and_the_trials_to_children_of_it(client: Client) -> None:
+    with modelry.start_run() as run:
+        pass
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(1))
+
+    with ModelryCallback(run.run_id) as callback:
+        study.optimize(lambda trial: trial.suggest_float("x", -1.0, 1.0), n_trials=2, callbacks=[callback])
+
+    assert study.user_attrs["modelry.run_id"] == run.run_id
+    assert len(children(client, study)) == 2
+    assert client.runs.get(run.run_id).status is RunStatus.FINISHED
+
+
+def test_that_the_run_of_an_id_is_not_there_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(1))
+
+    study.optimize(lambda trial: trial.suggest_float("x", -1.0, 1.0), n_trials=3, callbacks=[ModelryCallback("0" * 32)])
+
+    assert len([text for text in caplog.messages if text.startswith("optuna: a trial was not logged")]) == 1

@@ -21,7 +21,7 @@ import pytest
 
 import modelry
 from modelry import Client, filesystem
-from modelry.errors import ModelryError
+from modelry.errors import InvalidArgument, ModelryError
 from tests.parts.deployment import Deployment
 
 ROOT = Path(__file__).parents[3]
@@ -262,3 +262,12 @@ def test_the_active_run_is_written_to_while_it_runs(fs: Any, client: Client) -> 
         pandas.DataFrame({"a": [1]}).to_csv(f"modelry://runs/{run.run_id}/a.csv", index=False)
 
         assert client.artifacts.read_bytes(f"runs/{run.run_id}", "a.csv") == b"a\n1\n"
+
+
+def test_an_option_that_is_not_there_is_refused_and_those_of_fsspec_are_not(run_id: str) -> None:
+    with pytest.raises(InvalidArgument, match="modelry:// has no option 'adress'; is 'address' meant"):
+        pandas.read_csv(f"modelry://runs/{run_id}/b.csv", storage_options={"adress": "127.0.0.1:1"})
+    with pytest.raises(InvalidArgument, match="no option 'key'; there are address, workspace, insecure"):
+        fsspec.filesystem("modelry", key="x")
+
+    assert fsspec.filesystem("modelry", use_listings_cache=False, skip_instance_cache=True).protocol == "modelry"

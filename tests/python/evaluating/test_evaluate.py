@@ -352,6 +352,8 @@ def test_fits_of_an_evaluated_function_log_nothing() -> None:
         ({"model": 5}, InvalidArgument, "a int can't predict"),
         ({"model": lambda rows: [1.0]}, InvalidArgument, "1 predictions for 400 rows"),
         ({"model_type": "oracle"}, InvalidArgument, "model_type='oracle'"),
+        ({"extra_metrics": len}, InvalidArgument, r"extra_metrics must be a list .*, not len; write extra_metrics=\["),
+        ({"extra_metrics": 5}, InvalidArgument, "extra_metrics must be a list .*, not int; give a list"),
         ({"model_type": None}, InvalidArgument, "model_type .* or extra_metrics"),
         ({"model_type": "ranker"}, InvalidArgument, "a ranker needs group"),
         ({"name": "a.b"}, InvalidArgument, "name='a.b'"),

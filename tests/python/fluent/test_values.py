@@ -175,7 +175,7 @@ def test_every_image_of_a_key_and_a_step_is_kept(client: Client) -> None:
     import numpy as np
 
     steps = [0, 1, 9, 10, 19, 25, 99, 100, 255, 2500, None, 10**6]
-    keys = ["a", "val/faces", "val 50%2F", "100%", "back\\slash", "..", "", "é" * 300, "a\nb", 7, "a:b*?"]
+    keys = ["a", "val/faces", "val 50%2F", "100%", "back\\slash", "..", "é" * 300, "a\nb", 7, "a:b*?"]
     with modelry.start_run() as run:
         for step in steps:
             modelry.log_image(np.zeros((2, 2)), key="a", step=step)
@@ -224,3 +224,17 @@ def test_a_client_and_a_run_can_be_pickled_and_copied(again: Callable[[Any], Any
         assert server.runs.get(run.id).metrics == {"a": 1.0, "b": 2.0}
         assert again(server.runs).get(run.id).run_id == other.run_id == run.id
         assert again(server.runs.get(run.id)) == server.runs.get(run.id)
+
+
+def test_a_filter_by_a_tag_of_mlflow_that_is_a_field_here_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with modelry.start_run() as parent, modelry.start_run(nested=True):
+        pass
+    with caplog.at_level(logging.WARNING, "modelry"):
+        for key in ("tags.mlflow.parentRunId", "tags.`mlflow.parentRunId`", "tag.`mlflow.runName`"):
+            assert len(modelry.search_runs(filter_string=f"{key} = '{parent.run_id}'", output_format="list")) == 0
+        assert len(modelry.search_runs(filter_string=f"parent_run_id = '{parent.run_id}'", output_format="list")) == 1
+
+    told = [text for text in caplog.messages if text.startswith("filter: ")]
+    assert len(told) == 3
+    assert "write parent_run_id = '…'" in told[0]
+    assert "write name = '…'" in told[2]

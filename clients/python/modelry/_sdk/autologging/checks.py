@@ -15,6 +15,8 @@ _LIGHTGBM_TYPES = ("split", "gain")
 def check(framework: str, given: Mapping[str, Any]) -> None:
     """Raises InvalidArgument for an option of a framework whose value it can't have."""
     for name, value in given.items():
+        if name == "registered_model_name" and value is not None:
+            arguments.model_name(name, value)
         is_right, wanted = _importance_types(framework) if name == "importance_types" else _RULES[name]
         if not is_right(value):
             raise arguments.refused(name, value, wanted)
@@ -58,10 +60,7 @@ _RULES: Mapping[str, _Rule] = {
     "exclusive": _FLAG,
     "disable_for_unsupported_versions": _FLAG,
     "silent": _FLAG,
-    "registered_model_name": (
-        _or_none(lambda value: isinstance(value, str) and value != ""),
-        "the name of a registered model, or None",
-    ),
+    "registered_model_name": (lambda value: True, ""),  # judged above
     "extra_tags": (
         _or_none(lambda value: isinstance(value, Mapping)),
         "a mapping of keys to values, such as {'team': 'rides'}, or None",

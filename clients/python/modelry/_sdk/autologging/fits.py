@@ -118,6 +118,12 @@ class Fit:
             self.tell("autologging of %s: %s not logged: %s: %.300s", self.flavor, what, *_said(problem))
             return None
 
+    def tell_unregistered(self, problem: Exception) -> None:
+        """Says why a model that was logged has not become a version."""
+        self.tell(
+            "autologging of %s: the model was logged, but not registered: %s: %.300s", self.flavor, *_said(problem)
+        )
+
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Logs params as texts. A longer text than a server takes is cut, with a warning.
 

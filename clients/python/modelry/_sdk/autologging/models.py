@@ -86,7 +86,9 @@ def _packed(
     def save_to(folder: str, metadata: Any) -> None:
         save(model, folder, mlflow_model=metadata, signature=signature, input_example=example)
 
-    return save_to, logged.Destination(run=fit.run, registered_model_name=options.registered_model_name)
+    return save_to, logged.Destination(
+        run=fit.run, registered_model_name=options.registered_model_name, on_unregistered=fit.tell_unregistered
+    )
 
 
 def log_dataset(fit: Fit, features: Kept | None, targets: Kept | None, context: str = "train") -> None:

@@ -39,6 +39,20 @@ def make_metric(
     return CustomMetric(eval_fn, found, greater_is_better)
 
 
+def listed(metrics: Any) -> tuple[Any, ...]:
+    """The list that a caller gave as `extra_metrics`. Raises InvalidArgument for what is no list."""
+    if metrics is None:
+        return ()
+    if isinstance(metrics, list | tuple | set):
+        return tuple(metrics)
+    name = getattr(metrics, "__name__", type(metrics).__name__)
+    raise InvalidArgument(
+        f"extra_metrics must be a list of functions or of what make_metric gives, not {name}; "
+        + ("write extra_metrics=[…]" if callable(metrics) or isinstance(metrics, CustomMetric) else "give a list"),
+        fields={"extra_metrics": "must be a list"},
+    )
+
+
 def given(metrics: Iterable[Any]) -> list[CustomMetric]:
     """The metrics that a caller gave: ours, MLflow's `EvaluationMetric`, or functions."""
     found = []

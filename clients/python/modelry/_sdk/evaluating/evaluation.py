@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.evaluating import custom
 from modelry._sdk.evaluating.options import Options, with_config
 from modelry.errors import InvalidArgument
 
@@ -101,7 +102,7 @@ def evaluate(
         baseline=baseline,
         thresholds=thresholds,
         validate=validate,
-        extra_metrics=tuple(extra_metrics or ()),
+        extra_metrics=custom.listed(extra_metrics),
         label_list=label_list,
         pos_label=pos_label,
         average=average,

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+from numbers import Number
 from pathlib import PurePosixPath
 
 from modelry._sdk.values.plain import plain
 from modelry._sdk.values.texts import shown, text_of
 from modelry.errors import InvalidArgument
+
+
+def is_path(given: object) -> bool:
+    """Whether it can be meant as the path of a file of a run: a text, a path or a number."""
+    return given is None or isinstance(given, str | os.PathLike | Number)
+
+
+def require_path(given: object) -> None:
+    """Raises InvalidArgument for what can't be meant as a path, such as an array where arguments are swapped."""
+    if not is_path(given):
+        raise InvalidArgument(
+            f"artifact_file is of type {type(given).__name__}, not a path; give the content first and then the path of "
+            "its file in the run, such as 'samples/first.png'"
+        )
 
 
 def of_text(text: object) -> bytes:

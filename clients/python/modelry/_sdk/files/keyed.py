@@ -33,6 +33,14 @@ class KeyedFile:
     path: str
 
 
+def require_path_or_key(what: str, artifact_file: object, key: object, step: object) -> None:
+    """Raises InvalidArgument for both or neither of a path and a key, and for a step without a key."""
+    if (artifact_file is None) == (key is None):
+        raise InvalidArgument(f"{what} needs either the path of its file or a key")
+    if step is not None and key is None:
+        raise InvalidArgument(f"step={step!r} needs a key: a path has one file, which the next step would replace")
+
+
 def require_step(step: object) -> None:
     """Raises InvalidArgument for a step that is no whole number of 64 bits."""
     whole = 0 if step is None else whole_of(step)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 _TAKES = Takes("cb_model", "a CatBoost model", ("catboost.CatBoost",))
-FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost", _TAKES)
+_FORMATS = Formats("format", ("cbm", "json", "onnx", "coreml"))
+FLAVOR = FlavorShell("mlflow.catboost", "catboost", "catboost", _TAKES, _FORMATS)
 
 
 def save_model(

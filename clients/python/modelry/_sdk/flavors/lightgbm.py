@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _TAKES = Takes(
     "lgb_model", "a Booster or a model of LightGBM's scikit-learn interface", ("lightgbm.Booster", "lightgbm.LGBMModel")
 )
-FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm", _TAKES)
+_FORMATS = Formats("serialization_format", ("cloudpickle", "pickle", "skops"))
+FLAVOR = FlavorShell("mlflow.lightgbm", "lightgbm", "lightgbm", _TAKES, _FORMATS)
 
 
 def save_model(

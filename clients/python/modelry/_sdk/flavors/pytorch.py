@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import devices
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
+from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 
 _TAKES = Takes("pytorch_model", "a torch.nn.Module", ("torch.Module",))
-FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch", _TAKES)
+_FORMATS = Formats("serialization_format", ("pickle", "pt2"))
+FLAVOR = FlavorShell("mlflow.pytorch", "pytorch", "torch", _TAKES, _FORMATS)
 
 
 def save_model(
@@ -37,9 +39,11 @@ def save_model(
     by `torch.export`. The latter needs an input example of arrays or tensors. A dimension of size 1 in it becomes
     fixed, so give two rows or more. What is loaded has no class of yours, and can't be trained on.
 
-    Raises InvalidArgument for another object than a module, and MlflowException for what else can't be saved.
+    Raises InvalidArgument for another object than a module, another format, and `pt2` without an example; and
+    MlflowException for what else can't be saved.
     """
     FLAVOR.require(pytorch_model)
+    require_example_of_graph(serialization_format, options)
     given = {
         "pytorch_model": pytorch_model,
         "serialization_format": serialization_format,
@@ -68,6 +72,13 @@ def _evaluating(model: Any) -> Iterator[None]:
 def _device_of(model: Any) -> AbstractContextManager[None]:
     torch = sys.modules.get("torch")
     return devices.of_the_model(model) if torch and isinstance(model, torch.nn.Module) else nullcontext()
+
+
+def require_example_of_graph(serialization_format: str, options: Mapping[str, Any]) -> None:
+    """Raises InvalidArgument for a graph (`pt2`) without an input example."""
+    if serialization_format == "pt2" and options.get("input_example") is None:
+        problem = "serialization_format='pt2' needs an input_example: an array or a tensor of two rows or more"
+        raise InvalidArgument(problem, reason="FIELD_INVALID", fields={"input_example": "is missing"})
 
 
 def _as_array(example: Any) -> Any:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 from modelry._sdk.requiring import pickling
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ _TAKES = Takes(
     "an estimator, transformer or pipeline",
     methods=("fit", "predict", "transform", "fit_predict", "fit_transform"),
 )
-FLAVOR = FlavorShell("mlflow.sklearn", "sklearn", "sklearn", _TAKES)
+_FORMATS = Formats("serialization_format", ("cloudpickle", "pickle", "skops"))
+FLAVOR = FlavorShell("mlflow.sklearn", "sklearn", "sklearn", _TAKES, _FORMATS)
 
 
 def save_model(
@@ -41,7 +42,8 @@ def save_model(
     types that it does not know, such as those of trees, must be named in `skops_trusted_types`). `pyfunc_predict_fn`
     is the method that `predict` of `modelry.pyfunc` calls. Default: `predict`.
 
-    Raises InvalidArgument that names what can't be pickled, and MlflowException for what else can't be saved.
+    Raises InvalidArgument for another format, and where it names what can't be pickled; ModuleNotFoundError without the
+    package skops; and MlflowException for what else can't be saved.
     """
     FLAVOR.require(sk_model)
     given = {"sk_model": sk_model, "serialization_format": serialization_format, **options}

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging.flavor import FlavorShell
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TAKES = Takes(
     "xgb_model", "a Booster or a model of XGBoost's scikit-learn interface", ("xgboost.Booster", "xgboost.XGBModel")
 )
-FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost", _TAKES)
+FLAVOR = FlavorShell("mlflow.xgboost", "xgboost", "xgboost", _TAKES, Formats("model_format", ("ubj", "json")))
 
 
 def save_model(

@@ -163,15 +163,14 @@ class ActiveRun(ActiveRunNames):
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Writes a text to a file of the run."""
-        self._upload_made(text_of(artifact_file), lambda: attachments.of_text(text))
+        self._upload_made(artifact_file, lambda: attachments.of_text(text))
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON.
 
         Keys become texts. Arrays, tensors, sets, dates and configuration objects are converted; see docs/sdk.md.
         """
-        path = text_of(artifact_file)
-        self._upload_made(path, lambda: attachments.of_dict(dictionary, path))
+        self._upload_made(artifact_file, lambda: attachments.of_dict(dictionary, text_of(artifact_file)))
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
         """Writes a figure to a file of the run, whose extension says the format.
@@ -180,7 +179,7 @@ class ActiveRun(ActiveRunNames):
         scikit-learn, figures of Plotly and charts of Altair. `save_kwargs` go to the function that saves it.
         """
         path = text_of(artifact_file)
-        self._upload_noted(path, path, lambda: figures.of_figure(figure, path, **(save_kwargs or {})))
+        self._upload_noted(artifact_file, path, lambda: figures.of_figure(figure, path, **(save_kwargs or {})))
 
     def log_image(
         self, image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None
@@ -191,8 +190,8 @@ class ActiveRun(ActiveRunNames):
         beyond 0 to 255, or fractions beyond 0 to 1, are stretched from black to white, with a warning. Raises
         InvalidArgument for both or neither of the two, and for a step without a key.
         """
-        _require_path_or_key("an image", artifact_file, key, step)
-        path = text_of(artifact_file or "") or keyed.path_of("images", key, step, "png")
+        keyed.require_path_or_key("an image", artifact_file, key, step)
+        path = keyed.path_of("images", key, step, "png") if artifact_file is None else text_of(artifact_file)
         name = path if key is None else text_of(key)
 
         def made() -> tuple[bytes, str]:
@@ -200,7 +199,7 @@ class ActiveRun(ActiveRunNames):
                 keyed.require_step(step)
             return images.of_image(image, path)
 
-        self._upload_noted(path, name, made)
+        self._upload_noted(path if artifact_file is None else artifact_file, name, made)
 
     def log_audio(
         self,
@@ -218,11 +217,11 @@ class ActiveRun(ActiveRunNames):
         `step` the file gets a name of its own in the folder `audio`. `.wav` needs NumPy only, other formats the package
         soundfile. Raises InvalidArgument as `log_image` does.
         """
-        _require_path_or_key("sound", artifact_file, key, step)
+        keyed.require_path_or_key("sound", artifact_file, key, step)
         ending = "wav"
         with contextlib.suppress(InvalidArgument):  # which is told when the content is made
             ending = audio_files.ending_of(audio)
-        path = text_of(artifact_file or "") or keyed.path_of("audio", key, step, ending)
+        path = keyed.path_of("audio", key, step, ending) if artifact_file is None else text_of(artifact_file)
         name = path if key is None else text_of(key)
 
         def made() -> tuple[bytes, str]:
@@ -231,14 +230,14 @@ class ActiveRun(ActiveRunNames):
                 audio_files.ending_of(audio)
             return audio_files.of_audio(audio, path, sample_rate)
 
-        self._upload_noted(path, name, made)
+        self._upload_noted(path if artifact_file is None else artifact_file, name, made)
 
     def log_table(self, data: Any, artifact_file: str) -> None:
         """Writes a table to a file of the run, or appends its rows to the table there.
 
         `data` is a dictionary of columns, a DataFrame or a list of rows; see `modelry.log_table`.
         """
-        tables.log_table(self, data, text_of(artifact_file))
+        tables.log_table(self, data, artifact_file)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until everything that was logged is committed, at most `timeout` seconds; see `modelry.flush`."""
@@ -395,15 +394,18 @@ class ActiveRun(ActiveRunNames):
             is_divisible=is_divisible,
         )
 
-    def _upload_made(self, path: str, make: Callable[[], bytes]) -> bool:
+    def _upload_made(self, artifact_file: object, make: Callable[[], bytes]) -> bool:
         """Uploads what is made of a value, unless it can't be made, which is told and not raised into training.
 
-        Returns whether the server has it.
+        So is what is no path, such as an array. Returns whether the server has it.
         """
         from modelry._sdk.files import paths
 
-        paths.checked(path)
+        path = text_of(artifact_file) if attachments.is_path(artifact_file) else ""
+        if attachments.is_path(artifact_file):
+            paths.checked(path)
         try:
+            attachments.require_path(artifact_file)
             content = make()
         except Exception as problem:  # It may be the object of another library, which may raise anything.
             signals.pass_on(problem)
@@ -415,7 +417,7 @@ class ActiveRun(ActiveRunNames):
             lambda: self.recorder.uploads.keep_content(self._owner, path, content),
         )
 
-    def _upload_noted(self, path: str, name: str, make: Callable[[], tuple[bytes, str]]) -> None:
+    def _upload_noted(self, artifact_file: object, name: str, make: Callable[[], tuple[bytes, str]]) -> None:
         """Uploads what is made of a value, and says, once for each name, what whoever reads it must know."""
 
         def made() -> bytes:
@@ -423,7 +425,7 @@ class ActiveRun(ActiveRunNames):
             self.tell_once(name, note)
             return content
 
-        self._upload_made(path, made)
+        self._upload_made(artifact_file, made)
 
     def is_online(self) -> bool:
         """Whether a server has answered, and it is not known that none does now."""
@@ -489,10 +491,3 @@ def _unpickled(
     run = ActiveRun(client, run_id, experiment_id=experiment_id, name=name, online=online)
     run.status = status
     return run
-
-
-def _require_path_or_key(what: str, artifact_file: object, key: object, step: object) -> None:
-    if (artifact_file is None) == (key is None):
-        raise InvalidArgument(f"{what} needs either the path of its file or a key")
-    if step is not None and key is None:
-        raise InvalidArgument(f"step={step!r} needs a key: a path has one file, which the next step would replace")

@@ -8,6 +8,7 @@ fsspec finds it by the entry point `fsspec.specs`. Nothing is decoded in a path.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import shutil
@@ -27,6 +28,12 @@ from modelry._sdk.files import paths
 from modelry._sdk.fluent import session
 from modelry._sdk.nouns.artifacts import Artifact
 
+_OWN_OPTIONS = ("address", "workspace", "insecure")
+_OPTIONS_OF_FSSPEC = {
+    *("asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths", "skip_instance_cache"),
+    *("use_listings_cache", "protocol", "fo", "target_protocol", "target_options"),
+}
+"""What fsspec itself may give any file system."""
 _IN_MEMORY_BYTES = 8 * 2**20
 """What is written goes to a temporary file, if it is more than this."""
 
@@ -50,7 +57,8 @@ class ModelryFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     `address`, `workspace` and `insecure` are those of `modelry.Client`. Default: what the functions of `modelry` use at
     the time of each call. A file that is written appears when it is closed, as a whole; after an error in its block it
     does not appear. Errors are those of Python: FileNotFoundError, PermissionError, IsADirectoryError, FileExistsError,
-    ConnectionError, TimeoutError, and OSError for the rest, each caused by the ModelryError.
+    ConnectionError, TimeoutError, and OSError for the rest, each caused by the ModelryError. Raises InvalidArgument for
+    an option that is not there.
     """
 
     protocol = "modelry"
@@ -63,6 +71,13 @@ class ModelryFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         insecure: bool | None = None,
         **options: Any,
     ) -> None:
+        for name in options:
+            if name not in _OPTIONS_OF_FSSPEC:
+                near = difflib.get_close_matches(name, _OWN_OPTIONS, n=1)
+                advice = f"is {near[0]!r} meant?" if near else f"there are {', '.join(_OWN_OPTIONS)}"
+                raise errors.InvalidArgument(
+                    f"the file system modelry:// has no option {name!r}; {advice}", fields={name: "is no option"}
+                )
         super().__init__(address=address, workspace=workspace, insecure=insecure, **options)
         self._chosen = Client(address, workspace, insecure=insecure) if address or workspace else None
 

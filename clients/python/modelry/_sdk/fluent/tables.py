@@ -12,6 +12,7 @@ from typing import Any
 from modelry._sdk.files import paths
 from modelry._sdk.transport import process
 from modelry._sdk.values import foreign, signals
+from modelry._sdk.values.texts import text_of
 from modelry.errors import ArtifactNotFound, ModelryError, Unavailable
 
 TAG = "mlflow.loggedArtifacts"
@@ -49,15 +50,18 @@ def entry(path: str) -> dict[str, str]:
     return {"path": path, "type": "table"}
 
 
-def log_table(run: Any, data: Any, path: str) -> None:
+def log_table(run: Any, data: Any, artifact_file: object) -> None:
     """Writes a table to a run, which is an ActiveRun, or appends it to the table at the path.
 
-    What can't be written is told and not raised.
+    What can't be written, and what is no path, is told and not raised.
     """
-    from modelry._sdk.files import tables
+    from modelry._sdk.files import attachments, tables
 
-    paths.checked(path)
+    path = text_of(artifact_file) if attachments.is_path(artifact_file) else ""
+    if attachments.is_path(artifact_file):
+        paths.checked(path)
     try:
+        attachments.require_path(artifact_file)
         tables.checked(path)
         frame, images = tables.images_apart(tables.frame_of(data), path)
     except Exception as problem:  # It may be the object of another library, which may raise anything.

@@ -6,6 +6,7 @@ import functools
 import inspect
 import operator
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -19,6 +20,11 @@ Noun = TypeVar("Noun")
 _TEXT = ("str", "str | None")
 """The annotations of parameters that `texts_checked` checks."""
 RUN_ID_FORM = "the id of a run: 32 lower-case hexadecimal characters"
+MODEL_NAME_FORM = (
+    "the name of a registered model: 1 to 250 characters without '/', ':' and '@', without invisible ones, and without "
+    "blanks at its ends"
+)
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 EXPERIMENT_ID_FORM = "the id of an experiment: a whole number such as '7'"
 
 
@@ -82,6 +88,16 @@ def is_run_id(given: str) -> bool:
 def is_experiment_id(given: str) -> bool:
     """Whether it has the form of an experiment's id."""
     return re.fullmatch("0|[1-9][0-9]{0,17}", given) is not None
+
+
+def model_name(argument: str, given: Any) -> str:
+    """The name of a registered model. Raises FieldInvalid, by the rule of the server, for what can't be one."""
+    is_name = isinstance(given, str) and 1 <= len(given) <= 250 and given == given.strip()
+    if not is_name or any(letter in "/:@" or unicodedata.category(letter) in _INVISIBLE for letter in given):
+        problem = f"{argument} must be {MODEL_NAME_FORM}, not {shown(given)[:80]}"
+        length = f", which has {len(given)} characters" if isinstance(given, str) and len(given) > 250 else ""
+        raise FieldInvalid(problem + length, fields={argument: f"must be {MODEL_NAME_FORM}"})
+    return text(argument, given)
 
 
 def run_id(argument: str, given: object) -> str:

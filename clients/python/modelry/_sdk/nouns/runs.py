@@ -16,7 +16,7 @@ from modelry._sdk.nouns.experiments import default_experiment_id, lifecycle_filt
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.metrics import MetricSummary, Points, Summaries, add_columns
 from modelry._sdk.nouns.mlflow_names import RunNames
-from modelry._sdk.nouns.sorting import tell_unsorted
+from modelry._sdk.nouns.sorting import tell_fields_of_mlflow, tell_unsorted
 from modelry._sdk.nouns.times import stamp_of, time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.tracking import v1 as tracking
@@ -250,6 +250,7 @@ class Runs:
             request.page_size, request.page_token = size, token
             page = self._connection.call(tracking.rpcs.SEARCH_RUNS, request)
             if not token:
+                tell_fields_of_mlflow(filter, page.runs)
                 tell_unsorted(
                     request, page.runs, lambda probe: self._connection.call(tracking.rpcs.SEARCH_RUNS, probe).runs
                 )

@@ -1,4 +1,4 @@
-"""Tells of sort keys that nothing has: a search that is sorted by a mistyped key is not sorted."""
+"""Tells of keys that nothing has: by MLflow's tag of a field nothing is found, by a mistyped key nothing is sorted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from modelry.errors import ModelryError
 log = logging.getLogger("modelry")
 
 _TERM = re.compile(r"\s*[`\"]?(?P<scope>metric|param|tag)\w*[`\"]?\.(?P<key>.+?)(?:\s+(?:asc|desc))?\s*", re.I | re.S)
+
+
+_FIELD_OF_TAG = {"mlflow.parentrunid": "parent_run_id", "mlflow.runname": "name"}
+_MLFLOW_TAG = re.compile(r"\btags?\.[`\"]?(?P<tag>mlflow\.(?:parentRunId|runName))\b", re.I)
+
+
+def tell_fields_of_mlflow(filter: str, found: Sequence[Any]) -> None:
+    """Warns, if nothing was found, of MLflow's tags in a filter that are fields of runs here."""
+    if found:
+        return
+    for tag in dict.fromkeys(read["tag"] for read in _MLFLOW_TAG.finditer(filter)):
+        log.warning(
+            "filter: nothing was found; tags.%s of MLflow is the field %s here, so write %s = '…'",
+            *(tag, _FIELD_OF_TAG[tag.lower()], _FIELD_OF_TAG[tag.lower()]),
+        )
 
 
 def tell_unsorted(request: Any, found: Sequence[Any], search: Callable[[Any], Sequence[Any]]) -> None:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import code_files, devices, judging, loading, logged, sources
-from modelry._sdk.packaging.takes import Takes
+from modelry._sdk.packaging.takes import Formats, Takes
 from modelry._sdk.requiring import credentials, locks, own_code, pickling, requirements
 from modelry._sdk.schemas import advice, borrowed, checked, examples
 from modelry._sdk.values import signals
+from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
@@ -51,19 +52,28 @@ class FlavorShell:
     """The common part of a flavor.
 
     `module` is the module of MLflow that writes and reads its models, `name` its name in MLmodel, and `needs` the
-    module of the framework, without which there is nothing to write or read. `takes` says what its models are.
+    module of the framework, without which there is nothing to write or read. `takes` says what its models are, and
+    `formats` what their files can be. `also` is another flavor that MLflow's module reads.
     """
 
     module: str
     name: str
     needs: str = ""
     takes: Takes | None = None
+    formats: Formats | None = None
+    also: str = ""
 
     def require(self, model: Any) -> None:
         """Raises InvalidArgument for what is no model of this flavor, and what `check` raises."""
         self.check()
         if self.takes is not None:
             self.takes.require(model)
+
+    def require_options(self, options: Mapping[str, Any]) -> None:
+        """Raises InvalidArgument for a signature or a format that is none, and what `Formats.require` raises."""
+        examples.require_signature(options.get("signature"))
+        if self.formats is not None:
+            self.formats.require(options)
 
     def save(
         self,
@@ -78,6 +88,7 @@ class FlavorShell:
         Unless the options have requirements, they get `packages` and what `inspected` and the input example refer to,
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
+        self.require_options(options)
         mlflow = self.check()
         if inspected is not None:
             used = requirements.modules_of(inspected, options.get("input_example"))
@@ -131,6 +142,7 @@ class FlavorShell:
         """Logs what `save(path=folder, **model)` writes, to the place that the options name, which get the others."""
         if self.takes is not None:
             self.require(model[self.takes.argument])
+        self.require_options({**model, **options})
         place = {key: options[key] for key in _PLACE if key in options}  # type: ignore[literal-required]
         rest = {key: value for key, value in options.items() if key not in {*_PLACE, "await_registration_for"}}
         return self.log(save, {**model, **rest}, logged.Destination(artifact_path=artifact_path, **place))
@@ -155,8 +167,7 @@ class FlavorShell:
         """Loads a model of this flavor from `runs:/…`, `models:/…` or a folder on this machine.
 
         The files are downloaded to `dst_path`, or to a temporary folder. Raises NotFound if there is no model,
-        InvalidArgument for a URI that can't be parsed or a model that is refused, and MlflowException if it is of
-        another flavor.
+        InvalidArgument for a URI that can't be parsed, or a model that is refused or of another flavor.
         """
         return self.load(model_uri, dst_path=dst_path, client=client)
 
@@ -172,18 +183,21 @@ class FlavorShell:
 
         Its MLmodel file is judged before. Code that the model brings is kept apart from that of other models.
         """
-        mlflow = self.check()
+        self._require_framework()
         ready = checked.checked if self.name == PYTHON_FUNCTION else lambda model: model
 
         def load(folder: str) -> Any:
-            judged = judging.judge(folder).get(self.name, {})
+            flavors = judging.judge(folder)
+            self._require_flavor(model_uri, flavors)
+            judged = flavors.get(self.name, {})
+            mlflow = self.check()  # now, since importing a framework may take long
             with (
                 code_files.alone() if judged.get("model_code_path") else contextlib.nullcontext(),
                 devices.usable_by_default() if _is_of_pytorch(judged) else contextlib.nullcontext(),
             ):
-                return load_with_code(folder, judged.get("code"))
+                return load_with_code(mlflow, folder, judged.get("code"))
 
-        def load_with_code(folder: str, code: object) -> Any:
+        def load_with_code(mlflow: Any, folder: str, code: object) -> Any:
             if not isinstance(code, str) or not code:
                 return ready(mlflow.load_model(folder, **options))
             own = own_code.OwnCode(os.path.join(folder, code))
@@ -198,13 +212,34 @@ class FlavorShell:
 
     def check(self) -> Any:
         """The module of MLflow. Raises ModuleNotFoundError, which says what to install, if the framework is missing."""
+        self._require_framework()
+        return borrowed.mlflow_module(self.module)
+
+    def _require_framework(self) -> None:
         if self.needs and importlib.util.find_spec(self.needs) is None:
             package = _PACKAGES.get(self.needs, self.needs)
             raise ModuleNotFoundError(
                 f"models of the flavor {self.name} need {package}, which is not installed: pip install {package}",
                 name=self.needs,
             )
-        return borrowed.mlflow_module(self.module)
+
+    def _require_flavor(self, model_uri: str | os.PathLike[str], flavors: Mapping[str, Any]) -> None:
+        if self.name in flavors or (self.also and self.also in flavors):
+            return
+        others = sorted(set(flavors) - {PYTHON_FUNCTION})
+        if self.name == PYTHON_FUNCTION:
+            problem, advice = "it is no Python function", f"load it with modelry.{others[0] if others else '<flavor>'}"
+        else:
+            problem = f"it is no model of the flavor {self.name}"
+            known = [f"modelry.{each}.load_model" for each in others]
+            known += ["modelry.pyfunc.load_model"] if PYTHON_FUNCTION in flavors else []
+            advice = f"load it with {' or '.join(known)}"
+        raise InvalidArgument(
+            f"{os.fspath(model_uri)!r}: {problem}: its MLmodel has "
+            + (f"the flavors {', '.join(sorted(flavors))}; {advice}" if flavors else "no flavors"),
+            reason="MODEL_OF_OTHER_FLAVOR",
+            metadata={"uri": os.fspath(model_uri), "flavors": ", ".join(sorted(flavors))},
+        )
 
 
 def _is_of_pytorch(flavor: Mapping[str, Any]) -> bool:

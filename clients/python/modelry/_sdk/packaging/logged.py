@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import paths
+from modelry._sdk.nouns import arguments
 from modelry._sdk.schemas.borrowed import mlflow_module
-from modelry.errors import InvalidArgument
+from modelry.errors import InvalidArgument, ModelryError
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
@@ -50,12 +51,17 @@ class Destination:
     client: Client | None = None
     run: ActiveRun | None = None
     """A run of this process, in place of the active one."""
+    on_unregistered: Callable[[ModelryError], object] | None = None
+    """Is told why the model was logged, but not registered. Without it that is raised."""
 
     def path(self) -> str:
         """The artifact path: MLflow 3 calls it `name`, MLflow 2 `artifact_path`.
 
-        Raises InvalidArgument if they differ, and PathInvalid.
+        Raises InvalidArgument if they differ, and PathInvalid; and FieldInvalid for a name that no registered model
+        can have.
         """
+        if self.registered_model_name is not None:
+            arguments.model_name("registered_model_name", self.registered_model_name)
         if self.name is not None and self.artifact_path is not None and self.name != self.artifact_path:
             raise InvalidArgument(
                 f"name {self.name!r} and artifact_path {self.artifact_path!r} mean the same but differ; give one",
@@ -140,5 +146,11 @@ def _registered(destination: Destination, model_uri: str, metadata: Any) -> int 
     described = {"flavors": metadata.flavors, "signature": metadata.signature and metadata.signature.to_dict()}
     signature, flavors = registering.described_by(described)
     client = destination.client or session.current().registry_client()
-    client.models.create(name, allow_existing=True)
-    return client.versions.create(name, model_uri, signature=signature, flavors=flavors).version_number
+    try:
+        client.models.create(name, allow_existing=True)
+        return client.versions.create(name, model_uri, signature=signature, flavors=flavors).version_number
+    except ModelryError as problem:
+        if destination.on_unregistered is None:
+            raise
+        destination.on_unregistered(problem)
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from modelry._sdk.nouns.versions import Version
 from modelry._sdk.packaging import judging
 from modelry._sdk.transport import settings
 from modelry._sdk.values.texts import text_of
-from modelry.errors import InvalidArgument, NotFound
+from modelry.errors import InvalidArgument, ModelryError, NotFound
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
+
+log = logging.getLogger("modelry")
 
 _LONGEST_SCHEMA = 1_000_000
 _LONGEST_NAME = 250
@@ -25,14 +28,34 @@ _MOST_FLAVORS = 100
 def register_model(model_uri: str, name: str, *, tags: Mapping[str, object] | None = None) -> Version:
     """Creates the next version of a model from `runs:/<run_id>/<path>`, and the model if there is none.
 
-    Signature and flavors are read from the MLmodel file at the path, if there is one and PyYAML is installed. Raises
+    Signature and flavors are read from the MLmodel file at the path, if PyYAML is installed. A folder without that file
+    becomes a version too, with a warning: its files can be downloaded, and no `load_model` reads it. Raises
     RunNotFound, SourceEmpty and the other errors of `Client.versions.create`.
     """
     functions.flush(settings.read().timeout)
-    signature, flavors = described_by(_mlmodel(model_uri, session.current().client()))
+    client = session.current().client()
+    signature, flavors = described_by(_mlmodel(model_uri, client))
     registry = session.current().registry_client()
     registry.models.create(name, allow_existing=True)
-    return registry.versions.create(name, model_uri, tags=tags, signature=signature, flavors=flavors)
+    version = registry.versions.create(name, model_uri, tags=tags, signature=signature, flavors=flavors)
+    if not flavors and not _has_mlmodel(version, registry):
+        log.warning(
+            "version %d of %s has no file MLmodel, so it is a folder of files and no model in MLflow's format: "
+            "client.artifacts.download(%r) fetches it, and no load_model reads it; log a model with "
+            "modelry.<flavor>.log_model",
+            *(version.version_number, name, version.owner),
+        )
+    return version
+
+
+def _has_mlmodel(version: Version, registry: Client) -> bool:
+    try:
+        registry.artifacts.get(version.owner, "MLmodel")
+    except NotFound:
+        return False
+    except ModelryError:
+        return True  # The version is there; this is only advice.
+    return True
 
 
 def described_by(mlmodel: Mapping[str, Any]) -> tuple[Signature | None, tuple[Flavor, ...]]:

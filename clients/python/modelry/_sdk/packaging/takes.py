@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.values.texts import shown
 from modelry.errors import InvalidArgument
 
@@ -43,3 +46,24 @@ class Takes:
 
     def _has_method(self, model: Any) -> bool:
         return any(callable(getattr(model, name, None)) for name in self.methods)
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """The formats of the file of a model, which the option `argument` names."""
+
+    argument: str
+    names: tuple[str, ...]
+
+    def require(self, options: Mapping[str, Any]) -> None:
+        """Raises InvalidArgument for another format, and ModuleNotFoundError if the package of one is missing."""
+        if self.argument not in options:
+            return
+        given = options[self.argument]
+        if given not in self.names:
+            raise arguments.refused(self.argument, given, f"one of {', '.join(map(repr, self.names))}")
+        if given == "skops" and importlib.util.find_spec("skops") is None:
+            raise ModuleNotFoundError(
+                f"{self.argument}='skops' needs the package skops, which is not installed: pip install skops",
+                name="skops",
+            )

@@ -20,6 +20,7 @@ from modelry.errors import RunDeleted, RunNotFound
 if TYPE_CHECKING:
     from modelry._sdk.fluent.active_run import ActiveRun
     from modelry._sdk.nouns.enums import RunStatus
+    from modelry._sdk.nouns.runs import Run
 
 log = logging.getLogger("modelry")
 
@@ -27,12 +28,14 @@ RUN_ID = "modelry.run_id"
 """The attribute of a study that has the id of its run."""
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """The status of the run of a trial, by the state of the trial."""
+_MOST_TOLD = 100
 
 
 class ModelryCallback:
     """Logs a study of Optuna as a run and each trial as a child run: `study.optimize(…, callbacks=[callback])`.
 
-    The run of the study is `run`, else the one that the study has had before, else the active run, else a new one.
+    The run of the study is `run` (a run, or the id of one), else the one that the study has had before, else the active
+    run, else a new one.
     Its id is kept in the study's attribute `modelry.run_id`, so a study that is continued, also by another process,
     goes on in the same run. A run that was started or continued here ends with the block of
     `with ModelryCallback() as callback:`, by `end`, or with the process. The block also logs the trial whose error
@@ -42,18 +45,21 @@ class ModelryCallback:
     has several), its reports as the series `intermediate_value` by step, its attributes and distributions as tags,
     and a status: FINISHED, KILLED if it was pruned, or FAILED. The run of the study has `best_value` by the number of
     the trial, and the tags of the best one. Several jobs (`n_jobs`) may share the callback. It raises nothing into
-    the optimization.
+    the optimization, and tells each problem once. Raises InvalidArgument for a `run` that is none.
     """
 
-    def __init__(self, run: ActiveRun | None = None) -> None:
-        self._given = run
+    def __init__(self, run: ActiveRun | Run | str | None = None) -> None:
+        from modelry._sdk.fluent import given_runs
+
+        self._given = given_runs.checked(run)
+        self._told: set[str] = set()
         self._studies: dict[int, _Study] = {}
         self._made = datetime.now(UTC)
         self._lock = threading.RLock()
 
     def __call__(self, study: Any, trial: Any) -> None:
         """Logs a trial that is over. Optuna calls it."""
-        _attempt("a trial was", lambda: self._of(study).log(trial))
+        _attempt("a trial was", lambda: self._of(study).log(trial), self._told)
 
     def __enter__(self) -> ModelryCallback:
         return self
@@ -175,21 +181,27 @@ class _Study:
         self._run.set_tags({"optuna.best_trial": best.number, "optuna.best_run_id": run_id, **found})
 
 
-def _run_of(study: Any, given: ActiveRun | None) -> tuple[ActiveRun, bool]:
-    """The run of a study, and whether who asks has to end it. The study remembers its id."""
+def _run_of(study: Any, given: ActiveRun | str | None) -> tuple[ActiveRun, bool]:
+    """The run of a study, and whether who asks has to end it. The study remembers its id.
+
+    Raises RunNotFound and RunDeleted for a run that was given.
+    """
     from modelry._sdk.fluent import session, starting
 
     here = session.current()
     known = str(study.user_attrs.get(RUN_ID) or "")
-    run, is_ours = given, False
-    if run is None and known:
+    wanted = given if isinstance(given, str) else known
+    run, is_ours = (None if isinstance(given, str) else given), False
+    if run is None and wanted:
         active = here.active()
-        if active is not None and active.run_id == known:
+        if active is not None and active.run_id == wanted:
             run = active
         else:
             try:
-                run, is_ours = starting.resume(here.client(), known), True
+                run, is_ours = starting.resume(here.client(), wanted), True
             except (RunNotFound, RunDeleted):
+                if given is not None:
+                    raise
                 log.warning("the run %s of the study %r is gone; it gets another one", known, study.study_name)
     run = run or here.active()
     if run is None:
@@ -199,10 +211,15 @@ def _run_of(study: Any, given: ActiveRun | None) -> tuple[ActiveRun, bool]:
     return run, is_ours
 
 
-def _attempt(what: str, action: Callable[[], object]) -> None:
+def _attempt(what: str, action: Callable[[], object], told: set[str] | None = None) -> None:
+    """Does something, and tells what it raises, unless that is in `told`."""
     try:
         with fits.working(), quietly():
             action()
     except Exception as problem:  # It asks the storage of the study, which may raise anything.
         signals.pass_on(problem)
-        log.warning("optuna: %s not logged: %s: %.300s", what, type(problem).__name__, said_of(problem))
+        said = f"{type(problem).__name__}: {said_of(problem):.300}"
+        level = logging.DEBUG if told is not None and said in told else logging.WARNING
+        if told is not None and len(told) < _MOST_TOLD:
+            told.add(said)
+        log.log(level, "optuna: %s not logged: %s", what, said)

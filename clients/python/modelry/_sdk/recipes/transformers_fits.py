@@ -23,6 +23,7 @@ from modelry._sdk.values.texts import said_of
 
 if TYPE_CHECKING:
     from modelry._sdk.fluent.active_run import ActiveRun
+    from modelry._sdk.nouns.runs import Run
 
 log = logging.getLogger("modelry")
 
@@ -31,16 +32,19 @@ class ModelryCallback:
     """A callback for the Trainer of Hugging Face: `Trainer(…, callbacks=[ModelryCallback()])`.
 
     It logs the training arguments and the configuration of the model as params, and what the Trainer reports as
-    metrics, by the step of the training. It logs to `run`, else to the active run, else to a run of its own, which
-    ends with the training. With `log_checkpoints` each checkpoint that the Trainer saves is uploaded, too. Of the
-    processes of a distributed training only the first logs. It raises nothing into the training.
+    metrics, by the step of the training. It logs to `run` (a run, or the id of one, whose status stays as it is), else
+    to the active run, else to a run of its own, which ends with the training. With `log_checkpoints` each checkpoint
+    that the Trainer saves is uploaded, too. Of the processes of a distributed training only the first logs. It raises
+    nothing into the training. Raises InvalidArgument for a `run` that is none.
 
     The Trainer does not tell its callbacks of an error: start the run yourself, or use `modelry.transformers.autolog`,
     to have it end as FAILED then.
     """
 
-    def __init__(self, run: ActiveRun | None = None, *, log_checkpoints: bool = False) -> None:
-        self._given = run
+    def __init__(self, run: ActiveRun | Run | str | None = None, *, log_checkpoints: bool = False) -> None:
+        from modelry._sdk.fluent import given_runs
+
+        self._given = given_runs.checked(run)
         self._log_checkpoints = log_checkpoints
         self._run: ActiveRun | None = None
         self._is_ours = False
@@ -80,11 +84,11 @@ class ModelryCallback:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _begin(self, args: Any, model: Any) -> None:
-        from modelry._sdk.fluent import functions
+        from modelry._sdk.fluent import functions, given_runs
 
         if self._is_ours and self._run is not None:  # the training before this one raised
             self._run.end_soon("FAILED")
-        self._run = self._given or functions.active_run()
+        self._run = given_runs.opened(self._given) or functions.active_run()
         self._is_ours = self._run is None
         if self._run is None:
             self._run = functions.start_run(run_name=args.run_name or None)
@@ -93,9 +97,10 @@ class ModelryCallback:
         self._run.log_params(texts)
 
     def _log(self, logs: Mapping[str, Any], step: int) -> None:
-        from modelry._sdk.fluent import functions
+        from modelry._sdk.fluent import functions, given_runs
 
-        run = self._run or self._given or functions.active_run()  # an evaluation after the training is logged too
+        # An evaluation after the training is logged too.
+        run = self._run or given_runs.opened(self._given) or functions.active_run()
         if run is not None:
             run.log_metrics({key: float(value) for key, value in logs.items() if _is_number(value)}, step=step)
 
@@ -151,7 +156,8 @@ def _log_model(fit: Fit, trainer: Any) -> None:
 
         name = fit.options.registered_model_name
         with folder:
-            logged.log(save_to, logged.Destination(run=fit.run, registered_model_name=name))
+            told = fit.tell_unregistered
+            logged.log(save_to, logged.Destination(run=fit.run, registered_model_name=name, on_unregistered=told))
 
     fit.later("the model was", log_it)
 

@@ -1,8 +1,9 @@
-"""What was not recorded: warned of once for each run, kind and key, and counted. And what a refusal is about."""
+"""What was not recorded: warned of once for each run, kind, key and reason, and counted. What refusals are about."""
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ log = logging.getLogger("modelry")
 
 _KEYS_TOLD_APART = 20
 _KEYS_NAMED = 3
+_REASONS_TOLD = 5
+_REASON_KEPT = 300
+_NUMBER = re.compile(r"[-+]?\d[\d_]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _KEY_SHOWN = 60
 _OTHERS = "others"
 _OF_THE_RUN = {
@@ -56,11 +60,11 @@ class Refusals:
         """How many things were not recorded."""
 
     def warn(self, kind: str, key: str, text: str, count: int = 1, *, run_id: str = "", all_keys: bool = False) -> None:
-        """Warns of the first refusal of each kind and key of a run, and counts the later ones.
+        """Warns of the first refusal of each kind, key and reason of a run, and counts the later ones.
 
-        `count` is how many things were refused, such as points of a metric. The first 20 keys are told apart, the
-        others are counted together, and so are keys about which the same `text` would be said; with `all_keys` every
-        key is told.
+        The reason is the `text` without its numbers; 5 are told of each key. `count` is how many things were refused,
+        such as points of a metric. The first 20 keys are told apart, the others are counted together, and so are keys
+        about which the same `text` would be said; with `all_keys` every key is told.
         """
         with self._lock:
             group = self._groups.setdefault((run_id, kind), _Group())
@@ -89,6 +93,7 @@ class _Group:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._texts: set[str] = set()
+        self._reasons: dict[str, set[str]] = {}
         self.hidden = 0
         """How many things were counted and not shown."""
 
@@ -99,15 +104,25 @@ class _Group:
         name = _OTHERS if is_full else key
         is_first = name not in self._counts
         self._counts[name] += count
+        is_new = self._is_new_reason(name, text.replace(key, "") if key else text)
         if is_first and is_full:
             known = ", ".join(map(_short, list(self._counts)[:_KEYS_NAMED]))
             text = f"more than {_KEYS_TOLD_APART}, such as {known}: {text}"
-        if not is_first or text in self._texts:
+        if not is_new or text in self._texts:
             self.hidden += count
             return ""
         if not all_keys:
             self._texts.add(text)
         return text if is_full or not key or key in text else f"{_short(key)}: {text}"
+
+    def _is_new_reason(self, name: str, text: str) -> bool:
+        """Whether this was not said of a key before, apart from numbers, and few other reasons were."""
+        known = self._reasons.setdefault(name, set())
+        reason = _NUMBER.sub("0", text)[:_REASON_KEPT]
+        if reason in known or len(known) >= _REASONS_TOLD:
+            return False
+        known.add(reason)
+        return True
 
     @property
     def summary(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelry._sdk.schemas import enforcing
+from modelry._sdk.values.texts import shown
 from modelry.errors import InvalidArgument
 
 
@@ -21,6 +22,19 @@ def stored(example: Any) -> Any:
     if type(data).__name__ != "Series" or not hasattr(data, "to_frame"):
         return example
     return data.to_frame() if params is None else (data.to_frame(), params)
+
+
+def require_signature(signature: Any) -> None:
+    """Raises InvalidArgument for what is no signature. None is none, and so is False, which also infers none."""
+    is_one = all(hasattr(signature, each) for each in ("inputs", "outputs", "to_dict"))
+    if signature is None or signature is False or (is_one and not isinstance(signature, type)):
+        return
+    wanted = "a ModelSignature, as modelry.models.infer_signature(inputs, outputs) makes"
+    raise InvalidArgument(
+        f"signature must be {wanted}, not {shown(signature)[:80]} of type {type(signature).__name__}",
+        reason="FIELD_INVALID",
+        fields={"signature": f"must be {wanted}"},
+    )
 
 
 def require_fit(example: Any, signature: Any) -> None:

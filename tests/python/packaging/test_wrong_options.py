@@ -1,0 +1,146 @@
+"""Wrong arguments of saving, loading and registering models: each is refused with what would be right, early."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression
+
+import modelry
+import modelry.pyfunc
+import modelry.sklearn
+from modelry import Client
+from modelry._sdk.nouns import arguments
+from modelry._sdk.packaging.flavor import FlavorShell
+from modelry._sdk.packaging.takes import Formats
+from modelry.errors import FieldInvalid, InvalidArgument
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.registry.domain import names
+
+MODEL = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
+
+
+@pytest.mark.usefixtures("fluent")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"signature": "x"}, "signature must be a ModelSignature, .* not 'x' of type str"),
+        ({"signature": {"inputs": "[]"}}, "signature must be a ModelSignature"),
+        ({"serialization_format": "joblib"}, "serialization_format must be one of 'cloudpickle', 'pickle', 'skops', n"),
+        ({"registered_model_name": "a/b"}, "registered_model_name must be the name of a registered model: 1 to 250"),
+        ({"registered_model_name": ""}, "registered_model_name must be the name of a registered model"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_a_run_is_started(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        modelry.sklearn.log_model(MODEL, name="model", **options)
+
+    assert modelry.active_run() is None
+
+
+def test_a_format_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skops", None)
+    monkeypatch.delitem(sys.modules, "skops")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if "site-packages" not in each])
+    monkeypatch.setattr(sys, "meta_path", [each for each in sys.meta_path if "editable" not in repr(each)])
+
+    with pytest.raises(ModuleNotFoundError, match=r"serialization_format='skops' needs .*: pip install skops"):
+        Formats("serialization_format", ("pickle", "skops")).require({"serialization_format": "skops"})
+
+
+def test_a_model_of_another_flavor_is_named_before_its_framework_is_imported(tmp_path: Path) -> None:
+    modelry.sklearn.save_model(MODEL, tmp_path / "model", pip_requirements=[])
+    other = FlavorShell("mlflow.no_such_module", "keras", "json")
+
+    with pytest.raises(InvalidArgument) as refused:
+        other.load_model(tmp_path / "model")
+
+    assert refused.value.reason == "MODEL_OF_OTHER_FLAVOR"
+    assert "no model of the flavor keras: its MLmodel has the flavors python_function, sklearn" in str(refused.value)
+    assert "modelry.sklearn.load_model or modelry.pyfunc.load_model" in str(refused.value)
+
+
+def test_a_model_that_is_no_python_function_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {sklearn: {}}")
+
+    with pytest.raises(InvalidArgument, match=r"is no Python function: .* the flavors sklearn; .* modelry.sklearn"):
+        modelry.pyfunc.load_model(tmp_path)
+
+
+def test_a_model_without_flavors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {}")
+
+    with pytest.raises(InvalidArgument, match=r"its MLmodel has no flavors"):
+        modelry.sklearn.load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("forest", "a b", "ü", "x" * 250, "x" * 251, "x" * 600, "", " ", " a", "a ", "\u00a0a"),
+        *("a/b", "a:b", "a@b", "a\nb", "a\tb", "a\x00", "a\u200bb", "a\u2028b", "a\u00adb", "\U0001f600", "None"),
+        "\x1fa",
+    ],
+)
+def test_the_rule_of_names_of_models_is_that_of_the_server(name: str) -> None:
+    fields = Fields()
+    names.judge_model(fields, "name", name)
+
+    if fields.violations:
+        with pytest.raises(FieldInvalid, match=r"registered_model_name must be the name of a registered model"):
+            arguments.model_name("registered_model_name", name)
+    else:
+        assert arguments.model_name("registered_model_name", name) == name
+
+
+@pytest.mark.parametrize("name", ["a/b", "x" * 600, "", 5])
+@pytest.mark.parametrize("autolog", [modelry.autolog, modelry.sklearn.autolog])
+def test_autolog_refuses_a_name_that_no_model_can_have(autolog: Callable[..., None], name: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"registered_model_name must be the name of a registered model"):
+        autolog(registered_model_name=name)
+
+
+def test_a_folder_without_mlmodel_becomes_a_version_with_a_warning(
+    fluent: object, client: Client, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with modelry.start_run() as run:
+        modelry.log_text("weights", "w/state_dict.txt")
+        modelry.sklearn.log_model(MODEL, name="model", pip_requirements=[])
+
+    with caplog.at_level(logging.WARNING, "modelry"):
+        plain = modelry.register_model(f"runs:/{run.run_id}/w", unique)
+        modelry.register_model(f"runs:/{run.run_id}/model", unique)
+
+    (told,) = [text for text in caplog.messages if "MLmodel" in text]
+    assert told.startswith(f"version 1 of {unique} has no file MLmodel, so it is a folder of files")
+    assert client.artifacts.read_bytes(plain.owner, "state_dict.txt") == b"weights"
+
+
+@pytest.mark.usefixtures("fluent")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: modelry.log_image("x.png", np.zeros((4, 4))),  # type: ignore[arg-type]
+        lambda: modelry.log_audio("x.wav", np.zeros(400), sample_rate=8000),  # type: ignore[arg-type]
+        lambda: modelry.log_audio("x.wav", b"RIFF", sample_rate=8000),  # type: ignore[arg-type]
+        lambda: modelry.log_dict("x.json", {"a": 1}),  # type: ignore[arg-type]
+        lambda: modelry.log_table("x.json", {"a": [1]}),  # type: ignore[arg-type]
+        lambda: modelry.log_text("x.txt", ["a", "b"]),  # type: ignore[arg-type]
+        lambda: modelry.log_figure("x.png", object()),  # type: ignore[arg-type]
+        lambda: modelry.log_image(np.zeros((4, 4)), np.zeros((4, 4))),  # type: ignore[arg-type]
+    ],
+)
+def test_swapped_arguments_of_logging_are_told_and_raise_nothing(
+    call: Callable[[], None], client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "modelry"), modelry.start_run() as run:
+        call()
+
+    assert any("not a path; give the content first and then the path" in text for text in caplog.messages)
+    assert [each.path for each in client.artifacts.list(f"runs/{run.run_id}") if each.path.startswith("x")] == []
