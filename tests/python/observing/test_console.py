@@ -15,7 +15,9 @@ import pytest
 
 import modelry
 from modelry import Client
+from modelry._sdk.observing import console as consoles
 from modelry._sdk.observing.console import Console
+from modelry._sdk.observing.transcript import Files
 from modelry._sdk.transport import process
 from modelry.errors import InvalidArgument, RunNotFound
 from tests.parts.deployment import Deployment
@@ -163,6 +165,111 @@ def test_what_can_not_be_read_is_refused(client: Client) -> None:
         client.runs.console("0" * 32)
     with modelry.start_run() as run, pytest.raises(InvalidArgument, match=r"grep='\('"):
         list(client.runs.console(run.run_id, grep="("))
+
+
+class Stalled:
+    """What takes the files of a run once it is let `go`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.is_waiting, self.go = threading.Event(), threading.Event()
+        self.kept = Files(self.send, self.files.__delitem__)
+
+    def send(self, path: str, content: bytes, is_last: bool) -> bool:
+        self.is_waiting.set()
+        assert self.go.wait(60)
+        self.files[path] = content
+        return True
+
+    def texts(self) -> list[str]:
+        lines = b"".join(self.files[path] for path in sorted(self.files)).decode().splitlines()
+        return [line.split(" ", 3)[3] for line in lines]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little may wait in memory."""
+    for name, size in {"_WAKE": 1 << 14, "_MOST": 1 << 18, "_LONGEST": 1 << 16}.items():
+        monkeypatch.setattr(consoles, name, size)
+
+
+def test_of_what_is_printed_faster_than_it_is_sent_the_first_and_the_last_is_kept(
+    terminal: Terminal, small: None
+) -> None:
+    terminal()
+    server, console = Stalled(), Console()
+    transcript = console.record(server.kept)
+    assert transcript is not None
+
+    print("first")
+    assert server.is_waiting.wait(30)
+    for number in range(10_000):
+        print(f"line {number:05} " + "x" * 50)
+    print("RESULT: accuracy 0.93")
+    waiting = sum(len(piece[2]) + 64 for piece in (*console._ahead, *console._pieces) if isinstance(piece, tuple))
+    console.end(transcript)
+    server.go.set()
+    console.at_exit()
+
+    lines = server.texts()
+    (place,) = [place for place, text in enumerate(lines) if "left out here" in text]
+    before, after = lines[:place], [text for text in lines[place + 1 :] if text]
+    lost = int(lines[place].split()[1].replace(",", ""))
+    assert waiting <= 1 << 18
+    assert (before[0], before[1][:10], after[-2][:10], after[-1]) == (
+        "first",
+        "line 00000",
+        "line 09999",
+        "RESULT: accuracy 0.93",
+    )
+    assert len(before) > 200
+    assert len(after) > 500
+    assert sum(len(text) + 1 for text in (*before, *after)) + lost - 10_000 * 62 - len(
+        "first\n" + after[-1] + "\n"
+    ) in (0, 1)
+
+
+def test_what_is_left_out_takes_nothing_from_the_runs_before_and_after(terminal: Terminal, small: None) -> None:
+    terminal()
+    servers, console = [Stalled() for _ in range(3)], Console()
+
+    for number, server in enumerate(servers):
+        transcript = console.record(server.kept)
+        assert transcript is not None
+        print(f"start {number}")
+        assert number or server.is_waiting.wait(30)
+        if number == 1:
+            print("line\n" * 10, end="")
+            for _ in range(10_000):
+                print("x" * 50)
+        print(f"end {number}")
+        console.end(transcript)
+    for server in servers:
+        server.go.set()
+    console.at_exit()
+
+    assert [(each.texts()[0], each.texts()[-1]) for each in servers] == [(f"start {n}", f"end {n}") for n in range(3)]
+    assert [sum("left out here" in text for text in each.texts()) for each in servers] == [0, 1, 0]
+    assert (len(servers[0].texts()), len(servers[2].texts())) == (2, 2)
+
+
+def test_of_a_text_that_is_very_long_the_first_and_the_last_is_kept(terminal: Terminal, small: None) -> None:
+    shown = terminal()
+    server, console = Stalled(), Console()
+    server.go.set()
+    transcript = console.record(server.kept)
+    assert transcript is not None
+
+    text = "".join(f"line {number}\n" for number in range(100_000))
+    assert sys.stdout.write(text) == len(text)
+    console.end(transcript)
+    console.at_exit()
+
+    lines = server.texts()
+    assert shown() == text
+    assert (lines[0], lines[-1]) == ("line 0", "line 99999")
+    assert f"… {len(text) - (1 << 16):,} characters are left out here" in lines
+    assert 5_000 < len(lines) < 10_000
 
 
 def test_secrets_are_masked(client: Client, terminal: Terminal) -> None:

@@ -72,6 +72,41 @@ def test_of_much_output_the_first_and_the_last_is_kept(monkeypatch: pytest.Monke
     assert [int(text.split()[4]) for text in after] == list(range(1_000 - len(after), 1_000))
 
 
+@pytest.mark.parametrize("at_once", [30, 90, 500, 940])
+def test_the_end_of_much_output_that_comes_at_once_is_kept(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    for name, size in {"PART": 500, "LARGEST_PART": 1_000, "HEAD": 4_000, "TAIL": 4_000}.items():
+        monkeypatch.setattr(transcripts, name, size)
+    server = Server()
+    kept = Transcript(Files(server.send, server.delete))
+
+    for first in range(0, 1_000, at_once):
+        kept.add(b"".join(line(number) for number in range(first, min(first + at_once, 1_000))))
+        kept.send(b"")
+    kept.send(b"", is_last=True)
+
+    lines = server.text().splitlines()
+    (place,) = [place for place, text in enumerate(lines) if "left out here" in text]
+    first_ones, last_ones = lines[:place], lines[place + 1 :]
+    assert [int(text.split()[4]) for text in first_ones] == list(range(place))
+    assert [int(text.split()[4]) for text in last_ones] == list(range(1_000 - len(last_ones), 1_000))
+    assert f"{1_000 - len(first_ones) - len(last_ones):,} lines" in lines[place]
+    for part in (first_ones, last_ones):
+        assert 4_000 <= sum(len(text) + 1 for text in part) < 6_000
+    assert max(map(len, server.files.values())) <= 1_000
+
+
+def test_a_line_that_is_longer_than_a_file_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcripts, "LARGEST_PART", 100)
+    server = Server()
+    kept = Transcript(Files(server.send, server.delete))
+    long = files.written(1_800_000_000_000_000_000, "stdout", "x" * 500)
+
+    kept.add(line(1) + long + long + line(2))
+    kept.send(b"", is_last=True)
+
+    assert [server.files[path] for path in sorted(server.files)] == [line(1), long, long, line(2)]
+
+
 def test_a_dropped_file_of_which_the_server_has_a_part_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, size in {"PART": 1_000, "LARGEST_PART": 1_000, "HEAD": 4_000, "TAIL": 4_000}.items():
         monkeypatch.setattr(transcripts, name, size)

@@ -24,9 +24,9 @@ _log = Log("tracking")
 class Heartbeats:
     """Notes heartbeats, and finds the runs that lack them.
 
-    `pause_s` is the longest time between two searches for lost runs that counts as watching all the time. After a
-    longer one, such as a start, a suspended machine, or a database that did not answer, no heartbeat may have got here,
-    so each run gets its whole time again.
+    `pause_s` is the longest time from one search for lost runs to the next that counts as watching all the time. After
+    a longer one, such as a start, a suspended machine, or a database or a search that stood still, no heartbeat may
+    have got here, so each run gets its whole time again. So it does when the clock was set back by more than that.
     """
 
     def __init__(self, db: Database, places: Places, *, metrics: Metrics, clock: Clock, pause_s: float) -> None:
@@ -37,6 +37,7 @@ class Heartbeats:
         self._pause_ms = round(pause_s * 1000)
         self._since = clock.now()
         self._looked: int | None = None
+        """When the last search began that came to its end."""
 
     def log(self, run_ids: Sequence[str], period_ms: int) -> Noted:
         """Notes a heartbeat of each of the runs; a lost one is running again. Raises FieldInvalid."""
@@ -80,7 +81,7 @@ class Heartbeats:
                 self._metrics.run_ended(run_id)
                 _log.warning("run.lost", run_id=run_id)
         instruments.runs_lost_total.inc(lost)
-        self._looked = self._clock.now()
+        self._looked = now
         return lost
 
     def _watch(self, now: int) -> None:
@@ -89,8 +90,12 @@ class Heartbeats:
             _log.info("heartbeats.wait", cause="this process has started", silent_periods=SILENT_PERIODS)
         elif abs(now - self._looked) > self._pause_ms:
             self._since = now
-            cause = f"no search for lost runs in {(now - self._looked) / 1000:g} s"
+            took = (now - self._looked) / 1000
+            cause = f"no search for lost runs in {took:g} s" if took > 0 else f"the clock was set back by {-took:g} s"
             _log.warning("heartbeats.wait", cause=cause, silent_periods=SILENT_PERIODS)
+        if self._looked is None or now < self._looked:
+            with self._db.write() as tx:
+                store.set_back(tx, now)
 
 
 _ALIVE = (RunStatus.RUNNING, RunStatus.LOST)

@@ -271,6 +271,10 @@ class Runs:
             delete_time = self._clock.now() if lifecycle is Lifecycle.DELETED else None
             changed = replace(run, delete_time=delete_time, revision=run.revision + 1)
             store.update(tx, changed)
+            if delete_time is None:
+                heartbeat_store.resume(tx, run_id, self._clock.now())
+            else:
+                heartbeat_store.put_off(tx, run_id)
         event = "run.restored" if delete_time is None else "run.deleted"
         _log.info(event, run_id=run_id, subject=caller.current().subject)
         return changed

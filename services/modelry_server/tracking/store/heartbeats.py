@@ -9,6 +9,11 @@ from modelry_server.kernel.sql.statements import Transaction, ask, fetch, insert
 from modelry_server.tracking.entities import RunStatus
 from modelry_server.tracking.store.tables import heartbeats, runs
 
+_PUT_OFF = 1 << 60
+"""Milliseconds after which nothing is due any more."""
+_FAST = 60_000
+"""How many milliseconds a heartbeat may be in the future before it is one of a clock that was wrong."""
+
 
 def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[RunStatus, bool]]:
     """For each run that exists: its status, and whether it is deleted."""
@@ -32,6 +37,26 @@ def forget(tx: Transaction, run_id: str) -> None:
     tx.execute(sa.delete(heartbeats).where(heartbeats.c.run_id == run_id))
 
 
+def put_off(tx: Transaction, run_id: str) -> None:
+    """Keeps the heartbeats of a run that is deleted from being due, until `resume`."""
+    is_due = (heartbeats.c.run_id == run_id) & (heartbeats.c.due_time < _PUT_OFF)
+    tx.execute(sa.update(heartbeats).where(is_due).values(due_time=heartbeats.c.due_time + _PUT_OFF))
+
+
+def resume(tx: Transaction, run_id: str, now: int) -> None:
+    """Gives a run that is restored its whole time again, if it had heartbeats."""
+    is_put_off = (heartbeats.c.run_id == run_id) & (heartbeats.c.due_time >= _PUT_OFF)
+    wait = heartbeats.c.due_time - _PUT_OFF - heartbeats.c.last_time
+    tx.execute(sa.update(heartbeats).where(is_put_off).values(due_time=now + wait))
+
+
+def set_back(tx: Transaction, now: int) -> None:
+    """Lets the heartbeats that a wrong clock has put into the future count from now."""
+    wait = heartbeats.c.due_time - heartbeats.c.last_time
+    is_ahead = heartbeats.c.last_time > now + _FAST
+    tx.execute(sa.update(heartbeats).where(is_ahead).values(last_time=now, due_time=now + wait))
+
+
 def lose(tx: Transaction, now: int, since: int, most: int) -> tuple[list[str], int]:
     """Sets runs to lost that are due, and removes their heartbeats, and those of runs that are not running any more.
 
@@ -49,7 +74,8 @@ def lose(tx: Transaction, now: int, since: int, most: int) -> tuple[list[str], i
 
 def _later(statement: Any) -> Any:
     new, kept = statement.excluded, heartbeats.c
-    later = sa.case((new.due_time > kept.due_time, new.due_time), else_=kept.due_time)
+    is_later = (new.due_time > kept.due_time) | (kept.last_time > new.last_time + _FAST)
+    later = sa.case((is_later, new.due_time), else_=kept.due_time)
     return statement.on_conflict_do_update(
         index_elements=["run_id"], set_={"last_time": new.last_time, "due_time": later}
     )

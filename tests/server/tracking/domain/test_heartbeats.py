@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,11 @@ from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.entities import RunStatus
+from modelry_server.tracking.store import heartbeats as store
 from tests.server.tracking.room import Room, to
 
 PERIOD = 30_000
+DAY = 24 * 3_600_000
 RUNNING, FINISHED, FAILED, LOST = RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.FAILED, RunStatus.LOST
 
 
@@ -177,6 +180,69 @@ def test_a_pause_of_the_server_gives_each_run_its_whole_time_again(at_work: Room
     pass_time(at_work, 5000)
 
     assert (at_first, status(at_work, run_id)) == (RUNNING, LOST)
+
+
+def test_a_search_that_takes_long_gives_each_run_its_whole_time_again(
+    at_work: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = a_run_with_a_heartbeat(at_work)
+    pass_time(at_work, 10_000)
+    lose = store.lose
+
+    def slowly(*given: Any) -> Any:
+        at_work.clock.advance(58_000)
+        return lose(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "lose", slowly)
+        at_work.heartbeats.find_lost()
+    pass_time(at_work, 5000 + 2 * PERIOD)
+    at_first = status(at_work, run_id)
+    pass_time(at_work, 5000)
+
+    assert (at_first, status(at_work, run_id)) == (RUNNING, LOST)
+
+
+@pytest.mark.parametrize("speaks_while_wrong", [True, False])
+@pytest.mark.parametrize("speaks_after_it", [True, False])
+@pytest.mark.parametrize("there", [0, DAY])
+def test_a_run_is_lost_in_time_after_the_clock_was_set_back(
+    at_work: Room, there: int, speaks_after_it: bool, speaks_while_wrong: bool
+) -> None:
+    run_id = a_run_with_a_heartbeat(at_work)
+    at_work.clock.advance(there)
+    at_work.heartbeats.find_lost()
+    if speaks_while_wrong:
+        at_work.heartbeats.log([run_id], PERIOD)
+    at_work.clock.advance(-DAY)
+    if speaks_after_it:
+        at_work.heartbeats.log([run_id], PERIOD)
+
+    pass_time(at_work, 5000 + 2 * PERIOD)
+    at_first = status(at_work, run_id)
+    pass_time(at_work, 5000)
+
+    assert (at_first, status(at_work, run_id)) == (RUNNING, LOST)
+
+
+def test_a_run_whose_process_dies_while_it_is_deleted_is_lost_when_it_is_restored(at_work: Room) -> None:
+    last = at_work.clock.now()
+    run_id, alive = a_run_with_a_heartbeat(at_work), a_run_with_a_heartbeat(at_work)
+    silent = at_work.a_run()
+    for each in (run_id, alive, silent):
+        at_work.runs.delete(each)
+    pass_time(at_work, 5 * PERIOD)
+    for each in (run_id, alive, silent):
+        at_work.runs.restore(each)
+
+    pass_time(at_work, 2 * PERIOD)
+    at_first = status(at_work, run_id)
+    at_work.heartbeats.log([alive], PERIOD)
+    pass_time(at_work, 5000)
+
+    run = at_work.runs.get(run_id)
+    assert (at_first, run.status, run.end_time) == (RUNNING, LOST, last)
+    assert status(at_work, alive) is status(at_work, silent) is RUNNING
 
 
 def test_two_servers_look_at_once_and_each_run_is_lost_once(at_work: Room, another_room: Callable[..., Room]) -> None:

@@ -34,14 +34,20 @@ _STREAMS = ("stdout", "stderr")
 _WAKE = 1 << 20
 """About how many bytes in memory wake the thread."""
 _MOST = 1 << 24
-"""About how many bytes in memory there may be; what comes then is counted only."""
+"""About how many bytes in memory there may be. Then those in the middle make room: the last lines matter most."""
+_LONGEST = 1 << 22
+"""The characters that are kept of what is written at once: half from its beginning, half from its end."""
+_EACH = 64
+"""About how many bytes a piece takes beside its text."""
 _EXIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _FLUSH_SECONDS = 5.0
 """How long a flush waits for what was printed."""
 
-_Piece: TypeAlias = "tuple[int, int, str] | _Begins | _Ends | Flush"
-"""The number of a stream, a moment and a text; or that a run begins or ends here, or that somebody waits for it."""
+_Text: TypeAlias = "tuple[int, int, str]"
+"""The number of a stream, a moment and what was written."""
+_Piece: TypeAlias = "_Text | _LeftOut | _Begins | _Ends | Flush"
+"""A text; or that text is left out, or a run begins or ends here, or that somebody waits for it."""
 
 
 class _Begins:
@@ -51,6 +57,12 @@ class _Begins:
 
 class _Ends(_Begins):
     pass
+
+
+class _LeftOut:
+    def __init__(self, moment: int, characters: int = 0) -> None:
+        self.moment = moment
+        self.characters = characters
 
 
 class Console(process.Part):
@@ -69,9 +81,13 @@ class Console(process.Part):
         self._open: list[Transcript] = []
         """The runs that are open, as who starts and ends them knows."""
         self._pieces: deque[_Piece] = deque()
-        self._waiting = 0
-        """About how many bytes the pieces take."""
-        self._lost = 0
+        self._ahead: deque[_Piece] = deque()
+        """What comes before the pieces: what stays of those among which texts are left out."""
+        self._noted = 0
+        """About how many bytes were written and not left out. Only who writes changes it, and the thread `_taken`."""
+        self._taken = 0
+        self._unnoted = 0
+        """The characters for which there was no memory."""
         self._told = False
         self._news: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -180,25 +196,66 @@ class Console(process.Part):
 
         def write(text: str, /) -> int:
             if self._open and isinstance(text, str):
-                self._waiting = waiting = self._waiting + len(text) + 64
+                size = len(text) + _EACH
+                self._noted = noted = self._noted + size
                 try:
-                    if waiting < _WAKE or self._has_room(waiting, text):
+                    if noted - self._taken < _WAKE or self._has_room(number, text):
                         append((number, now(), text))
                 except MemoryError:
-                    self._lost += len(text)
+                    self._unnoted += len(text)
             return original(text)
 
         return write
 
-    def _has_room(self, waiting: int, text: str) -> bool:
-        """Wakes the thread, once; says whether there is room for a text until that has done its work."""
+    def _has_room(self, number: int, text: str) -> bool:
+        """Wakes the thread, once, and makes room for a text. Says whether it is still to be noted."""
         if not self._told:
             self._told = True
             self._news.put(False)
-        if waiting < _MOST:
-            return True
-        self._lost += len(text)
-        return False
+        if is_long := len(text) > _LONGEST:
+            half, moment = _LONGEST // 2, time.time_ns()
+            left_out = len(text) - 2 * half
+            self._noted -= left_out
+            self._pieces.append((number, moment, text[:half]))
+            self._pieces.append(_LeftOut(moment, left_out))
+            self._pieces.append((number, moment, text[-half:]))
+        too_much = self._noted - self._taken - _MOST
+        if too_much > 0:
+            self._leave_out(too_much + _MOST // 8)  # more than has to be, so that not each print does it
+        return not is_long
+
+    def _leave_out(self, size: int) -> None:
+        """Leaves out texts of about so many bytes, after the oldest ones that wait. All else stays, in its order."""
+        to_keep = 0 if self._ahead else _MOST // 4
+        done, gap = 0, self._take_last_gap()
+        while done < size:
+            try:
+                piece = self._pieces.popleft()
+            except IndexError:  # the thread has taken them meanwhile
+                break
+            if isinstance(piece, tuple) and to_keep <= 0:
+                gap = gap or _LeftOut(piece[1])
+                gap.characters += len(piece[2])
+                done += len(piece[2]) + _EACH
+                continue
+            if isinstance(piece, tuple):
+                to_keep -= len(piece[2]) + _EACH
+            if gap:
+                self._ahead.append(gap)
+                gap = None
+            self._ahead.append(piece)
+        if gap:
+            self._ahead.append(gap)
+        self._noted -= done
+
+    def _take_last_gap(self) -> _LeftOut | None:
+        """That after which nothing has been kept, so that it goes on."""
+        with suppress(IndexError):  # the thread has taken it
+            piece = self._ahead.pop()
+            if isinstance(piece, _LeftOut):
+                return piece
+            self._ahead.append(piece)
+        return None
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -220,12 +277,15 @@ class Console(process.Part):
         is_over = False
         while not is_over:
             with suppress(Empty):
-                is_over = news.get(timeout=max(0.0, due - time.monotonic()) if works.transcripts else None)
+                wait = max(0.0, due - time.monotonic()) if works.transcripts else None
+                is_over = news.get(timeout=0.0 if self._pieces else wait)
             if self._thread is not threading.current_thread():
                 news.put(is_over)  # for the one that is
                 return
             try:
                 self._fold(works)
+                while is_over and self._pieces:
+                    self._fold(works)
                 if is_over or time.monotonic() >= due or works.has_ended or works.asked:
                     due = time.monotonic() + settings.usable().console_interval
                     works.send()
@@ -233,15 +293,28 @@ class Console(process.Part):
                 log.debug("console output is incomplete", exc_info=True)
 
     def _fold(self, works: _Works) -> None:
-        """Takes what was written since the last time."""
+        """Takes what was written since the last time; what is written much faster than that, not all at once."""
         self._told = False
-        while self._pieces:
-            works.take(self._pieces.popleft())
-        self._waiting = 0
+        if self._unnoted:
+            works.take(_LeftOut(time.time_ns(), self._unnoted))
+            self._unnoted = 0
+        taken = 0
+        while taken < _WAKE and (piece := self._next()) is not None:
+            works.take(piece)
+            if isinstance(piece, tuple):
+                size = len(piece[2]) + _EACH
+                taken += size
+                self._taken += size
+        if not self._pieces:
+            self._taken = self._noted  # what threads that wrote at once have counted wrong
         works.give_final()
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            works.add([(1, (time.time_ns(), f"… {lost:,} characters, written too fast, are left out here"))])
+
+    def _next(self) -> _Piece | None:
+        for pieces in (self._ahead, self._pieces):
+            if pieces:
+                with suppress(IndexError):  # who writes has left them out
+                    return pieces.popleft()
+        return None
 
 
 class _Works:
@@ -262,11 +335,14 @@ class _Works:
         if isinstance(piece, Flush):
             self.asked.append(piece)
             return
-        if not isinstance(piece, _Begins):
+        if isinstance(piece, tuple):
             number, moment, text = piece
             self._screens[number].write(text, moment)
             return
         self.give_final()
+        if isinstance(piece, _LeftOut):
+            self._leave_out(piece)
+            return
         if isinstance(piece, _Ends):
             piece.transcript.add(_written(self._rest()))
             piece.transcript.is_over = True
@@ -274,6 +350,12 @@ class _Works:
             if not self.transcripts:
                 self._screens = [Screen() for _ in _STREAMS]
             self.transcripts.append(piece.transcript)
+
+    def _leave_out(self, gap: _LeftOut) -> None:
+        """Says where text is missing: what comes next does not go on with what was before."""
+        text = f"… {gap.characters:,} characters are left out here"
+        self.add([*self._rest(), (1, (gap.moment, text))])
+        self._screens = [Screen() for _ in _STREAMS]
 
     def give_final(self) -> None:
         """Gives the runs the lines that can't change any more."""

@@ -14,8 +14,9 @@ from modelry._sdk.observing import places
 PART = 1 << 15
 """The bytes of a file after which the next one begins. Each time there is news the last file is sent as a whole."""
 LARGEST_PART = 1 << 20
+"""The most bytes of a file, however much comes at once."""
 HEAD = TAIL = 1 << 22
-"""The bytes at the beginning and at the end that are kept."""
+"""The bytes at the beginning and at the end that are kept, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,16 @@ class Transcript:
         self._to_delete: list[int] = []
 
     def add(self, lines: bytes) -> None:
-        """Adds lines that stay as they are."""
-        self._open += lines
-        if len(self._open) >= LARGEST_PART:
+        """Adds whole lines that stay as they are, in as many files as they take."""
+        begin = 0
+        while len(lines) - begin > (room := LARGEST_PART - len(self._open)):
+            end = lines.rfind(b"\n", begin, begin + room) + 1
+            if not end and not self._open:  # a line that is longer than a file
+                end = lines.find(b"\n", begin) + 1 or len(lines)
+            self._open += lines[begin:end]
             self._close(bytes(self._open))
+            begin = max(begin, end)
+        self._open += lines[begin:]
 
     def send(self, rest: bytes, *, is_last: bool = False) -> bool:
         """Sends what is new, and the `rest`: the last lines, which may change. `is_last` if nothing comes after it.
@@ -110,7 +117,7 @@ class Transcript:
             return
         self._tail.append(whole)
         self._tail_size += whole.size
-        while self._tail_size > TAIL:
+        while self._tail_size - self._tail[0].size >= TAIL:  # so the last one stays, whatever its size
             dropped = self._tail.popleft()
             self._tail_size -= dropped.size
             self._left_out[0] += dropped.lines
