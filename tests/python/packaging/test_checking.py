@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,8 @@ def test_no_setting_in_the_model_or_above_is_obeyed(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path / "cache"))
     monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("PATH", os.pathsep.join([os.fspath(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert shutil.which("uv")
     monkeypatch.setattr("tempfile.tempdir", os.fspath(tmp_path / "temporary"))
     model = tmp_path / "model"
     for folder in (model, tmp_path / "temporary"):
