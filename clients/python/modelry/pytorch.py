@@ -1,8 +1,9 @@
 """PyTorch models in MLflow's format: save them to a folder, log them to a run, load them back.
 
 By default the file of a model is a pickle of the whole module, which every module can be. Loading it needs the module's
-class, and runs code that its author chose. Two formats are data: `serialization_format="pt2"`, the graph of the module,
-and `log_state_dict(…, serialization_format="safetensors")`, its tensors without the module.
+class, and runs code that its author chose. So does loading its graph, `serialization_format="pt2"`, which PyTorch
+evaluates as Python. Data is only `log_state_dict(…, serialization_format="safetensors")`, its tensors without the
+module.
 """
 
 from __future__ import annotations

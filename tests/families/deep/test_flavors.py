@@ -119,6 +119,7 @@ CASES = {
         of_a_module,
         "data/model.pt2",
         {"torch", "pandas", "numpy"},
+        has_code=True,
         options={"serialization_format": "pt2", "input_example": SAMPLE},
     ),
     "keras": Case("keras", keras_model, of_a_keras_model, "data/model.keras", NEEDS_KERAS),

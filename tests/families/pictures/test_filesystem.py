@@ -138,7 +138,7 @@ def test_files_go_up_and_down(fs: Any, run_id: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "other.bin", "out"]
     assert fs.ls(root, detail=False) == [f"{root}/{name}" for name in ("b.csv", "d.csv", "deep", "e.txt", "up")]
     fs.rm(f"{root}/up", recursive=True)
-    fs.rm([f"{root}/*.csv"])
+    fs.rm(fs.glob(f"{root}/*.csv"))
     assert fs.ls(root, detail=False) == [f"{root}/deep", f"{root}/e.txt"]
     with pytest.raises(IsADirectoryError):
         fs.rm(f"{root}/deep")
@@ -154,6 +154,26 @@ def test_a_version_is_read_by_number_stage_and_alias_and_never_written(fs: Any, 
         fs.open(f"{version}/1/a.bin", "wb")
     with pytest.raises(PermissionError):
         fs.rm(f"{version}/1/a.bin")
+    for slashes in ("/", "//"):
+        path = version.replace("modelry://", f"modelry://{slashes}")
+        with pytest.raises(PermissionError, match="never change"):
+            fs.pipe_file(f"{path}/1/a.txt", b"x")
+        with pytest.raises(PermissionError, match="never change"):
+            fs.rm_file(f"{path}/1/a.bin")
+
+
+def test_a_path_to_delete_is_a_name_and_no_pattern(fs: Any, run_id: str) -> None:
+    root = f"modelry://runs/{run_id}"
+    for name in ("a1.txt", "a[1].txt", "b*.txt", "b2.txt"):
+        fs.pipe_file(f"{root}/odd/{name}", b"x")
+
+    fs.rm(f"{root}/odd/a[1].txt")
+    fs.rm([f"{root}/odd/b*.txt"])
+
+    assert fs.ls(f"{root}/odd", detail=False) == [f"runs/{run_id}/odd/{name}" for name in ("a1.txt", "b2.txt")]
+    with pytest.raises(FileNotFoundError):
+        fs.rm(f"{root}/odd/a[1].txt")
+    assert fs.exists(f"{root}/odd/a1.txt")
 
 
 def test_a_file_appears_when_it_is_closed_and_not_after_an_error(fs: Any, run_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 import modelry.models
 import modelry.pyfunc
+from modelry._sdk.requiring import environments
 from modelry.errors import InvalidArgument, NotFound
 from modelry.models import Problem
 from tests.parts.eventually import eventually
@@ -134,6 +136,115 @@ def test_a_check_runs_no_code_of_the_model_here(tmp_path: Path, monkeypatch: pyt
     assert "was_here" not in sys.modules
 
 
+@pytest.mark.parametrize("name", ["venv.py", "pip.py"])
+def test_no_file_of_the_model_is_run_where_its_environment_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", "")  # so that uv is not found
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.xgboost, data: m.ubj}}")
+    (model / "requirements.txt").write_text("there-is-no-such-package\n")
+    (model / name).write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\nraise SystemExit(1)\n")
+
+    (problem,) = modelry.models.check("model").problems
+
+    assert (problem.kind, problem.subject) == ("requirement", "there-is-no-such-package")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("uv.toml", "index-url = 5"),
+        ("pyproject.toml", "[[tool.uv.index]]\nurl = 'http://127.0.0.1:9/simple'\ndefault = true\n"),
+    ],
+)
+def test_no_setting_in_the_model_or_above_is_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path / "cache"))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("PATH", os.pathsep.join([os.fspath(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert shutil.which("uv")
+    monkeypatch.setattr("tempfile.tempdir", os.fspath(tmp_path / "temporary"))
+    model = tmp_path / "model"
+    for folder in (model, tmp_path / "temporary"):
+        folder.mkdir()
+        (folder / name).write_text(content)
+    (model / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.xgboost, data: m.ubj}}")
+    project = tmp_path / "small"
+    project.mkdir()
+    (project / "backend.py").write_text(_SMALL)
+    (project / "pyproject.toml").write_text(_BUILT)
+    (model / "requirements.txt").write_text(f"small @ {project.as_uri()}\n")
+
+    (problem,) = modelry.models.check(model).problems
+
+    assert (problem.kind, problem.subject) == ("import", "mlflow")  # so it is installed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "./wheels/evil.whl",
+        "wheels/evil-1-py3-none-any.whl",
+        "/tmp/evil",
+        "evil @ ./evil",
+        "evil @ file:evil",
+        "-e .",
+        "-e git+https://host/evil",
+        "--editable=evil",
+        "--find-links wheels",
+        "-f .",
+        "--find-links=file:///tmp",
+        "--index-url ../simple",
+        "--index-url https://host/simple --find-links .",
+        "numpy --config-settings=setup-args=x",
+        "numpy; python_version > '3' --global-option=x",
+        '"--find-links" .',
+        "--requir evil.txt",
+        "-c constraints.txt",
+        "evil\\evil",
+    ],
+)
+def test_lines_that_lead_to_files_are_named_and_nothing_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path / "cache"))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.xgboost, data: m.ubj}}")
+    (model / "constraints.txt").write_text("-e .\n")
+    (model / "requirements.txt").write_text(f"{line}\n")
+
+    (problem,) = modelry.models.check(model, timeout=20).problems
+
+    assert (problem.kind, problem.subject) == ("requirement", "-e ." if line == "-c constraints.txt" else line)
+    assert "leads to a file" in problem.message
+
+
+def test_lines_that_name_packages_and_indexes_are_installed() -> None:
+    lines = [
+        "numpy", "numpy==2.4.6  # why", "scikit-learn[a,b] >=1, <2", "torch (>=2)", "x ; python_version < '3.12'", "",
+        "ranker @ git+https://${GIT_TOKEN}@host/team/ranker@v1.2#subdirectory=a", "https://host/x-1-py3-none-any.whl",
+        "mine @ file:///home/me/mine", "x==1 --hash=sha256:ab --hash=sha256:cd", "x===1.0+local", "x!=1.*,~=1.0",
+        "# no",
+        "--extra-index-url https://${INDEX_USER}:${INDEX_PASSWORD}@host/simple", "--index-url=${INDEX}", "--pre",
+        "-f https://host/wheels", "--no-binary :all:", "--trusted-host host",
+    ]  # fmt: skip
+
+    wanted = environments.Wanted.of(lines, [])
+
+    assert wanted.misleading() == {}
+    assert wanted.requirements[1] == "numpy==2.4.6"
+    assert len(wanted.requirements) == len(lines) - 2
+    assert environments.Wanted.of(["a" + " " * 2**20 + "/"], []).misleading()
+
+
 def test_what_is_no_model_or_no_time_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no file MLmodel"):
         modelry.models.check(tmp_path)
@@ -141,6 +252,27 @@ def test_what_is_no_model_or_no_time_is_refused(tmp_path: Path) -> None:
         modelry.models.check(tmp_path, timeout=0)
 
 
+_BUILT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "small"
+version = "1"
+"""
+_SMALL = """
+import pathlib, zipfile
+def build_wheel(folder, *given, **options):
+    with zipfile.ZipFile(pathlib.Path(folder, "small-1-py3-none-any.whl"), "w") as wheel:
+        for name, text in {
+            "METADATA": "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\n",
+            "WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+            "RECORD": "",
+        }.items():
+            wheel.writestr("small-1.dist-info/" + name, text)
+    return "small-1-py3-none-any.whl"
+"""
 _SLOW = """
 import os, pathlib, time
 def _wait(*given, **options):

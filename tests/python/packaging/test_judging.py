@@ -136,6 +136,16 @@ def test_the_files_beside_it_are_bounded_too(tmp_path: Path, name: str) -> None:
         "flavors: {onnx: {data: m.onnx, providers: [[TensorrtExecutionProvider, {trt_extra_plugin_lib_paths: x}]]}}",
         "flavors: {onnx: {data: m.onnx, providers: [CPUExecutionProvider, [QNNExecutionProvider, {backend_path: q}]]}}",
         "flavors: {onnx: {data: m.onnx, onnx_session_options: {extra_session_config: {session.a_folder: /etc}}}}",
+        "flavors: {pytorch: {loader_module: mlflow.xgboost, model_data: data}}",
+        "flavors: {xgboost: {loader_module: mlflow.xgboost, data: m.ubj}}",
+        "flavors: {xgboost: {data: m.ubj, hook: x}}",
+        "flavors: {xgboost: {data: m.ubj, model_class: xgboost.testing.Anything}}",
+        "flavors: {spark: {data: x}, xgboost: {data: m.ubj}}",
+        "flavors: {1: {data: x}}",
+        "flavors: {python_function: {data: x}}",
+        "flavors: {python_function: {loader_module: mlflow.spark}}",
+        "flavors: {python_function: {loader_module: mlflow.pyfunc.model, python_model: model.pkl}}",
+        "flavors: {python_function: {loader_module: mlflow.onnx, data: m.onnx, predict_fn: __init__}}",
     ],
 )
 def test_no_code_of_a_model_runs_where_pickles_are_switched_off(
@@ -168,6 +178,10 @@ PYTORCH = "flavors: {python_function: {loader_module: mlflow.pytorch, data: data
 KERAS = "flavors: {python_function: {loader_module: mlflow.keras}, keras: {data: data}}"
 TENSORFLOW = "flavors: {python_function: {loader_module: mlflow.tensorflow, data: data}, tensorflow: {data: data}}"
 TRANSFORMERS = "flavors: {python_function: {loader_module: mlflow.transformers}, transformers: {model_binary: data}}"
+OF_A_PIPELINE = TRANSFORMERS.replace("model_binary", "pipeline_model_type: BertModel, model_binary")
+PARAMS = """
+signature: {params: '[{"name": "custom\\u005fgenerate", "type": "string", "default": "evil/repo", "shape": null}]'}
+"""
 
 
 @pytest.mark.parametrize(
@@ -175,7 +189,8 @@ TRANSFORMERS = "flavors: {python_function: {loader_module: mlflow.transformers},
     [
         (PYTORCH, "pickle_module_info.txt", "code_of_a_stranger"),
         (PYTORCH, "model.pth", ""),
-        (PYTORCH.replace("mlflow.pytorch", "os"), "model.pt2", ""),
+        (PYTORCH, "model.pt2", ""),
+        ("flavors: {pytorch: {model_data: data}}", "model.pt2", ""),
         (PYTORCH.replace("python_function: {loader_module: mlflow.pytorch, data", "pytorch: {model_data"), "a.PTH", ""),
         (KERAS, "keras_module.txt", "code_of_a_stranger"),
         (KERAS.replace("keras: {", "keras: {save_exported_model: true, "), "model", ""),
@@ -195,6 +210,29 @@ TRANSFORMERS = "flavors: {python_function: {loader_module: mlflow.transformers},
         (TRANSFORMERS, "config.json", "no JSON"),
         (TRANSFORMERS.replace("transformers: {", "transformers: {source_model_revision: 1a2b, "), "x", ""),
         (TRANSFORMERS.replace("transformers: {", "transformers: {peft_adaptor: data, "), "x", ""),
+        ("flavors: {transformers: {loader_module: mlflow.xgboost, pipeline_model_type: Mine}}", "x", ""),
+        ("flavors: {keras: {loader_module: mlflow.xgboost, save_exported_model: true, data: data}}", "x", ""),
+        (TRANSFORMERS.replace("model_binary", "local_base_model_path"), "x", ""),
+        (TRANSFORMERS.replace("model_binary: data", "local_base_model_path: evil/repo"), "x", ""),
+        (TRANSFORMERS.replace("model_binary", "tokenizer_revision"), "x", ""),
+        (OF_A_PIPELINE.replace("model_binary: data", "model_binary: gone"), "x", ""),
+        (OF_A_PIPELINE.replace("model_binary", "components: [tokenizer], model_binary"), "x", ""),
+        (OF_A_PIPELINE.replace("model_binary", "components: [../data], model_binary"), "x", ""),
+        (OF_A_PIPELINE.replace("mlflow.transformers", "mlflow.transformers, config: {custom_generate: x}"), "x", ""),
+        (TRANSFORMERS + PARAMS, "x", ""),
+        (
+            TRANSFORMERS,
+            "processor_config.json",
+            '{"a": [{"feature_extractor": {"auto_map": {"A": "evil/repo--m.E"}}}]}',
+        ),
+        (TRANSFORMERS, "config.4.0.0.json", '{"auto_map": ["modeling.Mine", null]}'),
+        (TRANSFORMERS, "config.json", '{"auto_map": {"A": "m.E"}, "auto_map": {}}'),
+        (TRANSFORMERS, "tokenizer.json", '{"auto_map": "modeling.Mine"}'),
+        (TRANSFORMERS, "some.JSON", '{"text_config": {"custom_pipelines": {"mine": 1}}}'),
+        (TRANSFORMERS, "some.json", '{"trust_remote_code": true}'),
+        (TRANSFORMERS, "some.yaml", "a: [{trust_remote_code: true}]"),
+        (TRANSFORMERS, "some.yml", "a: ["),
+        (TRANSFORMERS, "adapter_config.json", '{"base_model_name_or_path": "evil/repo"}'),
     ],
 )
 def test_no_code_of_a_deep_model_runs_where_pickles_are_switched_off(
@@ -217,10 +255,11 @@ def test_no_code_of_a_deep_model_runs_where_pickles_are_switched_off(
 @pytest.mark.parametrize(
     ("mlmodel", "file", "content"),
     [
-        (PYTORCH, "model.pt2", ""),
         (KERAS, "keras_module.txt", "keras"),
         (TENSORFLOW, "keras_module.txt", "tensorflow.keras"),
         (TRANSFORMERS, "config.json", '{"auto_map": {}}'),
+        (OF_A_PIPELINE, "config.json", "{}"),
+        ("flavors: {python_function: {loader_module: mlflow.onnx, data: m.onnx, predict_fn: predict}}", "x", ""),
         (TRANSFORMERS, "tokenizer.json", '{"vocab": {"auto_map": 1}}'),
     ],
 )

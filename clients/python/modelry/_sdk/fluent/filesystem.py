@@ -203,12 +203,14 @@ class ModelryFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             shutil.copyfileobj(source, target)
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Deletes files, and with `recursive` folders with everything in them."""
+        """Deletes files, and with `recursive` folders with everything in them.
+
+        A path is the name of one of them, whatever letters it has: for a pattern give what `glob` finds.
+        """
         for each in [path] if isinstance(path, str) else path:
-            for found in self.glob(each) if any(letter in each for letter in "*?[") else [each]:
-                if not recursive and self.isdir(found):
-                    raise IsADirectoryError(errno.EISDIR, "a folder is deleted with recursive=True", found)
-                self.rm_file(found)
+            if not recursive and self.isdir(each):
+                raise IsADirectoryError(errno.EISDIR, "a folder is deleted with recursive=True", each)
+            self.rm_file(each)
 
     def rm_file(self, path: str) -> None:
         """Deletes a file, or a folder with everything in it."""
@@ -259,9 +261,12 @@ class ModelryFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         current = session.current()
         return current.registry_client() if of_models else current.client()
 
+    def _plain(self, path: str) -> str:
+        return str(self._strip_protocol(path)).strip("/")
+
     def _place(self, path: str) -> _Place:
         """Raises FileNotFoundError for a path that no file can have."""
-        plain = str(self._strip_protocol(path)).strip("/")
+        plain = self._plain(path)
         kind, _, rest = plain.partition("/")
         if kind not in {"", "runs", "models"}:
             raise FileNotFoundError(
@@ -292,7 +297,7 @@ class ModelryFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         return place
 
     def _writable(self, path: str) -> _Place:
-        if str(self._strip_protocol(path)).startswith("models/"):
+        if self._plain(path).partition("/")[0] == "models":
             raise PermissionError(errno.EROFS, "the files of a version never change; write to those of a run", path)
         return self._file(path)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.packaging import judging, loading
 from modelry._sdk.requiring import environments
-from modelry._sdk.requiring.environments import Clock, TimeIsUp
+from modelry._sdk.requiring.environments import Clock, TimeIsUp, Wanted
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument, NotFound
@@ -73,10 +73,11 @@ def check(model_uri: str | PathLike[str], client: Client | None, timeout: float,
                 f"there is no model at {os.fspath(model_uri)!r}: no file MLmodel", reason="MODEL_HAS_NO_FORMAT"
             )
         judging.judge(folder)
-        place = environments.place_of(folder)
+        wanted = environments.Wanted.of(*judging.requirements(folder))
+        place = environments.place_of(wanted)
         reused = environments.is_ready(place)
         try:
-            problems, predicted = _checked(folder, temporary, place, clock, tell)
+            problems, predicted = _checked(folder, temporary, place, wanted, clock, tell)
         except TimeIsUp:
             told = f"the check took longer than {timeout:g} s and was ended; give more time with timeout"
             problems, predicted = (Problem("timeout", f"{timeout:g} s", told),), False
@@ -86,18 +87,21 @@ def check(model_uri: str | PathLike[str], client: Client | None, timeout: float,
 
 
 def _checked(
-    folder: str, temporary: str, place: Path, clock: Clock, tell: Callable[[str], None]
+    folder: str, temporary: str, place: Path, wanted: Wanted, clock: Clock, tell: Callable[[str], None]
 ) -> tuple[tuple[Problem, ...], bool]:
+    # No program starts in a folder with files of the model: Python, pip and uv would run and obey some of them.
+    empty = os.path.join(temporary, "empty")
+    os.mkdir(empty)
     if environments.is_ready(place):
         tell(f"using the environment {place}")
     else:
-        wrong = environments.make(place, folder, clock, tell)
+        wrong = environments.make(place, wanted, empty, clock, tell)
         if wrong:
             return tuple(_not_installed(requirement, said) for requirement, said in wrong.items()), False
     tell("loading the model and predicting its input example")
     outcome = Path(temporary, "outcome.json")
     probe = Path(__file__).with_name("probe.py")
-    ran = environments.run([environments.python_of(place), "-I", probe, folder, outcome], temporary, clock)
+    ran = environments.run([environments.python_of(place), "-I", probe, folder, outcome], empty, clock)
     try:
         found = json_object_of(outcome.read_text(encoding="utf-8"))
     except (OSError, Unreadable, ValueError):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelry._sdk.packaging import code_files, devices, judging, loading, logged, sources
+from modelry._sdk.packaging import code_files, devices, forbidding, hub_code, judging, loading, logged, sources
 from modelry._sdk.packaging.takes import Formats, Takes
 from modelry._sdk.requiring import credentials, locks, own_code, pickling, requirements
 from modelry._sdk.schemas import advice, borrowed, checked, examples
@@ -194,6 +194,7 @@ class FlavorShell:
             with (
                 code_files.alone() if judged.get("model_code_path") else contextlib.nullcontext(),
                 devices.usable_by_default() if _is_of_pytorch(judged) else contextlib.nullcontext(),
+                hub_code.no_hub() if forbidding.is_on() and self._is_of_a_hub(judged) else contextlib.nullcontext(),
             ):
                 return load_with_code(mlflow, folder, judged.get("code"))
 
@@ -209,6 +210,10 @@ class FlavorShell:
 
         with borrowed.other_packages_in_our_words(), advice.unsaid():
             return loading.loaded(model_uri, load, dst_path=dst_path, client=client)
+
+    def _is_of_a_hub(self, flavor: Mapping[str, Any]) -> bool:
+        """Whether a flavor is read by Transformers, which would look on a hub for what the model lacks."""
+        return self.name == "transformers" or flavor.get("loader_module") == "mlflow.transformers"
 
     def check(self) -> Any:
         """The module of MLflow. Raises ModuleNotFoundError, which says what to install, if the framework is missing."""

@@ -2,39 +2,58 @@
 
 MLflow's loaders refuse the pickles that they read themselves, some of them after they have imported a module that the
 model names. Here a model is refused for what its MLmodel file and the names of its files say, before anything is run.
+Only what is known is let through: flavors, their options, and the loaders of these flavors.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelry._sdk.values.foreign import Unreadable, json_object_of
+from modelry._sdk.packaging import hub_code
 from modelry._sdk.values.texts import text_of
 from modelry.errors import FailedPrecondition
 
 SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
-_LOADERS = {
-    "mlflow.catboost",
-    "mlflow.keras",
-    "mlflow.lightgbm",
-    "mlflow.onnx",
-    "mlflow.pyfunc.model",
-    "mlflow.pytorch",
-    "mlflow.sklearn",
-    "mlflow.statsmodels",
-    "mlflow.tensorflow",
-    "mlflow.transformers",
-    "mlflow.xgboost",
+_PYTHON_FUNCTION = "python_function"
+_KNOWN: Mapping[str, set[str]] = {
+    _PYTHON_FUNCTION: {
+        *("config", "data", "env", "loader_module", "model_path", "pickle_module_name", "predict_fn"),
+        *("python_version", "streamable"),
+    },
+    "catboost": {"catboost_version", "data", "model_type", "save_format"},
+    "keras": {
+        *("data", "keras_backend", "keras_module", "keras_version", "model_type", "save_exported_model"),
+        "save_format",
+    },
+    "lightgbm": {"data", "lgb_version", "model_class", "serialization_format", "skops_trusted_types"},
+    "onnx": {"data", "onnx_session_options", "onnx_version", "providers"},
+    "pytorch": {"model_data", "pytorch_version"},
+    "sklearn": {"pickled_model", "serialization_format", "sklearn_version", "skops_trusted_types"},
+    "statsmodels": {"data", "statsmodels_version"},
+    "tensorflow": {
+        *("data", "keras_module", "keras_version", "meta_graph_tags", "model_type", "save_format"),
+        *("saved_model_dir", "signature_def_key"),
+    },
+    "transformers": hub_code.OPTIONS,
+    "xgboost": {"data", "model_class", "model_format", "xgb_version"},
 }
-"""The loaders that read data only, or heed the switch, for models that are not refused here."""
+"""The flavors that read data only, or heed the switch, for models that are not refused here, and their options."""
 
-_OF_A_CLASS = {"lightgbm", "xgboost"}
-"""The flavors that make an object of the class that `model_class` names: one of the framework, which reads data."""
+_OF_ALL = {"code", "extra_files", "model_code_path"}
+_LOADERS = {f"mlflow.{flavor}": flavor for flavor in _KNOWN if flavor != _PYTHON_FUNCTION}
+_PREDICTS = re.compile(r"predict\w*")
+
+_CLASSES = {
+    "lightgbm": re.compile(r"lightgbm\.(basic\.Booster|sklearn\.LGBM\w+)"),
+    "xgboost": re.compile(r"xgboost\.(core\.Booster|sklearn\.XGB\w+)"),
+}
+"""The classes that a flavor makes an object of, as `model_class` names them. They read data."""
 
 _PLAIN_OPTIONS = {
     "arena_extend_strategy",
@@ -46,9 +65,11 @@ _PLAIN_OPTIONS = {
 }
 """The options of onnxruntime's execution providers that name no file. Others may name a library that it loads."""
 
-_KERAS_MODULES = {"keras", "tensorflow.keras", "tf_keras"}
-_LARGEST_CONFIG_BYTES = 4 * 2**20
-_PICKLES = re.compile(r".*\.(bin|ckpt|h5|hdf5|joblib|msgpack|pickle|pkl|pt|pth)", re.IGNORECASE)
+SAFE_KERAS = (3, 14)
+"""The first Keras whose safe mode holds. Before 3.11.3 a TorchModuleWrapper is unpickled in it (CVE-2025-49655), and
+before 3.14 a TFSMLayer loads any graph (CVE-2026-1462)."""
+
+_KERAS_MODULES = {"keras", "tensorflow.keras"}
 _TENSORFLOW_CODE = re.compile(r".*\.(cloudpickle|h5|hdf5)|saved_model\.(pb|pbtxt)", re.IGNORECASE)
 
 
@@ -57,24 +78,42 @@ def is_on() -> bool:
     return os.environ.get(SWITCH, "").lower() in {"false", "0"}
 
 
-def refuse_code(flavors: Mapping[str, Any], folder: str) -> None:
+def refuse_code(model: Mapping[str, Any], folder: str) -> None:
     """Raises FailedPrecondition for what runs code of a model in a folder, other than the pickles that MLflow refuses.
 
-    `flavors` are those of the MLmodel file of the folder.
+    `model` is the content of the MLmodel file of the folder, whose flavors are mappings.
     """
-    for flavor, options in flavors.items():
-        for key in ("code", "model_code_path"):
-            if options.get(key):
-                raise _has_code(f"{key} {text_of(options[key])[:200]!r} of {text_of(flavor)[:200]!r}")
-        named = options.get("model_class")
-        if flavor in _OF_A_CLASS and named is not None and text_of(named).partition(".")[0] != flavor:
-            raise _has_code(f"the class {text_of(named)[:200]!r} of {flavor!r}")
-        module = options.get("loader_module")
-        if module is not None and text_of(module) not in _LOADERS:
-            raise _has_code(f"the loader {text_of(module)[:200]!r} of {text_of(flavor)[:200]!r}")
-        framework = flavor if module is None else text_of(module).removeprefix("mlflow.")
-        for what in _FOUND.get(framework, _nothing)(options, folder):
+    for flavor, options in (model.get("flavors") or {}).items():
+        for what in _code_of(flavor, options, model, folder):
             raise _has_code(what)
+
+
+def _code_of(flavor: Any, options: Mapping[str, Any], model: Mapping[str, Any], folder: str) -> Iterator[str]:
+    """What a flavor has that runs code. It is judged by its own name: no option of it says which one it is."""
+    shown = repr(text_of(flavor)[:200])
+    if flavor not in _KNOWN:
+        yield f"the flavor {shown}, which is not known"
+        return
+    for key in ("code", "model_code_path"):
+        if options.get(key):
+            yield f"{key} {text_of(options[key])[:200]!r} of {shown}"
+    for key in options:
+        if key not in _KNOWN[flavor] | _OF_ALL:
+            yield f"the option {text_of(key)[:200]!r} of {shown}, which is not known"
+    named = options.get("model_class")
+    if flavor in _CLASSES and named is not None and not _CLASSES[flavor].fullmatch(text_of(named)):
+        yield f"the class {text_of(named)[:200]!r} of {shown}"
+    if flavor == _PYTHON_FUNCTION:
+        module = text_of(options.get("loader_module"))
+        if module not in _LOADERS:
+            yield f"the loader {module[:200]!r} of {shown}"
+            return
+        if not _PREDICTS.fullmatch(text_of(options.get("predict_fn", "predict"))):
+            yield f"the method {text_of(options['predict_fn'])[:200]!r} of {shown}"
+        flavor = _LOADERS[module]
+    if flavor == "transformers":
+        yield from hub_code.found(options, model, folder)
+    yield from _FOUND.get(flavor, _nothing)(options, folder)
 
 
 def _of_onnx(options: Mapping[str, Any], _: str) -> Iterator[str]:
@@ -90,49 +129,42 @@ def _of_onnx(options: Mapping[str, Any], _: str) -> Iterator[str]:
         yield "the option 'extra_session_config' of onnxruntime, which may name files"
 
 
-def _of_pytorch(_: Mapping[str, Any], folder: str) -> Iterator[str]:
-    """A pickled module, and the pickler that MLflow imports to read it. MLflow itself checks graphs (`.pt2`)."""
-    for name, path in _files(folder):
-        if name.lower() == "pickle_module_info.txt":
-            yield f"the module that {path!r} names"
-        elif name.lower().endswith((".pth", ".pt")):
-            yield f"the pickle {path!r}"
+def _of_pytorch(_: Mapping[str, Any], __: str) -> Iterator[str]:
+    """Every model. PyTorch evaluates the expressions in a graph (`.pt2`) as Python, and unpickles parts of it."""
+    yield (
+        "a module of PyTorch, which is a pickle, or a graph that PyTorch evaluates as Python; "
+        "weights alone are data: log_state_dict(…, serialization_format='safetensors')"
+    )
 
 
 def _of_keras(options: Mapping[str, Any], folder: str) -> Iterator[str]:
     """Modules that MLflow imports, pickled classes, and graphs that can write files; `.keras` is read in safe mode."""
     if (named := options.get("keras_module")) is not None and text_of(named) not in _KERAS_MODULES:
         yield f"the module {text_of(named)[:200]!r}, in place of Keras"
+    if unsafe := _unsafe_keras():
+        yield unsafe
     if options.get("save_exported_model") or options.get("saved_model_dir"):
         yield "the graph of a SavedModel, which can write files"
-    for name, path in _files(folder):
+    for name, path in hub_code.files(folder):
         if name.lower() == "keras_module.txt" and _start_of(folder, path) not in _KERAS_MODULES:
             yield f"the module that {path!r} names, in place of Keras"
         elif _TENSORFLOW_CODE.fullmatch(name):
             yield f"the file {path!r}"
 
 
-def _of_transformers(options: Mapping[str, Any], folder: str) -> Iterator[str]:
-    """Classes that are no part of Transformers, pickled weights, and what is read from a hub without a check."""
-    for key in ("source_model_revision", "peft_adaptor"):
-        if options.get(key):
-            yield f"what a hub has: {key} is {text_of(options[key])[:200]!r}"
-    for name, path in _files(folder):
-        if name.lower().endswith((".py", ".pyc", ".so")) or _PICKLES.fullmatch(name):
-            yield f"the file {path!r}"
-        elif name.lower().endswith("config.json") and (key := _class_of_its_own(Path(folder, path))):
-            yield f"{key} in {path!r}"
-
-
-def _class_of_its_own(file: Path) -> str:
-    """The key under which a configuration of Transformers names code."""
+def _unsafe_keras() -> str:
+    """Why the safe mode of the Keras that is installed is none. Empty if it is one, or if there is no Keras."""
     try:
-        if file.stat().st_size > _LARGEST_CONFIG_BYTES:
-            return "a text too long to read"
-        config = json_object_of(file.read_text("utf-8"))
-    except (OSError, ValueError, Unreadable):
-        return "a text that can't be read"
-    return next((key for key in ("auto_map", "custom_pipelines") if config.get(key)), "")
+        version = importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    safe = ".".join(map(str, SAFE_KERAS))
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < SAFE_KERAS:
+        return f"whatever it hides from the safe mode of Keras {version}, which needs Keras {safe} or newer"
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in {"1", "true"}:
+        return f"whatever it hides from Keras 2, which TF_USE_LEGACY_KERAS chooses in place of Keras {safe} or newer"
+    return ""
 
 
 def _nothing(_: Mapping[str, Any], __: str) -> Iterator[str]:
@@ -144,16 +176,8 @@ _FOUND: Mapping[str, Callable[[Mapping[str, Any], str], Iterator[str]]] = {
     "onnx": _of_onnx,
     "pytorch": _of_pytorch,
     "tensorflow": _of_keras,
-    "transformers": _of_transformers,
 }
 """What a model of a flavor, or of its loader, has that runs code."""
-
-
-def _files(folder: str) -> Iterator[tuple[str, str]]:
-    """The name and the path of each file below a folder. Links lead to files in it, which come by themselves."""
-    for above, _, names in os.walk(folder):
-        for name in names:
-            yield name, os.path.relpath(os.path.join(above, name), folder)
 
 
 def _start_of(folder: str, path: str) -> str:

@@ -29,7 +29,7 @@ _NO_PATHS = re.compile(r"model_code_path|loader_module|.*(name|uri)")
 _LARGEST_OTHER_BYTES = 2**20
 _MOST_REQUIREMENTS = 5_000
 """The most requirements of a model. MLflow compares each with what is installed, which takes about 0.5 ms."""
-_REFERENCE = re.compile(r"(?:-r|-c|--requirement|--constraint)[\s=]*(.*)", re.DOTALL)
+_REFERENCE = re.compile(r"(-r|-c|--requirement|--constraint)[\s=]*(.*)", re.DOTALL)
 _LEADS_OUT = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]")
 
 
@@ -62,13 +62,13 @@ def judge(folder: str) -> Mapping[str, Any]:
         nodes_left -= count
         flavors = _flavors(model, os.path.dirname(file), name)
         if forbidding.is_on():
-            forbidding.refuse_code(flavors, os.path.dirname(file))
+            forbidding.refuse_code(model, os.path.dirname(file))
         if name == "MLmodel":
             found = flavors
     for name in ("conda.yaml", "python_env.yaml"):
         if os.path.lexists(file := os.path.join(folder, name)):
             _content(file, name, _LARGEST_OTHER_BYTES)
-    _judge_requirements(folder)
+    requirements(folder)
     return found
 
 
@@ -128,15 +128,17 @@ def _flavors(model: Mapping[str, Any], folder: str, name: str) -> Mapping[str, A
     return flavors
 
 
-def _judge_requirements(folder: str) -> None:
-    """Judges `requirements.txt` and what it refers to, which MLflow follows wherever it leads.
+def requirements(folder: str) -> tuple[list[str], list[str]]:
+    """The lines of `requirements.txt` and of what it refers to: requirements and options, and constraints.
 
-    MLflow itself writes at most `-c constraints.txt`, and no reference into that file.
+    Raises InvalidArgument for a reference that `judge` refuses, because MLflow follows it wherever it leads. MLflow
+    itself writes at most `-c constraints.txt`, and no reference into that file.
     """
     name, left, count = "requirements.txt", _LARGEST_OTHER_BYTES, 0
-    names, read = [name] if os.path.lexists(os.path.join(folder, name)) else [], set[str]()
+    names = [(name, False)] if os.path.lexists(os.path.join(folder, name)) else []
+    read, found, constraints = set[str](), list[str](), list[str]()
     while names:
-        name = names.pop()
+        name, constrains = names.pop()
         if name in read or os.path.basename(name) != name or not os.path.lexists(os.path.join(folder, name)):
             raise _refused(
                 f"refers to {name[:200]!r}, which is no other file beside it, or one that it refers to twice",
@@ -149,7 +151,10 @@ def _judge_requirements(folder: str) -> None:
             if count > _MOST_REQUIREMENTS:
                 raise _refused(f"has more than {_MOST_REQUIREMENTS} requirements", name)
             if reference := _REFERENCE.match(requirement):
-                names.append(reference[1].strip())
+                names.append((reference[2].strip(), constrains or reference[1] in {"-c", "--constraint"}))
+            else:
+                (constraints if constrains else found).append(requirement)
+    return found, constraints
 
 
 def _requirements(file: str, name: str) -> list[str]:

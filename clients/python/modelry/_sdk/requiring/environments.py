@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,16 @@ from modelry._sdk.transport.interruptions import held_back
 
 Word = str | os.PathLike[str]
 
-_FILES = ("requirements.txt", "constraints.txt")
 _READY = "ready"
 _ENDING = ("SIGTERM", "SIGHUP")
+_NAME = r"[A-Za-z0-9][\w.-]* ?(\[[\w .,-]*\])?"
+_ADDRESS = r"[A-Za-z][A-Za-z+]*://[^ \"']+"
+_REQUIREMENT = re.compile(rf"({_NAME} ?(\(?[<>=!~][\w.*+!<>=~, ()-]*|@ ?{_ADDRESS})?|{_ADDRESS})( ?;[^#\\]*)?")
+_OPTION = re.compile(
+    r"(-i|-f|--(index-url|extra-index-url|find-links))[ =](https?://|\$\{\w+\})[^ \"']*"
+    r"|--(no-binary|only-binary|trusted-host)[ =][^ \"'/\\]+"
+    r"|--(no-index|pre|prefer-binary|require-hashes)"
+)
 _WORDS_OF_PIP = (
     re.compile(r"No matching distribution found for (\S+)"),
     re.compile(r"Could not find a version that satisfies the requirement (\S+)"),
@@ -70,6 +77,39 @@ def ended_tidily() -> Iterator[None]:
 
 class TimeIsUp(Exception):
     """A step took longer than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a model requires: the lines of its requirements, among them options of pip, and of its constraints."""
+
+    requirements: Sequence[str]
+    constraints: Sequence[str]
+
+    @classmethod
+    def of(cls, requirements: Iterable[str], constraints: Iterable[str]) -> Wanted:
+        """What lines of files say, without their comments."""
+        return cls(*(list(filter(None, map(_plain, lines))) for lines in (requirements, constraints)))
+
+    def misleading(self) -> Mapping[str, str]:
+        """The lines that are no requirement by name or address, and no option that leads to an index; each with why.
+
+        They lead to files, of the model or of the machine of its author, or pip and uv read them in different ways.
+        """
+        why = "it leads to a file, or is no requirement or option that a check knows"
+        return {line: why for line in (*self.requirements, *self.constraints) if not _is_known(line)}
+
+
+def _plain(line: str) -> str:
+    return re.sub(r"(^| )#.*", "", " ".join(line.split()))
+
+
+def _is_known(line: str) -> bool:
+    if line.startswith("-"):
+        return _OPTION.fullmatch(line) is not None
+    named, *hashes = line.split(" --hash")
+    are_hashes = all(re.fullmatch(r"[= ][^ ]+", each) for each in hashes)
+    return " -" not in named and are_hashes and _REQUIREMENT.fullmatch(named) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +178,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def place_of(folder: str) -> Path:
-    """Where the environment of a model is kept: it depends on its requirements and on this Python."""
+def place_of(wanted: Wanted) -> Path:
+    """Where the environment of a model is kept: it depends on all that is installed for it, and on this Python."""
     digest = hashlib.sha256(f"{sys.version}\0{platform.platform()}\0{sys.executable}".encode())
-    for name in _FILES:
-        file = Path(folder, name)
-        digest.update(b"\0" + (file.read_bytes() if file.is_file() else b""))
+    for lines in (wanted.requirements, wanted.constraints):
+        digest.update(("\0" + "\n".join(lines)).encode(errors="surrogateescape"))
     return _cache() / digest.hexdigest()[:16]
 
 
@@ -168,27 +207,35 @@ def python_of(place: Path) -> Path:
     return place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def make(place: Path, folder: str, clock: Clock, tell: Callable[[str], None]) -> Mapping[str, str]:
+def make(place: Path, wanted: Wanted, empty: str, clock: Clock, tell: Callable[[str], None]) -> Mapping[str, str]:
     """Makes the environment of a model, with uv if it is installed, else with venv and pip.
 
+    They start in the folder `empty`, and get copies of the lines of the model: no file of it is run or obeyed by them.
     Returns the requirements that can't be installed, each with what the installer says; empty if all are installed.
     Nothing is kept of an environment that is not complete.
     """
+    if wrong := wanted.misleading():
+        return wrong
     uv = shutil.which("uv")
     made = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
     python = python_of(made)
-    create: list[Word] = [uv, "venv", "--python", sys.executable, made] if uv else [sys.executable, "-m", "venv", made]
-    install: list[Word] = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    create: list[Word] = [sys.executable, "-I", "-m", "venv", made]
+    install: list[Word] = [python, "-I", "-m", "pip", "install"]
+    if uv:
+        settings = _settings_of_uv()
+        create = [uv, *settings, "venv", "--no-project", "--python", sys.executable, made]
+        install = [uv, *settings, "pip", "install", "--python", python]
     try:
         tell(f"making an environment with {'uv' if uv else 'venv and pip'}")
-        ran = run(create, folder, clock)
+        ran = run(create, empty, clock)
         if ran.status:
             return {"python": _last(ran.output)}
-        if Path(folder, "requirements.txt").is_file():
+        if wanted.requirements:
             tell("installing the requirements of the model")
-            ran = run([*install, "-r", "requirements.txt"], folder, clock)
+            with tempfile.TemporaryDirectory(prefix="modelry-required-") as written:
+                ran = run([*install, *_files_of(wanted, written)], empty, clock)
             if ran.status:
-                return _blamed(ran, install, folder, clock, tell)
+                return _blamed(ran, install, wanted, empty, clock, tell)
         (made / _READY).touch()
         try:
             made.rename(place)
@@ -201,19 +248,40 @@ def make(place: Path, folder: str, clock: Clock, tell: Callable[[str], None]) ->
             shutil.rmtree(made, ignore_errors=True)
 
 
+def _settings_of_uv() -> list[Word]:
+    """Has uv read the settings of the user alone. It would look for others in every folder above its own."""
+    if os.environ.get("UV_CONFIG_FILE"):
+        return []
+    above = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    settings = Path(above, "uv", "uv.toml")
+    return ["--config-file", settings] if settings.is_file() else ["--no-config"]
+
+
+def _files_of(wanted: Wanted, folder: str) -> list[Word]:
+    """Writes what a model requires to files, and returns the options that name them."""
+    given: list[Word] = []
+    for option, lines in (("-r", wanted.requirements), ("-c", wanted.constraints)):
+        if lines:
+            file = Path(folder, f"lines{option}.txt")
+            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            given += [option, file]
+    return given
+
+
 def _blamed(
-    ran: Ran, install: Sequence[Word], folder: str, clock: Clock, tell: Callable[[str], None]
+    ran: Ran, install: Sequence[Word], wanted: Wanted, empty: str, clock: Clock, tell: Callable[[str], None]
 ) -> Mapping[str, str]:
     """Which requirements can't be installed: each is tried alone, as far as the time allows."""
-    lines = [line.strip() for line in Path(folder, "requirements.txt").read_text().splitlines()]
-    options = [word for line in lines if line.startswith("--") for word in re.split(r"[\s=]+", line, maxsplit=1)]
+    options = [
+        word for line in wanted.requirements if line.startswith("-") for word in re.split(r"[\s=]+", line, maxsplit=1)
+    ]
     wrong: dict[str, str] = {}
     tell("looking for the requirements that can't be installed")
     try:
-        for line in lines:
-            if not line or line.startswith(("-", "#")):
+        for line in wanted.requirements:
+            if line.startswith("-"):
                 continue
-            alone = run([*install, "--dry-run", "--no-deps", *options, line], folder, clock)
+            alone = run([*install, "--dry-run", "--no-deps", *options, line], empty, clock)
             if alone.status:
                 wrong[line] = _last(alone.output)
     except TimeIsUp:
