@@ -384,7 +384,7 @@ def test_an_unknown_option_says_which_are_known() -> None:
             r"extra_tags must be a mapping of keys to values, such as \{'team': 'rides'\}, or None",
         ),
         ({"log_models": "no"}, "log_models must be True or False, not 'no'"),
-        ({"registered_model_name": 3}, "registered_model_name must be the name of a registered model, or None, not 3"),
+        ({"registered_model_name": 3}, "registered_model_name must be the name of a registered model: .* not 3"),
         ({"exclude_flavors": 5}, "exclude_flavors must be a text, or a list of texts, not 5"),
         ({"exclude_flavors": ["sklearn", 5]}, "exclude_flavors must be a text, or a list of texts, not 5"),
         ({"disable": "yes"}, "disable must be True or False, not 'yes'"),
