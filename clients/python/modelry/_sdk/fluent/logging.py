@@ -24,7 +24,7 @@ def log_metric(
 
     Default step: 0. Default time (ms since 1970, or a datetime): now. It takes about a microsecond: the point is sent
     in the background. A numeric text, and an array or tensor of one element, counts as its number. Nothing is raised:
-    values that are not numbers are counted, with one warning for each key.
+    values that are not numbers are counted, with one warning for each key and reason.
     """
     if run_id is None and (opened := session.current().innermost.get()) is not None and not opened.over:
         opened.buffer.log_metric(key, value, step, timestamp)  # the shortest way
