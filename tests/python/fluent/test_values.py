@@ -175,7 +175,7 @@ def test_every_image_of_a_key_and_a_step_is_kept(client: Client) -> None:
     import numpy as np
 
     steps = [0, 1, 9, 10, 19, 25, 99, 100, 255, 2500, None, 10**6]
-    keys = ["a", "val/faces", "val 50%2F", "100%", "back\\slash", "..", "é" * 300, "a\nb", 7, "a:b*?"]
+    keys = ["a", "val/faces", "val 50%2F", "100%", "back\\slash", "..", "", "é" * 300, "a\nb", 7, "a:b*?"]
     with modelry.start_run() as run:
         for step in steps:
             modelry.log_image(np.zeros((2, 2)), key="a", step=step)
