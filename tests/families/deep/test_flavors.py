@@ -319,11 +319,6 @@ def test_a_module_of_a_local_class_is_pickled(tmp_path: Path) -> None:
     assert torch.equal(modelry.pytorch.load_model(tmp_path / "model")(torch.ones(1)), torch.tensor([0.5]))
 
 
-def test_another_object_than_a_module_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"torch\.nn\.Module"):
-        modelry.pytorch.save_model({"weight": torch.ones(1)}, tmp_path / "model")
-
-
 @pytest.mark.usefixtures("fluent")
 @pytest.mark.parametrize("serialization_format", ["pickle", "safetensors"])
 def test_a_state_dict_is_logged_and_loaded(serialization_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
