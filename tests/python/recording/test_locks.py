@@ -27,7 +27,7 @@ SCRIPT = """
 import ctypes, os, sys
 from contextlib import closing
 from pathlib import Path
-from modelry._sdk.recording import kept, undelivered
+from modelry._sdk.spooling import kept, undelivered
 from modelry._sdk.spooling.spool import Spool, left_in
 
 spool = Path(sys.argv[1])

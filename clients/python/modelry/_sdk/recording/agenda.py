@@ -72,6 +72,8 @@ class Agenda:
         self._flushes: deque[Flush] = deque()
         self._closings: deque[Flush] = deque()
         self._close_by: float | None = None
+        self._took_all = False
+        """Whether everything was taken since it is to be closed. What comes then holds up nothing."""
         self._due_at = _NEVER
 
     # --- for those who log, flush and close --------------------------------------------------------------------------
@@ -96,6 +98,7 @@ class Agenda:
     def close(self, timeout: float) -> Flush:
         """Asks the thread to end within so many seconds; answered when it ends."""
         closing = Flush()
+        self._took_all = False
         self._closings.append(closing)
         self._close_by = time.monotonic() + timeout
         self._moments.put(_AT_ONCE)
@@ -138,7 +141,9 @@ class Agenda:
     def is_due(self) -> bool:
         """Whether what was logged is to be taken now."""
         self._read_moments()
-        return self._close_by is not None or time.monotonic() >= self._due_at
+        if self._close_by is not None:
+            return not self._took_all
+        return time.monotonic() >= self._due_at
 
     @property
     def is_closing(self) -> bool:
@@ -152,6 +157,7 @@ class Agenda:
 
     def take(self) -> Iterator[Buffer]:
         """Takes the buffers with news, one after the other."""
+        self._took_all = self._close_by is not None
         found = [buffer for buffer in self.all() if buffer.has_news]
         self._due_at = _NEVER
         for buffer in found:
@@ -170,7 +176,7 @@ class Agenda:
 
     def end(self) -> None:
         """Ends all flushes and closings, since the thread ends: nobody has looked whether they are complete."""
-        self._close_by = None
+        self._close_by, self._took_all = None, False
         self.answer_all(complete=False)
         while self._closings:
             self._closings.popleft().answer(complete=False)
