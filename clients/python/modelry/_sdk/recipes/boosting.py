@@ -1,13 +1,40 @@
-"""What the frameworks for boosting have in common: names of metrics, early stopping, importances of features."""
+"""What the frameworks for boosting have in common: what is observed, metrics, early stopping, importances."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
-from modelry._sdk.autologging import plots
-from modelry._sdk.autologging.fits import Fit
+from modelry._sdk.autologging import fits, plots
+from modelry._sdk.autologging.fits import Call, Fit, Recipe
+from modelry._sdk.autologging.patching import Replacement
+from modelry._sdk.autologging.switch import options_of
+
+
+def wanted(
+    flavor: str, engine: str, training: Recipe, estimator: Recipe, listen: Callable[[Fit, Call], None]
+) -> Callable[[ModuleType], Iterator[Replacement]]:
+    """What is replaced: `train` of the module `engine`, and `fit` of each model of the scikit-learn interface.
+
+    That `fit` calls `train`: there `listen` adds what logs the metrics of each iteration.
+    """
+
+    def join(fit: Fit, call: Call) -> None:
+        if fit.flavor == flavor and "progress" not in fit.notes:
+            listen(fit, call)
+
+    def replacements(module: ModuleType) -> Iterator[Replacement]:
+        if module.__name__ == engine:
+            yield Replacement(module, "train", fits.observed(training, options_of(flavor), inner=join))
+        if module.__name__ == f"{flavor}.sklearn":
+            make = fits.observed(estimator, options_of(flavor))
+            for kind in list(vars(module).values()):
+                if isinstance(kind, type) and kind.__module__ == module.__name__ and "fit" in vars(kind):
+                    yield Replacement(kind, "fit", make)
+
+    return replacements
 
 
 def name_of(data: str, metric: str) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
-from modelry._sdk.autologging import fits, models
+from modelry._sdk.autologging import models
 from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
-from modelry._sdk.autologging.patching import Replacement
-from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.autologging.switch import Framework
 from modelry._sdk.flavors.lightgbm import save_model
 from modelry._sdk.recipes import boosting, sklearn_fits
 from modelry._sdk.recipes.boosting import Progress
@@ -109,26 +107,10 @@ def _data_of(data: Any) -> tuple[Kept | None, Kept | None]:
     return (Kept(features), Kept(data.label)) if rows else (None, None)
 
 
-def _join(fit: Fit, call: Call) -> None:
-    """Listens to the training inside the fit of a model of the scikit-learn interface."""
-    if fit.flavor == "lightgbm" and "progress" not in fit.notes:
-        listen(fit, call)
-
-
-def _wanted(module: ModuleType) -> Iterator[Replacement]:
-    if module.__name__ == "lightgbm.engine":
-        yield Replacement(module, "train", fits.observed(Training(), options_of("lightgbm"), inner=_join))
-    if module.__name__ == "lightgbm.sklearn":
-        make = fits.observed(EstimatorFit(), options_of("lightgbm"))
-        for kind in list(vars(module).values()):
-            if isinstance(kind, type) and kind.__module__ == module.__name__ and "fit" in vars(kind):
-                yield Replacement(kind, "fit", make)
-
-
 LIGHTGBM = Framework(
     "lightgbm",
     ("lightgbm",),
-    _wanted,
+    boosting.wanted("lightgbm", "lightgbm.engine", Training(), EstimatorFit(), listen),
     {"importance_types": ["split", "gain"], "pos_label": None},
     distribution="lightgbm",
     tested="4.7",

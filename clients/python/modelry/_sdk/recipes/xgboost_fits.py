@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
-from modelry._sdk.autologging import fits, models
+from modelry._sdk.autologging import models
 from modelry._sdk.autologging.copies import Snapshot
 from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.autologging.inputs import Kept
-from modelry._sdk.autologging.patching import Replacement
-from modelry._sdk.autologging.switch import Framework, options_of
+from modelry._sdk.autologging.switch import Framework
 from modelry._sdk.flavors.xgboost import save_model
 from modelry._sdk.recipes import boosting, sklearn_fits
 from modelry._sdk.recipes.boosting import Progress
@@ -124,26 +122,10 @@ def _of_a_matrix(model: Any, rows: Any) -> Any:
     return model.predict(xgboost.DMatrix(rows))
 
 
-def _join(fit: Fit, call: Call) -> None:
-    """Listens to the training inside the fit of a model of the scikit-learn interface."""
-    if fit.flavor == "xgboost" and "progress" not in fit.notes:
-        listen(fit, call)
-
-
-def _wanted(module: ModuleType) -> Iterator[Replacement]:
-    if module.__name__ == "xgboost.training":
-        yield Replacement(module, "train", fits.observed(Training(), options_of("xgboost"), inner=_join))
-    if module.__name__ == "xgboost.sklearn":
-        make = fits.observed(EstimatorFit(), options_of("xgboost"))
-        for kind in list(vars(module).values()):
-            if isinstance(kind, type) and kind.__module__ == module.__name__ and "fit" in vars(kind):
-                yield Replacement(kind, "fit", make)
-
-
 XGBOOST = Framework(
     "xgboost",
     ("xgboost",),
-    _wanted,
+    boosting.wanted("xgboost", "xgboost.training", Training(), EstimatorFit(), listen),
     {"importance_types": ["weight"], "pos_label": None},
     distribution="xgboost",
     tested="3.2",
