@@ -304,8 +304,9 @@ def set_registered_model_alias(name: str, alias: str, version: int | str) -> Non
 
 
 def flush(timeout: float | None = None) -> bool:
-    """Waits until everything that was logged or printed is committed, at most `timeout` seconds. Returns whether it is.
+    """Waits until everything that was logged is committed, at most `timeout` seconds. Returns whether it is.
 
+    For what was printed it waits too, at most 5 seconds; the answer does not depend on it.
     While no server answers it tries again until the time is up. Without a timeout it tries once and returns False. In a
     forked child it writes to the spool, which the parent delivers, and returns False.
     """
