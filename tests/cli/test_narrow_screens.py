@@ -89,7 +89,8 @@ def test_nothing_is_cut_without_a_sign(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(words, "ago", lambda time: "2 hours ago")
+    for module in (words, output):
+        monkeypatch.setattr(module, "ago", lambda time: "2 hours ago")
     lists = 0
     for command in tables:
         write, args, named = _asked(command, modelry, monkeypatch)
