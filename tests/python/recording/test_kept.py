@@ -52,6 +52,27 @@ def test_a_path_may_hold_any_character_that_an_artifact_may(client: Client, tmp_
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.parametrize("umask", [0o002, 0o000, 0o077])
+def test_a_copy_is_for_its_user_alone_whatever_the_umask_is(client: Client, tmp_path: Path, umask: int) -> None:
+    run_id = client.runs.create().run_id
+    (tmp_path / "plots").mkdir()
+    for name in "ab":
+        (tmp_path / "plots" / name).write_text(name)
+        (tmp_path / "plots" / name).chmod(0o666)
+    before = os.umask(umask)
+    try:
+        files = kept.keep_files(tmp_path / "spool", SERVER, f"runs/{run_id}", "", tmp_path / "plots")
+        with files.held():
+            halves = files.divided()
+        for half in halves:
+            half.upload(client._connection)
+    finally:
+        os.umask(before)
+
+    assert client.artifacts.read_bytes(f"runs/{run_id}", "b") == b"b"
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
 def test_what_an_upload_refuses_is_not_kept_either(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "link").symlink_to(tmp_path / "gone")

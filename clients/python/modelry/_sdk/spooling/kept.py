@@ -268,7 +268,7 @@ def _copy(file: LocalFile, target: Path, start: Path) -> None:
         _write(target, b"")
         return
     try:
-        shutil.copyfile(file.source, target)
+        _copy_content(file.source, target)
     except OSError:
         with local_files.reading(start):  # Only what fails again without the copy is due to the file.
             transfer.read_through(file)
@@ -280,7 +280,13 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        _copy_content(source, target)
+
+
+def _copy_content(source: str | Path, target: Path) -> None:
+    """Copies a file so that nobody else can write to the copy, whatever the umask is: such a copy is not uploaded."""
+    shutil.copyfile(source, target)
+    target.chmod(0o600)
 
 
 def _write(path: Path, content: bytes) -> None:
