@@ -2,8 +2,9 @@
 
     python tests/bench/checkpoint.py [megabytes] [pairs]
 
-Each pair logs a file that the server has not seen, and copies it with `cp` to the same disk. A copy is on the disk when
-`sync` has returned, so it is measured with and without that.
+Each pair logs files that the server has not seen, once so that the call waits for the upload and once with
+`synchronous=False`, and copies one with `cp` to the same disk. A copy is on the disk when `sync` has returned, so it is
+measured with and without that.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ def command(*parts: object) -> Callable[[], object]:
     return lambda: subprocess.run([str(part) for part in parts], check=True, capture_output=True)
 
 
+def written(path: Path, megabytes: int) -> None:
+    """Writes a file of random bytes to the disk."""
+    command("dd", "if=/dev/urandom", f"of={path}", "bs=1M", f"count={megabytes}")()
+    command("sync", path)()
+
+
 def main() -> None:
     """Prints each pair and the medians."""
     megabytes, pairs = (int(given) for given in (sys.argv[1:] + ["1024", "3"][len(sys.argv) - 1 :]))
@@ -46,16 +53,25 @@ def main() -> None:
         source, copy = Path(folder, "checkpoint.pt"), Path(folder, "copy.pt")
         with modelry.start_run() as run:
             for _ in range(pairs):
-                command("dd", "if=/dev/urandom", f"of={source}", "bs=1M", f"count={megabytes}")()
-                command("sync", source)()
+                written(source, megabytes)
                 copied = seconds(command("cp", source, copy))
                 synced = copied + seconds(command("sync", copy))
                 copy.unlink()
                 logged = seconds(lambda: run.log_artifact(source))
-                rows.append((copied, synced, logged))
-                print(f"cp {copied:.2f} s, with sync {synced:.2f} s, log_artifact {logged:.2f} s", flush=True)
-    copied, synced, logged = (statistics.median(column) for column in zip(*rows, strict=True))
-    print(f"{megabytes} MiB, medians of {pairs}: {logged / copied:.2f} x cp, {logged / synced:.2f} x cp with sync")
+                written(source, megabytes)
+                begun = seconds(lambda: run.log_artifact(source, "later", synchronous=False))
+                behind = seconds(run.flush)
+                rows.append((copied, synced, logged, begun))
+                print(
+                    f"cp {copied:.2f} s, with sync {synced:.2f} s; log_artifact {logged:.2f} s; synchronous=False "
+                    f"{begun:.2f} s, and {behind:.2f} s behind it",
+                    flush=True,
+                )
+    copied, synced, logged, begun = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(
+        f"{megabytes} MiB, medians of {pairs}: {logged / copied:.2f} x cp, {logged / synced:.2f} x cp with sync; with"
+    )
+    print(f"with synchronous=False: {begun / copied:.2f} x cp, {begun / synced:.2f} x cp with sync")
 
 
 if __name__ == "__main__":

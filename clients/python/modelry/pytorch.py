@@ -115,19 +115,24 @@ def log_state_dict(
     serialization_format: str = "pickle",
     run_id: str | None = None,
     client: Client | None = None,
+    synchronous: bool = True,
     **options: Any,
 ) -> str:
     """Logs the tensors of a model, or a checkpoint, to a run, and returns its URI: see `save_state_dict`.
 
     It is no model: `load_state_dict` reads it, and no `load_model`. It can be registered, as a folder of files; see
     docs/models.md. `run_id` is its run. Default: the active run, which is started if there is none.
+
+    If not `synchronous`, it returns when the file is written on this machine. A thread uploads it, and `modelry.flush`
+    waits for it. Raises InvalidArgument for that with `run_id` or `client`.
     """
     from modelry._sdk.packaging import logged
 
     def save(folder: str) -> None:
         save_state_dict(state_dict, folder, serialization_format=serialization_format, **options)
 
-    return logged.log_files(save, logged.Destination(artifact_path=artifact_path, run_id=run_id, client=client))
+    destination = logged.Destination(artifact_path=artifact_path, run_id=run_id, client=client)
+    return logged.log_files(save, destination, synchronous=synchronous)
 
 
 def load_state_dict(

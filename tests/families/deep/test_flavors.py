@@ -320,12 +320,20 @@ def test_a_module_of_a_local_class_is_pickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fluent")
+@pytest.mark.parametrize("synchronous", [True, False])
 @pytest.mark.parametrize("serialization_format", ["pickle", "safetensors"])
-def test_a_state_dict_is_logged_and_loaded(serialization_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_dict_is_logged_and_loaded(
+    serialization_format: str, synchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = pytorch_module().state_dict()
 
     with modelry.start_run() as run:
-        uri = modelry.pytorch.log_state_dict(state, "weights", serialization_format=serialization_format)
+        uri = modelry.pytorch.log_state_dict(
+            state, "weights", serialization_format=serialization_format, synchronous=synchronous
+        )
+        assert run.flush(60)
+        with pytest.raises(InvalidArgument, match="run of this process"):
+            modelry.pytorch.log_state_dict(state, "weights", run_id=run.run_id, synchronous=False)
     loaded = modelry.pytorch.load_state_dict(uri)
 
     assert uri == f"runs:/{run.run_id}/weights"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -295,3 +296,57 @@ def test_an_upload_begins_again_when_a_file_vanishes(
     assert uploaded.file_count == 1
     (steps,) = script.written
     assert files_in(steps) == {"a": b"stays"}
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+def test_a_copy_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("0000")
+    told = iter(range(1, changes + 1))
+    real = shutil.copyfile
+
+    def copyfile(source: str, target: str) -> None:
+        real(source, target)
+        for number in told:
+            Path(source).write_text(f"{number}" * 4)
+            break
+
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+
+    transfer.copy(str(source), str(target))
+
+    assert target.read_text() == f"{changes}" * 4
+
+
+def test_a_copy_of_a_file_that_grows_is_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("begun")
+    copies: list[str] = []
+    real = shutil.copyfile
+
+    def copyfile(source: str, target: str) -> None:
+        real(source, target)
+        copies.append(target)
+        Path(source).write_text("begun, and gone on")
+
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+
+    transfer.copy(str(source), str(target))
+
+    assert (target.read_text(), len(copies)) == ("begun", 1)
+
+
+def test_a_file_that_changes_all_the_time_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("0000")
+    numbers = iter(range(1, 10))
+    real = shutil.copyfile
+
+    def copyfile(source: str, target: str) -> None:
+        real(source, target)
+        Path(source).write_text(f"{next(numbers)}" * 4)
+
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+
+    with pytest.raises(LocalFileChanged, match="changed during the upload"):
+        transfer.copy(str(source), str(target))

@@ -134,7 +134,7 @@ def long(client: Client, monkeypatch: pytest.MonkeyPatch) -> tuple[modelry.Activ
     with modelry.start_run() as run:
         pass
     modelry.flush()
-    return run, Transcript(Files(run.send_part, run.delete_part))
+    return run, Transcript(Files(run.files.send_part, run.files.delete_part))
 
 
 def numbers_of(lines: Iterable[ConsoleLine]) -> list[int | str]:
@@ -184,7 +184,7 @@ def test_the_order_of_a_process_stays_when_the_clock_is_set_back(client: Client)
     modelry.flush()
     for rank, times in {"0": (10, 50, 30), "1": (20, 40, 60)}.items():
         lines = [files.written(moment * 1_000_000_000, "stdout", f"{rank} at {moment}") for moment in times]
-        run.send_part(files.path_of(rank, "20270101T000000Z-ab12", 1), b"".join(lines), True)
+        run.files.send_part(files.path_of(rank, "20270101T000000Z-ab12", 1), b"".join(lines), True)
 
     found = [line.text for line in client.runs.console(run.run_id)]
 

@@ -90,7 +90,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 def _known(run: ActiveRun) -> set[str] | None:
     """The metrics and tags that the server has of the run. None if it can't say and the run is not of this process."""
     of_this_process: set[str] | None = set() if run.is_new else None
-    if not run.is_online():
+    if not run.files.is_online():
         return of_this_process
     try:
         found = run.client.runs.get(run.run_id)

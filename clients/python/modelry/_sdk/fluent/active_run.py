@@ -6,10 +6,8 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +16,7 @@ from modelry._sdk.files import attachments, figures, images, keyed, local_files
 from modelry._sdk.files import audio as audio_files
 from modelry._sdk.fluent import tables
 from modelry._sdk.fluent.ending import CODE, ERROR, SIGNAL, ended_after
+from modelry._sdk.fluent.run_files import RunFiles
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
@@ -26,14 +25,12 @@ from modelry._sdk.nouns.times import stamp_of
 from modelry._sdk.observing import console, places
 from modelry._sdk.recording import afterwork
 from modelry._sdk.recording.pool import recorder_of
-from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.spooling import queued
 from modelry._sdk.spooling.queued import QueuedRequest
-from modelry._sdk.transport import retries, settings
-from modelry._sdk.transport.connection import within
+from modelry._sdk.transport import settings
 from modelry._sdk.values import signals
-from modelry._sdk.values.texts import said_of, text_of
-from modelry.errors import InvalidArgument, ModelryError
+from modelry._sdk.values.texts import text_of
+from modelry.errors import InvalidArgument
 
 log = logging.getLogger("modelry")
 
@@ -60,10 +57,9 @@ class ActiveRun(ActiveRunNames):
         self.buffer = self.recorder.buffer(run_id)
         self.is_new = is_new
         """Whether this process has created the run, so that it can't have had files before."""
-        self._online = online
+        self.files = RunFiles(run_id, client, self.recorder, online=online)
         self.is_continued = False
         """Whether it was started before, and so may have ended before."""
-        self._noted: set[tuple[str, str]] = set()
         self._process = os.getpid()
         self._rank = converted(places.rank())
         self.on_end: Callable[[ActiveRun], None] | None = None
@@ -131,46 +127,51 @@ class ActiveRun(ActiveRunNames):
         except Exception as problem:  # It may be the object of another library, which may raise anything.
             signals.pass_on(problem)
             is_path = isinstance(dataset, str | os.PathLike)
-            self._refuse("dataset", text_of(dataset)[:200] if is_path else type(dataset).__name__, problem)
+            self.files.refuse("dataset", text_of(dataset)[:200] if is_path else type(dataset).__name__, problem)
             return
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
         self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))
 
-    def log_artifact(self, local_path: str | os.PathLike[str], artifact_path: str = "") -> None:
+    def log_artifact(
+        self, local_path: str | os.PathLike[str], artifact_path: str = "", *, synchronous: bool = True
+    ) -> None:
         """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
 
-        Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. What the
-        server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there is nothing or the
-        path is empty, and PathInvalid for a path that can't be one.
+        Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. If not
+        `synchronous`, that is done in any case: it returns when the file is copied, a thread uploads the copy, and
+        `flush` waits for it. What the server refuses, or can't be read, is told and not raised. Raises
+        FileNotFoundError if there is nothing or the path is empty, and PathInvalid for a path that can't be one.
         """
         source, artifact_path = local_files.given(local_path), text_of(artifact_path or "")
-        with self._told(source):
+        with self.files.told(source):
             is_folder = local_files.is_folder(source)
             target = f"{artifact_path}/{source.name}".strip("/") if is_folder else artifact_path
-            self._upload_files(source, target, is_divisible=is_folder)
+            self.files.upload_files(source, target, is_divisible=is_folder, synchronous=synchronous)
 
-    def log_artifacts(self, local_dir: str | os.PathLike[str], artifact_path: str = "") -> None:
+    def log_artifacts(
+        self, local_dir: str | os.PathLike[str], artifact_path: str = "", *, synchronous: bool = True
+    ) -> None:
         """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`.
 
         If the server refuses some of the files, or some can't be read, a copy is kept, and the others are uploaded from
         it in several parts. Raises NotADirectoryError for a file.
         """
         source = local_files.given(local_dir)
-        with self._told(source):
+        with self.files.told(source):
             if not local_files.is_folder(source):
                 raise NotADirectoryError(f"{local_dir} is not a folder; upload a file with log_artifact")
-            self._upload_files(source, text_of(artifact_path or ""), is_divisible=True)
+            self.files.upload_files(source, text_of(artifact_path or ""), is_divisible=True, synchronous=synchronous)
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Writes a text to a file of the run."""
-        self._upload_made(artifact_file, lambda: attachments.of_text(text))
+        self.files.upload_made(artifact_file, lambda: attachments.of_text(text))
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Writes a dictionary or list to a file of the run: YAML if the path ends in .yaml or .yml, else JSON.
 
         Keys become texts. Arrays, tensors, sets, dates and configuration objects are converted; see docs/sdk.md.
         """
-        self._upload_made(artifact_file, lambda: attachments.of_dict(dictionary, text_of(artifact_file)))
+        self.files.upload_made(artifact_file, lambda: attachments.of_dict(dictionary, text_of(artifact_file)))
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
         """Writes a figure to a file of the run, whose extension says the format.
@@ -179,7 +180,7 @@ class ActiveRun(ActiveRunNames):
         scikit-learn, figures of Plotly and charts of Altair. `save_kwargs` go to the function that saves it.
         """
         path = text_of(artifact_file)
-        self._upload_noted(artifact_file, path, lambda: figures.of_figure(figure, path, **(save_kwargs or {})))
+        self.files.upload_noted(artifact_file, path, lambda: figures.of_figure(figure, path, **(save_kwargs or {})))
 
     def log_image(
         self, image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None
@@ -199,7 +200,7 @@ class ActiveRun(ActiveRunNames):
                 keyed.require_step(step)
             return images.of_image(image, path)
 
-        self._upload_noted(path if artifact_file is None else artifact_file, name, made)
+        self.files.upload_noted(path if artifact_file is None else artifact_file, name, made)
 
     def log_audio(
         self,
@@ -230,7 +231,7 @@ class ActiveRun(ActiveRunNames):
                 audio_files.ending_of(audio)
             return audio_files.of_audio(audio, path, sample_rate)
 
-        self._upload_noted(path if artifact_file is None else artifact_file, name, made)
+        self.files.upload_noted(path if artifact_file is None else artifact_file, name, made)
 
     def log_table(self, data: Any, artifact_file: str) -> None:
         """Writes a table to a file of the run, or appends its rows to the table there.
@@ -311,178 +312,16 @@ class ActiveRun(ActiveRunNames):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is pickled is the run's id and where it is. Who unpickles it logs to the same run."""
-        return _unpickled, (self.client, self.run_id, self.experiment_id, self.name, self.status, self._online)
+        return _unpickled, (self.client, self.run_id, self.experiment_id, self.name, self.status, self.files.was_online)
 
     def __repr__(self) -> str:
         return f"ActiveRun({self.run_id!r}, name={self.name!r}, status={self.status.value})"
-
-    def upload_model(self, folder: Path, path: str) -> None:
-        """Uploads the folder of a model, as `log_artifacts` does, but all of its files together or none."""
-        with self._told(folder):
-            self._upload_files(folder, path, is_divisible=False)
-
-    def upload_in_background(self, folder: Path, path: str) -> None:
-        """Uploads what the run records of itself, or keeps a copy, without a warning. No `flush` waits for it long."""
-        uploads, artifacts = self.recorder.uploads, self.client.artifacts
-        if not self._sent(path, lambda: artifacts.upload(self._owner, folder, path)):
-            with contextlib.suppress(OSError, ModelryError):
-                uploads.keep_files(self._owner, path, folder, in_background=True)
-
-    def send_part(self, path: str, content: bytes, is_last: bool) -> bool:
-        """Writes a file of the run that may be written again, without a warning. Returns whether it is done with.
-
-        If the server can't take it now, it is not, unless it `is_last`: then a copy is kept in the spool.
-        """
-        uploads, artifacts = self.recorder.uploads, self.client.artifacts
-        if self._sent(path, lambda: artifacts.upload_bytes(self._owner, path, content, content_type="text/plain")):
-            return True
-        if is_last:
-            with contextlib.suppress(OSError, ModelryError):
-                uploads.keep_content(self._owner, path, content, in_background=True)
-        return is_last
-
-    def _sent(self, path: str, send: Callable[[], object]) -> bool:
-        """Uploads without a warning; says whether it is done with, which it also is if it is refused."""
-        if not self.is_online():
-            return False
-        try:
-            with within(settings.usable().start_timeout):
-                send()
-        except ModelryError as error:
-            log.debug("%s: %s", path, error)
-            return retries.is_refusal(error) and not is_of_the_run(error)
-        return True
-
-    def delete_part(self, path: str) -> None:
-        """Deletes a file of the run, without a warning if it can't."""
-        try:
-            self.client.artifacts.delete(self._owner, path)
-        except ModelryError as error:
-            log.debug("%s: %s", path, error)
 
     def _set_exit_tags(self, exit_tags: Mapping[str, str]) -> None:
         """Says how the run ended; of one that was continued, also that how it ended before counts no more."""
         before = dict.fromkeys((CODE, SIGNAL, ERROR), "") if self.is_continued else {}
         if tags := {**before, **exit_tags}:
             self.buffer.set_tags(tags)
-
-    @contextmanager
-    def _told(self, source: Path) -> Iterator[None]:
-        """Tells of local files that can't be read, and raises nothing of them into training."""
-        try:
-            yield
-        except ModelryError as error:
-            if error.reason != "LOCAL_FILE_REFUSED":
-                raise
-            self._refuse("file", repr(os.fspath(source)), error)
-
-    def _upload_files(self, source: Path, path: str, *, is_divisible: bool) -> None:
-        from modelry._sdk.files import paths
-
-        def refuse(error: ModelryError) -> None:
-            local = error.metadata.get("local_path", os.fspath(source))
-            self.recorder.warn("file", local, f"file {local_files.problem_of(error)}", run_id=self.run_id)
-
-        if path:
-            paths.checked(path)
-        self._upload(
-            os.fspath(source),
-            lambda: self.client.artifacts.upload(self._owner, source, path),
-            lambda: self.recorder.uploads.keep_files(
-                self._owner, path, source, whole=not is_divisible, refuse=refuse if is_divisible else None
-            ),
-            is_divisible=is_divisible,
-        )
-
-    def _upload_made(self, artifact_file: object, make: Callable[[], bytes]) -> bool:
-        """Uploads what is made of a value, unless it can't be made, which is told and not raised into training.
-
-        So is what is no path, such as an array. Returns whether the server has it.
-        """
-        from modelry._sdk.files import paths
-
-        path = text_of(artifact_file) if attachments.is_path(artifact_file) else ""
-        if attachments.is_path(artifact_file):
-            paths.checked(path)
-        try:
-            attachments.require_path(artifact_file)
-            content = make()
-        except Exception as problem:  # It may be the object of another library, which may raise anything.
-            signals.pass_on(problem)
-            self._refuse("file", repr(path), problem)
-            return False
-        return self._upload(
-            path,
-            lambda: self.client.artifacts.upload_bytes(self._owner, path, content),
-            lambda: self.recorder.uploads.keep_content(self._owner, path, content),
-        )
-
-    def _upload_noted(self, artifact_file: object, name: str, make: Callable[[], tuple[bytes, str]]) -> None:
-        """Uploads what is made of a value, and says, once for each name, what whoever reads it must know."""
-
-        def made() -> bytes:
-            content, note = make()
-            self.tell_once(name, note)
-            return content
-
-        self._upload_made(artifact_file, made)
-
-    def is_online(self) -> bool:
-        """Whether a server has answered, and it is not known that none does now."""
-        self._online = self._online or self.recorder.attempt(1.0)
-        return self._online and not self.recorder.offline
-
-    def is_up_to_date(self) -> bool:
-        """Whether no file waits to be uploaded."""
-        return not self.recorder.uploads.waiting
-
-    def tell_once(self, name: str, note: str) -> None:
-        """Warns of what is to be known of a file; not again if only its numbers differ."""
-        if note and (name, note[:20]) not in self._noted:
-            self._noted.add((name, note[:20]))
-            log.warning("%s: %s", name, note)
-
-    def _upload(
-        self, name: str, send: Callable[[], object], keep: Callable[[], None], *, is_divisible: bool = False
-    ) -> bool:
-        """Uploads, or keeps a copy if the server can't take it now, does not know the run yet, or stands still.
-
-        A refusal is told and not raised into training. A copy of what is divisible is kept, too, if it is refused: the
-        refusal may be about some of the files, and the others are uploaded without these. Returns whether it is
-        uploaded.
-        """
-        obstacle = "no server answers"
-        if self.is_online() and self.is_up_to_date():
-            try:
-                with within(settings.usable().start_timeout):
-                    send()
-            except ModelryError as error:
-                is_refused = retries.is_refusal(error) and not is_of_the_run(error)
-                if (is_refused and not is_divisible) or error.reason == "LOCAL_FILE_CHANGED":
-                    self._refuse("file", repr(name), error)
-                    return False
-                if is_refused:
-                    obstacle = error.message
-                else:
-                    log.warning("%s; a copy is kept in %s and will be uploaded later", error, self.recorder.folder)
-            else:
-                return True
-        try:
-            keep()
-        except ModelryError as error:  # of the local files
-            self._refuse("file", repr(name), error)
-        except OSError as problem:
-            why = f"{obstacle}, and no copy can be kept ({problem}); MODELRY_SPOOL_DIR sets the folder of copies"
-            self.recorder.warn("file", repr(name), f"file {name!r}: {why}", run_id=self.run_id)
-        return False
-
-    def _refuse(self, kind: str, name: str, problem: Exception) -> None:
-        said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {said_of(problem)}"
-        self.recorder.warn(kind, name, f"{kind} {name}: {said}", run_id=self.run_id)
-
-    @property
-    def _owner(self) -> str:
-        return f"runs/{self.run_id}"
 
 
 def _unpickled(

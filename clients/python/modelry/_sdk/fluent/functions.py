@@ -219,7 +219,7 @@ def _started(
     here.push(run, parent_run_id=parent, of_task=of_task)
     process.current().part(Sampling).watch(run.buffer, began=run.began, wanted=log_system_metrics)
     if places.rank() not in {"", "0"} or not (resumed or above):
-        process.current().part(Snapshots).take(run.upload_in_background, run.set_tags)
+        process.current().part(Snapshots).take(run.files.upload_in_background, run.set_tags)
     if not above:
         _record_console(run)
     return run
@@ -227,7 +227,7 @@ def _started(
 
 def _record_console(run: ActiveRun) -> None:
     console = process.current().part(Console)
-    transcript = console.record(Files(run.send_part, run.delete_part))
+    transcript = console.record(Files(run.files.send_part, run.files.delete_part))
     if transcript is None:
         return
     run.has_console = True

@@ -87,24 +87,37 @@ def log_input(dataset: Any, context: str = "") -> None:
         run.log_input(dataset, context)
 
 
-def log_artifact(local_path: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
+def log_artifact(
+    local_path: str | os.PathLike[str],
+    artifact_path: str = "",
+    run_id: str | None = None,
+    *,
+    synchronous: bool = True,
+) -> None:
     """Uploads a file, or a folder under its own name, into the folder `artifact_path` of the run.
 
-    Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. What the
-    server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there is nothing or the path
-    is empty, and PathInvalid for a path that can't be one.
+    Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. If not
+    `synchronous`, that is done in any case: it returns when the file is copied, a thread uploads the copy, and `flush`
+    waits for it. What the server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there
+    is nothing or the path is empty, and PathInvalid for a path that can't be one.
     """
     if (run := _run(run_id)) is not None:
-        run.log_artifact(local_path, artifact_path or "")
+        run.log_artifact(local_path, artifact_path or "", synchronous=synchronous)
 
 
-def log_artifacts(local_dir: str | os.PathLike[str], artifact_path: str = "", run_id: str | None = None) -> None:
+def log_artifacts(
+    local_dir: str | os.PathLike[str],
+    artifact_path: str = "",
+    run_id: str | None = None,
+    *,
+    synchronous: bool = True,
+) -> None:
     """Uploads the content of a folder into the folder `artifact_path` of the run; see `log_artifact`.
 
     Raises NotADirectoryError for a file.
     """
     if (run := _run(run_id)) is not None:
-        run.log_artifacts(local_dir, artifact_path or "")
+        run.log_artifacts(local_dir, artifact_path or "", synchronous=synchronous)
 
 
 def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:

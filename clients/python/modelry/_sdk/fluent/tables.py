@@ -66,14 +66,14 @@ def log_table(run: Any, data: Any, artifact_file: object) -> None:
         frame, images = tables.images_apart(tables.frame_of(data), path)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
         signals.pass_on(problem)
-        run._refuse("file", repr(path), problem)
+        run.files.refuse("file", repr(path), problem)
         return
     if images:
         with tempfile.TemporaryDirectory(prefix="modelry-table-") as folder:
             for place, content in images.items():
                 Path(folder, place).parent.mkdir(parents=True, exist_ok=True)
                 Path(folder, place).write_bytes(content)
-            run.upload_model(Path(folder), "")
+            run.files.upload_model(Path(folder), "")
     state = process.current().part(Tables)
     with state.lock:
         path, before = _before(run, path, state)
@@ -81,11 +81,11 @@ def log_table(run: Any, data: Any, artifact_file: object) -> None:
 
         def make() -> bytes:
             content, note = tables.of_table(frame, path, before)
-            run.tell_once(path, note)
+            run.files.tell_once(path, note)
             made.append(content)
             return content
 
-        is_there = run._upload_made(path, make)
+        is_there = run.files.upload_made(path, make)
         if not made:
             return
         state.logged.add((run.run_id, path))
@@ -100,7 +100,7 @@ def _before(run: Any, path: str, state: Tables) -> tuple[str, bytes | None]:
     """Where the table goes, and what is there. If that can't be known now, it goes to a file of its own."""
     place = (run.run_id, path)
     try:
-        if place in state.undelivered and not run.is_up_to_date():
+        if place in state.undelivered and not run.files.is_up_to_date(path):
             return path, state.undelivered[place]
         return path, _read(run, path)
     except ArtifactNotFound:
@@ -112,12 +112,12 @@ def _before(run: Any, path: str, state: Tables) -> tuple[str, bytes | None]:
             return path, None
         file = PurePosixPath(path)
         other = str(file.with_name(f"{file.stem}-{secrets.token_hex(3)}{file.suffix}"))
-        run.tell_once(path, f"it can't be read now, so these rows are written to {other!r} ({error.message})")
+        run.files.tell_once(path, f"it can't be read now, so these rows are written to {other!r} ({error.message})")
         return other, None
 
 
 def _read(run: Any, path: str) -> bytes:
-    if not run.is_online():
+    if not run.files.is_online():
         raise Unavailable("no server answers")
     content: bytes = run.client.artifacts.read_bytes(f"runs/{run.run_id}", path)
     return content
@@ -128,7 +128,7 @@ def _name(run: Any, path: str, state: Tables) -> None:
     listed = state.named.get(run.run_id)
     if listed is None:
         listed = []
-        if run.is_online():
+        if run.files.is_online():
             try:
                 listed = names(run.client.runs.get(run.run_id).tags.get(TAG, ""))
             except ModelryError:  # The run, or the server, is not there yet.

@@ -112,17 +112,26 @@ def saved(save: Callable[[str, Any], None], destination: Destination) -> Callabl
     return log_it
 
 
-def log_files(save: Callable[[str], None], destination: Destination) -> str:
-    """Logs what `save(folder)` writes, which is no model, and returns its URI."""
+def log_files(save: Callable[[str], None], destination: Destination, *, synchronous: bool = True) -> str:
+    """Logs what `save(folder)` writes, which is no model, and returns its URI.
+
+    If not `synchronous`, it is uploaded in the background, which only a run of this process can do.
+    """
+    if not synchronous and (destination.run_id or destination.client):
+        raise InvalidArgument(
+            "synchronous=False needs a run of this process to upload in the background; leave run_id and client out",
+            reason="FIELD_INVALID",
+            fields={"synchronous": "given with run_id or client"},
+        )
     path = destination.path()
     with tempfile.TemporaryDirectory(prefix="modelry-files-") as temporary:
         save(temporary)
-        run_id, upload = _target(destination)
+        run_id, upload = _target(destination, synchronous=synchronous)
         upload(temporary, path)
     return f"runs:/{run_id}/{path}"
 
 
-def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]]:
+def _target(destination: Destination, *, synchronous: bool = True) -> tuple[str, Callable[[str, str], object]]:
     """The run that gets the model, and a function that uploads a folder to a path of it."""
     from modelry._sdk.fluent import functions, session
 
@@ -133,7 +142,7 @@ def _target(destination: Destination) -> tuple[str, Callable[[str, str], object]
         owner = f"runs/{destination.run_id}"
         return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
     run = destination.run or functions.active_run() or functions.start_run()
-    return run.run_id, lambda folder, path: run.upload_model(Path(folder), path)
+    return run.run_id, lambda folder, path: run.files.upload_model(Path(folder), path, synchronous=synchronous)
 
 
 def _registered(destination: Destination, model_uri: str, metadata: Any) -> int | None:

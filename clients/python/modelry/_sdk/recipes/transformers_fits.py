@@ -61,11 +61,11 @@ class ModelryCallback:
             self._attempt("metrics were", lambda: self._log(logs, state.global_step))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Uploads the checkpoint that was saved, if asked to."""
+        """Copies the checkpoint that was saved, if asked to, and uploads it behind the training."""
         run = self._run
         if self._log_checkpoints and run is not None and state.is_world_process_zero:
             folder = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
-            self._attempt("a checkpoint was", lambda: run.log_artifact(folder, "checkpoints"))
+            self._attempt("a checkpoint was", lambda: run.log_artifact(folder, "checkpoints", synchronous=False))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Logs the best metric and checkpoint, and ends the run if it was started here."""

@@ -51,14 +51,15 @@ class Uploads:
         self._thread: threading.Thread | None = None
         self._wanted = self._tried = 0
         self._put_off = PutOff()
+        self._fails = False
+        """Whether none of those that were tried last could be uploaded."""
         self._rests = False
         """Whether all that waits was put off, or waits behind what was."""
 
-    @property
-    def waiting(self) -> bool:
-        """Whether an upload waits. A later one must then wait behind it, since it may be of the same file."""
+    def hold_up(self, owner: str, path: str) -> bool:
+        """Whether what is written to a path now must wait: the server takes nothing, or a file there waits too."""
         with self._changed:
-            return bool(self._waiting)
+            return any(not made.chosen or self._fails or made.touches(owner, path) for made in self._waiting)
 
     def keep_files(
         self,
@@ -69,11 +70,13 @@ class Uploads:
         whole: bool = False,
         refuse: Refuse | None = None,
         in_background: bool = False,
+        chosen: bool = False,
+        moves: bool = False,
     ) -> None:
         """Copies a file, or what is in a folder, and uploads it later. Raises what `kept.keep_files` raises."""
-        made = kept.keep_files(self._folder, self._server, owner, path, source, whole=whole, refuse=refuse)
+        made = kept.keep_files(self._folder, self._server, owner, path, source, whole=whole, refuse=refuse, moves=moves)
         if made.paths:
-            self._add(replace(made, in_background=in_background))
+            self._add(replace(made, in_background=in_background, chosen=chosen))
         else:
             made.drop()
 
@@ -186,6 +189,7 @@ class Uploads:
             ends.add(attempt.end)
         with self._changed:
             self._tried = number
+            self._fails = bool(ends) and not any(end.is_over for end in ends)
             self._rests = End.PUT_OFF in ends and ends <= {End.PUT_OFF, End.WAITS}
             self._changed.notify_all()
         return any(end.is_over for end in ends)

@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelry._sdk.files import local_files, paths, transfer
@@ -37,7 +37,8 @@ class Kept:
     """Complete copies: their folder, the server and the process that made them, their owner and artifact paths.
 
     Files that are `whole`, such as those of a model, become visible together or not at all. For those that are
-    `in_background`, such as what a run records of itself, nobody waits.
+    `in_background`, such as what a run records of itself, nobody waits. Those that are `chosen` were copied because
+    somebody asked for it, not because the server could not take them.
     """
 
     folder: Path
@@ -45,7 +46,8 @@ class Kept:
     owner: str
     paths: tuple[str, ...]
     whole: bool = False
-    in_background: bool = False
+    in_background: bool = field(default=False, compare=False)
+    chosen: bool = field(default=False, compare=False)
 
     @property
     def is_divisible(self) -> bool:
@@ -127,6 +129,13 @@ class Kept:
         """Whether both write to the same owner and one of the same paths, so that their order matters."""
         return self.owner == other.owner and not set(self.paths).isdisjoint(other.paths)
 
+    def touches(self, owner: str, path: str) -> bool:
+        """Whether one of the files is at an artifact path of an owner, or above or below it."""
+        place = f"{path}/".lstrip("/")
+        return self.owner == owner and any(
+            f"{one}/".startswith(place) or place.startswith(f"{one}/") for one in self.paths
+        )
+
     def may_be_in_use(self) -> bool:
         """Whether the process that made the copies may still be at work, so that it uploads them itself."""
         return holders.may_be_at_work(self.server, self.folder / TARGET)
@@ -146,11 +155,12 @@ def keep_files(
     *,
     whole: bool = False,
     refuse: Refuse | None = None,
+    moves: bool = False,
 ) -> Kept:
     """Copies a file, or what is in a folder, for a later upload into the folder `path`; see `Kept.whole`.
 
-    Raises OSError if the copy can't be made, and what an upload raises for files that can't be uploaded. With `refuse`
-    those are left out, see `local_files.found`.
+    With `moves` it may take the files themselves in place of copies. Raises OSError if the copy can't be made, and what
+    an upload raises for files that can't be uploaded. With `refuse` those are left out, see `local_files.found`.
     """
     files = local_files.found(source, path, refuse=refuse)
 
@@ -158,7 +168,7 @@ def keep_files(
         copied: list[str] = []
         for file in files:
             try:
-                _copy(file, folder / str(len(copied)), source)
+                _copy(file, folder / str(len(copied)), source, moves=moves)
             except (InvalidArgument, LocalFileChanged) as refusal:
                 if refuse is None:
                     raise
@@ -262,17 +272,31 @@ def _write_target(folder: Path, kept: Kept) -> None:
     _write(folder / TARGET, json.dumps(target).encode())
 
 
-def _copy(file: LocalFile, target: Path, start: Path) -> None:
+def _copy(file: LocalFile, target: Path, start: Path, *, moves: bool) -> None:
     """Copies a file at or below `start`. Raises OSError if the copy can't be written, else as `local_files.reading`."""
     if not file.source:
         _write(target, b"")
         return
     try:
-        _copy_content(file.source, target)
+        if not (moves and _moved(file.source, target, start)):
+            transfer.copy(file.source, os.fspath(target))
+        target.chmod(0o600)  # a copy that somebody else can write to, as the umask may allow, is not uploaded
     except OSError:
         with local_files.reading(start):  # Only what fails again without the copy is due to the file.
             transfer.read_through(file)
         raise
+
+
+def _moved(source: str, target: Path, start: Path) -> bool:
+    """Moves a file that is nowhere but below `start`, if it is on the same file system."""
+    try:
+        is_there = Path(os.path.realpath(source)).is_relative_to(os.path.realpath(start))
+        if is_there and os.stat(source).st_nlink == 1:
+            os.rename(source, target)
+            return True
+    except OSError:
+        pass
+    return False
 
 
 def _link(source: Path, target: Path) -> None:
@@ -280,13 +304,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        _copy_content(source, target)
-
-
-def _copy_content(source: str | Path, target: Path) -> None:
-    """Copies a file so that nobody else can write to the copy, whatever the umask is: such a copy is not uploaded."""
-    shutil.copyfile(source, target)
-    target.chmod(0o600)
+        shutil.copy(source, target)
 
 
 def _write(path: Path, content: bytes) -> None:
