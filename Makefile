@@ -135,6 +135,10 @@ test-faults: setup minio-if-possible ## run the tests that kill, starve and fork
 	$(BIN)/python -m pytest --durations=10 $(FAULTS)
 	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(SLOW)
 
+.PHONY: test-oldest-postgres
+test-oldest-postgres: setup ## run the tests of the database on the oldest PostgreSQL that is supported
+	MODELRY_TEST_OLDEST_POSTGRES=1 $(BIN)/python -m pytest -q $(PARALLEL) -k postgres15
+
 .PHONY: test-families
 test-families: setup ## run the tests of models with real frameworks, each family in an environment of its own
 	$(BIN)/python tests/families/run.py
