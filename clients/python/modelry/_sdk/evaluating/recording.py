@@ -17,6 +17,7 @@ from modelry._sdk.evaluating.result import EvaluationResult, linked
 from modelry._sdk.evaluating.subject import uri_of
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.scoring.classifying import Classified
+from modelry._sdk.transport import settings
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
 from modelry.errors import ModelryError
@@ -55,7 +56,7 @@ def recorded(work: Work, found: Found, dataset: Dataset) -> EvaluationResult:
     if place.is_ours:
         run.end()
     else:
-        run.flush()
+        run.flush(settings.usable().start_timeout)
     return _linked(work, result)
 
 

@@ -51,6 +51,8 @@ class Uploads:
         self._thread: threading.Thread | None = None
         self._wanted = self._tried = 0
         self._put_off = PutOff()
+        self._passes = 0
+        """How often all that waited was tried."""
         self._fails = False
         """Whether none of those that were tried last could be uploaded."""
         self._rests = False
@@ -88,8 +90,9 @@ class Uploads:
     def deliver(self, timeout: float | None) -> bool:
         """Waits until nothing waits, at most so many seconds, or without a limit for one try; says whether it is so.
 
-        What is uploaded in the background does not count: where nothing else waits, there is one short try.
-        Where no thread can be started it tries once itself.
+        A try that is under way, takes some seconds and fails counts as that one. What is uploaded in the background
+        does not count: where nothing else waits, there is one short try. Where no thread can be started it tries once
+        itself.
         """
         now = time.monotonic()
         until = None if timeout is None else now + timeout
@@ -101,7 +104,7 @@ class Uploads:
         if is_alone:
             self._try_all()
         with self._changed:
-            first = self._wanted + 1
+            first, done_before = self._wanted + 1, self._passes
             ask_at = 0.0
             while self._waiting:
                 if time.monotonic() >= ask_at:  # not all the time, if it fails at once
@@ -114,6 +117,8 @@ class Uploads:
                 left = _LOOK_SECONDS if until is None else until - now
                 is_over = self._thread is None or left <= 0 or (in_background and now >= until_alone)
                 is_tried = self._tried >= first and (until is None or self._rests or in_background)
+                has_stalled = self._passes > done_before and self._fails and now >= until_alone
+                is_tried |= until is None and has_stalled
                 if is_over or is_tried or is_interrupted():
                     break
                 self._changed.wait(min(left, _LOOK_SECONDS))
@@ -189,6 +194,7 @@ class Uploads:
             ends.add(attempt.end)
         with self._changed:
             self._tried = number
+            self._passes += 1
             self._fails = bool(ends) and not any(end.is_over for end in ends)
             self._rests = End.PUT_OFF in ends and ends <= {End.PUT_OFF, End.WAITS}
             self._changed.notify_all()
