@@ -12,7 +12,7 @@ from typing import Any
 
 from modelry._sdk.client import Client
 from modelry._sdk.fluent.active_run import ActiveRun
-from modelry._sdk.fluent.ending import Ending
+from modelry._sdk.fluent.ending import SIGNAL, Ending
 from modelry._sdk.fluent.starting import ExperimentChoice, default_experiment
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import RunStatus
@@ -40,8 +40,11 @@ class Opened:
     over: bool = False
 
     def lives(self) -> bool:
-        """Whether it is open, in a thread that still runs."""
-        return not self.over and self.thread.is_alive()
+        """Whether it is open, in a thread that still runs. What the main thread leaves ends with the process.
+
+        Python marks the main thread as stopped before it waits for the other ones.
+        """
+        return not self.over and (self.thread.is_alive() or self.thread is threading.main_thread())
 
     def is_left_in(self, thread: threading.Thread, task: Any) -> bool:
         """Whether code of the thread started it that is not another task at work."""
@@ -214,6 +217,7 @@ class Session(process.Part):
         self._left = self._own() or self._shared() or self._left
         self.ends = True
         of_process = self._ending.of_process()
+        process.current().left_by_interrupt = of_process.tags.get(SIGNAL) == "SIGINT"
         for opened in reversed(list(self._opened)):
             of_thread = self._ending.of_thread(opened.thread)
             ended = of_process if of_thread.status is RunStatus.FINISHED else of_thread
@@ -221,6 +225,7 @@ class Session(process.Part):
 
     def after_fork_in_child(self) -> None:
         """Keeps the runs: what a child logs belongs to the run that is active in the parent."""
+        self.ends, self._left = False, None
         found = self._own() or _shared_of([opened for opened in self._opened if not opened.over])
         self.innermost.set(found)
         self._opened = [] if found is None else list(reversed(found.path()))

@@ -47,6 +47,12 @@ def is_interrupted() -> bool:
     return _held.run()
 
 
+def hurry() -> None:
+    """Has the work of this block end soon, as if a handler had raised."""
+    if _held is not None and threading.current_thread() is threading.main_thread():
+        _held.is_hurried = True
+
+
 def handled() -> int:
     """How many handlers ran so far at the end of what was held back, or between its steps."""
     return _handled
@@ -73,6 +79,7 @@ class _Held:
         """The number, the frame, and the process to which it came."""
         self._raised: list[BaseException] = []
         self._handlers: dict[int, Any] = {}
+        self.is_hurried = False
 
     def begin(self) -> None:
         """Replaces the handlers that are functions of Python; others, such as the default ones, raise nothing."""
@@ -100,7 +107,7 @@ class _Held:
                 self._raised.append(raised)
             finally:
                 _held = holding
-        return bool(self._raised)
+        return self.is_hurried or bool(self._raised)
 
     def end(self) -> None:
         """Puts the handlers back, and runs those that did not run yet. Raises the first of what handlers raised."""

@@ -43,7 +43,7 @@ from contextlib import ExitStack, suppress
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
-from modelry._sdk.transport.interruptions import handled, held_back
+from modelry._sdk.transport.interruptions import handled, held_back, hurry
 from modelry.errors import Unavailable
 
 log = logging.getLogger("modelry")
@@ -85,8 +85,12 @@ class Process:
         self._parts: dict[type[Part], Part] = {}
         self.ended_by = 0
         """The number of the signal that ends this process, where it was told of it. Else 0."""
+        self.left_by_interrupt = False
+        """Whether a KeyboardInterrupt that nobody caught ends this process."""
         self._exit_prepared_in = 0
         self._ends = False
+        self._hurries = False
+        """Whether Ctrl-C came before the exit, so that there it is not waited for a server."""
 
     @property
     def tracking_uri(self) -> str:
@@ -155,8 +159,14 @@ class Process:
             os.kill(os.getpid(), number)
 
     def _before_exit(self) -> None:
-        if self is _current:
+        if self is not _current:
+            return
+        try:
             self._tell(lambda part: part.before_exit())
+        except KeyboardInterrupt:
+            self._hurries = True
+            if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+                raise  # Python waits for these threads next, and Ctrl-C ends that, too.
 
     def at_exit(self) -> None:
         """Tells the parts that the process ends, the last made first, each of them whatever another raises.
@@ -165,10 +175,14 @@ class Process:
         are told once more, since a handler may have logged to one that had been told.
         """
         self._tell(lambda part: part.at_exit())
+        if self.left_by_interrupt:
+            _end_as_interrupted()
 
     def _tell(self, what: Callable[[Part], None]) -> None:
         with held_back() as run_handlers:
             self._ends = True
+            if self._hurries:
+                hurry()
             try:
                 before = handled()
                 self._tell_each(what)
@@ -203,9 +217,19 @@ class Process:
     def after_fork_in_child(self) -> None:
         """Makes this the state of a forked child."""
         self.inherits_grpc = self.inherits_grpc or "grpc" in sys.modules
-        self._ends = False
+        self._ends = self._hurries = self.left_by_interrupt = False
         for part in list(self._parts.values()):
             part.after_fork_in_child()
+
+
+def _end_as_interrupted() -> None:
+    """Lets Python end the process as an interrupted one: by SIGINT, which also ends a loop of the shell around it.
+
+    Python notes that nobody caught the KeyboardInterrupt, and forgets it where a text is executed at exit. Modules that
+    are imported there do that, such as for a dataclass.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")
 
 
 _current = Process()
