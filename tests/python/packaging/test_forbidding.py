@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import modelry.pyfunc
-from modelry._sdk.packaging import judging
-from modelry.errors import FailedPrecondition
+from modelry._sdk.packaging import forbidding, judging
+from modelry.errors import FailedPrecondition, InvalidArgument
 from tests.python.packaging.test_judging import SKLEARN, a_model
 
 CODE = """flavors:
@@ -243,3 +243,28 @@ def test_keras_without_a_safe_mode_is_refused_where_pickles_are_switched_off(
         monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
         with pytest.raises(FailedPrecondition, match="TF_USE_LEGACY_KERAS"):
             judging.judge(str(model))
+
+
+@pytest.mark.parametrize("value", ["no", "off", "n", "false ", " true", "yes", "on", "", "nein", "2", "\u00a0false"])
+def test_a_word_that_is_not_known_loads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", value)
+    model = a_model(tmp_path, "flavors: {python_function: {loader_module: mlflow.sklearn, model_path: model.pkl}}")
+
+    with pytest.raises(InvalidArgument, match="write false or 0 to forbid") as refused:
+        modelry.pyfunc.load_model(model)
+
+    assert refused.value.reason == "SETTING_INVALID"
+    assert repr(value) in str(refused.value)
+    assert not (model / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "forbids"),
+    [("false", True), ("FALSE", True), ("0", True), ("true", False), ("True", False), ("1", False), (None, False)],
+)
+def test_the_words_of_mlflow_are_known(monkeypatch: pytest.MonkeyPatch, value: str | None, forbids: bool) -> None:
+    monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", raising=False)
+    if value is not None:
+        monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", value)
+
+    assert forbidding.is_on() is forbids

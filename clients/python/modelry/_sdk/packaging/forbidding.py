@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from modelry._sdk.packaging import hub_code
+from modelry._sdk.transport import settings
 from modelry._sdk.values.texts import text_of
 from modelry.errors import FailedPrecondition
 
 SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+_WORDS = {"true": False, "1": False, "false": True, "0": True}
+"""Whether a value of it forbids. These are the words that MLflow knows."""
 
 _PYTHON_FUNCTION = "python_function"
 _KNOWN: Mapping[str, set[str]] = {
@@ -81,8 +84,15 @@ _KERAS_DATA = re.compile(rf"{hub_code.TEXTS}|.*\.keras", re.IGNORECASE)
 
 
 def is_on() -> bool:
-    """Whether the environment forbids code of models."""
-    return os.environ.get(SWITCH, "").lower() in {"false", "0"}
+    """Whether the environment forbids code of models.
+
+    Raises InvalidArgument for another word than those that MLflow knows: it would allow what should be forbidden.
+    """
+    value = os.environ.get(SWITCH, "true")
+    if (word := value.lower()) not in _WORDS:
+        wanted = "false or 0 to forbid pickles and code of models, true or 1 to allow them; no model is loaded"
+        raise settings.unreadable(SWITCH, value, wanted)
+    return _WORDS[word]
 
 
 def refuse_code(model: Mapping[str, Any], folder: str) -> None:
