@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from sklearn.linear_model import Ridge
 
 import modelry.pyfunc
 import modelry.sklearn
@@ -109,6 +112,68 @@ def test_a_file_that_is_too_large_too_deep_or_none_is_refused_at_once(tmp_path: 
         modelry.pyfunc.load_model(model)
 
     assert time.process_time() - begun < 10
+
+
+ENCODED = """
+import json, sys
+import modelry.pyfunc, modelry.sklearn
+from modelry._sdk.packaging import judging
+from modelry.errors import InvalidArgument
+for folder in json.loads(sys.argv[1]):
+    try:
+        print("read", json.dumps(sorted(judging.judge(folder))))
+        modelry.pyfunc.load_model(folder)
+    except InvalidArgument as problem:
+        print("refused", problem.reason, "PYTHONUTF8=1" in str(problem))
+"""
+
+
+@pytest.fixture(params=["", "ISO-8859-1", "GBK"])
+def locale_without_utf8(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process whose encoding is ASCII, or another one that is made here."""
+    usual = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    if not request.param:
+        return {**usual, "LC_ALL": "C"}
+    language = "zh_CN" if request.param == "GBK" else "en_US"
+    made = tmp_path / "locales" / f"{language}.{request.param}"
+    made.parent.mkdir()
+    if shutil.which("localedef") is None:
+        pytest.skip("there is no localedef, which makes locales")
+    # It warns of what the definition leaves out, and ends with 1 then.
+    subprocess.run(["localedef", "-c", "-i", language, "-f", request.param, made], capture_output=True, check=False)
+    if not made.exists():
+        pytest.skip(f"localedef has no {request.param}")
+    return {**usual, "LC_ALL": made.name, "LOCPATH": str(made.parent)}
+
+
+def test_a_file_that_mlflow_would_read_as_another_text_is_refused(
+    tmp_path: Path, locale_without_utf8: dict[str, str]
+) -> None:
+    # In UTF-8 the letter U+0445 ends in 0x85, which ends a line in ISO-8859-1.
+    model = a_model(tmp_path / "model", f"# \u0445\n{SKLEARN.format(path='x')}metadata: {{a: \u4f60\u597d}}\n")
+    inner = a_model(tmp_path / "outer", SKLEARN.format(path="x")) / "inner"
+    a_model(inner, "flavors: {}\nmetadata: {a: \u00e9}\n")
+    modelry.sklearn.save_model(
+        Ridge().fit([[0.0], [1.0]], [0.0, 1.0]), tmp_path / "saved", metadata={"a": "\u00e9"}, pip_requirements=[]
+    )
+    folders = [str(tmp_path / name) for name in ("model", "outer", "saved")]
+    sources = os.pathsep.join(path for path in sys.path if path.endswith(("clients/python", "site-packages")))
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ENCODED, json.dumps(folders)],
+        env={**locale_without_utf8, "PYTHONPATH": sources},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines() == [
+        "refused MODEL_REFUSED True",
+        "refused MODEL_REFUSED True",
+        'read ["python_function", "sklearn"]',
+    ], done.stderr
+    assert judging.judge(folders[0])["sklearn"]
+    assert not (model / "ran").exists()
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "conda.yaml", "python_env.yaml"])
