@@ -1,4 +1,4 @@
-"""Models of Transformers where the environment forbids pickles: which weights and which classes are data."""
+"""Models where the environment forbids pickles: which weights and classes of Transformers are data, and of Keras."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import pytest
 import safetensors.torch
 import torch
 
+import modelry.keras
 import modelry.pyfunc
+import modelry.tensorflow
 import modelry.transformers
 from modelry._sdk.packaging import hub_code
 from modelry.errors import FailedPrecondition
-from tests.families.deep.test_flavors import FORBIDDEN, TEXT, transformers_pipeline
+from tests.families.deep.test_flavors import FORBIDDEN, TEXT, keras_model, transformers_pipeline
 
+# Keras reads TensorFlow's variables so.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 LOADS = (modelry.transformers.load_model, modelry.pyfunc.load_model)
 
 
@@ -31,7 +35,7 @@ def test_shards_of_safetensors_are_read(model: Path) -> None:
     whole = next(model.rglob("model.safetensors"))
     tensors = sorted(safetensors.torch.load_file(whole).items())
     whole.unlink()
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, part in enumerate((tensors[::2], tensors[1::2]), 1):
         name = f"model-0000{number}-of-00002.safetensors"
         safetensors.torch.save_file(dict(part), whole.with_name(name), metadata={"format": "pt"})
@@ -71,7 +75,19 @@ def test_a_class_that_is_no_part_of_a_model_is_refused(model: Path, named: str) 
 
 
 def test_the_classes_of_parts_are_known() -> None:
-    named = ("BertModel", "GPT2LMHeadModel", "BertTokenizer", "GPT2Tokenizer", "WhisperFeatureExtractor")
-    named += ("WhisperProcessor", "CLIPProcessor", "ViTImageProcessor", "LlavaForConditionalGeneration")
-    for name in named:
+    named = "BertModel GPT2LMHeadModel LlavaForConditionalGeneration BertTokenizer GPT2Tokenizer "
+    named += "WhisperFeatureExtractor WhisperProcessor CLIPProcessor ViTImageProcessor"
+    for name in named.split():
         assert hub_code._is_known(name), name
+
+
+def test_the_safe_mode_of_keras_stays_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modelry.keras.save_model(keras_model(), tmp_path / "keras")
+    modelry.tensorflow.save_model(keras_model(), tmp_path / "tensorflow")
+    monkeypatch.setenv(FORBIDDEN, "false")
+
+    assert modelry.keras.load_model(tmp_path / "keras", load_model_kwargs={"safe_mode": True, "compile": False})
+    with pytest.raises(FailedPrecondition, match="safe_mode=False"):
+        modelry.keras.load_model(tmp_path / "keras", load_model_kwargs={"safe_mode": False})
+    with pytest.raises(FailedPrecondition, match="safe_mode=False"):
+        modelry.tensorflow.load_model(tmp_path / "tensorflow", keras_model_kwargs={"safe_mode": False})

@@ -105,6 +105,13 @@ def refuse_code(model: Mapping[str, Any], folder: str) -> None:
             raise _has_code(what)
 
 
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """Raises FailedPrecondition for options of a call that take its safe mode from Keras."""
+    for given in options.values():
+        if isinstance(given, Mapping) and not given.get("safe_mode", True):
+            raise _has_code("whatever safe_mode=False lets Keras run")
+
+
 def _code_of(flavor: Any, options: Mapping[str, Any], model: Mapping[str, Any], folder: str) -> Iterator[str]:
     """What a flavor has that runs code. It is judged by its own name: no option of it says which one it is."""
     shown = repr(text_of(flavor)[:200])
