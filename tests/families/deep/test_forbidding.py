@@ -1,121 +1,93 @@
-"""What hostile models of deep learning frameworks would run, and do not where the environment forbids it."""
+"""Models where the environment forbids pickles: which weights and classes of Transformers are data, and of Keras."""
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import zipfile
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
-import transformers
-import yaml
 
-import modelry
+import modelry.keras
+import modelry.pyfunc
+import modelry.tensorflow
+import modelry.transformers
+from modelry._sdk.packaging import hub_code
 from modelry.errors import FailedPrecondition
-from tests.families.deep.test_flavors import FORBIDDEN, SAMPLE, pytorch_module, transformers_pipeline
+from tests.families.deep.test_flavors import FORBIDDEN, TEXT, keras_model, transformers_pipeline
+
+# Keras reads TensorFlow's variables so.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+LOADS = (modelry.transformers.load_model, modelry.pyfunc.load_model)
 
 
-@pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved") / "graph"
-    modelry.pytorch.save_model(pytorch_module(), folder, serialization_format="pt2", input_example=SAMPLE)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved") / "pipeline"
-    modelry.transformers.save_model(transformers_pipeline(), folder)
-    return folder
-
-
-def test_a_weight_in_another_folder_of_a_graph_is_not_unpickled_where_the_environment_forbids_it(
-    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Hostile:
-        def __reduce__(self) -> Any:
-            return Path.mkdir, (tmp_path / "ran",)
-
-    model = shutil.copytree(graph, tmp_path / "model")
-    with zipfile.ZipFile(model / "data/model.pt2") as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    name = next(name for name in files if name.endswith("weights_config.json"))
-    inner = f"{name.rpartition('/')[0]}/data/weights"
-    config = json.loads(files[name])["config"]
-    one = next(iter(config.values()))
-    # What MLflow checks is the inner configuration, and what PyTorch reads the outer one.
-    outer = {"evil": {**one, "path_name": "data/weights/weight_0", "use_pickle": True}, **config}
-    files[name] = json.dumps({"config": outer}).encode()
-    files[f"{inner}/x_config.json"] = json.dumps({"config": {"a": {**one, "path_name": "weight_0"}}}).encode()
-    torch.save(Hostile(), pickled := io.BytesIO())
-    files[f"{inner}/weight_0"] = pickled.getvalue()
-    with zipfile.ZipFile(model / "data/model.pt2", "w") as archive:
-        for each, content in files.items():
-            archive.writestr(each, content)
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    modelry.transformers.save_model(transformers_pipeline(), tmp_path / "model")
     monkeypatch.setenv(FORBIDDEN, "false")
+    return tmp_path / "model"
 
-    for load in (modelry.pytorch.load_model, modelry.pyfunc.load_model):
+
+def test_shards_of_safetensors_are_read(model: Path) -> None:
+    expected = modelry.transformers.load_model(model)(TEXT)
+    whole = next(model.rglob("model.safetensors"))
+    tensors = sorted(safetensors.torch.load_file(whole).items())
+    whole.unlink()
+    weight_map: dict[str, str] = {}
+    for number, part in enumerate((tensors[::2], tensors[1::2]), 1):
+        name = f"model-0000{number}-of-00002.safetensors"
+        safetensors.torch.save_file(dict(part), whole.with_name(name), metadata={"format": "pt"})
+        weight_map |= dict.fromkeys((key for key, _ in part), name)
+    index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
+    whole.with_name("model.safetensors.index.json").write_text(json.dumps(index))
+
+    assert modelry.transformers.load_model(model)(TEXT) == expected
+    assert modelry.pyfunc.load_model(model)
+
+
+@pytest.mark.parametrize("index", ["pytorch_model.bin.index.json", "model.safetensors.index.json"])
+@pytest.mark.parametrize("weights", ["w.foo", "w.txt"])
+def test_pickled_weights_are_refused_whatever_their_name_is(model: Path, index: str, weights: str) -> None:
+    whole = next(model.rglob("model.safetensors"))
+    state = safetensors.torch.load_file(whole)
+    whole.unlink()
+    torch.save(state, whole.with_name(weights))
+    described = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(state, weights)}
+    whole.with_name(index).write_text(json.dumps(described))
+
+    for load in LOADS:
         with pytest.raises(FailedPrecondition, match=FORBIDDEN):
             load(model)
 
-    assert not (tmp_path / "ran").exists()
-
-
-def test_one_line_does_not_switch_off_what_forbids_code(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = shutil.copytree(pipeline, tmp_path / "model")
-    described = yaml.safe_load((model / "MLmodel").read_text())
-    described["flavors"]["transformers"] |= {"loader_module": "mlflow.xgboost", "pipeline_model_type": "Mine"}
-    (model / "MLmodel").write_text(yaml.safe_dump(described))
-    config = json.loads((model / "model/config.json").read_text())
-    own = {"model_type": "mine", "architectures": ["Mine"], "auto_map": {"AutoConfig": "m.Mine", "AutoModel": "m.Mine"}}
-    (model / "model/config.json").write_text(json.dumps(config | own))
-    (model / "model/m.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n")
-    monkeypatch.setenv(FORBIDDEN, "false")
-    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
-
-    with pytest.raises(FailedPrecondition, match="code of its own"):
-        modelry.transformers.load_model(model)
-
-    assert not (tmp_path / "ran").exists()
-
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("pipeline_model_type", "Mine"), ("tokenizer_type", "Mine"), ("local_base_model_path", "evil/repo")],
+    "named", ["RagRetriever", "RagTokenizer", "pipeline", "Trainer", "AutoModel", "models", "Mine"]
 )
-def test_a_pipeline_with_a_part_from_elsewhere_is_refused_where_the_environment_forbids_it(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str
-) -> None:
-    model = shutil.copytree(pipeline, tmp_path / "model")
-    described = yaml.safe_load((model / "MLmodel").read_text())
-    described["flavors"]["transformers"][key] = value
-    (model / "MLmodel").write_text(yaml.safe_dump(described))
-    monkeypatch.setenv(FORBIDDEN, "false")
+def test_a_class_that_is_no_part_of_a_model_is_refused(model: Path, named: str) -> None:
+    described = model / "MLmodel"
+    described.write_text(re.sub("pipeline_model_type: .*", f"pipeline_model_type: {named}", described.read_text()))
 
-    for load in (modelry.transformers.load_model, modelry.pyfunc.load_model):
-        with pytest.raises(FailedPrecondition, match=f"code of its own: .*{value}"):
+    for load in LOADS:
+        with pytest.raises(FailedPrecondition, match=f"the class '{named}'"):
             load(model)
 
 
-def test_no_hub_is_asked_where_the_environment_forbids_code(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    tokenizer = transformers.PreTrainedTokenizerFast
-    load = tokenizer.from_pretrained
+def test_the_classes_of_parts_are_known() -> None:
+    named = "BertModel GPT2LMHeadModel LlavaForConditionalGeneration BertTokenizer GPT2Tokenizer "
+    named += "WhisperFeatureExtractor WhisperProcessor CLIPProcessor ViTImageProcessor"
+    for name in named.split():
+        assert hub_code._is_known(name), name
 
-    def noting(*given: Any, **options: Any) -> Any:
-        seen.append(transformers.utils.hub.is_offline_mode())
-        return load(*given, **options)
 
-    monkeypatch.setattr(tokenizer, "from_pretrained", noting)
+def test_the_safe_mode_of_keras_stays_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modelry.keras.save_model(keras_model(), tmp_path / "keras")
+    modelry.tensorflow.save_model(keras_model(), tmp_path / "tensorflow")
     monkeypatch.setenv(FORBIDDEN, "false")
-    for module in (modelry.transformers, modelry.pyfunc):
-        module.load_model(pipeline)
 
-    assert seen == [True, True]
-    assert not transformers.utils.hub.is_offline_mode()
+    assert modelry.keras.load_model(tmp_path / "keras", load_model_kwargs={"safe_mode": True, "compile": False})
+    with pytest.raises(FailedPrecondition, match="safe_mode=False"):
+        modelry.keras.load_model(tmp_path / "keras", load_model_kwargs={"safe_mode": False})
+    with pytest.raises(FailedPrecondition, match="safe_mode=False"):
+        modelry.tensorflow.load_model(tmp_path / "tensorflow", keras_model_kwargs={"safe_mode": False})

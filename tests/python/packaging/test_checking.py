@@ -68,6 +68,17 @@ def test_a_model_whose_requirements_are_right_predicts_its_example(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("kept")
+def test_a_model_is_read_as_the_text_that_was_judged(tmp_path: Path) -> None:
+    tells = by_value("def predict(model_input):\n    import sys\n    raise ValueError(f'{sys.flags.utf8_mode=}')")
+    signature = modelry.models.infer_signature(FRAME)
+    model = saved(tmp_path / "model", tells, NEEDED, signature=signature, input_example=FRAME)
+
+    (problem,) = modelry.models.check(model).problems
+
+    assert "sys.flags.utf8_mode=1" in problem.message
+
+
+@pytest.mark.usefixtures("kept")
 def test_what_is_missing_or_fails_is_named(tmp_path: Path) -> None:
     imports = by_value("def predict(model_input):\n    import sklearn\n    return model_input")
     raises = by_value("def predict(model_input):\n    raise ValueError('no such city')")

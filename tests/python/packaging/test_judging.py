@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from sklearn.linear_model import Ridge
 
 import modelry.pyfunc
 import modelry.sklearn
@@ -21,12 +24,6 @@ SKLEARN = """flavors:
     pickled_model: {path}
     serialization_format: cloudpickle
     sklearn_version: 1.5.0
-"""
-CODE = """flavors:
-  python_function:
-    loader_module: code_of_a_stranger
-    code: code
-    data: .
 """
 
 
@@ -117,6 +114,68 @@ def test_a_file_that_is_too_large_too_deep_or_none_is_refused_at_once(tmp_path: 
     assert time.process_time() - begun < 10
 
 
+ENCODED = """
+import json, sys
+import modelry.pyfunc, modelry.sklearn
+from modelry._sdk.packaging import judging
+from modelry.errors import InvalidArgument
+for folder in json.loads(sys.argv[1]):
+    try:
+        print("read", json.dumps(sorted(judging.judge(folder))))
+        modelry.pyfunc.load_model(folder)
+    except InvalidArgument as problem:
+        print("refused", problem.reason, "PYTHONUTF8=1" in str(problem))
+"""
+
+
+@pytest.fixture(params=["", "ISO-8859-1", "GBK"])
+def locale_without_utf8(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process whose encoding is ASCII, or another one that is made here."""
+    usual = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    if not request.param:
+        return {**usual, "LC_ALL": "C"}
+    language = "zh_CN" if request.param == "GBK" else "en_US"
+    made = tmp_path / "locales" / f"{language}.{request.param}"
+    made.parent.mkdir()
+    if shutil.which("localedef") is None:
+        pytest.skip("there is no localedef, which makes locales")
+    # It warns of what the definition leaves out, and ends with 1 then.
+    subprocess.run(["localedef", "-c", "-i", language, "-f", request.param, made], capture_output=True, check=False)
+    if not made.exists():
+        pytest.skip(f"localedef has no {request.param}")
+    return {**usual, "LC_ALL": made.name, "LOCPATH": str(made.parent)}
+
+
+def test_a_file_that_mlflow_would_read_as_another_text_is_refused(
+    tmp_path: Path, locale_without_utf8: dict[str, str]
+) -> None:
+    # In UTF-8 the letter U+0445 ends in 0x85, which ends a line in ISO-8859-1.
+    model = a_model(tmp_path / "model", f"# \u0445\n{SKLEARN.format(path='x')}metadata: {{a: \u4f60\u597d}}\n")
+    inner = a_model(tmp_path / "outer", SKLEARN.format(path="x")) / "inner"
+    a_model(inner, "flavors: {}\nmetadata: {a: \u00e9}\n")
+    modelry.sklearn.save_model(
+        Ridge().fit([[0.0], [1.0]], [0.0, 1.0]), tmp_path / "saved", metadata={"a": "\u00e9"}, pip_requirements=[]
+    )
+    folders = [str(tmp_path / name) for name in ("model", "outer", "saved")]
+    sources = os.pathsep.join(path for path in sys.path if path.endswith(("clients/python", "site-packages")))
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ENCODED, json.dumps(folders)],
+        env={**locale_without_utf8, "PYTHONPATH": sources},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines() == [
+        "refused MODEL_REFUSED True",
+        "refused MODEL_REFUSED True",
+        'read ["python_function", "sklearn"]',
+    ], done.stderr
+    assert judging.judge(folders[0])["sklearn"]
+    assert not (model / "ran").exists()
+
+
 @pytest.mark.parametrize("name", ["requirements.txt", "conda.yaml", "python_env.yaml"])
 def test_the_files_beside_it_are_bounded_too(tmp_path: Path, name: str) -> None:
     model = a_model(tmp_path, SKLEARN.format(path="model.pkl"))
@@ -124,155 +183,6 @@ def test_the_files_beside_it_are_bounded_too(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(InvalidArgument, match=f"the file {name} of the model has"):
         modelry.pyfunc.load_model(model)
-
-
-@pytest.mark.parametrize(
-    "mlmodel",
-    [
-        CODE,
-        "flavors: {python_function: {loader_module: mlflow.pyfunc.model, model_code_path: model.py}}",
-        "flavors: {python_function: {loader_module: os}}",
-        "flavors: {sklearn: {pickled_model: model.pkl, code: code}}",
-        "flavors: {onnx: {data: m.onnx, providers: [[TensorrtExecutionProvider, {trt_extra_plugin_lib_paths: x}]]}}",
-        "flavors: {onnx: {data: m.onnx, providers: [CPUExecutionProvider, [QNNExecutionProvider, {backend_path: q}]]}}",
-        "flavors: {onnx: {data: m.onnx, onnx_session_options: {extra_session_config: {session.a_folder: /etc}}}}",
-        "flavors: {pytorch: {loader_module: mlflow.xgboost, model_data: data}}",
-        "flavors: {xgboost: {loader_module: mlflow.xgboost, data: m.ubj}}",
-        "flavors: {xgboost: {data: m.ubj, hook: x}}",
-        "flavors: {xgboost: {data: m.ubj, model_class: xgboost.testing.Anything}}",
-        "flavors: {spark: {data: x}, xgboost: {data: m.ubj}}",
-        "flavors: {1: {data: x}}",
-        "flavors: {python_function: {data: x}}",
-        "flavors: {python_function: {loader_module: mlflow.spark}}",
-        "flavors: {python_function: {loader_module: mlflow.pyfunc.model, python_model: model.pkl}}",
-        "flavors: {python_function: {loader_module: mlflow.onnx, data: m.onnx, predict_fn: __init__}}",
-    ],
-)
-def test_no_code_of_a_model_runs_where_pickles_are_switched_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlmodel: str
-) -> None:
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    model = a_model(tmp_path, mlmodel)
-    (model / "code").mkdir()
-    (model / "code" / "code_of_a_stranger.py").write_text(f"import os\nos.mkdir({str(model / 'ran')!r})\n")
-
-    with pytest.raises(FailedPrecondition, match="code of its own") as refused:
-        modelry.pyfunc.load_model(model)
-
-    assert refused.value.reason == "MODEL_HAS_CODE"
-    assert not (model / "ran").exists()
-
-
-def test_options_that_name_no_library_are_read_where_pickles_are_switched_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    providers = "[CPUExecutionProvider, [CUDAExecutionProvider, {device_id: 1, gpu_mem_limit: 1000}]]"
-    options = "{intra_op_num_threads: 2, extra_session_config: {}}"
-    mlmodel = f"flavors: {{onnx: {{data: m.onnx, providers: {providers}, onnx_session_options: {options}}}}}"
-
-    assert judging.judge(str(a_model(tmp_path, mlmodel)))["onnx"]["data"] == "m.onnx"
-
-
-PYTORCH = "flavors: {python_function: {loader_module: mlflow.pytorch, data: data}}"
-KERAS = "flavors: {python_function: {loader_module: mlflow.keras}, keras: {data: data}}"
-TENSORFLOW = "flavors: {python_function: {loader_module: mlflow.tensorflow, data: data}, tensorflow: {data: data}}"
-TRANSFORMERS = "flavors: {python_function: {loader_module: mlflow.transformers}, transformers: {model_binary: data}}"
-OF_A_PIPELINE = TRANSFORMERS.replace("model_binary", "pipeline_model_type: BertModel, model_binary")
-PARAMS = """
-signature: {params: '[{"name": "custom\\u005fgenerate", "type": "string", "default": "evil/repo", "shape": null}]'}
-"""
-
-
-@pytest.mark.parametrize(
-    ("mlmodel", "file", "content"),
-    [
-        (PYTORCH, "pickle_module_info.txt", "code_of_a_stranger"),
-        (PYTORCH, "model.pth", ""),
-        (PYTORCH, "model.pt2", ""),
-        ("flavors: {pytorch: {model_data: data}}", "model.pt2", ""),
-        (PYTORCH.replace("python_function: {loader_module: mlflow.pytorch, data", "pytorch: {model_data"), "a.PTH", ""),
-        (KERAS, "keras_module.txt", "code_of_a_stranger"),
-        (KERAS.replace("keras: {", "keras: {save_exported_model: true, "), "model", ""),
-        (TENSORFLOW, "keras_module.txt", "keras\n"),
-        (TENSORFLOW, "custom_objects.cloudpickle", ""),
-        (TENSORFLOW, "global_custom_objects.cloudpickle", ""),
-        (TENSORFLOW, "model.h5", ""),
-        (TENSORFLOW, "saved_model.pb", ""),
-        (TENSORFLOW.replace("tensorflow: {", "tensorflow: {saved_model_dir: data, "), "x", ""),
-        (TENSORFLOW.replace("tensorflow: {", "tensorflow: {keras_module: code_of_a_stranger, "), "model.keras", ""),
-        (TENSORFLOW.replace(" tensorflow: {", " keras: {keras_module: code_of_a_stranger, "), "model.keras", ""),
-        (TRANSFORMERS, "modeling.py", ""),
-        (TRANSFORMERS, "pytorch_model.bin", ""),
-        (TRANSFORMERS, "config.json", '{"auto_map": {"AutoModel": "modeling.Mine"}}'),
-        (TRANSFORMERS, "tokenizer_config.json", '{"auto\\u005fmap": {"AutoTokenizer": ["a.b", null]}}'),
-        (TRANSFORMERS, "config.json", '{"custom_pipelines": {"mine": {"impl": "modeling.Mine"}}}'),
-        (TRANSFORMERS, "config.json", "no JSON"),
-        (TRANSFORMERS.replace("transformers: {", "transformers: {source_model_revision: 1a2b, "), "x", ""),
-        (TRANSFORMERS.replace("transformers: {", "transformers: {peft_adaptor: data, "), "x", ""),
-        ("flavors: {transformers: {loader_module: mlflow.xgboost, pipeline_model_type: Mine}}", "x", ""),
-        ("flavors: {keras: {loader_module: mlflow.xgboost, save_exported_model: true, data: data}}", "x", ""),
-        (TRANSFORMERS.replace("model_binary", "local_base_model_path"), "x", ""),
-        (TRANSFORMERS.replace("model_binary: data", "local_base_model_path: evil/repo"), "x", ""),
-        (TRANSFORMERS.replace("model_binary", "tokenizer_revision"), "x", ""),
-        (OF_A_PIPELINE.replace("model_binary: data", "model_binary: gone"), "x", ""),
-        (OF_A_PIPELINE.replace("model_binary", "components: [tokenizer], model_binary"), "x", ""),
-        (OF_A_PIPELINE.replace("model_binary", "components: [../data], model_binary"), "x", ""),
-        (OF_A_PIPELINE.replace("mlflow.transformers", "mlflow.transformers, config: {custom_generate: x}"), "x", ""),
-        (TRANSFORMERS + PARAMS, "x", ""),
-        (
-            TRANSFORMERS,
-            "processor_config.json",
-            '{"a": [{"feature_extractor": {"auto_map": {"A": "evil/repo--m.E"}}}]}',
-        ),
-        (TRANSFORMERS, "config.4.0.0.json", '{"auto_map": ["modeling.Mine", null]}'),
-        (TRANSFORMERS, "config.json", '{"auto_map": {"A": "m.E"}, "auto_map": {}}'),
-        (TRANSFORMERS, "tokenizer.json", '{"auto_map": "modeling.Mine"}'),
-        (TRANSFORMERS, "some.JSON", '{"text_config": {"custom_pipelines": {"mine": 1}}}'),
-        (TRANSFORMERS, "some.json", '{"trust_remote_code": true}'),
-        (TRANSFORMERS, "some.yaml", "a: [{trust_remote_code: true}]"),
-        (TRANSFORMERS, "some.yml", "a: ["),
-        (TRANSFORMERS, "adapter_config.json", '{"base_model_name_or_path": "evil/repo"}'),
-    ],
-)
-def test_no_code_of_a_deep_model_runs_where_pickles_are_switched_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlmodel: str, file: str, content: str
-) -> None:
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "code_of_a_stranger.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n")
-    model = a_model(tmp_path / "model", mlmodel)
-    (model / "data").mkdir()
-    (model / "data" / file).write_text(content)
-
-    with pytest.raises(FailedPrecondition, match="code of its own") as refused:
-        modelry.pyfunc.load_model(model)
-
-    assert refused.value.reason == "MODEL_HAS_CODE"
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    ("mlmodel", "file", "content"),
-    [
-        (KERAS, "keras_module.txt", "keras"),
-        (TENSORFLOW, "keras_module.txt", "tensorflow.keras"),
-        (TRANSFORMERS, "config.json", '{"auto_map": {}}'),
-        (OF_A_PIPELINE, "config.json", "{}"),
-        ("flavors: {python_function: {loader_module: mlflow.onnx, data: m.onnx, predict_fn: predict}}", "x", ""),
-        (TRANSFORMERS, "tokenizer.json", '{"vocab": {"auto_map": 1}}'),
-    ],
-)
-def test_data_of_a_deep_model_is_not_refused_where_pickles_are_switched_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlmodel: str, file: str, content: str
-) -> None:
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    model = a_model(tmp_path / "model", mlmodel)
-    (model / "model.pkl").unlink()
-    (model / "data").mkdir()
-    (model / "data" / file).write_text(content)
-
-    assert "python_function" in judging.judge(str(model))
 
 
 INNER = "flavors: {python_function: {loader_module: mlflow.pyfunc.model, data: inner}}"

@@ -101,7 +101,8 @@ def _checked(
     tell("loading the model and predicting its input example")
     outcome = Path(temporary, "outcome.json")
     probe = Path(__file__).with_name("probe.py")
-    ran = environments.run([environments.python_of(place), "-I", probe, folder, outcome], empty, clock)
+    # MLflow reads the text there that was judged here, whatever the locale is.
+    ran = environments.run([environments.python_of(place), "-I", "-X", "utf8", probe, folder, outcome], empty, clock)
     try:
         found = json_object_of(outcome.read_text(encoding="utf-8"))
     except (OSError, Unreadable, ValueError):

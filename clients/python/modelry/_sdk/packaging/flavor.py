@@ -188,6 +188,8 @@ class FlavorShell:
 
         def load(folder: str) -> Any:
             flavors = judging.judge(folder)
+            if forbidding.is_on():
+                forbidding.refuse_options(options)
             self._require_flavor(model_uri, flavors)
             judged = flavors.get(self.name, {})
             mlflow = self.check()  # now, since importing a framework may take long

@@ -1,8 +1,8 @@
 """Refuses models that would run code of their own, where the environment says that no pickles may be read.
 
-MLflow's loaders refuse the pickles that they read themselves, some of them after they have imported a module that the
-model names. Here a model is refused for what its MLmodel file and the names of its files say, before anything is run.
-Only what is known is let through: flavors, their options, and the loaders of these flavors.
+Nothing is left to MLflow: its older versions don't know the switch, and its newer ones ignore it on Databricks. A model
+is refused for what its MLmodel file and the names of its files say, before anything is run. Only what is known to be
+data is let through: flavors, their options, the loaders of these flavors, and kinds of files.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from modelry._sdk.packaging import hub_code
+from modelry._sdk.transport import settings
 from modelry._sdk.values.texts import text_of
 from modelry.errors import FailedPrecondition
 
 SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+_WORDS = {"true": False, "1": False, "false": True, "0": True}
+"""Whether a value of it forbids. These are the words that MLflow knows."""
 
 _PYTHON_FUNCTION = "python_function"
 _KNOWN: Mapping[str, set[str]] = {
@@ -33,9 +36,6 @@ _KNOWN: Mapping[str, set[str]] = {
     },
     "lightgbm": {"data", "lgb_version", "model_class", "serialization_format", "skops_trusted_types"},
     "onnx": {"data", "onnx_session_options", "onnx_version", "providers"},
-    "pytorch": {"model_data", "pytorch_version"},
-    "sklearn": {"pickled_model", "serialization_format", "sklearn_version", "skops_trusted_types"},
-    "statsmodels": {"data", "statsmodels_version"},
     "tensorflow": {
         *("data", "keras_module", "keras_version", "meta_graph_tags", "model_type", "save_format"),
         *("saved_model_dir", "signature_def_key"),
@@ -43,17 +43,25 @@ _KNOWN: Mapping[str, set[str]] = {
     "transformers": hub_code.OPTIONS,
     "xgboost": {"data", "model_class", "model_format", "xgb_version"},
 }
-"""The flavors that read data only, or heed the switch, for models that are not refused here, and their options."""
+"""The flavors that read data only, for models that are not refused here, and their options."""
+
+_PICKLED = {
+    "pytorch": "a module of PyTorch, which is a pickle, or a graph that PyTorch evaluates as Python; "
+    "weights alone are data: log_state_dict(…, serialization_format='safetensors')",
+    "sklearn": "a pickle of scikit-learn, or a file of skops, which itself says what of it is trusted",
+    "statsmodels": "a pickle of statsmodels",
+}
+"""What the flavors read whose models all run code."""
 
 _OF_ALL = {"code", "extra_files", "model_code_path"}
-_LOADERS = {f"mlflow.{flavor}": flavor for flavor in _KNOWN if flavor != _PYTHON_FUNCTION}
+_LOADERS = {f"mlflow.{flavor}": flavor for flavor in (*_KNOWN, *_PICKLED) if flavor != _PYTHON_FUNCTION}
 _PREDICTS = re.compile(r"predict\w*")
 
 _CLASSES = {
-    "lightgbm": re.compile(r"lightgbm\.(basic\.Booster|sklearn\.LGBM\w+)"),
+    "lightgbm": re.compile(r"lightgbm\.basic\.Booster"),
     "xgboost": re.compile(r"xgboost\.(core\.Booster|sklearn\.XGB\w+)"),
 }
-"""The classes that a flavor makes an object of, as `model_class` names them. They read data."""
+"""The classes that a flavor makes an object of, as `model_class` names them. They read data: others are pickles."""
 
 _PLAIN_OPTIONS = {
     "arena_extend_strategy",
@@ -64,22 +72,31 @@ _PLAIN_OPTIONS = {
     "gpu_mem_limit",
 }
 """The options of onnxruntime's execution providers that name no file. Others may name a library that it loads."""
+_SESSION_OPTIONS = {"execution_mode", "graph_optimization_level", "inter_op_num_threads", "intra_op_num_threads"}
 
 SAFE_KERAS = (3, 14)
 """The first Keras whose safe mode holds. Before 3.11.3 a TorchModuleWrapper is unpickled in it (CVE-2025-49655), and
 before 3.14 a TFSMLayer loads any graph (CVE-2026-1462)."""
 
 _KERAS_MODULES = {"keras", "tensorflow.keras"}
-_TENSORFLOW_CODE = re.compile(r".*\.(cloudpickle|h5|hdf5)|saved_model\.(pb|pbtxt)", re.IGNORECASE)
+_KERAS_DATA = re.compile(rf"{hub_code.TEXTS}|.*\.keras", re.IGNORECASE)
+"""Others are pickled classes, graphs, or files of a format without a safe mode."""
 
 
 def is_on() -> bool:
-    """Whether the environment forbids code of models."""
-    return os.environ.get(SWITCH, "").lower() in {"false", "0"}
+    """Whether the environment forbids code of models.
+
+    Raises InvalidArgument for another word than those that MLflow knows: it would allow what should be forbidden.
+    """
+    value = os.environ.get(SWITCH, "true")
+    if (word := value.lower()) not in _WORDS:
+        wanted = "false or 0 to forbid pickles and code of models, true or 1 to allow them; no model is loaded"
+        raise settings.unreadable(SWITCH, value, wanted)
+    return _WORDS[word]
 
 
 def refuse_code(model: Mapping[str, Any], folder: str) -> None:
-    """Raises FailedPrecondition for what runs code of a model in a folder, other than the pickles that MLflow refuses.
+    """Raises FailedPrecondition for what runs code of a model in a folder, and for all pickles.
 
     `model` is the content of the MLmodel file of the folder, whose flavors are mappings.
     """
@@ -88,9 +105,19 @@ def refuse_code(model: Mapping[str, Any], folder: str) -> None:
             raise _has_code(what)
 
 
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """Raises FailedPrecondition for options of a call that take its safe mode from Keras."""
+    for given in options.values():
+        if isinstance(given, Mapping) and not given.get("safe_mode", True):
+            raise _has_code("whatever safe_mode=False lets Keras run")
+
+
 def _code_of(flavor: Any, options: Mapping[str, Any], model: Mapping[str, Any], folder: str) -> Iterator[str]:
     """What a flavor has that runs code. It is judged by its own name: no option of it says which one it is."""
     shown = repr(text_of(flavor)[:200])
+    if flavor in _PICKLED:
+        yield _PICKLED[flavor]
+        return
     if flavor not in _KNOWN:
         yield f"the flavor {shown}, which is not known"
         return
@@ -100,9 +127,10 @@ def _code_of(flavor: Any, options: Mapping[str, Any], model: Mapping[str, Any], 
     for key in options:
         if key not in _KNOWN[flavor] | _OF_ALL:
             yield f"the option {text_of(key)[:200]!r} of {shown}, which is not known"
-    named = options.get("model_class")
-    if flavor in _CLASSES and named is not None and not _CLASSES[flavor].fullmatch(text_of(named)):
-        yield f"the class {text_of(named)[:200]!r} of {shown}"
+    if flavor in _CLASSES and "model_class" in options:
+        named = options["model_class"]
+        if not isinstance(named, str) or not _CLASSES[flavor].fullmatch(named):
+            yield f"the class {text_of(named)[:200]!r} of {shown}"
     if flavor == _PYTHON_FUNCTION:
         module = text_of(options.get("loader_module"))
         if module not in _LOADERS:
@@ -111,6 +139,8 @@ def _code_of(flavor: Any, options: Mapping[str, Any], model: Mapping[str, Any], 
         if not _PREDICTS.fullmatch(text_of(options.get("predict_fn", "predict"))):
             yield f"the method {text_of(options['predict_fn'])[:200]!r} of {shown}"
         flavor = _LOADERS[module]
+    if flavor in _PICKLED:
+        yield _PICKLED[flavor]
     if flavor == "transformers":
         yield from hub_code.found(options, model, folder)
     yield from _FOUND.get(flavor, _nothing)(options, folder)
@@ -118,27 +148,23 @@ def _code_of(flavor: Any, options: Mapping[str, Any], model: Mapping[str, Any], 
 
 def _of_onnx(options: Mapping[str, Any], _: str) -> Iterator[str]:
     """Options with which onnxruntime may load libraries, or files outside of the model."""
-    providers = options.get("providers")
-    for provider in providers if isinstance(providers, list) else []:
-        for part in provider if isinstance(provider, list) else []:
-            for key in part if isinstance(part, dict) else ():
-                if key not in _PLAIN_OPTIONS:
-                    yield f"the option {text_of(key)[:200]!r} of onnxruntime, which may name a library"
-    session = options.get("onnx_session_options")
-    if isinstance(session, dict) and session.get("extra_session_config"):
-        yield "the option 'extra_session_config' of onnxruntime, which may name files"
-
-
-def _of_pytorch(_: Mapping[str, Any], __: str) -> Iterator[str]:
-    """Every model. PyTorch evaluates the expressions in a graph (`.pt2`) as Python, and unpickles parts of it."""
-    yield (
-        "a module of PyTorch, which is a pickle, or a graph that PyTorch evaluates as Python; "
-        "weights alone are data: log_state_dict(…, serialization_format='safetensors')"
-    )
+    providers = options.get("providers") or []
+    for provider in providers if isinstance(providers, list) else [providers]:
+        named, given = provider if isinstance(provider, list) and len(provider) == 2 else (provider, {})
+        if not isinstance(named, str) or not isinstance(given, dict):
+            yield f"the provider {text_of(provider)[:200]!r} of onnxruntime, which is no name, or name and options"
+            return
+        for key in given:
+            if key not in _PLAIN_OPTIONS:
+                yield f"the option {text_of(key)[:200]!r} of onnxruntime, which may name a library"
+    session = options.get("onnx_session_options") or {}
+    for key, value in session.items() if isinstance(session, dict) else [(text_of(session), session)]:
+        if value and key not in _SESSION_OPTIONS:
+            yield f"the option {text_of(key)[:200]!r} of onnxruntime, which may name files"
 
 
 def _of_keras(options: Mapping[str, Any], folder: str) -> Iterator[str]:
-    """Modules that MLflow imports, pickled classes, and graphs that can write files; `.keras` is read in safe mode."""
+    """Modules that MLflow imports, and files of other kinds than texts and `.keras`, which is read in safe mode."""
     if (named := options.get("keras_module")) is not None and text_of(named) not in _KERAS_MODULES:
         yield f"the module {text_of(named)[:200]!r}, in place of Keras"
     if unsafe := _unsafe_keras():
@@ -148,8 +174,8 @@ def _of_keras(options: Mapping[str, Any], folder: str) -> Iterator[str]:
     for name, path in hub_code.files(folder):
         if name.lower() == "keras_module.txt" and _start_of(folder, path) not in _KERAS_MODULES:
             yield f"the module that {path!r} names, in place of Keras"
-        elif _TENSORFLOW_CODE.fullmatch(name):
-            yield f"the file {path!r}"
+        elif not _KERAS_DATA.fullmatch(name):
+            yield f"the file {path!r}, which is of no kind that is known to be data"
 
 
 def _unsafe_keras() -> str:
@@ -174,7 +200,6 @@ def _nothing(_: Mapping[str, Any], __: str) -> Iterator[str]:
 _FOUND: Mapping[str, Callable[[Mapping[str, Any], str], Iterator[str]]] = {
     "keras": _of_keras,
     "onnx": _of_onnx,
-    "pytorch": _of_pytorch,
     "tensorflow": _of_keras,
 }
 """What a model of a flavor, or of its loader, has that runs code."""

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,22 @@ _LARGEST_BYTES = 64 * 2**20
 """The largest JSON file that is read. The vocabularies of large tokenizers have about 35 MiB."""
 _LARGEST_YAML_BYTES = 4 * 2**20
 _MOST_NODES, _DEEPEST = 20_000, 50
-_CODE = re.compile(
-    r".*\.(bin|ckpt|dll|dylib|h5|hdf5|joblib|msgpack|pickle|pkl|pt|pth|py|pyc|pyd|so)|adapter_config\.json",
-    re.IGNORECASE,
+TEXTS = r"mlmodel|license|notice|.*\.(json|lock|md|toml|txt|yaml|yml)"
+"""The names of the texts of a model, in lower case."""
+_DATA = re.compile(rf"{TEXTS}|.*\.(codes|jinja|model|safetensors|spm|tiktoken|tokenizer)", re.IGNORECASE)
+"""Texts, templates (which Transformers runs in a sandbox of Jinja), vocabularies, and weights without code."""
+_INDEX = re.compile(r".*\.index(\..*)?\.json", re.IGNORECASE)
+_INDEX_OF_DATA = re.compile(r".*\.safetensors\.index(\.[^.]*)?\.json", re.IGNORECASE)
+_ADAPTER = re.compile(r"adapter_config\.json", re.IGNORECASE)
+"""The file that names a model on a hub to which an adapter belongs."""
+_SHARD = re.compile(r"[^/\\]+\.safetensors")
+_IMPLEMENTATION = re.compile(r"_?\w+_implementation")
+"""Keys that name how a part of a model is computed. A value with a slash is a repository on a hub, with code."""
+_BASES = (
+    *("FeatureExtractionMixin", "ImageProcessingMixin", "PreTrainedModel", "PreTrainedTokenizerBase"),
+    *("ProcessorMixin", "TFPreTrainedModel"),
 )
-"""Code, pickles, and the file that names a model on a hub to which an adapter belongs."""
+"""The classes of which the parts of a model are made. Others of Transformers may read pickles, as RagRetriever does."""
 
 
 def found(options: Mapping[str, Any], model: Mapping[str, Any], folder: str) -> Iterator[str]:
@@ -54,13 +65,15 @@ def found(options: Mapping[str, Any], model: Mapping[str, Any], folder: str) -> 
         yield f"what a hub or another folder has: {key} is {text_of(options[key])[:200]!r}"
     for key in sorted(_TYPES & set(options)):
         if not _is_known(named := text_of(options[key])):
-            yield f"the class {named[:200]!r}, which is no part of Transformers"
+            yield f"the class {named[:200]!r}, which is no class of Transformers for a part of a model"
     yield from _missing(options, folder)
     if word := _word_in(model):
         yield f"{word} in 'MLmodel'"
     for name, path in files(folder):
-        if _CODE.fullmatch(name):
-            yield f"the file {path!r}"
+        if not _DATA.fullmatch(name) or _ADAPTER.fullmatch(name):
+            yield f"the file {path!r}, which is of no kind that is known to be data"
+        elif _INDEX.fullmatch(name) and not _INDEX_OF_DATA.fullmatch(name):
+            yield f"the file {path!r}, which names weights that are not of the format safetensors"
         elif word := _word_of(Path(folder, path)):
             yield f"{word} in {path!r}"
 
@@ -101,10 +114,18 @@ def _missing(options: Mapping[str, Any], folder: str) -> Iterator[str]:
 
 
 def _is_known(name: str) -> bool:
-    """Whether Transformers has a class of that name, or is not there to load one."""
+    """Whether Transformers has a class of that name for a part of a model, or is not there to load one.
+
+    If the class needs a package that is missing, Transformers has one of the class DummyObject, which says so.
+    """
     if importlib.util.find_spec("transformers") is None:
         return True
-    return name.isidentifier() and hasattr(importlib.import_module("transformers"), name)
+    transformers = importlib.import_module("transformers")
+    found = getattr(transformers, name, None) if name.isidentifier() else None
+    if not isinstance(found, type):
+        return False
+    bases = tuple(getattr(transformers, base) for base in _BASES if hasattr(transformers, base))
+    return type(found).__name__ == "DummyObject" or issubclass(found, bases)
 
 
 def _word_of(file: Path) -> str:
@@ -116,25 +137,41 @@ def _word_of(file: Path) -> str:
         if file.stat().st_size > (_LARGEST_BYTES if kind == ".json" else _LARGEST_YAML_BYTES):
             return "a text too long to read"
         if kind == ".json":
-            return _word_of_json(file.read_text("utf-8"))
+            return _word_of_json(file.read_text("utf-8"), file.parent)
         return _word_in(yaml_of(file.read_bytes(), most=_MOST_NODES, deepest=_DEEPEST)[0])
     except (OSError, ValueError, Unreadable):
         return "a text that can't be read"
 
 
-def _word_of_json(text: str) -> str:
+def _word_of_json(text: str, folder: Path) -> str:
     """The first such key of a JSON text. In a vocabulary a number may stand under any word."""
     words = []
 
-    def seen(members: Any) -> bool:
+    def seen(members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         pairs = list(members)
         for key, value in pairs:
-            if key in _KEYS and value and (key == "trust_remote_code" or type(value) is not int):
+            if key == "weight_map" and type(value) is not int and not _are_shards(value, folder):
+                words.append("a weight_map of other files than safetensors beside it")
+            elif _names_code(key, value):
                 words.append(key)
-        return bool(pairs)
+        return dict(pairs)
 
     json_of(text, members=seen)
     return words[0] if words else ""
+
+
+def _are_shards(weight_map: Any, folder: Path) -> bool:
+    """Whether an index names only files of weights without code, which are beside it."""
+    if not isinstance(weight_map, dict):
+        return False
+    names = set(map(text_of, weight_map.values()))
+    return all(_SHARD.fullmatch(name) and (folder / name).is_file() for name in names)
+
+
+def _names_code(key: str, value: Any) -> bool:
+    if _IMPLEMENTATION.fullmatch(key):
+        return any("/" in text_of(each) for each in (value.values() if isinstance(value, dict) else [value]))
+    return key in _KEYS and bool(value) and (key == "trust_remote_code" or type(value) is not int)
 
 
 def _word_in(value: Any) -> str:

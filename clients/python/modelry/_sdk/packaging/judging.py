@@ -6,6 +6,7 @@ MLflow reads more than the MLmodel file of the model: its loaders read one in th
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import stat
@@ -47,10 +48,11 @@ def judge(folder: str) -> Mapping[str, Any]:
     """Reads the MLmodel files of a model and its requirements, and returns its flavors; nothing of it is run.
 
     Each file of that name in the folder or below counts, because MLflow may read it. Raises InvalidArgument for files
-    that `read` would refuse if they were one, for a path in them or a link that leads out of the folder of the file,
-    for a link that leads out of the model, for what is neither file nor folder, and for requirements that lead to
-    other files than small ones beside them; and FailedPrecondition for a model with code, if the environment says that
-    no pickles may be read. A folder without the file, or one without flavors, has none.
+    that `read` would refuse if they were one, or that are another text in the encoding of this machine, for a path in
+    them or a link that leads out of the folder of the file, for a link that leads out of the model, for what is neither
+    file nor folder, and for requirements that lead to other files than small ones beside them; and FailedPrecondition
+    for a model with code, if the environment says that no pickles may be read. A folder without the file, or one
+    without flavors, has none.
     """
     found: Mapping[str, Any] = {}
     bytes_left, nodes_left = LARGEST_BYTES, MOST_NODES
@@ -58,7 +60,7 @@ def judge(folder: str) -> Mapping[str, Any]:
         file = os.path.join(folder, name)
         content = _content(file, name, bytes_left)
         bytes_left -= len(content)
-        model, count = _read(content, name, nodes_left)
+        model, count = _read(_text(content, name), name, nodes_left)
         nodes_left -= count
         flavors = _flavors(model, os.path.dirname(file), name)
         if forbidding.is_on():
@@ -103,7 +105,23 @@ def _content(file: str, name: str, most: int) -> bytes:
     return Path(file).read_bytes()
 
 
-def _read(content: bytes, name: str, most: int) -> tuple[dict[str, Any], int]:
+def _text(content: bytes, name: str) -> str:
+    """The text of a file that MLflow reads in the encoding of this machine. Raises InvalidArgument if it differs."""
+    here = locale.getpreferredencoding(False)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as problem:
+        raise _refused(f"can't be read: {problem}", name) from None
+    if text != content.decode(here, "replace"):
+        raise _refused(
+            f"is another text in UTF-8 than in {here}, in which MLflow reads it on this machine: run Python with "
+            "PYTHONUTF8=1, or in a locale of UTF-8",
+            name,
+        )
+    return text
+
+
+def _read(content: bytes | str, name: str, most: int) -> tuple[dict[str, Any], int]:
     try:
         found, count = yaml_of(content, most=most, deepest=DEEPEST)
     except Unreadable as problem:

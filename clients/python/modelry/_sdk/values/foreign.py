@@ -41,7 +41,7 @@ def json_object_of(
     return found
 
 
-def yaml_of(content: bytes, *, most: int, deepest: int) -> tuple[Any, int]:
+def yaml_of(content: str | bytes, *, most: int, deepest: int) -> tuple[Any, int]:
     """What a YAML text says, and the number of values in it: at most `most`, and at most `deepest` one in another.
 
     Raises Unreadable for more, for an alias (`*name`), and for anything that the safe loader of PyYAML can't read.
@@ -60,7 +60,7 @@ def yaml_of(content: bytes, *, most: int, deepest: int) -> tuple[Any, int]:
         raise Unreadable(f"is no YAML that can be read: {_shown(problem)}") from None
 
 
-def _bounded(yaml: Any, content: bytes, most: int, deepest: int) -> int:
+def _bounded(yaml: Any, content: str | bytes, most: int, deepest: int) -> int:
     depth = count = 0
     resolver = yaml.resolver.Resolver()
     for event in yaml.parse(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
