@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from modelry._sdk.client import Client
+from modelry._sdk.datasets.sources import without_credentials
 from modelry._sdk.files import attachments, figures, images, keyed, local_files
 from modelry._sdk.files import audio as audio_files
 from modelry._sdk.fluent import tables
@@ -127,7 +128,9 @@ class ActiveRun(ActiveRunNames):
         except Exception as problem:  # It may be the object of another library, which may raise anything.
             signals.pass_on(problem)
             is_path = isinstance(dataset, str | os.PathLike)
-            self.files.refuse("dataset", text_of(dataset)[:200] if is_path else type(dataset).__name__, problem)
+            self.files.refuse(
+                "dataset", without_credentials(dataset)[:200] if is_path else type(dataset).__name__, problem
+            )
             return
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
         self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))

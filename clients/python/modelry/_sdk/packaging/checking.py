@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modelry._sdk.packaging import judging, loading
 from modelry._sdk.requiring import environments
 from modelry._sdk.requiring.environments import Clock, TimeIsUp, Wanted
+from modelry._sdk.values import urls
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument, NotFound
@@ -70,7 +71,8 @@ def check(model_uri: str | PathLike[str], client: Client | None, timeout: float,
         folder = os.path.abspath(loading.local_path(model_uri, os.path.join(temporary, "model"), client))
         if not Path(folder, "MLmodel").is_file():
             raise NotFound(
-                f"there is no model at {os.fspath(model_uri)!r}: no file MLmodel", reason="MODEL_HAS_NO_FORMAT"
+                f"there is no model at {urls.masked(os.fspath(model_uri))!r}: no file MLmodel",
+                reason="MODEL_HAS_NO_FORMAT",
             )
         judging.judge(folder)
         wanted = environments.Wanted.of(*judging.requirements(folder))

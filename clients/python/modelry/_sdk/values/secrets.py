@@ -82,7 +82,7 @@ def masked_text(text: str) -> str:
 
 def _masked_line(line: str) -> str:
     small = line.lower()  # what a pattern can't do without is looked for first, which takes less time
-    if "://" in small:
+    if ":/" in small or ":\\" in small:
         line = urls.users_masked(line)
     if any(hint in small for hint in _OF_TOKENS):
         line = _TOKENS.sub(MASK, line)
