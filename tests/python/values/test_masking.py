@@ -129,6 +129,7 @@ TABLES = [
 
 CODE = [
     *("api_keys = {k: v for k, v in pairs}", "secrets = {a, b}", "f'Server=h;Pwd={password};'", "use --key instead"),
+    *("signature = {True: 'the same', False: 'different'}", "secrets = { path = '../secrets' }"),
     *("credentials = {'user': user, 'key': key}", "password={args.password}", "api_keys = {**keys, name: key}"),
     *("password = getpass.getpass()", "token=os.environ['HF_TOKEN']", "token=token", "api_key=self.api_key"),
     *("login(token=hf_token)", "password=args.password", "secret = config.client_secret"),
@@ -241,6 +242,9 @@ def test_arguments_show_everything_but_the_secret(given: list[str], shown: list[
             "--api_keys a ",
             "u:p@h:1",
             "key={",
+            "password={ for  in ",
+            "password={a b, }}",
+            "secret={a ",
             "password={a;",
             "a:b@",
         ),

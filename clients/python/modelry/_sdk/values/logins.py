@@ -23,11 +23,8 @@ _BRACES = re.compile(
 )
 _EXPRESSION = re.compile(r"\{[A-Za-z_][\w.]*(?:\[[^\[\]]*\]|\([^()]*\))*(?:![rsa])?(?::[<>^]?[\d.,]*[a-z%]?)?=?\}")
 """A variable in a text of Python: `f"token={config.token}"`."""
-_CODE = re.compile(
-    r"\{\s*(?:[a-zA-Z]{0,2}[\"'].*|\*.*|[^{}]+ for [^{}]+ in [^{}]+|[\w.]*|[\w\s.,*()\[\]-]*[ ,][\w\s.,*()\[\]-]*)\}",
-    re.DOTALL,
-)
-"""A dictionary or a set in a program: quoted values in it are masked by themselves."""
+_CODE = re.compile(r"\{\s*(?:[a-zA-Z]{0,2}[\"'].*|\w+ = [\"'].*|\*.*|[\w\s.,*()\[\]-]*)\}", re.DOTALL)
+"""A dictionary or a set of a program, or a table of TOML: quoted values in it are masked by themselves."""
 
 
 def masked(text: str, *, is_code: bool = True) -> str:
@@ -42,7 +39,8 @@ def masked(text: str, *, is_code: bool = True) -> str:
 
 def _without_value(found: re.Match[str], *, is_code: bool) -> str:
     is_pair = bool(found["before"] or found["after"])  # one of several with `;` between them
-    if not names_secret(found["name"]) or (is_code and _is_code(found["value"], is_pair=is_pair)):
+    is_secret = kind(found["name"]) if is_code and not is_pair else names_secret(found["name"])
+    if not is_secret or (is_code and _is_code(found["value"], is_pair=is_pair)):
         return found[0]
     return f"{found['before'] or ''}{found['name']}{found['sign']}{MASK}{found['after'] or ''}"
 
@@ -55,4 +53,5 @@ def names_secret(name: str) -> bool:
 def _is_code(value: str, *, is_pair: bool) -> bool:
     if _EXPRESSION.fullmatch(value):
         return not is_pair or re.search(r"\d", value) is None
-    return not is_pair and _CODE.fullmatch(value) is not None
+    is_comprehension = " for " in value and " in " in value
+    return not is_pair and (is_comprehension or _CODE.fullmatch(value) is not None)
