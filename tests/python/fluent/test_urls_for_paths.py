@@ -52,6 +52,21 @@ def test_a_url_is_refused_where_a_path_is_expected(
         assert "hunter" not in text
 
 
+@pytest.mark.parametrize("form", [str, Path])
+def test_nothing_is_written_to_a_url(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[[str], Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for write in (
+        lambda url: client.artifacts.download(f"runs/{'0' * 32}", "", url),
+        lambda url: modelry.pyfunc.save_model(url, loader_module="json"),
+    ):
+        with pytest.raises(InvalidArgument, match="is a URL") as refused:
+            write(form(URL))
+        assert "hunter" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("fluent")
 def test_the_error_of_another_library_is_masked_too(client: Client) -> None:
     run = modelry.start_run()

@@ -143,7 +143,8 @@ class ActiveRun(ActiveRunNames):
         Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. If not
         `synchronous`, that is done in any case: it returns when the file is copied, a thread uploads the copy, and
         `flush` waits for it. What the server refuses, or can't be read, is told and not raised. Raises
-        FileNotFoundError if there is nothing or the path is empty, and PathInvalid for a path that can't be one.
+        FileNotFoundError if there is nothing or the path is empty, InvalidArgument for a URL, and PathInvalid for a
+        path that can't be one.
         """
         source, artifact_path = local_files.given(local_path), text_of(artifact_path or "")
         with self.files.told(source):
