@@ -165,6 +165,7 @@ def _require(python_model: Any, options: _Pyfunc) -> None:
 def _inspectable(python_model: Any, options: _Pyfunc) -> Any:
     """What is searched for requirements: the model, or the code that makes it."""
     if isinstance(python_model, str | Path):
+        local_files.require_no_url(python_model)
         if not Path(python_model).is_file():
             raise NotFound(
                 f"there is no code file {os.fspath(python_model)!r}; python_model is a PythonModel, a function, or the "

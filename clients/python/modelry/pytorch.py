@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.files import local_files
 from modelry._sdk.flavors.pytorch import FLAVOR, require_example_of_graph, save_model
 from modelry._sdk.packaging import devices
 from modelry.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -92,6 +93,7 @@ def save_state_dict(
         raise _wrong(f"a state dict is a mapping, not {type(state_dict).__name__}; give model.state_dict()")
     if serialization_format not in _STATE_FILES:
         raise _wrong(f"serialization_format {serialization_format!r} is none of {', '.join(_STATE_FILES)}")
+    local_files.require_no_url(path)
     file = Path(path, _STATE_FILES[serialization_format])
     if serialization_format == "safetensors":
         tensors = _tensors_alone(state_dict)

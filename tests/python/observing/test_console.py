@@ -281,6 +281,27 @@ def test_secrets_are_masked(client: Client, terminal: Terminal) -> None:
     assert text == "connecting to https://***@example.com with api_key=***"
 
 
+def test_a_private_key_is_masked_that_is_printed_in_several_parts(client: Client, terminal: Terminal) -> None:
+    terminal()
+    with modelry.start_run() as run:
+        for line in (
+            "-----BEGIN PRIVATE KEY-----",
+            "MIIEvQ" * 10,
+            "q7Rt5Yp0Lm",
+            "more",
+            "-----END PRIVATE KEY-----",
+            "done",
+        ):
+            print(line)
+            print("epoch 1: loss 0.3", file=sys.stderr)
+            assert modelry.flush()
+
+    eventually(lambda: len(texts(client, run)) == 12)
+    found = texts(client, run)
+    assert [text for stream, text in found if stream == "stdout"] == [*["***"] * 5, "done"]
+    assert {text for stream, text in found if stream == "stderr"} == {"epoch 1: loss 0.3"}
+
+
 def test_the_streams_are_the_same_objects_and_are_given_back(terminal: Terminal) -> None:
     shown = terminal()
     stream, handler = sys.stdout, logging.StreamHandler(sys.stderr)

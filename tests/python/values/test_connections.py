@@ -69,6 +69,8 @@ def test_what_has_no_password_stays_as_it_is(text: str) -> None:
         "a=",
         "a={",
         "a=''",
+        "eyJaaaaaaaa.",
+        "a-b ",
         "a '",
         ";a=",
         "jdbc:a:b:",
@@ -87,4 +89,4 @@ def test_a_long_text_takes_no_long_time(part: str) -> None:
 
     connections.masked(part * (200_000 // len(part)))
 
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 1

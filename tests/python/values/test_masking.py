@@ -48,6 +48,13 @@ SECRETS = [
     *(f"exceeded with url: /v1?api_key={S} (Caused by", f"https://h/x?key={S}", f"s3?X-Amz-Signature={S}&X=1"),
     *(f"postgres://ada:{S}@h/x", f"redis://:{S}@h:6379", f"https://{S}@h/a.git", f"mongodb+srv://u:a@{S}@h/db"),
     *(f"postgres://ada:a/{S}@h/x", f"Server=h;Password={S};Encrypt=1", f"AccountKey={S}==;EndpointSuffix=x"),
+    # logins that are no URLs, and values in braces
+    *(f"u:{S}@h:5432", f"db = 'u:{S}@h:5432/x'", f"u:{S}@tcp(h:3306)/db", f"Pwd={{{S};b}}", f"Server=h;Pwd={{{S};b}};"),
+    *(f"jdbc:postgresql:u:{S}@h/db", f"Server=h;Pwd={{{S}}};Encrypt=1", f"passwords = {{'bob': '{S}'}}"),
+    *(f'api_keys = {{"a": 3, "b": "{S}"}}', f"cookies={{'a': '', 'b': '{S}'}}", f"--secret ['{S}']", f"--key {S}"),
+    *(f"--tokens {S}", f"--api_keys aaaa1111 {S}", f"secret = \"['{S}']\""),
+    # files of Docker and shells
+    *(f"ENV API_KEY {S}", f"RUN x && ENV DB_PASSWORD {S}", f"setenv HF_TOKEN {S}", f"ENV PGPASSWORD a {S}"),
     # known forms
     *(f"ghp_{S}{S}", f"x hf_{S}{S} y", f"'sk-proj-{S}-{S}'", f"(xoxb-1234567890-{S})", f"glpat-{S}{S}", f"gsk_{S}{S}"),
     *(f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.{S}", f"https://hooks.slack.com/services/T000/B000/{S}"),
@@ -55,6 +62,9 @@ SECRETS = [
 ]
 HARMLESS = [
     *("tokens=512", "num_tokens: 5", "max_tokens=256", "loss/token 0.5", "loss/token: 0.53", "tokens/s=1023.4"),
+    *("--key_size 3", "tokens: 1500", "max_tokens=20", "--tokens 100", "--tokens 100 200", "--stop_tokens A B"),
+    *("--keys image label", "--key 3", "ENV LR 3", "ENV API_KEY $API_KEY", "10:30:15@node1:8080", "iris:v3@latest"),
+    *("python:3.11@sha256:4567", "token={}", "{'keys': {'loss': 'val_loss7'}}", "tokens = {'a': 'b1234567'}"),
     *("password_strength=0.3", "key=value", "passes=3", "author: Ada", "pad_token='<pad>'", "eos_token_id=2"),
     *("tokenizer=AutoTokenizer", "secretary: Ada Lovelace", "mask_token: [MASK]", "unk_token='unknown-word-1'"),
     *("bos_token = 'BOS_TOKEN_1'", "next_token=Paris123", "token: Hello", "{'token': 'hello'}", "token=42"),
@@ -118,6 +128,9 @@ TABLES = [
 """Rows of tables with a column or row of such a name, as metrics, types of columns and sizes of models are printed."""
 
 CODE = [
+    *("api_keys = {k: v for k, v in pairs}", "secrets = {a, b}", "f'Server=h;Pwd={password};'", "use --key instead"),
+    *("signature = {True: 'the same', False: 'different'}", "secrets = { path = '../secrets' }"),
+    *("credentials = {'user': user, 'key': key}", "password={args.password}", "api_keys = {**keys, name: key}"),
     *("password = getpass.getpass()", "token=os.environ['HF_TOKEN']", "token=token", "api_key=self.api_key"),
     *("login(token=hf_token)", "password=args.password", "secret = config.client_secret"),
 ]
@@ -185,6 +198,17 @@ def test_ordinary_arguments_stay_as_they_are(line: str) -> None:
         (["--pat", S, "--lr", "0.1"], ["--pat", "***", "--lr", "0.1"]),
         (["-u", f"ada:{S}", "-u", "train.py"], ["-u", "***", "-u", "train.py"]),
         ([f"--env=HF_TOKEN={S}", "-e", f"DB_PASS={S}"], ["--env=HF_TOKEN=***", "-e", "DB_PASS=***"]),
+        (["--api_keys", "Aa", "Bb", "--lr", "1"], ["--api_keys", "***", "***", "--lr", "1"]),
+        (["--passwords", "A", "B"], ["--passwords", "***", "***"]),
+        (["--tokens", "A", "B", "-v", "C"], ["--tokens", "***", "***", "-v", "C"]),
+        (["--tokens", "100", "200"], ["--tokens", "100", "200"]),
+        (["--hf_tokens", "a", "b"], ["--hf_tokens", "***", "***"]),
+        (["--api-key", "a", "data.csv"], ["--api-key", "***", "data.csv"]),
+        (["--secret", "['x']"], ["--secret", "***"]),
+        (["--secrets={'a': 'x'}", "++db.passwords=[a,b]"], ["--secrets=***", "++db.passwords=***"]),
+        (["--key", "x", "--key=x"], ["--key", "***", "--key=***"]),
+        (["--key_size", "3", "--keys", "image", "--key", "3"], ["--key_size", "3", "--keys", "image", "--key", "3"]),
+        (["Driver=X;Pwd={a;b}"], ["Driver=X;Pwd=***"]),
         ([f"--password={S} and more"], ["--password=***"]),
         (["--pad-token", "x1234567", "--token", "5"], ["--pad-token", "x1234567", "--token", "5"]),
     ],
@@ -211,6 +235,19 @@ def test_arguments_show_everything_but_the_secret(given: list[str], shown: list[
             "Authorization: ",
         ),
         *(" ", "\t", ".", "|", "password  ", "password |", "password\t: ", "password : str "),
+        *(
+            "password={'a':'b',",
+            "'a': '',",
+            "ENV API_KEY a ",
+            "--api_keys a ",
+            "u:p@h:1",
+            "key={",
+            "password={ for  in ",
+            "password={a b, }}",
+            "secret={a ",
+            "password={a;",
+            "a:b@",
+        ),
         *("cookie: a;", "password=${a", "password=['a',", "<token>", "\\", "İ token=aaaaaa1", "secret_"),
     ],
 )

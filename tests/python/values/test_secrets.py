@@ -71,6 +71,25 @@ def test_what_follows_a_private_key_in_a_diff_is_shown_again() -> None:
     assert secrets.masked(text) == "+***\n+***\n@@ -1 +1 @@\n+shown"
 
 
+def test_a_private_key_is_masked_to_its_end_over_several_parts() -> None:
+    block = secrets.KeyBlock()
+    begun = ["a", "-----BEGIN PRIVATE KEY-----", MADE_UP * 3]
+
+    assert secrets.masked_lines(begun, block) == ["a", "***", "***"]
+    assert secrets.masked_lines([], block) == []
+    assert secrets.masked_lines([MADE_UP], block) == ["***"]
+    assert secrets.masked_lines(["kA==", "-----END PRIVATE KEY-----", "done"], block) == ["***", "***", "done"]
+    assert secrets.masked_lines(["done"], block) == ["done"]
+
+
+def test_a_private_key_without_an_end_does_not_hide_what_is_printed_later() -> None:
+    block = secrets.KeyBlock()
+    secrets.masked_lines(["-----BEGIN PRIVATE KEY-----", MADE_UP], block)
+
+    assert secrets.masked_lines(["Proc-Type: 4,ENCRYPTED", "", MADE_UP], block) == ["***"] * 3
+    assert secrets.masked_lines(["epoch 1: loss 0.3", "done"], block) == ["epoch 1: loss 0.3", "done"]
+
+
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
@@ -107,6 +126,17 @@ def test_the_url_of_a_remote_loses_its_credentials(url: str, shown: str) -> None
     [
         *(".env", "app/.env.local", "deploy/prod.env", "key.pem", "certs/server.key", "id_rsa", "a/id_ed25519.pub"),
         *("credentials.json", "config/secrets.yaml", ".aws/config", ".netrc", "infra/prod.tfvars", "Secrets.TOML"),
+        *(
+            "kaggle.json",
+            ".databrickscfg",
+            ".boto",
+            ".s3cfg",
+            ".vault_pass",
+            "pgpass.conf",
+            "api_key.txt",
+            "app-secrets.yml",
+        ),
+        *("application_default_credentials.json", "conf/HF_TOKEN.txt", "db-password.yaml", ".azure/accessTokens.json"),
         *("service-account-prod.json", ".git-credentials", ".docker/config.json", "token", "tokens.txt"),
     ],
 )
@@ -115,7 +145,18 @@ def test_files_that_hold_secrets_are_known_by_name(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["train.py", "secrets.py", "environment.yml", "keys.md", "tokenizer.json", "a/b.env.py"]
+    "path",
+    [
+        *("train.py", "secrets.py", "environment.yml", "keys.md", "tokenizer.json", "a/b.env.py", "api_key.py"),
+        *(
+            "added_tokens.json",
+            "special_tokens_map.json",
+            "token_counts.json",
+            "pad_token.json",
+            "password_strength.json",
+        ),
+        *("primary_key.txt", "forward_pass.txt", "keymap.json", "reset_password.html"),
+    ],
 )
 def test_other_files_are_not(path: str) -> None:
     assert not secrets.is_risky_file(path)

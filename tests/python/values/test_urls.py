@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from modelry._sdk.values import urls
+from modelry._sdk.values import connections, secrets, urls
 
 S = "sEcr3tq7Rt5Yp0Lm2"
 """A value that must not be shown."""
@@ -34,6 +34,45 @@ WITHOUT_USERS = [
     *("https://${USER}:${TOKEN}@host/simple", "git+https://${TOKEN}@host/org/repository@v1", "http://[::1]:80/a@b"),
     *("ssh://git@host:org/repository.git@v1", "git+ssh://git@host/org/repository@v1", "https://host#a@b"),
 ]
+
+
+FOLDED = [
+    (f"https:/user:{S}@host/a.csv", "https:/***@host/a.csv"),
+    (f"https:/{S}@github.com/org/repository", "https:/***@github.com/org/repository"),
+    (f"No such file: 'http:/u:{S}@h/a'", "No such file: 'http:/***@h/a'"),
+    (f"/work/s3:/k:{S}@bucket/a", "/work/s3:/***@bucket/a"),
+    (f"postgresql:/u:a/{S}@h/db, redis:/:{S}@h/0", "postgresql:/***@h/db, redis:/***@h/0"),
+    (f"https:\\u:{S}@h\\a.csv", "https:\\***@h\\a.csv"),
+    (repr(f"https:\\u:{S}@h\\a.csv"), "'https:\\\\***@h\\\\a.csv'"),
+]
+"""As a path that was made of a URL has it."""
+PATHS = [
+    *(
+        "models:/name@champion",
+        "models:/name/3",
+        "runs:/abc/model@1",
+        "C:/Users/a:b@c",
+        "C:\\Users\\a:b@c",
+        "/a:/b/c@2",
+    ),
+    *("error:/tmp/x:3: a@b", "file:/a/b@c", "http:/host:80/a@b", "https:/host/a@b", "-v data:/data:ro", "a:/b:c@d"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), FOLDED)
+def test_a_url_with_one_slash_loses_its_user_too(text: str, shown: str) -> None:
+    assert urls.users_masked(text) == urls.masked(text) == secrets.masked(text) == connections.masked(text) == shown
+    assert urls.masked(shown) == shown
+    assert urls.without_user(text) == urls.without_credentials(text) == shown.replace("***@", "")
+
+
+def test_a_url_with_one_slash_loses_its_secret_parameters() -> None:
+    assert urls.masked(f"https:/h/a?id=5&token={S}") == "https:/h/a?id=5&token=***"
+
+
+@pytest.mark.parametrize("text", PATHS)
+def test_a_path_with_a_colon_stays_as_it_is(text: str) -> None:
+    assert {urls.users_masked(text), urls.masked(text), secrets.masked(text), urls.without_user(text)} == {text}
 
 
 @pytest.mark.parametrize(("given", "kept"), WITH_USERS)
@@ -92,6 +131,11 @@ def test_each_url_in_a_text_is_masked_by_itself(text: str, shown: str) -> None:
         "x://a?" + "b&" * 50_000,
         "x://a" + "#pass" * 40_000,
         "x://?" + "pass" * 50_000,
+        "aa:/" * 75_000,
+        "aa:/a" * 60_000,
+        "https:/a:b/" * 30_000,
+        "xx:/" + "a:" * 100_000,
+        "http:/" + "a" * 300_000,
     ],
 )
 def test_a_long_text_takes_no_long_time(text: str) -> None:

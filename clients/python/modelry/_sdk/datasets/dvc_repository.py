@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from modelry._sdk.datasets.sources import without_credentials
+from modelry._sdk.files import private
 from modelry._sdk.values import foreign
+from modelry._sdk.values.texts import shown
 from modelry.errors import DvcNotTracked, InvalidArgument
 
 _MOST_VALUES = 1_000_000
 _DEEPEST = 50
+_DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,13 @@ class Repository:
 
     def _output(self, path: Path, file: Path, stage: str, out: dict[str, Any]) -> Output:
         digest = out.get("md5")
-        if not isinstance(digest, str) or len(digest) < 3:
+        if isinstance(digest, str) and not _DIGEST.fullmatch(digest):  # a path in the cache is made of it
+            raise InvalidArgument(
+                f"{self.inside(file)} has {shown(digest)} as the MD5 of {self.inside(path)}, expected 32 "
+                "hexadecimal digits, for a folder with .dir at the end; restore it, such as with git",
+                metadata={"path": self.inside(path)},
+            )
+        if not isinstance(digest, str):
             how = f"dvc commit {stage}" if stage else f"dvc add {self.inside(path)}"
             kinds = ", ".join(each for each in ("etag", "checksum") if each in out)
             raise DvcNotTracked(
@@ -232,9 +242,9 @@ class Repository:
     def _settings(self) -> configparser.ConfigParser:
         """The settings of the user and the repository; later files win."""
         settings = configparser.ConfigParser(interpolation=None, strict=False)
-        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-        user = Path(home, "dvc", "config")
-        for file in (user, self.root / ".dvc" / "config", self.root / ".dvc" / "config.local"):
+        home = private.of_kind("XDG_CONFIG_HOME", ".config")
+        user = [home / "dvc" / "config"] if home else []
+        for file in (*user, self.root / ".dvc" / "config", self.root / ".dvc" / "config.local"):
             with suppress(OSError, UnicodeDecodeError, configparser.Error):
                 settings.read_string("\n".join(map(str.strip, file.read_text("utf-8").splitlines())))
         return settings

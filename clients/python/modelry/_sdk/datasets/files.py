@@ -27,7 +27,7 @@ def from_files(
     last part of the path.
 
     Raises FileNotFoundError if there is nothing, DatasetEmpty if no file matches, LocalFileChanged for a file or folder
-    that changes while it is read, and InvalidArgument for what can't be read.
+    that changes while it is read, and InvalidArgument for a URL and for what can't be read.
     """
     start = local_files.given(path)
     with local_files.reading(start):

@@ -10,6 +10,7 @@ from modelry._sdk.datasets.dataset import Dataset
 from modelry._sdk.datasets.dvc import from_dvc
 from modelry._sdk.datasets.files import from_files
 from modelry._sdk.datasets.hub import from_huggingface
+from modelry._sdk.datasets.sources import without_credentials
 from modelry._sdk.datasets.tables import from_arrow, from_pandas
 from modelry._sdk.values.arrays import is_array
 from modelry.errors import InvalidArgument
@@ -24,8 +25,9 @@ def described(given: Any) -> Dataset | None:
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
         if isinstance(path, str) and "://" in path:
+            shown = without_credentials(path)
             raise InvalidArgument(
-                f"{path!r} is not opened; read it, and log modelry.data.from_pandas(..., source={path!r})"
+                f"{shown!r} is not opened; read it, and log modelry.data.from_pandas(..., source={shown!r})"
             )
         return from_dvc(path) if os.fsdecode(path).endswith(".dvc") else from_files(path)
     if library == "datasets" and hasattr(given, "features"):

@@ -9,6 +9,7 @@ import wave
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.files import local_files
 from modelry._sdk.values import signals
 from modelry._sdk.values.arrays import array_of, require_unmasked
 from modelry._sdk.values.texts import said_of, shown
@@ -63,6 +64,7 @@ def of_audio(audio: Any, path: str, sample_rate: Any = None) -> tuple[bytes, str
     if isinstance(audio, bytes | bytearray | memoryview):
         return _file(bytes(audio), "these bytes", path), ""
     if isinstance(audio, str | os.PathLike):
+        local_files.require_no_url(audio)
         return _file(Path(audio).read_bytes(), shown(os.fspath(audio)), path), ""
     require_unmasked(audio, "sound")
     rate = _rate(sample_rate)

@@ -6,6 +6,7 @@ import errno
 import itertools
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from modelry._sdk.files import paths
+from modelry._sdk.values import urls
 from modelry.errors import InvalidArgument, LocalFileChanged, ModelryError
 
 log = logging.getLogger("modelry")
@@ -26,6 +28,7 @@ MOST_BYTES = 5 * 2**40
 """How large one file may be: the limit of `ArtifactHeader.size_bytes` in the contract."""
 EMPTY_FOLDER = ".modelry-folder"
 """The name of an empty file that stands for an empty folder. A download makes the folder, without the file."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")
 _NOTHING = "; nothing was uploaded"
 
 
@@ -46,13 +49,30 @@ Refuse = Callable[[ModelryError], object]
 
 
 def given(local: str | os.PathLike[str]) -> Path:
-    """The local path that a caller gave. Raises FileNotFoundError for an empty one, which is not the working folder."""
+    """The local path that a caller gave. Raises FileNotFoundError for an empty one, which is not the working folder.
+
+    Raises InvalidArgument for a URL, also one that a `Path` was made of, unless something is there under its name.
+    """
     if not os.fspath(local):
         raise FileNotFoundError(errno.ENOENT, "the local path is empty; the working folder is '.'", "")
     path = Path(local)
     if "\0" in os.fspath(path):
         raise FileNotFoundError(errno.ENOENT, "no path has a zero byte", os.fspath(path))
+    require_no_url(local)
     return path
+
+
+def require_no_url(local: str | os.PathLike[str]) -> None:
+    """Raises InvalidArgument, without passwords, for a URL where a path of this machine is expected."""
+    text = os.fsdecode(local)
+    if _URL.match(text) and not os.path.lexists(text):
+        shown = urls.masked(text)
+        raise InvalidArgument(
+            f"{shown!r} is a URL, expected a path on this machine; download it first, or log where data is with "
+            "modelry.log_input and the source of a dataset: modelry.data.from_pandas(..., source=url)",
+            reason="LOCAL_PATH_IS_URL",
+            metadata={"local_path": shown},
+        )
 
 
 def is_folder(local: Path) -> bool:

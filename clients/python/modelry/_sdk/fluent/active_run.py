@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from modelry._sdk.client import Client
+from modelry._sdk.datasets.sources import without_credentials
 from modelry._sdk.files import attachments, figures, images, keyed, local_files
 from modelry._sdk.files import audio as audio_files
 from modelry._sdk.fluent import tables
@@ -127,7 +128,9 @@ class ActiveRun(ActiveRunNames):
         except Exception as problem:  # It may be the object of another library, which may raise anything.
             signals.pass_on(problem)
             is_path = isinstance(dataset, str | os.PathLike)
-            self.files.refuse("dataset", text_of(dataset)[:200] if is_path else type(dataset).__name__, problem)
+            self.files.refuse(
+                "dataset", without_credentials(dataset)[:200] if is_path else type(dataset).__name__, problem
+            )
             return
         message = tracking.LogDatasetsRequest(run_id=self.run_id, inputs=[input_message(given)])
         self.buffer.add(QueuedRequest(queued.LOG_DATASETS, message.SerializeToString()))
@@ -140,7 +143,8 @@ class ActiveRun(ActiveRunNames):
         Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. If not
         `synchronous`, that is done in any case: it returns when the file is copied, a thread uploads the copy, and
         `flush` waits for it. What the server refuses, or can't be read, is told and not raised. Raises
-        FileNotFoundError if there is nothing or the path is empty, and PathInvalid for a path that can't be one.
+        FileNotFoundError if there is nothing or the path is empty, InvalidArgument for a URL, and PathInvalid for a
+        path that can't be one.
         """
         source, artifact_path = local_files.given(local_path), text_of(artifact_path or "")
         with self.files.told(source):

@@ -14,7 +14,7 @@ from modelry._sdk.files import attachments, local_files, paths
 from modelry._sdk.recording.refusals import is_of_the_run
 from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
-from modelry._sdk.values import signals
+from modelry._sdk.values import signals, urls
 from modelry._sdk.values.texts import said_of, text_of
 from modelry.errors import ModelryError
 
@@ -161,7 +161,7 @@ class RunFiles:
     def refuse(self, kind: str, name: str, problem: Exception) -> None:
         """Warns that something is not recorded, and why."""
         said = problem.message if isinstance(problem, ModelryError) else f"{type(problem).__name__}: {said_of(problem)}"
-        self._recorder.warn(kind, name, f"{kind} {name}: {said}", run_id=self._run_id)
+        self._recorder.warn(kind, name, urls.masked(f"{kind} {name}: {said}"), run_id=self._run_id)
 
     def _sent(self, path: str, send: Callable[[], object]) -> bool:
         """Uploads without a warning; says whether it is done with, which it also is if it is refused."""

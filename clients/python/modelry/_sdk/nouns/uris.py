@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from modelry._sdk.files import paths
 from modelry._sdk.nouns.enums import stage_name
+from modelry._sdk.values import urls
 from modelry.errors import InvalidArgument, ModelryError
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ def source_message(source: str) -> registry.VersionSource:
         return registry.VersionSource(version=copied)
     problem = "can't be the source of a version. Use runs:/<run_id>/<path> or models:/<name>/<number>"
     raise InvalidArgument(
-        f"{source!r} {problem}", reason="URI_INVALID", metadata={"uri": str(source)}, fields={"source": problem}
+        urls.masked(f"{source!r} {problem}"),
+        reason="URI_INVALID",
+        metadata={"uri": urls.masked(str(source))},
+        fields={"source": problem},
     )
 
 
@@ -116,9 +120,9 @@ def source_text(message: registry.VersionSource) -> str:
 def refused(uri: object, problem: str) -> InvalidArgument:
     """The error for a URI that can't be used."""
     return InvalidArgument(
-        f"URI {uri!r} {problem}; {_FORMS}",
+        urls.masked(f"URI {uri!r} {problem}; {_FORMS}"),
         reason="URI_INVALID",
-        metadata={"uri": str(uri)},
+        metadata={"uri": urls.masked(str(uri))},
         fields={"uri": problem},
     )
 

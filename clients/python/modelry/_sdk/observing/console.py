@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
@@ -323,6 +324,7 @@ class _Works:
     def __init__(self) -> None:
         self.transcripts: list[Transcript] = []
         self._screens = [Screen() for _ in _STREAMS]
+        self._blocks = [secrets.KeyBlock() for _ in _STREAMS]
         self.asked: list[Flush] = []
 
     @property
@@ -344,11 +346,12 @@ class _Works:
             self._leave_out(piece)
             return
         if isinstance(piece, _Ends):
-            piece.transcript.add(_written(self._rest()))
+            piece.transcript.add(self._written_rest())
             piece.transcript.is_over = True
         else:
             if not self.transcripts:
                 self._screens = [Screen() for _ in _STREAMS]
+                self._blocks = [secrets.KeyBlock() for _ in _STREAMS]
             self.transcripts.append(piece.transcript)
 
     def _leave_out(self, gap: _LeftOut) -> None:
@@ -364,7 +367,7 @@ class _Works:
     def add(self, lines: list[tuple[int, Line]]) -> None:
         """Gives the runs these lines."""
         if lines and self.transcripts:
-            content = _written(lines)
+            content = _written(lines, self._blocks)
             for transcript in self.transcripts:
                 if not transcript.is_over:
                     transcript.add(content)
@@ -374,12 +377,16 @@ class _Works:
         asked, self.asked = self.asked, []
         is_sent = False
         try:
-            rest = _written(self._rest(), is_final=False)
+            rest = self._written_rest(is_final=False)
             is_sent = all([each.send(b"" if each.is_over else rest, is_last=each.is_over) for each in self.transcripts])
             self.transcripts = [each for each in self.transcripts if not each.is_over]
         finally:
             for flush in asked:
                 flush.answer(complete=is_sent)
+
+    def _written_rest(self, *, is_final: bool = True) -> bytes:
+        """The lines that can still change, as they are now."""
+        return _written(self._rest(), [replace(block) for block in self._blocks], is_final=is_final)
 
     def _rest(self) -> list[tuple[int, Line]]:
         return [(number, line) for number, screen in enumerate(self._screens) for line in screen.rest()]
@@ -413,13 +420,14 @@ def catch_up(timeout: float) -> None:
     finish(max(0.0, until - time.monotonic()))
 
 
-def _written(lines: list[tuple[int, Line]], *, is_final: bool = True) -> bytes:
-    """Lines of both streams in the order of their time, with secrets masked."""
-    if not lines:
-        return b""
+def _written(lines: list[tuple[int, Line]], blocks: list[secrets.KeyBlock], *, is_final: bool = True) -> bytes:
+    """Lines of both streams in the order of their time, with secrets masked; `blocks` are the keys of the streams."""
     lines = sorted(lines, key=lambda each: each[1][0])
-    texts = secrets.masked_lines(text for _, (_, text) in lines)
+    masked = [
+        iter(secrets.masked_lines((text for each, (_, text) in lines if each == number), block))
+        for number, block in enumerate(blocks)
+    ]
     return b"".join(
-        files.written(moment, _STREAMS[number], text, is_final=is_final)
-        for (number, (moment, _)), text in zip(lines, texts, strict=True)
+        files.written(moment, _STREAMS[number], next(masked[number]), is_final=is_final)
+        for number, (moment, _) in lines
     )

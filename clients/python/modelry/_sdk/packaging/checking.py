@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modelry._sdk.packaging import judging, loading
 from modelry._sdk.requiring import environments
 from modelry._sdk.requiring.environments import Clock, TimeIsUp, Wanted
+from modelry._sdk.values import urls
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry._sdk.values.texts import text_of
 from modelry.errors import InvalidArgument, NotFound
@@ -42,8 +43,8 @@ class Check:
     """What a check of a model found.
 
     `predicted` says whether the input example was predicted; it is False for a model without an example. `environment`
-    is the folder of the environment, which is kept for the next check of the same requirements; it was made before if
-    `reused`. `python` is the version it has. `seconds` is what the check took.
+    is the folder of the environment, which is kept for the next check of the same requirements, or empty if it is not
+    kept; it was made before if `reused`. `python` is the version it has. `seconds` is what the check took.
     """
 
     model_uri: str
@@ -70,32 +71,34 @@ def check(model_uri: str | PathLike[str], client: Client | None, timeout: float,
         folder = os.path.abspath(loading.local_path(model_uri, os.path.join(temporary, "model"), client))
         if not Path(folder, "MLmodel").is_file():
             raise NotFound(
-                f"there is no model at {os.fspath(model_uri)!r}: no file MLmodel", reason="MODEL_HAS_NO_FORMAT"
+                f"there is no model at {urls.masked(os.fspath(model_uri))!r}: no file MLmodel",
+                reason="MODEL_HAS_NO_FORMAT",
             )
         judging.judge(folder)
         wanted = environments.Wanted.of(*judging.requirements(folder))
-        place = environments.place_of(wanted)
+        place = environments.place_of(wanted, temporary)
         reused = environments.is_ready(place)
         try:
-            problems, predicted = _checked(folder, temporary, place, wanted, clock, tell)
+            problems, predicted = _checked(folder, temporary, place, None if reused else wanted, clock, tell)
         except TimeIsUp:
             told = f"the check took longer than {timeout:g} s and was ended; give more time with timeout"
             problems, predicted = (Problem("timeout", f"{timeout:g} s", told),), False
     version = ".".join(map(str, sys.version_info[:3]))
-    kept = os.fspath(place) if environments.is_ready(place) else ""
+    is_kept = not place.is_relative_to(temporary) and (reused or environments.is_ready(place))
+    kept = os.fspath(place) if is_kept else ""
     return Check(os.fspath(model_uri), problems, predicted, kept, reused, version, round(clock.passed(), 3))
 
 
 def _checked(
-    folder: str, temporary: str, place: Path, wanted: Wanted, clock: Clock, tell: Callable[[str], None]
+    folder: str, temporary: str, place: Path, missing: Wanted | None, clock: Clock, tell: Callable[[str], None]
 ) -> tuple[tuple[Problem, ...], bool]:
     # No program starts in a folder with files of the model: Python, pip and uv would run and obey some of them.
     empty = os.path.join(temporary, "empty")
     os.mkdir(empty)
-    if environments.is_ready(place):
+    if missing is None:
         tell(f"using the environment {place}")
     else:
-        wrong = environments.make(place, wanted, empty, clock, tell)
+        wrong = environments.make(place, missing, empty, clock, tell)
         if wrong:
             return tuple(_not_installed(requirement, said) for requirement, said in wrong.items()), False
     tell("loading the model and predicting its input example")

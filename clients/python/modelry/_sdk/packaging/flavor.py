@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.files import local_files
 from modelry._sdk.packaging import code_files, devices, forbidding, hub_code, judging, loading, logged, sources
 from modelry._sdk.packaging.takes import Formats, Takes
 from modelry._sdk.requiring import credentials, locks, own_code, pickling, requirements
@@ -88,6 +89,7 @@ class FlavorShell:
         Unless the options have requirements, they get `packages` and what `inspected` and the input example refer to,
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
+        local_files.require_no_url(path)
         self.require_options(options)
         mlflow = self.check()
         if inspected is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from modelry._sdk.client import Client
 from modelry._sdk.nouns import uris
+from modelry._sdk.values import urls
 from modelry.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def loaded(
     uri = uris.parse(model_uri)
     if isinstance(uri, Path):
         if not uri.exists():
-            raise NotFound(f"there is no model at {os.fspath(uri)!r}", reason="LOCAL_FILE_NOT_FOUND")
+            raise NotFound(f"there is no model at {urls.masked(os.fspath(uri))!r}", reason="LOCAL_FILE_NOT_FOUND")
         return load(_folder(uri, uri))
     source = client or _client(uri)
     owner, path = _location(uri, source)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from modelry._sdk.files import local_files
 from modelry.errors import LocalFileChanged
 
 _OPTIONS = ("artifacts", "code_paths", "data_path", "extra_files", "python_model")
+_LOCAL = ("code_paths", "data_path", "python_model")
 Stamps = Mapping[str, tuple[int, int, int]]
 
 
 def stamps(options: Mapping[str, Any]) -> Stamps:
-    """Size, time of the last change and inode of each local file that the options of a model name."""
+    """Size, time of the last change and inode of each local file that the options of a model name.
+
+    Raises InvalidArgument for a URL where only paths of this machine are read.
+    """
+    for path in _paths(options, _LOCAL):
+        local_files.require_no_url(path)
     return {file: _stamp(os.stat(file)) for path in _paths(options) for file in _files(path) if os.path.isfile(file)}
 
 
@@ -30,8 +37,8 @@ def require_same(before: Stamps, options: Mapping[str, Any]) -> None:
         )
 
 
-def _paths(options: Mapping[str, Any]) -> Iterator[str]:
-    for name in _OPTIONS:
+def _paths(options: Mapping[str, Any], names: Iterable[str] = _OPTIONS) -> Iterator[str]:
+    for name in names:
         given = options.get(name)
         values = list(given.values()) if isinstance(given, Mapping) else given
         yield from (os.fspath(each) for each in _listed(values) if isinstance(each, str | Path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -19,7 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelry._sdk.files import private
 from modelry._sdk.transport.interruptions import held_back
+
+log = logging.getLogger("modelry")
 
 Word = str | os.PathLike[str]
 
@@ -178,28 +182,45 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def place_of(wanted: Wanted) -> Path:
-    """Where the environment of a model is kept: it depends on all that is installed for it, and on this Python."""
+def place_of(wanted: Wanted, temporary: str) -> Path:
+    """Where the environment of a model is kept: it depends on all that is installed for it, and on this Python.
+
+    It is in the folder `temporary` if nothing can be kept so that nobody else can change it; the log says why then.
+    """
     digest = hashlib.sha256(f"{sys.version}\0{platform.platform()}\0{sys.executable}".encode())
     for lines in (wanted.requirements, wanted.constraints):
         digest.update(("\0" + "\n".join(lines)).encode(errors="surrogateescape"))
-    return _cache() / digest.hexdigest()[:16]
+    try:
+        folder = _cache()
+    except OSError as problem:
+        log.warning(
+            "the environment of the check is not kept, because %s; set XDG_CACHE_HOME to a folder that is yours alone",
+            problem,
+        )
+        folder = Path(temporary)
+    return folder / digest.hexdigest()[:16]
 
 
 def _cache() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME")
-    try:
-        above = Path(given) if given else Path.home() / ".cache"
-    except RuntimeError:  # a user without a home, as in a container
-        above = Path(tempfile.gettempdir()) / f"modelry-cache-{os.getuid()}"
-    place = above / "modelry" / "environments"
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return place
+    """The folder of the environments. Raises OSError if it can't be made, or if somebody else could change it."""
+    above = private.of_kind("XDG_CACHE_HOME", ".cache")
+    if above is None:  # a user without a home, as in a container
+        own = f"modelry-cache-{private.user()}"
+        return private.prepared(Path(tempfile.gettempdir(), own, "modelry", "environments"), levels=3)
+    return private.prepared(above / "modelry" / "environments", levels=2)
 
 
 def is_ready(place: Path) -> bool:
-    """Whether there is a complete environment at a place."""
-    return (place / _READY).is_file()
+    """Whether there is a complete environment at a place, and only this user can have written it."""
+    if not (place / _READY).is_file():
+        return False
+    try:
+        problem = private.problem_of_tree(place)
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        log.warning("the environment %s is not used, because %s", place, problem)
+    return not problem
 
 
 def python_of(place: Path) -> Path:
@@ -237,11 +258,14 @@ def make(place: Path, wanted: Wanted, empty: str, clock: Clock, tell: Callable[[
             if ran.status:
                 return _blamed(ran, install, wanted, empty, clock, tell)
         (made / _READY).touch()
+        private.tighten(made)
         try:
             made.rename(place)
-        except OSError:  # another check was faster
+        except OSError:  # another check was faster, or what is there is not used
             if not is_ready(place):
-                raise
+                place.rename(unused := made.with_name(f"{made.name}-unused"))
+                made.rename(place)
+                shutil.rmtree(unused, ignore_errors=True)
         return {}
     finally:
         with held_back():  # from a second Ctrl-C too
@@ -252,9 +276,9 @@ def _settings_of_uv() -> list[Word]:
     """Has uv read the settings of the user alone. It would look for others in every folder above its own."""
     if os.environ.get("UV_CONFIG_FILE"):
         return []
-    above = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    settings = Path(above, "uv", "uv.toml")
-    return ["--config-file", settings] if settings.is_file() else ["--no-config"]
+    above = private.of_kind("XDG_CONFIG_HOME", ".config")
+    settings = above / "uv" / "uv.toml" if above else None
+    return ["--config-file", settings] if settings and settings.is_file() else ["--no-config"]
 
 
 def _files_of(wanted: Wanted, folder: str) -> list[Word]:

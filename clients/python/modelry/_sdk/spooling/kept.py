@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from modelry._sdk.files import local_files, paths, transfer
+from modelry._sdk.files import local_files, paths, private, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
 from modelry._sdk.spooling import holders, ids, locks, places
 from modelry._sdk.spooling.locks import LockedFile
@@ -252,7 +252,7 @@ def _keep(
 def _made(kept: Kept, copy: Callable[[Path], tuple[str, ...]]) -> Kept:
     """Makes the copies. `copy` makes those in a folder, and answers with the paths of the files that it has copied."""
     begun = kept.folder.with_suffix(COPYING)
-    begun.mkdir(mode=0o700)
+    private.made(begun)
     try:
         _write_target(begun, kept)
         copied = copy(begun)

@@ -10,28 +10,27 @@ import os
 import stat
 from pathlib import Path
 
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+from modelry._sdk.files import private
 
 
-class SpoolUnsafe(OSError):
+class SpoolUnsafe(private.Unsafe):
     """Somebody else could change what lies there. The message says what to do."""
 
 
 def prepared(folder: Path) -> Path:
     """The folder to write to, which is made if it is missing. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    chosen = own(folder)
-    chosen.mkdir(mode=0o700, exist_ok=True)
+    private.made(folder)
+    private.made(own(folder))
     return own(folder)
 
 
 def own(folder: Path) -> Path:
     """The folder itself, or the one in it that is this user's. It may be missing. Raises SpoolUnsafe, OSError."""
-    if not folder.exists() or not _problem(os.stat(folder)):
+    if not folder.exists() or not private.problem_of_folder(folder):
         return folder
-    chosen = folder / f"user-{os.geteuid()}"
+    chosen = folder / f"user-{private.user()}"
     try:
-        problem = _problem(os.lstat(chosen))
+        problem = "is a link" if chosen.is_symlink() else private.problem_of_folder(chosen)
     except FileNotFoundError:
         return chosen
     if problem:
@@ -42,7 +41,7 @@ def own(folder: Path) -> Path:
 def require_own(descriptor: int, path: Path) -> None:
     """Raises SpoolUnsafe unless an open file is a regular one that only this user can write to."""
     status = os.fstat(descriptor)
-    problem = "is no regular file" if not stat.S_ISREG(status.st_mode) else _owner_problem(status)
+    problem = "is no regular file" if not stat.S_ISREG(status.st_mode) else private.problem_of(status)
     if problem:
         raise SpoolUnsafe(f"{path} {problem}, so it is not delivered")
 
@@ -51,19 +50,7 @@ def require_copy(path: Path) -> os.stat_result:
     """The status of a file or folder that was copied. Raises SpoolUnsafe for a link, and for one of another user."""
     status = os.lstat(path)
     is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-    problem = _owner_problem(status) if is_plain else "is no copy"
+    problem = private.problem_of(status) if is_plain else "is no copy"
     if problem:
         raise SpoolUnsafe(f"{path} {problem}, so it is not uploaded")
     return status
-
-
-def _problem(status: os.stat_result) -> str:
-    return "is no folder" if not stat.S_ISDIR(status.st_mode) else _owner_problem(status)
-
-
-def _owner_problem(status: os.stat_result) -> str:
-    if not hasattr(os, "geteuid"):
-        return ""
-    if status.st_uid != os.geteuid():
-        return f"belongs to the user {status.st_uid}"
-    return "can be written by others" if status.st_mode & _OTHERS_WRITE else ""

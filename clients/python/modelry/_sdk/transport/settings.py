@@ -241,7 +241,7 @@ def _may_be_made(folder: Path) -> bool:
 
 
 def _temporary() -> Path:
-    """The spool of a user who has no home. It is judged before it is used, see `recording.places`."""
+    """The spool of a user who has no home. It is judged before it is used, see `spooling.places`."""
     try:
         place = Path(tempfile.gettempdir())
     except OSError:

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import re
 
-from modelry._sdk.values import secrets, urls
-from modelry._sdk.values.secret_names import kind
+from modelry._sdk.values import logins, secrets, urls
 
 _URL = re.compile(r"[A-Za-z][\w.+:-]*://")
-_USERS = (
-    # jdbc:postgresql:user:password@host, jdbc:oracle:thin:user/password@host
-    re.compile(r"(?P<before>\bjdbc:\w{1,32}:(?:(?:thin|oci8?):)?+)[^\s:/@'\"]{1,128}[:/][^\s'\"]{0,512}?@(?=[\w/\[(])"),
-    # user:password@tcp(host:3306)/name, user:password@host:5432
-    re.compile(
-        r"(?P<before>(?<![\w/@.+:-]))(?!git:)[\w.+-]{1,64}:(?!//)[^\s@'\"]{1,256}@(?=(?:tcp|unix)\(|[\w.-]{1,255}:\d{2,5}\b)"
-    ),
-)
 _PAIRS = (
-    # Server=h;Pwd={a;b};
-    re.compile(r"(?P<name>[\w.-]{1,64})(?P<sign>\s{0,8}=\s{0,8})(?P<value>\{(?:[^{}]|\}\})*\})"),
     # Server=h;Pwd=a b;Encrypt=1
     re.compile(
         r"(?P<name>(?:^|(?<=[;'\"]))[ \t]{0,8}[\w. -]{1,64})(?P<sign>=)(?P<value>[^;'\"\n]+)(?=;)", re.MULTILINE
     ),
     # dblink('host=h password=''a b''')
-    re.compile(r"(?P<name>[\w.-]{1,64})(?P<sign>\s{0,8}=\s{0,8}'')(?P<value>[^']+)(?='')"),
+    re.compile(r"(?<![\w.-])(?P<name>[\w.-]{1,128})(?P<sign>\s{0,8}=\s{0,8}'')(?P<value>[^']+)(?='')"),
     # PASSWORD 'a', IDENTIFIED BY 'a'
     re.compile(r"(?P<name>\b[A-Za-z_]\w{0,63})(?P<sign>\s{1,8}')(?P<value>(?:[^']|'')+)(?=')"),
 )
@@ -42,9 +31,7 @@ def without_credentials(text: str) -> str:
 
 def masked(text: str) -> str:
     """A text with `***` in the place of the passwords of connection strings in it."""
-    shown = urls.masked(text)
-    for pattern in _USERS:
-        shown = pattern.sub(rf"\g<before>{secrets.MASK}@", shown)
+    shown = logins.masked(urls.masked(text), is_code=False)
     for pattern in _PAIRS:
         shown = pattern.sub(_without_value, shown)
     shown = _IDENTIFIED.sub(rf"\g<before>'{secrets.MASK}'", shown)
@@ -52,6 +39,5 @@ def masked(text: str) -> str:
 
 
 def _without_value(found: re.Match[str]) -> str:
-    name = found["name"].strip()
-    is_secret = kind(name) or name.lower().endswith(("signature", "sig"))
+    is_secret = logins.names_secret(found["name"].strip())
     return f"{found['name']}{found['sign']}{secrets.MASK}" if is_secret else found[0]

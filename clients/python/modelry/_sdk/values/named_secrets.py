@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from modelry._sdk.values.secret_names import Kind, kind
+from modelry._sdk.values.secret_names import Kind, kind, takes_many
 
 MASK = "***"
 
@@ -36,6 +36,18 @@ _COLUMN = re.compile(r"(?:[\"'`]?+\s*+[|│┃║]\s*+|(?:\t|\s{2})\s*+|(?<=\.\.
 _TYPE = re.compile(
     r"(?i:u?int|float|complex|bool|bytes|str|string|object|category|datetime|timedelta|n?varchar|char)\d*(?:[\[(].*)?"
 )
+_ENV = re.compile(r"(?:^|[\s+-])(?:ENV|setenv|SetEnv)[ \t]{1,8}$")
+"""Before a name and its value in a Dockerfile, in csh, and in the settings of Apache."""
+_IN_BRACES = re.compile(r"\[[A-Z_ ]*\]|\{+(?:[\s\w.]*\}+)?")
+"""What says nothing in brackets and braces on a command line: a mask, or a variable of a template."""
+_DICTIONARY = re.compile(r"\{\s{0,8}(?=[a-zA-Z]{0,2}\\{0,3}[\"'])")
+_ENTRY = re.compile(
+    r"[a-zA-Z]{0,2}\\{0,3}[\"'][^\"'\\]{0,128}\\{0,3}[\"']\s{0,8}:\s{0,8}"
+    r"(?:[a-zA-Z]{0,2}(?P<quote>\\{0,3}[\"'])|[^\"',{}\[\]]{1,64}(?=,))"
+)
+_COMMA = re.compile(r"\s{0,8},\s{0,8}")
+_MOST_VALUES = 64
+"""How many values of one name are looked at."""
 _AFTER_OPTION = re.compile(r"[ \t]{1,8}(?=[^\s=:,-])")
 _QUOTE = re.compile(
     r"(?:(?:SecretStr|SecretBytes|Field|str|bytes|quote|quote_plus)\(|(?P<list>[\[(]))?"
@@ -58,7 +70,7 @@ _HEADER = re.compile(
 _COOKIES = re.compile(r"(?=[^\"'`=;]{1,64}=)[^\"'`\\]+")
 
 _PLACEHOLDER = re.compile(
-    r"<[^<>]*>|\[[^\[\]]*\]|\{.*|\$\{.*|\$\(.*|\$[A-Z_]+|%(?:\(\w*\))?[a-z]|\.{3}|…|\*+|(?P<none>(?i:none|null|nil|true"
+    r"<[^<>]*>|\[[^\[\]\"',]*\]|\{(?!\s*\\?[\"']).*|\$\{.*|\$\(.*|\$[A-Z_]+|%(?:\(\w*\))?[a-z]|\.{3}|…|\*+|(?P<none>(?i:none|null|nil|true"
     r"|false|undefined))|(?:str|string|bytes|int|float|bool|any|object|dict|list|Any|SecretStr)|(?:Optional|Union|list"
     r"|dict)\[.*|\?|:[a-z_]+|\$\d{1,2}"  # the last ones are parameters of SQL
 )
@@ -101,7 +113,11 @@ def _values(line: str, begin: int, end: int) -> list[tuple[int, int]]:
     if not sure:
         return []
     if is_option and (after := _AFTER_OPTION.match(line, end)):
-        return _at(line, after.end(), name, sure, " ")
+        first = _at(line, after.end(), name, sure, " ")
+        return first + _further(line, first[-1][1]) if first and takes_many(name) else first
+    if _ENV.search(line[max(0, begin - 20) : begin]) and (after := _AFTER_OPTION.match(line, end)):
+        value = line[after.end() :].rstrip()
+        return [] if is_harmless(value.split()[0], name, sure) else [(after.end(), after.end() + len(value))]
     if annotated := _ANNOTATED.match(line, end):
         return _at(line, annotated.end(), name, sure, "=")
     if typed := _TYPED.match(line, end):
@@ -113,6 +129,37 @@ def _values(line: str, begin: int, end: int) -> list[tuple[int, int]]:
     if sign["sign"] == "," and sign["closing"] is None:
         return []
     return _at(line, sign.end(), name, sure, sign["sign"])
+
+
+def _further(line: str, place: int) -> list[tuple[int, int]]:
+    """What follows the first of several values and looks random, until the next option: words may be a sentence."""
+    found: list[tuple[int, int]] = []
+    word = _UNBROKEN.match(line, place)
+    for _ in range(_MOST_VALUES):
+        if word is None or (after := _AFTER_OPTION.match(line, word.end())) is None:
+            break
+        word = _UNBROKEN.match(line, after.end())
+        if word is not None and looks_random(word[0]) and not _NUMBER.fullmatch(word[0]):
+            found.append(word.span())
+    return found
+
+
+def _in_dictionary(line: str, place: int, sure: Kind) -> list[tuple[int, int]]:
+    """The quoted values of a dictionary, as in `passwords = {'ada': '…'}`."""
+    found: list[tuple[int, int]] = []
+    for _ in range(_MOST_VALUES):
+        if (entry := _ENTRY.match(line, place)) is None:
+            break
+        place = entry.end()
+        if quote := entry["quote"]:
+            end = _closing(line, place, quote)
+            if not _is_shown_quoted(line[place:end], sure, ":"):
+                found.append((place, end))
+            place = end + len(quote)
+        if (comma := _COMMA.match(line, place)) is None:
+            break
+        place = comma.end()
+    return found
 
 
 def _in_next_column(line: str, end: int, name: str, sure: Kind) -> list[tuple[int, int]]:
@@ -143,6 +190,8 @@ def _at(line: str, place: int, name: str, sure: Kind, sign: str) -> list[tuple[i
     opened = _QUOTE.match(line, place)
     if opened is not None:
         return _quoted(line, opened, name, sure, sign)
+    if sign in ("=", ":", ":=", "=>", " ") and (dictionary := _DICTIONARY.match(line, place)):
+        return _in_dictionary(line, dictionary.end(), sure)
     if sign in (",", "==", "===", "!="):
         return []
     small = name.lower()
@@ -180,6 +229,8 @@ def _quoted(line: str, opened: re.Match[str], name: str, sure: Kind, sign: str) 
 
 def is_harmless(value: str, name: str, sure: Kind) -> bool:
     """Whether an argument shows nothing though its name says that it is a secret: nothing, a variable, a number."""
+    if value[:1] in ("[", "{"):
+        return _IN_BRACES.fullmatch(value) is not None
     if not value or value in ('""', "''") or _PLACEHOLDER.fullmatch(value):
         return True
     if name.lower().endswith("pwd") and _FOLDER.match(value):
@@ -219,6 +270,8 @@ def _is_shown_bare(value: str, name: str, sure: Kind, sign: str) -> bool:
     if _PLACEHOLDER.fullmatch(value) or _CALL.match(value) or _ATTRIBUTE.fullmatch(value):
         return True
     if name.endswith("pwd") and _FOLDER.match(value):  # the working directory
+        return True
+    if sign == " " and name.strip("-") in ("key", "tokens") and not looks_random(value):
         return True
     if sure is not Kind.PASSWORD and _NUMBER.fullmatch(value):
         return True

@@ -37,6 +37,8 @@ _REMARKS = _set("value prod production dev test staging live old new base64 base
 """Words at the end of a name that leave its meaning: `password_old`, `SECRET_KEY_BASE`."""
 _IN_QUERIES = _set("key sig signature auth sas pass pat")
 _OPTIONS = _set("pass pat auth")
+_WHOLE_OPTIONS = _set("key tokens")
+"""`--key x`, `--tokens x y`; `--keys` are mostly those of a table."""
 _LOOSE = ("authorization", "cookie", "jwt", "credential", "dsn", "connectionstring")
 
 
@@ -68,7 +70,16 @@ def kind(name: str, *, is_option: bool = False, is_in_query: bool = False) -> Ki
     found = _kind(last, before, name, is_many=words[-1] == "tokens")
     if is_in_query and (found or last in _IN_QUERIES):
         return Kind.SECRET
-    return Kind.MAYBE if not found and is_option and len(words) == 1 and last in _OPTIONS else found
+    is_alone = is_option and len(words) == 1
+    return Kind.MAYBE if not found and is_alone and (last in _OPTIONS or words[-1] in _WHOLE_OPTIONS) else found
+
+
+def takes_many(name: str) -> bool:
+    """Whether an option takes several secrets by its name, such as `--api_keys` or `--tokens`."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words or not words[-1].endswith("s") or words[-1].endswith("ss"):
+        return False
+    return kind(name, is_option=True) >= Kind.SECRET or words == ["tokens"]
 
 
 def _kind(last: str, before: str, name: str, *, is_many: bool) -> Kind:

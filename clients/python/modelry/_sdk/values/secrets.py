@@ -7,25 +7,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from modelry._sdk.values import urls
+from modelry._sdk.values import logins, urls
 from modelry._sdk.values.named_secrets import MASK, STEMS, is_harmless, mask_values
-from modelry._sdk.values.secret_names import Kind, kind
+from modelry._sdk.values.secret_names import Kind, kind, takes_many
 
-__all__ = ["MASK", "is_risky_file", "masked", "masked_arguments", "masked_lines", "masked_text", "without_user"]
+__all__ = [
+    "MASK",
+    "KeyBlock",
+    "is_risky_file",
+    "masked",
+    "masked_arguments",
+    "masked_lines",
+    "masked_text",
+    "without_user",
+]
 
 _RISKY_FILES = (
     *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".pypirc", ".npmrc", ".pgpass", ".my.cnf", ".htpasswd"),
     *(".git-credentials", ".dockercfg", ".dockerconfigjson", "kubeconfig", "*.kubeconfig", "*.ovpn"),
     *("*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.ppk", "*.jks", "*.keystore", "*.kdbx", "*.asc", "*.gpg"),
     *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.tfvars", "*.tfstate", "*.tfstate.*"),
-    *("service-account*.json", "service_account*.json", "client_secret*.json"),
+    *("service-account*.json", "service_account*.json", "client_secret*.json", "kaggle.json", "rclone.conf"),
+    *(
+        ".databrickscfg",
+        ".boto",
+        ".s3cfg",
+        ".passwd-s3fs",
+        ".vault_pass*",
+        "vault_pass*",
+        "pgpass.conf",
+        ".mylogin.cnf",
+    ),
+    *(".terraformrc", ".modal.toml", ".comet.config", ".cdsapirc", ".ecmwfapirc"),
 )
 _RISKY_STEMS = ("credential", "credentials", "secret", "secrets", "password", "passwords", "token", "tokens")
 _CODE = {".py", ".pyi", ".ipynb", ".md", ".rst", ".go", ".rs", ".c", ".cpp", ".h", ".java", ".js", ".ts", ".sql"}
-_RISKY_FOLDERS = {".aws", ".ssh", ".gnupg", ".kube", ".docker", "secrets"}
+_OF_SETTINGS = {"", ".txt", ".json", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".xml", ".b64"}
+_RISKY_FOLDERS = {".aws", ".azure", ".oci", ".ssh", ".gnupg", ".kube", ".docker", "secrets"}
 
 _TOKENS = re.compile(
     r"(?:"
@@ -52,6 +74,7 @@ _OF_TOKENS = (
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"^(?P<sign>[ +-]?)[A-Za-z0-9+/]{60,}={0,2}\s*$")
+_OF_A_KEY = re.compile(r"\s*(?:[A-Za-z0-9+/]+={0,3}\s*|(?:Proc-Type|DEK-Info|Version|Comment|Hash):.*)?")
 _ENDS_A_BLOCK = ("diff --git ", "@@ ")
 
 
@@ -60,7 +83,10 @@ def is_risky_file(path: str) -> bool:
     file = PurePosixPath(path.lower())
     if any(folder in _RISKY_FOLDERS for folder in file.parts[:-1]):
         return True
-    if file.name.partition(".")[0] in _RISKY_STEMS and file.suffix not in _CODE:
+    stem = file.name.lstrip(".").partition(".")[0]
+    if stem in _RISKY_STEMS and file.suffix not in _CODE:
+        return True
+    if file.suffix in _OF_SETTINGS and (kind(stem) >= Kind.SECRET or stem.endswith(("credential", "credentials"))):
         return True
     return any(fnmatchcase(file.name, pattern) for pattern in _RISKY_FILES)
 
@@ -70,9 +96,16 @@ def masked(text: str) -> str:
     return "\n".join(masked_lines(text.split("\n")))
 
 
-def masked_lines(lines: Iterable[str]) -> list[str]:
-    """The lines as `masked` gives them, each for itself but for private keys."""
-    return [_masked_line(line) for line in _without_keys(lines)]
+@dataclass(slots=True)
+class KeyBlock:
+    """Whether the lines so far end inside of a private key, for a text whose lines are masked part by part."""
+
+    is_open: bool = False
+
+
+def masked_lines(lines: Iterable[str], block: KeyBlock | None = None) -> list[str]:
+    """The lines as `masked` gives them, each for itself but for private keys; `block` leads from part to part."""
+    return [_masked_line(line) for line in _without_keys(lines, block or KeyBlock())]
 
 
 def masked_text(text: str) -> str:
@@ -82,12 +115,14 @@ def masked_text(text: str) -> str:
 
 def _masked_line(line: str) -> str:
     small = line.lower()  # what a pattern can't do without is looked for first, which takes less time
-    if "://" in small:
+    if ":/" in small or ":\\" in small:
         line = urls.users_masked(line)
     if any(hint in small for hint in _OF_TOKENS):
         line = _TOKENS.sub(MASK, line)
     if "bearer" in small or "basic" in small:
         line = _BEARER.sub(_without_bearer, line)
+    if "@" in small or "{" in small:
+        line = logins.masked(line)
     if "-u" in small:
         line = _USER.sub(rf"\g<option>{MASK}", line)
     return mask_values(line) if any(stem in small for stem in STEMS) else line
@@ -102,12 +137,15 @@ def _without_bearer(found: re.Match[str]) -> str:
 def masked_arguments(arguments: Iterable[str]) -> list[str]:
     """The arguments of a command with `***` in the place of what looks like a secret, also after such an option."""
     shown: list[str] = []
-    before = ""
+    before = many = ""
     for argument in arguments:
         is_user = before in ("-u", "--user", "--proxy-user") and re.fullmatch(r"(?!\d+:\d+$)[^:/]+:.+", argument)
         is_value = before.startswith("-") and "=" not in before and argument[:2] != "--" and _hides(before, argument)
+        is_value |= bool(many) and argument[:1] != "-" and _hides(many, argument)
         shown.append(MASK if is_user or is_value else _masked_argument(argument))
         before = argument
+        if argument[:1] == "-":
+            many = argument if "=" not in argument and takes_many(argument) else ""
     return shown
 
 
@@ -129,22 +167,29 @@ def without_user(url: str) -> str:
     return urls.without_user(url).split("?")[0].split("#")[0]
 
 
-def _without_keys(lines: Iterable[str]) -> Iterator[str]:
-    """The lines, masked from the beginning of a private key to its end, also in a diff, which may show a part of it."""
-    is_inside = False
+def _without_keys(lines: Iterable[str], block: KeyBlock) -> Iterator[str]:
+    """The lines, masked from the beginning of a private key to its end, also in a diff, which may show a part of it.
+
+    A key that an earlier part has begun ends at the latest before a line that can't be one of a key.
+    """
+    is_inside = is_carried = block.is_open
     for line in lines:
+        if is_carried and not _OF_A_KEY.fullmatch(line) and not _KEY_ENDS.search(line):
+            is_inside = False
+        is_carried = is_carried and is_inside
         if line.startswith(_ENDS_A_BLOCK):
             is_inside = False
         begins, ends = _KEY_BEGINS.search(line), _KEY_ENDS.search(line)
         if begins and ends:
             yield line[: begins.start()] + MASK + line[ends.end() :]
         elif begins:
-            is_inside = True
+            is_inside, is_carried = True, False
             yield line[: begins.start()] + MASK
         elif ends:
-            is_inside = False
+            is_inside = is_carried = False
             yield line[:1].strip("-") + MASK + line[ends.end() :]
         elif is_inside:
             yield (line[0] if line[:1] in ("+", "-", " ") else "") + MASK
         else:
             yield _KEY_LINE.sub(rf"\g<sign>{MASK}", line)
+        block.is_open = is_inside
