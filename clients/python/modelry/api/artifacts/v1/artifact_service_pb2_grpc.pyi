@@ -22,6 +22,10 @@ class ArtifactServiceStub:
     sent. A file with the same path is replaced; if a path comes twice, the last file counts. Whether the caller may
     write to the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
 
+    With `replaced_folder` the stream brings all that a folder holds from then on: what else is in it is deleted in the
+    same moment. Send a model so, and whoever reads the folder, or creates a version from it, gets the old model or the
+    new one, and never files of both.
+
     If the stream breaks off, nothing is written, and it must be sent again from the beginning. A stream that ends
     without `sent_file_count` has broken off, wherever it ends (`UPLOAD_BROKEN_OFF`): to a server, a message that was
     cut off can look like the end of the stream.
@@ -74,6 +78,10 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         owner, then for each file a header, its content in pieces and its SHA-256, and at the end how many files were
         sent. A file with the same path is replaced; if a path comes twice, the last file counts. Whether the caller may
         write to the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
+
+        With `replaced_folder` the stream brings all that a folder holds from then on: what else is in it is deleted in the
+        same moment. Send a model so, and whoever reads the folder, or creates a version from it, gets the old model or the
+        new one, and never files of both.
 
         If the stream breaks off, nothing is written, and it must be sent again from the beginning. A stream that ends
         without `sent_file_count` has broken off, wherever it ends (`UPLOAD_BROKEN_OFF`): to a server, a message that was
