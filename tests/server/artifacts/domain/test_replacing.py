@@ -11,6 +11,7 @@ from modelry_server.artifacts.domain.paths import folder
 from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import ArtifactKindConflict, OwnerFrozen, PathInvalid, UploadBrokenOff
 from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.sql.database import ConcurrentChange
 from tests.parts.clock import HeldClock
 from tests.server.artifacts.conftest import GRACE_S, Files
 
@@ -195,3 +196,20 @@ def test_a_reader_sees_the_old_files_or_the_new_ones(files: Files, run: Owner) -
 
     assert seen
     assert all(len(values) == 1 for values in seen)
+
+
+def test_a_folder_that_is_replaced_while_a_long_stream_is_read_ends_the_stream(
+    files: Files, run: Owner, clock: HeldClock
+) -> None:
+    names = [f"m/{n:04}" for n in range(1200)]
+    files.write(run, dict.fromkeys(names, b"old"))
+    reading = files.artifacts.read(run, folder("m"))
+    found = [b"".join(next(reading)[1])]
+
+    clock.advance(1)
+    files.write(run, dict.fromkeys(names, b"new"), replaces="m")
+    with pytest.raises(ConcurrentChange, match="changed while they were read"):
+        found += [b"".join(pieces) for _, pieces in reading]
+
+    assert set(found) == {b"old"}
+    assert set(files.read(run, "m").values()) == {b"new"}
