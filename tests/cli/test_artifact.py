@@ -37,6 +37,30 @@ def test_a_folder_goes_up_and_comes_back_the_same(read: Read, run_id: str, tmp_p
         assert (tmp_path / "down" / path).read_bytes() == written
 
 
+def test_a_folder_is_replaced_if_that_is_asked_for(
+    read: Read, modelry: Modelry, client: Client, run_id: str, tmp_path: Path
+) -> None:
+    client.artifacts.upload_bytes(f"runs/{run_id}", "files/old/b.txt", b"old")
+    client.artifacts.upload_bytes(f"runs/{run_id}", "beside.txt", b"stays")
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "a.txt").write_text("new")
+
+    def paths() -> list[str]:
+        return [each["path"] for each in read("artifact", "list", run_id, "--recursive")]
+
+    read("artifact", "upload", run_id, tmp_path / "up", "files")
+    added = paths()
+    read("artifact", "upload", run_id, tmp_path / "up", "files", "--replace")
+    replaced = paths()
+    root = modelry("artifact", "upload", run_id, tmp_path / "up", "--replace")
+
+    assert added == ["beside.txt", "files/a.txt", "files/old/b.txt"]
+    assert replaced == ["beside.txt", "files/a.txt"]
+    assert root.code == 2
+    assert "--replace needs a PATH" in root.err
+    assert paths() == replaced
+
+
 def test_an_empty_folder_is_said_to_be_empty(modelry: Modelry, run_id: str, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
 

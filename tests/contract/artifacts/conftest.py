@@ -91,10 +91,10 @@ class Client:
         request = access.CreateWorkspaceRequest(name=f"w-{new_id()}")
         return self._workspaces.CreateWorkspace(request).workspace.name
 
-    def write(self, owner: Owner, files: dict[str, bytes]) -> api.WriteArtifactsResponse:
-        """Writes files by path."""
+    def write(self, owner: Owner, files: dict[str, bytes], replaced: str = "") -> api.WriteArtifactsResponse:
+        """Writes files by path; `replaced` is the folder that they replace."""
         steps = (file_steps(path, content) for path, content in files.items())
-        return self.send([Step(owner=owner)], *steps, [Step(sent_file_count=len(files))])
+        return self.send([Step(owner=owner, replaced_folder=replaced)], *steps, [Step(sent_file_count=len(files))])
 
     def send(self, *steps: Iterable[Step]) -> api.WriteArtifactsResponse:
         """Sends a stream as it is."""

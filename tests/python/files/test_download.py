@@ -361,6 +361,22 @@ def test_a_file_that_is_replaced_meanwhile_is_read_again(tmp_path: Path) -> None
     assert (tmp_path / "one").read_bytes() == b"newer"
 
 
+@pytest.mark.parametrize("old", ["one", "data"])
+def test_of_a_folder_that_is_replaced_meanwhile_no_old_file_is_left(tmp_path: Path, old: str) -> None:
+    new = a_file("data/b", b"new")
+    was = a_file(old, b"1")
+    script = Script(a_folder("", was, TWO), [[was, b"1", BreakOff()], [new, b"new"]], listed=[new])
+
+    def replaced(done: int, total: int) -> None:
+        script.artifact = a_folder("", new)
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "", tmp_path, progress=replaced)
+
+    assert everything_below(tmp_path) == ["data", "data/b"]
+    assert (tmp_path / "data" / "b").read_bytes() == b"new"
+
+
 def test_no_more_files_come_than_were_announced(tmp_path: Path) -> None:
     with client_of(Script(a_folder("", ONE), [[ONE, b"1", TWO, b"22"]])) as client:
         client.artifacts.download(OWNER, "", tmp_path)

@@ -61,6 +61,19 @@ def test_a_folder_goes_up_in_order_with_sizes_and_digests(script: Script, tmp_pa
     assert told[-1] == (len(large) + 5, len(large) + 5)
 
 
+def test_a_folder_is_replaced_only_if_that_is_asked_for(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_bytes(b"x")
+
+    with client_of(script) as client:
+        client.artifacts.upload(OWNER, tmp_path, "model")
+        client.artifacts.upload(OWNER, tmp_path, "model", replace=True)
+        with pytest.raises(InvalidArgument, match="path must be a folder if replace is True") as refused:
+            client.artifacts.upload(OWNER, tmp_path, replace=True)
+
+    assert [[step.replaced_folder for step in steps] for steps in script.written] == [[""] * 5, ["model"] + [""] * 4]
+    assert list(refused.value.fields) == ["path"]
+
+
 def test_any_number_of_files_is_one_stream(script: Script, tmp_path: Path) -> None:
     for number in range(3000):
         (tmp_path / f"{number:04}").write_bytes(b"x")

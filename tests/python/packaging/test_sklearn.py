@@ -63,13 +63,13 @@ def test_a_model_with_a_refused_file_is_not_visible_in_parts(
     client: Client, fluent: None, model: Ridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     with modelry.start_run() as run:
-        modelry.log_text("in the way", "model/MLmodel/x")
+        modelry.log_text("in the way", "model")
         modelry.sklearn.log_model(model)
         modelry.flush(30)
 
     (found,) = client.artifacts.list(f"runs/{run.run_id}", recursive=True)
-    assert found.path == "model/MLmodel/x"
-    assert "'model/MLmodel' is a folder" in caplog.text
+    assert (found.path, found.kind) == ("model", "file")
+    assert "'model' is a file" in caplog.text
 
 
 def test_a_registered_model_loads_by_number_stage_alias_and_latest(client: Client, model: Ridge, unique: str) -> None:

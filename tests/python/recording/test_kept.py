@@ -155,6 +155,46 @@ def test_a_link_in_place_of_a_copy_is_never_followed(client: Client, tmp_path: P
     assert (tmp_path / "secret" / "key").read_text() == "private"
 
 
+def test_what_replaces_a_folder_is_whole_and_remembers_it(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name in ("MLmodel", "model.pkl"):
+        (tmp_path / "model" / name).touch()
+
+    made = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "a/model", tmp_path / "model", replaces="a/model")
+
+    assert (made.replaces, made.whole, made.is_divisible) == ("a/model", True, False)
+    assert kept.opened(made.folder) == made
+
+
+@pytest.mark.parametrize("said", [None, 1, ["model"], "", "other", "mode", "../model"])
+def test_a_target_that_names_no_folder_of_its_files_replaces_nothing(tmp_path: Path, said: object) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").touch()
+    made = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "model", tmp_path / "model", replaces="model")
+    target = json.loads((made.folder / "target.json").read_text())
+    del target["replaces"]
+    (made.folder / "target.json").write_text(json.dumps(target if said is None else {**target, "replaces": said}))
+
+    opened = kept.opened(made.folder)
+
+    assert (opened.replaces, opened.paths) == ("", ("model/MLmodel",))
+
+
+def test_what_is_below_a_folder_that_is_replaced_keeps_its_place_in_the_order(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").touch()
+    model = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "a/m", tmp_path / "model", replaces="a/m")
+    inner = kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "a/m/notes.txt", b"")
+    beside = kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "a/m.txt", b"")
+    of_another = kept.keep_content(tmp_path / "spool", SERVER, "runs/2", "a/m/notes.txt", b"")
+
+    assert model.overlaps(inner)
+    assert inner.overlaps(model)
+    assert not any(model.overlaps(other) or other.overlaps(model) for other in (beside, of_another))
+    assert all(model.touches("runs/1", path) for path in ("a/m/notes.txt", "a/m", "a", ""))
+    assert not any(model.touches("runs/1", path) for path in ("a/m.txt", "a/mo", "b"))
+
+
 def three(spool: Path) -> kept.Kept:
     """Copies of three files."""
     source = spool.parent / "three"

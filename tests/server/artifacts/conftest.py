@@ -172,10 +172,11 @@ class Files:
         return self.snapshots.create(version.id, Place(workspace, model_id=model), source, folder(path))
 
     def write(
-        self, owner: Owner, files: dict[str, bytes], is_wanted: Callable[[], bool] = lambda: True
+        self, owner: Owner, files: dict[str, bytes], is_wanted: Callable[[], bool] = lambda: True, replaces: str = ""
     ) -> tuple[int, int]:
-        """Writes files by path."""
-        return self.take(owner, (incoming(path, content) for path, content in files.items()), is_wanted)
+        """Writes files by path; `replaces` is the folder that they replace."""
+        stream = (incoming(path, content) for path, content in files.items())
+        return self.writer.write(owner, stream, is_wanted, replaces=folder(replaces))
 
     def take(
         self, owner: Owner, files: Iterable[IncomingFile], is_wanted: Callable[[], bool] = lambda: True

@@ -90,14 +90,19 @@ def upload_artifacts(
     owner: Owner,
     local: Annotated[Path, typer.Argument(help="A file or folder on this machine.", metavar="LOCAL")],
     path: Annotated[str, typer.Argument(help="The folder of the owner to put it in.", metavar="PATH")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete what else is in the folder PATH, in the same moment.")
+    ] = False,
 ) -> None:
     """Uploads a file, or the content of a folder, into a folder of the owner."""
+    if replace and not path:
+        raise typer.BadParameter("--replace needs a PATH, the folder that is replaced; the root never is")
     if not local.exists():
         output.refuse(f"{local} does not exist; name a file or folder on this machine")
         raise typer.Exit(1)
     to = _owner(session, owner)
     with output.progress(f"Uploading {local.name}") as progress:
-        written = session.client.artifacts.upload(to, local, path, progress=progress)
+        written = session.client.artifacts.upload(to, local, path, replace=replace, progress=progress)
     if local.is_dir() and not any(files for _, _, files in os.walk(local, followlinks=True)):
         # The owner has no folder that could be empty, apart from those below it.
         kept = f"uploaded it as one to {to}/{path}" if written.file_count else f"there is nothing to upload to {to}/"

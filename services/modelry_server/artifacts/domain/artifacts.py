@@ -17,7 +17,7 @@ from modelry_server.kernel.access import Permission, Place
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.paging import Found, SortValue
-from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.telemetry import Log
 
 _ROWS = 500
@@ -82,7 +82,7 @@ class Artifacts:
         """A file, or all files below a folder by path: each with its content in pieces, to be read before the next.
 
         `offset` is the first byte to read, of a file only. Raises ArtifactNotFound, FieldInvalid, BlobLost,
-        StoreUnavailable.
+        StoreUnavailable; ConcurrentChange for a large folder that is replaced meanwhile.
         """
         found = self.get(owner, path)
         if offset and (found.is_folder or not 0 < offset <= found.size_bytes):
@@ -124,16 +124,19 @@ class Artifacts:
         return self._owners.require(permission, owner, stored), found
 
     def _files(self, folder: Artifact) -> Iterator[_File]:
-        after = ""
+        last: Artifact | None = None
         while True:
+            after = last.path if last else ""
             with self._db.read() as tx:
+                if last and store.find(tx, folder.owner, after) != last:  # those before may be gone or replaced, too
+                    raise ConcurrentChange("files were changed while they were read; read them again")
                 found = store.files(tx, folder.owner, folder.path, after, _ROWS)
                 blobs = digests.find(tx, {file.sha256 for file in found})
             for file in found:
                 yield file, blobs.get(file.sha256)
             if len(found) < _ROWS:
                 return
-            after = found[-1].path
+            last = found[-1]
 
     def _read_ahead(self, files: Iterator[_File]) -> Iterator[tuple[Artifact, Iterator[bytes]]]:
         """The files with their content. While one is sent, the pool fetches the small ones that follow."""

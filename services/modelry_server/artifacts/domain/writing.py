@@ -11,7 +11,7 @@ from mimetypes import MimeTypes
 from modelry_server.artifacts import instruments
 from modelry_server.artifacts.domain.incoming import FileHeader, IncomingFile, PendingBlobs
 from modelry_server.artifacts.domain.owners import Owners
-from modelry_server.artifacts.domain.paths import DEEPEST, parent
+from modelry_server.artifacts.domain.paths import DEEPEST, ArtifactPath, ancestors, parent
 from modelry_server.artifacts.entities import Artifact, Blob, Owner
 from modelry_server.artifacts.errors import (
     ArtifactKindConflict,
@@ -26,7 +26,8 @@ from modelry_server.artifacts.store import digests, owners
 from modelry_server.artifacts.store.blobs import Blobs
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.errors import Unavailable
+from modelry_server.kernel.errors import FieldInvalid, Unavailable
+from modelry_server.kernel.requests.fields import shown
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
 
@@ -43,6 +44,8 @@ class _Stream:
 
     owner: Owner
     place: Place
+    replaces: str
+    """The folder that the files replace; empty if they replace single files only."""
     begun: float
     limit_s: float
     is_wanted: Callable[[], bool]
@@ -59,6 +62,12 @@ class _Stream:
         while folder not in self.folders:  # what is above a known folder is known
             self.folders.add(folder)
             folder = parent(folder)
+
+    def require_within(self, path: ArtifactPath) -> None:
+        """Raises FieldInvalid for a file that is not below the folder that is replaced."""
+        if self.replaces and not path.text.startswith(f"{self.replaces}/"):
+            wanted = f"is {shown(path.text)}, must be below replaced_folder, which is {shown(self.replaces)}"
+            raise FieldInvalid({"header.path": wanted})
 
     def in_time(self, file: IncomingFile) -> IncomingFile:
         """The file, whose content raises UploadTooLong when the time of the stream is over."""
@@ -105,9 +114,17 @@ class FileWriter:
         self._most_files = most_files
         self._limit_s = limit_s
 
-    def write(self, owner: Owner, files: Iterable[IncomingFile], is_wanted: Callable[[], bool]) -> tuple[int, int]:
+    def write(
+        self,
+        owner: Owner,
+        files: Iterable[IncomingFile],
+        is_wanted: Callable[[], bool],
+        *,
+        replaces: ArtifactPath | None = None,
+    ) -> tuple[int, int]:
         """Writes files, all or none; returns their number and the sum of their sizes.
 
+        `replaces` is a folder that holds them all, and nothing else from then on: other files in it are deleted.
         `is_wanted` says whether the caller is still there: one who gives up before the answer finds nothing written.
         Raises OwnerFrozen, OwnerNotFound, PermissionMissing, RunDeleted, PathInvalid, FieldInvalid, TooManyFiles,
         TooManyFolders, DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff,
@@ -116,7 +133,8 @@ class FileWriter:
         begun = time.monotonic()
         place = self._owners.require_writable(owner)
         pending = PendingBlobs(self._blobs, self._pool)
-        stream = _Stream(owner, place, begun, self._limit_s, is_wanted, pending)
+        folder = replaces.text if replaces else ""
+        stream = _Stream(owner, place, folder, begun, self._limit_s, is_wanted, pending)
         with ExitStack() as undo:
             undo.callback(stream.pending.discard)
             try:
@@ -157,6 +175,7 @@ class FileWriter:
         for number, file in enumerate(files, 1):
             if number > self._most_files:
                 raise TooManyFiles(self._most_files)
+            stream.require_within(file.header.path)
             blob = stream.pending.put(stream.in_time(file))
             stream.add(self._artifact(stream.owner, file.header, blob.sha256), blob)
             _require_few_folders(stream, self._most_files)
@@ -175,8 +194,9 @@ class FileWriter:
         owner, written, brought = stream.owner, stream.files, stream.blobs
         with self._db.write() as tx:
             owners.lock(tx, owner, stream.place)
+            emptied, gone = _empty(tx, owner, stream.replaces)
             present = self._present(tx, owner, written.keys(), stream.folders)
-            replaced = {old.sha256 for path, old in present.items() if path in written} - brought.keys()
+            replaced = (gone | {old.sha256 for path, old in present.items() if path in written}) - brought.keys()
             if replaced:
                 digests.lock(tx, replaced | brought.keys())
             healed = {blob.sha256 for blob in lost if digests.replace(tx, blob, brought[blob.sha256])}
@@ -185,7 +205,9 @@ class FileWriter:
             stored = digests.find(tx, brought)
             digests.release(tx, replaced, self._clock.now())
             store.put(tx, written.values())
-            store.grow(tx, owner, _changes(written, present))
+            store.grow(tx, owner, _changes(written, present, emptied))
+            if emptied:
+                store.remove_empty(tx, owner, [*ancestors(emptied.path), emptied.path])
             stream.check()
         return {blob.key for sha256, blob in brought.items() if stored[sha256].key == blob.key}
 
@@ -212,10 +234,28 @@ def _require_few_folders(stream: _Stream, file_count: int) -> None:
         raise TooManyFolders(file_count + MORE_FOLDERS)
 
 
-def _changes(written: Mapping[str, Artifact], present: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:
+def _empty(tx: Transaction, owner: Owner, folder: str) -> tuple[Artifact | None, set[str]]:
+    """Removes all below a folder; returns the folder as it was, None if there is none, and the digests of its files.
+
+    Its count and size, and those of the folders above, are not changed.
+    """
+    found = store.find(tx, owner, folder) if folder else None
+    if found is None or not found.is_folder:
+        return None, set()
+    digests_gone = digests.named_by(tx, owner, folder)
+    store.remove_below(tx, owner, folder)
+    return found, digests_gone
+
+
+def _changes(
+    written: Mapping[str, Artifact], present: Mapping[str, Artifact], emptied: Artifact | None
+) -> dict[str, tuple[int, int]]:
     """By how much the count and the size of each folder grow. What a folder grows by, the one above it grows by too."""
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
+    if emptied:
+        counts[emptied.path] -= emptied.file_count
+        sizes[emptied.path] -= emptied.size_bytes
     for path, file in written.items():
         old = present.get(path)
         counts[parent(path)] += 0 if old else 1

@@ -31,8 +31,9 @@ class ArtifactService(api.ArtifactServiceServicer):
         self, request_iterator: Iterator[api.WriteArtifactsRequest], context: grpc.ServicerContext
     ) -> api.WriteArtifactsResponse:
         steps = _Steps(request_iterator)
-        owner = owner_of(steps.owner())
-        count, size = self._writer.write(owner, steps.files(), context.is_active)
+        message, replaced = steps.begin()
+        owner, folder_replaced = owner_of(message), folder(replaced, "replaced_folder")
+        count, size = self._writer.write(owner, steps.files(), context.is_active, replaces=folder_replaced)
         return api.WriteArtifactsResponse(file_count=count, size_bytes=size)
 
     def ReadArtifacts(
@@ -89,12 +90,17 @@ class _Steps:
         self._requests = requests
         self._sha256 = ""
 
-    def owner(self) -> api.ArtifactOwner:
-        """The owner, which is the first step. Raises FieldInvalid, and UploadBrokenOff for a stream without a step."""
-        first = self._next()
+    def begin(self) -> tuple[api.ArtifactOwner, str]:
+        """The owner, which is the first step, and the folder that is replaced.
+
+        Raises FieldInvalid, and UploadBrokenOff for a stream without a step.
+        """
+        first = self._received()
+        if first is None:
+            raise UploadBrokenOff
         if first.WhichOneof("step") != "owner":
             raise FieldInvalid({"owner": "is required in the first message of the stream"})
-        return first.owner
+        return first.owner, first.replaced_folder
 
     def files(self) -> Iterator[IncomingFile]:
         """The files, up to the end of the stream. The content of one must be read before the next is asked for."""
@@ -129,6 +135,8 @@ class _Steps:
         step = self._received()
         if step is None:
             raise UploadBrokenOff
+        if step.replaced_folder:
+            raise FieldInvalid({"replaced_folder": "is allowed in the first message only"})
         return step
 
     def _received(self) -> api.WriteArtifactsRequest | None:

@@ -133,7 +133,12 @@ def remove(tx: Transaction, owner: Owner, path: str) -> None:
     """Removes a file, or a folder with everything below it. Counts and sizes of the folders above are not changed."""
     t = artifacts
     tx.execute(sa.delete(t).where(t.c.owner == str(owner), t.c.path == path))
-    tx.execute(sa.delete(t).where(*_below(owner, path)))
+    remove_below(tx, owner, path)
+
+
+def remove_below(tx: Transaction, owner: Owner, folder: str) -> None:
+    """Removes everything below a folder. Its own count and size, and those of the folders above, are not changed."""
+    tx.execute(sa.delete(artifacts).where(*_below(owner, folder)))
 
 
 def remove_empty(tx: Transaction, owner: Owner, paths: Collection[str]) -> None:

@@ -28,6 +28,11 @@ def find(tx: Transaction, digests: Collection[str]) -> dict[str, Blob]:
     return {row.sha256: Blob(row.blob_key, row.sha256, row.size_bytes) for row in rows}
 
 
+def named_by(tx: Transaction, owner: Owner, path: str) -> set[str]:
+    """The digests of a file, or of all files below a folder."""
+    return set(tx.execute((_BELOW if path else _ALL).named, at_or_below(owner, path)).scalars())
+
+
 def lock(tx: Transaction, digests: Collection[str]) -> None:
     """Locks the rows of the digests, in an order that all transactions follow."""
     for chunk in chunks(sorted(digests)):
@@ -155,8 +160,9 @@ _LOCK = _locked(_GIVEN)
 
 
 class _Statements(NamedTuple):
-    """For the content of many files, which a condition chooses: count it, lock it, note that it is in use or not."""
+    """For the content of many files, which a condition chooses: name, count, lock it, note that it is in use or not."""
 
+    named: Any
     count: Any
     lock: Any
     use: Any
@@ -167,6 +173,7 @@ def _made(chosen: sa.ColumnElement[bool]) -> _Statements:
     named = sa.select(artifacts.c.sha256).where(chosen, artifacts.c.sha256.is_not(None))
     these, count = blobs.c.sha256.in_(named), sa.select(sa.func.count())
     return _Statements(
+        named.distinct(),
         count.select_from(named.distinct().subquery()),
         count.select_from(_locked(these).subquery()),
         sa.update(blobs).where(these, blobs.c.release_time.is_not(None)).values(release_time=None),

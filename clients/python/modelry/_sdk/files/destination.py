@@ -8,7 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelry._sdk.files import paths
@@ -81,6 +81,16 @@ class Destination:
                 self._renamed[path] = candidate
             return Path(target)
         raise _refused(os.path.join(folder, name), "can't be written under this or another name")
+
+    def remove(self, path: str) -> None:
+        """Removes a file that was kept, unless something else has taken its place."""
+        folder, name = self.place(path)
+        target = os.path.join(folder, self._renamed.get(path, name))
+        with suppress(FileNotFoundError):
+            found = identity(os.lstat(target))
+            if self._written.get(found) == path:
+                os.unlink(target)
+                del self._written[found]
 
     def tell(self) -> None:
         """Says in the log which files have other names than they had, if there are any."""

@@ -116,6 +116,8 @@ class _Folder:
         return listed(self._connection, self._owner, self._folder.path, self._folder.file_count)
 
     def _complete(self, files: Listing) -> None:
+        for path in self._done.keys() - files.keys():  # of a model that was replaced meanwhile
+            self._target.remove(self._below(path))
         for path, file in files.items():
             known = self._done.get(path)
             if (known is None or known.sha256 != file.sha256) and not self._is_empty_folder(file):

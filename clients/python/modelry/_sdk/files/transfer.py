@@ -80,13 +80,15 @@ def timeout_for(size_bytes: int, file_count: int = 1) -> float:
 # --- up ------------------------------------------------------------------------------------------------------------
 
 
-def upload_files(connection: Connection, owner: str, files: list[LocalFile], progress: Progress | None) -> None:
+def upload_files(
+    connection: Connection, owner: str, files: list[LocalFile], progress: Progress | None, *, replaces: str = ""
+) -> None:
     """Writes files in one stream: all of them become visible together when it ends, and none if it breaks off.
 
     Of each file as many bytes are sent as it had when it was found, so a file that only grows is sent as it was then.
     While the server can't be reached or takes no more, the stream is sent again from the beginning, up to four times in
-    all; `progress` then starts at 0 again. There is no deadline while the server takes content. Raises LocalFileChanged
-    if content that was there changes during the upload.
+    all; `progress` then starts at 0 again. There is no deadline while the server takes content. Afterwards the folder
+    `replaces` holds nothing else. Raises LocalFileChanged if content that was there changes during the upload.
     """
     if not files:
         return
@@ -96,7 +98,7 @@ def upload_files(connection: Connection, owner: str, files: list[LocalFile], pro
     def send() -> None:
         meter.done = 0
         steps = (step for file in files for step in _steps(file, meter))
-        write(connection, owner, steps)
+        write(connection, owner, steps, replaces=replaces)
 
     repeated(send)
 
@@ -131,15 +133,17 @@ def upload_stream(connection: Connection, owner: str, path: str, source: BinaryI
 
 
 def write(
-    connection: Connection, owner: str, steps: Iterable[artifacts.WriteArtifactsRequest]
+    connection: Connection, owner: str, steps: Iterable[artifacts.WriteArtifactsRequest], *, replaces: str = ""
 ) -> artifacts.WriteArtifactsResponse:
     """Sends one stream: the owner, the steps of the files, and how many files were sent.
+
+    `replaces` is the folder that they replace; without one they replace files of the same paths only.
 
     An error that is raised while the files are read ends the stream and is raised as it is.
     """
     failures: list[Exception] = []
 
-    first = artifacts.WriteArtifactsRequest(owner=owners.message_of(owner))
+    first = artifacts.WriteArtifactsRequest(owner=owners.message_of(owner), replaced_folder=replaces)
 
     def guarded() -> Iterator[artifacts.WriteArtifactsRequest]:
         yield first

@@ -48,12 +48,20 @@ class RunFiles:
             self.refuse("file", repr(os.fspath(source)), error)
 
     def upload_files(
-        self, source: Path, path: str, *, is_divisible: bool, synchronous: bool, moves: bool = False
+        self,
+        source: Path,
+        path: str,
+        *,
+        is_divisible: bool,
+        synchronous: bool,
+        moves: bool = False,
+        replace: bool = False,
     ) -> None:
         """Uploads a file, or what is in a folder, into the folder `path` of the run.
 
         If the server refuses some of the files of what is divisible, the others are uploaded without them. With `moves`
-        nobody needs the local files any more, so that none must be copied.
+        nobody needs the local files any more, so that none must be copied. With `replace` they replace what is in the
+        folder `path`.
         """
         is_folder = local_files.is_folder(source)
 
@@ -66,7 +74,7 @@ class RunFiles:
         self._upload(
             os.fspath(source),
             path if is_folder else paths.named(path, source.name),
-            lambda: self._client.artifacts.upload(self._owner, source, path),
+            lambda: self._client.artifacts.upload(self._owner, source, path, replace=replace),
             lambda: self._recorder.uploads.keep_files(
                 self._owner,
                 path,
@@ -75,15 +83,20 @@ class RunFiles:
                 refuse=refuse if is_divisible else None,
                 chosen=not synchronous,
                 moves=moves,
+                replaces=path if replace else "",
             ),
             is_divisible=is_divisible,
             synchronous=synchronous,
         )
 
     def upload_model(self, folder: Path, path: str, *, synchronous: bool = True) -> None:
-        """Uploads the temporary folder of a model, as `log_artifacts` does, but all of its files together or none."""
+        """Uploads the temporary folder of a model as `upload_together`, in place of what is in the folder `path`."""
+        self.upload_together(folder, path, synchronous=synchronous, replace=True)
+
+    def upload_together(self, folder: Path, path: str, *, synchronous: bool = True, replace: bool = False) -> None:
+        """Uploads a temporary folder, as `log_artifacts` does, but all of its files together or none."""
         with self.told(folder):
-            self.upload_files(folder, path, is_divisible=False, synchronous=synchronous, moves=True)
+            self.upload_files(folder, path, is_divisible=False, synchronous=synchronous, moves=True, replace=replace)
 
     def upload_made(self, artifact_file: object, make: Callable[[], bytes]) -> bool:
         """Uploads what is made of a value, unless it can't be made, which is told and not raised into training.

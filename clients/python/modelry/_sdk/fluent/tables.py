@@ -73,7 +73,7 @@ def log_table(run: Any, data: Any, artifact_file: object) -> None:
             for place, content in images.items():
                 Path(folder, place).parent.mkdir(parents=True, exist_ok=True)
                 Path(folder, place).write_bytes(content)
-            run.files.upload_model(Path(folder), "")
+            run.files.upload_together(Path(folder), "")
     state = process.current().part(Tables)
     with state.lock:
         path, before = _before(run, path, state)

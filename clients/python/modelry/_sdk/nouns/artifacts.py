@@ -88,26 +88,34 @@ class Artifacts:
         local_path: str | os.PathLike[str],
         path: str = "",
         *,
+        replace: bool = False,
         progress: Progress | None = None,
     ) -> Uploaded:
         """Uploads a file, or the content of a folder, into the folder `path` of the owner.
 
         All files become visible together when the upload ends, and none if it fails. While the server can't be reached
         or takes no more, the upload is sent again from the beginning, up to four times in all. Files with the same
-        paths are replaced. Symbolic links are followed. A file that grows meanwhile is uploaded as long as it was at
-        the beginning; if one changes otherwise or vanishes, the upload begins again, up to three times in all. An empty
-        folder is kept as a file `.modelry-folder` in it, which a download turns into the folder. A name with characters
-        that no path can hold, such as a tab, is stored with their code points (`_x0009_`), and the log says so.
+        paths are replaced, and the other files of the folder stay. With `replace` they go in the same moment, at any
+        depth: then the folder `path` holds what was uploaded and nothing else.
+
+        Symbolic links are followed. A file that grows meanwhile is uploaded as long as it was at the beginning; if one
+        changes otherwise or vanishes, the upload begins again, up to three times in all. An empty folder is kept as a
+        file `.modelry-folder` in it, which a download turns into the folder. A name with characters that no path can
+        hold, such as a tab, is stored with their code points (`_x0009_`), and the log says so.
 
         `progress(done, total)` is called with bytes, from another thread. Raises InvalidArgument, before anything is
         sent, for more than 100,000 files, a file above 5 TiB, a link that leads nowhere, for what is neither file nor
-        folder, and for what can't be read; PathInvalid for a path that is too long or too deep; FileNotFoundError, also
-        for an empty `local_path`; FailedPrecondition if a file goes on changing; OwnerFrozen; ArtifactKindConflict.
+        folder, for what can't be read, and for `replace` with an empty `path`; PathInvalid for a path that is too long
+        or too deep; FileNotFoundError, also for an empty `local_path`; FailedPrecondition if a file goes on changing;
+        OwnerFrozen; ArtifactKindConflict.
         """
+        if replace and not path:
+            raise arguments.refused("path", path, "a folder if replace is True, since the root is never replaced")
+        replaces = path if replace else ""
         for _ in range(_ATTEMPTS - 1):
             with suppress(LocalFileChanged):
-                return self._upload(owner, local_path, path, progress)
-        return self._upload(owner, local_path, path, progress)
+                return self._upload(owner, local_path, path, replaces, progress)
+        return self._upload(owner, local_path, path, replaces, progress)
 
     def upload_bytes(self, owner: str, path: str, data: bytes, *, content_type: str = "") -> None:
         """Writes one file from memory. `path` is its whole path.
@@ -224,10 +232,12 @@ class Artifacts:
         request = artifacts.DeleteArtifactRequest(owner=owners.message_of(owner), path=path)
         return self._connection.call(artifacts.rpcs.DELETE_ARTIFACT, request).file_count
 
-    def _upload(self, owner: str, local_path: str | os.PathLike[str], path: str, progress: Progress | None) -> Uploaded:
+    def _upload(
+        self, owner: str, local_path: str | os.PathLike[str], path: str, replaces: str, progress: Progress | None
+    ) -> Uploaded:
         files = local_files.found(local_path, path)
         with local_files.reading(local_path):
-            transfer.upload_files(self._connection, owner, files, progress)
+            transfer.upload_files(self._connection, owner, files, progress, replaces=replaces)
         return Uploaded(len(files), sum(file.size_bytes for file in files))
 
     def _keyed(self, owner: str, folder: str, key: str) -> Sequence[KeyedFile]:

@@ -76,7 +76,7 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
     """Logs what `save(folder, metadata)` writes.
 
     With `registered_model_name` a version is created from it, and the registered model if there is none. If that fails,
-    the model stays logged.
+    the model stays logged. The model replaces all that was at its path of the run.
     """
     return saved(save, destination)()
 
@@ -113,7 +113,7 @@ def saved(save: Callable[[str, Any], None], destination: Destination) -> Callabl
 
 
 def log_files(save: Callable[[str], None], destination: Destination, *, synchronous: bool = True) -> str:
-    """Logs what `save(folder)` writes, which is no model, and returns its URI.
+    """Logs what `save(folder)` writes, which is no model, and returns its URI. It replaces what was at its path.
 
     If not `synchronous`, it is uploaded in the background, which only a run of this process can do.
     """
@@ -140,7 +140,7 @@ def _target(destination: Destination, *, synchronous: bool = True) -> tuple[str,
             raise InvalidArgument("a client is given without a run; give run_id too", reason="FIELD_INVALID")
         client = destination.client or session.current().client()
         owner = f"runs/{destination.run_id}"
-        return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path)
+        return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path, replace=True)
     run = destination.run or functions.active_run() or functions.start_run()
     return run.run_id, lambda folder, path: run.files.upload_model(Path(folder), path, synchronous=synchronous)
 

@@ -74,9 +74,20 @@ class Uploads:
         in_background: bool = False,
         chosen: bool = False,
         moves: bool = False,
+        replaces: str = "",
     ) -> None:
         """Copies a file, or what is in a folder, and uploads it later. Raises what `kept.keep_files` raises."""
-        made = kept.keep_files(self._folder, self._server, owner, path, source, whole=whole, refuse=refuse, moves=moves)
+        made = kept.keep_files(
+            self._folder,
+            self._server,
+            owner,
+            path,
+            source,
+            whole=whole,
+            refuse=refuse,
+            moves=moves,
+            replaces=replaces,
+        )
         if made.paths:
             self._add(replace(made, in_background=in_background, chosen=chosen))
         else:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from modelry._sdk.files import local_files, paths, private, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
@@ -36,9 +37,10 @@ TARGET = "target.json"
 class Kept:
     """Complete copies: their folder, the server and the process that made them, their owner and artifact paths.
 
-    Files that are `whole`, such as those of a model, become visible together or not at all. For those that are
-    `in_background`, such as what a run records of itself, nobody waits. Those that are `chosen` were copied because
-    somebody asked for it, not because the server could not take them.
+    Files that are `whole`, such as those of a model, become visible together or not at all. They may replace all that
+    is in a folder `replaces`, below which they are then. For those that are `in_background`, such as what a run records
+    of itself, nobody waits. Those that are `chosen` were copied because somebody asked for it, not because the server
+    could not take them.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Kept:
     owner: str
     paths: tuple[str, ...]
     whole: bool = False
+    replaces: str = ""
     in_background: bool = field(default=False, compare=False)
     chosen: bool = field(default=False, compare=False)
 
@@ -78,7 +81,7 @@ class Kept:
             LocalFile(os.fspath(source), path, places.require_copy(source).st_size)
             for source, path in zip(sources, self.paths, strict=True)
         ]
-        transfer.upload_files(connection.of("artifacts"), self.owner, files, None)
+        transfer.upload_files(connection.of("artifacts"), self.owner, files, None, replaces=self.replaces)
         self.drop()
 
     def divided(self) -> tuple[Kept, ...]:
@@ -126,14 +129,20 @@ class Kept:
             delete(self.folder)
 
     def overlaps(self, other: Kept) -> bool:
-        """Whether both write to the same owner and one of the same paths, so that their order matters."""
-        return self.owner == other.owner and not set(self.paths).isdisjoint(other.paths)
+        """Whether one changes what the other writes, so that their order matters.
+
+        So it is if both write to one of the same paths of an owner, or one replaces a folder that the other writes to.
+        """
+        if self.owner != other.owner:
+            return False
+        return not set(self.paths).isdisjoint(other.paths) or self._replaces_of(other) or other._replaces_of(self)
 
     def touches(self, owner: str, path: str) -> bool:
-        """Whether one of the files is at an artifact path of an owner, or above or below it."""
+        """Whether one of the files, or the folder that they replace, is at an artifact path, or above or below it."""
         place = f"{path}/".lstrip("/")
+        changed = (*self.paths, self.replaces) if self.replaces else self.paths
         return self.owner == owner and any(
-            f"{one}/".startswith(place) or place.startswith(f"{one}/") for one in self.paths
+            f"{one}/".startswith(place) or place.startswith(f"{one}/") for one in changed
         )
 
     def may_be_in_use(self) -> bool:
@@ -144,6 +153,9 @@ class Kept:
         """Shows processes on other machines that the process which made the copies is at work."""
         with suppress(OSError):
             os.utime(self.folder / TARGET)
+
+    def _replaces_of(self, other: Kept) -> bool:
+        return bool(self.replaces) and any(path.startswith(f"{self.replaces}/") for path in other.paths)
 
 
 def keep_files(
@@ -156,11 +168,13 @@ def keep_files(
     whole: bool = False,
     refuse: Refuse | None = None,
     moves: bool = False,
+    replaces: str = "",
 ) -> Kept:
     """Copies a file, or what is in a folder, for a later upload into the folder `path`; see `Kept.whole`.
 
-    With `moves` it may take the files themselves in place of copies. Raises OSError if the copy can't be made, and what
-    an upload raises for files that can't be uploaded. With `refuse` those are left out, see `local_files.found`.
+    With `moves` it may take the files themselves in place of copies. Files that replace a folder are `whole`. Raises
+    OSError if the copy can't be made, and what an upload raises for files that can't be uploaded. With `refuse` those
+    are left out, see `local_files.found`.
     """
     files = local_files.found(source, path, refuse=refuse)
 
@@ -177,7 +191,8 @@ def keep_files(
                 copied.append(file.path)
         return tuple(copied)
 
-    return _keep(spool_folder, server, owner, tuple(file.path for file in files), copy, whole=whole)
+    targets = tuple(file.path for file in files)
+    return _keep(spool_folder, server, owner, targets, copy, whole=whole or bool(replaces), replaces=replaces)
 
 
 def keep_content(spool_folder: Path, server: dict[str, str], owner: str, path: str, content: bytes) -> Kept:
@@ -229,7 +244,9 @@ def opened(folder: Path) -> Kept:
             found = json_object_of(file.read())
             server = {str(key): str(value) for key, value in found["server"].items()}
             paths_found = tuple(map(str, found["paths"]))
-            return Kept(folder, server, str(found["owner"]), paths_found, bool(found["whole"]))
+            whole = bool(found["whole"])
+            replaces = _replaced(found, paths_found, whole=whole)
+            return Kept(folder, server, str(found["owner"]), paths_found, whole, replaces)
         except (Unreadable, ValueError, TypeError, KeyError, AttributeError):
             raise SpoolUnreadable(f"{target} is damaged; the files beside it can't be uploaded") from None
 
@@ -242,11 +259,12 @@ def _keep(
     copy: Callable[[Path], tuple[str, ...]],
     *,
     whole: bool = False,
+    replaces: str = "",
 ) -> Kept:
     parent = server.get("parent", "")
     name = f"{ids.moment()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
     folder = places.prepared(spool_folder) / f"{name}{SUFFIX}"
-    return _made(Kept(folder, {**server, **holders.me()}, owner, targets, whole), copy)
+    return _made(Kept(folder, {**server, **holders.me()}, owner, targets, whole, replaces), copy)
 
 
 def _made(kept: Kept, copy: Callable[[Path], tuple[str, ...]]) -> Kept:
@@ -268,8 +286,16 @@ def _made(kept: Kept, copy: Callable[[Path], tuple[str, ...]]) -> Kept:
 
 
 def _write_target(folder: Path, kept: Kept) -> None:
-    target = {"server": kept.server, "owner": kept.owner, "paths": kept.paths, "whole": kept.whole}
-    _write(folder / TARGET, json.dumps(target).encode())
+    names = ("server", "owner", "paths", "whole", "replaces")
+    _write(folder / TARGET, json.dumps({name: getattr(kept, name) for name in names}).encode())
+
+
+def _replaced(found: dict[str, Any], targets: tuple[str, ...], *, whole: bool) -> str:
+    """The folder that the files of a target replace. None, if it does not say one that they can replace."""
+    folder = found.get("replaces")
+    if not isinstance(folder, str) or not whole or not all(path.startswith(f"{folder}/") for path in targets):
+        return ""
+    return folder
 
 
 def _copy(file: LocalFile, target: Path, start: Path, *, moves: bool) -> None:

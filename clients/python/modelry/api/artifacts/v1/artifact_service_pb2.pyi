@@ -60,12 +60,20 @@ class WriteArtifactsRequest(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     SENT_FILE_COUNT_FIELD_NUMBER: _builtins.int
+    REPLACED_FOLDER_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """More of the content of the file. At most 1 MiB in a message."""
     sha256: _builtins.str
     """The end of the file: the SHA-256 of its content, 64 lower-case hexadecimal characters. Required for each file."""
     sent_file_count: _builtins.int
     """The number of headers sent, repeated paths included. Ends the stream. Required once, in the last message."""
+    replaced_folder: _builtins.str
+    """In the first message, with the owner: a folder that the files of the stream replace. A path, see `Artifact.path`.
+    Every file of the stream must be below it. When the stream is committed, all other files below it are deleted,
+    however many there are; a path that was a file may become a folder, and a folder a file. A stream without files
+    leaves the folder empty, so that it vanishes. The same stream again has the same result. Content that a model
+    version uses is kept for the version. Default: empty, which replaces single files only. The root can't be named.
+    """
     @_builtins.property
     def owner(self) -> _artifact_pb2.ArtifactOwner:
         """The owner: a run. Once, in the first message."""
@@ -82,10 +90,11 @@ class WriteArtifactsRequest(_message.Message):
         content: _builtins.bytes = ...,
         sha256: _builtins.str = ...,
         sent_file_count: _builtins.int = ...,
+        replaced_folder: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "replaced_folder", b"replaced_folder", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["owner", "header", "content", "sha256", "sent_file_count"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015

@@ -72,6 +72,10 @@ class ArtifactServiceServicer(object):
         sent. A file with the same path is replaced; if a path comes twice, the last file counts. Whether the caller may
         write to the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
 
+        With `replaced_folder` the stream brings all that a folder holds from then on: what else is in it is deleted in the
+        same moment. Send a model so, and whoever reads the folder in one stream, or creates a version from it, gets the old
+        model or the new one, and never files of both.
+
         If the stream breaks off, nothing is written, and it must be sent again from the beginning. A stream that ends
         without `sent_file_count` has broken off, wherever it ends (`UPLOAD_BROKEN_OFF`): to a server, a message that was
         cut off can look like the end of the stream.
@@ -92,10 +96,11 @@ class ArtifactServiceServicer(object):
     def ReadArtifacts(self, request, context):
         """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
         should compare the SHA-256 of the content with that of the header. The stream may take as long as the deadline of
-        the call.
+        the call. It never holds files of a folder from before and after it was replaced: if that happens while a long stream
+        is read, it fails with `DATABASE_UNAVAILABLE`, and the folder must be read again.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `FIELD_INVALID`; `BLOB_LOST`;
-        `TOO_MANY_STREAMS`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+        `TOO_MANY_STREAMS`; `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
