@@ -75,9 +75,9 @@ def evaluate(
     A version (`models:/…`, or named by `version` for a model object) gets the result as its evaluation `name`. The
     newest of a name counts; those before stay in the list. `metric_prefix` stands before the names of metrics of the
     run; the default is empty, or `<name>.` in a run that was active, if a name is given. If that run has metrics of an
-    evaluation with these names, the evaluation gets a child run, so that nothing is overwritten. `explain` adds
-    SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no further row is begun.
-    `evaluators` and `evaluator_config` are MLflow's.
+    evaluation with these names, or was started by another process, the evaluation gets a child run, so that nothing is
+    overwritten. `explain` adds SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no
+    further row is begun. `evaluators` and `evaluator_config` are MLflow's.
 
     A metric that can't be computed is left out, with the reason in `left_out`. What was computed is returned in any
     case: if a run or the version can't take it, a warning says so, and `result.link()` links it later. Raises
