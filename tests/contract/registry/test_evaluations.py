@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from modelry.api.registry import v1 as api
@@ -65,7 +67,8 @@ def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform
 
 
 def test_an_evaluation_has_its_event_and_its_audit_record(platform: Platform, model: str) -> None:
-    made = platform.evaluations.CreateEvaluation(draft(model, platform.a_run())).evaluation
+    given = draft(model, platform.a_run(), artifact_path="evaluations/2", **DATASET)
+    made = platform.evaluations.CreateEvaluation(given).evaluation
 
     event = platform.events.ListEvents(
         api.ListEventsRequest(workspace=WORKSPACE, model_name=model, types=[api.EVENT_TYPE_EVALUATION_CREATED])
@@ -75,6 +78,16 @@ def test_an_evaluation_has_its_event_and_its_audit_record(platform: Platform, mo
     assert (told.run_id, list(told.failed_metrics)) == (made.run_id, ["roc_auc"])
     records = platform.audit.ListAuditRecords(api.ListAuditRecordsRequest(workspace=WORKSPACE, model_name=model))
     assert records.records[0].action == "evaluation.created"
+    assert json.loads(records.records[0].after) == {
+        "evaluation_id": made.evaluation_id,
+        "name": "holdout",
+        "run_id": made.run_id,
+        "artifact_path": "evaluations/2",
+        **DATASET,
+        "metrics": {"roc_auc": 0.9, "n": 7},
+        "intervals": {"roc_auc": {"low": 0.88, "high": 0.92, "confidence": 0.95}},
+        "verdicts": {"roc_auc": False},
+    }
 
 
 def test_the_same_request_records_one_evaluation(platform: Platform, model: str) -> None:
