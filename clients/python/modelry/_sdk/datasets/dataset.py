@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import Any, Self
 
 from modelry._sdk.datasets.sources import kind_of, without_credentials
 from modelry._sdk.values.plain import plain
@@ -12,6 +12,7 @@ from modelry._sdk.values.texts import said_of, text_of
 
 log = logging.getLogger("modelry")
 
+_RECORDED = ("name", "digest", "source", "source_type", "schema", "profile")
 LONGEST_SCHEMA = 500_000
 """The most characters of a schema; a server takes twice as many."""
 
@@ -38,10 +39,19 @@ class Dataset:
         self.source_type = source_type or kind_of(self.source)
         self.schema = schema
         self.profile = profile
+        self.data: Any = None
+        """The rows, for `modelry.evaluate`; None if it does not have them. They are never recorded."""
+        self.targets: Any = None
+        """The targets of the rows: the name of a column, or as many values."""
+
+    def holding(self, data: Any, targets: Any = None) -> Self:
+        """Itself, with its rows and targets."""
+        self.data, self.targets = data, targets
+        return self
 
     def to_dict(self) -> dict[str, str]:
         """Everything that is recorded, by name."""
-        return dict(vars(self))
+        return {name: getattr(self, name) for name in _RECORDED}
 
     def __repr__(self) -> str:
         return f"Dataset(name={self.name!r}, digest={self.digest!r}, source={self.source!r})"

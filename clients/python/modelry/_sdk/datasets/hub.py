@@ -44,7 +44,7 @@ def from_huggingface(
         }
         schema = ds.features.arrow_schema
         batches = (batch for table in ds.with_format("arrow").iter(10_000) for batch in table.to_batches())
-        return tables.of_batches(
+        found = tables.of_batches(
             [(field, str(kind.dtype if hasattr(kind, "dtype") else kind)) for field, kind in ds.features.items()],
             *(list(schema), batches),
             name=name or path or info.dataset_name,
@@ -54,6 +54,7 @@ def from_huggingface(
             targets=targets,
             first_rows=first_rows,
         )
+        return found.holding(ds, targets)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
         signals.pass_on(problem)
         return undescribed(ds, problem, name=name or path, source=path or "", digest=digest)

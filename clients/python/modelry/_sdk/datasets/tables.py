@@ -50,7 +50,8 @@ def from_pandas(
         read = frame if first_rows is None else frame.iloc[: max(0, first_rows)]
         columns = None if digest else [digests.of_pandas(read.iloc[:, position]) for position in range(width)]
         named = [(text_of(column), str(kind)) for column, kind in frame.dtypes.items()]
-        return _described(named, columns, rows, name, source, digest, targets=targets, first_rows=first_rows)
+        found = _described(named, columns, rows, name, source, digest, targets=targets, first_rows=first_rows)
+        return found.holding(frame, targets)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
         signals.pass_on(problem)
         return undescribed(df, problem, name=name, source=source, digest=digest)
@@ -89,7 +90,7 @@ def from_arrow(
     try:
         fields, batches = _batches(table)
         named = [(field.name, str(field.type)) for field in fields]
-        return of_batches(
+        found = of_batches(
             *(named, fields, batches),
             name=name,
             source=source,
@@ -97,6 +98,7 @@ def from_arrow(
             targets=targets,
             first_rows=first_rows,
         )
+        return found.holding(None if hasattr(table, "read_next_batch") else table, targets)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
         signals.pass_on(problem)
         return undescribed(table, problem, name=name, source=source, digest=digest)

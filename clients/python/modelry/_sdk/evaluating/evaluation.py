@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.evaluating import custom
 from modelry._sdk.evaluating.options import Options, with_config
+from modelry._sdk.evaluating.unpacking import unpacked
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def evaluate(
     `model` is `runs:/…`, `models:/…`, a folder, a pyfunc model, a fitted estimator, or a function of the features.
     None: the column `predictions` of the data has its predictions, and `probabilities` its probabilities, in one column
     for the positive class or in one for each of `label_list`. `data` is a table of pandas, Polars or Arrow, an array,
-    or a mapping of columns; `targets` and `weights` (of rows, 0 or more) are columns of it or arrays. `feature_names`
-    are the columns that the model gets. Default: all without those that have another use. `batch_rows` is the most rows
-    that it gets at once.
+    a mapping of columns, or a dataset of `modelry.data` or MLflow, which may have its targets; `targets` and `weights`
+    (of rows, 0 or more) are columns of it or arrays. `feature_names` are the columns that the model gets. Default: all
+    without those that have another use. `batch_rows` is the most rows that it gets at once.
 
     `model_type` is `classifier`, `regressor`, `ranker` (rows with the same value in the column `group` are one query;
     metrics at the ranks `k`), or None with `extra_metrics` only: functions, `make_metric(...)`, or MLflow's. Of two
@@ -119,7 +120,7 @@ def evaluate(
         raise InvalidArgument(
             f"evaluators={evaluators!r}: there is only 'default'; use extra_metrics for metrics of your own"
         )
-    return _evaluated(with_config(options, evaluator_config or {}))
+    return _evaluated(unpacked(with_config(options, evaluator_config or {})))
 
 
 def _evaluated(options: Options) -> EvaluationResult:
