@@ -6,7 +6,9 @@ A flavor is a module with `save_model`, `log_model` and `load_model`, whose name
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
+import inspect
 import logging
 import os
 import shutil
@@ -30,6 +32,7 @@ log = logging.getLogger("modelry")
 PYTHON_FUNCTION = "python_function"
 _PACKAGES = {"sklearn": "scikit-learn"}  # by the name of the module
 _PLACE = ("name", "registered_model_name", "run_id", "client")
+_WITHOUT_EFFECT = ("await_registration_for",)
 
 
 @contextlib.contextmanager
@@ -89,6 +92,7 @@ class FlavorShell:
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
         self.require_options(options)
+        self._require_names("save_model", None, options)
         mlflow = self.check()
         if inspected is not None:
             used = requirements.modules_of(inspected, options.get("input_example"))
@@ -108,6 +112,20 @@ class FlavorShell:
             sources.require_same(before, options)
             credentials.require_none(os.fspath(path))
         locks.keep(path)
+
+    def _require_names(self, called: str, save: Callable[..., None] | None, options: Mapping[str, Any]) -> None:
+        """Raises TypeError, as Python does, for an option that neither `save` nor MLflow's `save_model` has."""
+        theirs = inspect.signature(self.check().save_model).parameters
+        if any(each.kind is each.VAR_KEYWORD for each in theirs.values()) and self.name != PYTHON_FUNCTION:
+            return
+        known = {*theirs, *({} if save is None else inspect.signature(save).parameters)} - {"path", "options", "kwargs"}
+        known |= {*_PLACE, *_WITHOUT_EFFECT} if called == "log_model" else set()
+        if strays := [name for name in options if name not in known]:
+            near = difflib.get_close_matches(strays[0], known, 1)
+            raise TypeError(
+                f"{self.module.replace('mlflow', 'modelry', 1)}.{called}() got an unexpected keyword argument "
+                f"{strays[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
 
     def _write(self, mlflow: Any, path: str | os.PathLike[str], options: dict[str, Any], inspected: object) -> None:
         """Writes a model with MLflow's code. Explains why it can't be pickled, which MLflow hides in its own error."""
@@ -143,8 +161,9 @@ class FlavorShell:
         if self.takes is not None:
             self.require(model[self.takes.argument])
         self.require_options({**model, **options})
+        self._require_names("log_model", save, {**model, **options})
         place = {key: options[key] for key in _PLACE if key in options}  # type: ignore[literal-required]
-        rest = {key: value for key, value in options.items() if key not in {*_PLACE, "await_registration_for"}}
+        rest = {key: value for key, value in options.items() if key not in (*_PLACE, *_WITHOUT_EFFECT)}
         return self.log(save, {**model, **rest}, logged.Destination(artifact_path=artifact_path, **place))
 
     def log(
