@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from typing import Any, Self
 
 from modelry._sdk.datasets.sources import kind_of, without_credentials
 from modelry._sdk.values.plain import plain
 from modelry._sdk.values.texts import said_of, text_of
+from modelry.errors import InvalidArgument
 
 log = logging.getLogger("modelry")
 
@@ -82,6 +84,27 @@ def undescribed(given: object, problem: Exception, *, name: str | None, source: 
     )
     name = name or "dataset"
     return Dataset(name, digest=digest or digest_of([text_of(name), without_credentials(source)]), source=source)
+
+
+def require_first_rows(first_rows: object) -> None:
+    """Raises InvalidArgument for a number of rows to read that is none."""
+    if first_rows is None:
+        return
+    if isinstance(first_rows, bool) or not isinstance(first_rows, int) or first_rows < 1:
+        wanted = "a whole number of rows, 1 or more, or None for all"
+        raise InvalidArgument(
+            f"first_rows must be {wanted}, not {first_rows!r}", fields={"first_rows": f"must be {wanted}"}
+        )
+
+
+def require_targets(targets: object, columns: Collection[str]) -> None:
+    """Raises InvalidArgument if the targets are not among the columns."""
+    if targets is None or text_of(targets) in columns:
+        return
+    there = ", ".join([*columns][:20]) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
+    raise InvalidArgument(
+        f"targets={targets!r} is no column; there are {there}", fields={"targets": "must be the name of a column"}
+    )
 
 
 def warn_if_empty(name: str, rows: int) -> None:
