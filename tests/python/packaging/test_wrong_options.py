@@ -21,6 +21,7 @@ from modelry._sdk.fluent.run_files import RunFiles
 from modelry._sdk.nouns import arguments
 from modelry._sdk.packaging.flavor import FlavorShell
 from modelry._sdk.packaging.takes import Formats
+from modelry._sdk.requiring.requirements import require_all
 from modelry.errors import FieldInvalid, InvalidArgument, NotFound
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.registry.domain import names
@@ -36,6 +37,9 @@ MODEL = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
         ({"signature": {"inputs": "[]"}}, "signature must be a ModelSignature"),
         ({"serialization_format": "joblib"}, "serialization_format must be one of 'cloudpickle', 'pickle', 'skops', n"),
         ({"registered_model_name": "a/b"}, "registered_model_name must be the name of a registered model: 1 to 250"),
+        ({"metadata": "x"}, "metadata must be a mapping of your own, .* not 'x'"),
+        ({"pip_requirements": ["scikit learn ="]}, "pip_requirements has 'scikit learn =', which is not a requirement"),
+        ({"extra_pip_requirements": ["numpy", 3]}, "extra_pip_requirements has 3, which is not a requirement of pip"),
         ({"registered_model_name": ""}, "registered_model_name must be the name of a registered model"),
     ],
 )
@@ -145,6 +149,24 @@ def test_an_artifact_that_is_not_there_is_named(form: str, tmp_path: Path) -> No
 
     with pytest.raises(NotFound, match=r"there is no file '.*nowhere.bin' for artifacts\['x'\]"):
         modelry.pyfunc.save_model(tmp_path / "model", python_model=lambda rows: rows, artifacts=artifacts)
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        *("numpy", "numpy[extra] >= 1, < 3 ; python_version > '3'  # why", "a @ https://host/a.whl", "", "# a comment"),
+        *(
+            "-r other.txt",
+            "--pre",
+            "./wheels/a.whl",
+            "git+https://host/a.git",
+            "a==1 --hash=sha256:00",
+            "a==${VERSION}",
+        ),
+    ],
+)
+def test_what_pip_understands_is_a_requirement(requirement: str) -> None:
+    require_all("pip_requirements", [requirement])
 
 
 def test_a_format_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

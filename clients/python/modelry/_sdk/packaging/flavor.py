@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.nouns import arguments
 from modelry._sdk.packaging import code_files, devices, forbidding, hub_code, judging, loading, logged, sources
 from modelry._sdk.packaging.takes import Formats, Takes
 from modelry._sdk.requiring import credentials, locks, own_code, pickling, requirements
@@ -73,8 +74,15 @@ class FlavorShell:
             self.takes.require(model)
 
     def require_options(self, options: Mapping[str, Any]) -> None:
-        """Raises InvalidArgument for a signature or a format that is none, and what `Formats.require` raises."""
+        """Raises InvalidArgument for a signature, a requirement, metadata or a format that is none.
+
+        Raises what `Formats.require` raises.
+        """
         examples.require_signature(options.get("signature"))
+        for name in ("pip_requirements", "extra_pip_requirements"):
+            requirements.require_all(name, options.get(name))
+        if not isinstance(metadata := options.get("metadata"), Mapping | None):
+            raise arguments.refused("metadata", metadata, "a mapping of your own, such as {'team': 'pricing'}")
         if self.formats is not None:
             self.formats.require(options)
 
