@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import local_files
+from modelry._sdk.nouns import arguments
 from modelry._sdk.packaging import code_files, loading
 from modelry._sdk.packaging.flavor import PYTHON_FUNCTION, FlavorShell
 from modelry._sdk.packaging.takes import Takes
@@ -188,17 +189,33 @@ def _hide_places(metadata: Any, artifacts: Mapping[str, str]) -> None:
     if code := flavor.get("model_code_path"):
         flavor["model_code_path"] = os.path.basename(code)
     for name, kept in (flavor.get("artifacts") or {}).items():
-        uri = artifacts[name]
+        uri = os.fspath(artifacts[name])
         kept["uri"] = uri if uri.startswith(("runs:", "models:")) else os.path.basename(uri)
 
 
 def _fetched(artifacts: Mapping[str, str] | None, folder: str, client: Client | None) -> dict[str, str] | None:
+    """The artifacts as local paths. Raises InvalidArgument for what is neither a path nor a URI, and NotFound."""
     if artifacts is None:
         return None
+    right = "a mapping of names to local paths, runs:/… or models:/…"
+    if not isinstance(artifacts, Mapping):
+        raise arguments.refused("artifacts", artifacts, right)
     local = {}
-    for number, (name, uri) in enumerate(artifacts.items()):
+    for number, (name, given) in enumerate(artifacts.items()):
+        if not isinstance(name, str) or not isinstance(given, str | os.PathLike):
+            raise arguments.refused("artifacts", {name: given}, right)
+        uri = os.fspath(given)
         if uri.startswith(("runs:", "models:")):
             uri = loading.local_path(uri, os.path.join(folder, str(number)), client)
-        local_files.given(uri)
+        elif "://" in uri and not uri.startswith("file:"):
+            raise arguments.refused(
+                f"artifacts[{name!r}]", uri, "a file on this machine (download it), runs:/… or models:/…"
+            )
+        elif not os.path.exists(local_files.given(uri.removeprefix("file://"))):
+            raise NotFound(
+                f"there is no file {uri!r} for artifacts[{name!r}]",
+                reason="LOCAL_FILE_NOT_FOUND",
+                metadata={"path": uri},
+            )
         local[name] = uri
     return local

@@ -1,9 +1,9 @@
 """Registry: models, their versions, stages and aliases, and the record of every change.
 
 Owns the tables `models`, `model_tags`, `versions`, `version_tags`, `aliases`, `promotions`, `evaluations`,
-`audit_records`, `events`, `event_positions`, `loose_snapshots`, `registry_requests`, `registry_secrets`. Asks
-`tracking` about runs, `artifacts` to freeze their files, and `access` whether a workspace exists; never inside a
-transaction.
+`evaluation_metrics`, `audit_records`, `events`, `event_positions`, `loose_snapshots`, `registry_requests`,
+`registry_secrets`. Asks `tracking` about runs, `artifacts` to freeze their files, and `access` whether a workspace
+exists; never inside a transaction.
 
 Always true:
 - the versions of a model are numbered from 1 without gaps, in the order in which they were created;

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from modelry.api.registry import v1 as api
@@ -65,7 +67,8 @@ def test_evaluations_are_recorded_and_listed_the_newest_first(platform: Platform
 
 
 def test_an_evaluation_has_its_event_and_its_audit_record(platform: Platform, model: str) -> None:
-    made = platform.evaluations.CreateEvaluation(draft(model, platform.a_run())).evaluation
+    given = draft(model, platform.a_run(), artifact_path="evaluations/2", **DATASET)
+    made = platform.evaluations.CreateEvaluation(given).evaluation
 
     event = platform.events.ListEvents(
         api.ListEventsRequest(workspace=WORKSPACE, model_name=model, types=[api.EVENT_TYPE_EVALUATION_CREATED])
@@ -75,6 +78,64 @@ def test_an_evaluation_has_its_event_and_its_audit_record(platform: Platform, mo
     assert (told.run_id, list(told.failed_metrics)) == (made.run_id, ["roc_auc"])
     records = platform.audit.ListAuditRecords(api.ListAuditRecordsRequest(workspace=WORKSPACE, model_name=model))
     assert records.records[0].action == "evaluation.created"
+    assert json.loads(records.records[0].after) == {
+        "evaluation_id": made.evaluation_id,
+        "name": "holdout",
+        "run_id": made.run_id,
+        "artifact_path": "evaluations/2",
+        **DATASET,
+        "metrics": {"roc_auc": 0.9, "n": 7},
+        "intervals": {"roc_auc": {"low": 0.88, "high": 0.92, "confidence": 0.95}},
+        "verdicts": {"roc_auc": False},
+    }
+
+
+def test_versions_are_found_and_sorted_by_the_newest_evaluation_of_a_name(platform: Platform, model: str) -> None:
+    run_id = platform.a_run()
+    platform.a_version(model, run_id)
+
+    def record(number: int, metrics: dict[str, float], name: str = "holdout") -> None:
+        given = [api.EvaluationMetric(name=metric, value=value) for metric, value in metrics.items()]
+        platform.evaluations.CreateEvaluation(draft(model, run_id, version_number=number, name=name, metrics=given))
+
+    def found(filter: str, *order_by: str) -> list[int]:
+        request = api.SearchVersionsRequest(
+            workspace=WORKSPACE, filter=f"model_name = '{model}' AND {filter}", order_by=order_by, page_size=1
+        )
+        numbers: list[int] = []
+        while True:
+            page = platform.versions.SearchVersions(request)
+            numbers += [each.version_number for each in page.versions]
+            if not page.next_page_token:
+                return numbers
+            request.page_token = page.next_page_token
+
+    record(1, {"roc_auc": 0.7})
+    record(1, {"roc_auc": 0.95, "val.loss": 1.0})
+    record(1, {"roc_auc": 0.1}, name="fresh")
+    record(2, {"roc_auc": 0.9})
+    record(2, {"roc_auc": 0.8})
+
+    assert found("evaluation.holdout.roc_auc >= 0.85") == [1]
+    assert found("evaluation.holdout.roc_auc IN (0.8, 0.95)", "evaluation.holdout.roc_auc") == [2, 1]
+    assert found("version_number > 0", "evaluation.holdout.roc_auc DESC") == [1, 2, 3]
+    assert found("evaluation.holdout.roc_auc IS NULL") == [3]
+    assert found("evaluation.`holdout.val.loss` = 1") == found("evaluation.fresh.roc_auc < 0.2") == [1]
+    record(1, {"roc_auc": 0.5})
+    assert found("evaluation.holdout.val.loss IS NOT NULL OR evaluation.holdout.roc_auc > 0.85".join("()")) == []
+    platform.versions.DeleteVersion(api.DeleteVersionRequest(workspace=WORKSPACE, model_name=model, version_number=2))
+    assert found("evaluation.holdout.roc_auc > 0") == [1]
+
+
+@pytest.mark.parametrize("filter", ["evaluation.holdout > 1", "evaluation.holdout.a = 'x'", "evaluation.`.a` > 1"])
+def test_a_filter_by_no_metric_of_an_evaluation_is_refused(platform: Platform, filter: str) -> None:
+    request = api.SearchVersionsRequest(workspace=WORKSPACE, filter=filter)
+
+    refusal = refused(platform.versions.SearchVersions, request)
+
+    assert refusal.reason == "FILTER_SYNTAX"
+    models = api.SearchModelsRequest(workspace=WORKSPACE, filter="evaluation.holdout.a > 1")
+    assert refused(platform.models.SearchModels, models).reason == "FILTER_SYNTAX"
 
 
 def test_the_same_request_records_one_evaluation(platform: Platform, model: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,14 +15,17 @@ from sklearn.linear_model import LogisticRegression
 
 import modelry
 from modelry import Client
+from modelry._sdk.fluent import session
 from modelry.errors import FieldInvalid, InvalidArgument
 from modelry.models import Interval, Threshold
+from tests.parts.deployment import Deployment
 
 pytestmark = pytest.mark.usefixtures("fluent")
 
 CHANCE = np.random.default_rng(5)
 FRAME = pd.DataFrame(CHANCE.normal(size=(200, 2)), columns=["a", "b"])
 FRAME["label"] = (FRAME["a"] + 0.5 * CHANCE.normal(size=200) > 0).astype(int)
+CLASSIFIER = LogisticRegression().fit(FRAME[["a", "b"]], FRAME["label"])
 ABOVE = Threshold(min=0.5)
 
 
@@ -181,6 +187,57 @@ def test_a_second_evaluation_of_a_name_leaves_the_first_whole(client: Client, mo
         assert logged.metrics[f"{prefix}roc_auc"] == pytest.approx(own.metrics["roc_auc"])
         report = json.loads(client.artifacts.read_bytes(f"runs/{own.run_id}", f"{own.artifact_path}/report.json"))
         assert (report["model"], report["metrics"]["roc_auc"]) == (each.version, pytest.approx(each.metrics["roc_auc"]))
+
+
+def test_processes_that_share_a_run_overwrite_no_evaluation(client: Client, platform: Deployment, unique: str) -> None:
+    code = """
+import modelry
+modelry.start_run()
+for _ in range(2):
+    found = modelry.evaluate(data={"y": [0, 1] * ROWS, "p": [0, 1] * ROWS}, targets="y", predictions="p",
+                             model_type="classifier", name="h")
+    print(found.run_id)
+"""
+    with modelry.start_run() as run:
+        given = {**os.environ, "MODELRY_TRACKING_URI": platform.address, "MODELRY_RUN_ID": run.run_id}
+        scripts = [
+            subprocess.Popen(
+                [sys.executable, "-c", code.replace("ROWS", str(rows))], env=given, stdout=subprocess.PIPE, text=True
+            )
+            for rows in (10, 20)
+        ]
+        table = pd.DataFrame({"y": [0, 1], "p": [0, 1]})
+        own = modelry.evaluate(data=table, targets="y", predictions="p", model_type="classifier", name="h")
+        said = [script.communicate(timeout=60)[0].split() for script in scripts]
+
+    assert own.run_id == run.run_id
+    assert client.runs.get(run.run_id).metrics["h.example_count"] == 2
+    for found, count in zip(said, (20, 40), strict=True):
+        logged = [client.runs.get(run_id) for run_id in found]
+        assert [each.metrics["example_count"] for each in logged] == [count, count]
+        assert {each.parent_run_id for each in logged} == {run.run_id}
+    assert len({own.run_id, *said[0], *said[1]}) == 5
+
+
+def test_a_process_that_continues_its_own_run_evaluates_there() -> None:
+    with modelry.start_run() as run:
+        modelry.log_param("a", 1)
+
+    with modelry.start_run(run.run_id):
+        found = modelry.evaluate(
+            *(CLASSIFIER, FRAME, "label"), feature_names=["a", "b"], model_type="classifier", name="later"
+        )
+
+    assert (found.run_id, found.artifact_path) == (run.run_id, "evaluations/later")
+
+
+def test_a_forked_process_evaluates_in_a_child_run(client: Client) -> None:
+    given: dict[str, Any] = {"feature_names": ["a", "b"], "model_type": "classifier"}
+    with modelry.start_run() as run:
+        session.current().after_fork_in_child()  # what a fork calls
+        found = modelry.evaluate(CLASSIFIER, FRAME, "label", **given)
+
+    assert client.runs.get(found.run_id).parent_run_id == run.run_id
 
 
 def test_evaluations_whose_metrics_have_other_names_share_a_run(client: Client, model: str) -> None:

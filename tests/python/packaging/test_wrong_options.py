@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.linear_model import LinearRegression
 
 import modelry
 import modelry.pyfunc
 import modelry.sklearn
 from modelry import Client
+from modelry._sdk.fluent.run_files import RunFiles
 from modelry._sdk.nouns import arguments
 from modelry._sdk.packaging.flavor import FlavorShell
 from modelry._sdk.packaging.takes import Formats
-from modelry.errors import FieldInvalid, InvalidArgument
+from modelry._sdk.requiring.requirements import require_all
+from modelry.errors import FieldInvalid, InvalidArgument, NotFound
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.registry.domain import names
 
@@ -34,6 +37,9 @@ MODEL = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
         ({"signature": {"inputs": "[]"}}, "signature must be a ModelSignature"),
         ({"serialization_format": "joblib"}, "serialization_format must be one of 'cloudpickle', 'pickle', 'skops', n"),
         ({"registered_model_name": "a/b"}, "registered_model_name must be the name of a registered model: 1 to 250"),
+        ({"metadata": "x"}, "metadata must be a mapping of your own, .* not 'x'"),
+        ({"pip_requirements": ["scikit learn ="]}, "pip_requirements has 'scikit learn =', which is not a requirement"),
+        ({"extra_pip_requirements": ["numpy", 3]}, "extra_pip_requirements has 3, which is not a requirement of pip"),
         ({"registered_model_name": ""}, "registered_model_name must be the name of a registered model"),
     ],
 )
@@ -42,6 +48,125 @@ def test_a_wrong_option_is_refused_before_a_run_is_started(options: dict[str, An
         modelry.sklearn.log_model(MODEL, name="model", **options)
 
     assert modelry.active_run() is None
+
+
+@pytest.mark.usefixtures("fluent")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"register_model_name": "b"},
+        {"pip_requirements": ["scikit-learn"], "extra_pip_requirements": ["numpy"]},
+        {"pip_requirements": ["scikit-learn"], "conda_env": {"name": "a"}},
+        {"extra_pip_requirements": ["--extra-index-url https://u:p@host/simple"]},
+        {"code_paths": ["nowhere.py"]},
+        {"input_example": object()},
+    ],
+    ids=str,
+)
+def test_a_model_that_cannot_be_saved_leaves_no_run(options: dict[str, Any]) -> None:
+    before = len(modelry.search_runs(output_format="list"))
+
+    with pytest.raises(Exception, match=r".+"):  # several are MLflow's
+        modelry.sklearn.log_model(MODEL, name="model", **options)
+
+    assert modelry.active_run() is None
+    assert len(modelry.search_runs(output_format="list")) == before
+
+
+@pytest.mark.usefixtures("fluent")
+def test_a_run_that_is_started_for_a_model_is_named_in_it(client: Client) -> None:
+    logged = modelry.sklearn.log_model(MODEL, name="model", pip_requirements=[])
+
+    active = modelry.active_run()
+    assert active is not None
+    assert active.run_id == logged.run_id
+    written = yaml.safe_load(client.artifacts.read_bytes(f"runs/{logged.run_id}", "model/MLmodel"))
+    assert (written["run_id"], written["model_uuid"]) == (logged.run_id, logged.model_uuid)
+
+
+@pytest.mark.usefixtures("fluent")
+def test_a_run_that_is_started_for_a_model_that_cannot_be_uploaded_fails(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any, **__: Any) -> None:
+        raise InvalidArgument("no")
+
+    monkeypatch.setattr(RunFiles, "upload_model", refuses)
+
+    with pytest.raises(InvalidArgument, match="no"):
+        modelry.sklearn.log_model(MODEL, name="model", pip_requirements=[])
+
+    assert modelry.active_run() is None
+    last = modelry.last_active_run()
+    assert last is not None
+    assert client.runs.get(last.run_id).status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: modelry.sklearn.log_model(MODEL, register_model_name="b"),  # type: ignore[call-arg]
+            r"modelry\.sklearn\.log_model\(\) got an unexpected keyword argument 'register_model_name'; did you mean "
+            "'registered_model_name'",
+        ),
+        (
+            lambda: modelry.sklearn.save_model(MODEL, "nowhere", pip_requirement=[]),  # type: ignore[call-arg]
+            r"modelry\.sklearn\.save_model\(\) got .* 'pip_requirement'; did you mean 'pip_requirements'",
+        ),
+        (
+            lambda: modelry.pyfunc.log_model(python_model=lambda rows: rows, artefacts={}),  # type: ignore[call-arg]
+            r"modelry\.pyfunc\.log_model\(\) got .* 'artefacts'; did you mean 'artifacts'",
+        ),
+    ],
+)
+def test_an_option_that_is_not_there_is_told_of_what_was_called(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "said"),
+    [
+        ({"x": "https://host/a.bin"}, r"artifacts\['x'\] must be a file on this machine \(download it\)"),
+        ({"x": "s3://bucket/a.bin"}, r"artifacts\['x'\] must be a file on this machine.* not 's3://bucket/a.bin'"),
+        (["a.bin"], r"artifacts must be a mapping of names to local paths"),
+        ({"x": 3}, r"artifacts must be a mapping of names to local paths"),
+        ({3: "a.bin"}, r"artifacts must be a mapping of names to local paths"),
+    ],
+)
+def test_artifacts_that_are_no_files_are_refused(artifacts: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        modelry.pyfunc.save_model(tmp_path / "model", python_model=lambda rows: rows, artifacts=artifacts)
+
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_an_artifact_that_is_not_there_is_named(form: str, tmp_path: Path) -> None:
+    artifacts = {"x": form.format(tmp_path / "nowhere.bin")}
+
+    with pytest.raises(NotFound, match=r"there is no file '.*nowhere.bin' for artifacts\['x'\]"):
+        modelry.pyfunc.save_model(tmp_path / "model", python_model=lambda rows: rows, artifacts=artifacts)
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        *("numpy", "numpy[extra] >= 1, < 3 ; python_version > '3'  # why", "a @ https://host/a.whl", "", "# a comment"),
+        *(
+            "-r other.txt",
+            "--pre",
+            "./wheels/a.whl",
+            "git+https://host/a.git",
+            "a==1 --hash=sha256:00",
+            "a==${VERSION}",
+        ),
+    ],
+)
+def test_what_pip_understands_is_a_requirement(requirement: str) -> None:
+    require_all("pip_requirements", [requirement])
 
 
 def test_a_format_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

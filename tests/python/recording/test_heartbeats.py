@@ -14,6 +14,8 @@ import pytest
 
 import modelry
 from modelry import Client
+from modelry._sdk.recording.heartbeats import Heartbeats
+from modelry._sdk.spooling import ids
 from modelry.errors import InvalidArgument
 from tests.parts.deployment import Deployment, running
 from tests.parts.eventually import eventually
@@ -75,6 +77,19 @@ def has_a_heartbeat(deployment: Deployment, run_id: str) -> None:
     """Waits until the server knows of one: a run without any would never be lost."""
     client = Client(deployment.address)
     eventually(lambda: not client.runs.log_heartbeats(run_id, period=1.0).not_running)
+
+
+def test_a_call_that_is_refused_keeps_no_other_back(own_on_sqlite: Deployment) -> None:
+    client = use(own_on_sqlite)
+    spoken_of = client.runs.create("0").run_id
+    client.runs.log_heartbeats(spoken_of, period=1.0)
+    becomes(client, spoken_of, "LOST")
+    heartbeats = Heartbeats(client._connection, 1.0, sends=True)
+
+    for run_id in ("no id of a run", *(ids.run_id() for _ in range(999)), spoken_of):  # a call has 1000
+        heartbeats.add(run_id)
+    becomes(client, spoken_of, "RUNNING")
+    heartbeats.end()
 
 
 def test_a_killed_training_is_lost_and_one_beside_it_is_not(own: Deployment, training: Training) -> None:

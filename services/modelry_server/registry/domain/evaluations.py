@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from modelry_server.kernel import caller
@@ -232,16 +232,19 @@ def _judge_verdicts(fields: Fields, verdicts: tuple[Verdict, ...]) -> None:
 
 
 def _change(made: Evaluation, version_id: str) -> Change:
+    """What is recorded: all that a reader of the evaluation can decide by, so that the audit chain proves it."""
     failed = [each.metric for each in made.verdicts if not each.passed]
     told = {"evaluation_id": made.evaluation_id, "name": made.name, "run_id": made.run_id}
-    dataset = {"dataset_name": made.dataset_name, "dataset_digest": made.dataset_digest}
+    texts = {name: getattr(made, name) for name in ("artifact_path", "dataset_name", "dataset_digest")}
+    intervals = {each.name: asdict(each.interval) for each in made.metrics if each.interval is not None}
     return Change(
         "evaluation.created",
         before={},
         after={
             **told,
-            **{name: value for name, value in dataset.items() if value},
+            **{name: value for name, value in texts.items() if value},
             "metrics": {each.name: each.value for each in made.metrics},
+            **({"intervals": intervals} if intervals else {}),
             "verdicts": {each.metric: each.passed for each in made.verdicts},
         },
         payload={**told, "failed_metrics": failed},

@@ -190,8 +190,8 @@ class Versions:
         They are read while they are taken. Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
         self._lookup.workspace(Permission.READ, workspace)
-        node = parse(filter, search.SCOPES, words=mlflow_words.VERSIONS)
-        keys = parse_order(order_by, search.SCOPES, words=mlflow_words.VERSIONS)
+        node = parse(filter, search.VERSION_SCOPES, words=mlflow_words.VERSIONS)
+        keys = parse_order(order_by, search.VERSION_SCOPES, words=mlflow_words.VERSIONS)
         self._workspaces.require(workspace)
         known = stages.known_in(workspace)
         return self._db.each(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.entities import Evaluation, EvaluationMetric, Interval, Verdict, as_json
-from modelry_server.registry.store.tables import evaluations, models
+from modelry_server.registry.store.tables import evaluation_metrics, evaluations, models
 
 _NAMED = sa.select(evaluations, models.c.workspace, models.c.name.label("model_name")).join_from(
     evaluations, models, evaluations.c.model_id == models.c.model_id
@@ -35,6 +35,7 @@ def add(tx: Transaction, evaluation: Evaluation) -> None:
     row["metrics"] = as_json([asdict(each) for each in evaluation.metrics])
     row["verdicts"] = as_json([asdict(each) for each in evaluation.verdicts])
     tx.execute(sa.insert(evaluations).values(row))
+    _set_newest(tx, evaluation)
 
 
 def of_id(tx: Transaction, evaluation_id: str) -> Evaluation | None:
@@ -75,8 +76,19 @@ def page(tx: Transaction, model_id: str, wanted: Wanted, *, before: int | None, 
 
 def delete(tx: Transaction, model_id: str, version_number: int | None = None) -> None:
     """Removes all evaluations of a version, or of a model."""
-    doomed = sa.delete(evaluations).where(evaluations.c.model_id == model_id)
-    tx.execute(doomed if version_number is None else doomed.where(evaluations.c.version_number == version_number))
+    for table in (evaluation_metrics, evaluations):
+        doomed = sa.delete(table).where(table.c.model_id == model_id)
+        tx.execute(doomed if version_number is None else doomed.where(table.c.version_number == version_number))
+
+
+def _set_newest(tx: Transaction, evaluation: Evaluation) -> None:
+    """Makes its metrics those of its name."""
+    t = evaluation_metrics
+    place = {name: getattr(evaluation, name) for name in ("model_id", "version_number", "name")}
+    tx.execute(sa.delete(t).where(*(t.c[name] == value for name, value in place.items())))
+    if evaluation.metrics:
+        rows = [{**place, "metric": each.name, "value": each.value} for each in evaluation.metrics]
+        tx.execute(sa.insert(t), rows)
 
 
 def _entity(row: Any) -> Evaluation:

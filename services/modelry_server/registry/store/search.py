@@ -13,10 +13,12 @@ from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.entities import Model, Version
 from modelry_server.registry.store import models as model_rows
 from modelry_server.registry.store import versions as version_rows
-from modelry_server.registry.store.tables import aliases, model_tags, models, version_tags, versions
+from modelry_server.registry.store.tables import aliases, evaluation_metrics, model_tags, models, version_tags, versions
 
 SCOPES = ("attributes", "tags")
-"""The scopes of fields that a filter can name."""
+"""The scopes of fields that a filter of models can name."""
+VERSION_SCOPES = (*SCOPES, "evaluation")
+"""The scopes of fields that a filter of versions can name."""
 
 Key: TypeAlias = tuple[SortValue, ...]
 """The sort key of a row."""
@@ -71,6 +73,8 @@ def _version_columns(stages: Sequence[str]) -> Columns:
     attributes = _VERSION_ATTRIBUTES | {"stage": _text(versions.c.stage, choices=tuple(stages))}
 
     def of(field: Field) -> Column | None:
+        if field.scope == "evaluation":
+            return _evaluated(field.key)
         if field.scope != "tags":
             return attributes.get(field.key)
         t = version_tags
@@ -78,7 +82,18 @@ def _version_columns(stages: Sequence[str]) -> Columns:
         value = sa.select(t.c.value).where(*of_version, t.c.key == field.key)
         return Column(value.scalar_subquery(), Kind.TEXT, long=True)
 
-    return Columns(of, f"{', '.join(attributes)}, tags.<key>")
+    return Columns(of, f"{', '.join(attributes)}, tags.<key>, evaluation.<name>.<metric>")
+
+
+def _evaluated(key: str) -> Column | None:
+    """A metric of the newest evaluation of a name. The name ends at the first point, which no name has."""
+    name, _, metric = key.partition(".")
+    if not name or not metric:
+        return None
+    t = evaluation_metrics
+    of_version = (t.c.model_id == versions.c.model_id, t.c.version_number == versions.c.version_number)
+    value = sa.select(t.c.value).where(*of_version, t.c.name == name, t.c.metric == metric)
+    return Column(value.scalar_subquery(), Kind.NUMBER)
 
 
 _MODEL_COLUMNS = Columns(_model_column, f"{', '.join(_MODEL_ATTRIBUTES)}, tags.<key>")

@@ -123,6 +123,18 @@ evaluations = sa.Table(
     sa.Index("evaluations_by_version", "model_id", "version_number", "name", "audit_sequence"),
 )
 
+# The numbers of the newest evaluation of each name of a version, by which versions are found.
+evaluation_metrics = sa.Table(
+    "evaluation_metrics",
+    metadata,
+    sa.Column("model_id", _Id, primary_key=True),
+    sa.Column("version_number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("name", _Name, primary_key=True),
+    sa.Column("metric", _Name, primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.ForeignKeyConstraint(["model_id", "version_number"], ["versions.model_id", "versions.version_number"]),
+)
+
 # No foreign key: the records of a model outlive it. What a record says is in its body; `workspace` and `version_number`
 # stand beside it because records are found by them.
 audit_records = sa.Table(

@@ -57,7 +57,7 @@ class Heartbeats:
             ended = [run_id for run_id, (status, _) in states.items() if status not in _ALIVE and run_id not in deleted]
             alive = states.keys() - {*deleted, *ended}
             if alive:
-                store.note(tx, list(alive), now, now + SILENT_PERIODS * period_ms)
+                store.note(tx, list(alive), now, SILENT_PERIODS * period_ms)
                 # Always, and after that: whoever has just lost one of them was waited for there.
                 store.set_running(tx, alive)
         again = [run_id for run_id in alive if states[run_id][0] is RunStatus.LOST]

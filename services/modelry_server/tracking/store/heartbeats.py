@@ -9,8 +9,6 @@ from modelry_server.kernel.sql.statements import Transaction, ask, fetch, insert
 from modelry_server.tracking.entities import RunStatus
 from modelry_server.tracking.store.tables import heartbeats, runs
 
-_PUT_OFF = 1 << 60
-"""Milliseconds after which nothing is due any more."""
 _FAST = 60_000
 """How many milliseconds a heartbeat may be in the future before it is one of a clock that was wrong."""
 
@@ -21,10 +19,13 @@ def states(tx: Transaction, run_ids: Collection[str]) -> dict[str, tuple[RunStat
     return {run_id: (RunStatus(status), delete_time is not None) for run_id, status, delete_time in found}
 
 
-def note(tx: Transaction, run_ids: Sequence[str], now: int, due_time: int) -> None:
-    """Notes heartbeats. Runs that are due later, because another process of them has a longer period, stay so."""
-    rows = [{"run_id": run_id, "last_time": now, "due_time": due_time} for run_id in sorted(run_ids)]
-    insert_rows(tx, heartbeats, rows, _later)
+def note(tx: Transaction, run_ids: Sequence[str], now: int, wait: int) -> None:
+    """Notes heartbeats, the next of which may be `wait` away.
+
+    Runs that are due later, because another process of them has a longer period, stay so.
+    """
+    times = {"last_time": now, "wait": wait, "due_time": now + wait}
+    insert_rows(tx, heartbeats, [{"run_id": run_id, **times} for run_id in sorted(run_ids)], _later)
 
 
 def set_running(tx: Transaction, run_ids: Collection[str]) -> None:
@@ -39,22 +40,21 @@ def forget(tx: Transaction, run_id: str) -> None:
 
 def put_off(tx: Transaction, run_id: str) -> None:
     """Keeps the heartbeats of a run that is deleted from being due, until `resume`."""
-    is_due = (heartbeats.c.run_id == run_id) & (heartbeats.c.due_time < _PUT_OFF)
-    tx.execute(sa.update(heartbeats).where(is_due).values(due_time=heartbeats.c.due_time + _PUT_OFF))
+    tx.execute(sa.update(heartbeats).where(heartbeats.c.run_id == run_id).values(due_time=None))
 
 
 def resume(tx: Transaction, run_id: str, now: int) -> None:
     """Gives a run that is restored its whole time again, if it had heartbeats."""
-    is_put_off = (heartbeats.c.run_id == run_id) & (heartbeats.c.due_time >= _PUT_OFF)
-    wait = heartbeats.c.due_time - _PUT_OFF - heartbeats.c.last_time
-    tx.execute(sa.update(heartbeats).where(is_put_off).values(due_time=now + wait))
+    is_put_off = (heartbeats.c.run_id == run_id) & heartbeats.c.due_time.is_(None)
+    tx.execute(sa.update(heartbeats).where(is_put_off).values(due_time=now + heartbeats.c.wait))
 
 
 def set_back(tx: Transaction, now: int) -> None:
     """Lets the heartbeats that a wrong clock has put into the future count from now."""
-    wait = heartbeats.c.due_time - heartbeats.c.last_time
-    is_ahead = heartbeats.c.last_time > now + _FAST
-    tx.execute(sa.update(heartbeats).where(is_ahead).values(last_time=now, due_time=now + wait))
+    c = heartbeats.c
+    spoke_ahead, waits_ahead = c.last_time > now + _FAST, _waits_since(c) > now + _FAST
+    tx.execute(sa.update(heartbeats).where(spoke_ahead).values(last_time=now))
+    tx.execute(sa.update(heartbeats).where(waits_ahead).values(due_time=now + c.wait))
 
 
 def lose(tx: Transaction, now: int, since: int, most: int) -> tuple[list[str], int]:
@@ -74,11 +74,14 @@ def lose(tx: Transaction, now: int, since: int, most: int) -> tuple[list[str], i
 
 def _later(statement: Any) -> Any:
     new, kept = statement.excluded, heartbeats.c
-    is_later = (new.due_time > kept.due_time) | (kept.last_time > new.last_time + _FAST)
-    later = sa.case((is_later, new.due_time), else_=kept.due_time)
-    return statement.on_conflict_do_update(
-        index_elements=["run_id"], set_={"last_time": new.last_time, "due_time": later}
-    )
+    is_later = (new.due_time > kept.due_time) | (_waits_since(kept) > new.last_time + _FAST)
+    later = {name: sa.case((is_later, new[name]), else_=kept[name]) for name in ("wait", "due_time")}
+    return statement.on_conflict_do_update(index_elements=["run_id"], set_={"last_time": new.last_time, **later})
+
+
+def _waits_since(columns: Any) -> Any:
+    """When the wait for a heartbeat began: at the last one, or when the run was restored."""
+    return columns.due_time - columns.wait
 
 
 _STATES = sa.select(runs.c.run_id, runs.c.status, runs.c.delete_time).where(one_of(runs.c.run_id, "run_ids"))
@@ -93,8 +96,7 @@ DUE = (
     .join(runs, runs.c.run_id == heartbeats.c.run_id)
     .where(
         heartbeats.c.due_time < sa.bindparam("now", type_=sa.BigInteger),
-        heartbeats.c.due_time - heartbeats.c.last_time
-        < sa.bindparam("now", type_=sa.BigInteger) - sa.bindparam("since", type_=sa.BigInteger),
+        heartbeats.c.wait < sa.bindparam("now", type_=sa.BigInteger) - sa.bindparam("since", type_=sa.BigInteger),
     )
     .order_by(heartbeats.c.due_time)
     .limit(sa.bindparam("most", type_=sa.Integer))

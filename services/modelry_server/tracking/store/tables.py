@@ -66,13 +66,15 @@ participants = sa.Table(
 )
 
 # The last heartbeats of runs. A run that is still running after its `due_time` is lost. Then, or if it has ended, its
-# row is removed: the table has those of open runs only, and of some that have just ended.
+# row is removed: the table has those of open runs only, and of some that have just ended. `wait` is the time in
+# milliseconds from the heartbeat to `due_time`, which is null while the run is deleted.
 heartbeats = sa.Table(
     "heartbeats",
     metadata,
     sa.Column("run_id", _Id, primary_key=True),
     sa.Column("last_time", sa.BigInteger, nullable=False),
-    sa.Column("due_time", sa.BigInteger, nullable=False),
+    sa.Column("wait", sa.BigInteger, nullable=False),
+    sa.Column("due_time", sa.BigInteger),
     sa.Index("heartbeats_by_due", "due_time"),
     sqlite_with_rowid=False,
 )

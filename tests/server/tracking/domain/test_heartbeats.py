@@ -43,6 +43,15 @@ def a_run_with_a_heartbeat(room: Room, period: int = PERIOD) -> str:
     return run_id
 
 
+def a_server_that_starts(another_room: Callable[..., Room], now: int) -> Room:
+    started = another_room()
+    started.clock.advance(now - started.clock.now())
+    started.heartbeats = type(started.heartbeats)(
+        started.db, started.places, metrics=started.metrics, clock=started.clock, pause_s=60.0
+    )
+    return started
+
+
 def status(room: Room, run_id: str) -> RunStatus:
     return room.runs.get(run_id).status
 
@@ -157,11 +166,7 @@ def test_a_server_that_has_started_gives_each_run_its_whole_time_again(
     at_work: Room, another_room: Callable[..., Room]
 ) -> None:
     short, long = a_run_with_a_heartbeat(at_work), a_run_with_a_heartbeat(at_work, 10 * PERIOD)
-    started = another_room()
-    started.clock.advance(at_work.clock.now() - started.clock.now() + 100 * PERIOD)
-    started.heartbeats = type(started.heartbeats)(
-        started.db, started.places, metrics=started.metrics, clock=started.clock, pause_s=60.0
-    )
+    started = a_server_that_starts(another_room, at_work.clock.now() + 100 * PERIOD)
 
     pass_time(started, 2 * PERIOD)
     at_first = status(started, short)
@@ -243,6 +248,62 @@ def test_a_run_whose_process_dies_while_it_is_deleted_is_lost_when_it_is_restore
     run = at_work.runs.get(run_id)
     assert (at_first, run.status, run.end_time) == (RUNNING, LOST, last)
     assert status(at_work, alive) is status(at_work, silent) is RUNNING
+
+
+@pytest.mark.parametrize("when", ["while it is deleted", "after it is restored"])
+@pytest.mark.parametrize("what", ["starts", "pauses"])
+def test_a_restored_run_is_lost_in_time_also_if_the_server_starts_or_pauses(
+    at_work: Room, another_room: Callable[..., Room], what: str, when: str
+) -> None:
+    last = at_work.clock.now()
+    run_id = a_run_with_a_heartbeat(at_work)
+    at_work.runs.delete(run_id)
+    pass_time(at_work, DAY // 8)
+    watching = at_work
+    for step in ("while it is deleted", "after it is restored"):
+        if step == when and what == "pauses":
+            watching.clock.advance(3_600_000)
+            watching.heartbeats.find_lost()
+        elif step == when:
+            watching = a_server_that_starts(another_room, watching.clock.now())
+        if step == "while it is deleted":
+            watching.runs.restore(run_id)
+
+    pass_time(watching, 2 * PERIOD)
+    at_first = status(watching, run_id)
+    pass_time(watching, 5000)
+
+    run = watching.runs.get(run_id)
+    assert (at_first, run.status, run.end_time) == (RUNNING, LOST, last)
+
+
+def test_a_run_that_is_restored_under_a_wrong_clock_is_lost_in_time(at_work: Room) -> None:
+    run_id = a_run_with_a_heartbeat(at_work)
+    at_work.runs.delete(run_id)
+    at_work.clock.advance(DAY)
+    at_work.runs.restore(run_id)
+    at_work.heartbeats.find_lost()
+    at_work.clock.advance(-DAY)
+
+    pass_time(at_work, 5000 + 2 * PERIOD)
+    at_first = status(at_work, run_id)
+    pass_time(at_work, 5000)
+
+    assert (at_first, status(at_work, run_id)) == (RUNNING, LOST)
+
+
+def test_a_run_of_several_processes_has_the_longest_wait_after_a_pause(at_work: Room) -> None:
+    run_id = a_run_with_a_heartbeat(at_work, 4 * PERIOD)
+    pass_time(at_work, PERIOD)
+    at_work.heartbeats.log([run_id], PERIOD)
+    at_work.clock.advance(3_600_000)
+    at_work.heartbeats.find_lost()
+
+    pass_time(at_work, 8 * PERIOD)
+    at_first = status(at_work, run_id)
+    pass_time(at_work, 5000)
+
+    assert (at_first, status(at_work, run_id)) == (RUNNING, LOST)
 
 
 def test_two_servers_look_at_once_and_each_run_is_lost_once(at_work: Room, another_room: Callable[..., Room]) -> None:

@@ -20,9 +20,8 @@ def test_the_search_for_lost_runs_reads_no_runs_that_are_not_due(room: Room) -> 
     later = room.clock.now() + 10**9
     with room.db.write() as tx:
         tx.execute(sa.insert(runs), rows)
-        tx.execute(
-            sa.insert(heartbeats), [{"run_id": run_id, "last_time": later, "due_time": later} for run_id in running]
-        )
+        times = {"last_time": later, "wait": 0, "due_time": later}
+        tx.execute(sa.insert(heartbeats), [{"run_id": run_id, **times} for run_id in running])
     with room.db.write() as tx:
         tx.exec_driver_sql("ANALYZE")
 

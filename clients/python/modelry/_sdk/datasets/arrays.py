@@ -32,13 +32,14 @@ def from_numpy(
     size = {} if first is None else {"features_shape": list(first.shape), "features_size": int(first.size)}
     if first is not None:
         warn_if_empty(name or "dataset", first.shape[0] if first.shape else 1)
-    return Dataset(
+    found = Dataset(
         name or "dataset",
         digest=digest or digests.digest_of([content, schema]),
         source=source,
         schema=json_of(schema),
         profile=json_of(size),
     )
+    return found.holding(features, targets)
 
 
 def _named(name: str, given: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelry._sdk.datasets import tables
-from modelry._sdk.datasets.dataset import Dataset, json_of, undescribed
+from modelry._sdk.datasets.dataset import Dataset, json_of, require_first_rows, require_targets, undescribed
 from modelry._sdk.values import signals
 from modelry.errors import InvalidArgument
 
@@ -28,6 +28,7 @@ def from_huggingface(
     called. A DatasetDict is not one dataset: give one of its splits. A streaming dataset has no digest before it is
     read.
     """
+    require_first_rows(first_rows)
     try:
         if isinstance(ds, dict):
             raise InvalidArgument(f"it has the splits {', '.join(map(repr, ds))}; give one of them as ds['train']")
@@ -44,7 +45,7 @@ def from_huggingface(
         }
         schema = ds.features.arrow_schema
         batches = (batch for table in ds.with_format("arrow").iter(10_000) for batch in table.to_batches())
-        return tables.of_batches(
+        found = tables.of_batches(
             [(field, str(kind.dtype if hasattr(kind, "dtype") else kind)) for field, kind in ds.features.items()],
             *(list(schema), batches),
             name=name or path or info.dataset_name,
@@ -57,3 +58,5 @@ def from_huggingface(
     except Exception as problem:  # It may be the object of another library, which may raise anything.
         signals.pass_on(problem)
         return undescribed(ds, problem, name=name or path, source=path or "", digest=digest)
+    require_targets(targets, list(ds.features))
+    return found.holding(ds, targets)

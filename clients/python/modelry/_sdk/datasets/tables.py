@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from modelry._sdk.datasets import digests
-from modelry._sdk.datasets.dataset import Dataset, json_of, undescribed, warn_if_empty, within
+from modelry._sdk.datasets.dataset import (
+    Dataset,
+    json_of,
+    require_first_rows,
+    require_targets,
+    undescribed,
+    warn_if_empty,
+    within,
+)
 from modelry._sdk.datasets.digests import Column
 from modelry._sdk.datasets.profiles import MOST_COLUMNS
 from modelry._sdk.values import signals
@@ -39,21 +47,24 @@ def from_pandas(
     The digest covers the names and types of the columns and every cell, without the index, the name and the source. It
     takes about a second for 160 MB of numbers. To save that, give a `digest` of your own, or let only the `first_rows`
     be read: then the digest begins with `first-<n>-rows:`. Tables of Polars and Arrow go to `from_polars` and
-    `from_arrow`. Nothing is raised: if the table can't be described, name and source are recorded, with a warning, as
-    there is for a table without rows.
+    `from_arrow`. If the table can't be described, nothing is raised: name and source are recorded, with a warning, as
+    there is for a table without rows. Raises InvalidArgument for `first_rows` below 1 and `targets` that are no column.
     """
+    require_first_rows(first_rows)
+    if type(df).__module__.partition(".")[0] in ("polars", "pyarrow"):
+        return from_arrow(df, source, targets, name, digest, first_rows=first_rows)
     try:
-        if type(df).__module__.partition(".")[0] in ("polars", "pyarrow"):
-            return from_arrow(df, source, targets, name, digest, first_rows=first_rows)
         frame = _frame(df)
         rows, width = frame.shape
         read = frame if first_rows is None else frame.iloc[: max(0, first_rows)]
         columns = None if digest else [digests.of_pandas(read.iloc[:, position]) for position in range(width)]
         named = [(text_of(column), str(kind)) for column, kind in frame.dtypes.items()]
-        return _described(named, columns, rows, name, source, digest, targets=targets, first_rows=first_rows)
+        found = _described(named, columns, rows, name, source, digest, targets=targets, first_rows=first_rows)
     except Exception as problem:  # It may be the object of another library, which may raise anything.
         signals.pass_on(problem)
         return undescribed(df, problem, name=name, source=source, digest=digest)
+    require_targets(targets, [column for column, _ in named])
+    return found.holding(frame, targets)
 
 
 def from_polars(
@@ -86,10 +97,11 @@ def from_arrow(
     Readers and datasets are read in batches, so they may be larger than the memory; a reader is used up by it. The
     sizes of the batches do not count, nor whether texts are dictionaries or views.
     """
+    require_first_rows(first_rows)
     try:
         fields, batches = _batches(table)
         named = [(field.name, str(field.type)) for field in fields]
-        return of_batches(
+        found = of_batches(
             *(named, fields, batches),
             name=name,
             source=source,
@@ -100,6 +112,8 @@ def from_arrow(
     except Exception as problem:  # It may be the object of another library, which may raise anything.
         signals.pass_on(problem)
         return undescribed(table, problem, name=name, source=source, digest=digest)
+    require_targets(targets, [column for column, _ in named])
+    return found.holding(None if hasattr(table, "read_next_batch") else table, targets)
 
 
 def of_batches(

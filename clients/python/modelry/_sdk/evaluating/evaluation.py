@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.evaluating import custom
 from modelry._sdk.evaluating.options import Options, with_config
+from modelry._sdk.evaluating.unpacking import unpacked
 from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def evaluate(
     `model` is `runs:/…`, `models:/…`, a folder, a pyfunc model, a fitted estimator, or a function of the features.
     None: the column `predictions` of the data has its predictions, and `probabilities` its probabilities, in one column
     for the positive class or in one for each of `label_list`. `data` is a table of pandas, Polars or Arrow, an array,
-    or a mapping of columns; `targets` and `weights` (of rows, 0 or more) are columns of it or arrays. `feature_names`
-    are the columns that the model gets. Default: all without those that have another use. `batch_rows` is the most rows
-    that it gets at once.
+    a mapping of columns, or a dataset of `modelry.data` or MLflow, which may have its targets; `targets` and `weights`
+    (of rows, 0 or more) are columns of it or arrays. `feature_names` are the columns that the model gets. Default: all
+    without those that have another use. `batch_rows` is the most rows that it gets at once.
 
     `model_type` is `classifier`, `regressor`, `ranker` (rows with the same value in the column `group` are one query;
     metrics at the ranks `k`), or None with `extra_metrics` only: functions, `make_metric(...)`, or MLflow's. Of two
@@ -75,9 +76,9 @@ def evaluate(
     A version (`models:/…`, or named by `version` for a model object) gets the result as its evaluation `name`. The
     newest of a name counts; those before stay in the list. `metric_prefix` stands before the names of metrics of the
     run; the default is empty, or `<name>.` in a run that was active, if a name is given. If that run has metrics of an
-    evaluation with these names, the evaluation gets a child run, so that nothing is overwritten. `explain` adds
-    SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no further row is begun.
-    `evaluators` and `evaluator_config` are MLflow's.
+    evaluation with these names, or was started by another process, the evaluation gets a child run, so that nothing is
+    overwritten. `explain` adds SHAP values of 200 rows, or of so many as it says, if shap is installed; after 60 s no
+    further row is begun. `evaluators` and `evaluator_config` are MLflow's.
 
     A metric that can't be computed is left out, with the reason in `left_out`. What was computed is returned in any
     case: if a run or the version can't take it, a warning says so, and `result.link()` links it later. Raises
@@ -119,7 +120,7 @@ def evaluate(
         raise InvalidArgument(
             f"evaluators={evaluators!r}: there is only 'default'; use extra_metrics for metrics of your own"
         )
-    return _evaluated(with_config(options, evaluator_config or {}))
+    return _evaluated(unpacked(with_config(options, evaluator_config or {})))
 
 
 def _evaluated(options: Options) -> EvaluationResult:

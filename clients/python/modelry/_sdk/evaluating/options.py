@@ -10,6 +10,7 @@ from modelry.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelry._sdk.client import Client
+    from modelry._sdk.datasets.dataset import Dataset
 
 _OF_CONFIG = {
     **{name: name for name in ("pos_label", "label_list", "average", "metric_prefix")},
@@ -51,6 +52,8 @@ class Options:
     inference_params: Mapping[str, Any] | None = None
     explain: bool | int = False
     client: Client | None = None
+    dataset: Dataset | None = None
+    """What is recorded of the data, where that was given as a dataset."""
 
 
 def with_config(options: Options, config: Mapping[str, Any]) -> Options:

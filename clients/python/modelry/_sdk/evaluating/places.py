@@ -49,14 +49,15 @@ class Place:
 def place_for(options: Options) -> Place:
     """A place that no other evaluation has.
 
-    It is in the active run, or in a child of it if the run has an evaluation whose metrics have the same names, or in
-    a run of its own if none is active. Raises what `start_run` raises.
+    It is in the active run if this process has started that, so that no other process puts an evaluation into it at the
+    same time. It is in a child of the active run if another process has started that, or if the run has an evaluation
+    whose metrics have the same names; and in a run of its own if none is active. Raises what `start_run` raises.
     """
-    from modelry._sdk.fluent import functions
+    from modelry._sdk.fluent import functions, session
 
     name, prefix = options.name, options.metric_prefix
     active = functions.active_run()
-    if active is not None:
+    if active is not None and session.current().has_started(active.run_id):
         inside = prefix if prefix is not None else "" if name == "default" else f"{name}."
         if (label := _claimed(active, name, inside)) is not None:
             return Place(active, label, inside, is_ours=False)

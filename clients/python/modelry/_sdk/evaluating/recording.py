@@ -63,6 +63,8 @@ def recorded(work: Work, found: Found, dataset: Dataset) -> EvaluationResult:
 def dataset_of(work: Work) -> Dataset:
     """What is recorded of the data, with its digest."""
     options, table = work.options, work.given.table
+    if options.dataset is not None:
+        return options.dataset
     name = options.dataset_name or "evaluation"
     if hasattr(table, "iloc"):
         return from_pandas(table, targets=options.targets if isinstance(options.targets, str) else None, name=name)

@@ -126,7 +126,14 @@ class Work:
     @cached_property
     def predicted(self) -> Predictions:
         """What the model said."""
-        return self._predictions() if self.options.model is None else self._ask(self.subject.model)
+        if self.options.model is None:
+            return self._predictions()
+        try:
+            return self._ask(self.subject.model)
+        except Exception as problem:
+            if advice := self.given.advice(getattr(self.subject.model, "feature_names_in_", None)):
+                problem.add_note(advice)
+            raise
 
     @cached_property
     def scorer(self) -> Scorer | None:

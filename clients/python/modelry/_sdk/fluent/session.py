@@ -80,6 +80,7 @@ class Session(process.Part):
         """
         self._had: set[str] = set()
         """The ids of all runs that this process has made active."""
+        self._started: set[str] = set()
         self._told: set[str] = set()
         self._clients: dict[tuple[str, str], Client] = {}
         self._registry_uri = ""
@@ -177,6 +178,10 @@ class Session(process.Part):
             raise settings.unreadable("MODELRY_RUN_ID", given, arguments.RUN_ID_FORM)
         return "" if given in self._had else given
 
+    def has_started(self, run_id: str) -> bool:
+        """Whether this process has started the run: another one, or its parent before a fork, may log to any other."""
+        return run_id in self._started
+
     def push(self, run: ActiveRun, *, parent_run_id: str = "", of_task: bool = True) -> None:
         """Makes a run the innermost one of this thread or task; of the thread if it is not to be `of_task`."""
         process.current().prepare_exit()
@@ -192,6 +197,8 @@ class Session(process.Part):
         )
         run.on_end = lambda _: self._remove(opened)
         self._had.add(run.run_id)
+        if run.is_new:
+            self._started.add(run.run_id)
         self._opened.append(opened)
         self.innermost.set(opened)
         self._last_run = run
@@ -226,6 +233,7 @@ class Session(process.Part):
     def after_fork_in_child(self) -> None:
         """Keeps the runs: what a child logs belongs to the run that is active in the parent."""
         self.ends, self._left = False, None
+        self._started.clear()
         found = self._own() or _shared_of([opened for opened in self._opened if not opened.over])
         self.innermost.set(found)
         self._opened = [] if found is None else list(reversed(found.path()))

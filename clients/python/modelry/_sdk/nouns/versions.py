@@ -189,8 +189,9 @@ class Versions:
     ) -> LazyList[Version]:
         """Finds versions of all models, without their `signature`. Default order: the newest first.
 
-        `search("model_name = 'bikes'", order_by=["version_number DESC"])` lists those of one model. Raises FilterSyntax
-        when the list is read.
+        `search("model_name = 'bikes'", order_by=["version_number DESC"])` lists those of one model, and
+        `search("evaluation.holdout.roc_auc >= 0.8")` those whose newest evaluation of that name is so good. Raises
+        FilterSyntax when the list is read.
         """
         request = registry.SearchVersionsRequest(
             workspace=self._workspace, filter=filter, order_by=arguments.listed("order_by", order_by)

@@ -6,7 +6,9 @@ A flavor is a module with `save_model`, `log_model` and `load_model`, whose name
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
+import inspect
 import logging
 import os
 import shutil
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import local_files
+from modelry._sdk.nouns import arguments
 from modelry._sdk.packaging import code_files, devices, forbidding, hub_code, judging, loading, logged, sources
 from modelry._sdk.packaging.takes import Formats, Takes
 from modelry._sdk.requiring import credentials, locks, own_code, pickling, requirements
@@ -31,6 +34,7 @@ log = logging.getLogger("modelry")
 PYTHON_FUNCTION = "python_function"
 _PACKAGES = {"sklearn": "scikit-learn"}  # by the name of the module
 _PLACE = ("name", "registered_model_name", "run_id", "client")
+_WITHOUT_EFFECT = ("await_registration_for",)
 
 
 @contextlib.contextmanager
@@ -71,8 +75,15 @@ class FlavorShell:
             self.takes.require(model)
 
     def require_options(self, options: Mapping[str, Any]) -> None:
-        """Raises InvalidArgument for a signature or a format that is none, and what `Formats.require` raises."""
+        """Raises InvalidArgument for a signature, a requirement, metadata or a format that is none.
+
+        Raises what `Formats.require` raises.
+        """
         examples.require_signature(options.get("signature"))
+        for name in ("pip_requirements", "extra_pip_requirements"):
+            requirements.require_all(name, options.get(name))
+        if not isinstance(metadata := options.get("metadata"), Mapping | None):
+            raise arguments.refused("metadata", metadata, "a mapping of your own, such as {'team': 'pricing'}")
         if self.formats is not None:
             self.formats.require(options)
 
@@ -91,6 +102,7 @@ class FlavorShell:
         """
         local_files.require_no_url(path)
         self.require_options(options)
+        self._require_names("save_model", None, options)
         mlflow = self.check()
         if inspected is not None:
             used = requirements.modules_of(inspected, options.get("input_example"))
@@ -110,6 +122,20 @@ class FlavorShell:
             sources.require_same(before, options)
             credentials.require_none(os.fspath(path))
         locks.keep(path)
+
+    def _require_names(self, called: str, save: Callable[..., None] | None, options: Mapping[str, Any]) -> None:
+        """Raises TypeError, as Python does, for an option that neither `save` nor MLflow's `save_model` has."""
+        theirs = inspect.signature(self.check().save_model).parameters
+        if any(each.kind is each.VAR_KEYWORD for each in theirs.values()) and self.name != PYTHON_FUNCTION:
+            return
+        known = {*theirs, *({} if save is None else inspect.signature(save).parameters)} - {"path", "options", "kwargs"}
+        known |= {*_PLACE, *_WITHOUT_EFFECT} if called == "log_model" else set()
+        if strays := [name for name in options if name not in known]:
+            near = difflib.get_close_matches(strays[0], known, 1)
+            raise TypeError(
+                f"{self.module.replace('mlflow', 'modelry', 1)}.{called}() got an unexpected keyword argument "
+                f"{strays[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
 
     def _write(self, mlflow: Any, path: str | os.PathLike[str], options: dict[str, Any], inspected: object) -> None:
         """Writes a model with MLflow's code. Explains why it can't be pickled, which MLflow hides in its own error."""
@@ -145,8 +171,9 @@ class FlavorShell:
         if self.takes is not None:
             self.require(model[self.takes.argument])
         self.require_options({**model, **options})
+        self._require_names("log_model", save, {**model, **options})
         place = {key: options[key] for key in _PLACE if key in options}  # type: ignore[literal-required]
-        rest = {key: value for key, value in options.items() if key not in {*_PLACE, "await_registration_for"}}
+        rest = {key: value for key, value in options.items() if key not in (*_PLACE, *_WITHOUT_EFFECT)}
         return self.log(save, {**model, **rest}, logged.Destination(artifact_path=artifact_path, **place))
 
     def log(

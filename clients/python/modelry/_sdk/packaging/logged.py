@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from modelry._sdk.fluent.active_run import ActiveRun
 
 DEFAULT_PATH = "model"
+MODEL_FILE = "MLmodel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,13 @@ def log(save: Callable[[str, Any], None], destination: Destination) -> LoggedMod
 
 
 def saved(save: Callable[[str, Any], None], destination: Destination) -> Callable[[], LoggedModel]:
-    """Has `save(folder, metadata)` write a model to a temporary folder. What is returned logs it, once; see `log`."""
+    """Has `save(folder, metadata)` write a model to a temporary folder. What is returned logs it, once; see `log`.
+
+    Where no run is active, one is started to log it, so that a model that can't be saved leaves none.
+    """
     path = destination.path()
-    run_id, upload = _target(destination)
-    metadata = mlflow_module("mlflow.models").Model(artifact_path=path, run_id=run_id)
+    target = _target(destination) if _has_run(destination) else None
+    metadata = mlflow_module("mlflow.models").Model(artifact_path=path, run_id=target and target[0])
     temporary = tempfile.TemporaryDirectory(prefix="modelry-model-")
     folder = os.path.join(temporary.name, "model")
     try:
@@ -96,7 +101,12 @@ def saved(save: Callable[[str, Any], None], destination: Destination) -> Callabl
 
     def log_it() -> LoggedModel:
         with temporary:
-            upload(folder, path)
+            run_id, upload = target or _target(destination)
+            if target is None:
+                metadata.run_id = run_id
+                metadata.save(os.path.join(folder, MODEL_FILE))
+            with _ended_if_it_fails(is_own=target is None):
+                upload(folder, path)
         model_uri = f"runs:/{run_id}/{path}"
         return LoggedModel(
             model_uri=model_uri,
@@ -129,6 +139,26 @@ def log_files(save: Callable[[str], None], destination: Destination, *, synchron
         run_id, upload = _target(destination, synchronous=synchronous)
         upload(temporary, path)
     return f"runs:/{run_id}/{path}"
+
+
+def _has_run(destination: Destination) -> bool:
+    """Whether there is a run that gets the model, or a client without one, which is refused."""
+    from modelry._sdk.fluent import functions
+
+    return bool(destination.run_id or destination.client or destination.run or functions.active_run())
+
+
+@contextlib.contextmanager
+def _ended_if_it_fails(*, is_own: bool) -> Iterator[None]:
+    """Ends the active run as failed if the block fails, if it was started for it."""
+    from modelry._sdk.fluent import functions
+
+    try:
+        yield
+    except BaseException:
+        if is_own:
+            functions.end_run("FAILED")
+        raise
 
 
 def _target(destination: Destination, *, synchronous: bool = True) -> tuple[str, Callable[[str, str], object]]:

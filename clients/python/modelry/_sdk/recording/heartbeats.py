@@ -87,18 +87,22 @@ class Heartbeats:
             due = begun + pause
 
     def _say(self) -> bool:
-        """Names all open runs to the server; says whether it has heard of all of them."""
+        """Names all open runs to the server, also those after a call that fails; says whether it has heard of all."""
+        run_ids = list(self._runs)
+        said = [self._say_of(run_ids[first : first + _AT_ONCE]) for first in range(0, len(run_ids), _AT_ONCE)]
+        return all(said)
+
+    def _say_of(self, run_ids: list[str]) -> bool:
+        """Names some runs in one call; says whether the server has heard of them."""
         try:
             from modelry.api.tracking import v1 as tracking
 
-            run_ids = list(self._runs)
-            for first in range(0, len(run_ids), _AT_ONCE):
-                request = tracking.LogHeartbeatsRequest(run_ids=run_ids[first : first + _AT_ONCE])
-                request.period.FromMilliseconds(round(self._period * 1000))
-                timeout = min(_LONGEST_CALL, self._period)
-                answer = self._connection.call(tracking.rpcs.LOG_HEARTBEATS, request, timeout=timeout)
-                if answer.denied_run_ids:
-                    log.debug("no heartbeats of runs that may not be changed: %s", ", ".join(answer.denied_run_ids))
+            request = tracking.LogHeartbeatsRequest(run_ids=run_ids)
+            request.period.FromMilliseconds(round(self._period * 1000))
+            timeout = min(_LONGEST_CALL, self._period)
+            answer = self._connection.call(tracking.rpcs.LOG_HEARTBEATS, request, timeout=timeout)
+            if answer.denied_run_ids:
+                log.debug("no heartbeats of runs that may not be changed: %s", ", ".join(answer.denied_run_ids))
         except Exception as problem:  # It is tried again, and the run is running again if it was lost meanwhile.
             log.debug("no heartbeat: %s", problem)
             return False

@@ -24,6 +24,7 @@ from typing import Any
 
 from modelry._sdk.values import urls
 from modelry._sdk.values.foreign import Unreadable, json_object_of
+from modelry.errors import InvalidArgument
 
 log = logging.getLogger("modelry")
 
@@ -146,6 +147,28 @@ def listed(given: str | Iterable[str] | None) -> list[str]:
     if given is None:
         return []
     return [f"-r {given}"] if isinstance(given, str) else list(given)
+
+
+def require_all(argument: str, given: str | Iterable[str] | None) -> None:
+    """Raises InvalidArgument for the first requirement that pip would not understand.
+
+    Options of pip, URLs and paths are not judged.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for line in listed(given):
+        text = line.partition(" #")[0].partition(" --")[0].strip() if isinstance(line, str) else ""
+        if isinstance(line, str) and (not text or text.startswith(("-", "#")) or any(each in text for each in "/\\$")):
+            continue
+        try:
+            Requirement(text)
+        except InvalidRequirement:
+            wanted = "a requirement of pip, such as 'scikit-learn==1.5.0'"
+            raise InvalidArgument(
+                f"{argument} has {line!r}, which is not {wanted}",
+                reason="FIELD_INVALID",
+                fields={argument: f"must have {wanted}"},
+            ) from None
 
 
 class _Modules:

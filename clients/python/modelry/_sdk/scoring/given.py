@@ -29,6 +29,18 @@ class Given:
         """A column of the table. Raises InvalidArgument if there is none."""
         return _column(self.table, name, what)
 
+    def advice(self, wanted: Any = None) -> str:
+        """What to say if a model fails that may want other columns. `wanted` is what it says that it was fitted with.
+
+        Empty if it got just these, or no table.
+        """
+        names = [str(name) for name in _names(self.features)]
+        right = None if wanted is None else [str(name) for name in wanted]
+        if not names or names == right:
+            return ""
+        advice = f"the model got the columns {_few(names)}; name those that it takes by feature_names"
+        return advice if right is None else f"{advice}={right[:20]}" + (" and so on" if len(right) > 20 else "")
+
     @property
     def columns(self) -> list[str]:
         """The names of the columns."""
@@ -73,6 +85,8 @@ def _table(data: Any) -> Any:
         raise InvalidArgument("evaluate needs data: a table, an array or a mapping of columns")
     if type(data).__module__.partition(".")[0] in ("polars", "pyarrow") and hasattr(data, "to_pandas"):
         return data.to_pandas()
+    if hasattr(data, "to_table"):  # a dataset of PyArrow
+        return data.to_table().to_pandas()
     if hasattr(data, "to_pandas") and not hasattr(data, "iloc"):  # a dataset of Hugging Face
         return data.to_pandas()
     if hasattr(data, "iloc") or hasattr(data, "toarray"):
@@ -94,6 +108,10 @@ def _rows(table: Any) -> int:
     if not shape:
         raise InvalidArgument(f"data is {type(table).__name__}, which has no rows")
     return int(shape[0])
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def _names(table: Any) -> list[str]:

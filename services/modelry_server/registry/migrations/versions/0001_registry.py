@@ -115,6 +115,15 @@ def upgrade() -> None:
         sa.Index("evaluations_by_version", "model_id", "version_number", "name", "audit_sequence"),
     )
     op.create_table(
+        "evaluation_metrics",
+        sa.Column("model_id", _ID, primary_key=True),
+        sa.Column("version_number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("name", _NAME, primary_key=True),
+        sa.Column("metric", _NAME, primary_key=True),
+        sa.Column("value", sa.Double, nullable=False),
+        sa.ForeignKeyConstraint(["model_id", "version_number"], ["versions.model_id", "versions.version_number"]),
+    )
+    op.create_table(
         "audit_records",
         sa.Column("model_id", _ID, primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),

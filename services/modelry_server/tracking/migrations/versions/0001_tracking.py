@@ -67,7 +67,8 @@ def upgrade() -> None:
         "heartbeats",
         sa.Column("run_id", _ID, primary_key=True),
         sa.Column("last_time", sa.BigInteger, nullable=False),
-        sa.Column("due_time", sa.BigInteger, nullable=False),
+        sa.Column("wait", sa.BigInteger, nullable=False),
+        sa.Column("due_time", sa.BigInteger),
         sqlite_with_rowid=False,
     )
     op.create_index("heartbeats_by_due", "heartbeats", ["due_time"])

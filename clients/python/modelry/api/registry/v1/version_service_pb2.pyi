@@ -313,7 +313,8 @@ class SearchVersionsRequest(_message.Message):
     filter: _builtins.str
     """A filter over `model_name`, `version_number`, `run_id`, `source` (as text: `runs:/<run_id>/<path>` or
     `models:/<model_name>/<version_number>`), `stage`, `alias`, `creator`, `create_time`, `update_time` (milliseconds
-    since 1970) and `tags.<key>`. Empty: all.
+    since 1970), `tags.<key>` and `evaluation.<name>.<metric>`, a number of the newest evaluation of that name. Empty:
+    all.
     """
     page_size: _builtins.int
     """The size of the page. 0 means 100; more than 1000 means 1000; a negative size is refused."""
