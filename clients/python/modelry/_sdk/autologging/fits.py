@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -91,6 +91,7 @@ class Fit:
     notes: dict[str, Any] = field(default_factory=dict)
     """What a recipe remembers from before the fit."""
     _jobs: list[Callable[[], None]] = field(default_factory=list)
+    _files: set[str] = field(default_factory=set)
     _is_behind: bool = False
     """Whether the background still has params to log."""
 
@@ -104,8 +105,12 @@ class Fit:
         """How many seconds the thread of the fit waits for what can be done in the background, too."""
         return max(_SECONDS, _SHARE * self.seconds)
 
-    def later(self, what: str, job: Callable[[], object]) -> None:
-        """Has a job done after the fit has returned, in the background. `what` names it in a warning if it fails."""
+    def later(self, what: str, job: Callable[[], object], *, files: Collection[str]) -> None:
+        """Has a job done after the fit has returned, in the background. `what` names it in a warning if it fails.
+
+        `files` are all files and folders of the run that it may write: who writes there waits for it.
+        """
+        self._files.update(files)
         self._jobs.append(lambda: self.attempt(what, job))
 
     def attempt(self, what: str, action: Callable[[], Any]) -> Any:
@@ -138,7 +143,7 @@ class Fit:
         self.run.log_params(texts)
         if rest:
             self._is_behind = True
-            afterwork.give(self.run.run_id, lambda: self._log_rest(rest))
+            afterwork.give(self.run.run_id, lambda: self._log_rest(rest), files=())
 
     def _log_rest(self, params: Mapping[str, Any]) -> None:
         with working():
@@ -166,7 +171,7 @@ class Fit:
                 run.end_soon(ended.status, ended.tags)
 
         if jobs or (ours and self._is_behind):
-            afterwork.give(run.run_id, all_of_them)
+            afterwork.give(run.run_id, all_of_them, files=frozenset(self._files))
         elif ours:
             run.end_soon(ended.status, ended.tags)
 
