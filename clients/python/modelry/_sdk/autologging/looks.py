@@ -82,9 +82,9 @@ def _states_of(part: Any) -> Iterator[Callable[[Any], Any]]:
     elif _is_array(part):
         yield _array
     else:
-        if isinstance(getattr(part, "__dict__", None), dict):
+        if isinstance(_tried(vars, part), dict):
             yield _attributes
-        if type(part).__module__.startswith("sklearn."):  # such as a tree, whose arrays lie in memory of its own
+        if str(type(part).__module__).startswith("sklearn."):  # such as a tree, whose arrays lie in memory of its own
             names = [name for name, each in vars(type(part)).items() if isinstance(each, GetSetDescriptorType)]
             for name in names:
                 if name not in {"__dict__", "__weakref__"} and _is_array(_tried(_reader(name), part)):
