@@ -174,8 +174,7 @@ def test_a_look_takes_no_longer_than_it_may_and_sees_what_is_near() -> None:
 
 def test_a_look_does_not_mind_what_raises_leads_back_or_is_kept_to_be_quicker() -> None:
     class Raises:
-        @property
-        def __dict__(self) -> Any:
+        def __getattribute__(self, name: str) -> Any:
             raise RuntimeError
 
     model = SimpleNamespace(odd=Raises(), empty=np.zeros(0), number=np.array(3.0), _cache={})

@@ -39,10 +39,10 @@ class Look:
         known: set[int] = set()
         while waiting and len(self._noted) < _MOST_PARTS and time.perf_counter() < until:
             part = waiting.popleft()
-            if id(part) in known or isinstance(part, _CODE):
+            if id(part) in known:
                 continue
             known.add(id(part))
-            for state_of in _states_of(part):
+            for state_of in _tried(_all_states_of, part) or ():
                 state = _tried(state_of, part)
                 self._noted.append((part, state_of, state))
                 waiting.extend(each for each in _members(state) if type(each) not in _PLAIN)
@@ -71,6 +71,10 @@ class _Same:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+def _all_states_of(part: Any) -> list[Callable[[Any], Any]]:
+    return [] if isinstance(part, _CODE) else list(_states_of(part))
 
 
 def _states_of(part: Any) -> Iterator[Callable[[Any], Any]]:
