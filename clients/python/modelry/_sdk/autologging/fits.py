@@ -21,6 +21,7 @@ from modelry._sdk.autologging import params as shown
 from modelry._sdk.autologging.options import Options
 from modelry._sdk.autologging.quietly import quietly
 from modelry._sdk.recording import afterwork
+from modelry._sdk.transport import process
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
 
@@ -305,10 +306,15 @@ def _ended(fit: Fit, *, error: BaseException | None = None) -> None:
         fit.tell("autologging of %s: %s: %.300s", fit.flavor, *_said(problem))
 
 
-_lock = threading.Lock()
-_used: weakref.WeakSet[Any] = weakref.WeakSet()
-"""The runs that a fit has logged to: the next fit in them gets a child run, since params are write-once."""
-_ours: weakref.WeakSet[Any] = weakref.WeakSet()
+class Logged(process.Turn):
+    """The runs of this process that fits log to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Those that a fit has logged to: the next fit in them gets a child run, since params are write-once."""
+        self.ours: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Those that were started for a fit."""
 
 
 def _run_for(flavor: str, options: Options, name: str) -> tuple[Any, bool] | None:
@@ -320,22 +326,23 @@ def _run_for(flavor: str, options: Options, name: str) -> tuple[Any, bool] | Non
 
     here = session.current()
     active = here.own() or here.active()
-    if active is not None and active in _ours and active is not here.own():
+    known = process.current().part(Logged)
+    if active is not None and active in known.ours and active is not here.own():
         active = None  # the fit of another thread
     if active is not None and options.exclusive:
         return None
-    with _lock:
-        if active is not None and active not in _used:
-            _used.add(active)
+    with known.lock:
+        if active is not None and active not in known.used:
+            known.used.add(active)
             return active, False
     tags = {"mlflow.autologging": flavor, **(options.extra_tags or {})}
     if active is None:
         run = functions.start_run(tags=tags)
     else:
         run = functions.start_run(run_name=name, nested=True, tags=tags)
-    with _lock:
-        _ours.add(run)
-        _used.add(run)
+    with known.lock:
+        known.ours.add(run)
+        known.used.add(run)
     return run, True
 
 
