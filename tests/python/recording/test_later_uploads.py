@@ -11,8 +11,10 @@ import pytest
 
 import modelry
 from modelry import Client
+from modelry._sdk.recording import afterwork
 from modelry._sdk.spooling import kept
 from modelry._sdk.spooling.kept import Kept
+from modelry.errors import NotFound
 from tests.parts.deployment import Deployment
 from tests.parts.slow_link import slow_link
 from tests.python.recording.scripts import PATIENCE_S
@@ -55,7 +57,8 @@ def test_a_large_file_is_uploaded_as_it_was_while_others_pass_it(
         large.write_bytes(b"the next epoch")
         modelry.log_text("text", "text.txt")
         modelry.log_artifact(tmp_path / "small.txt", "checkpoints")
-        while_it_waits = paths(reader, run.id)
+        with afterwork.inside():  # which waits for nothing, as another process does
+            while_it_waits = paths(reader, run.id)
         flushed = modelry.flush(PATIENCE_S)
 
     assert took < LARGE_S / 2
@@ -75,6 +78,35 @@ def test_what_is_written_to_the_same_place_comes_later(own_on_sqlite: Deployment
         assert modelry.flush(PATIENCE_S)
 
     assert reader.artifacts.read_bytes(f"runs/{run.id}", "large.bin") == b"the next epoch"
+
+
+def test_who_reads_it_waits_for_it_and_who_reads_other_files_does_not(
+    own_on_sqlite: Deployment, link: str, large: Path
+) -> None:
+    reader = Client(own_on_sqlite.address)
+    modelry.set_tracking_uri(link)
+    with modelry.start_run() as run:
+        modelry.log_text("first", "first.txt")
+        modelry.log_artifact(large, "checkpoints", synchronous=False)
+        began = time.monotonic()
+        assert reader.artifacts.read_bytes(f"runs/{run.id}", "first.txt") == b"first"
+        assert reader.runs.get(run.id).run_id == run.id
+        took = time.monotonic() - began
+        assert reader.artifacts.get(f"runs/{run.id}", "checkpoints").file_count == 1
+
+    assert took < LARGE_S / 2
+
+
+def test_who_reads_it_does_not_wait_for_a_server_that_takes_nothing(
+    own_on_sqlite: Deployment, large: Path, spool: Path
+) -> None:
+    reader = Client(own_on_sqlite.address)
+    modelry.set_tracking_uri("127.0.0.1:1")
+    with modelry.start_run() as run:
+        modelry.log_artifact(large, "checkpoints", synchronous=False)
+        with pytest.raises(NotFound):
+            reader.artifacts.get(f"runs/{run.run_id}", "checkpoints")
+    assert kept.left_in(spool) != []
 
 
 def test_the_files_of_a_folder_come_too(own_on_sqlite: Deployment, tmp_path: Path, spool: Path) -> None:

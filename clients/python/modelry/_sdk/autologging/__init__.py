@@ -7,7 +7,7 @@ To add a framework:
 
 1. Write a module in `recipes` with a recipe, a class with `flavor`, `before(fit, call)` and `after(fit, call, result)`.
    `before` logs params and may add a callback to `call.kwargs`, which logs metrics with `fit.run.log_metric` while the
-   fit runs. `after` logs what is known then. What takes long goes to `fit.later(what, job)`, and works on
+   fit runs. `after` logs what is known then. What takes long goes to `fit.later(what, job, files=…)`, and works on
    `models.Snapshot(model)`, since the training code goes on with the model itself. Whatever raises becomes a warning.
 2. Write `wanted(module)`, which yields a `Replacement(owner, name, fits.observed(recipe, options_of(name)))` for each
    function that fits. It is asked for each module of the framework, and imports nothing.

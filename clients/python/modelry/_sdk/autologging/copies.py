@@ -7,12 +7,14 @@ import pickle
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from modelry._sdk.autologging import looks
 from modelry._sdk.autologging.fits import Fit, working
 from modelry._sdk.recording import afterwork
+from modelry._sdk.values import signals
 
 _COPIED_BYTES = 64 << 20
 """So much of the arrays of a model is copied. What is beyond is shared: a further fit makes new arrays."""
@@ -20,35 +22,30 @@ _SMALL_BYTES = 1 << 16
 _IN_MEMORY = 64 << 20
 """A pickle beyond that is kept in a temporary file."""
 _PIECE = 1 << 20
+_LOOK_SECONDS = 0.005
+"""So long a model is looked at whose copy takes longer than the fit waits."""
 
 
 class Snapshot:
     """A fitted model as it was when this was made: a further fit of the same object does not change it.
 
     A pickle of it is made in another thread, since that may take as long as it likes. The thread of the fit waits for
-    it as long as `fit.patience`, and raises what pickling raises by then. If it goes on after that, and the training
-    code has changed the model before it is done, there is no copy, and what needs one raises ValueError.
+    it as long as `fit.patience`, and raises what pickling raises by then. If it goes on after that, the model is looked
+    at before the training code goes on, and again when it is done: if the model has changed, there is no copy, and what
+    needs one raises ValueError. So it does if an array that is shared has changed.
     """
 
     def __init__(self, fit: Fit, model: Any) -> None:
         self._buffers: list[pickle.PickleBuffer] = []
+        self._marks: list[int] = []
         self._room = _COPIED_BYTES
         self._lock = threading.Lock()
-        before = _state_of(model)
-
-        def copy() -> Any:
-            with working():
-                pickled = self._pickle(model)
-            if not _is_same(before, _state_of(model)):
-                raise ValueError(
-                    "the model was changed before its copy was made in the background; "
-                    "call modelry.flush() between the fit and the change"
-                )
-            return pickled
-
-        self._pickled = _begun(copy)
+        self._look: looks.Look | None = None
+        self._pickled = _begun(lambda: self._copied(model))
         if wait([self._pickled], fit.patience).done:
             self._pickled.result()
+        else:
+            self._look = looks.Look(model, _LOOK_SECONDS)
 
     @functools.cached_property
     def model(self) -> Any:
@@ -70,9 +67,26 @@ class Snapshot:
 
     def _read(self) -> Any:
         file = self._pickled.result()
+        if [looks.mark(buffer.raw()) for buffer in self._buffers] != self._marks:
+            raise _changed()
         with self._lock:
             file.seek(0)
             return pickle.load(file, buffers=self._buffers)
+
+    def _copied(self, model: Any) -> Any:
+        try:
+            with working(), afterwork.inside():
+                pickled = self._pickle(model)
+        except Exception as problem:  # It calls other libraries, which may raise anything.
+            signals.pass_on(problem)
+            if self._look is not None and not self._look.is_same():
+                raise _changed() from problem
+            raise
+        # Without a look the fit has not returned yet, so nothing of the training code has changed the model.
+        look, self._look = self._look, None
+        if look is not None and not look.is_same():
+            raise _changed()
+        return pickled
 
     def _pickle(self, model: Any) -> Any:
         try:
@@ -81,6 +95,7 @@ class Snapshot:
             import cloudpickle
 
             self._buffers.clear()
+            self._marks.clear()
             self._room = _COPIED_BYTES
             return self._pickle_with(cloudpickle.Pickler, model)
 
@@ -91,12 +106,21 @@ class Snapshot:
         return file
 
     def _is_copied(self, buffer: pickle.PickleBuffer) -> bool:
-        size = buffer.raw().nbytes
+        raw = buffer.raw()
+        size = raw.nbytes
         if size <= max(_SMALL_BYTES, self._room):
             self._room -= size
             return True
         self._buffers.append(buffer)
+        self._marks.append(looks.mark(raw))
         return False
+
+
+def _changed() -> ValueError:
+    return ValueError(
+        "the model was changed before its copy was made in the background; "
+        "call modelry.flush() between the fit and the change"
+    )
 
 
 class _InPieces:
@@ -125,21 +149,3 @@ def _begun(copy: Callable[[], Any]) -> Future[Any]:
     done: Future[Any] = Future()
     done.set_result(copy())
     return done
-
-
-def _state_of(model: Any) -> list[dict[str, Any]]:
-    """What the model and its parts have, which a further fit replaces."""
-    return [dict(vars(part)) for part in _parts(model) if hasattr(part, "__dict__")]
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    yield model
-    if hasattr(model, "get_params"):
-        yield from (part for part in model.get_params().values() if hasattr(part, "get_params"))
-
-
-def _is_same(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> bool:
-    return len(before) == len(now) and all(
-        one.keys() == other.keys() and all(one[key] is other[key] for key in one)
-        for one, other in zip(before, now, strict=True)
-    )

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +21,7 @@ from modelry._sdk.autologging import params as shown
 from modelry._sdk.autologging.options import Options
 from modelry._sdk.autologging.quietly import quietly
 from modelry._sdk.recording import afterwork
+from modelry._sdk.transport import process
 from modelry._sdk.values import signals
 from modelry._sdk.values.texts import said_of
 
@@ -91,6 +92,7 @@ class Fit:
     notes: dict[str, Any] = field(default_factory=dict)
     """What a recipe remembers from before the fit."""
     _jobs: list[Callable[[], None]] = field(default_factory=list)
+    _files: set[str] = field(default_factory=set)
     _is_behind: bool = False
     """Whether the background still has params to log."""
 
@@ -104,8 +106,12 @@ class Fit:
         """How many seconds the thread of the fit waits for what can be done in the background, too."""
         return max(_SECONDS, _SHARE * self.seconds)
 
-    def later(self, what: str, job: Callable[[], object]) -> None:
-        """Has a job done after the fit has returned, in the background. `what` names it in a warning if it fails."""
+    def later(self, what: str, job: Callable[[], object], *, files: Collection[str]) -> None:
+        """Has a job done after the fit has returned, in the background. `what` names it in a warning if it fails.
+
+        `files` are all files and folders of the run that it may write: who writes there waits for it.
+        """
+        self._files.update(files)
         self._jobs.append(lambda: self.attempt(what, job))
 
     def attempt(self, what: str, action: Callable[[], Any]) -> Any:
@@ -138,7 +144,7 @@ class Fit:
         self.run.log_params(texts)
         if rest:
             self._is_behind = True
-            afterwork.give(self.run.run_id, lambda: self._log_rest(rest))
+            afterwork.give(self.run.run_id, lambda: self._log_rest(rest), files=())
 
     def _log_rest(self, params: Mapping[str, Any]) -> None:
         with working():
@@ -166,7 +172,7 @@ class Fit:
                 run.end_soon(ended.status, ended.tags)
 
         if jobs or (ours and self._is_behind):
-            afterwork.give(run.run_id, all_of_them)
+            afterwork.give(run.run_id, all_of_them, files=frozenset(self._files))
         elif ours:
             run.end_soon(ended.status, ended.tags)
 
@@ -300,10 +306,15 @@ def _ended(fit: Fit, *, error: BaseException | None = None) -> None:
         fit.tell("autologging of %s: %s: %.300s", fit.flavor, *_said(problem))
 
 
-_lock = threading.Lock()
-_used: weakref.WeakSet[Any] = weakref.WeakSet()
-"""The runs that a fit has logged to: the next fit in them gets a child run, since params are write-once."""
-_ours: weakref.WeakSet[Any] = weakref.WeakSet()
+class Logged(process.Turn):
+    """The runs of this process that fits log to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Those that a fit has logged to: the next fit in them gets a child run, since params are write-once."""
+        self.ours: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Those that were started for a fit."""
 
 
 def _run_for(flavor: str, options: Options, name: str) -> tuple[Any, bool] | None:
@@ -315,22 +326,23 @@ def _run_for(flavor: str, options: Options, name: str) -> tuple[Any, bool] | Non
 
     here = session.current()
     active = here.own() or here.active()
-    if active is not None and active in _ours and active is not here.own():
+    known = process.current().part(Logged)
+    if active is not None and active in known.ours and active is not here.own():
         active = None  # the fit of another thread
     if active is not None and options.exclusive:
         return None
-    with _lock:
-        if active is not None and active not in _used:
-            _used.add(active)
+    with known.lock:
+        if active is not None and active not in known.used:
+            known.used.add(active)
             return active, False
     tags = {"mlflow.autologging": flavor, **(options.extra_tags or {})}
     if active is None:
         run = functions.start_run(tags=tags)
     else:
         run = functions.start_run(run_name=name, nested=True, tags=tags)
-    with _lock:
-        _ours.add(run)
-        _used.add(run)
+    with known.lock:
+        known.ours.add(run)
+        known.used.add(run)
     return run, True
 
 

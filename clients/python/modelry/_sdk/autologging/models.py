@@ -12,6 +12,8 @@ from modelry._sdk.autologging.inputs import Kept
 from modelry._sdk.datasets import arrays, tables
 
 EXAMPLE_ROWS = 5
+SUMMARY = "model_summary.txt"
+"""The file of the summary of a model."""
 _SECONDS = 10.0
 """So long may predictions and metrics for the training data take, or as long as the fit: they compete with what the
 training code does."""
@@ -38,15 +40,15 @@ def log_model(
         return
     rows = first_rows(features.now, EXAMPLE_ROWS) if features is not None else None
 
-    def log_it() -> None:
-        from modelry._sdk.packaging import logged
+    from modelry._sdk.packaging import logged
 
+    def log_it() -> None:
         model = part(kept.model)
         ask = (lambda: predict(part(kept.to_ask), rows)) if predict is not None else None
         signed = (lambda answer: features.read(lambda all: _signature(all, answer))) if features is not None else None
         logged.log(*_packed(fit, model, rows, ask, signed))
 
-    fit.later("the model was", log_it)
+    fit.later("the model was", log_it, files=[logged.DEFAULT_PATH])
 
 
 def log_model_at_once(fit: Fit, model: Any, features: Any, predict: Callable[[Any, Any], Any]) -> None:
@@ -56,13 +58,13 @@ def log_model_at_once(fit: Fit, model: Any, features: Any, predict: Callable[[An
     rows = first_rows(features, EXAMPLE_ROWS) if features is not None else None
     signed = (lambda answer: _signature(features, answer)) if features is not None else None
 
-    def save_it() -> Callable[[], object]:
-        from modelry._sdk.packaging import logged
+    from modelry._sdk.packaging import logged
 
+    def save_it() -> Callable[[], object]:
         return logged.saved(*_packed(fit, model, rows, lambda: predict(model, rows), signed))
 
     if (log_it := fit.attempt("the model was", save_it)) is not None:
-        fit.later("the model was", log_it)
+        fit.later("the model was", log_it, files=[logged.DEFAULT_PATH])
 
 
 def _packed(
@@ -99,6 +101,7 @@ def log_dataset(fit: Fit, features: Kept | None, targets: Kept | None, context: 
     fit.later(
         f"the dataset {context!r} was",
         lambda: fit.run.log_input(features.read(lambda rows: answers.read(lambda y: described(rows, y))), context),
+        files=(),
     )
 
 

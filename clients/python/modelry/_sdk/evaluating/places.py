@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modelry._sdk.transport import process
 from modelry.errors import ModelryError
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ _TAG = "modelry.evaluation."
 _COUNT = "example_count"
 """Each evaluation has this metric, so that it tells which prefixes a run has evaluations of."""
 
-_lock = threading.Lock()
-_taken: weakref.WeakKeyDictionary[Any, tuple[set[str], set[str]]] = weakref.WeakKeyDictionary()
-"""The names and the prefixes of the evaluations that this process has put into a run."""
+
+class Taken(process.Turn):
+    """The names and the prefixes of the evaluations that this process has put into each run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_run: weakref.WeakKeyDictionary[Any, tuple[set[str], set[str]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,9 @@ def _claimed(run: ActiveRun, name: str, prefix: str) -> str | None:
     known = _known(run)
     if known is None:
         return None
-    with _lock:
-        labels, prefixes = _taken.setdefault(run, (set(), set()))
+    taken = process.current().part(Taken)
+    with taken.lock:
+        labels, prefixes = taken.by_run.setdefault(run, (set(), set()))
         if prefix in prefixes or f"{prefix}{_COUNT}" in known:
             return None
         label = _free(name, {*labels, *(key.removeprefix(_TAG) for key in known if key.startswith(_TAG))})

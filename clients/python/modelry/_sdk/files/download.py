@@ -144,7 +144,7 @@ class _Folder:
 
 def got(connection: Connection, owner: str, path: str) -> artifacts.Artifact:
     """The metadata of a file or folder."""
-    request = artifacts.GetArtifactRequest(owner=owners.message_of(owner), path=path)
+    request = artifacts.GetArtifactRequest(owner=owners.to_read(owner, path), path=path)
     artifact = connection.call(rpcs.GET_ARTIFACT, request).artifact
     if artifact.path != path:
         raise malformed(f"{artifact.path!r} where {path!r} was asked for")

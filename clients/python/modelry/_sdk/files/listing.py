@@ -29,7 +29,7 @@ def listed(connection: Connection, owner: str, path: str, file_count: int) -> Li
     token, last, empty = "", "", 0
     while True:
         request = artifacts.ListArtifactsRequest(
-            owner=owners.message_of(owner), path=path, recursive=True, page_size=1000, page_token=token
+            owner=owners.to_read(owner, path), path=path, recursive=True, page_size=1000, page_token=token
         )
         page = connection.call(rpcs.LIST_ARTIFACTS, request)
         for artifact in page.artifacts:

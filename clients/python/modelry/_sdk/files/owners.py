@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from modelry._sdk.transport import unfinished
 from modelry.api.artifacts import v1 as artifacts
 from modelry.errors import FieldInvalid
+
+
+def to_read(owner: str, path: str) -> artifacts.ArtifactOwner:
+    """The owner as a message, after what this process still writes at, above or below a path. Raises FieldInvalid."""
+    message = message_of(owner)
+    if message.run_id:
+        unfinished.before_reading(message.run_id, path)
+    return message
+
+
+def to_write(owner: str, paths: Collection[str]) -> artifacts.ArtifactOwner:
+    """The owner as a message, after what this process still writes at, above or below paths. Raises FieldInvalid."""
+    message = message_of(owner)
+    if message.run_id:
+        unfinished.before_writing(message.run_id, paths)
+    return message
 
 
 def message_of(owner: str) -> artifacts.ArtifactOwner:

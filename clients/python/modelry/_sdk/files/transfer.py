@@ -291,7 +291,7 @@ def read(
     `size_bytes` and `file_count` say how much is expected; the deadline grows with them. Each path that the server
     sends is checked, and no piece is empty. Take all pieces of a file before you ask for the next file.
     """
-    request = artifacts.ReadArtifactsRequest(owner=owners.message_of(owner), path=path, offset_bytes=offset)
+    request = artifacts.ReadArtifactsRequest(owner=owners.to_read(owner, path), path=path, offset_bytes=offset)
     steps = connection.read(rpcs.READ_ARTIFACTS, request, timeout=timeout_for(size_bytes, file_count))
     headers: list[artifacts.Artifact] = []
 
@@ -321,7 +321,7 @@ def read(
 def read_range(connection: Connection, owner: str, path: str, start: int, end: int, sha256: str = "") -> bytes:
     """The bytes of a file from `start` up to `end`; fewer if it ends before. The stream is left when they are there."""
     request = artifacts.ReadArtifactsRequest(
-        owner=owners.message_of(owner), path=paths.checked(path), offset_bytes=start
+        owner=owners.to_read(owner, path), path=paths.checked(path), offset_bytes=start
     )
     steps: Any = connection.read(rpcs.READ_ARTIFACTS, request, timeout=timeout_for(end - start))
     taken, left = [], end - start

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from modelry._sdk.files import attachments, local_files, paths
 from modelry._sdk.recording.refusals import is_of_the_run
-from modelry._sdk.transport import retries, settings
+from modelry._sdk.transport import retries, settings, unfinished
 from modelry._sdk.transport.connection import within
 from modelry._sdk.values import signals, urls
 from modelry._sdk.values.texts import said_of, text_of
@@ -202,8 +202,10 @@ class RunFiles:
 
         A refusal is told and not raised into training. A copy of what is divisible is kept, too, if it is refused: the
         refusal may be about some of the files, and the others are uploaded without these. What is not `synchronous` is
-        uploaded at once only if no copy of it can be kept. Returns whether it is uploaded.
+        uploaded at once only if no copy of it can be kept. What autologging still writes there comes before. Returns
+        whether it is uploaded.
         """
+        unfinished.before_writing(self._run_id, [path])
         why = "" if synchronous else self._kept(name, keep)
         if why is None:
             return False

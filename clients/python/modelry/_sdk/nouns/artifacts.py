@@ -125,6 +125,7 @@ class Artifacts:
         """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise arguments.refused("data", f"{type(data).__name__}", "bytes, such as text.encode()")
+        owners.to_write(owner, [path])
         transfer.upload_content(self._connection, owner, path, data, content_type)
 
     def upload_stream(self, owner: str, path: str, source: BinaryIO, *, content_type: str = "") -> None:
@@ -133,6 +134,7 @@ class Artifacts:
         `path` is the whole path. Nothing is kept in memory but one piece. If the file changes while it is read, the
         call fails and nothing is written. Raises what `upload_bytes` raises, and LocalFileChanged.
         """
+        owners.to_write(owner, [path])
         transfer.upload_stream(self._connection, owner, path, source, content_type)
 
     def download(
@@ -211,7 +213,7 @@ class Artifacts:
 
         The list is empty if there is nothing at the path.
         """
-        request = artifacts.ListArtifactsRequest(owner=owners.message_of(owner), path=path, recursive=recursive)
+        request = artifacts.ListArtifactsRequest(owner=owners.to_read(owner, path), path=path, recursive=recursive)
 
         def fetch(size: int, token: str) -> tuple[list[Artifact], str]:
             request.page_size, request.page_token = size, token
@@ -229,13 +231,14 @@ class Artifacts:
 
         Content that a model version uses is kept for the version. Raises ArtifactNotFound or OwnerFrozen.
         """
-        request = artifacts.DeleteArtifactRequest(owner=owners.message_of(owner), path=path)
+        request = artifacts.DeleteArtifactRequest(owner=owners.to_write(owner, [path]), path=path)
         return self._connection.call(artifacts.rpcs.DELETE_ARTIFACT, request).file_count
 
     def _upload(
         self, owner: str, local_path: str | os.PathLike[str], path: str, replaces: str, progress: Progress | None
     ) -> Uploaded:
         files = local_files.found(local_path, path)
+        owners.to_write(owner, [file.path for file in files])
         with local_files.reading(local_path):
             transfer.upload_files(self._connection, owner, files, progress, replaces=replaces)
         return Uploaded(len(files), sum(file.size_bytes for file in files))

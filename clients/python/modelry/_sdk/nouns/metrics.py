@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.arguments import exact_text
+from modelry._sdk.transport import unfinished
 from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.moments import USUAL, milliseconds_of
@@ -163,6 +164,8 @@ class Metrics:
             min_step=min_step,
             max_step=max_step,
         )
+        for run_id in request.run_ids:
+            unfinished.before_reading(run_id)
         answer = _Answer(request)
         run_id = ""
         series: MetricColumns | None = None

@@ -18,6 +18,7 @@ from modelry._sdk.nouns.metrics import MetricSummary, Points, Summaries, add_col
 from modelry._sdk.nouns.mlflow_names import RunNames
 from modelry._sdk.nouns.sorting import tell_fields_of_mlflow, tell_unsorted
 from modelry._sdk.nouns.times import stamp_of, time_of
+from modelry._sdk.transport import unfinished
 from modelry._sdk.transport.connection import Connection
 from modelry.api.tracking import v1 as tracking
 
@@ -118,11 +119,12 @@ class Runs:
         return run_of(self._connection.call(tracking.rpcs.CREATE_RUN, request).run)
 
     def get(self, run_id: str, *, read: str | Iterable[str] | None = None) -> Run:
-        """Reads a run, also a deleted one. Raises RunNotFound.
+        """Reads a run, also a deleted one, with what this process has logged to it before. Raises RunNotFound.
 
         `read` selects some of `params`, `tags`, `metrics` and `datasets`. Default: all four.
         """
         request = tracking.GetRunRequest(run_id=run_id)
+        unfinished.before_reading(run_id)
         request.read_mask.paths.extend(_mask("read", read))
         return run_of(self._connection.call(tracking.rpcs.GET_RUN, request).run)
 

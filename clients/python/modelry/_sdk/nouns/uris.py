@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from modelry._sdk.files import paths
 from modelry._sdk.nouns.enums import stage_name
+from modelry._sdk.transport import unfinished
 from modelry._sdk.values import urls
 from modelry.errors import InvalidArgument, ModelryError
 
@@ -88,12 +89,13 @@ def parse(uri: str | os.PathLike[str]) -> RunUri | VersionUri | Path:
 def source_message(source: str) -> registry.VersionSource:
     """What a version is made from, as a message: `runs:/<run_id>/<path>` or `models:/<name>/<number>`.
 
-    Raises InvalidArgument for another URI.
+    What this process still does for the run is done before. Raises InvalidArgument for another URI.
     """
     from modelry.api.registry import v1 as registry
 
     uri = parse(source)
     if isinstance(uri, RunUri):
+        unfinished.before_reading(uri.run_id, uri.path)
         return registry.VersionSource(run=registry.RunFiles(run_id=uri.run_id, path=uri.path))
     if isinstance(uri, VersionUri) and uri.version_number:
         copied = registry.VersionCopy(model_name=uri.model_name, version_number=uri.version_number)

@@ -25,6 +25,7 @@ from modelry._sdk.nouns.signatures import (
 )
 from modelry._sdk.nouns.sorting import tell_unsorted
 from modelry._sdk.nouns.times import time_of
+from modelry._sdk.transport import unfinished
 from modelry._sdk.transport.connection import Connection
 from modelry.api.registry import v1 as registry
 from modelry.errors import FieldInvalid, RunNotFound, VersionNotFound
@@ -143,6 +144,7 @@ class Versions:
         parsed = uris.parse(uri)
         if not isinstance(parsed, uris.VersionUri):
             raise uris.refused(uri, "is not the URI of a version")
+        unfinished.before_reading()
         if parsed.alias:
             by_alias = registry.GetAliasRequest(
                 workspace=self._workspace, model_name=parsed.model_name, alias=parsed.alias
@@ -215,6 +217,7 @@ class Versions:
 
         Raises ModelNotFound or FieldInvalid.
         """
+        unfinished.before_reading()
         request = registry.ListLatestVersionsRequest(
             workspace=self._workspace,
             model_name=name,

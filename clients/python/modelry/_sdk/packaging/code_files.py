@@ -6,20 +6,22 @@ get the model of the file before, and two threads would mix theirs.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from modelry._sdk.schemas.borrowed import mlflow_module
+from modelry._sdk.transport import process
 
-_turn = threading.RLock()
+
+class Running(process.Turn):
+    """Held by the thread whose code file runs."""
 
 
 @contextmanager
 def alone() -> Iterator[None]:
     """While it is entered, one code file runs, and begins without a model."""
     variables = vars(mlflow_module("mlflow.models.model"))
-    with _turn:
+    with process.current().part(Running).lock:
         variables["__mlflow_model__"] = None
         try:
             yield

@@ -71,15 +71,16 @@ class Progress:
 def log_importances(fit: Fit, kinds: Iterable[str], scores_of: Callable[[str], Mapping[str, float]]) -> None:
     """Logs `feature_importance_<kind>.json` and a picture of it for each kind of importance."""
 
-    def log_kind(kind: str) -> None:
+    def log_kind(kind: str, table: str, picture: str) -> None:
         scores = {str(name): float(score) for name, score in scores_of(kind).items()}
-        fit.run.log_dict(scores, f"feature_importance_{kind}.json")
+        fit.run.log_dict(scores, table)
         if scores and fit.options.log_plots and plots.can_draw():
             figure = plots.importances(scores, f"Feature importance ({kind})")
-            fit.run.log_figure(figure, f"feature_importance_{kind}.png")
+            fit.run.log_figure(figure, picture)
 
     for kind in kinds:
-        fit.later(f"the importance {kind!r} of features was", functools.partial(log_kind, kind))
+        files = [f"feature_importance_{kind}.{ending}" for ending in ("json", "png")]
+        fit.later(f"the importance {kind!r} of features was", functools.partial(log_kind, kind, *files), files=files)
 
 
 def without(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:

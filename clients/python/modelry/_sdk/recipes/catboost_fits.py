@@ -62,7 +62,7 @@ class ModelFit:
             for data, metrics in model.get_evals_result().items()
             for metric, values in metrics.items()
         }
-        fit.later("metrics of the iterations were", lambda: _log_series(fit, series))
+        fit.later("metrics of the iterations were", lambda: _log_series(fit, series), files=())
         if given.get("eval_set") is not None and model.get_best_iteration() is not None:
             fit.run.log_metrics(
                 {

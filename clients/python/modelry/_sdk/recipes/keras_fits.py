@@ -59,7 +59,11 @@ class ModelFit:
                 fit.run.log_metric("restored_epoch", each.best_epoch)
         summary = fit.attempt("the summary of the model was", lambda: _summary(model))
         if summary:
-            fit.later("the summary of the model was", lambda: fit.run.log_text(summary, "model_summary.txt"))
+            fit.later(
+                "the summary of the model was",
+                lambda: fit.run.log_text(summary, models.SUMMARY),
+                files=[models.SUMMARY],
+            )
         features = given.get("x") if _is_array(given.get("x")) else None
         models.log_model_at_once(fit, model, features, _answer)
         models.log_dataset(fit, _kept(features), _kept(given.get("y")))

@@ -52,7 +52,11 @@ class Training:
             fit.attempt("the best checkpoint was", lambda: _log_checkpoint(fit, trainer))
         summary = fit.attempt("the summary of the model was", lambda: _summary(model))
         if summary:
-            fit.later("the summary of the model was", lambda: fit.run.log_text(summary, "model_summary.txt"))
+            fit.later(
+                "the summary of the model was",
+                lambda: fit.run.log_text(summary, models.SUMMARY),
+                files=[models.SUMMARY],
+            )
         example: Any = getattr(model, "example_input_array", None)
         rows = example.detach().cpu().numpy() if hasattr(example, "detach") else None
         models.log_model_at_once(fit, model, rows, _answer)
@@ -198,7 +202,8 @@ def _log_checkpoint(fit: Fit, trainer: Any) -> None:
             fit.run.log_metric("best_model_score", float(each.best_model_score))
         paths.append(each.best_model_path)
     for path in {each: None for each in paths if each}:
-        fit.later("the best checkpoint was", functools.partial(fit.run.log_artifact, path, "checkpoints"))
+        log_it = functools.partial(fit.run.log_artifact, path, "checkpoints")
+        fit.later("the best checkpoint was", log_it, files=["checkpoints"])
 
 
 def _named(callbacks: Any, kind: str) -> list[Any]:

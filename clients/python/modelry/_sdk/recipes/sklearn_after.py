@@ -179,7 +179,7 @@ def _log(prediction: _Prediction, metric: str, value: float, call: str) -> None:
                 fitted.fit.attempt("the dataset 'eval' was", record)
 
     if is_first or kept is not None:  # in a loop many metrics are computed before one job is done
-        afterwork.give(run.run_id, log_rest)
+        afterwork.give(run.run_id, log_rest, files=["metric_info.json"] if is_first else ())
 
 
 def _log_calls(fitted: _Fitted) -> None:

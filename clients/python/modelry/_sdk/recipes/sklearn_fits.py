@@ -93,7 +93,7 @@ def log_training(fit: Fit, estimator: Any, kept: Snapshot, features: Kept, targe
         if is_classifier and fit.options.log_plots and plots.can_draw():
             sklearn_metrics.log_pictures(fit, given, deadline)
 
-    fit.later("metrics of the training data were", log_all)
+    fit.later("metrics of the training data were", log_all, files=sklearn_metrics.PICTURES if is_classifier else ())
 
 
 def _own_score(estimator: Any, kept: Snapshot, features: Kept, targets: Kept, weights: Kept) -> Any:

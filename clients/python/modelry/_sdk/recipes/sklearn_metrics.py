@@ -11,6 +11,11 @@ from modelry._sdk.autologging.fits import Fit
 from modelry._sdk.autologging.models import Deadline
 
 PREFIX = "training_"
+_CONFUSION = f"{PREFIX}confusion_matrix.png"
+_ROC = f"{PREFIX}roc_curve.png"
+_PRECISION_RECALL = f"{PREFIX}precision_recall_curve.png"
+PICTURES = (_CONFUSION, _ROC, _PRECISION_RECALL)
+"""The files of the pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ def log_pictures(fit: Fit, given: Predictions, deadline: Deadline) -> None:
 
     labels = given.classes if given.classes is not None else sorted(set(given.targets))
     counts = metrics.confusion_matrix(given.targets, given.labels, labels=labels, sample_weight=given.weights)
-    fit.run.log_figure(plots.confusion_matrix(counts, labels), f"{PREFIX}confusion_matrix.png")
+    fit.run.log_figure(plots.confusion_matrix(counts, labels), _CONFUSION)
     if given.probabilities is None or len(labels) != 2:
         return
     scores, weights = given.probabilities[:, 1], given.weights
@@ -92,11 +97,11 @@ def log_pictures(fit: Fit, given: Predictions, deadline: Deadline) -> None:
         title=f"ROC of the training data, AUC {area:.4f}",
         diagonal=True,
     )
-    fit.run.log_figure(figure, f"{PREFIX}roc_curve.png")
+    fit.run.log_figure(figure, _ROC)
     precision, recall, _ = metrics.precision_recall_curve(
         given.targets, scores, pos_label=labels[1], sample_weight=weights
     )
     mean = metrics.average_precision_score(given.targets, scores, pos_label=labels[1], sample_weight=weights)
     title = f"Precision and recall of the training data, AP {mean:.4f}"
     figure = plots.curve(recall, precision, xlabel="recall", ylabel="precision", title=title)
-    fit.run.log_figure(figure, f"{PREFIX}precision_recall_curve.png")
+    fit.run.log_figure(figure, _PRECISION_RECALL)

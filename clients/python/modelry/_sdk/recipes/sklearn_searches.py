@@ -13,6 +13,8 @@ from modelry._sdk.autologging.fits import Call, Fit
 from modelry._sdk.flavors.sklearn import save_model
 from modelry._sdk.values.texts import text_of
 
+_TABLE = "cv_results.csv"
+
 
 def described(estimator: Any) -> dict[str, str]:
     """The tags that name an estimator."""
@@ -33,7 +35,7 @@ def log_search(fit: Fit, search: Any) -> None:
         fit.log_params({f"best_{key}": value for key, value in search.best_params_.items()})
     if hasattr(search, "best_score_"):
         fit.run.log_metric("best_cv_score", search.best_score_)
-    fit.later("the table of trials was", lambda: fit.run.log_text(table_of(found), "cv_results.csv"))
+    fit.later("the table of trials was", lambda: fit.run.log_text(table_of(found), _TABLE), files=[_TABLE])
     most = fit.options.own.get("max_tuning_runs")
     tags = described(search.estimator)
     base = search.estimator.get_params(deep=True)
@@ -43,7 +45,7 @@ def log_search(fit: Fit, search: Any) -> None:
             params = {**base, **found["params"][index]}
             fit.attempt("a trial was", functools.partial(_log_trial, fit, found, index, params, tags))
 
-    fit.later("trials were", log_trials)
+    fit.later("trials were", log_trials, files=())
 
 
 def table_of(columns: Mapping[str, Any]) -> str:
@@ -104,4 +106,4 @@ class Validation:
         }
         for key, values in numbers.items():
             fit.run.log_metrics({f"mean_{key}": values.mean(), f"std_{key}": values.std()})
-        fit.later("the table of folds was", lambda: fit.run.log_text(table_of(numbers), "cv_results.csv"))
+        fit.later("the table of folds was", lambda: fit.run.log_text(table_of(numbers), _TABLE), files=[_TABLE])

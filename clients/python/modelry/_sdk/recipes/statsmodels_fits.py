@@ -45,8 +45,12 @@ class ModelFit:
                 if value is not None:
                     fit.run.log_metric(name, value)
 
-        fit.later("the figures of the results were", log_figures)
-        fit.later("the summary was", lambda: fit.run.log_text(kept.model.summary().as_text(), "model_summary.txt"))
+        fit.later("the figures of the results were", log_figures, files=())
+        fit.later(
+            "the summary was",
+            lambda: fit.run.log_text(kept.model.summary().as_text(), models.SUMMARY),
+            files=[models.SUMMARY],
+        )
         models.log_model(fit, kept, None, None)
 
 

@@ -159,7 +159,7 @@ def _log_model(fit: Fit, trainer: Any) -> None:
             told = fit.tell_unregistered
             logged.log(save_to, logged.Destination(run=fit.run, registered_model_name=name, on_unregistered=told))
 
-    fit.later("the model was", log_it)
+    fit.later("the model was", log_it, files=[logged.DEFAULT_PATH])
 
 
 def _task_of(model: Any) -> str | None:

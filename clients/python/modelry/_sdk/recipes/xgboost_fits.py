@@ -90,6 +90,7 @@ def log_matrix(fit: Fit, matrix: Any, context: str) -> None:
         fit.later(
             f"the dataset {context!r} was",
             lambda: fit.run.log_input(models.described(matrix.get_data(), labels if len(labels) else None), context),
+            files=(),
         )
 
 

@@ -1,16 +1,18 @@
 """What is done after a call has returned: one thread does it, in the order in which it was given.
 
 Autologging makes plots and packages models so, while the training code goes on. `modelry.flush`, the end of a run, the
-reads of runs and the end of the process wait for it.
+reads of runs and the end of the process wait for it. So does whoever writes a file where one of the jobs may write one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 from modelry._sdk.transport import process
 from modelry._sdk.transport.interruptions import is_interrupted
@@ -25,6 +27,21 @@ MOST_WAITING = 16
 """With so many jobs waiting, who gives another waits for the first: each keeps a model in memory."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A job that was given: for which run, and which files of it it may write."""
+
+    run_id: str
+    files: Collection[str] | None
+
+    def writes(self, paths: Collection[str]) -> bool:
+        """Whether it may write a file at, above or below one of the paths."""
+        if self.files is None:
+            return True
+        own, others = ([f"{path}/".lstrip("/") for path in each] for each in (self.files, paths))
+        return any(one.startswith(other) or other.startswith(one) for one in own for other in others)
+
+
 class Afterwork(process.Part):
     """The jobs of this process that wait or are at work.
 
@@ -33,13 +50,16 @@ class Afterwork(process.Part):
     """
 
     def __init__(self) -> None:
-        self._pending: dict[Future[None], str] = {}
+        self._pending: dict[Future[None], _Job] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._at_once = process.current().inherits_grpc
         self._inside = threading.local()
 
-    def give(self, run_id: str, job: Callable[[], None]) -> None:
-        """Has a job done that works on a run. What it raises is told in the log."""
+    def give(self, run_id: str, job: Callable[[], None], *, files: Collection[str] | None = None) -> None:
+        """Has a job done that works on a run. What it raises is told in the log.
+
+        `files` are the files and folders of the run that it may write. Default: any.
+        """
         if self.is_at_once():
             self._do(job)
             return
@@ -54,18 +74,25 @@ class Afterwork(process.Part):
         except RuntimeError:  # no thread can be started, or the process ends
             self._do(job)
             return
-        self._pending[future] = run_id
+        self._pending[future] = _Job(run_id, files)
         future.add_done_callback(lambda done: self._pending.pop(done, None))
 
     def is_at_once(self) -> bool:
         """Whether a job would be done by who gives it, as also what is given by a job."""
-        return self._at_once or getattr(self._inside, "job", False) or _is_importing()
+        return self._at_once or self.is_inside or _is_importing()
 
-    def finish(self, timeout: float | None = None, *, run_id: str | None = None) -> bool:
-        """Waits until the jobs that were given before are done, or those of a run. Returns whether they are."""
-        if getattr(self._inside, "job", False):
+    def finish(
+        self, timeout: float | None = None, *, run_id: str | None = None, paths: Collection[str] | None = None
+    ) -> bool:
+        """Waits until the jobs that were given before are done, or those of a run, or those that write at paths of it.
+
+        Returns whether they are.
+        """
+        if self.is_inside or not self._pending:
             return True
-        pending = [future for future, run in list(self._pending.items()) if run_id in (None, run)]
+        given = list(self._pending.items())
+        of_run = [(future, job) for future, job in given if run_id in (None, job.run_id)]
+        pending = [future for future, job in of_run if paths is None or job.writes(paths)]
         return not pending or not wait(pending, timeout).not_done
 
     def after_fork_in_child(self) -> None:
@@ -83,15 +110,27 @@ class Afterwork(process.Part):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _do(self, job: Callable[[], None]) -> None:
-        outer, self._inside.job = getattr(self._inside, "job", False), True
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Makes what this thread does meanwhile part of a job, which waits for no job."""
+        outer, self._inside.job = self.is_inside, True
         try:
-            job()
+            yield
+        finally:
+            self._inside.job = outer
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this thread does a job."""
+        return getattr(self._inside, "job", False)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        try:
+            with self.inside():
+                job()
         except Exception as problem:  # It calls other libraries, which may raise anything.
             signals.pass_on(problem)
             log.warning("something was not logged: %s: %.300s", type(problem).__name__, problem, exc_info=_at_debug())
-        finally:
-            self._inside.job = outer
 
 
 def _is_importing() -> bool:
@@ -108,9 +147,14 @@ def _at_debug() -> bool:
     return log.isEnabledFor(logging.DEBUG)
 
 
-def give(run_id: str, job: Callable[[], None]) -> None:
+def give(run_id: str, job: Callable[[], None], *, files: Collection[str] | None = None) -> None:
     """Has a job done after the call; see `Afterwork.give`."""
-    process.current().part(Afterwork).give(run_id, job)
+    process.current().part(Afterwork).give(run_id, job, files=files)
+
+
+def inside() -> contextlib.AbstractContextManager[None]:
+    """Makes what this thread does part of a job; see `Afterwork.inside`."""
+    return process.current().part(Afterwork).inside()
 
 
 def is_at_once() -> bool:
@@ -118,6 +162,11 @@ def is_at_once() -> bool:
     return process.current().part(Afterwork).is_at_once()
 
 
-def finish(timeout: float | None = None, *, run_id: str | None = None) -> bool:
+def finish(timeout: float | None = None, *, run_id: str | None = None, paths: Collection[str] | None = None) -> bool:
     """Waits for jobs; see `Afterwork.finish`."""
-    return process.current().part(Afterwork).finish(timeout, run_id=run_id)
+    return process.current().part(Afterwork).finish(timeout, run_id=run_id, paths=paths)
+
+
+def is_inside() -> bool:
+    """Whether this thread does a job, which must not wait for itself."""
+    return process.current().part(Afterwork).is_inside

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 from modelry._sdk.recording import afterwork
 from modelry._sdk.recording.children import Children
 from modelry._sdk.recording.recorder import Recorder
-from modelry._sdk.transport import process, settings
+from modelry._sdk.transport import process, settings, unfinished
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.transport.interruptions import is_interrupted
 
@@ -50,6 +51,17 @@ class RecorderPool(process.Part):
         for recorder in self._all():
             recorder.attempt(_left(until))
         self._children.deliver(_left(until))
+
+    def settle(self, run_id: str, timeout: float) -> None:
+        """Delivers what was logged to a run, so that a read finds it. While no server answers it does not wait."""
+        for recorder in self._all():
+            if recorder.has(run_id):
+                recorder.settle(timeout)
+
+    def finish_uploads(self, run_id: str, path: str) -> None:
+        """Waits for uploads behind the training to a path of a run."""
+        for recorder in self._all():
+            recorder.uploads.finish(f"runs/{run_id}", path)
 
     def at_exit(self) -> None:
         """Drains every recorder, all of them within the limit of the settings."""
@@ -95,3 +107,25 @@ def flush_all(timeout: float | None) -> bool:
     until = None if timeout is None else time.monotonic() + timeout
     is_done = afterwork.finish(timeout)
     return process.current().part(RecorderPool).flush(_left(until)) and is_done
+
+
+class _Background:
+    """What this process does for runs; see `unfinished`."""
+
+    def before_reading(self, run_id: str | None, path: str | None) -> None:
+        """Waits for what autologging has to do, and for the files at the path or the records that were logged."""
+        if afterwork.is_inside():
+            return
+        afterwork.finish(run_id=run_id, paths=None if path is None else [path])
+        pool = process.current().part(RecorderPool)
+        if run_id is not None and path is not None:
+            pool.finish_uploads(run_id, path)
+        elif run_id is not None:
+            pool.settle(run_id, settings.usable().timeout)
+
+    def before_writing(self, run_id: str, paths: Collection[str]) -> None:
+        """Waits for what autologging writes at the paths."""
+        afterwork.finish(run_id=run_id, paths=paths)
+
+
+unfinished.register(_Background())

@@ -127,6 +127,10 @@ class Recorder:
             return known
         return self._by_run.setdefault(run_id, Buffer(run_id, self._wake, functools.partial(self.warn, run_id=run_id)))
 
+    def has(self, run_id: str) -> bool:
+        """Whether something was logged to a run, and the run has not ended."""
+        return run_id in self._by_run
+
     @property
     def offline(self) -> bool:
         """Whether what is logged goes to the spool at present."""

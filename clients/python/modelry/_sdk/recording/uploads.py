@@ -135,6 +135,19 @@ class Uploads:
                 self._changed.wait(min(left, _LOOK_SECONDS))
             return all(made.in_background for made in self._waiting)
 
+    def finish(self, owner: str, path: str) -> None:
+        """Waits for chosen uploads at, above or below a path, unless none can be done now."""
+        with self._changed:
+            if not self._is_coming(owner, path):
+                return
+            tried = self._wanted = max(self._wanted, self._tried) + 1
+            while self._is_coming(owner, path) and not is_interrupted():
+                self._start()
+                self._changed.notify_all()
+                if self._thread is None or (self._tried >= tried and (self._fails or self._rests)):
+                    break
+                self._changed.wait(_LOOK_SECONDS)
+
     def close(self, timeout: float) -> None:
         """Uploads what waits within so many seconds, and says what is left."""
         self.deliver(timeout)
@@ -152,6 +165,9 @@ class Uploads:
         with self._changed:
             self._waiting = []
             self._changed.notify_all()
+
+    def _is_coming(self, owner: str, path: str) -> bool:
+        return any(made.chosen and made.touches(owner, path) for made in self._waiting)
 
     def _add(self, made: Kept) -> None:
         if not self._delivers:

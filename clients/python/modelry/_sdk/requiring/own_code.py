@@ -12,7 +12,6 @@ import hashlib
 import importlib
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,12 +19,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from modelry._sdk.transport import process
 from modelry.errors import FailedPrecondition
 
 _CODE = {".py", ".pyc", ".so", ".pyd"}
 _CACHE = "__pycache__"
-_turn = threading.RLock()
 _all: weakref.WeakSet[OwnCode] = weakref.WeakSet()
+
+
+class InPlace(process.Turn):
+    """Held by the thread for which the modules of a model are in place."""
 
 
 class OwnCode:
@@ -42,12 +45,12 @@ class OwnCode:
             if name in sys.modules and _digest_of(sys.modules[name], self._data) != digest
         ]
         self._is_apart = False
-        with _turn:
+        with process.current().part(InPlace).lock:
             _all.add(self)
 
     def others(self) -> list[str]:
         """The names of its modules that something else in this process has, with other content."""
-        with _turn:
+        with process.current().part(InPlace).lock:
             models = [other for other in _all if other is not self]
         return sorted(
             name
@@ -63,7 +66,7 @@ class OwnCode:
         if not self._is_apart:
             yield
             return
-        with _turn:
+        with process.current().part(InPlace).lock:
             before = self._taken_out()
             self._modules = {name: each for name, each in before.items() if self._has(each)} | self._modules
             sys.modules.update(self._modules)

@@ -17,12 +17,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from modelry._sdk.schemas import advice
+from modelry._sdk.transport import process
 
 # Read by MLflow while it is imported. Without it MLflow writes an installation id into the home folder and sends
 # usage data from a thread of its own.
 _WHILE_IMPORTING = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
-_lock = threading.RLock()
+
+class Borrowing(process.Turn):
+    """Held by the thread that imports MLflow, or has other functions in the place of MLflow's."""
 
 
 def mlflow_module(name: str) -> Any:
@@ -35,7 +38,7 @@ def mlflow_module(name: str) -> Any:
         advice.leave_out(everywhere=False)
         return importlib.import_module(name)
     is_ours = "mlflow" not in sys.modules
-    with _lock, _environment(_WHILE_IMPORTING), warnings.catch_warnings():
+    with process.current().part(Borrowing).lock, _environment(_WHILE_IMPORTING), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow warns about its own type hints while mlflow.pyfunc is imported
         try:
             importlib.import_module("mlflow.pyfunc")  # else it is imported at its first use, with its warnings
@@ -99,7 +102,7 @@ def answering_nothing(module: Any, *functions: str) -> Iterator[None]:
 @contextmanager
 def replaced(module: Any, **functions: Any) -> Iterator[None]:
     """Puts other functions in the place of those of a module of MLflow, for one thread at a time."""
-    with _lock:
+    with process.current().part(Borrowing).lock:
         before = {name: getattr(module, name) for name in functions}
         vars(module).update(functions)
         try:

@@ -71,6 +71,17 @@ class Part:
         """Called by `renew`: ends threads and channels, which would go on beside those of the new state."""
 
 
+class Turn(Part):
+    """A lock that a process has once, of a subclass for each use. In a forked child it is free."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def after_fork_in_child(self) -> None:
+        """Forgets the lock, which a thread of the parent may hold."""
+        self.lock = threading.RLock()
+
+
 _Part = TypeVar("_Part", bound=Part)
 
 
