@@ -91,8 +91,9 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], None]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_model_that_changes_before_its_copy_is_made_is_left_out(
-    features: np.ndarray, caplog: pytest.LogCaptureFixture, change: str
+    features: np.ndarray, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
+    monkeypatch.setattr(copies, "_LOOK_SECONDS", 60)  # however busy the machine is
     RETURNED.clear()
     fit, make_it_other = CHANGES[change]
     modelry.sklearn.autolog(log_plots=False)

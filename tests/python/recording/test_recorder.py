@@ -300,9 +300,10 @@ def test_it_closes_at_once_also_where_its_thread_ends_while_it_is_asked_to(
         eventually(lambda: recorder._thread is None)
         return start(at_once=at_once)
 
-    monkeypatch.setattr(recorder, "_start", start_after_the_thread_has_ended)
     began = time.monotonic()
-    recorder.close(30.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "_start", start_after_the_thread_has_ended)
+        recorder.close(30.0)
 
     assert time.monotonic() - began < 10
     assert Client().runs.get(run.run_id).metrics == {"a": 1.0}
