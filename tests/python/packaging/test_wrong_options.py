@@ -62,7 +62,7 @@ def test_a_wrong_option_is_refused_before_a_run_is_started(options: dict[str, An
         {"code_paths": ["nowhere.py"]},
         {"input_example": object()},
     ],
-    ids=str,
+    ids=lambda options: "+".join(options),
 )
 def test_a_model_that_cannot_be_saved_leaves_no_run(options: dict[str, Any]) -> None:
     before = len(modelry.search_runs(output_format="list"))
