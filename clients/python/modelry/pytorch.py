@@ -134,7 +134,7 @@ def log_state_dict(
         save_state_dict(state_dict, folder, serialization_format=serialization_format, **options)
 
     destination = logged.Destination(artifact_path=artifact_path, run_id=run_id, client=client)
-    return logged.log_files(save, destination, synchronous=synchronous)
+    return logged.log_files(save, destination, names=_STATE_FILES.values(), synchronous=synchronous)
 
 
 def load_state_dict(

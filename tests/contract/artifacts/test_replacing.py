@@ -100,3 +100,31 @@ def test_a_version_keeps_what_is_replaced_in_its_run_and_is_never_replaced_itsel
     assert client.read(version) == frozen
     kind = client.get(version, "data").kind
     assert kind == api.ARTIFACT_KIND_FILE
+
+
+def test_a_model_replaces_the_one_before_and_nothing_else(client: Client, run: Owner) -> None:
+    others = {"model/vocab.json": b"v", "model/best/MLmodel": b"another"}
+    client.write(run, others)
+    client.write(run, OLD)
+    steps = [step for path, content in NEW.items() for step in file_steps(path, content)]
+    first = Step(owner=run, replaced_folder="model", replaced_with=["model/MLmodel"])
+
+    for _ in range(2):
+        client.send([first], steps, [Step(sent_file_count=len(NEW))])
+
+    assert client.read(run) == NEW | others | {"notes.txt": b"stay"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "files"),
+    [("", ["model/MLmodel"]), ("model", ["MLmodel"]), ("model", [f"model/{n}" for n in range(101)])],
+)
+def test_files_that_name_nothing_in_the_folder_are_refused(
+    client: Client, run: Owner, folder: str, files: list[str]
+) -> None:
+    first = Step(owner=run, replaced_folder=folder, replaced_with=files)
+
+    answer = refused(lambda: client.send([first], file_steps("model/a", b"x"), [Step(sent_file_count=1)]))
+
+    assert (answer.code, answer.reason, answer.fields) == ("INVALID_ARGUMENT", "FIELD_INVALID", ["replaced_with"])
+    assert client.list(run) == []

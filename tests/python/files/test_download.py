@@ -378,10 +378,28 @@ def test_of_a_folder_that_is_replaced_meanwhile_no_old_file_is_left(tmp_path: Pa
 
 
 def test_no_more_files_come_than_were_announced(tmp_path: Path) -> None:
-    with client_of(Script(a_folder("", ONE), [[ONE, b"1", TWO, b"22"]])) as client:
+    with client_of(Script(a_folder("", ONE), [[ONE, b"1", TWO, b"22"]], listed=[ONE])) as client:
         client.artifacts.download(OWNER, "", tmp_path)
 
     assert everything_below(tmp_path) == ["one"]
+
+
+def test_the_beginning_of_a_folder_that_was_replaced_is_not_taken_for_whole(tmp_path: Path) -> None:
+    new = [a_file("one", b"n"), a_file("two", b"nn"), a_file("zero", b"more")]
+    stream: list[Step] = [new[0], b"n", new[1], b"nn", new[2], b"more"]
+    script = Script(a_folder("", ONE, TWO), [stream, [new[2], b"more"]], listed=new)
+
+    def replaced(done: int, total: int) -> None:
+        script.artifact = a_folder("", *new)
+
+    with client_of(script) as client:
+        client.artifacts.download(OWNER, "", tmp_path, progress=replaced)
+
+    assert {name: (tmp_path / name).read_bytes() for name in everything_below(tmp_path)} == {
+        "one": b"n",
+        "two": b"nn",
+        "zero": b"more",
+    }
 
 
 def test_a_file_that_comes_twice_is_refused(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_run_that_is_started_for_a_model_that_cannot_be_uploaded_fails(
     def refuses(*_: Any, **__: Any) -> None:
         raise InvalidArgument("no")
 
-    monkeypatch.setattr(RunFiles, "upload_model", refuses)
+    monkeypatch.setattr(RunFiles, "upload_together", refuses)
 
     with pytest.raises(InvalidArgument, match="no"):
         modelry.sklearn.log_model(MODEL, name="model", pip_requirements=[])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelry import Client
+from modelry._sdk.files.transfer import Replaced
 from modelry._sdk.recording import sync
 from modelry._sdk.spooling import kept, undelivered
 from modelry._sdk.spooling.locks import SpoolInUse
@@ -160,30 +161,48 @@ def test_what_replaces_a_folder_is_whole_and_remembers_it(tmp_path: Path) -> Non
     for name in ("MLmodel", "model.pkl"):
         (tmp_path / "model" / name).touch()
 
-    made = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "a/model", tmp_path / "model", replaces="a/model")
+    replaced = Replaced("a/model", ("a/model/MLmodel",))
 
-    assert (made.replaces, made.whole, made.is_divisible) == ("a/model", True, False)
+    made = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "a/model", tmp_path / "model", replaces=replaced)
+
+    assert (made.replaces, made.whole, made.is_divisible) == (replaced, True, False)
     assert kept.opened(made.folder) == made
 
 
-@pytest.mark.parametrize("said", [None, 1, ["model"], "", "other", "mode", "../model"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        1,
+        "model",
+        ["model"],
+        ["", []],
+        ["other", []],
+        ["mode", []],
+        ["../model", []],
+        ["model", ["b"]],
+        ["model", [1]],
+    ],
+)
 def test_a_target_that_names_no_folder_of_its_files_replaces_nothing(tmp_path: Path, said: object) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "MLmodel").touch()
-    made = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "model", tmp_path / "model", replaces="model")
+    made = kept.keep_files(
+        tmp_path / "spool", SERVER, "runs/1", "model", tmp_path / "model", replaces=Replaced("model")
+    )
     target = json.loads((made.folder / "target.json").read_text())
     del target["replaces"]
     (made.folder / "target.json").write_text(json.dumps(target if said is None else {**target, "replaces": said}))
 
     opened = kept.opened(made.folder)
 
-    assert (opened.replaces, opened.paths) == ("", ("model/MLmodel",))
+    assert (opened.replaces, opened.paths) == (None, ("model/MLmodel",))
 
 
 def test_what_is_below_a_folder_that_is_replaced_keeps_its_place_in_the_order(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "MLmodel").touch()
-    model = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "a/m", tmp_path / "model", replaces="a/m")
+    model = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "a/m", tmp_path / "model", replaces=Replaced("a/m"))
     inner = kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "a/m/notes.txt", b"")
     beside = kept.keep_content(tmp_path / "spool", SERVER, "runs/1", "a/m.txt", b"")
     of_another = kept.keep_content(tmp_path / "spool", SERVER, "runs/2", "a/m/notes.txt", b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -189,3 +190,54 @@ def test_a_try_that_stalls_while_a_flush_waits_is_the_only_one(
             assert not run.flush()
             server.rule = lambda method, request: None
     assert len([moment for moment in tries if moment > began]) <= 1
+
+
+OF_CHILD = """
+import multiprocessing, sys, threading, time
+import modelry
+
+def target(is_own):
+    if is_own:
+        modelry.start_run(run_name="training")
+    modelry.log_metric("m", 0.5)
+
+    def work():
+        for step in range(1, 11):
+            time.sleep(0.02)
+            modelry.log_metric("m", step, step=step)
+        modelry.log_param("p", "last")
+
+    threading.Thread(target=work).start()
+
+if __name__ == "__main__":
+    method, is_own = sys.argv[1:]
+    is_own = is_own == "own"
+    if not is_own:
+        modelry.start_run(run_name="training")
+    child = multiprocessing.get_context(method).Process(target=target, args=(is_own,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize(("method", "whose"), [("fork", "own"), ("forkserver", "own"), ("spawn", "own"), ("fork", "")])
+def test_threads_that_outlive_the_function_of_a_child_lose_nothing(
+    own_on_sqlite: Deployment, spool: Path, tmp_path: Path, method: str, whose: str
+) -> None:
+    (tmp_path / "script.py").write_text(OF_CHILD)
+    settings = {**os.environ, "MODELRY_TRACKING_URI": own_on_sqlite.address, "MODELRY_SPOOL_DIR": str(spool)}
+
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py"), method, whose],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=settings,
+        check=False,
+    )
+    sync.deliver(own_on_sqlite.address, folder=spool)
+
+    (run,) = Client(own_on_sqlite.address).runs.search()
+    assert (done.returncode, run.status) == (0, "FINISHED"), done.stderr
+    assert (run.summaries["m"].point_count, run.params) == (11, {"p": "last"})

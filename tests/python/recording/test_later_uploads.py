@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 import modelry
 from modelry import Client
+from modelry._sdk.files import transfer
 from modelry._sdk.recording import afterwork
 from modelry._sdk.spooling import kept
 from modelry._sdk.spooling.kept import Kept
@@ -168,3 +170,49 @@ def test_only_files_that_are_nowhere_else_are_moved(tmp_path: Path) -> None:
     assert sorted(os.listdir(made)) == ["folder", "hard.txt", "link.txt"]
     assert (ours.read_text(), ours.stat().st_mode) == ("ours", mode)
     assert (tmp_path / "folder" / "inside.txt").exists()
+
+
+def test_what_a_client_writes_comes_after_what_waits(
+    own_on_sqlite: Deployment, link: str, large: Path, tmp_path: Path
+) -> None:
+    for name in ("file", "gone", "model"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text("old")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "n.txt").write_text("new")
+    modelry.set_tracking_uri(link)
+    with modelry.start_run() as run:
+        modelry.log_text("first", "first.txt")
+        modelry.log_artifact(large, synchronous=False)
+        for name in ("file", "gone", "model"):
+            modelry.log_artifacts(tmp_path / name, name, synchronous=False)
+        client, owner = Client(link), f"runs/{run.id}"
+        client.artifacts.upload_bytes(owner, "file/x.txt", b"new")
+        client.artifacts.delete(owner, "gone")
+        client.artifacts.upload(owner, tmp_path / "new", "model", replace=True)
+        assert modelry.flush(PATIENCE_S)
+
+    assert paths(client, run.id) == ["file/x.txt", "first.txt", "large.bin", "model/n.txt"]
+    assert client.artifacts.read_bytes(owner, "file/x.txt") == b"new"
+
+
+def test_files_that_were_moved_come_back_if_another_can_not_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    for name in "ab":
+        (made / name).write_text(name)
+    os.link(made / "b", tmp_path / "hard")
+    (made / "c").symlink_to(made / "a")
+
+    def full(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfer, "copy", full)
+
+    with pytest.raises(OSError, match="No space"):
+        kept.keep_files(tmp_path / "spool", {}, "runs/1", "", made, moves=True)
+
+    assert {name: (made / name).read_text() for name in os.listdir(made)} == {"a": "a", "b": "b", "c": "a"}
+    assert kept.left_in(tmp_path / "spool") == []

@@ -10,6 +10,7 @@ from PIL import Image
 
 import modelry
 from modelry import Client
+from modelry._sdk.files.transfer import Replaced
 from modelry._sdk.packaging import logged
 from modelry._sdk.recording import sync
 from modelry._sdk.spooling import kept
@@ -28,12 +29,12 @@ def log(**files):
             path = pathlib.Path(folder, name.replace("__", "/"))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-    logged.log_files(save, logged.Destination(name="model"))
+    logged.log_files(save, logged.Destination(name="model"), names=["a"])
 
 with modelry.start_run() as run:
     print(run.id)
     log(a="old", extra="old")
-    modelry.log_text("stays only until the next model", "model/notes.txt")
+    modelry.log_text("of the program", "model/notes.txt")
     log(a="new", deep__b="new")
     modelry.log_text("stays", "model/later.txt")
 """
@@ -56,12 +57,15 @@ def content(client: Client, owner: str, path: str = "") -> dict[str, str]:
     return {each.path: client.artifacts.read_bytes(owner, each.path).decode() for each in found}
 
 
+MODEL = Replaced("model", ("model/a",))
+
+
 def below_model(files: dict[str, str]) -> dict[str, str]:
     return {f"model/{path}": text for path, text in files.items()}
 
 
-def log(files: dict[str, str], **more: bool) -> None:
-    logged.log_files(saving(files), logged.Destination(name="model"), **more)
+def log(files: dict[str, str], *, synchronous: bool = True) -> None:
+    logged.log_files(saving(files), logged.Destination(name="model"), names=["a"], synchronous=synchronous)
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
@@ -91,7 +95,7 @@ def test_what_a_client_logs_for_a_run_replaces_too(own_on_sqlite: Deployment) ->
     run_id = client.runs.create("0").run_id
 
     for files in (OLD, NEW):
-        logged.log_files(saving(files), logged.Destination(name="model", run_id=run_id, client=client))
+        logged.log_files(saving(files), logged.Destination(name="model", run_id=run_id, client=client), names=["a"])
 
     assert content(client, f"runs/{run_id}") == below_model(NEW)
 
@@ -101,13 +105,16 @@ def test_what_waits_in_the_spool_is_replaced_in_its_order(own_on_sqlite: Deploym
     own_on_sqlite.kill()
     with modelry.start_run() as run:
         log(OLD)
-        modelry.log_text("only until the next model", "model/notes.txt")
+        modelry.log_text("of the program", "model/notes.txt")
         log(NEW)
         modelry.log_text("after it", "model/later.txt")
         start_again(own_on_sqlite)
         assert modelry.flush(PATIENCE_S)
 
-    assert content(client, f"runs/{run.id}") == below_model(NEW) | {"model/later.txt": "after it"}
+    assert content(client, f"runs/{run.id}") == below_model(NEW) | {
+        "model/notes.txt": "of the program",
+        "model/later.txt": "after it",
+    }
 
 
 def test_sync_replaces_what_another_process_left(own_on_sqlite: Deployment, spool: Path) -> None:
@@ -116,13 +123,18 @@ def test_sync_replaces_what_another_process_left(own_on_sqlite: Deployment, spoo
     own_on_sqlite.kill()
     done = run_script(LOGGED, address, spool, MODELRY_EXIT_TIMEOUT="100ms")
     assert done.returncode == 0, done.stderr
-    assert [kept.opened(folder).replaces for folder in kept.left_in(spool)] == ["model", "", "model", ""]
+    assert [kept.opened(folder).replaces for folder in kept.left_in(spool)] == [MODEL, None, MODEL, None]
     start_again(own_on_sqlite)
 
     report = sync.deliver()
 
     assert (report.files_left, report.problems) == (0, ())
-    expected = {"model/a": "new", "model/deep/b": "new", "model/later.txt": "stays"}
+    expected = {
+        "model/a": "new",
+        "model/deep/b": "new",
+        "model/notes.txt": "of the program",
+        "model/later.txt": "stays",
+    }
     assert content(client, f"runs/{done.stdout.split()[0]}") == expected
 
 

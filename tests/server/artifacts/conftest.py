@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from modelry_server.artifacts.domain.incoming import IncomingFile, announced
 from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.paths import ArtifactPath, folder
 from modelry_server.artifacts.domain.snapshots import Snapshots
-from modelry_server.artifacts.domain.writing import FileWriter
+from modelry_server.artifacts.domain.writing import FileWriter, Replaced
 from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
 from modelry_server.databases import migrations
@@ -172,11 +172,18 @@ class Files:
         return self.snapshots.create(version.id, Place(workspace, model_id=model), source, folder(path))
 
     def write(
-        self, owner: Owner, files: dict[str, bytes], is_wanted: Callable[[], bool] = lambda: True, replaces: str = ""
+        self,
+        owner: Owner,
+        files: dict[str, bytes],
+        is_wanted: Callable[[], bool] = lambda: True,
+        replaces: str = "",
+        together_with: Sequence[str] = (),
     ) -> tuple[int, int]:
-        """Writes files by path; `replaces` is the folder that they replace."""
+        """Writes files by path; `replaces` is the folder that they replace, see `Replaced`."""
         stream = (incoming(path, content) for path, content in files.items())
-        return self.writer.write(owner, stream, is_wanted, replaces=folder(replaces))
+        place = folder(replaces)
+        replaced = Replaced(place.text, together_with) if place else None
+        return self.writer.write(owner, stream, is_wanted, replaces=replaced)
 
     def take(
         self, owner: Owner, files: Iterable[IncomingFile], is_wanted: Callable[[], bool] = lambda: True

@@ -38,14 +38,33 @@ MORE_FOLDERS = 10_000
 """How many more folders than files a stream may have, so that what it costs follows from what it holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What the files of a stream replace: those below a folder, or of those only what was written `together_with` some.
+
+    Raises FieldInvalid for a file that is not below the folder.
+    """
+
+    folder: str
+    together_with: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for path in self.together_with:
+            if not path.startswith(f"{self.folder}/"):
+                wanted = f"has {shown(path)}, must be below replaced_folder, which is {shown(self.folder)}"
+                raise FieldInvalid({"replaced_with": wanted})
+
+
 @dataclass(slots=True)
 class _Stream:
     """What one stream has brought so far: all that is held in memory of its files."""
 
     owner: Owner
     place: Place
-    replaces: str
-    """The folder that the files replace; empty if they replace single files only."""
+    replaces: Replaced | None
+    """What the files replace; None if they replace single files only."""
+    now: int
+    """The time of all of its files, which tells them from those of other streams."""
     begun: float
     limit_s: float
     is_wanted: Callable[[], bool]
@@ -65,8 +84,8 @@ class _Stream:
 
     def require_within(self, path: ArtifactPath) -> None:
         """Raises FieldInvalid for a file that is not below the folder that is replaced."""
-        if self.replaces and not path.text.startswith(f"{self.replaces}/"):
-            wanted = f"is {shown(path.text)}, must be below replaced_folder, which is {shown(self.replaces)}"
+        if self.replaces and not path.text.startswith(f"{self.replaces.folder}/"):
+            wanted = f"is {shown(path.text)}, must be below replaced_folder, which is {shown(self.replaces.folder)}"
             raise FieldInvalid({"header.path": wanted})
 
     def in_time(self, file: IncomingFile) -> IncomingFile:
@@ -120,11 +139,11 @@ class FileWriter:
         files: Iterable[IncomingFile],
         is_wanted: Callable[[], bool],
         *,
-        replaces: ArtifactPath | None = None,
+        replaces: Replaced | None = None,
     ) -> tuple[int, int]:
         """Writes files, all or none; returns their number and the sum of their sizes.
 
-        `replaces` is a folder that holds them all, and nothing else from then on: other files in it are deleted.
+        They are all below the folder that is replaced, if there is one.
         `is_wanted` says whether the caller is still there: one who gives up before the answer finds nothing written.
         Raises OwnerFrozen, OwnerNotFound, PermissionMissing, RunDeleted, PathInvalid, FieldInvalid, TooManyFiles,
         TooManyFolders, DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff,
@@ -133,8 +152,7 @@ class FileWriter:
         begun = time.monotonic()
         place = self._owners.require_writable(owner)
         pending = PendingBlobs(self._blobs, self._pool)
-        folder = replaces.text if replaces else ""
-        stream = _Stream(owner, place, folder, begun, self._limit_s, is_wanted, pending)
+        stream = _Stream(owner, place, replaces, self._clock.now(), begun, self._limit_s, is_wanted, pending)
         with ExitStack() as undo:
             undo.callback(stream.pending.discard)
             try:
@@ -149,10 +167,10 @@ class FileWriter:
         instruments.written_bytes_total.inc(size)
         return len(stream.files), size
 
-    def _artifact(self, owner: Owner, header: FileHeader, sha256: str) -> Artifact:
+    def _artifact(self, stream: _Stream, header: FileHeader, sha256: str) -> Artifact:
         path = header.path.text
         kind = header.content_type or _TYPES.guess_type(path.rpartition("/")[2])[0] or "application/octet-stream"
-        return Artifact(owner, path, header.size_bytes, 1, sha256, kind, self._clock.now())
+        return Artifact(stream.owner, path, header.size_bytes, 1, sha256, kind, stream.now)
 
     def _commit(self, stream: _Stream) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -177,7 +195,7 @@ class FileWriter:
                 raise TooManyFiles(self._most_files)
             stream.require_within(file.header.path)
             blob = stream.pending.put(stream.in_time(file))
-            stream.add(self._artifact(stream.owner, file.header, blob.sha256), blob)
+            stream.add(self._artifact(stream, file.header, blob.sha256), blob)
             _require_few_folders(stream, self._most_files)
         _require_few_folders(stream, len(stream.files))
         stream.pending.settle()
@@ -194,7 +212,7 @@ class FileWriter:
         owner, written, brought = stream.owner, stream.files, stream.blobs
         with self._db.write() as tx:
             owners.lock(tx, owner, stream.place)
-            emptied, gone = _empty(tx, owner, stream.replaces)
+            gone = _deleted(tx, owner, stream.replaces)
             present = self._present(tx, owner, written.keys(), stream.folders)
             replaced = (gone | {old.sha256 for path, old in present.items() if path in written}) - brought.keys()
             if replaced:
@@ -205,9 +223,7 @@ class FileWriter:
             stored = digests.find(tx, brought)
             digests.release(tx, replaced, self._clock.now())
             store.put(tx, written.values())
-            store.grow(tx, owner, _changes(written, present, emptied))
-            if emptied:
-                store.remove_empty(tx, owner, [*ancestors(emptied.path), emptied.path])
+            store.grow(tx, owner, _changes(written, present))
             stream.check()
         return {blob.key for sha256, blob in brought.items() if stored[sha256].key == blob.key}
 
@@ -234,28 +250,30 @@ def _require_few_folders(stream: _Stream, file_count: int) -> None:
         raise TooManyFolders(file_count + MORE_FOLDERS)
 
 
-def _empty(tx: Transaction, owner: Owner, folder: str) -> tuple[Artifact | None, set[str]]:
-    """Removes all below a folder; returns the folder as it was, None if there is none, and the digests of its files.
-
-    Its count and size, and those of the folders above, are not changed.
-    """
-    found = store.find(tx, owner, folder) if folder else None
-    if found is None or not found.is_folder:
-        return None, set()
-    digests_gone = digests.named_by(tx, owner, folder)
-    store.remove_below(tx, owner, folder)
-    return found, digests_gone
+def _deleted(tx: Transaction, owner: Owner, replaced: Replaced | None) -> set[str]:
+    """Deletes what is replaced, and the folders that are empty then; returns the digests of the files."""
+    if replaced is None:
+        return set()
+    times = None
+    if replaced.together_with:
+        found = store.find_all(tx, owner, replaced.together_with)
+        times = {file.create_time for file in found.values() if not file.is_folder}
+    gone = store.take_below(tx, owner, replaced.folder, times)
+    if gone:
+        store.grow(tx, owner, _changes({}, {}, gone))
+        store.remove_empty(tx, owner, {folder for file in gone for folder in ancestors(file.path)})
+    return {file.sha256 for file in gone}
 
 
 def _changes(
-    written: Mapping[str, Artifact], present: Mapping[str, Artifact], emptied: Artifact | None
+    written: Mapping[str, Artifact], present: Mapping[str, Artifact], gone: Sequence[Artifact] = ()
 ) -> dict[str, tuple[int, int]]:
     """By how much the count and the size of each folder grow. What a folder grows by, the one above it grows by too."""
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    if emptied:
-        counts[emptied.path] -= emptied.file_count
-        sizes[emptied.path] -= emptied.size_bytes
+    for file in gone:
+        counts[parent(file.path)] -= 1
+        sizes[parent(file.path)] -= file.size_bytes
     for path, file in written.items():
         old = present.get(path)
         counts[parent(path)] += 0 if old else 1

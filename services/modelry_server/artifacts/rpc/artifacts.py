@@ -8,7 +8,7 @@ from modelry.api.artifacts import v1 as api
 from modelry_server.artifacts.domain.artifacts import Artifacts
 from modelry_server.artifacts.domain.incoming import IncomingFile, announced
 from modelry_server.artifacts.domain.paths import ArtifactPath, folder
-from modelry_server.artifacts.domain.writing import FileWriter
+from modelry_server.artifacts.domain.writing import FileWriter, Replaced
 from modelry_server.artifacts.entities import Artifact, Owner
 from modelry_server.artifacts.errors import UploadBrokenOff
 from modelry_server.kernel.errors import FieldInvalid
@@ -17,6 +17,8 @@ from modelry_server.kernel.requests.paging import Found, Pager, SortValue
 
 CONTENT_BYTES = 1 << 20
 """The most content that one message may hold, in bytes."""
+MOST_REPLACED_WITH = 100
+"""The most files that one stream may name, with which others were written that it replaces."""
 
 
 class ArtifactService(api.ArtifactServiceServicer):
@@ -31,9 +33,10 @@ class ArtifactService(api.ArtifactServiceServicer):
         self, request_iterator: Iterator[api.WriteArtifactsRequest], context: grpc.ServicerContext
     ) -> api.WriteArtifactsResponse:
         steps = _Steps(request_iterator)
-        message, replaced = steps.begin()
-        owner, folder_replaced = owner_of(message), folder(replaced, "replaced_folder")
-        count, size = self._writer.write(owner, steps.files(), context.is_active, replaces=folder_replaced)
+        first = steps.begin()
+        count, size = self._writer.write(
+            owner_of(first.owner), steps.files(), context.is_active, replaces=_replaced(first)
+        )
         return api.WriteArtifactsResponse(file_count=count, size_bytes=size)
 
     def ReadArtifacts(
@@ -83,6 +86,17 @@ def owner_message(owner: Owner) -> api.ArtifactOwner:
     return api.ArtifactOwner(version_id=owner.id) if owner.is_version else api.ArtifactOwner(run_id=owner.id)
 
 
+def _replaced(first: api.WriteArtifactsRequest) -> Replaced | None:
+    replaced = folder(first.replaced_folder, "replaced_folder")
+    if replaced is None:
+        if first.replaced_with:
+            raise FieldInvalid({"replaced_with": "needs replaced_folder"})
+        return None
+    if len(first.replaced_with) > MOST_REPLACED_WITH:
+        raise FieldInvalid({"replaced_with": f"has {len(first.replaced_with)} paths, at most {MOST_REPLACED_WITH}"})
+    return Replaced(replaced.text, tuple(first.replaced_with))
+
+
 class _Steps:
     """The steps of a stream: the owner, for each file its header, content and SHA-256, and how many were sent."""
 
@@ -90,8 +104,8 @@ class _Steps:
         self._requests = requests
         self._sha256 = ""
 
-    def begin(self) -> tuple[api.ArtifactOwner, str]:
-        """The owner, which is the first step, and the folder that is replaced.
+    def begin(self) -> api.WriteArtifactsRequest:
+        """The first message, which has the owner, and what is replaced.
 
         Raises FieldInvalid, and UploadBrokenOff for a stream without a step.
         """
@@ -100,7 +114,7 @@ class _Steps:
             raise UploadBrokenOff
         if first.WhichOneof("step") != "owner":
             raise FieldInvalid({"owner": "is required in the first message of the stream"})
-        return first.owner, first.replaced_folder
+        return first
 
     def files(self) -> Iterator[IncomingFile]:
         """The files, up to the end of the stream. The content of one must be read before the next is asked for."""
@@ -135,7 +149,7 @@ class _Steps:
         step = self._received()
         if step is None:
             raise UploadBrokenOff
-        if step.replaced_folder:
+        if step.replaced_folder or step.replaced_with:
             raise FieldInvalid({"replaced_folder": "is allowed in the first message only"})
         return step
 

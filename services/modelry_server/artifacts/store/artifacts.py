@@ -133,19 +133,30 @@ def remove(tx: Transaction, owner: Owner, path: str) -> None:
     """Removes a file, or a folder with everything below it. Counts and sizes of the folders above are not changed."""
     t = artifacts
     tx.execute(sa.delete(t).where(t.c.owner == str(owner), t.c.path == path))
-    remove_below(tx, owner, path)
+    tx.execute(sa.delete(t).where(*_below(owner, path)))
 
 
-def remove_below(tx: Transaction, owner: Owner, folder: str) -> None:
-    """Removes everything below a folder. Its own count and size, and those of the folders above, are not changed."""
-    tx.execute(sa.delete(artifacts).where(*_below(owner, folder)))
+def take_below(tx: Transaction, owner: Owner, folder: str, times: Collection[int] | None = None) -> list[Artifact]:
+    """Removes the files below a folder, or those of these times, and returns them.
+
+    Counts and sizes of folders are not changed.
+    """
+    t = artifacts
+    chosen = [*_below(owner, folder), t.c.sha256.is_not(None)]
+    if times is not None:
+        chosen.append(t.c.create_time.in_(times))
+    taken = [_entity(row) for row in tx.execute(sa.select(t).where(*chosen))]
+    if taken:
+        tx.execute(sa.delete(t).where(*chosen))
+    return taken
 
 
 def remove_empty(tx: Transaction, owner: Owner, paths: Collection[str]) -> None:
     """Removes the folders at the paths that hold no file any more; the root stays."""
     t = artifacts
-    empty = (t.c.owner == str(owner), t.c.path.in_(paths), t.c.path != "", t.c.file_count == 0, t.c.sha256.is_(None))
-    tx.execute(sa.delete(t).where(*empty))
+    empty = (t.c.owner == str(owner), t.c.path != "", t.c.file_count == 0, t.c.sha256.is_(None))
+    for chunk in chunks(sorted(paths)):
+        tx.execute(sa.delete(t).where(*empty, t.c.path.in_(chunk)))
 
 
 def at_or_below(owner: Owner, path: str) -> dict[str, str]:

@@ -213,3 +213,32 @@ def test_a_folder_that_is_replaced_while_a_long_stream_is_read_ends_the_stream(
 
     assert set(found) == {b"old"}
     assert set(files.read(run, "m").values()) == {b"new"}
+
+
+def test_only_what_was_written_together_with_a_file_is_replaced(files: Files, run: Owner, clock: HeldClock) -> None:
+    of_others = {"model/vocab.json": b"v", "model/code/pkg/notes.txt": b"n", "model/best/MLmodel": b"best"}
+    for written in (of_others, OLD | {"model/deep/er/x": b"x"}, BESIDE):
+        files.write(run, written)
+        clock.advance(1)
+
+    files.write(run, NEW, replaces="model", together_with=["model/MLmodel", "model/none"])
+
+    assert files.read(run) == NEW | BESIDE | of_others
+    assert counts(files, run) == true_counts(files, run)
+
+
+def test_where_there_is_no_such_file_nothing_is_deleted(files: Files, run: Owner, clock: HeldClock) -> None:
+    files.write(run, {"model/vocab.json": b"v", "model/code/MLmodel": b"other"})
+    clock.advance(1)
+
+    files.write(run, NEW, replaces="model", together_with=["model/MLmodel", "model/code"])
+
+    assert files.read(run) == NEW | {"model/vocab.json": b"v", "model/code/MLmodel": b"other"}
+    assert counts(files, run) == true_counts(files, run)
+
+
+def test_a_file_outside_of_the_folder_is_refused_as_one_of_those(files: Files, run: Owner) -> None:
+    with pytest.raises(FieldInvalid) as refused:
+        files.write(run, NEW, replaces="model", together_with=["model.txt"])
+
+    assert list(refused.value.violations) == ["replaced_with"]

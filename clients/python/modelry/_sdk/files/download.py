@@ -21,7 +21,7 @@ from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.artifacts.v1 import rpcs
-from modelry.errors import DataLoss, DigestMismatch, FailedPrecondition, ModelryError
+from modelry.errors import ArtifactNotFound, DataLoss, DigestMismatch, FailedPrecondition, ModelryError
 
 _ATTEMPTS = 3
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -71,6 +71,8 @@ class _Folder:
         self._meter = meter
         self._skipped = len(folder.path) + 1 if folder.path else 0
         self._done: dict[str, artifacts.Artifact] = {}
+        self._has_more = False
+        """Whether the stream held more than the folder had when it began."""
 
     def get(self, registered: Listing | None) -> None:
         """Gets all files: those that are `registered`, or those that the folder had at some moment of the download."""
@@ -87,7 +89,9 @@ class _Folder:
                 return
             # The stream broke off, or files were written or deleted meanwhile.
             self._folder = repeated(lambda: got(self._connection, self._owner, self._folder.path))
-            self._complete(repeated(self._listed))
+            with suppress(ArtifactNotFound):  # deleted since it was listed
+                self._complete(repeated(self._listed))
+                self._has_more = False
         if not self._is_whole():
             raise DataLoss(
                 f"the server has announced {self._folder.file_count} files with {self._folder.size_bytes} bytes at "
@@ -99,7 +103,8 @@ class _Folder:
     def _stream(self, registered: Listing | None) -> None:
         expected = {"size_bytes": self._folder.size_bytes, "file_count": self._folder.file_count}
         for header, pieces in read(self._connection, self._owner, self._folder.path, **expected):
-            if len(self._done) == self._folder.file_count:
+            if len(self._done) == self._folder.file_count:  # of a folder that was replaced, or of a bad server
+                self._has_more = True
                 return
             if header.path in self._done:
                 raise malformed(f"{header.path!r} twice")
@@ -133,7 +138,7 @@ class _Folder:
 
     def _is_whole(self) -> bool:
         size = sum(file.size_bytes for file in self._done.values())
-        return (len(self._done), size) == (self._folder.file_count, self._folder.size_bytes)
+        return not self._has_more and (len(self._done), size) == (self._folder.file_count, self._folder.size_bytes)
 
     def _below(self, path: str) -> str:
         inside = path[self._skipped :]

@@ -11,9 +11,9 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from modelry._sdk.files import owners, paths
 from modelry._sdk.files.local_files import LocalFile
@@ -80,15 +80,34 @@ def timeout_for(size_bytes: int, file_count: int = 1) -> float:
 # --- up ------------------------------------------------------------------------------------------------------------
 
 
+class Replaced(NamedTuple):
+    """What an upload replaces: all that is in a folder, or of that only what was written together with some files."""
+
+    folder: str
+    together_with: tuple[str, ...] = ()
+
+
+def replaced(path: str, replace: bool | Collection[str]) -> Replaced | None:
+    """What an upload to a folder replaces: all, nothing, or what was written together with files of these names."""
+    if not replace:
+        return None
+    return Replaced(path, () if replace is True else tuple(paths.joined(path, name) for name in replace))
+
+
 def upload_files(
-    connection: Connection, owner: str, files: list[LocalFile], progress: Progress | None, *, replaces: str = ""
+    connection: Connection,
+    owner: str,
+    files: list[LocalFile],
+    progress: Progress | None,
+    *,
+    replaces: Replaced | None = None,
 ) -> None:
     """Writes files in one stream: all of them become visible together when it ends, and none if it breaks off.
 
     Of each file as many bytes are sent as it had when it was found, so a file that only grows is sent as it was then.
     While the server can't be reached or takes no more, the stream is sent again from the beginning, up to four times in
-    all; `progress` then starts at 0 again. There is no deadline while the server takes content. Afterwards the folder
-    `replaces` holds nothing else. Raises LocalFileChanged if content that was there changes during the upload.
+    all; `progress` then starts at 0 again. There is no deadline while the server takes content. What it
+    `replaces` goes in the same moment. Raises LocalFileChanged if content that was there changes during the upload.
     """
     if not files:
         return
@@ -133,17 +152,22 @@ def upload_stream(connection: Connection, owner: str, path: str, source: BinaryI
 
 
 def write(
-    connection: Connection, owner: str, steps: Iterable[artifacts.WriteArtifactsRequest], *, replaces: str = ""
+    connection: Connection,
+    owner: str,
+    steps: Iterable[artifacts.WriteArtifactsRequest],
+    *,
+    replaces: Replaced | None = None,
 ) -> artifacts.WriteArtifactsResponse:
     """Sends one stream: the owner, the steps of the files, and how many files were sent.
 
-    `replaces` is the folder that they replace; without one they replace files of the same paths only.
+    Without `replaces` they replace files of the same paths only.
 
     An error that is raised while the files are read ends the stream and is raised as it is.
     """
     failures: list[Exception] = []
 
-    first = artifacts.WriteArtifactsRequest(owner=owners.message_of(owner), replaced_folder=replaces)
+    folder, files = replaces or ("", ())
+    first = artifacts.WriteArtifactsRequest(owner=owners.message_of(owner), replaced_folder=folder, replaced_with=files)
 
     def guarded() -> Iterator[artifacts.WriteArtifactsRequest]:
         yield first

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelry._sdk.files import attachments, local_files, paths
+from modelry._sdk.files import attachments, local_files, paths, transfer
+from modelry._sdk.recording import afterwork
 from modelry._sdk.recording.refusals import is_of_the_run
-from modelry._sdk.transport import retries, settings, unfinished
+from modelry._sdk.transport import retries, settings
 from modelry._sdk.transport.connection import within
 from modelry._sdk.values import signals, urls
 from modelry._sdk.values.texts import said_of, text_of
@@ -55,13 +56,13 @@ class RunFiles:
         is_divisible: bool,
         synchronous: bool,
         moves: bool = False,
-        replace: bool = False,
+        replace: bool | Collection[str] = False,
     ) -> None:
         """Uploads a file, or what is in a folder, into the folder `path` of the run.
 
         If the server refuses some of the files of what is divisible, the others are uploaded without them. With `moves`
-        nobody needs the local files any more, so that none must be copied. With `replace` they replace what is in the
-        folder `path`.
+        nobody needs the local files any more, so that none must be copied. `replace` says what they replace in the
+        folder `path`; see `Artifacts.upload`.
         """
         is_folder = local_files.is_folder(source)
 
@@ -83,17 +84,15 @@ class RunFiles:
                 refuse=refuse if is_divisible else None,
                 chosen=not synchronous,
                 moves=moves,
-                replaces=path if replace else "",
+                replaces=transfer.replaced(path, replace),
             ),
             is_divisible=is_divisible,
             synchronous=synchronous,
         )
 
-    def upload_model(self, folder: Path, path: str, *, synchronous: bool = True) -> None:
-        """Uploads the temporary folder of a model as `upload_together`, in place of what is in the folder `path`."""
-        self.upload_together(folder, path, synchronous=synchronous, replace=True)
-
-    def upload_together(self, folder: Path, path: str, *, synchronous: bool = True, replace: bool = False) -> None:
+    def upload_together(
+        self, folder: Path, path: str, *, synchronous: bool = True, replace: bool | Collection[str] = False
+    ) -> None:
         """Uploads a temporary folder, as `log_artifacts` does, but all of its files together or none."""
         with self.told(folder):
             self.upload_files(folder, path, is_divisible=False, synchronous=synchronous, moves=True, replace=replace)
@@ -205,8 +204,8 @@ class RunFiles:
         uploaded at once only if no copy of it can be kept. What autologging still writes there comes before. Returns
         whether it is uploaded.
         """
-        unfinished.before_writing(self._run_id, [path])
-        why = "" if synchronous else self._kept(name, keep)
+        afterwork.catch_up(self._run_id, [path])
+        why = "" if synchronous or self._recorder.is_closed else self._kept(name, keep)
         if why is None:
             return False
         obstacle = "no server answers"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from modelry._sdk.files import download, keyed, listing, local_files, owners, paths, tables, transfer
 from modelry._sdk.files.keyed import KeyedFile
-from modelry._sdk.files.transfer import Progress
+from modelry._sdk.files.transfer import Progress, Replaced, replaced
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.enums import name_of
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
@@ -88,7 +88,7 @@ class Artifacts:
         local_path: str | os.PathLike[str],
         path: str = "",
         *,
-        replace: bool = False,
+        replace: bool | Collection[str] = False,
         progress: Progress | None = None,
     ) -> Uploaded:
         """Uploads a file, or the content of a folder, into the folder `path` of the owner.
@@ -96,7 +96,8 @@ class Artifacts:
         All files become visible together when the upload ends, and none if it fails. While the server can't be reached
         or takes no more, the upload is sent again from the beginning, up to four times in all. Files with the same
         paths are replaced, and the other files of the folder stay. With `replace` they go in the same moment, at any
-        depth: then the folder `path` holds what was uploaded and nothing else.
+        depth: then the folder `path` holds what was uploaded and nothing else. With names of files in the folder as
+        `replace`, such as `["MLmodel"]`, only those go that were uploaded together with one of these.
 
         Symbolic links are followed. A file that grows meanwhile is uploaded as long as it was at the beginning; if one
         changes otherwise or vanishes, the upload begins again, up to three times in all. An empty folder is kept as a
@@ -111,7 +112,7 @@ class Artifacts:
         """
         if replace and not path:
             raise arguments.refused("path", path, "a folder if replace is True, since the root is never replaced")
-        replaces = path if replace else ""
+        replaces = replaced(path, replace)
         for _ in range(_ATTEMPTS - 1):
             with suppress(LocalFileChanged):
                 return self._upload(owner, local_path, path, replaces, progress)
@@ -235,10 +236,15 @@ class Artifacts:
         return self._connection.call(artifacts.rpcs.DELETE_ARTIFACT, request).file_count
 
     def _upload(
-        self, owner: str, local_path: str | os.PathLike[str], path: str, replaces: str, progress: Progress | None
+        self,
+        owner: str,
+        local_path: str | os.PathLike[str],
+        path: str,
+        replaces: Replaced | None,
+        progress: Progress | None,
     ) -> Uploaded:
         files = local_files.found(local_path, path)
-        owners.to_write(owner, [file.path for file in files])
+        owners.to_write(owner, [*(file.path for file in files), *([replaces.folder] if replaces else [])])
         with local_files.reading(local_path):
             transfer.upload_files(self._connection, owner, files, progress, replaces=replaces)
         return Uploaded(len(files), sum(file.size_bytes for file in files))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,9 +122,12 @@ def saved(save: Callable[[str, Any], None], destination: Destination) -> Callabl
     return log_it
 
 
-def log_files(save: Callable[[str], None], destination: Destination, *, synchronous: bool = True) -> str:
-    """Logs what `save(folder)` writes, which is no model, and returns its URI. It replaces what was at its path.
+def log_files(
+    save: Callable[[str], None], destination: Destination, *, names: Collection[str], synchronous: bool = True
+) -> str:
+    """Logs what `save(folder)` writes, which is no model, and returns its URI.
 
+    It replaces what was written together with a file of one of the `names`.
     If not `synchronous`, it is uploaded in the background, which only a run of this process can do.
     """
     if not synchronous and (destination.run_id or destination.client):
@@ -136,7 +139,7 @@ def log_files(save: Callable[[str], None], destination: Destination, *, synchron
     path = destination.path()
     with tempfile.TemporaryDirectory(prefix="modelry-files-") as temporary:
         save(temporary)
-        run_id, upload = _target(destination, synchronous=synchronous)
+        run_id, upload = _target(destination, names, synchronous=synchronous)
         upload(temporary, path)
     return f"runs:/{run_id}/{path}"
 
@@ -161,8 +164,13 @@ def _ended_if_it_fails(*, is_own: bool) -> Iterator[None]:
         raise
 
 
-def _target(destination: Destination, *, synchronous: bool = True) -> tuple[str, Callable[[str, str], object]]:
-    """The run that gets the model, and a function that uploads a folder to a path of it."""
+def _target(
+    destination: Destination, replace: Collection[str] = ("MLmodel",), *, synchronous: bool = True
+) -> tuple[str, Callable[[str, str], object]]:
+    """The run that gets the model, and a function that uploads a folder to a path of it.
+
+    There it replaces the model before: what was written together with its MLmodel. Other files and models stay.
+    """
     from modelry._sdk.fluent import functions, session
 
     if destination.run_id or destination.client:
@@ -170,9 +178,11 @@ def _target(destination: Destination, *, synchronous: bool = True) -> tuple[str,
             raise InvalidArgument("a client is given without a run; give run_id too", reason="FIELD_INVALID")
         client = destination.client or session.current().client()
         owner = f"runs/{destination.run_id}"
-        return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path, replace=True)
+        return destination.run_id, lambda folder, path: client.artifacts.upload(owner, folder, path, replace=replace)
     run = destination.run or functions.active_run() or functions.start_run()
-    return run.run_id, lambda folder, path: run.files.upload_model(Path(folder), path, synchronous=synchronous)
+    return run.run_id, lambda folder, path: run.files.upload_together(
+        Path(folder), path, synchronous=synchronous, replace=replace
+    )
 
 
 def _registered(destination: Destination, model_uri: str, metadata: Any) -> int | None:

@@ -22,6 +22,8 @@ log = logging.getLogger("modelry")
 
 _IMPORTING = "<frozen importlib._bootstrap>"
 _LOOKS_EVERY = 0.1
+_TELLS_AFTER = 5.0
+_LONGEST_WAIT = 60.0
 
 MOST_WAITING = 16
 """With so many jobs waiting, who gives another waits for the first: each keeps a model in memory."""
@@ -95,6 +97,21 @@ class Afterwork(process.Part):
         pending = [future for future, job in of_run if paths is None or job.writes(paths)]
         return not pending or not wait(pending, timeout).not_done
 
+    def catch_up(self, run_id: str | None, paths: Collection[str] | None) -> None:
+        """Waits as `finish` does, for who reads or writes.
+
+        Not for ever, as the caller may hold a lock that a job needs, such as that of a handler of `logging`.
+        """
+        if getattr(self._inside, "waits", False) or self.finish(_TELLS_AFTER, run_id=run_id, paths=paths):
+            return
+        self._inside.waits = True
+        try:
+            log.warning("waiting for what autologging still does, for at most %.0f s", _LONGEST_WAIT)
+            if not self.finish(_LONGEST_WAIT, run_id=run_id, paths=paths):
+                log.warning("autologging is not done yet; what it writes may come later than the rest")
+        finally:
+            self._inside.waits = False
+
     def after_fork_in_child(self) -> None:
         """Forgets the jobs of the parent, which does them."""
         self._pending, self._pool, self._at_once = {}, None, True
@@ -165,6 +182,11 @@ def is_at_once() -> bool:
 def finish(timeout: float | None = None, *, run_id: str | None = None, paths: Collection[str] | None = None) -> bool:
     """Waits for jobs; see `Afterwork.finish`."""
     return process.current().part(Afterwork).finish(timeout, run_id=run_id, paths=paths)
+
+
+def catch_up(run_id: str | None, paths: Collection[str] | None) -> None:
+    """Waits for jobs, not for ever; see `Afterwork.catch_up`."""
+    process.current().part(Afterwork).catch_up(run_id, paths)
 
 
 def is_inside() -> bool:

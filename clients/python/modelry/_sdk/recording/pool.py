@@ -116,7 +116,7 @@ class _Background:
         """Waits for what autologging has to do, and for the files at the path or the records that were logged."""
         if afterwork.is_inside():
             return
-        afterwork.finish(run_id=run_id, paths=None if path is None else [path])
+        afterwork.catch_up(run_id, None if path is None else [path])
         pool = process.current().part(RecorderPool)
         if run_id is not None and path is not None:
             pool.finish_uploads(run_id, path)
@@ -124,8 +124,11 @@ class _Background:
             pool.settle(run_id, settings.usable().timeout)
 
     def before_writing(self, run_id: str, paths: Collection[str]) -> None:
-        """Waits for what autologging writes at the paths."""
-        afterwork.finish(run_id=run_id, paths=paths)
+        """Waits for what autologging writes at the paths, and for uploads behind the training."""
+        afterwork.catch_up(run_id, paths)
+        if not afterwork.is_inside():
+            for path in paths:
+                process.current().part(RecorderPool).finish_uploads(run_id, path)
 
 
 unfinished.register(_Background())

@@ -48,8 +48,8 @@ _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 _SILENT_SECONDS = 3.0
 """After so long it says why the process does not end."""
-_CLOSINGS = 3
 _LATE_SECONDS = 5.0
+_CLOSINGS = 3
 """How often a recorder is closed at most: another thread may log, or start the recorder again, meanwhile."""
 _FAULT_PAUSE = 0.05
 _UNREACHABLE = "the server did not answer before"
@@ -85,8 +85,8 @@ class Recorder:
         """Whether the work has stopped for signal handlers, at a place where its state is whole."""
         self._thread: threading.Thread | None = None
         self._start_again_at = 0.0
-        self._is_closed = False
-        """Whether the process ends, so that what comes now is delivered at once or never."""
+        self.is_closed = False
+        """Whether the process ends, so that what its main thread logs now is delivered at once or never."""
         self._failures = 0
         """How often the work failed since something was delivered."""
         self._left_behind: Unavailable | None = None
@@ -213,7 +213,7 @@ class Recorder:
         was_offline = self.offline
         self._close_agenda(timeout)
         self.uploads.close(0.0 if was_offline or is_interrupted() else max(0.0, until - time.monotonic()))
-        self._is_closed = True
+        self.is_closed = True
 
     def _close_agenda(self, timeout: float) -> None:
         until = time.monotonic() + timeout
@@ -278,11 +278,10 @@ class Recorder:
         return self._thread is None and not self._backlog.waits and not self._agenda.has_news
 
     def _wake(self, buffer: Buffer, urgent: bool) -> None:
-        if self._is_closed:
+        if self.is_closed and threading.current_thread() is threading.main_thread():  # such as a handler of atexit
             self._agenda.keep(buffer)
             buffer.told = False
-            if threading.current_thread() is threading.main_thread():  # such as in a handler of atexit
-                self._close_agenda(0.0 if self.offline or is_interrupted() else _LATE_SECONDS)
+            self._close_agenda(0.0 if self.offline or is_interrupted() else _LATE_SECONDS)
         elif self._start():
             self._agenda.add(buffer, urgent)
         else:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelry._sdk.files.local_files import Refuse
+from modelry._sdk.files.transfer import Replaced
 from modelry._sdk.recording.attempts import Attempt, End, Obstacles, PutOff, Uploading
 from modelry._sdk.recording.refusals import Refusals
 from modelry._sdk.spooling import kept
@@ -74,7 +75,7 @@ class Uploads:
         in_background: bool = False,
         chosen: bool = False,
         moves: bool = False,
-        replaces: str = "",
+        replaces: Replaced | None = None,
     ) -> None:
         """Copies a file, or what is in a folder, and uploads it later. Raises what `kept.keep_files` raises."""
         made = kept.keep_files(

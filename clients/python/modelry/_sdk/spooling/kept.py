@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from typing import Any
 
 from modelry._sdk.files import local_files, paths, private, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
+from modelry._sdk.files.transfer import Replaced
 from modelry._sdk.spooling import holders, ids, locks, places
 from modelry._sdk.spooling.locks import LockedFile
 from modelry._sdk.spooling.spool import SpoolUnreadable
@@ -37,10 +39,10 @@ TARGET = "target.json"
 class Kept:
     """Complete copies: their folder, the server and the process that made them, their owner and artifact paths.
 
-    Files that are `whole`, such as those of a model, become visible together or not at all. They may replace all that
-    is in a folder `replaces`, below which they are then. For those that are `in_background`, such as what a run records
-    of itself, nobody waits. Those that are `chosen` were copied because somebody asked for it, not because the server
-    could not take them.
+    Files that are `whole`, such as those of a model, become visible together or not at all. They may replace what is
+    in the folder of `replaces`, below which they are then. For those that are `in_background`, such as what a run
+    records of itself, nobody waits. Those that are `chosen` were copied because somebody asked for it, not because the
+    server could not take them.
     """
 
     folder: Path
@@ -48,7 +50,7 @@ class Kept:
     owner: str
     paths: tuple[str, ...]
     whole: bool = False
-    replaces: str = ""
+    replaces: Replaced | None = None
     in_background: bool = field(default=False, compare=False)
     chosen: bool = field(default=False, compare=False)
 
@@ -140,7 +142,7 @@ class Kept:
     def touches(self, owner: str, path: str) -> bool:
         """Whether one of the files, or the folder that they replace, is at an artifact path, or above or below it."""
         place = f"{path}/".lstrip("/")
-        changed = (*self.paths, self.replaces) if self.replaces else self.paths
+        changed = (*self.paths, self.replaces.folder) if self.replaces else self.paths
         return self.owner == owner and any(
             f"{one}/".startswith(place) or place.startswith(f"{one}/") for one in changed
         )
@@ -155,7 +157,8 @@ class Kept:
             os.utime(self.folder / TARGET)
 
     def _replaces_of(self, other: Kept) -> bool:
-        return bool(self.replaces) and any(path.startswith(f"{self.replaces}/") for path in other.paths)
+        folder = self.replaces.folder if self.replaces else None
+        return folder is not None and any(path.startswith(f"{folder}/") for path in other.paths)
 
 
 def keep_files(
@@ -168,7 +171,7 @@ def keep_files(
     whole: bool = False,
     refuse: Refuse | None = None,
     moves: bool = False,
-    replaces: str = "",
+    replaces: Replaced | None = None,
 ) -> Kept:
     """Copies a file, or what is in a folder, for a later upload into the folder `path`; see `Kept.whole`.
 
@@ -180,15 +183,24 @@ def keep_files(
 
     def copy(folder: Path) -> tuple[str, ...]:
         copied: list[str] = []
-        for file in files:
-            try:
-                _copy(file, folder / str(len(copied)), source, moves=moves)
-            except (InvalidArgument, LocalFileChanged) as refusal:
-                if refuse is None:
-                    raise
-                refuse(refusal)
-            else:
-                copied.append(file.path)
+        moved: list[tuple[Path, str]] = []
+        try:
+            for file in files:
+                target = folder / str(len(copied))
+                try:
+                    if moves and _moved(file.source, target, source):
+                        moved.append((target, file.source))
+                    _copy(file, target, source)
+                except (InvalidArgument, LocalFileChanged) as refusal:
+                    if refuse is None:
+                        raise
+                    refuse(refusal)
+                else:
+                    copied.append(file.path)
+        except BaseException:
+            for target, back in moved:
+                os.rename(target, back)
+            raise
         return tuple(copied)
 
     targets = tuple(file.path for file in files)
@@ -259,7 +271,7 @@ def _keep(
     copy: Callable[[Path], tuple[str, ...]],
     *,
     whole: bool = False,
-    replaces: str = "",
+    replaces: Replaced | None = None,
 ) -> Kept:
     parent = server.get("parent", "")
     name = f"{ids.moment()}-{os.getpid()}-{os.urandom(4).hex()}{f'.{parent}' if parent else ''}"
@@ -290,21 +302,25 @@ def _write_target(folder: Path, kept: Kept) -> None:
     _write(folder / TARGET, json.dumps({name: getattr(kept, name) for name in names}).encode())
 
 
-def _replaced(found: dict[str, Any], targets: tuple[str, ...], *, whole: bool) -> str:
-    """The folder that the files of a target replace. None, if it does not say one that they can replace."""
-    folder = found.get("replaces")
-    if not isinstance(folder, str) or not whole or not all(path.startswith(f"{folder}/") for path in targets):
-        return ""
-    return folder
+def _replaced(found: dict[str, Any], targets: tuple[str, ...], *, whole: bool) -> Replaced | None:
+    """What the files of a target replace. None, if it does not name what they can replace."""
+    match found.get("replaces"):
+        case [str(folder), list(files)] if whole and folder:
+            if all(str(path).startswith(f"{folder}/") for path in (*targets, *files)):
+                return Replaced(folder, tuple(files))
+    return None
 
 
-def _copy(file: LocalFile, target: Path, start: Path, *, moves: bool) -> None:
-    """Copies a file at or below `start`. Raises OSError if the copy can't be written, else as `local_files.reading`."""
+def _copy(file: LocalFile, target: Path, start: Path) -> None:
+    """Copies a file at or below `start`, unless it was moved.
+
+    Raises OSError if the copy can't be written, else as `local_files.reading`.
+    """
     if not file.source:
         _write(target, b"")
         return
     try:
-        if not (moves and _moved(file.source, target, start)):
+        if not target.exists():
             transfer.copy(file.source, os.fspath(target))
         target.chmod(0o600)  # a copy that somebody else can write to, as the umask may allow, is not uploaded
     except OSError:
@@ -317,7 +333,8 @@ def _moved(source: str, target: Path, start: Path) -> bool:
     """Moves a file that is nowhere but below `start`, if it is on the same file system."""
     try:
         is_there = Path(os.path.realpath(source)).is_relative_to(os.path.realpath(start))
-        if is_there and os.stat(source).st_nlink == 1:
+        status = os.lstat(source)
+        if is_there and stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             os.rename(source, target)
             return True
     except OSError:

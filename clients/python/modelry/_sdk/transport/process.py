@@ -43,7 +43,7 @@ from contextlib import ExitStack, suppress
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
-from modelry._sdk.transport.interruptions import handled, held_back, hurry
+from modelry._sdk.transport.interruptions import handled, held_back, hurry, start
 from modelry.errors import Unavailable
 
 log = logging.getLogger("modelry")
@@ -150,7 +150,7 @@ class Process:
             threading._register_atexit(self._before_exit)  # type: ignore[attr-defined]
         util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
         if util is not None and process is not None and process.parent_process() is not None:
-            util.Finalize(None, self.at_exit, exitpriority=0)
+            util.Finalize(None, self._at_exit_of_child, exitpriority=0)
             in_main_thread = threading.current_thread() is threading.main_thread()
             if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._terminate)
@@ -188,6 +188,25 @@ class Process:
         self._tell(lambda part: part.at_exit())
         if self.left_by_interrupt:
             _end_as_interrupted()
+
+    def _at_exit_of_child(self) -> None:
+        """Tells the parts that a child of `multiprocessing` ends, and once more after its other threads.
+
+        Python waits for these afterwards, and for the one that is started here.
+        """
+        self.at_exit()
+        here = threading.current_thread()
+        others = [thread for thread in threading.enumerate() if thread is not here and not thread.daemon]
+        if not others:
+            return
+
+        def tell_again() -> None:
+            for thread in others:
+                thread.join()
+            self.at_exit()
+
+        if problem := start(threading.Thread(target=tell_again, name="modelry-exit", daemon=False)):
+            log.debug("what the threads of this process log from now on may be lost: %s", problem)
 
     def _tell(self, what: Callable[[Part], None]) -> None:
         with held_back() as run_handlers:

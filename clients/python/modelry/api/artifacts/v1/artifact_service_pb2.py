@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from modelry.api.artifacts.v1 import artifact_pb2 as modelry_dot_api_dot_artifacts_dot_v1_dot_artifact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/modelry/api/artifacts/v1/artifact_service.proto\x12\x18modelry.api.artifacts.v1\x1a\'modelry/api/artifacts/v1/artifact.proto\"H\n\x0e\x41rtifactHeader\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\"\xee\x01\n\x15WriteArtifactsRequest\x12\x38\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwnerH\x00\x12:\n\x06header\x18\x02 \x01(\x0b\x32(.modelry.api.artifacts.v1.ArtifactHeaderH\x00\x12\x11\n\x07\x63ontent\x18\x03 \x01(\x0cH\x00\x12\x10\n\x06sha256\x18\x04 \x01(\tH\x00\x12\x19\n\x0fsent_file_count\x18\x05 \x01(\x03H\x00\x12\x17\n\x0freplaced_folder\x18\x06 \x01(\tB\x06\n\x04step\"@\n\x16WriteArtifactsResponse\x12\x12\n\nfile_count\x18\x01 \x01(\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"r\n\x14ReadArtifactsRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\"j\n\x15ReadArtifactsResponse\x12\x36\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\".modelry.api.artifacts.v1.ArtifactH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04step\"\x96\x01\n\x14ListArtifactsRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x11\n\trecursive\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"g\n\x15ListArtifactsResponse\x12\x35\n\tartifacts\x18\x01 \x03(\x0b\x32\".modelry.api.artifacts.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x12GetArtifactRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\"K\n\x13GetArtifactResponse\x12\x34\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\".modelry.api.artifacts.v1.Artifact\"]\n\x15\x44\x65leteArtifactRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\",\n\x16\x44\x65leteArtifactResponse\x12\x12\n\nfile_count\x18\x01 \x01(\x03\x32\xe8\x04\n\x0f\x41rtifactService\x12z\n\x0eWriteArtifacts\x12/.modelry.api.artifacts.v1.WriteArtifactsRequest\x1a\x30.modelry.api.artifacts.v1.WriteArtifactsResponse\"\x03\x90\x02\x00(\x01\x12w\n\rReadArtifacts\x12..modelry.api.artifacts.v1.ReadArtifactsRequest\x1a/.modelry.api.artifacts.v1.ReadArtifactsResponse\"\x03\x90\x02\x01\x30\x01\x12u\n\rListArtifacts\x12..modelry.api.artifacts.v1.ListArtifactsRequest\x1a/.modelry.api.artifacts.v1.ListArtifactsResponse\"\x03\x90\x02\x01\x12o\n\x0bGetArtifact\x12,.modelry.api.artifacts.v1.GetArtifactRequest\x1a-.modelry.api.artifacts.v1.GetArtifactResponse\"\x03\x90\x02\x01\x12x\n\x0e\x44\x65leteArtifact\x12/.modelry.api.artifacts.v1.DeleteArtifactRequest\x1a\x30.modelry.api.artifacts.v1.DeleteArtifactResponse\"\x03\x90\x02\x00\x42\xb4\x01\n\x1c\x64\x65v.modelry.api.artifacts.v1B\x14\x41rtifactServiceProtoP\x01Z(modelry.dev/api/artifacts/v1;artifactsv1\xaa\x02\x18Modelry.Api.Artifacts.V1\xca\x02\x18Modelry\\Api\\Artifacts\\V1\xea\x02\x1bModelry::Api::Artifacts::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/modelry/api/artifacts/v1/artifact_service.proto\x12\x18modelry.api.artifacts.v1\x1a\'modelry/api/artifacts/v1/artifact.proto\"H\n\x0e\x41rtifactHeader\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\"\x85\x02\n\x15WriteArtifactsRequest\x12\x38\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwnerH\x00\x12:\n\x06header\x18\x02 \x01(\x0b\x32(.modelry.api.artifacts.v1.ArtifactHeaderH\x00\x12\x11\n\x07\x63ontent\x18\x03 \x01(\x0cH\x00\x12\x10\n\x06sha256\x18\x04 \x01(\tH\x00\x12\x19\n\x0fsent_file_count\x18\x05 \x01(\x03H\x00\x12\x17\n\x0freplaced_folder\x18\x06 \x01(\t\x12\x15\n\rreplaced_with\x18\x07 \x03(\tB\x06\n\x04step\"@\n\x16WriteArtifactsResponse\x12\x12\n\nfile_count\x18\x01 \x01(\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"r\n\x14ReadArtifactsRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\"j\n\x15ReadArtifactsResponse\x12\x36\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\".modelry.api.artifacts.v1.ArtifactH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04step\"\x96\x01\n\x14ListArtifactsRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x11\n\trecursive\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"g\n\x15ListArtifactsResponse\x12\x35\n\tartifacts\x18\x01 \x03(\x0b\x32\".modelry.api.artifacts.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x12GetArtifactRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\"K\n\x13GetArtifactResponse\x12\x34\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\".modelry.api.artifacts.v1.Artifact\"]\n\x15\x44\x65leteArtifactRequest\x12\x36\n\x05owner\x18\x01 \x01(\x0b\x32\'.modelry.api.artifacts.v1.ArtifactOwner\x12\x0c\n\x04path\x18\x02 \x01(\t\",\n\x16\x44\x65leteArtifactResponse\x12\x12\n\nfile_count\x18\x01 \x01(\x03\x32\xe8\x04\n\x0f\x41rtifactService\x12z\n\x0eWriteArtifacts\x12/.modelry.api.artifacts.v1.WriteArtifactsRequest\x1a\x30.modelry.api.artifacts.v1.WriteArtifactsResponse\"\x03\x90\x02\x00(\x01\x12w\n\rReadArtifacts\x12..modelry.api.artifacts.v1.ReadArtifactsRequest\x1a/.modelry.api.artifacts.v1.ReadArtifactsResponse\"\x03\x90\x02\x01\x30\x01\x12u\n\rListArtifacts\x12..modelry.api.artifacts.v1.ListArtifactsRequest\x1a/.modelry.api.artifacts.v1.ListArtifactsResponse\"\x03\x90\x02\x01\x12o\n\x0bGetArtifact\x12,.modelry.api.artifacts.v1.GetArtifactRequest\x1a-.modelry.api.artifacts.v1.GetArtifactResponse\"\x03\x90\x02\x01\x12x\n\x0e\x44\x65leteArtifact\x12/.modelry.api.artifacts.v1.DeleteArtifactRequest\x1a\x30.modelry.api.artifacts.v1.DeleteArtifactResponse\"\x03\x90\x02\x00\x42\xb4\x01\n\x1c\x64\x65v.modelry.api.artifacts.v1B\x14\x41rtifactServiceProtoP\x01Z(modelry.dev/api/artifacts/v1;artifactsv1\xaa\x02\x18Modelry.Api.Artifacts.V1\xca\x02\x18Modelry\\Api\\Artifacts\\V1\xea\x02\x1bModelry::Api::Artifacts::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,25 +46,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACTHEADER']._serialized_start=118
   _globals['_ARTIFACTHEADER']._serialized_end=190
   _globals['_WRITEARTIFACTSREQUEST']._serialized_start=193
-  _globals['_WRITEARTIFACTSREQUEST']._serialized_end=431
-  _globals['_WRITEARTIFACTSRESPONSE']._serialized_start=433
-  _globals['_WRITEARTIFACTSRESPONSE']._serialized_end=497
-  _globals['_READARTIFACTSREQUEST']._serialized_start=499
-  _globals['_READARTIFACTSREQUEST']._serialized_end=613
-  _globals['_READARTIFACTSRESPONSE']._serialized_start=615
-  _globals['_READARTIFACTSRESPONSE']._serialized_end=721
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=724
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=874
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=876
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=979
-  _globals['_GETARTIFACTREQUEST']._serialized_start=981
-  _globals['_GETARTIFACTREQUEST']._serialized_end=1071
-  _globals['_GETARTIFACTRESPONSE']._serialized_start=1073
-  _globals['_GETARTIFACTRESPONSE']._serialized_end=1148
-  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1150
-  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1243
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1245
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1289
-  _globals['_ARTIFACTSERVICE']._serialized_start=1292
-  _globals['_ARTIFACTSERVICE']._serialized_end=1908
+  _globals['_WRITEARTIFACTSREQUEST']._serialized_end=454
+  _globals['_WRITEARTIFACTSRESPONSE']._serialized_start=456
+  _globals['_WRITEARTIFACTSRESPONSE']._serialized_end=520
+  _globals['_READARTIFACTSREQUEST']._serialized_start=522
+  _globals['_READARTIFACTSREQUEST']._serialized_end=636
+  _globals['_READARTIFACTSRESPONSE']._serialized_start=638
+  _globals['_READARTIFACTSRESPONSE']._serialized_end=744
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=747
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=897
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=899
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1002
+  _globals['_GETARTIFACTREQUEST']._serialized_start=1004
+  _globals['_GETARTIFACTREQUEST']._serialized_end=1094
+  _globals['_GETARTIFACTRESPONSE']._serialized_start=1096
+  _globals['_GETARTIFACTRESPONSE']._serialized_end=1171
+  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1173
+  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1266
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1268
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1312
+  _globals['_ARTIFACTSERVICE']._serialized_start=1315
+  _globals['_ARTIFACTSERVICE']._serialized_end=1931
 # @@protoc_insertion_point(module_scope)

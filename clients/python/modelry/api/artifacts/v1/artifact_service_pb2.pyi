@@ -61,6 +61,7 @@ class WriteArtifactsRequest(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     SENT_FILE_COUNT_FIELD_NUMBER: _builtins.int
     REPLACED_FOLDER_FIELD_NUMBER: _builtins.int
+    REPLACED_WITH_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """More of the content of the file. At most 1 MiB in a message."""
     sha256: _builtins.str
@@ -82,6 +83,13 @@ class WriteArtifactsRequest(_message.Message):
     def header(self) -> Global___ArtifactHeader:
         """The beginning of the next file."""
 
+    @_builtins.property
+    def replaced_with(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the first message, with `replaced_folder`: paths of files below that folder, at most 100. Only the files below the
+        folder that were written by the same stream as one of these, as it is now, are deleted, and none if there are none of
+        these. Default: empty, so that all are deleted.
+        """
+
     def __init__(
         self,
         *,
@@ -91,10 +99,11 @@ class WriteArtifactsRequest(_message.Message):
         sha256: _builtins.str = ...,
         sent_file_count: _builtins.int = ...,
         replaced_folder: _builtins.str = ...,
+        replaced_with: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "replaced_folder", b"replaced_folder", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "owner", b"owner", "replaced_folder", b"replaced_folder", "replaced_with", b"replaced_with", "sent_file_count", b"sent_file_count", "sha256", b"sha256", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["owner", "header", "content", "sha256", "sent_file_count"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015

@@ -23,8 +23,9 @@ class ArtifactServiceStub:
     write to the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
 
     With `replaced_folder` the stream brings all that a folder holds from then on: what else is in it is deleted in the
-    same moment. Send a model so, and whoever reads the folder in one stream, or creates a version from it, gets the old
-    model or the new one, and never files of both.
+    same moment. With `replaced_with` only what was written together with certain files of the folder is deleted. Send a
+    model so, with its file MLmodel there, and whoever reads the folder in one stream, or creates a version from it, gets
+    the old model or the new one, and never files of both; other files and models in the folder stay.
 
     If the stream breaks off, nothing is written, and it must be sent again from the beginning. A stream that ends
     without `sent_file_count` has broken off, wherever it ends (`UPLOAD_BROKEN_OFF`): to a server, a message that was
@@ -81,8 +82,9 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         write to the owner is judged when the stream begins: a run that is deleted meanwhile still gets the files.
 
         With `replaced_folder` the stream brings all that a folder holds from then on: what else is in it is deleted in the
-        same moment. Send a model so, and whoever reads the folder in one stream, or creates a version from it, gets the old
-        model or the new one, and never files of both.
+        same moment. With `replaced_with` only what was written together with certain files of the folder is deleted. Send a
+        model so, with its file MLmodel there, and whoever reads the folder in one stream, or creates a version from it, gets
+        the old model or the new one, and never files of both; other files and models in the folder stay.
 
         If the stream breaks off, nothing is written, and it must be sent again from the beginning. A stream that ends
         without `sent_file_count` has broken off, wherever it ends (`UPLOAD_BROKEN_OFF`): to a server, a message that was
