@@ -17,7 +17,8 @@ RUNS = Words(
         "user_id": "claimed_user",
         "created": "start_time",
         "Created": "start_time",
-    }
+    },
+    keys={"datasets": "<name, digest or context>"},
 )
 EXPERIMENTS = Words(
     {
@@ -39,5 +40,6 @@ VERSIONS = Words(
         "user_id": "creator",
         "creation_timestamp": "create_time",
         "last_updated_timestamp": "update_time",
-    }
+    },
+    keys={"evaluation": "<name>.<metric>"},
 )
