@@ -100,7 +100,7 @@ class FlavorShell:
         Unless the options have requirements, they get `packages` and what `inspected` and the input example refer to,
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
-        local_files.require_no_url(path)
+        local_files.require_no_url(path, local_files.SAVED)
         self.require_options(options)
         self._require_names("save_model", None, options)
         mlflow = self.check()
