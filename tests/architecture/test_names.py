@@ -13,6 +13,7 @@ FORBIDDEN = {
     *("data", "info", "impl", "v2"),
 }
 CONTRACTS = "protos/modelry/api/common/"  # the one place that may be called so: reasons and messages of all rooms
+PUBLIC = {"clients/python/modelry/data.py"}  # MLflow's name, by which its users import it
 CANONICAL = {"DataLoss"}  # gRPC's own name for a code
 
 LONGEST = 500
@@ -31,7 +32,8 @@ def words_of_class(name: str) -> list[str]:
 
 
 def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
-    named = [str(path) for path in files() if words_of_path(path) & FORBIDDEN and CONTRACTS not in str(path)]
+    chosen = [path for path in files() if CONTRACTS not in str(path) and str(path) not in PUBLIC]
+    named = [str(path) for path in chosen if words_of_path(path) & FORBIDDEN]
     renewed = [str(path) for path in files() if any(part.startswith("new_") for part in path.parts)]
 
     assert named + renewed == []

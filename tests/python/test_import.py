@@ -64,6 +64,18 @@ def test_each_module_that_pages_name_is_reached_from_the_package() -> None:
     }
 
 
+def test_each_module_of_the_package_is_imported_by_its_name_too() -> None:
+    code = (
+        "import importlib, modelry\n"
+        "for name, path in modelry._MODULES.items():\n"
+        "    assert path == f'modelry.{name}', path\n"
+        "    assert importlib.import_module(path) is getattr(modelry, name), path\n"
+    )
+    printed(code)
+    printed("import modelry.data; modelry.data.from_pandas")
+    printed("from modelry.data import from_pandas; import modelry; assert modelry.data.from_pandas is from_pandas")
+
+
 def test_every_public_name_has_a_docstring() -> None:
     import modelry
 

@@ -21,6 +21,7 @@ from modelry._sdk.transport import process as _process
 if TYPE_CHECKING:
     from modelry import (
         catboost,
+        data,
         errors,
         filesystem,
         keras,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         types,
         xgboost,
     )
-    from modelry import datasets as data
     from modelry._sdk.client import Client
     from modelry._sdk.evaluating.evaluation import evaluate
     from modelry._sdk.evaluating.thresholds import validate_evaluation_results
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "catboost": "modelry.catboost",
-    "data": "modelry.datasets",
+    "data": "modelry.data",
     "errors": "modelry.errors",
     "filesystem": "modelry.filesystem",
     "keras": "modelry.keras",

@@ -24,7 +24,7 @@ from modelry._sdk.packaging import code_files, loading
 from modelry._sdk.packaging.flavor import PYTHON_FUNCTION, FlavorShell
 from modelry._sdk.packaging.takes import Takes
 from modelry._sdk.schemas import borrowed
-from modelry._sdk.values import signals
+from modelry._sdk.values import signals, urls
 from modelry.errors import NotFound
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _fetched(artifacts: Mapping[str, str] | None, folder: str, client: Client | 
             uri = loading.local_path(uri, os.path.join(folder, str(number)), client)
         elif "://" in uri and not uri.startswith("file:"):
             raise arguments.refused(
-                f"artifacts[{name!r}]", uri, "a file on this machine (download it), runs:/… or models:/…"
+                f"artifacts[{name!r}]", urls.masked(uri), "a file on this machine (download it), runs:/… or models:/…"
             )
         elif not os.path.exists(local_files.given(uri.removeprefix("file://"))):
             raise NotFound(

@@ -93,7 +93,7 @@ def save_state_dict(
         raise _wrong(f"a state dict is a mapping, not {type(state_dict).__name__}; give model.state_dict()")
     if serialization_format not in _STATE_FILES:
         raise _wrong(f"serialization_format {serialization_format!r} is none of {', '.join(_STATE_FILES)}")
-    local_files.require_no_url(path)
+    local_files.require_no_url(path, local_files.SAVED)
     file = Path(path, _STATE_FILES[serialization_format])
     if serialization_format == "safetensors":
         tensors = _tensors_alone(state_dict)

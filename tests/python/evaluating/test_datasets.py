@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import modelry
 from modelry import Client
+from modelry.errors import InvalidArgument
 
 pytestmark = pytest.mark.usefixtures("fluent")
 
@@ -64,6 +65,53 @@ def test_what_is_given_counts_before_what_the_dataset_has() -> None:
 
     assert found.metrics["accuracy_score"] == pytest.approx(CLASSIFIER.score(FRAME[ABC], FRAME["label"]))
     assert (found.dataset_name, found.dataset_digest) == ("mine", given.digest)
+
+
+def _with_answers(kind: str) -> Any:
+    """A dataset that has its targets, and of MLflow also predictions, as columns."""
+    import mlflow.data
+
+    table = FRAME[[*ABC, "price"]]
+    if kind == "mlflow":
+        said = table.assign(said=table["price"])
+        return mlflow.data.from_pandas(said, targets="price", predictions="said")  # type: ignore[attr-defined]
+    if kind == "numbered":
+        numbered = table.set_axis(range(4), axis="columns")
+        return mlflow.data.from_pandas(numbered, targets=3)  # type: ignore[attr-defined]
+    if kind == "arrow":
+        return modelry.data.from_arrow(pa.table(table), targets="price")
+    return modelry.data.from_pandas(table, targets="price")
+
+
+@pytest.mark.filterwarnings("ignore:Starting with pandas version 4.0")
+@pytest.mark.parametrize("other", ["array", "column", "series", "weights", "none"])
+@pytest.mark.parametrize("kind", ["pandas", "arrow", "mlflow", "numbered"])
+def test_the_targets_and_predictions_of_a_dataset_are_never_features(kind: str, other: str) -> None:
+    given, seen = _with_answers(kind), []
+    targets = {"array": FRAME["price"].to_numpy(), "column": "a", "series": FRAME["b"]}.get(other)
+    if kind == "numbered" and other not in ("array", "series"):
+        pytest.skip("names of columns are texts here")
+
+    def model(rows: Any) -> Any:
+        seen.append([str(name) for name in rows.columns])
+        return np.zeros(len(rows))
+
+    weights = np.ones(len(FRAME)) if other == "weights" else None
+    modelry.evaluate(model, given, targets, model_type="regressor", baseline=model, weights=weights)
+
+    names = ["0", "1", "2"] if kind == "numbered" else ["b", "c"] if other == "column" else ABC
+    assert seen == [names, names]
+
+
+@pytest.mark.filterwarnings("ignore:Starting with pandas version 4.0")
+def test_features_that_tell_the_target_are_refused() -> None:
+    for data, targets, named in (
+        (_with_answers("pandas"), FRAME["label"], "price"),
+        (_with_answers("mlflow"), None, "said"),
+        (FRAME, "price", "price"),
+    ):
+        with pytest.raises(InvalidArgument, match=rf"feature_names has '{named}', a column of targets or predictions"):
+            modelry.evaluate(REGRESSOR, data, targets, model_type="regressor", feature_names=[*ABC, named])
 
 
 @pytest.mark.filterwarnings("ignore:Starting with pandas version 4.0")

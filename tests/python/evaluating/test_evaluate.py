@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -343,6 +344,10 @@ def test_fits_of_an_evaluated_function_log_nothing() -> None:
     ("change", "error", "said"),
     [
         ({"data": FRAME.iloc[:0]}, DatasetEmpty, "no rows"),
+        ({"data": Path("hold.csv")}, InvalidArgument, "data is the path 'hold.csv'; read it first, for example with p"),
+        ({"data": "hold.csv"}, InvalidArgument, "data is the text 'hold.csv'; read it first, for example with pandas"),
+        ({"data": iter([1])}, InvalidArgument, "data is a list_iterator, which has no rows; give a table, an array or"),
+        ({"data": {"a": 5}}, InvalidArgument, "the column 'a' of the data is one value; give as many as there are row"),
         ({"targets": "prize"}, InvalidArgument, "no column 'prize'; its columns are a, b"),
         ({"targets": [1, 2]}, InvalidArgument, "targets has 2 values, and the data has 400 rows"),
         ({"targets": FRAME["price"].mask(FRAME.index == 3)}, InvalidArgument, "1 missing values, the first in row 3"),

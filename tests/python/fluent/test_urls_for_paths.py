@@ -13,6 +13,7 @@ import pytest
 import modelry
 import modelry.pyfunc
 from modelry import Client
+from modelry._sdk.packaging import keras_parts
 from modelry.errors import InvalidArgument
 
 URL = "https://me:hunter2secret@host/x.csv?token=hunter3secret"
@@ -32,7 +33,6 @@ def _logged(**options: Any) -> None:
         modelry.log_artifacts,
         lambda url: _logged(python_model=url),
         lambda url: _logged(code_paths=[url]),
-        lambda url: _logged(artifacts={"x": os.fspath(url)}),
     ],
 )
 @pytest.mark.usefixtures("fluent")
@@ -53,6 +53,17 @@ def test_a_url_is_refused_where_a_path_is_expected(
 
 
 @pytest.mark.parametrize("form", [str, Path])
+@pytest.mark.usefixtures("fluent")
+@pytest.mark.filterwarnings("ignore:.*[tT]ype hint:UserWarning")
+def test_an_artifact_of_a_model_at_a_url_is_refused_without_its_password(form: Callable[[str], Any]) -> None:
+    with pytest.raises(modelry.errors.ModelryError, match=r"host/x\.csv") as refused:
+        _logged(artifacts={"x": os.fspath(form(URL))})
+
+    assert "hunter" not in f"{refused.value}{refused.value.metadata}"
+    assert modelry.active_run() is None
+
+
+@pytest.mark.parametrize("form", [str, Path])
 def test_nothing_is_written_to_a_url(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[[str], Any]
 ) -> None:
@@ -60,10 +71,13 @@ def test_nothing_is_written_to_a_url(
     for write in (
         lambda url: client.artifacts.download(f"runs/{'0' * 32}", "", url),
         lambda url: modelry.pyfunc.save_model(url, loader_module="json"),
+        lambda url: modelry.pytorch.save_state_dict({}, url),
+        keras_parts.prepare,
     ):
-        with pytest.raises(InvalidArgument, match="is a URL") as refused:
+        with pytest.raises(InvalidArgument, match=r"is a URL.* to a folder of this machine.* upload that a") as refused:
             write(form(URL))
         assert "hunter" not in str(refused.value)
+        assert "download it first" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,74 @@ MODEL = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
         ({"metadata": "x"}, "metadata must be a mapping of your own, .* not 'x'"),
         ({"pip_requirements": ["scikit learn ="]}, "pip_requirements has 'scikit learn =', which is not a requirement"),
         ({"extra_pip_requirements": ["numpy", 3]}, "extra_pip_requirements has 3, which is not a requirement of pip"),
+        ({"metadata": {"a": {"b": [1, 1j]}}}, r"metadata\['a'\]\['b'\]\[1\] must be None, a boolean.* not .*1j"),
+        ({"metadata": {"a": np.zeros(2)}}, r"metadata\['a'\] must be .* of type ndarray; give its tolist\(\)"),
+        ({"metadata": {(1, 2): 1}}, "a key of metadata must be None, a boolean"),
+        ({"pip_requirements": {"scikit-learn": "1.0"}}, r"must be a list .*; give pip_.*=\['scikit-learn==1.0'\]"),
+        ({"extra_pip_requirements": {"numpy": "2"}}, r"must be a list .*; give extra_pip_.*=\['numpy==2'\]"),
+        ({"pip_requirements": "numpy==2"}, r"a text is the path of a requirements file, .* give .*=\['numpy==2'\]"),
+        (
+            {"pip_requirements": Path("requirements.txt")},
+            "must be a list of requirements, or the path of a requirements",
+        ),
+        ({"pip_requirements": iter(["numpy"])}, "must be a list of requirements, or the path of a requirements"),
+        ({"conda_env": "nowhere.yml"}, "conda_env must be the path of a file .* and there is no file 'nowhere.yml'"),
         ({"registered_model_name": ""}, "registered_model_name must be the name of a registered model"),
     ],
 )
 def test_a_wrong_option_is_refused_before_a_run_is_started(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
         modelry.sklearn.log_model(MODEL, name="model", **options)
+
+    assert modelry.active_run() is None
+
+
+def test_metadata_has_numbers_of_numpy_as_those_of_python(tmp_path: Path) -> None:
+    given = {
+        "acc": np.float64(0.9),
+        "by": {np.int64(3): [np.int32(1), (np.bool_(True), np.str_("a"))]},
+        "on": date(2026, 1, 2),
+        "tags": {"a"},
+        "none": None,
+    }
+
+    modelry.sklearn.save_model(MODEL, tmp_path / "model", pip_requirements=[], metadata=given)
+
+    written = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())["metadata"]
+    assert written == {"acc": 0.9, "by": {3: [1, [True, "a"]]}, "on": date(2026, 1, 2), "tags": {"a"}, "none": None}
+    assert (modelry.pyfunc.load_model(tmp_path / "model").metadata.metadata or {})["acc"] == 0.9
+
+
+def test_metadata_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    given: dict[str, Any] = {}
+    given["again"] = given
+
+    with pytest.raises(InvalidArgument, match="metadata is nested more than 50 levels deep, or holds itself"):
+        modelry.sklearn.save_model(MODEL, tmp_path / "model", metadata=given)
+
+
+def test_the_text_of_requirements_is_the_path_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("scikit-learn==1.0\n")
+
+    modelry.sklearn.save_model(MODEL, tmp_path / "model", pip_requirements=str(file))
+
+    assert "scikit-learn==1.0" in (tmp_path / "model" / "requirements.txt").read_text().splitlines()
+
+
+@pytest.mark.usefixtures("fluent")
+@pytest.mark.parametrize("given", ["False", "no", 0, None])
+@pytest.mark.parametrize(
+    "log",
+    [
+        lambda given: modelry.log_artifact(__file__, synchronous=given),
+        lambda given: modelry.log_artifacts(os.path.dirname(__file__), synchronous=given),
+        lambda given: modelry.pytorch.log_state_dict({}, "state", synchronous=given),
+    ],
+)
+def test_whether_to_wait_is_true_or_false(log: Callable[[Any], object], given: Any) -> None:
+    with pytest.raises(InvalidArgument, match="synchronous must be True or False, not"):
+        log(given)
 
     assert modelry.active_run() is None
 
@@ -118,6 +182,10 @@ def test_a_run_that_is_started_for_a_model_that_cannot_be_uploaded_fails(
         (
             lambda: modelry.pyfunc.log_model(python_model=lambda rows: rows, artefacts={}),  # type: ignore[call-arg]
             r"modelry\.pyfunc\.log_model\(\) got .* 'artefacts'; did you mean 'artifacts'",
+        ),
+        (
+            lambda: modelry.sklearn.log_model(MODEL, synchronous=False),  # type: ignore[call-arg]
+            r"modelry\.sklearn\.log_model\(\) got .* 'synchronous': .* log a file in the background with log_artifact",
         ),
     ],
 )

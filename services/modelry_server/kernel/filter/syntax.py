@@ -67,6 +67,7 @@ class Source:
         self.scopes = scopes
         self.field_name = field_name
         self._words = words.names
+        self._keys = words.keys
 
     def refusal(self, position: int, found: str, expected: str) -> FilterSyntax:
         """The error at a position, from 0."""
@@ -117,7 +118,7 @@ class Source:
         return Field(scope, self._words.get(name, name) if scope == ATTRIBUTES else name)
 
     def _fields(self) -> str:
-        scoped = [f"{scope}.<key>" for scope in sorted(self.scopes) if scope != ATTRIBUTES]
+        scoped = [f"{scope}.{self._keys.get(scope, '<key>')}" for scope in sorted(self.scopes) if scope != ATTRIBUTES]
         bare = ["the name of a field"] if ATTRIBUTES in self.scopes else []
         *others, last = scoped + bare or ["nothing can be named here"]
         return f"a field ({', '.join(others)} or {last})" if others else f"a field ({last})"

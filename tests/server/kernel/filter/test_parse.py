@@ -125,6 +125,15 @@ def test_a_scope_that_the_search_does_not_know_is_refused() -> None:
         parse("name = 'x' AND metric.a = 1", ("attributes", "tags"))
 
 
+def test_the_keys_of_a_scope_are_named_as_they_look() -> None:
+    words = Words({}, keys={"evaluation": "<name>.<metric>"})
+
+    with pytest.raises(FilterSyntax, match=r"expected a field \(evaluation\.<name>\.<metric>, tags\.<key> or the name"):
+        parse("metrics.x = 1", ("attributes", "tags", "evaluation"), words=words)
+    with pytest.raises(FilterSyntax, match=r"expected a field \(evaluation\.<name>\.<metric> or tags\.<key>\)"):
+        parse_order(["metrics.x"], ("tags", "evaluation"), words=words)
+
+
 def test_the_callers_own_scope_is_read() -> None:
     assert parse("aliases.name = 'x'", ("aliases",)) == Comparison(Field("aliases", "name"), Op.EQ, "x")
 

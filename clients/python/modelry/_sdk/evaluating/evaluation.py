@@ -59,7 +59,8 @@ def evaluate(
     for the positive class or in one for each of `label_list`. `data` is a table of pandas, Polars or Arrow, an array,
     a mapping of columns, or a dataset of `modelry.data` or MLflow, which may have its targets; `targets` and `weights`
     (of rows, 0 or more) are columns of it or arrays. `feature_names` are the columns that the model gets. Default: all
-    without those that have another use. `batch_rows` is the most rows that it gets at once.
+    without those that have another use; the targets and predictions that a dataset names are never features.
+    `batch_rows` is the most rows that it gets at once.
 
     `model_type` is `classifier`, `regressor`, `ranker` (rows with the same value in the column `group` are one query;
     metrics at the ranks `k`), or None with `extra_metrics` only: functions, `make_metric(...)`, or MLflow's. Of two

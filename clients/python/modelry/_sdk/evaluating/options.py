@@ -54,6 +54,8 @@ class Options:
     client: Client | None = None
     dataset: Dataset | None = None
     """What is recorded of the data, where that was given as a dataset."""
+    answers: Sequence[Any] = ()
+    """The columns that this dataset has for targets and predictions: they are no features, whatever is given."""
 
 
 def with_config(options: Options, config: Mapping[str, Any]) -> Options:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def unpacked(options: Options) -> Options:
     """The options with the rows of a dataset of `modelry.data`, or of MLflow, as data, and the dataset beside them.
 
-    Its targets and predictions count unless others are given. Raises InvalidArgument for a dataset that does not have
-    its rows, and for a model in the place of the data.
+    Its targets and predictions count unless others are given; its columns of them are no features in any case. Raises
+    InvalidArgument for a dataset that does not have its rows, and for a model in the place of the data.
     """
     given = options.data
     if (
@@ -49,6 +49,7 @@ def unpacked(options: Options) -> Options:
         targets=targets if options.targets is None else options.targets,
         predictions=options.predictions if has_own else predictions,
         dataset=_recorded(given, options.dataset_name),
+        answers=tuple(name for name in (targets, predictions) if isinstance(name, str | int | tuple)),
     )
 
 

@@ -120,6 +120,7 @@ class Work:
             weights=options.weights,
             feature_names=options.feature_names,
             apart=[name for name in own if name is not None],
+            answers=options.answers,
         )
         self.weights: Floats = np.ones(self.given.rows) if self.given.weights is None else self.given.weights
 

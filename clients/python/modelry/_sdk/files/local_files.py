@@ -28,6 +28,12 @@ MOST_BYTES = 5 * 2**40
 """How large one file may be: the limit of `ArtifactHeader.size_bytes` in the contract."""
 EMPTY_FOLDER = ".modelry-folder"
 """The name of an empty file that stands for an empty folder. A download makes the folder, without the file."""
+READ = (
+    "download it first, or log where data is with modelry.log_input and the source of a dataset: "
+    "modelry.data.from_pandas(..., source=url)"
+)
+SAVED = "save to a folder of this machine and upload that afterwards, or log to a run with log_model or log_state_dict"
+DOWNLOADED = "download to a folder of this machine, and upload that afterwards"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")
 _NOTHING = "; nothing was uploaded"
 
@@ -62,14 +68,16 @@ def given(local: str | os.PathLike[str]) -> Path:
     return path
 
 
-def require_no_url(local: str | os.PathLike[str]) -> None:
-    """Raises InvalidArgument, without passwords, for a URL where a path of this machine is expected."""
+def require_no_url(local: str | os.PathLike[str], advice: str = READ) -> None:
+    """Raises InvalidArgument, without passwords, for a URL where a path of this machine is expected.
+
+    `advice` says what to do instead: `READ` where the path is read, `SAVED` or `DOWNLOADED` where it is written.
+    """
     text = os.fsdecode(local)
     if _URL.match(text) and not os.path.lexists(text):
         shown = urls.masked(text)
         raise InvalidArgument(
-            f"{shown!r} is a URL, expected a path on this machine; download it first, or log where data is with "
-            "modelry.log_input and the source of a dataset: modelry.data.from_pandas(..., source=url)",
+            f"{shown!r} is a URL, expected a path on this machine; {advice}",
             reason="LOCAL_PATH_IS_URL",
             metadata={"local_path": shown},
         )

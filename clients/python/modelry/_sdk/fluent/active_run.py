@@ -18,6 +18,7 @@ from modelry._sdk.files import audio as audio_files
 from modelry._sdk.fluent import tables
 from modelry._sdk.fluent.ending import CODE, ERROR, SIGNAL, ended_after
 from modelry._sdk.fluent.run_files import RunFiles
+from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.arguments import converted
 from modelry._sdk.nouns.enums import RunStatus
 from modelry._sdk.nouns.mlflow_names import ActiveRunNames
@@ -143,9 +144,10 @@ class ActiveRun(ActiveRunNames):
         Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. If not
         `synchronous`, that is done in any case: it returns when the file is copied, a thread uploads the copy, and
         `flush` waits for it. What the server refuses, or can't be read, is told and not raised. Raises
-        FileNotFoundError if there is nothing or the path is empty, InvalidArgument for a URL, and PathInvalid for a
-        path that can't be one.
+        FileNotFoundError if there is nothing or the path is empty, InvalidArgument for a URL and for a `synchronous`
+        that is no boolean, and PathInvalid for a path that can't be one.
         """
+        arguments.flag("synchronous", synchronous)
         source, artifact_path = local_files.given(local_path), text_of(artifact_path or "")
         with self.files.told(source):
             is_folder = local_files.is_folder(source)
@@ -160,6 +162,7 @@ class ActiveRun(ActiveRunNames):
         If the server refuses some of the files, or some can't be read, a copy is kept, and the others are uploaded from
         it in several parts. Raises NotADirectoryError for a file.
         """
+        arguments.flag("synchronous", synchronous)
         source = local_files.given(local_dir)
         with self.files.told(source):
             if not local_files.is_folder(source):

@@ -10,6 +10,7 @@ from typing import Any
 from modelry._sdk.fluent import session
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.fluent.functions import run_for_logging
+from modelry._sdk.nouns import arguments
 from modelry._sdk.recording.buffer import Buffer
 
 
@@ -99,8 +100,10 @@ def log_artifact(
     Returns when it is uploaded. While no server answers, a copy is kept in the spool and uploaded later. If not
     `synchronous`, that is done in any case: it returns when the file is copied, a thread uploads the copy, and `flush`
     waits for it. What the server refuses, or can't be read, is told and not raised. Raises FileNotFoundError if there
-    is nothing or the path is empty, and PathInvalid for a path that can't be one.
+    is nothing or the path is empty, PathInvalid for a path that can't be one, and InvalidArgument for a URL and for
+    a `synchronous` that is no boolean.
     """
+    arguments.flag("synchronous", synchronous)  # before a run is started
     if (run := _run(run_id)) is not None:
         run.log_artifact(local_path, artifact_path or "", synchronous=synchronous)
 
@@ -116,6 +119,7 @@ def log_artifacts(
 
     Raises NotADirectoryError for a file.
     """
+    arguments.flag("synchronous", synchronous)
     if (run := _run(run_id)) is not None:
         run.log_artifacts(local_dir, artifact_path or "", synchronous=synchronous)
 

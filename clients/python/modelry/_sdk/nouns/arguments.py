@@ -147,6 +147,13 @@ def count(argument: str, given: int | None) -> int | None:
     return number
 
 
+def flag(argument: str, given: object) -> bool:
+    """A boolean. Raises InvalidArgument for anything else, such as the text "False", which Python takes for true."""
+    if not isinstance(given, bool):
+        raise refused(argument, given, "True or False")
+    return given
+
+
 def refused(argument: str, given: object, wanted: str) -> InvalidArgument:
     """The error for an argument that is not valid: its name, its value and what would be right."""
     return InvalidArgument(f"{argument} must be {wanted}, not {shown(given)}", fields={argument: f"must be {wanted}"})

@@ -158,7 +158,7 @@ class Artifacts:
         """
         if "\0" in os.fsdecode(destination):
             raise arguments.refused("destination", destination, "a path, which has no zero byte")
-        local_files.require_no_url(destination)
+        local_files.require_no_url(destination, local_files.DOWNLOADED)
         artifact = self._get(owner, path)
         registered = self._registered(owner, path)
         return download.download(self._connection, owner, artifact, Path(destination), progress, registered=registered)

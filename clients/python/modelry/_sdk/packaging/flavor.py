@@ -11,14 +11,24 @@ import importlib.util
 import inspect
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelry._sdk.files import local_files
-from modelry._sdk.nouns import arguments
-from modelry._sdk.packaging import code_files, devices, forbidding, hub_code, judging, loading, logged, sources
+from modelry._sdk.packaging import (
+    code_files,
+    devices,
+    forbidding,
+    hub_code,
+    judging,
+    loading,
+    logged,
+    metadata,
+    sources,
+)
 from modelry._sdk.packaging.takes import Formats, Takes
 from modelry._sdk.requiring import credentials, locks, own_code, pickling, requirements
 from modelry._sdk.schemas import advice, borrowed, checked, examples
@@ -35,6 +45,7 @@ PYTHON_FUNCTION = "python_function"
 _PACKAGES = {"sklearn": "scikit-learn"}  # by the name of the module
 _PLACE = ("name", "registered_model_name", "run_id", "client")
 _WITHOUT_EFFECT = ("await_registration_for",)
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 @contextlib.contextmanager
@@ -82,8 +93,8 @@ class FlavorShell:
         examples.require_signature(options.get("signature"))
         for name in ("pip_requirements", "extra_pip_requirements"):
             requirements.require_all(name, options.get(name))
-        if not isinstance(metadata := options.get("metadata"), Mapping | None):
-            raise arguments.refused("metadata", metadata, "a mapping of your own, such as {'team': 'pricing'}")
+        requirements.require_conda_file(options.get("conda_env"))
+        metadata.plain(options.get("metadata"))
         if self.formats is not None:
             self.formats.require(options)
 
@@ -100,7 +111,7 @@ class FlavorShell:
         Unless the options have requirements, they get `packages` and what `inspected` and the input example refer to,
         pinned to the installed versions. Raises MlflowException for what can't be saved.
         """
-        local_files.require_no_url(path)
+        local_files.require_no_url(path, local_files.SAVED)
         self.require_options(options)
         self._require_names("save_model", None, options)
         mlflow = self.check()
@@ -116,6 +127,8 @@ class FlavorShell:
         examples.require_fit(options.get("input_example"), options.get("signature"))
         if options.get("input_example") is not None:
             options = {**options, "input_example": examples.stored(options["input_example"])}
+        if options.get("metadata") is not None:
+            options = {**options, "metadata": metadata.plain(options["metadata"])}
         before = sources.stamps(options)
         with _nothing_left(path):
             self._write(mlflow, path, options, inspected)
@@ -123,8 +136,17 @@ class FlavorShell:
             credentials.require_none(os.fspath(path))
         locks.keep(path)
 
+    @property
+    def _public(self) -> str:
+        return self.module.replace("mlflow", "modelry", 1)
+
     def _require_names(self, called: str, save: Callable[..., None] | None, options: Mapping[str, Any]) -> None:
         """Raises TypeError, as Python does, for an option that neither `save` nor MLflow's `save_model` has."""
+        if "synchronous" in options:  # what other functions that log take
+            raise TypeError(
+                f"{self._public}.{called}() got an unexpected keyword argument 'synchronous': it returns when the "
+                "model is there; log a file in the background with log_artifact or log_state_dict"
+            )
         theirs = inspect.signature(self.check().save_model).parameters
         if any(each.kind is each.VAR_KEYWORD for each in theirs.values()) and self.name != PYTHON_FUNCTION:
             return
@@ -133,7 +155,7 @@ class FlavorShell:
         if strays := [name for name in options if name not in known]:
             near = difflib.get_close_matches(strays[0], known, 1)
             raise TypeError(
-                f"{self.module.replace('mlflow', 'modelry', 1)}.{called}() got an unexpected keyword argument "
+                f"{self._public}.{called}() got an unexpected keyword argument "
                 f"{strays[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
             )
 
@@ -145,6 +167,11 @@ class FlavorShell:
                 mlflow.save_model(path=os.fspath(path), **options)
         except Exception as problem:
             signals.pass_on(problem)
+            if isinstance(problem, TypeError) and (stray := _UNEXPECTED.search(str(problem))) and stray[1] in options:
+                said = (
+                    f"{self._public}.save_model() got an unexpected keyword argument {stray[1]!r}, which it passed on"
+                )
+                raise TypeError(f"{said}: {problem}") from problem
             causes = (problem, problem.__cause__ or problem.__context__)
             is_pickling = any(isinstance(cause, pickling.FAILURES) for cause in causes)
             told = pickling.explained(inspected) if is_pickling else None
@@ -181,8 +208,8 @@ class FlavorShell:
     ) -> logged.LoggedModel:
         """Logs what `save(path=folder, **options)` writes."""
 
-        def save_to(folder: str, metadata: Any) -> None:
-            save(path=folder, mlflow_model=metadata, **options)
+        def save_to(folder: str, mlflow_model: Any) -> None:
+            save(path=folder, mlflow_model=mlflow_model, **options)
 
         return logged.log(save_to, destination)
 

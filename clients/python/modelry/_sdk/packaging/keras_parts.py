@@ -7,12 +7,17 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from modelry._sdk.files import local_files
 from modelry._sdk.schemas import borrowed
 from modelry.errors import InvalidArgument
 
 
 def prepare(path: str | os.PathLike[str]) -> None:
-    """Makes the folder of a model, since MLflow stores an input example before it does. Refuses one that has files."""
+    """Makes the folder of a model, since MLflow stores an input example before it does.
+
+    Raises InvalidArgument for one that has files, and for a URL.
+    """
+    local_files.require_no_url(path, local_files.SAVED)
     os.makedirs(path, exist_ok=True)
     if os.listdir(path):
         raise InvalidArgument(

@@ -130,6 +130,7 @@ def log_files(
     It replaces what was written together with a file of one of the `names`.
     If not `synchronous`, it is uploaded in the background, which only a run of this process can do.
     """
+    arguments.flag("synchronous", synchronous)
     if not synchronous and (destination.run_id or destination.client):
         raise InvalidArgument(
             "synchronous=False needs a run of this process to upload in the background; leave run_id and client out",

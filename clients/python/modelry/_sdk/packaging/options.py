@@ -14,7 +14,7 @@ class SaveOptions(TypedDict, total=False):
     `signature` and `input_example` describe the input, see `modelry.models.infer_signature`. `code_paths` are files and
     folders of code that become part of the model. Without `pip_requirements` or `conda_env`, the packages that the
     model refers to are found and pinned; `extra_pip_requirements` are added to them. `metadata` is a mapping of your
-    own. `extra_files` are copied beside the model.
+    own, of what YAML holds. `extra_files` are copied beside the model.
     """
 
     signature: Any

@@ -24,6 +24,7 @@ from typing import Any
 
 from modelry._sdk.values import urls
 from modelry._sdk.values.foreign import Unreadable, json_object_of
+from modelry._sdk.values.texts import shown
 from modelry.errors import InvalidArgument
 
 log = logging.getLogger("modelry")
@@ -152,10 +153,19 @@ def listed(given: str | Iterable[str] | None) -> list[str]:
 def require_all(argument: str, given: str | Iterable[str] | None) -> None:
     """Raises InvalidArgument for the first requirement that pip would not understand.
 
-    Options of pip, URLs and paths are not judged.
+    Options of pip, URLs and paths are not judged. Raises it too for a text that is not the path of a file, since a text
+    is one in MLflow, and for a mapping, whose versions would be lost.
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if isinstance(given, str) and not os.path.isfile(given):
+        raise _not_requirements(
+            argument, given, [given], "; a text is the path of a requirements file, and there is none"
+        )
+    if isinstance(given, Mapping):
+        raise _not_requirements(argument, given, [f"{name}=={version}" for name, version in given.items()], "")
+    if given is not None and (not isinstance(given, Iterable) or isinstance(given, Iterator)):  # that is read once
+        raise _not_requirements(argument, given, ["scikit-learn==1.5.0"], "")
     for line in listed(given):
         text = line.partition(" #")[0].partition(" --")[0].strip() if isinstance(line, str) else ""
         if isinstance(line, str) and (not text or text.startswith(("-", "#")) or any(each in text for each in "/\\$")):
@@ -169,6 +179,27 @@ def require_all(argument: str, given: str | Iterable[str] | None) -> None:
                 reason="FIELD_INVALID",
                 fields={argument: f"must have {wanted}"},
             ) from None
+
+
+def require_conda_file(given: object) -> None:
+    """Raises InvalidArgument for a text as `conda_env` that is not the path of a file. None and mappings are fine."""
+    if isinstance(given, str) and not os.path.isfile(given):
+        wanted = "the path of a file that conda reads, or a mapping"
+        raise InvalidArgument(
+            f"conda_env must be {wanted}, and there is no file {given!r}",
+            reason="FIELD_INVALID",
+            fields={"conda_env": f"must be {wanted}"},
+        )
+
+
+def _not_requirements(argument: str, given: object, right: list[str], why: str) -> InvalidArgument:
+    wanted = "a list of requirements, or the path of a requirements file as a text"
+    return InvalidArgument(
+        f"{argument} must be {wanted}, not {urls.masked(shown(given))}{why}; give "
+        f"{argument}={[urls.masked(each) for each in right]}",
+        reason="FIELD_INVALID",
+        fields={argument: f"must be {wanted}"},
+    )
 
 
 class _Modules:

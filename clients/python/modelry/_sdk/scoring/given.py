@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from modelry.errors import DatasetEmpty, InvalidArgument
 
 if TYPE_CHECKING:
     from modelry._sdk.scoring.scoring import Array, Floats
+
+_WANTED = "give a table, an array or a mapping of columns"
 
 
 @dataclass
@@ -54,18 +57,22 @@ def read(
     weights: Any = None,
     feature_names: Sequence[str] | None = None,
     apart: Sequence[str] = (),
+    answers: Sequence[Any] = (),
 ) -> Given:
-    """Tells targets and weights from features. The columns `apart` are no features either.
+    """Tells targets and weights from features. The columns `apart` are no features either, nor are the `answers`.
+
+    The latter are other targets and predictions that the data has, and `feature_names` can't name them, nor `targets`.
 
     `data` is a table of pandas, Polars or Arrow, an array, or a mapping of columns. `targets` and `weights` are names
     of columns, or as many values as there are rows. Raises DatasetEmpty for data without rows, and InvalidArgument for
-    columns that are not there, other numbers of rows, and weights that can't be weights.
+    columns that are not there, other numbers of rows, weights that can't be weights, and features that tell the target.
     """
     table = _table(data)
     rows = _rows(table)
     if rows == 0:
         raise DatasetEmpty("the data to evaluate on has no rows")
-    columns = [name for name in (targets, weights) if isinstance(name, str)]
+    told = {str(name) for name in (*answers, *([targets] if isinstance(targets, str) else []))}
+    left = {*told, *apart, *([weights] if isinstance(weights, str) else [])}
     found = Given(
         table=table,
         features=table,
@@ -74,15 +81,23 @@ def read(
         rows=rows,
     )
     if feature_names is not None:
-        found.features = _selected(table, [_named(table, name, "feature_names") for name in feature_names])
-    elif (left := [*columns, *(name for name in apart if name in _names(table))]) and _names(table):
-        found.features = _selected(table, [name for name in _names(table) if name not in left])
+        found.features = _selected(table, [_feature(table, name, told) for name in feature_names])
+    elif left and _names(table):
+        found.features = _selected(table, [name for name in _names(table) if str(name) not in left])
     return found
+
+
+def _feature(table: Any, name: str, told: Collection[str]) -> str:
+    """A column that a model can get. Raises InvalidArgument for targets and predictions, which tell it the answer."""
+    if str(name) in told:
+        problem = f"feature_names has {name!r}, a column of targets or predictions, which tells the model the answer"
+        raise InvalidArgument(f"{problem}; leave it out", fields={"feature_names": "has targets or predictions"})
+    return _named(table, name, "feature_names")
 
 
 def _table(data: Any) -> Any:
     if data is None:
-        raise InvalidArgument("evaluate needs data: a table, an array or a mapping of columns")
+        raise InvalidArgument(f"evaluate needs data; {_WANTED}")
     if type(data).__module__.partition(".")[0] in ("polars", "pyarrow") and hasattr(data, "to_pandas"):
         return data.to_pandas()
     if hasattr(data, "to_table"):  # a dataset of PyArrow
@@ -92,10 +107,20 @@ def _table(data: Any) -> Any:
     if hasattr(data, "iloc") or hasattr(data, "toarray"):
         return data.to_frame() if getattr(data, "ndim", 2) == 1 and hasattr(data, "to_frame") else data
     if isinstance(data, Mapping):
-        return {str(name): array_of(values) for name, values in data.items()}
+        columns = {str(name): array_of(values) for name, values in data.items()}
+        if single := [name for name, values in columns.items() if not values.shape]:
+            raise InvalidArgument(f"the column {single[0]!r} of the data is one value; give as many as there are rows")
+        return columns
     if isinstance(data, str | bytes):
         raise InvalidArgument(f"data is the text {data!r:.80}; read it first, for example with pandas.read_csv")
-    return array_of(data)
+    if isinstance(data, os.PathLike):
+        raise InvalidArgument(
+            f"data is the path {os.fspath(data)!r:.80}; read it first, for example with pandas.read_csv"
+        )
+    array = array_of(data)
+    if not array.shape:
+        raise InvalidArgument(f"data is a {type(data).__name__}, which has no rows; {_WANTED}")
+    return array
 
 
 def _rows(table: Any) -> int:
