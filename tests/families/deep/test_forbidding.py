@@ -74,6 +74,38 @@ def test_a_class_that_is_no_part_of_a_model_is_refused(model: Path, named: str) 
             load(model)
 
 
+@pytest.mark.parametrize("key", ["vocab", "vocab_file", "tokenizer_file"])
+def test_a_vocabulary_in_another_folder_is_refused(model: Path, tmp_path: Path, key: str) -> None:
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("[UNK]\n[PAD]\n[CLS]\n[SEP]\n[MASK]\nline\n")
+    described = next(model.rglob("tokenizer_config.json"))
+    content = json.loads(described.read_text())
+    described.with_name("tokenizer.json").unlink(missing_ok=True)
+    described.write_text(json.dumps({**content, key: str(elsewhere)}))
+
+    for load in LOADS:
+        with pytest.raises(FailedPrecondition, match="a path out of its folder"):
+            load(model)
+
+
+def test_a_model_that_tells_where_it_came_from_is_read(model: Path) -> None:
+    for name in ("config.json", "tokenizer_config.json"):
+        described = next(model.rglob(name))
+        told = {"_name_or_path": "google/bert", "name_or_path": "/home/ada/bert", "backbone": None}
+        described.write_text(json.dumps({**json.loads(described.read_text()), **told}))
+
+    for load in LOADS:
+        assert load(model)
+
+
+def test_a_checkpoint_that_a_package_reads_while_a_model_is_loaded_runs_no_code(tmp_path: Path) -> None:
+    torch.save({"a": Path("x")}, tmp_path / "w.pt")
+
+    with hub_code.no_hub(), pytest.raises(Exception, match="Weights only"):
+        torch.load(tmp_path / "w.pt", weights_only=False)
+    assert torch.load(tmp_path / "w.pt", weights_only=False)
+
+
 def test_the_classes_of_parts_are_known() -> None:
     named = "BertModel GPT2LMHeadModel LlavaForConditionalGeneration BertTokenizer GPT2Tokenizer "
     named += "WhisperFeatureExtractor WhisperProcessor CLIPProcessor ViTImageProcessor"

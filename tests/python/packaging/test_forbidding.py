@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+import tarfile
+import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import modelry.pyfunc
-from modelry._sdk.packaging import forbidding, judging
+from modelry._sdk.packaging import file_forms, forbidding, judging
 from modelry.errors import FailedPrecondition, InvalidArgument
-from tests.python.packaging.test_judging import SKLEARN, a_model
+from tests.python.packaging.test_judging import SKLEARN, Trace, a_model
 
 CODE = """flavors:
   python_function:
@@ -167,6 +171,30 @@ def test_a_booster_of_lightgbm_is_data(tmp_path: Path, monkeypatch: pytest.Monke
         (TRANSFORMERS, "config.json", '{"attn_implementation": "evil/kernel"}'),
         (TRANSFORMERS, "config.json", '{"text_config": {"_attn_implementation": {"": "paged|evil/kernel:a"}}}'),
         (TRANSFORMERS, "adapter_config.json", '{"base_model_name_or_path": "evil/repo"}'),
+        (TRANSFORMERS, "config.json", '{"model_args": {"checkpoint_path": "data/w.model"}}'),
+        (TRANSFORMERS, "config.json", '{"a": [{"backbone_kwargs": {"checkpoint_path": "w.txt"}}]}'),
+        (TRANSFORMERS, "config.json", '{"model_args": {"pretrained_cfg": {"file": "w.txt"}}}'),
+        (TRANSFORMERS, "config.json", '{"model_args": {"pretrained_cfg_overlay": "w"}}'),
+        (TRANSFORMERS, "config.json", '{"backbone_kwargs": [["checkpoint_path", "w.txt"]]}'),
+        (TRANSFORMERS, "config.json", '{"use_timm_backbone": true}'),
+        (TRANSFORMERS, "config.json", '{"backbone_config": {"model_type": "timm_backbone"}}'),
+        (TRANSFORMERS, "config.json", '{"vision_config": {"architectures": ["TimmWrapperModel"]}}'),
+        (TRANSFORMERS, "config.json", '{"architecture": "local-dir:data"}'),
+        (TRANSFORMERS, "config.json", '{"backbone": "resnet50"}'),
+        (TRANSFORMERS, "any.json", '{"a": {"checkpoint_file": "w.txt"}}'),
+        (OF_A_PIPELINE.replace("BertModel", "TimmWrapperForImageClassification"), "x.txt", ""),
+        (OF_A_PIPELINE.replace("BertModel", "TimmBackbone"), "x.txt", ""),
+        (TRANSFORMERS, "tokenizer_config.json", '{"vocab": "/etc/passwd"}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"vocab": "../MLmodel"}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"vocab": "gone.txt"}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"merges": "a\\\\b.txt"}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"vocab_file": "C:w.txt"}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"tokenizer_file": "/tmp/tokenizer.json"}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"fast_tokenizer_files": ["/tmp/tokenizer.1.0.json"]}'),
+        (TRANSFORMERS, "processor_config.json", '{"audio_tokenizer": {"audio_tokenizer_name_or_path": "evil/a"}}'),
+        *((TRANSFORMERS, f"w.{kind}", "cos\nmkdir\n(S'ran'\ntR.") for kind in ("model", "codes", "txt", "tokenizer")),
+        (TRANSFORMERS, "w.spm", "(S'ran'\nios\nmkdir\n."),
+        (TRANSFORMERS, "vocab.txt", "PK\x03\x04"),
     ],
 )
 def test_no_code_of_a_deep_model_runs_where_pickles_are_switched_off(
@@ -201,6 +229,18 @@ def test_no_code_of_a_deep_model_runs_where_pickles_are_switched_off(
         (TRANSFORMERS, "model.safetensors.index.json", '{"weight_map": {"a": "w.safetensors", "b": "w.safetensors"}}'),
         (TRANSFORMERS, "config.json", '{"attn_implementation": "sdpa", "a": {"_attn_implementation": {"": "eager"}}}'),
         (TRANSFORMERS, "tokenizer.model", ""),
+        (TRANSFORMERS, "tokenizer.model", "\n\x0e\n\x05<unk>\x15\x00\x00"),
+        (TRANSFORMERS, "vocab.txt", "[PAD]\n[UNK]\nR\n"),
+        (TRANSFORMERS, "merges.txt", "#version: 0.2\nt h\n"),
+        (TRANSFORMERS, "o200k.tiktoken", "IQ== 0\nIg== 1\n"),
+        (TRANSFORMERS, "config.json", '{"_name_or_path": "google/bert", "backbone": null, "use_timm_backbone": false}'),
+        (TRANSFORMERS, "config.json", '{"a": {"architecture": "mobilenetv5_300m_enc", "model_args": null}}'),
+        (TRANSFORMERS, "config.json", '{"backbone_kwargs": {"out_indices": [1, 2], "norm_layer": "rmsnorm"}}'),
+        (TRANSFORMERS, "config.json", '{"label2id": {"vocab": 1, "checkpoint_path": 0, "backbone": 2}}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"name_or_path": "/home/me/m", "tokenizer_file": null}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"special_tokens_map_file": "/home/me/m/special_tokens_map.json"}'),
+        (TRANSFORMERS, "tokenizer_config.json", '{"vocab_file": "w.safetensors"}'),
+        (TRANSFORMERS, "tokenizer.json", '{"vocab": [["a/b", -1.5]], "merges": ["a /b", ["/", "c"]]}'),
         (TRANSFORMERS, "chat_template.jinja", "{{ messages }}"),
         (KERAS, "model.keras", ""),
     ],
@@ -243,6 +283,49 @@ def test_keras_without_a_safe_mode_is_refused_where_pickles_are_switched_off(
         monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
         with pytest.raises(FailedPrecondition, match="TF_USE_LEGACY_KERAS"):
             judging.judge(str(model))
+
+
+def test_a_pickled_function_is_called_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    options = "loader_module: mlflow.pyfunc.model, cloudpickle_version: 3.1.1, python_model: python_model.pkl"
+
+    with pytest.raises(
+        FailedPrecondition, match=r"function or class of Python, which is the pickle 'python_model\.pkl'"
+    ):
+        modelry.pyfunc.load_model(a_model(tmp_path, f"flavors: {{python_function: {{{options}}}}}"))
+
+
+def test_a_long_text_like_a_pickle_is_told_apart_soon(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("I1\n" * 1_000_000)
+    begun = time.monotonic()
+
+    assert file_forms.may_be_pickled(tmp_path / "vocab.txt")
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_tars_are_known_by_their_form(tmp_path: Path, kind: Literal["w", "w:gz", "w:bz2", "w:xz"]) -> None:
+    (tmp_path / "a").write_text("b")
+    with tarfile.open(tmp_path / "w.model", kind) as archive:
+        archive.add(tmp_path / "a", "a")
+
+    assert file_forms.may_be_pickled(tmp_path / "w.model")
+    assert not file_forms.may_be_pickled(tmp_path / "a")
+
+
+@pytest.mark.parametrize("first", [*"abcdefghijklmnopqrstuvwxyz", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *"().]}01#"])
+def test_words_are_no_pickle(tmp_path: Path, first: str) -> None:
+    words = "".join(f"{first}{second}\n" for second in ("at", "og", "ird", "", "wl", "7"))
+    (tmp_path / "vocab.txt").write_text(f"{words}cat\ndog\nbird\nRun\nowl\nit\n")
+
+    assert not file_forms.may_be_pickled(tmp_path / "vocab.txt")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_pickles_are_known_by_their_form(tmp_path: Path, protocol: int) -> None:
+    (tmp_path / "w.txt").write_bytes(pickle.dumps(Trace("x"), protocol))
+
+    assert file_forms.may_be_pickled(tmp_path / "w.txt")
 
 
 @pytest.mark.parametrize("value", ["no", "off", "n", "false ", " true", "yes", "on", "", "nein", "2", "\u00a0false"])

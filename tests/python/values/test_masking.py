@@ -53,6 +53,9 @@ SECRETS = [
     *(f"jdbc:postgresql:u:{S}@h/db", f"Server=h;Pwd={{{S}}};Encrypt=1", f"passwords = {{'bob': '{S}'}}"),
     *(f'api_keys = {{"a": 3, "b": "{S}"}}', f"cookies={{'a': '', 'b': '{S}'}}", f"--secret ['{S}']", f"--key {S}"),
     *(f"--tokens {S}", f"--api_keys aaaa1111 {S}", f"secret = \"['{S}']\""),
+    *(f"tokens = ['{S}', 'a']", f'hf = 1; my_tokens = ["a", "{S}"]', f'passwords = dict(ada="{S}")'),
+    *(f"u:{S}@[::1]:5432", f"u:a@{S}@host:5432", f"https:///u:{S}@h", f"u:{S}@10.0.0.1:5432", f"u:{S}@localhost:99"),
+    *(f"CREATE USER ada IDENTIFIED BY '{S}'", f'identified with sha256_password by "{S}"'),
     # files of Docker and shells
     *(f"ENV API_KEY {S}", f"RUN x && ENV DB_PASSWORD {S}", f"setenv HF_TOKEN {S}", f"ENV PGPASSWORD a {S}"),
     # known forms
@@ -62,6 +65,9 @@ SECRETS = [
 ]
 HARMLESS = [
     *("tokens=512", "num_tokens: 5", "max_tokens=256", "loss/token 0.5", "loss/token: 0.53", "tokens/s=1023.4"),
+    *("acc:0.91@epoch:12 rank:3@node1:29500", "model:best@epoch:1200", "lr:1e-4@step:5000", "rank:12@localhost:29500"),
+    *("--tokens 100 data.csv", "--tokens 100000 train.csv valid.csv", "--key user_id", "--key val_loss"),
+    *("--tokens data/train.parquet", "identified by a number", "IDENTIFIED BY '***'", "tokens = ['Hello', 'world7']"),
     *("--key_size 3", "tokens: 1500", "max_tokens=20", "--tokens 100", "--tokens 100 200", "--stop_tokens A B"),
     *("--keys image label", "--key 3", "ENV LR 3", "ENV API_KEY $API_KEY", "10:30:15@node1:8080", "iris:v3@latest"),
     *("python:3.11@sha256:4567", "token={}", "{'keys': {'loss': 'val_loss7'}}", "tokens = {'a': 'b1234567'}"),
@@ -141,6 +147,41 @@ def _hidden(shown: str) -> bool:
     return S not in shown and secrets.MASK in shown
 
 
+LINES = [
+    f"passwords = {{\n    'ada': '{S}',\n    'bob': 'x'\n}}\nmodes = {{\n    'a': 'fast'\n}}",
+    f"api_keys: dict[str, str] = {{\n  # of all\n\n  'ada': '{S}',\n}}\nmodes = {{'a': 'fast'}}",
+    f"passwords = dict(\n    ada='{S}',\n)\nmode = 'fast'",
+    f"'passwords': [\n    '{S}',\n    'x'\n],\n'mode': 'fast'",
+]
+
+
+@pytest.mark.parametrize("sign", ["", "+", "-", " "])
+@pytest.mark.parametrize("text", LINES)
+def test_the_values_of_a_dictionary_over_lines_are_masked(text: str, sign: str) -> None:
+    given = [sign + line for line in text.split("\n")]
+
+    shown = secrets.masked_lines(given)
+
+    assert _hidden("\n".join(shown))
+    assert "'x'" not in "\n".join(shown)
+    assert len(shown) == len(given)
+    assert "fast" in "\n".join(shown)
+    assert shown[0] == given[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keys = [\n  'accuracy',\n]",
+        "passwords = {\n  'ada': load(),\n}\nname = 'Ada7'",
+        "passwords = [\n]\nx = 'y'",
+        "tokens = [\n 'a',\n]",
+    ],
+)
+def test_ordinary_dictionaries_over_lines_stay(text: str) -> None:
+    assert secrets.masked(text) == text
+
+
 def test_the_lists_are_long_enough_to_mean_something() -> None:
     assert len(set(SECRETS)) >= 80
     assert len(set(HARMLESS)) >= 80
@@ -202,6 +243,10 @@ def test_ordinary_arguments_stay_as_they_are(line: str) -> None:
         (["--passwords", "A", "B"], ["--passwords", "***", "***"]),
         (["--tokens", "A", "B", "-v", "C"], ["--tokens", "***", "***", "-v", "C"]),
         (["--tokens", "100", "200"], ["--tokens", "100", "200"]),
+        (["--tokens", "100", "a.csv", S], ["--tokens", "100", "a.csv", "***"]),
+        (["--api_keys", "a.csv", "user_id"], ["--api_keys", "***", "***"]),
+        (["--passwords", "100", "a/b.csv"], ["--passwords", "***", "***"]),
+        (["u:123456@db:5432", "rank:3@n:29500"], ["***@db:5432", "rank:3@n:29500"]),
         (["--hf_tokens", "a", "b"], ["--hf_tokens", "***", "***"]),
         (["--api-key", "a", "data.csv"], ["--api-key", "***", "data.csv"]),
         (["--secret", "['x']"], ["--secret", "***"]),
@@ -240,6 +285,12 @@ def test_arguments_show_everything_but_the_secret(given: list[str], shown: list[
             "'a': '',",
             "ENV API_KEY a ",
             "--api_keys a ",
+            "@--api_keys ",
+            "tokens=['a',",
+            "u:a@b@",
+            "identified by '",
+            "passwords=dict(a='b',",
+            "u:p@[::",
             "u:p@h:1",
             "key={",
             "password={ for  in ",

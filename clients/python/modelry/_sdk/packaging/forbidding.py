@@ -53,6 +53,9 @@ _PICKLED = {
 }
 """What the flavors read whose models all run code."""
 
+_FUNCTION = "mlflow.pyfunc.model"
+"""The loader of models that are functions or classes of Python."""
+
 _OF_ALL = {"code", "extra_files", "model_code_path"}
 _LOADERS = {f"mlflow.{flavor}": flavor for flavor in (*_KNOWN, *_PICKLED) if flavor != _PYTHON_FUNCTION}
 _PREDICTS = re.compile(r"predict\w*")
@@ -124,6 +127,9 @@ def _code_of(flavor: Any, options: Mapping[str, Any], model: Mapping[str, Any], 
     for key in ("code", "model_code_path"):
         if options.get(key):
             yield f"{key} {text_of(options[key])[:200]!r} of {shown}"
+    if flavor == _PYTHON_FUNCTION and options.get("loader_module") == _FUNCTION:
+        file = text_of(options.get("python_model", "python_model.pkl"))
+        yield f"a function or class of Python, which is the pickle {file[:200]!r}"
     for key in options:
         if key not in _KNOWN[flavor] | _OF_ALL:
             yield f"the option {text_of(key)[:200]!r} of {shown}, which is not known"

@@ -6,11 +6,12 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from modelry._sdk.packaging import file_forms, hub_texts
 from modelry._sdk.schemas import borrowed
 from modelry._sdk.values.foreign import Unreadable, json_of, yaml_of
 from modelry._sdk.values.texts import text_of
@@ -31,9 +32,7 @@ OPTIONS = {
 }
 """The options of the flavor."""
 
-_KEYS = {"auto_map", "custom_generate", "custom_pipelines", "trust_remote_code"}
-"""The keys under which a text of Transformers names code, at any depth."""
-
+_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _LARGEST_BYTES = 64 * 2**20
 """The largest JSON file that is read. The vocabularies of large tokenizers have about 35 MiB."""
 _LARGEST_YAML_BYTES = 4 * 2**20
@@ -42,13 +41,11 @@ TEXTS = r"mlmodel|license|notice|.*\.(json|lock|md|toml|txt|yaml|yml)"
 """The names of the texts of a model, in lower case."""
 _DATA = re.compile(rf"{TEXTS}|.*\.(codes|jinja|model|safetensors|spm|tiktoken|tokenizer)", re.IGNORECASE)
 """Texts, templates (which Transformers runs in a sandbox of Jinja), vocabularies, and weights without code."""
+_READ = {".json", ".yaml", ".yml"}
 _INDEX = re.compile(r".*\.index(\..*)?\.json", re.IGNORECASE)
 _INDEX_OF_DATA = re.compile(r".*\.safetensors\.index(\.[^.]*)?\.json", re.IGNORECASE)
 _ADAPTER = re.compile(r"adapter_config\.json", re.IGNORECASE)
 """The file that names a model on a hub to which an adapter belongs."""
-_SHARD = re.compile(r"[^/\\]+\.safetensors")
-_IMPLEMENTATION = re.compile(r"_?\w+_implementation")
-"""Keys that name how a part of a model is computed. A value with a slash is a repository on a hub, with code."""
 _BASES = (
     *("FeatureExtractionMixin", "ImageProcessingMixin", "PreTrainedModel", "PreTrainedTokenizerBase"),
     *("ProcessorMixin", "TFPreTrainedModel"),
@@ -64,7 +61,9 @@ def found(options: Mapping[str, Any], model: Mapping[str, Any], folder: str) -> 
     for key in sorted(_OF_A_HUB & set(options)):
         yield f"what a hub or another folder has: {key} is {text_of(options[key])[:200]!r}"
     for key in sorted(_TYPES & set(options)):
-        if not _is_known(named := text_of(options[key])):
+        if hub_texts.is_of_timm(named := text_of(options[key])):
+            yield f"the class {named[:200]!r}, which makes a model of timm"
+        elif not _is_known(named):
             yield f"the class {named[:200]!r}, which is no class of Transformers for a part of a model"
     yield from _missing(options, folder)
     if word := _word_in(model):
@@ -74,6 +73,8 @@ def found(options: Mapping[str, Any], model: Mapping[str, Any], folder: str) -> 
             yield f"the file {path!r}, which is of no kind that is known to be data"
         elif _INDEX.fullmatch(name) and not _INDEX_OF_DATA.fullmatch(name):
             yield f"the file {path!r}, which names weights that are not of the format safetensors"
+        elif _may_be_pickled(Path(folder, path)):
+            yield f"the file {path!r}, which begins as pickles and archives do"
         elif word := _word_of(Path(folder, path)):
             yield f"{word} in {path!r}"
 
@@ -87,14 +88,29 @@ def files(folder: str) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def no_hub() -> Iterator[None]:
-    """While it is entered, Transformers asks no hub. For one thread at a time."""
+    """While it is entered, Transformers asks no hub, and PyTorch reads weights alone. For one thread at a time."""
     constants = importlib.import_module("huggingface_hub.constants")
     hub = importlib.import_module("transformers.utils.hub")
     with ExitStack() as entered:
+        entered.enter_context(_weights_only())
         entered.enter_context(borrowed.replaced(constants, HF_HUB_OFFLINE=True))
         if hasattr(hub, "_is_offline_mode"):  # Transformers 4 keeps a copy
             entered.enter_context(borrowed.replaced(hub, _is_offline_mode=True))
         yield
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """While it is entered, PyTorch runs no code of a checkpoint, also if a package asks it to."""
+    before = os.environ.get(_WEIGHTS_ONLY)
+    os.environ[_WEIGHTS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_WEIGHTS_ONLY, None)
+        else:
+            os.environ[_WEIGHTS_ONLY] = before
 
 
 def _missing(options: Mapping[str, Any], folder: str) -> Iterator[str]:
@@ -128,50 +144,24 @@ def _is_known(name: str) -> bool:
     return type(found).__name__ == "DummyObject" or issubclass(found, bases)
 
 
+def _may_be_pickled(file: Path) -> bool:
+    """Whether a file of another kind than those that are read here, and safetensors, has the form of a pickle."""
+    return file.suffix.lower() not in {*_READ, ".safetensors"} and file_forms.may_be_pickled(file)
+
+
 def _word_of(file: Path) -> str:
     """The key under which a text names code, or why it can't be read. Empty for other files."""
     kind = file.suffix.lower()
-    if kind not in {".json", ".yaml", ".yml"}:
+    if kind not in _READ:
         return ""
     try:
         if file.stat().st_size > (_LARGEST_BYTES if kind == ".json" else _LARGEST_YAML_BYTES):
             return "a text too long to read"
         if kind == ".json":
-            return _word_of_json(file.read_text("utf-8"), file.parent)
+            return hub_texts.why_not(file.read_text("utf-8"), file.parent)
         return _word_in(yaml_of(file.read_bytes(), most=_MOST_NODES, deepest=_DEEPEST)[0])
     except (OSError, ValueError, Unreadable):
         return "a text that can't be read"
-
-
-def _word_of_json(text: str, folder: Path) -> str:
-    """The first such key of a JSON text. In a vocabulary a number may stand under any word."""
-    words = []
-
-    def seen(members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-        pairs = list(members)
-        for key, value in pairs:
-            if key == "weight_map" and type(value) is not int and not _are_shards(value, folder):
-                words.append("a weight_map of other files than safetensors beside it")
-            elif _names_code(key, value):
-                words.append(key)
-        return dict(pairs)
-
-    json_of(text, members=seen)
-    return words[0] if words else ""
-
-
-def _are_shards(weight_map: Any, folder: Path) -> bool:
-    """Whether an index names only files of weights without code, which are beside it."""
-    if not isinstance(weight_map, dict):
-        return False
-    names = set(map(text_of, weight_map.values()))
-    return all(_SHARD.fullmatch(name) and (folder / name).is_file() for name in names)
-
-
-def _names_code(key: str, value: Any) -> bool:
-    if _IMPLEMENTATION.fullmatch(key):
-        return any("/" in text_of(each) for each in (value.values() if isinstance(value, dict) else [value]))
-    return key in _KEYS and bool(value) and (key == "trust_remote_code" or type(value) is not int)
 
 
 def _word_in(value: Any) -> str:
@@ -183,7 +173,7 @@ def _word_in(value: Any) -> str:
             waiting += [*each, *each.values()]
         elif isinstance(each, list | tuple | set):
             waiting += each
-        elif isinstance(each, str) and each in _KEYS:
+        elif isinstance(each, str) and each in hub_texts.KEYS:
             return each
         elif isinstance(each, str) and each.lstrip().startswith(("[", "{")):
             try:

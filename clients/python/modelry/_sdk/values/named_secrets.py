@@ -40,11 +40,18 @@ _ENV = re.compile(r"(?:^|[\s+-])(?:ENV|setenv|SetEnv)[ \t]{1,8}$")
 """Before a name and its value in a Dockerfile, in csh, and in the settings of Apache."""
 _IN_BRACES = re.compile(r"\[[A-Z_ ]*\]|\{+(?:[\s\w.]*\}+)?")
 """What says nothing in brackets and braces on a command line: a mask, or a variable of a template."""
-_DICTIONARY = re.compile(r"\{\s{0,8}(?=[a-zA-Z]{0,2}\\{0,3}[\"'])")
+_DICTIONARY = re.compile(r"\{\s{0,8}(?=[a-zA-Z]{0,2}\\{0,3}[\"'])|dict\(\s{0,8}(?=\w{1,64}\s{0,8}=)")
 _ENTRY = re.compile(
-    r"[a-zA-Z]{0,2}\\{0,3}[\"'][^\"'\\]{0,128}\\{0,3}[\"']\s{0,8}:\s{0,8}"
+    r"(?:[a-zA-Z]{0,2}\\{0,3}[\"'][^\"'\\]{0,128}\\{0,3}[\"']\s{0,8}:|\w{1,64}\s{0,8}=)\s{0,8}"
     r"(?:[a-zA-Z]{0,2}(?P<quote>\\{0,3}[\"'])|[^\"',{}\[\]]{1,64}(?=,))"
 )
+_OPENS = re.compile(
+    r"(?P<name>[\w.-]{1,64})(?:[\"']?\]?)\s{0,8}(?::\s{0,8}[\w.\[\], ]{1,60}=|[=:])\s{0,8}(?:\{|\[|dict\()$", re.A
+)
+_INSIDE = re.compile(r"[+-]?\s{0,64}(?=[\"'\w]|#|$)", re.A)
+_LIST = re.compile(r"\\{0,3}[\"']?\s{0,8}[=:]\s{0,8}[\[(]\s{0,8}")
+_MADE = re.compile(r"(?=\D*\d)(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[\w+/=.-]{12,}|(?=\D*\d)[0-9a-f]{24,}", re.A)
+"""A secret by its form, without a name that says so."""
 _COMMA = re.compile(r"\s{0,8},\s{0,8}")
 _MOST_VALUES = 64
 """How many values of one name are looked at."""
@@ -53,6 +60,7 @@ _QUOTE = re.compile(
     r"(?:(?:SecretStr|SecretBytes|Field|str|bytes|quote|quote_plus)\(|(?P<list>[\[(]))?"
     r"[a-zA-Z]{0,2}(?P<quote>\\{0,3}(?:\"\"\"|'''|[\"'`]))"
 )
+_OPTION_INSIDE = re.compile(r"[^\w-]--?[A-Za-z]", re.A)
 _UNBROKEN = re.compile(r"\S*")
 _NEXT = re.compile(r"\s{0,8},\s{0,8}[a-zA-Z]{0,2}(?P<quote>\\{0,3}[\"'])")
 _BARE = re.compile(
@@ -75,6 +83,14 @@ _PLACEHOLDER = re.compile(
     r"|dict)\[.*|\?|:[a-z_]+|\$\d{1,2}"  # the last ones are parameters of SQL
 )
 _NUMBER = re.compile(r"[-+]?(?:\d{1,5}|\d{0,9}\.\d+)(?:e[-+]?\d+)?[a-zA-Z%/]{0,4}")
+_COUNT = re.compile(r"\d{1,12}")
+_SNAKE = re.compile(r"[a-z]{1,20}(?:_[a-z]{1,20}){1,5}\d{0,3}")
+"""The name of a column or a metric, such as `user_id` and `val_loss`."""
+_ENDING = re.compile(
+    r"[^\s=;]{1,255}\.(?:arrow|bin|csv|feather|gz|h5|json|jsonl|md|npy|npz|onnx|parquet|pkl|pt|pth|py|safetensors|sh"
+    r"|toml|tsv|txt|xml|ya?ml|zip|zst)",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[a-z]{1,15}|[A-Z][a-z]{1,14}")
 _CALL = re.compile(r"[A-Za-z_][A-Za-z_.]*[(\[]")
 _ATTRIBUTE = re.compile(
@@ -103,6 +119,32 @@ def mask_values(line: str) -> str:
     return "".join((*shown, line[done:]))
 
 
+def opens_many(line: str) -> bool:
+    """Whether a line ends where a dictionary or a list of secrets begins, whose values are in the next ones."""
+    end = line.rstrip()
+    if not end.endswith(("{", "[", "(")):
+        return False
+    opened = _OPENS.search(end, max(0, len(end) - 200))
+    return opened is not None and kind(opened["name"]) >= Kind.SECRET
+
+
+def mask_many(line: str) -> str | None:
+    """A line inside of such a dictionary or list with its values masked. None if it is none of its lines."""
+    begun = _INSIDE.match(line)
+    if begun is None:
+        return None
+    found = _in_dictionary(line, begun.end(), Kind.SECRET)
+    if not found and (opened := _QUOTE.match(line, begun.end())) is not None:
+        end = _closing(line, opened.end(), opened["quote"])
+        is_one = line[end + len(opened["quote"]) :].strip(" \t\r,") == ""
+        found = (
+            [(opened.end(), end)] if is_one and not _is_shown_quoted(line[opened.end() : end], Kind.SECRET, "=") else []
+        )
+    for start, end in reversed(found):
+        line = line[:start] + MASK + line[end:]
+    return line
+
+
 def _values(line: str, begin: int, end: int) -> list[tuple[int, int]]:
     """Where the values are that belong to the name at this place, if it has any that must not be shown."""
     name = line[begin:end]
@@ -110,6 +152,8 @@ def _values(line: str, begin: int, end: int) -> list[tuple[int, int]]:
     sure = kind(name, is_option=is_option, is_in_query=line[begin - 1 : begin] in ("?", "&"))
     if not sure and name in ("key", "Key"):
         sure = _kind_of_key(line, begin)
+    if not sure and name.lower().endswith("tokens") and (many := _LIST.match(line, end)):
+        return _made_ones(line, many.end())
     if not sure:
         return []
     if is_option and (after := _AFTER_OPTION.match(line, end)):
@@ -139,8 +183,25 @@ def _further(line: str, place: int) -> list[tuple[int, int]]:
         if word is None or (after := _AFTER_OPTION.match(line, word.end())) is None:
             break
         word = _UNBROKEN.match(line, after.end())
-        if word is not None and looks_random(word[0]) and not _NUMBER.fullmatch(word[0]):
+        if word is not None and _OPTION_INSIDE.search(word[0]):
+            break  # it is looked at by itself, and so is what follows it
+        if word is not None and looks_random(word[0]) and not _is_plain(word[0]):
             found.append(word.span())
+    return found
+
+
+def _made_ones(line: str, place: int) -> list[tuple[int, int]]:
+    """The texts of a list of tokens, if they look made: others are tokens of a text."""
+    found: list[tuple[int, int]] = []
+    for _ in range(_MOST_VALUES):
+        if (opened := _QUOTE.match(line, place)) is None or opened["list"]:
+            break
+        end = _closing(line, opened.end(), opened["quote"])
+        if _MADE.fullmatch(line, opened.end(), end):
+            found.append((opened.end(), end))
+        if (comma := _COMMA.match(line, end + len(opened["quote"]))) is None:
+            break
+        place = comma.end()
     return found
 
 
@@ -235,7 +296,19 @@ def is_harmless(value: str, name: str, sure: Kind) -> bool:
         return True
     if name.lower().endswith("pwd") and _FOLDER.match(value):
         return True
+    if name.strip("-+") in ("key", "tokens") and (_is_plain(value) or _SNAKE.fullmatch(value)):
+        return True
     return sure is not Kind.PASSWORD and _NUMBER.fullmatch(value) is not None
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a word is a number or the name of a file, which after `--tokens` are no secrets."""
+    return _NUMBER.fullmatch(value) is not None or _COUNT.fullmatch(value) is not None or _is_file(value)
+
+
+def _is_file(value: str) -> bool:
+    has_ending = _ENDING.fullmatch(value) is not None
+    return has_ending or ("/" in value and not any(map(looks_random, value.split("/"))))
 
 
 def _closing(line: str, place: int, quote: str) -> int:
@@ -271,7 +344,7 @@ def _is_shown_bare(value: str, name: str, sure: Kind, sign: str) -> bool:
         return True
     if name.endswith("pwd") and _FOLDER.match(value):  # the working directory
         return True
-    if sign == " " and name.strip("-") in ("key", "tokens") and not looks_random(value):
+    if sign == " " and name.strip("-") in ("key", "tokens") and (not looks_random(value) or _is_plain(value)):
         return True
     if sure is not Kind.PASSWORD and _NUMBER.fullmatch(value):
         return True

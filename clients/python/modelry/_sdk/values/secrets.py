@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from modelry._sdk.values import logins, urls
-from modelry._sdk.values.named_secrets import MASK, STEMS, is_harmless, mask_values
+from modelry._sdk.values.named_secrets import MASK, STEMS, is_harmless, mask_many, mask_values, opens_many
 from modelry._sdk.values.secret_names import Kind, kind, takes_many
 
 __all__ = [
@@ -65,6 +65,12 @@ _BEARER = re.compile(r"\b(?P<kind>(?i:bearer|basic)\s{1,8})(?P<value>[\w.+/=~-]{
 _USER = re.compile(
     r"(?P<option>(?<!\S)(?:-u|--user|--proxy-user)[ =]['\"]?)(?!\d+:\d+\b)[^\s:'\"/]{1,64}:[^\s'\"/]+", re.A
 )
+_IDENTIFIED = re.compile(
+    r"(?P<before>\bidentified(?: with [\w\"'`]{1,64})?\s{1,8}(?:by|as)\s{1,8}(?P<quote>\\{0,3}[\"']))"
+    r"(?!%s|\{|\?|:)(?:(?!(?P=quote)).)+",
+    re.IGNORECASE,
+)
+"""The password of a user, in SQL."""
 _OF_TOKENS = (
     *("akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
     *("hf_", "sk-", "aiza", "ya29.", "npm_", "pypi-", "sg.", "dop_v1_", "k_live_", "k_test_", "eyj", "age-secret"),
@@ -75,6 +81,8 @@ _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"^(?P<sign>[ +-]?)[A-Za-z0-9+/]{60,}={0,2}\s*$")
 _OF_A_KEY = re.compile(r"\s*(?:[A-Za-z0-9+/]+={0,3}\s*|(?:Proc-Type|DEK-Info|Version|Comment|Hash):.*)?")
+_MOST_LINES = 200
+"""The longest dictionary or list of secrets that is masked."""
 _ENDS_A_BLOCK = ("diff --git ", "@@ ")
 
 
@@ -104,13 +112,27 @@ class KeyBlock:
 
 
 def masked_lines(lines: Iterable[str], block: KeyBlock | None = None) -> list[str]:
-    """The lines as `masked` gives them, each for itself but for private keys; `block` leads from part to part."""
-    return [_masked_line(line) for line in _without_keys(lines, block or KeyBlock())]
+    """The lines as `masked` gives them; `block` leads from part to part, for private keys.
+
+    Each line is masked for itself but for private keys, and dictionaries and lists of secrets over several lines.
+    """
+    return list(_masked_each(_without_keys(lines, block or KeyBlock())))
 
 
 def masked_text(text: str) -> str:
     """As `masked`, for what is no diff: lines of letters and digits stay, which are digests and paths there."""
-    return masked(text) if _KEY_BEGINS.search(text) else "\n".join(map(_masked_line, text.split("\n")))
+    return masked(text) if _KEY_BEGINS.search(text) else "\n".join(_masked_each(text.split("\n")))
+
+
+def _masked_each(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, masked each for itself but for those of a dictionary or a list of secrets, as programs write them."""
+    left = 0
+    for line in lines:
+        many = mask_many(line) if left else None
+        left = left - 1 if many is not None else 0
+        yield _masked_line(line if many is None else many)
+        if opens_many(line):
+            left = _MOST_LINES
 
 
 def _masked_line(line: str) -> str:
@@ -123,6 +145,8 @@ def _masked_line(line: str) -> str:
         line = _BEARER.sub(_without_bearer, line)
     if "@" in small or "{" in small:
         line = logins.masked(line)
+    if "identified" in small:
+        line = _IDENTIFIED.sub(rf"\g<before>{MASK}", line)
     if "-u" in small:
         line = _USER.sub(rf"\g<option>{MASK}", line)
     return mask_values(line) if any(stem in small for stem in STEMS) else line
