@@ -55,6 +55,7 @@ LIMITS = {
         _ARTIFACTS.upload_limit // 3600,
     ],
     "WriteArtifactsRequest.content": [artifacts.CONTENT_BYTES],
+    "WriteArtifactsRequest.replaced_with": [artifacts.MOST_REPLACED_WITH],
     # registry
     "Alias.alias": [1, names.ALIAS_LENGTH],
     "Evaluation.name": [1, evaluations.NAME_CHARACTERS],
