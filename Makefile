@@ -119,8 +119,8 @@ fi
 endef
 
 # What takes more than a third of the time of all tests, and has a target of its own. Faults are timed, and run alone.
-SLOW := tests/python/files tests/python/fluent tests/python/packaging/test_checking.py tests/python/recording \
-	tests/python/transport tests/cli/test_up.py tests/examples tests/docs
+SLOW := tests/python/files tests/python/fluent tests/python/packaging/test_checking.py \
+	tests/python/packaging/test_shared_machines.py tests/python/recording tests/python/transport tests/cli/test_up.py tests/examples tests/docs
 FAULTS := tests/faults
 
 # Two processes, each with parts of its own: servers, PostgreSQL, MinIO. PARALLEL= runs all in one.

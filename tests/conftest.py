@@ -104,7 +104,12 @@ def pooled_database_url(
 
 # One program and four, and both databases; the tests can't tell which.
 DEPLOYMENTS = ["all-sqlite", "split-postgres"]
-ON_ONE = ("tests/python/autologging/", "tests/python/observing/")
+ON_ONE = (
+    "tests/python/autologging/",
+    "tests/python/evaluating/",
+    "tests/python/observing/",
+    "tests/python/packaging/test_wrong_options.py",
+)
 """What is tested on the first of them only: what it logs goes the way that the tests of that way try on both."""
 
 
