@@ -47,6 +47,12 @@ def joined(folder: str, name: str) -> str:
     return checked(f"{folder}/{name}" if folder else name)
 
 
+def meet(one: str, other: str) -> bool:
+    """Whether one of two paths is the other, or above or below it. The empty path is the root."""
+    first, second = f"{one}/".lstrip("/"), f"{other}/".lstrip("/")
+    return first.startswith(second) or second.startswith(first)
+
+
 def named(folder: str, name: str) -> str:
     """The path below a folder for a local file of any name: `joined`, with what can't be in a path written out.
 

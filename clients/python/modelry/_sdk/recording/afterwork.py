@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from modelry._sdk.files.paths import meet
 from modelry._sdk.transport import process
 from modelry._sdk.transport.interruptions import is_interrupted
 from modelry._sdk.values import signals
@@ -40,8 +41,7 @@ class _Job:
         """Whether it may write a file at, above or below one of the paths."""
         if self.files is None:
             return True
-        own, others = ([f"{path}/".lstrip("/") for path in each] for each in (self.files, paths))
-        return any(one.startswith(other) or other.startswith(one) for one in own for other in others)
+        return any(meet(one, other) for one in self.files for other in paths)
 
 
 class Afterwork(process.Part):

@@ -141,11 +141,8 @@ class Kept:
 
     def touches(self, owner: str, path: str) -> bool:
         """Whether one of the files, or the folder that they replace, is at an artifact path, or above or below it."""
-        place = f"{path}/".lstrip("/")
         changed = (*self.paths, self.replaces.folder) if self.replaces else self.paths
-        return self.owner == owner and any(
-            f"{one}/".startswith(place) or place.startswith(f"{one}/") for one in changed
-        )
+        return self.owner == owner and any(paths.meet(one, path) for one in changed)
 
     def may_be_in_use(self) -> bool:
         """Whether the process that made the copies may still be at work, so that it uploads them itself."""
