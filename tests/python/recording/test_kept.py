@@ -17,7 +17,7 @@ from modelry._sdk.spooling import kept, undelivered
 from modelry._sdk.spooling.locks import SpoolInUse
 from modelry._sdk.spooling.places import SpoolUnsafe
 from modelry._sdk.spooling.spool import SpoolUnreadable
-from modelry.errors import InvalidArgument, PathInvalid
+from modelry.errors import InvalidArgument, ModelryError, PathInvalid
 from tests.python.recording.scripts import leave
 
 SERVER = {"address": "127.0.0.1:5100", "workspace": "default"}
@@ -72,6 +72,27 @@ def test_a_copy_is_for_its_user_alone_whatever_the_umask_is(client: Client, tmp_
 
     assert client.artifacts.read_bytes(f"runs/{run_id}", "b") == b"b"
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_file_that_changes_all_the_time_costs_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files" / "empty").mkdir(parents=True)
+    for name in ("changing", "steady"):
+        (tmp_path / "files" / name).write_text(name)
+    real, numbers = shutil.copyfile, iter(range(10))
+    refused: list[ModelryError] = []
+
+    def copyfile(source: str, target: str) -> None:
+        real(source, target)
+        if source.endswith("changing"):
+            Path(source).write_text(f"changed {next(numbers)}")
+
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+
+    made = kept.keep_files(tmp_path / "spool", SERVER, "runs/1", "", tmp_path / "files", refuse=refused.append)
+
+    content = {path: (made.folder / str(number)).read_text() for number, path in enumerate(made.paths)}
+    assert content == {"empty/.modelry-folder": "", "steady": "steady"}
+    assert [error.metadata["local_path"] for error in refused] == [str(tmp_path / "files" / "changing")]
 
 
 def test_what_an_upload_refuses_is_not_kept_either(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ def copy(source: str, target: str) -> None:
             size = os.fstat(copied.fileno()).st_size
             if not _was_written(now, before) or _digest(now, size) == _digest(copied, size):
                 return
+    os.unlink(target)
     raise _changed(source)
 
 

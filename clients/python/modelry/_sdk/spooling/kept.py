@@ -33,6 +33,8 @@ SUFFIX = ".upload"
 COPYING = ".copying"
 GONE = ".gone"
 TARGET = "target.json"
+_MODE = 0o600
+"""A copy that somebody else can write to, as the umask may allow, is not uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,8 @@ def keep_files(
                 try:
                     if moves and _moved(file.source, target, source):
                         moved.append((target, file.source))
-                    _copy(file, target, source)
+                    else:
+                        _copy(file, target, source)
                 except (InvalidArgument, LocalFileChanged) as refusal:
                     if refuse is None:
                         raise
@@ -309,17 +312,13 @@ def _replaced(found: dict[str, Any], targets: tuple[str, ...], *, whole: bool) -
 
 
 def _copy(file: LocalFile, target: Path, start: Path) -> None:
-    """Copies a file at or below `start`, unless it was moved.
-
-    Raises OSError if the copy can't be written, else as `local_files.reading`.
-    """
+    """Copies a file at or below `start`. Raises OSError if the copy can't be written, else as `local_files.reading`."""
     if not file.source:
         _write(target, b"")
         return
     try:
-        if not target.exists():
-            transfer.copy(file.source, os.fspath(target))
-        target.chmod(0o600)  # a copy that somebody else can write to, as the umask may allow, is not uploaded
+        transfer.copy(file.source, os.fspath(target))
+        target.chmod(_MODE)
     except OSError:
         with local_files.reading(start):  # Only what fails again without the copy is due to the file.
             transfer.read_through(file)
@@ -333,6 +332,7 @@ def _moved(source: str, target: Path, start: Path) -> bool:
         status = os.lstat(source)
         if is_there and stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             os.rename(source, target)
+            target.chmod(_MODE)
             return True
     except OSError:
         pass
