@@ -1,13 +1,14 @@
 """What a caller may do, and where.
 
 A domain calls `Access.require` as soon as it knows where the requested thing lies, and before it checks anything else
-in the request. So a caller who may not see a thing can't find out that it exists.
+in the request. So a caller who may not see a thing can't find out that it exists. The permission is the one that the
+table has for the rpc that is being answered, unless the domain names another one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Protocol
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.caller import Caller
@@ -16,13 +17,16 @@ from modelry_server.kernel.errors import ModelryError, NotFound, PermissionMissi
 _SHOWN = 100  # characters of a name in a message
 
 
-class Permission(StrEnum):
-    """What an rpc needs. Only the services of this installation have `SERVICE`; no client has it."""
+class Kind(StrEnum):
+    """What an rpc can need in place of a permission.
 
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
+    `SERVICE`: only the services of this installation may call it. `SIGNED_IN`: everybody who is known may call it, and
+    the domain decides what it answers. `BOOTSTRAP`: it needs the bootstrap token.
+    """
+
     SERVICE = "service"
+    SIGNED_IN = "signed-in"
+    BOOTSTRAP = "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,60 @@ class Place:
 INSTALLATION = Place("")
 """The place of an action that belongs to no workspace, such as creating one."""
 
-Judge: TypeAlias = Callable[[Caller, Permission, Place], bool]
-"""Says whether a caller has a permission at a place."""
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The part of a workspace that a list may show: all of it, or only what lies in these experiments and models."""
+
+    is_all: bool
+    experiment_ids: frozenset[str] = frozenset()
+    model_ids: frozenset[str] = frozenset()
+
+
+ALL = Within(is_all=True)
+
+
+class Judge(Protocol):
+    """Knows what callers may do."""
+
+    def may(self, caller: Caller, permission: str, place: Place) -> bool:
+        """Whether a caller has a permission at a place."""
+
+    def sees(self, caller: Caller, place: Place) -> bool:
+        """Whether a caller has any role at a place. In a workspace, also one at a part of it."""
+
+    def within(self, caller: Caller, permission: str, workspace: str) -> Within:
+        """Where in a workspace the caller has a permission."""
+
+    def workspaces(self, caller: Caller) -> frozenset[str] | None:
+        """The workspaces that a caller sees; None: all."""
+
+    def anywhere(self, caller: Caller, permission: str) -> bool:
+        """Whether a caller has a permission at any place."""
+
+
+class Open:
+    """The judge of a server without authentication: everybody may do everything but what only services may."""
+
+    def may(self, caller: Caller, permission: str, place: Place) -> bool:
+        """True, except for `Kind.SERVICE`, unless a service calls."""
+        return permission != Kind.SERVICE or caller.is_service
+
+    def sees(self, caller: Caller, place: Place) -> bool:
+        """True."""
+        return True
+
+    def within(self, caller: Caller, permission: str, workspace: str) -> Within:
+        """All of it."""
+        return ALL
+
+    def workspaces(self, caller: Caller) -> frozenset[str] | None:
+        """All."""
+        return None
+
+    def anywhere(self, caller: Caller, permission: str) -> bool:
+        """True."""
+        return True
 
 
 class WorkspaceNotFound(NotFound):
@@ -55,28 +111,62 @@ class WorkspaceNotFound(NotFound):
 
 
 class Access:
-    """Checks the permissions of the current caller."""
+    """Checks the permissions of the current caller. Where no permission is given, it is that of the current rpc."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
     def require(
-        self, permission: Permission, place: Place, *, unseen: Callable[[], ModelryError] | None = None
+        self, place: Place, *, permission: str | None = None, unseen: Callable[[], ModelryError] | None = None
     ) -> None:
         """Does nothing if the current caller has the permission at the place.
 
-        Raises the error that `unseen` makes, by default WorkspaceNotFound, if the caller may not read there: the same
-        error as for a thing that does not exist. Raises PermissionMissing if the caller may read there but lacks the
+        Raises the error that `unseen` makes, by default WorkspaceNotFound, if the caller has no role there: the same
+        error as for a thing that does not exist. Raises PermissionMissing if the caller has a role there but lacks the
         permission, and always for the installation, whose existence is no secret.
         """
         present = caller.current()
-        if self._judge(present, permission, place):
+        needed = present.permission if permission is None else permission
+        if self._judge.may(present, needed, place):
             return
-        hidden = permission is Permission.READ or not self._judge(present, Permission.READ, place)
-        if place.workspace and hidden:
+        if place.workspace and not self._judge.sees(present, place):
             raise unseen() if unseen else WorkspaceNotFound(place.workspace)
-        raise PermissionMissing(present.subject, permission, place.workspace)
+        raise PermissionMissing(present.subject, needed, place.workspace)
 
-    def allows(self, permission: Permission, place: Place) -> bool:
-        """Whether the current caller has the permission at the place. For lists that leave out what is hidden."""
-        return self._judge(caller.current(), permission, place)
+    def require_seen(self, place: Place, *, unseen: Callable[[], ModelryError] | None = None) -> None:
+        """Does nothing if the current caller has any role at the place. Raises what `unseen` makes."""
+        if not self._judge.sees(caller.current(), place):
+            raise unseen() if unseen else WorkspaceNotFound(place.workspace)
+
+    def allows(self, place: Place, *, permission: str | None = None) -> bool:
+        """Whether the current caller has the permission at the place."""
+        present = caller.current()
+        return self._judge.may(present, present.permission if permission is None else permission, place)
+
+    def sees(self, place: Place) -> bool:
+        """Whether the current caller has any role at the place."""
+        return self._judge.sees(caller.current(), place)
+
+    def within(self, workspace: str, *, permission: str | None = None) -> Within:
+        """The part of a workspace that a list may show to the current caller. A list leaves out the rest in its query.
+
+        Raises WorkspaceNotFound if the caller has no role there at all; PermissionMissing if it has a role for the
+        whole workspace, and no role there has the permission.
+        """
+        present = caller.current()
+        needed = present.permission if permission is None else permission
+        found = self._judge.within(present, needed, workspace)
+        if found.is_all or found.experiment_ids or found.model_ids:
+            return found
+        self.require_seen(Place(workspace))
+        if self._judge.sees(present, Place(workspace, "-", "-")):  # a role for all that lies there
+            raise PermissionMissing(present.subject, needed, workspace)
+        return found
+
+    def workspaces(self) -> frozenset[str] | None:
+        """The workspaces that the current caller sees; None: all."""
+        return self._judge.workspaces(caller.current())
+
+    def anywhere(self, permission: str) -> bool:
+        """Whether the current caller has a permission at any place."""
+        return self._judge.anywhere(caller.current(), permission)

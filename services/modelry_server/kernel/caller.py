@@ -1,5 +1,6 @@
 """Who calls: travels with every call, through the service and on to the services that it calls."""
 
+import math
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, Token
@@ -11,7 +12,31 @@ class Credential(StrEnum):
     """How a caller has proved who it is."""
 
     NONE = "none"
+    API_TOKEN = "api_token"
+    OIDC_TOKEN = "oidc_token"
+    CLIENT_CERTIFICATE = "client_certificate"
     SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a credential belongs to, as access has confirmed it.
+
+    `principal_id` is stable, `name` is for people. `credential_id` identifies the credential and reveals nothing of it.
+    `groups` are those that the credential says, such as the claims of a token. `permission_cap` and `workspace_cap` are
+    the only permissions and workspaces that the credential may be used for; None: no cap. `expire_time` is in seconds
+    since the epoch. `is_bootstrap`: it may make the first administrator, and nothing else.
+    """
+
+    principal_id: str
+    name: str
+    credential: Credential
+    credential_id: str
+    groups: frozenset[str] = frozenset()
+    permission_cap: frozenset[str] | None = None
+    workspace_cap: frozenset[str] | None = None
+    expire_time: float = math.inf
+    is_bootstrap: bool = False
 
 
 def _always() -> bool:
@@ -22,11 +47,12 @@ def _always() -> bool:
 class Caller:
     """Who calls, until when, and as part of which trace.
 
-    `subject` is the name of a person or program, and `credential` says how it was proved. While there is no
-    authentication it is NONE, and the subject is what the client says of itself. When a service calls another one for
-    a caller, both stay those of the caller; `is_service` says that the call itself came from a service.
-    `trace_id` is 32 hexadecimal characters. `peer` is the address that the caller called from. `deadline` is a reading
-    of `time.monotonic()`, or None for a call without one. `is_here` says whether the caller still waits.
+    `subject` is the name of a person or program, and `credential` says how it was proved. Without authentication it is
+    NONE, `identity` is None, and the subject is what the client says of itself. When a service calls another one for a
+    caller, these stay those of the caller; `is_service` says that the call itself came from a service. `permission` is
+    what the rpc that is being answered needs. `trace_id` is 32 hexadecimal characters. `peer` is the address that the
+    caller called from. `deadline` is a reading of `time.monotonic()`, or None for a call without one. `is_here` says
+    whether the caller still waits.
     """
 
     subject: str
@@ -36,6 +62,13 @@ class Caller:
     credential: Credential = Credential.NONE
     is_service: bool = False
     is_here: Callable[[], bool] = field(default=_always, compare=False, repr=False)
+    identity: Identity | None = None
+    permission: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this caller from others: its principal; without authentication, the name that it gives."""
+        return self.subject if self.identity is None else self.identity.principal_id
 
     def time_left(self) -> float | None:
         """The seconds that are left, at least 0; None without a deadline."""

@@ -25,6 +25,14 @@ class Rpc(Generic[_Request, _Response]):
 
 
 NOT_REPEATABLE = (
+    "/modelry.api.access.v1.GroupService/DeleteGroup",
+    "/modelry.api.access.v1.GroupService/UpdateGroup",
+    "/modelry.api.access.v1.PrincipalService/CreateAdministrator",
+    "/modelry.api.access.v1.PrincipalService/UpdatePrincipal",
+    "/modelry.api.access.v1.RoleService/DeleteRole",
+    "/modelry.api.access.v1.RoleService/DeleteRoleBinding",
+    "/modelry.api.access.v1.RoleService/UpdateRole",
+    "/modelry.api.access.v1.TokenService/RotateToken",
     "/modelry.api.access.v1.WorkspaceService/UpdateWorkspace",
     "/modelry.api.artifacts.v1.ArtifactService/DeleteArtifact",
     "/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts",

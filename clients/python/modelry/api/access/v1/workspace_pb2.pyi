@@ -28,6 +28,7 @@ class Workspace(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    QUOTAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name, which identifies it and never changes: 1 to 63 characters of `a-z`, `0-9` and `-`, beginning with a
     letter and not ending with `-`. The workspace `default` always exists.
@@ -44,6 +45,10 @@ class Workspace(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the workspace was last changed."""
 
+    @_builtins.property
+    def quotas(self) -> Global___WorkspaceQuotas:
+        """How much the workspace may have. Not set: as much as there is room for."""
+
     def __init__(
         self,
         *,
@@ -52,11 +57,42 @@ class Workspace(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        quotas: Global___WorkspaceQuotas | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "quotas", b"quotas", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "name", b"name", "quotas", b"quotas", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Workspace: _TypeAlias = Workspace  # noqa: Y015
+
+@_typing.final
+class WorkspaceQuotas(_message.Message):
+    """The most that a workspace may have of something. 0: no limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    VERSION_COUNT_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    run_count: _builtins.int
+    """Runs, deleted ones among them."""
+    version_count: _builtins.int
+    """Versions of registered models."""
+    stored_bytes: _builtins.int
+    """Bytes of all files, each counted for each run and version that has it."""
+    def __init__(
+        self,
+        *,
+        run_count: _builtins.int = ...,
+        version_count: _builtins.int = ...,
+        stored_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_count", b"run_count", "stored_bytes", b"stored_bytes", "version_count", b"version_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkspaceQuotas: _TypeAlias = WorkspaceQuotas  # noqa: Y015

@@ -26,7 +26,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from modelry.api.access.v1 import workspace_pb2 as modelry_dot_api_dot_access_dot_v1_dot_workspace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-modelry/api/access/v1/workspace_service.proto\x12\x15modelry.api.access.v1\x1a google/protobuf/field_mask.proto\x1a%modelry/api/access/v1/workspace.proto\"O\n\x16\x43reateWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x17\x43reateWorkspaceResponse\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace\"#\n\x13GetWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"K\n\x14GetWorkspaceResponse\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x16ListWorkspacesResponse\x12\x34\n\nworkspaces\x18\x01 \x03(\x0b\x32 .modelry.api.access.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x16UpdateWorkspaceRequest\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x17UpdateWorkspaceResponse\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace2\xe2\x03\n\x10WorkspaceService\x12u\n\x0f\x43reateWorkspace\x12-.modelry.api.access.v1.CreateWorkspaceRequest\x1a..modelry.api.access.v1.CreateWorkspaceResponse\"\x03\x90\x02\x00\x12l\n\x0cGetWorkspace\x12*.modelry.api.access.v1.GetWorkspaceRequest\x1a+.modelry.api.access.v1.GetWorkspaceResponse\"\x03\x90\x02\x01\x12r\n\x0eListWorkspaces\x12,.modelry.api.access.v1.ListWorkspacesRequest\x1a-.modelry.api.access.v1.ListWorkspacesResponse\"\x03\x90\x02\x01\x12u\n\x0fUpdateWorkspace\x12-.modelry.api.access.v1.UpdateWorkspaceRequest\x1a..modelry.api.access.v1.UpdateWorkspaceResponse\"\x03\x90\x02\x00\x42\xa3\x01\n\x19\x64\x65v.modelry.api.access.v1B\x15WorkspaceServiceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-modelry/api/access/v1/workspace_service.proto\x12\x15modelry.api.access.v1\x1a google/protobuf/field_mask.proto\x1a%modelry/api/access/v1/workspace.proto\"\x87\x01\n\x16\x43reateWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x36\n\x06quotas\x18\x04 \x01(\x0b\x32&.modelry.api.access.v1.WorkspaceQuotas\"N\n\x17\x43reateWorkspaceResponse\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace\"#\n\x13GetWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"K\n\x14GetWorkspaceResponse\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x16ListWorkspacesResponse\x12\x34\n\nworkspaces\x18\x01 \x03(\x0b\x32 .modelry.api.access.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x16UpdateWorkspaceRequest\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x17UpdateWorkspaceResponse\x12\x33\n\tworkspace\x18\x01 \x01(\x0b\x32 .modelry.api.access.v1.Workspace2\xe2\x03\n\x10WorkspaceService\x12u\n\x0f\x43reateWorkspace\x12-.modelry.api.access.v1.CreateWorkspaceRequest\x1a..modelry.api.access.v1.CreateWorkspaceResponse\"\x03\x90\x02\x00\x12l\n\x0cGetWorkspace\x12*.modelry.api.access.v1.GetWorkspaceRequest\x1a+.modelry.api.access.v1.GetWorkspaceResponse\"\x03\x90\x02\x01\x12r\n\x0eListWorkspaces\x12,.modelry.api.access.v1.ListWorkspacesRequest\x1a-.modelry.api.access.v1.ListWorkspacesResponse\"\x03\x90\x02\x01\x12u\n\x0fUpdateWorkspace\x12-.modelry.api.access.v1.UpdateWorkspaceRequest\x1a..modelry.api.access.v1.UpdateWorkspaceResponse\"\x03\x90\x02\x00\x42\xa3\x01\n\x19\x64\x65v.modelry.api.access.v1B\x15WorkspaceServiceProtoP\x01Z\"modelry.dev/api/access/v1;accessv1\xaa\x02\x15Modelry.Api.Access.V1\xca\x02\x15Modelry\\Api\\Access\\V1\xea\x02\x18Modelry::Api::Access::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,22 +42,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKSPACESERVICE'].methods_by_name['ListWorkspaces']._serialized_options = b'\220\002\001'
   _globals['_WORKSPACESERVICE'].methods_by_name['UpdateWorkspace']._loaded_options = None
   _globals['_WORKSPACESERVICE'].methods_by_name['UpdateWorkspace']._serialized_options = b'\220\002\000'
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=145
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=224
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=226
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=304
-  _globals['_GETWORKSPACEREQUEST']._serialized_start=306
-  _globals['_GETWORKSPACEREQUEST']._serialized_end=341
-  _globals['_GETWORKSPACERESPONSE']._serialized_start=343
-  _globals['_GETWORKSPACERESPONSE']._serialized_end=418
-  _globals['_LISTWORKSPACESREQUEST']._serialized_start=420
-  _globals['_LISTWORKSPACESREQUEST']._serialized_end=482
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=484
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=587
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=589
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=715
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=717
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=795
-  _globals['_WORKSPACESERVICE']._serialized_start=798
-  _globals['_WORKSPACESERVICE']._serialized_end=1280
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=146
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=281
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=283
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=361
+  _globals['_GETWORKSPACEREQUEST']._serialized_start=363
+  _globals['_GETWORKSPACEREQUEST']._serialized_end=398
+  _globals['_GETWORKSPACERESPONSE']._serialized_start=400
+  _globals['_GETWORKSPACERESPONSE']._serialized_end=475
+  _globals['_LISTWORKSPACESREQUEST']._serialized_start=477
+  _globals['_LISTWORKSPACESREQUEST']._serialized_end=539
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=541
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=644
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=646
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=772
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=774
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=852
+  _globals['_WORKSPACESERVICE']._serialized_start=855
+  _globals['_WORKSPACESERVICE']._serialized_end=1337
 # @@protoc_insertion_point(module_scope)

@@ -29,6 +29,7 @@ class CreateWorkspaceRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUOTAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name, see `Workspace.name`. Required."""
     description: _builtins.str
@@ -37,16 +38,21 @@ class CreateWorkspaceRequest(_message.Message):
     """Makes the call idempotent: within 24 hours the same id answers with what the first call made, in its
     current state. At most 64 characters.
     """
+    @_builtins.property
+    def quotas(self) -> _workspace_pb2.WorkspaceQuotas:
+        """How much it may have. Default: as much as there is room for."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         description: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        quotas: _workspace_pb2.WorkspaceQuotas | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quotas", b"quotas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "quotas", b"quotas", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -190,8 +196,8 @@ class UpdateWorkspaceRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `description`, or `*` for all that can be changed. Empty: the ones that are set in
-        `workspace`. At most 100 paths.
+        """The fields to change: `description`, `quotas`, or `*` for both. Empty: the ones that are set in `workspace`. At most
+        100 paths.
         """
 
     def __init__(

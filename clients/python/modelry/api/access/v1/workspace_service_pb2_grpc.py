@@ -89,7 +89,7 @@ class WorkspaceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateWorkspace(self, request, context):
-        """Changes the description of a workspace.
+        """Changes the description or the quotas of a workspace. Only administrators of the installation change quotas.
 
         Errors: `WORKSPACE_NOT_FOUND`; `FIELD_INVALID`; `ETAG_MISMATCH`.
         """

@@ -69,7 +69,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `size_bytes`.
     """
     ERROR_REASON_CREDENTIAL_INVALID: _ErrorReason.ValueType  # 15
-    """UNAUTHENTICATED: the call needs the credential of a Modelry service. Only the internal listeners ask for it."""
+    """UNAUTHENTICATED: the credential of the call is not accepted. It is unknown, was cut or changed, has expired or was
+    revoked, or its principal is disabled: which of these is not said. Internal listeners accept Modelry's services only.
+    """
     ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 16
     """FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
     right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
@@ -85,10 +87,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     of an upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait),
     `limit_bytes` (of how many bytes together).
     """
+    ERROR_REASON_CREDENTIAL_MISSING: _ErrorReason.ValueType  # 19
+    """UNAUTHENTICATED: the call has no credential. Send an API token or a token of the issuer as `authorization: Bearer
+    <token>`. Metadata: `issuer` and `client_id`, with which people sign in, if the server's settings name them.
+    """
     ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
     ERROR_REASON_WORKSPACE_EXISTS: _ErrorReason.ValueType  # 21
     """ALREADY_EXISTS: there is a workspace with that name."""
+    ERROR_REASON_PRINCIPAL_NOT_FOUND: _ErrorReason.ValueType  # 22
+    """NOT_FOUND: there is no such principal."""
+    ERROR_REASON_PRINCIPAL_EXISTS: _ErrorReason.ValueType  # 23
+    """ALREADY_EXISTS: there is a principal with that name, or with that id of the issuer."""
+    ERROR_REASON_GROUP_NOT_FOUND: _ErrorReason.ValueType  # 24
+    """NOT_FOUND: there is no such group."""
+    ERROR_REASON_GROUP_EXISTS: _ErrorReason.ValueType  # 25
+    """ALREADY_EXISTS: there is a group with that name."""
+    ERROR_REASON_GROUP_CYCLE: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION: the group would be in itself, directly or through others. Metadata: `group`, `member`."""
+    ERROR_REASON_TOKEN_NOT_FOUND: _ErrorReason.ValueType  # 27
+    """NOT_FOUND: there is no such token."""
+    ERROR_REASON_ROLE_NOT_FOUND: _ErrorReason.ValueType  # 28
+    """NOT_FOUND: there is no such role."""
+    ERROR_REASON_ROLE_EXISTS: _ErrorReason.ValueType  # 29
+    """ALREADY_EXISTS: there is a role with that name."""
     ERROR_REASON_EXPERIMENT_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND: there is no such experiment."""
     ERROR_REASON_EXPERIMENT_EXISTS: _ErrorReason.ValueType  # 31
@@ -163,6 +185,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_EVALUATION_NOT_FOUND: _ErrorReason.ValueType  # 80
     """NOT_FOUND: there is no such evaluation."""
+    ERROR_REASON_ROLE_IN_USE: _ErrorReason.ValueType  # 90
+    """FAILED_PRECONDITION: somebody has the role. Remove the bindings first. Metadata: `role`, `bindings` (how many)."""
+    ERROR_REASON_ROLE_BUILTIN: _ErrorReason.ValueType  # 91
+    """FAILED_PRECONDITION: the role is part of Modelry and can't be changed. Make another one."""
+    ERROR_REASON_ROLE_BINDING_NOT_FOUND: _ErrorReason.ValueType  # 92
+    """NOT_FOUND: there is no such binding of a role."""
+    ERROR_REASON_ROLE_BINDING_EXISTS: _ErrorReason.ValueType  # 93
+    """ALREADY_EXISTS: the role is bound so already. Metadata: `binding_id`."""
+    ERROR_REASON_LAST_ADMINISTRATOR: _ErrorReason.ValueType  # 94
+    """FAILED_PRECONDITION: nobody would be left who has the role `admin` for the whole installation."""
+    ERROR_REASON_PRINCIPAL_DISABLED: _ErrorReason.ValueType  # 95
+    """FAILED_PRECONDITION: the principal is disabled. Enable it first."""
+    ERROR_REASON_GRANT_TOO_WIDE: _ErrorReason.ValueType  # 96
+    """PERMISSION_DENIED: the caller would give, or take, more than it may do itself. Metadata: `permissions` (those that
+    it lacks).
+    """
+    ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 97
+    """RESOURCE_EXHAUSTED: too many calls with credentials that are not accepted came from this address, or begin with the
+    same characters. Details: RetryInfo.
+    """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 98
+    """RESOURCE_EXHAUSTED: the workspace has as much as it may have. Details: QuotaFailure. Metadata: `workspace`, `quota`
+    (such as `run_count`), `used`, `limit`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons for which a call can fail. A reason is sent as `google.rpc.ErrorInfo.reason`, without the prefix
@@ -218,7 +264,9 @@ ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 14
 Metadata: `size_bytes`.
 """
 ERROR_REASON_CREDENTIAL_INVALID: ErrorReason.ValueType  # 15
-"""UNAUTHENTICATED: the call needs the credential of a Modelry service. Only the internal listeners ask for it."""
+"""UNAUTHENTICATED: the credential of the call is not accepted. It is unknown, was cut or changed, has expired or was
+revoked, or its principal is disabled: which of these is not said. Internal listeners accept Modelry's services only.
+"""
 ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
 right: remove something first. Metadata: `field` (the field that adds it), `total`, `most`.
@@ -234,10 +282,30 @@ than this one. The server has not begun to work on the call. An open stream can 
 of an upload is written. Send the call again later. Details: RetryInfo. Metadata: `limit` (how many may wait),
 `limit_bytes` (of how many bytes together).
 """
+ERROR_REASON_CREDENTIAL_MISSING: ErrorReason.ValueType  # 19
+"""UNAUTHENTICATED: the call has no credential. Send an API token or a token of the issuer as `authorization: Bearer
+<token>`. Metadata: `issuer` and `client_id`, with which people sign in, if the server's settings name them.
+"""
 ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: there is no such workspace, or the caller has no right to see it."""
 ERROR_REASON_WORKSPACE_EXISTS: ErrorReason.ValueType  # 21
 """ALREADY_EXISTS: there is a workspace with that name."""
+ERROR_REASON_PRINCIPAL_NOT_FOUND: ErrorReason.ValueType  # 22
+"""NOT_FOUND: there is no such principal."""
+ERROR_REASON_PRINCIPAL_EXISTS: ErrorReason.ValueType  # 23
+"""ALREADY_EXISTS: there is a principal with that name, or with that id of the issuer."""
+ERROR_REASON_GROUP_NOT_FOUND: ErrorReason.ValueType  # 24
+"""NOT_FOUND: there is no such group."""
+ERROR_REASON_GROUP_EXISTS: ErrorReason.ValueType  # 25
+"""ALREADY_EXISTS: there is a group with that name."""
+ERROR_REASON_GROUP_CYCLE: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION: the group would be in itself, directly or through others. Metadata: `group`, `member`."""
+ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason.ValueType  # 27
+"""NOT_FOUND: there is no such token."""
+ERROR_REASON_ROLE_NOT_FOUND: ErrorReason.ValueType  # 28
+"""NOT_FOUND: there is no such role."""
+ERROR_REASON_ROLE_EXISTS: ErrorReason.ValueType  # 29
+"""ALREADY_EXISTS: there is a role with that name."""
 ERROR_REASON_EXPERIMENT_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND: there is no such experiment."""
 ERROR_REASON_EXPERIMENT_EXISTS: ErrorReason.ValueType  # 31
@@ -312,4 +380,28 @@ ERROR_REASON_CURSOR_OUT_OF_RANGE: ErrorReason.ValueType  # 79
 """
 ERROR_REASON_EVALUATION_NOT_FOUND: ErrorReason.ValueType  # 80
 """NOT_FOUND: there is no such evaluation."""
+ERROR_REASON_ROLE_IN_USE: ErrorReason.ValueType  # 90
+"""FAILED_PRECONDITION: somebody has the role. Remove the bindings first. Metadata: `role`, `bindings` (how many)."""
+ERROR_REASON_ROLE_BUILTIN: ErrorReason.ValueType  # 91
+"""FAILED_PRECONDITION: the role is part of Modelry and can't be changed. Make another one."""
+ERROR_REASON_ROLE_BINDING_NOT_FOUND: ErrorReason.ValueType  # 92
+"""NOT_FOUND: there is no such binding of a role."""
+ERROR_REASON_ROLE_BINDING_EXISTS: ErrorReason.ValueType  # 93
+"""ALREADY_EXISTS: the role is bound so already. Metadata: `binding_id`."""
+ERROR_REASON_LAST_ADMINISTRATOR: ErrorReason.ValueType  # 94
+"""FAILED_PRECONDITION: nobody would be left who has the role `admin` for the whole installation."""
+ERROR_REASON_PRINCIPAL_DISABLED: ErrorReason.ValueType  # 95
+"""FAILED_PRECONDITION: the principal is disabled. Enable it first."""
+ERROR_REASON_GRANT_TOO_WIDE: ErrorReason.ValueType  # 96
+"""PERMISSION_DENIED: the caller would give, or take, more than it may do itself. Metadata: `permissions` (those that
+it lacks).
+"""
+ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 97
+"""RESOURCE_EXHAUSTED: too many calls with credentials that are not accepted came from this address, or begin with the
+same characters. Details: RetryInfo.
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 98
+"""RESOURCE_EXHAUSTED: the workspace has as much as it may have. Details: QuotaFailure. Metadata: `workspace`, `quota`
+(such as `run_count`), `used`, `limit`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

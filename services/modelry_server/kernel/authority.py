@@ -1,0 +1,315 @@
+"""Who callers are and what they may do, in memory, so that asking costs a hot path nothing.
+
+A process has one `Authority`. What access says of a credential and of a principal is kept, and forgotten when access
+says that it was changed. While access has been silent for longer than `FRESH_S`, nothing kept is believed: each call
+asks access, and is refused if access does not answer.
+
+What was asked before a change and arrives after it must not be kept. So an answer is kept only if no change was heard
+of while it was asked for.
+"""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from modelry_server.kernel.access import ALL, Kind, Place, Within
+from modelry_server.kernel.caller import Caller, Credential, Identity
+from modelry_server.kernel.errors import CredentialInvalid
+
+FRESH_S = 5.0
+"""How long what is kept is believed after the last word of access, in seconds."""
+MOST_KEPT = 20_000
+"""How many credentials are kept, and of how many principals the grants: the ones used last."""
+
+_UNKNOWN_S = 1.0  # how long a refusal is remembered: a token may have been made on another replica a moment ago
+_MOST_UNKNOWN = 10_000
+_NOTHING: frozenset[str] = frozenset()
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a principal may do, by place. `groups` are all groups by which it got that.
+
+    `experiments` and `models` map an id to the workspace and the permissions: they hold only in that workspace.
+    """
+
+    everywhere: frozenset[str] = _NOTHING
+    workspaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    experiments: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    models: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    groups: frozenset[str] = _NOTHING
+
+    def at(self, place: Place) -> Iterable[frozenset[str]]:
+        """The permissions of each role that covers a place."""
+        if self.everywhere:
+            yield self.everywhere
+        if place.workspace in self.workspaces:
+            yield self.workspaces[place.workspace]
+        for found in (self.experiments.get(place.experiment_id), self.models.get(place.model_id)):
+            if found and found[0] == place.workspace:
+                yield found[1]
+
+    def parts(self) -> Iterable[tuple[str, frozenset[str]]]:
+        """The workspace and the permissions of each role that covers only a part of a workspace."""
+        yield from self.experiments.values()
+        yield from self.models.values()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What access says of a credential."""
+
+    identity: Identity
+    grants: Grants
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What was changed in access: a principal, a group, a credential, or, if all are empty, anything."""
+
+    principal_id: str = ""
+    group: str = ""
+    credential_id: str = ""
+
+
+class Source(Protocol):
+    """Access, as the authority asks it."""
+
+    def identity(self, bearer: str) -> Known:
+        """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
+
+    def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
+        """Whose certificate it is. Raises CredentialInvalid, ServiceUnavailable."""
+
+    def grants(self, principal_id: str, groups: frozenset[str]) -> Grants:
+        """What a principal may do. Raises CredentialInvalid if it is unknown or disabled, ServiceUnavailable."""
+
+
+class _Kept(Generic[_Key, _Value]):
+    """What was used last, up to a number. Reading is safe from any thread; changes need the lock of the owner."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[_Key, _Value] = OrderedDict()
+
+    def get(self, key: _Key) -> _Value | None:
+        return self._values.get(key)
+
+    def put(self, key: _Key, value: _Value) -> None:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        while len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    def drop(self, unwanted: Callable[[_Key, _Value], bool]) -> None:
+        for key in [key for key, value in self._values.items() if unwanted(key, value)]:
+            del self._values[key]
+
+    def clear(self) -> None:
+        self._values.clear()
+
+
+class Authority:
+    """Knows callers and judges them, see `kernel.access.Judge`. `asked` is access."""
+
+    def __init__(self, asked: Source, *, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._asked = asked
+        self._fresh_s = fresh_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._heard = -fresh_s - 1.0
+        self._changes = 0
+        """How many times something was forgotten: an answer is kept only if that is as it was when it was asked for."""
+        self._credentials: _Kept[bytes, Identity] = _Kept(MOST_KEPT)
+        self._grants: _Kept[tuple[str, frozenset[str]], Grants] = _Kept(MOST_KEPT)
+        self._unknown: _Kept[bytes, float] = _Kept(_MOST_UNKNOWN)
+        self._used: set[str] = set()
+        self._told: list[Callable[[], None]] = []
+
+    def heard(self, changes: Iterable[Changed] = ()) -> None:
+        """Notes a word of access, and forgets what it says was changed."""
+        changes = list(changes)
+        with self._lock:
+            for each in changes:
+                self._forget(each)
+            if changes:
+                self._changes += 1
+                self._unknown.clear()
+            self._heard = self._clock()
+        if changes:
+            for tell in self._told:
+                tell()
+
+    def lost(self) -> None:
+        """Notes that what access says from now on may begin after a gap: all is forgotten."""
+        self.heard([Changed()])
+        with self._lock:
+            self._heard = self._clock() - self._fresh_s - 1.0
+
+    def tell(self, of_change: Callable[[], None]) -> None:
+        """Calls a function after each change that was heard of, such as to judge open streams again."""
+        self._told.append(of_change)
+
+    def is_fresh(self) -> bool:
+        """Whether what is kept is believed."""
+        return self._clock() - self._heard <= self._fresh_s
+
+    def identify(self, bearer: str) -> Identity:
+        """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
+        return self._identified(hashlib.sha256(bearer.encode()).digest(), lambda: self._asked.identity(bearer))
+
+    def identify_certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Identity:
+        """Whose client certificate it is, which TLS has verified. Raises CredentialInvalid, ServiceUnavailable."""
+        key = hashlib.sha256(f"certificate {fingerprint}".encode()).digest()
+        return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
+
+    def is_known(self, bearer: str) -> bool:
+        """Whether the credential was accepted lately."""
+        return self._credentials.get(hashlib.sha256(bearer.encode()).digest()) is not None
+
+    def still_holds(self, identity: Identity) -> bool:
+        """Whether an identity that was confirmed before is not known to be over."""
+        return identity.expire_time > time.time()
+
+    def uses(self) -> set[str]:
+        """The ids of the credentials that were used since the last time."""
+        with self._lock:
+            used, self._used = self._used, set()
+        return used
+
+    def _identified(self, key: bytes, ask: Callable[[], Known]) -> Identity:
+        identity = self._credentials.get(key)
+        if identity is not None and self.is_fresh():
+            if identity.expire_time <= time.time():
+                raise CredentialInvalid
+            if identity.credential_id not in self._used:
+                self._used.add(identity.credential_id)
+            return identity
+        refused = self._unknown.get(key)
+        if refused is not None and self._clock() - refused < _UNKNOWN_S and self.is_fresh():
+            raise CredentialInvalid
+        before = self._changes
+        try:
+            known = ask()
+        except CredentialInvalid:
+            with self._lock:
+                if self._changes == before:
+                    self._unknown.put(key, self._clock())
+            raise
+        with self._lock:
+            self._used.add(known.identity.credential_id)
+            if self._changes == before:
+                self._credentials.put(key, known.identity)
+                self._grants.put(_who(known.identity), known.grants)
+        return known.identity
+
+    def grants_of(self, identity: Identity) -> Grants:
+        """What the principal of an identity may do. Raises CredentialInvalid, ServiceUnavailable."""
+        key = _who(identity)
+        grants = self._grants.get(key)
+        if grants is not None and self.is_fresh():
+            return grants
+        before = self._changes
+        grants = self._asked.grants(identity.principal_id, identity.groups)
+        with self._lock:
+            if self._changes == before:
+                self._grants.put(key, grants)
+        return grants
+
+    def may(self, caller: Caller, permission: str, place: Place) -> bool:
+        """Whether a caller has a permission at a place. Raises ServiceUnavailable."""
+        identity = caller.identity
+        if permission == Kind.SERVICE:
+            return caller.is_service
+        if identity is None:
+            return _is_server(caller)
+        return _is_in_cap(identity, permission, place) and any(
+            permission in permissions for permissions in self.grants_of(identity).at(place)
+        )
+
+    def sees(self, caller: Caller, place: Place) -> bool:
+        """Whether a caller has any role at a place. In a workspace, also one at a part of it."""
+        identity = caller.identity
+        if identity is None:
+            return _is_server(caller)
+        if identity.workspace_cap is not None and place.workspace not in identity.workspace_cap:
+            return False
+        grants = self.grants_of(identity)
+        if any(grants.at(place)):
+            return True
+        is_whole = not place.experiment_id and not place.model_id
+        return is_whole and any(workspace == place.workspace for workspace, _ in grants.parts())
+
+    def within(self, caller: Caller, permission: str, workspace: str) -> Within:
+        """Where in a workspace the caller has a permission."""
+        identity = caller.identity
+        if self.may(caller, permission, Place(workspace)):
+            return ALL
+        if identity is None or not _is_in_cap(identity, permission, Place(workspace)):
+            return Within(is_all=False)
+        grants = self.grants_of(identity)
+
+        def ids(parts: Mapping[str, tuple[str, frozenset[str]]]) -> frozenset[str]:
+            return frozenset(key for key, (where, those) in parts.items() if where == workspace and permission in those)
+
+        return Within(False, ids(grants.experiments), ids(grants.models))
+
+    def workspaces(self, caller: Caller) -> frozenset[str] | None:
+        """The workspaces that a caller sees; None: all."""
+        identity = caller.identity
+        if identity is None:
+            return None if _is_server(caller) else _NOTHING
+        grants, cap = self.grants_of(identity), identity.workspace_cap
+        if grants.everywhere:
+            return cap
+        seen = frozenset([*grants.workspaces, *(workspace for workspace, _ in grants.parts())])
+        return seen if cap is None else seen & cap
+
+    def anywhere(self, caller: Caller, permission: str) -> bool:
+        """Whether a caller has a permission at any place."""
+        identity = caller.identity
+        if identity is None:
+            return _is_server(caller)
+        if identity.permission_cap is not None and permission not in identity.permission_cap:
+            return False
+        grants = self.grants_of(identity)
+        return permission in grants.everywhere or any(
+            permission in permissions
+            for where, permissions in (*grants.workspaces.items(), *grants.parts())
+            if identity.workspace_cap is None or where in identity.workspace_cap
+        )
+
+    def _forget(self, changed: Changed) -> None:
+        """Forgets what a change is about. A change of a principal or group may end credentials, too."""
+        if not (changed.principal_id or changed.group or changed.credential_id):
+            self._credentials.clear()
+            self._grants.clear()
+            return
+        self._credentials.drop(
+            lambda _, identity: (
+                identity.principal_id == changed.principal_id or identity.credential_id == changed.credential_id
+            )
+        )
+        self._grants.drop(lambda key, grants: key[0] == changed.principal_id or changed.group in grants.groups)
+
+
+def _who(identity: Identity) -> tuple[str, frozenset[str]]:
+    return identity.principal_id, identity.groups
+
+
+def _is_server(caller: Caller) -> bool:
+    """Whether the server itself acts, such as in a background job."""
+    return caller.is_service and caller.credential is Credential.SERVICE
+
+
+def _is_in_cap(identity: Identity, permission: str, place: Place) -> bool:
+    """Whether the caps of a credential allow this."""
+    if identity.permission_cap is not None and permission not in identity.permission_cap:
+        return False
+    return identity.workspace_cap is None or place.workspace in identity.workspace_cap
