@@ -1,6 +1,19 @@
-"""The entities of access. Times are milliseconds since the epoch."""
+"""The nouns of access. Times are milliseconds since the epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+
+from modelry_server.kernel.access import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """The most that a workspace may have; 0: no limit."""
+
+    runs: int = 0
+    versions: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +25,112 @@ class Workspace:
     create_time: int
     update_time: int
     revision: int = 1
+    quotas: Quotas = Quotas()
 
     @property
     def etag(self) -> str:
         """A text that differs after each change."""
         return str(self.revision)
+
+
+class PrincipalKind(IntEnum):
+    """What a principal stands for; the numbers are those of the contract."""
+
+    USER = 1
+    SERVICE_ACCOUNT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who calls. `issuer` and `external_id` are empty for one that has API tokens only.
+
+    Credentials of the issuer count only if they were issued at `not_before` or later.
+    """
+
+    principal_id: str
+    kind: PrincipalKind
+    name: str
+    display_name: str
+    create_time: int
+    update_time: int
+    issuer: str = ""
+    external_id: str = ""
+    owner_id: str = ""
+    is_disabled: bool = False
+    not_before: int = 0
+    revision: int = 1
+
+    @property
+    def etag(self) -> str:
+        """A text that differs after each change."""
+        return str(self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of principals and of other groups."""
+
+    name: str
+    description: str
+    create_time: int
+    update_time: int
+    revision: int = 1
+
+    @property
+    def etag(self) -> str:
+        """A text that differs after each change."""
+        return str(self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who is in a group, or has a role: the id of a principal, or the name of a group."""
+
+    name: str
+    is_group: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token, without its text. `workspaces` and `role_cap` are empty if it has no such cap."""
+
+    token_id: str
+    principal_id: str
+    description: str
+    hint: str
+    create_time: int
+    expire_time: int
+    role_cap: str = ""
+    workspaces: Sequence[str] = ()
+    last_use_time: int | None = None
+    revoke_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A set of permissions under a name."""
+
+    name: str
+    description: str
+    permissions: Sequence[str]
+    is_builtin: bool = False
+    create_time: int = 0
+    update_time: int = 0
+    revision: int = 1
+
+    @property
+    def etag(self) -> str:
+        """A text that differs after each change."""
+        return str(self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleBinding:
+    """A role that a principal or group has at a place."""
+
+    binding_id: str
+    role: str
+    subject: Member
+    place: Place
+    creator_id: str
+    create_time: int

@@ -2,4 +2,4 @@
 
 from prometheus_client import Counter
 
-workspaces_created_total = Counter("modelry_access_workspaces_created_total", "Workspaces created.")
+changes_total = Counter("modelry_access_changes_total", "Changes that were written down, by what was done.", ["action"])

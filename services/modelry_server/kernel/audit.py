@@ -86,7 +86,7 @@ class End:
         body = body_of(
             {
                 **what,
-                "actor": by.subject,
+                "actor": by.key,
                 "create_time": _time(now),
                 "credential_kind": by.credential.name,
                 "trace_id": by.trace_id,
