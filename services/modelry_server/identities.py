@@ -100,7 +100,7 @@ class Watcher:
             stream.cancel()
 
     def _look(self) -> None:
-        """Ends a stream that has fallen silent, such as one to a machine that is gone: the next one may reach another."""
+        """Ends a stream that is silent, such as one to a machine that is gone: the next one may reach another."""
         stream = self._open
         if stream and not self._authority.is_fresh() and time.monotonic() - self._since > FRESH_S:
             stream.cancel()
