@@ -6,12 +6,15 @@ A process asks at the internal listener of access, also if it runs access itself
 import math
 import time
 from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import Message
 
 from modelry.api.common import v1 as common
 from modelry.internal.access import v1 as api
 from modelry_server.kernel.authority import FRESH_S, Authority, Changed, Grants, Known
 from modelry_server.kernel.caller import Credential, Identity
-from modelry_server.kernel.errors import ModelryError
+from modelry_server.kernel.errors import CredentialInvalid, ModelryError, Unauthenticated
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.transport.channel import Neighbour, Watched
 
@@ -46,7 +49,7 @@ class Identities:
     def grants(self, principal_id: str, groups: frozenset[str]) -> Grants:
         """What a principal may do. Raises CREDENTIAL_INVALID, ServiceUnavailable."""
         request = api.GetGrantsRequest(principal_id=principal_id, groups=sorted(groups))
-        answer = self._neighbour.call(self._stub.GetGrants, request)
+        answer = self._asked(self._stub.GetGrants, request)
         return _grants(answer.grants, answer.groups)
 
     def watch(self) -> Watched:
@@ -58,8 +61,16 @@ class Identities:
         self._neighbour.call(self._stub.LogTokenUses, api.LogTokenUsesRequest(token_ids=token_ids))
 
     def _known(self, request: api.GetIdentityRequest) -> Known:
-        answer = self._neighbour.call(self._stub.GetIdentity, request)
+        answer = self._asked(self._stub.GetIdentity, request)
         return Known(_identity(answer.identity), _grants(answer.grants, answer.groups))
+
+    def _asked(self, method: Any, request: Message) -> Any:
+        try:
+            return self._neighbour.call(method, request)
+        except Unauthenticated as error:
+            if error.reason == CredentialInvalid.reason:
+                raise CredentialInvalid(error.message) from None
+            raise
 
 
 class Watcher:

@@ -121,7 +121,7 @@ def staged(
         internal.add_SnapshotServiceServicer_to_server(Freezer(act), server)
 
     room = Room(
-        "stage",
+        "access",
         (SERVICE, STREAMING),
         register,
         internal_services=(INTERNAL,),
@@ -131,7 +131,7 @@ def staged(
     server = Server(
         [room],
         address="127.0.0.1:0",
-        internal={"stage": inside},
+        internal={"access": inside},
         key=KEY,
         permissions=PERMISSIONS,
         limits=limits,
