@@ -3,8 +3,9 @@
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from modelry_server.addresses import address_mistakes, listening, meeting
+from modelry_server.addresses import address_mistakes, authorities_file, listening, meeting, tls_files
 from modelry_server.config import Config
 from modelry_server.databases import database, database_mistakes
 from modelry_server.kernel.access import Access, Judge
@@ -13,6 +14,7 @@ from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
+from modelry_server.kernel.transport.tls import ServerTls, client_credentials
 from modelry_server.permissions import PERMISSIONS, may
 
 ROOMS = ("access", "tracking", "artifacts", "registry")
@@ -40,9 +42,12 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
     for each in databases.values():
         each.check()
     met = meeting(target, config, rooms=ROOMS)
+    files = tls_files(config)
+    credentials = client_credentials(authorities_file(config)) if files else None
 
     def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
-        return {name: Neighbour(name, met.reached[name], key=met.key, call_s=server.call_limit) for name in wanted}
+        options: Any = {"key": met.key, "credentials": credentials, "call_s": server.call_limit}
+        return {name: Neighbour(name, met.reached[name], **options) for name in wanted}
 
     return Server(
         [_room(name, config, databases[name], neighbours=neighbours, access=Access(judge)) for name in names],
@@ -59,6 +64,8 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
             call_s=server.call_limit,
             share=2,
         ),
+        tls=ServerTls(files) if files else None,
+        mtls_address=server.mtls_listen,
     )
 
 
