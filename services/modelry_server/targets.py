@@ -3,8 +3,9 @@
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from modelry_server.addresses import address_mistakes, listening, meeting
+from modelry_server.addresses import address_mistakes, authorities_file, listening, meeting, tls_files
 from modelry_server.config import Config
 from modelry_server.databases import database, database_mistakes
 from modelry_server.identities import Identities, Watcher
@@ -15,6 +16,7 @@ from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
+from modelry_server.kernel.transport.tls import ServerTls, client_credentials
 from modelry_server.permissions import PERMISSIONS
 
 ROOMS = ("access", "tracking", "artifacts", "registry")
@@ -42,9 +44,12 @@ def build(target: str, config: Config, *, judge: Judge | None = None) -> Server:
     for each in databases.values():
         each.check()
     met = meeting(target, config, rooms=ROOMS)
+    files = tls_files(config)
+    credentials = client_credentials(authorities_file(config)) if files else None
 
     def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
-        return {name: Neighbour(name, met.reached[name], key=met.key, call_s=server.call_limit) for name in wanted}
+        options: Any = {"key": met.key, "credentials": credentials, "call_s": server.call_limit}
+        return {name: Neighbour(name, met.reached[name], **options) for name in wanted}
 
     authority, jobs, close = _authority(config, neighbours)
     access = Access(judge or authority or Open())
@@ -66,6 +71,8 @@ def build(target: str, config: Config, *, judge: Judge | None = None) -> Server:
         authority=authority,
         jobs=jobs,
         close=close,
+        tls=ServerTls(files) if files else None,
+        mtls_address=server.mtls_listen,
     )
 
 

@@ -22,7 +22,7 @@ from modelry_server.kernel.errors import (
     TooManyStreams,
 )
 from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport import status, tracing, vouching
+from modelry_server.kernel.transport import sockets, status, tracing, vouching
 
 BELIEVED_S = 5.0
 """How long what a neighbour confirmed is believed, in seconds."""
@@ -44,29 +44,38 @@ _Stub = TypeVar("_Stub")
 class Neighbour:
     """Another service, at the address of its internal listener. The connection opens with the first call.
 
-    `key` is the key of the services. A service that needs more than `longest_s` seconds counts as unavailable, or more
-    than `call_s` for a call whose work grows with what is stored.
+    `key` is the key of the services. With `credentials` a port is reached by TLS, a Unix socket never. A service that
+    needs more than `longest_s` seconds counts as unavailable, or more than `call_s` for a call whose work grows with
+    what is stored.
     """
 
     def __init__(
-        self, name: str, address: str, *, key: str = "", longest_s: float = 10.0, call_s: float = 60.0
+        self,
+        name: str,
+        address: str,
+        *,
+        key: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
+        longest_s: float = 10.0,
+        call_s: float = 60.0,
     ) -> None:
         self.name = name
         self.address = address
         self._voucher = vouching.Voucher(key)
         self._longest_s = longest_s
         self._call_s = call_s
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.enable_retries", 0),
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take, despite its name
-                ("grpc.max_reconnect_backoff_ms", 1000),
-                ("grpc.use_local_subchannel_pool", 1),
-                ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for what lies outside
-            ],
-        )
+        options = [
+            ("grpc.enable_retries", 0),
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take, despite its name
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for what lies outside
+        ]
+        if credentials is None or sockets.path_of(address):
+            self._channel = grpc.insecure_channel(address, options=options)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=options)
 
     def stub(self, kind: type[_Stub]) -> _Stub:
         """A stub of one of the service's contracts, whose methods are for `call`."""

@@ -45,6 +45,7 @@ from modelry_server.kernel.transport.limits.gate import Gate
 from modelry_server.kernel.transport.limits.streams import Stream, Streams
 from modelry_server.kernel.transport.limits.waiting import Waiting
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES
+from modelry_server.kernel.transport.tls import ServerTls
 from modelry_server.kernel.transport.vouching import Voucher
 
 KEEPALIVE_S = 60
@@ -63,6 +64,7 @@ _WATCHES = 256  # of health
 _REFLECTIONS = 32  # streams, each of which asks for a few descriptions
 _SPARE_THREADS = 256  # beyond the calls that may wait: for those that come, are refused and go
 _IDLE_LOOK_S = 1.0
+_CERTIFICATE_LOOK_S = 60.0
 _OWN_FILES = 128  # of the process itself, such as logs, listeners, and the connections between services
 _METADATA_BYTES = 16 << 10  # of a call
 _INSIDE_METADATA_BYTES = 64 << 10  # what services say of a caller can be long: it may be in many groups
@@ -119,8 +121,9 @@ class Server:
 
     At `address` it listens for clients, and there serves the public services of all rooms. At `internal[room]` it
     listens for other services, which sign with the `key` for whom they call, and there serves all services of that
-    room. `authority` knows the callers and what they may do; without it, clients are who they say they are. `jobs` keep
-    it up to date, and `close` lets go of what it holds.
+    room. With `tls` all ports use it. At `mtls_address`, if there is one, it listens for clients, too, and asks them
+    for a certificate. `authority` knows the callers and what they may do; without it, clients are who they say they
+    are. `jobs` keep it up to date, and `close` lets go of what it holds.
     """
 
     def __init__(
@@ -135,19 +138,23 @@ class Server:
         authority: Authority | None = None,
         jobs: Sequence[Job] = (),
         close: Callable[[], None] = lambda: None,
+        tls: ServerTls | None = None,
+        mtls_address: str = "",
     ) -> None:
         if internal and not key:
             raise ValueError("internal listeners need the key of the services")
         _check_permissions(rooms, permissions)
         self._rooms = rooms
         self._close = close
-        connections = _connections(limits.connections, [address, *internal.values()], rest=_other_files(rooms, limits))
+        addresses = [*filter(None, (address, mtls_address)), *internal.values()]
+        connections = _connections(limits.connections, addresses, rest=_other_files(rooms, limits))
         self._limits = limits = replace(limits, connections=connections)
         self._stopped = threading.Event()
         sign_in = {key: value for room in rooms for key, value in room.sign_in.items()}
         doors = Doors(authority, sign_in) if authority else None
         self._public = _Listener(rooms, "public", permissions, address=address, doors=doors, limits=limits)
-        self.port = self._public.listen()
+        self.port = self._public.listen(tls)
+        self.mtls_port = self._public.listen_for_certified(mtls_address, tls) if mtls_address and tls else None
         self.path = sockets.path_of(address)
         self._internal: list[_Listener] = []
         self.internal = dict(internal)
@@ -156,16 +163,20 @@ class Server:
                 at = internal[room.name]
                 inside = Inside(room.name, Voucher(key))
                 listener = _Listener([room], room.name, permissions, address=at, inside=inside, limits=limits)
-                listener.listen()
+                listener.listen(tls)
                 self._internal.append(listener)
         idle = Job("end-idle-calls", _IDLE_LOOK_S, self._end_idle)
-        self._jobs = JobLoop([idle, *jobs, *(job for room in rooms for job in room.jobs)])
+        tls_jobs = [Job("look-at-certificate", _CERTIFICATE_LOOK_S, tls.look)] if tls else []
+        self._tls = tls
+        self._jobs = JobLoop([idle, *tls_jobs, *jobs, *(job for room in rooms for job in room.jobs)])
 
     def start(self) -> None:
         """Begins to answer. Health says SERVING from now on."""
         for listener in (*self._internal, self._public):
             listener.start()
         self._jobs.start()
+        if self._tls:
+            self._tls.look()
         _log.info("server.started", **self._place(), services=[r.name for r in self._rooms], internal=self.internal)
 
     def stop(self) -> None:
@@ -207,7 +218,8 @@ class Server:
 
     def _place(self) -> dict[str, object]:
         """Where it listens for clients, as the log says it."""
-        return {"port": self.port} if self.path is None else {"socket": str(self.path)}
+        place: dict[str, object] = {"port": self.port} if self.path is None else {"socket": str(self.path)}
+        return place if self.mtls_port is None else {**place, "mtls_port": self.mtls_port}
 
     def _listeners(self) -> list["_Listener"]:
         return [self._public, *self._internal]
@@ -239,7 +251,7 @@ class _Listener:
         self._address = address
         self.drain = Drain()
         self._lock: int | None = None
-        self._port = 0
+        self._ports: list[int] = []
         self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if inside else ()))]
         # Each pool has a thread for every call that may wait, and some more. So no call waits for a thread, and gRPC
         # needs no limit of its own (`maximum_concurrent_rpcs`), which would refuse the calls of health, too.
@@ -310,8 +322,8 @@ class _Listener:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE]
             reflection.enable(self._server, reflected, _pool(reflected))
 
-    def listen(self) -> int:
-        """Takes its address, and gives its port. Raises AddressUnusable."""
+    def listen(self, tls: ServerTls | None) -> int:
+        """Takes its address, and gives its port, which uses TLS if there is one. Raises AddressUnusable."""
         address = self._address
         if path := sockets.path_of(address):
             try:
@@ -320,9 +332,21 @@ class _Listener:
                 raise _in_use(address) from None
             except OSError as error:
                 raise AddressUnusable(f"can't listen at {address}: {error.strerror}") from error
+            tls = None  # nobody else reads a socket
+        port = self._take(address, tls.credentials() if tls else None)
+        self._ports.append(port)
+        return port
+
+    def listen_for_certified(self, address: str, tls: ServerTls) -> int:
+        """Takes one more address, for clients that have a certificate, and gives its port. Raises AddressUnusable."""
+        self._ports.append(self._take(address, tls.credentials(of_clients=True)))
+        return self._ports[-1]
+
+    def _take(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:
-            self._port = self._server.add_insecure_port(address)
-            return self._port
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise AddressUnusable(
                 f"can't listen at {address}: another program listens there, or this is not its host"
@@ -336,7 +360,7 @@ class _Listener:
     def count_connections(self) -> None:
         """Tells the metrics how many connections there are. Those to a Unix socket are not counted."""
         if sockets.path_of(self._address) is None:
-            self._connections.look(self._port)
+            self._connections.look(self._ports)
 
     def say(self, state: int) -> None:
         """Tells the health of all services, and of the server as a whole."""
