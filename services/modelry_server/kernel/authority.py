@@ -161,9 +161,11 @@ class Authority:
         key = hashlib.sha256(f"certificate {fingerprint}".encode()).digest()
         return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
 
-    def is_known(self, bearer: str) -> bool:
-        """Whether the credential was accepted lately."""
-        return self._credentials.get(hashlib.sha256(bearer.encode()).digest()) is not None
+    def has_judged(self, bearer: str) -> bool:
+        """Whether the credential was accepted, or refused a moment ago. So it is no new guess."""
+        key = hashlib.sha256(bearer.encode()).digest()
+        refused = self._unknown.get(key)
+        return self._credentials.get(key) is not None or (refused is not None and self._clock() - refused < _UNKNOWN_S)
 
     def uses(self) -> set[str]:
         """The ids of the credentials that were used since the last time."""

@@ -12,6 +12,7 @@ import grpc
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
 from modelry.internal.artifacts import v1 as internal
+from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.transport.config import ServerConfig
 from modelry_server.kernel.transport.server import Limits, Room, Server
 from modelry_server.kernel.transport.tls import ServerTls
@@ -113,6 +114,7 @@ def staged(
     *,
     limits: Limits = SMALL,
     internal_address: str = "",
+    authority: Authority | None = None,
     tls: ServerTls | None = None,
     mtls_address: str = "",
     notice: Notice = lambda context: None,
@@ -141,6 +143,7 @@ def staged(
         key=KEY,
         permissions=PERMISSIONS,
         limits=limits,
+        authority=authority,
         tls=tls,
         mtls_address=mtls_address,
     )

@@ -45,12 +45,14 @@ class Doors:
             return "", self._by_certificate(context)
         bearer = bearer_of(given)
         peer = context.peer() or ""
-        if not self.authority.is_known(bearer):
+        is_new = not self.authority.has_judged(bearer)
+        if is_new:
             self._failures.check(peer, bearer)
         try:
             return bearer, self.authority.identify(bearer)
         except CredentialInvalid:
-            self._failures.note(peer, bearer)
+            if is_new:
+                self._failures.note(peer, bearer)
             raise
 
     def _by_certificate(self, context: grpc.ServicerContext) -> Identity:

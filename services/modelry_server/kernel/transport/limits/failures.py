@@ -1,6 +1,7 @@
 """How many credentials that are not accepted may come: of one address, and with the same first characters.
 
-Whoever guesses is slowed down without a question to access. A credential that was accepted lately is not affected.
+Whoever guesses is slowed down without a question to access. The same one again within a second counts once. A
+credential that was accepted lately is not affected.
 """
 
 import threading
@@ -12,7 +13,7 @@ from modelry_server.kernel.errors import TooManyFailures
 
 INTERVAL_S = 60.0
 """Failures count for so long, in seconds."""
-OF_ADDRESS = 60
+OF_ADDRESS = 100
 """The most failures of one address within the interval."""
 OF_PREFIX = 20
 """The most failures of credentials with the same beginning within the interval."""
