@@ -209,7 +209,7 @@ def test_a19_tokens_that_begin_alike_are_slowed_down_from_wherever_they_come() -
 def streaming(
     authority: Authority,
 ) -> Iterator[tuple[grpc.Channel, threading.Event]]:
-    """A server whose ReadMetrics judges its caller in the workspace `default` and then sends a number whenever the event says so."""
+    """A server whose ReadMetrics judges its caller, and then sends a number whenever the event says so."""
     go_on = threading.Event()
 
     def play() -> Iterator[int]:
