@@ -33,7 +33,6 @@ class Workspace:
         return str(self.revision)
 
 
-<<<<<<< HEAD
 class PrincipalKind(IntEnum):
     """What a principal stands for; the numbers are those of the contract."""
 
@@ -135,7 +134,8 @@ class RoleBinding:
     place: Place
     creator_id: str
     create_time: int
-=======
+
+
 @dataclass(frozen=True, slots=True)
 class ExternalIdentity:
     """Who calls, as a configured OIDC issuer says. The issuer's URL and the subject together identify it for ever.
@@ -155,4 +155,3 @@ class ExternalIdentity:
     issued_at: int
     expire_time: int
     token_id: str
->>>>>>> wt-oidc
