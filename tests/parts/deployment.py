@@ -88,8 +88,8 @@ class Deployment:
 
     def environment(self) -> dict[str, str]:
         """What a client's process needs to find every room."""
-        scheme = "grpcs" if self.authority else "grpc"
-        found = {f"MODELRY_{room.upper()}_URI": f"{scheme}://{address}" for room, address in self.addresses.items()}
+        scheme = "grpcs://" if self.authority else ""
+        found = {f"MODELRY_{room.upper()}_URI": scheme + address for room, address in self.addresses.items()}
         return found | ({"MODELRY_CA_FILE": str(self.authority.file)} if self.authority else {})
 
     def upgrade(self) -> None:
