@@ -140,15 +140,24 @@ class PermissionMissing(PermissionDenied):
 
 
 class CredentialInvalid(Unauthenticated):
-    """The call does not carry the key of the services."""
+    """The credential of the call is not accepted: unknown, ended, revoked, or of somebody who is disabled.
+
+    It does not say which, so that nobody learns anything from it. `rpc` is given where only services may call.
+    """
 
     reason = "CREDENTIAL_INVALID"
 
-    def __init__(self, rpc: str) -> None:
+    def __init__(self, rpc: str = "") -> None:
+        if rpc:
+            super().__init__(
+                f"only Modelry services can call {rpc} here, and the call does not carry their key; clients use the "
+                "public address of the service",
+                rpc=rpc,
+            )
+            return
         super().__init__(
-            f"only Modelry services can call {rpc} here, and the call does not carry their key; clients use the public "
-            "address of the service",
-            rpc=rpc,
+            "the credential is not accepted: it is unknown, has ended or was revoked, or its principal is disabled; "
+            "get a new one"
         )
 
 
