@@ -1,6 +1,9 @@
 """The errors of access that a caller can act on."""
 
-from modelry_server.kernel.errors import AlreadyExists
+from collections.abc import Iterable
+
+from modelry_server.kernel.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from modelry_server.kernel.requests.fields import shown
 
 
 class WorkspaceExists(AlreadyExists):
@@ -10,3 +13,147 @@ class WorkspaceExists(AlreadyExists):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the workspace {name!r} exists already; use it, or choose another name", workspace=name)
+
+
+class PrincipalNotFound(NotFound):
+    """There is no principal with this id, or the caller may not see it."""
+
+    reason = "PRINCIPAL_NOT_FOUND"
+
+    def __init__(self, principal_id: str) -> None:
+        super().__init__(
+            f"there is no principal {shown(principal_id)}",
+            kind="principal",
+            name=principal_id,
+            principal_id=principal_id,
+        )
+
+
+class PrincipalDisabled(FailedPrecondition):
+    """The principal is disabled."""
+
+    reason = "PRINCIPAL_DISABLED"
+
+    def __init__(self, principal_id: str) -> None:
+        super().__init__(f"the principal {principal_id!r} is disabled; enable it first", principal_id=principal_id)
+
+
+class GroupNotFound(NotFound):
+    """There is no group with this name, or the caller may not see it."""
+
+    reason = "GROUP_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no group {shown(name)}", kind="group", name=name, group=name)
+
+
+class GroupExists(AlreadyExists):
+    """There is a group with this name already."""
+
+    reason = "GROUP_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the group {shown(name)} exists already; use it, or choose another name", group=name)
+
+
+class GroupCycle(FailedPrecondition):
+    """A group would be in itself."""
+
+    reason = "GROUP_CYCLE"
+
+    def __init__(self, group: str, member: str) -> None:
+        told = "can't be in itself" if group == member else f"can't have the member {shown(member)}, which it is in"
+        super().__init__(f"the group {shown(group)} {told}", group=group, member=member)
+
+
+class RoleNotFound(NotFound):
+    """There is no role with this name."""
+
+    reason = "ROLE_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        name = name[:100]
+        super().__init__(f"there is no role {name!r}; ListRoles lists all", kind="role", name=name, role=name)
+
+
+class RoleExists(AlreadyExists):
+    """There is a role with this name already."""
+
+    reason = "ROLE_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the role {name!r} exists already; use it, or choose another name", role=name)
+
+
+class RoleBuiltin(FailedPrecondition):
+    """The role is part of Modelry."""
+
+    reason = "ROLE_BUILTIN"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the role {name!r} is part of Modelry and can't be changed; make another one", role=name)
+
+
+class RoleInUse(FailedPrecondition):
+    """Somebody has the role, or the caps of tokens name it."""
+
+    reason = "ROLE_IN_USE"
+
+    def __init__(self, name: str, bindings: int, tokens: int) -> None:
+        super().__init__(
+            f"the role {name!r} has {bindings} bindings, and {tokens} tokens that it caps; delete the bindings and "
+            "revoke the tokens first",
+            role=name,
+            bindings=bindings,
+            tokens=tokens,
+        )
+
+
+class RoleBindingNotFound(NotFound):
+    """There is no binding with this id, or the caller may not see it."""
+
+    reason = "ROLE_BINDING_NOT_FOUND"
+
+    def __init__(self, binding_id: str) -> None:
+        super().__init__(
+            f"there is no role binding {shown(binding_id)}",
+            kind="role_binding",
+            name=binding_id,
+            binding_id=binding_id,
+        )
+
+
+class RoleBindingExists(AlreadyExists):
+    """The role is bound so already."""
+
+    reason = "ROLE_BINDING_EXISTS"
+
+    def __init__(self, binding_id: str) -> None:
+        super().__init__(f"the role is bound so already, by the binding {binding_id!r}", binding_id=binding_id)
+
+
+class LastAdministrator(FailedPrecondition):
+    """Nobody would be left who may administer the installation."""
+
+    reason = "LAST_ADMINISTRATOR"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nobody would be left who is enabled and has the role 'admin' for the whole installation; give it to "
+            "somebody else first"
+        )
+
+
+class GrantTooWide(PermissionDenied):
+    """The caller would give, or take, more than it may do itself."""
+
+    reason = "GRANT_TOO_WIDE"
+
+    def __init__(self, permissions: Iterable[str], workspace: str = "") -> None:
+        told = ", ".join(sorted(permissions))
+        place = f"in the workspace {workspace!r}" if workspace else "for the whole installation"
+        super().__init__(
+            f"nobody can give or take more than they may do themselves: the caller lacks {told} {place}",
+            permissions=told,
+            workspace=workspace,
+        )
