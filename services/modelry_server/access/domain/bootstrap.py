@@ -29,9 +29,7 @@ from modelry_server.kernel.telemetry import Log
 
 FILE = "bootstrap.token"
 """The file in the data folder."""
-HOW_TO_MAKE = (
-    "python -c 'from modelry_server.access.domain.token_texts import *; print(new_text(TextKind.BOOTSTRAP))'"
-)
+HOW_TO_MAKE = "python -c 'from modelry_server.access.domain.token_texts import *; print(new_text(TextKind.BOOTSTRAP))'"
 _MOST_BYTES = 200  # of a file that may be a token
 
 _log = Log("access")

@@ -200,4 +200,3 @@ def _free_name(tx: Transaction, name: str) -> str:
         ending = f" ({number})"
         free = name[: KEY_LENGTH - len(ending)].strip() + ending
     return free
-

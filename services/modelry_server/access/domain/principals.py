@@ -17,7 +17,7 @@ from modelry_server.kernel.access import INSTALLATION, Access, Place
 from modelry_server.kernel.authority import Changed
 from modelry_server.kernel.caller import Credential, Identity
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.errors import EtagMismatch, FieldInvalid
+from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import KEY_LENGTH, Fields, shown
 from modelry_server.kernel.requests.idempotency import Request, Requests
@@ -121,9 +121,7 @@ class Principals:
             raise PrincipalNotFound(principal_id or name)
         return Seen(found, is_whole=False)
 
-    def page(
-        self, kind: int, *, after: tuple[SortValue, ...] | None, limit: int
-    ) -> Sequence[Found[Principal]]:
+    def page(self, kind: int, *, after: tuple[SortValue, ...] | None, limit: int) -> Sequence[Found[Principal]]:
         """Principals of a kind, by name, after a sort key: all that the caller sees. Raises FieldInvalid."""
         with Fields() as fields:
             if kind and kind not in set(PrincipalKind):
@@ -251,9 +249,7 @@ def add(tx: Transaction, draft: Draft, now: int) -> Principal:
         for name in ("display_name", "issuer", "external_id", "owner_id")
         if (value := getattr(principal, name))
     }
-    change = journal.Change(
-        "principal.created", "principal", principal.principal_id, name=principal.name, after=after
-    )
+    change = journal.Change("principal.created", "principal", principal.principal_id, name=principal.name, after=after)
     journal.write(tx, change, now=now)
     return principal
 

@@ -7,7 +7,7 @@ from modelry_server.access.domain import caps, journal, sight
 from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, new_text
 from modelry_server.access.domain.workspaces import judge_name
 from modelry_server.access.entities import Principal, PrincipalKind, Token
-from modelry_server.access.errors import TokenTooWide, PrincipalDisabled, RoleNotFound, TokenNotFound
+from modelry_server.access.errors import PrincipalDisabled, RoleNotFound, TokenNotFound, TokenTooWide
 from modelry_server.access.store import principals as principal_store
 from modelry_server.access.store import tokens as store
 from modelry_server.kernel import caller

@@ -55,7 +55,7 @@ class Workspaces:
         def make() -> tuple[str, Workspace] | None:
             if not store.add(tx, workspace):
                 return None
-            after = {"description": description, "quotas": _shown(quotas)}
+            after: dict[str, journal.Value] = {"description": description, "quotas": _shown(quotas)}
             _write_down(tx, "workspace.created", workspace, {}, after, now)
             return name, workspace
 

@@ -46,13 +46,13 @@ def by_digest(tx: Transaction, digest: str) -> Credential | None:
     t, p = tokens, principal_table
     join = t.join(p, p.c.principal_id == t.c.principal_id)
     hit = sa.or_(t.c.digest == digest, t.c.former_digest == digest)
-    own = [t.c[name].label(f"token_{name}") for name in t.columns.keys()]
+    own = [column.label(f"token_{column.name}") for column in t.columns]
     row = tx.execute(sa.select(p, *own).select_from(join).where(hit)).first()
     if row is None:
         return None
-    values = {name: getattr(row, f"token_{name}") for name in t.columns.keys()}
+    values = {column.name: getattr(row, f"token_{column.name}") for column in t.columns}
     return Credential(
-        Token(**{name: values[name] for name in _SHOWN}, workspaces=json.loads(values["workspaces"])),
+        Token(**{name: values[name] for name in _SHOWN}, workspaces=tuple(json.loads(values["workspaces"]))),
         principals.entity(row),
         values["digest"],
         values["former_digest"] or "",
