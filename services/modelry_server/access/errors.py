@@ -2,7 +2,14 @@
 
 from collections.abc import Collection, Iterable
 
-from modelry_server.kernel.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from modelry_server.kernel.errors import (
+    AlreadyExists,
+    CredentialInvalid,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from modelry_server.kernel.requests.fields import shown
 
 
@@ -194,3 +201,19 @@ class TokenTooWide(GrantTooWide):
     def __init__(self, what: str, permissions: Collection[str] = (), **metadata: object) -> None:
         listed = ", ".join(sorted(permissions))
         PermissionDenied.__init__(self, f"{what}: {listed}" if listed else what, permissions=listed, **metadata)
+
+
+class TokenRefused(CredentialInvalid):
+    """The token of an OIDC issuer is not accepted. Every reason has the same answer; the debug log has the reason."""
+
+
+class IssuerUnavailable(Unavailable):
+    """The keys of an OIDC issuer can't be had now, so its token can be neither accepted nor refused."""
+
+    reason = "SERVICE_UNAVAILABLE"
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(
+            f"the keys of the issuer {issuer!r} can't be read now, so its tokens can't be checked; try again later",
+            issuer=issuer,
+        )
