@@ -88,7 +88,7 @@ class Watch:
         """
         until = time.monotonic() + timeout_s
         while True:
-            revision, changed = self._changes.after(self._revision)
+            _, changed = self._changes.after(self._revision)
             now = time.monotonic()
             if changed or now - self._told >= HEARTBEAT_S:
                 return True

@@ -160,7 +160,7 @@ class Tokens:
         return after, text
 
     def revoke(self, token_id: str) -> Token:
-        """Revokes a token. One that was revoked stays as it is. Raises FieldInvalid, TokenNotFound, PermissionMissing."""
+        """Revokes a token; one that was revoked stays so. Raises FieldInvalid, TokenNotFound, PermissionMissing."""
         token_id = _or_own_token(token_id)
         with self._db.write() as tx:
             journal.begin(tx)
@@ -173,9 +173,9 @@ class Tokens:
         return replace(token, revoke_time=now)
 
     def revoke_all(self, principal_id: str) -> int:
-        """Revokes all tokens of a principal, and refuses those that its issuer made until now. Returns how many of ours.
+        """Revokes all tokens of a principal, and refuses those that its issuer made until now.
 
-        Raises FieldInvalid, PrincipalNotFound, PermissionMissing.
+        Returns how many of ours. Raises FieldInvalid, PrincipalNotFound, PermissionMissing.
         """
         principal_id = _or_own(principal_id)
         with self._db.write() as tx:
