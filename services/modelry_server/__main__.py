@@ -54,7 +54,7 @@ def run(
     `upgrade` brings its databases to this program's schema first. `announce` is told the settings and the port once the
     target answers; without it a line on standard output says the port.
     """
-    from modelry_server.addresses import listening, listening_internally
+    from modelry_server.addresses import listening, listening_everywhere
     from modelry_server.config import Config
     from modelry_server.databases import database, take_databases
     from modelry_server.kernel import telemetry
@@ -83,7 +83,7 @@ def run(
             judged=("server", *TARGETS[target]),
         )
         telemetry.start_logging(config.server.log_level)
-        for key, address in filter(None, (listening(target, config), listening_internally(target, config))):
+        for key, address in listening_everywhere(target, config):
             try:
                 ensure_free(address)
             except AddressUnusable as taken_by_others:

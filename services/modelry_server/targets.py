@@ -3,17 +3,21 @@
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from modelry_server.addresses import address_mistakes, listening, meeting
+from modelry_server.addresses import address_mistakes, authorities_file, listening, meeting, tls_files
 from modelry_server.config import Config
 from modelry_server.databases import database, database_mistakes
-from modelry_server.kernel.access import Access, Judge
+from modelry_server.identities import Identities, Watcher
+from modelry_server.kernel.access import Access, Judge, Open
+from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.config import ConfigurationInvalid
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Limits, Room, Server
-from modelry_server.permissions import PERMISSIONS, may
+from modelry_server.kernel.transport.tls import ServerTls, client_credentials
+from modelry_server.permissions import PERMISSIONS
 
 ROOMS = ("access", "tracking", "artifacts", "registry")
 """The services, from the one that calls no other to the one that calls most."""
@@ -28,8 +32,8 @@ def mistakes(target: str, config: Config) -> Iterator[str]:
     yield from database_mistakes(TARGETS[target], config)
 
 
-def build(target: str, config: Config, *, judge: Judge = may) -> Server:
-    """A server for a target, not yet started. `judge` says who may do what.
+def build(target: str, config: Config, *, judge: Judge | None = None) -> Server:
+    """A server for a target, not yet started. `judge` says who may do what; by default as the settings say.
 
     Raises ConfigurationInvalid; SchemaUnknown if a database is not ready for this program.
     """
@@ -40,12 +44,17 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
     for each in databases.values():
         each.check()
     met = meeting(target, config, rooms=ROOMS)
+    files = tls_files(config)
+    credentials = client_credentials(authorities_file(config)) if files else None
 
     def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
-        return {name: Neighbour(name, met.reached[name], key=met.key, call_s=server.call_limit) for name in wanted}
+        options: Any = {"key": met.key, "credentials": credentials, "call_s": server.call_limit}
+        return {name: Neighbour(name, met.reached[name], **options) for name in wanted}
 
+    authority, jobs, close = _authority(config, neighbours)
+    access = Access(judge or authority or Open())
     return Server(
-        [_room(name, config, databases[name], neighbours=neighbours, access=Access(judge)) for name in names],
+        [_room(name, config, databases[name], neighbours=neighbours, access=access) for name in names],
         address=listening(target, config)[1],
         internal=met.listening,
         key=met.key,
@@ -59,7 +68,24 @@ def build(target: str, config: Config, *, judge: Judge = may) -> Server:
             call_s=server.call_limit,
             share=2,
         ),
+        authority=authority,
+        jobs=jobs,
+        close=close,
+        tls=ServerTls(files) if files else None,
+        mtls_address=server.mtls_listen,
     )
+
+
+def _authority(
+    config: Config, neighbours: Callable[[Sequence[str]], dict[str, Neighbour]]
+) -> tuple[Authority | None, Sequence[Job], Callable[[], None]]:
+    """What knows callers, if the settings ask for that; the jobs that keep it up to date; what closes it."""
+    if config.server.authentication == "none":
+        return None, (), lambda: None
+    neighbour = neighbours(["access"])["access"]
+    identities = Identities(neighbour)
+    authority = Authority(identities)
+    return authority, Watcher(authority, identities).jobs(), neighbour.close
 
 
 def _room(

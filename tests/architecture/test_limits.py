@@ -14,11 +14,11 @@ from modelry_server.access.domain import workspaces
 from modelry_server.artifacts.config import ArtifactsConfig
 from modelry_server.artifacts.domain import incoming, paths, writing
 from modelry_server.artifacts.rpc import artifacts
-from modelry_server.config import ServerConfig
 from modelry_server.kernel.filter import order, syntax
 from modelry_server.kernel.requests import fields, idempotency, paging
 from modelry_server.kernel.sql import predicate
 from modelry_server.kernel.transport import messages, texts, wire
+from modelry_server.kernel.transport.config import ServerConfig
 from modelry_server.registry.domain import evaluations, models, names, promotions, versions
 from modelry_server.registry.rpc import events
 from modelry_server.tracking.domain import datasets, downsample, heartbeats, ingest, metrics, runs, totals

@@ -1,4 +1,4 @@
-"""Who reaches what: clients the public services, other services the internal ones, with their key."""
+"""Who reaches what: clients the public services, other services the internal ones, as who signs with their key."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import grpc
 import pytest
 
-from modelry_server.kernel.transport import keys
 from tests.architecture.tree import rpcs
 from tests.parts.deployment import Deployment
 from tests.parts.refusal import Refusal, unpacked
+from tests.parts.vouched import vouched
 
 RPCS = dict(rpcs())
 INTERNAL = sorted(rpc for rpc in RPCS if rpc.startswith("/modelry.internal."))
@@ -21,7 +21,7 @@ def refusal(channel: grpc.Channel, rpc: str, key: str | None) -> Refusal:
     """Why an empty request is refused, with a key or without."""
     method = RPCS[rpc]
     kind = ("stream" if method.client_streaming else "unary") + ("_stream" if method.server_streaming else "_unary")
-    metadata = () if key is None else ((keys.METADATA, key),)
+    metadata = () if key is None else vouched(key, rpc.split(".")[2])
     request: Any = iter([b""]) if method.client_streaming else b""
     try:
         answer = getattr(channel, kind)(rpc)(request, timeout=20, metadata=metadata)
@@ -49,7 +49,7 @@ def test_an_internal_listener_answers_no_rpc_without_the_key(deployment: Deploym
 
     for key in (None, "", "x" * 64, deployment.service_key[:-1]):
         found = refusal(channel, rpc, key)
-        assert (found.code, found.reason, found.domain) == ("UNAUTHENTICATED", "CREDENTIAL_INVALID", "modelry.dev")
+        assert (found.code, found.reason, found.domain) == ("UNAUTHENTICATED", "NOT_A_SERVICE", "modelry.dev")
         assert deployment.service_key not in str(found)
 
 

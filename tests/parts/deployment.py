@@ -22,10 +22,10 @@ from modelry_server.addresses import internal_address
 from modelry_server.config import Config
 from modelry_server.databases import database
 from modelry_server.kernel.config import load
-from modelry_server.kernel.transport import keys
 from modelry_server.targets import ROOMS
 from tests.parts import free_port
 from tests.parts.eventually import eventually
+from tests.parts.vouched import vouched
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 30.0
@@ -36,7 +36,7 @@ class Deployment:
     """The platform at work.
 
     `addresses` says where each service answers clients; in `all` that is the same for each. What only services may call
-    is at the internal listeners: `stub` finds it and sends the key that `service_key` is.
+    is at the internal listeners: `stub` finds it and signs with `service_key`.
     """
 
     def __init__(
@@ -142,16 +142,16 @@ class Deployment:
         return self._channel(self.addresses[room])
 
     def internal_channel(self, room: str) -> grpc.Channel:
-        """A channel to where a service answers other services, kept for all tests. It sends no key."""
+        """A channel to where a service answers other services, kept for all tests. It says nothing of a service."""
         return self._channel(self.internal_address(room))
 
     def stub(self, kind: type[_Stub]) -> _Stub:
-        """A stub of a service, by its class; of an internal one with the key."""
+        """A stub of a service, by its class; of an internal one as a service."""
         _, side, room, *_ = kind.__module__.split(".")
         if side == "api":
             return kind(self.channel(room))  # type: ignore[call-arg]
-        keyed = grpc.intercept_channel(self.internal_channel(room), _Keyed(self.service_key))
-        return kind(keyed)  # type: ignore[call-arg]
+        vouching = grpc.intercept_channel(self.internal_channel(room), _Vouching(self.service_key, room))
+        return kind(vouching)  # type: ignore[call-arg]
 
     def _channel(self, address: str) -> grpc.Channel:
         if address not in self._channels:
@@ -197,15 +197,15 @@ class Deployment:
         raise RuntimeError(f"{target} did not start:\n{self.log(target)}")
 
 
-class _Keyed(grpc.UnaryUnaryClientInterceptor):
-    """Sends the key of the services with each call."""
+class _Vouching(grpc.UnaryUnaryClientInterceptor):
+    """Signs each call as a service does, for itself."""
 
-    def __init__(self, key: str) -> None:
-        self._key = key
+    def __init__(self, key: str, room: str) -> None:
+        self._key, self._room = key, room
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Adds the key."""
-        metadata = [*(client_call_details.metadata or ()), (keys.METADATA, self._key)]
+        """Adds the statement."""
+        metadata = [*(client_call_details.metadata or ()), *vouched(self._key, self._room)]
         return continuation(client_call_details._replace(metadata=metadata), request)
 
 

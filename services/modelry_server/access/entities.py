@@ -134,3 +134,24 @@ class RoleBinding:
     place: Place
     creator_id: str
     create_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalIdentity:
+    """Who calls, as a configured OIDC issuer says. The issuer's URL and the subject together identify it for ever.
+
+    `name` is for people and can change hands, as `email` can. `kind` is `user` or `service_account`. `token_id` is
+    empty if the issuer gives its tokens none.
+    """
+
+    issuer_name: str
+    issuer_url: str
+    subject: str
+    name: str
+    display_name: str
+    email: str
+    groups: tuple[str, ...]
+    kind: str
+    issued_at: int
+    expire_time: int
+    token_id: str

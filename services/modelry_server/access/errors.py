@@ -1,8 +1,15 @@
 """The errors of access that a caller can act on."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from modelry_server.kernel.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from modelry_server.kernel.errors import (
+    AlreadyExists,
+    CredentialInvalid,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from modelry_server.kernel.requests.fields import shown
 
 
@@ -34,12 +41,8 @@ class PrincipalDisabled(FailedPrecondition):
 
     reason = "PRINCIPAL_DISABLED"
 
-    def __init__(self, principal_id: str, name: str) -> None:
-        super().__init__(
-            f"the principal {shown(name)} ({principal_id}) is disabled; enable it first",
-            principal_id=principal_id,
-            name=name,
-        )
+    def __init__(self, principal_id: str) -> None:
+        super().__init__(f"the principal {principal_id!r} is disabled; enable it first", principal_id=principal_id)
 
 
 class GroupNotFound(NotFound):
@@ -157,3 +160,56 @@ class GrantTooWide(PermissionDenied):
         lacking = ", ".join(sorted(permissions))
         told = f"{message} {lacking}" if lacking else message
         super().__init__(told, permissions=lacking, **metadata)
+
+
+class PrincipalExists(AlreadyExists):
+    """There is a principal with this name, or with this id of the issuer."""
+
+    reason = "PRINCIPAL_EXISTS"
+
+    def __init__(self, name: str, issuer: str = "", external_id: str = "") -> None:
+        if not issuer:
+            super().__init__(f"there is a principal {name!r} already; choose another name", name=name)
+            return
+        super().__init__(
+            f"there is a principal with the id {external_id!r} of {issuer!r} already: {name!r}",
+            name=name,
+            issuer=issuer,
+            external_id=external_id,
+        )
+
+
+class TokenNotFound(NotFound):
+    """There is no such token, or the caller may not see it; or none that can be rotated, and `why`."""
+
+    reason = "TOKEN_NOT_FOUND"
+
+    def __init__(self, token_id: str, why: str = "") -> None:
+        told = f"there is no token {shown(token_id)}"
+        super().__init__(
+            f"{told} that is in force: {why}" if why else told, kind="token", name=token_id, token_id=token_id
+        )
+
+
+class TokenTooWide(GrantTooWide):
+    """A token would do more than the credential by means of which it is made, or live longer."""
+
+    def __init__(self, what: str, permissions: Collection[str] = (), **metadata: object) -> None:
+        listed = ", ".join(sorted(permissions))
+        PermissionDenied.__init__(self, f"{what}: {listed}" if listed else what, permissions=listed, **metadata)
+
+
+class TokenRefused(CredentialInvalid):
+    """The token of an OIDC issuer is not accepted. Every reason has the same answer; the debug log has the reason."""
+
+
+class IssuerUnavailable(Unavailable):
+    """The keys of an OIDC issuer can't be had now, so its token can be neither accepted nor refused."""
+
+    reason = "SERVICE_UNAVAILABLE"
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(
+            f"the keys of the issuer {issuer!r} can't be read now, so its tokens can't be checked; try again later",
+            issuer=issuer,
+        )

@@ -128,6 +128,8 @@ class Access:
         present = caller.current()
         needed = present.permission if permission is None else permission
         if self._judge.may(present, needed, place):
+            if present.judged is not None:
+                present.judged.append((needed, place))
             return
         if place.workspace and not self._judge.sees(present, place):
             raise unseen() if unseen else WorkspaceNotFound(place.workspace)

@@ -23,7 +23,7 @@ from modelry_server.kernel.errors import CredentialInvalid
 FRESH_S = 5.0
 """How long what is kept is believed after the last word of access, in seconds."""
 MOST_KEPT = 20_000
-"""How many credentials are kept, and of how many principals the grants: the ones used last."""
+"""How many credentials are kept, and of how many principals the grants: the ones that came last."""
 
 _UNKNOWN_S = 1.0  # how long a refusal is remembered: a token may have been made on another replica a moment ago
 _MOST_UNKNOWN = 10_000
@@ -92,7 +92,7 @@ class Source(Protocol):
 
 
 class _Kept(Generic[_Key, _Value]):
-    """What was used last, up to a number. Reading is safe from any thread; changes need the lock of the owner."""
+    """What came last, up to a number. Reading is safe from any thread; changes need the lock of the owner."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -124,13 +124,12 @@ class Authority:
         self._clock = clock
         self._lock = threading.Lock()
         self._heard = -fresh_s - 1.0
-        self._changes = 0
+        self.changes = 0
         """How many times something was forgotten: an answer is kept only if that is as it was when it was asked for."""
         self._credentials: _Kept[bytes, Identity] = _Kept(MOST_KEPT)
         self._grants: _Kept[tuple[str, frozenset[str]], Grants] = _Kept(MOST_KEPT)
         self._unknown: _Kept[bytes, float] = _Kept(_MOST_UNKNOWN)
         self._used: set[str] = set()
-        self._told: list[Callable[[], None]] = []
 
     def heard(self, changes: Iterable[Changed] = ()) -> None:
         """Notes a word of access, and forgets what it says was changed."""
@@ -139,22 +138,15 @@ class Authority:
             for each in changes:
                 self._forget(each)
             if changes:
-                self._changes += 1
+                self.changes += 1
                 self._unknown.clear()
             self._heard = self._clock()
-        if changes:
-            for tell in self._told:
-                tell()
 
     def lost(self) -> None:
         """Notes that what access says from now on may begin after a gap: all is forgotten."""
         self.heard([Changed()])
         with self._lock:
             self._heard = self._clock() - self._fresh_s - 1.0
-
-    def tell(self, of_change: Callable[[], None]) -> None:
-        """Calls a function after each change that was heard of, such as to judge open streams again."""
-        self._told.append(of_change)
 
     def is_fresh(self) -> bool:
         """Whether what is kept is believed."""
@@ -169,13 +161,11 @@ class Authority:
         key = hashlib.sha256(f"certificate {fingerprint}".encode()).digest()
         return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
 
-    def is_known(self, bearer: str) -> bool:
-        """Whether the credential was accepted lately."""
-        return self._credentials.get(hashlib.sha256(bearer.encode()).digest()) is not None
-
-    def still_holds(self, identity: Identity) -> bool:
-        """Whether an identity that was confirmed before is not known to be over."""
-        return identity.expire_time > time.time()
+    def has_judged(self, bearer: str) -> bool:
+        """Whether the credential was accepted, or refused a moment ago. So it is no new guess."""
+        key = hashlib.sha256(bearer.encode()).digest()
+        refused = self._unknown.get(key)
+        return self._credentials.get(key) is not None or (refused is not None and self._clock() - refused < _UNKNOWN_S)
 
     def uses(self) -> set[str]:
         """The ids of the credentials that were used since the last time."""
@@ -194,17 +184,17 @@ class Authority:
         refused = self._unknown.get(key)
         if refused is not None and self._clock() - refused < _UNKNOWN_S and self.is_fresh():
             raise CredentialInvalid
-        before = self._changes
+        before = self.changes
         try:
             known = ask()
         except CredentialInvalid:
             with self._lock:
-                if self._changes == before:
+                if self.changes == before:
                     self._unknown.put(key, self._clock())
             raise
         with self._lock:
             self._used.add(known.identity.credential_id)
-            if self._changes == before:
+            if self.changes == before:
                 self._credentials.put(key, known.identity)
                 self._grants.put(_who(known.identity), known.grants)
         return known.identity
@@ -215,10 +205,10 @@ class Authority:
         grants = self._grants.get(key)
         if grants is not None and self.is_fresh():
             return grants
-        before = self._changes
+        before = self.changes
         grants = self._asked.grants(identity.principal_id, identity.groups)
         with self._lock:
-            if self._changes == before:
+            if self.changes == before:
                 self._grants.put(key, grants)
         return grants
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Credential(StrEnum):
@@ -52,7 +53,8 @@ class Caller:
     caller, these stay those of the caller; `is_service` says that the call itself came from a service. `permission` is
     what the rpc that is being answered needs. `trace_id` is 32 hexadecimal characters. `peer` is the address that the
     caller called from. `deadline` is a reading of `time.monotonic()`, or None for a call without one. `is_here` says
-    whether the caller still waits.
+    whether the caller still waits. `judged` notes the permissions and places that a call was let in for; None: it does
+    not.
     """
 
     subject: str
@@ -64,6 +66,12 @@ class Caller:
     is_here: Callable[[], bool] = field(default=_always, compare=False, repr=False)
     identity: Identity | None = None
     permission: str = ""
+    judged: list[tuple[str, Any]] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def holder(self) -> str:
+        """Who holds what calls take at once: the principal; without authentication, the connection."""
+        return self.peer if self.identity is None else self.identity.principal_id
 
     @property
     def key(self) -> str:
@@ -96,6 +104,11 @@ class using:  # a class, since each call enters it: a generator takes three time
 
     def __enter__(self) -> None:
         self._token: Token[Caller] = _current.set(self._caller)
+
+    def change(self, caller: Caller) -> None:
+        """Makes another caller the current one, within the block and in later ones."""
+        self._caller = caller
+        _current.set(caller)
 
     def __exit__(self, *_: object) -> None:
         _current.reset(self._token)

@@ -187,6 +187,11 @@ def sections(schema: type) -> Iterator[tuple[str, type]]:
         yield field.name, field.type
 
 
+def duration(value: Any) -> float:
+    """The seconds of a text such as `5ms`, `2s` or `24h`. Raises ValueError."""
+    return _read_unit(value, _SECONDS, "a duration such as '5ms', '2s' or '24h'")
+
+
 def place(address: str) -> tuple[str, int] | None:
     """The host, without brackets, and the port of an address; None if it is a Unix socket's.
 
@@ -261,7 +266,7 @@ def _read(field: dataclasses.Field[Any], value: Any) -> Any:
     if kind is int:
         number: float = _read_int(value)
     elif kind is Duration:
-        number = _read_unit(value, _SECONDS, "a duration such as '5ms', '2s' or '24h'")
+        number = duration(value)
     elif kind is Size:
         number = int(_read_unit(value, _BYTES, "a size such as '512KiB' or '64MiB'"))
     else:

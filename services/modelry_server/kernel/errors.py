@@ -5,8 +5,8 @@ ModelryError
 ├── NotFound
 ├── AlreadyExists
 ├── PermissionDenied ── PermissionMissing
-├── Unauthenticated ── CredentialInvalid
-├── ResourceExhausted ── TooManyStreams, TooManyCalls
+├── Unauthenticated ── CredentialMissing, CredentialInvalid, NotAService
+├── ResourceExhausted ── TooManyStreams, TooManyCalls, TooManyFailures
 ├── FailedPrecondition ── AnswerTooLarge, LimitReached
 ├── Aborted ── RequestInFlight, EtagMismatch
 ├── OutOfRange
@@ -139,16 +139,55 @@ class PermissionMissing(PermissionDenied):
         )
 
 
+class CredentialMissing(Unauthenticated):
+    """The call has no credential. `sign_in` says where people get one: `issuer` and `client_id`, or nothing."""
+
+    reason = "CREDENTIAL_MISSING"
+
+    def __init__(self, sign_in: Mapping[str, str] | None = None) -> None:
+        super().__init__(
+            "this server knows its callers, and the call has no credential; send a token as `authorization: Bearer "
+            "<token>`, or sign in with `modelry login`",
+            **(sign_in or {}),
+        )
+
+
 class CredentialInvalid(Unauthenticated):
-    """The call does not carry the key of the services."""
+    """The credential of a call is not accepted. Why is not said, unless its form alone is wrong."""
 
     reason = "CREDENTIAL_INVALID"
 
+    def __init__(self, problem: str = "") -> None:
+        super().__init__(
+            problem
+            or "the credential of the call is not accepted: it is unknown or damaged, belongs to another server, has "
+            "ended, or was revoked; sign in with `modelry login`, or use another token"
+        )
+
+
+class NotAService(Unauthenticated):
+    """Only Modelry's own services can call this, and nothing that comes with the call says that one of them does."""
+
+    reason = "NOT_A_SERVICE"
+
     def __init__(self, rpc: str) -> None:
         super().__init__(
-            f"only Modelry services can call {rpc} here, and the call does not carry their key; clients use the public "
-            "address of the service",
+            f"only Modelry services can call {rpc} here, and nothing that comes with the call says that one of them "
+            "does; clients use the public address of the service",
             rpc=rpc,
+        )
+
+
+class TooManyFailures(ResourceExhausted):
+    """Too many credentials that are not accepted came from an address, or begin with the same characters."""
+
+    reason = "TOO_MANY_FAILURES"
+
+    def __init__(self, limit: int, interval_s: float) -> None:
+        super().__init__(
+            f"more than {limit} credentials that are not accepted came within {interval_s:g} seconds; try again later, "
+            "with a credential that is right",
+            limit=limit,
         )
 
 

@@ -15,12 +15,14 @@ _log = Log("jobs")
 class Job:
     """What to run every `interval_s` seconds.
 
-    If `run` fails, this is logged, at most once a minute, and the next turn comes as usual.
+    If `run` fails, this is logged, at most once a minute, and the next turn comes as usual. `interrupt` ends a run that
+    would take long, such as one that waits for news.
     """
 
     name: str
     interval_s: float
     run: Callable[[], object]
+    interrupt: Callable[[], object] = lambda: None
 
 
 class JobLoop:
@@ -28,6 +30,7 @@ class JobLoop:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._stopped = threading.Event()
+        self._jobs = jobs
         self._threads = [threading.Thread(target=self._loop, args=(job,), name=job.name, daemon=True) for job in jobs]
 
     def start(self) -> None:
@@ -38,6 +41,8 @@ class JobLoop:
     def stop(self, until: float | None = None) -> None:
         """Stops the jobs. Waits for those that are running, at most until this reading of `time.monotonic()`."""
         self._stopped.set()
+        for job in self._jobs:
+            job.interrupt()
         for thread in self._threads:
             thread.join(None if until is None else max(0.0, until - time.monotonic()))
 

@@ -12,8 +12,10 @@ import grpc
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
 from modelry.internal.artifacts import v1 as internal
-from modelry_server.config import ServerConfig
+from modelry_server.kernel.authority import Authority
+from modelry_server.kernel.transport.config import ServerConfig
 from modelry_server.kernel.transport.server import Limits, Room, Server
+from modelry_server.kernel.transport.tls import ServerTls
 from modelry_server.permissions import PERMISSIONS
 from tests.parts import free_port
 
@@ -38,6 +40,7 @@ def limits_with(**changes: float) -> Limits:
     return Limits(**{**given, **changes})  # type: ignore[arg-type]
 
 
+Notice = Callable[[grpc.ServicerContext], object]
 SMALL = limits_with(workers=2, streams=3, drain_s=1.0, share=1)
 
 
@@ -46,11 +49,12 @@ class Actor(access.WorkspaceServiceServicer):
 
     CreateWorkspace = ListWorkspaces = UpdateWorkspace = None  # type: ignore[assignment]
 
-    def __init__(self, act: Callable[[str], str]) -> None:
-        self._act = act
+    def __init__(self, act: Callable[[str], str], notice: Notice = lambda context: None) -> None:
+        self._act, self._notice = act, notice
 
     def GetWorkspace(self, request: Any, context: Any) -> access.GetWorkspaceResponse:
         """Acts."""
+        self._notice(context)
         return access.GetWorkspaceResponse(workspace=access.Workspace(name=self._act(request.name)))
 
 
@@ -110,18 +114,22 @@ def staged(
     *,
     limits: Limits = SMALL,
     internal_address: str = "",
+    authority: Authority | None = None,
+    tls: ServerTls | None = None,
+    mtls_address: str = "",
+    notice: Notice = lambda context: None,
 ) -> Iterator[Stage]:
-    """A server at work, with a public and an internal listener."""
+    """A server at work, with a public and an internal listener. `notice` is told of each GetWorkspace."""
 
     def register(server: grpc.Server) -> None:
-        access.add_WorkspaceServiceServicer_to_server(Actor(act), server)
+        access.add_WorkspaceServiceServicer_to_server(Actor(act, notice), server)
         tracking.add_MetricServiceServicer_to_server(Player(play), server)
 
     def register_internal(server: grpc.Server) -> None:
         internal.add_SnapshotServiceServicer_to_server(Freezer(act), server)
 
     room = Room(
-        "stage",
+        "access",
         (SERVICE, STREAMING),
         register,
         internal_services=(INTERNAL,),
@@ -131,10 +139,13 @@ def staged(
     server = Server(
         [room],
         address="127.0.0.1:0",
-        internal={"stage": inside},
+        internal={"access": inside},
         key=KEY,
         permissions=PERMISSIONS,
         limits=limits,
+        authority=authority,
+        tls=tls,
+        mtls_address=mtls_address,
     )
     server.start()
     try:

@@ -2,85 +2,141 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import INSTALLATION, Access, Permission, Place, WorkspaceNotFound
-from modelry_server.kernel.caller import NOBODY, Caller, Credential
+from modelry_server.kernel.access import ALL, INSTALLATION, Access, Kind, Open, Place, Within, WorkspaceNotFound
+from modelry_server.kernel.authority import Authority, Grants, Known
+from modelry_server.kernel.caller import NOBODY, Caller, Credential, Identity
 from modelry_server.kernel.errors import NotFound, PermissionMissing
-from modelry_server.permissions import may
 
-READ, WRITE, ADMIN, SERVICE = Permission.READ, Permission.WRITE, Permission.ADMIN, Permission.SERVICE
-ANN = Caller("ann", "ab" * 16)
+READ, WRITE = "runs.read", "runs.write"
+IDENTITY = Identity("a" * 32, "ann", Credential.API_TOKEN, "t" * 32)
+ANN = Caller("ann", "ab" * 16, credential=Credential.API_TOKEN, identity=IDENTITY, permission=WRITE)
 RISK = Place("risk", experiment_id="7")
 
 
-def granting(*permissions: Permission) -> tuple[Access, list[tuple[Caller, Permission, Place]]]:
-    """An access that grants some permissions, and what it was asked."""
-    asked: list[tuple[Caller, Permission, Place]] = []
+class Book:
+    """Access, which knows ann only."""
 
-    def judge(who: Caller, permission: Permission, place: Place) -> bool:
-        asked.append((who, permission, place))
-        return permission in permissions
+    def __init__(self, grants: Grants) -> None:
+        self._grants = grants
 
-    return Access(judge), asked
+    def identity(self, bearer: str) -> Known:
+        return Known(IDENTITY, self._grants)
+
+    def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
+        return Known(IDENTITY, self._grants)
+
+    def grants(self, principal_id: str, groups: frozenset[str]) -> Grants:
+        return self._grants
 
 
-def test_who_has_the_permission_goes_on_and_the_judge_is_asked_for_the_current_caller() -> None:
-    access, asked = granting(WRITE)
+def access_with(**grants: object) -> Access:
+    """An access by which ann has these grants."""
+    return Access(Authority(Book(Grants(**grants))))  # type: ignore[arg-type]
+
+
+def test_who_has_the_permission_of_the_rpc_goes_on() -> None:
+    access = access_with(workspaces={"risk": frozenset({WRITE})})
 
     with caller.using(ANN):
-        access.require(WRITE, RISK)
+        access.require(RISK)
+        access.require(Place("risk"))
 
-    assert asked == [(ANN, WRITE, RISK)]
+
+def test_a_second_permission_can_be_asked_for() -> None:
+    access = access_with(workspaces={"risk": frozenset({WRITE})})
+
+    with caller.using(ANN), pytest.raises(PermissionMissing) as caught:
+        access.require(RISK, permission=READ)
+
+    assert caught.value.metadata == {"permission": READ, "subject": "ann", "workspace": "risk"}
 
 
-@pytest.mark.parametrize("permission", [READ, WRITE, ADMIN, SERVICE])
-def test_who_may_not_read_hears_what_one_hears_of_a_thing_that_is_not_there(permission: Permission) -> None:
-    access, _ = granting()
+def test_who_has_no_role_hears_what_one_hears_of_a_thing_that_is_not_there() -> None:
+    access = access_with(workspaces={"other": frozenset({WRITE})}, experiments={"8": ("risk", frozenset({WRITE}))})
 
-    with pytest.raises(NotFound) as caught:
-        access.require(permission, RISK, unseen=lambda: NotFound("there is no run 'x'", kind="run", name="x"))
+    with caller.using(ANN), pytest.raises(NotFound) as caught:
+        access.require(RISK, unseen=lambda: NotFound("there is no run 'x'", kind="run", name="x"))
 
     assert str(caught.value) == "there is no run 'x'"
 
 
 def test_without_more_said_it_is_the_workspace_that_is_not_there() -> None:
-    access, _ = granting()
+    access = access_with()
 
-    with pytest.raises(WorkspaceNotFound) as caught:
-        access.require(READ, RISK)
+    with caller.using(ANN), pytest.raises(WorkspaceNotFound) as caught:
+        access.require(RISK)
 
     assert (caught.value.message, caught.value.metadata) == ("there is no workspace 'risk'", {"workspace": "risk"})
 
 
-@pytest.mark.parametrize("permission", [WRITE, ADMIN, SERVICE])
-def test_who_may_read_but_not_do_it_is_told_what_is_missing(permission: Permission) -> None:
-    access, _ = granting(READ)
+def test_who_has_a_role_there_is_told_what_is_missing() -> None:
+    access = access_with(experiments={"7": ("risk", frozenset({READ}))})
 
     with caller.using(ANN), pytest.raises(PermissionMissing) as caught:
-        access.require(permission, RISK, unseen=lambda: NotFound("there is no run 'x'"))
+        access.require(RISK, unseen=lambda: NotFound("there is no run 'x'"))
 
-    assert caught.value.message == f"'ann' does not have the permission '{permission}' in the workspace 'risk'"
-    assert caught.value.metadata == {"permission": permission, "subject": "ann", "workspace": "risk"}
+    assert caught.value.message == f"'ann' does not have the permission '{WRITE}' in the workspace 'risk'"
+    assert caught.value.metadata == {"permission": WRITE, "subject": "ann", "workspace": "risk"}
 
 
-@pytest.mark.parametrize("permission", [READ, ADMIN])
-def test_that_there_is_an_installation_is_no_secret(permission: Permission) -> None:
-    access, _ = granting()
+@pytest.mark.parametrize("permission", [READ, WRITE])
+def test_that_there_is_an_installation_is_no_secret(permission: str) -> None:
+    access = access_with()
 
     with caller.using(ANN), pytest.raises(PermissionMissing, match="for the whole installation"):
-        access.require(permission, INSTALLATION)
+        access.require(INSTALLATION, permission=permission)
 
 
-def test_a_list_can_ask_without_being_refused() -> None:
-    access, asked = granting(READ)
+def test_a_binding_at_an_experiment_of_another_workspace_gives_nothing() -> None:
+    access = access_with(experiments={"7": ("other", frozenset({READ, WRITE}))})
 
     with caller.using(ANN):
-        assert access.allows(READ, RISK)
-        assert not access.allows(WRITE, RISK)
+        assert not access.sees(RISK)
+        assert not access.allows(RISK)
 
-    assert asked == [(ANN, READ, RISK), (ANN, WRITE, RISK)]
+
+def test_a_list_shows_all_of_a_workspace_or_the_parts_where_the_permission_is() -> None:
+    parts = {"7": ("risk", frozenset({READ})), "8": ("risk", frozenset({WRITE})), "9": ("other", frozenset({WRITE}))}
+
+    with caller.using(ANN):
+        assert access_with(workspaces={"risk": frozenset({WRITE})}).within("risk") == ALL
+        assert access_with(everywhere=frozenset({WRITE})).within("risk") == ALL
+        assert access_with(experiments=parts).within("risk") == Within(False, frozenset({"8"}), frozenset())
+        assert access_with(models={"m": ("risk", frozenset({READ}))}).within("risk") == Within(is_all=False)
+
+
+def test_a_list_is_refused_to_whom_has_no_role_or_none_that_may_read_it() -> None:
+    with caller.using(ANN), pytest.raises(WorkspaceNotFound):
+        access_with(workspaces={"other": frozenset({WRITE})}).within("risk")
+    with caller.using(ANN), pytest.raises(PermissionMissing):
+        access_with(workspaces={"risk": frozenset({READ})}).within("risk")
+
+
+def test_the_caps_of_a_credential_hold_whatever_its_principal_may() -> None:
+    access = access_with(everywhere=frozenset({READ, WRITE}))
+    only_reads = replace(ANN, identity=replace(IDENTITY, permission_cap=frozenset({READ})))
+    only_risk = replace(ANN, identity=replace(IDENTITY, workspace_cap=frozenset({"risk"})))
+
+    with caller.using(only_reads):
+        assert access.allows(RISK, permission=READ)
+        assert not access.allows(RISK)
+    with caller.using(only_risk):
+        assert access.allows(RISK)
+        assert not access.sees(Place("other"))
+        assert not access.allows(INSTALLATION)
+        assert access.workspaces() == {"risk"}
+
+
+def test_the_server_itself_may_do_everything() -> None:
+    access = access_with()
+
+    access.require(RISK, permission=WRITE)
+    assert access.workspaces() is None
 
 
 @pytest.mark.parametrize("name", ["x" * 101, "x" * 100_000])
@@ -88,11 +144,24 @@ def test_a_name_is_cut_in_the_message(name: str) -> None:
     assert WorkspaceNotFound(name).message == f"there is no workspace {'x' * 100!r}"
 
 
-@pytest.mark.parametrize("permission", list(Permission))
-def test_without_authentication_everybody_may_do_all_but_what_only_services_may(permission: Permission) -> None:
+@pytest.mark.parametrize("permission", [READ, WRITE, *Kind])
+def test_without_authentication_everybody_may_do_all_but_what_only_services_may(permission: str) -> None:
+    stranger = Caller("ann", "ab" * 16)
     service = Caller("ann", "ab" * 16, is_service=True)
     claims = Caller("ann", "ab" * 16, credential=Credential.SERVICE)
+    may = Open().may
 
-    assert may(ANN, permission, RISK) == may(claims, permission, RISK) == (permission is not SERVICE)
+    is_for_all = permission != Kind.SERVICE
+    assert may(stranger, permission, RISK) == may(claims, permission, RISK) == is_for_all
     assert may(service, permission, RISK)
     assert may(NOBODY, permission, RISK)
+
+
+def test_who_only_claims_to_be_a_service_may_nothing_where_callers_are_known() -> None:
+    access = access_with(everywhere=frozenset({READ, WRITE}))
+
+    with caller.using(Caller("modelry", "ab" * 16, credential=Credential.SERVICE, permission=WRITE)):
+        assert not access.allows(RISK)
+        assert not access.sees(RISK)
+    with caller.using(Caller("modelry", "ab" * 16, is_service=True, permission=WRITE)):
+        assert not access.allows(RISK)

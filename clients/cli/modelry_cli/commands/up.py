@@ -29,6 +29,12 @@ def up(
     data_folder: Annotated[
         Path | None, typer.Option(help="The folder of all data. Default: ~/.local/share/modelry.", metavar="FOLDER")
     ] = None,
+    auth: Annotated[
+        bool,
+        typer.Option(
+            "--auth", help="Callers must say who they are: for a machine that others use, too. See `modelry login`."
+        ),
+    ] = False,
     config: File = None,
 ) -> None:
     """Starts all services in one process on this machine, until Ctrl-C. Creates or upgrades the databases first.
@@ -42,6 +48,8 @@ def up(
         given["server.listen"] = f"127.0.0.1:{port}"
     if data_folder is not None:
         given["server.data-folder"] = str(data_folder)
+    if auth:
+        given["server.authentication"] = "required"
     defaults = {"server.log-level": "warning"}
     raise typer.Exit(run("all", file=config, flags=given | settings, defaults=defaults, upgrade=True, announce=_banner))
 

@@ -179,12 +179,11 @@ def _require_subject(tx: Transaction, subject: Member) -> None:
         if not members.existing_groups(tx, [subject.name]):
             raise GroupNotFound(subject.name)
         return
-    principal = members.find_principal(tx, subject.name)
-    if principal is None:
+    is_disabled = members.is_disabled(tx, subject.name)
+    if is_disabled is None:
         raise PrincipalNotFound(subject.name)
-    name, is_disabled = principal
     if is_disabled:
-        raise PrincipalDisabled(subject.name, name)
+        raise PrincipalDisabled(subject.name)
 
 
 def _judge_subject(fields: Fields, subject: Member | None, *, required: bool = False) -> None:

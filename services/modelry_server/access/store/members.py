@@ -14,11 +14,11 @@ def existing_principals(tx: Transaction, principal_ids: Collection[str]) -> froz
     return frozenset(tx.execute(query).scalars())
 
 
-def find_principal(tx: Transaction, principal_id: str) -> tuple[str, bool] | None:
-    """The name of a principal, and whether it is disabled; None if there is none."""
-    query = sa.select(principals.c.name, principals.c.is_disabled).where(principals.c.principal_id == principal_id)
-    row = tx.execute(query).one_or_none()
-    return (row.name, row.is_disabled) if row else None
+def is_disabled(tx: Transaction, principal_id: str) -> bool | None:
+    """Whether a principal is disabled; None if there is none."""
+    query = sa.select(principals.c.is_disabled).where(principals.c.principal_id == principal_id)
+    found: bool | None = tx.execute(query).scalar_one_or_none()
+    return found
 
 
 def existing_groups(tx: Transaction, names: Collection[str]) -> frozenset[str]:

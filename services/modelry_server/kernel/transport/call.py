@@ -2,8 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import grpc
@@ -11,7 +11,6 @@ import prometheus_client
 from grpc_status import rpc_status
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import (
     CallTooLong,
     DeadlinePassed,
@@ -21,11 +20,9 @@ from modelry_server.kernel.errors import (
     UnexpectedError,
 )
 from modelry_server.kernel.telemetry import DURATION_BUCKETS, Log
-from modelry_server.kernel.transport import keys, status, subjects, tracing
+from modelry_server.kernel.transport import status, subjects, tracing, vouching
+from modelry_server.kernel.transport.doors import Doors
 from modelry_server.kernel.transport.limits.held import ended_total
-
-CREDENTIAL, PEER = "modelry-credential", "modelry-peer"
-"""The metadata entries in which a service describes its caller, beside the name."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _log = Log("rpc")
@@ -39,11 +36,19 @@ call_seconds = prometheus_client.Histogram(
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """An internal listener: whose it is, and what reads there what services say of their callers."""
+
+    room: str
+    voucher: vouching.Voucher
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """A method of a listener, with what counts and times its calls."""
 
     rpc: str
-    permission: Permission
+    permission: str
     seconds: Any
     answered: Any
     """Counts the calls that end well. The others are counted by a look-up for each call."""
@@ -55,22 +60,53 @@ class Method:
 class Call:
     """One call that is being answered: who calls, its span, and what is measured of it."""
 
-    __slots__ = ("_begun", "_called", "_context", "_is_ended", "_limit_s", "_span", "_traced", "caller", "method")
+    __slots__ = (
+        "_begun",
+        "_called",
+        "_is_ended",
+        "_limit_s",
+        "_span",
+        "_traced",
+        "bearer",
+        "caller",
+        "context",
+        "method",
+    )
 
     def __init__(
-        self, method: Method, context: grpc.ServicerContext, key: str, *, longest_s: float | None = None
+        self,
+        method: Method,
+        context: grpc.ServicerContext,
+        inside: Inside | None,
+        *,
+        longest_s: float | None = None,
+        is_open: bool = False,
     ) -> None:
         self._begun = time.perf_counter()
         self._is_ended = False
-        self._context = context
+        self.context = context
         self.method = method
+        self.bearer = ""
         metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         self._span = tracing.answered(method.rpc, metadata)
         left = context.time_remaining()
         self._limit_s: float | None = None
         if longest_s is not None and (left is None or longest_s < left):
             left = self._limit_s = longest_s
-        self.caller = _caller_of(metadata, context, left, key=key, trace_id=tracing.trace_id(self._span))
+        deadline = None if left is None or left > 1e9 else time.monotonic() + left
+        told = inside.voucher.read(metadata.get(vouching.METADATA, ""), to=inside.room) if inside else None
+        self.caller = caller.Caller(
+            told.subject if told else subjects.decoded(metadata.get(subjects.METADATA, "")),
+            tracing.trace_id(self._span),
+            told.peer if told else context.peer() or "",
+            deadline,
+            told.credential if told else caller.Credential.NONE,
+            told is not None,
+            context.is_active,
+            told.identity if told else None,
+            method.permission,
+            [] if is_open else None,
+        )
         self._traced, self._called = tracing.using(self._span), caller.using(self.caller)
 
     def __enter__(self) -> None:
@@ -81,6 +117,12 @@ class Call:
     def __exit__(self, *_: object) -> None:
         self._called.__exit__()
         self._traced.__exit__()
+
+    def identify(self, doors: Doors) -> None:
+        """Finds out who calls, within the block. Raises what `Doors.identify` raises."""
+        self.bearer, identity = doors.identify(self.context)
+        self.caller = replace(self.caller, subject=identity.name, credential=identity.credential, identity=identity)
+        self._called.change(self.caller)
 
     def end(self, code: grpc.StatusCode) -> None:
         """Measures the call. Only the code of the first call counts."""
@@ -110,7 +152,7 @@ class Call:
         self.end(code)
         _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, reason=error.reason, message=error.message)
         _let_go(error)
-        self._context.abort_with_status(rpc_status.to_status(answer))
+        self.context.abort_with_status(rpc_status.to_status(answer))
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -122,22 +164,3 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
-
-
-def _caller_of(
-    metadata: Mapping[str, str], context: grpc.ServicerContext, left: float | None, *, key: str, trace_id: str
-) -> caller.Caller:
-    """Who calls, with `left` seconds. Only a service, which is known by the key, is believed about another caller.
-
-    Without authentication, the subject is what the client says of itself.
-    """
-    is_service = bool(key) and keys.is_equal(metadata.get(keys.METADATA, ""), key)
-    subject = subjects.decoded(metadata.get(subjects.METADATA, ""))
-    credential = caller.Credential.NONE
-    peer = metadata.get(PEER) if is_service else None
-    if peer is None:
-        peer = context.peer() or ""
-    if is_service and metadata.get(CREDENTIAL) == caller.Credential.SERVICE:
-        credential = caller.Credential.SERVICE
-    deadline = None if left is None or left > 1e9 else time.monotonic() + left
-    return caller.Caller(subject, trace_id, peer, deadline, credential, is_service, context.is_active)

@@ -1,11 +1,11 @@
-"""Calls to other services. They carry the caller, the rest of the caller's time, the trace and the service's key.
+"""Calls to other services. They carry who calls, signed; the rest of the caller's time; the trace.
 
 Never call another service inside a transaction, and only along the order registry -> artifacts -> tracking -> access.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -13,21 +13,22 @@ import grpc
 from modelry_server.kernel import caller
 from modelry_server.kernel.errors import (
     CallTooLong,
-    CredentialInvalid,
     DeadlinePassed,
     Draining,
     ModelryError,
+    NotAService,
     ServiceUnavailable,
     TooManyCalls,
     TooManyStreams,
 )
 from modelry_server.kernel.telemetry import Log
-from modelry_server.kernel.transport import call, keys, status, subjects, tracing
+from modelry_server.kernel.transport import sockets, status, tracing, vouching
 
 BELIEVED_S = 5.0
 """How long what a neighbour confirmed is believed, in seconds."""
 
 _MARGIN_S = 0.05
+_WATCH_S = 3600.0
 # CANCELLED is gRPC's answer to a call that arrives at the moment when a server closes.
 _NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # What a service says of its own load, limits and end. A client would take it for those of the server that it called,
@@ -43,29 +44,38 @@ _Stub = TypeVar("_Stub")
 class Neighbour:
     """Another service, at the address of its internal listener. The connection opens with the first call.
 
-    `key` is the key of the services. A service that needs more than `longest_s` seconds counts as unavailable, or more
-    than `call_s` for a call whose work grows with what is stored.
+    `key` is the key of the services. With `credentials` a port is reached by TLS, a Unix socket never. A service that
+    needs more than `longest_s` seconds counts as unavailable, or more than `call_s` for a call whose work grows with
+    what is stored.
     """
 
     def __init__(
-        self, name: str, address: str, *, key: str = "", longest_s: float = 10.0, call_s: float = 60.0
+        self,
+        name: str,
+        address: str,
+        *,
+        key: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
+        longest_s: float = 10.0,
+        call_s: float = 60.0,
     ) -> None:
         self.name = name
         self.address = address
-        self._key = key
+        self._voucher = vouching.Voucher(key)
         self._longest_s = longest_s
         self._call_s = call_s
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.enable_retries", 0),
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take, despite its name
-                ("grpc.max_reconnect_backoff_ms", 1000),
-                ("grpc.use_local_subchannel_pool", 1),
-                ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for what lies outside
-            ],
-        )
+        options = [
+            ("grpc.enable_retries", 0),
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take, despite its name
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for what lies outside
+        ]
+        if credentials is None or sockets.path_of(address):
+            self._channel = grpc.insecure_channel(address, options=options)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=options)
 
     def stub(self, kind: type[_Stub]) -> _Stub:
         """A stub of one of the service's contracts, whose methods are for `call`."""
@@ -84,12 +94,7 @@ class Neighbour:
             raise DeadlinePassed
         longest_s = self._call_s if is_long else self._longest_s
         timeout = longest_s if left is None else min(longest_s, left - _MARGIN_S)
-        metadata = {
-            keys.METADATA: self._key,
-            subjects.METADATA: subjects.encoded(present.subject),
-            call.CREDENTIAL: present.credential.value,
-            call.PEER: present.peer,
-        }
+        metadata = {vouching.METADATA: self._voucher.say(present, to=self.name)}
         span = tracing.made(method.rpc, metadata)
         code = grpc.StatusCode.OK
         try:
@@ -100,9 +105,18 @@ class Neighbour:
         finally:
             tracing.end(span, code, is_fault=code is not grpc.StatusCode.OK)
 
+    def watch(self, method: Any, request: Any) -> "Watched":
+        """Opens a stream of a service, for this service itself. It ends when it is cancelled, and after an hour."""
+        metadata = {vouching.METADATA: self._voucher.say(caller.NOBODY, to=self.name)}
+        return Watched(method.call(request, timeout=_WATCH_S, metadata=tuple(metadata.items())), self)
+
+    def error_of(self, error: Any) -> ModelryError:
+        """The error that a failed stream of this service stands for."""
+        return self._translated(error, is_callers_time=False)
+
     def _translated(self, error: Any, *, is_callers_time: bool) -> ModelryError:
         answered = status.from_rpc_error(error)
-        if answered.reason == CredentialInvalid.reason:  # a mistake in the settings, which the caller can't mend
+        if answered.reason == NotAService.reason:  # a mistake in the settings, which the caller can't mend
             _log.error("neighbour.key_refused", service=self.name, address=self.address, setting="server.service_key")
             return ServiceUnavailable(self.name, self.address)
         if answered.reason in _OF_ITSELF:
@@ -138,10 +152,32 @@ class _Naming:
     def unary_unary(self, rpc: str, *args: Any, **options: Any) -> _Method:
         return _Method(rpc, self._channel.unary_unary(rpc, *args, **options))
 
-    def unary_stream(self, rpc: str, *args: Any, **options: Any) -> None:
-        """Services make unary calls to each other only."""
+    def unary_stream(self, rpc: str, *args: Any, **options: Any) -> _Method:
+        return _Method(rpc, self._channel.unary_stream(rpc, *args, **options))
 
-    stream_unary = stream_stream = unary_stream
+    def stream_unary(self, rpc: str, *args: Any, **options: Any) -> None:
+        """Services send no streams to each other."""
+
+    stream_stream = stream_unary
+
+
+class Watched:
+    """A stream of another service, for one thread that reads it. Any thread may cancel it."""
+
+    def __init__(self, stream: Any, neighbour: Neighbour) -> None:
+        self._stream = stream
+        self._neighbour = neighbour
+
+    def __iter__(self) -> Iterator[Any]:
+        """Its messages. Raises the error that it ends with, also when it is cancelled."""
+        try:
+            yield from self._stream
+        except grpc.RpcError as error:
+            raise self._neighbour.error_of(error) from error
+
+    def cancel(self) -> None:
+        """Ends it."""
+        self._stream.cancel()
 
 
 class Believed:

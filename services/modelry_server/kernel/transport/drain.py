@@ -64,6 +64,11 @@ class Drain:
         """Ends all open streams: they raise Draining at their next message."""
         self._is_over.set_result(None)
 
+    def check_waiting(self) -> None:
+        """Raises Draining if a drain has begun: a stream that waits for news has nothing to finish."""
+        if self._is_begun:
+            raise Draining
+
     def check(self) -> None:
         """Raises Draining if the time for open streams is over."""
         if self._is_over.done():

@@ -20,17 +20,22 @@ import grpc
 from google.protobuf import descriptor_pool
 from grpc_status import rpc_status
 
-from modelry_server.kernel.access import Permission
+from modelry_server.kernel import caller
+from modelry_server.kernel.access import Kind
+from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
     CredentialInvalid,
     DeadlinePassed,
     Draining,
     ModelryError,
+    NotAService,
+    PermissionMissing,
 )
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import status
-from modelry_server.kernel.transport.call import Call, Method, call_seconds, calls_total
+from modelry_server.kernel.transport.call import Call, Inside, Method, call_seconds, calls_total
+from modelry_server.kernel.transport.doors import Doors, OpenCalls
 from modelry_server.kernel.transport.drain import Drain, Incoming
 from modelry_server.kernel.transport.limits.bounds import Bounds
 from modelry_server.kernel.transport.limits.gate import Turn
@@ -71,6 +76,11 @@ def _is_search(request: Any) -> bool:
     return bool(request.filter or getattr(request, "order_by", ()))
 
 
+def _principal(who: Caller) -> str:
+    """Whose stream it is, if callers are known. Empty: its connection's."""
+    return who.identity.principal_id if who.identity else ""
+
+
 @contextmanager
 def _refusing(context: grpc.ServicerContext) -> Iterator[None]:
     """Ends the call with the status of an error of the block."""
@@ -83,15 +93,25 @@ def _refusing(context: grpc.ServicerContext) -> Iterator[None]:
 class Calls(grpc.ServerInterceptor):
     """Wraps every method of one listener.
 
-    `permissions` maps each full rpc name to the permission that it needs. `key` is the key of the services, which each
-    call to an internal listener must carry; it is empty for the public listener, where no caller counts as a service.
+    `permissions` maps each full rpc name to the permission that it needs. `inside` is for an internal listener, whose
+    callers are services that say for whom they call; `doors` recognise the callers of a public one. With neither,
+    callers are who they say they are.
     """
 
     def __init__(
-        self, permissions: Mapping[str, Permission], *, key: str, drain: Drain, pools: Pools, bounds: Bounds
+        self,
+        permissions: Mapping[str, str],
+        *,
+        inside: Inside | None,
+        doors: Doors | None,
+        drain: Drain,
+        pools: Pools,
+        bounds: Bounds,
     ) -> None:
         self._permissions = permissions
-        self._key = key
+        self._inside = inside
+        self._doors = doors
+        self._open = OpenCalls(doors.authority) if doors else None
         self._drain = drain
         self._pools = pools
         self._bounds = bounds
@@ -115,6 +135,8 @@ class Calls(grpc.ServerInterceptor):
         self._bounds.streams.end_idle()
         self._bounds.watches.end_idle()
         self._bounds.reflections.end_idle()
+        if self._open:
+            self._open.look()
 
     def _wrap_open(self, rpc: str, handler: Any) -> Any:
         """The handler of health or reflection: on threads of its own, without a place at work."""
@@ -132,6 +154,8 @@ class Calls(grpc.ServerInterceptor):
         def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             with self._leaving(context), _refusing(context):
                 if handler.request_streaming:
+                    if self._doors:
+                        self._doors.identify(context)
                     with self._bounds.reflections.place(context) as stream:
                         asked = map(partial(small, handler.request_deserializer), stream.received(requests))
                         answers = handler.stream_stream(asked, context)
@@ -235,7 +259,9 @@ class Calls(grpc.ServerInterceptor):
             end()
 
     def _single(self, method: Method, request: Any, context: grpc.ServicerContext, *, is_upload: bool = False) -> bytes:
-        call = Call(method, context, self._key, longest_s=None if is_upload else self._bounds.call_s)
+        call = Call(
+            method, context, self._inside, longest_s=None if is_upload else self._bounds.call_s, is_open=is_upload
+        )
         with call:
             try:
                 with self._drain:
@@ -246,7 +272,7 @@ class Calls(grpc.ServerInterceptor):
                         is_search = _is_search(request)
                     with (
                         Turn(self._bounds.searches, call.caller, size) if is_search else nullcontext(),
-                        nullcontext() if is_upload else Turn(self._bounds.work, call.caller, size),
+                        self._streaming(call) if is_upload else Turn(self._bounds.work, call.caller, size),
                     ):
                         response: bytes = method.answer(request, context)
                     if len(response) > MESSAGE_BYTES:
@@ -260,7 +286,7 @@ class Calls(grpc.ServerInterceptor):
 
     def _upload(self, method: Method, requests: Iterable[Any], context: grpc.ServicerContext) -> bytes:
         def answer(requests: Iterable[Any], context: grpc.ServicerContext) -> Any:
-            with self._bounds.streams.place(context) as stream:
+            with self._bounds.streams.place(context, _principal(caller.current())) as stream:
                 return method.answer(stream.received(requests), context)
 
         return self._single(replace(method, answer=answer), requests, context, is_upload=True)
@@ -268,13 +294,16 @@ class Calls(grpc.ServerInterceptor):
     def _stream(
         self, method: Method, serialize: Callable[[Any], bytes], request: Any, context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        call = Call(method, context, self._key)
+        call = Call(method, context, self._inside, is_open=True)
         try:
-            with self._drain, self._bounds.streams.place(context) as stream:
+            with self._drain:
                 with call:
                     self._check(call)
-                    responses = map(serialize, method.answer(request, context))
-                yield from stream.sent(self._steps(call, responses))
+                with self._streaming(call), self._bounds.streams.place(context, _principal(call.caller)) as stream:
+                    with call:
+                        answers = method.answer(request, context)
+                    wait = getattr(answers, "wait", None)
+                    yield from stream.sent(self._steps(call, map(serialize, answers), wait))
             call.end(grpc.StatusCode.OK)
         except Exception as error:
             with call:
@@ -282,9 +311,17 @@ class Calls(grpc.ServerInterceptor):
         finally:
             call.end(grpc.StatusCode.CANCELLED)
 
-    def _steps(self, call: Call, messages: Iterator[bytes]) -> Iterator[bytes]:
-        """The messages, each of which is made with a place of its own at work: a reader may be slow."""
+    def _steps(self, call: Call, messages: Iterator[bytes], wait: Callable[[], object] | None) -> Iterator[bytes]:
+        """The messages, each of which is made with a place of its own at work: a reader may be slow.
+
+        `wait` waits for news before that, for a second at most.
+        """
         while True:
+            if wait:
+                wait()
+                self._drain.check_waiting()
+            if self._open:
+                self._open.check(call)
             with call, Turn(self._bounds.steps, call.caller):
                 self._drain.check()
                 made = list(itertools.islice(messages, 1))
@@ -292,10 +329,31 @@ class Calls(grpc.ServerInterceptor):
                 return
             yield made.pop()
 
+    @contextmanager
+    def _streaming(self, call: Call) -> Iterator[None]:
+        """Ends a stream or upload, within the block, when its caller may no longer have it."""
+        if self._open is None:
+            yield
+            return
+        self._open.enter(call)
+        try:
+            yield
+        finally:
+            self._open.leave(call)
+
     def _check(self, call: Call) -> None:
-        if not call.caller.is_service and (self._key or call.method.permission is Permission.SERVICE):
-            if self._key:
-                _log.seldom("rpc.key_refused", per="", peer=call.caller.peer, rpc=call.method.rpc)
-            raise CredentialInvalid(call.method.rpc)
+        """Raises why a call is refused before it is looked at. Finds out who calls."""
+        need = call.method.permission
+        if not call.caller.is_service and (self._inside or need == Kind.SERVICE):
+            _log.seldom("rpc.service_refused", per="", peer=call.caller.peer, rpc=call.method.rpc)
+            raise NotAService(call.method.rpc)
+        if self._doors:
+            call.identify(self._doors)
+        identity = call.caller.identity
+        is_bootstrap = identity is not None and identity.is_bootstrap
+        if is_bootstrap and need != Kind.BOOTSTRAP:
+            raise CredentialInvalid("the bootstrap token makes the first administrator, and can do nothing else")
+        if need == Kind.BOOTSTRAP and not is_bootstrap:
+            raise PermissionMissing(call.caller.subject, need, "")
         if call.caller.deadline is not None and call.caller.deadline <= time.monotonic():
             raise DeadlinePassed

@@ -1,18 +1,14 @@
 """The key by which the services of one installation know each other.
 
-Each call to an internal listener carries it. Services on one machine share it as a file in the data folder.
+They sign with it for whom they call (`vouching.py`). Services on one machine share it as a file in the data folder.
 """
 
-import hmac
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
 from modelry_server.kernel.config import ConfigurationInvalid
-
-METADATA = "modelry-service-key"
-"""The metadata entry that carries the key."""
 
 SHORTEST = 32
 """The least number of characters of a key."""
@@ -23,11 +19,6 @@ _FILE = "service.key"
 def new_key() -> str:
     """A random key."""
     return secrets.token_hex(SHORTEST)
-
-
-def is_equal(given: str, key: str) -> bool:
-    """Whether a key is the right one, compared in constant time."""
-    return hmac.compare_digest(given.encode(), key.encode())
 
 
 def is_usable(key: str) -> bool:

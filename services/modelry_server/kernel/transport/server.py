@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -28,11 +28,14 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from modelry_server.kernel import ownership
-from modelry_server.kernel.access import Permission
+from modelry_server.kernel.access import Kind
+from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.config import place
 from modelry_server.kernel.jobs import Job, JobLoop
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport import reflection, sockets
+from modelry_server.kernel.transport.call import Inside
+from modelry_server.kernel.transport.doors import Doors
 from modelry_server.kernel.transport.drain import Drain
 from modelry_server.kernel.transport.health import Health
 from modelry_server.kernel.transport.interceptors import Calls, Pools
@@ -42,6 +45,8 @@ from modelry_server.kernel.transport.limits.gate import Gate
 from modelry_server.kernel.transport.limits.streams import Stream, Streams
 from modelry_server.kernel.transport.limits.waiting import Waiting
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES
+from modelry_server.kernel.transport.tls import ServerTls
+from modelry_server.kernel.transport.vouching import Voucher
 
 KEEPALIVE_S = 60
 """How often clients may ping, in seconds; the server tolerates twice that."""
@@ -59,7 +64,10 @@ _WATCHES = 256  # of health
 _REFLECTIONS = 32  # streams, each of which asks for a few descriptions
 _SPARE_THREADS = 256  # beyond the calls that may wait: for those that come, are refused and go
 _IDLE_LOOK_S = 1.0
+_CERTIFICATE_LOOK_S = 60.0
 _OWN_FILES = 128  # of the process itself, such as logs, listeners, and the connections between services
+_METADATA_BYTES = 16 << 10  # of a call
+_INSIDE_METADATA_BYTES = 64 << 10  # what services say of a caller can be long: it may be in many groups
 _FEWEST = 50  # connections of a listener, also where files are few
 _log = Log("server")
 
@@ -74,7 +82,7 @@ class Room:
 
     `register` registers `services`; `register_internal` registers `internal_services`, which only other services can
     call. `interrupt` ends what calls and jobs do in its database. It has at most `files` files open, sockets to others
-    included, and `stream_files` more for each stream.
+    included, and `stream_files` more for each stream. `sign_in` says where people get a credential, if it knows that.
     """
 
     name: str
@@ -87,6 +95,7 @@ class Room:
     close: Callable[[], None] = lambda: None
     files: int = 0
     stream_files: int = 0
+    sign_in: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,10 @@ class Server:
     """The services of one process.
 
     At `address` it listens for clients, and there serves the public services of all rooms. At `internal[room]` it
-    listens for other services, which must send the `key`, and there serves all services of that room.
+    listens for other services, which sign with the `key` for whom they call, and there serves all services of that
+    room. With `tls` all ports use it. At `mtls_address`, if there is one, it listens for clients, too, and asks them
+    for a certificate. `authority` knows the callers and what they may do; without it, clients are who they say they
+    are. `jobs` keep it up to date, and `close` lets go of what it holds.
     """
 
     def __init__(
@@ -121,35 +133,50 @@ class Server:
         address: str,
         internal: Mapping[str, str],
         key: str,
-        permissions: Mapping[str, Permission],
+        permissions: Mapping[str, str],
         limits: Limits,
+        authority: Authority | None = None,
+        jobs: Sequence[Job] = (),
+        close: Callable[[], None] = lambda: None,
+        tls: ServerTls | None = None,
+        mtls_address: str = "",
     ) -> None:
         if internal and not key:
             raise ValueError("internal listeners need the key of the services")
         _check_permissions(rooms, permissions)
         self._rooms = rooms
-        connections = _connections(limits.connections, [address, *internal.values()], rest=_other_files(rooms, limits))
+        self._close = close
+        addresses = [*filter(None, (address, mtls_address)), *internal.values()]
+        connections = _connections(limits.connections, addresses, rest=_other_files(rooms, limits))
         self._limits = limits = replace(limits, connections=connections)
         self._stopped = threading.Event()
-        self._public = _Listener(rooms, "public", permissions, address=address, key="", limits=limits)
-        self.port = self._public.listen()
+        sign_in = {key: value for room in rooms for key, value in room.sign_in.items()}
+        doors = Doors(authority, sign_in) if authority else None
+        self._public = _Listener(rooms, "public", permissions, address=address, doors=doors, limits=limits)
+        self.port = self._public.listen(tls)
+        self.mtls_port = self._public.listen_for_certified(mtls_address, tls) if mtls_address and tls else None
         self.path = sockets.path_of(address)
         self._internal: list[_Listener] = []
         self.internal = dict(internal)
         for room in rooms:
             if room.name in internal:
                 at = internal[room.name]
-                listener = _Listener([room], room.name, permissions, address=at, key=key, limits=limits)
-                listener.listen()
+                inside = Inside(room.name, Voucher(key))
+                listener = _Listener([room], room.name, permissions, address=at, inside=inside, limits=limits)
+                listener.listen(tls)
                 self._internal.append(listener)
         idle = Job("end-idle-calls", _IDLE_LOOK_S, self._end_idle)
-        self._jobs = JobLoop([idle, *(job for room in rooms for job in room.jobs)])
+        tls_jobs = [Job("look-at-certificate", _CERTIFICATE_LOOK_S, tls.look)] if tls else []
+        self._tls = tls
+        self._jobs = JobLoop([idle, *tls_jobs, *jobs, *(job for room in rooms for job in room.jobs)])
 
     def start(self) -> None:
         """Begins to answer. Health says SERVING from now on."""
         for listener in (*self._internal, self._public):
             listener.start()
         self._jobs.start()
+        if self._tls:
+            self._tls.look()
         _log.info("server.started", **self._place(), services=[r.name for r in self._rooms], internal=self.internal)
 
     def stop(self) -> None:
@@ -177,6 +204,7 @@ class Server:
             listener.leave()
         for room in self._rooms:
             room.close()
+        self._close()
         _log.info("server.stopped", **self._place())
         self._stopped.set()
 
@@ -190,7 +218,8 @@ class Server:
 
     def _place(self) -> dict[str, object]:
         """Where it listens for clients, as the log says it."""
-        return {"port": self.port} if self.path is None else {"socket": str(self.path)}
+        place: dict[str, object] = {"port": self.port} if self.path is None else {"socket": str(self.path)}
+        return place if self.mtls_port is None else {**place, "mtls_port": self.mtls_port}
 
     def _listeners(self) -> list["_Listener"]:
         return [self._public, *self._internal]
@@ -206,23 +235,24 @@ class Server:
 
 
 class _Listener:
-    """One gRPC server. With a `key` it is an internal one: internal services too, each call with the key."""
+    """One gRPC server. With `inside` it is an internal one: internal services too, and only services call it."""
 
     def __init__(
         self,
         rooms: Sequence[Room],
         name: str,
-        permissions: Mapping[str, Permission],
+        permissions: Mapping[str, str],
         *,
         address: str,
-        key: str,
         limits: Limits,
+        inside: Inside | None = None,
+        doors: Doors | None = None,
     ) -> None:
         self._address = address
         self.drain = Drain()
         self._lock: int | None = None
-        self._port = 0
-        self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if key else ()))]
+        self._ports: list[int] = []
+        self._names = [name for room in rooms for name in (*room.services, *(room.internal_services if inside else ()))]
         # Each pool has a thread for every call that may wait, and some more. So no call waits for a thread, and gRPC
         # needs no limit of its own (`maximum_concurrent_rpcs`), which would refuse the calls of health, too.
         coming = 2 * _ARRIVING + _SPARE_THREADS
@@ -236,7 +266,7 @@ class _Listener:
             others=pool("-other", _REFLECTIONS + _WATCHES),
         )
         share = (
-            1 if key or sockets.path_of(address) else limits.share
+            1 if inside or sockets.path_of(address) else limits.share
         )  # services, and callers on a socket, are not told apart
 
         def gate(kind: str, places: int, waiters: int) -> Gate:
@@ -260,7 +290,7 @@ class _Listener:
         )
         bounds.show(name)
         self._connections = Connections(name, limits.connections)
-        self.calls = Calls(permissions, key=key, drain=self.drain, pools=pools, bounds=bounds)
+        self.calls = Calls(permissions, inside=inside, doors=doors, drain=self.drain, pools=pools, bounds=bounds)
         self._server = grpc.server(
             pool("", limits.workers + _WAITING + _SEARCHES_WAITING + parsing),
             interceptors=[self.calls],
@@ -279,21 +309,21 @@ class _Listener:
                 ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_S * 500),
                 ("grpc.http2.max_ping_strikes", 2),
                 ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.max_metadata_size", 16 << 10),
+                ("grpc.max_metadata_size", _INSIDE_METADATA_BYTES if inside else _METADATA_BYTES),
             ],
         )
         for room in rooms:
             room.register(self._server)
-            if key:
+            if inside:
                 room.register_internal(self._server)
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if not key:
+        if not inside:
             reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE]
             reflection.enable(self._server, reflected, _pool(reflected))
 
-    def listen(self) -> int:
-        """Takes its address, and gives its port. Raises AddressUnusable."""
+    def listen(self, tls: ServerTls | None) -> int:
+        """Takes its address, and gives its port, which uses TLS if there is one. Raises AddressUnusable."""
         address = self._address
         if path := sockets.path_of(address):
             try:
@@ -302,9 +332,21 @@ class _Listener:
                 raise _in_use(address) from None
             except OSError as error:
                 raise AddressUnusable(f"can't listen at {address}: {error.strerror}") from error
+            tls = None  # nobody else reads a socket
+        port = self._take(address, tls.credentials() if tls else None)
+        self._ports.append(port)
+        return port
+
+    def listen_for_certified(self, address: str, tls: ServerTls) -> int:
+        """Takes one more address, for clients that have a certificate, and gives its port. Raises AddressUnusable."""
+        self._ports.append(self._take(address, tls.credentials(of_clients=True)))
+        return self._ports[-1]
+
+    def _take(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:
-            self._port = self._server.add_insecure_port(address)
-            return self._port
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise AddressUnusable(
                 f"can't listen at {address}: another program listens there, or this is not its host"
@@ -318,7 +360,7 @@ class _Listener:
     def count_connections(self) -> None:
         """Tells the metrics how many connections there are. Those to a Unix socket are not counted."""
         if sockets.path_of(self._address) is None:
-            self._connections.look(self._port)
+            self._connections.look(self._ports)
 
     def say(self, state: int) -> None:
         """Tells the health of all services, and of the server as a whole."""
@@ -376,15 +418,15 @@ def _drain(listeners: Sequence[_Listener], until: float) -> None:
         listener.drain.end()
 
 
-def _check_permissions(rooms: Sequence[Room], permissions: Mapping[str, Permission]) -> None:
+def _check_permissions(rooms: Sequence[Room], permissions: Mapping[str, str]) -> None:
     """Raises ValueError unless each rpc has a permission: SERVICE if it is internal, another one if it is public."""
     public = {rpc: permissions.get(rpc) for room in rooms for rpc in _rpcs(room.services)}
     internal = {rpc: permissions.get(rpc) for room in rooms for rpc in _rpcs(room.internal_services)}
     if missing := [rpc for rpc, permission in (public | internal).items() if permission is None]:
         raise ValueError(f"permissions.py does not name {', '.join(missing)}")
-    if wrong := [rpc for rpc, permission in public.items() if permission is Permission.SERVICE]:
+    if wrong := [rpc for rpc, permission in public.items() if permission == Kind.SERVICE]:
         raise ValueError(f"only other services may call {', '.join(wrong)}, but clients can reach them")
-    if wrong := [rpc for rpc, permission in internal.items() if permission is not Permission.SERVICE]:
+    if wrong := [rpc for rpc, permission in internal.items() if permission != Kind.SERVICE]:
         raise ValueError(f"clients may call {', '.join(wrong)}, but only other services can reach them")
 
 

@@ -17,7 +17,6 @@ from modelry.api.artifacts import v1 as artifacts
 from modelry.api.tracking import v1 as tracking
 from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.errors import Draining
-from modelry_server.kernel.transport import keys
 from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.drain import Drain, Incoming
 from modelry_server.kernel.transport.server import Room, Server
@@ -25,6 +24,7 @@ from modelry_server.permissions import PERMISSIONS
 from tests.parts import free_port
 from tests.parts.eventually import eventually
 from tests.parts.refusal import Refusal, refused, unpacked
+from tests.parts.vouched import vouched
 from tests.server.kernel.stage import KEY, SERVICE, Actor, ask, limits_with, staged
 
 PATIENT = limits_with(workers=4, streams=3, drain_s=20.0, share=1)
@@ -70,13 +70,13 @@ def test_a_call_in_flight_is_answered_while_new_ones_are_refused_on_every_listen
         grpc.insecure_channel(stage.internal) as inside,
         ThreadPoolExecutor(1) as pool,
     ):
-        ask(inside, "x", metadata=((keys.METADATA, KEY),))
+        ask(inside, "x", metadata=vouched(KEY, "access"))
         call = pool.submit(ask, public, "held")
         assert held.begun.wait(ENDED_S)
         with draining(stage.server) as ended:
             refusals = [
                 eventually(lambda: refusal_of_new(public)),
-                eventually(lambda: refusal_of_new(inside, metadata=((keys.METADATA, KEY),))),
+                eventually(lambda: refusal_of_new(inside, metadata=vouched(KEY, "access"))),
             ]
             is_over_too_early = ended.done()
             held.end.set()

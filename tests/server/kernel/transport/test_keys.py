@@ -65,12 +65,3 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path, content: bytes | N
 
     with pytest.raises(ConfigurationInvalid, match=r"service\.key: the key of the services can't be read"):
         keys.shared_key(tmp_path)
-
-
-def test_only_the_whole_key_is_the_key() -> None:
-    key = keys.new_key()
-
-    assert keys.is_equal(key, key)
-    assert not any(
-        keys.is_equal(other, key) for other in ("", key[:-1], key + "0", key.upper(), "\u65e5", keys.new_key())
-    )

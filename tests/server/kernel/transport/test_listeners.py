@@ -15,10 +15,10 @@ from modelry.api.access import v1 as access
 from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel import caller
 from modelry_server.kernel.caller import Caller, Credential
-from modelry_server.kernel.transport import keys
 from modelry_server.kernel.transport.server import Server
 from modelry_server.permissions import PERMISSIONS
 from tests.parts.refusal import refused
+from tests.parts.vouched import vouched
 from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, SMALL, Stage, ask, staged
 
 SEEN: list[Caller] = []
@@ -49,7 +49,7 @@ def inside(stage: Stage) -> Iterator[grpc.Channel]:
         yield channel
 
 
-@pytest.mark.parametrize("metadata", [(), ((keys.METADATA, KEY),)])
+@pytest.mark.parametrize("metadata", [(), vouched(KEY, "access"), (("modelry-service-key", KEY),)])
 def test_an_internal_service_is_not_there_for_clients_whatever_they_send(
     public: grpc.Channel, metadata: tuple[tuple[str, str], ...]
 ) -> None:
@@ -63,7 +63,7 @@ def test_an_internal_service_is_not_there_for_clients_whatever_they_send(
 
 @pytest.mark.parametrize("key", [None, "", KEY[:-1], KEY + "x", KEY.upper(), "x" * len(KEY)])
 def test_an_internal_listener_refuses_every_call_without_the_key(inside: grpc.Channel, key: str | None) -> None:
-    metadata = () if key is None else ((keys.METADATA, key),)
+    metadata = () if key is None else vouched(key, "access")
     snapshots, workspaces = internal.SnapshotServiceStub(inside), access.WorkspaceServiceStub(inside)
 
     refusals = [
@@ -71,13 +71,13 @@ def test_an_internal_listener_refuses_every_call_without_the_key(inside: grpc.Ch
         refused(workspaces.GetWorkspace, access.GetWorkspaceRequest(name="x"), metadata=metadata),
     ]
 
-    assert {(each.code, each.reason) for each in refusals} == {("UNAUTHENTICATED", "CREDENTIAL_INVALID")}
+    assert {(each.code, each.reason) for each in refusals} == {("UNAUTHENTICATED", "NOT_A_SERVICE")}
     assert KEY not in str(refusals)
     assert SEEN == []
 
 
 def test_an_internal_listener_answers_internal_and_public_services_with_the_key(inside: grpc.Channel) -> None:
-    metadata = ((keys.METADATA, KEY),)
+    metadata = vouched(KEY, "access")
     snapshots = internal.SnapshotServiceStub(inside)
 
     found = snapshots.GetSnapshot(internal.GetSnapshotRequest(version_id="v"), metadata=metadata).snapshot
@@ -88,16 +88,16 @@ def test_an_internal_listener_answers_internal_and_public_services_with_the_key(
 
 
 def test_a_service_is_believed_what_it_says_of_the_caller(inside: grpc.Channel) -> None:
-    who = (("modelry-subject", "ann"), ("modelry-peer", "ipv4:10.0.0.1:99"))
-    for credential in ("none", "service", "something-new"):
-        ask(inside, "x", metadata=((keys.METADATA, KEY), ("modelry-credential", credential), *who))
+    for credential in (Credential.NONE, Credential.SERVICE):
+        who = Caller("ann", "0" * 32, "ipv4:10.0.0.1:99", credential=credential)
+        ask(inside, "x", metadata=vouched(KEY, "access", who))
 
     assert {(each.subject, each.peer, each.is_service) for each in SEEN} == {("ann", "ipv4:10.0.0.1:99", True)}
-    assert [each.credential for each in SEEN] == [Credential.NONE, Credential.SERVICE, Credential.NONE]
+    assert [each.credential for each in SEEN] == [Credential.NONE, Credential.SERVICE]
 
 
 def test_a_client_can_claim_a_name_and_nothing_else(public: grpc.Channel) -> None:
-    claims = (("modelry-credential", "service"), ("modelry-peer", "ipv4:10.0.0.1:99"), (keys.METADATA, KEY))
+    claims = (("modelry-credential", "service"), ("modelry-peer", "ipv4:10.0.0.1:99"), *vouched(KEY, "access"))
 
     ask(public, "x", metadata=(("modelry-subject", "ann"), *claims))
 

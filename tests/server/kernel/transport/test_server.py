@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from modelry_server.kernel.access import Permission
+from modelry_server.kernel.access import Kind
 from modelry_server.kernel.transport.server import Room, Server
 from modelry_server.permissions import PERMISSIONS
 from tests.server.kernel.stage import INTERNAL, KEY, SERVICE, limits_with
@@ -20,12 +20,12 @@ GET = f"/{SERVICE}/GetWorkspace"
         (GET, None, "does not name"),
         (f"/{SERVICE}/UpdateWorkspace", None, "does not name"),
         (f"/{INTERNAL}/DeleteSnapshot", None, "does not name"),
-        (GET, Permission.SERVICE, "clients can reach"),
-        (f"/{INTERNAL}/DeleteSnapshot", Permission.WRITE, "only other services can reach"),
+        (GET, Kind.SERVICE, "clients can reach"),
+        (f"/{INTERNAL}/DeleteSnapshot", "runs.read", "only other services can reach"),
     ],
 )
 def test_a_server_does_not_start_with_an_rpc_whose_permission_is_missing_or_does_not_fit_its_listener(
-    rpc: str, permission: Permission | None, said: str
+    rpc: str, permission: str | None, said: str
 ) -> None:
     permissions = {name: need for name, need in PERMISSIONS.items() if name != rpc}
     if permission is not None:

@@ -6,6 +6,7 @@ lists all of the machine, thirty.
 
 import socket
 import struct
+from collections.abc import Iterable
 
 from modelry_server.kernel.telemetry import Log
 from modelry_server.kernel.transport.limits.held import held, limit
@@ -29,11 +30,12 @@ class Connections:
         self._listener, self._most = listener, most
         limit.labels(listener, "connection").set(most)
 
-    def look(self, port: int) -> None:
-        """Counts the connections to the port. Does nothing where the system does not tell."""
-        count = established(port)
-        if count is None:
+    def look(self, ports: Iterable[int]) -> None:
+        """Counts the connections to the ports. Does nothing where the system does not tell."""
+        counts = [established(port) for port in ports]
+        if None in counts:
             return
+        count = sum(filter(None, counts))
         held.labels(self._listener, "connection").set(count)
         if count >= self._most:
             _log.seldom("rpc.connections_full", per=self._listener, listener=self._listener, connections=count)

@@ -1,4 +1,6 @@
-"""Who is at work at once: a bound for a listener, and a smaller one for each connection.
+"""Who is at work at once: a bound for a listener, and a smaller one for each connection, or each principal.
+
+Where callers are known, a principal counts as one connection, however many it has.
 
 gRPC gives each open call a thread, also one whose message has not come. So the number of threads is no bound, and this
 is: a call needs a place only once its message is here, and gives it back when it is answered. Who waits for a place
@@ -134,16 +136,16 @@ class Turn:
 
     def __enter__(self) -> None:
         present = self._caller
-        if self._gate.try_to_enter(present.peer):
+        if self._gate.try_to_enter(present.holder):
             return
-        if not self._gate.enter(present.peer, present.deadline, self._size):
+        if not self._gate.enter(present.holder, present.deadline, self._size):
             raise DeadlinePassed
         if not present.is_here():
-            self._gate.leave(present.peer)
+            self._gate.leave(present.holder)
             raise DeadlinePassed
 
     def __exit__(self, *_: object) -> None:
-        self._gate.leave(self._caller.peer)
+        self._gate.leave(self._caller.holder)
 
 
 class _Waiter:

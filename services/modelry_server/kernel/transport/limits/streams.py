@@ -29,9 +29,9 @@ class Stream:
 
     __slots__ = ("_behind_s", "context", "opened", "peer", "waits_since")
 
-    def __init__(self, context: grpc.ServicerContext) -> None:
+    def __init__(self, context: grpc.ServicerContext, holder: str = "") -> None:
         self.context = context
-        self.peer = context.peer() or ""
+        self.peer = holder or context.peer() or ""
         self.opened = time.monotonic()
         self.waits_since = math.inf
         self._behind_s = 0.0
@@ -123,9 +123,12 @@ class Streams:
         return self._count
 
     @contextmanager
-    def place(self, context: grpc.ServicerContext) -> Iterator[Stream]:
-        """A place for a stream, within a block. Raises TooManyStreams if there is none."""
-        stream = Stream(context)
+    def place(self, context: grpc.ServicerContext, holder: str = "") -> Iterator[Stream]:
+        """A place for a stream, within a block. Raises TooManyStreams if there is none.
+
+        It counts as one of the `holder`: the caller's principal if callers are known, by default its connection.
+        """
+        stream = Stream(context, holder)
         self._enter(stream)
         try:
             if not self._threads.acquire(timeout=SHORT_S):

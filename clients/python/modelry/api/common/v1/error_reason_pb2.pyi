@@ -70,7 +70,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CREDENTIAL_INVALID: _ErrorReason.ValueType  # 15
     """UNAUTHENTICATED: the credential of the call is not accepted. It is unknown, was cut or changed, has expired or was
-    revoked, or its principal is disabled: which of these is not said. Internal listeners accept Modelry's services only.
+    revoked, or its principal is disabled: which of these is not said.
     """
     ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 16
     """FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
@@ -209,6 +209,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the workspace has as much as it may have. Details: QuotaFailure. Metadata: `workspace`, `quota`
     (such as `run_count`), `used`, `limit`.
     """
+    ERROR_REASON_NOT_A_SERVICE: _ErrorReason.ValueType  # 99
+    """UNAUTHENTICATED: only Modelry's own services may call this. Metadata: `rpc`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons for which a call can fail. A reason is sent as `google.rpc.ErrorInfo.reason`, without the prefix
@@ -265,7 +267,7 @@ Metadata: `size_bytes`.
 """
 ERROR_REASON_CREDENTIAL_INVALID: ErrorReason.ValueType  # 15
 """UNAUTHENTICATED: the credential of the call is not accepted. It is unknown, was cut or changed, has expired or was
-revoked, or its principal is disabled: which of these is not said. Internal listeners accept Modelry's services only.
+revoked, or its principal is disabled: which of these is not said.
 """
 ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION: a thing would hold more than it may in all, such as tags or aliases. The request by itself is
@@ -404,4 +406,6 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 98
 """RESOURCE_EXHAUSTED: the workspace has as much as it may have. Details: QuotaFailure. Metadata: `workspace`, `quota`
 (such as `run_count`), `used`, `limit`.
 """
+ERROR_REASON_NOT_A_SERVICE: ErrorReason.ValueType  # 99
+"""UNAUTHENTICATED: only Modelry's own services may call this. Metadata: `rpc`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

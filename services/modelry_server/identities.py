@@ -1,0 +1,160 @@
+"""Access, as the other services of a process ask it: who callers are, what they may do, and what of that has changed.
+
+A process asks at the internal listener of access, also if it runs access itself.
+"""
+
+import math
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from modelry.api.common import v1 as common
+from modelry.internal.access import v1 as api
+from modelry_server.kernel.authority import FRESH_S, Authority, Changed, Grants, Known
+from modelry_server.kernel.caller import Credential, Identity
+from modelry_server.kernel.errors import CredentialInvalid, ModelryError, Unauthenticated
+from modelry_server.kernel.jobs import Job
+from modelry_server.kernel.transport.channel import Neighbour, Watched
+
+_AGAIN_S = 0.25  # before the stream of changes is opened again
+_LOOK_S = 1.0
+_USES_S = 30.0
+_MOST_USES = 1000
+_CREDENTIALS = {
+    common.CREDENTIAL_KIND_API_TOKEN: Credential.API_TOKEN,
+    common.CREDENTIAL_KIND_OIDC_TOKEN: Credential.OIDC_TOKEN,
+    common.CREDENTIAL_KIND_CLIENT_CERTIFICATE: Credential.CLIENT_CERTIFICATE,
+}
+
+
+class Identities:
+    """Asks access about callers, see `kernel.authority.Source`."""
+
+    def __init__(self, neighbour: Neighbour) -> None:
+        self._neighbour = neighbour
+        self._stub = neighbour.stub(api.IdentityServiceStub)
+
+    def identity(self, bearer: str) -> Known:
+        """Whose token it is. Raises CREDENTIAL_INVALID, ServiceUnavailable."""
+        return self._known(api.GetIdentityRequest(bearer=bearer))
+
+    def certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
+        """Whose client certificate it is. Raises CREDENTIAL_INVALID, ServiceUnavailable."""
+        certificate = api.ClientCertificate(names=names, fingerprint=fingerprint)
+        certificate.expire_time.FromMilliseconds(int(expire_time * 1000))
+        return self._known(api.GetIdentityRequest(certificate=certificate))
+
+    def grants(self, principal_id: str, groups: frozenset[str]) -> Grants:
+        """What a principal may do. Raises CREDENTIAL_INVALID, ServiceUnavailable."""
+        request = api.GetGrantsRequest(principal_id=principal_id, groups=sorted(groups))
+        answer = self._asked(self._stub.GetGrants, request)
+        return _grants(answer.grants, answer.groups)
+
+    def watch(self) -> Watched:
+        """Opens the stream of changes: of `WatchChangesResponse`."""
+        return self._neighbour.watch(self._stub.WatchChanges, api.WatchChangesRequest())
+
+    def log_uses(self, token_ids: Iterable[str]) -> None:
+        """Tells access which tokens were used."""
+        self._neighbour.call(self._stub.LogTokenUses, api.LogTokenUsesRequest(token_ids=token_ids))
+
+    def _known(self, request: api.GetIdentityRequest) -> Known:
+        answer = self._asked(self._stub.GetIdentity, request)
+        return Known(_identity(answer.identity), _grants(answer.grants, answer.groups))
+
+    def _asked(self, method: Any, request: Message) -> Any:
+        try:
+            return self._neighbour.call(method, request)
+        except Unauthenticated as error:
+            if error.reason == CredentialInvalid.reason:
+                raise CredentialInvalid(error.message) from None
+            raise
+
+
+class Watcher:
+    """Keeps an authority up to date by the stream of changes, and tells access which tokens are used."""
+
+    def __init__(self, authority: Authority, identities: Identities) -> None:
+        self._authority = authority
+        self._identities = identities
+        self._open: Watched | None = None
+        self._since = 0.0
+        self._is_over = False
+
+    def jobs(self) -> list[Job]:
+        """The background jobs."""
+        return [
+            Job("watch-access", _AGAIN_S, self._watch, self._end),
+            Job("look-at-access", _LOOK_S, self._look),
+            Job("log-token-uses", _USES_S, self._log_uses),
+        ]
+
+    def _watch(self) -> None:
+        """Reads the stream until it ends. What was changed between two streams is not known, so all is forgotten."""
+        self._since = time.monotonic()
+        self._open = stream = self._identities.watch()
+        try:
+            if self._is_over:
+                return
+            is_first = True
+            for message in stream:
+                changes = [Changed(each.principal_id, each.group, each.credential_id) for each in message.changes]
+                self._authority.heard([Changed()] if is_first else changes)
+                is_first = False
+        except ModelryError:
+            if not self._is_over:
+                raise
+        finally:
+            self._open = None
+            stream.cancel()
+
+    def _look(self) -> None:
+        """Ends a stream that is silent, such as one to a machine that is gone: the next one may reach another."""
+        stream = self._open
+        if stream and not self._authority.is_fresh() and time.monotonic() - self._since > FRESH_S:
+            stream.cancel()
+
+    def _end(self) -> None:
+        self._is_over = True
+        if stream := self._open:
+            stream.cancel()
+
+    def _log_uses(self) -> None:
+        used = sorted(self._authority.uses())
+        for begin in range(0, len(used), _MOST_USES):
+            self._identities.log_uses(used[begin : begin + _MOST_USES])
+
+
+def _identity(given: api.Identity) -> Identity:
+    ends = given.expire_time
+    return Identity(
+        given.principal_id,
+        given.name,
+        _CREDENTIALS[given.credential_kind],
+        given.credential_id,
+        frozenset(given.groups),
+        frozenset(given.permission_cap) if given.capped else None,
+        frozenset(given.workspace_cap) or None,
+        ends.ToMilliseconds() / 1000 if given.HasField("expire_time") else math.inf,
+        given.bootstrap,
+    )
+
+
+def _grants(given: Iterable[api.GrantAt], groups: Iterable[str]) -> Grants:
+    everywhere: frozenset[str] = frozenset()
+    workspaces: dict[str, frozenset[str]] = {}
+    experiments: dict[str, tuple[str, frozenset[str]]] = {}
+    models: dict[str, tuple[str, frozenset[str]]] = {}
+    for each in given:
+        place, permissions = each.place, frozenset(each.permissions)
+        if place.experiment_id:
+            experiments[place.experiment_id] = (place.workspace, permissions)
+        elif place.model_id:
+            models[place.model_id] = (place.workspace, permissions)
+        elif place.workspace:
+            workspaces[place.workspace] = permissions
+        else:
+            everywhere = permissions
+    return Grants(everywhere, workspaces, experiments, models, frozenset(groups))
