@@ -152,18 +152,14 @@ class LastAdministrator(FailedPrecondition):
 
 
 class GrantTooWide(PermissionDenied):
-    """The caller would give, or take, more than it may do itself."""
+    """The caller would give, or take, more than it may do itself. `permissions` are those that it lacks."""
 
     reason = "GRANT_TOO_WIDE"
 
-    def __init__(self, permissions: Iterable[str], workspace: str = "") -> None:
-        told = ", ".join(sorted(permissions))
-        place = f"in the workspace {workspace!r}" if workspace else "for the whole installation"
-        super().__init__(
-            f"nobody can give or take more than they may do themselves: the caller lacks {told} {place}",
-            permissions=told,
-            workspace=workspace,
-        )
+    def __init__(self, message: str, permissions: Iterable[str] = (), **metadata: object) -> None:
+        lacking = ", ".join(sorted(permissions))
+        told = f"{message} {lacking}" if lacking else message
+        super().__init__(told, permissions=lacking, **metadata)
 
 
 class PrincipalExists(AlreadyExists):

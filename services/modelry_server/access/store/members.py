@@ -1,6 +1,6 @@
 """Who can be in a group or have a role, as groups and bindings name them: principals by id, groups by name."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -8,11 +8,17 @@ from modelry_server.access.store.tables import groups, principals
 from modelry_server.kernel.sql.statements import Transaction
 
 
-def disabled(tx: Transaction, principal_ids: Collection[str]) -> Mapping[str, bool]:
-    """For each of these principals that exists: whether it is disabled."""
-    query = sa.select(principals.c.principal_id, principals.c.is_disabled)
-    rows = tx.execute(query.where(principals.c.principal_id.in_(principal_ids)))
-    return {row.principal_id: row.is_disabled for row in rows}
+def existing_principals(tx: Transaction, principal_ids: Collection[str]) -> frozenset[str]:
+    """Those of these principals that exist."""
+    query = sa.select(principals.c.principal_id).where(principals.c.principal_id.in_(principal_ids))
+    return frozenset(tx.execute(query).scalars())
+
+
+def is_disabled(tx: Transaction, principal_id: str) -> bool | None:
+    """Whether a principal is disabled; None if there is none."""
+    query = sa.select(principals.c.is_disabled).where(principals.c.principal_id == principal_id)
+    found: bool | None = tx.execute(query).scalar_one_or_none()
+    return found
 
 
 def existing_groups(tx: Transaction, names: Collection[str]) -> frozenset[str]:
