@@ -63,7 +63,9 @@ ALL = Within(is_all=True)
 
 
 class Judge(Protocol):
-    """Knows what callers may do."""
+    """Knows what callers may do. `knows_callers`: they have to say who they are, and to prove it."""
+
+    knows_callers: bool
 
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """Whether a caller has a permission at a place."""
@@ -83,6 +85,8 @@ class Judge(Protocol):
 
 class Open:
     """The judge of a server without authentication: everybody may do everything but what only services may."""
+
+    knows_callers = False
 
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """True, except for `Kind.SERVICE`, unless a service calls."""
@@ -120,6 +124,11 @@ class Access:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
+
+    @property
+    def knows_callers(self) -> bool:
+        """Whether callers have to say who they are, and to prove it."""
+        return self._judge.knows_callers
 
     def require(
         self, place: Place, *, permission: str | None = None, unseen: Callable[[], ModelryError] | None = None
