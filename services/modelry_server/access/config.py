@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from modelry_server.kernel.config import Address, Duration, Secret, setting
+from modelry_server.kernel.config import Address, Duration, Secret, in_folder, setting
 from modelry_server.kernel.sql.settings import DatabaseSettings
 
 
@@ -17,6 +17,11 @@ class AccessConfig(DatabaseSettings):
         "Where other services reach access. Empty: a Unix socket in the data folder, which no other user of the "
         "machine can reach. `host:port` is for services on several machines and needs `server.service_key`.",
         least=1,
+    )
+    issuers_file: str = setting(
+        "",
+        "A TOML file with the OpenID Connect issuers whose tokens are accepted: one `[[issuer]]` each. Empty: none.",
+        anchored=in_folder,
     )
     token_lifetime: Duration = setting(
         Duration(90 * 86_400.0), "How long an API token lives if the request does not say when it ends.", least=1.0
