@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from modelry._sdk.credentials import sources
 from modelry._sdk.nouns import arguments
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import Connection, connect
@@ -34,15 +35,27 @@ class Client:
     `MODELRY_WORKSPACE`, else `default`. Creating a client opens no connection. Plain text is sent to this machine only,
     unless `insecure` is true.
 
-    Raises InvalidArgument for an address that can't be parsed, for a workspace that is no text, and for a setting of
-    the environment that can't be read. Every method raises ModelryError if the server refuses.
+    `token` is the token of the calls. Default: that of `set_tracking_uri`, `MODELRY_TOKEN`, `MODELRY_TOKEN_FILE` or
+    `modelry login`, see docs/credentials.md. It is never sent in plain text to another machine.
+
+    Raises InvalidArgument for an address that can't be parsed, for a token that can't be one, for a workspace that is
+    no text, and for a setting of the environment that can't be read. Every method raises ModelryError if the server
+    refuses.
     """
 
     def __init__(
-        self, address: str | None = None, workspace: str | None = None, *, insecure: bool | None = None
+        self,
+        address: str | None = None,
+        workspace: str | None = None,
+        *,
+        insecure: bool | None = None,
+        token: str | None = None,
     ) -> None:
         chosen = settings.read()
-        self._connection: Connection = connect(address, insecure=insecure)
+        sources.check_environment()
+        if token is not None:
+            sources.checked("token", token)
+        self._connection: Connection = connect(address, insecure=insecure, token=token)
         self.workspace: str = arguments.text("workspace", workspace or chosen.workspace)
 
     @cached_property
