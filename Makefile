@@ -65,6 +65,17 @@ protos/node_modules/ready: protos/package.json protos/package-lock.json
 	@cd protos && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
+.cache/oidc-provider/ready: tests/parts/oidc/package.json tests/parts/oidc/package-lock.json
+	@command -v npm >/dev/null || { \
+		echo "npm was not found: the OpenID provider that the tests log in to comes as an npm package. Install Node.js" \
+			"18 or newer (on Debian: apt-get install nodejs npm)." >&2; exit 1; }
+	@mkdir -p .cache/oidc-provider && cp $^ .cache/oidc-provider
+	@cd .cache/oidc-provider && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
+.PHONY: oidc-provider
+oidc-provider: .cache/oidc-provider/ready ## install the OpenID provider that the tests log in to (needs npm; once, seconds)
+
 .PHONY: setup
 setup: .venv/dev-ready ## make .venv with everything for development; nothing to do when nothing changed
 
@@ -127,11 +138,11 @@ FAULTS := tests/faults
 PARALLEL := -n 2 --dist loadfile
 
 .PHONY: test
-test: setup minio-if-possible ## run the tests: SQLite, a real PostgreSQL, a real MinIO
+test: setup minio-if-possible oidc-provider ## run the tests: SQLite, a real PostgreSQL, a real MinIO
 	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(patsubst %,--ignore=%,$(SLOW) $(FAULTS))
 
 .PHONY: test-faults
-test-faults: setup minio-if-possible ## run the tests that kill, starve and fork, those of runs, delivery, examples and pages: some 18 minutes
+test-faults: setup minio-if-possible oidc-provider ## run the tests that kill, starve and fork, those of runs, delivery, examples and pages: some 18 minutes
 	$(BIN)/python -m pytest --durations=10 $(FAULTS)
 	$(BIN)/python -m pytest --durations=10 $(PARALLEL) $(SLOW)
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from modelry_server.targets import ROOMS
-from tests.parts import PartMissing, in_ci, minio, pgbouncer, postgres
+from tests.parts import PartMissing, in_ci, minio, oidc_provider, pgbouncer, postgres
 from tests.parts import deployment as deployments
 
 DATABASES = ["sqlite", "postgres"] + (["postgres15"] if os.environ.get("MODELRY_TEST_OLDEST_POSTGRES") == "1" else [])
@@ -67,6 +67,21 @@ def own_minio_server(request: pytest.FixtureRequest, parts_folder: Path) -> Iter
     """A MinIO that nobody else uses, and that can be paused."""
     folder = Path(tempfile.mkdtemp(prefix="own-minio-", dir=parts_folder))
     yield from _started(request, "MinIO", minio.own(folder))
+
+
+@pytest.fixture(scope="session", name="oidc_provider")
+def kept_oidc_provider(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[oidc_provider.OidcProvider]:
+    """A real OpenID provider, kept for all tests: leave its keys and its process alone. It knows ada, a researcher."""
+    users = {"ada": {"groups": ["researchers"]}}
+    yield from _started(request, "an OpenID provider", oidc_provider.running(parts_folder / "oidc", users=users))
+
+
+@pytest.fixture
+def own_oidc_provider(request: pytest.FixtureRequest, parts_folder: Path) -> Iterator[oidc_provider.OidcProvider]:
+    """An OpenID provider that nobody else uses, whose keys can be rotated, and that can be stopped."""
+    folder = Path(tempfile.mkdtemp(prefix="own-oidc-", dir=parts_folder))
+    users = {"ada": {"groups": ["researchers"]}}
+    yield from _started(request, "an OpenID provider", oidc_provider.running(folder, users=users))
 
 
 @pytest.fixture(params=DATABASES)
