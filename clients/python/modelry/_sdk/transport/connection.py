@@ -292,6 +292,10 @@ class Connection:
         method = self._method("bytes", path)
         return Answered(method, request, failure=_failure(), token=token, timeout=timeout, metadata=metadata)
 
+    def require_private(self) -> None:
+        """Raises Unauthenticated if no token may be sent over this connection, see `transport.signing`."""
+        self._signing.require_private("of a login")
+
     def close(self) -> None:
         """Closes the channel. The next call opens another one."""
         if process.current().inherits_grpc:

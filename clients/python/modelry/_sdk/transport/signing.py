@@ -88,14 +88,19 @@ class Signing:
         said = f"{error.message} ({advice})"
         return type(error)(said, reason=error.reason, metadata=error.metadata, fields=error.fields)
 
-    def _guarded(self, token: Token | None) -> Token | None:
-        if token is not None and self._exposes:
+    def require_private(self, source: str) -> None:
+        """Raises Unauthenticated if the token of a source must not be sent."""
+        if self._exposes:
             raise sources.unusable(
-                f"the token {token.source} must not go to {self._address.target} without TLS, where others can read "
+                f"the token {source} must not go to {self._address.target} without TLS, where others can read "
                 "it; use a server with TLS and unset MODELRY_INSECURE (or `insecure`), or reach it by a tunnel to "
                 "this machine",
                 address=self._address.target,
             )
+
+    def _guarded(self, token: Token | None) -> Token | None:
+        if token is not None:
+            self.require_private(token.source)
         return token
 
     def _given(self) -> str | None:
