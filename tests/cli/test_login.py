@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from modelry._sdk.credentials import oidc
+from modelry._sdk.credentials.claims import claims_of
 from tests.parts.deployment import Deployment, running
 from tests.parts.eventually import eventually
 from tests.parts.guarded_server import GuardedServer, guarded
@@ -36,7 +36,7 @@ def server(platform: Deployment, oidc_provider: OidcProvider) -> Iterator[Guarde
     """Takes the canary, and the access tokens of the provider."""
 
     def is_valid(token: str) -> bool:
-        return token == CANARY or (oidc.claims_of(token) or {}).get("iss") == oidc_provider.issuer
+        return token == CANARY or (claims_of(token) or {}).get("iss") == oidc_provider.issuer
 
     with guarded(platform.address, is_valid, issuer=oidc_provider.issuer, client_id=CLIENT) as made:
         yield made

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from modelry import Client, credentials
-from modelry._sdk.credentials import logins, oidc
+from modelry._sdk.credentials import logins
+from modelry._sdk.credentials.claims import claims_of
 from modelry._sdk.credentials.store import STORE
 from modelry.errors import FailedPrecondition, InvalidArgument, Unauthenticated, Unavailable
 from tests.parts import oidc_provider as providers
@@ -37,9 +38,9 @@ def trusting(platform: Deployment, provider: OidcProvider, *, kind: str = "acces
     """A server that takes the tokens of a provider until they expire, and names it."""
 
     def is_valid(token: str) -> bool:
-        claims = oidc.claims_of(token) or {}
+        said = claims_of(token) or {}
         audience = "modelry" if kind == "access" else CLIENT
-        return claims.get("iss") == provider.issuer and claims.get("aud") == audience and claims["exp"] > time.time()
+        return said.get("iss") == provider.issuer and said.get("aud") == audience and said["exp"] > time.time()
 
     with guarded(platform.address, is_valid, issuer=provider.issuer, client_id=CLIENT) as server:
         yield server
@@ -53,9 +54,9 @@ def trusted(platform_of_tokens: Deployment, oidc_provider: OidcProvider) -> Iter
 
 @pytest.fixture
 def short(platform_of_tokens: Deployment, tmp_path: Path) -> Iterator[tuple[OidcProvider, GuardedServer]]:
-    """A provider whose tokens last for two seconds, and a server that trusts it."""
+    """A provider whose tokens last for six seconds, and a server that trusts it."""
     with (
-        providers.running(tmp_path / "provider", lifetime_s=2) as provider,
+        providers.running(tmp_path / "provider", lifetime_s=6) as provider,
         trusting(platform_of_tokens, provider) as server,
     ):
         yield provider, server
@@ -167,12 +168,12 @@ def test_a_token_that_expires_is_renewed_also_by_many_at_once(
     assert first is not None
     code = f"from modelry import Client; Client({server.address!r}).experiments.get('0')"
 
-    for _ in range(3):
-        eventually(lambda: time.time() > json.loads(store(home).read_text())["servers"][server.address]["got_at"] + 2)
+    for _ in range(2):
+        eventually(lambda: time.time() > json.loads(store(home).read_text())["servers"][server.address]["got_at"] + 5)
         others = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
         answers = at_once([lambda: Client(server.address).experiments.get("0").experiment_id] * 8)
         assert answers == ["0"] * 8
-        assert [(other.communicate(timeout=60)[1], other.returncode) for other in others] == [(b"", 0)] * 2
+        assert [other.communicate(timeout=60)[1].decode()[-400:] for other in others] == ["", ""]
 
     last = logins.get(server.address)
     assert last is not None

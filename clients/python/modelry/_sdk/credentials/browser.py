@@ -18,8 +18,9 @@ from socketserver import TCPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from modelry._sdk.credentials import oidc
-from modelry._sdk.credentials.oidc import Provider, Refused
+from modelry._sdk.credentials import claims
+from modelry._sdk.credentials.claims import Refused
+from modelry._sdk.credentials.oidc import Provider
 from modelry.errors import DeadlineExceeded, FailedPrecondition
 
 _PATH = "/callback"
@@ -69,7 +70,7 @@ def log_in(provider: Provider, client_id: str, *, visit: Callable[[str], object]
         client_id=client_id,
         code_verifier=verifier,
     )
-    oidc.check_id_token(answer.get("id_token"), provider.issuer, client_id, nonce)
+    claims.check_id_token(answer.get("id_token"), provider.issuer, client_id, nonce)
     return answer
 
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from modelry._sdk.credentials import oidc
-from modelry._sdk.credentials.oidc import Provider, Refused
+from modelry._sdk.credentials import claims
+from modelry._sdk.credentials.claims import Refused
+from modelry._sdk.credentials.oidc import Provider
 from modelry.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 
 _PAUSE_SECONDS = 5.0
@@ -34,8 +35,8 @@ def log_in(provider: Provider, client_id: str, *, show: Callable[[str, str, str]
     code, shown, url = (str(begun.get(name) or "") for name in ("device_code", "user_code", "verification_uri"))
     if not (code and shown and url):
         raise Refused(provider.issuer, "no_device_code", "its answer has no code for a device")
-    pause = max(0.1, oidc.seconds(begun.get("interval")) or _PAUSE_SECONDS)
-    until = time.monotonic() + min(oidc.seconds(begun.get("expires_in")) or _LONGEST_SECONDS, _LONGEST_SECONDS)
+    pause = max(0.1, claims.seconds(begun.get("interval")) or _PAUSE_SECONDS)
+    until = time.monotonic() + min(claims.seconds(begun.get("expires_in")) or _LONGEST_SECONDS, _LONGEST_SECONDS)
     show(url, shown, str(begun.get("verification_uri_complete") or ""))
     while time.monotonic() + pause < until:
         time.sleep(pause)

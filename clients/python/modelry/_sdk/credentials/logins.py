@@ -6,13 +6,15 @@ others find what it got. Providers that give a new refresh token with each answe
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from modelry._sdk.credentials import oidc, tokens
+from modelry._sdk.credentials import claims, tokens
+from modelry._sdk.credentials.claims import Refused
 from modelry._sdk.credentials.store import STORE, Entry, Unusable, login_command
 from modelry._sdk.credentials.tokens import Token
 from modelry.errors import ModelryError, Unauthenticated
@@ -50,7 +52,7 @@ class Login:
     @cached_property
     def sends_id_token(self) -> bool:
         """Whether the ID token is sent."""
-        return self.sends == "id" or (self.sends == "auto" and oidc.claims_of(self.access_token) is None)
+        return self.sends == "id" or (self.sends == "auto" and claims.claims_of(self.access_token) is None)
 
     @cached_property
     def text(self) -> str:
@@ -62,13 +64,22 @@ class Login:
         """When the token that is sent expires, as `time.time` counts; 0 if nobody has said."""
         if self.expires_in and not self.sends_id_token and not self.token:
             return self.got_at + self.expires_in
-        return oidc.seconds((oidc.claims_of(self.text) or {}).get("exp"))
+        return claims.seconds((claims.claims_of(self.text) or {}).get("exp"))
+
+    @cached_property
+    def sent(self) -> Token:
+        """What a call is made with."""
+        return Token(self.text, "of `modelry login`", f"log in again: {login_command(self.server)}")
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for another token."""
+        return time.time() > self._due_at
+
+    @cached_property
+    def _due_at(self) -> float:
         life = self.expires_at - self.got_at if self.got_at else 0.0
-        return bool(self.expires_at) and time.time() > self.expires_at - min(_EARLY_SECONDS, max(life, 0.0) / 4)
+        return self.expires_at - min(_EARLY_SECONDS, max(life, 0.0) / 4) if self.expires_at else math.inf
 
     @property
     def is_over(self) -> bool:
@@ -83,11 +94,11 @@ class Login:
             id_token=_text(answer, "id_token") or self.id_token,
             refresh_token=_text(answer, "refresh_token") or self.refresh_token,
             got_at=time.time(),
-            expires_in=oidc.seconds(answer.get("expires_in")),
+            expires_in=claims.seconds(answer.get("expires_in")),
         )
         if problem := tokens.problem_of(made.text):
             kind = "ID token" if made.sends_id_token else "access token"
-            raise oidc.Refused(self.issuer, "no_token", f"the {kind} in its answer {problem}")
+            raise Refused(self.issuer, "no_token", f"the {kind} in its answer {problem}")
         return made
 
 
@@ -108,8 +119,16 @@ _known: dict[str, tuple[Entry, Login]] = {}
 def get(server: str) -> Login | None:
     """The login for a server. Raises Unusable."""
     entry = STORE.entry(server)
-    if entry is None:
-        return None
+    return None if entry is None else _parsed(server, entry)
+
+
+def get_now(server: str) -> Login | None:
+    """As `get`, after a look at the file: another process may have changed it just now. Raises Unusable."""
+    entry = STORE.entry_now(server)
+    return None if entry is None else _parsed(server, entry)
+
+
+def _parsed(server: str, entry: Entry) -> Login:
     known = _known.get(server)
     if known is None or known[0] is not entry:
         known = _known[server] = entry, _of(server, entry)
@@ -131,14 +150,14 @@ def token_for(server: str, refused: str = "") -> Token | None:
     None if there is no login. Raises Unauthenticated if there is one that can't be used any more.
     """
     try:
-        login = get(server)
+        login = get_now(server) if refused else get(server)
         if login is None:
             return None
         if login.is_due or (refused == login.text and _may_refresh(login)):
             login = _refreshed(login, refused)
     except Unusable as problem:
         raise _unusable(server, str(problem)) from None
-    return Token(login.text, "of `modelry login`", f"log in again: {login_command(server)}")
+    return login.sent
 
 
 def _may_refresh(login: Login) -> bool:
@@ -156,13 +175,13 @@ def _refreshed(login: Login, refused: str) -> Login:
     until, why = _trouble.away.get(server, (0.0, ""))
     if time.monotonic() >= until:
         with STORE.changing():
-            known = get(server) or login
+            known = get_now(server) or login
             if known.text != login.text and not known.is_due:
                 return known  # another process was faster
             try:
                 return _refresh(known)
-            except oidc.Refused as error:
-                later = get(server)
+            except Refused as error:
+                later = get_now(server)
                 if later is not None and later.refresh_token != known.refresh_token:
                     return later  # a process that does not see our lock, as on another machine
                 why = error.message
@@ -181,10 +200,12 @@ def _refresh(login: Login) -> Login:
     spent, why = _trouble.refused.get(login.server, ("", ""))
     if spent == login.refresh_token:
         raise Unauthenticated(why)
+    from modelry._sdk.credentials import oidc  # here, since it brings HTTP and TLS, which few programs need
+
     provider = oidc.discover(login.issuer)
     answer = provider.grant(grant_type="refresh_token", refresh_token=login.refresh_token, client_id=login.client_id)
     if answer.get("id_token"):
-        oidc.check_id_token(answer["id_token"], login.issuer, login.client_id)
+        claims.check_id_token(answer["id_token"], login.issuer, login.client_id)
     made = login.with_answer(answer)
     keep(made)
     return made

@@ -5,10 +5,8 @@ Only HTTPS, or HTTP to this machine. Redirects are not followed: they would take
 
 from __future__ import annotations
 
-import base64
 import os
 import ssl
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,26 +15,13 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import IO, Any
 
+from modelry._sdk.credentials.claims import Refused, plain
 from modelry._sdk.values.foreign import Unreadable, json_object_of
 from modelry._sdk.values.hosts import is_loopback
-from modelry._sdk.values.texts import is_printable
 from modelry.errors import InvalidArgument, Unavailable
 
 _TIMEOUT_SECONDS = 10.0
 _MOST_BYTES = 1 << 20
-_MOST_SECONDS = 1e11
-_LONGEST_SAID = 300
-_CLOCKS_SECONDS = 120.0
-"""How far the clock of a provider may be ahead of, or behind, that of this machine."""
-
-
-class Refused(Exception):
-    """The provider refuses; `error` is the code that it gives, such as `invalid_grant`."""
-
-    def __init__(self, issuer: str, error: str, said: str = "") -> None:
-        self.issuer, self.error = issuer, _plain(error)
-        self.message = f"{issuer} refuses: {self.error}" + (f": {_plain(said)}" if said else "")
-        super().__init__(self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +59,11 @@ def discover(issuer: str) -> Provider:
     """Asks an issuer for its endpoints. Raises InvalidArgument for what can't be an issuer, Unavailable."""
     _require_safe(issuer, "the issuer")
     if "?" in issuer or "#" in issuer:
-        raise _wrong(f"the issuer {_plain(issuer)!r} has a query or a fragment; give the URL that its tokens name")
+        raise _wrong(f"the issuer {plain(issuer)!r} has a query or a fragment; give the URL that its tokens name")
     document = _ask(issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if document.get("issuer") != issuer:
         raise _wrong(
-            f"{issuer} says that it is the issuer {_plain(str(document.get('issuer')))!r}, which is another one; give "
+            f"{issuer} says that it is the issuer {plain(str(document.get('issuer')))!r}, which is another one; give "
             "the exact URL"
         )
     found = {}
@@ -100,49 +85,11 @@ def discover(issuer: str) -> Provider:
     )
 
 
-def claims_of(token: str) -> dict[str, Any] | None:
-    """The claims of a JWT, whose signature is not checked. None for what is no JWT."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        header, claims = (json_object_of(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
-    except (Unreadable, ValueError):
-        return None
-    return claims if "alg" in header else None
-
-
-def seconds(value: object) -> float:
-    """A number of seconds that somebody else wrote; 0 for what can't be one."""
-    return float(value) if isinstance(value, int | float) and 0 < value < _MOST_SECONDS else 0.0
-
-
-def check_id_token(token: object, issuer: str, client_id: str, nonce: str = "") -> None:
-    """Checks what came straight from the token endpoint, so that TLS says who made it (OpenID Connect Core 3.1.3.7).
-
-    Raises Refused if it is about somebody else's login.
-    """
-    claims = claims_of(token) if isinstance(token, str) else None
-    if claims is None:
-        raise Refused(issuer, "no_id_token", "its answer has no ID token")
-    audience = claims.get("aud")
-    audiences = audience if isinstance(audience, list) else [audience]
-    expires = seconds(claims.get("exp"))
-    if claims.get("iss") != issuer:
-        raise Refused(issuer, "wrong_issuer", "the ID token is of another issuer")
-    if client_id not in audiences or claims.get("azp", client_id) != client_id:
-        raise Refused(issuer, "wrong_audience", "the ID token is for another client")
-    if expires < time.time() - _CLOCKS_SECONDS:
-        raise Refused(issuer, "expired", "the ID token has expired, or the clock of this machine is wrong")
-    if nonce and claims.get("nonce") != nonce:
-        raise Refused(issuer, "wrong_nonce", "the ID token is of another login")
-
-
 def _require_safe(url: str, name: str) -> None:
     parts = urllib.parse.urlsplit(url)
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not is_safe or not parts.hostname or parts.username is not None or not all("!" <= each <= "~" for each in url):
-        raise _wrong(f"{name}, {_plain(url)!r}, must be https://HOST…, or http:// on this machine, without a user")
+        raise _wrong(f"{name}, {plain(url)!r}, must be https://HOST…, or http:// on this machine, without a user")
 
 
 def _wrong(text: str) -> InvalidArgument:
@@ -184,7 +131,7 @@ def _ask(issuer: str, url: str, content: bytes | None = None) -> dict[str, Any]:
                 raise Refused(issuer, document["error"], said if isinstance(said, str) else "") from None
             raise _away(f"{place} answered HTTP {failed.code} to {urllib.parse.urlsplit(url).path}") from None
     except (OSError, HTTPException, ValueError) as problem:
-        said = _plain(str(getattr(problem, "reason", "") or problem))
+        said = plain(str(getattr(problem, "reason", "") or problem))
         raise _away(f"no answer from the identity provider at {place}: {said}") from None
     return document
 
@@ -199,9 +146,3 @@ def _parsed(answer: IO[bytes]) -> dict[str, Any]:
 
 def _away(text: str) -> Unavailable:
     return Unavailable(text, reason="ISSUER_UNAVAILABLE")
-
-
-def _plain(text: str) -> str:
-    """A text of a stranger on one line."""
-    shown = "".join(letter if is_printable(letter) else "?" for letter in text[:_LONGEST_SAID])
-    return shown if len(text) <= _LONGEST_SAID else f"{shown}…"

@@ -58,6 +58,8 @@ class Sources:
         self._given = given
         self._withheld = withheld
         self._file: tuple[str, TokenFile] | None = None
+        self._last: tuple[str, str, Token] | None = None
+        """The token of the environment that was used last, by variable and text."""
 
     def token(self, refused: Token | None = None) -> Token | None:
         """The token for the next call; None if there is none. Raises Unauthenticated if there is one that is unusable.
@@ -67,14 +69,15 @@ class Sources:
         given = self._given()
         if given is not None:
             return Token(given, _GIVEN, "give it another one") if given else None
-        if (name := self._named()) and not self._withheld():
-            return self._of_environment(name, again=refused is not None)
+        name, value = _named()
+        if name and not self._withheld():
+            return self._of_environment(name, value, again=refused is not None)
         return logins.token_for(self.server, refused.text if refused else "")
 
     @property
     def advice(self) -> str:
         """What to do where a server wants a token and none was sent."""
-        name = self._named()
+        name, _ = _named()
         if name and (why := self._withheld()):
             return (
                 f"the token of {name} was not sent to {self.server}, because {why}; give this server its own: "
@@ -85,21 +88,33 @@ class Sources:
             "(docs/credentials.md says how)"
         )
 
-    @staticmethod
-    def _named() -> str:
-        return next((name for name in (TOKEN, TOKEN_FILE) if os.environ.get(name, "").strip()), "")
-
-    def _of_environment(self, name: str, *, again: bool) -> Token:
-        given = os.environ[name].strip()
+    def _of_environment(self, name: str, value: str, *, again: bool) -> Token:
+        text = value if name == TOKEN else self._of_file(value, again=again)
+        last = self._last
+        if last is not None and last[0] == name and last[1] == text:
+            return last[2]
+        if name == TOKEN and (problem := tokens.problem_of(text)):
+            raise unusable(f"{TOKEN} {problem}", variable=TOKEN)
         if name == TOKEN:
-            if problem := tokens.problem_of(given):
-                raise unusable(f"{TOKEN} {problem}", variable=TOKEN)
-            return Token(given, f"of {TOKEN}", f"set {TOKEN} to another one")
+            made = Token(text, f"of {TOKEN}", f"set {TOKEN} to another one")
+        else:
+            made = Token(text, f"in {value}", f"put another one into {value}, it is read again")
+        self._last = name, text, made
+        return made
+
+    def _of_file(self, given: str, *, again: bool) -> str:
         if self._file is None or self._file[0] != given:
-            self._file = given, TokenFile(given)
+            self._file, self._last = (given, TokenFile(given)), None
         file = self._file[1]
         try:
-            text = file.read(again=again)
+            return file.read(again=again)
         except ValueError as problem:
             raise unusable(f"{TOKEN_FILE}={file.path} {problem}", variable=TOKEN_FILE, path=str(file.path)) from None
-        return Token(text, f"in {file.path}", f"put another one into {file.path}, it is read again")
+
+
+def _named() -> tuple[str, str]:
+    """The variable of the environment that counts, and its value. Empty if there is none. Asked for each call."""
+    for name in (TOKEN, TOKEN_FILE):
+        if (value := os.environ.get(name)) and (value := value.strip()):
+            return name, value
+    return "", ""

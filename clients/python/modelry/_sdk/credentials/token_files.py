@@ -19,6 +19,7 @@ class TokenFile:
         self.path = Path(given).expanduser()
         with suppress(OSError):  # the working folder is gone
             self.path = self.path.absolute()  # a program may go elsewhere later
+        self._name = str(self.path)
         self._seen: tuple[int, ...] = ()
         self._text = ""
 
@@ -29,7 +30,7 @@ class TokenFile:
         with what is wrong where there was none.
         """
         try:
-            seen = _signature(os.stat(self.path))
+            seen = _signature(os.stat(self._name))
             if again or seen != self._seen:
                 self._text, self._seen = _content(self.path), seen
         except OSError as problem:

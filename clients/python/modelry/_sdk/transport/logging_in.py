@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modelry._sdk.credentials import browser, device, logins, oidc, sources, store
+from modelry._sdk.credentials import browser, claims, device, logins, oidc, sources, store
+from modelry._sdk.credentials.claims import Refused
 from modelry._sdk.credentials.logins import Login
-from modelry._sdk.credentials.oidc import Refused
 from modelry._sdk.credentials.store import STORE, Unusable
 from modelry._sdk.transport.connection import Connection, Origin, connect
 from modelry._sdk.transport.signing import name_of
@@ -73,7 +73,7 @@ def log_in(
         provider = oidc.discover(issuer)
         if show_code is not None:
             answer = device.log_in(provider, client_id, show=show_code)
-            oidc.check_id_token(answer.get("id_token"), issuer, client_id)
+            claims.check_id_token(answer.get("id_token"), issuer, client_id)
         else:
             assert visit is not None
             answer = browser.log_in(provider, client_id, visit=visit)

@@ -54,7 +54,8 @@ class Signing:
         self._is_chosen = is_chosen
         self._argument = given
         self._tracking = server or address.target
-        self._judged: tuple[object, str] = (None, "")
+        self._named = ""
+        """What the environment said when it named this server itself."""
         self._unsigned: Metadata = (("modelry-subject", _subject()),)
         self._sources = Sources(name_of(self._tracking), given=self._given, withheld=self._withheld)
 
@@ -68,13 +69,11 @@ class Signing:
 
     def renewed(self, refused: Token | None) -> bool:
         """Whether there is another token than the one that was refused. Looks for one."""
-        if refused is None:
-            return False
         try:
             token = self._guarded(self._sources.token(refused))
         except ModelryError:
             return False
-        return token is not None and token.text != refused.text
+        return token is not None and (refused is None or token.text != refused.text)
 
     def explained(self, error: ModelryError, token: Token | None) -> ModelryError:
         """An error of a call, with what to do if it is about who called."""
@@ -108,14 +107,14 @@ class Signing:
 
     def _withheld(self) -> str:
         """Why the tokens of the environment are not for this server. Empty: they are."""
-        chosen = process.current().chosen_uri
-        key = (chosen, *(os.environ.get(name) for name in _NAMING))
-        if key != self._judged[0]:
-            self._judged = key, self._judge(chosen)
-        return self._judged[1]
+        named = os.environ.get(settings.TRACKING) or ""
+        if named and named == self._named:
+            return ""
+        why = self._judge(named, process.current().chosen_uri)
+        self._named = named if named and not why and _target(named) == self._tracking else ""
+        return why
 
-    def _judge(self, chosen: str) -> str:
-        named = os.environ.get(settings.TRACKING, "")
+    def _judge(self, named: str, chosen: str) -> str:
         if not named:
             if self._is_chosen or _target(chosen or settings.DEFAULT_TRACKING_URI) == self._tracking:
                 return ""
@@ -124,9 +123,6 @@ class Signing:
         if self._tracking in {_target(uri) for uri in known if uri}:
             return ""
         return f"it is for {settings.public(named)}, the server of {settings.TRACKING}"
-
-
-_NAMING = (settings.TRACKING, *map(settings.service_variable, settings.ELSEWHERE))
 
 
 def name_of(target: str) -> str:
