@@ -265,6 +265,19 @@ def test_a_token_by_hand_is_kept_if_the_server_takes_it(guard: GuardedServer, to
     assert token not in repr(login) + repr(logins.get(guard.address))
 
 
+def test_a_keyring_that_is_not_there_is_told_before_anybody_logs_in(guard: GuardedServer) -> None:
+    code = (
+        "import sys; sys.modules['keyring'] = None\n"
+        "from modelry import credentials\n"
+        f"credentials.log_in({guard.address!r}, visit=print, keyring=True)"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+    assert "the package keyring is not installed; run: pip install keyring" in ran.stderr
+    assert guard.seen == []
+
+
 @pytest.mark.parametrize(("mode", "why"), [(0o640, "can be read by others"), (0o602, "can be written by others")])
 def test_a_file_that_others_can_open_is_not_used(
     guard: GuardedServer, token: str, home: Path, mode: int, why: str

@@ -15,7 +15,8 @@ from typing import Any
 
 from modelry._sdk.credentials import claims, tokens
 from modelry._sdk.credentials.claims import Refused
-from modelry._sdk.credentials.store import STORE, Entry, Unusable, login_command
+from modelry._sdk.credentials.keyrings import Unusable
+from modelry._sdk.credentials.store import STORE, Entry, login_command
 from modelry._sdk.credentials.tokens import Token
 from modelry.errors import ModelryError, Unauthenticated
 

@@ -9,7 +9,6 @@ The tokens of a login may be in the keyring of the system instead, by the packag
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import secrets
@@ -21,9 +20,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from modelry._sdk.credentials import private
+from modelry._sdk.credentials import keyrings, private
+from modelry._sdk.credentials.keyrings import Unusable
 from modelry._sdk.values.foreign import Unreadable, json_object_of
-from modelry.errors import FailedPrecondition
 
 try:
     import fcntl
@@ -36,14 +35,9 @@ _LOOK_AGAIN_SECONDS = 0.1
 _LOOK_SECONDS = 0.02
 _LONGEST = 1 << 20
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_KEYRING = "modelry"
 
 Entry = dict[str, Any]
 """A login as the file has it: values of JSON."""
-
-
-class Unusable(Exception):
-    """The file can't be used; the text says why, and what to do."""
 
 
 class Store:
@@ -83,7 +77,7 @@ class Store:
             entries = dict(self._all())
             if entry.get("keyring"):
                 hidden = {key: entry[key] for key in secret if key in entry}
-                _keyring().set_password(_KEYRING, server, json.dumps(hidden))
+                keyrings.put(server, json.dumps(hidden))
                 entry = {key: value for key, value in entry.items() if key not in secret}
             entries[server] = entry
             _write(path, entries)
@@ -100,9 +94,7 @@ class Store:
             _write(path, entries)
             self.look_again()
         if entry.get("keyring"):
-            ring = _keyring()
-            with suppress(ring.errors.PasswordDeleteError):
-                ring.delete_password(_KEYRING, server)
+            keyrings.remove(server)
 
     @contextmanager
     def changing(self) -> Iterator[Path]:
@@ -147,7 +139,7 @@ class Store:
             return entry
         if (known := self._with_keyring.get(server)) is not None:
             return known
-        hidden = _keyring().get_password(_KEYRING, server)
+        hidden = keyrings.get(server)
         if hidden is None:
             raise Unusable(f"the keyring has no token for {server} any more; log in again: {login_command(server)}")
         try:
@@ -162,27 +154,6 @@ class Store:
 def login_command(server: str) -> str:
     """What to run to log in to a server."""
     return f"`modelry login --server {server}`"
-
-
-def require_keyring() -> None:
-    """Raises FailedPrecondition if the package `keyring` is not installed, or finds no keyring."""
-    try:
-        ring = _keyring()
-    except Unusable as problem:
-        raise FailedPrecondition(str(problem), reason="KEYRING_MISSING") from None
-    if ring.get_keyring().priority <= 0:
-        raise FailedPrecondition(
-            "this system has no keyring; log in without --keyring, which keeps the token in a file that only you can "
-            "read",
-            reason="KEYRING_MISSING",
-        )
-
-
-def _keyring() -> Any:
-    try:
-        return importlib.import_module("keyring")
-    except ImportError:
-        raise Unusable("the package keyring is not installed; run: pip install keyring") from None
 
 
 def _path() -> Path | None:

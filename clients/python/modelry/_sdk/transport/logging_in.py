@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modelry._sdk.credentials import browser, claims, device, logins, oidc, sources, store
+from modelry._sdk.credentials import browser, claims, device, keyrings, logins, oidc, sources
 from modelry._sdk.credentials.claims import Refused
+from modelry._sdk.credentials.keyrings import Unusable
 from modelry._sdk.credentials.logins import Login
-from modelry._sdk.credentials.store import STORE, Unusable
+from modelry._sdk.credentials.store import STORE
 from modelry._sdk.transport.connection import Connection, Origin, connect
 from modelry._sdk.transport.signing import name_of
 from modelry.errors import FailedPrecondition, InvalidArgument, ModelryError, Unauthenticated, Unavailable
@@ -130,7 +131,7 @@ def _prepared(server: str | None, keyring: bool) -> Connection:
     connection = connect(server, origin=_SERVER, token="")
     connection.require_private()
     if keyring:
-        store.require_keyring()
+        keyrings.require()
     return connection
 
 
