@@ -36,6 +36,12 @@ class AccessConfig(DatabaseSettings):
         "-c 'from modelry_server.access.domain.token_texts import *; print(new_text(TextKind.BOOTSTRAP))'` makes one.",
     )
 
+    issuers_file: str = setting(
+        "",
+        "The OIDC issuers whose tokens are accepted, as TOML; see the page about signing in. Empty: none.",
+        anchored=in_folder,
+    )
+
     def mistakes(self) -> Iterator[str]:
         """What can't work together."""
         if self.token_lifetime > self.longest_token_lifetime:
