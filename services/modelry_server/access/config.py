@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from modelry_server.kernel.config import Address, Duration, Secret, setting
+from modelry_server.kernel.config import Address, Duration, Secret, in_folder, setting
 from modelry_server.kernel.sql.settings import DatabaseSettings
 
 
@@ -29,6 +29,11 @@ class AccessConfig(DatabaseSettings):
         "The bootstrap token, with which the first administrator is made. It counts only while there is none. Empty: "
         "the server makes one, and writes it to the file `bootstrap.token` in the data folder. It has a form: `python "
         "-c 'from modelry_server.access.domain.token_texts import *; print(new_text(TextKind.BOOTSTRAP))'` makes one.",
+    )
+    issuers_file: str = setting(
+        "",
+        "The OIDC issuers whose tokens are accepted, as TOML; see the page about signing in. Empty: none.",
+        anchored=in_folder,
     )
 
     def mistakes(self) -> Iterator[str]:

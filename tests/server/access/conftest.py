@@ -18,6 +18,7 @@ from modelry_server.access.domain.tokens import Lifetimes, Tokens
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.entities import Principal, PrincipalKind, Token
 from modelry_server.access.store import audit as audit_rows
+from modelry_server.access.store import principals as principal_rows
 from modelry_server.access.store import tables
 from modelry_server.databases import migrations
 from modelry_server.kernel import caller
@@ -33,6 +34,7 @@ from tests.server.access import written
 
 ONCE = Request("", "", "", "")
 """A request without a request id."""
+FIRST = TokenDraft("first")
 LIFETIMES = Lifetimes(90 * 86_400_000, 365 * 86_400_000)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -60,7 +62,8 @@ class Installation:
         )
 
     @cached_property
-    def _anybody(self) -> Installation:
+    def anybody(self) -> Installation:
+        """The same, without authentication."""
         return Installation(self.db, self.clock, self.folder, Open())
 
     def principal(
@@ -68,13 +71,13 @@ class Installation:
     ) -> Principal:
         """A principal that was made, with a role."""
         kind = PrincipalKind.SERVICE_ACCOUNT if robot or owner_id else PrincipalKind.USER
-        made = self._anybody.principals.create(Draft(kind, name, f"The {name}", owner_id=owner_id), ONCE)
+        made = self.anybody.principals.create(Draft(kind, name, f"The {name}", owner_id=owner_id), ONCE)
         if role:
             with self.db.write() as tx:
                 written.bind(tx, role, made.principal_id, place)
         return made
 
-    def token(self, principal: Principal, draft: TokenDraft = TokenDraft("first")) -> tuple[Token, str]:
+    def token(self, principal: Principal, draft: TokenDraft = FIRST) -> tuple[Token, str]:
         """A token that a principal has made, without another token."""
         identity = caller.Identity(principal.principal_id, principal.name, caller.Credential.OIDC_TOKEN, "login")
         with caller.using(Caller(principal.name, TRACE, identity=identity)):
@@ -85,6 +88,13 @@ class Installation:
         identity = self.identities.identity(bearer).identity
         known = Caller(identity.name, TRACE, credential=identity.credential, identity=identity, permission=permission)
         return caller.using(known)
+
+    def stored(self, principal_id: str) -> Principal:
+        """A principal as it is stored."""
+        with self.db.read() as tx:
+            found = principal_rows.find(tx, principal_id)
+        assert found is not None
+        return found
 
     def records(self) -> list[Record]:
         """All audit records, the oldest first."""

@@ -45,7 +45,7 @@ class Bootstrap:
         clock: Clock,
         *,
         folder: Path,
-        given: Secret = Secret(""),
+        given: Secret,
         lifetimes: tokens.Lifetimes,
     ) -> None:
         self._db = db

@@ -29,8 +29,10 @@ class Changes:
         self._written = threading.Condition()
         self._writes = 0
         self._writes_seen = -1
-        self._asked = -math.inf
+        self._asked_at = -math.inf
         self._revision = -1
+        self.asked = 0
+        """How many times the database was asked."""
         self._recent: deque[tuple[int, Changed]] = deque(maxlen=_MOST)
         db.tell(self._note_write)
 
@@ -40,7 +42,7 @@ class Changes:
         The answer is at most `POLL_S` old, and has all that this process wrote before. Raises DatabaseUnavailable.
         """
         with self._asking:
-            if self._writes_seen != self._writes or time.monotonic() - self._asked >= POLL_S:
+            if self._writes_seen != self._writes or time.monotonic() - self._asked_at >= POLL_S:
                 self._ask()
             recent = [(at, changed) for at, changed in self._recent if at > revision]
             is_whole = revision >= self._revision or (bool(recent) and recent[0][0] == revision + 1)
@@ -49,7 +51,7 @@ class Changes:
     def wait(self, timeout_s: float) -> None:
         """Waits until the database has to be asked again, because of the time or of a write, or for so long."""
         with self._written:
-            left = min(timeout_s, self._asked + POLL_S - time.monotonic())
+            left = min(timeout_s, self._asked_at + POLL_S - time.monotonic())
             if left > 0 and self._writes == self._writes_seen:
                 self._written.wait(left)
 
@@ -69,7 +71,8 @@ class Changes:
             found = [(last, Changed())]
         self._recent.extend(found)
         self._revision = max([last, *(at for at, _ in found)])
-        self._asked, self._writes_seen = began, writes
+        self._asked_at, self._writes_seen = began, writes
+        self.asked += 1
 
 
 class Watch:
@@ -88,7 +91,7 @@ class Watch:
         """
         until = time.monotonic() + timeout_s
         while True:
-            revision, changed = self._changes.after(self._revision)
+            _, changed = self._changes.after(self._revision)
             now = time.monotonic()
             if changed or now - self._told >= HEARTBEAT_S:
                 return True

@@ -22,6 +22,7 @@ CHANGEABLE = ("description", "quotas")
 """The fields that an update can change."""
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_UNLIMITED = Quotas()
 _QUOTAS = {"runs": "run_count", "versions": "version_count", "stored_bytes": "stored_bytes"}
 
 
@@ -41,7 +42,7 @@ class Workspaces:
         self._access = access
         self._clock = clock
 
-    def create(self, name: str, description: str, request: Request, quotas: Quotas = Quotas()) -> Workspace:
+    def create(self, name: str, description: str, request: Request, quotas: Quotas = _UNLIMITED) -> Workspace:
         """Creates a workspace. Raises PermissionMissing, FieldInvalid, WorkspaceExists."""
         self._access.require(INSTALLATION)
         with Fields() as fields:

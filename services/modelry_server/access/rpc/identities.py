@@ -7,7 +7,7 @@ import grpc
 from modelry.api.access import v1 as api
 from modelry.api.common import v1 as common
 from modelry.internal.access import v1 as internal
-from modelry_server.access.domain.changes import Changes, Watch
+from modelry_server.access.domain.changes import HEARTBEAT_S, Changes, Watch
 from modelry_server.access.domain.identities import Identities
 from modelry_server.access.domain.tokens import Tokens
 from modelry_server.kernel.access import INSTALLATION, Access, Kind, Place
@@ -81,7 +81,7 @@ class _Watched(Iterator[internal.WatchChangesResponse]):
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float = HEARTBEAT_S) -> bool:
         """Waits for the next message, but not longer than so many seconds. Returns whether `next` has an answer now."""
         try:
             return self._watch.wait(timeout_s)
