@@ -36,13 +36,13 @@ _Value = TypeVar("_Value")
 class Grants:
     """What a principal may do, by place. `groups` are all groups by which it got that.
 
-    `experiments` and `models` map an id to the workspace and the permissions: they hold only in that workspace.
+    `experiments` and `models` have a workspace and an id as their keys: they hold only in that workspace.
     """
 
     everywhere: frozenset[str] = _NOTHING
     workspaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    experiments: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
-    models: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    experiments: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    models: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     groups: frozenset[str] = _NOTHING
 
     def at(self, place: Place) -> Iterable[frozenset[str]]:
@@ -51,14 +51,16 @@ class Grants:
             yield self.everywhere
         if place.workspace in self.workspaces:
             yield self.workspaces[place.workspace]
-        for found in (self.experiments.get(place.experiment_id), self.models.get(place.model_id)):
-            if found and found[0] == place.workspace:
-                yield found[1]
+        if found := self.experiments.get((place.workspace, place.experiment_id)):
+            yield found
+        if found := self.models.get((place.workspace, place.model_id)):
+            yield found
 
     def parts(self) -> Iterable[tuple[str, frozenset[str]]]:
         """The workspace and the permissions of each role that covers only a part of a workspace."""
-        yield from self.experiments.values()
-        yield from self.models.values()
+        for parts in (self.experiments, self.models):
+            for (workspace, _), permissions in parts.items():
+                yield workspace, permissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,11 @@ class Authority:
                 self._grants.put(key, grants)
         return grants
 
+    def _grants_at(self, caller: Caller, identity: Identity) -> Grants:
+        """What a caller may do, as it was known when the call came, if that is noted."""
+        grants: Grants | None = caller.grants
+        return self.grants_of(identity) if grants is None else grants
+
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """Whether a caller has a permission at a place. Raises ServiceUnavailable."""
         identity = caller.identity
@@ -220,7 +227,7 @@ class Authority:
         if identity is None:
             return _is_server(caller)
         return _is_in_cap(identity, permission, place) and any(
-            permission in permissions for permissions in self.grants_of(identity).at(place)
+            permission in permissions for permissions in self._grants_at(caller, identity).at(place)
         )
 
     def sees(self, caller: Caller, place: Place) -> bool:
@@ -230,7 +237,7 @@ class Authority:
             return _is_server(caller)
         if identity.workspace_cap is not None and place.workspace not in identity.workspace_cap:
             return False
-        grants = self.grants_of(identity)
+        grants = self._grants_at(caller, identity)
         if any(grants.at(place)):
             return True
         is_whole = not place.experiment_id and not place.model_id
@@ -243,10 +250,10 @@ class Authority:
             return ALL
         if identity is None or not _is_in_cap(identity, permission, Place(workspace)):
             return Within(is_all=False)
-        grants = self.grants_of(identity)
+        grants = self._grants_at(caller, identity)
 
-        def ids(parts: Mapping[str, tuple[str, frozenset[str]]]) -> frozenset[str]:
-            return frozenset(key for key, (where, those) in parts.items() if where == workspace and permission in those)
+        def ids(parts: Mapping[tuple[str, str], frozenset[str]]) -> frozenset[str]:
+            return frozenset(key for (where, key), those in parts.items() if where == workspace and permission in those)
 
         return Within(False, ids(grants.experiments), ids(grants.models))
 
@@ -255,7 +262,7 @@ class Authority:
         identity = caller.identity
         if identity is None:
             return None if _is_server(caller) else _NOTHING
-        grants, cap = self.grants_of(identity), identity.workspace_cap
+        grants, cap = self._grants_at(caller, identity), identity.workspace_cap
         if grants.everywhere:
             return cap
         seen = frozenset([*grants.workspaces, *(workspace for workspace, _ in grants.parts())])
@@ -268,7 +275,7 @@ class Authority:
             return _is_server(caller)
         if identity.permission_cap is not None and permission not in identity.permission_cap:
             return False
-        grants = self.grants_of(identity)
+        grants = self._grants_at(caller, identity)
         return permission in grants.everywhere or any(
             permission in permissions
             for where, permissions in (*grants.workspaces.items(), *grants.parts())
