@@ -154,16 +154,16 @@ class Authority:
 
     def identify(self, bearer: str) -> Identity:
         """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
-        return self._identified(hashlib.sha256(bearer.encode()).digest(), lambda: self._asked.identity(bearer))
+        return self._identified(_key_of("bearer", bearer), lambda: self._asked.identity(bearer))
 
     def identify_certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Identity:
         """Whose client certificate it is, which TLS has verified. Raises CredentialInvalid, ServiceUnavailable."""
-        key = hashlib.sha256(f"certificate {fingerprint}".encode()).digest()
+        key = _key_of("certificate", fingerprint)
         return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
 
     def has_judged(self, bearer: str) -> bool:
         """Whether the credential was accepted, or refused a moment ago. So it is no new guess."""
-        key = hashlib.sha256(bearer.encode()).digest()
+        key = _key_of("bearer", bearer)
         refused = self._unknown.get(key)
         return self._credentials.get(key) is not None or (refused is not None and self._clock() - refused < _UNKNOWN_S)
 
@@ -287,6 +287,11 @@ class Authority:
             )
         )
         self._grants.drop(lambda key, grants: key[0] == changed.principal_id or changed.group in grants.groups)
+
+
+def _key_of(kind: str, proof: str) -> bytes:
+    """What a credential is kept by: whatever its text is, it is none of another kind."""
+    return hashlib.sha256(f"{kind} {proof}".encode()).digest()
 
 
 def _who(identity: Identity) -> tuple[str, frozenset[str]]:
