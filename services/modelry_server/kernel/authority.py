@@ -12,7 +12,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -135,9 +135,8 @@ class Authority:
         """Notes a word of access, and forgets what it says was changed."""
         changes = list(changes)
         with self._lock:
-            for each in changes:
-                self._forget(each)
             if changes:
+                self._forget(changes)
                 self.changes += 1
                 self._unknown.clear()
             self._heard = self._clock()
@@ -275,18 +274,19 @@ class Authority:
             if identity.workspace_cap is None or where in identity.workspace_cap
         )
 
-    def _forget(self, changed: Changed) -> None:
-        """Forgets what a change is about. A change of a principal or group may end credentials, too."""
-        if not (changed.principal_id or changed.group or changed.credential_id):
+    def _forget(self, changes: Sequence[Changed]) -> None:
+        """Forgets what changes are about, in one go. A change of a principal may end its credentials, too."""
+        if Changed() in changes:
             self._credentials.clear()
             self._grants.clear()
             return
+        principals = {each.principal_id for each in changes}
+        credentials = {each.credential_id for each in changes}
+        groups = {each.group for each in changes} - {""}
         self._credentials.drop(
-            lambda _, identity: (
-                identity.principal_id == changed.principal_id or identity.credential_id == changed.credential_id
-            )
+            lambda _, identity: identity.principal_id in principals or identity.credential_id in credentials
         )
-        self._grants.drop(lambda key, grants: key[0] == changed.principal_id or changed.group in grants.groups)
+        self._grants.drop(lambda key, grants: key[0] in principals or not groups.isdisjoint(grants.groups))
 
 
 def _key_of(kind: str, proof: str) -> bytes:
