@@ -170,7 +170,7 @@ class Authority:
         """The ids of the credentials that were used since the last time."""
         with self._lock:
             used, self._used = self._used, set()
-        return used
+        return used.copy()  # a call that has just been recognised may still add to the set that it had
 
     def _identified(self, key: bytes, ask: Callable[[], Known]) -> Identity:
         identity = self._credentials.get(key)
