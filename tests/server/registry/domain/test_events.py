@@ -121,7 +121,7 @@ def test_the_background_job_numbers_what_nobody_has_read(registry: Registry) -> 
     registry.events.number()
 
     with registry.db.read() as tx:
-        assert not event_rows.has_unnumbered(tx, "default")
+        assert not event_rows.has_unnumbered(tx, "default", ALL)
         assert event_rows.last_position(tx, "default", ALL) == 1
 
 
