@@ -100,7 +100,7 @@ def test_positions_are_those_of_the_workspace_alone(registry: Registry) -> None:
 
     with registry.db.read() as tx:
         found = {
-            workspace: event_rows.page(tx, workspace, after=0, until=9, model_name="", types=(), limit=9)
+            workspace: event_rows.page(tx, workspace, ALL, after=0, until=9, model_name="", types=(), limit=9)
             for workspace in ("default", "other")
         }
     assert {workspace: [event.position for event in events] for workspace, events in found.items()} == {
