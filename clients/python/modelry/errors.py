@@ -144,9 +144,8 @@ class Internal(ModelryError):
 class Unavailable(ModelryError):
     """The server, or something that it needs, does not answer. The call may succeed later.
 
-    If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC, so it must not
-    call a server.
-    If it is NO_THREAD no files were sent: gRPC could not start a thread to send them with.
+    If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC. If it is
+    NO_THREAD no files were sent: gRPC could not start a thread to send them with.
     """
 
     code = "UNAVAILABLE"
@@ -159,7 +158,7 @@ class DataLoss(ModelryError):
 
 
 class Unauthenticated(ModelryError):
-    """The server does not know who the caller is."""
+    """The server does not know who calls: the message says what to do. If it is TOKEN_NOT_SENT nothing was sent."""
 
     code = "UNAUTHENTICATED"
 
@@ -490,11 +489,10 @@ class BlobLost(DataLoss):
 
 
 class CredentialInvalid(Unauthenticated):
-    """The call needs the credential of a Modelry service."""
+    """The credential is not known to the server, or is not valid any more."""
 
     reason = "CREDENTIAL_INVALID"
 
 
-__all__ = sorted(
-    name for name, kind in list(globals().items()) if isinstance(kind, type) and issubclass(kind, ModelryError)
-)
+_kinds = [each for each in list(globals().values()) if isinstance(each, type) and issubclass(each, ModelryError)]
+__all__ = sorted(kind.__name__ for kind in _kinds)

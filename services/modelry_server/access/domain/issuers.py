@@ -81,6 +81,7 @@ class Issuer:
     kind: str = "user"
     longest_lifetime: int = 86_400
     keys_kept: int = 86_400
+    create_principals: bool = True
     required_claims: tuple[Condition, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -179,6 +180,16 @@ class _Table:
             if value not in choices:
                 raise ValueError(f"must be one of {', '.join(choices)}")
             return str(value)
+
+        return self._read(key, default, read)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+
+        def read(value: object) -> bool:
+            if not isinstance(value, bool):
+                raise ValueError("must be true or false")
+            return value
 
         return self._read(key, default, read)
 
@@ -286,6 +297,7 @@ def _issuer(table: _Table, path: Path) -> Issuer:
         kind=table.choice("kind", "user", KINDS),
         longest_lifetime=table.seconds("longest_lifetime", 86_400),
         keys_kept=table.seconds("keys_kept", 86_400),
+        create_principals=table.flag("create_principals", True),
         required_claims=table.conditions("required_claims"),
     )
     try:
