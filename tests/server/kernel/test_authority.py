@@ -57,7 +57,7 @@ def calling(identity: Identity | None, **fields: object) -> Caller:
 def with_grants(grants: Grants, **caps: frozenset[str]) -> tuple[Authority, Caller]:
     """A judge, and a caller who has these grants."""
     book = Book()
-    identity = replace(book.write("token", "ann"), **caps)
+    identity = replace(book.write("token", "ann"), **caps)  # type: ignore[arg-type]
     book.known["token"] = Known(identity, grants)
     return authority_of(book), calling(identity)
 
@@ -348,7 +348,7 @@ def test_a_part_of_a_workspace_is_what_lists_show() -> None:
     assert authority.within(ann, READ, "red") == Within(False, frozenset({"7"}), frozenset({"m"}))
     assert authority.within(ann, WRITE, "red") == Within(False, frozenset({"7", "8"}), frozenset())
     assert authority.within(ann, READ, "green") == Within(False)
-    assert authority.workspaces(ann) == {"red", "blue"}
+    assert authority.workspaces(ann) == frozenset({"red", "blue"})
     assert [authority.anywhere(ann, each) for each in (READ, WRITE, "models.read")] == [True, True, False]
 
 
@@ -375,7 +375,7 @@ def test_a_cap_takes_and_never_gives() -> None:
         assert not authority.may(ann, READ, place)
         assert not authority.sees(ann, place)
     assert authority.within(ann, READ, "blue") == authority.within(ann, WRITE, "red") == Within(False)
-    assert authority.workspaces(ann) == {"red"}
+    assert authority.workspaces(ann) == frozenset({"red"})
     assert [authority.anywhere(ann, each) for each in (READ, WRITE)] == [True, False]
 
 
@@ -384,7 +384,7 @@ def test_a_cap_holds_for_parts_too() -> None:
 
     assert authority.within(ann, WRITE, "red") == Within(False, frozenset({"7", "8"}))
     assert authority.within(ann, READ, "red") == Within(False)
-    assert authority.workspaces(ann) == {"red"}
+    assert authority.workspaces(ann) == frozenset({"red"})
     assert not authority.anywhere(ann, READ)
 
 
