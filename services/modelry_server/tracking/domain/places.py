@@ -73,10 +73,9 @@ class Places:
 
         Raises DatasetNotFound, PermissionMissing.
         """
-        if not workspace:
-            raise DatasetNotFound(dataset_id)
         if not any(self._access.allows(Place(workspace, each)) for each in experiment_ids):
-            self._access.require(rest_of(workspace), unseen=partial(DatasetNotFound, dataset_id))
+            place = rest_of(workspace) if workspace else None
+            self._access.require(place, unseen=partial(DatasetNotFound, dataset_id))
 
     def allowed_runs(self, run_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Of the runs that the caller can see, those with the permission and those without it."""
@@ -100,9 +99,7 @@ class Places:
         _, others = self._sorted(known, ids, permission)
         places = known.read(self._db, others)
         for each in others:
-            if each not in places:
-                raise missing(each)
-            self._access.require(places[each], permission=permission, unseen=partial(missing, each))
+            self._access.require(places.get(each), permission=permission, unseen=partial(missing, each))
 
     def _sorted(self, known: "_Known", ids: Sequence[str], permission: str | None) -> tuple[list[str], list[str]]:
         """Those where the caller has the permission for all that is kept here, and the others."""
