@@ -151,8 +151,8 @@ class _Walk:
             return {found.reason}
         if isinstance(node, ast.Attribute) and (asked := [each for each in scope.services if hasattr(each, node.attr)]):
             return {reason for kind in asked for reason in self.function(getattr(kind, node.attr), kind)}
-        if not isinstance(found, types.FunctionType | types.MethodType) or found is Access.require:
-            return set()  # the default error of `require` depends on the call
+        if not isinstance(found, types.FunctionType | types.MethodType) or found in vars(Access).values():
+            return set()  # what `Access` says depends on the call; who the caller is, is judged before every rpc
         of = self.value(node.value, scope) if isinstance(node, ast.Attribute) else None
         kind = of.kind if isinstance(of, Thing) else of if isinstance(of, type) else None
         reasons = set(self.function(found, kind))
@@ -162,7 +162,9 @@ class _Walk:
 
     def _called(self, node: ast.Call, scope: Scope) -> set[str]:
         called = self.value(node.func, scope)
-        if called is Access.require:
+        if called is Access.within:
+            return {WorkspaceNotFound.reason}
+        if called in (Access.require, Access.require_seen):
             unseen = [each.value for each in node.keywords if each.arg == "unseen"]
             is_given = unseen and not (isinstance(unseen[0], ast.Name) and unseen[0].id not in scope.local)
             return set() if is_given else {WorkspaceNotFound.reason}

@@ -17,7 +17,7 @@ from modelry_server.kernel.errors import ModelryError
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.tracking.entities import Run
+from modelry_server.tracking.entities import Experiment, Run
 from modelry_server.tracking.errors import DatasetNotFound, ExperimentNotFound, RunNotFound
 from modelry_server.tracking.store import experiments as experiment_store
 from modelry_server.tracking.store import runs as run_store
@@ -46,6 +46,14 @@ class Places:
         """
         _require_named(workspace)
         self._access.require(Place(workspace))
+
+    def require_naming(self, experiment: Experiment) -> None:
+        """Judges whether the caller may take another name for an experiment: names belong to the whole workspace.
+
+        Raises PermissionMissing.
+        """
+        unseen = partial(ExperimentNotFound, experiment.experiment_id)
+        self._access.require(Place(experiment.workspace), unseen=unseen)
 
     def within(self, workspace: str) -> Within:
         """The part of a workspace that a list may show. Raises FieldInvalid, WorkspaceNotFound, PermissionMissing."""
