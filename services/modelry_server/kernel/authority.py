@@ -12,7 +12,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -137,9 +137,8 @@ class Authority:
         """Notes a word of access, and forgets what it says was changed."""
         changes = list(changes)
         with self._lock:
-            for each in changes:
-                self._forget(each)
             if changes:
+                self._forget(changes)
                 self.changes += 1
                 self._unknown.clear()
             self._heard = self._clock()
@@ -156,16 +155,16 @@ class Authority:
 
     def identify(self, bearer: str) -> Identity:
         """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
-        return self._identified(hashlib.sha256(bearer.encode()).digest(), lambda: self._asked.identity(bearer))
+        return self._identified(_key_of("bearer", bearer), lambda: self._asked.identity(bearer))
 
     def identify_certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Identity:
         """Whose client certificate it is, which TLS has verified. Raises CredentialInvalid, ServiceUnavailable."""
-        key = hashlib.sha256(f"certificate {fingerprint}".encode()).digest()
+        key = _key_of("certificate", fingerprint)
         return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
 
     def has_judged(self, bearer: str) -> bool:
         """Whether the credential was accepted, or refused a moment ago. So it is no new guess."""
-        key = hashlib.sha256(bearer.encode()).digest()
+        key = _key_of("bearer", bearer)
         refused = self._unknown.get(key)
         return self._credentials.get(key) is not None or (refused is not None and self._clock() - refused < _UNKNOWN_S)
 
@@ -173,7 +172,7 @@ class Authority:
         """The ids of the credentials that were used since the last time."""
         with self._lock:
             used, self._used = self._used, set()
-        return used
+        return used.copy()  # a call that has just been recognised may still add to the set that it had
 
     def _identified(self, key: bytes, ask: Callable[[], Known]) -> Identity:
         identity = self._credentials.get(key)
@@ -282,18 +281,24 @@ class Authority:
             if identity.workspace_cap is None or where in identity.workspace_cap
         )
 
-    def _forget(self, changed: Changed) -> None:
-        """Forgets what a change is about. A change of a principal or group may end credentials, too."""
-        if not (changed.principal_id or changed.group or changed.credential_id):
+    def _forget(self, changes: Sequence[Changed]) -> None:
+        """Forgets what changes are about, in one go. A change of a principal may end its credentials, too."""
+        if Changed() in changes:
             self._credentials.clear()
             self._grants.clear()
             return
+        principals = {each.principal_id for each in changes}
+        credentials = {each.credential_id for each in changes}
+        groups = {each.group for each in changes} - {""}
         self._credentials.drop(
-            lambda _, identity: (
-                identity.principal_id == changed.principal_id or identity.credential_id == changed.credential_id
-            )
+            lambda _, identity: identity.principal_id in principals or identity.credential_id in credentials
         )
-        self._grants.drop(lambda key, grants: key[0] == changed.principal_id or changed.group in grants.groups)
+        self._grants.drop(lambda key, grants: key[0] in principals or not groups.isdisjoint(grants.groups))
+
+
+def _key_of(kind: str, proof: str) -> bytes:
+    """What a credential is kept by: whatever its text is, it is none of another kind."""
+    return hashlib.sha256(f"{kind} {proof}".encode()).digest()
 
 
 def _who(identity: Identity) -> tuple[str, frozenset[str]]:

@@ -95,7 +95,8 @@ class Calls(grpc.ServerInterceptor):
     """Wraps every method of one listener.
 
     `permissions` maps each full rpc name to the permission that it needs. `inside` is for an internal listener, whose
-    callers are services that say for whom they call; `doors` recognise the callers of a public one. `authority` knows what callers may do. Without it, callers are who they say they are.
+    callers are services that say for whom they call; `doors` recognise the callers of a public one. `authority` knows
+    what callers may do. Without it, callers are who they say they are.
     """
 
     def __init__(
