@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
@@ -144,10 +145,6 @@ class Platform:
     inside: Mapping[str, Metadata]
     outside: Mapping[str, Metadata]
 
-    def fresh(self, rpc: str) -> Things:
-        """One of everything, for a call that changes something; in the same workspace, for the same people."""
-        return self.things
-
     def refusal(self, rpc: str, metadata: Metadata, things: Things | None = None) -> Refusal | None:
         """Why a call is refused; None if it is answered."""
         full = rpc if rpc.startswith("/") else f"/modelry.api.{rpc}"
@@ -281,8 +278,8 @@ def test_nobody_but_the_bootstrap_token_makes_an_administrator(platform: Platfor
 @pytest.mark.parametrize("rpc", INTERNAL)
 def test_no_client_reaches_what_only_services_may_call(platform: Platform, rpc: str) -> None:
     room = rpc.split(".")[2]
-    method = platform.locked.deployment.channel(room).unary_unary(rpc)
-    inside = platform.locked.deployment.internal_channel(room).unary_unary(rpc)
+    method: Any = platform.locked.deployment.channel(room).unary_unary(rpc)
+    inside: Any = platform.locked.deployment.internal_channel(room).unary_unary(rpc)
 
     for metadata in (NOBODY, platform.locked.admin.metadata):
         with pytest.raises(grpc.RpcError) as caught:

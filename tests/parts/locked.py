@@ -121,4 +121,4 @@ def locked(name: str, folder: Path, settings: Mapping[str, str] | None = None, *
 
 def code_of(error: grpc.RpcError) -> str:
     """The name of the status code of an error."""
-    return str(error.code().name)  # type: ignore[attr-defined]
+    return str(error.code().name)

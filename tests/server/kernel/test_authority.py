@@ -310,8 +310,8 @@ def test_which_tokens_were_used_is_told_once(authority: Authority, book: Book) -
 
 PARTS = Grants(
     workspaces={"blue": frozenset({READ})},
-    experiments={"7": ("red", frozenset({READ, WRITE})), "8": ("red", frozenset({WRITE}))},
-    models={"m": ("red", frozenset({READ}))},
+    experiments={("red", "7"): frozenset({READ, WRITE}), ("red", "8"): frozenset({WRITE})},
+    models={("red", "m"): frozenset({READ})},
 )
 
 

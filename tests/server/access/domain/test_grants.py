@@ -180,5 +180,5 @@ def test_grants_are_what_a_plain_reading_of_all_rows_says(
             assert found.workspaces.get(workspace, set()) == world.may(person, given_groups, Place(workspace))
         for place in PLACES[3:]:
             parts = found.experiments if place.experiment_id else found.models
-            part = parts.get((place.workspace, place.experiment_id or place.model_id), set())
+            part = parts.get((place.workspace, place.experiment_id or place.model_id), frozenset())
             assert part == world.may(person, given_groups, place)

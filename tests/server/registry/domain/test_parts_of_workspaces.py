@@ -97,7 +97,7 @@ def test_pages_have_the_part_only_and_are_judged_anew(registry: Registry) -> Non
 
 def test_a_role_for_a_model_in_another_workspace_shows_nothing_of_it(registry: Registry) -> None:
     model_id = registry.get(HIDDEN).model_id
-    JUDGE.hold("bob", Grants(models={model_id: ("elsewhere", frozenset({"models.read"}))}))
+    JUDGE.hold("bob", Grants(models={("elsewhere", model_id): frozenset({"models.read"})}))
 
     assert isinstance(raised(lambda: models(registry)), WorkspaceNotFound)
     with using("GetModel"), pytest.raises(ModelNotFound):
@@ -105,14 +105,14 @@ def test_a_role_for_a_model_in_another_workspace_shows_nothing_of_it(registry: R
 
 
 def test_who_has_a_role_at_an_experiment_only_finds_nothing_here(registry: Registry) -> None:
-    JUDGE.hold("bob", Grants(experiments={"7": ("default", frozenset({"models.read"}))}))
+    JUDGE.hold("bob", Grants(experiments={("default", "7"): frozenset({"models.read"})}))
 
     assert (models(registry), versions(registry), events(registry).events) == ([], [], [])
 
 
 def test_more_models_than_a_statement_takes_placeholders(registry: Registry) -> None:
     ids = [*(new_id() for _ in range(40_000)), registry.get(MINE).model_id]
-    JUDGE.hold("bob", Grants(models={each: ("default", frozenset({"models.read"})) for each in ids}))
+    JUDGE.hold("bob", Grants(models={("default", each): frozenset({"models.read"}) for each in ids}))
 
     assert models(registry) == [MINE]
     assert len(versions(registry)) == 2

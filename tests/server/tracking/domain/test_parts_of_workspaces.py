@@ -243,8 +243,8 @@ def test_names_that_are_taken_are_no_way_to_find_out(world: World) -> None:
 
 
 def test_more_experiments_than_a_statement_takes_placeholders(world: World) -> None:
-    many = {str(10_000_000 + number): (world.workspace, frozenset({"runs.read"})) for number in range(40_000)}
-    mine = {world.mine.experiment_id: (world.workspace, frozenset({"runs.read"}))}
+    many = {(world.workspace, str(10_000_000 + number)): frozenset({"runs.read"}) for number in range(40_000)}
+    mine = {(world.workspace, world.mine.experiment_id): frozenset({"runs.read"})}
     world.judge.hold("bob", Grants(experiments={**many, **mine}))
 
     assert runs(world, order_by=["metrics.loss"]) == {*world.mine.run_ids}
