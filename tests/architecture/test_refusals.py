@@ -14,7 +14,6 @@ from tests.architecture.tree import PROTOS, comment_above, rpcs
 
 RPCS = dict(rpcs())
 _OF_A_TOKEN = "principals are never deleted, and a token has one"
-_SEEN = "who sees a thing in a workspace sees that there is the workspace"
 UNREACHABLE = {
     "CreateWorkspace": {"WORKSPACE_NOT_FOUND": "workspaces are never deleted, so a repeated request finds its own"},
     "CreateExperiment": {"EXPERIMENT_NOT_FOUND": "deleted experiments are kept, so a repeated request finds its own"},
@@ -34,8 +33,6 @@ UNREACHABLE = {
         "ROLE_NOT_FOUND": "a role that is bound can't be deleted",
         "WORKSPACE_NOT_FOUND": "who can't see its workspace hears that there is no such binding",
     },
-    "UpdateModel": {"WORKSPACE_NOT_FOUND": _SEEN},
-    "UpdateExperiment": {"WORKSPACE_NOT_FOUND": _SEEN},
     "GetIdentity": {"PRINCIPAL_EXISTS": "a name that is taken gets a number, and the id of the issuer is looked up"},
     "DeleteSnapshot": {"SNAPSHOT_NOT_FOUND": "only for services without the permission, which all of them have"},
 }

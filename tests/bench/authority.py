@@ -60,8 +60,9 @@ class Bindings:
 
 def check(authority: Authority, bearer: str, place: Place) -> bool:
     """Who calls, and whether they may."""
-    identity = authority.identify(bearer)
-    return authority.may(Caller(identity.name, "0" * 32, identity=identity), WRITE, place)
+    known = authority.identify(bearer)
+    identity = known.identity
+    return authority.may(Caller(identity.name, "0" * 32, identity=identity, grants=known.grants), WRITE, place)
 
 
 def main(principals: int = 10_000, bindings: int = 100_000) -> None:
@@ -72,7 +73,7 @@ def main(principals: int = 10_000, bindings: int = 100_000) -> None:
     places = {
         bearer: Place(workspace, experiment_id)
         for bearer, known in access.known.items()
-        for experiment_id, (workspace, _) in [*known.grants.experiments.items()][:1]
+        for workspace, experiment_id in [*known.grants.experiments][:1]
     }
     for bearer, place in places.items():
         assert check(authority, bearer, place)

@@ -15,6 +15,7 @@ import pytest
 
 from modelry.api.access import v1 as access
 from tests.architecture.tree import rpcs
+from tests.parts.eventually import eventually
 from tests.parts.locked import NOBODY, Locked, Metadata, bearing, locked
 from tests.parts.refusal import Refusal, unpacked
 from tests.server.every_rpc import BUILD, Things, make
@@ -166,7 +167,7 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         found.revoke(revoked)
         inside = {role: found.somebody(role, here).metadata for role in ROLES}
         outside = {role: found.somebody(role, there).metadata for role in ROLES}
-        time.sleep(2)
+        eventually(lambda: not _is_known(found, expired.metadata))
         strangers = {
             "bad": bearing("mdy_t_" + "x" * 36),
             "cut": bearing(found.admin.secret[:-1]),
@@ -176,6 +177,14 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             "revoked": revoked.metadata,
         }
         yield Platform(found, things, strangers, inside, outside)
+
+
+def _is_known(locked: Locked, metadata: Metadata) -> bool:
+    try:
+        locked.ask("access.v1.PrincipalService/WhoAmI", access.WhoAmIRequest(), metadata)
+    except grpc.RpcError:
+        return False
+    return True
 
 
 def _in_seconds(seconds: float) -> object:

@@ -8,7 +8,6 @@ What was asked before a change and arrives after it must not be kept. So an answ
 of while it was asked for.
 """
 
-import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -128,7 +127,7 @@ class Authority:
         self._heard = -fresh_s - 1.0
         self.changes = 0
         """How many times something was forgotten: an answer is kept only if that is as it was when it was asked for."""
-        self._credentials: _Kept[bytes, Identity] = _Kept(MOST_KEPT)
+        self._credentials: _Kept[bytes, Known] = _Kept(MOST_KEPT)
         self._grants: _Kept[tuple[str, frozenset[str]], Grants] = _Kept(MOST_KEPT)
         self._unknown: _Kept[bytes, float] = _Kept(_MOST_UNKNOWN)
         self._used: set[str] = set()
@@ -153,12 +152,15 @@ class Authority:
         """Whether what is kept is believed."""
         return self._clock() - self._heard <= self._fresh_s
 
-    def identify(self, bearer: str) -> Identity:
-        """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
+    def identify(self, bearer: str) -> Known:
+        """Whose credential it is, and what that principal may do. Raises CredentialInvalid, ServiceUnavailable."""
         return self._identified(_key_of("bearer", bearer), lambda: self._asked.identity(bearer))
 
-    def identify_certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Identity:
-        """Whose client certificate it is, which TLS has verified. Raises CredentialInvalid, ServiceUnavailable."""
+    def identify_certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Known:
+        """Whose client certificate it is, which TLS has verified, and what that principal may do.
+
+        Raises CredentialInvalid, ServiceUnavailable.
+        """
         key = _key_of("certificate", fingerprint)
         return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
 
@@ -174,14 +176,14 @@ class Authority:
             used, self._used = self._used, set()
         return used.copy()  # a call that has just been recognised may still add to the set that it had
 
-    def _identified(self, key: bytes, ask: Callable[[], Known]) -> Identity:
-        identity = self._credentials.get(key)
-        if identity is not None and self.is_fresh():
-            if identity.expire_time <= time.time():
+    def _identified(self, key: bytes, ask: Callable[[], Known]) -> Known:
+        known = self._credentials.get(key)
+        if known is not None and self.is_fresh():
+            if known.identity.expire_time <= time.time():
                 raise CredentialInvalid
-            if identity.credential_id not in self._used:
-                self._used.add(identity.credential_id)
-            return identity
+            if known.identity.credential_id not in self._used:
+                self._used.add(known.identity.credential_id)
+            return known
         refused = self._unknown.get(key)
         if refused is not None and self._clock() - refused < _UNKNOWN_S and self.is_fresh():
             raise CredentialInvalid
@@ -196,9 +198,9 @@ class Authority:
         with self._lock:
             self._used.add(known.identity.credential_id)
             if self.changes == before:
-                self._credentials.put(key, known.identity)
+                self._credentials.put(key, known)
                 self._grants.put(_who(known.identity), known.grants)
-        return known.identity
+        return known
 
     def grants_of(self, identity: Identity) -> Grants:
         """What the principal of an identity may do. Raises CredentialInvalid, ServiceUnavailable."""
@@ -290,10 +292,16 @@ class Authority:
         principals = {each.principal_id for each in changes}
         credentials = {each.credential_id for each in changes}
         groups = {each.group for each in changes} - {""}
+
+        def is_changed(principal_id: str, grants: Grants) -> bool:
+            return principal_id in principals or not groups.isdisjoint(grants.groups)
+
         self._credentials.drop(
-            lambda _, identity: identity.principal_id in principals or identity.credential_id in credentials
+            lambda _, known: (
+                known.identity.credential_id in credentials or is_changed(known.identity.principal_id, known.grants)
+            )
         )
-        self._grants.drop(lambda key, grants: key[0] in principals or not groups.isdisjoint(grants.groups))
+        self._grants.drop(lambda key, grants: is_changed(key[0], grants))
 
 
 def _key_of(kind: str, proof: str) -> bytes:

@@ -129,7 +129,7 @@ def test_the_caps_of_a_credential_hold_whatever_its_principal_may() -> None:
         assert access.allows(RISK)
         assert not access.sees(Place("other"))
         assert not access.allows(INSTALLATION)
-        assert access.workspaces() == {"risk"}
+        assert access.workspaces() == frozenset({"risk"})
 
 
 def test_the_server_itself_may_do_everything() -> None:

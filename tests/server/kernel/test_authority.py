@@ -64,7 +64,7 @@ def with_grants(grants: Grants, **caps: frozenset[str]) -> tuple[Authority, Call
 
 def may(authority: Authority, permission: str, place: Place) -> bool:
     """Whether Ann may, by what the authority knows of her token now."""
-    return authority.may(calling(authority.identify("of-ann")), permission, place)
+    return authority.may(calling(authority.identify("of-ann").identity), permission, place)
 
 
 def test_access_is_asked_once_for_a_token_and_its_grants(authority: Authority, book: Book) -> None:
@@ -228,7 +228,7 @@ def test_a_refusal_from_before_a_change_is_not_kept() -> None:
     with pytest.raises(CredentialInvalid):
         authority.identify("token")
 
-    assert authority.identify("token").name == "ann"
+    assert authority.identify("token").identity.name == "ann"
 
 
 def test_a_refusal_is_remembered_for_a_second(authority: Authority, book: Book, clock: Clock) -> None:
@@ -253,7 +253,7 @@ def test_a_token_made_elsewhere_is_known_from_the_word_on(authority: Authority, 
 
     authority.heard([Changed(principal_id="bob-id")])
 
-    assert authority.identify("of-bob").name == "bob"
+    assert authority.identify("of-bob").identity.name == "bob"
 
 
 def test_a_token_that_is_kept_ends_when_it_expires(authority: Authority, book: Book) -> None:
@@ -265,7 +265,7 @@ def test_a_token_that_is_kept_ends_when_it_expires(authority: Authority, book: B
 
 
 def test_a_disabled_principal_is_no_principal(authority: Authority, book: Book) -> None:
-    identity = authority.identify("of-ann")
+    identity = authority.identify("of-ann").identity
     del book.known["of-ann"]
     authority.heard([Changed(principal_id="ann-id")])
 
@@ -277,7 +277,7 @@ def test_no_token_and_no_certificate_is_taken_for_the_other(authority: Authority
     book.write("certificate ff", "bob")
     book.write("host", "carl")
 
-    assert authority.identify("certificate ff").name == "bob"
+    assert authority.identify("certificate ff").identity.name == "bob"
     assert authority.identify_certificate(("host",), "ff", 2e9).name == "carl"
 
 

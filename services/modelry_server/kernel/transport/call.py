@@ -121,15 +121,18 @@ class Call:
 
     def identify(self, doors: Doors) -> None:
         """Finds out who calls, within the block. Raises what `Doors.identify` raises."""
-        self.bearer, identity = doors.identify(self.context)
-        self.caller = replace(self.caller, subject=identity.name, credential=identity.credential, identity=identity)
+        self.bearer, known = doors.identify(self.context)
+        who = known.identity
+        self.caller = replace(
+            self.caller, subject=who.name, credential=who.credential, identity=who, grants=known.grants
+        )
+        self._called.change(self.caller)
 
     def note_grants(self, authority: Authority) -> None:
-        """Notes what the caller may do, within the block. Raises CredentialInvalid, ServiceUnavailable."""
-        identity = self.caller.identity
-        if identity is not None and not identity.is_bootstrap:
-            self.caller = replace(self.caller, grants=authority.grants_of(identity))
-        self._called.change(self.caller)
+        """Notes what the caller may do for whom a service calls. Raises CredentialInvalid, ServiceUnavailable."""
+        if self.caller.identity is not None:
+            self.caller = replace(self.caller, grants=authority.grants_of(self.caller.identity))
+            self._called.change(self.caller)
 
     def end(self, code: grpc.StatusCode) -> None:
         """Measures the call. Only the code of the first call counts."""

@@ -12,8 +12,8 @@ from typing import Protocol
 import grpc
 
 from modelry_server.kernel.access import Kind
-from modelry_server.kernel.authority import Authority
-from modelry_server.kernel.caller import Caller, Credential, Identity
+from modelry_server.kernel.authority import Authority, Known
+from modelry_server.kernel.caller import Caller, Credential
 from modelry_server.kernel.errors import CredentialInvalid, CredentialMissing, ModelryError, PermissionMissing
 from modelry_server.kernel.transport.client_certificates import client_certificate
 from modelry_server.kernel.transport.limits.failures import Failures
@@ -36,8 +36,8 @@ class Doors:
         self._sign_in = sign_in
         self._failures = Failures()
 
-    def identify(self, context: grpc.ServicerContext) -> tuple[str, Identity]:
-        """The token by which the caller is known, if it is not a certificate, and who calls.
+    def identify(self, context: grpc.ServicerContext) -> tuple[str, Known]:
+        """The token by which the caller is known, if it is not a certificate; who calls, and what they may do.
 
         Raises CredentialMissing, CredentialInvalid, TooManyFailures, ServiceUnavailable.
         """
@@ -56,7 +56,7 @@ class Doors:
                 self._failures.note(peer, bearer)
             raise
 
-    def _by_certificate(self, context: grpc.ServicerContext) -> Identity:
+    def _by_certificate(self, context: grpc.ServicerContext) -> Known:
         found = client_certificate(context)
         if found is None:
             raise CredentialMissing(self._sign_in)

@@ -352,7 +352,7 @@ class Calls(grpc.ServerInterceptor):
             raise NotAService(call.method.rpc)
         if self._doors:
             call.identify(self._doors)
-        if self._authority:
+        elif self._authority:
             call.note_grants(self._authority)
         identity = call.caller.identity
         is_bootstrap = identity is not None and identity.is_bootstrap
