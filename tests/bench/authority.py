@@ -33,7 +33,7 @@ class Bindings:
 
     def _one(self, number: int, bindings: int) -> Known:
         parts = {
-            str(number * bindings + each): (f"w{each % WORKSPACES}", frozenset({READ, WRITE}))
+            (f"w{each % WORKSPACES}", str(number * bindings + each)): frozenset({READ, WRITE})
             for each in range(bindings)
         }
         half = len(parts) // 2

@@ -8,6 +8,7 @@ What was asked before a change and arrives after it must not be kept. So an answ
 of while it was asked for.
 """
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
