@@ -278,7 +278,7 @@ def test_no_token_and_no_certificate_is_taken_for_the_other(authority: Authority
     book.write("host", "carl")
 
     assert authority.identify("certificate ff").identity.name == "bob"
-    assert authority.identify_certificate(("host",), "ff", 2e9).name == "carl"
+    assert authority.identify_certificate(("host",), "ff", 2e9).identity.name == "carl"
 
 
 def test_memory_is_bounded_by_what_came_last(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
