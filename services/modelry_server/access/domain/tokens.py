@@ -213,14 +213,19 @@ class Tokens:
                 store.note_uses(tx, sorted(set(token_ids)), self._clock.now())
 
     def _giver(self, tx: Transaction, principal_id: str, field: str = "principal_id") -> Principal:
-        """The principal, if the caller may have texts of its tokens: it is the caller, or a service account.
+        """The principal, if the caller may have texts of its tokens: it is the caller, or one that can't sign in.
 
-        Who does not own the account could do all that it may do, so must be allowed to do that.
+        Who is not the caller, and not owned by it, may do no more than the caller may: who has a text can do all of it.
         """
         principal = sight.require_own(tx, self._access, principal_id, Permission.PRINCIPALS_WRITE)
         if principal.kind is PrincipalKind.USER and principal_id != sight.own_id():
-            problem = f"{principal.name!r} is a person, and only people themselves make and rotate their tokens"
-            raise FieldInvalid({field: problem}, principal_id=principal_id)
+            problem = ""
+            if principal.issuer:
+                problem = f"{principal.name!r} signs in at {principal.issuer!r}, and makes tokens without help"
+            elif store.count(tx, principal_id, self._clock.now()):
+                problem = f"{principal.name!r} is a person with a token, who makes and rotates tokens without help"
+            if problem:
+                raise FieldInvalid({field: problem}, principal_id=principal_id)
         if not sight.answers_for(principal):
             joined = grant_store.groups_of(tx, principal_id)
             width.require_all(self._access, grant_store.bound_to(tx, principal_id, joined))

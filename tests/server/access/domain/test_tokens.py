@@ -246,6 +246,18 @@ def test_nobody_gets_the_text_of_a_token_of_another_person(installation: Install
         assert installation.tokens.revoke_all(eve.principal_id) == 1
 
 
+def test_a_person_who_can_not_sign_in_gets_the_first_token_from_an_administrator(installation: Installation) -> None:
+    ada, eve = installation.principal("ada", "admin"), installation.principal("eve")
+    _, text = installation.token(ada)
+
+    with installation.by(text):
+        _, first = installation.tokens.create(eve.principal_id, Draft(), ONCE)
+        with pytest.raises(FieldInvalid, match="without help"):
+            installation.tokens.create(eve.principal_id, Draft(), ONCE)
+
+    assert accepts(installation, first)
+
+
 def test_who_may_read_all_tokens_may_not_revoke_them_by_that(installation: Installation) -> None:
     ada, eve = installation.principal("ada"), installation.principal("eve")
     with installation.db.write() as tx:

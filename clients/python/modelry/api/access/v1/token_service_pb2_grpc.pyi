@@ -17,8 +17,9 @@ class TokenServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     CreateToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.CreateTokenRequest, _token_service_pb2.CreateTokenResponse]
-    """Creates a token of the caller, or of a service account that the caller owns or administers. Its text is in this
-    answer only: if the answer is lost, revoke the token and create another one.
+    """Creates a token of the caller, or of a service account that the caller owns or administers. Administrators also
+    create the first token of a person who can't sign in at an issuer. Its text is in this answer only: if the answer is
+    lost, revoke the token and create another one.
 
     Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `PRINCIPAL_DISABLED`; `ROLE_NOT_FOUND`; `GRANT_TOO_WIDE` (more than
     the token of the caller may do); `LIMIT_REACHED`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
@@ -60,8 +61,9 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _token_service_pb2.CreateTokenRequest,
         context: _grpc.ServicerContext,
     ) -> _token_service_pb2.CreateTokenResponse:
-        """Creates a token of the caller, or of a service account that the caller owns or administers. Its text is in this
-        answer only: if the answer is lost, revoke the token and create another one.
+        """Creates a token of the caller, or of a service account that the caller owns or administers. Administrators also
+        create the first token of a person who can't sign in at an issuer. Its text is in this answer only: if the answer is
+        lost, revoke the token and create another one.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `PRINCIPAL_DISABLED`; `ROLE_NOT_FOUND`; `GRANT_TOO_WIDE` (more than
         the token of the caller may do); `LIMIT_REACHED`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
