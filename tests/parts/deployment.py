@@ -24,6 +24,7 @@ from modelry_server.databases import database
 from modelry_server.kernel.config import load
 from modelry_server.targets import ROOMS
 from tests.parts import free_port
+from tests.parts.certificates import Authority
 from tests.parts.eventually import eventually
 from tests.parts.vouched import vouched
 
@@ -47,8 +48,10 @@ class Deployment:
         settings: Mapping[str, str],
         rooms: Sequence[str] = ROOMS,
         open_files: tuple[int, int] | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self.name = name
+        self.authority = authority
         self._open_files = open_files
         self.rooms = tuple(rooms)
         self.targets = ("all",) if name == "all" else self.rooms
@@ -59,6 +62,16 @@ class Deployment:
             self.addresses = dict.fromkeys(ROOMS, self.addresses["access"])
         self.flags = {"server.data-folder": str(folder), "server.drain": "2s", **settings}
         self.flags |= {f"{room}.database-url": url for room, url in database_urls.items()}
+        if authority:
+            self.certificate = authority.issue("server")
+            self.flags |= {
+                "server.tls-certificate-file": str(self.certificate.certificate),
+                "server.tls-key-file": str(self.certificate.key),
+                "server.ca-file": str(authority.file),
+            }
+            if name == "split":
+                self.flags |= {f"{room}.internal-address": f"localhost:{free_port()}" for room in ROOMS}
+                self.flags |= {"server.service-key": "for-tests-" + secrets.token_hex(16)}
         if name == "split":
             self.flags |= {f"{room}.address": address for room, address in self.addresses.items()}
         else:
@@ -75,7 +88,9 @@ class Deployment:
 
     def environment(self) -> dict[str, str]:
         """What a client's process needs to find every room."""
-        return {f"MODELRY_{room.upper()}_URI": address for room, address in self.addresses.items()}
+        scheme = "grpcs://" if self.authority else ""
+        found = {f"MODELRY_{room.upper()}_URI": scheme + address for room, address in self.addresses.items()}
+        return found | ({"MODELRY_CA_FILE": str(self.authority.file)} if self.authority else {})
 
     def upgrade(self) -> None:
         """Brings all databases to the schema of this program."""
@@ -160,7 +175,11 @@ class Deployment:
                 ("grpc.initial_reconnect_backoff_ms", 50),
                 ("grpc.http2.bdp_probe", 0),  # else a slow machine's channel may take in a whole file unread
             ]
-            self._channels[address] = grpc.insecure_channel(address, options=options)
+            if self.authority and not address.startswith("unix:"):
+                trusted = grpc.ssl_channel_credentials(self.authority.file.read_bytes())
+                self._channels[address] = grpc.secure_channel(address, trusted, options=options)
+            else:
+                self._channels[address] = grpc.insecure_channel(address, options=options)
         return self._channels[address]
 
     def log(self, target: str) -> str:
@@ -217,14 +236,15 @@ def running(
     settings: Mapping[str, str] | None = None,
     rooms: Sequence[str] = ROOMS,
     open_files: tuple[int, int] | None = None,
+    authority: Authority | None = None,
 ) -> Iterator[Deployment]:
     """A deployment that has started: `all` or `split`, by default on SQLite files in the folder.
 
     A split one may run the first few rooms only, where a test needs no more. `open_files` are the soft and the hard
-    limit of each process, by default those of the test.
+    limit of each process, by default those of the test. With an `authority` all ports have TLS.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    deployment = Deployment(name, folder, database_urls or {}, settings or {}, rooms, open_files)
+    deployment = Deployment(name, folder, database_urls or {}, settings or {}, rooms, open_files, authority)
     deployment.upgrade()
     deployment.start()
     try:

@@ -13,6 +13,7 @@ from modelry.api.access import v1 as access
 from modelry.api.artifacts import v1 as artifacts
 from modelry.api.registry import v1 as registry
 from modelry.api.tracking import v1 as tracking
+from modelry.internal.access import v1 as identities
 from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.ids import new_id
 
@@ -36,6 +37,16 @@ class Things:
     alias: str
     promotion_id: str
     evaluation_id: str
+    principal_id: str
+    group: str
+    role: str
+    token_id: str
+    binding_id: str
+
+    @property
+    def member(self) -> access.GroupMember:
+        """The principal as a member of a group."""
+        return access.GroupMember(principal_id=self.principal_id)
 
     @property
     def model(self) -> dict[str, Any]:
@@ -60,7 +71,7 @@ class Things:
 
 def absent() -> Things:
     """Things that don't exist."""
-    ids = (new_id() for _ in range(6))
+    ids = (new_id() for _ in range(9))
     return Things(
         workspace="nowhere",
         experiment_id="987654321",
@@ -73,6 +84,11 @@ def absent() -> Things:
         alias="no-alias",
         promotion_id=next(ids),
         evaluation_id=next(ids),
+        principal_id=next(ids),
+        group="no-group",
+        role="no-role",
+        token_id=next(ids),
+        binding_id=next(ids),
     )
 
 
@@ -119,6 +135,55 @@ REQUESTS: dict[str, dict[str, Build]] = {
         "UpdateWorkspace": lambda of: access.UpdateWorkspaceRequest(
             workspace=access.Workspace(name=of.workspace, description="Words.")
         ),
+    },
+    "modelry.api.access.v1.PrincipalService": {
+        "WhoAmI": lambda of: access.WhoAmIRequest(),
+        "CreateAdministrator": lambda of: access.CreateAdministratorRequest(name=f"root-{new_id()}"),
+        "CreatePrincipal": lambda of: access.CreatePrincipalRequest(
+            kind=access.PRINCIPAL_KIND_USER, name=f"person-{new_id()}"
+        ),
+        "GetPrincipal": lambda of: access.GetPrincipalRequest(principal_id=of.principal_id),
+        "ListPrincipals": lambda of: access.ListPrincipalsRequest(),
+        "UpdatePrincipal": lambda of: access.UpdatePrincipalRequest(
+            principal=access.Principal(principal_id=of.principal_id, display_name="Words")
+        ),
+    },
+    "modelry.api.access.v1.GroupService": {
+        "CreateGroup": lambda of: access.CreateGroupRequest(name=f"group-{new_id()}"),
+        "GetGroup": lambda of: access.GetGroupRequest(name=of.group),
+        "ListGroups": lambda of: access.ListGroupsRequest(),
+        "UpdateGroup": lambda of: access.UpdateGroupRequest(group=access.Group(name=of.group, description="Words.")),
+        "DeleteGroup": lambda of: access.DeleteGroupRequest(name=of.group),
+        "AddGroupMembers": lambda of: access.AddGroupMembersRequest(name=of.group, members=[of.member]),
+        "RemoveGroupMembers": lambda of: access.RemoveGroupMembersRequest(name=of.group, members=[of.member]),
+        "ListGroupMembers": lambda of: access.ListGroupMembersRequest(name=of.group),
+    },
+    "modelry.api.access.v1.TokenService": {
+        "CreateToken": lambda of: access.CreateTokenRequest(principal_id=of.principal_id),
+        "GetToken": lambda of: access.GetTokenRequest(token_id=of.token_id),
+        "ListTokens": lambda of: access.ListTokensRequest(principal_id=of.principal_id),
+        "RotateToken": lambda of: access.RotateTokenRequest(token_id=of.token_id),
+        "RevokeToken": lambda of: access.RevokeTokenRequest(token_id=of.token_id),
+        "RevokeTokens": lambda of: access.RevokeTokensRequest(principal_id=of.principal_id),
+    },
+    "modelry.api.access.v1.RoleService": {
+        "CreateRole": lambda of: access.CreateRoleRequest(name=f"r-{new_id()}", permissions=["runs.read"]),
+        "GetRole": lambda of: access.GetRoleRequest(name=of.role),
+        "ListRoles": lambda of: access.ListRolesRequest(),
+        "UpdateRole": lambda of: access.UpdateRoleRequest(role=access.Role(name=of.role, description="Words.")),
+        "DeleteRole": lambda of: access.DeleteRoleRequest(name=of.role),
+        "CreateRoleBinding": lambda of: access.CreateRoleBindingRequest(
+            role="reader", principal_id=of.principal_id, place=access.Place(workspace=of.workspace)
+        ),
+        "ListRoleBindings": lambda of: access.ListRoleBindingsRequest(place=access.Place(workspace=of.workspace)),
+        "DeleteRoleBinding": lambda of: access.DeleteRoleBindingRequest(binding_id=of.binding_id),
+    },
+    "modelry.api.access.v1.AuditService": {"ListAuditRecords": lambda of: access.ListAuditRecordsRequest()},
+    "modelry.internal.access.v1.IdentityService": {
+        "GetIdentity": lambda of: identities.GetIdentityRequest(bearer=f"mdy_t_{'0' * 36}"),
+        "GetGrants": lambda of: identities.GetGrantsRequest(principal_id=of.principal_id),
+        "WatchChanges": lambda of: identities.WatchChangesRequest(),
+        "LogTokenUses": lambda of: identities.LogTokenUsesRequest(token_ids=[of.token_id]),
     },
     "modelry.api.tracking.v1.ExperimentService": {
         "CreateExperiment": lambda of: tracking.CreateExperimentRequest(workspace=of.workspace, name=new_id()),
@@ -287,6 +352,7 @@ def make(call: Callable[[str, Request], Any]) -> Things:
         alias="champion",
         promotion_id="",
         evaluation_id="",
+        **_make_access(ask, name),
     )
     dataset = ask("tracking.v1.DatasetService/LogDatasets", _datasets(of)).datasets[0]
     ask("artifacts.v1.ArtifactService/WriteArtifacts", _upload(of, FILE))
@@ -315,3 +381,31 @@ def make(call: Callable[[str, Request], Any]) -> Things:
         promotion_id=promotion.promotion_id,
         evaluation_id=evaluation.evaluation_id,
     )
+
+
+def _make_access(ask: Callable[[str, Request], Any], workspace: str) -> dict[str, str]:
+    """Makes a service account with a token, a group, a role, and a binding in a workspace."""
+    name = new_id()
+    principal = ask(
+        "access.v1.PrincipalService/CreatePrincipal",
+        access.CreatePrincipalRequest(kind=access.PRINCIPAL_KIND_SERVICE_ACCOUNT, name=f"job-{name}"),
+    ).principal
+    group = ask("access.v1.GroupService/CreateGroup", access.CreateGroupRequest(name=f"group-{name}")).group
+    role = ask(
+        "access.v1.RoleService/CreateRole", access.CreateRoleRequest(name=f"r-{name}", permissions=["runs.read"])
+    ).role
+    token = ask(
+        "access.v1.TokenService/CreateToken", access.CreateTokenRequest(principal_id=principal.principal_id)
+    ).token
+    place = access.Place(workspace=workspace)
+    binding = ask(
+        "access.v1.RoleService/CreateRoleBinding",
+        access.CreateRoleBindingRequest(role="writer", principal_id=principal.principal_id, place=place),
+    ).role_binding
+    return {
+        "principal_id": principal.principal_id,
+        "group": group.name,
+        "role": role.name,
+        "token_id": token.token_id,
+        "binding_id": binding.binding_id,
+    }

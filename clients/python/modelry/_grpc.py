@@ -7,6 +7,8 @@
   call from thread to thread costs a third of an empty call: 0.52 ms instead of 0.37 (docs/adr/0001). Without the pool
   the thread that waits for a call reads. While no thread waits, a channel looks after its connection every five
   seconds, which is late after an outage, so that period is shortened too.
+- Errors only on standard error (`GRPC_VERBOSITY=ERROR`). By default gRPC prints a line for each handshake of TLS that
+  fails, in clients and in servers, where anybody can begin one.
 - gevent's way of waiting, in a program whose threads gevent has replaced. Without it gRPC waits for a thread that can't
   run before gRPC returns.
 
@@ -75,7 +77,7 @@ def _is_measured() -> bool:
 def _choice() -> dict[str, str]:
     if "grpc" in sys.modules:
         return {}
-    chosen = {_FORKS: "0"}
+    chosen = {_FORKS: "0", "GRPC_VERBOSITY": "ERROR"}
     if "GRPC_EXPERIMENTS" not in os.environ and _is_measured():
         chosen |= _READING
     return {name: value for name, value in chosen.items() if name not in os.environ}

@@ -6,9 +6,27 @@ from pathlib import Path
 import grpc
 
 from modelry.api.access import v1 as api
+from modelry.internal.access import v1 as internal
 from modelry_server.access.config import AccessConfig
+from modelry_server.access.domain.audit import Audit
+from modelry_server.access.domain.bindings import Bindings
+from modelry_server.access.domain.bootstrap import Bootstrap
+from modelry_server.access.domain.changes import Changes
+from modelry_server.access.domain.groups import Groups
+from modelry_server.access.domain.identities import Identities
+from modelry_server.access.domain.issuers import load_issuers
+from modelry_server.access.domain.oidc import Oidc
+from modelry_server.access.domain.principals import Principals
+from modelry_server.access.domain.roles import Roles
+from modelry_server.access.domain.tokens import Lifetimes, Tokens
 from modelry_server.access.domain.workspaces import Workspaces
 from modelry_server.access.jobs import jobs
+from modelry_server.access.rpc.audit import AuditService
+from modelry_server.access.rpc.groups import GroupService
+from modelry_server.access.rpc.identities import IdentityService
+from modelry_server.access.rpc.principals import PrincipalService
+from modelry_server.access.rpc.roles import RoleService
+from modelry_server.access.rpc.tokens import TokenService
 from modelry_server.access.rpc.workspaces import WorkspaceService
 from modelry_server.access.store import tables
 from modelry_server.kernel.access import Access
@@ -20,16 +38,53 @@ from modelry_server.kernel.transport.channel import Neighbour
 from modelry_server.kernel.transport.server import Room
 
 NEIGHBOURS: tuple[str, ...] = ()
+SERVICES = [
+    f"modelry.api.access.v1.{name}Service" for name in ("Workspace", "Principal", "Group", "Token", "Role", "Audit")
+]
 
 
 def build(
     config: AccessConfig, db: Database, *, folder: Path, neighbours: Mapping[str, Neighbour], access: Access
 ) -> Room:
-    """Puts the service together. It needs no `folder` for local files, and calls no other service."""
-    requests = Requests(tables.requests, Clock())
-    workspaces = WorkspaceService(Workspaces(db, requests, access, Clock()), Pager(db.secret("paging")))
+    """Puts the service together. `folder` is for the file with the bootstrap token. It calls no other service.
+
+    Raises ConfigurationInvalid for a bootstrap token or a file of issuers that can't be used.
+    """
+    clock = Clock()
+    requests, pager = Requests(tables.requests, clock), Pager(db.secret("paging"))
+    lifetimes = Lifetimes(round(config.token_lifetime * 1000), round(config.longest_token_lifetime * 1000))
+    bootstrap = Bootstrap(db, access, clock, folder=folder, given=config.bootstrap_token, lifetimes=lifetimes)
+    if access.knows_callers:
+        bootstrap.ensure()
+    issuers = load_issuers(Path(config.issuers_file)) if config.issuers_file else []
+    creates = {issuer.url: issuer.create_principals for issuer in issuers}
+    identities = Identities(db, clock, oidc=Oidc(issuers, clock), creates=creates.__getitem__)
+    changes = Changes(db)
+    tokens = Tokens(db, requests, access, clock, lifetimes)
+    principals = Principals(db, requests, access, clock)
 
     def register(server: grpc.Server) -> None:
-        api.add_WorkspaceServiceServicer_to_server(workspaces, server)
+        api.add_WorkspaceServiceServicer_to_server(
+            WorkspaceService(Workspaces(db, requests, access, clock), pager), server
+        )
+        api.add_PrincipalServiceServicer_to_server(PrincipalService(principals, bootstrap, pager), server)
+        api.add_GroupServiceServicer_to_server(GroupService(Groups(db, requests, access, clock), pager), server)
+        api.add_TokenServiceServicer_to_server(TokenService(tokens, pager), server)
+        roles, bindings = Roles(db, requests, access, clock), Bindings(db, requests, access, clock)
+        api.add_RoleServiceServicer_to_server(RoleService(roles, bindings, pager), server)
+        api.add_AuditServiceServicer_to_server(AuditService(Audit(db, access), pager), server)
 
-    return Room("access", ["modelry.api.access.v1.WorkspaceService"], register, jobs=jobs(db, requests), close=db.close)
+    def register_internal(server: grpc.Server) -> None:
+        service = IdentityService(identities, changes, tokens, access)
+        internal.add_IdentityServiceServicer_to_server(service, server)
+
+    return Room(
+        "access",
+        SERVICES,
+        register,
+        ["modelry.internal.access.v1.IdentityService"],
+        register_internal,
+        jobs=jobs(db, requests, clock),
+        close=db.close,
+        sign_in=next(({"issuer": each.url, "client_id": each.client_id} for each in issuers if each.client_id), {}),
+    )

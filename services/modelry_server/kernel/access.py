@@ -45,6 +45,11 @@ INSTALLATION = Place("")
 """The place of an action that belongs to no workspace, such as creating one."""
 
 
+def rest_of(workspace: str) -> Place:
+    """A place in a workspace that only a role for the whole workspace covers."""
+    return Place(workspace, "-", "-")
+
+
 @dataclass(frozen=True, slots=True)
 class Within:
     """The part of a workspace that a list may show: all of it, or only what lies in these experiments and models."""
@@ -58,7 +63,9 @@ ALL = Within(is_all=True)
 
 
 class Judge(Protocol):
-    """Knows what callers may do."""
+    """Knows what callers may do. `knows_callers`: they have to say who they are, and to prove it."""
+
+    knows_callers: bool
 
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """Whether a caller has a permission at a place."""
@@ -78,6 +85,8 @@ class Judge(Protocol):
 
 class Open:
     """The judge of a server without authentication: everybody may do everything but what only services may."""
+
+    knows_callers = False
 
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """True, except for `Kind.SERVICE`, unless a service calls."""
@@ -115,6 +124,11 @@ class Access:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
+
+    @property
+    def knows_callers(self) -> bool:
+        """Whether callers have to say who they are, and to prove it."""
+        return self._judge.knows_callers
 
     def require(
         self, place: Place, *, permission: str | None = None, unseen: Callable[[], ModelryError] | None = None
@@ -161,9 +175,20 @@ class Access:
         if found.is_all or found.experiment_ids or found.model_ids:
             return found
         self.require_seen(Place(workspace))
-        if self._judge.sees(present, Place(workspace, "-", "-")):  # a role for all that lies there
+        if self._judge.sees(present, rest_of(workspace)):  # a role for all that lies there
             raise PermissionMissing(present.subject, needed, workspace)
         return found
+
+    def parts(self, *, permission: str | None = None) -> Within:
+        """The experiments and models for which the current caller has the permission, but not for their workspaces."""
+        present = caller.current()
+        needed = present.permission if permission is None else permission
+        found = [self._judge.within(present, needed, each) for each in self._judge.workspaces(present) or ()]
+        return Within(
+            False,
+            frozenset(each for part in found for each in part.experiment_ids),
+            frozenset(each for part in found for each in part.model_ids),
+        )
 
     def workspaces(self) -> frozenset[str] | None:
         """The workspaces that the current caller sees; None: all."""

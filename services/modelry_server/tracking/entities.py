@@ -209,12 +209,12 @@ class Batch:
 class RunQuery:
     """Which runs to find, and in which order.
 
-    Without experiment ids, runs of all experiments of the workspace. `deleted_ids` are the ids of deleted experiments
-    among them.
+    `experiment_ids` are those of the experiments to search; None: all of the workspace. `deleted_ids` are those of the
+    deleted ones among them.
     """
 
     workspace: str
-    experiment_ids: Sequence[str]
+    experiment_ids: Sequence[str] | None
     deleted_ids: Collection[str]
     lifecycle: LifecycleFilter
     filter: Node | None

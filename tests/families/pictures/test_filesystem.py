@@ -287,7 +287,7 @@ def test_the_active_run_is_written_to_while_it_runs(fs: Any, client: Client) -> 
 def test_an_option_that_is_not_there_is_refused_and_those_of_fsspec_are_not(run_id: str) -> None:
     with pytest.raises(InvalidArgument, match="modelry:// has no option 'adress'; is 'address' meant"):
         pandas.read_csv(f"modelry://runs/{run_id}/b.csv", storage_options={"adress": "127.0.0.1:1"})
-    with pytest.raises(InvalidArgument, match="no option 'key'; there are address, workspace, insecure"):
+    with pytest.raises(InvalidArgument, match="no option 'key'; there are address, workspace, insecure, "):
         fsspec.filesystem("modelry", key="x")
 
     assert fsspec.filesystem("modelry", use_listings_cache=False, skip_instance_cache=True).protocol == "modelry"

@@ -25,8 +25,7 @@ from modelry_server.artifacts.domain.writing import FileWriter, Replaced
 from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
 from modelry_server.databases import migrations
-from modelry_server.kernel.access import Access, Judge, Permission, Place
-from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.access import Access, Judge, Place
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import NotFound
 from modelry_server.kernel.ids import new_id
@@ -34,6 +33,7 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport import status
 from modelry_server.kernel.transport.channel import Neighbour
 from tests.parts.clock import HeldClock
+from tests.parts.judge import HeldJudge
 
 GRACE_S = 3600
 WORKSPACE = "team"
@@ -112,23 +112,6 @@ def incoming(path: str, content: bytes, *, sha256: str = "", size: int | None = 
     return IncomingFile(header, pieces, lambda: sha256 or hashlib.sha256(content).hexdigest())
 
 
-class Rights:
-    """What the caller may do: everything, until something is taken away."""
-
-    def __init__(self) -> None:
-        self.refused: set[tuple[Permission, str]] = set()
-        self.places: list[Place] = []
-
-    def refuse(self, *permissions: Permission, workspace: str = WORKSPACE) -> None:
-        """Takes permissions in a workspace away."""
-        self.refused |= {(permission, workspace) for permission in permissions}
-
-    def judge(self, caller: Caller, permission: Permission, place: Place) -> bool:
-        """Says whether the caller has a permission at a place."""
-        self.places.append(place)
-        return (permission, place.workspace) not in self.refused
-
-
 class Files:
     """The domain of artifacts, put together, with short ways to write and read."""
 
@@ -139,9 +122,9 @@ class Files:
         self.neighbour = neighbour
         self.clock = clock
         self.pool = ThreadPoolExecutor(8)
-        self.rights = Rights()
+        self.judge = HeldJudge()
         self.garbage = Garbage(self.db, blobs, clock, pool=self.pool, grace_s=GRACE_S)
-        self._build(neighbour.neighbour, self.rights.judge)
+        self._build(neighbour.neighbour, self.judge)
 
     def _build(self, tracking: Neighbour, judge: Judge, most_files: int = 100_000, limit_s: float = 600) -> None:
         access = Access(judge)
@@ -155,7 +138,7 @@ class Files:
     def rebuild(self, *, address: str = "", most_files: int = 100_000, limit_s: float = 600) -> None:
         """Builds the domain anew, as another server on the same data; `address` is where its tracking is."""
         tracking = Neighbour("tracking", address) if address else self.neighbour.neighbour
-        self._build(tracking, self.rights.judge, most_files, limit_s)
+        self._build(tracking, self.judge, most_files, limit_s)
 
     def new_run(self, workspace: str = WORKSPACE) -> Owner:
         """A run without files."""

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Access, Judge
+from modelry_server.kernel.access import Access, Judge, Open
 from modelry_server.kernel.audit import Record
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Pager
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.transport.channel import Neighbour
-from modelry_server.permissions import may
 from modelry_server.registry import clients, module
 from modelry_server.registry.domain import stages
 from modelry_server.registry.domain.aliases import Aliases
@@ -61,7 +60,7 @@ class Registry:
     addresses: Mapping[str, str] = field(default_factory=dict)
     clock: HeldClock = field(default_factory=HeldClock)
     key: str = ""
-    judge: Judge = may
+    judge: Judge = field(default_factory=Open)
 
     def __post_init__(self) -> None:
         requests, lookup = Requests(tables.requests, self.clock), Lookup(Access(self.judge))

@@ -11,13 +11,12 @@ import numpy as np
 import sqlalchemy as sa
 
 from modelry_server.databases import migrations
-from modelry_server.kernel.access import Access, Judge
+from modelry_server.kernel.access import Access, Judge, Open
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.kernel.transport.channel import Neighbour
-from modelry_server.permissions import may
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.datasets import Datasets
 from modelry_server.tracking.domain.experiments import Experiments
@@ -63,7 +62,7 @@ class Room:
         chunk_points: int = 128,
         gap_wait_s: float = 0.0,
         group_points: int = 200_000,
-        judge: Judge = may,
+        judge: Judge | None = None,
     ) -> None:
         self.url = url
         self.db = CountedDatabase(url, room="tracking", migrations=migrations("tracking"))
@@ -72,7 +71,7 @@ class Room:
         self.access = Neighbour("access", access)
         workspaces = Workspaces(self.access)
         self.ingest = Ingest(self.db, group_points=group_points, gap_wait_s=gap_wait_s)
-        self.places = places = Places(self.db, Access(judge))
+        self.places = places = Places(self.db, Access(judge or Open()))
         self.metrics = Metrics(self.db, places, self.ingest, chunk_points=chunk_points, merge_chunks=2)
         self.experiments = Experiments(self.db, places, requests=self.requests, workspaces=workspaces, clock=self.clock)
         self.run_creation = RunCreation(self.db, places, requests=self.requests, clock=self.clock)

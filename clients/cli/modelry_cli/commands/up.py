@@ -60,7 +60,8 @@ def _banner(config: Config, port: int) -> None:
 
     given = listening("all", config)[1]
     path = sockets.path_of(given)
-    address = f"{given.rpartition(':')[0]}:{port}" if path is None else sockets.uri_of(path)
+    scheme = "grpcs://" if config.server.tls_certificate_file else ""
+    address = f"{scheme}{given.rpartition(':')[0]}:{port}" if path is None else sockets.uri_of(path)
     output.write_text(
         "\n".join(
             (
@@ -71,7 +72,7 @@ def _banner(config: Config, port: int) -> None:
                 "",
                 "In another terminal:",
                 "",
-                *(() if port == DEFAULT_PORT else (f"  export MODELRY_TRACKING_URI={address}",)),
+                *(() if port == DEFAULT_PORT and not scheme else (f"  export MODELRY_TRACKING_URI={address}",)),
                 "  modelry experiment list",
                 "  modelry run list",
                 "",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modelry._sdk.nouns import arguments
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import Connection, connect
+from modelry._sdk.transport.tls import TlsFiles
 
 if TYPE_CHECKING:
     from modelry._sdk.nouns.aliases import Aliases
@@ -36,17 +37,27 @@ class Client:
     `grpc://127.0.0.1:5100`. If its services have addresses of their own, `MODELRY_ACCESS_URI`, `MODELRY_ARTIFACTS_URI`
     and `MODELRY_REGISTRY_URI` name them. `workspace` is where things are created and searched. Default:
     `MODELRY_WORKSPACE`, else `default`. Creating a client opens no connection. Plain text is sent to this machine only,
-    unless `insecure` is true.
+    unless `insecure` is true. `ca_file` has the authorities that certificates of servers must be from, and
+    `client_certificate_file` with `client_key_file` show the server who calls, all as PEM. Default: `MODELRY_CA_FILE`,
+    `MODELRY_CLIENT_CERTIFICATE_FILE` and `MODELRY_CLIENT_KEY_FILE`, else those that the system trusts, and none.
 
     Raises InvalidArgument for an address that can't be parsed, for a workspace that is no text, and for a setting of
     the environment that can't be read. Every method raises ModelryError if the server refuses.
     """
 
     def __init__(
-        self, address: str | None = None, workspace: str | None = None, *, insecure: bool | None = None
+        self,
+        address: str | None = None,
+        workspace: str | None = None,
+        *,
+        insecure: bool | None = None,
+        ca_file: str | None = None,
+        client_certificate_file: str | None = None,
+        client_key_file: str | None = None,
     ) -> None:
         chosen = settings.read()
-        self._connection: Connection = connect(address, insecure=insecure)
+        files = TlsFiles(ca_file or "", client_certificate_file or "", client_key_file or "")
+        self._connection: Connection = connect(address, insecure=insecure, files=files)
         self.workspace: str = arguments.text("workspace", workspace or chosen.workspace)
 
     @cached_property

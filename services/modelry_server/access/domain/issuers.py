@@ -81,6 +81,7 @@ class Issuer:
     kind: str = "user"
     longest_lifetime: int = 86_400
     keys_kept: int = 86_400
+    create_principals: bool = True
     required_claims: tuple[Condition, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -204,6 +205,16 @@ class _Table:
 
         return self._read(key, default, read)
 
+    def switch(self, key: str, *, default: bool) -> bool:
+        """True or false."""
+
+        def read(value: object) -> bool:
+            if not isinstance(value, bool):
+                raise ValueError("must be true or false")
+            return value
+
+        return self._read(key, default, read)
+
     def address(self, key: str, *, needed: bool = False) -> str:
         """An URL that keys may be read from, empty only if it isn't needed."""
         found = self.text(key, needed=needed)
@@ -286,6 +297,7 @@ def _issuer(table: _Table, path: Path) -> Issuer:
         kind=table.choice("kind", "user", KINDS),
         longest_lifetime=table.seconds("longest_lifetime", 86_400),
         keys_kept=table.seconds("keys_kept", 86_400),
+        create_principals=table.switch("create_principals", default=True),
         required_claims=table.conditions("required_claims"),
     )
     try:

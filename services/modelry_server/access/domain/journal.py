@@ -19,7 +19,8 @@ Value: TypeAlias = bool | int | str | Sequence[str] | Mapping[str, int] | None
 class Change:
     """What was done to which thing. `before` and `after` are the changed parts of it.
 
-    `forget` is what others keep in memory and must forget. `name` is what people call the thing.
+    `forget` is what others keep in memory and must forget, and so is each of `forget_also`. `name` is what people call
+    the thing.
     """
 
     action: str
@@ -30,6 +31,7 @@ class Change:
     before: Mapping[str, Value] = field(default_factory=dict)
     after: Mapping[str, Value] = field(default_factory=dict)
     forget: Changed | None = None
+    forget_also: Sequence[Changed] = ()
 
 
 def write(tx: Transaction, change: Change, *, now: int) -> None:
@@ -53,9 +55,11 @@ def write(tx: Transaction, change: Change, *, now: int) -> None:
         now=now,
     )
     audit.add(tx, record, change.resource_type, change.resource_id)
-    if change.forget is not None:
-        state.add_change(tx, revision + 1, change.forget, now)
-    state.advance(tx, revision + (change.forget is not None), end)
+    for each in (change.forget, *change.forget_also):
+        if each is not None:
+            revision += 1
+            state.add_change(tx, revision, each, now)
+    state.advance(tx, revision, end)
     instruments.changes_total.labels(change.action).inc()
 
 

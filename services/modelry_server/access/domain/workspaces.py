@@ -2,24 +2,35 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
-from modelry_server.access import instruments
-from modelry_server.access.entities import Workspace
+from modelry_server.access.domain import journal
+from modelry_server.access.entities import Quotas, Workspace
 from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.store import workspaces as store
-from modelry_server.kernel.access import INSTALLATION, Access, Permission, Place, WorkspaceNotFound
+from modelry_server.kernel.access import INSTALLATION, Access, Place, WorkspaceNotFound
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.requests.fields import NOTE_LENGTH, Fields, shown
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.permissions import Permission
 
-CHANGEABLE = ("description",)
+CHANGEABLE = ("description", "quotas")
 """The fields that an update can change."""
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_UNLIMITED = Quotas()
+_QUOTAS = {"runs": "run_count", "versions": "version_count", "stored_bytes": "stored_bytes"}
+
+
+def judge_name(fields: Fields, path: str, name: str) -> None:
+    """The name of a workspace."""
+    if not _NAME.match(name):
+        rule = "1 to 63 of a-z, 0-9 and '-', beginning with a letter and not ending with '-'"
+        fields.refuse(path, f"{shown(name)} is not a workspace name: {rule}")
 
 
 class Workspaces:
@@ -31,72 +42,107 @@ class Workspaces:
         self._access = access
         self._clock = clock
 
-    def create(self, name: str, description: str, request: Request) -> Workspace:
+    def create(self, name: str, description: str, request: Request, quotas: Quotas = _UNLIMITED) -> Workspace:
         """Creates a workspace. Raises PermissionMissing, FieldInvalid, WorkspaceExists."""
-        self._access.require(Permission.ADMIN, INSTALLATION)
+        self._access.require(INSTALLATION)
         with Fields() as fields:
-            if not _NAME.match(name):
-                rule = "1 to 63 of a-z, 0-9 and '-', beginning with a letter and not ending with '-'"
-                fields.refuse("name", f"{shown(name)} is not a workspace name: {rule}")
+            judge_name(fields, "name", name)
             fields.text("description", description, longest=NOTE_LENGTH, controls=True)
+            _judge_quotas(fields, "quotas", quotas)
             fields.request_id(request.request_id)
         now = self._clock.now()
-        workspace = Workspace(name, description, now, now)
+        workspace = Workspace(name, description, now, now, quotas=quotas)
 
         def make() -> tuple[str, Workspace] | None:
-            return (name, workspace) if store.add(tx, workspace) else None
+            if not store.add(tx, workspace):
+                return None
+            after: dict[str, journal.Value] = {"description": description, "quotas": _shown(quotas)}
+            _write_down(tx, "workspace.created", workspace, {}, after, now)
+            return name, workspace
 
         def refuse() -> None:
             raise WorkspaceExists(name)
 
         with self._db.write() as tx:
-            answer = self._requests.once(
+            return self._requests.once(
                 tx, request, find=lambda known: self._found(tx, known), make=make, existing=refuse
             )
-        if answer is workspace:
-            instruments.workspaces_created_total.inc()
-        return answer
 
     def get(self, name: str) -> Workspace:
         """The workspace with this name. Raises WorkspaceNotFound."""
+        self._access.require_seen(Place(name), unseen=lambda: WorkspaceNotFound(name))
         with self._db.read() as tx:
-            workspace = self._found(tx, name)
-        self._access.require(Permission.READ, Place(name))
-        return workspace
+            return self._found(tx, name)
 
     def page(self, after: str, limit: int) -> Sequence[Workspace]:
-        """At most `limit` workspaces that the caller may read, by name, starting after a name."""
-        readable: list[Workspace] = []
+        """At most `limit` workspaces that the caller sees, by name, starting after a name."""
         with self._db.read() as tx:
-            is_last = False
-            while len(readable) < limit and not is_last:
-                rows = store.page(tx, after, limit)
-                readable += [each for each in rows if self._access.allows(Permission.READ, Place(each.name))]
-                is_last = len(rows) < limit
-                after = rows[-1].name if rows else after
-        return readable[:limit]
+            return store.page(tx, after, limit, among=self._access.workspaces())
 
-    def update(self, name: str, etag: str, changes: Callable[[], Mapping[str, str]]) -> Workspace:
-        """Changes the fields that `changes` gives. Raises WorkspaceNotFound, FieldInvalid, EtagMismatch."""
+    def update(self, name: str, etag: str, changes: Callable[[], Mapping[str, Any]]) -> Workspace:
+        """Changes the fields that `changes` gives: the description, the quotas.
+
+        Raises WorkspaceNotFound, PermissionMissing, FieldInvalid, EtagMismatch.
+        """
         with self._db.write() as tx:
-            workspace = self._found(tx, name, lock=True)
-            self._access.require(Permission.ADMIN, Place(name))
+            before = self._found(tx, name, lock=True)
+            self._access.require(Place(name))
             changed = changes()
-            description = changed.get("description", workspace.description)
-            with Fields() as fields:
-                fields.text("workspace.description", description, longest=NOTE_LENGTH, controls=True)
-            if etag and etag != workspace.etag:
-                raise EtagMismatch(etag, workspace.etag)
+            if changed.get("quotas", before.quotas) != before.quotas:
+                self._access.require(INSTALLATION, permission=Permission.WORKSPACES_CREATE)
+            after = replace(before, **changed)
+            with Fields("workspace.") as fields:
+                fields.text("description", after.description, longest=NOTE_LENGTH, controls=True)
+                _judge_quotas(fields, "quotas", after.quotas)
+            if etag and etag != before.etag:
+                raise EtagMismatch(etag, before.etag)
             if not changed:
-                return workspace
-            workspace = replace(
-                workspace, description=description, update_time=self._clock.now(), revision=workspace.revision + 1
-            )
-            store.update(tx, workspace)
-        return workspace
+                return before
+            now = self._clock.now()
+            after = replace(after, update_time=now, revision=before.revision + 1)
+            store.update(tx, after)
+            shown_before, shown_after = _differences(before, after)
+            _write_down(tx, "workspace.updated", after, shown_before, shown_after, now)
+        return after
 
     def _found(self, tx: Transaction, name: str, *, lock: bool = False) -> Workspace:
         workspace = store.find(tx, name, lock=lock)
         if workspace is None:
             raise WorkspaceNotFound(name)
         return workspace
+
+
+def _judge_quotas(fields: Fields, path: str, quotas: Quotas) -> None:
+    for name, most in asdict(quotas).items():
+        if most < 0:
+            fields.refuse(f"{path}.{_QUOTAS[name]}", f"{most} is negative; 0 means no limit")
+
+
+def _shown(quotas: Quotas) -> Mapping[str, int]:
+    return {_QUOTAS[name]: most for name, most in asdict(quotas).items() if most}
+
+
+def _differences(
+    before: Workspace, after: Workspace
+) -> tuple[Mapping[str, journal.Value], Mapping[str, journal.Value]]:
+    """What an update changed, as it was and as it is."""
+    was: dict[str, journal.Value] = {}
+    now: dict[str, journal.Value] = {}
+    if before.description != after.description:
+        was["description"], now["description"] = before.description, after.description
+    if before.quotas != after.quotas:
+        was["quotas"], now["quotas"] = _shown(before.quotas), _shown(after.quotas)
+    return was, now
+
+
+def _write_down(
+    tx: Transaction,
+    action: str,
+    workspace: Workspace,
+    before: Mapping[str, journal.Value],
+    after: Mapping[str, journal.Value],
+    now: int,
+) -> None:
+    name = workspace.name
+    change = journal.Change(action, "workspace", name, name=name, workspace=name, before=before, after=after)
+    journal.write(tx, change, now=now)

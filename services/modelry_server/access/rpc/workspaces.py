@@ -1,12 +1,13 @@
 """WorkspaceService: contract in, contract out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grpc
 
 from modelry.api.access import v1 as api
 from modelry_server.access.domain.workspaces import CHANGEABLE, Workspaces
-from modelry_server.access.entities import Workspace
+from modelry_server.access.entities import Quotas, Workspace
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Found, Pager, SortValue
 from modelry_server.kernel.requests.updates import changes
@@ -22,7 +23,9 @@ class WorkspaceService(api.WorkspaceServiceServicer):
     def CreateWorkspace(
         self, request: api.CreateWorkspaceRequest, context: grpc.ServicerContext
     ) -> api.CreateWorkspaceResponse:
-        workspace = self._workspaces.create(request.name, request.description, idempotency.request(request))
+        workspace = self._workspaces.create(
+            request.name, request.description, idempotency.request(request), _quotas(request.quotas)
+        )
         return api.CreateWorkspaceResponse(workspace=_message(workspace))
 
     def GetWorkspace(self, request: api.GetWorkspaceRequest, context: grpc.ServicerContext) -> api.GetWorkspaceResponse:
@@ -42,14 +45,28 @@ class WorkspaceService(api.WorkspaceServiceServicer):
         self, request: api.UpdateWorkspaceRequest, context: grpc.ServicerContext
     ) -> api.UpdateWorkspaceResponse:
         given = request.workspace
-        workspace = self._workspaces.update(
-            given.name, given.etag, lambda: changes(given, request.update_mask, CHANGEABLE)
-        )
+        workspace = self._workspaces.update(given.name, given.etag, lambda: _changes(request))
         return api.UpdateWorkspaceResponse(workspace=_message(workspace))
+
+
+def _changes(request: api.UpdateWorkspaceRequest) -> Mapping[str, Any]:
+    changed = changes(request.workspace, request.update_mask, CHANGEABLE)
+    if "quotas" in changed:
+        changed["quotas"] = _quotas(changed["quotas"])
+    return changed
+
+
+def _quotas(given: api.WorkspaceQuotas) -> Quotas:
+    return Quotas(given.run_count, given.version_count, given.stored_bytes)
 
 
 def _message(workspace: Workspace) -> api.Workspace:
     message = api.Workspace(name=workspace.name, description=workspace.description, etag=workspace.etag)
     message.create_time.FromMilliseconds(workspace.create_time)
     message.update_time.FromMilliseconds(workspace.update_time)
+    quotas = workspace.quotas
+    if quotas != Quotas():
+        message.quotas.run_count = quotas.runs
+        message.quotas.version_count = quotas.versions
+        message.quotas.stored_bytes = quotas.stored_bytes
     return message

@@ -13,7 +13,7 @@ from modelry_server.artifacts.errors import ArtifactNotFound, BlobLost, OwnerFro
 from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests, owners
 from modelry_server.artifacts.store.blobs import BlobMissing, Blobs
-from modelry_server.kernel.access import Permission, Place
+from modelry_server.kernel.access import Place
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.paging import Found, SortValue
@@ -44,7 +44,7 @@ class Artifacts:
 
     def get(self, owner: Owner, path: ArtifactPath | None) -> Artifact:
         """The file or folder at a path. Raises ArtifactNotFound."""
-        _, found = self._find(Permission.READ, owner, path)
+        _, found = self._find(owner, path)
         if found is None and path is None:
             return Artifact(owner, "", 0, 0)
         if found is None:
@@ -65,7 +65,7 @@ class Artifacts:
         `recursive` gives all files at any depth instead. The list is empty if there is nothing at the path.
         """
         last = str(after[0]) if after else ""
-        _, here = self._find(Permission.READ, owner, path)
+        _, here = self._find(owner, path)
         if here is None:
             found = []
         elif not here.is_folder:
@@ -100,7 +100,7 @@ class Artifacts:
 
         Raises PermissionMissing, OwnerFrozen, ArtifactNotFound.
         """
-        place, found = self._find(Permission.WRITE, owner, path)
+        place, found = self._find(owner, path)
         if owner.is_version:
             raise OwnerFrozen(str(owner))
         if found is None:
@@ -117,11 +117,11 @@ class Artifacts:
             store.remove_empty(tx, owner, folders)
         return found.file_count
 
-    def _find(self, permission: Permission, owner: Owner, path: ArtifactPath | None) -> tuple[Place, Artifact | None]:
-        """The place of an owner where the caller has a permission, and what is at a path."""
+    def _find(self, owner: Owner, path: ArtifactPath | None) -> tuple[Place, Artifact | None]:
+        """The place of an owner where the caller has the permission, and what is at a path."""
         with self._db.read() as tx:
             stored, found = store.find_with_place(tx, owner, path.text if path else "")
-        return self._owners.require(permission, owner, stored), found
+        return self._owners.require(owner, stored), found
 
     def _files(self, folder: Artifact) -> Iterator[_File]:
         last: Artifact | None = None

@@ -1,14 +1,15 @@
 """Where the owner of files lies, and whether the caller may read or change them.
 
 The place of a run comes from tracking with the first write, that of a version from the registry with its snapshot. Both
-are kept, so that an owner with files is judged here, without a call to another service.
+are kept, so that an owner with files is judged here, without a call to another service. Only for a caller who may not
+see a run with files tracking is asked all the same: the time of the answer must not tell that there are files.
 """
 
 from modelry_server.artifacts.clients import Runs
 from modelry_server.artifacts.entities import Owner
 from modelry_server.artifacts.errors import OwnerFrozen, OwnerNotFound, RunDeleted
 from modelry_server.artifacts.store import owners as store
-from modelry_server.kernel.access import Access, Permission, Place
+from modelry_server.kernel.access import Access, Place
 from modelry_server.kernel.sql.database import Database
 
 
@@ -20,19 +21,23 @@ class Owners:
         self._runs = runs
         self._access = access
 
-    def require(self, permission: Permission, owner: Owner, stored: Place | None) -> Place:
+    def require(self, owner: Owner, stored: Place | None, *, permission: str | None = None) -> Place:
         """Where an owner lies; `stored` is its place if it has files, else tracking is asked.
 
-        Raises OwnerNotFound if there is no such owner, or the caller may not read there; PermissionMissing;
-        ServiceUnavailable.
+        The permission is that of the current rpc, unless one is named. Raises OwnerNotFound if there is no such owner,
+        or the caller may not see it; PermissionMissing; ServiceUnavailable.
         """
         place = stored
-        if place is None and not owner.is_version and (run := self._runs.get(owner.id)):
-            place = run.place
+        if not owner.is_version and (stored is None or not self._is_seen(stored, permission)):
+            run = self._runs.get(owner.id)
+            place = run.place if run else None
         if place is None:
             raise OwnerNotFound(str(owner))
-        self._access.require(permission, place, unseen=lambda: OwnerNotFound(str(owner)))
+        self._access.require(place, permission=permission, unseen=lambda: OwnerNotFound(str(owner)))
         return place
+
+    def _is_seen(self, place: Place, permission: str | None) -> bool:
+        return self._access.allows(place, permission=permission) or self._access.sees(place)
 
     def require_writable(self, owner: Owner) -> Place:
         """Where an owner lies whose files may be written now.
@@ -42,12 +47,12 @@ class Owners:
         if owner.is_version:
             with self._db.read() as tx:
                 stored = store.find(tx, owner)
-            self.require(Permission.WRITE, owner, stored)
+            self.require(owner, stored)
             raise OwnerFrozen(str(owner))
         run = self._runs.get(owner.id)
         if run is None:
             raise OwnerNotFound(str(owner))
-        place = self.require(Permission.WRITE, owner, run.place)
+        place = self.require(owner, run.place)
         if run.is_deleted:
             raise RunDeleted(owner.id)
         return place

@@ -9,10 +9,11 @@ from modelry_server.artifacts.errors import ArtifactNotFound, OwnerNotFound, Sna
 from modelry_server.artifacts.store import artifacts as store
 from modelry_server.artifacts.store import digests, owners
 from modelry_server.artifacts.store import snapshots as rows
-from modelry_server.kernel.access import INSTALLATION, Access, Permission, Place
+from modelry_server.kernel.access import INSTALLATION, Access, Kind, Place
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.permissions import Permission
 
 
 class Snapshots:
@@ -28,16 +29,21 @@ class Snapshots:
         """Links the files below a path to a version at a place, in one transaction.
 
         The same request again answers with the snapshot as it was made. A source in another workspace is not found.
+        Only services may call it, for a caller who may create versions there and read the files of the source.
+
         Raises OwnerNotFound, ArtifactNotFound, SnapshotExists, PermissionMissing, ServiceUnavailable.
         """
         version, text = Owner.version(version_id), path.text if path else ""
-        self._access.require(Permission.SERVICE, place, unseen=lambda: OwnerNotFound(str(version)))
+        for needed in (Kind.SERVICE, Permission.VERSIONS_CREATE):
+            self._access.require(place, permission=needed, unseen=lambda: OwnerNotFound(str(version)))
         with self._db.read() as tx:
             known = rows.find(tx, version_id)
             stored = owners.find(tx, source)
+        if known and stored is None:  # the source is gone since
+            return _same(known, place, source, text)
+        source_place = self._owners.require(source, stored, permission=Permission.FILES_READ)
         if known:
             return _same(known, place, source, text)
-        source_place = self._owners.require(Permission.READ, source, stored)
         if source_place.workspace != place.workspace:
             raise OwnerNotFound(str(source))
         if stored is None:
@@ -73,7 +79,7 @@ class Snapshots:
         with self._db.read() as tx:
             found = rows.find(tx, version_id)
         place = found.place if found else INSTALLATION
-        self._access.require(Permission.SERVICE, place, unseen=lambda: SnapshotNotFound(version_id))
+        self._access.require(place, permission=Kind.SERVICE, unseen=lambda: SnapshotNotFound(version_id))
         return found
 
     def _link(self, tx: Transaction, version: Owner, place: Place, source: Owner, path: str) -> Snapshot:

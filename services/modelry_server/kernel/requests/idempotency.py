@@ -28,7 +28,10 @@ _FORGET_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that may be sent twice: its caller, and a digest of its contents. An empty `request_id`: sent once."""
+    """A request that may be sent twice: its caller, and a digest of its contents. An empty `request_id`: sent once.
+
+    `subject` is the `key` of the caller.
+    """
 
     subject: str
     rpc: str
@@ -42,7 +45,7 @@ def request(message: Message) -> Request:
     if not request_id:
         return Request("", "", "", "")
     digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
-    return Request(caller.current().subject, message.DESCRIPTOR.full_name, request_id, digest)
+    return Request(caller.current().key, message.DESCRIPTOR.full_name, request_id, digest)
 
 
 class Requests:

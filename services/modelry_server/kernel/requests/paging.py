@@ -273,7 +273,7 @@ def fitting(messages: Iterable[_Message]) -> tuple[list[_Message], bool]:
 
 
 def _page_scope(scope: Sequence[str]) -> tuple[str, ...]:
-    return (_PAGE_TOKEN, caller.current().subject, *scope)
+    return (_PAGE_TOKEN, caller.current().key, *scope)
 
 
 def _scope_of(request: Message) -> tuple[str, str]:

@@ -88,6 +88,7 @@ class Database:
         self._places = threading.Semaphore(self._connections)  # the pool's own wait knows no deadline of a caller
         self.longest_write_s = longest_write_s
         self._running = RunningTransactions(self.backend.interrupt, self.backend.was_interrupted, room)
+        self._told: list[Callable[[], object]] = []
         self._schema = Schema(self)
         self.version_table = self._schema.version_table
 
@@ -128,6 +129,10 @@ class Database:
         """As `write`, for a block that sends a single statement, such as `insert_if`: PostgreSQL answers sooner."""
         return self._writing(until, self.backend.writing_once)
 
+    def tell(self, of_write: Callable[[], object]) -> None:
+        """Calls a function, which must not fail, after each write of this process that was committed."""
+        self._told.append(of_write)
+
     def migrating(self) -> AbstractContextManager[Transaction]:
         """As `write`, for migrations: one waits for locks of others as long as a write may take, and works for ever."""
         return self._writing(None, self.backend.writing, is_migration=True)
@@ -160,6 +165,8 @@ class Database:
                 raise
             why = f"has not made a change within {self.longest_write_s:g} s"
             raise DatabaseUnavailable(self.room, why, Outcome.NOT_MADE) from passed
+        for tell in self._told:
+            tell()
 
     def check(self) -> None:
         """Raises SchemaUnknown or DatabaseUnusable unless the schema is the one that this program needs."""

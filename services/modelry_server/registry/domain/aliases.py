@@ -1,6 +1,5 @@
 """The rules of aliases."""
 
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import LimitReached
 from modelry_server.kernel.requests.fields import Fields
@@ -8,7 +7,7 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.registry.domain import journal, names, stages
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import Alias, Change, Version
-from modelry_server.registry.errors import AliasNotFound, ModelNotFound, VersionNotFound
+from modelry_server.registry.errors import AliasNotFound, VersionNotFound
 from modelry_server.registry.store import aliases as store
 from modelry_server.registry.store import versions
 
@@ -60,12 +59,10 @@ class Aliases:
         """An alias with the version that it points at. Raises FieldInvalid, ModelNotFound, AliasNotFound."""
         names.require(workspace=workspace, model_name=model_name, alias=alias)
         with self._db.read() as tx:
+            self._lookup.model_id(tx, workspace, model_name)
             found = store.resolve(tx, workspace, model_name, alias)
-            if found is None:
-                self._lookup.model_id(tx, Permission.READ, workspace, model_name)
-                raise AliasNotFound(model_name, alias)
-        model_id = found[1].model_id
-        self._lookup.require(Permission.READ, workspace, model_id, lambda: ModelNotFound(workspace, model_name))
+        if found is None:
+            raise AliasNotFound(model_name, alias)
         return found
 
     def delete(self, workspace: str, model_name: str, alias: str, *, reason: str = "") -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import partial
 
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.audit import Record
 from modelry_server.kernel.requests.paging import Found, block_by_block
 from modelry_server.kernel.sql.database import Database
@@ -43,9 +42,9 @@ class Audit:
             if model_id:
                 if not store.exists(tx, workspace, model_id):
                     raise ModelIdNotFound(model_id)
-                self._lookup.require(Permission.READ, workspace, model_id, lambda: ModelIdNotFound(model_id))
+                self._lookup.require(workspace, model_id, lambda: ModelIdNotFound(model_id))
             else:
-                model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
+                model_id = self._lookup.model_id(tx, workspace, model_name)
             names.judge_version_filter(version_number)
         return self._db.each(lambda tx: block_by_block(partial(_page, tx, model_id, version_number), after, limit))
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import Fields
@@ -67,7 +66,7 @@ class Drafts:
         with self._db.read() as tx:
             if (known := self._requests.recall(tx, request)) is not None:  # whatever has the name now
                 return self._created(tx, model_name, known)
-            model_id = self._lookup.model_id(tx, Permission.WRITE, workspace, model_name)
+            model_id = self._lookup.model_id(tx, workspace, model_name)
             source = _judged(draft)
             target = SnapshotTarget(id_for(tx, request, model_id), workspace, model_id)
         origin = self._sources.origin(workspace, source)
@@ -125,12 +124,7 @@ class Drafts:
         version = store.of_id(tx, version_id)
         if version is None:
             raise CreatedVersionDeleted(model_name, version_id)
-        self._lookup.require(
-            Permission.WRITE,
-            version.workspace,
-            version.model_id,
-            lambda: CreatedVersionDeleted(model_name, version_id),
-        )
+        self._lookup.require(version.workspace, version.model_id, lambda: CreatedVersionDeleted(model_name, version_id))
         return version
 
 

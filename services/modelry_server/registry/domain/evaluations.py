@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.ids import new_id
@@ -16,6 +15,7 @@ from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.requests.paging import Found, block_by_block
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.permissions import Permission
 from modelry_server.registry.clients import Runs
 from modelry_server.registry.domain import journal, names
 from modelry_server.registry.domain.lookup import Lookup
@@ -70,7 +70,8 @@ class Evaluations:
         with self._db.read() as tx:
             if (known := self._requests.recall(tx, request)) is not None:
                 return self._created(tx, model_name, draft, known)
-            model_id = self._lookup.model_id(tx, Permission.WRITE, workspace, model_name)
+            needed = (Permission.VERSIONS_WRITE, Permission.MODELS_READ)
+            model_id = self._lookup.model_id(tx, workspace, model_name, *needed)
             names.require(version_number=draft.version_number)
             _judge(draft)
             if versions.find(tx, model_id, draft.version_number) is None:
@@ -122,7 +123,7 @@ class Evaluations:
         gone = EvaluationNotFound(evaluation_id)
         if found is None:
             raise gone
-        self._lookup.require(Permission.READ, found.workspace, found.model_id, lambda: gone)
+        self._lookup.require(found.workspace, found.model_id, lambda: gone)
         return found
 
     def page(
@@ -143,7 +144,7 @@ class Evaluations:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
-            model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
+            model_id = self._lookup.model_id(tx, workspace, model_name)
             names.judge_version_filter(version_number)
         wanted = store.Wanted(version_number, name, latest_only)
         return self._db.each(lambda tx: block_by_block(partial(_page, tx, model_id, wanted), after, limit))
@@ -163,7 +164,7 @@ class Evaluations:
         gone = VersionNotFound(model_name, draft.version_number)
         if found is None:
             raise gone
-        self._lookup.require(Permission.WRITE, found.workspace, found.model_id, lambda: gone)
+        self._lookup.require(found.workspace, found.model_id, lambda: gone)
         return found
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.paging import Found, Pager, block_by_block
 from modelry_server.kernel.sql.database import Database
@@ -39,7 +38,8 @@ _BEGINNING = _Mark()
 class EventPage:
     """At most `limit` events with their cursors, which are read while they are taken.
 
-    `last_cursor` is that of the last event of the workspace: to go on from if these are fewer than `limit`.
+    `last_cursor` is that of the last event of the workspace that the caller may read: to go on from if these are fewer
+    than `limit`. It tells nothing of events of other models.
     """
 
     events: Iterator[tuple[Event, str]]
@@ -69,27 +69,35 @@ class Events:
         All that was committed before the call is among them or after them. Raises FieldInvalid, WorkspaceNotFound,
         CursorInvalid, CursorOutOfRange.
         """
-        self._lookup.workspace(Permission.READ, workspace)
+        within = self._lookup.within(workspace)
         with Fields() as fields:
             fields.text("model_name", model_name, longest=MODEL_NAME_LENGTH)
         wanted = types()
         self._workspaces.require(workspace)
         after = self._mark(workspace, after_cursor)
         with self._db.read() as tx:
-            is_behind = store.has_unnumbered(tx, workspace)
+            is_behind = store.has_unnumbered(tx, workspace, within)
         if is_behind:
             self._number(workspace)
         with self._db.read() as tx:
-            last = _mark_at(tx, workspace, store.last_position(tx, workspace))
+            last = _mark_at(tx, workspace, store.last_position(tx, workspace, within))
             if after != _mark_at(tx, workspace, after.position):
                 raise CursorOutOfRange(
                     oldest_cursor=self._cursor(workspace, _BEGINNING), newest_cursor=self._cursor(workspace, last)
                 )
+        last = max(last, after)  # another caller's cursor may be that of a later event
 
         def read(tx: Transaction, after: Key | None, limit: int) -> list[Found[Event]]:
             begin = int(after[0] or 0) if after else 0
             found = store.page(
-                tx, workspace, after=begin, until=last.position, model_name=model_name, types=wanted, limit=limit
+                tx,
+                workspace,
+                within,
+                after=begin,
+                until=last.position,
+                model_name=model_name,
+                types=wanted,
+                limit=limit,
             )
             return [Found(event, (event.position,)) for event in found]
 

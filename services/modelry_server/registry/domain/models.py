@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from modelry_server import mlflow_words
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
@@ -19,7 +18,7 @@ from modelry_server.registry.domain import journal, names, stages
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.entities import Change, Model, Value
-from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, ModelNotFound, TagNotFound
+from modelry_server.registry.errors import ModelExists, ModelIdNotFound, ModelInUse, TagNotFound
 from modelry_server.registry.store import aliases, evaluations, promotions, search, versions
 from modelry_server.registry.store import models as store
 from modelry_server.registry.store.search import Key
@@ -65,7 +64,7 @@ class Models:
         Raises FieldInvalid, ModelExists, ModelIdNotFound, RequestIdReused, RequestInFlight;
         what access says of the workspace.
         """
-        self._lookup.workspace(Permission.WRITE, workspace)
+        self._lookup.workspace(workspace)
         with Fields() as fields:
             names.judge_model(fields, "name", name)
             names.judge_texts(fields, description=description, tags=tags)
@@ -93,7 +92,7 @@ class Models:
 
         def find(known: str) -> Model:
             model = _found(tx, known)
-            self._lookup.require(Permission.WRITE, model.workspace, known, lambda: ModelIdNotFound(known))
+            self._lookup.require(model.workspace, known, lambda: ModelIdNotFound(known))
             return model
 
         with self._db.write() as tx:
@@ -102,16 +101,12 @@ class Models:
     def get(self, *, workspace: str = "", model_name: str = "", model_id: str = "") -> Model:
         """The model with a name, or with an id. Raises FieldInvalid, ModelNotFound, ModelIdNotFound."""
         names.require_one_way("model_id", model_id, workspace=workspace, model_name=model_name)
-
-        def unseen() -> ModelNotFound | ModelIdNotFound:
-            return ModelIdNotFound(model_id) if model_id else ModelNotFound(workspace, model_name)
-
         with self._db.read() as tx:
-            model = store.of_id(tx, model_id) if model_id else store.find(tx, workspace, model_name)
-        if model is None:
-            raise unseen()
-        self._lookup.require(Permission.READ, model.workspace, model.model_id, unseen)
-        return model
+            if model_id:
+                self._lookup.require_model(tx, model_id)
+            else:
+                model_id = self._lookup.model_id(tx, workspace, model_name)
+            return _found(tx, model_id)
 
     def update(
         self, model_id: str, changes: Callable[[], Mapping[str, str]], *, etag: str = "", reason: str = ""
@@ -135,6 +130,8 @@ class Models:
             changed = {key: value for key, value in values.items() if present[key] != value}
             if not changed:
                 return _found(tx, model_id)
+            if "name" in changed:  # whether it is taken is for those to know who may take it
+                self._lookup.workspace(model.workspace)
             after = present | changed
             if not store.describe(tx, model_id, after["name"], after["description"], model.revision + 1):
                 raise ModelExists(model.workspace, after["name"])
@@ -226,11 +223,13 @@ class Models:
 
         Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
-        self._lookup.workspace(Permission.READ, workspace)
+        within = self._lookup.within(workspace)
         node = parse(filter, search.SCOPES, words=mlflow_words.MODELS)
         keys = parse_order(order_by, search.SCOPES, words=mlflow_words.MODELS)
         self._workspaces.require(workspace)
-        return self._db.each(lambda tx: search.models_page(tx, workspace, node, keys, after=after, limit=limit))
+        return self._db.each(
+            lambda tx: search.models_page(tx, workspace, node, keys, within=within, after=after, limit=limit)
+        )
 
 
 def _found(tx: Transaction, model_id: str) -> Model:

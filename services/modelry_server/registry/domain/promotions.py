@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch, LimitReached
 from modelry_server.kernel.ids import new_id
@@ -16,7 +16,7 @@ from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.domain import journal, names, stages
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import Change, Model, Promotion, PromotionState, Version
-from modelry_server.registry.errors import PromotionNotFound, VersionIdNotFound, VersionNotFound
+from modelry_server.registry.errors import ModelNotFound, PromotionNotFound, VersionIdNotFound, VersionNotFound
 from modelry_server.registry.store import promotions as store
 from modelry_server.registry.store import versions
 from modelry_server.registry.store.search import Key
@@ -60,9 +60,10 @@ class Promotions:
     def promote(self, workspace: str, model_name: str, wanted: Move, *, request: Request) -> Promoted:
         """Moves a version to a stage. With `archive_existing` the other versions in that stage move to the archive.
 
-        If the version is in the stage already, only the others move. Each move is a promotion of its own. The same
-        request again answers with the same promotion and the versions as they are, whatever has the name now. Raises
-        FieldInvalid, ModelNotFound, VersionNotFound, VersionIdNotFound, EtagMismatch, LimitReached, RequestIdReused,
+        Which permission that needs depends on the stages, see `StagePolicy.permission`. If the version is in the stage
+        already, only the others move. Each move is a promotion of its own. The same request again answers with the same
+        promotion and the versions as they are, whatever has the name now. Raises FieldInvalid, ModelNotFound,
+        VersionNotFound, VersionIdNotFound, PermissionMissing, EtagMismatch, LimitReached, RequestIdReused,
         RequestInFlight.
         """
         names.require(workspace=workspace, model_name=model_name)
@@ -74,6 +75,10 @@ class Promotions:
             model = self._lookup.locked(tx, workspace, model_name)
             names.require(version_number=wanted.version_number)
             policy = stages.policy_of(workspace, model.model_id)
+            version = _version(tx, model, wanted)
+            needed = policy.permission(version.stage, wanted.stage)
+            unseen = partial(ModelNotFound, workspace, model_name)
+            self._lookup.require(workspace, model.model_id, unseen, permission=needed)
             with Fields() as fields:
                 policy.judge(fields, "stage", wanted.stage)
                 if wanted.archive_existing:
@@ -83,7 +88,7 @@ class Promotions:
                 tx,
                 request,
                 find=lambda known: self._repeated_answer(tx, known),
-                make=lambda: self._move(tx, model, wanted, policy),
+                make=lambda: self._move(tx, model, version, wanted, policy=policy),
                 existing=lambda: None,
             )
 
@@ -96,9 +101,7 @@ class Promotions:
         if not found:
             raise PromotionNotFound(promotion_id)
         (promotion,) = found
-        self._lookup.require(
-            Permission.READ, promotion.workspace, promotion.model_id, lambda: PromotionNotFound(promotion_id)
-        )
+        self._lookup.require(promotion.workspace, promotion.model_id, lambda: PromotionNotFound(promotion_id))
         return promotion
 
     def page(
@@ -110,19 +113,20 @@ class Promotions:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
-            model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
+            model_id = self._lookup.model_id(tx, workspace, model_name)
             names.judge_version_filter(version_number)
             before = int(after[0] or 0) if after else None
             found = store.page(tx, model_id, version_number, before=before, limit=limit)
         return [Found(promotion, (promotion.audit_sequence,)) for promotion in found]
 
-    def _move(self, tx: Transaction, model: Model, wanted: Move, policy: stages.StagePolicy) -> tuple[str, Promoted]:
+    def _move(
+        self, tx: Transaction, model: Model, version: Version, wanted: Move, *, policy: stages.StagePolicy
+    ) -> tuple[str, Promoted]:
         """Moves the versions. Returns what `_repeated_answer` needs, and what was done.
 
         No other service is called here. Evidence for gates must be read before the transaction; in it, compare the
         version's etag and the revision of the gates with those that the evidence was judged by.
         """
-        version = _version(tx, model, wanted)
         if wanted.etag and wanted.etag != version.etag:
             raise EtagMismatch(wanted.etag, version.etag)
         now = self._clock.now()
@@ -161,9 +165,7 @@ class Promotions:
         version = versions.of_id(tx, version_id)
         if version is None:
             raise VersionIdNotFound(version_id)
-        self._lookup.require(
-            Permission.WRITE, version.workspace, version.model_id, lambda: VersionIdNotFound(version_id)
-        )
+        self._lookup.require(version.workspace, version.model_id, lambda: VersionIdNotFound(version_id))
         moves = store.of_ids(tx, promotion_ids) if promotion_ids else []
         promotion = next((move for move in moves if move.version_number == version.version_number), None)
         numbers = [move.version_number for move in moves if move is not promotion]

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
+from modelry_server.permissions import Permission
 from modelry_server.registry.clients import Artifacts, Runs
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.entities import (
@@ -81,7 +81,8 @@ class Sources:
 
     def _version(self, workspace: str, source: VersionCopy) -> Version:
         with self._db.read() as tx:
-            model_id = self._lookup.model_id(tx, Permission.READ, workspace, source.model_name)
+            needed = (Permission.MODELS_READ, Permission.FILES_READ)
+            model_id = self._lookup.model_id(tx, workspace, source.model_name, *needed)
             version = versions.find(tx, model_id, source.version_number)
         if version is None:
             raise VersionNotFound(source.model_name, source.version_number)

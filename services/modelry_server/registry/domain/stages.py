@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from modelry_server.kernel.requests.fields import Fields, shown
+from modelry_server.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,18 @@ class StagePolicy:
             raise ValueError(f"{self} names a stage that it does not have, or one twice")
         if {self.first, self.archive} & {*self.serving}:
             raise ValueError(f"{self}: the first stage and the archive can't be serving stages")
+
+    def permission(self, present: str, target: str) -> Permission:
+        """What is needed to move a version from its present stage to another one, also to one that does not exist.
+
+        The last serving stage is the one that counts: to get there, and to be taken from there to another stage that
+        is not the archive or the first one.
+        """
+        if target in (self.archive, self.first):
+            return Permission.VERSIONS_ARCHIVE
+        if self.serving and self.serving[-1] in (present, target):
+            return Permission.VERSIONS_PROMOTE
+        return Permission.VERSIONS_STAGE
 
     def judge(self, fields: Fields, path: str, stage: str) -> None:
         """A stage that the policy has. Upper and lower case differ."""

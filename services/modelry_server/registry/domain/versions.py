@@ -6,7 +6,6 @@ from dataclasses import asdict
 from functools import partial
 
 from modelry_server import mlflow_words
-from modelry_server.kernel.access import Permission
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
@@ -27,7 +26,6 @@ from modelry_server.registry.entities import (
     as_json,
 )
 from modelry_server.registry.errors import (
-    ModelNotFound,
     TagNotFound,
     VersionIdNotFound,
     VersionInUse,
@@ -71,20 +69,15 @@ class Versions:
             "version_id", version_id, workspace=workspace, model_name=model_name, version_number=version_number
         )
 
-        def unseen() -> VersionIdNotFound | ModelNotFound:
-            return VersionIdNotFound(version_id) if version_id else ModelNotFound(workspace, model_name)
-
         with self._db.read() as tx:
             if version_id:
+                self._lookup.require_version(tx, version_id)
                 version = store.of_id(tx, version_id)
             else:
+                self._lookup.model_id(tx, workspace, model_name)
                 version = store.named(tx, workspace, model_name, version_number)
-            if version is None:
-                if not version_id:
-                    self._lookup.model_id(tx, Permission.READ, workspace, model_name)
-                    raise VersionNotFound(model_name, version_number)
-                raise unseen()
-        self._lookup.require(Permission.READ, version.workspace, version.model_id, unseen)
+        if version is None:
+            raise VersionIdNotFound(version_id) if version_id else VersionNotFound(model_name, version_number)
         return version
 
     def update(
@@ -189,13 +182,15 @@ class Versions:
 
         They are read while they are taken. Raises FieldInvalid, FilterSyntax; what access says of the workspace.
         """
-        self._lookup.workspace(Permission.READ, workspace)
+        within = self._lookup.within(workspace)
         node = parse(filter, search.VERSION_SCOPES, words=mlflow_words.VERSIONS)
         keys = parse_order(order_by, search.VERSION_SCOPES, words=mlflow_words.VERSIONS)
         self._workspaces.require(workspace)
         known = stages.known_in(workspace)
         return self._db.each(
-            lambda tx: search.versions_page(tx, workspace, node, keys, stages=known, after=after, limit=limit)
+            lambda tx: search.versions_page(
+                tx, workspace, node, keys, within=within, stages=known, after=after, limit=limit
+            )
         )
 
     def latest(self, workspace: str, model_name: str, wanted: Sequence[str]) -> list[Version]:
@@ -205,7 +200,7 @@ class Versions:
         """
         names.require(workspace=workspace, model_name=model_name)
         with self._db.read() as tx:
-            model_id = self._lookup.model_id(tx, Permission.READ, workspace, model_name)
+            model_id = self._lookup.model_id(tx, workspace, model_name)
             policy = stages.policy_of(workspace, model_id)
             with Fields() as fields:
                 wanted = fields.each("stages", wanted, partial(policy.judge, fields), most=MOST_STAGES)

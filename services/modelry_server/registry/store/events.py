@@ -10,10 +10,12 @@ higher id, and whoever sees it also sees the earlier one.
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Transaction, insert, insert_rows
+from modelry_server.kernel.access import Within
+from modelry_server.kernel.sql.statements import Transaction, among, insert, insert_rows
 from modelry_server.registry.entities import Event
 from modelry_server.registry.store.tables import event_positions, events
 
@@ -32,9 +34,9 @@ def workspaces_to_number(tx: Transaction, limit: int) -> set[str]:
     return set(tx.scalars(sa.select(events.c.workspace).where(_UNNUMBERED).limit(limit)))
 
 
-def has_unnumbered(tx: Transaction, workspace: str) -> bool:
-    """Whether a workspace has events without a position."""
-    first = sa.select(events.c.id).where(events.c.workspace == workspace, _UNNUMBERED).limit(1)
+def has_unnumbered(tx: Transaction, workspace: str, within: Within) -> bool:
+    """Whether a part of a workspace has events without a position."""
+    first = _within(sa.select(events.c.id).where(events.c.workspace == workspace, _UNNUMBERED), within).limit(1)
     return tx.execute(first).one_or_none() is not None
 
 
@@ -58,9 +60,13 @@ def number(tx: Transaction, workspace: str, limit: int) -> int:
     return count
 
 
-def last_position(tx: Transaction, workspace: str) -> int:
-    """The last position that was given in a workspace; 0 if there is none."""
+def last_position(tx: Transaction, workspace: str, within: Within) -> int:
+    """The last position that was given in a part of a workspace; 0 if there is none."""
     query = sa.select(event_positions.c.last).where(event_positions.c.workspace == workspace)
+    if not within.is_all:
+        t = events
+        query = _within(sa.select(t.c.position).where(t.c.workspace == workspace, t.c.position.is_not(None)), within)
+        query = query.order_by(t.c.position.desc()).limit(1)
     return int(tx.execute(query).scalar_one_or_none() or 0)
 
 
@@ -72,13 +78,29 @@ def id_at(tx: Transaction, workspace: str, position: int) -> str | None:
 
 
 def page(
-    tx: Transaction, workspace: str, *, after: int, until: int, model_name: str, types: Collection[str], limit: int
+    tx: Transaction,
+    workspace: str,
+    within: Within,
+    *,
+    after: int,
+    until: int,
+    model_name: str,
+    types: Collection[str],
+    limit: int,
 ) -> list[Event]:
-    """Events after a position and not beyond another: of a model, of some types, or all if these are empty."""
+    """Events of a part of a workspace after a position and not beyond another.
+
+    They are those of a model, of some types, or all if these are empty.
+    """
     t = events
     query = sa.select(*_READ).where(t.c.workspace == workspace, t.c.position > after, t.c.position <= until)
+    query = _within(query, within)
     if model_name:
         query = query.where(t.c.model_name == model_name)
     if types:
         query = query.where(t.c.type.in_(types))
     return [Event(**row._asdict()) for row in tx.execute(query.order_by(t.c.position).limit(limit))]
+
+
+def _within(query: sa.Select[Any], within: Within) -> sa.Select[Any]:
+    return query if within.is_all else query.where(among(events.c.model_id, within.model_ids))

@@ -24,6 +24,7 @@ _named = sa.and_(models.c.workspace == sa.bindparam("workspace"), models.c.name 
 _NAMED = sa.select(models).where(_named)
 _OF_ID = sa.select(models).where(models.c.model_id == sa.bindparam("id"))
 _ID_OF_NAMED = sa.select(models.c.model_id).where(_named)
+_WORKSPACE_OF_ID = sa.select(models.c.workspace).where(models.c.model_id == sa.bindparam("id"))
 _LOCK_NAMED, _LOCK_ID = _NAMED.with_for_update(), _OF_ID.with_for_update()
 _one = sa.update(models).where(models.c.model_id == sa.bindparam("id"))
 _NEXT_NUMBER = _one.values(last_version_number=models.c.last_version_number + 1).returning(models.c.last_version_number)
@@ -50,6 +51,12 @@ def id_of(tx: Transaction, workspace: str, name: str) -> str | None:
     """The id of the model with this name."""
     row = fetch_one(tx, _ID_OF_NAMED, {"workspace": workspace, "name": name})
     return row.model_id if row else None
+
+
+def workspace_of(tx: Transaction, model_id: str) -> str | None:
+    """The workspace of the model with this id."""
+    row = fetch_one(tx, _WORKSPACE_OF_ID, {"id": model_id})
+    return row.workspace if row else None
 
 
 def of_id(tx: Transaction, model_id: str) -> Model | None:

@@ -6,10 +6,11 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from modelry_server.kernel.access import Within
 from modelry_server.kernel.filter import Field, Node, OrderKey
 from modelry_server.kernel.requests.paging import Found, SortValue, completed
 from modelry_server.kernel.sql.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
-from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.kernel.sql.statements import Transaction, among
 from modelry_server.registry.entities import Model, Version
 from modelry_server.registry.store import models as model_rows
 from modelry_server.registry.store import versions as version_rows
@@ -106,11 +107,23 @@ _VERSION_ORDER = [
 
 
 def models_page(
-    tx: Transaction, workspace: str, filter: Node | None, order_by: Sequence[OrderKey], *, after: Key | None, limit: int
+    tx: Transaction,
+    workspace: str,
+    filter: Node | None,
+    order_by: Sequence[OrderKey],
+    *,
+    within: Within,
+    after: Key | None,
+    limit: int,
 ) -> Iterator[Found[Model]]:
-    """The models that a filter finds, after a sort key; by name where nothing else decides. Raises FilterSyntax."""
+    """The models of a part of a workspace that a filter finds, after a sort key; by name where nothing else decides.
+
+    Raises FilterSyntax.
+    """
     wanted = order(order_by, _MODEL_COLUMNS, last=_MODEL_ORDER)
     query = sa.select(*model_rows.LISTED).where(models.c.workspace == workspace)
+    if not within.is_all:
+        query = query.where(among(models.c.model_id, within.model_ids))
     rows = _rows(tx, query, wanted, _condition(filter, _MODEL_COLUMNS), after, limit)
     return completed(list(map(Found, rows, _keys(rows, wanted))), partial(model_rows.listed, tx))
 
@@ -121,18 +134,21 @@ def versions_page(
     filter: Node | None,
     order_by: Sequence[OrderKey],
     *,
+    within: Within,
     stages: Sequence[str],
     after: Key | None,
     limit: int,
 ) -> Iterator[Found[Version]]:
-    """The versions that a filter finds, after a sort key, without signatures; the newest first where nothing else
-    decides.
+    """The versions of a part of a workspace that a filter finds, after a sort key, without signatures; the newest first
+    where nothing else decides.
 
     `stages` are those that a version can be in. Raises FilterSyntax.
     """
     columns = _version_columns(stages)
     wanted = order(order_by, columns, last=_VERSION_ORDER)
     query = version_rows.brief.where(versions.c.workspace == workspace)
+    if not within.is_all:
+        query = query.where(among(versions.c.model_id, within.model_ids))
     rows = _rows(tx, query, wanted, _condition(filter, columns), after, limit)
     return completed(list(map(Found, rows, _keys(rows, wanted))), partial(version_rows.of_brief, tx))
 

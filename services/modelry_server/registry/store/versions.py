@@ -79,6 +79,12 @@ def of_id(tx: Transaction, version_id: str) -> Version | None:
     return whole(tx, [row])[0] if row else None
 
 
+def place_of(tx: Transaction, version_id: str) -> tuple[str, str] | None:
+    """The workspace and the id of the model of the version with this id."""
+    row = fetch_one(tx, _PLACE_OF_ID, {"version_id": version_id})
+    return (row.workspace, row.model_id) if row else None
+
+
 def in_stages(tx: Transaction, model_id: str, stages: Collection[str]) -> list[Version]:
     """The versions of a model that are in one of the stages, by number, without signatures."""
     query = listed.where(versions.c.model_id == model_id, versions.c.stage.in_(stages))
@@ -192,6 +198,9 @@ _labels_of_many = _labels(
 _next = versions.c.revision + 1
 _FIND = with_name.where(_is_one(versions))
 _OF_ID = with_name.where(versions.c.version_id == sa.bindparam("version_id"))
+_PLACE_OF_ID = sa.select(versions.c.workspace, versions.c.model_id).where(
+    versions.c.version_id == sa.bindparam("version_id")
+)
 _NAMED = with_given_name.where(
     versions.c.model_id == id_of_named, versions.c.version_number == sa.bindparam("version_number")
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.filter import parse
@@ -11,7 +10,7 @@ from modelry_server.kernel.requests.fields import KEY_LENGTH, NAME_LENGTH, Field
 from modelry_server.kernel.requests.paging import Found, SortValue
 from modelry_server.kernel.sql.database import Database
 from modelry_server.tracking.clients import Workspaces
-from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.totals import excess_of_datasets
 from modelry_server.tracking.entities import Dataset, DatasetInput
 from modelry_server.tracking.errors import DatasetNotFound, RunDeleted, RunNotFound
@@ -43,7 +42,7 @@ class Datasets:
         """
         with Fields() as fields:
             fields.id("run_id", run_id)
-        self._places.require_runs(WRITE, [run_id])
+        self._places.require_runs([run_id])
         with Fields() as fields:
             is_judged = fields.count("inputs", inputs, required=True, most=MOST_INPUTS)
             for index, each in enumerate(inputs if is_judged else ()):
@@ -76,14 +75,20 @@ class Datasets:
         return logged
 
     def get(self, dataset_id: str) -> Dataset:
-        """The dataset with this id. Raises FieldInvalid, DatasetNotFound."""
+        """The dataset with this id: the caller reads its workspace, or an experiment with a run that used it.
+
+        Raises FieldInvalid, DatasetNotFound, PermissionMissing.
+        """
         with Fields() as fields:
             fields.id("dataset_id", dataset_id)
+        experiment_ids = self._places.parts()
+        with self._db.read() as tx:
+            workspace, using = store.place(tx, dataset_id, experiment_ids)
+        self._places.require_dataset(dataset_id, workspace, using)
         with self._db.read() as tx:
             dataset = store.find(tx, dataset_id)
         if dataset is None:
             raise DatasetNotFound(dataset_id)
-        self._places.require_workspace(READ, dataset.workspace, unseen=partial(DatasetNotFound, dataset_id))
         return dataset
 
     def search(
@@ -93,7 +98,9 @@ class Datasets:
 
         Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
         """
-        self._places.require_workspace(READ, workspace)
+        within = self._places.within(workspace)
         node = parse(filter, ("attributes",))
         self._workspaces.require(workspace)
-        return self._db.each(lambda tx: search.page_of_datasets(tx, workspace, node, after=after, limit=limit))
+        return self._db.each(
+            lambda tx: search.page_of_datasets(tx, workspace, node, within=within, after=after, limit=limit)
+        )

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from modelry_server import mlflow_words
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import WorkspaceNotFound
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import EtagMismatch
 from modelry_server.kernel.filter import parse, parse_order
@@ -18,7 +16,7 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.kernel.telemetry import Log
 from modelry_server.tracking.clients import Workspaces
-from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.entities import Experiment, Lifecycle, LifecycleFilter
 from modelry_server.tracking.errors import (
     ExperimentDeleted,
@@ -63,7 +61,7 @@ class Experiments:
 
         Raises FieldInvalid, WorkspaceNotFound, ExperimentExists, RequestIdReused, ServiceUnavailable.
         """
-        self._places.require_workspace(WRITE, workspace)
+        self._places.require_workspace(workspace)
         with Fields() as fields:
             fields.name("name", name)
             fields.text("description", description, longest=DESCRIPTION_LENGTH, controls=True)
@@ -95,10 +93,9 @@ class Experiments:
         """The experiment with this id, also a deleted one. Raises FieldInvalid, ExperimentNotFound."""
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
+        self._places.require_experiments([experiment_id])
         with self._db.read() as tx:
-            experiment = _found(tx, experiment_id)
-        self._places.judge_experiment(READ, experiment)
-        return experiment
+            return _found(tx, experiment_id)
 
     def get_by_name(self, workspace: str, name: str) -> Experiment:
         """The experiment with this name, also a deleted one.
@@ -110,14 +107,14 @@ class Experiments:
                 fields.refuse("workspace", "is required")
             fields.name("name", name)
         with self._db.read() as tx:
-            experiment = store.find_by_name(tx, workspace, name)
-        if experiment is None:
-            self._places.require_workspace(READ, workspace)
+            experiment_id = store.id_of(tx, workspace, name)
+        if experiment_id is None or not self._places.sees_experiment(workspace, experiment_id):
+            self._places.within(workspace)
             self._workspaces.require(workspace)
             raise ExperimentNameNotFound(workspace, name)
-        # Whoever can't see the experiment can't read in the workspace, and hears what it would hear without this one.
-        self._places.judge_experiment(READ, experiment, unseen=partial(WorkspaceNotFound, workspace))
-        return experiment
+        self._places.require_experiments([experiment_id])
+        with self._db.read() as tx:
+            return _found(tx, experiment_id)
 
     def update(
         self, experiment_id: str, etag: str, changes: Callable[[], Mapping[str, Any]], *, prefix: str = ""
@@ -129,8 +126,9 @@ class Experiments:
         """
         with Fields(prefix) as fields:
             fields.number_id("experiment_id", experiment_id)
+        self._places.require_experiments([experiment_id])
         with self._db.write() as tx:
-            experiment = self._active(tx, experiment_id)
+            experiment = _active(tx, experiment_id)
             changed = replace(experiment, **changes())
             with Fields(prefix) as fields:
                 fields.name("name", changed.name)
@@ -139,6 +137,8 @@ class Experiments:
                 raise EtagMismatch(etag, experiment.etag)
             if changed == experiment:
                 return experiment
+            if changed.name != experiment.name:  # whether it is taken is for those to know who may take it
+                self._places.require_workspace(experiment.workspace)
             other = store.find_by_name(tx, experiment.workspace, changed.name)
             if other is not None and other.experiment_id != experiment_id:
                 raise ExperimentExists(changed.name, other.experiment_id, other.lifecycle.name.lower())
@@ -159,8 +159,9 @@ class Experiments:
         """
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
+        self._places.require_experiments([experiment_id])
         with self._db.write() as tx:
-            experiment = self._active(tx, experiment_id)
+            experiment = _active(tx, experiment_id)
             with Fields() as fields:
                 fields.tags("tags", tags, required=True)
             after = {**experiment.tags, **tags}
@@ -174,8 +175,9 @@ class Experiments:
         """Removes tags, all or none. Raises ExperimentNotFound, ExperimentDeleted, TagNotFound, FieldInvalid."""
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
+        self._places.require_experiments([experiment_id])
         with self._db.write() as tx:
-            experiment = self._active(tx, experiment_id)
+            experiment = _active(tx, experiment_id)
             with Fields() as fields:
                 keys = fields.keys("keys", keys)
             missing = [key for key in keys if key not in experiment.tags]
@@ -199,22 +201,22 @@ class Experiments:
 
         Raises FieldInvalid, FilterSyntax, WorkspaceNotFound, ServiceUnavailable.
         """
-        self._places.require_workspace(READ, workspace)
+        within = self._places.within(workspace)
         node = parse(filter, _SCOPES, words=mlflow_words.EXPERIMENTS)
         keys = parse_order(order_by, _SCOPES, words=mlflow_words.EXPERIMENTS)
         self._workspaces.require(workspace)
         return self._db.each(
             lambda tx: search.page_of_experiments(
-                tx, workspace, lifecycle=lifecycle, node=node, keys=keys, after=after, limit=limit
+                tx, workspace, within=within, lifecycle=lifecycle, node=node, keys=keys, after=after, limit=limit
             )
         )
 
     def _set_lifecycle(self, experiment_id: str, lifecycle: Lifecycle) -> Experiment:
         with Fields() as fields:
             fields.number_id("experiment_id", experiment_id)
+        self._places.require_experiments([experiment_id])
         with self._db.write() as tx:
             experiment = _found(tx, experiment_id, lock=True)
-            self._places.judge_experiment(WRITE, experiment)
             if experiment.lifecycle is lifecycle:
                 return experiment
             delete_time = self._clock.now() if lifecycle is Lifecycle.DELETED else None
@@ -233,13 +235,13 @@ class Experiments:
         store.update(tx, tagged)
         return tagged
 
-    def _active(self, tx: Transaction, experiment_id: str) -> Experiment:
-        """The experiment, locked, if it is active and the caller may change it."""
-        experiment = _found(tx, experiment_id, lock=True)
-        self._places.judge_experiment(WRITE, experiment)
-        if experiment.delete_time is not None:
-            raise ExperimentDeleted(experiment_id)
-        return experiment
+
+def _active(tx: Transaction, experiment_id: str) -> Experiment:
+    """The experiment, locked, if it is active."""
+    experiment = _found(tx, experiment_id, lock=True)
+    if experiment.delete_time is not None:
+        raise ExperimentDeleted(experiment_id)
+    return experiment
 
 
 def _found(tx: Transaction, experiment_id: str, *, lock: bool = False) -> Experiment:

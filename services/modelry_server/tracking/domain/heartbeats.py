@@ -8,7 +8,7 @@ from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.telemetry import Log
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.metrics import Metrics
-from modelry_server.tracking.domain.places import WRITE, Places
+from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.entities import Heartbeats as Noted
 from modelry_server.tracking.entities import RunStatus
 from modelry_server.tracking.store import heartbeats as store
@@ -46,7 +46,7 @@ class Heartbeats:
             if not SHORTEST_PERIOD_S * 1000 <= period_ms <= LONGEST_PERIOD_S * 1000:
                 right = f"must be from {SHORTEST_PERIOD_S} to {LONGEST_PERIOD_S} seconds"
                 fields.refuse("period", f"{period_ms / 1000:g} seconds {right}")
-        allowed, denied = self._places.allowed_runs(WRITE, run_ids)
+        allowed, denied = self._places.allowed_runs(run_ids)
         seen = {*allowed, *denied}
         if not allowed:
             return Noted([run_id for run_id in run_ids if run_id not in seen], [], [], denied)

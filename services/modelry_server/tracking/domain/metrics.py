@@ -12,7 +12,7 @@ from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.columns import distinct, joined, picked
 from modelry_server.tracking.domain.downsample import LEAST, downsample_parts
 from modelry_server.tracking.domain.ingest import Ingest
-from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.series import Parking, Series
 from modelry_server.tracking.entities import Batch, MetricColumns
 from modelry_server.tracking.store import metrics as store
@@ -74,7 +74,7 @@ class Metrics:
         """
         with Fields() as fields:
             fields.id("run_id", batch.run_id)
-        self._places.require_runs(WRITE, [batch.run_id])
+        self._places.require_runs([batch.run_id])
         with Fields() as fields:
             fields.text("writer_id", batch.writer_id, longest=WRITER_LENGTH, shortest=1)
             if batch.number < 1:
@@ -89,7 +89,7 @@ class Metrics:
         """
         with Fields() as fields:
             run_ids = fields.each("run_ids", query.run_ids, fields.id, required=True, most=READ_RUNS)
-        self._places.require_runs(READ, run_ids)
+        self._places.require_runs(run_ids)
         with Fields() as fields:
             keys = fields.each("keys", query.keys, fields.key, most=BATCH_KEYS)
             if query.max_points and not LEAST <= query.max_points <= MOST_POINTS:

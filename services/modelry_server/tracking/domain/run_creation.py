@@ -10,10 +10,11 @@ from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, KEY_LENGTH
 from modelry_server.kernel.requests.idempotency import Request, Requests
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.permissions import Permission
 from modelry_server.tracking import instruments
 from modelry_server.tracking.domain.columns import gathered
 from modelry_server.tracking.domain.metrics import check_columns
-from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.run_names import random_name
 from modelry_server.tracking.domain.totals import excess_of_metrics, excess_of_params
 from modelry_server.tracking.entities import Batch, MetricColumns, Run, RunStatus
@@ -99,9 +100,9 @@ class RunCreation:
             fields.number_id("experiment_id", new.experiment_id)
             if new.parent_run_id:
                 fields.id("parent_run_id", new.parent_run_id)
-        self._places.require_experiment(WRITE, new.experiment_id)
+        self._places.require_experiments([new.experiment_id])
         if new.parent_run_id:
-            self._places.require_runs(READ, [new.parent_run_id])
+            self._places.require_runs([new.parent_run_id], permission=Permission.RUNS_READ)
 
     def _add(self, run: Run, series: Sequence[metric_store.Series], request: Request, participant: str) -> Run | None:
         """Adds a run in one statement, without looking for obstacles first. Returns None if there is one."""

@@ -25,7 +25,7 @@ from modelry_server.kernel.telemetry import Log
 from modelry_server.tracking.clients import Workspaces
 from modelry_server.tracking.domain.ingest import Ingest
 from modelry_server.tracking.domain.metrics import Metrics, check_columns
-from modelry_server.tracking.domain.places import READ, WRITE, Places
+from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.totals import excess_of_participants
 from modelry_server.tracking.entities import (
     PARTS,
@@ -81,10 +81,9 @@ class Runs:
         """The run with this id, also a deleted one, with the named parts. Raises FieldInvalid, RunNotFound."""
         with Fields() as fields:
             fields.id("run_id", run_id)
+        self._places.require_runs([run_id])
         with self._db.read() as tx:
-            run = _found(tx, run_id, parts=parts)
-        self._places.judge_run(READ, run)
-        return run
+            return _found(tx, run_id, parts=parts)
 
     def update(
         self,
@@ -102,8 +101,9 @@ class Runs:
         """
         with Fields(prefix) as fields:
             fields.id("run_id", run_id)
+        self._places.require_runs([run_id])
         with self._db.write() as tx:
-            run = self._active(tx, run_id)
+            run = _active(tx, run_id)
             given = changes()
             changed = replace(run, **given)
             with Fields(prefix) as fields:
@@ -149,8 +149,9 @@ class Runs:
         """
         with Fields() as fields:
             fields.id("run_id", run_id)
+        self._places.require_runs([run_id])
         with self._db.write() as tx:
-            run = self._active(tx, run_id)
+            run = _active(tx, run_id)
             with Fields() as fields:
                 fields.time("end_time", end_time)
                 if not status.final:
@@ -189,7 +190,7 @@ class Runs:
         """
         with Fields() as fields:
             fields.id("run_id", batch.run_id)
-        self._places.require_runs(WRITE, [batch.run_id])
+        self._places.require_runs([batch.run_id])
         with Fields() as fields:
             fields.tags("params", batch.params, longest=PARAM_VALUE_LENGTH)
             fields.tags("tags", batch.tags)
@@ -200,8 +201,9 @@ class Runs:
         """Sets tags, all or none; others stay. Raises RunNotFound, RunDeleted, FieldInvalid, LimitReached."""
         with Fields() as fields:
             fields.id("run_id", run_id)
+        self._places.require_runs([run_id])
         with self._db.write() as tx:
-            run = self._active(tx, run_id)
+            run = _active(tx, run_id)
             with Fields() as fields:
                 fields.tags("tags", tags, required=True)
             require_room("tags", excess_of_tags({**store.tags_of(tx, run_id), **tags}))
@@ -212,8 +214,9 @@ class Runs:
         """Removes tags, all or none. Raises RunNotFound, RunDeleted, TagNotFound, FieldInvalid."""
         with Fields() as fields:
             fields.id("run_id", run_id)
+        self._places.require_runs([run_id])
         with self._db.write() as tx:
-            run = self._active(tx, run_id)
+            run = _active(tx, run_id)
             with Fields() as fields:
                 keys = fields.keys("keys", keys)
             present = store.tags_of(tx, run_id)
@@ -239,12 +242,14 @@ class Runs:
 
         Raises FieldInvalid, FilterSyntax, ExperimentNotFound, WorkspaceNotFound, ServiceUnavailable.
         """
-        self._places.require_workspace(READ, workspace)
+        within = self._places.within(workspace)
         with Fields() as fields:
             experiment_ids = fields.each("experiment_ids", experiment_ids, fields.number_id, most=SEARCHED_EXPERIMENTS)
+        if not within.is_all:
+            self._places.require_experiments(experiment_ids)
         query = RunQuery(
             workspace=workspace,
-            experiment_ids=experiment_ids,
+            experiment_ids=experiment_ids or None,
             deleted_ids=(),
             lifecycle=lifecycle,
             filter=parse(filter, _SCOPES, words=mlflow_words.RUNS),
@@ -253,8 +258,8 @@ class Runs:
         self._workspaces.require(workspace)
 
         def read(tx: Transaction) -> Iterator[Found[Run]]:
-            deleted = _deleted(tx, workspace, experiment_ids)
-            found = search.page_of_runs(tx, replace(query, deleted_ids=deleted), after, limit)
+            searched = _located(tx, query, None if within.is_all else within.experiment_ids)
+            found = search.page_of_runs(tx, searched, after, limit)
             sizes = partial(store.sizes, tx, parts=parts)
             return completed(found, partial(store.with_parts, tx, parts=parts), sizes)
 
@@ -263,9 +268,9 @@ class Runs:
     def _set_lifecycle(self, run_id: str, lifecycle: Lifecycle) -> Run:
         with Fields() as fields:
             fields.id("run_id", run_id)
+        self._places.require_runs([run_id])
         with self._db.write() as tx:
             run = _found(tx, run_id, lock=True)
-            self._places.judge_run(WRITE, run)
             if run.lifecycle is lifecycle:
                 return run
             delete_time = self._clock.now() if lifecycle is Lifecycle.DELETED else None
@@ -286,30 +291,36 @@ class Runs:
         require_room("participant", excess_of_participants(sum(counts.values())))
         return counts.keys()
 
-    def _active(self, tx: Transaction, run_id: str) -> Run:
-        """The run, locked, if it is active and the caller may change it."""
-        run = _found(tx, run_id, lock=True)
-        self._places.judge_run(WRITE, run)
-        if run.delete_time is not None:
-            raise RunDeleted(run_id)
-        return run
-
 
 _WORST_FIRST = (RunStatus.FAILED, RunStatus.KILLED, RunStatus.FINISHED)
 _ENDED = "use FINISHED, FAILED or KILLED"
 
 
-def _deleted(tx: Transaction, workspace: str, experiment_ids: Sequence[str]) -> list[str]:
-    """Those of the experiments that are deleted. Raises ExperimentNotFound if one is not in the workspace."""
-    homes = experiment_store.homes(tx, experiment_ids) if experiment_ids else {}
-    for experiment_id in experiment_ids:
-        if experiment_id not in homes or homes[experiment_id][0] != workspace:
-            raise ExperimentNotFound(experiment_id)
-    return [experiment_id for experiment_id in experiment_ids if homes[experiment_id][1]]
+def _located(tx: Transaction, query: RunQuery, readable: Collection[str] | None) -> RunQuery:
+    """The query with what its experiments are; without any named, those `readable`, or all if that is None.
+
+    Raises ExperimentNotFound if a named one is not in the workspace.
+    """
+    wanted = readable if query.experiment_ids is None else query.experiment_ids
+    if wanted is None:
+        return query
+    homes = experiment_store.homes(tx, wanted)
+    here = [each for each in wanted if each in homes and homes[each][0] == query.workspace]
+    if query.experiment_ids is not None and len(here) < len(query.experiment_ids):
+        raise ExperimentNotFound(next(each for each in query.experiment_ids if each not in here))
+    return replace(query, experiment_ids=here, deleted_ids=[each for each in here if homes[each][1]])
 
 
 def _found(tx: Transaction, run_id: str, *, parts: Collection[str] = (), lock: bool = False) -> Run:
     run = store.find(tx, run_id, parts=parts, lock=lock)
     if run is None:
         raise RunNotFound(run_id)
+    return run
+
+
+def _active(tx: Transaction, run_id: str) -> Run:
+    """The run, locked, if it is active."""
+    run = _found(tx, run_id, lock=True)
+    if run.delete_time is not None:
+        raise RunDeleted(run_id)
     return run

@@ -6,9 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.sql.functions import octets
-from modelry_server.kernel.sql.statements import Transaction, ask, insert, one_of
+from modelry_server.kernel.sql.statements import Transaction, among, ask, insert, one_of
 from modelry_server.tracking.entities import Dataset, DatasetInput
-from modelry_server.tracking.store.tables import dataset_inputs, datasets
+from modelry_server.tracking.store.tables import dataset_inputs, datasets, runs
 
 _BRIEF = [column for column in datasets.c if column.name not in ("schema", "profile")]
 _i = dataset_inputs.c
@@ -49,6 +49,28 @@ def find(tx: Transaction, dataset_id: str) -> Dataset | None:
     """The dataset of an id."""
     row = tx.execute(sa.select(datasets).where(datasets.c.dataset_id == dataset_id)).one_or_none()
     return entity(row) if row else None
+
+
+def place(tx: Transaction, dataset_id: str, experiment_ids: Collection[str]) -> tuple[str, Collection[str]]:
+    """The workspace of a dataset, and those of the experiments whose runs used it. Empty if there is no such dataset.
+
+    Nothing here depends on whether there is one: it takes the same time.
+    """
+    workspace = tx.execute(sa.select(datasets.c.workspace).where(datasets.c.dataset_id == dataset_id)).scalar() or ""
+    if not experiment_ids:
+        return workspace, ()
+    using = _used_in(runs.c.experiment_id, experiment_ids).where(_i.dataset_id == dataset_id).distinct()
+    return workspace, [str(number) for number in tx.scalars(using)]
+
+
+def used_in(experiment_ids: Collection[str]) -> sa.Select[Any]:
+    """A query for the ids of the datasets that runs of experiments used."""
+    return _used_in(_i.dataset_id, experiment_ids)
+
+
+def _used_in(column: sa.Column[Any], experiment_ids: Collection[str]) -> sa.Select[Any]:
+    used = sa.select(column).join_from(runs, dataset_inputs, runs.c.run_id == _i.run_id)
+    return used.where(among(runs.c.experiment_id, map(int, experiment_ids)))
 
 
 def use(tx: Transaction, run_id: str, dataset_id: str, context: str) -> None:

@@ -49,6 +49,12 @@ def places(tx: Transaction, experiment_ids: Collection[str]) -> dict[str, Place]
     return {each: Place(workspace, each) for each, (workspace, _) in homes(tx, experiment_ids).items()}
 
 
+def id_of(tx: Transaction, workspace: str, name: str) -> str | None:
+    """The id of the experiment of a name, active or deleted."""
+    found = fetch(tx, _ID_OF_NAMED, {"workspace": workspace, "name": name})
+    return str(found[0][0]) if found else None
+
+
 def find_by_name(tx: Transaction, workspace: str, name: str) -> Experiment | None:
     """The experiment of a name, active or deleted."""
     return _one(tx, sa.select(experiments).where(experiments.c.workspace == workspace, experiments.c.name == name))
@@ -107,6 +113,9 @@ LISTED = [column for column in experiments.c if column.name != "description"]
 """What the page of a list reads of all its experiments at once: a description can be long."""
 _DESCRIPTIONS = sa.select(experiments.c.experiment_id, experiments.c.description).where(
     experiments.c.experiment_id.in_(sa.bindparam("numbers", expanding=True))
+)
+_ID_OF_NAMED = sa.select(experiments.c.experiment_id).where(
+    experiments.c.workspace == sa.bindparam("workspace"), experiments.c.name == sa.bindparam("name")
 )
 _HOMES = sa.select(experiments.c.experiment_id, experiments.c.workspace, experiments.c.delete_time).where(
     one_of(experiments.c.experiment_id, "numbers")

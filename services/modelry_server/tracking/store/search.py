@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from modelry_server.kernel.access import Within
 from modelry_server.kernel.filter import And, Comparison, Field, Node, Op, OrderKey
 from modelry_server.kernel.requests.paging import Found, SortValue, block_by_block, completed
 from modelry_server.kernel.sql.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
-from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.kernel.sql.statements import Transaction, among
 from modelry_server.tracking.entities import Dataset, Experiment, LifecycleFilter, Run, RunQuery, RunStatus
 from modelry_server.tracking.store import datasets as dataset_store
 from modelry_server.tracking.store import experiments as experiment_store
@@ -83,15 +84,18 @@ def page_of_experiments(
     tx: Transaction,
     workspace: str,
     *,
+    within: Within,
     lifecycle: LifecycleFilter,
     node: Node | None,
     keys: Sequence[OrderKey],
     after: Sequence[SortValue] | None,
     limit: int,
 ) -> Iterator[Found[Experiment]]:
-    """At most `limit` experiments after a sort key."""
+    """At most `limit` experiments of a part of a workspace, after a sort key."""
     query = sa.select(*experiment_store.LISTED)
     query = query.where(experiments.c.workspace == workspace, *_alive(experiments, lifecycle))
+    if not within.is_all:
+        query = query.where(among(experiments.c.experiment_id, map(int, within.experiment_ids)))
     newest = SortKey(_EXPERIMENT_SORT_ATTRIBUTES["experiment_id"], descending=True)
     wanted = order(keys, _EXPERIMENT_SORT_COLUMNS, last=[newest])
     rows = _page(tx, query, node, _EXPERIMENT_COLUMNS, keys=wanted, after=after, limit=limit)
@@ -99,10 +103,19 @@ def page_of_experiments(
 
 
 def page_of_datasets(
-    tx: Transaction, workspace: str, node: Node | None, *, after: tuple[SortValue, ...] | None, limit: int
+    tx: Transaction,
+    workspace: str,
+    node: Node | None,
+    *,
+    within: Within,
+    after: tuple[SortValue, ...] | None,
+    limit: int,
 ) -> Iterator[Found[Dataset]]:
-    """At most `limit` datasets after a sort key, the newest first."""
+    """At most `limit` datasets after a sort key, the newest first: of a part of a workspace, those that runs of its
+    experiments used."""
     query = dataset_store.select().where(datasets.c.workspace == workspace)
+    if not within.is_all:
+        query = query.where(datasets.c.dataset_id.in_(dataset_store.used_in(within.experiment_ids)))
     newest = Order([SortKey(Column(datasets.c.dataset_id, Kind.TEXT, nullable=False), descending=True)])
 
     def read(after: tuple[SortValue, ...] | None, limit: int) -> list[Found[Dataset]]:
@@ -120,7 +133,7 @@ def _with_metric(
     metric = Column(s.c.last_value, Kind.NUMBER, nullable=False)
     select = sa.select(*run_store.LISTED).select_from(s.join(runs, runs.c.run_id == s.c.run_id))
     select = select.where(s.c.key == first.field.key, s.c.last_value.is_not(None), _in_experiments(query))
-    if len(query.experiment_ids) == 1:
+    if query.experiment_ids is not None and len(query.experiment_ids) == 1:
         select = select.where(s.c.experiment_id == int(query.experiment_ids[0]))
     if after:  # follows from the order already; said again so that the database begins to read there
         select = select.where(s.c.last_value <= after[0] if first.descending else s.c.last_value >= after[0])
@@ -185,7 +198,7 @@ def _page(
 def _in_experiments(query: RunQuery) -> Any:
     """The condition on the experiment and the lifecycle of a run."""
     e = experiments
-    if not query.experiment_ids:
+    if query.experiment_ids is None:
         mine = sa.select(e.c.experiment_id).where(e.c.workspace == query.workspace)
         active = runs.c.experiment_id.in_(mine.where(e.c.delete_time.is_(None)))
         anything = runs.c.experiment_id.in_(mine)
@@ -201,7 +214,7 @@ def _in_experiments(query: RunQuery) -> Any:
 
 def _one_of(column: Any, experiment_ids: Sequence[str]) -> Any:
     numbers = [int(each) for each in experiment_ids]
-    return column == numbers[0] if len(numbers) == 1 else column.in_(numbers)
+    return column == numbers[0] if len(numbers) == 1 else among(column, numbers)
 
 
 def _alive(table: sa.Table, lifecycle: LifecycleFilter) -> list[Any]:

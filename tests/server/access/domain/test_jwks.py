@@ -260,7 +260,7 @@ def test_a12_an_endpoint_that_does_not_answer_is_given_up(oidc: Oidc, issuer: Ho
         with pytest.raises(IssuerUnavailable):
             oidc.verify(token(issuer, clock))
 
-    assert 4 < time.monotonic() - began < 9
+    assert 4 < time.monotonic() - began < 15
 
 
 def test_a12_a_thousand_tokens_with_unknown_keys_cause_one_read(

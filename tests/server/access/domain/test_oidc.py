@@ -262,6 +262,15 @@ def test_a11_an_algorithm_that_is_not_in_the_list_is_refused(
     assert all(is_refused(oidc, issuer.token(claims(issuer), {"alg": each})) for each in odd)
 
 
+def test_a11_no_setting_allows_a_symmetric_algorithm(issuer: HostileIssuer, trusted: Issuer, clock: HeldClock) -> None:
+    oidc = reading(replace(trusted, algorithms=("none", "HS256", "RS256")), clock)
+    header = {"alg": "HS256", "typ": "JWT", "kid": KEY.kid}
+
+    assert not is_refused(oidc, issuer.token(claims(issuer)))
+    assert is_refused(oidc, authenticated(header, claims(issuer), KEY.as_pem(private=False)))
+    assert is_refused(oidc, f"{part({**header, 'alg': 'none'})}.{part(claims(issuer))}.AAAA")
+
+
 def test_a11_a_key_id_is_looked_up_and_nothing_else(issuer: HostileIssuer, oidc: Oidc) -> None:
     oidc.verify(issuer.token(claims(issuer)))
     before = len(issuer.requests)
@@ -343,6 +352,7 @@ def test_a11_a_token_must_say_when_it_ends_in_a_number(issuer: HostileIssuer, oi
     for text in (b"NaN", b"Infinity", b"1e999", b"9" * 5000):
         raw = json.dumps(claims(issuer, exp=0)).encode().replace(b'"exp": 0', b'"exp": ' + text)
         assert is_refused(oidc, signed({"alg": "RS256", "kid": KEY.kid}, raw, KEY, "RS256"))
+    assert is_refused(oidc, issuer.token(claims(issuer, other=float("nan"))))
 
 
 def test_a11_a_token_of_the_future_is_refused(issuer: HostileIssuer, oidc: Oidc) -> None:
@@ -370,6 +380,9 @@ def test_a11_a_huge_token_is_refused_unread(issuer: HostileIssuer, oidc: Oidc) -
     assert is_refused(oidc, "a.b.c" * 1_000_000)
     assert LARGEST > len(fits) > LARGEST - 2000
     assert not is_refused(oidc, fits)
+    over = issuer.token(claims(issuer, padding="x" * 12_000))
+    assert LARGEST < len(over) < LARGEST + 1000
+    assert is_refused(oidc, over)
 
 
 def test_a11_a_token_within_a_token_is_refused(issuer: HostileIssuer, oidc: Oidc) -> None:

@@ -1,20 +1,24 @@
 """What holds for workspaces."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from modelry_server.access.domain.workspaces import Workspaces
-from modelry_server.access.entities import Workspace
+from modelry_server.access.entities import Quotas, Workspace
 from modelry_server.access.errors import WorkspaceExists
 from modelry_server.access.jobs import jobs
 from modelry_server.access.store import tables
-from modelry_server.kernel.access import Access, Permission, WorkspaceNotFound
+from modelry_server.kernel.access import Place, WorkspaceNotFound
 from modelry_server.kernel.errors import EtagMismatch, FieldInvalid, PermissionMissing, RequestIdReused
 from modelry_server.kernel.requests.idempotency import KEPT_MS, Request, Requests
 from modelry_server.kernel.sql.database import Database
+from modelry_server.permissions import Permission
 from tests.parts.clock import HeldClock
+from tests.server.access import written
+from tests.server.access.conftest import Installation
 
 ONCE = Request("", "", "", "")
 REQUEST = Request("ada", "modelry.api.access.v1.CreateWorkspaceRequest", "request-1", "digest-1")
@@ -73,7 +77,7 @@ def test_the_same_request_many_times_at_once_makes_one_workspace(workspaces: Wor
 
 def test_a_request_is_forgotten_after_a_day(workspaces: Workspaces, clock: HeldClock, db: Database) -> None:
     workspaces.create("risk", "", REQUEST)
-    (forget,) = jobs(db, Requests(tables.requests, clock))
+    forget, _ = jobs(db, Requests(tables.requests, clock), clock)
 
     forget.run()
     assert workspaces.create("risk", "", REQUEST).name == "risk"
@@ -96,35 +100,70 @@ def test_a_description_changes_with_its_etag(workspaces: Workspaces, clock: Held
         workspaces.update("risk", made.etag, lambda: {"description": "Mine."})
 
 
-def test_a_list_leaves_out_what_the_caller_may_not_read_and_is_full_all_the_same(
-    db: Database, clock: HeldClock, workspaces: Workspaces
+def test_a_list_has_what_the_caller_sees_and_is_full_all_the_same(
+    installation: Installation, workspaces: Workspaces
 ) -> None:
     for number in range(9):
         workspaces.create(f"team-{number}", "", ONCE)
-    readable = {(Permission.READ, "team-3"), (Permission.READ, "team-8")}
-    access = Access(lambda who, permission, place: (permission, place.workspace) in readable)
-    mine = Workspaces(db, Requests(tables.requests, clock), access, clock)
+    eve = installation.principal("eve", "reader", Place("team-3"))
+    with installation.db.write() as tx:
+        written.bind(tx, "writer", eve.principal_id, Place("team-8", model_id="a model"))
+    _, text = installation.token(eve)
 
-    assert [each.name for each in mine.page("", 2)] == ["team-3", "team-8"]
-    assert [each.name for each in mine.page("", 1)] == ["team-3"]
-    assert [each.name for each in mine.page("team-3", 5)] == ["team-8"]
-    with pytest.raises(WorkspaceNotFound):
-        mine.get("team-4")
-    with pytest.raises(PermissionMissing):
-        mine.update("team-3", "", lambda: {"description": "Mine."})
+    with installation.by(text, Permission.WORKSPACES_WRITE):
+        mine = installation.workspaces
+        assert [each.name for each in mine.page("", 2)] == ["team-3", "team-8"]
+        assert [each.name for each in mine.page("", 1)] == ["team-3"]
+        assert [each.name for each in mine.page("team-3", 5)] == ["team-8"]
+        assert mine.get("team-8").name == "team-8"
+        with pytest.raises(WorkspaceNotFound):
+            mine.get("team-4")
+        with pytest.raises(PermissionMissing):
+            mine.update("team-3", "", lambda: {"description": "Mine."})
 
 
-def test_what_is_judged_after_the_caller_is_not_judged_for_a_stranger(db: Database, clock: HeldClock) -> None:
-    stranger = Workspaces(db, Requests(tables.requests, clock), Access(lambda who, permission, place: False), clock)
+def test_what_is_judged_after_the_caller_is_not_judged_for_a_stranger(installation: Installation) -> None:
+    _, text = installation.token(installation.principal("eve"))
 
     def changes() -> dict[str, str]:
         raise AssertionError("was judged")
 
-    with pytest.raises(WorkspaceNotFound):
-        stranger.update("default", "wrong etag", changes)
-    with pytest.raises(PermissionMissing):
-        stranger.create("default", "x" * 6000, ONCE)
-    assert stranger.page("", 9) == []
+    with installation.by(text, Permission.WORKSPACES_CREATE):
+        stranger = installation.workspaces
+        with pytest.raises(WorkspaceNotFound):
+            stranger.update("default", "wrong etag", changes)
+        with pytest.raises(PermissionMissing):
+            stranger.create("default", "x" * 6000, ONCE)
+        assert stranger.page("", 9) == []
+
+
+def test_quotas_are_changed_by_who_may_create_workspaces(installation: Installation) -> None:
+    _, of_team = installation.token(installation.principal("eve", "admin", Place("default")))
+    _, of_all = installation.token(installation.principal("ada", "admin"))
+    quotas = Quotas(runs=10, stored_bytes=1 << 40)
+
+    with installation.by(of_team, Permission.WORKSPACES_WRITE):
+        with pytest.raises(PermissionMissing) as refusal:
+            installation.workspaces.update("default", "", lambda: {"quotas": quotas})
+        assert installation.workspaces.update("default", "", lambda: {"quotas": Quotas()}).quotas == Quotas()
+    with installation.by(of_all, Permission.WORKSPACES_WRITE):
+        changed = installation.workspaces.update("default", "", lambda: {"quotas": quotas})
+        with pytest.raises(FieldInvalid) as negative:
+            installation.workspaces.update("default", "", lambda: {"quotas": Quotas(versions=-1)})
+
+    assert refusal.value.metadata["permission"] == "workspaces.create"
+    assert changed.quotas == quotas
+    assert list(negative.value.violations) == ["workspace.quotas.version_count"]
+
+
+def test_each_change_is_written_down(installation: Installation, workspaces: Workspaces) -> None:
+    workspaces.create("risk", "Words.", ONCE, Quotas(runs=5))
+    workspaces.update("risk", "", lambda: {"description": "Better.", "quotas": Quotas(runs=6)})
+
+    made, changed = installation.records()
+    assert [record.members()["action"] for record in (made, changed)] == ["workspace.created", "workspace.updated"]
+    assert json.loads(changed.before) == {"description": "Words.", "quotas": {"run_count": 5}}
+    assert json.loads(changed.after) == {"description": "Better.", "quotas": {"run_count": 6}}
 
 
 def test_an_update_without_a_change_keeps_the_etag(workspaces: Workspaces) -> None:

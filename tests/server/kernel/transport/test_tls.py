@@ -230,6 +230,17 @@ def test_a_certificate_that_ends_is_warned_of_once_a_day(
         assert fields.modelry_fields["ends"].startswith((now + left).date().isoformat())
 
 
+def test_a_server_starts_with_a_certificate_that_has_expired_and_says_so(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired = authority.issue("expired", ends=datetime.now(UTC) - timedelta(days=1))
+
+    with staged(tls=ServerTls(files(expired))) as stage:
+        assert shown(stage.address) == expired.fingerprint()
+
+    assert "tls.certificate_expired" in [record.message for record in caplog.records]
+
+
 def test_a_certificate_that_is_not_valid_yet_is_warned_of(
     authority: Authority, pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:

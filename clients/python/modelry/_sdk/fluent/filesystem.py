@@ -28,7 +28,8 @@ from modelry._sdk.files import paths
 from modelry._sdk.fluent import session
 from modelry._sdk.nouns.artifacts import Artifact
 
-_OWN_OPTIONS = ("address", "workspace", "insecure")
+_TLS_OPTIONS = ("ca_file", "client_certificate_file", "client_key_file")
+_OWN_OPTIONS = ("address", "workspace", "insecure", *_TLS_OPTIONS)
 _OPTIONS_OF_FSSPEC = {
     *("asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths", "skip_instance_cache"),
     *("use_listings_cache", "protocol", "fo", "target_protocol", "target_options"),
@@ -54,11 +55,11 @@ class _Place(NamedTuple):
 class ModelryFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """The files of runs, which can be written, and of versions of models, which can't.
 
-    `address`, `workspace` and `insecure` are those of `modelry.Client`. Default: what the functions of `modelry` use at
-    the time of each call. A file that is written appears when it is closed, as a whole; after an error in its block it
-    does not appear. Errors are those of Python: FileNotFoundError, PermissionError, IsADirectoryError, FileExistsError,
-    ConnectionError, TimeoutError, and OSError for the rest, each caused by the ModelryError. Raises InvalidArgument for
-    an option that is not there.
+    `address`, `workspace`, `insecure` and the files of TLS are those of `modelry.Client`. Default: what the functions
+    of `modelry` use at the time of each call. A file that is written appears when it is closed, as a whole; after an
+    error in its block it does not appear. Errors are those of Python: FileNotFoundError, PermissionError,
+    IsADirectoryError, FileExistsError, ConnectionError, TimeoutError, and OSError for the rest, each caused by the
+    ModelryError. Raises InvalidArgument for an option that is not there.
     """
 
     protocol = "modelry"
@@ -72,14 +73,15 @@ class ModelryFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         **options: Any,
     ) -> None:
         for name in options:
-            if name not in _OPTIONS_OF_FSSPEC:
+            if name not in _OPTIONS_OF_FSSPEC and name not in _TLS_OPTIONS:
                 near = difflib.get_close_matches(name, _OWN_OPTIONS, n=1)
                 advice = f"is {near[0]!r} meant?" if near else f"there are {', '.join(_OWN_OPTIONS)}"
                 raise errors.InvalidArgument(
                     f"the file system modelry:// has no option {name!r}; {advice}", fields={name: "is no option"}
                 )
         super().__init__(address=address, workspace=workspace, insecure=insecure, **options)
-        self._chosen = Client(address, workspace, insecure=insecure) if address or workspace else None
+        files = {name: options[name] for name in _TLS_OPTIONS if name in options}
+        self._chosen = Client(address, workspace, insecure=insecure, **files) if address or workspace else None
 
     @property
     def fsid(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelry._sdk.transport import settings
+from modelry._sdk.transport import settings, tls
 from modelry.errors import ModelryError
 
 _ENDS = (
@@ -41,12 +42,14 @@ class Origin:
 
 
 class Advice:
-    """Advice about a host. `plain` connections use no TLS."""
+    """Advice about an address. `plain` connections use no TLS; others trust the authorities in `ca`, if it is given."""
 
-    def __init__(self, origin: Origin, host: str, *, plain: bool) -> None:
+    def __init__(self, origin: Origin, address: settings.Address, *, plain: bool, ca: str = "") -> None:
         self._origin = origin
-        self._host = host
+        self._address = address
+        self._host = address.host
         self._plain = plain
+        self._ca = ca
 
     @property
     def stranger(self) -> str:
@@ -65,10 +68,36 @@ class Advice:
             f"how long to wait, and {self._must}{self._more(';')}"
         )
 
+    @property
+    def tls(self) -> Mapping[str, str]:
+        """What went wrong with TLS, and what to do, by reason."""
+        name, known = self._origin.name, repr(self._ca) if self._ca else "the authorities that this machine trusts"
+        plain_too = f"write grpc:// in {name}" if self._address.loopback else "set MODELRY_INSECURE=1"
+        secured = f"write grpcs://{self._address.target} in {name}"
+        if not self._address.loopback:
+            secured = "this connection was made without it; leave out MODELRY_INSECURE and `insecure`"
+        return {
+            tls.WRONG_NAME: f"the certificate of the server has the wrong name: it is not for {self._host!r}; is the "
+            f"name of the host right in {name}?",
+            tls.EXPIRED: "the certificate of the server has expired (or the clock of this machine is wrong); its "
+            "operator must renew it",
+            tls.NOT_YET_VALID: "the certificate of the server is not valid yet; is the clock of this machine right?",
+            tls.UNKNOWN_AUTHORITY: f"the certificate of the server is from an unknown authority, not one of "
+            f"{known}; set MODELRY_CA_FILE to the file with the certificate of its authority",
+            tls.NOT_SPOKEN: "what answers there has no TLS, and nothing was sent in plain text; is the port right? If "
+            f"this server has no TLS on purpose, {plain_too}",
+            tls.REQUIRED: f"the server needs TLS; {secured}",
+            tls.CLIENT_CERTIFICATE_MISSING: "the server ended the connection after the handshake, as one does that "
+            "asks for a certificate of the client; set MODELRY_CLIENT_CERTIFICATE_FILE and MODELRY_CLIENT_KEY_FILE",
+            tls.CLIENT_CERTIFICATE_REFUSED: "the server ended the connection after the handshake, as one does that "
+            "refuses the certificate of MODELRY_CLIENT_CERTIFICATE_FILE: has it expired, and does the server take "
+            "certificates of its authority?",
+        }
+
     def hint(self, said: str) -> str:
         """If there is no connection, of which gRPC says this."""
         if not self._plain and ("handshake" in said.lower() or "ssl" in said.lower()):
-            return "connections to other machines use TLS; set MODELRY_INSECURE=1 if this server has no TLS"
+            return "TLS failed; is the server another one, or a proxy in between? `openssl s_client` shows more"
         for sign, kind in _STRANGERS.items():
             if sign in said.lower():
                 return f"{kind}; {self._must}{self._more(';')}"

@@ -18,6 +18,7 @@ from modelry._sdk.transport.advice import Origin as Origin
 from modelry._sdk.transport.answers import parsed
 from modelry._sdk.transport.patience import Patience
 from modelry._sdk.transport.requests import encoded
+from modelry._sdk.transport.tls import Tls, TlsFiles
 from modelry._sdk.values.texts import is_printable
 from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unavailable
 
@@ -84,6 +85,7 @@ class Pending(Protocol):
 
 
 _TRACKING = Origin()
+_NO_FILES = TlsFiles()
 
 
 class Connection:
@@ -92,7 +94,8 @@ class Connection:
     A call names its rpc by a constant of `modelry.api.<service>.v1.rpcs`. It has a deadline in seconds; the default is
     that of the settings. Every failure is raised as ModelryError. In a process that must not use gRPC (see
     `transport.process`) each call raises Unavailable at once. `elsewhere` has the connections of services with an
-    address of their own; `origin` says where the address is from.
+    address of their own; `origin` says where the address is from. `files` are those of TLS, which are read when the
+    channel opens, and again after a failure if one has changed.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Connection:
         *,
         timeout: float,
         insecure: bool,
+        files: TlsFiles = _NO_FILES,
         elsewhere: Mapping[str, Connection] | None = None,
         origin: Origin = _TRACKING,
     ) -> None:
@@ -109,8 +113,9 @@ class Connection:
         self._elsewhere = dict(elsewhere or {})
         self.timeout = timeout
         self._insecure = insecure
-        self._plain = address.loopback or insecure
-        self._advice = Advice(origin, address.host, plain=self._plain)
+        self._plain = not address.tls and (address.loopback or insecure)
+        self._tls = Tls(address, files, plain=self._plain)
+        self._advice = Advice(origin, address, plain=self._plain, ca=files.ca)
         self._lack = ""
         """Why gRPC got no thread. Empty: it gets one."""
         self._look_for_threads_at = 0.0
@@ -121,7 +126,7 @@ class Connection:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is pickled or copied is the address: who unpickles it gets the connection of that process."""
-        return _connected, (self.address, self._insecure, self._elsewhere, self._origin)
+        return _connected, (self.address, self._insecure, self._elsewhere, self._origin, self._tls.files)
 
     def of(self, service: str) -> Connection:
         """The connection to a service: this one, unless the service has an address of its own."""
@@ -135,7 +140,12 @@ class Connection:
         """
         elsewhere = {service: other.apart() for service, other in self._elsewhere.items()}
         return Connection(
-            self.address, timeout=self.timeout, insecure=self._plain, elsewhere=elsewhere, origin=self._origin
+            self.address,
+            timeout=self.timeout,
+            insecure=self._plain,
+            files=self._tls.files,
+            elsewhere=elsewhere,
+            origin=self._origin,
         )
 
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
@@ -282,6 +292,12 @@ class Connection:
         error = status.error_of(failed)
         if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not error.metadata and error.reason != "DRAINING":
             said = _WHERE.sub("", error.message.rpartition("last error: ")[2])
+            if self._tls.is_outdated():
+                with self._lock:  # calls in flight keep the channel
+                    self._channel, self._methods = None, {}
+            if error.code == "UNAVAILABLE" and (cause := self._tls.cause(said)):
+                named = f"no answer from {self.address.target}: {self._advice.tls[cause]}"
+                return Unavailable(named, reason=cause, metadata={"address": self.address.target})
             named = f"no answer from {self.address.target}: {said}"
             named += f" ({self._advice.hint(said) if error.code == 'UNAVAILABLE' else self._advice.slow})"
             return type(error)(named, reason=error.reason, metadata={"address": self.address.target})
@@ -348,10 +364,11 @@ class Connection:
         options = [*_OPTIONS, ("grpc.service_config", service_config())]
         if settings.is_loopback(self.address.host):
             options.append(("grpc.enable_http_proxy", 0))
-        if self._plain:
+        credentials = self._tls.credentials()
+        if credentials is None:
             channel = grpc.insecure_channel(self.address.target, options=options)
         else:
-            channel = grpc.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=options)
+            channel = grpc.secure_channel(self.address.target, credentials, options=options)
         process.keep_in_children(channel)
         return channel
 
@@ -394,18 +411,26 @@ class _Connections(process.Part):
             connection.close()
 
 
-def connect(uri: str | None = None, *, insecure: bool | None = None, origin: Origin = _TRACKING) -> Connection:
+def connect(
+    uri: str | None = None,
+    *,
+    insecure: bool | None = None,
+    files: TlsFiles = _NO_FILES,
+    origin: Origin = _TRACKING,
+) -> Connection:
     """The connection of this process to a server. It opens nothing yet: the first call does.
 
     Default: the tracking URI of this process. If the URI is that of the environment, the environment also says which
-    services have another address. Raises InvalidArgument for a URI that can't be read.
+    services have another address. Of `files`, the environment names those that are empty. Raises InvalidArgument for a
+    URI that can't be read.
     """
     address = settings.parse_address(process.current().tracking_uri if uri is None else uri)
     elsewhere = {}
     for service, given in settings.service_uris(address):
         variable = settings.service_variable(service)
-        elsewhere[service] = _connected(settings.parse_address(given, variable), insecure, origin=Origin(variable))
-    return _connected(address, insecure, elsewhere, origin)
+        other = settings.parse_address(given, variable)
+        elsewhere[service] = _connected(other, insecure, origin=Origin(variable), files=files)
+    return _connected(address, insecure, elsewhere, origin, files)
 
 
 def _connected(
@@ -413,16 +438,22 @@ def _connected(
     insecure: bool | None,
     elsewhere: Mapping[str, Connection] | None = None,
     origin: Origin = _TRACKING,
+    files: TlsFiles = _NO_FILES,
 ) -> Connection:
     chosen = settings.usable()
     plain = chosen.insecure if insecure is None else insecure
-    others = tuple((service, each.address.target) for service, each in (elsewhere or {}).items())
-    key = (address.target, plain, chosen.timeout, others, origin)
+    files = TlsFiles(
+        ca=files.ca or chosen.ca_file,
+        certificate=files.certificate or chosen.client_certificate_file,
+        key=files.key or chosen.client_key_file,
+    )
+    others = tuple((service, each.address.target, each.address.tls) for service, each in (elsewhere or {}).items())
+    key = (address.target, address.tls, plain, files, chosen.timeout, others, origin)
     connections = process.current().part(_Connections)
     with connections.lock:
         if key not in connections.known:
             connections.known[key] = Connection(
-                address, timeout=chosen.timeout, insecure=plain, elsewhere=elsewhere, origin=origin
+                address, timeout=chosen.timeout, insecure=plain, files=files, elsewhere=elsewhere, origin=origin
             )
         return connections.known[key]
 

@@ -48,6 +48,9 @@ class Settings:
     spool_folder: Path
     workspace: str
     insecure: bool
+    ca_file: str
+    client_certificate_file: str
+    client_key_file: str
     experiment_name: str
     experiment_id: str
     run_id: str
@@ -92,6 +95,9 @@ def _settings(value: _Reader) -> Settings:
         spool_folder=_spool_folder(),
         workspace=os.environ.get("MODELRY_WORKSPACE", DEFAULT_WORKSPACE),
         insecure=value("MODELRY_INSECURE", _truth, False),
+        ca_file=os.environ.get("MODELRY_CA_FILE", ""),
+        client_certificate_file=os.environ.get("MODELRY_CLIENT_CERTIFICATE_FILE", ""),
+        client_key_file=os.environ.get("MODELRY_CLIENT_KEY_FILE", ""),
         experiment_name=os.environ.get("MODELRY_EXPERIMENT_NAME", ""),
         experiment_id=os.environ.get("MODELRY_EXPERIMENT_ID", ""),
         run_id=os.environ.get("MODELRY_RUN_ID", ""),
@@ -119,7 +125,8 @@ def service_uris(address: Address) -> list[tuple[str, str]]:
 
     Empty if the address is not the environment's tracking URI: all services are then expected at that address.
     """
-    if address.target != parse_address(tracking_uri()).target:
+    own = parse_address(tracking_uri())
+    if (address.target, address.tls) != (own.target, own.tls):
         return []
     given = ((service, os.environ.get(service_variable(service), "")) for service in ELSEWHERE)
     return [(service, uri) for service, uri in given if uri]
@@ -127,11 +134,15 @@ def service_uris(address: Address) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a server: as it was given, as gRPC needs it, and whether it is on this machine."""
+    """The address of a server: as it was given, as gRPC needs it, and whether it is on this machine.
+
+    `tls` says that connections must be encrypted, also those on this machine.
+    """
 
     uri: str
     target: str
     loopback: bool
+    tls: bool = False
 
     @property
     def host(self) -> str:
@@ -143,10 +154,11 @@ class Address:
 
 
 def parse_address(uri: str, name: str = "") -> Address:
-    """Reads an address: `grpc://host:port`, `host:port`, `dns:///host:port` or `unix:///path`.
+    """Reads an address: `grpc://host:port`, `host:port`, `grpcs://host:port`, `dns:///host:port` or `unix:///path`.
 
-    The default port is 5100. Raises InvalidArgument for anything else. The message calls the address `name`, by default
-    the variable of the environment that has it, and shows no user and password in it.
+    The default port is 5100. With `grpcs` connections use TLS, also to this machine and whatever `insecure` says.
+    Raises InvalidArgument for anything else. The message calls the address `name`, by default the variable of the
+    environment that has it, and shows no user and password in it.
     """
     if not name:
         name = TRACKING if uri == os.environ.get(TRACKING) else "tracking URI"
@@ -157,12 +169,14 @@ def parse_address(uri: str, name: str = "") -> Address:
         return Address(uri, target=f"unix:{rest}", loopback=True)
     if scheme == "dns" and rest.startswith("/"):
         return Address(uri, target=f"dns:///{_host_and_port(uri, rest[1:], name)}", loopback=False)
-    if scheme == "grpc":
+    if scheme in ("grpc", "grpcs"):
         target = _host_and_port(uri, rest, name)
-        return Address(uri, target=target, loopback=is_loopback(target.rpartition(":")[0]))
+        loopback = is_loopback(target.rpartition(":")[0])
+        return Address(uri, target=target, loopback=loopback, tls=scheme == "grpcs")
     raise InvalidArgument(
         f"{name} {public(uri)!r} has the scheme {scheme!r}, which is not supported; "
-        f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), or unix:///path for a socket",
+        f"write grpc://host:port (such as {DEFAULT_TRACKING_URI}), grpcs://host:port for TLS, or unix:///path for a "
+        "socket",
         reason="TRACKING_URI_INVALID",
         metadata={"tracking_uri": public(uri), "scheme": scheme},
     )

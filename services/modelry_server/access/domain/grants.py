@@ -1,0 +1,53 @@
+"""What a principal may do, from all bindings of it and of its groups."""
+
+from modelry_server.access.store import grants as store
+from modelry_server.kernel.access import INSTALLATION, Place
+from modelry_server.kernel.authority import Grants
+from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.permissions import INSTALLATION_ONLY, ROLES
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+def effective(tx: Transaction, principal_id: str, groups: frozenset[str]) -> Grants:
+    """What a principal may do that is also in `groups`, which its credential says.
+
+    The `groups` of the answer are all that the principal is in, and all that its credential says, even if there are no
+    such groups: if one of them is changed, or made, the answer may change.
+    """
+    joined = store.groups_of(tx, principal_id, groups)
+    everywhere: frozenset[str] = _NOTHING
+    workspaces: dict[str, frozenset[str]] = {}
+    experiments: dict[str, tuple[str, frozenset[str]]] = {}
+    models: dict[str, tuple[str, frozenset[str]]] = {}
+    for bound in store.bound_to(tx, principal_id, joined):
+        permissions, place = at(bound.place, permissions_of(bound)), bound.place
+        if not permissions:
+            continue
+        if place.experiment_id:
+            _add(experiments, place.experiment_id, place.workspace, permissions)
+        elif place.model_id:
+            _add(models, place.model_id, place.workspace, permissions)
+        elif place.workspace:
+            workspaces[place.workspace] = workspaces.get(place.workspace, _NOTHING) | permissions
+        else:
+            everywhere |= permissions
+    return Grants(everywhere, workspaces, experiments, models, joined)
+
+
+def permissions_of(bound: store.Bound) -> frozenset[str]:
+    """The permissions of a role that is bound."""
+    built_in: frozenset[str] = ROLES.get(bound.role, _NOTHING)
+    return built_in if bound.permissions is None else bound.permissions
+
+
+def at(place: Place, permissions: frozenset[str]) -> frozenset[str]:
+    """Those of the permissions of a role that mean something where it is bound."""
+    return permissions if place == INSTALLATION else permissions - INSTALLATION_ONLY
+
+
+def _add(parts: dict[str, tuple[str, frozenset[str]]], key: str, workspace: str, permissions: frozenset[str]) -> None:
+    """An id is that of one thing in one workspace: what was bound first says which, as for who was invited there."""
+    known, before = parts.setdefault(key, (workspace, _NOTHING))
+    if known == workspace:
+        parts[key] = workspace, before | permissions

@@ -1,0 +1,202 @@
+"""Whose a credential is, and what its principal may do. Whatever is wrong with a credential, the answer is the same."""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from modelry_server.access.domain import caps, grants, journal
+from modelry_server.access.domain import principals as people
+from modelry_server.access.domain.token_texts import TextKind, digest_of, kind_of
+from modelry_server.access.entities import ExternalIdentity, Principal, PrincipalKind
+from modelry_server.access.store import principals as store
+from modelry_server.access.store import state
+from modelry_server.access.store import tokens as token_store
+from modelry_server.kernel import caller
+from modelry_server.kernel.authority import Grants, Known
+from modelry_server.kernel.caller import NOBODY, Credential, Identity
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.errors import CredentialInvalid
+from modelry_server.kernel.requests.fields import KEY_LENGTH
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
+
+BOOTSTRAP = "bootstrap"
+"""What stands for a principal where the bootstrap token calls."""
+MOST_NAMES = 100
+"""The most names of a certificate that are looked at."""
+
+_KINDS = {"user": PrincipalKind.USER, "service_account": PrincipalKind.SERVICE_ACCOUNT}
+
+
+class Verifier(Protocol):
+    """Verifies the tokens of OIDC issuers."""
+
+    def verify(self, token: str) -> ExternalIdentity:
+        """Who a token speaks for. Raises CredentialInvalid, or an Unavailable if the keys can't be had."""
+
+
+class Identities:
+    """Says whose a credential is; see `kernel.authority.Source`.
+
+    `oidc` verifies tokens of issuers; without it there are none. `creates` says by the URL of an issuer whether who
+    comes for the first time becomes a principal.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        *,
+        oidc: Verifier | None = None,
+        creates: Callable[[str], bool] = lambda issuer: True,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._oidc = oidc
+        self._creates = creates
+
+    def identity(self, bearer: str) -> Known:
+        """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
+        return self.known(bearer)[0]
+
+    def certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> Known:
+        """Whose certificate it is, which TLS has verified. Raises CredentialInvalid."""
+        return self.known_certificate(names, fingerprint, expire_time)[0]
+
+    def grants(self, principal_id: str, groups: frozenset[str]) -> Grants:
+        """What a principal may do. Raises CredentialInvalid if it is unknown or disabled."""
+        return self.known_grants(principal_id, groups)[0]
+
+    def known(self, bearer: str) -> tuple[Known, int]:
+        """As `identity`, with the revision at which it was so, or before it."""
+        kind = kind_of(bearer)
+        if kind is TextKind.API_TOKEN:
+            return self._of_token(digest_of(bearer))
+        if kind is TextKind.BOOTSTRAP:
+            return self._of_bootstrap(digest_of(bearer))
+        if self._oidc is not None and bearer.count(".") == 2:
+            return self._of_issuer(bearer, self._oidc.verify(bearer))
+        raise CredentialInvalid
+
+    def known_certificate(self, names: Sequence[str], fingerprint: str, expire_time: float) -> tuple[Known, int]:
+        """As `certificate`, with the revision at which it was so, or before it."""
+        names = [name for name in names[:MOST_NAMES] if name]
+        if expire_time * 1000 <= self._clock.now():
+            raise CredentialInvalid
+        with self._db.read() as tx:
+            revision = state.revision(tx)
+            found = {each.external_id: each for each in store.of_certificate(tx, people.CERTIFICATE, names)}
+            principal = next((found[name] for name in names if name in found), None)
+            if principal is None or principal.is_disabled:
+                raise CredentialInvalid
+            identity = Identity(
+                principal.principal_id,
+                principal.name,
+                Credential.CLIENT_CERTIFICATE,
+                fingerprint,
+                expire_time=expire_time,
+            )
+            return _known(tx, identity), revision
+
+    def known_grants(self, principal_id: str, groups: frozenset[str]) -> tuple[Grants, int]:
+        """As `grants`, with the revision at which it was so, or before it."""
+        with self._db.read() as tx:
+            revision = state.revision(tx)  # first: what is read after it may be newer, and never older
+            principal = store.find(tx, principal_id)
+            if principal is None or principal.is_disabled:
+                raise CredentialInvalid
+            return grants.effective(tx, principal_id, groups), revision
+
+    def _of_token(self, digest: str) -> tuple[Known, int]:
+        now = self._clock.now()
+        with self._db.read() as tx:
+            revision = state.revision(tx)
+            found = token_store.by_digest(tx, digest)
+            end = 0 if found is None else _end(found, digest)
+            if found is None or end <= now or found.token.revoke_time is not None or found.principal.is_disabled:
+                raise CredentialInvalid
+            token, principal = found.token, found.principal
+            cap = None
+            if token.role_cap:  # a role that is not there any more allows nothing
+                cap = caps.permissions_of(tx, token.role_cap) or frozenset()
+            identity = Identity(
+                principal.principal_id,
+                principal.name,
+                Credential.API_TOKEN,
+                token.token_id,
+                permission_cap=cap,
+                workspace_cap=frozenset(token.workspaces) if token.workspaces else None,
+                expire_time=end / 1000,
+            )
+            return _known(tx, identity), revision
+
+    def _of_bootstrap(self, digest: str) -> tuple[Known, int]:
+        with self._db.read() as tx:
+            revision = state.revision(tx)
+            if not hmac.compare_digest(state.bootstrap_digest(tx), digest):
+                raise CredentialInvalid
+        identity = Identity(BOOTSTRAP, BOOTSTRAP, Credential.API_TOKEN, digest, is_bootstrap=True)
+        return Known(identity, Grants()), revision
+
+    def _of_issuer(self, bearer: str, told: ExternalIdentity) -> tuple[Known, int]:
+        with self._db.read() as tx:
+            revision = state.revision(tx)
+            principal = store.by_external_id(tx, told.issuer_url, told.subject)
+        if principal is None:
+            principal = self._made(told)
+        if principal.is_disabled or told.issued_at < principal.not_before or told.expire_time <= self._clock.now():
+            raise CredentialInvalid
+        identity = Identity(
+            principal.principal_id,
+            principal.name,
+            Credential.OIDC_TOKEN,
+            hashlib.sha256(bearer.encode()).hexdigest(),
+            groups=frozenset(told.groups),
+            expire_time=told.expire_time / 1000,
+        )
+        with self._db.read() as tx:
+            return _known(tx, identity), revision
+
+    def _made(self, told: ExternalIdentity) -> Principal:
+        """The principal that an issuer speaks of, made at first sight. Raises CredentialInvalid if it must be there."""
+        if not self._creates(told.issuer_url):
+            raise CredentialInvalid
+        until = caller.current().deadline
+        # The server makes it: who calls is not known yet.
+        with caller.using(NOBODY), self._db.write(until=until) as tx:
+            journal.begin(tx)
+            there = store.by_external_id(tx, told.issuer_url, told.subject)
+            if there is not None:  # a call at the same time has made it
+                return there
+            draft = people.Draft(
+                _KINDS[told.kind],
+                _free_name(tx, told.name.strip() or told.subject),
+                told.display_name[:KEY_LENGTH],
+                told.issuer_url,
+                told.subject,
+            )
+            return people.add(tx, draft, self._clock.now())
+
+
+def _known(tx: Transaction, identity: Identity) -> Known:
+    return Known(identity, grants.effective(tx, identity.principal_id, identity.groups))
+
+
+def _end(found: token_store.Credential, digest: str) -> int:
+    """When the text with this digest ends, in milliseconds."""
+    if hmac.compare_digest(found.digest, digest):
+        return found.token.expire_time
+    if hmac.compare_digest(found.former_digest, digest):
+        return min(found.former_until, found.token.expire_time)
+    return 0
+
+
+def _free_name(tx: Transaction, name: str) -> str:
+    """The name, or with ` (2)` and so on if it is taken."""
+    number, free = 1, name[:KEY_LENGTH].strip()
+    while store.by_name(tx, free) is not None:
+        number += 1
+        ending = f" ({number})"
+        free = name[: KEY_LENGTH - len(ending)].strip() + ending
+    return free

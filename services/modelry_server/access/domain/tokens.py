@@ -1,0 +1,313 @@
+"""The rules of API tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from modelry_server.access.domain import caps, journal, sight
+from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, new_text
+from modelry_server.access.domain.workspaces import judge_name
+from modelry_server.access.entities import Principal, PrincipalKind, Token
+from modelry_server.access.errors import PrincipalDisabled, RoleNotFound, TokenNotFound, TokenTooWide
+from modelry_server.access.store import principals as principal_store
+from modelry_server.access.store import tokens as store
+from modelry_server.kernel import caller
+from modelry_server.kernel.access import Access
+from modelry_server.kernel.authority import Changed
+from modelry_server.kernel.caller import Credential
+from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.errors import FieldInvalid, LimitReached
+from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.idempotency import Request, Requests
+from modelry_server.kernel.requests.paging import Found, SortValue
+from modelry_server.kernel.sql.database import Database
+from modelry_server.kernel.sql.statements import Transaction
+from modelry_server.permissions import Permission
+
+GRACE_MS = 10 * 60 * 1000
+"""How long the text before a rotation is accepted."""
+MOST = 100
+"""The most tokens of a principal that are in force."""
+MOST_WORKSPACES = 100
+_DESCRIPTION_LENGTH = 250
+_NO_TOKEN = "is required, because the caller is not known by an API token"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a token lives that does not say it, and how long one may live, in milliseconds."""
+
+    usual_ms: int
+    longest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a new token is to be."""
+
+    description: str = ""
+    role_cap: str = ""
+    workspaces: Sequence[str] = ()
+    expire_time: int | None = None
+
+
+class Tokens:
+    """Makes, reads, lists, rotates and revokes API tokens."""
+
+    def __init__(self, db: Database, requests: Requests, access: Access, clock: Clock, lifetimes: Lifetimes) -> None:
+        self._db = db
+        self._requests = requests
+        self._access = access
+        self._clock = clock
+        self._lifetimes = lifetimes
+
+    def create(self, principal_id: str, draft: Draft, request: Request) -> tuple[Token, str]:
+        """Makes a token, of the caller if there is no id. Returns it and its text, which is empty for a repetition.
+
+        Raises FieldInvalid, PrincipalNotFound, PermissionMissing, PrincipalDisabled, RoleNotFound, TokenTooWide,
+        LimitReached.
+        """
+        principal_id = _or_own(principal_id)
+        text = new_text(TextKind.API_TOKEN)
+        with self._db.write() as tx:
+            journal.begin(tx)
+            principal = self._giver(tx, principal_id)
+            now = self._clock.now()
+            with Fields() as fields:
+                fields.text("description", draft.description, longest=_DESCRIPTION_LENGTH)
+                fields.text("role_cap", draft.role_cap, longest=63)
+                workspaces = fields.each(
+                    "workspaces",
+                    draft.workspaces,
+                    lambda path, name: judge_name(fields, path, name),
+                    most=MOST_WORKSPACES,
+                )
+                fields.request_id(request.request_id)
+                self._judge_end(fields, draft.expire_time, now)
+
+            def make() -> tuple[str, tuple[Token, str]]:
+                if principal.is_disabled:
+                    raise PrincipalDisabled(principal.principal_id)
+                if draft.role_cap and caps.permissions_of(tx, draft.role_cap) is None:
+                    raise RoleNotFound(draft.role_cap)
+                caps.require_within(tx, draft.role_cap, workspaces)
+                end = self._end(draft.expire_time, now)
+                if (total := store.count(tx, principal_id, now) + 1) > MOST:
+                    raise LimitReached("principal_id", "tokens in force", total, MOST)
+                token = issue(tx, principal_id, replace(draft, workspaces=workspaces, expire_time=end), text, now)
+                return token.token_id, (token, text)
+
+            return self._requests.once(
+                tx, request, find=lambda known: (_found(tx, known), ""), make=make, existing=lambda: None
+            )
+
+    def get(self, token_id: str) -> Token:
+        """The token with this id. Raises FieldInvalid, TokenNotFound."""
+        with Fields() as fields:
+            fields.id("token_id", token_id)
+        with self._db.read() as tx:
+            return self._seen(tx, token_id, Permission.TOKENS_READ)
+
+    def page(
+        self, principal_id: str, *, with_ended: bool, after: tuple[SortValue, ...] | None, limit: int
+    ) -> Sequence[Found[Token]]:
+        """Tokens of a principal, the newest first, after a sort key. Raises FieldInvalid, PrincipalNotFound."""
+        principal_id = _or_own(principal_id)
+        with self._db.read() as tx:
+            sight.require_own(tx, self._access, principal_id, Permission.TOKENS_READ)
+            found = store.page(
+                tx,
+                principal_id,
+                after=(int(after[0] or 0), str(after[1])) if after else None,
+                limit=limit,
+                in_force_at=None if with_ended else self._clock.now(),
+            )
+        return [Found(token, (token.create_time, token.token_id)) for token in found]
+
+    def rotate(self, token_id: str, expire_time: int | None) -> tuple[Token, str]:
+        """Gives a token a new text and a new end. Returns it and the text.
+
+        Raises FieldInvalid, TokenNotFound, PermissionMissing, TokenTooWide.
+        """
+        own, token_id = _own_token(), _or_own_token(token_id)
+        text = new_text(TextKind.API_TOKEN)
+        with self._db.write() as tx:
+            journal.begin(tx)
+            before = self._seen(tx, token_id, Permission.PRINCIPALS_WRITE)
+            principal = self._giver(tx, before.principal_id, "token_id")
+            now = self._clock.now()
+            with Fields() as fields:
+                self._judge_end(fields, expire_time, now)
+            if before.revoke_time is not None or before.expire_time <= now or principal.is_disabled:
+                raise TokenNotFound(token_id, "it has ended or was revoked; create another one")
+            if token_id != own:  # its text comes into the hands of the caller, as that of a new one does
+                caps.require_within(tx, before.role_cap, before.workspaces)
+            end = self._end(expire_time, now, is_own=token_id == own)
+            after = replace(before, hint=text[-HINT:], expire_time=end)
+            store.rotate(tx, after, digest_of(text), min(now + GRACE_MS, before.expire_time))
+            journal.write(
+                tx,
+                journal.Change(
+                    "token.rotated",
+                    "token",
+                    token_id,
+                    before={"hint": before.hint, "expire_time": before.expire_time},
+                    after={"hint": after.hint, "expire_time": end},
+                    forget=Changed(credential_id=token_id),
+                ),
+                now=now,
+            )
+        return after, text
+
+    def revoke(self, token_id: str) -> Token:
+        """Revokes a token; one that was revoked stays so. Raises FieldInvalid, TokenNotFound, PermissionMissing."""
+        token_id = _or_own_token(token_id)
+        with self._db.write() as tx:
+            journal.begin(tx)
+            token = self._seen(tx, token_id, Permission.TOKENS_REVOKE)
+            if token.revoke_time is not None:
+                return token
+            now = self._clock.now()
+            store.revoke(tx, [token_id], now)
+            _write_down_revoked(tx, token_id, now)
+        return replace(token, revoke_time=now)
+
+    def revoke_all(self, principal_id: str) -> int:
+        """Revokes all tokens of a principal, and refuses those that its issuer made until now.
+
+        Returns how many of ours. Raises FieldInvalid, PrincipalNotFound, PermissionMissing.
+        """
+        principal_id = _or_own(principal_id)
+        with self._db.write() as tx:
+            journal.begin(tx)
+            principal = sight.require_own(tx, self._access, principal_id, Permission.TOKENS_REVOKE)
+            now = self._clock.now()
+            revoked = store.in_force(tx, principal_id, now)
+            if not revoked and not principal.issuer:
+                return 0
+            store.revoke(tx, revoked, now)
+            after = replace(principal, not_before=now + 1, update_time=now, revision=principal.revision + 1)
+            principal_store.update(tx, after)
+            for token_id in revoked:
+                _write_down_revoked(tx, token_id, now)
+            journal.write(
+                tx,
+                journal.Change(
+                    "principal.tokens_revoked",
+                    "principal",
+                    principal_id,
+                    name=principal.name,
+                    before={"not_before": principal.not_before},
+                    after={"not_before": after.not_before, "revoked_count": len(revoked)},
+                    forget=Changed(principal_id=principal_id),
+                ),
+                now=now,
+            )
+        return len(revoked)
+
+    def note_uses(self, token_ids: Sequence[str]) -> None:
+        """Notes that tokens were used now. What is no token is left out, such as digests of other credentials."""
+        if token_ids:
+            with self._db.write() as tx:
+                store.note_uses(tx, sorted(set(token_ids)), self._clock.now())
+
+    def _giver(self, tx: Transaction, principal_id: str, field: str = "principal_id") -> Principal:
+        """The principal, if the caller may have texts of its tokens: it is the caller, or a service account."""
+        principal = sight.require_own(tx, self._access, principal_id, Permission.PRINCIPALS_WRITE)
+        if principal.kind is PrincipalKind.USER and principal_id != sight.own_id():
+            problem = f"{principal.name!r} is a person, and only people themselves make and rotate their tokens"
+            raise FieldInvalid({field: problem}, principal_id=principal_id)
+        return principal
+
+    def _seen(self, tx: Transaction, token_id: str, permission: Permission) -> Token:
+        """The token, if the caller answers for its principal or has the permission. Raises TokenNotFound."""
+        token = store.find(tx, token_id)
+        unseen = TokenNotFound(token_id)
+        if token is None:
+            raise unseen
+        sight.require_own(tx, self._access, token.principal_id, permission, unseen=unseen)
+        return token
+
+    def _judge_end(self, fields: Fields, given: int | None, now: int) -> None:
+        last = now + self._lifetimes.longest_ms
+        if given is not None and not now < given <= last:
+            days = self._lifetimes.longest_ms / 86_400_000
+            fields.refuse("expire_time", f"{given} ms since 1970 is not within {days:g} days from now ({now} ms)")
+
+    def _end(self, given: int | None, now: int, *, is_own: bool = False) -> int:
+        """When a token ends. Raises TokenTooWide if it would outlive the token of the caller, unless it is that one."""
+        latest = None if is_own else caps.latest_end()
+        if given is None:
+            usual = now + self._lifetimes.usual_ms
+            return usual if latest is None else min(usual, latest)
+        if latest is not None and given > latest:
+            raise TokenTooWide(
+                f"expire_time: {given} ms since 1970 is after the end of the token of the caller, {latest} ms",
+                expire_time=given,
+                latest=latest,
+            )
+        return given
+
+
+def issue(tx: Transaction, principal_id: str, draft: Draft, text: str, now: int) -> Token:
+    """Writes a new token, which ends when the draft says, and writes it down."""
+    token = Token(
+        new_id(),
+        principal_id,
+        draft.description,
+        text[-HINT:],
+        now,
+        now if draft.expire_time is None else draft.expire_time,
+        role_cap=draft.role_cap,
+        workspaces=tuple(draft.workspaces),
+    )
+    store.add(tx, token, digest_of(text))
+    after: dict[str, journal.Value] = {
+        "principal_id": principal_id,
+        "description": token.description,
+        "hint": token.hint,
+        "role_cap": token.role_cap,
+        "workspaces": list(token.workspaces),
+        "expire_time": token.expire_time,
+    }
+    journal.write(tx, journal.Change("token.created", "token", token.token_id, after=after), now=now)
+    return token
+
+
+def _write_down_revoked(tx: Transaction, token_id: str, now: int) -> None:
+    forget = Changed(credential_id=token_id)
+    change = journal.Change("token.revoked", "token", token_id, after={"revoke_time": now}, forget=forget)
+    journal.write(tx, change, now=now)
+
+
+def _found(tx: Transaction, token_id: str) -> Token:
+    token = store.find(tx, token_id)
+    if token is None:
+        raise TokenNotFound(token_id)
+    return token
+
+
+def _or_own(principal_id: str) -> str:
+    """The id of a principal that a request gives, or that of the caller. Raises FieldInvalid."""
+    with Fields() as fields:
+        if principal_id:
+            fields.id("principal_id", principal_id)
+        elif not sight.own_id():
+            fields.refuse("principal_id", "is required, because the server does not know the caller")
+    return principal_id or sight.own_id()
+
+
+def _own_token() -> str:
+    identity = caller.current().identity
+    return identity.credential_id if identity is not None and identity.credential is Credential.API_TOKEN else ""
+
+
+def _or_own_token(token_id: str) -> str:
+    """The id of a token that a request gives, or that of the caller's. Raises FieldInvalid."""
+    own = _own_token()
+    with Fields() as fields:
+        if token_id:
+            fields.id("token_id", token_id)
+        elif not own:
+            fields.refuse("token_id", _NO_TOKEN)
+    return token_id or own

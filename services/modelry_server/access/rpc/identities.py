@@ -1,0 +1,131 @@
+"""IdentityService: contract in, contract out. Only services call it."""
+
+from collections.abc import Iterable, Iterator
+
+import grpc
+
+from modelry.api.access import v1 as api
+from modelry.api.common import v1 as common
+from modelry.internal.access import v1 as internal
+from modelry_server.access.domain.changes import HEARTBEAT_S, Changes, Watch
+from modelry_server.access.domain.identities import Identities
+from modelry_server.access.domain.tokens import Tokens
+from modelry_server.kernel.access import INSTALLATION, Access, Kind, Place
+from modelry_server.kernel.authority import Changed, Grants
+from modelry_server.kernel.caller import Identity
+from modelry_server.kernel.errors import FieldInvalid, ModelryError
+from modelry_server.kernel.requests.fields import Fields
+
+_LAST_S = 253_402_300_799  # the last second that a Timestamp can hold
+
+
+class IdentityService(internal.IdentityServiceServicer):
+    """Answers the questions of other services: whose a credential is, and what was changed."""
+
+    def __init__(self, identities: Identities, changes: Changes, tokens: Tokens, access: Access) -> None:
+        self._identities = identities
+        self._changes = changes
+        self._tokens = tokens
+        self._access = access
+
+    def GetIdentity(
+        self, request: internal.GetIdentityRequest, context: grpc.ServicerContext
+    ) -> internal.GetIdentityResponse:
+        self._access.require(INSTALLATION, permission=Kind.SERVICE)
+        match request.WhichOneof("credential"):
+            case "bearer":
+                known, revision = self._identities.known(request.bearer)
+            case "certificate":
+                given = request.certificate
+                known, revision = self._identities.known_certificate(
+                    given.names, given.fingerprint, given.expire_time.ToMilliseconds() / 1000
+                )
+            case _:
+                raise FieldInvalid({"bearer": "is required, or certificate"})
+        return internal.GetIdentityResponse(
+            identity=_identity(known.identity),
+            grants=_grants(known.grants),
+            revision=revision,
+            groups=sorted(known.grants.groups),
+        )
+
+    def GetGrants(
+        self, request: internal.GetGrantsRequest, context: grpc.ServicerContext
+    ) -> internal.GetGrantsResponse:
+        self._access.require(INSTALLATION, permission=Kind.SERVICE)
+        with Fields() as fields:
+            fields.id("principal_id", request.principal_id)
+            fields.count("groups", request.groups)
+        grants, revision = self._identities.known_grants(request.principal_id, frozenset(request.groups))
+        return internal.GetGrantsResponse(grants=_grants(grants), revision=revision, groups=sorted(grants.groups))
+
+    def WatchChanges(
+        self, request: internal.WatchChangesRequest, context: grpc.ServicerContext
+    ) -> Iterator[internal.WatchChangesResponse]:
+        self._access.require(INSTALLATION, permission=Kind.SERVICE)
+        return _Watched(Watch(self._changes))
+
+    def LogTokenUses(
+        self, request: internal.LogTokenUsesRequest, context: grpc.ServicerContext
+    ) -> internal.LogTokenUsesResponse:
+        self._access.require(INSTALLATION, permission=Kind.SERVICE)
+        with Fields() as fields:
+            fields.count("token_ids", request.token_ids)
+        self._tokens.note_uses(request.token_ids)
+        return internal.LogTokenUsesResponse()
+
+
+class _Watched(Iterator[internal.WatchChangesResponse]):
+    """The messages of one stream: one for each change that is seen, and one each second without any."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def wait(self, timeout_s: float = HEARTBEAT_S) -> bool:
+        """Waits for the next message, but not longer than so many seconds. Returns whether `next` has an answer now."""
+        try:
+            return self._watch.wait(timeout_s)
+        except ModelryError:
+            return True  # `next` raises it, too: it ends the stream
+
+    def __next__(self) -> internal.WatchChangesResponse:
+        revision, changes = self._watch.next()
+        return internal.WatchChangesResponse(revision=revision, changes=map(_change, changes))
+
+
+def _change(changed: Changed) -> internal.Change:
+    if changed.principal_id:
+        return internal.Change(principal_id=changed.principal_id)
+    if changed.group:
+        return internal.Change(group=changed.group)
+    if changed.credential_id:
+        return internal.Change(credential_id=changed.credential_id)
+    return internal.Change(everything=True)
+
+
+def _identity(identity: Identity) -> internal.Identity:
+    message = internal.Identity(
+        principal_id=identity.principal_id,
+        name=identity.name,
+        credential_kind=common.CredentialKind.Value(f"CREDENTIAL_KIND_{identity.credential.name}"),
+        credential_id=identity.credential_id,
+        groups=sorted(identity.groups),
+        capped=identity.permission_cap is not None,
+        permission_cap=sorted(identity.permission_cap or ()),
+        workspace_cap=sorted(identity.workspace_cap or ()),
+        bootstrap=identity.is_bootstrap,
+    )
+    message.expire_time.FromMilliseconds(round(min(identity.expire_time, _LAST_S) * 1000))
+    return message
+
+
+def _grants(grants: Grants) -> Iterable[internal.GrantAt]:
+    found: list[tuple[Place, frozenset[str]]] = [(INSTALLATION, grants.everywhere)] if grants.everywhere else []
+    found += [(Place(name), permissions) for name, permissions in grants.workspaces.items()]
+    found += [(Place(where, experiment_id=key), those) for key, (where, those) in grants.experiments.items()]
+    found += [(Place(where, model_id=key), those) for key, (where, those) in grants.models.items()]
+    for place, permissions in found:
+        yield internal.GrantAt(
+            place=api.Place(workspace=place.workspace, experiment_id=place.experiment_id, model_id=place.model_id),
+            permissions=sorted(permissions),
+        )

@@ -1,0 +1,69 @@
+"""What principals may do, as queries: the groups that they are in, and the roles that these and they have."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from modelry_server.access.store.tables import group_members, role_bindings, roles
+from modelry_server.kernel.access import Place
+from modelry_server.kernel.sql.statements import Transaction
+
+_m, _b = group_members.c, role_bindings.c
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A role that is bound at a place. `permissions` are those of a role that is no part of Modelry."""
+
+    role: str
+    place: Place
+    permissions: frozenset[str] | None
+
+
+def groups_of(tx: Transaction, principal_id: str, given: Collection[str] = ()) -> frozenset[str]:
+    """The groups that a principal is in, directly or through others, if it is also in the groups `given`."""
+    return frozenset(given) | frozenset(
+        tx.execute(_GROUPS, {"principal": principal_id, "given": list(given)}).scalars()
+    )
+
+
+def bound_to(tx: Transaction, principal_id: str, groups: Collection[str]) -> list[Bound]:
+    """The roles of a principal and of groups, in the order in which they were bound."""
+    return [
+        Bound(
+            row.role,
+            Place(row.workspace, row.experiment_id, row.model_id),
+            None if row.permissions is None else frozenset(json.loads(row.permissions)),
+        )
+        for row in tx.execute(_BOUND, {"principal": principal_id, "groups": list(groups)})
+    ]
+
+
+_joined = (
+    sa.select(_m.group_name.label("name"))
+    .where(
+        sa.or_(
+            sa.and_(_m.member == sa.bindparam("principal"), _m.is_group == sa.false()),
+            sa.and_(_m.member.in_(sa.bindparam("given", expanding=True)), _m.is_group == sa.true()),
+        )
+    )
+    .cte("joined", recursive=True)
+)
+# UNION leaves out what was found before, so this would end even if groups were in each other.
+_all_joined = _joined.union(
+    sa.select(_m.group_name).join(_joined, sa.and_(_m.member == _joined.c.name, _m.is_group == sa.true()))
+)
+_GROUPS = sa.select(_all_joined.c.name)
+_BOUND = (
+    sa.select(_b.role, _b.workspace, _b.experiment_id, _b.model_id, roles.c.permissions)
+    .outerjoin_from(role_bindings, roles, roles.c.name == _b.role)
+    .where(
+        sa.or_(
+            sa.and_(_b.subject == sa.bindparam("principal"), _b.is_group == sa.false()),
+            sa.and_(_b.subject.in_(sa.bindparam("groups", expanding=True)), _b.is_group == sa.true()),
+        )
+    )
+    .order_by(_b.binding_id)
+)

@@ -1,0 +1,84 @@
+"""Principals as rows of a table."""
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+
+from modelry_server.access.entities import Principal, PrincipalKind
+from modelry_server.access.store.tables import principals
+from modelry_server.kernel.sql.statements import Transaction, insert
+
+_COLUMNS = tuple(column.name for column in principals.columns)
+
+
+def add(tx: Transaction, principal: Principal) -> bool:
+    """Writes a new principal; False if its name, or its id of the issuer, is taken."""
+    row = {name: getattr(principal, name) for name in _COLUMNS} | {"kind": int(principal.kind)}
+    return tx.execute(insert(tx, principals).values(row).on_conflict_do_nothing()).rowcount == 1
+
+
+def find(tx: Transaction, principal_id: str) -> Principal | None:
+    """The principal with this id, if there is one."""
+    return _one(tx, principals.c.principal_id == principal_id)
+
+
+def by_name(tx: Transaction, name: str) -> Principal | None:
+    """The principal with this name, if there is one."""
+    return _one(tx, principals.c.name == name)
+
+
+def by_external_id(tx: Transaction, issuer: str, external_id: str) -> Principal | None:
+    """The principal with this id of an issuer, if there is one."""
+    return _one(tx, sa.and_(principals.c.issuer == issuer, principals.c.external_id == external_id, _is_external))
+
+
+def of_certificate(tx: Transaction, issuer: str, names: Collection[str]) -> list[Principal]:
+    """The principals with one of these ids of an issuer."""
+    t = principals
+    query = sa.select(t).where(t.c.issuer == issuer, t.c.external_id.in_(names), _is_external)
+    return [entity(row) for row in tx.execute(query)]
+
+
+def page(
+    tx: Transaction, after: str, limit: int, *, kind: PrincipalKind | None = None, only_of: str | None = None
+) -> list[Principal]:
+    """The principals after a name, by name: all of a kind; with `only_of` this one, and those that it owns."""
+    t = principals
+    query = sa.select(t).where(t.c.name > after).order_by(t.c.name).limit(limit)
+    if kind is not None:
+        query = query.where(t.c.kind == int(kind))
+    if only_of is not None:
+        query = query.where(sa.or_(t.c.principal_id == only_of, t.c.owner_id == only_of))
+    return [entity(row) for row in tx.execute(query)]
+
+
+def update(tx: Transaction, principal: Principal) -> None:
+    """Writes what can change of a principal."""
+    t = principals
+    tx.execute(
+        sa.update(t)
+        .where(t.c.principal_id == principal.principal_id)
+        .values(
+            display_name=principal.display_name,
+            owner_id=principal.owner_id,
+            is_disabled=principal.is_disabled,
+            not_before=principal.not_before,
+            update_time=principal.update_time,
+            revision=principal.revision,
+        )
+    )
+
+
+_is_external = principals.c.issuer != sa.literal_column("''")  # as the index says it, so that it is used
+
+
+def _one(tx: Transaction, condition: sa.ColumnElement[bool]) -> Principal | None:
+    row = tx.execute(sa.select(principals).where(condition)).one_or_none()
+    return entity(row) if row else None
+
+
+def entity(row: Any) -> Principal:
+    """The principal in a row."""
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    return Principal(**values | {"kind": PrincipalKind(row.kind)})

@@ -1,0 +1,125 @@
+"""API tokens as rows of a table. Their texts are nowhere: only digests."""
+
+import json
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from modelry_server.access.entities import Principal, Token
+from modelry_server.access.store import principals
+from modelry_server.access.store.tables import principals as principal_table
+from modelry_server.access.store.tables import tokens
+from modelry_server.kernel.sql.statements import Transaction
+
+_SHOWN = (
+    *("token_id", "principal_id", "description", "hint", "create_time", "expire_time", "role_cap"),
+    *("last_use_time", "revoke_time"),
+)
+
+
+class Credential(NamedTuple):
+    """A token as it is judged: with its digests, until when the former one is accepted, and with its principal."""
+
+    token: Token
+    principal: Principal
+    digest: str
+    former_digest: str
+    former_until: int
+
+
+def add(tx: Transaction, token: Token, digest: str) -> None:
+    """Writes a new token."""
+    row = {name: getattr(token, name) for name in _SHOWN}
+    row |= {"workspaces": json.dumps(list(token.workspaces)), "digest": digest, "former_until": 0}
+    tx.execute(sa.insert(tokens).values(row))
+
+
+def find(tx: Transaction, token_id: str) -> Token | None:
+    """The token with this id, if there is one."""
+    row = tx.execute(sa.select(tokens).where(tokens.c.token_id == token_id)).one_or_none()
+    return _entity(row) if row else None
+
+
+def by_digest(tx: Transaction, digest: str) -> Credential | None:
+    """The token with this digest, or with it as the former one, if there is one. One query, whatever is there."""
+    t, p = tokens, principal_table
+    join = t.join(p, p.c.principal_id == t.c.principal_id)
+    hit = sa.or_(t.c.digest == digest, t.c.former_digest == digest)
+    own = [column.label(f"token_{column.name}") for column in t.columns]
+    row = tx.execute(sa.select(p, *own).select_from(join).where(hit)).first()
+    if row is None:
+        return None
+    values = {column.name: getattr(row, f"token_{column.name}") for column in t.columns}
+    return Credential(
+        Token(**{name: values[name] for name in _SHOWN}, workspaces=tuple(json.loads(values["workspaces"]))),
+        principals.entity(row),
+        values["digest"],
+        values["former_digest"] or "",
+        values["former_until"],
+    )
+
+
+def page(
+    tx: Transaction, principal_id: str, *, after: tuple[int, str] | None, limit: int, in_force_at: int | None
+) -> list[Token]:
+    """Tokens of a principal after a time and an id, the newest first; with `in_force_at` only those in force then."""
+    t = tokens
+    query = sa.select(t).where(t.c.principal_id == principal_id)
+    query = query.order_by(t.c.create_time.desc(), t.c.token_id.desc()).limit(limit)
+    if in_force_at is not None:
+        query = query.where(_in_force(in_force_at))
+    if after is not None:
+        query = query.where(sa.tuple_(t.c.create_time, t.c.token_id) < sa.tuple_(*map(sa.literal, after)))
+    return [_entity(row) for row in tx.execute(query)]
+
+
+def count(tx: Transaction, principal_id: str, now: int) -> int:
+    """How many tokens of a principal are in force."""
+    query = sa.select(sa.func.count()).where(tokens.c.principal_id == principal_id, _in_force(now))
+    return int(tx.execute(query).scalar_one())
+
+
+def rotate(tx: Transaction, token: Token, digest: str, former_until: int) -> None:
+    """Gives a token the digest of its new text. That of the text before it counts until `former_until`."""
+    change = sa.update(tokens).where(tokens.c.token_id == token.token_id)
+    tx.execute(
+        change.values(
+            digest=digest,
+            former_digest=tokens.c.digest,
+            former_until=former_until,
+            hint=token.hint,
+            expire_time=token.expire_time,
+        )
+    )
+
+
+def revoke(tx: Transaction, token_ids: Collection[str], now: int) -> None:
+    """Revokes tokens."""
+    tx.execute(sa.update(tokens).where(tokens.c.token_id.in_(token_ids)).values(revoke_time=now))
+
+
+def in_force(tx: Transaction, principal_id: str, now: int) -> list[str]:
+    """The ids of the tokens of a principal that are in force. Nobody else changes them until the transaction ends."""
+    query = sa.select(tokens.c.token_id).where(tokens.c.principal_id == principal_id, _in_force(now))
+    return list(tx.execute(query.order_by(tokens.c.token_id).with_for_update()).scalars())
+
+
+def note_uses(tx: Transaction, token_ids: Collection[str], now: int) -> int:
+    """Notes that tokens were used now. Returns how many of them there are.
+
+    The rows are locked in the order of their ids: two who note the same ones never wait for each other in a circle.
+    """
+    wanted = sa.select(tokens.c.token_id).where(tokens.c.token_id.in_(token_ids))
+    there = list(tx.execute(wanted.order_by(tokens.c.token_id).with_for_update()).scalars())
+    is_later = sa.or_(tokens.c.last_use_time.is_(None), tokens.c.last_use_time < now)
+    tx.execute(sa.update(tokens).where(tokens.c.token_id.in_(there), is_later).values(last_use_time=now))
+    return len(there)
+
+
+def _in_force(now: int) -> sa.ColumnElement[bool]:
+    return sa.and_(tokens.c.revoke_time.is_(None), tokens.c.expire_time > now)
+
+
+def _entity(row: Any) -> Token:
+    return Token(**{name: getattr(row, name) for name in _SHOWN}, workspaces=tuple(json.loads(row.workspaces)))
