@@ -111,6 +111,22 @@ class Roles:
         """Deletes a role that nobody has. Raises RoleNotFound, RoleBuiltin and RoleInUse."""
         self._connection.call(access.rpcs.DELETE_ROLE, access.DeleteRoleRequest(name=name))
 
+    def place(
+        self,
+        *,
+        workspace: str | None = None,
+        experiment: str | int = "",
+        model: str = "",
+        everywhere: bool = False,
+    ) -> Place:
+        """The place that such arguments name, as `bind` takes them.
+
+        Raises ExperimentNotFound, ModelNotFound, and InvalidArgument if two places are named.
+        """
+        return place_of(
+            self._places.named(workspace=workspace, experiment=experiment, model=model, everywhere=everywhere)
+        )
+
     def bind(
         self,
         role: str,
