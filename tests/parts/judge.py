@@ -64,6 +64,10 @@ class HeldJudge(Authority):
             after = replace(before, everywhere=before.everywhere | more)
         self._given.by_principal[principal_id] = after
 
+    def hold(self, principal_id: str, grants: Grants) -> None:
+        """Gives a principal these roles, and takes all others away."""
+        self._given.by_principal[principal_id] = grants
+
     def take_all(self, principal_id: str) -> None:
         """Takes all roles of a principal away."""
         self._given.by_principal.pop(principal_id, None)

@@ -56,6 +56,12 @@ def test_using_it_brings_grpc_and_protobuf_and_nothing_else() -> None:
     assert others == {"modelry", "google", "grpc"}
 
 
+def test_calls_without_a_login_bring_nothing_of_http() -> None:
+    used = "from modelry._sdk.transport.connection import connect; connect('127.0.0.1:1')._signing.token()"
+
+    assert "ssl" not in printed(f"{used}; {REST}") - printed(f"import grpc, google.protobuf; {REST}")
+
+
 def test_each_module_that_pages_name_is_reached_from_the_package() -> None:
     pytest.importorskip("fsspec")
 

@@ -33,6 +33,8 @@ _COMMANDS = {
         "event": "What happened in the registry, for programs that follow it.",
     },
     "Teams": {
+        "login": "Log in to a server, and keep the login on this machine.",
+        "logout": "Log out of a server.",
         "workspace": "Workspaces, which separate teams.",
         "whoami": "Say who you are to a server, and what you may do.",
         "user": "People and service accounts.",

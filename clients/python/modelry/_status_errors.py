@@ -122,9 +122,8 @@ class Internal(ModelryError):
 class Unavailable(ModelryError):
     """The server, or something that it needs, does not answer. The call may succeed later.
 
-    If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC, so it must not
-    call a server.
-    If it is NO_THREAD no files were sent: gRPC could not start a thread to send them with.
+    If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC. If it is
+    NO_THREAD no files were sent: gRPC could not start a thread to send them with.
     """
 
     code = "UNAVAILABLE"
@@ -137,7 +136,7 @@ class DataLoss(ModelryError):
 
 
 class Unauthenticated(ModelryError):
-    """The server does not know who the caller is."""
+    """The server does not know who calls: the message says what to do. If it is TOKEN_NOT_SENT nothing was sent."""
 
     code = "UNAUTHENTICATED"
 

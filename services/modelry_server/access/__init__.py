@@ -1,8 +1,12 @@
-"""Access: workspaces; later tokens and roles.
+"""Access: workspaces, principals, groups, API tokens, roles and their bindings; who a credential belongs to.
 
-Owns the tables `workspaces`, `access_requests`, `access_secrets`. Calls no other service.
+Owns the tables `workspaces`, `principals`, `groups`, `group_members`, `tokens`, `roles`, `role_bindings`,
+`access_changes`, `access_state`, `access_audit_records`, `access_requests`, `access_secrets`. Calls no other service.
 
 Always true:
 - the workspace `default` exists;
-- a workspace never changes its name.
+- a workspace, a principal and a group never change their names, and a principal is never deleted;
+- the text of a token is stored nowhere, only its digest;
+- once somebody administers the installation, somebody does, and the bootstrap token is dead;
+- each change is written down in the chain `access`, and all changes come one after another.
 """

@@ -18,6 +18,11 @@ class AccessConfig(DatabaseSettings):
         "machine can reach. `host:port` is for services on several machines and needs `server.service_key`.",
         least=1,
     )
+    issuers_file: str = setting(
+        "",
+        "A TOML file with the OpenID Connect issuers whose tokens are accepted: one `[[issuer]]` each. Empty: none.",
+        anchored=in_folder,
+    )
     token_lifetime: Duration = setting(
         Duration(90 * 86_400.0), "How long an API token lives if the request does not say when it ends.", least=1.0
     )

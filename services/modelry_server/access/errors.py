@@ -1,6 +1,6 @@
 """The errors of access that a caller can act on."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from modelry_server.kernel.errors import (
     AlreadyExists,
@@ -189,14 +189,6 @@ class TokenNotFound(NotFound):
         super().__init__(
             f"{told} that is in force: {why}" if why else told, kind="token", name=token_id, token_id=token_id
         )
-
-
-class TokenTooWide(GrantTooWide):
-    """A token would do more than the credential by means of which it is made, or live longer."""
-
-    def __init__(self, what: str, permissions: Collection[str] = (), **metadata: object) -> None:
-        listed = ", ".join(sorted(permissions))
-        PermissionDenied.__init__(self, f"{what}: {listed}" if listed else what, permissions=listed, **metadata)
 
 
 class TokenRefused(CredentialInvalid):

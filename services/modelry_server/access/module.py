@@ -48,30 +48,28 @@ def build(
 ) -> Room:
     """Puts the service together. `folder` is for the file with the bootstrap token. It calls no other service.
 
-    Raises ConfigurationInvalid for a bootstrap token or a file of issuers that can't be used.
+    If callers are known, there is a way to make the first administrator afterwards. Raises ConfigurationInvalid.
     """
     clock = Clock()
-    requests, pager = Requests(tables.requests, clock), Pager(db.secret("paging"))
     lifetimes = Lifetimes(round(config.token_lifetime * 1000), round(config.longest_token_lifetime * 1000))
-    bootstrap = Bootstrap(db, access, clock, folder=folder, given=config.bootstrap_token, lifetimes=lifetimes)
-    if access.knows_callers:
-        bootstrap.ensure()
-    issuers = load_issuers(Path(config.issuers_file)) if config.issuers_file else []
-    creates = {issuer.url: issuer.create_principals for issuer in issuers}
-    identities = Identities(db, clock, oidc=Oidc(issuers, clock), creates=creates.__getitem__)
+    issuers = load_issuers(Path(config.issuers_file).expanduser()) if config.issuers_file else ()
+    creating = {issuer.url for issuer in issuers if issuer.create_principals}
+    requests, pager = Requests(tables.requests, clock), Pager(db.secret("paging"))
+    parts = (db, requests, access, clock)
+    tokens = Tokens(*parts, lifetimes)
+    principals = Principals(*parts, issuers=[issuer.url for issuer in issuers])
+    identities = Identities(db, clock, oidc=Oidc(issuers, clock) if issuers else None, creates=creating.__contains__)
     changes = Changes(db)
-    tokens = Tokens(db, requests, access, clock, lifetimes)
-    principals = Principals(db, requests, access, clock)
+    bootstrap = Bootstrap(db, access, clock, folder=folder, given=config.bootstrap_token, lifetimes=lifetimes)
+    if not access.is_open:
+        bootstrap.ensure()
 
     def register(server: grpc.Server) -> None:
-        api.add_WorkspaceServiceServicer_to_server(
-            WorkspaceService(Workspaces(db, requests, access, clock), pager), server
-        )
+        api.add_WorkspaceServiceServicer_to_server(WorkspaceService(Workspaces(*parts), pager), server)
         api.add_PrincipalServiceServicer_to_server(PrincipalService(principals, bootstrap, pager), server)
-        api.add_GroupServiceServicer_to_server(GroupService(Groups(db, requests, access, clock), pager), server)
+        api.add_GroupServiceServicer_to_server(GroupService(Groups(*parts), pager), server)
+        api.add_RoleServiceServicer_to_server(RoleService(Roles(*parts), Bindings(*parts), pager), server)
         api.add_TokenServiceServicer_to_server(TokenService(tokens, pager), server)
-        roles, bindings = Roles(db, requests, access, clock), Bindings(db, requests, access, clock)
-        api.add_RoleServiceServicer_to_server(RoleService(roles, bindings, pager), server)
         api.add_AuditServiceServicer_to_server(AuditService(Audit(db, access), pager), server)
 
     def register_internal(server: grpc.Server) -> None:

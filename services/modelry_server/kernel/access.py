@@ -63,9 +63,7 @@ ALL = Within(is_all=True)
 
 
 class Judge(Protocol):
-    """Knows what callers may do. `knows_callers`: they have to say who they are, and to prove it."""
-
-    knows_callers: bool
+    """Knows what callers may do."""
 
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """Whether a caller has a permission at a place."""
@@ -85,8 +83,6 @@ class Judge(Protocol):
 
 class Open:
     """The judge of a server without authentication: everybody may do everything but what only services may."""
-
-    knows_callers = False
 
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """True, except for `Kind.SERVICE`, unless a service calls."""
@@ -126,9 +122,9 @@ class Access:
         self._judge = judge
 
     @property
-    def knows_callers(self) -> bool:
-        """Whether callers have to say who they are, and to prove it."""
-        return self._judge.knows_callers
+    def is_open(self) -> bool:
+        """Whether everybody may do everything, because the server does not know its callers."""
+        return isinstance(self._judge, Open)
 
     def require(
         self, place: Place, *, permission: str | None = None, unseen: Callable[[], ModelryError] | None = None

@@ -118,8 +118,6 @@ class _Kept(Generic[_Key, _Value]):
 class Authority:
     """Knows callers and judges them, see `kernel.access.Judge`. `asked` is access."""
 
-    knows_callers = True
-
     def __init__(self, asked: Source, *, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._asked = asked
         self._fresh_s = fresh_s

@@ -62,7 +62,8 @@ class Installation:
         )
 
     @cached_property
-    def _anybody(self) -> Installation:
+    def anybody(self) -> Installation:
+        """The same, without authentication."""
         return Installation(self.db, self.clock, self.folder, Open())
 
     def principal(
@@ -70,7 +71,7 @@ class Installation:
     ) -> Principal:
         """A principal that was made, with a role."""
         kind = PrincipalKind.SERVICE_ACCOUNT if robot or owner_id else PrincipalKind.USER
-        made = self._anybody.principals.create(Draft(kind, name, f"The {name}", owner_id=owner_id), ONCE)
+        made = self.anybody.principals.create(Draft(kind, name, f"The {name}", owner_id=owner_id), ONCE)
         if role:
             with self.db.write() as tx:
                 written.bind(tx, role, made.principal_id, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from modelry._sdk.credentials import sources
 from modelry._sdk.nouns import arguments
 from modelry._sdk.transport import settings
 from modelry._sdk.transport.connection import Connection, connect
@@ -41,8 +42,12 @@ class Client:
     `client_certificate_file` with `client_key_file` show the server who calls, all as PEM. Default: `MODELRY_CA_FILE`,
     `MODELRY_CLIENT_CERTIFICATE_FILE` and `MODELRY_CLIENT_KEY_FILE`, else those that the system trusts, and none.
 
-    Raises InvalidArgument for an address that can't be parsed, for a workspace that is no text, and for a setting of
-    the environment that can't be read. Every method raises ModelryError if the server refuses.
+    `token` is the token of the calls. Default: that of `set_tracking_uri`, `MODELRY_TOKEN`, `MODELRY_TOKEN_FILE` or
+    `modelry login`, see docs/credentials.md. It is never sent in plain text to another machine.
+
+    Raises InvalidArgument for an address that can't be parsed, for a token that can't be one, for a workspace that is
+    no text, and for a setting of the environment that can't be read. Every method raises ModelryError if the server
+    refuses.
     """
 
     def __init__(
@@ -54,10 +59,14 @@ class Client:
         ca_file: str | None = None,
         client_certificate_file: str | None = None,
         client_key_file: str | None = None,
+        token: str | None = None,
     ) -> None:
         chosen = settings.read()
+        sources.check_environment()
+        if token is not None:
+            sources.checked("token", token)
         files = TlsFiles(ca_file or "", client_certificate_file or "", client_key_file or "")
-        self._connection: Connection = connect(address, insecure=insecure, files=files)
+        self._connection: Connection = connect(address, insecure=insecure, files=files, token=token)
         self.workspace: str = arguments.text("workspace", workspace or chosen.workspace)
 
     @cached_property

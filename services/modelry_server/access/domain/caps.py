@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from modelry_server.access.errors import TokenTooWide
+from modelry_server.access.errors import GrantTooWide
 from modelry_server.access.store import roles
 from modelry_server.kernel import caller
 from modelry_server.kernel.caller import Credential
@@ -21,21 +21,22 @@ def permissions_of(tx: Transaction, role: str) -> frozenset[str] | None:
 
 
 def require_within(tx: Transaction, role_cap: str, workspaces: Sequence[str]) -> None:
-    """Does nothing if a token with these caps may do no more than the credential of the caller. Raises TokenTooWide."""
+    """Does nothing if a token with these caps may do no more than the credential of the caller. Raises GrantTooWide."""
     identity = caller.current().identity
     if identity is None:
         return
     if identity.permission_cap is not None:
         wanted = (permissions_of(tx, role_cap) or frozenset()) if role_cap else _ALL
         if lacking := wanted - identity.permission_cap:
-            raise TokenTooWide(
-                f"the credential of the caller is capped, and role_cap {role_cap!r} allows more; it lacks", lacking
+            raise GrantTooWide(
+                f"the credential of the caller is capped, and role_cap {role_cap!r} allows more; the credential lacks",
+                lacking,
             )
     if identity.workspace_cap is not None:
         more = sorted(set(workspaces) - identity.workspace_cap)
         if more or not workspaces:
             told = ", ".join(more) if more else "all"
-            raise TokenTooWide(
+            raise GrantTooWide(
                 "the credential of the caller can be used in some workspaces only, and so can a token that it makes; "
                 f"these are not among them: {told}",
                 workspaces=told,

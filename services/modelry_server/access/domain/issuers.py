@@ -183,6 +183,16 @@ class _Table:
 
         return self._read(key, default, read)
 
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+
+        def read(value: object) -> bool:
+            if not isinstance(value, bool):
+                raise ValueError("must be true or false")
+            return value
+
+        return self._read(key, default, read)
+
     def texts(self, key: str, default: tuple[str, ...] = (), choices: Collection[str] = ()) -> tuple[str, ...]:
         """One text or more; needed if there is no default."""
 
@@ -202,16 +212,6 @@ class _Table:
             if not 1 <= (found := duration(value)) <= _LONGEST_S:
                 raise ValueError("must be from 1s to 365d")
             return int(found)
-
-        return self._read(key, default, read)
-
-    def switch(self, key: str, *, default: bool) -> bool:
-        """True or false."""
-
-        def read(value: object) -> bool:
-            if not isinstance(value, bool):
-                raise ValueError("must be true or false")
-            return value
 
         return self._read(key, default, read)
 
@@ -297,7 +297,7 @@ def _issuer(table: _Table, path: Path) -> Issuer:
         kind=table.choice("kind", "user", KINDS),
         longest_lifetime=table.seconds("longest_lifetime", 86_400),
         keys_kept=table.seconds("keys_kept", 86_400),
-        create_principals=table.switch("create_principals", default=True),
+        create_principals=table.flag("create_principals", True),
         required_claims=table.conditions("required_claims"),
     )
     try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelry_server.access.domain import administrators, journal, sight
+from modelry_server.access.domain import administrators, journal, sight, width
 from modelry_server.access.domain import grants as rights
 from modelry_server.access.domain.workspaces import judge_name
 from modelry_server.access.entities import Principal, PrincipalKind, Token
@@ -140,7 +140,7 @@ class Principals:
     def update(self, principal_id: str, etag: str, changes: Callable[[], Mapping[str, Any]]) -> Principal:
         """Changes the fields that `changes` gives.
 
-        Raises PermissionMissing, FieldInvalid, PrincipalNotFound, EtagMismatch, LastAdministrator.
+        Raises PermissionMissing, FieldInvalid, PrincipalNotFound, EtagMismatch, GrantTooWide, LastAdministrator.
         """
         self._access.require(INSTALLATION)
         with Fields("principal.") as fields:
@@ -164,6 +164,9 @@ class Principals:
                 return before
             if after.owner_id and after.owner_id != before.owner_id:
                 _found(tx, after.owner_id)
+                # The owner can do all that the account may do. So nobody makes themselves, or a friend, do more.
+                joined = grant_store.groups_of(tx, principal_id)
+                width.require_all(self._access, grant_store.bound_to(tx, principal_id, joined))
             now = self._clock.now()
             after = replace(after, update_time=now, revision=before.revision + 1)
             with administrators.keeping_one(tx):

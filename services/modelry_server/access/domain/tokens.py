@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from modelry_server.access.domain import caps, journal, sight
+from modelry_server.access.domain import caps, journal, sight, width
 from modelry_server.access.domain.token_texts import HINT, TextKind, digest_of, new_text
 from modelry_server.access.domain.workspaces import judge_name
 from modelry_server.access.entities import Principal, PrincipalKind, Token
-from modelry_server.access.errors import PrincipalDisabled, RoleNotFound, TokenNotFound, TokenTooWide
+from modelry_server.access.errors import GrantTooWide, PrincipalDisabled, RoleNotFound, TokenNotFound
+from modelry_server.access.store import grants as grant_store
 from modelry_server.access.store import principals as principal_store
 from modelry_server.access.store import tokens as store
 from modelry_server.kernel import caller
@@ -64,7 +65,7 @@ class Tokens:
     def create(self, principal_id: str, draft: Draft, request: Request) -> tuple[Token, str]:
         """Makes a token, of the caller if there is no id. Returns it and its text, which is empty for a repetition.
 
-        Raises FieldInvalid, PrincipalNotFound, PermissionMissing, PrincipalDisabled, RoleNotFound, TokenTooWide,
+        Raises FieldInvalid, PrincipalNotFound, PermissionMissing, PrincipalDisabled, RoleNotFound, GrantTooWide,
         LimitReached.
         """
         principal_id = _or_own(principal_id)
@@ -127,7 +128,7 @@ class Tokens:
     def rotate(self, token_id: str, expire_time: int | None) -> tuple[Token, str]:
         """Gives a token a new text and a new end. Returns it and the text.
 
-        Raises FieldInvalid, TokenNotFound, PermissionMissing, TokenTooWide.
+        Raises FieldInvalid, TokenNotFound, PermissionMissing, GrantTooWide.
         """
         own, token_id = _own_token(), _or_own_token(token_id)
         text = new_text(TextKind.API_TOKEN)
@@ -212,11 +213,17 @@ class Tokens:
                 store.note_uses(tx, sorted(set(token_ids)), self._clock.now())
 
     def _giver(self, tx: Transaction, principal_id: str, field: str = "principal_id") -> Principal:
-        """The principal, if the caller may have texts of its tokens: it is the caller, or a service account."""
+        """The principal, if the caller may have texts of its tokens: it is the caller, or a service account.
+
+        Who does not own the account could do all that it may do, so must be allowed to do that.
+        """
         principal = sight.require_own(tx, self._access, principal_id, Permission.PRINCIPALS_WRITE)
         if principal.kind is PrincipalKind.USER and principal_id != sight.own_id():
             problem = f"{principal.name!r} is a person, and only people themselves make and rotate their tokens"
             raise FieldInvalid({field: problem}, principal_id=principal_id)
+        if not sight.answers_for(principal):
+            joined = grant_store.groups_of(tx, principal_id)
+            width.require_all(self._access, grant_store.bound_to(tx, principal_id, joined))
         return principal
 
     def _seen(self, tx: Transaction, token_id: str, permission: Permission) -> Token:
@@ -235,13 +242,13 @@ class Tokens:
             fields.refuse("expire_time", f"{given} ms since 1970 is not within {days:g} days from now ({now} ms)")
 
     def _end(self, given: int | None, now: int, *, is_own: bool = False) -> int:
-        """When a token ends. Raises TokenTooWide if it would outlive the token of the caller, unless it is that one."""
+        """When a token ends. Raises GrantTooWide if it would outlive the token of the caller, unless it is that one."""
         latest = None if is_own else caps.latest_end()
         if given is None:
             usual = now + self._lifetimes.usual_ms
             return usual if latest is None else min(usual, latest)
         if latest is not None and given > latest:
-            raise TokenTooWide(
+            raise GrantTooWide(
                 f"expire_time: {given} ms since 1970 is after the end of the token of the caller, {latest} ms",
                 expire_time=given,
                 latest=latest,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from modelry_server.kernel.access import ALL
 from modelry_server.kernel.errors import FieldInvalid, ServiceUnavailable
 from modelry_server.kernel.requests.paging import CursorInvalid, Pager
 from modelry_server.kernel.sql.database import Database
@@ -121,7 +122,7 @@ def test_the_background_job_numbers_what_nobody_has_read(registry: Registry) -> 
 
     with registry.db.read() as tx:
         assert not event_rows.has_unnumbered(tx, "default")
-        assert event_rows.last_position(tx, "default") == 1
+        assert event_rows.last_position(tx, "default", ALL) == 1
 
 
 def test_more_events_than_one_transaction_numbers_are_all_numbered(registry: Registry) -> None:
@@ -132,7 +133,7 @@ def test_more_events_than_one_transaction_numbers_are_all_numbered(registry: Reg
     registry.events.number()
 
     with registry.db.read() as tx:
-        assert event_rows.last_position(tx, "default") == 2500
+        assert event_rows.last_position(tx, "default", ALL) == 2500
 
 
 @pytest.mark.parametrize("readers", [1, 3])

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission, Place, WorkspaceNotFound
-from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.access import Place, WorkspaceNotFound
 from modelry_server.kernel.errors import NotFound, PermissionMissing
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.sql.database import Database
@@ -15,24 +14,23 @@ from modelry_server.registry.domain.drafts import Draft
 from modelry_server.registry.domain.promotions import Move
 from modelry_server.registry.entities import Evaluation, VersionCopy
 from modelry_server.registry.store import evaluations as rows
+from tests.parts.judge import HeldJudge, calling
 from tests.server.registry.conftest import ONCE, Registry
 
-EVE = Caller("eve", "0" * 32)
-"""May do nothing anywhere."""
-BOB = Caller("bob", "0" * 32)
-"""May read everything."""
 IDS = {"model": "", "version": "", "promotion": "", "evaluation": new_id()}
 NAMED = ("default", "fraud")
 
 
-def judge(who: Caller, permission: Permission, place: Place) -> bool:
-    """Ada may do everything; Bob may read; Eve may do nothing."""
-    return who.subject not in ("eve", "bob") or (who.subject == "bob" and permission is Permission.READ)
+def using(principal_id: str, name: str) -> caller.using:
+    """Makes somebody the caller of an rpc: Bob, who may read everything, or Eve, who has no role."""
+    return caller.using(calling(principal_id, "registry", "CreateVersion" if name == "a copy" else name.split()[0]))
 
 
 @pytest.fixture
 def guarded(db: Database) -> Iterator[Registry]:
     """A model with a version, a promotion and an alias, under the eyes of a judge."""
+    judge = HeldJudge()
+    judge.give("bob", "reader", at=Place("default"))
     made = Registry(db, judge=judge)
     IDS["model"] = made.a_model("fraud").model_id
     IDS["version"] = made.a_version("fraud").version_id
@@ -118,7 +116,7 @@ WRITES: dict[str, tuple[Ask, str]] = {
         lambda r: r.evaluations.create(*NAMED, evaluations.Draft(9, "", ""), request=ONCE),
         "MODEL_NOT_FOUND",
     ),
-    "PromoteVersion": (lambda r: r.promotions.promote(*NAMED, Move(9, "Live"), request=ONCE), "MODEL_NOT_FOUND"),
+    "PromoteVersion": (lambda r: r.promotions.promote(*NAMED, Move(1, "Live"), request=ONCE), "MODEL_NOT_FOUND"),
 }
 
 
@@ -126,7 +124,7 @@ WRITES: dict[str, tuple[Ask, str]] = {
 def test_a_stranger_is_told_that_nothing_is_there(guarded: Registry, name: str) -> None:
     ask, reason = {**READS, **WRITES}[name]
 
-    with caller.using(EVE), pytest.raises((NotFound, WorkspaceNotFound)) as refusal:
+    with using("eve", name), pytest.raises((NotFound, WorkspaceNotFound)) as refusal:
         ask(guarded)
 
     assert refusal.value.reason == reason
@@ -134,7 +132,7 @@ def test_a_stranger_is_told_that_nothing_is_there(guarded: Registry, name: str) 
 
 def test_a_stranger_sees_no_difference_between_what_is_hidden_and_what_does_not_exist(guarded: Registry) -> None:
     def answer(model_name: str) -> tuple[str, dict[str, str]]:
-        with caller.using(EVE), pytest.raises(NotFound) as refusal:
+        with using("eve", "GetModel"), pytest.raises(NotFound) as refusal:
             guarded.models.get(workspace="default", model_name=model_name)
         return refusal.value.message.replace(model_name, "?"), refusal.value.metadata | {"model_name": "?"}
 
@@ -145,7 +143,7 @@ def test_a_stranger_sees_no_difference_between_what_is_hidden_and_what_does_not_
 def test_a_reader_may_not_change_anything(guarded: Registry, name: str) -> None:
     before = guarded.records()
 
-    with caller.using(BOB), pytest.raises(PermissionMissing):
+    with using("bob", name), pytest.raises(PermissionMissing):
         WRITES[name][0](guarded)
 
     assert guarded.records() == before
@@ -156,5 +154,5 @@ def test_a_reader_may_not_change_anything(guarded: Registry, name: str) -> None:
     ["GetModel", "GetModel by id", "GetVersion", "GetVersion by id", "GetAlias", "GetPromotion", "GetEvaluation"],
 )
 def test_a_reader_may_read(guarded: Registry, name: str) -> None:
-    with caller.using(BOB):
+    with using("bob", name):
         assert READS[name][0](guarded)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from modelry_server.kernel.access import ALL
 from modelry_server.kernel.filter import FilterSyntax, parse, parse_order
 from modelry_server.mlflow_words import MODELS, VERSIONS
 from modelry_server.registry.store import search
@@ -19,7 +20,8 @@ def found(registry: Registry, filter: str, *order_by: str, size: int = 3) -> lis
         with registry.db.read() as tx:
             node = parse(filter, search.SCOPES, words=VERSIONS)
             keys = parse_order(order_by, search.SCOPES, words=VERSIONS)
-            page = list(search.versions_page(tx, "default", node, keys, stages=STAGES, after=after, limit=size))
+            read = search.versions_page(tx, "default", node, keys, within=ALL, stages=STAGES, after=after, limit=size)
+            page = list(read)
         rows += [(each.item.model_name, each.item.version_number) for each in page]
         if len(page) < size:
             return rows
@@ -113,6 +115,6 @@ def test_text_of_a_caller_is_only_ever_a_value(registry: Registry, text: str) ->
     key = text.replace("`", "``")
     node = parse(f"tags.`{key}` = '{quoted}' AND name = 'fraud'", search.SCOPES, words=MODELS)
     with registry.db.read() as tx:
-        page = list(search.models_page(tx, "default", node, [], after=None, limit=9))
+        page = list(search.models_page(tx, "default", node, [], within=ALL, after=None, limit=9))
 
     assert [each.item.name for each in page] == ["fraud"]

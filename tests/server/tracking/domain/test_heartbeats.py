@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission, Place
-from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.access import Place
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.entities import RunStatus
 from modelry_server.tracking.store import heartbeats as store
+from tests.parts.judge import HeldJudge, calling
 from tests.server.tracking.room import Room, to
 
 PERIOD = 30_000
@@ -375,22 +375,16 @@ def test_what_can_be_no_heartbeat_is_refused(at_work: Room, run_ids: list[str], 
 def test_a_run_that_a_caller_may_only_read_or_not_see_takes_nothing_from_its_others(
     another_room: Callable[..., Room],
 ) -> None:
-    readable: set[str] = set()
-
-    def judge(who: Caller, permission: Permission, place: Place) -> bool:
-        is_own = place.experiment_id not in {*readable, unseen}
-        return who.subject == "ada" or is_own or (permission is Permission.READ and place.experiment_id in readable)
-
-    unseen = ""
+    judge = HeldJudge()
     room = another_room(judge=judge)
-    with caller.using(Caller("ada", "0" * 32)):
-        other, unseen = room.an_experiment(), room.an_experiment()
-        own_run, other_run, unseen_run = room.a_run(), room.a_run(other), room.a_run(unseen)
-    readable.add(other)
+    own, other, unseen = room.an_experiment(), room.an_experiment(), room.an_experiment()
+    own_run, other_run, unseen_run = room.a_run(own), room.a_run(other), room.a_run(unseen)
+    judge.give("bob", "writer", at=Place("default", own))
+    judge.give("bob", "reader", at=Place("default", other))
     room.heartbeats.find_lost()
     pass_time(room, 10 * PERIOD)
 
-    with caller.using(Caller("reader", "0" * 32)):
+    with caller.using(calling("bob", "tracking", "LogHeartbeats")):
         for _ in range(5):
             noted = room.heartbeats.log([own_run, other_run, unseen_run], PERIOD)
             pass_time(room, PERIOD)

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modelry_server.kernel import caller
-from modelry_server.kernel.access import Permission, Place, WorkspaceNotFound
-from modelry_server.kernel.caller import Caller
+from modelry_server.kernel.access import Place, WorkspaceNotFound, rest_of
 from modelry_server.kernel.errors import FieldInvalid, ModelryError, PermissionMissing
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.domain.metrics import SeriesQuery
@@ -17,34 +16,25 @@ from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.entities import Batch, Dataset, DatasetInput, RunStatus
 from modelry_server.tracking.errors import DatasetNotFound, ExperimentNotFound, RunNotFound
+from tests.parts.judge import HeldJudge, calling
 from tests.server.tracking.room import ONCE, Room, a_batch, line, to
 
 READER, STRANGER, OTHER = "reader", "stranger", "other"
 
 
-class Rights:
-    """A judge: everybody may do everything, but the reader reads only, and the stranger nothing in its places."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Permission, Place]] = []
-
-    def __call__(self, who: Caller, permission: Permission, place: Place) -> bool:
-        self.asked.append((who.subject, permission, place))
-        if who.subject == READER:
-            return permission is Permission.READ
-        return who.subject != STRANGER
+@pytest.fixture
+def judge() -> HeldJudge:
+    """What decides in the room, and remembers what it was asked: a reader, a writer, and nobody else."""
+    made = HeldJudge()
+    made.give(READER, "reader", at=Place("default"))
+    made.give(OTHER, "writer", at=Place("default"))
+    return made
 
 
 @pytest.fixture
-def rights() -> Rights:
-    """What decides in the room, and remembers what it was asked."""
-    return Rights()
-
-
-@pytest.fixture
-def guarded(another_room: Callable[..., Room], rights: Rights) -> Room:
+def guarded(another_room: Callable[..., Room], judge: HeldJudge) -> Room:
     """A room whose callers have different rights."""
-    return another_room(judge=rights)
+    return another_room(judge=judge)
 
 
 class Things:
@@ -58,6 +48,11 @@ class Things:
         room.runs.log_batch(Batch(self.run_id, tags={"t": "1"}))
         room.experiments.set_tags(self.experiment_id, {"t": "1"})
         self.dataset_id = room.datasets.log(self.run_id, [an_input()])[0].dataset_id
+
+
+def using(principal_id: str, rpc: str) -> caller.using:
+    """Makes somebody the caller of an rpc."""
+    return caller.using(calling(principal_id, "tracking", rpc.split()[0]))
 
 
 def an_input() -> DatasetInput:
@@ -126,7 +121,7 @@ def test_who_may_not_read_hears_what_it_would_hear_if_nothing_were_there(guarded
     call, error = (READS | WRITES)[rpc]
     things = Things(guarded)
 
-    with caller.using(Caller(STRANGER, "0" * 32)), pytest.raises(error):
+    with using(STRANGER, rpc), pytest.raises(error):
         call(things)
 
 
@@ -134,7 +129,7 @@ def test_who_may_not_read_hears_what_it_would_hear_if_nothing_were_there(guarded
 def test_who_may_not_read_hears_nothing_about_the_rest_of_its_request(guarded: Room, rpc: str) -> None:
     things = Things(guarded)
 
-    with caller.using(Caller(STRANGER, "0" * 32)), pytest.raises((READS | WRITES)[rpc][1]):
+    with using(STRANGER, rpc), pytest.raises((READS | WRITES)[rpc][1]):
         BEFORE_THE_REST[rpc](things)
     with pytest.raises(ModelryError):
         BEFORE_THE_REST[rpc](things)
@@ -144,7 +139,7 @@ def test_who_may_not_read_hears_nothing_about_the_rest_of_its_request(guarded: R
 def test_who_may_read_reads(guarded: Room, rpc: str) -> None:
     things = Things(guarded)
 
-    with caller.using(Caller(READER, "0" * 32)):
+    with using(READER, rpc):
         READS[rpc][0](things)
 
 
@@ -153,57 +148,68 @@ def test_who_may_only_read_is_told_which_permission_is_missing_and_nothing_is_wr
     things = Things(guarded)
     before = guarded.runs.get(things.run_id), guarded.experiments.get(things.experiment_id)
 
-    with caller.using(Caller(READER, "0" * 32)), pytest.raises(PermissionMissing) as caught:
+    with using(READER, rpc), pytest.raises(PermissionMissing) as caught:
         WRITES[rpc][0](things)
 
-    assert caught.value.metadata["permission"] == "write"
+    assert caught.value.metadata["permission"] == calling(READER, "tracking", rpc.split()[0]).permission
     assert (guarded.runs.get(things.run_id), guarded.experiments.get(things.experiment_id)) == before
 
 
 @pytest.mark.parametrize("rpc", [*READS, *WRITES])
 def test_every_method_asks_for_the_permission_of_its_rpc_at_the_place_of_the_thing(
-    guarded: Room, rights: Rights, rpc: str
+    guarded: Room, judge: HeldJudge, rpc: str
 ) -> None:
     things = Things(guarded)
-    rights.asked.clear()
+    judge.asked.clear()
 
-    with caller.using(Caller(OTHER, "0" * 32)):
+    with using(OTHER, rpc):
         (READS | WRITES)[rpc][0](things)
 
     at_workspace = Place("default")
     is_of_workspace = rpc.startswith("Search") or rpc in ("CreateExperiment", "GetDataset")
-    place = at_workspace if is_of_workspace else Place("default", things.experiment_id)
-    assert set(rights.asked) == {(OTHER, Permission.READ if rpc in READS else Permission.WRITE, place)}
+    places = {at_workspace if is_of_workspace else Place("default", things.experiment_id)}
+    if rpc == "GetDataset":  # whoever reads the whole workspace
+        places.add(rest_of("default"))
+    needed = calling(OTHER, "tracking", rpc.split()[0]).permission
+    assert set(judge.asked) == {(OTHER, needed, place) for place in places}
 
 
 def test_a_parent_that_the_caller_may_not_see_is_not_found(another_room: Callable[..., Room]) -> None:
-    hidden: set[str] = set()
-    room = another_room(judge=lambda who, permission, place: place.experiment_id not in hidden)
-    experiment_id, parent = room.an_experiment(), room.a_run(room.an_experiment())
-    hidden.add(room.runs.get(parent).experiment_id)
+    judge = HeldJudge()
+    room = another_room(judge=judge)
+    experiment_id, other = room.an_experiment(), room.an_experiment()
+    parent = room.a_run(other)
+    judge.give("bob", "writer", at=Place("default", experiment_id))
+    draft = RunDraft(experiment_id, parent_run_id=parent)
 
-    with pytest.raises(RunNotFound):
-        room.run_creation.create(RunDraft(experiment_id, parent_run_id=parent), ONCE)
+    with using("bob", "CreateRun"), pytest.raises(RunNotFound):
+        room.run_creation.create(draft, ONCE)
+    judge.give("bob", "runs.write", at=Place("default", other))
+    with using("bob", "CreateRun"), pytest.raises(PermissionMissing, match=r"runs\.read"):
+        room.run_creation.create(draft, ONCE)
+    judge.give("bob", "runs.read", at=Place("default", other))
+    with using("bob", "CreateRun"):
+        assert room.run_creation.create(draft, ONCE).parent_run_id == parent
 
 
 def test_the_place_of_a_run_that_another_process_created_is_its_experiment(
-    another_room: Callable[..., Room], rights: Rights
+    another_room: Callable[..., Room], judge: HeldJudge
 ) -> None:
-    writing, judging = another_room(), another_room(judge=rights)
+    writing, judging = another_room(), another_room(judge=judge)
     experiment_id = writing.an_experiment("risk")
     run_id = writing.a_run(experiment_id)
 
-    judging.places.require_runs(Permission.WRITE, [run_id])
-    judging.places.require_experiment(Permission.WRITE, experiment_id)
+    judging.places.require_runs([run_id])
+    judging.places.require_experiments([experiment_id])
 
-    assert [place for _, _, place in rights.asked] == [Place("risk", experiment_id)] * 2
+    assert [place for _, _, place in judge.asked] == [Place("risk", experiment_id)] * 2
 
 
 def test_a_batch_that_another_thread_commits_is_judged_as_its_own_caller(guarded: Room) -> None:
     run_id = guarded.a_run()
 
     def write(number: int) -> bool:
-        with caller.using(Caller(READER if number % 2 else OTHER, "0" * 32)):
+        with using(READER if number % 2 else OTHER, "WriteMetrics"):
             try:
                 return guarded.metrics.write(a_batch(run_id, line("loss", [number]), writer=f"{number}", number=1)) == 1
             except PermissionMissing:
@@ -259,9 +265,9 @@ def test_places_beyond_the_limit_are_read_again(room: Room) -> None:
     places = Places(room.db, room.places._access, most_kept=2)
 
     for _ in range(2):
-        places.require_runs(Permission.READ, runs)
+        places.require_runs(runs)
         for run_id in runs:
-            places.require_runs(Permission.READ, [run_id])
+            places.require_runs([run_id])
 
     assert len(places._runs._places) == 2
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelry._sdk.credentials import private
 from modelry._sdk.datasets.sources import without_credentials
-from modelry._sdk.files import private
 from modelry._sdk.values import foreign
 from modelry._sdk.values.texts import shown
 from modelry.errors import DvcNotTracked, InvalidArgument

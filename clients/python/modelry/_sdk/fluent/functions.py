@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from modelry._sdk.credentials import sources
 from modelry._sdk.fluent import session, starting
 from modelry._sdk.fluent.active_run import ActiveRun
 from modelry._sdk.nouns import arguments
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelry")
 
 
-def set_tracking_uri(uri: str | None) -> None:
+def set_tracking_uri(uri: str | None, *, token: str | None = None) -> None:
     """Sets the server to use from now on: `grpc://host:port`, `host:port` or `unix:///path`.
 
-    Running runs stay where they are. None or an empty URI selects the one of the environment again. Raises
-    InvalidArgument for another form.
+    Running runs stay where they are. None or an empty URI selects the one of the environment again. `token` is the
+    token for this server, in place of those that docs/credentials.md names. Raises InvalidArgument for another form,
+    and for a token that can't be one.
     """
-    process.current().choose_tracking_uri(uri)
+    process.current().choose_tracking_uri(uri, None if token is None else sources.checked("token", token))
 
 
 def get_tracking_uri() -> str:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -28,9 +28,13 @@ from modelry.errors import ModelryError, Unavailable
 log = logging.getLogger("modelry")
 
 ORIGIN = Origin(
-    "the address", "deliver to another server: `modelry sync --address HOST:PORT`, in Python modelry.sync('HOST:PORT')"
+    "the address",
+    "deliver to another server: `modelry sync --address HOST:PORT`, in Python modelry.sync('HOST:PORT')",
+    is_chosen=False,
 )
 """Where the address of a delivery is from: the spool, whatever the environment says."""
+CHOSEN = replace(ORIGIN, is_chosen=True)
+"""Where it is from if everything is delivered to one server."""
 
 _SHORTEST_PUT_OFF = 60.0
 _LONGEST_PUT_OFF = 3600.0
@@ -51,6 +55,11 @@ class Obstacles:
     def address_of(self, server: Mapping[str, str]) -> str:
         """Where something is delivered that names a server."""
         return self._address or server.get("address", "")
+
+    @property
+    def origin(self) -> Origin:
+        """Where the addresses are from."""
+        return CHOSEN if self._address else ORIGIN
 
     def before(self, server: Mapping[str, str], writer: str = "") -> ModelryError | None:
         """What holds up something for a server, or a spool of a writer; see `spool.writer_of`."""
@@ -239,6 +248,6 @@ class Uploading:
 
     def _connected(self, made: Kept) -> Connection:
         try:
-            return connect(self._obstacles.address_of(made.server), origin=ORIGIN)
+            return connect(self._obstacles.address_of(made.server), origin=self._obstacles.origin)
         except ModelryError as error:
             raise Unavailable(error.message) from None

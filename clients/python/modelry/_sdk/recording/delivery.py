@@ -22,6 +22,7 @@ from modelry._sdk.spooling.numbering import Numbering, number_of, run_of, split
 from modelry._sdk.spooling.queued import QueuedRequest, move_first
 from modelry._sdk.transport import retries
 from modelry._sdk.transport.answers import malformed, parsed
+from modelry._sdk.transport.signing import RENEWED
 from modelry.api.tracking.v1 import rpcs
 from modelry.api.tracking.v1.metric_service_pb2 import WriteMetricsResponse
 from modelry.errors import Cancelled, DataLoss, InvalidArgument, ModelryError
@@ -276,7 +277,7 @@ class Delivery:
             except grpc.FutureCancelledError:
                 return Cancelled("the call was cancelled")
             except grpc.RpcError as failed:
-                return self._connection.error_of(failed)
+                return self._connection.error_of(failed, call)
             else:
                 return None
 
@@ -287,6 +288,8 @@ class Delivery:
             if request.gaps > 1:
                 # What came before it was acknowledged and is lost, as after a restore from a backup.
                 self._begin_anew(request)
+            return None
+        if error.reason == RENEWED:
             return None
         if retries.is_passing(error):
             return self._return(error)

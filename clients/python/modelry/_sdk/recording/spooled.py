@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.recording.attempts import ORIGIN, End, Obstacles
+from modelry._sdk.recording.attempts import End, Obstacles
 from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.spooling import holders
 from modelry._sdk.spooling.holds import Holds
@@ -20,7 +20,7 @@ from modelry._sdk.spooling.locks import SpoolInUse
 from modelry._sdk.spooling.queued import QueuedRequest
 from modelry._sdk.spooling.spool import Spool, closed, writer_of
 from modelry._sdk.transport import retries
-from modelry._sdk.transport.connection import connect
+from modelry._sdk.transport.connection import Origin, connect
 from modelry.errors import Cancelled, ModelryError
 
 _PAUSE_SECONDS = 0.1
@@ -50,10 +50,10 @@ class SpoolFile:
         self._ends: set[str] = set()
         """How the parts of the request ended that is being noted, unless they were delivered."""
 
-    def deliver(self, address: str, held: Holds) -> ModelryError | None:
+    def deliver(self, address: str, held: Holds, origin: Origin) -> ModelryError | None:
         """Delivers the file to the server of an address, but nothing behind what is held. Returns what prevents it."""
         try:
-            connection = connect(address, origin=ORIGIN)
+            connection = connect(address, origin=origin)
         except ModelryError as error:
             return error
         delivery = Delivery(connection, self.spool.server.get("workspace", ""), held)
@@ -190,7 +190,9 @@ class Delivering:
         source, writer = SpoolFile(spool, told=self._told, go_on=self._go_on), holders.name_of(spool.server)
         if (obstacle := self._obstacles.before(spool.server, writer)) is not None:
             return SpoolAttempt(spool.path, End.WAITS, obstacle.message, source)
-        obstacle = source.deliver(self._obstacles.address_of(spool.server), self._obstacles.left)
+        obstacle = source.deliver(
+            self._obstacles.address_of(spool.server), self._obstacles.left, self._obstacles.origin
+        )
         self._obstacles.left.update(source.left)
         if source.delivered:
             self._obstacles.took(spool.server)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.recording.attempts import ORIGIN, Attempt, End, Obstacles, Uploading
+from modelry._sdk.recording.attempts import CHOSEN, Attempt, End, Obstacles, Uploading
 from modelry._sdk.recording.spooled import Delivering, SpoolAttempt, SpoolFile
 from modelry._sdk.spooling import kept, places, queued
 from modelry._sdk.spooling import spool as spools
@@ -50,7 +50,7 @@ def deliver(
     address that can't be read; problems with single files are in the report.
     """
     if address:
-        connect(address, origin=ORIGIN)  # says at once if it can't be read
+        connect(address, origin=CHOSEN)  # says at once if it can't be read
     folder = folder or settings.read().spool_folder
     delivery = _Sync(address or "", progress)
     try:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelry._sdk.files import private
+from modelry._sdk.credentials import private
 from modelry._sdk.transport.interruptions import held_back
 
 log = logging.getLogger("modelry")

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelry._sdk.files import local_files, paths, private, transfer
+from modelry._sdk.credentials import private
+from modelry._sdk.files import local_files, paths, transfer
 from modelry._sdk.files.local_files import LocalFile, Refuse
 from modelry._sdk.files.transfer import Replaced
 from modelry._sdk.spooling import holders, ids, locks, places

@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from modelry._sdk.files import private
+from modelry._sdk.credentials import private
 
 
 class SpoolUnsafe(private.Unsafe):

@@ -34,6 +34,8 @@ class Origin:
     name: str = settings.TRACKING
     remedy: str = ""
     """Empty: the name is that of an environment variable, which can be set."""
+    is_chosen: bool = True
+    """Whether the program or its user names the address. Else a file does, such as one of the spool."""
 
     @property
     def advice(self) -> str:

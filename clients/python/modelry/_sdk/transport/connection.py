@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
-from urllib.parse import quote
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelry._sdk.transport import process, settings
 from modelry._sdk.transport.advice import Advice, is_stranger
 from modelry._sdk.transport.advice import Origin as Origin
 from modelry._sdk.transport.answers import parsed
 from modelry._sdk.transport.patience import Patience
+from modelry._sdk.transport.pending import Answered, Begun
+from modelry._sdk.transport.pending import Pending as Pending
 from modelry._sdk.transport.requests import encoded
+from modelry._sdk.transport.signing import RENEWED, Signing
 from modelry._sdk.transport.tls import Tls, TlsFiles
-from modelry._sdk.values.texts import is_printable
-from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unavailable
+from modelry.errors import CallTooLong, Cancelled, DeadlineExceeded, ModelryError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     import grpc
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     Request = TypeVar("Request", bound=Message)
     Response = TypeVar("Response", bound=Message)
+    Answer = TypeVar("Answer")
 
+    from modelry._sdk.credentials.tokens import Token
     from modelry.api.rpc import Rpc
 
 STREAM_TIMEOUT_SECONDS = 600.0
@@ -44,8 +47,6 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
     ("SingleThreadedUnaryStream", 1),
 ]
-_NAME_LIMIT = 128
-_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _ENDED = "ended the call: this program read or sent nothing for long, another one needed its place, or the server ends"
 _WHERE = re.compile(r"^([A-Z]+: )?(ipv[46]|unix):\S+: ")
 
@@ -71,21 +72,27 @@ def within(seconds: float, *, until: float | None = None) -> Iterator[None]:
         _limits.reset(token)
 
 
-class Pending(Protocol):
-    """A call that was started and may have been answered."""
-
-    def result(self, timeout: float | None = None) -> bytes:
-        """The answer. Raises what gRPC raises: FutureTimeoutError, FutureCancelledError, or RpcError."""
-
-    def done(self) -> bool:
-        """Whether the call is over."""
-
-    def cancel(self) -> object:
-        """Gives the call up."""
-
-
 _TRACKING = Origin()
 _NO_FILES = TlsFiles()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a connection is made. `insecure`: plain text also to other machines; None: as the settings say.
+
+    `files` are those of TLS, which are read when the channel opens, and again after a failure if one has changed.
+    `origin` says where the address is from. `server` is whose login counts, if that is another address. `token` is the
+    token of an argument, and an empty one stands for calls without one.
+    """
+
+    insecure: bool | None = None
+    files: TlsFiles = _NO_FILES
+    origin: Origin = _TRACKING
+    server: str = ""
+    token: str | None = field(default=None, repr=False)
+
+
+_USUAL = Options()
 
 
 class Connection:
@@ -94,8 +101,7 @@ class Connection:
     A call names its rpc by a constant of `modelry.api.<service>.v1.rpcs`. It has a deadline in seconds; the default is
     that of the settings. Every failure is raised as ModelryError. In a process that must not use gRPC (see
     `transport.process`) each call raises Unavailable at once. `elsewhere` has the connections of services with an
-    address of their own; `origin` says where the address is from. `files` are those of TLS, which are read when the
-    channel opens, and again after a failure if one has changed.
+    address of their own; `options` say how they are made.
     """
 
     def __init__(
@@ -103,30 +109,33 @@ class Connection:
         address: settings.Address,
         *,
         timeout: float,
-        insecure: bool,
-        files: TlsFiles = _NO_FILES,
+        options: Options = _USUAL,
         elsewhere: Mapping[str, Connection] | None = None,
-        origin: Origin = _TRACKING,
     ) -> None:
         self.address = address
-        self._origin = origin
+        self._options = options
         self._elsewhere = dict(elsewhere or {})
         self.timeout = timeout
-        self._insecure = insecure
-        self._plain = not address.tls and (address.loopback or insecure)
-        self._tls = Tls(address, files, plain=self._plain)
-        self._advice = Advice(origin, address, plain=self._plain, ca=files.ca)
+        self._plain = not address.tls and (address.loopback or bool(options.insecure))
+        self._tls = Tls(address, options.files, plain=self._plain)
+        self._signing = Signing(
+            address,
+            plain=self._plain,
+            server=options.server,
+            given=options.token,
+            is_chosen=options.origin.is_chosen,
+        )
+        self._advice = Advice(options.origin, address, plain=self._plain, ca=options.files.ca)
         self._lack = ""
         """Why gRPC got no thread. Empty: it gets one."""
         self._look_for_threads_at = 0.0
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._methods: dict[tuple[str, str], Any] = {}
-        self._metadata = (("modelry-subject", _subject()),)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is pickled or copied is the address: who unpickles it gets the connection of that process."""
-        return _connected, (self.address, self._insecure, self._elsewhere, self._origin, self._tls.files)
+        """What is pickled or copied is the address: who unpickles it gets the connection, and the token, of there."""
+        return _connected, (self.address, replace(self._options, token=None), self._elsewhere)
 
     def of(self, service: str) -> Connection:
         """The connection to a service: this one, unless the service has an address of its own."""
@@ -142,21 +151,32 @@ class Connection:
         return Connection(
             self.address,
             timeout=self.timeout,
-            insecure=self._plain,
-            files=self._tls.files,
+            options=self._options,
             elsewhere=elsewhere,
-            origin=self._origin,
         )
 
     def call(self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None) -> Response:
         """Makes a unary call and answers with its response. Raises InvalidArgument for a request above 4 MiB."""
         content = encoded(request)
+        return self._renewing(lambda: self._call(rpc, content, timeout))
+
+    def _call(self, rpc: Rpc[Request, Response], content: bytes, timeout: float | None) -> Response:
         method = self._method("unary_unary", rpc.path)
+        token = self._signing.token()
         try:
-            answer = method(content, timeout=self._deadline(timeout), metadata=self._metadata)
+            answer = method(content, timeout=self._deadline(timeout), metadata=self._signing.metadata(token))
         except _failure() as failed:
-            raise self.error_of(failed) from None
+            raise self._error_of(failed, token) from None
         return parsed(rpc.response, answer)
+
+    def _renewing(self, action: Callable[[], Answer]) -> Answer:
+        """Makes a call, and once more if its token was refused and there is another one."""
+        try:
+            return action()
+        except ModelryError as error:
+            if error.reason != RENEWED:
+                raise
+        return action()
 
     def read(
         self, rpc: Rpc[Request, Response], request: Request, *, timeout: float | None = None
@@ -166,12 +186,25 @@ class Connection:
         Its deadline is for the whole stream, and each message may take as long as a unary call. Leaving the iterator
         early ends the call.
         """
+        has_begun = False
+        try:
+            for message in self._read(rpc, request, timeout):
+                has_begun = True
+                yield message
+            return
+        except ModelryError as error:
+            if error.reason != RENEWED or has_begun:
+                raise
+        yield from self._read(rpc, request, timeout)
+
+    def _read(self, rpc: Rpc[Request, Response], request: Request, timeout: float | None) -> Iterator[Response]:
         method = self._method("unary_stream", rpc.path)
+        token = self._signing.token()
         deadline = STREAM_TIMEOUT_SECONDS if timeout is None else timeout
         stream: Any = None
         patience: Patience | None = None
         try:
-            stream = method(request, timeout=deadline, metadata=self._metadata)
+            stream = method(request, timeout=deadline, metadata=self._signing.metadata(token))
             patience = Patience(stream, self.timeout)
             for message in patience.messages():
                 yield parsed(rpc.response, message)
@@ -180,7 +213,7 @@ class Connection:
         except _failure() as failed:
             if patience is not None and patience.is_over:
                 raise self._too_slow() from None
-            raise self.error_of(failed) from None
+            raise self._error_of(failed, token) from None
         finally:
             if stream is not None and not process.current().inherits_grpc:
                 if patience is not None:
@@ -191,9 +224,12 @@ class Connection:
         """Makes a call that sends a stream of messages and gets one answer.
 
         It has no deadline, but ends as `within` says. gRPC sends a stream by a thread. Where it gets none this raises
-        Unavailable with the reason NO_THREAD.
+        Unavailable with the reason NO_THREAD. It can't send the stream again: where its token was refused and there is
+        another one by now, this raises Unauthenticated with the reason TOKEN_RENEWED.
         """
         method = self._method("stream_unary", rpc.path)
+        token = self._signing.token()
+        metadata = self._signing.metadata(token)
         patience, until = _limits.get() or (STREAM_TIMEOUT_SECONDS, None)
         began = moved = time.monotonic()
         longest = patience
@@ -209,9 +245,10 @@ class Connection:
             return time.monotonic() - moved, longest
 
         try:
-            return parsed(rpc.response, self._sent(method, watched(), idle, until))
+            answer = self._sent(lambda: method.future(watched(), metadata=metadata), idle, until)
+            return parsed(rpc.response, answer)
         except _failure() as failed:
-            error = self.error_of(failed)
+            error = self._error_of(failed, token)
             now = time.monotonic()
             if error.code == error.reason == "DEADLINE_EXCEEDED" and now - moved < patience:
                 raise self._cut_off(now - began) from None
@@ -220,16 +257,14 @@ class Connection:
             text = f"files can't be sent to {self.address.target}, because gRPC gets no thread to send with ({problem})"
             raise Unavailable(text, reason="NO_THREAD", metadata={"address": self.address.target}) from None
 
-    def _sent(
-        self, method: Any, requests: Iterator[Any], idle: Callable[[], tuple[float, float]], until: float | None
-    ) -> Any:
+    def _sent(self, begin: Callable[[], Any], idle: Callable[[], tuple[float, float]], until: float | None) -> Any:
         """Sends a stream for as long as the server goes on. `idle` says how long it has not, and may not."""
         from modelry._grpc import grpc
 
         if not self._gets_threads():
             raise RuntimeError(self._lack)
         try:
-            call = method.future(requests, metadata=self._metadata)
+            call = begin()
         except RuntimeError as problem:
             self._lack_threads(problem)
             raise
@@ -266,14 +301,20 @@ class Connection:
 
         gRPC needs a thread for calls of this kind. Where it gets none the call is made at once, which needs none.
         """
+        token = self._signing.token()
+        metadata = self._signing.metadata(token)
         if self._gets_threads():
             method = self._method("bytes", path)
             try:
-                return cast("Pending", method.future(request, timeout=timeout, metadata=self._metadata))
+                return Begun(method.future(request, timeout=timeout, metadata=metadata), token)
             except RuntimeError as problem:
                 self._lack_threads(problem)
         method = self._method("bytes", path)
-        return _Answered(method, request, timeout=timeout, metadata=self._metadata)
+        return Answered(method, request, failure=_failure(), token=token, timeout=timeout, metadata=metadata)
+
+    def require_private(self) -> None:
+        """Raises Unauthenticated if no token may be sent over this connection, see `transport.signing`."""
+        self._signing.require_private("of a login")
 
     def close(self) -> None:
         """Closes the channel. The next call opens another one."""
@@ -285,8 +326,17 @@ class Connection:
         if channel is not None:
             channel.close()
 
-    def error_of(self, failed: Any) -> ModelryError:
-        """The error that a failed call of this connection stands for."""
+    def error_of(self, failed: Any, call: Pending | None = None) -> ModelryError:
+        """The error that a failed call of this connection stands for, which `begin` began if that is given."""
+        return self._error_of(failed, None if call is None else call.token)
+
+    def _error_of(self, failed: Any, token: Token | None) -> ModelryError:
+        error = self._named(failed)
+        if error.code == "UNAUTHENTICATED" and self._signing.renewed(token):
+            return Unauthenticated(error.message, reason=RENEWED, metadata=error.metadata)
+        return self._signing.explained(error, token)
+
+    def _named(self, failed: Any) -> ModelryError:
         from modelry._sdk.transport import status
 
         error = status.error_of(failed)
@@ -373,29 +423,6 @@ class Connection:
         return channel
 
 
-class _Answered:
-    """A call that was made at once, where it can't be made in the background."""
-
-    def __init__(self, method: Any, request: bytes, **options: Any) -> None:
-        self._answer = b""
-        self._failed: Exception | None = None
-        try:
-            self._answer = method(request, **options)
-        except _failure() as failed:
-            self._failed = failed
-
-    def result(self, timeout: float | None = None) -> bytes:
-        if self._failed is not None:
-            raise self._failed
-        return self._answer
-
-    def done(self) -> bool:
-        return True
-
-    def cancel(self) -> object:
-        return None
-
-
 class _Connections(process.Part):
     """The connections of this process, one for each address and its settings."""
 
@@ -417,44 +444,44 @@ def connect(
     insecure: bool | None = None,
     files: TlsFiles = _NO_FILES,
     origin: Origin = _TRACKING,
+    token: str | None = None,
 ) -> Connection:
     """The connection of this process to a server. It opens nothing yet: the first call does.
 
     Default: the tracking URI of this process. If the URI is that of the environment, the environment also says which
-    services have another address. Of `files`, the environment names those that are empty. Raises InvalidArgument for a
-    URI that can't be read.
+    services have another address. Of `files`, the environment names those that are empty. A `token` counts in place of
+    all others, and an empty one stands for none. Raises InvalidArgument for a URI that can't be read.
     """
     address = settings.parse_address(process.current().tracking_uri if uri is None else uri)
     elsewhere = {}
     for service, given in settings.service_uris(address):
         variable = settings.service_variable(service)
         other = settings.parse_address(given, variable)
-        elsewhere[service] = _connected(other, insecure, origin=Origin(variable), files=files)
-    return _connected(address, insecure, elsewhere, origin, files)
+        of_other = Options(insecure, files, Origin(variable), server=address.target, token=token)
+        elsewhere[service] = _connected(other, of_other)
+    return _connected(address, Options(insecure, files, origin, token=token), elsewhere)
 
 
 def _connected(
-    address: settings.Address,
-    insecure: bool | None,
-    elsewhere: Mapping[str, Connection] | None = None,
-    origin: Origin = _TRACKING,
-    files: TlsFiles = _NO_FILES,
+    address: settings.Address, options: Options, elsewhere: Mapping[str, Connection] | None = None
 ) -> Connection:
     chosen = settings.usable()
-    plain = chosen.insecure if insecure is None else insecure
-    files = TlsFiles(
-        ca=files.ca or chosen.ca_file,
-        certificate=files.certificate or chosen.client_certificate_file,
-        key=files.key or chosen.client_key_file,
+    files = options.files
+    options = replace(
+        options,
+        insecure=chosen.insecure if options.insecure is None else options.insecure,
+        files=TlsFiles(
+            ca=files.ca or chosen.ca_file,
+            certificate=files.certificate or chosen.client_certificate_file,
+            key=files.key or chosen.client_key_file,
+        ),
     )
     others = tuple((service, each.address.target, each.address.tls) for service, each in (elsewhere or {}).items())
-    key = (address.target, address.tls, plain, files, chosen.timeout, others, origin)
+    key = (address.target, address.tls, options, chosen.timeout, others)
     connections = process.current().part(_Connections)
     with connections.lock:
         if key not in connections.known:
-            connections.known[key] = Connection(
-                address, timeout=chosen.timeout, insecure=plain, files=files, elsewhere=elsewhere, origin=origin
-            )
+            connections.known[key] = Connection(address, timeout=chosen.timeout, options=options, elsewhere=elsewhere)
         return connections.known[key]
 
 
@@ -466,14 +493,3 @@ def _failure() -> type[Exception]:
     from modelry._grpc import grpc
 
     return cast("type[Exception]", grpc.RpcError)
-
-
-def _subject() -> str:
-    """The name of the user as metadata, which is ASCII: bytes of UTF-8 that are not, and `%`, are written as `%XX`."""
-    try:
-        name = getpass.getuser()
-    except (ImportError, KeyError, OSError):
-        name = "unknown"
-    readable = name.encode(errors="replace").decode()
-    shown = "".join(letter if is_printable(letter) else "?" for letter in readable)
-    return quote(shown[:_NAME_LIMIT].strip() or "unknown", safe=_PLAIN)

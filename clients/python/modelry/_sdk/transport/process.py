@@ -93,6 +93,8 @@ class Process:
         """Whether this process was forked after its parent had loaded gRPC, so that it must never use it."""
         self.chosen_uri = ""
         """The tracking URI that was chosen in this process. Empty: that of the environment."""
+        self._tokens: dict[str, str] = {}
+        """The tokens that were given for servers in this process, by target."""
         self._parts: dict[type[Part], Part] = {}
         self.ended_by = 0
         """The number of the signal that ends this process, where it was told of it. Else 0."""
@@ -110,13 +112,22 @@ class Process:
 
         return self.chosen_uri or settings.tracking_uri()
 
-    def choose_tracking_uri(self, uri: str | None) -> None:
-        """Chooses the tracking URI of this process; None or an empty one undoes it. Raises InvalidArgument."""
+    def choose_tracking_uri(self, uri: str | None, token: str | None = None) -> None:
+        """Chooses the tracking URI of this process; None or an empty one undoes it. Raises InvalidArgument.
+
+        A `token` is that of its server from now on, also for what is under way.
+        """
         from modelry._sdk.transport import settings
 
-        if uri:
-            settings.parse_address(uri)
+        if uri or token is not None:
+            address = settings.parse_address(uri or settings.tracking_uri())
+            if token is not None:
+                self._tokens[address.target] = token
         self.chosen_uri = uri or ""
+
+    def token_for(self, target: str) -> str | None:
+        """The token that was given for a server in this process."""
+        return self._tokens.get(target)
 
     def part(self, kind: type[_Part]) -> _Part:
         """The part of a kind, made when it is first asked for. A part may use those that were made before it."""

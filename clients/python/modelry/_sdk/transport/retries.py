@@ -84,9 +84,11 @@ def is_of_the_server(error: ModelryError) -> bool:
 def is_brief(error: ModelryError) -> bool:
     """Whether the cause may pass within seconds.
 
-    Not if the patience is over, if this process ended the call, or if it has no thread for it: it may be ending.
+    Not if the patience is over, if this process ended the call, or if it has no thread for it: it may be ending. A
+    token that was refused is brief if there is another one by now.
     """
     is_over = error.code in {"DEADLINE_EXCEEDED", "UNAUTHENTICATED"} or error.reason == "NO_THREAD"
+    is_over = is_over and error.reason != "TOKEN_RENEWED"
     is_over = is_over or bool(_ENDED_HERE.search(error.message))
     return is_passing(error) and not is_over
 

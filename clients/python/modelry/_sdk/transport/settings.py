@@ -6,7 +6,6 @@ Nothing is remembered here but where a relative folder was when it was first rea
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
 import re
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from modelry._sdk.values.hosts import is_loopback as is_loopback
 from modelry.errors import InvalidArgument
 
 DEFAULT_PORT = 5100
@@ -185,17 +185,6 @@ def parse_address(uri: str, name: str = "") -> Address:
 def public(uri: str) -> str:
     """A URI without the user and the password in it, if there are any: for messages."""
     return _USER.sub("***@", uri)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, by its name or address, is this machine."""
-    plain = host.strip("[]").partition("%")[0].rstrip(".").lower()
-    try:
-        address = ipaddress.ip_address(plain)
-    except ValueError:
-        return plain == "localhost" or plain.endswith(".localhost")
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_unspecified
 
 
 def proxy_of(host: str) -> str:

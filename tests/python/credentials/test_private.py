@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from modelry._sdk.files import private
-from modelry._sdk.files.private import Unsafe
+from modelry._sdk.credentials import private
+from modelry._sdk.credentials.private import Unsafe
 
 SOMEBODY = 65534
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -1,0 +1,157 @@
+"""Logging in by a browser: authorization code with PKCE, and a redirect to this machine (RFC 8252).
+
+The browser brings the code to a port of the loopback address that is chosen for this login. Only the answer that has
+the `state` of this login is taken, once, and the ID token must have its `nonce`. Nobody else can use the code, since
+the verifier of PKCE never leaves this process.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import TCPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from modelry._sdk.credentials import claims
+from modelry._sdk.credentials.claims import Refused
+from modelry._sdk.credentials.oidc import Provider
+from modelry.errors import DeadlineExceeded, FailedPrecondition
+
+_PATH = "/callback"
+_LONGEST_SECONDS = 300.0
+_IDLE_SECONDS = 2.0
+"""How long a connection may say nothing: browsers open some that they do not use."""
+_DONE = "You are logged in to Modelry. You can close this page."
+_FAILED = "You are not logged in to Modelry. The terminal says why."
+
+
+def log_in(provider: Provider, client_id: str, *, visit: Callable[[str], object]) -> dict[str, Any]:
+    """Has the user log in, and returns the answer with the tokens. `visit` opens a URL, or shows it.
+
+    Raises Refused if the provider or the user refuses or if an answer is of another login, and DeadlineExceeded if
+    nobody answers within 5 minutes.
+    """
+    if not provider.authorization:
+        raise FailedPrecondition(f"{provider.issuer} has no login by browser; use --device", reason="LOGIN_IMPOSSIBLE")
+    state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
+    scope = provider.scope()
+    with _Receiver(state) as receiver:
+        asked = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": receiver.uri,
+            "scope": scope,
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": _challenge(verifier),
+            "code_challenge_method": "S256",
+        }
+        if "offline_access" in scope:
+            asked["prompt"] = "consent"  # as OpenID Connect asks of who wants a refresh token
+        mark = "&" if urlsplit(provider.authorization).query else "?"
+        visit(f"{provider.authorization}{mark}{urlencode(asked)}")
+        given = receiver.await_answer(_LONGEST_SECONDS)
+    if given.get("state") != state:
+        raise Refused(provider.issuer, "wrong_state", "the answer is of another login; log in again")
+    if given.get("iss", provider.issuer) != provider.issuer:
+        raise Refused(provider.issuer, "wrong_issuer", "the answer is of another issuer")
+    if "code" not in given:
+        raise Refused(provider.issuer, given.get("error", "no_code"), given.get("error_description", ""))
+    answer = provider.grant(
+        grant_type="authorization_code",
+        code=given["code"],
+        redirect_uri=asked["redirect_uri"],
+        client_id=client_id,
+        code_verifier=verifier,
+    )
+    claims.check_id_token(answer.get("id_token"), provider.issuer, client_id, nonce)
+    return answer
+
+
+def _challenge(verifier: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+class _Receiver:
+    """Listens for one answer on a free port of this machine."""
+
+    def __init__(self, state: str) -> None:
+        self._server = _Server(("127.0.0.1", 0), _Callback)
+        self._server.state = state
+        self._server.timeout = _IDLE_SECONDS
+
+    def __enter__(self) -> _Receiver:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.server_close()
+
+    @property
+    def uri(self) -> str:
+        """Where the browser has to bring the answer."""
+        return f"http://127.0.0.1:{self._server.server_port}{_PATH}"
+
+    def await_answer(self, seconds: float) -> dict[str, str]:
+        """The first answer, whatever it says."""
+        until = time.monotonic() + seconds
+        while self._server.answer is None:
+            if time.monotonic() > until:
+                raise DeadlineExceeded(f"nobody has logged in within {seconds / 60:.0f} minutes", reason="LOGIN_LATE")
+            self._server.handle_request()
+        return self._server.answer
+
+
+class _Server(HTTPServer):
+    state = ""
+    answer: dict[str, str] | None = None
+    allow_reuse_address = False
+
+    def server_bind(self) -> None:
+        """Binds, and looks up no name, which may take long."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: a connection that breaks off is no answer."""
+
+
+class _Callback(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _IDLE_SECONDS
+    server_version = "Modelry"
+    sys_version = ""
+    _headers: ClassVar[dict[str, str]] = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Connection": "close",
+    }
+
+    def do_GET(self) -> None:
+        """Takes the answer. Anything else, such as the icon that browsers ask for, is not there."""
+        parts = urlsplit(self.path)
+        if parts.path != _PATH or self.headers.get("Host") != f"127.0.0.1:{self.server.server_port}":
+            self._say(404, "There is nothing here.")
+            return
+        given = {name: values[0] for name, values in parse_qs(parts.query, max_num_fields=20).items()}
+        is_ours = hmac.compare_digest(given.get("state", "").encode(), self.server.state.encode())
+        self.server.answer = given
+        self._say(200 if is_ours else 400, _DONE if is_ours and "code" in given else _FAILED)
+
+    def _say(self, status: int, text: str) -> None:
+        content = f"{text}\n".encode()
+        self.send_response(status)
+        for name, value in {**self._headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *given: object) -> None:
+        """Nothing: the request has the code."""

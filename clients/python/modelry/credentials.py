@@ -1,0 +1,13 @@
+"""Logins that are kept on this machine, as `modelry login` keeps them.
+
+from modelry import credentials
+
+for login in credentials.kept():
+    print(login.server, login.issuer, login.expire_time)
+"""
+
+from __future__ import annotations
+
+from modelry._sdk.transport.logging_in import KeptLogin, keep_token, kept, log_in, log_out
+
+__all__ = ["KeptLogin", "keep_token", "kept", "log_in", "log_out"]

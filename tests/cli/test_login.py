@@ -1,0 +1,184 @@
+"""`modelry login` and `modelry logout`, in processes of their own as people run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from modelry._sdk.credentials.claims import claims_of
+from tests.parts.deployment import Deployment, running
+from tests.parts.eventually import eventually
+from tests.parts.guarded_server import GuardedServer, guarded
+from tests.parts.oidc_provider import CLIENT, OidcProvider
+
+CANARY = "mdy_t_canary0123456789"
+Begin = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with running("all", tmp_path_factory.mktemp("platform")) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def server(platform: Deployment, oidc_provider: OidcProvider) -> Iterator[GuardedServer]:
+    """Takes the canary, and the access tokens of the provider."""
+
+    def is_valid(token: str) -> bool:
+        return token == CANARY or (claims_of(token) or {}).get("iss") == oidc_provider.issuer
+
+    with guarded(platform.address, is_valid, issuer=oidc_provider.issuer, client_id=CLIENT) as made:
+        yield made
+
+
+@pytest.fixture
+def begin(server: GuardedServer, tmp_path: Path) -> Begin:
+    """Starts a command of a user who has no credentials yet."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
+    own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "MODELRY_SPOOL_DIR": str(tmp_path / "spool")}
+    environment = {**inherited, **own, "MODELRY_TRACKING_URI": server.address, "BROWSER": "true", "COLUMNS": "80"}
+
+    def start(*words: str, **variables: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "modelry_cli", *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env={**environment, **variables}
+        )
+
+    return start
+
+
+def test_a_token_is_read_from_standard_input_and_shown_nowhere(
+    begin: Begin, server: GuardedServer, tmp_path: Path
+) -> None:
+    login = begin("login", "--token")
+    assert login.stdin is not None
+    shown = eventually(lambda: psutil.Process(login.pid).cmdline())
+    out, err = login.communicate(f"{CANARY}\n", timeout=60)
+    listed, _ = begin("workspace", "list", "--output", "json").communicate(timeout=60)
+    again, refused = begin("login", "--token").communicate("wrong", timeout=60)
+
+    assert login.returncode == 0, err
+    assert f"Logged in to {server.address}." in out
+    assert [each["name"] for each in json.loads(listed)] == ["default"]
+    assert CANARY not in f"{shown}{out}{err}{listed}{again}{refused}"
+    assert "nothing was kept" in refused
+    assert (tmp_path / "config" / "modelry" / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_token_is_no_argument(begin: Begin) -> None:
+    login = begin("login", "--token", CANARY)
+
+    _, err = login.communicate("", timeout=60)
+
+    assert login.returncode == 2
+    assert "Usage" in err
+
+
+def test_a_person_logs_in_by_the_browser_and_out_again(
+    begin: Begin, server: GuardedServer, oidc_provider: OidcProvider
+) -> None:
+    login = begin("login", "--no-browser")
+    assert login.stderr is not None
+    url = next(line.strip() for line in login.stderr if line.strip().startswith("http"))
+    redirect = oidc_provider.authorize(url, "ada")
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(redirect, timeout=20) as answer:
+        page = answer.read().decode()
+    out, err = login.communicate(timeout=60)
+    got, _ = begin("experiment", "get", "0", "--output", "json").communicate(timeout=60)
+    bye, _ = begin("logout").communicate(timeout=60)
+    after, refused = begin("experiment", "get", "0").communicate(timeout=60)
+
+    assert "You are logged in" in page
+    assert login.returncode == 0, err
+    assert "is renewed by itself" in " ".join(out.split())
+    assert json.loads(got)["experiment_id"] == "0"
+    assert "Logged out" in bye
+    assert f"modelry login --server {server.address}" in " ".join(refused.split())
+    assert after == ""
+
+
+def test_a_person_logs_in_on_another_device(begin: Begin, oidc_provider: OidcProvider) -> None:
+    login = begin("login", "--device", "--output", "json")
+    assert login.stderr is not None
+    line = next(line for line in login.stderr if "code" in line)
+    oidc_provider.device_approve(line.split()[-1], "ada")
+
+    out, _ = login.communicate(timeout=60)
+
+    assert login.returncode == 0
+    document = json.loads(out)
+    assert document["issuer"] == oidc_provider.issuer
+    assert not any("token" in key for key in document)
+
+
+def test_a14_neither_a_process_list_nor_the_spool_nor_a_log_holds_a_token(
+    begin: Begin, server: GuardedServer, tmp_path: Path
+) -> None:
+    code = (
+        "import logging; logging.basicConfig(level=logging.DEBUG)\n"
+        "import modelry, sys\n"
+        "with modelry.start_run():\n"
+        "    modelry.log_metric('loss', 1.0)\n"
+        "    modelry.log_text('text', 'a.txt')\n"
+        "    print('logged', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    environment = {
+        **os.environ,
+        "MODELRY_TRACKING_URI": server.address,
+        "MODELRY_TOKEN": f"{CANARY}-refused",
+        "MODELRY_SPOOL_DIR": str(tmp_path / "spool"),
+        "MODELRY_EXIT_TIMEOUT": "1s",
+        "MODELRY_SNAPSHOT": "1",
+    }
+    job = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    assert job.stdout is not None
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(job.stdout or ()), daemon=True)
+    reader.start()
+    eventually(lambda: "logged\n" in lines)
+    shown = psutil.Process(job.pid).cmdline()
+    assert job.stdin is not None
+    job.stdin.close()
+    assert job.wait(60) == 0
+    reader.join(20)
+    job.stdout.close()
+
+    spooled = [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
+    assert any(b"loss" in path.read_bytes() for path in spooled)
+    assert not any(CANARY.encode() in path.read_bytes() for path in spooled)
+    assert CANARY not in "".join(lines) + str(shown)
+    assert "is refused" in "".join(lines)
+
+
+def test_logging_out_everywhere_forgets_all(begin: Begin, tmp_path: Path) -> None:
+    begin("login", "--token").communicate(CANARY, timeout=60)
+
+    out, _ = begin("logout", "--all").communicate(timeout=60)
+    nothing, _ = begin("logout", "--all").communicate(timeout=60)
+    missing = begin("logout")
+    missing.communicate(timeout=60)
+
+    assert "Logged out of 127.0.0.1:" in out
+    assert "There is no login" in nothing
+    assert missing.returncode == 1
+    assert CANARY not in (tmp_path / "config" / "modelry" / "credentials.json").read_text()

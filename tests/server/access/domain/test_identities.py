@@ -1,0 +1,231 @@
+"""Whose a credential is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+from joserfc.jwk import RSAKey
+
+from modelry_server.access.domain import journal, principals
+from modelry_server.access.domain.identities import Identities
+from modelry_server.access.domain.issuers import Issuer
+from modelry_server.access.domain.oidc import Oidc
+from modelry_server.access.domain.principals import Draft
+from modelry_server.access.domain.tokens import Draft as TokenDraft
+from modelry_server.access.entities import PrincipalKind
+from modelry_server.access.store import principals as store
+from modelry_server.access.store import roles
+from modelry_server.kernel import caller
+from modelry_server.kernel.access import Place
+from modelry_server.kernel.caller import Caller, Credential
+from modelry_server.kernel.errors import CredentialInvalid
+from modelry_server.kernel.ids import new_id
+from modelry_server.kernel.sql.database import Database
+from tests.parts import hostile_issuer
+from tests.parts.clock import HeldClock
+from tests.parts.hostile_issuer import AUDIENCE, HostileIssuer, signed
+from tests.server.access import written
+from tests.server.access.conftest import ONCE, TRACE, Installation
+
+KEY = RSAKey.generate_key(2048, {"kid": "known"})
+NOW_S = int(time.time())
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[HostileIssuer]:
+    with hostile_issuer.running(KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    return HeldClock(NOW_S * 1000)
+
+
+@dataclass
+class Company:
+    """An issuer, and access that trusts it."""
+
+    issuer: HostileIssuer
+    db: Database
+    clock: HeldClock
+    creates: bool = True
+
+    def __post_init__(self) -> None:
+        trusted = Issuer("company", self.issuer.url, (AUDIENCE,), self.issuer.jwks_url)
+        oidc = Oidc([trusted], self.clock, age=lambda: self.clock.now() / 1000)
+        self.identities = Identities(self.db, self.clock, oidc=oidc, creates=lambda url: self.creates)
+
+    def token(self, **changes: object) -> str:
+        """A token; a claim that is not given is good."""
+        claims = {"iss": self.issuer.url, "aud": AUDIENCE, "sub": "u-1", "iat": NOW_S, "exp": NOW_S + 600, **changes}
+        return signed({"alg": "RS256", "kid": "known"}, claims, KEY, "RS256")
+
+
+@pytest.fixture
+def company(issuer: HostileIssuer, db: Database, clock: HeldClock) -> Company:
+    return Company(issuer, db, clock)
+
+
+def test_a_person_becomes_a_principal_at_first_sight(company: Company, installation: Installation) -> None:
+    text = company.token(preferred_username="ada", name="Ada L.", groups=["staff"])
+    with installation.db.write() as tx:
+        written.bind(tx, "reader", "staff", Place("default"), is_group=True)
+
+    first, again = company.identities.identity(text), company.identities.identity(text)
+
+    assert first == again
+    made = installation.stored(first.identity.principal_id)
+    assert (made.name, made.display_name, made.kind) == ("ada", "Ada L.", PrincipalKind.USER)
+    assert (made.issuer, made.external_id) == (company.issuer.url, "u-1")
+    assert first.identity.credential is Credential.OIDC_TOKEN
+    assert first.identity.expire_time == NOW_S + 600
+    assert first.identity.groups == {"staff"}
+    assert "runs.read" in first.grants.workspaces["default"]
+    assert [each.members()["actor"] for each in installation.records()] == ["modelry"]
+
+
+def test_a_taken_name_gets_a_number(company: Company, installation: Installation) -> None:
+    installation.principal("ada")
+
+    names = [
+        company.identities.identity(company.token(sub=f"u-{n}", preferred_username="ada")).identity.name
+        for n in (1, 2, 1)
+    ]
+
+    assert names == ["ada (2)", "ada (3)", "ada (2)"]
+
+
+def test_the_longest_name_still_gets_a_number(company: Company) -> None:
+    tokens = [company.token(sub=f"u-{n}", preferred_username="x" * 250) for n in (1, 2)]
+
+    names = [company.identities.identity(each).identity.name for each in tokens]
+
+    assert names == ["x" * 250, "x" * 246 + " (2)"]
+
+
+def test_many_calls_of_somebody_new_at_once_make_one_principal(company: Company, installation: Installation) -> None:
+    text = company.token(preferred_username="ada")
+    with pytest.raises(CredentialInvalid):  # this reads the keys of the issuer
+        company.identities.identity(company.token(exp=NOW_S - 60))
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: company.identities.identity(text), range(8)))
+
+    assert len({each.identity.principal_id for each in found}) == 1
+    assert len(installation.records()) == 1
+
+
+def test_who_must_be_made_before_is_refused_until_then(
+    issuer: HostileIssuer, db: Database, clock: HeldClock, installation: Installation
+) -> None:
+    strict = Company(issuer, db, clock, creates=False)
+    with pytest.raises(CredentialInvalid):
+        strict.identities.identity(strict.token())
+
+    with caller.using(Caller("setup", TRACE)), db.write() as tx:
+        journal.begin(tx)
+        made = principals.add(tx, Draft(PrincipalKind.USER, "ada", "", issuer.url, "u-1"), clock.now())
+
+    assert strict.identities.identity(strict.token()).identity.principal_id == made.principal_id
+
+
+def test_tokens_of_an_issuer_that_were_issued_before_all_were_revoked_are_refused(
+    company: Company, installation: Installation
+) -> None:
+    old = company.token(preferred_username="ada")
+    identity = company.identities.identity(old).identity
+    with caller.using(Caller("ada", TRACE, identity=identity)):
+        assert installation.tokens.revoke_all("") == 0
+
+    with pytest.raises(CredentialInvalid):
+        company.identities.identity(old)
+    later = company.identities.identity(company.token(iat=NOW_S + 1)).identity
+    assert later.principal_id == identity.principal_id
+
+
+def test_a_disabled_person_is_refused_whatever_the_issuer_says(company: Company, installation: Installation) -> None:
+    text = company.token()
+    identity = company.identities.identity(text).identity
+    with installation.db.write() as tx:
+        written.disable(tx, identity.principal_id)
+
+    with pytest.raises(CredentialInvalid):
+        company.identities.identity(text)
+
+
+def test_a_token_that_the_issuer_did_not_sign_is_refused_like_all_others(company: Company) -> None:
+    text = company.token()
+    head, body, _ = text.split(".")
+
+    answers = set()
+    for wrong in (f"{head}.{body}.AAAA", f"{head}.{body}.", "a.b.c", f"{text}.x", "..", company.token(exp=NOW_S - 60)):
+        with pytest.raises(CredentialInvalid) as refusal:
+            company.identities.identity(wrong)
+        answers.add(refusal.value.message)
+    assert len(answers) == 1
+
+
+def test_without_issuers_no_token_of_one_is_accepted(company: Company, installation: Installation) -> None:
+    with pytest.raises(CredentialInvalid):
+        installation.identities.identity(company.token())
+
+
+def certified(installation: Installation, name: str, external_id: str) -> str:
+    with caller.using(Caller("setup", TRACE)):
+        draft = Draft(PrincipalKind.SERVICE_ACCOUNT, name, "", "certificate", external_id)
+        return installation.anybody.principals.create(draft, ONCE).principal_id
+
+
+def test_a_certificate_is_that_of_the_first_of_its_names(installation: Installation, clock: HeldClock) -> None:
+    first = certified(installation, "robot", "spiffe://example/robot")
+    certified(installation, "host", "host.example")
+    end = clock.now() / 1000 + 60
+
+    names = ("spiffe://example/other", "spiffe://example/robot", "host.example", "host")
+    known = installation.identities.certificate(names, "f1", end)
+
+    assert known.identity.principal_id == first
+    assert (known.identity.credential, known.identity.credential_id) == (Credential.CLIENT_CERTIFICATE, "f1")
+    assert known.identity.expire_time == end
+
+
+def test_a_certificate_of_nobody_of_who_is_disabled_or_that_has_ended_is_refused(
+    installation: Installation, clock: HeldClock
+) -> None:
+    robot = certified(installation, "robot", "robot.example")
+    now = clock.now() / 1000
+    installation.principal("eve.example")
+
+    wrong = [(("eve.example", ""), now + 60), ((), now + 60), (("robot.example",), now)]
+    for names, end in wrong:
+        with pytest.raises(CredentialInvalid):
+            installation.identities.certificate(names, "f1", end)
+    with installation.db.write() as tx:
+        written.disable(tx, robot)
+    with pytest.raises(CredentialInvalid):
+        installation.identities.certificate(("robot.example",), "f1", now + 60)
+
+    with installation.db.read() as tx:
+        assert store.by_name(tx, "robot.example") is None
+
+
+def test_the_grants_of_who_is_unknown_are_refused(installation: Installation) -> None:
+    with pytest.raises(CredentialInvalid):
+        installation.identities.grants(new_id(), frozenset({"staff"}))
+
+
+def test_a_cap_whose_role_is_gone_allows_nothing(installation: Installation) -> None:
+    ada = installation.principal("ada", "admin")
+    with installation.db.write() as tx:
+        written.a_role(tx, "logger", "runs.write")
+    _, text = installation.token(ada, TokenDraft(role_cap="logger"))
+
+    with installation.db.write() as tx:
+        roles.delete(tx, "logger")
+
+    assert installation.identities.identity(text).identity.permission_cap == frozenset()
