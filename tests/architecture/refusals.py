@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from modelry_server.kernel.access import Access, WorkspaceNotFound
+from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.errors import ModelryError
 from tests.architecture.tree import ROOT, parsed, rpcs, server_errors, server_modules
 
+_JUDGING = (Access.require, Access.require_seen)
 _CONSTRUCTION = ("__init__", "__post_init__", "__enter__", "__exit__")
 
 
@@ -71,6 +73,8 @@ class _Walk:
     def function(self, function: Any, owner: type | None = None) -> frozenset[str]:
         """The reasons of a function, which is a method of `owner` if that is given."""
         function = inspect.unwrap(getattr(function, "__func__", function))
+        if owner is Authority:
+            return frozenset()  # what it refuses with can come from any rpc
         node, key = _node_of(function), (function, owner)
         if node is None or key in self._open:
             self._loops |= {key} if node else set()
@@ -151,8 +155,8 @@ class _Walk:
             return {found.reason}
         if isinstance(node, ast.Attribute) and (asked := [each for each in scope.services if hasattr(each, node.attr)]):
             return {reason for kind in asked for reason in self.function(getattr(kind, node.attr), kind)}
-        if not isinstance(found, types.FunctionType | types.MethodType) or found is Access.require:
-            return set()  # the default error of `require` depends on the call
+        if not isinstance(found, types.FunctionType | types.MethodType) or found in _JUDGING:
+            return set()  # the default error of these depends on the call
         of = self.value(node.value, scope) if isinstance(node, ast.Attribute) else None
         kind = of.kind if isinstance(of, Thing) else of if isinstance(of, type) else None
         reasons = set(self.function(found, kind))
@@ -162,7 +166,9 @@ class _Walk:
 
     def _called(self, node: ast.Call, scope: Scope) -> set[str]:
         called = self.value(node.func, scope)
-        if called is Access.require:
+        if called in _JUDGING:
+            if node.args and isinstance(node.args[0], ast.Name) and node.args[0].id == "INSTALLATION":
+                return set()  # everybody knows that there is one
             unseen = [each.value for each in node.keywords if each.arg == "unseen"]
             is_given = unseen and not (isinstance(unseen[0], ast.Name) and unseen[0].id not in scope.local)
             return set() if is_given else {WorkspaceNotFound.reason}

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 import pytest
 
 from modelry._sdk.nouns import evaluations as sdk_evaluations
-from modelry_server.access.domain import workspaces
+from modelry_server.access.domain import groups, roles, workspaces
 from modelry_server.artifacts.config import ArtifactsConfig
 from modelry_server.artifacts.domain import incoming, paths, writing
 from modelry_server.artifacts.rpc import artifacts
@@ -37,6 +37,8 @@ LIMITS = {
     "*Request.order_by": [order.MOST_KEYS],
     "*Request.reason": [fields.NOTE_LENGTH],
     "*Workspace*.description": [fields.NOTE_LENGTH],
+    "*Group*.description": [fields.NOTE_LENGTH],
+    "*Role*.description": [fields.NOTE_LENGTH],
     "*.description": [fields.DESCRIPTION_LENGTH],
     "Set*TagsRequest.tags": [1, fields.KEYS_PER_CALL],
     "Delete*TagsRequest.keys": [1, fields.KEYS_PER_CALL],
@@ -44,6 +46,11 @@ LIMITS = {
     "*Request.params": [fields.KEYS_PER_CALL],
     "*.tags": _LABELS,
     # access
+    "Group.name": [1, fields.KEY_LENGTH],
+    "*GroupMembersRequest.members": [1, groups.MOST_AT_ONCE],
+    "Role.name": [1, 63],
+    "Role.permissions": [roles.MOST_PERMISSIONS],
+    "CreateRoleRequest.permissions": [roles.MOST_PERMISSIONS],
     "Workspace.name": [1, 63],
     # artifacts
     "Artifact.path": [paths.LONGEST, paths.DEEPEST, paths.LONGEST_PART],

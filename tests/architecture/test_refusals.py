@@ -24,6 +24,21 @@ UNREACHABLE = {
         "OWNER_NOT_FOUND": "tracking has just said that the run exists, and deleted runs are kept",
         "SNAPSHOT_EXISTS": "the id of the version is made from the request, and so from its source",
     },
+    "WhoAmI": {"PRINCIPAL_NOT_FOUND": "principals are never deleted, and the caller is one"},
+    "CreateToken": {"TOKEN_NOT_FOUND": "tokens are never deleted, so a repeated request finds its own"},
+    **dict.fromkeys(
+        ("GetToken", "RotateToken", "RevokeToken"),
+        {"PRINCIPAL_NOT_FOUND": "principals are never deleted, and a token has one"},
+    ),
+    "DeleteRoleBinding": {
+        "ROLE_NOT_FOUND": "a role that is bound can't be deleted",
+        "WORKSPACE_NOT_FOUND": "who can't see its workspace hears that there is no such binding",
+    },
+    **dict.fromkeys(
+        ("UpdateModel", "UpdateExperiment"),
+        {"WORKSPACE_NOT_FOUND": "who sees a thing in a workspace sees that there is the workspace"},
+    ),
+    "GetIdentity": {"PRINCIPAL_EXISTS": "a name that is taken gets a number, and the id of the issuer is looked up"},
     "DeleteSnapshot": {"SNAPSHOT_NOT_FOUND": "only for services without the permission, which all of them have"},
 }
 """What the walk finds although no request leads to it, and why none does."""

@@ -18,11 +18,6 @@ class AccessConfig(DatabaseSettings):
         "machine can reach. `host:port` is for services on several machines and needs `server.service_key`.",
         least=1,
     )
-    issuers_file: str = setting(
-        "",
-        "A TOML file with the OpenID Connect issuers whose tokens are accepted: one `[[issuer]]` each. Empty: none.",
-        anchored=in_folder,
-    )
     token_lifetime: Duration = setting(
         Duration(90 * 86_400.0), "How long an API token lives if the request does not say when it ends.", least=1.0
     )
@@ -35,7 +30,6 @@ class AccessConfig(DatabaseSettings):
         "the server makes one, and writes it to the file `bootstrap.token` in the data folder. It has a form: `python "
         "-c 'from modelry_server.access.domain.token_texts import *; print(new_text(TextKind.BOOTSTRAP))'` makes one.",
     )
-
     issuers_file: str = setting(
         "",
         "The OIDC issuers whose tokens are accepted, as TOML; see the page about signing in. Empty: none.",

@@ -19,7 +19,7 @@ def workspaces(deployment: Deployment) -> api.WorkspaceServiceStub:
 
 def create(workspaces: api.WorkspaceServiceStub, **fields: str) -> api.Workspace:
     """A new workspace."""
-    request = api.CreateWorkspaceRequest(**({"name": f"team-{new_id()}"} | fields))
+    request = api.CreateWorkspaceRequest(**{"name": f"team-{new_id()}", **fields})
     return workspaces.CreateWorkspace(request).workspace
 
 
@@ -94,7 +94,7 @@ def test_a_retry_answers_with_the_same_workspace(workspaces: api.WorkspaceServic
 def test_what_is_beyond_a_limit_is_refused_by_its_path(
     workspaces: api.WorkspaceServiceStub, fields: dict[str, str], path: str
 ) -> None:
-    request = api.CreateWorkspaceRequest(**({"name": f"team-{new_id()}"} | fields))
+    request = api.CreateWorkspaceRequest(**{"name": f"team-{new_id()}", **fields})
 
     refusal = refused(workspaces.CreateWorkspace, request)
 

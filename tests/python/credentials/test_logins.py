@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -201,6 +203,43 @@ def test_a_login_that_can_not_be_renewed_says_to_log_in_again(
     assert away.value.reason == forgotten.value.reason == "TOKEN_NOT_SENT"
     assert f"`modelry login --server {server.address}`" in forgotten.value.message
     assert login.refresh_token not in forgotten.value.message + away.value.message
+
+
+def test_a_renewed_login_that_can_not_be_kept_counts_in_this_process(
+    short: tuple[OidcProvider, GuardedServer], home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider, server = short
+    credentials.log_in(server.address, visit=browser(provider))
+    kept = store(home).read_text()
+    with STORE.changing():
+        login = logins.get(server.address)
+        assert login is not None
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        eventually(lambda: login.is_over)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a disk that is full
+        try:
+            token = logins.token_for(server.address)
+            again = logins.token_for(server.address)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, ignored)
+
+    assert token is not None
+    assert token.text != login.text
+    assert again == token
+    assert store(home).read_text() == kept
+    assert "counts in this process only" in caplog.text
+
+
+def test_a_login_is_used_until_it_expires_where_nobody_can_write(guard: GuardedServer, token: str, home: Path) -> None:
+    made = logins.Login(guard.address, "", "http://127.0.0.1:1", "c", "access", token, "", "r", time.time() - 90, 100.0)
+    logins.keep(made)
+    (home / "modelry" / "credentials.lock").unlink()
+    (home / "modelry" / "credentials.lock").mkdir()
+
+    assert made.is_due
+    assert Client(guard.address).experiments.get("0").experiment_id == "0"
 
 
 def test_another_device_logs_in_by_a_code(trusted: GuardedServer, oidc_provider: OidcProvider) -> None:

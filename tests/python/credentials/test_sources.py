@@ -8,6 +8,7 @@ import os
 import pickle
 from pathlib import Path
 
+import grpc
 import pytest
 
 import modelry
@@ -76,6 +77,15 @@ def test_a_refused_token_is_named_by_its_source_and_never_shown(
 
     assert "canary" not in repr(raised.value) + str(raised.value.metadata)
     assert len(guard.seen) == 1
+
+
+def test_a14_a_server_that_quotes_the_token_does_not_get_it_into_a_message(guard: GuardedServer, token: str) -> None:
+    guard.rule, guard.says = (lambda method, request: grpc.StatusCode.INVALID_ARGUMENT), f"what is {token}?"
+
+    with pytest.raises(InvalidArgument, match=r"what is \*\*\*\?") as raised:
+        Client(guard.address, token=token).experiments.get("0")
+
+    assert token not in str(raised.value)
 
 
 def test_a_missing_permission_says_which_token_was_used(guard: GuardedServer, token: str) -> None:

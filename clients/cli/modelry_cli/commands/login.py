@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from typing import Annotated, Any
 
@@ -80,6 +81,9 @@ def login(
     except ModelryError as refused:
         output.refuse(str(refused))
         raise typer.Exit(1) from None
+    for name in ("MODELRY_TOKEN", "MODELRY_TOKEN_FILE"):
+        if os.environ.get(name):
+            output.note(f"{name} is set, and wins over the login where its token is for this server.")
     if output_format is Format.JSON:
         output.write_json(kept)
         return

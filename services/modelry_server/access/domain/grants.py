@@ -20,8 +20,13 @@ def effective(tx: Transaction, principal_id: str, groups: frozenset[str]) -> Gra
     workspaces: dict[str, frozenset[str]] = {}
     experiments: dict[str, tuple[str, frozenset[str]]] = {}
     models: dict[str, tuple[str, frozenset[str]]] = {}
+    meant: dict[str, tuple[frozenset[str], frozenset[str]]] = {}  # of each role: for the installation, and elsewhere
     for bound in store.bound_to(tx, principal_id, joined):
-        permissions, place = at(bound.place, permissions_of(bound)), bound.place
+        if bound.role not in meant:
+            whole = permissions_of(bound)
+            meant[bound.role] = whole, whole - INSTALLATION_ONLY
+        place = bound.place
+        permissions = meant[bound.role][1 if place.workspace else 0]
         if not permissions:
             continue
         if place.experiment_id:

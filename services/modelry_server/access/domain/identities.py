@@ -9,9 +9,9 @@ from modelry_server.access.domain import caps, grants, journal
 from modelry_server.access.domain import principals as people
 from modelry_server.access.domain.token_texts import TextKind, digest_of, kind_of
 from modelry_server.access.entities import ExternalIdentity, Principal, PrincipalKind
-from modelry_server.access.store import principals as store
+from modelry_server.access.store import identities as store
+from modelry_server.access.store import principals as principal_store
 from modelry_server.access.store import state
-from modelry_server.access.store import tokens as token_store
 from modelry_server.kernel import caller
 from modelry_server.kernel.authority import Grants, Known
 from modelry_server.kernel.caller import NOBODY, Credential, Identity
@@ -103,7 +103,7 @@ class Identities:
         """As `grants`, with the revision at which it was so, or before it."""
         with self._db.read() as tx:
             revision = state.revision(tx)  # first: what is read after it may be newer, and never older
-            principal = store.find(tx, principal_id)
+            principal = principal_store.find(tx, principal_id)
             if principal is None or principal.is_disabled:
                 raise CredentialInvalid
             return grants.effective(tx, principal_id, groups), revision
@@ -112,7 +112,7 @@ class Identities:
         now = self._clock.now()
         with self._db.read() as tx:
             revision = state.revision(tx)
-            found = token_store.by_digest(tx, digest)
+            found = store.by_digest(tx, digest)
             end = 0 if found is None else _end(found, digest)
             if found is None or end <= now or found.token.revoke_time is not None or found.principal.is_disabled:
                 raise CredentialInvalid
@@ -142,7 +142,7 @@ class Identities:
     def _of_issuer(self, bearer: str, told: ExternalIdentity) -> tuple[Known, int]:
         with self._db.read() as tx:
             revision = state.revision(tx)
-            principal = store.by_external_id(tx, told.issuer_url, told.subject)
+            principal = principal_store.by_external_id(tx, told.issuer_url, told.subject)
         if principal is None:
             principal = self._made(told)
         if principal.is_disabled or told.issued_at < principal.not_before or told.expire_time <= self._clock.now():
@@ -166,7 +166,7 @@ class Identities:
         # The server makes it: who calls is not known yet.
         with caller.using(NOBODY), self._db.write(until=until) as tx:
             journal.begin(tx)
-            there = store.by_external_id(tx, told.issuer_url, told.subject)
+            there = principal_store.by_external_id(tx, told.issuer_url, told.subject)
             if there is not None:  # a call at the same time has made it
                 return there
             draft = people.Draft(
@@ -183,7 +183,7 @@ def _known(tx: Transaction, identity: Identity) -> Known:
     return Known(identity, grants.effective(tx, identity.principal_id, identity.groups))
 
 
-def _end(found: token_store.Credential, digest: str) -> int:
+def _end(found: store.Credential, digest: str) -> int:
     """When the text with this digest ends, in milliseconds."""
     if hmac.compare_digest(found.digest, digest):
         return found.token.expire_time
@@ -195,7 +195,7 @@ def _end(found: token_store.Credential, digest: str) -> int:
 def _free_name(tx: Transaction, name: str) -> str:
     """The name, or with ` (2)` and so on if it is taken."""
     number, free = 1, name[:KEY_LENGTH].strip()
-    while store.by_name(tx, free) is not None:
+    while principal_store.by_name(tx, free) is not None:
         number += 1
         ending = f" ({number})"
         free = name[: KEY_LENGTH - len(ending)].strip() + ending

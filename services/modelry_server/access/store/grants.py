@@ -31,14 +31,15 @@ def groups_of(tx: Transaction, principal_id: str, given: Collection[str] = ()) -
 
 def bound_to(tx: Transaction, principal_id: str, groups: Collection[str]) -> list[Bound]:
     """The roles of a principal and of groups, in the order in which they were bound."""
-    return [
-        Bound(
-            row.role,
-            Place(row.workspace, row.experiment_id, row.model_id),
-            None if row.permissions is None else frozenset(json.loads(row.permissions)),
-        )
-        for row in tx.execute(_BOUND, {"principal": principal_id, "groups": list(groups)})
-    ]
+    parsed: dict[str, frozenset[str]] = {}  # many bindings have few roles
+    found: list[Bound] = []
+    for role, workspace, experiment_id, model_id, text in tx.execute(
+        _BOUND, {"principal": principal_id, "groups": list(groups)}
+    ):
+        if text is not None and role not in parsed:
+            parsed[role] = frozenset(json.loads(text))
+        found.append(Bound(role, Place(workspace, experiment_id, model_id), parsed.get(role)))
+    return found
 
 
 _joined = (

@@ -1,6 +1,5 @@
 """Principals as rows of a table."""
 
-from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +9,8 @@ from modelry_server.access.store.tables import principals
 from modelry_server.kernel.sql.statements import Transaction, insert
 
 _COLUMNS = tuple(column.name for column in principals.columns)
+is_external = principals.c.issuer != sa.literal_column("''")
+"""Whether an issuer vouches for a principal, said as the index says it, so that it is used."""
 
 
 def add(tx: Transaction, principal: Principal) -> bool:
@@ -30,14 +31,7 @@ def by_name(tx: Transaction, name: str) -> Principal | None:
 
 def by_external_id(tx: Transaction, issuer: str, external_id: str) -> Principal | None:
     """The principal with this id of an issuer, if there is one."""
-    return _one(tx, sa.and_(principals.c.issuer == issuer, principals.c.external_id == external_id, _is_external))
-
-
-def of_certificate(tx: Transaction, issuer: str, names: Collection[str]) -> list[Principal]:
-    """The principals with one of these ids of an issuer."""
-    t = principals
-    query = sa.select(t).where(t.c.issuer == issuer, t.c.external_id.in_(names), _is_external)
-    return [entity(row) for row in tx.execute(query)]
+    return _one(tx, sa.and_(principals.c.issuer == issuer, principals.c.external_id == external_id, is_external))
 
 
 def page(
@@ -68,9 +62,6 @@ def update(tx: Transaction, principal: Principal) -> None:
             revision=principal.revision,
         )
     )
-
-
-_is_external = principals.c.issuer != sa.literal_column("''")  # as the index says it, so that it is used
 
 
 def _one(tx: Transaction, condition: sa.ColumnElement[bool]) -> Principal | None:

@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from modelry_server.access.entities import Principal, Token
-from modelry_server.access.store import principals
-from modelry_server.access.store.tables import principals as principal_table
+from modelry_server.access.entities import Token
 from modelry_server.access.store.tables import tokens
 from modelry_server.kernel.sql.statements import Transaction
 
@@ -16,16 +14,6 @@ _SHOWN = (
     *("token_id", "principal_id", "description", "hint", "create_time", "expire_time", "role_cap"),
     *("last_use_time", "revoke_time"),
 )
-
-
-class Credential(NamedTuple):
-    """A token as it is judged: with its digests, until when the former one is accepted, and with its principal."""
-
-    token: Token
-    principal: Principal
-    digest: str
-    former_digest: str
-    former_until: int
 
 
 def add(tx: Transaction, token: Token, digest: str) -> None:
@@ -38,26 +26,7 @@ def add(tx: Transaction, token: Token, digest: str) -> None:
 def find(tx: Transaction, token_id: str) -> Token | None:
     """The token with this id, if there is one."""
     row = tx.execute(sa.select(tokens).where(tokens.c.token_id == token_id)).one_or_none()
-    return _entity(row) if row else None
-
-
-def by_digest(tx: Transaction, digest: str) -> Credential | None:
-    """The token with this digest, or with it as the former one, if there is one. One query, whatever is there."""
-    t, p = tokens, principal_table
-    join = t.join(p, p.c.principal_id == t.c.principal_id)
-    hit = sa.or_(t.c.digest == digest, t.c.former_digest == digest)
-    own = [column.label(f"token_{column.name}") for column in t.columns]
-    row = tx.execute(sa.select(p, *own).select_from(join).where(hit)).first()
-    if row is None:
-        return None
-    values = {column.name: getattr(row, f"token_{column.name}") for column in t.columns}
-    return Credential(
-        Token(**{name: values[name] for name in _SHOWN}, workspaces=tuple(json.loads(values["workspaces"]))),
-        principals.entity(row),
-        values["digest"],
-        values["former_digest"] or "",
-        values["former_until"],
-    )
+    return entity(row) if row else None
 
 
 def page(
@@ -71,7 +40,7 @@ def page(
         query = query.where(_in_force(in_force_at))
     if after is not None:
         query = query.where(sa.tuple_(t.c.create_time, t.c.token_id) < sa.tuple_(*map(sa.literal, after)))
-    return [_entity(row) for row in tx.execute(query)]
+    return [entity(row) for row in tx.execute(query)]
 
 
 def count(tx: Transaction, principal_id: str, now: int) -> int:
@@ -121,5 +90,7 @@ def _in_force(now: int) -> sa.ColumnElement[bool]:
     return sa.and_(tokens.c.revoke_time.is_(None), tokens.c.expire_time > now)
 
 
-def _entity(row: Any) -> Token:
-    return Token(**{name: getattr(row, name) for name in _SHOWN}, workspaces=tuple(json.loads(row.workspaces)))
+def entity(row: Any, prefix: str = "") -> Token:
+    """The token in a row, whose columns have a prefix."""
+    values = {name: getattr(row, prefix + name) for name in _SHOWN}
+    return Token(**values, workspaces=tuple(json.loads(getattr(row, f"{prefix}workspaces"))))

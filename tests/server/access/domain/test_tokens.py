@@ -117,9 +117,9 @@ def test_a_cap_is_part_of_the_identity(installation: Installation) -> None:
     _, of_custom = installation.token(ada, Draft(role_cap="logger"))
 
     builtin = installation.identities.identity(of_builtin).identity
-    assert builtin.permission_cap == {"runs.read", "files.read", "models.read", "audit.read"}
-    assert builtin.workspace_cap == {"risk", "default"}
-    assert installation.identities.identity(of_custom).identity.permission_cap == {"runs.write"}
+    assert builtin.permission_cap == frozenset({"runs.read", "files.read", "models.read", "audit.read"})
+    assert builtin.workspace_cap == frozenset({"risk", "default"})
+    assert installation.identities.identity(of_custom).identity.permission_cap == frozenset({"runs.write"})
 
 
 def test_what_a_capped_token_makes_keeps_within_its_caps_and_its_life(installation: Installation) -> None:
@@ -366,7 +366,7 @@ def test_a_token_that_is_revoked_while_it_is_used_is_refused_from_then_on(instal
 
     def use() -> list[tuple[bool, bool]]:
         """For each use: whether the token was revoked before it began, and whether it was accepted."""
-        seen = []
+        seen: list[tuple[bool, bool]] = []
         while not (seen and seen[-1][0]):
             is_over = over.is_set()
             seen.append((is_over, accepts(installation, text)))

@@ -194,14 +194,15 @@ def test_the_bootstrap_token_and_certificates_come_as_what_they_are(
 
 def test_only_services_ask_who_callers_are(installation: Installation, identities: IdentityService) -> None:
     with caller.using(Caller("eve", TRACE)):
-        for ask, request in (
+        asked: list[tuple[Any, object]] = [
             (identities.GetIdentity, internal.GetIdentityRequest(bearer="x")),
             (identities.GetGrants, internal.GetGrantsRequest()),
             (identities.WatchChanges, internal.WatchChangesRequest()),
             (identities.LogTokenUses, internal.LogTokenUsesRequest()),
-        ):
+        ]
+        for ask, request in asked:
             with pytest.raises(PermissionMissing):
-                ask(request, CONTEXT)  # type: ignore[operator]
+                ask(request, CONTEXT)
 
 
 def test_a_stream_tells_changes_and_ends_when_the_database_is_away(

@@ -6,6 +6,7 @@ others find what it got. Providers that give a new refresh token with each answe
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from modelry._sdk.credentials.keyrings import Unusable
 from modelry._sdk.credentials.store import STORE, Entry, login_command
 from modelry._sdk.credentials.tokens import Token
 from modelry.errors import ModelryError, Unauthenticated
+
+log = logging.getLogger("modelry")
 
 SENDS = ("auto", "access", "id")
 """Which token a login sends: the access token if it is a JWT, else the ID token; or always one of them."""
@@ -138,8 +141,7 @@ def _parsed(server: str, entry: Entry) -> Login:
 
 def keep(login: Login) -> str:
     """Keeps a login; says where. Raises Unusable, OSError."""
-    entry = {name: getattr(login, name) for name in Login.__dataclass_fields__ if name != "server"}
-    path = STORE.put(login.server, {key: value for key, value in entry.items() if value}, _SECRET)
+    path = STORE.put(login.server, _entry(login), _SECRET)
     _trouble.refused.pop(login.server, None)
     _trouble.away.pop(login.server, None)
     return f"the keyring of this system, and {path}" if login.keyring else str(path)
@@ -150,15 +152,15 @@ def token_for(server: str, refused: str = "") -> Token | None:
 
     None if there is no login. Raises Unauthenticated if there is one that can't be used any more.
     """
+    login: Login | None = None
     try:
         login = get_now(server) if refused else get(server)
-        if login is None:
-            return None
-        if login.is_due or (refused == login.text and _may_refresh(login)):
+        if login is not None and (login.is_due or (refused == login.text and _may_refresh(login))):
             login = _refreshed(login, refused)
     except Unusable as problem:
-        raise _unusable(server, str(problem)) from None
-    return login.sent
+        if login is None or login.is_over:
+            raise _unusable(server, str(problem)) from None
+    return None if login is None else login.sent
 
 
 def _may_refresh(login: Login) -> bool:
@@ -208,8 +210,17 @@ def _refresh(login: Login) -> Login:
     if answer.get("id_token"):
         claims.check_id_token(answer["id_token"], login.issuer, login.client_id)
     made = login.with_answer(answer)
-    keep(made)
+    try:
+        keep(made)
+    except (OSError, Unusable) as problem:  # the refresh token is spent, so what came for it must not be lost
+        log.warning("the renewed login to %s can't be kept, and counts in this process only: %s", made.server, problem)
+        STORE.remember(made.server, _entry(made))
     return made
+
+
+def _entry(login: Login) -> Entry:
+    entry = {name: getattr(login, name) for name in Login.__dataclass_fields__ if name != "server"}
+    return {key: value for key, value in entry.items() if value}
 
 
 def _unusable(server: str, text: str) -> Unauthenticated:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelry._sdk.credentials import keyrings, private
 from modelry._sdk.credentials.keyrings import Unusable
@@ -40,13 +40,21 @@ Entry = dict[str, Any]
 """A login as the file has it: values of JSON."""
 
 
+class _Content(NamedTuple):
+    """What was read: replaced as a whole, since several threads read."""
+
+    seen: tuple[object, ...]
+    """What told that the file is as it was."""
+    entries: dict[str, Entry]
+    whole: dict[str, Entry]
+    """Entries with what the keyring has of them."""
+
+
 class Store:
     """The logins of this user. For any number of threads."""
 
     def __init__(self) -> None:
-        self._seen: tuple[object, ...] = ()
-        self._entries: dict[str, Entry] = {}
-        self._with_keyring: dict[str, Entry] = {}
+        self._read = _Content((), {}, {})
         self._looked: tuple[str, float] = ("", 0.0)
         """The folder for settings at the last look at the file, and until when that counts."""
         self._turn = threading.RLock()
@@ -59,7 +67,7 @@ class Store:
         if self._looked[0] != where or now >= self._looked[1]:
             self._all()
             self._looked = where, now + _LOOK_AGAIN_SECONDS
-        found = self._entries.get(server)
+        found = self._read.entries.get(server)
         return None if found is None else self._whole(server, found)
 
     def entry_now(self, server: str) -> Entry | None:
@@ -83,6 +91,11 @@ class Store:
             _write(path, entries)
             self.look_again()
             return path
+
+    def remember(self, server: str, entry: Entry) -> None:
+        """Keeps a login in memory, until the file changes: it can't be written."""
+        read = self._read
+        self._read = _Content(read.seen, {**read.entries, server: {**entry, "keyring": False}}, {})
 
     def remove(self, server: str) -> None:
         """Forgets a login. Raises Unusable, OSError."""
@@ -121,34 +134,35 @@ class Store:
     def _all(self) -> dict[str, Entry]:
         path = _path()
         if path is None:
-            self._entries = {}
+            self._read = _Content((), {}, {})
             return {}
         try:
             status = os.stat(path, follow_symlinks=False)
         except OSError:
-            self._seen, self._entries = (), {}
+            self._read = _Content((), {}, {})
             return {}
         seen = (path, status.st_mtime_ns, status.st_ino, status.st_dev, status.st_size, status.st_mode, status.st_uid)
-        if seen != self._seen:
-            self._entries, self._with_keyring = _read(path), {}
-            self._seen = seen
-        return self._entries
+        read = self._read
+        if seen != read.seen:
+            self._read = read = _Content(seen, _read(path), {})
+        return read.entries
 
     def _whole(self, server: str, entry: Entry) -> Entry:
         if not entry.get("keyring"):
             return entry
-        if (known := self._with_keyring.get(server)) is not None:
+        whole = self._read.whole
+        if (known := whole.get(server)) is not None:
             return known
         hidden = keyrings.get(server)
         if hidden is None:
             raise Unusable(f"the keyring has no token for {server} any more; log in again: {login_command(server)}")
         try:
-            self._with_keyring[server] = entry | json_object_of(hidden)
+            whole[server] = entry | json_object_of(hidden)
         except Unreadable:
             raise Unusable(
                 f"what the keyring has for {server} is damaged; log in again: {login_command(server)}"
             ) from None
-        return self._with_keyring[server]
+        return whole[server]
 
 
 def login_command(server: str) -> str:

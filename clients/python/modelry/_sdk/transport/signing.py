@@ -22,6 +22,7 @@ from modelry._sdk.credentials.sources import Sources
 from modelry._sdk.credentials.tokens import Token
 from modelry._sdk.transport import process, settings
 from modelry._sdk.values.texts import is_printable
+from modelry._sdk.values.urls import MASK
 from modelry.errors import InvalidArgument, ModelryError
 
 _NAME_LIMIT = 128
@@ -76,15 +77,18 @@ class Signing:
         return token is not None and (refused is None or token.text != refused.text)
 
     def explained(self, error: ModelryError, token: Token | None) -> ModelryError:
-        """An error of a call, with what to do if it is about who called."""
+        """An error of a call, with what to do if it is about who called. A token that the server quotes is masked."""
+        message = error.message if token is None else error.message.replace(token.text, MASK)
         if error.code == "UNAUTHENTICATED":
             refused = token and f"the token {token.source} is refused; {token.remedy}"
             advice = refused or self._sources.advice
         elif error.code == "PERMISSION_DENIED" and token is not None:
             advice = f"called with the token {token.source}"
-        else:
+        elif message == error.message:
             return error
-        said = f"{error.message} ({advice})"
+        else:
+            advice = f"called with the token {token.source}" if token else ""
+        said = f"{message} ({advice})"
         return type(error)(said, reason=error.reason, metadata=error.metadata, fields=error.fields)
 
     def require_private(self, source: str) -> None:

@@ -84,7 +84,8 @@ class GroupServiceServicer(object):
     def CreateGroup(self, request, context):
         """Creates a group. It also gives meaning to a group of this name in tokens of an issuer.
 
-        Errors: `FIELD_INVALID`; `GROUP_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        Errors: `FIELD_INVALID`; `GROUP_EXISTS`; `GROUP_NOT_FOUND` (the group of a repeated request was deleted);
+        `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,7 +19,8 @@ class GroupServiceStub:
     CreateGroup: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.CreateGroupRequest, _group_service_pb2.CreateGroupResponse]
     """Creates a group. It also gives meaning to a group of this name in tokens of an issuer.
 
-    Errors: `FIELD_INVALID`; `GROUP_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+    Errors: `FIELD_INVALID`; `GROUP_EXISTS`; `GROUP_NOT_FOUND` (the group of a repeated request was deleted);
+    `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     GetGroup: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.GetGroupRequest, _group_service_pb2.GetGroupResponse]
     """Reads a group.
@@ -68,7 +69,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _group_service_pb2.CreateGroupResponse:
         """Creates a group. It also gives meaning to a group of this name in tokens of an issuer.
 
-        Errors: `FIELD_INVALID`; `GROUP_EXISTS`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        Errors: `FIELD_INVALID`; `GROUP_EXISTS`; `GROUP_NOT_FOUND` (the group of a repeated request was deleted);
+        `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod

@@ -121,7 +121,8 @@ class PrincipalServiceServicer(object):
     def UpdatePrincipal(self, request, context):
         """Changes the display name or the owner of a principal, or disables or enables it.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the principal may do more than the
+        caller); `LAST_ADMINISTRATOR`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,8 @@ class PrincipalServiceStub:
     UpdatePrincipal: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.UpdatePrincipalRequest, _principal_service_pb2.UpdatePrincipalResponse]
     """Changes the display name or the owner of a principal, or disables or enables it.
 
-    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `LAST_ADMINISTRATOR`.
+    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the principal may do more than the
+    caller); `LAST_ADMINISTRATOR`.
     """
 
 class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -117,7 +118,8 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _principal_service_pb2.UpdatePrincipalResponse:
         """Changes the display name or the owner of a principal, or disables or enables it.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the principal may do more than the
+        caller); `LAST_ADMINISTRATOR`.
         """
 
 def add_PrincipalServiceServicer_to_server(servicer: PrincipalServiceServicer, server: _grpc.Server) -> None: ...

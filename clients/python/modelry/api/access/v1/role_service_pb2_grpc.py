@@ -84,7 +84,8 @@ class RoleServiceServicer(object):
     def CreateRole(self, request, context):
         """Creates a role.
 
-        Errors: `FIELD_INVALID`; `ROLE_EXISTS`; `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        Errors: `FIELD_INVALID`; `ROLE_EXISTS`; `ROLE_NOT_FOUND` (the role of a repeated request was deleted);
+        `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +134,8 @@ class RoleServiceServicer(object):
         another workspace, gives nothing.
 
         Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
-        `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
+        `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,7 +19,8 @@ class RoleServiceStub:
     CreateRole: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.CreateRoleRequest, _role_service_pb2.CreateRoleResponse]
     """Creates a role.
 
-    Errors: `FIELD_INVALID`; `ROLE_EXISTS`; `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+    Errors: `FIELD_INVALID`; `ROLE_EXISTS`; `ROLE_NOT_FOUND` (the role of a repeated request was deleted);
+    `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     GetRole: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.GetRoleRequest, _role_service_pb2.GetRoleResponse]
     """Reads a role. Every caller who is known may read all roles.
@@ -48,7 +49,8 @@ class RoleServiceStub:
     another workspace, gives nothing.
 
     Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
-    `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+    `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
+    `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
     """
     ListRoleBindings: _grpc.UnaryUnaryMultiCallable[_role_service_pb2.ListRoleBindingsRequest, _role_service_pb2.ListRoleBindingsResponse]
     """Lists bindings at a place, or of a principal or group, by their age. Without a workspace and a subject: those of the
@@ -73,7 +75,8 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _role_service_pb2.CreateRoleResponse:
         """Creates a role.
 
-        Errors: `FIELD_INVALID`; `ROLE_EXISTS`; `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        Errors: `FIELD_INVALID`; `ROLE_EXISTS`; `ROLE_NOT_FOUND` (the role of a repeated request was deleted);
+        `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod
@@ -132,7 +135,8 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
         another workspace, gives nothing.
 
         Errors: `FIELD_INVALID`; `ROLE_NOT_FOUND`; `PRINCIPAL_NOT_FOUND`; `GROUP_NOT_FOUND`; `WORKSPACE_NOT_FOUND`;
-        `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        `PRINCIPAL_DISABLED`; `ROLE_BINDING_EXISTS`; `ROLE_BINDING_NOT_FOUND` (that of a repeated request was removed);
+        `GRANT_TOO_WIDE`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
         """
 
     @_abc_1.abstractmethod

@@ -104,7 +104,7 @@ class TokenServiceServicer(object):
         """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
         accepted for ten minutes more, or until its own end.
 
-        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

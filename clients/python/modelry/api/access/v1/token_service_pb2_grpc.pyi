@@ -37,7 +37,7 @@ class TokenServiceStub:
     """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
     accepted for ten minutes more, or until its own end.
 
-    Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`.
+    Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do).
     """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]
     """Revokes a token, for ever. Revoking it again changes nothing. Within five seconds it is refused everywhere, and its
@@ -98,7 +98,7 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a token of the caller a new text and a new end. Its id, its caps and its principal stay. The text before it is
         accepted for ten minutes more, or until its own end.
 
-        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`.
+        Errors: `FIELD_INVALID`; `TOKEN_NOT_FOUND`; `GRANT_TOO_WIDE` (more than the token of the caller may do).
         """
 
     @_abc_1.abstractmethod

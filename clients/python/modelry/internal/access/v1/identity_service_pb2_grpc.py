@@ -82,7 +82,7 @@ class IdentityServiceServicer(object):
     def WatchChanges(self, request, context):
         """Streams what is changed from now on. There is a message each second, also without changes.
 
-        Errors: `FIELD_INVALID`.
+        Errors: `FIELD_INVALID`; `TOO_MANY_STREAMS`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,7 @@ class IdentityServiceStub:
     WatchChanges: _grpc.UnaryStreamMultiCallable[_identity_service_pb2.WatchChangesRequest, _identity_service_pb2.WatchChangesResponse]
     """Streams what is changed from now on. There is a message each second, also without changes.
 
-    Errors: `FIELD_INVALID`.
+    Errors: `FIELD_INVALID`; `TOO_MANY_STREAMS`.
     """
     LogTokenUses: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.LogTokenUsesRequest, _identity_service_pb2.LogTokenUsesResponse]
     """Notes that tokens have been used.
@@ -70,7 +70,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Iterator[_identity_service_pb2.WatchChangesResponse]:
         """Streams what is changed from now on. There is a message each second, also without changes.
 
-        Errors: `FIELD_INVALID`.
+        Errors: `FIELD_INVALID`; `TOO_MANY_STREAMS`.
         """
 
     @_abc_1.abstractmethod
