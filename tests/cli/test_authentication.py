@@ -112,6 +112,20 @@ def test_the_first_administrator_is_made_once_and_logged_in(installation: Instal
     assert "root" in admin.run("user", "list").stdout
 
 
+def test_the_token_of_an_administrator_who_can_not_be_logged_in_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("is no folder")
+    with running("all", tmp_path / "platform", settings={"server.authentication": "required"}) as deployment:
+        shell = Shell(deployment, tmp_path)
+        bootstrap = (tmp_path / "platform" / "bootstrap.token").read_text()
+
+        made = shell.run("user", "create-administrator", "root", given=bootstrap)
+
+        assert made.returncode == 1
+        assert "This is the token of the administrator" in made.stderr
+        assert not SECRET.search(made.stderr)
+        assert Client(deployment.address, token=made.stdout.strip()).whoami().principal.name == "root"
+
+
 @pytest.mark.parametrize("given", ["", "mdy_t_" + "0" * 36, "secret"])
 def test_what_is_no_bootstrap_token_is_refused_without_showing_it(installation: Installation, given: str) -> None:
     by_input = installation.admin.run("user", "create-administrator", "eve", given=given)
@@ -125,7 +139,7 @@ def test_what_is_no_bootstrap_token_is_refused_without_showing_it(installation: 
 
 def test_whoami_says_who_calls_and_what_that_may_do(installation: Installation) -> None:
     drawn = installation.admin.run("whoami").stdout
-    document = installation.admin.read("whoami")
+    document = installation.admin.read("whoami", "--workspace", "default")
 
     assert re.search(r"name +root\n", drawn)
     assert re.search(r"everywhere +admin +", drawn)

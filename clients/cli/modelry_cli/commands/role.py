@@ -140,7 +140,8 @@ def list_bindings(
 ) -> None:
     """Lists who has which role in the workspace and in what lies in it, or everywhere.
 
-    With --user or --group only what is bound to it, and not what is bound to its groups.
+    What is bound for the whole installation is listed with --everywhere only. With --user or --group only what is bound
+    to it, and not what is bound to its groups.
     """
     if user and group:
         raise typer.BadParameter("give --user or --group")

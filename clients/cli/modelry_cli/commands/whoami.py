@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -15,12 +15,12 @@ _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @asks(_app, "whoami")
-def whoami(
-    session: Session,
-    within: Annotated[str, typer.Option("--in", help="Only what you may do in this workspace.", metavar="NAME")] = "",
-) -> None:
-    """Says who you are to the server, by which credential, and what you may do where."""
-    found = session.client.whoami(within)
+def whoami(session: Session) -> None:
+    """Says who you are to the server, by which credential, and what you may do where.
+
+    With --workspace only what you may do there.
+    """
+    found = session.client.whoami(session.workspace or "")
     if session.format is Format.JSON:
         output.write_json(found)
         return
