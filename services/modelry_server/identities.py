@@ -17,6 +17,7 @@ from modelry_server.kernel.caller import Credential, Identity
 from modelry_server.kernel.errors import CredentialInvalid, ModelryError, Unauthenticated
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.transport.channel import Neighbour, Watched
+from modelry_server.kernel.transport.server import Callers
 
 _AGAIN_S = 0.25  # before the stream of changes is opened again
 _LOOK_S = 1.0
@@ -27,6 +28,13 @@ _CREDENTIALS = {
     common.CREDENTIAL_KIND_OIDC_TOKEN: Credential.OIDC_TOKEN,
     common.CREDENTIAL_KIND_CLIENT_CERTIFICATE: Credential.CLIENT_CERTIFICATE,
 }
+
+
+def identified(neighbour: Neighbour) -> Callers:
+    """How a process knows its callers: by what access says, at the neighbour."""
+    identities = Identities(neighbour)
+    authority = Authority(identities)
+    return Callers(authority, Watcher(authority, identities).jobs(), neighbour.close)
 
 
 class Identities:
@@ -145,14 +153,14 @@ def _identity(given: api.Identity) -> Identity:
 def _grants(given: Iterable[api.GrantAt], groups: Iterable[str]) -> Grants:
     everywhere: frozenset[str] = frozenset()
     workspaces: dict[str, frozenset[str]] = {}
-    experiments: dict[str, tuple[str, frozenset[str]]] = {}
-    models: dict[str, tuple[str, frozenset[str]]] = {}
+    experiments: dict[tuple[str, str], frozenset[str]] = {}
+    models: dict[tuple[str, str], frozenset[str]] = {}
     for each in given:
         place, permissions = each.place, frozenset(each.permissions)
         if place.experiment_id:
-            experiments[place.experiment_id] = (place.workspace, permissions)
+            experiments[place.workspace, place.experiment_id] = permissions
         elif place.model_id:
-            models[place.model_id] = (place.workspace, permissions)
+            models[place.workspace, place.model_id] = permissions
         elif place.workspace:
             workspaces[place.workspace] = permissions
         else:

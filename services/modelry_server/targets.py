@@ -8,9 +8,8 @@ from typing import Any
 from modelry_server.addresses import address_mistakes, authorities_file, listening, meeting, tls_files
 from modelry_server.config import Config
 from modelry_server.databases import database, database_mistakes
-from modelry_server.identities import Identities, Watcher
+from modelry_server.identities import identified
 from modelry_server.kernel.access import Access, Judge, Open
-from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.config import ConfigurationInvalid
 from modelry_server.kernel.jobs import Job
 from modelry_server.kernel.sql.database import Database
@@ -51,8 +50,8 @@ def build(target: str, config: Config, *, judge: Judge | None = None) -> Server:
         options: Any = {"key": met.key, "credentials": credentials, "call_s": server.call_limit}
         return {name: Neighbour(name, met.reached[name], **options) for name in wanted}
 
-    authority, jobs, close = _authority(config, neighbours)
-    access = Access(judge or authority or Open())
+    callers = identified(neighbours(["access"])["access"]) if server.authentication == "required" else None
+    access = Access(judge or (callers.authority if callers else Open()))
     return Server(
         [_room(name, config, databases[name], neighbours=neighbours, access=access) for name in names],
         address=listening(target, config)[1],
@@ -68,24 +67,10 @@ def build(target: str, config: Config, *, judge: Judge | None = None) -> Server:
             call_s=server.call_limit,
             share=2,
         ),
-        authority=authority,
-        jobs=jobs,
-        close=close,
+        callers=callers,
         tls=ServerTls(files) if files else None,
         mtls_address=server.mtls_listen,
     )
-
-
-def _authority(
-    config: Config, neighbours: Callable[[Sequence[str]], dict[str, Neighbour]]
-) -> tuple[Authority | None, Sequence[Job], Callable[[], None]]:
-    """What knows callers, if the settings ask for that; the jobs that keep it up to date; what closes it."""
-    if config.server.authentication == "none":
-        return None, (), lambda: None
-    neighbour = neighbours(["access"])["access"]
-    identities = Identities(neighbour)
-    authority = Authority(identities)
-    return authority, Watcher(authority, identities).jobs(), neighbour.close
 
 
 def _room(

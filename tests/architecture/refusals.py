@@ -22,7 +22,6 @@ from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.errors import ModelryError
 from tests.architecture.tree import ROOT, parsed, rpcs, server_errors, server_modules
 
-_JUDGING = (Access.require, Access.require_seen)
 _CONSTRUCTION = ("__init__", "__post_init__", "__enter__", "__exit__")
 
 
@@ -155,8 +154,8 @@ class _Walk:
             return {found.reason}
         if isinstance(node, ast.Attribute) and (asked := [each for each in scope.services if hasattr(each, node.attr)]):
             return {reason for kind in asked for reason in self.function(getattr(kind, node.attr), kind)}
-        if not isinstance(found, types.FunctionType | types.MethodType) or found in _JUDGING:
-            return set()  # the default error of these depends on the call
+        if not isinstance(found, types.FunctionType | types.MethodType) or found in vars(Access).values():
+            return set()  # what `Access` says depends on the call; who the caller is, is judged before every rpc
         of = self.value(node.value, scope) if isinstance(node, ast.Attribute) else None
         kind = of.kind if isinstance(of, Thing) else of if isinstance(of, type) else None
         reasons = set(self.function(found, kind))
@@ -166,7 +165,9 @@ class _Walk:
 
     def _called(self, node: ast.Call, scope: Scope) -> set[str]:
         called = self.value(node.func, scope)
-        if called in _JUDGING:
+        if called is Access.within:
+            return {WorkspaceNotFound.reason}
+        if called in (Access.require, Access.require_seen):
             if node.args and isinstance(node.args[0], ast.Name) and node.args[0].id == "INSTALLATION":
                 return set()  # everybody knows that there is one
             unseen = [each.value for each in node.keywords if each.arg == "unseen"]

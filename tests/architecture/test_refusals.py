@@ -17,7 +17,6 @@ UNREACHABLE = {
     "CreateWorkspace": {"WORKSPACE_NOT_FOUND": "workspaces are never deleted, so a repeated request finds its own"},
     "CreateExperiment": {"EXPERIMENT_NOT_FOUND": "deleted experiments are kept, so a repeated request finds its own"},
     "ListEvents": {"PAGE_TOKEN_INVALID": "it takes a page size from the pager, and no token"},
-    "GetDataset": {"WORKSPACE_NOT_FOUND": "who can't see its workspace hears that there is no such dataset"},
     "LogBatch": {"BATCH_GAP": "its batches have no number"},
     "WriteMetrics": {"PARAM_CONFLICT": "it has no params"},
     "CreateVersion": {

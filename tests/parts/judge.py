@@ -54,9 +54,9 @@ class HeldJudge(Authority):
         before = self._given.grants(principal_id, frozenset())
         more = frozenset(each for role in roles for each in ROLES.get(role, {role}))
         if at.experiment_id:
-            after = replace(before, experiments=_with(before.experiments, at.experiment_id, at.workspace, more))
+            after = replace(before, experiments=_with(before.experiments, (at.workspace, at.experiment_id), more))
         elif at.model_id:
-            after = replace(before, models=_with(before.models, at.model_id, at.workspace, more))
+            after = replace(before, models=_with(before.models, (at.workspace, at.model_id), more))
         elif at.workspace:
             now = before.workspaces.get(at.workspace, frozenset()) | more
             after = replace(before, workspaces={**before.workspaces, at.workspace: now})
@@ -95,7 +95,6 @@ def calling(principal_id: str, room: str, rpc: str) -> Caller:
 
 
 def _with(
-    parts: Mapping[str, tuple[str, frozenset[str]]], part_id: str, workspace: str, more: frozenset[str]
-) -> Mapping[str, tuple[str, frozenset[str]]]:
-    _, before = parts.get(part_id, ("", frozenset[str]()))
-    return {**parts, part_id: (workspace, before | more)}
+    parts: Mapping[tuple[str, str], frozenset[str]], key: tuple[str, str], more: frozenset[str]
+) -> Mapping[tuple[str, str], frozenset[str]]:
+    return {**parts, key: parts.get(key, frozenset[str]()) | more}

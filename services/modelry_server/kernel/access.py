@@ -50,6 +50,10 @@ def rest_of(workspace: str) -> Place:
     return Place(workspace, "-", "-")
 
 
+_NOWHERE = rest_of("-")
+"""Where what is not there is judged, in vain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Within:
     """The part of a workspace that a list may show: all of it, or only what lies in these experiments and models."""
@@ -127,23 +131,29 @@ class Access:
         return isinstance(self._judge, Open)
 
     def require(
-        self, place: Place, *, permission: str | None = None, unseen: Callable[[], ModelryError] | None = None
+        self, place: Place | None, *, permission: str | None = None, unseen: Callable[[], ModelryError] | None = None
     ) -> None:
-        """Does nothing if the current caller has the permission at the place.
+        """Does nothing if the current caller has the permission at the place. The place of what is not there is None.
 
         Raises the error that `unseen` makes, by default WorkspaceNotFound, if the caller has no role there: the same
-        error as for a thing that does not exist. Raises PermissionMissing if the caller has a role there but lacks the
-        permission, and always for the installation, whose existence is no secret.
+        error as for a thing that does not exist, after the same time. Raises PermissionMissing if the caller has a role
+        there but lacks the permission, and always for the installation, whose existence is no secret.
         """
         present = caller.current()
         needed = present.permission if permission is None else permission
-        if self._judge.may(present, needed, place):
-            if present.judged is not None:
-                present.judged.append((needed, place))
+        where = _NOWHERE if place is None else place
+        if self._lets_in(present, needed, where) and place is not None:
             return
-        if place.workspace and not self._judge.sees(present, place):
-            raise unseen() if unseen else WorkspaceNotFound(place.workspace)
-        raise PermissionMissing(present.subject, needed, place.workspace)
+        if where.workspace and (not self._judge.sees(present, where) or place is None):
+            raise unseen() if unseen else WorkspaceNotFound(where.workspace)
+        raise PermissionMissing(present.subject, needed, where.workspace)
+
+    def _lets_in(self, present: Caller, permission: str, place: Place) -> bool:
+        """Whether a caller has a permission, which is noted for what is judged again later, such as open streams."""
+        is_allowed = self._judge.may(present, permission, place)
+        if is_allowed and present.judged is not None:
+            present.judged.append((permission, place))
+        return is_allowed
 
     def require_seen(self, place: Place, *, unseen: Callable[[], ModelryError] | None = None) -> None:
         """Does nothing if the current caller has any role at the place. Raises what `unseen` makes."""
@@ -153,7 +163,7 @@ class Access:
     def allows(self, place: Place, *, permission: str | None = None) -> bool:
         """Whether the current caller has the permission at the place."""
         present = caller.current()
-        return self._judge.may(present, present.permission if permission is None else permission, place)
+        return self._lets_in(present, present.permission if permission is None else permission, place)
 
     def sees(self, place: Place) -> bool:
         """Whether the current caller has any role at the place."""

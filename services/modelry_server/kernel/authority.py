@@ -12,7 +12,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -36,13 +36,13 @@ _Value = TypeVar("_Value")
 class Grants:
     """What a principal may do, by place. `groups` are all groups by which it got that.
 
-    `experiments` and `models` map an id to the workspace and the permissions: they hold only in that workspace.
+    `experiments` and `models` have a workspace and an id as their keys: they hold only in that workspace.
     """
 
     everywhere: frozenset[str] = _NOTHING
     workspaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    experiments: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
-    models: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    experiments: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    models: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     groups: frozenset[str] = _NOTHING
 
     def at(self, place: Place) -> Iterable[frozenset[str]]:
@@ -51,14 +51,16 @@ class Grants:
             yield self.everywhere
         if place.workspace in self.workspaces:
             yield self.workspaces[place.workspace]
-        for found in (self.experiments.get(place.experiment_id), self.models.get(place.model_id)):
-            if found and found[0] == place.workspace:
-                yield found[1]
+        if found := self.experiments.get((place.workspace, place.experiment_id)):
+            yield found
+        if found := self.models.get((place.workspace, place.model_id)):
+            yield found
 
     def parts(self) -> Iterable[tuple[str, frozenset[str]]]:
         """The workspace and the permissions of each role that covers only a part of a workspace."""
-        yield from self.experiments.values()
-        yield from self.models.values()
+        for parts in (self.experiments, self.models):
+            for (workspace, _), permissions in parts.items():
+                yield workspace, permissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,8 @@ class Authority:
         """Notes a word of access, and forgets what it says was changed."""
         changes = list(changes)
         with self._lock:
-            for each in changes:
-                self._forget(each)
             if changes:
+                self._forget(changes)
                 self.changes += 1
                 self._unknown.clear()
             self._heard = self._clock()
@@ -154,16 +155,16 @@ class Authority:
 
     def identify(self, bearer: str) -> Identity:
         """Whose credential it is. Raises CredentialInvalid, ServiceUnavailable."""
-        return self._identified(hashlib.sha256(bearer.encode()).digest(), lambda: self._asked.identity(bearer))
+        return self._identified(_key_of("bearer", bearer), lambda: self._asked.identity(bearer))
 
     def identify_certificate(self, names: tuple[str, ...], fingerprint: str, expire_time: float) -> Identity:
         """Whose client certificate it is, which TLS has verified. Raises CredentialInvalid, ServiceUnavailable."""
-        key = hashlib.sha256(f"certificate {fingerprint}".encode()).digest()
+        key = _key_of("certificate", fingerprint)
         return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
 
     def has_judged(self, bearer: str) -> bool:
         """Whether the credential was accepted, or refused a moment ago. So it is no new guess."""
-        key = hashlib.sha256(bearer.encode()).digest()
+        key = _key_of("bearer", bearer)
         refused = self._unknown.get(key)
         return self._credentials.get(key) is not None or (refused is not None and self._clock() - refused < _UNKNOWN_S)
 
@@ -171,7 +172,7 @@ class Authority:
         """The ids of the credentials that were used since the last time."""
         with self._lock:
             used, self._used = self._used, set()
-        return used
+        return used.copy()  # a call that has just been recognised may still add to the set that it had
 
     def _identified(self, key: bytes, ask: Callable[[], Known]) -> Identity:
         identity = self._credentials.get(key)
@@ -212,6 +213,11 @@ class Authority:
                 self._grants.put(key, grants)
         return grants
 
+    def _grants_at(self, caller: Caller, identity: Identity) -> Grants:
+        """What a caller may do, as it was known when the call came, if that is noted."""
+        grants: Grants | None = caller.grants
+        return self.grants_of(identity) if grants is None else grants
+
     def may(self, caller: Caller, permission: str, place: Place) -> bool:
         """Whether a caller has a permission at a place. Raises ServiceUnavailable."""
         identity = caller.identity
@@ -220,7 +226,7 @@ class Authority:
         if identity is None:
             return _is_server(caller)
         return _is_in_cap(identity, permission, place) and any(
-            permission in permissions for permissions in self.grants_of(identity).at(place)
+            permission in permissions for permissions in self._grants_at(caller, identity).at(place)
         )
 
     def sees(self, caller: Caller, place: Place) -> bool:
@@ -230,7 +236,7 @@ class Authority:
             return _is_server(caller)
         if identity.workspace_cap is not None and place.workspace not in identity.workspace_cap:
             return False
-        grants = self.grants_of(identity)
+        grants = self._grants_at(caller, identity)
         if any(grants.at(place)):
             return True
         is_whole = not place.experiment_id and not place.model_id
@@ -243,10 +249,10 @@ class Authority:
             return ALL
         if identity is None or not _is_in_cap(identity, permission, Place(workspace)):
             return Within(is_all=False)
-        grants = self.grants_of(identity)
+        grants = self._grants_at(caller, identity)
 
-        def ids(parts: Mapping[str, tuple[str, frozenset[str]]]) -> frozenset[str]:
-            return frozenset(key for key, (where, those) in parts.items() if where == workspace and permission in those)
+        def ids(parts: Mapping[tuple[str, str], frozenset[str]]) -> frozenset[str]:
+            return frozenset(key for (where, key), those in parts.items() if where == workspace and permission in those)
 
         return Within(False, ids(grants.experiments), ids(grants.models))
 
@@ -255,7 +261,7 @@ class Authority:
         identity = caller.identity
         if identity is None:
             return None if _is_server(caller) else _NOTHING
-        grants, cap = self.grants_of(identity), identity.workspace_cap
+        grants, cap = self._grants_at(caller, identity), identity.workspace_cap
         if grants.everywhere:
             return cap
         seen = frozenset([*grants.workspaces, *(workspace for workspace, _ in grants.parts())])
@@ -268,25 +274,31 @@ class Authority:
             return _is_server(caller)
         if identity.permission_cap is not None and permission not in identity.permission_cap:
             return False
-        grants = self.grants_of(identity)
+        grants = self._grants_at(caller, identity)
         return permission in grants.everywhere or any(
             permission in permissions
             for where, permissions in (*grants.workspaces.items(), *grants.parts())
             if identity.workspace_cap is None or where in identity.workspace_cap
         )
 
-    def _forget(self, changed: Changed) -> None:
-        """Forgets what a change is about. A change of a principal or group may end credentials, too."""
-        if not (changed.principal_id or changed.group or changed.credential_id):
+    def _forget(self, changes: Sequence[Changed]) -> None:
+        """Forgets what changes are about, in one go. A change of a principal may end its credentials, too."""
+        if Changed() in changes:
             self._credentials.clear()
             self._grants.clear()
             return
+        principals = {each.principal_id for each in changes}
+        credentials = {each.credential_id for each in changes}
+        groups = {each.group for each in changes} - {""}
         self._credentials.drop(
-            lambda _, identity: (
-                identity.principal_id == changed.principal_id or identity.credential_id == changed.credential_id
-            )
+            lambda _, identity: identity.principal_id in principals or identity.credential_id in credentials
         )
-        self._grants.drop(lambda key, grants: key[0] == changed.principal_id or changed.group in grants.groups)
+        self._grants.drop(lambda key, grants: key[0] in principals or not groups.isdisjoint(grants.groups))
+
+
+def _key_of(kind: str, proof: str) -> bytes:
+    """What a credential is kept by: whatever its text is, it is none of another kind."""
+    return hashlib.sha256(f"{kind} {proof}".encode()).digest()
 
 
 def _who(identity: Identity) -> tuple[str, frozenset[str]]:

@@ -54,7 +54,7 @@ class Caller:
     what the rpc that is being answered needs. `trace_id` is 32 hexadecimal characters. `peer` is the address that the
     caller called from. `deadline` is a reading of `time.monotonic()`, or None for a call without one. `is_here` says
     whether the caller still waits. `judged` notes the permissions and places that a call was let in for; None: it does
-    not.
+    not. `grants` is what the caller may do, as it was known when the call came: so a call in a transaction asks nobody.
     """
 
     subject: str
@@ -67,6 +67,7 @@ class Caller:
     identity: Identity | None = None
     permission: str = ""
     judged: list[tuple[str, Any]] | None = field(default=None, compare=False, repr=False)
+    grants: Any = field(default=None, compare=False, repr=False)
 
     @property
     def holder(self) -> str:

@@ -14,7 +14,7 @@ from modelry.api.tracking import v1 as tracking
 from modelry.internal.artifacts import v1 as internal
 from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.transport.config import ServerConfig
-from modelry_server.kernel.transport.server import Limits, Room, Server
+from modelry_server.kernel.transport.server import Callers, Limits, Room, Server
 from modelry_server.kernel.transport.tls import ServerTls
 from modelry_server.permissions import PERMISSIONS
 from tests.parts import free_port
@@ -143,7 +143,7 @@ def staged(
         key=KEY,
         permissions=PERMISSIONS,
         limits=limits,
-        authority=authority,
+        callers=Callers(authority, (), lambda: None) if authority else None,
         tls=tls,
         mtls_address=mtls_address,
     )

@@ -57,7 +57,7 @@ def test_a_second_permission_can_be_asked_for() -> None:
 
 
 def test_who_has_no_role_hears_what_one_hears_of_a_thing_that_is_not_there() -> None:
-    access = access_with(workspaces={"other": frozenset({WRITE})}, experiments={"8": ("risk", frozenset({WRITE}))})
+    access = access_with(workspaces={"other": frozenset({WRITE})}, experiments={("risk", "8"): frozenset({WRITE})})
 
     with caller.using(ANN), pytest.raises(NotFound) as caught:
         access.require(RISK, unseen=lambda: NotFound("there is no run 'x'", kind="run", name="x"))
@@ -75,7 +75,7 @@ def test_without_more_said_it_is_the_workspace_that_is_not_there() -> None:
 
 
 def test_who_has_a_role_there_is_told_what_is_missing() -> None:
-    access = access_with(experiments={"7": ("risk", frozenset({READ}))})
+    access = access_with(experiments={("risk", "7"): frozenset({READ})})
 
     with caller.using(ANN), pytest.raises(PermissionMissing) as caught:
         access.require(RISK, unseen=lambda: NotFound("there is no run 'x'"))
@@ -93,7 +93,7 @@ def test_that_there_is_an_installation_is_no_secret(permission: str) -> None:
 
 
 def test_a_binding_at_an_experiment_of_another_workspace_gives_nothing() -> None:
-    access = access_with(experiments={"7": ("other", frozenset({READ, WRITE}))})
+    access = access_with(experiments={("other", "7"): frozenset({READ, WRITE})})
 
     with caller.using(ANN):
         assert not access.sees(RISK)
@@ -101,13 +101,13 @@ def test_a_binding_at_an_experiment_of_another_workspace_gives_nothing() -> None
 
 
 def test_a_list_shows_all_of_a_workspace_or_the_parts_where_the_permission_is() -> None:
-    parts = {"7": ("risk", frozenset({READ})), "8": ("risk", frozenset({WRITE})), "9": ("other", frozenset({WRITE}))}
+    parts = {("risk", "7"): frozenset({READ}), ("risk", "8"): frozenset({WRITE}), ("other", "9"): frozenset({WRITE})}
 
     with caller.using(ANN):
         assert access_with(workspaces={"risk": frozenset({WRITE})}).within("risk") == ALL
         assert access_with(everywhere=frozenset({WRITE})).within("risk") == ALL
         assert access_with(experiments=parts).within("risk") == Within(False, frozenset({"8"}), frozenset())
-        assert access_with(models={"m": ("risk", frozenset({READ}))}).within("risk") == Within(is_all=False)
+        assert access_with(models={("risk", "m"): frozenset({READ})}).within("risk") == Within(is_all=False)
 
 
 def test_a_list_is_refused_to_whom_has_no_role_or_none_that_may_read_it() -> None:

@@ -18,8 +18,8 @@ def effective(tx: Transaction, principal_id: str, groups: frozenset[str]) -> Gra
     joined = store.groups_of(tx, principal_id, groups)
     everywhere: frozenset[str] = _NOTHING
     workspaces: dict[str, frozenset[str]] = {}
-    experiments: dict[str, tuple[str, frozenset[str]]] = {}
-    models: dict[str, tuple[str, frozenset[str]]] = {}
+    experiments: dict[tuple[str, str], frozenset[str]] = {}
+    models: dict[tuple[str, str], frozenset[str]] = {}
     meant: dict[str, tuple[frozenset[str], frozenset[str]]] = {}  # of each role: for the installation, and elsewhere
     for bound in store.bound_to(tx, principal_id, joined):
         if bound.role not in meant:
@@ -30,9 +30,11 @@ def effective(tx: Transaction, principal_id: str, groups: frozenset[str]) -> Gra
         if not permissions:
             continue
         if place.experiment_id:
-            _add(experiments, place.experiment_id, place.workspace, permissions)
+            key = place.workspace, place.experiment_id
+            experiments[key] = experiments.get(key, _NOTHING) | permissions
         elif place.model_id:
-            _add(models, place.model_id, place.workspace, permissions)
+            key = place.workspace, place.model_id
+            models[key] = models.get(key, _NOTHING) | permissions
         elif place.workspace:
             workspaces[place.workspace] = workspaces.get(place.workspace, _NOTHING) | permissions
         else:
@@ -49,10 +51,3 @@ def permissions_of(bound: store.Bound) -> frozenset[str]:
 def at(place: Place, permissions: frozenset[str]) -> frozenset[str]:
     """Those of the permissions of a role that mean something where it is bound."""
     return permissions if place == INSTALLATION else permissions - INSTALLATION_ONLY
-
-
-def _add(parts: dict[str, tuple[str, frozenset[str]]], key: str, workspace: str, permissions: frozenset[str]) -> None:
-    """An id is that of one thing in one workspace: what was bound first says which, as for who was invited there."""
-    known, before = parts.setdefault(key, (workspace, _NOTHING))
-    if known == workspace:
-        parts[key] = workspace, before | permissions

@@ -122,8 +122,8 @@ def _identity(identity: Identity) -> internal.Identity:
 def _grants(grants: Grants) -> Iterable[internal.GrantAt]:
     found: list[tuple[Place, frozenset[str]]] = [(INSTALLATION, grants.everywhere)] if grants.everywhere else []
     found += [(Place(name), permissions) for name, permissions in grants.workspaces.items()]
-    found += [(Place(where, experiment_id=key), those) for key, (where, those) in grants.experiments.items()]
-    found += [(Place(where, model_id=key), those) for key, (where, those) in grants.models.items()]
+    found += [(Place(where, experiment_id=key), those) for (where, key), those in grants.experiments.items()]
+    found += [(Place(where, model_id=key), those) for (where, key), those in grants.models.items()]
     for place, permissions in found:
         yield internal.GrantAt(
             place=api.Place(workspace=place.workspace, experiment_id=place.experiment_id, model_id=place.model_id),

@@ -27,17 +27,15 @@ class Owners:
         The permission is that of the current rpc, unless one is named. Raises OwnerNotFound if there is no such owner,
         or the caller may not see it; PermissionMissing; ServiceUnavailable.
         """
+        if stored is not None and self._access.allows(stored, permission=permission):
+            return stored
         place = stored
-        if not owner.is_version and (stored is None or not self._is_seen(stored, permission)):
+        if not owner.is_version and (stored is None or not self._access.sees(stored)):
             run = self._runs.get(owner.id)
             place = run.place if run else None
-        if place is None:
-            raise OwnerNotFound(str(owner))
         self._access.require(place, permission=permission, unseen=lambda: OwnerNotFound(str(owner)))
+        assert place is not None, "what is not there was refused"
         return place
-
-    def _is_seen(self, place: Place, permission: str | None) -> bool:
-        return self._access.allows(place, permission=permission) or self._access.sees(place)
 
     def require_writable(self, owner: Owner) -> Place:
         """Where an owner lies whose files may be written now.

@@ -10,7 +10,7 @@ Values pass no type of SQLAlchemy: texts, numbers and bytes only.
 """
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ __all__ = [
     "Rows",
     "Statement",
     "Transaction",
-    "among",
     "ask",
     "fetch",
     "fetch_one",
@@ -83,14 +82,6 @@ def _one_of_array(element: one_of, compiler: Any, **given: Any) -> str:
 def _one_of_json(element: one_of, compiler: Any, **given: Any) -> str:
     column, items = element.clauses
     return f"{compiler.process(column, **given)} IN (SELECT value FROM json_each({compiler.process(items, **given)}))"
-
-
-def among(column: sa.ColumnElement[Any], items: Iterable[Any]) -> sa.ColumnElement[bool]:
-    """For `tx.execute`: whether a column equals one of the items, of which there may be tens of thousands, or none.
-
-    They stand in the text, in order: both databases allow some ten thousand placeholders only.
-    """
-    return column.in_(sa.bindparam(None, sorted(items), type_=column.type, expanding=True, literal_execute=True))
 
 
 def ask(tx: Transaction, statement: Statement, values: Mapping[str, Any], *, many: bool = False) -> Answer:

@@ -11,6 +11,7 @@ import prometheus_client
 from grpc_status import rpc_status
 
 from modelry_server.kernel import caller
+from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.errors import (
     CallTooLong,
     DeadlinePassed,
@@ -122,6 +123,12 @@ class Call:
         """Finds out who calls, within the block. Raises what `Doors.identify` raises."""
         self.bearer, identity = doors.identify(self.context)
         self.caller = replace(self.caller, subject=identity.name, credential=identity.credential, identity=identity)
+
+    def note_grants(self, authority: Authority) -> None:
+        """Notes what the caller may do, within the block. Raises CredentialInvalid, ServiceUnavailable."""
+        identity = self.caller.identity
+        if identity is not None and not identity.is_bootstrap:
+            self.caller = replace(self.caller, grants=authority.grants_of(identity))
         self._called.change(self.caller)
 
     def end(self, code: grpc.StatusCode) -> None:

@@ -6,6 +6,7 @@ A stream stays open for long. So what it was let in for is judged again whenever
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import grpc
@@ -142,9 +143,9 @@ class OpenCalls:
         has_ended = identity.expire_time <= time.time()
         if identity.credential is not Credential.CLIENT_CERTIFICATE and not has_ended:
             self._authority.identify(call.bearer)
-        self._authority.grants_of(identity)
+        present = replace(call.caller, grants=self._authority.grants_of(identity))
         for permission, place in list(call.caller.judged or ()):
-            if permission not in tuple(Kind) and not self._authority.may(call.caller, permission, place):
+            if permission not in tuple(Kind) and not self._authority.may(present, permission, place):
                 raise PermissionMissing(call.caller.subject, permission, place.workspace)
         with self._lock:
             if call in self._judged:

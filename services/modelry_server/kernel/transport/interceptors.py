@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Kind
+from modelry_server.kernel.authority import Authority
 from modelry_server.kernel.caller import Caller
 from modelry_server.kernel.errors import (
     AnswerTooLarge,
@@ -94,8 +95,8 @@ class Calls(grpc.ServerInterceptor):
     """Wraps every method of one listener.
 
     `permissions` maps each full rpc name to the permission that it needs. `inside` is for an internal listener, whose
-    callers are services that say for whom they call; `doors` recognise the callers of a public one. With neither,
-    callers are who they say they are.
+    callers are services that say for whom they call; `doors` recognise the callers of a public one. `authority` knows
+    what callers may do. Without it, callers are who they say they are.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Calls(grpc.ServerInterceptor):
         *,
         inside: Inside | None,
         doors: Doors | None,
+        authority: Authority | None,
         drain: Drain,
         pools: Pools,
         bounds: Bounds,
@@ -111,6 +113,7 @@ class Calls(grpc.ServerInterceptor):
         self._permissions = permissions
         self._inside = inside
         self._doors = doors
+        self._authority = authority
         self._open = OpenCalls(doors.authority) if doors else None
         self._drain = drain
         self._pools = pools
@@ -349,6 +352,8 @@ class Calls(grpc.ServerInterceptor):
             raise NotAService(call.method.rpc)
         if self._doors:
             call.identify(self._doors)
+        if self._authority:
+            call.note_grants(self._authority)
         identity = call.caller.identity
         is_bootstrap = identity is not None and identity.is_bootstrap
         if is_bootstrap and need != Kind.BOOTSTRAP:

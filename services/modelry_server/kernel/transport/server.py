@@ -116,14 +116,22 @@ class Limits:
     share: int
 
 
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """How a process knows who calls: the authority, the jobs that keep it up to date, and what it closes at the end."""
+
+    authority: Authority
+    jobs: Sequence[Job]
+    close: Callable[[], None]
+
+
 class Server:
     """The services of one process.
 
     At `address` it listens for clients, and there serves the public services of all rooms. At `internal[room]` it
     listens for other services, which sign with the `key` for whom they call, and there serves all services of that
     room. With `tls` all ports use it. At `mtls_address`, if there is one, it listens for clients, too, and asks them
-    for a certificate. `authority` knows the callers and what they may do; without it, clients are who they say they
-    are. `jobs` keep it up to date, and `close` lets go of what it holds.
+    for a certificate. `callers` says how it knows who calls; without it, clients are who they say they are.
     """
 
     def __init__(
@@ -135,9 +143,7 @@ class Server:
         key: str,
         permissions: Mapping[str, str],
         limits: Limits,
-        authority: Authority | None = None,
-        jobs: Sequence[Job] = (),
-        close: Callable[[], None] = lambda: None,
+        callers: Callers | None = None,
         tls: ServerTls | None = None,
         mtls_address: str = "",
     ) -> None:
@@ -145,14 +151,16 @@ class Server:
             raise ValueError("internal listeners need the key of the services")
         _check_permissions(rooms, permissions)
         self._rooms = rooms
-        self._close = close
+        self._callers = callers
         addresses = [*filter(None, (address, mtls_address)), *internal.values()]
         connections = _connections(limits.connections, addresses, rest=_other_files(rooms, limits))
         self._limits = limits = replace(limits, connections=connections)
         self._stopped = threading.Event()
         sign_in = {key: value for room in rooms for key, value in room.sign_in.items()}
+        authority = callers.authority if callers else None
         doors = Doors(authority, sign_in) if authority else None
-        self._public = _Listener(rooms, "public", permissions, address=address, doors=doors, limits=limits)
+        known: Any = {"authority": authority, "limits": limits}
+        self._public = _Listener(rooms, "public", permissions, address=address, doors=doors, **known)
         self.port = self._public.listen(tls)
         self.mtls_port = self._public.listen_for_certified(mtls_address, tls) if mtls_address and tls else None
         self.path = sockets.path_of(address)
@@ -162,13 +170,15 @@ class Server:
             if room.name in internal:
                 at = internal[room.name]
                 inside = Inside(room.name, Voucher(key))
-                listener = _Listener([room], room.name, permissions, address=at, inside=inside, limits=limits)
+                listener = _Listener([room], room.name, permissions, address=at, inside=inside, **known)
                 listener.listen(tls)
                 self._internal.append(listener)
         idle = Job("end-idle-calls", _IDLE_LOOK_S, self._end_idle)
         tls_jobs = [Job("look-at-certificate", _CERTIFICATE_LOOK_S, tls.look)] if tls else []
         self._tls = tls
-        self._jobs = JobLoop([idle, *tls_jobs, *jobs, *(job for room in rooms for job in room.jobs)])
+        self._jobs = JobLoop(
+            [idle, *tls_jobs, *(callers.jobs if callers else ()), *(job for room in rooms for job in room.jobs)]
+        )
 
     def start(self) -> None:
         """Begins to answer. Health says SERVING from now on."""
@@ -204,7 +214,8 @@ class Server:
             listener.leave()
         for room in self._rooms:
             room.close()
-        self._close()
+        if self._callers:
+            self._callers.close()
         _log.info("server.stopped", **self._place())
         self._stopped.set()
 
@@ -247,6 +258,7 @@ class _Listener:
         limits: Limits,
         inside: Inside | None = None,
         doors: Doors | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self._address = address
         self.drain = Drain()
@@ -290,7 +302,9 @@ class _Listener:
         )
         bounds.show(name)
         self._connections = Connections(name, limits.connections)
-        self.calls = Calls(permissions, inside=inside, doors=doors, drain=self.drain, pools=pools, bounds=bounds)
+        self.calls = Calls(
+            permissions, inside=inside, doors=doors, authority=authority, drain=self.drain, pools=pools, bounds=bounds
+        )
         self._server = grpc.server(
             pool("", limits.workers + _WAITING + _SEARCHES_WAITING + parsing),
             interceptors=[self.calls],

@@ -50,7 +50,7 @@ class Voucher:
             "subject": caller.subject,
             "credential": caller.credential.value,
             "peer": caller.peer,
-            "identity": None if caller.identity is None else _written(caller.identity),
+            "who": None if caller.identity is None else _written(caller.identity),
         }
         payload = base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode())
         return f"{payload.decode()}.{self._digest(payload)}"
@@ -66,7 +66,7 @@ class Voucher:
             return None
         if content["to"] != to or not 0 <= content["until"] - self._now() + LASTS_S <= 3 * LASTS_S:
             return None
-        identity = content["identity"]
+        identity = content["who"]
         return Vouched(
             content["subject"],
             Credential(content["credential"]),

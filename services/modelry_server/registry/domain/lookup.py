@@ -35,10 +35,14 @@ class Lookup:
         return self._access.within(workspace)
 
     def require(
-        self, workspace: str, model_id: str, unseen: Callable[[], ModelryError], *, permission: str | None = None
+        self, workspace: str, model_id: str | None, unseen: Callable[[], ModelryError], *, permission: str | None = None
     ) -> None:
-        """Does nothing if the caller has the permission for a model. Raises what `unseen` gives, PermissionMissing."""
-        self._access.require(Place(workspace, model_id=model_id), permission=permission, unseen=unseen)
+        """Does nothing if the caller has the permission for a model; without an id there is no such model.
+
+        Raises what `unseen` gives, PermissionMissing.
+        """
+        place = None if model_id is None else Place(workspace, model_id=model_id)
+        self._access.require(place, permission=permission, unseen=unseen)
 
     def model_id(self, tx: Transaction, workspace: str, model_name: str, *needed: str) -> str:
         """The id of the model with this name, for a caller with all of the needed permissions.
@@ -46,10 +50,9 @@ class Lookup:
         Raises ModelNotFound, PermissionMissing.
         """
         model_id = models.id_of(tx, workspace, model_name)
-        if model_id is None:
-            raise ModelNotFound(workspace, model_name)
         for permission in needed or (None,):
             self.require(workspace, model_id, lambda: ModelNotFound(workspace, model_name), permission=permission)
+        assert model_id is not None, "what is not there was refused"
         return model_id
 
     def require_model(self, tx: Transaction, model_id: str) -> None:
@@ -57,21 +60,17 @@ class Lookup:
 
         Raises ModelIdNotFound, PermissionMissing.
         """
-        self._require_found(models.workspace_of(tx, model_id), model_id, lambda: ModelIdNotFound(model_id))
+        workspace = models.workspace_of(tx, model_id)
+        found = None if workspace is None else model_id
+        self.require(workspace or "", found, lambda: ModelIdNotFound(model_id))
 
     def require_version(self, tx: Transaction, version_id: str) -> None:
         """Does nothing if the caller has the permission for the model of the version with this id.
 
         Raises VersionIdNotFound, PermissionMissing.
         """
-        found = versions.place_of(tx, version_id)
-        workspace, model_id = found or (None, "")
-        self._require_found(workspace, model_id, lambda: VersionIdNotFound(version_id))
-
-    def _require_found(self, workspace: str | None, model_id: str, unseen: Callable[[], ModelryError]) -> None:
-        if workspace is None:
-            raise unseen()
-        self.require(workspace, model_id, unseen)
+        workspace, model_id = versions.place_of(tx, version_id) or ("", None)
+        self.require(workspace, model_id, lambda: VersionIdNotFound(version_id))
 
     def locked(self, tx: Transaction, workspace: str, model_name: str) -> Model:
         """The model with this name, for a caller with the permission. Without its tags and aliases.

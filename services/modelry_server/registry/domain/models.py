@@ -130,8 +130,8 @@ class Models:
             changed = {key: value for key, value in values.items() if present[key] != value}
             if not changed:
                 return _found(tx, model_id)
-            if "name" in changed:  # whether it is taken is for those to know who may take it
-                self._lookup.workspace(model.workspace)
+            if "name" in changed:  # names belong to the workspace, and whether one is taken is known there
+                self._lookup.require(model.workspace, "", lambda: ModelIdNotFound(model_id))
             after = present | changed
             if not store.describe(tx, model_id, after["name"], after["description"], model.revision + 1):
                 raise ModelExists(model.workspace, after["name"])

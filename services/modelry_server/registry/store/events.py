@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.access import Within
-from modelry_server.kernel.sql.statements import Transaction, among, insert, insert_rows
+from modelry_server.kernel.sql.predicate import among
+from modelry_server.kernel.sql.statements import Transaction, insert, insert_rows
 from modelry_server.registry.entities import Event
 from modelry_server.registry.store.tables import event_positions, events
 

@@ -9,8 +9,18 @@ import sqlalchemy as sa
 from modelry_server.kernel.access import Within
 from modelry_server.kernel.filter import Field, Node, OrderKey
 from modelry_server.kernel.requests.paging import Found, SortValue, completed
-from modelry_server.kernel.sql.predicate import Column, Columns, Condition, Kind, Order, SortKey, order, predicate
-from modelry_server.kernel.sql.statements import Transaction, among
+from modelry_server.kernel.sql.predicate import (
+    Column,
+    Columns,
+    Condition,
+    Kind,
+    Order,
+    SortKey,
+    among,
+    order,
+    predicate,
+)
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.entities import Model, Version
 from modelry_server.registry.store import models as model_rows
 from modelry_server.registry.store import versions as version_rows

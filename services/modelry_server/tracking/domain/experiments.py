@@ -138,7 +138,7 @@ class Experiments:
             if changed == experiment:
                 return experiment
             if changed.name != experiment.name:  # whether it is taken is for those to know who may take it
-                self._places.require_workspace(experiment.workspace)
+                self._places.require_naming(experiment)
             other = store.find_by_name(tx, experiment.workspace, changed.name)
             if other is not None and other.experiment_id != experiment_id:
                 raise ExperimentExists(changed.name, other.experiment_id, other.lifecycle.name.lower())

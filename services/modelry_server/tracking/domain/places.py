@@ -17,7 +17,7 @@ from modelry_server.kernel.errors import ModelryError
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
-from modelry_server.tracking.entities import Run
+from modelry_server.tracking.entities import Experiment, Run
 from modelry_server.tracking.errors import DatasetNotFound, ExperimentNotFound, RunNotFound
 from modelry_server.tracking.store import experiments as experiment_store
 from modelry_server.tracking.store import runs as run_store
@@ -47,6 +47,14 @@ class Places:
         _require_named(workspace)
         self._access.require(Place(workspace))
 
+    def require_naming(self, experiment: Experiment) -> None:
+        """Judges whether the caller may take another name for an experiment: names belong to the whole workspace.
+
+        Raises PermissionMissing.
+        """
+        unseen = partial(ExperimentNotFound, experiment.experiment_id)
+        self._access.require(Place(experiment.workspace), unseen=unseen)
+
     def within(self, workspace: str) -> Within:
         """The part of a workspace that a list may show. Raises FieldInvalid, WorkspaceNotFound, PermissionMissing."""
         _require_named(workspace)
@@ -73,10 +81,9 @@ class Places:
 
         Raises DatasetNotFound, PermissionMissing.
         """
-        if not workspace:
-            raise DatasetNotFound(dataset_id)
         if not any(self._access.allows(Place(workspace, each)) for each in experiment_ids):
-            self._access.require(rest_of(workspace), unseen=partial(DatasetNotFound, dataset_id))
+            place = rest_of(workspace) if workspace else None
+            self._access.require(place, unseen=partial(DatasetNotFound, dataset_id))
 
     def allowed_runs(self, run_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Of the runs that the caller can see, those with the permission and those without it."""
@@ -100,9 +107,7 @@ class Places:
         _, others = self._sorted(known, ids, permission)
         places = known.read(self._db, others)
         for each in others:
-            if each not in places:
-                raise missing(each)
-            self._access.require(places[each], permission=permission, unseen=partial(missing, each))
+            self._access.require(places.get(each), permission=permission, unseen=partial(missing, each))
 
     def _sorted(self, known: "_Known", ids: Sequence[str], permission: str | None) -> tuple[list[str], list[str]]:
         """Those where the caller has the permission for all that is kept here, and the others."""

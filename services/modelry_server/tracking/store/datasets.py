@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from modelry_server.kernel.sql.functions import octets
-from modelry_server.kernel.sql.statements import Transaction, among, ask, insert, one_of
+from modelry_server.kernel.sql.predicate import among
+from modelry_server.kernel.sql.statements import Transaction, ask, insert, one_of
 from modelry_server.tracking.entities import Dataset, DatasetInput
 from modelry_server.tracking.store.tables import dataset_inputs, datasets, runs
 

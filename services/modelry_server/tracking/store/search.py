@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from modelry_server.kernel.access import Within
 from modelry_server.kernel.filter import And, Comparison, Field, Node, Op, OrderKey
 from modelry_server.kernel.requests.paging import Found, SortValue, block_by_block, completed
-from modelry_server.kernel.sql.predicate import Column, Columns, Kind, Order, SortKey, order, predicate
-from modelry_server.kernel.sql.statements import Transaction, among
+from modelry_server.kernel.sql.predicate import Column, Columns, Kind, Order, SortKey, among, order, predicate
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.entities import Dataset, Experiment, LifecycleFilter, Run, RunQuery, RunStatus
 from modelry_server.tracking.store import datasets as dataset_store
 from modelry_server.tracking.store import experiments as experiment_store

@@ -44,8 +44,8 @@ def test_roles_hold_where_they_are_bound_and_add_up(db: Database) -> None:
 
     assert found.everywhere == READER
     assert found.workspaces == {"risk": WRITER | ROLES["approver"]}
-    assert found.experiments == {"7": ("risk", WRITER)}
-    assert found.models == {"b" * 32: ("lab", ROLES["approver"])}
+    assert found.experiments == {("risk", "7"): WRITER}
+    assert found.models == {("lab", "b" * 32): ROLES["approver"]}
 
 
 def test_permissions_of_the_installation_count_only_there(db: Database) -> None:
@@ -96,12 +96,12 @@ def test_groups_that_are_in_each_other_end(db: Database) -> None:
     assert grants(db).groups == {"one", "two"}
 
 
-def test_a_binding_elsewhere_takes_nothing_from_the_one_that_was_there_first(db: Database) -> None:
+def test_bindings_for_one_id_in_two_workspaces_take_nothing_from_each_other(db: Database) -> None:
     with db.write() as tx:
         written.bind(tx, "writer", ANN, Place("risk", experiment_id="7"))
-        written.bind(tx, "admin", ANN, Place("lab", experiment_id="7"))
+        written.bind(tx, "reader", ANN, Place("lab", experiment_id="7"))
 
-    assert grants(db).experiments == {"7": ("risk", WRITER)}
+    assert grants(db).experiments == {("risk", "7"): WRITER, ("lab", "7"): ROLES["reader"]}
 
 
 PEOPLE = [f"{number:032x}" for number in range(4)]
@@ -179,9 +179,6 @@ def test_grants_are_what_a_plain_reading_of_all_rows_says(
         for workspace in ("risk", "lab"):
             assert found.workspaces.get(workspace, set()) == world.may(person, given_groups, Place(workspace))
         for place in PLACES[3:]:
-            part = found.experiments.get(place.experiment_id) or found.models.get(place.model_id)
-            if part and part[0] == place.workspace:
-                assert part[1] == world.may(person, given_groups, place)
-            elif world.may(person, given_groups, place):
-                assert part
-                assert world.may(person, given_groups, Place(part[0], place.experiment_id, place.model_id))
+            parts = found.experiments if place.experiment_id else found.models
+            part = parts.get((place.workspace, place.experiment_id or place.model_id), set())
+            assert part == world.may(person, given_groups, place)

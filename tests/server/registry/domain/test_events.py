@@ -100,7 +100,7 @@ def test_positions_are_those_of_the_workspace_alone(registry: Registry) -> None:
 
     with registry.db.read() as tx:
         found = {
-            workspace: event_rows.page(tx, workspace, after=0, until=9, model_name="", types=(), limit=9)
+            workspace: event_rows.page(tx, workspace, ALL, after=0, until=9, model_name="", types=(), limit=9)
             for workspace in ("default", "other")
         }
     assert {workspace: [event.position for event in events] for workspace, events in found.items()} == {
@@ -121,7 +121,7 @@ def test_the_background_job_numbers_what_nobody_has_read(registry: Registry) -> 
     registry.events.number()
 
     with registry.db.read() as tx:
-        assert not event_rows.has_unnumbered(tx, "default")
+        assert not event_rows.has_unnumbered(tx, "default", ALL)
         assert event_rows.last_position(tx, "default", ALL) == 1
 
 

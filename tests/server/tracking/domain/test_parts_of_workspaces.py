@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -189,10 +190,10 @@ def test_whoever_has_a_role_at_a_model_only_finds_nothing_here(world: World) -> 
 
 def test_who_has_no_role_hears_that_there_is_no_workspace_and_a_wrong_role_says_so(world: World) -> None:
     for search in (runs, experiments, datasets):
-        assert isinstance(raised(lambda search=search: search(world)), WorkspaceNotFound)
+        assert isinstance(raised(partial(search, world)), WorkspaceNotFound)
     world.judge.give("bob", "models.read", at=Place(world.workspace))
     for search in (runs, experiments, datasets):
-        assert isinstance(raised(lambda search=search: search(world)), PermissionMissing)
+        assert isinstance(raised(partial(search, world)), PermissionMissing)
 
 
 def test_datasets_are_those_that_runs_of_the_part_used(world: World) -> None:
@@ -205,7 +206,7 @@ def test_datasets_are_those_that_runs_of_the_part_used(world: World) -> None:
     with using("GetDataset"):
         assert world.room.datasets.get(dataset.dataset_id) == world.room.datasets.get(dataset.dataset_id)
         hidden, absent = world.hidden.dataset_id, new_id()
-        errors = [raised(lambda each=each: world.room.datasets.get(each)) for each in (hidden, absent)]
+        errors = [raised(partial(world.room.datasets.get, each)) for each in (hidden, absent)]
     assert alike(errors[0], errors[1], hidden, absent)
     assert isinstance(errors[0], DatasetNotFound)
 

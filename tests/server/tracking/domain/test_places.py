@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -281,3 +282,14 @@ def test_a_run_that_does_not_exist_yet_is_found_once_it_does(room: Room, another
     other.runs.log_batch(a_batch(run_id, line("loss", [1])))
 
     assert len(room.points(run_id, "loss")) == 1
+
+
+def test_what_a_stream_was_let_in_for_is_noted_also_where_the_place_is_kept(guarded: Room) -> None:
+    experiment_id = guarded.an_experiment()
+    run_id = guarded.a_run(experiment_id)
+    who = replace(calling(READER, "tracking", "ReadMetrics"), judged=[])
+
+    with caller.using(who):
+        guarded.metrics.read(SeriesQuery([run_id], []))
+
+    assert who.judged == [("runs.read", Place("default", experiment_id))]
