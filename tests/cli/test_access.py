@@ -121,6 +121,7 @@ def test_a_role_that_somebody_does_not_have_can_not_be_taken(modelry: Modelry, a
         ["bind", "reader"],
         ["bind", "reader", "--user", "ada", "--group", "team"],
         ["bind", "reader", "--user", "ada", "--experiment", "x", "--everywhere"],
+        ["bind", "reader", "--user", "ada", "--workspace", "w", "--everywhere"],
         ["unbind"],
         ["unbind", "reader", "--id", "x"],
         ["update", "reader"],

@@ -89,7 +89,8 @@ def robot(installation: Installation, name: str) -> Callable[..., Client]:
         account = f"robot-{name}-{role}"
         admin = installation.admin
         admin.read("user", "create", account, "--service-account")
-        admin.read("role", "bind", role, "--user", account, "--workspace", workspace, *place)
+        where = place if "--everywhere" in place else ("--workspace", workspace, *place)
+        admin.read("role", "bind", role, "--user", account, *where)
         options = [word for key, value in token.items() for word in (f"--{key.replace('_', '-')}", value)]
         secret = admin.read("token", "create", "--user", account, *options)["secret"]
         return installation.client(secret, workspace)
@@ -212,3 +213,99 @@ def test_the_last_administrator_stays(installation: Installation) -> None:
     assert (answer.returncode, disabled.returncode) == (1, 1)
     assert "nobody would be left" in answer.stderr
     assert "nobody would be left" in disabled.stderr
+
+
+@pytest.fixture
+def delays(installation: Installation, name: str) -> Callable[[], str]:
+    """Makes a workspace with the model `delays`, which has a version in Production; answers with its name."""
+
+    def make() -> str:
+        secret = installation.admin.read("token", "create", "--expires-in", "1h")["secret"]
+        root = installation.client(secret, name)
+        root.workspaces.create(name)
+        root.models.create("delays")
+        run_id = root.runs.create().run_id
+        root.artifacts.upload_bytes(f"runs/{run_id}", "model/weights", b"1")
+        root.versions.create("delays", f"runs:/{run_id}/model")
+        root.promotions.promote("delays", 1, "Production")
+        return name
+
+    return make
+
+
+def test_the_recipe_for_versions_without_promotions_holds(
+    installation: Installation, robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    permissions = ("models.read", "files.read", "runs.read", "versions.create")
+    words = [word for each in permissions for word in ("--permission", each)]
+    installation.admin.read("role", "create", f"{workspace}-publisher", *words)
+    client = robot(f"{workspace}-publisher", workspace=workspace)
+    source = client.versions.get("delays", 1).source
+
+    made = client.versions.create("delays", source)
+
+    assert made.version_number == 2
+    for stage in ("Staging", "Production", "Archived"):
+        with pytest.raises(PermissionMissing):
+            client.promotions.promote("delays", 2, stage)
+    with pytest.raises(PermissionMissing):
+        client.models.update("delays", description="mine")
+
+
+def test_a_writer_moves_versions_up_to_staging_and_an_approver_to_production(
+    robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    writer, approver = (robot(role, workspace=workspace) for role in ("writer", "approver"))
+
+    writer.versions.create("delays", writer.versions.get("delays", 1).source)
+    writer.promotions.promote("delays", 2, "Staging")
+
+    with pytest.raises(PermissionMissing):
+        writer.promotions.promote("delays", 2, "Production")
+    assert approver.promotions.promote("delays", 2, "Production").version.stage == "Production"
+    with pytest.raises(PermissionMissing):
+        approver.runs.create()
+
+
+def test_the_recipe_for_archiving_without_deleting_holds(
+    installation: Installation, robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    role = f"{workspace}-archivist"
+    installation.admin.read("role", "create", role, "--permission", "models.read", "--permission", "versions.archive")
+    client = robot(role, workspace=workspace)
+
+    assert client.promotions.promote("delays", 1, "Archived").version.stage == "Archived"
+    for act in (lambda: client.versions.delete("delays", 1), lambda: client.models.delete("delays")):
+        with pytest.raises(PermissionMissing):
+            act()
+    with pytest.raises(PermissionMissing):
+        client.promotions.promote("delays", 1, "Production")
+
+
+def test_the_recipe_for_a_token_that_reads_one_workspace_holds(
+    robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    client = robot("writer", "--everywhere", workspace=workspace, cap="reader", only_workspace=workspace)
+
+    assert client.models.get("delays").name == "delays"
+    with pytest.raises(PermissionMissing):
+        client.models.create("mine")
+    with pytest.raises(NotFound):
+        client.experiments.get("0")  # of the workspace default
+    assert [each.name for each in client.workspaces.list()] == [workspace]
+
+
+def test_a_role_for_one_model_does_not_reach_another_one(
+    robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    client = robot("approver", "--model", "delays", workspace=workspace)
+
+    assert client.promotions.promote("delays", 1, "Staging").version.stage == "Staging"
+    assert [each.name for each in client.models.search()] == ["delays"]
+    with pytest.raises(NotFound):
+        client.models.get("others")

@@ -88,7 +88,7 @@ def bind_role(
 
     For the whole installation say --everywhere.
     """
-    where = _where(user, group, experiment, model, everywhere)
+    where = _where(session, user, group, experiment=experiment, model=model, everywhere=everywhere)
     _show(session, session.client.roles.bind(role, principal=user, group=group, **where))
 
 
@@ -115,7 +115,7 @@ def unbind_role(
         return
     if not role:
         raise typer.BadParameter("give the role, or the --id of the binding")
-    where = _where(user, group, experiment, model, everywhere)
+    where = _where(session, user, group, experiment=experiment, model=model, everywhere=everywhere)
     wanted = _binding(session, role, user, group, where)
     who, place = user or f"the group {group}", place_text(wanted.place)
     if role == "admin":
@@ -145,7 +145,7 @@ def list_bindings(
     """
     if user and group:
         raise typer.BadParameter("give --user or --group")
-    found = session.client.roles.bindings(principal=user, group=group, **_place(experiment, model, everywhere))
+    found = session.client.roles.bindings(principal=user, group=group, **_place(session, experiment, model, everywhere))
     names = Names(session)
     columns: list[Column[RoleBinding]] = [
         Column("ROLE", lambda binding: binding.role),
@@ -166,16 +166,18 @@ def place_text(place: Place) -> str:
     return f"model {place.model_id} of {place.workspace}" if place.model_id else f"workspace {place.workspace}"
 
 
-def _place(experiment: str, model: str, everywhere: bool) -> dict[str, Any]:
+def _place(session: Session, experiment: str, model: str, everywhere: bool) -> dict[str, Any]:
     if sum(map(bool, (experiment, model, everywhere))) > 1:
         raise typer.BadParameter("give one of --experiment, --model and --everywhere")
+    if everywhere and session.workspace:
+        raise typer.BadParameter("--everywhere is the whole installation, so give it or --workspace")
     return {"experiment": experiment, "model": model, "everywhere": everywhere}
 
 
-def _where(user: str, group: str, experiment: str, model: str, everywhere: bool) -> dict[str, Any]:
+def _where(session: Session, user: str, group: str, *, experiment: str, model: str, everywhere: bool) -> dict[str, Any]:
     if bool(user) == bool(group):
         raise typer.BadParameter("say who: --user or --group")
-    return _place(experiment, model, everywhere)
+    return _place(session, experiment, model, everywhere)
 
 
 def _binding(session: Session, role: str, user: str, group: str, where: dict[str, Any]) -> RoleBinding:
