@@ -16,10 +16,12 @@ _NEEDED = {
         (
             "alembic",
             "backports",
+            "cryptography",
             "google.rpc",
             "grpc_health",
             "grpc_reflection",
             "grpc_status",
+            "joserfc",
             "lark",
             "minio",
             "numpy",

@@ -74,6 +74,8 @@ OfVersion = Annotated[
     typer.Option("--number", help="Only of this version.", metavar="NUMBER", parser=_word, callback=version_number),
 ]
 ExperimentWord = Annotated[str, typer.Argument(help="The id or the name of the experiment.", metavar="EXPERIMENT")]
+UserWord = Annotated[str, typer.Argument(help="The name or the id of a person or a service account.", metavar="USER")]
+GroupName = Annotated[str, typer.Argument(help="The group.", metavar="GROUP")]
 RunId = Annotated[str, typer.Argument(help="The run, 32 hexadecimal characters.", metavar="RUN_ID")]
 
 
@@ -104,11 +106,11 @@ def numbers(words: Sequence[str] | None) -> dict[str, float]:
     return found
 
 
-def agreed(question: str, yes: bool) -> None:
-    """Asks before something that can't be undone. Without a terminal, `--yes` is required."""
+def agreed(question: str, yes: bool, *, warning: str = "This can't be undone.") -> None:
+    """Asks before something of which the warning says why. Without a terminal, `--yes` is required."""
     if yes:
         return
     if not sys.stdin.isatty():
-        output.refuse(f"{question} This can't be undone, and there is no terminal to ask; confirm it with --yes")
+        output.refuse(f"{question} {warning} There is no terminal to ask; confirm it with --yes")
         raise typer.Exit(2)
-    typer.confirm(clean(f"{question} This can't be undone."), abort=True)
+    typer.confirm(clean(f"{question} {warning}"), abort=True)

@@ -48,10 +48,12 @@ _SHARED = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The client of a command, and the form of its answer."""
+    """The client of a command, and the form of its answer. `address` and `workspace` are what the command named."""
 
     client: Client
     format: Format
+    address: str | None = None
+    workspace: str | None = None
 
     def show(self, thing: object, drawn: Mapping[str, object] | None = None) -> None:
         """Shows one thing. `drawn` is what a table shows, if that is not its fields."""
@@ -119,7 +121,7 @@ def asks(
             from modelry import Client, ModelryError
 
             try:
-                function(Session(Client(address, workspace), output_format), **given)  # type: ignore[call-arg]
+                function(Session(Client(address, workspace), output_format, address, workspace), **given)  # type: ignore[call-arg]
             except BrokenPipeError:
                 raise
             except ModelryError as refused:

@@ -29,13 +29,18 @@ _COMMANDS = {
         "alias": "Aliases: names that point at one version of a model.",
         "promotion": "Moves of versions between stages.",
         "evaluation": "What versions were worth on data.",
-        "audit": "The record of every change in the registry.",
+        "audit": "The records of every change in the registry and in access.",
         "event": "What happened in the registry, for programs that follow it.",
     },
     "Teams": {
         "login": "Log in to a server, and keep the login on this machine.",
         "logout": "Log out of a server.",
         "workspace": "Workspaces, which separate teams.",
+        "whoami": "Say who you are to a server, and what you may do.",
+        "user": "People and service accounts.",
+        "group": "Groups of people, of service accounts and of other groups.",
+        "role": "Roles, and who has them where.",
+        "token": "API tokens, by which people and service accounts are known.",
     },
 }
 

@@ -6,18 +6,20 @@
     ├── DeadlineExceeded: CallTooLong
     ├── NotFound: WorkspaceNotFound, ExperimentNotFound, RunNotFound, DatasetNotFound, TagNotFound,
     │       ArtifactNotFound, OwnerNotFound, SnapshotNotFound, ModelNotFound, VersionNotFound, AliasNotFound,
-    │       PromotionNotFound, EvaluationNotFound, DvcNotTracked, DvcContentMissing
+    │       PromotionNotFound, EvaluationNotFound, PrincipalNotFound, GroupNotFound, TokenNotFound, RoleNotFound,
+    │       RoleBindingNotFound, DvcNotTracked, DvcContentMissing
     ├── AlreadyExists: WorkspaceExists, ExperimentExists, RunExists, ParamConflict, ArtifactKindConflict,
-    │       SnapshotExists, ModelExists
-    ├── PermissionDenied: PermissionMissing
-    ├── ResourceExhausted: TooManyStreams, TooManyCalls
+    │       SnapshotExists, ModelExists, PrincipalExists, GroupExists, RoleExists, RoleBindingExists
+    ├── PermissionDenied: PermissionMissing, GrantTooWide
+    ├── ResourceExhausted: TooManyStreams, TooManyCalls, TooManyFailures, QuotaExceeded
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
-    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged, DatasetEmpty, ThresholdsNotMet
+    │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged, DatasetEmpty, ThresholdsNotMet,
+    │       RoleInUse, RoleBuiltin, PrincipalDisabled, LastAdministrator, GroupCycle
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
     ├── OutOfRange: CursorOutOfRange
     ├── Unavailable: ServiceUnavailable, Draining, DatabaseUnavailable, StoreUnavailable
     ├── DataLoss: DigestMismatch, BlobLost
-    └── Unauthenticated: CredentialInvalid
+    └── Unauthenticated: CredentialMissing, CredentialInvalid, NotAService
 
 Catch the class of a reason if you handle that reason, else the class of the code. A reason that this release does not
 know is raised as the class of its code.
@@ -25,166 +27,22 @@ know is raised as the class of its code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
-
-class ModelryError(Exception):
-    """Anything that Modelry refuses or fails to do.
-
-    `reason` is a stable name for the cause; it is empty if the server gave none. `metadata` has the values that the
-    message names. `fields` says what is wrong with each bad field of the request, by its path.
-    """
-
-    code: ClassVar[str] = "UNKNOWN"
-    reason: str = ""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        reason: str = "",
-        metadata: Mapping[str, str] | None = None,
-        fields: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        if reason:
-            self.reason = reason
-        self.metadata: dict[str, str] = dict(metadata or {})
-        self.fields: dict[str, str] = dict(fields or {})
-
-
-class Cancelled(ModelryError):
-    """The call was cancelled before it ended."""
-
-    code = "CANCELLED"
-
-
-class Unknown(ModelryError):
-    """The server failed and gave no reason."""
-
-    code = "UNKNOWN"
-
-
-class InvalidArgument(ModelryError):
-    """Something in the call is missing, too long or malformed; `fields` says what."""
-
-    code = "INVALID_ARGUMENT"
-
-
-class DeadlineExceeded(ModelryError):
-    """The deadline of the call passed before the work was done."""
-
-    code = "DEADLINE_EXCEEDED"
-    reason = "DEADLINE_EXCEEDED"
-
-
-class CallTooLong(DeadlineExceeded):
-    """The call took as long as the server or a proxy allows: ask for less, or send fewer files at once."""
-
-    reason = "CALL_TOO_LONG"
-
-
-class NotFound(ModelryError):
-    """The thing does not exist, or the caller has no right to see it."""
-
-    code = "NOT_FOUND"
-
-
-class AlreadyExists(ModelryError):
-    """The thing exists already."""
-
-    code = "ALREADY_EXISTS"
-
-
-class PermissionDenied(ModelryError):
-    """The caller may not do this."""
-
-    code = "PERMISSION_DENIED"
-
-
-class ResourceExhausted(ModelryError):
-    """A limit is reached. The call may succeed later."""
-
-    code = "RESOURCE_EXHAUSTED"
-
-
-class FailedPrecondition(ModelryError):
-    """The state of the thing does not allow this."""
-
-    code = "FAILED_PRECONDITION"
-
-
-class Aborted(ModelryError):
-    """Somebody else's change came in between. Read again and repeat."""
-
-    code = "ABORTED"
-
-
-class OutOfRange(ModelryError):
-    """The call reaches past the end of the data."""
-
-    code = "OUT_OF_RANGE"
-
-
-class Unimplemented(ModelryError):
-    """The server does not have this call. It may be older than this client."""
-
-    code = "UNIMPLEMENTED"
-
-
-class Internal(ModelryError):
-    """A bug in the server. Its log has the cause under `metadata['correlation_id']`."""
-
-    code = "INTERNAL"
-    reason = "INTERNAL"
-
-
-class Unavailable(ModelryError):
-    """The server, or something that it needs, does not answer. The call may succeed later.
-
-    If the reason is FORKED nothing was sent: this process was forked after its parent had loaded gRPC. If it is
-    NO_THREAD no files were sent: gRPC could not start a thread to send them with.
-    """
-
-    code = "UNAVAILABLE"
-
-
-class DataLoss(ModelryError):
-    """Stored or transferred content is damaged or lost."""
-
-    code = "DATA_LOSS"
-
-
-class Unauthenticated(ModelryError):
-    """The server does not know who calls: the message says what to do. If it is TOKEN_NOT_SENT nothing was sent."""
-
-    code = "UNAUTHENTICATED"
-
-
-class FieldInvalid(InvalidArgument):
-    """A field is missing, too long or malformed."""
-
-    reason = "FIELD_INVALID"
-
-
-class FilterSyntax(InvalidArgument):
-    """A filter or a sort key can't be parsed. The metadata has `column`, `found` and `expected`."""
-
-    reason = "FILTER_SYNTAX"
-
-
-class PageTokenInvalid(InvalidArgument):
-    """A page token is damaged or belongs to another query."""
-
-    reason = "PAGE_TOKEN_INVALID"
-
-
-class RequestIdReused(InvalidArgument):
-    """A request id was used before with other content."""
-
-    reason = "REQUEST_ID_REUSED"
+from typing import Any
+
+from modelry._status_errors import *  # noqa: F403
+from modelry._status_errors import (
+    Aborted,
+    AlreadyExists,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    ModelryError,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
 
 
 class PathInvalid(InvalidArgument):
@@ -289,6 +147,36 @@ class EvaluationNotFound(NotFound):
     reason = "EVALUATION_NOT_FOUND"
 
 
+class PrincipalNotFound(NotFound):
+    """There is no such person or service account."""
+
+    reason = "PRINCIPAL_NOT_FOUND"
+
+
+class GroupNotFound(NotFound):
+    """There is no such group."""
+
+    reason = "GROUP_NOT_FOUND"
+
+
+class TokenNotFound(NotFound):
+    """There is no such API token."""
+
+    reason = "TOKEN_NOT_FOUND"
+
+
+class RoleNotFound(NotFound):
+    """There is no such role."""
+
+    reason = "ROLE_NOT_FOUND"
+
+
+class RoleBindingNotFound(NotFound):
+    """There is no such role binding."""
+
+    reason = "ROLE_BINDING_NOT_FOUND"
+
+
 class WorkspaceExists(AlreadyExists):
     """There is a workspace with that name."""
 
@@ -331,34 +219,40 @@ class ModelExists(AlreadyExists):
     reason = "MODEL_EXISTS"
 
 
-class PermissionMissing(PermissionDenied):
-    """The caller lacks the permission that the metadata names."""
+class PrincipalExists(AlreadyExists):
+    """There is a principal with that name, or with that id of the issuer."""
 
-    reason = "PERMISSION_MISSING"
-
-
-class TooManyStreams(ResourceExhausted):
-    """The server has reached its limit of open streams."""
-
-    reason = "TOO_MANY_STREAMS"
+    reason = "PRINCIPAL_EXISTS"
 
 
-class TooManyCalls(ResourceExhausted):
-    """Too many calls wait for their turn at the server, and this connection has the most of them. Try again later."""
+class GroupExists(AlreadyExists):
+    """There is a group with that name."""
 
-    reason = "TOO_MANY_CALLS"
-
-
-class AnswerTooLarge(FailedPrecondition):
-    """The answer exceeds the size limit. Ask for less: fewer fields, or a smaller page."""
-
-    reason = "ANSWER_TOO_LARGE"
+    reason = "GROUP_EXISTS"
 
 
-class LimitReached(FailedPrecondition):
-    """A thing would hold more than it may in all, such as tags or aliases. Remove something first."""
+class RoleExists(AlreadyExists):
+    """There is a role with that name."""
 
-    reason = "LIMIT_REACHED"
+    reason = "ROLE_EXISTS"
+
+
+class RoleBindingExists(AlreadyExists):
+    """The role is bound so already; the metadata has `binding_id`."""
+
+    reason = "ROLE_BINDING_EXISTS"
+
+
+class GrantTooWide(PermissionDenied):
+    """The caller would give, or take away, more than it may do itself."""
+
+    reason = "GRANT_TOO_WIDE"
+
+
+class QuotaExceeded(ResourceExhausted):
+    """The workspace has as much as its quota allows."""
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class ExperimentDeleted(FailedPrecondition):
@@ -397,6 +291,36 @@ class VersionInUse(FailedPrecondition):
     reason = "VERSION_IN_USE"
 
 
+class RoleInUse(FailedPrecondition):
+    """Somebody has the role, or it is the cap of a token."""
+
+    reason = "ROLE_IN_USE"
+
+
+class RoleBuiltin(FailedPrecondition):
+    """The role is part of Modelry and can't be changed."""
+
+    reason = "ROLE_BUILTIN"
+
+
+class PrincipalDisabled(FailedPrecondition):
+    """The principal is disabled. Enable it first."""
+
+    reason = "PRINCIPAL_DISABLED"
+
+
+class LastAdministrator(FailedPrecondition):
+    """Nobody would be left who may administer the installation."""
+
+    reason = "LAST_ADMINISTRATOR"
+
+
+class GroupCycle(FailedPrecondition):
+    """A group would be in itself."""
+
+    reason = "GROUP_CYCLE"
+
+
 class SourceEmpty(FailedPrecondition):
     """The run has no files at the path of the source."""
 
@@ -422,18 +346,6 @@ class ThresholdsNotMet(FailedPrecondition):
     verdicts: tuple[Any, ...] = ()
 
 
-class RequestInFlight(Aborted):
-    """A call with the same request id is being worked on."""
-
-    reason = "REQUEST_IN_FLIGHT"
-
-
-class EtagMismatch(Aborted):
-    """Somebody else has changed the thing since it was read."""
-
-    reason = "ETAG_MISMATCH"
-
-
 class BatchGap(Aborted):
     """An earlier numbered batch is missing."""
 
@@ -452,24 +364,6 @@ class CursorOutOfRange(OutOfRange):
     reason = "CURSOR_OUT_OF_RANGE"
 
 
-class ServiceUnavailable(Unavailable):
-    """A service that the call needs can't answer now; the metadata has its name, `service`, and reason, `cause`."""
-
-    reason = "SERVICE_UNAVAILABLE"
-
-
-class Draining(Unavailable):
-    """The server is shutting down."""
-
-    reason = "DRAINING"
-
-
-class DatabaseUnavailable(Unavailable):
-    """The database can't do this now. The message says why, and whether a change may have been made all the same."""
-
-    reason = "DATABASE_UNAVAILABLE"
-
-
 class StoreUnavailable(Unavailable):
     """The object store does not answer."""
 
@@ -486,12 +380,6 @@ class BlobLost(DataLoss):
     """The object store has lost or damaged the content of a file."""
 
     reason = "BLOB_LOST"
-
-
-class CredentialInvalid(Unauthenticated):
-    """The credential is not known to the server, or is not valid any more."""
-
-    reason = "CREDENTIAL_INVALID"
 
 
 _kinds = [each for each in list(globals().values()) if isinstance(each, type) and issubclass(each, ModelryError)]

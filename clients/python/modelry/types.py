@@ -22,15 +22,20 @@ from modelry._sdk.nouns.enums import Lifecycle, LifecycleFilter, RunStatus
 from modelry._sdk.nouns.evaluations import Evaluation, Interval
 from modelry._sdk.nouns.events import Event, EventList
 from modelry._sdk.nouns.experiments import Experiment
+from modelry._sdk.nouns.groups import Group, GroupMember
 from modelry._sdk.nouns.lazy_list import LazyList
 from modelry._sdk.nouns.metrics import MetricColumns, MetricSummary, Point
 from modelry._sdk.nouns.models import Model
+from modelry._sdk.nouns.places import Place
+from modelry._sdk.nouns.principals import Caller, FirstAdministrator, Grant, Principal, PrincipalKind
 from modelry._sdk.nouns.promotions import Promoted, Promotion
+from modelry._sdk.nouns.roles import Role, RoleBinding
 from modelry._sdk.nouns.runs import HeartbeatsIgnored, Run
 from modelry._sdk.nouns.signatures import Flavor, Signature
+from modelry._sdk.nouns.tokens import IssuedToken, Token
 from modelry._sdk.nouns.verification import AuditVerification
 from modelry._sdk.nouns.versions import Version
-from modelry._sdk.nouns.workspaces import Workspace
+from modelry._sdk.nouns.workspaces import Workspace, WorkspaceQuotas
 from modelry._sdk.packaging.logged import LoggedModel
 from modelry._sdk.recording.sync import SyncReport
 
@@ -40,6 +45,7 @@ __all__ = [
     "Artifact",
     "AuditRecord",
     "AuditVerification",
+    "Caller",
     "Client",
     "ComparedMetric",
     "ConsoleLine",
@@ -50,9 +56,14 @@ __all__ = [
     "Event",
     "EventList",
     "Experiment",
+    "FirstAdministrator",
     "Flavor",
+    "Grant",
+    "Group",
+    "GroupMember",
     "HeartbeatsIgnored",
     "Interval",
+    "IssuedToken",
     "KeyedFile",
     "LazyList",
     "Lifecycle",
@@ -61,16 +72,23 @@ __all__ = [
     "MetricColumns",
     "MetricSummary",
     "Model",
+    "Place",
     "Point",
+    "Principal",
+    "PrincipalKind",
     "Promoted",
     "Promotion",
+    "Role",
+    "RoleBinding",
     "Run",
     "RunStatus",
     "Signature",
     "SyncReport",
+    "Token",
     "Uploaded",
     "Verdict",
     "Version",
     "VersionComparison",
     "Workspace",
+    "WorkspaceQuotas",
 ]

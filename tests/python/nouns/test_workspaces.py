@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from modelry import Client
-from modelry.errors import EtagMismatch, FieldInvalid, WorkspaceExists, WorkspaceNotFound
+from modelry.errors import EtagMismatch, FieldInvalid, InvalidArgument, WorkspaceExists, WorkspaceNotFound
+from modelry.types import WorkspaceQuotas
 
 
 def test_a_workspace_is_made_described_and_listed(client: Client, unique: str) -> None:
@@ -47,3 +48,17 @@ def test_a_run_without_an_experiment_goes_into_the_default_one_of_its_workspace(
 
     assert (here.experiment_id, named.experiment_id, first.workspace) == ("0", "0", name)
     assert first.experiment_id == second.experiment_id == other.experiments.get_by_name("Default").experiment_id
+
+
+def test_quotas_are_set_kept_and_lifted(client: Client, unique: str) -> None:
+    name = f"w{unique}"
+    made = client.workspaces.create(name, quotas=WorkspaceQuotas(run_count=10, stored_bytes=1 << 40))
+    described = client.workspaces.update(name, description="ours")
+    lifted = client.workspaces.update(name, quotas=WorkspaceQuotas())
+
+    assert made.quotas == described.quotas == WorkspaceQuotas(10, 0, 1 << 40)
+    assert (lifted.quotas, lifted.description) == (WorkspaceQuotas(), "ours")
+    assert client.workspaces.update(name) == lifted
+    for wrong in (-1, 1 << 63, True):
+        with pytest.raises(InvalidArgument, match=r"quotas\.run_count"):
+            client.workspaces.update(name, quotas=WorkspaceQuotas(run_count=wrong))

@@ -1,4 +1,4 @@
-"""`modelry audit`: the record of every change in the registry."""
+"""`modelry audit`: the records of every change in the registry and in access."""
 
 from __future__ import annotations
 
@@ -15,42 +15,62 @@ from modelry_cli.terminal.words import counted, said
 if TYPE_CHECKING:
     from modelry.types import AuditRecord
 
-app = typer.Typer(help="The record of every change in the registry.", no_args_is_help=True)
+app = typer.Typer(help="The records of every change in the registry and in access.", no_args_is_help=True)
 
 _ERASED = "(erased)"
 
 Model = Annotated[str, typer.Argument(help="The registered model.", metavar="MODEL")]
 ModelId = Annotated[str, typer.Option(help="The id of the model, instead of its name; finds deleted models too.")]
+OfAccess = Annotated[
+    bool, typer.Option("--access", help="The changes in access: of workspaces, users, groups, tokens and roles.")
+]
 
 
 @asks(app, "list")
 def list_records(
-    session: Session, model: Model = "", number: OfVersion = None, model_id: ModelId = "", limit: Limit = None
+    session: Session,
+    model: Model = "",
+    number: OfVersion = None,
+    model_id: ModelId = "",
+    access: OfAccess = False,
+    kind: Annotated[
+        str,
+        typer.Option(help="With --access: workspace, principal, group, token, role or role_binding.", metavar="KIND"),
+    ] = "",
+    of: Annotated[str, typer.Option("--of", help="With --kind: the id of the thing, or its name.", metavar="ID")] = "",
+    limit: Limit = None,
 ) -> None:
-    """Lists who changed what, when and why, the newest first."""
-    _need_one(model, model_id)
+    """Lists who changed what, when and why, the newest first: of a model, or with --access of access."""
+    _need_one(model, model_id, access)
+    if access and number is not None:
+        raise typer.BadParameter("--number is for a model")
+    if (kind and not access) or (of and not kind):
+        raise typer.BadParameter("--kind is for --access, and --of for --kind")
     columns: list[Column[AuditRecord]] = [
         Column("#", lambda record: record.sequence),
         Column("WHEN", lambda record: record.create_time, spare=1),
         Column("BY", lambda record: record.actor),
         Column("ACTION", lambda record: record.action),
-        Column("VERSION", lambda record: record.version_number or ""),
+        *((Column("OF", _thing, wraps=True),) if access else ()),
+        *(() if access else (Column("VERSION", lambda record: record.version_number or ""),)),
         Column("CHANGE", _change, wraps=True),
-        Column("REASON", _reason, wraps=True),
+        *(() if access else (Column("REASON", _reason, wraps=True),)),
     ]
-    found = session.client.audit.list(model, number, model_id=model_id)
+    audit = session.client.audit
+    found = audit.list_access(kind, of) if access else audit.list(model, number, model_id=model_id)
     session.show_all(found, columns, limit=limit, nothing="No records.")
 
 
 @asks(app, "verify")
-def verify_records(session: Session, model: Model = "", model_id: ModelId = "") -> None:
-    """Recomputes the chain of digests of a model. Exit code 1 if a record does not fit.
+def verify_records(session: Session, model: Model = "", model_id: ModelId = "", access: OfAccess = False) -> None:
+    """Recomputes the chain of digests of a model, or of access. Exit code 1 if a record does not fit.
 
     It can't notice that the newest records were removed, or that the whole chain was written anew: note down the last
     digest elsewhere and compare it later.
     """
-    _need_one(model, model_id)
-    found = session.client.audit.verify(model, model_id=model_id)
+    _need_one(model, model_id, access)
+    audit = session.client.audit
+    found = audit.verify_access() if access else audit.verify(model, model_id=model_id)
     if session.format is Format.JSON:
         session.show(found)
     elif found.intact:
@@ -62,9 +82,13 @@ def verify_records(session: Session, model: Model = "", model_id: ModelId = "") 
         raise typer.Exit(1)
 
 
-def _need_one(model: str, model_id: str) -> None:
-    if bool(model) == bool(model_id):
-        raise typer.BadParameter("give the name of the model, or its --model-id")
+def _need_one(model: str, model_id: str, access: bool) -> None:
+    if sum(map(bool, (model, model_id, access))) != 1:
+        raise typer.BadParameter("give the name of the model, its --model-id, or --access")
+
+
+def _thing(record: AuditRecord) -> str:
+    return f"{record.resource_type.replace('_', ' ')} {record.resource_name or record.resource_id}"
 
 
 def _reason(record: AuditRecord) -> str:

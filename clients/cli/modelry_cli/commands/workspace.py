@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelry_cli.options import Description, Limit
+from modelry_cli.options import Description, Limit, NewDescription, within
 from modelry_cli.session import Session, asks
 from modelry_cli.terminal.output import Column
 
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Workspaces, which separate teams.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The workspace.", metavar="WORKSPACE")]
+MostRuns = Annotated[
+    int | None,
+    typer.Option(help="The most runs, deleted ones among them. 0: no limit.", min=0, metavar="N", callback=within(64)),
+]
+MostVersions = Annotated[
+    int | None,
+    typer.Option(help="The most versions of models. 0: no limit.", min=0, metavar="N", callback=within(64)),
+]
+MostBytes = Annotated[
+    int | None, typer.Option(help="The most bytes of files. 0: no limit.", min=0, metavar="N", callback=within(64))
+]
 
 
 @asks(app, "list")
@@ -36,14 +48,39 @@ def get_workspace(session: Session, name: Name) -> None:
 
 
 @asks(app, "create")
-def create_workspace(session: Session, name: Name, description: Description = "") -> None:
+def create_workspace(
+    session: Session,
+    name: Name,
+    description: Description = "",
+    most_runs: MostRuns = None,
+    most_versions: MostVersions = None,
+    most_bytes: MostBytes = None,
+) -> None:
     """Creates a workspace."""
-    session.show(session.client.workspaces.create(name, description=description))
+    from modelry.types import WorkspaceQuotas
+
+    quotas = WorkspaceQuotas(most_runs or 0, most_versions or 0, most_bytes or 0)
+    session.show(session.client.workspaces.create(name, description=description, quotas=quotas))
 
 
 @asks(app, "update")
 def update_workspace(
-    session: Session, name: Name, description: Annotated[str, typer.Option(help="The new description.")]
+    session: Session,
+    name: Name,
+    description: NewDescription = None,
+    most_runs: MostRuns = None,
+    most_versions: MostVersions = None,
+    most_bytes: MostBytes = None,
 ) -> None:
-    """Changes the description of a workspace."""
-    session.show(session.client.workspaces.update(name, description=description))
+    """Changes the description or the quotas of a workspace. A quota that is not given stays."""
+    given = {"run_count": most_runs, "version_count": most_versions, "stored_bytes": most_bytes}
+    limits = {key: limit for key, limit in given.items() if limit is not None}
+    if description is None and not limits:
+        raise typer.BadParameter("nothing to change; give --description or a quota")
+    workspaces = session.client.workspaces
+    if not limits:
+        session.show(workspaces.update(name, description=description))
+        return
+    before = workspaces.get(name)
+    changed = dataclasses.replace(before.quotas, **limits)
+    session.show(workspaces.update(name, description=description, quotas=changed, etag=before.etag))

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from modelry._sdk.nouns.evaluations import Evaluations
     from modelry._sdk.nouns.events import Events
     from modelry._sdk.nouns.experiments import Experiments
+    from modelry._sdk.nouns.groups import Groups
     from modelry._sdk.nouns.metrics import Metrics
     from modelry._sdk.nouns.models import Models
+    from modelry._sdk.nouns.principals import Caller, Principals
     from modelry._sdk.nouns.promotions import Promotions
+    from modelry._sdk.nouns.roles import Roles
     from modelry._sdk.nouns.runs import Runs
+    from modelry._sdk.nouns.tokens import Tokens
     from modelry._sdk.nouns.versions import Versions
     from modelry._sdk.nouns.workspaces import Workspaces
 
@@ -101,6 +105,45 @@ class Client:
         return Workspaces(self._connection.of("access"), self.workspace)
 
     @cached_property
+    def principals(self) -> Principals:
+        """People and service accounts."""
+        from modelry._sdk.nouns.principals import Principals
+
+        return Principals(self._connection.of("access"), self.workspace)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Groups of people, of service accounts and of other groups."""
+        from modelry._sdk.nouns.groups import Groups
+
+        return Groups(self._connection.of("access"), self.workspace)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """API tokens."""
+        from modelry._sdk.nouns.tokens import Tokens
+
+        return Tokens(self._connection.of("access"), self.workspace)
+
+    @cached_property
+    def roles(self) -> Roles:
+        """Roles, and who has them where."""
+        from modelry._sdk.nouns.experiments import Experiments
+        from modelry._sdk.nouns.models import Models
+        from modelry._sdk.nouns.roles import Roles
+
+        # Experiments and models are read only to find the ids of their names, in any workspace.
+        return Roles(
+            self._connection.of("access"),
+            self.workspace,
+            lambda name: (Experiments(self._connection, name), Models(self._connection.of("registry"), name)),
+        )
+
+    def whoami(self, workspace: str = "") -> Caller:
+        """Says who calls, and what the caller may do, within a workspace if one is named."""
+        return self.principals.whoami(workspace)
+
+    @cached_property
     def artifacts(self) -> Artifacts:
         """Files of runs and model versions."""
         from modelry._sdk.nouns.artifacts import Artifacts
@@ -150,10 +193,10 @@ class Client:
 
     @cached_property
     def audit(self) -> Audit:
-        """The record of every change in the registry."""
+        """The records of every change in the registry and in access."""
         from modelry._sdk.nouns.audit import Audit
 
-        return Audit(self._connection.of("registry"), self.workspace)
+        return Audit(self._connection.of("registry"), self.workspace, self._connection.of("access"))
 
     @cached_property
     def events(self) -> Events:

@@ -1,4 +1,4 @@
-"""The record of every change in the registry, and its verification."""
+"""The records of every change in the registry and in access, and their verification."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from modelry._sdk.nouns.verification import AuditVerification, erased_texts, ver
 from modelry._sdk.transport.answers import malformed
 from modelry._sdk.transport.connection import Connection
 from modelry._sdk.values.foreign import Unreadable, json_object_of
+from modelry.api.access import v1 as access
 from modelry.api.common import v1 as common
 from modelry.api.registry import v1 as registry
 
@@ -64,9 +65,10 @@ class AuditRecord:
 class Audit:
     """Reads and verifies audit records."""
 
-    def __init__(self, connection: Connection, workspace: str) -> None:
+    def __init__(self, connection: Connection, workspace: str, access_connection: Connection) -> None:
         self._connection = connection
         self._workspace = workspace
+        self._access_connection = access_connection
 
     def list(
         self,
@@ -102,6 +104,44 @@ class Audit:
             return self._page(name, model_id, 0, size, token)
 
         return verification_of(each_of(fetch, None, LARGEST_PAGE))
+
+    def list_access(
+        self,
+        resource_type: str = "",
+        resource_id: str = "",
+        *,
+        max_results: int | None = None,
+        page_size: int = 100,
+    ) -> LazyList[AuditRecord]:
+        """Lists the records of all changes in access, the newest first.
+
+        `resource_type` is `workspace`, `principal`, `group`, `token`, `role` or `role_binding`: only records of this
+        kind of thing. `resource_id` is the id of one of them, or its name where names identify. Raises FieldInvalid
+        when the list is read, PermissionMissing, and DataLoss as `list` does.
+        """
+
+        def fetch(size: int, token: str) -> tuple[Iterable[AuditRecord], str]:
+            records, next_page_token = self._access_page(resource_type, resource_id, size, token)
+            return map(_record_of, records), next_page_token
+
+        return listed_by(fetch, max_results=max_results, page_size=page_size)
+
+    def verify_access(self) -> AuditVerification:
+        """Recomputes the chain of access here, as `verify` does that of a model. Raises PermissionMissing."""
+
+        def fetch(size: int, token: str) -> tuple[Iterable[common.AuditRecord], str]:
+            return self._access_page("", "", size, token)
+
+        return verification_of(each_of(fetch, None, LARGEST_PAGE), "installation")
+
+    def _access_page(
+        self, resource_type: str, resource_id: str, size: int, token: str
+    ) -> tuple[Iterable[common.AuditRecord], str]:
+        request = access.ListAuditRecordsRequest(
+            resource_type=resource_type, resource_id=resource_id, page_size=size, page_token=token
+        )
+        page = self._access_connection.call(access.rpcs.LIST_AUDIT_RECORDS, request)
+        return page.records, page.next_page_token
 
     def _page(
         self, name: str, model_id: str, number: int, size: int, token: str

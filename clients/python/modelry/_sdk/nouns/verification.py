@@ -54,10 +54,10 @@ class AuditVerification:
         return not self.problem
 
 
-def verification_of(records: Iterable[common.AuditRecord]) -> AuditVerification:
+def verification_of(records: Iterable[common.AuditRecord], owner: str = "model") -> AuditVerification:
     """Verifies a whole chain, given from the newest record to the first, by the rule of `audit_record.proto`.
 
-    No records are a problem: creating a model writes the first. Raises nothing, whatever the records hold.
+    No records are a problem: each `owner` of a chain has written the first. Raises nothing, whatever the records hold.
     """
     chain, last_digest, count, erased = "", "", 0, 0
     broken, problem = 0, ""
@@ -81,7 +81,7 @@ def verification_of(records: Iterable[common.AuditRecord]) -> AuditVerification:
         erased += len(_missing(record, body))
         newer = record
     if newer is None:
-        broken, problem = 1, "the model has no audit records, but each model has at least one: they were removed"
+        broken, problem = 1, f"the {owner} has no audit records, but each {owner} has at least one: they were removed"
     elif newer.sequence != 1:
         broken, problem = 1, f"record 1 is missing: the chain begins with record {newer.sequence}"
     elif newer.previous_digest:

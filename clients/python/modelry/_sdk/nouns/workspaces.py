@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from modelry._sdk.nouns import arguments
@@ -11,6 +11,18 @@ from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.access import v1 as access
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceQuotas:
+    """The most that a workspace may have: runs, versions, and bytes of files. 0: no limit.
+
+    Deleted runs count, and each file counts for each run and version that has it.
+    """
+
+    run_count: int = 0
+    version_count: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,10 @@ class Workspace:
     create_time: datetime | None
     update_time: datetime | None
     etag: str
+    quotas: WorkspaceQuotas = WorkspaceQuotas()
+
+
+_QUOTAS = tuple(each.name for each in fields(WorkspaceQuotas))
 
 
 @arguments.texts_checked
@@ -31,9 +47,11 @@ class Workspaces:
     def __init__(self, connection: Connection, workspace: str) -> None:
         self._connection = connection
 
-    def create(self, name: str, *, description: str = "") -> Workspace:
-        """Creates a workspace. Raises WorkspaceExists or FieldInvalid."""
+    def create(self, name: str, *, description: str = "", quotas: WorkspaceQuotas | None = None) -> Workspace:
+        """Creates a workspace. Default: without quotas. Raises WorkspaceExists or FieldInvalid."""
         request = access.CreateWorkspaceRequest(name=name, description=description, request_id=uuid.uuid4().hex)
+        if quotas is not None:
+            request.quotas.CopyFrom(_message_of(quotas))
         return _workspace_of(self._connection.call(access.rpcs.CREATE_WORKSPACE, request).workspace)
 
     def get(self, name: str) -> Workspace:
@@ -51,15 +69,35 @@ class Workspaces:
 
         return listed_by(fetch, max_results=max_results, page_size=page_size)
 
-    def update(self, name: str, *, description: str, etag: str = "") -> Workspace:
-        """Changes the description.
+    def update(
+        self, name: str, *, description: str | None = None, quotas: WorkspaceQuotas | None = None, etag: str = ""
+    ) -> Workspace:
+        """Changes the description, or replaces all quotas. Only administrators of the installation change quotas.
 
-        With an `etag` it raises EtagMismatch if somebody else has changed the workspace. Raises WorkspaceNotFound.
+        With an `etag` it raises EtagMismatch if somebody else has changed the workspace. Raises WorkspaceNotFound and
+        FieldInvalid.
         """
-        changed = access.Workspace(name=name, description=description, etag=etag)
-        request = access.UpdateWorkspaceRequest(workspace=changed)
-        request.update_mask.paths.append("description")
+        request = access.UpdateWorkspaceRequest(workspace=access.Workspace(name=name, etag=etag))
+        if description is not None:
+            request.workspace.description = description
+            request.update_mask.paths.append("description")
+        if quotas is not None:
+            request.workspace.quotas.CopyFrom(_message_of(quotas))
+            request.update_mask.paths.append("quotas")
+        if not request.update_mask.paths:
+            return self.get(name)
         return _workspace_of(self._connection.call(access.rpcs.UPDATE_WORKSPACE, request).workspace)
+
+
+def _message_of(quotas: WorkspaceQuotas) -> access.WorkspaceQuotas:
+    """The quotas as the contract has them. Raises InvalidArgument for what is no whole number from 0."""
+    if not isinstance(quotas, WorkspaceQuotas):
+        raise arguments.refused("quotas", quotas, "a modelry.types.WorkspaceQuotas")
+    limits = {name: arguments.count(f"quotas.{name}", getattr(quotas, name)) or 0 for name in _QUOTAS}
+    for name, limit in limits.items():
+        if limit >= 1 << 63:
+            raise arguments.refused(f"quotas.{name}", limit, "less than 2**63")
+    return access.WorkspaceQuotas(**limits)
 
 
 def _workspace_of(message: access.Workspace) -> Workspace:
@@ -69,4 +107,5 @@ def _workspace_of(message: access.Workspace) -> Workspace:
         create_time=time_of(message, "create_time"),
         update_time=time_of(message, "update_time"),
         etag=message.etag,
+        quotas=WorkspaceQuotas(*(getattr(message.quotas, name) for name in _QUOTAS)),
     )

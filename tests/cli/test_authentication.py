@@ -1,0 +1,311 @@
+"""The commands on a server that knows its callers: from the bootstrap token to a job that may do one thing only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelry import Client
+from modelry.errors import CredentialInvalid, GrantTooWide, NotFound, PermissionMissing
+from tests.cli.test_up import SOURCES
+from tests.parts.deployment import Deployment, running
+from tests.parts.eventually import eventually
+
+SECRET = re.compile(r"mdy_[a-z]_[0-9A-Za-z]{36}")
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """A user of a machine: commands run in processes of their own, with a folder for settings of this user."""
+
+    deployment: Deployment
+    home: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        """Runs `modelry` with these words; `given` is its standard input."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("MODELRY_")}
+        environment = {
+            **inherited,
+            **self.deployment.environment(),
+            "PYTHONPATH": SOURCES,
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "MODELRY_SPOOL_DIR": str(self.home / "spool"),
+            **self.variables,
+            **variables,
+        }
+        command = [sys.executable, "-m", "modelry_cli", *words]
+        return subprocess.run(
+            command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def read(self, *words: str, **variables: str) -> Any:
+        """The JSON of a command that must succeed."""
+        ran = self.run(*words, "--output", "json", **variables)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A server with an administrator, made as its users make it; and what the making came to."""
+
+    deployment: Deployment
+    admin: Shell
+    bootstrap: str
+    made: subprocess.CompletedProcess[str]
+
+    def client(self, secret: str, workspace: str = "default") -> Client:
+        """The SDK's client with a token."""
+        return Client(self.deployment.address, workspace, token=secret)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A server with authentication whose first administrator is `root`."""
+    folder = tmp_path_factory.mktemp("locked")
+    with running("all", folder, settings={"server.authentication": "required"}) as deployment:
+        token = (folder / "bootstrap.token").read_text().strip()
+        shell = Shell(deployment, tmp_path_factory.mktemp("root"))
+        made = shell.run("user", "create-administrator", "root", "--bootstrap-file", str(folder / "bootstrap.token"))
+        yield Installation(deployment, shell, token, made)
+
+
+@pytest.fixture
+def robot(installation: Installation, name: str) -> Callable[..., Client]:
+    """Makes a service account with a role, and answers with a client that has its token."""
+
+    def make(role: str, *place: str, workspace: str = "default", **token: str) -> Client:
+        account = f"robot-{name}-{role}"
+        admin = installation.admin
+        admin.read("user", "create", account, "--service-account")
+        where = place if "--everywhere" in place else ("--workspace", workspace, *place)
+        admin.read("role", "bind", role, "--user", account, *where)
+        options = [word for key, value in token.items() for word in (f"--{key.replace('_', '-')}", value)]
+        secret = admin.read("token", "create", "--user", account, *options)["secret"]
+        return installation.client(secret, workspace)
+
+    return make
+
+
+def test_the_first_administrator_is_made_once_and_logged_in(installation: Installation) -> None:
+    made, admin = installation.made, installation.admin
+    again = admin.run("user", "create-administrator", "eve", given=installation.bootstrap)
+
+    assert made.returncode == 0, made.stderr
+    assert "You are logged in as this one" in made.stdout
+    assert not SECRET.search(made.stdout + made.stderr)
+    kept = admin.home / "config" / "modelry" / "credentials.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert not (installation.deployment.folder / "bootstrap.token").exists()
+    assert again.returncode == 1
+    assert not SECRET.search(again.stdout + again.stderr)
+    assert "root" in admin.run("user", "list").stdout
+
+
+def test_the_token_of_an_administrator_who_can_not_be_logged_in_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("is no folder")
+    with running("all", tmp_path / "platform", settings={"server.authentication": "required"}) as deployment:
+        shell = Shell(deployment, tmp_path)
+        bootstrap = (tmp_path / "platform" / "bootstrap.token").read_text()
+
+        made = shell.run("user", "create-administrator", "root", given=bootstrap)
+
+        assert made.returncode == 1
+        assert "This is the token of the administrator" in made.stderr
+        assert not SECRET.search(made.stderr)
+        assert Client(deployment.address, token=made.stdout.strip()).whoami().principal.name == "root"
+
+
+@pytest.mark.parametrize("given", ["", "mdy_t_" + "0" * 36, "secret"])
+def test_what_is_no_bootstrap_token_is_refused_without_showing_it(installation: Installation, given: str) -> None:
+    by_input = installation.admin.run("user", "create-administrator", "eve", given=given)
+    by_variable = installation.admin.run("user", "create-administrator", "eve", MODELRY_BOOTSTRAP_TOKEN=given)
+
+    for ran, source in ((by_input, "standard input"), (by_variable, "MODELRY_BOOTSTRAP_TOKEN" if given else "")):
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert f"{source} has no bootstrap token" in ran.stderr
+        assert not given or given not in ran.stderr
+
+
+def test_whoami_says_who_calls_and_what_that_may_do(installation: Installation) -> None:
+    drawn = installation.admin.run("whoami").stdout
+    document = installation.admin.read("whoami", "--workspace", "default")
+
+    assert re.search(r"name +root\n", drawn)
+    assert re.search(r"everywhere +admin +", drawn)
+    assert (document["principal"]["name"], document["authenticated"]) == ("root", True)
+    assert document["grants"][0]["roles"] == ["admin"]
+    assert document["token"]["hint"] in drawn
+    assert "secret" not in document["token"]
+
+
+def test_nobody_is_told_to_log_in(installation: Installation, tmp_path: Path) -> None:
+    stranger = Shell(installation.deployment, tmp_path)
+
+    answer = stranger.run("user", "list")
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "modelry login" in answer.stderr
+
+
+def test_people_make_tokens_of_their_own_and_rotate_the_one_they_use(installation: Installation) -> None:
+    made = installation.admin.read("token", "create", "--description", "for a test")
+    mine = Shell(installation.deployment, installation.admin.home, {"MODELRY_TOKEN": made["secret"]})
+
+    rotated = mine.read("token", "rotate")
+    revoked = mine.run("token", "revoke", made["token_id"])
+
+    assert rotated["token_id"] == made["token_id"]
+    assert revoked.returncode == 0, revoked.stderr
+    with pytest.raises(CredentialInvalid):
+        eventually(lambda: not installation.client(rotated["secret"]).whoami())
+
+
+def test_a_role_for_one_workspace_hides_all_others(
+    installation: Installation, robot: Callable[..., Client], name: str
+) -> None:
+    installation.admin.read("workspace", "create", name)
+
+    client = robot("writer", workspace=name)
+
+    assert client.experiments.create("mine").workspace == name
+    assert [each.name for each in client.workspaces.list()] == [name]
+    (grant,) = client.whoami().grants
+    assert (grant.place.workspace, grant.roles) == (name, ("writer",))
+    with pytest.raises(NotFound):
+        client.experiments.get("0")  # of the workspace default
+
+
+def test_a_token_can_be_capped_to_reading(robot: Callable[..., Client]) -> None:
+    client = robot("writer", cap="reader")
+
+    assert client.experiments.get("0").experiment_id == "0"
+    with pytest.raises(PermissionMissing):
+        client.experiments.create("not mine")
+
+
+def test_nobody_gives_more_than_they_may_do(
+    installation: Installation, robot: Callable[..., Client], name: str
+) -> None:
+    installation.admin.read("role", "create", name, "--permission", "members.write", "--permission", "members.read")
+    client = robot(name)
+    caller = client.whoami().principal
+
+    with pytest.raises(GrantTooWide):
+        client.roles.bind("writer", principal=caller.principal_id)
+
+
+def test_the_last_administrator_stays(installation: Installation) -> None:
+    answer = installation.admin.run("role", "unbind", "admin", "--user", "root", "--everywhere", "--yes")
+    disabled = installation.admin.run("user", "disable", "root")
+
+    assert (answer.returncode, disabled.returncode) == (1, 1)
+    assert "nobody would be left" in answer.stderr
+    assert "nobody would be left" in disabled.stderr
+
+
+@pytest.fixture
+def delays(installation: Installation, name: str) -> Callable[[], str]:
+    """Makes a workspace with the model `delays`, which has a version in Production; answers with its name."""
+
+    def make() -> str:
+        secret = installation.admin.read("token", "create", "--expires-in", "1h")["secret"]
+        root = installation.client(secret, name)
+        root.workspaces.create(name)
+        root.models.create("delays")
+        run_id = root.runs.create().run_id
+        root.artifacts.upload_bytes(f"runs/{run_id}", "model/weights", b"1")
+        root.versions.create("delays", f"runs:/{run_id}/model")
+        root.promotions.promote("delays", 1, "Production")
+        return name
+
+    return make
+
+
+def test_the_recipe_for_versions_without_promotions_holds(
+    installation: Installation, robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    permissions = ("models.read", "files.read", "runs.read", "versions.create")
+    words = [word for each in permissions for word in ("--permission", each)]
+    installation.admin.read("role", "create", f"{workspace}-publisher", *words)
+    client = robot(f"{workspace}-publisher", workspace=workspace)
+    source = client.versions.get("delays", 1).source
+
+    made = client.versions.create("delays", source)
+
+    assert made.version_number == 2
+    for stage in ("Staging", "Production", "Archived"):
+        with pytest.raises(PermissionMissing):
+            client.promotions.promote("delays", 2, stage)
+    with pytest.raises(PermissionMissing):
+        client.models.update("delays", description="mine")
+
+
+def test_a_writer_moves_versions_up_to_staging_and_an_approver_to_production(
+    robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    writer, approver = (robot(role, workspace=workspace) for role in ("writer", "approver"))
+
+    writer.versions.create("delays", writer.versions.get("delays", 1).source)
+    writer.promotions.promote("delays", 2, "Staging")
+
+    with pytest.raises(PermissionMissing):
+        writer.promotions.promote("delays", 2, "Production")
+    assert approver.promotions.promote("delays", 2, "Production").version.stage == "Production"
+    with pytest.raises(PermissionMissing):
+        approver.runs.create()
+
+
+def test_the_recipe_for_archiving_without_deleting_holds(
+    installation: Installation, robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    role = f"{workspace}-archivist"
+    installation.admin.read("role", "create", role, "--permission", "models.read", "--permission", "versions.archive")
+    client = robot(role, workspace=workspace)
+
+    assert client.promotions.promote("delays", 1, "Archived").version.stage == "Archived"
+    for act in (lambda: client.versions.delete("delays", 1), lambda: client.models.delete("delays")):
+        with pytest.raises(PermissionMissing):
+            act()
+    with pytest.raises(PermissionMissing):
+        client.promotions.promote("delays", 1, "Production")
+
+
+def test_the_recipe_for_a_token_that_reads_one_workspace_holds(
+    robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    client = robot("writer", "--everywhere", workspace=workspace, cap="reader", only_workspace=workspace)
+
+    assert client.models.get("delays").name == "delays"
+    with pytest.raises(PermissionMissing):
+        client.models.create("mine")
+    with pytest.raises(NotFound):
+        client.experiments.get("0")  # of the workspace default
+    assert [each.name for each in client.workspaces.list()] == [workspace]
+
+
+def test_a_role_for_one_model_does_not_reach_another_one(
+    robot: Callable[..., Client], delays: Callable[[], str]
+) -> None:
+    workspace = delays()
+    client = robot("approver", "--model", "delays", workspace=workspace)
+
+    assert client.promotions.promote("delays", 1, "Staging").version.stage == "Staging"
+    assert [each.name for each in client.models.search()] == ["delays"]
+    with pytest.raises(NotFound):
+        client.models.get("others")
