@@ -17,7 +17,6 @@ UNREACHABLE = {
     "CreateWorkspace": {"WORKSPACE_NOT_FOUND": "workspaces are never deleted, so a repeated request finds its own"},
     "CreateExperiment": {"EXPERIMENT_NOT_FOUND": "deleted experiments are kept, so a repeated request finds its own"},
     "ListEvents": {"PAGE_TOKEN_INVALID": "it takes a page size from the pager, and no token"},
-    "GetDataset": {"WORKSPACE_NOT_FOUND": "who can't see its workspace hears that there is no such dataset"},
     "LogBatch": {"BATCH_GAP": "its batches have no number"},
     "WriteMetrics": {"PARAM_CONFLICT": "it has no params"},
     "CreateVersion": {
@@ -26,18 +25,18 @@ UNREACHABLE = {
     },
     "WhoAmI": {"PRINCIPAL_NOT_FOUND": "principals are never deleted, and the caller is one"},
     "CreateToken": {"TOKEN_NOT_FOUND": "tokens are never deleted, so a repeated request finds its own"},
-    **dict.fromkeys(
-        ("GetToken", "RotateToken", "RevokeToken"),
-        {"PRINCIPAL_NOT_FOUND": "principals are never deleted, and a token has one"},
-    ),
+    **{
+        rpc: {"PRINCIPAL_NOT_FOUND": "principals are never deleted, and a token has one"}
+        for rpc in ("GetToken", "RotateToken", "RevokeToken")
+    },
     "DeleteRoleBinding": {
         "ROLE_NOT_FOUND": "a role that is bound can't be deleted",
         "WORKSPACE_NOT_FOUND": "who can't see its workspace hears that there is no such binding",
     },
-    **dict.fromkeys(
-        ("UpdateModel", "UpdateExperiment"),
-        {"WORKSPACE_NOT_FOUND": "who sees a thing in a workspace sees that there is the workspace"},
-    ),
+    **{
+        rpc: {"WORKSPACE_NOT_FOUND": "who sees a thing in a workspace sees that there is the workspace"}
+        for rpc in ("UpdateModel", "UpdateExperiment")
+    },
     "GetIdentity": {"PRINCIPAL_EXISTS": "a name that is taken gets a number, and the id of the issuer is looked up"},
     "DeleteSnapshot": {"SNAPSHOT_NOT_FOUND": "only for services without the permission, which all of them have"},
 }

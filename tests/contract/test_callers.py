@@ -14,6 +14,7 @@ import pytest
 
 from modelry.api.access import v1 as access
 from tests.architecture.tree import rpcs
+from tests.parts.eventually import eventually
 from tests.parts.locked import NOBODY, Locked, Metadata, bearing, locked
 from tests.parts.refusal import Refusal, unpacked
 from tests.server.every_rpc import BUILD, Things, make
@@ -163,13 +164,14 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with locked(request.param, tmp_path_factory.mktemp("locked")) as found:
         things = make(lambda rpc, message: found.call(rpc, message, found.admin.metadata))
         here, there = access.Place(workspace=things.workspace), access.Place(workspace=found.workspace())
-        expired = found.somebody("admin", here, expire_time=_in_seconds(1.5))
+        ends = time.time() + 1.5
+        expired = found.somebody("admin", here, expire_time=_at(ends))
         disabled, revoked = found.somebody("admin"), found.somebody("admin")
         found.disable(disabled)
         found.revoke(revoked)
         inside = {role: found.somebody(role, here).metadata for role in ROLES}
         outside = {role: found.somebody(role, there).metadata for role in ROLES}
-        time.sleep(2)
+        eventually(lambda: time.time() > ends)
         strangers = {
             "bad": bearing("mdy_t_" + "x" * 36),
             "cut": bearing(found.admin.secret[:-1]),
@@ -181,11 +183,11 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield Platform(found, things, strangers, inside, outside)
 
 
-def _in_seconds(seconds: float) -> object:
+def _at(time_s: float) -> object:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     found = Timestamp()
-    found.FromMilliseconds(int((time.time() + seconds) * 1000))
+    found.FromMilliseconds(int(time_s * 1000))
     return found
 
 
