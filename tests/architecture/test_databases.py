@@ -7,7 +7,7 @@ import ast
 from tests.architecture.tree import files, imports, parsed
 
 STATEMENTS = "modelry_server.kernel.sql.statements."
-FOR_EVERYBODY = {"Transaction", "insert"}
+FOR_EVERYBODY = {"Transaction", "among", "insert"}
 """What plain SQLAlchemy needs of that module."""
 HOT_PATHS = {
     *("artifacts/store/artifacts.py", "artifacts/store/digests.py", "artifacts/store/owners.py"),

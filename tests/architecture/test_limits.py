@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 import pytest
 
 from modelry._sdk.nouns import evaluations as sdk_evaluations
-from modelry_server.access.domain import groups, roles, workspaces
+from modelry_server.access.domain import groups, roles, tokens, workspaces
 from modelry_server.artifacts.config import ArtifactsConfig
 from modelry_server.artifacts.domain import incoming, paths, writing
 from modelry_server.artifacts.rpc import artifacts
@@ -39,6 +39,7 @@ LIMITS = {
     "*Workspace*.description": [fields.NOTE_LENGTH],
     "*Group*.description": [fields.NOTE_LENGTH],
     "*Role*.description": [fields.NOTE_LENGTH],
+    "*Token*.description": [tokens.DESCRIPTION_LENGTH],
     "*.description": [fields.DESCRIPTION_LENGTH],
     "Set*TagsRequest.tags": [1, fields.KEYS_PER_CALL],
     "Delete*TagsRequest.keys": [1, fields.KEYS_PER_CALL],
@@ -51,6 +52,12 @@ LIMITS = {
     "Role.name": [1, 63],
     "Role.permissions": [roles.MOST_PERMISSIONS],
     "CreateRoleRequest.permissions": [roles.MOST_PERMISSIONS],
+    "Principal.name": [1, fields.KEY_LENGTH],
+    "*.display_name": [fields.KEY_LENGTH],
+    "CreatePrincipalRequest.external_id": [fields.KEY_LENGTH],
+    "*Token*.workspaces": [tokens.MOST_WORKSPACES],
+    "GetGrantsRequest.groups": [fields.KEYS_PER_CALL],
+    "LogTokenUsesRequest.token_ids": [fields.KEYS_PER_CALL],
     "Workspace.name": [1, 63],
     # artifacts
     "Artifact.path": [paths.LONGEST, paths.DEEPEST, paths.LONGEST_PART],

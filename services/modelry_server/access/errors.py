@@ -194,6 +194,8 @@ class TokenNotFound(NotFound):
 class TokenRefused(CredentialInvalid):
     """The token of an OIDC issuer is not accepted. Every reason has the same answer; the debug log has the reason."""
 
+    reason = CredentialInvalid.reason
+
 
 class IssuerUnavailable(Unavailable):
     """The keys of an OIDC issuer can't be had now, so its token can be neither accepted nor refused."""

@@ -30,7 +30,7 @@ GRACE_MS = 10 * 60 * 1000
 MOST = 100
 """The most tokens of a principal that are in force."""
 MOST_WORKSPACES = 100
-_DESCRIPTION_LENGTH = 250
+DESCRIPTION_LENGTH = 250
 _NO_TOKEN = "is required, because the caller is not known by an API token"
 
 
@@ -75,7 +75,7 @@ class Tokens:
             principal = self._giver(tx, principal_id)
             now = self._clock.now()
             with Fields() as fields:
-                fields.text("description", draft.description, longest=_DESCRIPTION_LENGTH)
+                fields.text("description", draft.description, longest=DESCRIPTION_LENGTH)
                 fields.text("role_cap", draft.role_cap, longest=63)
                 workspaces = fields.each(
                     "workspaces",
