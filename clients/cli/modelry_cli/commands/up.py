@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ from modelry_cli.terminal import output
 if TYPE_CHECKING:
     from modelry_server.config import Config
 
+BOOTSTRAP_FILE = "bootstrap.token"
 DEFAULT_PORT = 5100
 
 
@@ -52,6 +55,16 @@ def up(
         given["server.authentication"] = "required"
     defaults = {"server.log-level": "warning"}
     raise typer.Exit(run("all", file=config, flags=given | settings, defaults=defaults, upgrade=True, announce=_banner))
+
+
+def _next_steps(config: Config) -> list[str]:
+    """What to do first: where callers are known and nobody is yet, to make the first administrator."""
+    if config.server.authentication == "none":
+        return ["  modelry experiment list", "  modelry run list"]
+    file = config.server.folder().resolve() / BOOTSTRAP_FILE
+    if file.exists():
+        return [f"  modelry user create-administrator {getpass.getuser()} --bootstrap-file {shlex.quote(str(file))}"]
+    return ["  modelry login", "  modelry whoami"]
 
 
 def _banner(config: Config, port: int) -> None:
