@@ -86,7 +86,7 @@ def create_token(
     ] = None,
     expires_in: ExpiresIn = None,
 ) -> None:
-    """Makes a token of yours, or of a service account. Its secret is shown this once."""
+    """Makes a token of yours, of a service account, or the first one of a person. Its secret is shown this once."""
     made = session.client.tokens.create(
         principal=user,
         description=description,

@@ -64,13 +64,15 @@ class Tokens:
     ) -> IssuedToken:
         """Makes a token of the caller, or of a service account, named by its id or its name.
 
+        An administrator also makes the first token of a person who can't sign in at an issuer.
+
         `role_cap` is the most that the token may do, a role by name, and `workspaces` the only ones that it can be used
         in. Default: all that its principal may do. `expire_time` is a time, or how long from now. Default: 90 days, or
         what the server's settings say; a token that is made by means of another one does not outlive it.
 
         If the answer is lost, so is the secret: revoke the token, and make another one. Raises PrincipalNotFound,
-        PrincipalDisabled, RoleNotFound, GrantTooWide if it could do more than the token of the caller, FieldInvalid for
-        a time that is too far away or a person other than the caller, and LimitReached.
+        PrincipalDisabled, RoleNotFound, GrantTooWide if it could do more than the caller, FieldInvalid for a time that
+        is too far away or another person who has a token or an issuer, and LimitReached.
         """
         request = access.CreateTokenRequest(
             description=description,
