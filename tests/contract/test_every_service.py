@@ -26,11 +26,16 @@ SERVICES: dict[str, ServiceDescriptor] = {
 RPCS: dict[str, MethodDescriptor] = {
     f"/{service.full_name}/{method.name}": method for service in SERVICES.values() for method in service.methods
 }
-UNARY = sorted(rpc for rpc, method in RPCS.items() if not method.client_streaming)
+UNARY = sorted(
+    rpc
+    for rpc, method in RPCS.items()
+    if not method.client_streaming and not rpc.endswith("/CreateAdministrator")  # refused before its request is read
+)
 OURS = {
     *("FIELD_INVALID", "FILTER_SYNTAX", "PAGE_TOKEN_INVALID", "PATH_INVALID", "CURSOR_INVALID"),
     *(f"{noun}_NOT_FOUND" for noun in ("WORKSPACE", "EXPERIMENT", "RUN", "DATASET", "ARTIFACT", "OWNER")),
     *(f"{noun}_NOT_FOUND" for noun in ("MODEL", "VERSION", "ALIAS", "PROMOTION")),
+    *(f"{noun}_NOT_FOUND" for noun in ("PRINCIPAL", "GROUP", "TOKEN", "ROLE", "ROLE_BINDING")),
 }
 HOSTILE_TEXTS = [
     "\0",

@@ -15,6 +15,7 @@ from modelry_server.kernel.authority import Changed, Grants
 from modelry_server.kernel.caller import Identity
 from modelry_server.kernel.errors import FieldInvalid, ModelryError
 from modelry_server.kernel.requests.fields import Fields
+from modelry_server.kernel.requests.times import milliseconds
 
 _LAST_S = 253_402_300_799  # the last second that a Timestamp can hold
 
@@ -38,7 +39,7 @@ class IdentityService(internal.IdentityServiceServicer):
             case "certificate":
                 given = request.certificate
                 known, revision = self._identities.known_certificate(
-                    given.names, given.fingerprint, given.expire_time.ToMilliseconds() / 1000
+                    given.names, given.fingerprint, (milliseconds(given, "expire_time") or 0) / 1000
                 )
             case _:
                 raise FieldInvalid({"bearer": "is required, or certificate"})

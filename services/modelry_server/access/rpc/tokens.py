@@ -9,6 +9,7 @@ from modelry_server.access.domain.tokens import Draft, Tokens
 from modelry_server.access.entities import Token
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.times import milliseconds
 
 
 class TokenService(api.TokenServiceServicer):
@@ -19,7 +20,7 @@ class TokenService(api.TokenServiceServicer):
         self._pager = pager
 
     def CreateToken(self, request: api.CreateTokenRequest, context: grpc.ServicerContext) -> api.CreateTokenResponse:
-        draft = Draft(request.description, request.role_cap, request.workspaces, _end(request))
+        draft = Draft(request.description, request.role_cap, request.workspaces, milliseconds(request, "expire_time"))
         token, text = self._tokens.create(request.principal_id, draft, idempotency.request(request))
         return api.CreateTokenResponse(token=token_message(token), secret=text)
 
@@ -32,7 +33,7 @@ class TokenService(api.TokenServiceServicer):
         return api.ListTokensResponse(tokens=tokens, next_page_token=next_page_token)
 
     def RotateToken(self, request: api.RotateTokenRequest, context: grpc.ServicerContext) -> api.RotateTokenResponse:
-        token, text = self._tokens.rotate(request.token_id, _end(request))
+        token, text = self._tokens.rotate(request.token_id, milliseconds(request, "expire_time"))
         return api.RotateTokenResponse(token=token_message(token), secret=text)
 
     def RevokeToken(self, request: api.RevokeTokenRequest, context: grpc.ServicerContext) -> api.RevokeTokenResponse:
@@ -59,8 +60,3 @@ def token_message(token: Token) -> api.Token:
     if token.revoke_time is not None:
         message.revoke_time.FromMilliseconds(token.revoke_time)
     return message
-
-
-def _end(request: api.CreateTokenRequest | api.RotateTokenRequest) -> int | None:
-    """When a token is to end, in milliseconds; None if the request does not say it."""
-    return request.expire_time.ToMilliseconds() if request.HasField("expire_time") else None

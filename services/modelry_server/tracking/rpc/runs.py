@@ -6,13 +6,13 @@ from typing import Any
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
 
 from modelry.api.tracking import v1 as api
 from modelry_server.kernel.errors import FieldInvalid
 from modelry_server.kernel.requests import idempotency
 from modelry_server.kernel.requests.fields import Fields
 from modelry_server.kernel.requests.paging import Pager
+from modelry_server.kernel.requests.times import milliseconds
 from modelry_server.kernel.requests.updates import EVERYTHING, changes
 from modelry_server.tracking.domain.heartbeats import DEFAULT_PERIOD_MS, Heartbeats
 from modelry_server.tracking.domain.run_creation import RunCreation, RunDraft
@@ -40,7 +40,7 @@ class RunService(api.RunServiceServicer):
             name=request.name,
             run_id=request.run_id,
             parent_run_id=request.parent_run_id,
-            start_time=_milliseconds(request, "start_time"),
+            start_time=milliseconds(request, "start_time"),
             description=request.description,
             claimed_user=request.claimed_user,
             params=dict(request.params),
@@ -64,7 +64,7 @@ class RunService(api.RunServiceServicer):
             if "status" in fields:
                 fields["status"] = _status(given.status, "run.status")
             if "end_time" in fields:
-                fields["end_time"] = _milliseconds(given, "end_time", prefix="run.")
+                fields["end_time"] = milliseconds(given, "end_time", prefix="run.")
             return fields
 
         run = self._runs.update(given.run_id, given.etag, changed, participant=request.participant, prefix="run.")
@@ -73,7 +73,7 @@ class RunService(api.RunServiceServicer):
     def FinishRun(self, request: api.FinishRunRequest, context: grpc.ServicerContext) -> api.FinishRunResponse:
         """Ends a run."""
         status = _status(request.status or api.RUN_STATUS_FINISHED, "status")
-        end_time = _milliseconds(request, "end_time")
+        end_time = milliseconds(request, "end_time")
         run = self._runs.finish(request.run_id, status, end_time, request.participant)
         return api.FinishRunResponse(run=_brief(run))
 
@@ -104,7 +104,7 @@ class RunService(api.RunServiceServicer):
         self, request: api.LogHeartbeatsRequest, context: grpc.ServicerContext
     ) -> api.LogHeartbeatsResponse:
         """Notes that runs are alive."""
-        period = _milliseconds(request, "period")
+        period = milliseconds(request, "period")
         noted = self._heartbeats.log(list(request.run_ids), DEFAULT_PERIOD_MS if period is None else period)
         return api.LogHeartbeatsResponse(
             unknown_run_ids=noted.unknown,
@@ -181,16 +181,6 @@ def _status(number: int, path: str) -> RunStatus:
         return RunStatus(number)
     known = ", ".join(status.name for status in RunStatus)
     raise FieldInvalid({path: f"{number} is not a status that this server knows; use one of {known}"})
-
-
-def _milliseconds(message: Message, field: str, *, prefix: str = "") -> int | None:
-    """A time field as milliseconds. Whether they are in a valid range is for the domain to judge."""
-    if not message.HasField(field):
-        return None
-    time = getattr(message, field)
-    if not 0 <= time.nanos < 1_000_000_000:
-        raise FieldInvalid({f"{prefix}{field}": f"{time.nanos} nanos are not within a second: 0 to 999999999"})
-    return int(time.seconds * 1000 + time.nanos // 1_000_000)
 
 
 def _input(used: DatasetInput) -> api.DatasetInput:
