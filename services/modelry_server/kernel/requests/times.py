@@ -6,7 +6,7 @@ from modelry_server.kernel.errors import FieldInvalid
 
 
 def milliseconds(message: Message, field: str, *, prefix: str = "") -> int | None:
-    """A time field as milliseconds; None if it is not set. Whether they are in a valid range is for the domain to judge.
+    """A time field as milliseconds; None if it is not set. Whether that is in a valid range is for the domain to judge.
 
     Raises FieldInvalid for nanoseconds that are more than a second.
     """
