@@ -1,4 +1,7 @@
-"""Modelry: `modelry up` on SQLite, or on the harness's PostgreSQL. Options: backend=sqlite|postgres.
+"""Modelry: `modelry up` on SQLite, or on the harness's PostgreSQL.
+
+Options: backend=sqlite|postgres; auth=required for a server that knows its callers, who is then called by an
+administrator (W11 registers, promotes and archives) with an API token.
 
 Runs and the long series of W5, W6 and W11 are written with the server's own store functions, many in a transaction; all
 that is measured goes through the SDK.
@@ -18,11 +21,11 @@ ROOMS = ("access", "tracking", "artifacts", "registry")
 class ModelryClient(Client):
     """One training process: the SDK's client, and its recorder for the non-blocking calls."""
 
-    def __init__(self, address):
+    def __init__(self, address, token=None):
         import modelry
 
-        modelry.set_tracking_uri(address)
-        self.modelry, self.c = modelry, modelry.Client(address)
+        modelry.set_tracking_uri(address, token=token)
+        self.modelry, self.c = modelry, modelry.Client(address, token=token)
         self.active = self.with_model = None
 
     def create_run(self, name, params, metrics, tags):
@@ -107,6 +110,8 @@ class Peer(Adapter):
             self.pg = Postgres(self.workdir).start()
             self.flags = {f"{room}.database-url": self.pg.url("+psycopg") for room in ROOMS}
         self.flags["server.data-folder"] = str(self.workdir / "modelry")
+        self.flags["server.authentication"] = self.opts.get("auth", "none")
+        self.token = None
         from modelry_server.databases import database
 
         for room in ROOMS:
@@ -118,6 +123,8 @@ class Peer(Adapter):
         begun = time.perf_counter()
         self.proc = spawn(command, self.workdir / "server.log")
         wait_port(self.port)
+        if self.flags["server.authentication"] == "required":
+            self.token = self._administrator()
         self.client().c.experiments.get("0")
         self.server_start_s = time.perf_counter() - begun
 
@@ -133,7 +140,7 @@ class Peer(Adapter):
         return {key: value for key, value in self.__dict__.items() if key != "proc"}
 
     def client(self):
-        return ModelryClient(f"127.0.0.1:{self.port}")
+        return ModelryClient(f"127.0.0.1:{self.port}", self.token)
 
     def disk_bytes(self):
         if not hasattr(self, "pg"):
@@ -188,6 +195,13 @@ class Peer(Adapter):
             with db.write() as tx:
                 tx.execute(sa.text("analyze"))
         db.close()
+
+    def _administrator(self):
+        import modelry
+
+        bootstrap = (self.workdir / "modelry" / "bootstrap.token").read_text().strip()
+        client = modelry.Client(f"127.0.0.1:{self.port}", token=bootstrap)
+        return client.principals.create_administrator("bench").token.secret
 
     def _tracking(self):
         from modelry_server.databases import database
