@@ -68,6 +68,7 @@ class HostileIssuer:
         self.jwks_url = f"{self.url}/jwks"
         self.key = key
         self.requests: list[str] = []
+        self.authorizations: list[str] = []
         self.answers: dict[str, tuple[int, bytes, dict[str, str]]] = {}
         self.drips = False
         self.ended, self._gate = threading.Event(), threading.Event()
@@ -148,6 +149,7 @@ def _handler(issuer: HostileIssuer) -> type[BaseHTTPRequestHandler]:
     class Answering(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.requests.append(self.path)
+            issuer.authorizations.append(self.headers.get("Authorization", ""))
             issuer.wait_at_gate()
             status, content, headers = issuer.answers.get(self.path, (404, b"", {}))
             self.send_response(status)

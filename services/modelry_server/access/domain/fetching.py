@@ -20,8 +20,8 @@ class Unfetched(Exception):
     """The document can't be had; the text says why."""
 
 
-def fetch(url: str, tls: ssl.SSLContext, limit_s: float = LIMIT_S) -> bytes:
-    """The document at an URL. Follows no redirect. Raises Unfetched."""
+def fetch(url: str, tls: ssl.SSLContext, limit_s: float = LIMIT_S, *, token: str = "") -> bytes:
+    """The document at an URL, asked for with a token if there is one. Follows no redirect. Raises Unfetched."""
     parts = urlsplit(url)
     connection = _connection(parts, tls, limit_s)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
@@ -31,7 +31,8 @@ def fetch(url: str, tls: ssl.SSLContext, limit_s: float = LIMIT_S) -> bytes:
     try:
         connection.connect()
         opened.append(connection.sock)  # which the connection forgets when it has the head of the answer
-        connection.request("GET", target, headers={"Accept": "application/json", "User-Agent": "modelry"})
+        headers = {"Accept": "application/json", "User-Agent": "modelry"}
+        connection.request("GET", target, headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}))
         answer = connection.getresponse()
         if answer.status != http.HTTPStatus.OK:
             raise Unfetched(f"{url} answered with HTTP {answer.status}; only 200 is taken, and no redirect followed")

@@ -71,6 +71,7 @@ class Issuer:
     audiences: tuple[str, ...]
     jwks_url: str = ""
     ca_file: str = ""
+    token_file: str = ""
     algorithms: tuple[str, ...] = ALGORITHMS
     client_id: str = ""
     name_claim: str = "preferred_username"
@@ -84,6 +85,10 @@ class Issuer:
     create_principals: bool = True
     required_claims: tuple[Condition, ...] = ()
     rules: tuple[Rule, ...] = ()
+
+    def token(self) -> str:
+        """What its keys are asked for with: the content of `token_file`, which may be renewed. Raises OSError."""
+        return Path(self.token_file).read_text(encoding="ascii").strip() if self.token_file else ""
 
     def tls(self) -> ssl.SSLContext:
         """What its certificate is checked with: `ca_file`, or what the system trusts. Raises OSError."""
@@ -278,13 +283,14 @@ def _issuer(table: _Table, path: Path) -> Issuer:
     name = table.text("name", needed=True)
     if name and not _NAME.match(name):
         table.wrong("name", f"{name!r} must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
-    ca_file = table.text("ca_file")
+    ca_file, token_file = table.text("ca_file"), table.text("token_file")
     issuer = Issuer(
         name=name,
         url=table.address("url", needed=True),
         audiences=table.texts("audiences"),
         jwks_url=table.address("jwks_url"),
         ca_file=str(path.absolute().parent / Path(ca_file).expanduser()) if ca_file else "",
+        token_file=str(path.absolute().parent / Path(token_file).expanduser()) if token_file else "",
         algorithms=table.texts("algorithms", ALGORITHMS, ALGORITHMS),
         client_id=table.text("client_id"),
         name_claim=table.text("name_claim", "preferred_username"),
@@ -304,6 +310,10 @@ def _issuer(table: _Table, path: Path) -> Issuer:
         issuer.tls()
     except OSError as problem:  # an SSLError is one
         table.wrong("ca_file", f"{issuer.ca_file}: can't be read as certificates in PEM form: {problem}")
+    try:
+        issuer.token()
+    except (OSError, UnicodeDecodeError) as problem:
+        table.wrong("token_file", f"{issuer.token_file}: can't be read: {problem}")
     table.end()
     return issuer
 

@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
@@ -107,17 +108,19 @@ class PublishedKeys:
 
 def published(issuer: Issuer) -> Mapping[str, Key]:
     """The keys that an issuer publishes now, one or more. Raises Unfetched, OSError."""
-    tls = issuer.tls()
+    tls, token = issuer.tls(), issuer.token()
     url = issuer.jwks_url
     if not url:
         place = f"{issuer.url.rstrip('/')}/.well-known/openid-configuration"
-        found = _object(place, fetch(place, tls))
+        found = _object(place, fetch(place, tls, token=token))
         if found.get("issuer") != issuer.url:
             raise Unfetched(f"{place} is of another issuer; the `url` in the issuers file must be exactly its `issuer`")
         url = str(found.get("jwks_uri", ""))
         if not may_fetch(url) or (issuer.url.startswith("https:") and not url.startswith("https:")):
             raise Unfetched(f"{place} has a jwks_uri that does not begin with https://")
-    entries = _object(url, fetch(url, tls)).get("keys")
+    # The token is for the issuer. A cluster may name its keys by an address of the API server, which has another name.
+    is_there = urlsplit(url).netloc == urlsplit(issuer.jwks_url or issuer.url).netloc
+    entries = _object(url, fetch(url, tls, token=token if is_there else "")).get("keys")
     if not isinstance(entries, list):
         raise Unfetched(f"{url} has no list of keys")
     keys: dict[str, Key] = {}

@@ -96,6 +96,23 @@ def test_keys_are_found_over_tls_with_the_authority_of_the_issuer(clock: HeldClo
             reading(trusted(issuer), clock).verify(token(issuer, clock))
 
 
+def test_keys_are_asked_for_with_the_token_of_a_file_which_goes_to_the_issuer_alone(
+    issuer: HostileIssuer, clock: HeldClock, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    published(trusted(issuer, jwks_url="", token_file=str(file)))
+    file.write_text("second\n")
+    published(trusted(issuer, token_file=str(file)))
+
+    with hostile_issuer.running(KEY) as other:
+        issuer.give("/.well-known/openid-configuration", {"issuer": issuer.url, "jwks_uri": other.jwks_url})
+        published(trusted(issuer, jwks_url="", token_file=str(file)))
+
+    assert issuer.authorizations == ["Bearer first", "Bearer first", "Bearer second", "Bearer second"]
+    assert other.authorizations == [""]
+
+
 def test_another_issuer_at_the_address_is_not_believed(issuer: HostileIssuer) -> None:
     issuer.give("/.well-known/openid-configuration", {"issuer": f"{issuer.url}/", "jwks_uri": issuer.jwks_url})
 
