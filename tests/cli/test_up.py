@@ -38,10 +38,10 @@ def modelry(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def up_in(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def up_in(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`modelry up` at work in a data folder, and its address."""
     up = subprocess.Popen(
-        command("up", "--port", 0, "--data-folder", folder, "--server.drain", "1s"),
+        command("up", "--port", 0, "--data-folder", folder, "--server.drain", "1s", *options),
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -73,6 +73,20 @@ def test_up_makes_the_databases_answers_and_ends_in_peace(
     assert made.returncode == 0, made.stderr
     assert status.returncode == 0, status.stdout
     assert up.wait(30) == 0
+
+
+def test_up_with_auth_says_how_to_begin_and_lets_nobody_in_before(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    with up_in(folder, "--auth") as (up, address):
+        refused = modelry("model", "create", "bikes", "--address", address)
+        up.send_signal(signal.SIGINT)
+        assert up.stdout is not None
+        said = up.stdout.read()
+
+    assert refused.returncode == 1
+    assert "modelry login" in refused.stderr
+    assert f"--bootstrap-file {folder / 'bootstrap.token'}" in said
+    assert (folder / "bootstrap.token").stat().st_mode & 0o777 == 0o600
 
 
 def test_up_takes_the_databases_that_it_makes_beside_those_that_are_there(tmp_path: Path) -> None:
