@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
@@ -17,7 +18,7 @@ def workspaces(deployment: Deployment) -> api.WorkspaceServiceStub:
     return deployment.stub(api.WorkspaceServiceStub)
 
 
-def create(workspaces: api.WorkspaceServiceStub, **fields: str) -> api.Workspace:
+def create(workspaces: api.WorkspaceServiceStub, **fields: Any) -> api.Workspace:
     """A new workspace."""
     request = api.CreateWorkspaceRequest(**{"name": f"team-{new_id()}", **fields})
     return workspaces.CreateWorkspace(request).workspace
@@ -92,7 +93,7 @@ def test_a_retry_answers_with_the_same_workspace(workspaces: api.WorkspaceServic
     ],
 )
 def test_what_is_beyond_a_limit_is_refused_by_its_path(
-    workspaces: api.WorkspaceServiceStub, fields: dict[str, str], path: str
+    workspaces: api.WorkspaceServiceStub, fields: dict[str, Any], path: str
 ) -> None:
     request = api.CreateWorkspaceRequest(**{"name": f"team-{new_id()}", **fields})
 
