@@ -129,7 +129,7 @@ def test_each_change_of_a_workspace_is_written_down(world: World) -> None:
 
 
 REFUSED: list[tuple[str, Callable[[World], Any]]] = [
-    ("principal", lambda world: api.CreatePrincipalRequest(kind=1, name="root")),
+    ("principal", lambda world: api.CreatePrincipalRequest(kind=api.PRINCIPAL_KIND_USER, name="root")),
     ("group", lambda world: api.CreateGroupRequest(name="")),
     ("role", lambda world: api.DeleteRoleRequest(name="reader")),
     ("token", lambda world: api.CreateTokenRequest(role_cap="no-such-role")),

@@ -151,7 +151,8 @@ def test_a_capped_token_makes_none_that_may_do_more(world: World) -> None:
     me = world.locked.somebody("admin", role_cap="writer", workspaces=[here])
     mine: dict[str, Any] = {"role_cap": "writer", "workspaces": [here]}
 
-    for wider in ({"role_cap": ""}, {"role_cap": "admin"}, {"workspaces": []}, {"workspaces": [here, there]}):
+    wide: list[dict[str, Any]] = [{"role_cap": ""}, {"role_cap": "admin"}, {"workspaces": []}]
+    for wider in [*wide, {"workspaces": [here, there]}]:
         refusal = world.refused(api.CreateTokenRequest(**{**mine, **wider}), me)
         assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "GRANT_TOO_WIDE")
     assert world.ask(api.CreateTokenRequest(**mine), me).secret
@@ -165,23 +166,15 @@ def test_the_owner_of_a_service_account_makes_its_tokens_and_others_do_not(world
     made = world.ask(api.CreateTokenRequest(principal_id=job), owner)
 
     assert world.ask(WHO, bearing(made.secret)).principal.principal_id == job
-    for request in (
-        api.CreateTokenRequest(principal_id=job),
-        api.ListTokensRequest(principal_id=job),
-        api.RevokeTokensRequest(principal_id=job),
-    ):
-        refusal = world.refused(request, other)
+    for of_job in (api.CreateTokenRequest, api.ListTokensRequest, api.RevokeTokensRequest):
+        refusal = world.refused(of_job(principal_id=job), other)
         assert (refusal.code, refusal.reason, refusal.resource) == (
             "NOT_FOUND",
             "PRINCIPAL_NOT_FOUND",
             ("principal", job),
         )
-    for request in (
-        api.GetTokenRequest(token_id=made.token.token_id),
-        api.RotateTokenRequest(token_id=made.token.token_id),
-        api.RevokeTokenRequest(token_id=made.token.token_id),
-    ):
-        refusal = world.refused(request, other)
+    for of_token in (api.GetTokenRequest, api.RotateTokenRequest, api.RevokeTokenRequest):
+        refusal = world.refused(of_token(token_id=made.token.token_id), other)
         assert (refusal.code, refusal.reason) == ("NOT_FOUND", "TOKEN_NOT_FOUND")
 
 
