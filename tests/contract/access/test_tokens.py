@@ -337,3 +337,13 @@ def test_the_last_use_of_a_token_is_what_services_tell(world: World) -> None:
     after = world.ask(api.GetTokenRequest(token_id=me.token_id), me).token
     assert not before.HasField("last_use_time")
     assert seconds(after.last_use_time) >= seconds(after.create_time)
+
+
+def test_a_capped_token_gets_no_text_of_a_wider_one(world: World) -> None:
+    me = world.locked.somebody("admin")
+    capped = world.locked.token_of(me.principal_id, role_cap="reader")
+
+    refusal = world.refused(api.RotateTokenRequest(token_id=me.token_id), capped)
+
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "GRANT_TOO_WIDE")
+    assert world.ask(api.RotateTokenRequest(), capped).token.role_cap == "reader"
