@@ -8,6 +8,7 @@ import pytest
 
 from modelry.api.access import v1 as api
 from modelry_server.kernel.ids import new_id
+from tests.contract.access.conftest import World, masked
 from tests.parts.deployment import Deployment
 from tests.parts.refusal import refused
 
@@ -192,3 +193,35 @@ def test_a_page_is_never_larger_than_a_client_receives(workspaces: api.Workspace
             break
 
     assert made <= found
+
+
+def test_only_who_administers_the_installation_sets_quotas(world: World) -> None:
+    here = world.locked.workspace()
+    keeper = world.locked.somebody("admin", api.Place(workspace=here))
+    quotas = api.WorkspaceQuotas(run_count=5, stored_bytes=1 << 30)
+    limited = masked(api.UpdateWorkspaceRequest(workspace=api.Workspace(name=here, quotas=quotas)), "quotas")
+    described = api.UpdateWorkspaceRequest(workspace=api.Workspace(name=here, description="Ours."))
+
+    refusal = world.refused(limited, keeper)
+
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "PERMISSION_MISSING")
+    assert world.ask(described, keeper).workspace.description == "Ours."
+    assert world.ask(limited).workspace.quotas == quotas
+    assert world.ask(api.GetWorkspaceRequest(name=here), keeper).workspace.quotas == quotas
+    negative = api.WorkspaceQuotas(run_count=-1)
+    wrong = masked(api.UpdateWorkspaceRequest(workspace=api.Workspace(name=here, quotas=negative)), "quotas")
+    assert world.refused(wrong).reason == "FIELD_INVALID"
+
+
+def test_a_caller_lists_the_workspaces_that_it_may_read(world: World) -> None:
+    here, group = world.locked.workspace(), world.group()
+    there = world.locked.workspace()
+    world.locked.workspace()
+    me = world.locked.somebody("reader", api.Place(workspace=here))
+    world.bind_group(group, "reader", api.Place(workspace=there, experiment_id="123456"))
+    world.ask(api.AddGroupMembersRequest(name=group, members=[api.GroupMember(principal_id=me.principal_id)]))
+
+    listed = world.pages(api.ListWorkspacesRequest(page_size=1), "workspaces", me)
+
+    assert [each.name for each in listed] == sorted([here, there])
+    assert world.pages(api.ListWorkspacesRequest(), "workspaces", world.locked.somebody()) == []

@@ -140,12 +140,14 @@ class Identities:
         return Known(identity, Grants()), revision
 
     def _of_issuer(self, bearer: str, told: ExternalIdentity) -> tuple[Known, int]:
+        if told.expire_time <= self._clock.now():  # nobody is made by a token that is refused
+            raise CredentialInvalid
         with self._db.read() as tx:
             revision = state.revision(tx)
             principal = principal_store.by_external_id(tx, told.issuer_url, told.subject)
         if principal is None:
             principal = self._made(told)
-        if principal.is_disabled or told.issued_at < principal.not_before or told.expire_time <= self._clock.now():
+        if principal.is_disabled or told.issued_at < principal.not_before:
             raise CredentialInvalid
         identity = Identity(
             principal.principal_id,

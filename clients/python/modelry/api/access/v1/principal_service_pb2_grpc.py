@@ -101,7 +101,8 @@ class PrincipalServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetPrincipal(self, request, context):
-        """Reads a principal. Who may add members somewhere may read all; others may read themselves.
+        """Reads a principal. Who may add members somewhere may read all; others may read themselves and the service accounts
+        that they own. Of any other one they learn, by its id, the kind and the names only: ids stand where people read them.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`.
         """
@@ -121,8 +122,8 @@ class PrincipalServiceServicer(object):
     def UpdatePrincipal(self, request, context):
         """Changes the display name or the owner of a principal, or disables or enables it.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the principal may do more than the
-        caller); `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the account that gets an owner may
+        do more than the caller); `LAST_ADMINISTRATOR`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,8 @@ class PrincipalServiceStub:
     `REQUEST_IN_FLIGHT`.
     """
     GetPrincipal: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.GetPrincipalRequest, _principal_service_pb2.GetPrincipalResponse]
-    """Reads a principal. Who may add members somewhere may read all; others may read themselves.
+    """Reads a principal. Who may add members somewhere may read all; others may read themselves and the service accounts
+    that they own. Of any other one they learn, by its id, the kind and the names only: ids stand where people read them.
 
     Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`.
     """
@@ -46,8 +47,8 @@ class PrincipalServiceStub:
     UpdatePrincipal: _grpc.UnaryUnaryMultiCallable[_principal_service_pb2.UpdatePrincipalRequest, _principal_service_pb2.UpdatePrincipalResponse]
     """Changes the display name or the owner of a principal, or disables or enables it.
 
-    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the principal may do more than the
-    caller); `LAST_ADMINISTRATOR`.
+    Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the account that gets an owner may
+    do more than the caller); `LAST_ADMINISTRATOR`.
     """
 
 class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,7 +95,8 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _principal_service_pb2.GetPrincipalRequest,
         context: _grpc.ServicerContext,
     ) -> _principal_service_pb2.GetPrincipalResponse:
-        """Reads a principal. Who may add members somewhere may read all; others may read themselves.
+        """Reads a principal. Who may add members somewhere may read all; others may read themselves and the service accounts
+        that they own. Of any other one they learn, by its id, the kind and the names only: ids stand where people read them.
 
         Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`.
         """
@@ -118,8 +120,8 @@ class PrincipalServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _principal_service_pb2.UpdatePrincipalResponse:
         """Changes the display name or the owner of a principal, or disables or enables it.
 
-        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the principal may do more than the
-        caller); `LAST_ADMINISTRATOR`.
+        Errors: `FIELD_INVALID`; `PRINCIPAL_NOT_FOUND`; `ETAG_MISMATCH`; `GRANT_TOO_WIDE` (the account that gets an owner may
+        do more than the caller); `LAST_ADMINISTRATOR`.
         """
 
 def add_PrincipalServiceServicer_to_server(servicer: PrincipalServiceServicer, server: _grpc.Server) -> None: ...
