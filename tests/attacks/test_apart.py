@@ -178,8 +178,8 @@ def test_a09_not_yours_and_not_there_are_told_in_the_same_words(scene: Scene) ->
         for request in (there, not_there):
             with pytest.raises(grpc.RpcError) as caught:
                 scene.locked.call(rpc, request, scene.attacker.metadata)
-            refusal, error = unpacked(caught.value), caught.value
-            keys = sorted(key for key, _ in error.trailing_metadata() or ())  # type: ignore[attr-defined]
+            error: Any = caught.value
+            refusal, keys = unpacked(error), sorted(key for key, _ in error.trailing_metadata() or ())
             answers.append(f"{refusal} {keys}")
         answers = [_without_names(answer, of) for answer, of in zip(answers, (scene.things, nothing), strict=True)]
         if answers[0] != answers[1] or "NOT_FOUND" not in answers[0]:
@@ -214,7 +214,7 @@ def test_a09_neither_an_etag_nor_a_request_id_tells_of_what_is_not_yours(scene: 
         scene.victim, "registry.v1.ModelService/GetModel", registry.GetModelRequest(model_id=scene.things.model_id)
     ).model
     request_id = new_id()
-    create = {"name": new_id(), "request_id": request_id}
+    create: dict[str, Any] = {"name": new_id(), "request_id": request_id}
     scene.ask(
         scene.victim,
         "registry.v1.ModelService/CreateModel",
@@ -232,7 +232,7 @@ def test_a09_neither_an_etag_nor_a_request_id_tells_of_what_is_not_yours(scene: 
 
 
 TRIES = 1000
-TIMED = {
+TIMED: dict[str, tuple[str, Callable[[str], Any], Callable[[Scene], str]]] = {
     "a run": (
         "tracking.v1.RunService/GetRun",
         lambda run_id: tracking.GetRunRequest(run_id=run_id),
@@ -313,7 +313,7 @@ def test_a10_a_page_token_is_no_right(scene: Scene) -> None:
 
 def test_a03_files_elsewhere_are_not_told_by_their_content(scene: Scene) -> None:
     """Content that somebody else has stored must be sent as if it were new (U1)."""
-    upload = BUILD["/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"](scene.own)
+    upload: Any = BUILD["/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"](scene.own)
     short = [step for step in upload if step.WhichOneof("step") != "content"]
     refusal = scene.refusal(scene.attacker, "artifacts.v1.ArtifactService/WriteArtifacts", short)
 

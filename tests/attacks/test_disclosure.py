@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -39,14 +40,14 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Locked,
 
 def test_o02_health_tells_everybody_that_it_serves_and_nothing_else(scene: Scene) -> None:
     channel = scene.locked.deployment.channel("tracking")
-    stub = health_pb2_grpc.HealthStub(channel)
+    stub: Any = health_pb2_grpc.HealthStub(channel)
 
     for service in ("", "modelry.api.tracking.v1.RunService"):
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)  # type: ignore[attr-defined]
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
         assert answer == health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
     for service in ("modelry.internal.access.v1.IdentityService", "nothing", scene.things.workspace):
         with pytest.raises(grpc.RpcError) as caught:
-            stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)  # type: ignore[attr-defined]
+            stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
         assert unpacked(caught.value).code == "NOT_FOUND"
 
 
@@ -54,7 +55,7 @@ def test_o02_health_tells_everybody_that_it_serves_and_nothing_else(scene: Scene
 def test_o02_reflection_tells_nothing_without_a_credential(scene: Scene, service: str) -> None:
     channel = scene.locked.deployment.channel("tracking")
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
-    method = channel.stream_stream(f"/grpc.reflection.{service}.ServerReflection/ServerReflectionInfo")
+    method: Any = channel.stream_stream(f"/grpc.reflection.{service}.ServerReflection/ServerReflectionInfo")
 
     with pytest.raises(grpc.RpcError) as caught:
         list(method(iter([asked.SerializeToString()]), timeout=20))
@@ -62,12 +63,10 @@ def test_o02_reflection_tells_nothing_without_a_credential(scene: Scene, service
 
 
 def test_o02_reflection_tells_who_is_known_nothing_of_internal_services(scene: Scene) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(scene.locked.deployment.channel("tracking"))
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(scene.locked.deployment.channel("tracking"))
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
 
-    [answer] = stub.ServerReflectionInfo(  # type: ignore[attr-defined]
-        iter([asked]), timeout=20, metadata=scene.attacker.metadata
-    )
+    [answer] = stub.ServerReflectionInfo(iter([asked]), timeout=20, metadata=scene.attacker.metadata)
 
     names = [each.name for each in answer.list_services_response.service]
     assert names
@@ -76,9 +75,10 @@ def test_o02_reflection_tells_who_is_known_nothing_of_internal_services(scene: S
 
 def test_o02_what_is_unknown_is_refused_without_a_word_about_the_server(scene: Scene) -> None:
     channel = scene.locked.deployment.channel("tracking")
+    unary: Any = channel.unary_unary
     for method in ("/modelry.api.tracking.v1.RunService/Nothing", "/a/b", "/modelry.internal.x/y"):
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(method)(b"", timeout=20)
+            unary(method)(b"", timeout=20)
         found = unpacked(caught.value)
         assert found.code == "UNIMPLEMENTED"
         for word in (str(scene.locked.deployment.folder), "Traceback", "python", os.uname().nodename):

@@ -86,7 +86,8 @@ def test_a06_nothing_that_a_client_says_of_itself_changes_who_it_is(scene: Scene
     says_root = vouched(key, "access", Caller("root", "", credential=Credential.API_TOKEN, identity=root))
     says_service = vouched(key, "access")
 
-    for claims in (CLAIMS, CLAIMS + CLAIMS, says_root, says_service, (*says_root, *CLAIMS)):
+    many: list[Any] = [CLAIMS, CLAIMS + CLAIMS, says_root, says_service, (*says_root, *CLAIMS)]
+    for claims in many:
         metadata = (*claims, *scene.attacker.metadata)
         found = scene.locked.ask(WHO_AM_I, access.WhoAmIRequest(), metadata)
         request = tracking.GetRunRequest(run_id=scene.things.run_id)
@@ -102,7 +103,7 @@ def test_a06_nothing_that_a_client_says_of_itself_changes_who_it_is(scene: Scene
 
 def test_a06_a_client_that_reaches_an_internal_listener_is_nobody_there(scene: Scene) -> None:
     deployment = scene.locked.deployment
-    get = deployment.internal_channel("tracking").unary_unary("/modelry.api.tracking.v1.RunService/GetRun")
+    get: Any = deployment.internal_channel("tracking").unary_unary("/modelry.api.tracking.v1.RunService/GetRun")
     request = tracking.GetRunRequest(run_id=scene.things.run_id).SerializeToString()
     forged = vouched("not-the-key-of-this-installation", "tracking")
     for_another = vouched(deployment.service_key, "registry")

@@ -42,7 +42,7 @@ def test_p02_the_root_is_not_a_path(scene: Scene, path: str) -> None:
 @pytest.mark.parametrize("owner", OWNERS, ids=str)
 def test_p02_a_path_without_an_owner_is_none(scene: Scene, owner: dict[str, str]) -> None:
     before = files_of(scene)
-    given = artifacts.ArtifactOwner(**owner)  # type: ignore[arg-type]
+    given = artifacts.ArtifactOwner(**owner)
     for rpc, request in (
         ("DeleteArtifact", artifacts.DeleteArtifactRequest(owner=given, path=FILE)),
         ("DeleteArtifact", artifacts.DeleteArtifactRequest(owner=given, path="")),

@@ -60,7 +60,7 @@ def test_a02_a_snapshot_is_made_read_and_deleted_by_services_only(scene: Scene) 
         ("DeleteSnapshot", internal.DeleteSnapshotRequest(version_id=scene.things.version_id)),
     ):
         path = f"/modelry.internal.artifacts.v1.SnapshotService/{rpc}"
-        method = scene.locked.deployment.channel("artifacts").unary_unary(path)
+        method: Any = scene.locked.deployment.channel("artifacts").unary_unary(path)
         for who in (scene.attacker, scene.victim, scene.locked.admin):
             with pytest.raises(grpc.RpcError) as caught:
                 method(request.SerializeToString(), timeout=20, metadata=who.metadata)
@@ -254,7 +254,7 @@ def test_a15_nobody_acts_by_the_token_of_a_service_account_that_may_do_more(scen
 @pytest.fixture
 def staged(scene: Scene) -> tuple[dict[str, Any], int]:
     """A model with a version in Production and another one in the first stage; the number of the second."""
-    model = {"workspace": scene.things.workspace, "model_name": f"m-{new_id()}"}
+    model: dict[str, Any] = {"workspace": scene.things.workspace, "model_name": f"m-{new_id()}"}
     scene.ask(
         scene.victim,
         "registry.v1.ModelService/CreateModel",
