@@ -350,3 +350,22 @@ def test_a16_a_second_token_and_a_service_account_have_the_rights_of_their_owner
     assert me.principal.principal_id == writer.principal_id
     assert Permission.VERSIONS_PROMOTE in ROLES["approver"]
     assert Permission.VERSIONS_PROMOTE not in ROLES["writer"]
+
+
+def test_a17_a_change_after_a_version_was_read_ends_a_promotion_that_was_meant_for_it(
+    scene: Scene, staged: tuple[dict[str, Any], int]
+) -> None:
+    """Approvals are not there yet. What they will stand on is: an etag is of one state of the version, and no other."""
+    model, number = staged
+    read = registry.GetVersionRequest(**model, version_number=number)
+    version = scene.ask(scene.victim, "registry.v1.VersionService/GetVersion", read).version
+    tags = registry.SetVersionTagsRequest(**model, version_number=number, tags={"accuracy": "1.0"})
+    promote = registry.PromoteVersionRequest(
+        **model, version_number=number, stage="Production", etag=version.etag, archive_existing=True
+    )
+
+    scene.ask(scene.insider("writer"), "registry.v1.VersionService/SetVersionTags", tags)
+
+    assert scene.refusal(scene.insider("approver"), PROMOTE, promote).code in ("ABORTED", "FAILED_PRECONDITION")
+    after = scene.ask(scene.victim, "registry.v1.VersionService/GetVersion", read).version
+    assert after.stage == version.stage
