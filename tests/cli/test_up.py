@@ -224,7 +224,7 @@ def test_a_data_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     assert len(answer.stderr.splitlines()) == 2
 
 
-def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+def test_o05_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     folder = ("--server.data-folder", tmp_path)
     modelry("db", "upgrade", *folder)
     with closing(sqlite3.connect(tmp_path / "access.db")) as database, database:
@@ -239,14 +239,14 @@ def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     assert "db upgrade" not in "".join(answer.stderr for answer in answers)
 
 
-def test_a_host_that_others_reach_is_refused_without_authentication(tmp_path: Path) -> None:
+def test_a05_a_host_that_others_reach_is_refused_without_authentication(tmp_path: Path) -> None:
     answer = modelry("up", "--data-folder", tmp_path, "--server.listen", "0.0.0.0:5100")
 
     assert answer.returncode == 1
     assert "authentication" in answer.stderr
 
 
-def test_a_server_refuses_databases_that_were_not_upgraded_and_says_what_to_run(tmp_path: Path) -> None:
+def test_o05_a_server_refuses_databases_that_were_not_upgraded_and_says_what_to_run(tmp_path: Path) -> None:
     folder = ("--server.data-folder", tmp_path)
 
     refused = modelry("server", "--target", "access", *folder)

@@ -188,7 +188,7 @@ def _at(time_s: float) -> object:
     return found
 
 
-def test_every_rpc_is_in_one_table() -> None:
+def test_a01_every_rpc_is_in_one_table() -> None:
     assert sorted(rpc for table in TABLES for rpc in table) == PUBLIC
 
 
@@ -208,7 +208,7 @@ def test_a01_nobody_is_let_in_without_a_credential_that_is_good(platform: Platfo
 
 
 @pytest.mark.parametrize("rpc", sorted(INSIDE))
-def test_who_has_no_role_in_the_workspace_hears_that_nothing_is_there(platform: Platform, rpc: str) -> None:
+def test_a01_who_has_no_role_in_the_workspace_hears_that_nothing_is_there(platform: Platform, rpc: str) -> None:
     found = {role: platform.refusal(rpc, metadata) for role, metadata in platform.outside.items()}
 
     for role, refusal in found.items():
@@ -217,7 +217,7 @@ def test_who_has_no_role_in_the_workspace_hears_that_nothing_is_there(platform: 
 
 
 @pytest.mark.parametrize("rpc", sorted(INSIDE))
-def test_who_has_a_role_that_does_not_say_so_is_denied(platform: Platform, rpc: str) -> None:
+def test_a01_who_has_a_role_that_does_not_say_so_is_denied(platform: Platform, rpc: str) -> None:
     for role in set(ROLES) - INSIDE[rpc]:
         refusal = platform.refusal(rpc, platform.inside[role])
         assert refusal is not None, role
@@ -268,7 +268,7 @@ def test_a_binding_is_not_there_for_who_may_not_read_the_members(platform: Platf
         assert refusal.code in ("NOT_FOUND", "PERMISSION_DENIED"), (role, refusal)
 
 
-def test_nobody_but_the_bootstrap_token_makes_an_administrator(platform: Platform) -> None:
+def test_a05_nobody_but_the_bootstrap_token_makes_an_administrator(platform: Platform) -> None:
     [rpc] = OF_BOOTSTRAP
 
     for metadata in (platform.locked.admin.metadata, *platform.inside.values()):
@@ -278,7 +278,7 @@ def test_nobody_but_the_bootstrap_token_makes_an_administrator(platform: Platfor
 
 
 @pytest.mark.parametrize("rpc", INTERNAL)
-def test_no_client_reaches_what_only_services_may_call(platform: Platform, rpc: str) -> None:
+def test_a01_no_client_reaches_what_only_services_may_call(platform: Platform, rpc: str) -> None:
     room = rpc.split(".")[2]
     method: Any = platform.locked.deployment.channel(room).unary_unary(rpc)
     inside: Any = platform.locked.deployment.internal_channel(room).unary_unary(rpc)

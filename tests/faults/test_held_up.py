@@ -109,7 +109,7 @@ def test_idle_calls_of_one_client_hold_up_nobody_else(platform: Deployment, hold
 
 
 @pytest.mark.parametrize("method", [GET_EXPERIMENT, READ_METRICS, CHECK, WATCH])
-def test_calls_without_a_message_of_many_clients_hold_up_nobody(platform: Deployment, method: str) -> None:
+def test_q07_calls_without_a_message_of_many_clients_hold_up_nobody(platform: Deployment, method: str) -> None:
     with ExitStack() as stack:
         others = stack.enter_context(connection(platform))
         bad = [stack.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(24)]
@@ -167,7 +167,7 @@ def left_call(channel: grpc.Channel, run_id: str) -> object:
 
 
 @pytest.mark.parametrize("fail", [refused_in_a_group, refused_upload, refused_stream, left_stream, left_call])
-def test_a_connection_goes_on_after_hundreds_of_calls_that_failed(platform: Deployment, fail: Fail) -> None:
+def test_q07_a_connection_goes_on_after_hundreds_of_calls_that_failed(platform: Deployment, fail: Fail) -> None:
     room = "artifacts" if fail is refused_upload else "tracking"
     with connection(platform) as others, connection(platform, room) as failing:
         start = tracking.CreateRunRequest(experiment_id="0", params={"p": "one"})
@@ -214,7 +214,7 @@ def test_a_watch_of_health_that_nobody_reads_holds_up_neither_health_nor_the_end
     assert (states, checked, code) == ([SERVING, NOT_SERVING], SERVING, 0)
 
 
-def test_streams_that_nobody_reads_make_room_for_those_of_others(platform: Deployment) -> None:
+def test_q08_streams_that_nobody_reads_make_room_for_those_of_others(platform: Deployment) -> None:
     with ExitStack() as stack:
         others = stack.enter_context(connection(platform))
         run_id = tracking.RunServiceStub(others).CreateRun(tracking.CreateRunRequest(experiment_id="0")).run.run_id
@@ -277,7 +277,7 @@ def test_a_connection_that_has_all_its_streams_is_told_so_and_its_calls_go_on(pl
     assert (list(found.artifacts), health.status) == ([], SERVING)
 
 
-def test_watches_of_health_make_room_for_those_of_others(platform: Deployment) -> None:
+def test_q08_watches_of_health_make_room_for_those_of_others(platform: Deployment) -> None:
     with ExitStack() as stack:
         others = stack.enter_context(connection(platform))
         bad = [stack.enter_context(RawClient(platform.addresses["tracking"])) for _ in range(2)]

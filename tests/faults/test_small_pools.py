@@ -25,7 +25,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         yield running
 
 
-def test_many_calls_that_need_a_neighbour_at_once_are_all_answered(narrow: Deployment) -> None:
+def test_q08_many_calls_that_need_a_neighbour_at_once_are_all_answered(narrow: Deployment) -> None:
     workspaces, experiments = narrow.stub(access.WorkspaceServiceStub), narrow.stub(tracking.ExperimentServiceStub)
     models = narrow.stub(registry.ModelServiceStub)
     names = [f"team-{new_id()}" for _ in range(12)]

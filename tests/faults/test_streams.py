@@ -17,7 +17,7 @@ LIMIT = 8
 BIG = bytes(32 << 20)  # more than a connection holds of what nobody reads
 
 
-def test_a_stream_beyond_the_limit_is_refused_at_once_and_unary_calls_go_on(tmp_path: Path) -> None:
+def test_q08_a_stream_beyond_the_limit_is_refused_at_once_and_unary_calls_go_on(tmp_path: Path) -> None:
     settings = {"server.streams": str(2 * LIMIT)}  # one connection has half of them
     with deployments.running("all", tmp_path / "platform", settings=settings) as platform:
         client = Client(platform)

@@ -129,7 +129,7 @@ def test_all_rooms_fit_into_one_database(database_url: str) -> None:
         db.close()
 
 
-def test_programs_that_upgrade_at_once_make_the_schema_once(database_url: str) -> None:
+def test_o05_programs_that_upgrade_at_once_make_the_schema_once(database_url: str) -> None:
     db = database("tracking", database_url)
     program = (
         "import sys; from pathlib import Path; from modelry_server.kernel.sql.database import Database\n"
@@ -188,7 +188,7 @@ def test_a_database_without_a_schema_is_refused_with_the_command_to_run(room: st
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_schema_of_another_program_is_refused_and_both_are_named(room: str, database_url: str) -> None:
+def test_o05_a_schema_of_another_program_is_refused_and_both_are_named(room: str, database_url: str) -> None:
     db = database(room, database_url)
     _, known = db.upgrade()
     with db.write() as tx:

@@ -49,8 +49,10 @@ class Deployment:
         rooms: Sequence[str] = ROOMS,
         open_files: tuple[int, int] | None = None,
         authority: Authority | None = None,
+        file: Path | None = None,
     ) -> None:
         self.name = name
+        self._file = file
         self.authority = authority
         self._open_files = open_files
         self.rooms = tuple(rooms)
@@ -106,7 +108,11 @@ class Deployment:
         for each in wanted:
             flags = {**self.flags, "server.listen": self.addresses["access" if each == "all" else each]}
             command = [sys.executable, "-m", "modelry_server", f"--target={each}"]
-            command += [f"--{key}={value}" for key, value in flags.items()]
+            if self._file:
+                write(self._file, flags)
+                command.append(f"--config={self._file}")
+            else:
+                command += [f"--{key}={value}" for key, value in flags.items()]
             with (self.folder / f"{each}.log").open("ab") as log:
                 self._begun = len(self.log(each)) if each == "all" and (self.folder / "all.log").exists() else 0
                 self._processes[each] = subprocess.Popen(
@@ -237,20 +243,32 @@ def running(
     rooms: Sequence[str] = ROOMS,
     open_files: tuple[int, int] | None = None,
     authority: Authority | None = None,
+    file: Path | None = None,
 ) -> Iterator[Deployment]:
     """A deployment that has started: `all` or `split`, by default on SQLite files in the folder.
 
     A split one may run the first few rooms only, where a test needs no more. `open_files` are the soft and the hard
-    limit of each process, by default those of the test. With an `authority` all ports have TLS.
+    limit of each process, by default those of the test. With an `authority` all ports have TLS. With a `file` the
+    settings are there, and not on the command line, which everybody on the machine can read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    deployment = Deployment(name, folder, database_urls or {}, settings or {}, rooms, open_files, authority)
+    deployment = Deployment(name, folder, database_urls or {}, settings or {}, rooms, open_files, authority, file)
     deployment.upgrade()
     deployment.start()
     try:
         yield deployment
     finally:
         deployment.close()
+
+
+def write(file: Path, flags: Mapping[str, str]) -> None:
+    """Writes settings to a configuration file that only its user can read."""
+    sections: dict[str, list[str]] = {}
+    for key, value in flags.items():
+        section, name = key.split(".", 1)
+        sections.setdefault(section, []).append(f"{name.replace('-', '_')} = {json.dumps(value)}")
+    file.touch(mode=0o600)
+    file.write_text("\n".join("\n".join([f"[{section}]", *lines]) for section, lines in sections.items()) + "\n")
 
 
 def _environment() -> dict[str, str]:

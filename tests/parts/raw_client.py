@@ -64,6 +64,10 @@ class RawClient:
         self.call(method)
         return 2 * self.made - 1
 
+    def reset(self, stream: int) -> None:
+        """Takes a call back, as one that is cancelled does."""
+        self._socket.sendall(_frame(_RESET, 0, stream, struct.pack(">I", 8)))
+
     def send(self, stream: int, content: bytes) -> bool:
         """Sends it if the windows of the stream and of the connection permit that now."""
         if min(self._credit[0], self._window + self._credit[stream]) < len(content):

@@ -29,7 +29,7 @@ KEY = "the-key-of-the-services-of-a-test"
         "127.0.0.1.example.org:0",
     ],
 )
-def test_a_server_that_strangers_could_reach_does_not_start(tmp_path: Path, listen: str) -> None:
+def test_a05_a_server_that_strangers_could_reach_does_not_start(tmp_path: Path, listen: str) -> None:
     config = load(Config, environment={}, flags={"server.listen": listen, "server.data-folder": str(tmp_path)})
 
     with pytest.raises(ConfigurationInvalid, match="no authentication is configured"):
@@ -66,7 +66,7 @@ def test_what_would_open_the_internal_listener_to_strangers_is_refused(
     assert "swordfish" not in told
 
 
-def test_plain_text_between_machines_needs_a_word_that_something_else_encrypts() -> None:
+def test_o06_plain_text_between_machines_needs_a_word_that_something_else_encrypts() -> None:
     flags = {"server.internal-listen": "0.0.0.0:1", "server.service-key": "k" * 32}
     flags |= {"tracking.internal-address": "tracking.example.org:5201"}
     said = {"server.encrypted-in-front": "true"}
@@ -96,7 +96,7 @@ def test_plain_text_between_services_of_one_machine_needs_no_word() -> None:
         ("required", True, []),
     ],
 )
-def test_other_machines_reach_a_server_with_authentication_and_tls_only(
+def test_a05_other_machines_reach_a_server_with_authentication_and_tls_only(
     tmp_path: Path, authentication: str, encrypted: bool, said: list[str]
 ) -> None:
     flags = {"server.listen": "0.0.0.0:1", "server.authentication": authentication}

@@ -220,7 +220,7 @@ def test_there_is_a_request_for_every_rpc_of_every_contract() -> None:
 
 
 @pytest.mark.parametrize("rpc", HIDING)
-def test_a_stranger_hears_of_what_exists_what_everybody_hears_of_what_does_not(
+def test_a09_a_stranger_hears_of_what_exists_what_everybody_hears_of_what_does_not(
     platform: Platform, things: Things, rpc: str
 ) -> None:
     nothing = absent()

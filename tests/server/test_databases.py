@@ -77,7 +77,7 @@ def test_all_databases_are_in_the_data_folder_whatever_its_name(tmp_path: Path, 
     assert {f"{room}.db" for room in ROOMS} <= {path.name for path in (tmp_path / name).iterdir()}
 
 
-def test_databases_can_be_read_by_their_user_only(tmp_path: Path) -> None:
+def test_o04_databases_can_be_read_by_their_user_only(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     data.chmod(0o755)
@@ -93,7 +93,7 @@ def test_databases_can_be_read_by_their_user_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["server__data_folder", "access__database_url"])
-def test_a_folder_to_which_others_can_write_is_refused(tmp_path: Path, key: str) -> None:
+def test_o04_a_folder_to_which_others_can_write_is_refused(tmp_path: Path, key: str) -> None:
     data = tmp_path / "data"
     data.mkdir()
     data.chmod(0o777)

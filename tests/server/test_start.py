@@ -63,7 +63,7 @@ def test_services_that_start_with_the_same_folder_share_a_key_that_only_their_us
     assert (tmp_path / "service.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_key_that_other_users_can_read_keeps_a_server_from_starting(tmp_path: Path) -> None:
+def test_o04_a_key_that_other_users_can_read_keeps_a_server_from_starting(tmp_path: Path) -> None:
     file = tmp_path / "service.key"
     file.write_text("swordfish" * 9)
     file.chmod(0o644)

@@ -318,7 +318,7 @@ def test_a_keyring_that_is_not_there_is_told_before_anybody_logs_in(guard: Guard
 
 
 @pytest.mark.parametrize(("mode", "why"), [(0o640, "can be read by others"), (0o602, "can be written by others")])
-def test_a_file_that_others_can_open_is_not_used(
+def test_o04_a_file_that_others_can_open_is_not_used(
     guard: GuardedServer, token: str, home: Path, mode: int, why: str
 ) -> None:
     credentials.keep_token(token, guard.address)
@@ -433,7 +433,7 @@ def test_an_issuer_that_can_not_be_one_is_refused(guard: GuardedServer, issuer: 
         credentials.log_in(guard.address, visit=answered, issuer=issuer, client_id="c")
 
 
-def test_u9_no_redirect_is_followed_with_a_code_or_a_token(hostile: Any, guard: GuardedServer) -> None:
+def test_u09_no_redirect_is_followed_with_a_code_or_a_token(hostile: Any, guard: GuardedServer) -> None:
     hostile.answers["/token"] = (307, {"Location": f"{hostile.issuer}/thief"}, {})
 
     with pytest.raises(Unavailable, match="answered HTTP 307"):

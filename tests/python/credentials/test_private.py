@@ -24,7 +24,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("umask")
-def test_every_folder_that_is_made_is_for_its_user_alone_whatever_the_umask_is(tmp_path: Path) -> None:
+def test_o04_every_folder_that_is_made_is_for_its_user_alone_whatever_the_umask_is(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "modelry" / "environments"
 
     private.prepared(folder, levels=2)

@@ -96,7 +96,7 @@ def test_a_missing_permission_says_which_token_was_used(guard: GuardedServer, to
 
 
 @pytest.mark.parametrize("insecure", [None, True])
-def test_o6_a_token_never_goes_over_plain_text_to_another_machine(
+def test_o06_a_token_never_goes_over_plain_text_to_another_machine(
     insecure: bool | None, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if insecure is None:
@@ -110,13 +110,13 @@ def test_o6_a_token_never_goes_over_plain_text_to_another_machine(
     assert token not in raised.value.message
 
 
-def test_o6_a_token_goes_to_a_socket_of_this_machine_in_plain_text() -> None:
+def test_o06_a_token_goes_to_a_socket_of_this_machine_in_plain_text() -> None:
     connection = Client("unix:///tmp/modelry-nobody.sock", token="t")._connection
 
     assert connection._signing.token() == Token("t", "that the program gave", "give it another one")
 
 
-def test_o7_the_token_of_the_environment_goes_to_the_server_of_the_environment_only(
+def test_o07_the_token_of_the_environment_goes_to_the_server_of_the_environment_only(
     guard: GuardedServer, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODELRY_TRACKING_URI", "grpc://127.0.0.1:1")
@@ -130,7 +130,7 @@ def test_o7_the_token_of_the_environment_goes_to_the_server_of_the_environment_o
     assert [given for _, given in guard.seen] == ["", f"Bearer {token}"]
 
 
-def test_o7_a_spool_that_names_another_server_gets_no_token(
+def test_o07_a_spool_that_names_another_server_gets_no_token(
     guard: GuardedServer, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODELRY_START_TIMEOUT", "1s")

@@ -162,7 +162,7 @@ def test_a_certificate_that_is_renewed_is_used_after_the_old_one_was_refused(
 # --- O6: what is refused, and how it is said -----------------------------------------------------------------------
 
 
-def test_o6_a_client_without_tls_is_told_that_the_server_needs_it(serving: Serving, pair: Pair) -> None:
+def test_o06_a_client_without_tls_is_told_that_the_server_needs_it(serving: Serving, pair: Pair) -> None:
     port = serving(pair)
 
     error = refused(Client(f"grpc://localhost:{port}"))
@@ -172,7 +172,7 @@ def test_o6_a_client_without_tls_is_told_that_the_server_needs_it(serving: Servi
 
 
 @pytest.mark.parametrize("insecure", [None, True])
-def test_o6_a_client_with_tls_sends_no_plain_text_to_a_server_without_it(
+def test_o06_a_client_with_tls_sends_no_plain_text_to_a_server_without_it(
     serving: Serving, authority: Authority, insecure: bool | None
 ) -> None:
     port = serving(None)
@@ -184,11 +184,11 @@ def test_o6_a_client_with_tls_sends_no_plain_text_to_a_server_without_it(
 
 
 @pytest.mark.parametrize("address", ["grpc://{}:1", "{}:1", "dns:///{}:1", "grpcs://{}:1", "grpcs://localhost:1"])
-def test_o6_other_machines_get_tls_whatever_the_address(address: str) -> None:
+def test_o06_other_machines_get_tls_whatever_the_address(address: str) -> None:
     assert not connect(address.format("tracking.example.org"))._plain
 
 
-def test_o6_a_wrong_name_is_said(serving: Serving, authority: Authority) -> None:
+def test_o06_a_wrong_name_is_said(serving: Serving, authority: Authority) -> None:
     port = serving(authority.issue("elsewhere", hosts=("other.example.org",)))
 
     error = refused(Client(f"grpcs://localhost:{port}", ca_file=str(authority.file)))
@@ -197,7 +197,7 @@ def test_o6_a_wrong_name_is_said(serving: Serving, authority: Authority) -> None
     assert "the certificate of the server has the wrong name: it is not for 'localhost'" in error.message
 
 
-def test_o6_an_expired_certificate_is_said(serving: Serving, authority: Authority) -> None:
+def test_o06_an_expired_certificate_is_said(serving: Serving, authority: Authority) -> None:
     port = serving(authority.issue("expired", ends=datetime.now(UTC) - timedelta(days=1)))
 
     error = refused(Client(f"grpcs://localhost:{port}", ca_file=str(authority.file)))
@@ -207,7 +207,7 @@ def test_o6_an_expired_certificate_is_said(serving: Serving, authority: Authorit
 
 
 @pytest.mark.parametrize("same_name", [True, False])
-def test_o6_an_unknown_authority_is_said(
+def test_o06_an_unknown_authority_is_said(
     serving: Serving, authority: Authority, pair: Pair, tmp_path: Path, same_name: bool
 ) -> None:
     other = Authority(tmp_path / "other", **({} if same_name else {"name": "Another authority"}))
@@ -219,14 +219,14 @@ def test_o6_an_unknown_authority_is_said(
     assert f"from an unknown authority, not one of {str(other.file)!r}; set MODELRY_CA_FILE" in error.message
 
 
-def test_o6_without_a_file_the_authorities_of_the_system_are_known(serving: Serving, pair: Pair) -> None:
+def test_o06_without_a_file_the_authorities_of_the_system_are_known(serving: Serving, pair: Pair) -> None:
     error = refused(Client(f"grpcs://localhost:{serving(pair)}"))
 
     assert error.reason == "TLS_UNKNOWN_AUTHORITY"
     assert "not one of the authorities that this machine trusts" in error.message
 
 
-def test_o6_a_client_without_a_certificate_is_told_that_the_server_asks_for_one(
+def test_o06_a_client_without_a_certificate_is_told_that_the_server_asks_for_one(
     serving: Serving, authority: Authority, pair: Pair
 ) -> None:
     error = refused(Client(f"grpcs://localhost:{serving(pair, authority.file)}", ca_file=str(authority.file)))
@@ -236,7 +236,7 @@ def test_o6_a_client_without_a_certificate_is_told_that_the_server_asks_for_one(
 
 
 @pytest.mark.parametrize("kind", ["other", "expired"])
-def test_o6_a_client_whose_certificate_is_refused_is_told_so(
+def test_o06_a_client_whose_certificate_is_refused_is_told_so(
     serving: Serving, authority: Authority, pair: Pair, tmp_path: Path, kind: str
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)

@@ -176,7 +176,7 @@ def test_the_administrator_of_an_experiment_binds_there_and_nowhere_else(rules: 
         rules.bindings.delete(made.binding_id)
 
 
-def test_nobody_gives_more_than_they_may_do_there(rules: Rules, bob: str) -> None:
+def test_a15_nobody_gives_more_than_they_may_do_there(rules: Rules, bob: str) -> None:
     rules.a_role(Permission.MEMBERS_WRITE, Permission.RUNS_READ, name="host")
     eve = rules.a_principal("host", RISK)
     rules.bound("admin", eve, SEVEN)

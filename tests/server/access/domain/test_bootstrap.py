@@ -33,7 +33,7 @@ def digest(installation: Installation) -> str:
         return state.bootstrap_digest(tx)
 
 
-def test_a_new_installation_writes_a_token_that_only_its_user_can_read(installation: Installation) -> None:
+def test_a05_a_new_installation_writes_a_token_that_only_its_user_can_read(installation: Installation) -> None:
     installation.bootstrap.ensure()
 
     file = installation.folder / FILE
@@ -55,7 +55,7 @@ def test_the_token_survives_restarts(installation: Installation) -> None:
     assert installation.identities.identity(text).identity.is_bootstrap
 
 
-def test_it_makes_the_first_administrator_once_and_is_gone(installation: Installation) -> None:
+def test_a05_it_makes_the_first_administrator_once_and_is_gone(installation: Installation) -> None:
     installation.bootstrap.ensure()
     text = written_text(installation.folder)
 

@@ -260,7 +260,7 @@ def test_a_group_that_is_deleted_leaves_nothing(rules: Rules) -> None:
         rules.groups.delete("team")
 
 
-def test_nobody_lets_others_join_what_has_more_than_they_may_do(rules: Rules) -> None:
+def test_a15_nobody_lets_others_join_what_has_more_than_they_may_do(rules: Rules) -> None:
     rules.a_role(Permission.PRINCIPALS_WRITE, Permission.RUNS_READ, name="clerk")
     rules.a_role(Permission.RUNS_READ, name="viewer")
     eve, bob = rules.a_principal("clerk"), rules.a_principal()

@@ -182,7 +182,7 @@ def test_an_owner_is_somebody_else_who_exists_and_of_a_service_account(installat
             update("no id", "", dict)
 
 
-def test_who_writes_principals_gets_no_rights_by_a_service_account(installation: Installation) -> None:
+def test_a15_who_writes_principals_gets_no_rights_by_a_service_account(installation: Installation) -> None:
     with installation.db.write() as tx:
         written.a_role(tx, "registrar", "principals.write")
     eve = installation.principal("eve", "registrar")

@@ -197,7 +197,7 @@ def test_a_role_that_caps_a_token_that_can_be_used_stays(rules: Rules, ann: str)
     assert rules.records()[-1][:2] == ("role.deleted", "clerk")
 
 
-def test_nobody_puts_more_into_a_role_than_they_may_do_everywhere(rules: Rules) -> None:
+def test_a15_nobody_puts_more_into_a_role_than_they_may_do_everywhere(rules: Rules) -> None:
     rules.a_role(Permission.ROLES_WRITE, Permission.RUNS_READ, name="role-writer")
     eve = rules.a_principal("role-writer")
     rules.bound("admin", eve, Place("risk"))

@@ -46,7 +46,7 @@ def accepts(installation: Installation, text: str) -> bool:
     return True
 
 
-def test_a_token_says_who_calls_and_its_text_is_stored_nowhere(installation: Installation) -> None:
+def test_o03_a_token_says_who_calls_and_its_text_is_stored_nowhere(installation: Installation) -> None:
     ada = installation.principal("ada", "writer", Place("default"))
     token, text = installation.token(ada, Draft("for a laptop"))
 
@@ -122,7 +122,7 @@ def test_a_cap_is_part_of_the_identity(installation: Installation) -> None:
     assert installation.identities.identity(of_custom).identity.permission_cap == frozenset({"runs.write"})
 
 
-def test_what_a_capped_token_makes_keeps_within_its_caps_and_its_life(installation: Installation) -> None:
+def test_a15_what_a_capped_token_makes_keeps_within_its_caps_and_its_life(installation: Installation) -> None:
     now = installation.clock.now()
     ada = installation.principal("ada", "admin")
     capped = Draft(role_cap="writer", workspaces=["default", "risk"], expire_time=now + DAY)

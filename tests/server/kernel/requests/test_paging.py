@@ -46,7 +46,7 @@ def test_types_signs_and_infinities_come_back(value: SortValue) -> None:
     assert repr(page.after) == repr((value,))
 
 
-def test_a_token_is_for_its_caller_only() -> None:
+def test_a10_a_token_is_for_its_caller_only() -> None:
     with caller.using(caller.Caller("ada", "0" * 32)):
         token = pager.token(SCOPE, (1,))
         assert pager.page(0, token, scope=SCOPE).after == (1,)
@@ -121,7 +121,7 @@ def test_a_token_of_another_secret_is_refused() -> None:
 
 @settings(deadline=None)
 @given(st.lists(values, max_size=4).map(tuple), st.integers(0), st.characters(max_codepoint=255))
-def test_a_token_with_one_character_changed_is_refused(after: tuple[SortValue, ...], place: int, char: str) -> None:
+def test_a10_a_token_with_one_character_changed_is_refused(after: tuple[SortValue, ...], place: int, char: str) -> None:
     token = pager.token(SCOPE, after)
     place %= len(token)
     changed = token[:place] + char + token[place + 1 :]
@@ -159,7 +159,7 @@ def test_garbage_is_refused(token: str) -> None:
         pager.page(0, token, scope=SCOPE)
 
 
-def test_a_token_that_is_too_long_is_refused_in_few_words() -> None:
+def test_a10_a_token_that_is_too_long_is_refused_in_few_words() -> None:
     with pytest.raises(PageTokenInvalid, match="1000000 characters") as caught:
         pager.page(0, "A" * 10**6, scope=SCOPE)
 

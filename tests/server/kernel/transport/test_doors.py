@@ -64,7 +64,7 @@ def refusal(channel: grpc.Channel, metadata: Any) -> Refusal:
     return refused(method, access.GetWorkspaceRequest(name="x"), metadata=metadata)
 
 
-def test_a_caller_is_who_its_credential_says_whatever_it_says_of_itself(channel: grpc.Channel) -> None:
+def test_a06_a_caller_is_who_its_credential_says_whatever_it_says_of_itself(channel: grpc.Channel) -> None:
     claims = (("modelry-subject", "root"), *vouched(KEY, "access"), ("x-forwarded-user", "root"))
 
     ask(channel, "x", metadata=(*claims, *bearer(TOKEN)))
@@ -122,7 +122,7 @@ def test_the_scheme_may_be_written_in_any_case(channel: grpc.Channel) -> None:
     assert ask(channel, "x", metadata=(("authorization", f"bEARER {TOKEN}"),)) == "x"
 
 
-def test_health_is_open_and_reflection_is_not(channel: grpc.Channel) -> None:
+def test_o02_health_is_open_and_reflection_is_not(channel: grpc.Channel) -> None:
     health: Any = health_pb2_grpc.HealthStub(channel)
     reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -163,7 +163,7 @@ def _is_in(channel: grpc.Channel, token: str) -> bool:
     return True
 
 
-def test_while_access_is_silent_each_call_asks_and_if_it_is_away_none_is_let_in(book: Book) -> None:
+def test_a12_while_access_is_silent_each_call_asks_and_if_it_is_away_none_is_let_in(book: Book) -> None:
     authority = Authority(book, fresh_s=0.2)
     with staged(note, authority=authority) as stage, grpc.insecure_channel(stage.address) as channel:
         authority.heard([Changed()])
@@ -233,7 +233,7 @@ def opened(channel: grpc.Channel, token: str = TOKEN) -> Any:
     return stream
 
 
-def test_an_open_stream_ends_with_the_reason_when_its_credential_is_revoked(book: Book) -> None:
+def test_a13_an_open_stream_ends_with_the_reason_when_its_credential_is_revoked(book: Book) -> None:
     authority = authority_of(book)
     with streaming(authority) as (channel, go_on):
         stream = opened(channel)
@@ -246,7 +246,7 @@ def test_an_open_stream_ends_with_the_reason_when_its_credential_is_revoked(book
     assert unpacked(caught.value).reason == "CREDENTIAL_INVALID"
 
 
-def test_an_open_stream_that_waits_is_cut_when_its_credential_is_revoked(book: Book) -> None:
+def test_a13_an_open_stream_that_waits_is_cut_when_its_credential_is_revoked(book: Book) -> None:
     authority = authority_of(book)
     with streaming(authority) as (channel, _):
         stream = opened(channel)
@@ -259,7 +259,7 @@ def test_an_open_stream_that_waits_is_cut_when_its_credential_is_revoked(book: B
     assert time.monotonic() - begun < 5
 
 
-def test_an_open_stream_ends_when_the_role_that_it_was_let_in_for_is_gone(book: Book) -> None:
+def test_a13_an_open_stream_ends_when_the_role_that_it_was_let_in_for_is_gone(book: Book) -> None:
     book.write(TOKEN, "ann", workspace="default")
     authority = authority_of(book)
     with streaming(authority) as (channel, go_on):
@@ -297,7 +297,7 @@ def test_a_credential_that_ends_by_itself_does_not_end_what_it_has_begun(book: B
         stream.cancel()
 
 
-def test_a_principal_has_its_share_of_streams_however_many_connections_it_has(book: Book) -> None:
+def test_q08_a_principal_has_its_share_of_streams_however_many_connections_it_has(book: Book) -> None:
     book.write("bob", "bob")
     limits = limits_with(streams=4, drain_s=0.2)
     authority = authority_of(book)

@@ -85,7 +85,7 @@ def test_calls_and_streams_work_over_tls(authority: Authority, pair: Pair, name:
         assert [each.point_count for each in stream] == [1, 2]
 
 
-def test_o6_plain_text_gets_no_answer_from_a_port_with_tls(authority: Authority, pair: Pair) -> None:
+def test_o06_plain_text_gets_no_answer_from_a_port_with_tls(authority: Authority, pair: Pair) -> None:
     with staged(tls=ServerTls(files(pair))) as stage:
         for address in (stage.address, stage.internal):
             with (
@@ -97,7 +97,7 @@ def test_o6_plain_text_gets_no_answer_from_a_port_with_tls(authority: Authority,
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-def test_o6_old_versions_of_tls_are_refused(authority: Authority, pair: Pair) -> None:
+def test_o06_old_versions_of_tls_are_refused(authority: Authority, pair: Pair) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(authority.file)
     context.set_ciphers("ALL:@SECLEVEL=0")

@@ -66,7 +66,7 @@ def test_a_statement_is_good_for_about_a_minute(later_s: float, is_good: bool) -
 
 
 @given(st.data())
-def test_whatever_is_changed_in_a_statement_it_is_not_believed(data: st.DataObject) -> None:
+def test_a06_whatever_is_changed_in_a_statement_it_is_not_believed(data: st.DataObject) -> None:
     statement = Voucher(KEY).say(CALLER, to="tracking")
     at = data.draw(st.integers(0, len(statement) - 1))
     other = data.draw(st.characters(codec="utf-8").filter(lambda each: each != statement[at]))
@@ -79,7 +79,7 @@ def test_what_is_no_statement_is_not_believed(statement: str) -> None:
     assert Voucher(KEY).read(statement, to="tracking") is None
 
 
-def test_a_statement_of_another_key_is_not_believed() -> None:
+def test_a06_a_statement_of_another_key_is_not_believed() -> None:
     payload = base64.urlsafe_b64encode(json.dumps({"to": "tracking"}).encode()).decode()
     forged = Voucher("x" * 40).say(CALLER, to="tracking")
 

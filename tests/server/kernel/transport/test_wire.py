@@ -235,7 +235,7 @@ def test_a_message_with_as_many_fields_as_can_be_is_parsed(kind: Any, most: int)
 
 
 @pytest.mark.parametrize("item", [b"\x08\x00", b"\x12\x00", b"\x12\x02\x08\x01", b"\x00\x00"])
-def test_a_message_that_is_small_with_gzip_is_refused_for_little_work(item: bytes) -> None:
+def test_q06_a_message_that_is_small_with_gzip_is_refused_for_little_work(item: bytes) -> None:
     content = item * (MESSAGE_BYTES // len(item))
     steps = 0
 

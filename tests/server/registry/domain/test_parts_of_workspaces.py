@@ -72,7 +72,7 @@ def raised(call: Callable[[], object]) -> ModelryError:
     return caught.value
 
 
-def test_models_and_versions_of_others_are_not_found(registry: Registry) -> None:
+def test_a03_models_and_versions_of_others_are_not_found(registry: Registry) -> None:
     assert models(registry) == [MINE]
     assert versions(registry) == versions(registry, "version_number > 0") == [(MINE, 1), (MINE, 2)]
     assert versions(registry, f"model_name = '{HIDDEN}'") == []
@@ -83,7 +83,7 @@ def test_models_and_versions_of_others_are_not_found(registry: Registry) -> None
     assert len(versions(registry)) == 4
 
 
-def test_pages_have_the_part_only_and_are_judged_anew(registry: Registry) -> None:
+def test_a10_pages_have_the_part_only_and_are_judged_anew(registry: Registry) -> None:
     with using("SearchVersions"):
         (first,) = registry.versions.search("default", "", [], after=None, limit=1)
         rest = list(registry.versions.search("default", "", [], after=first.key, limit=9))
@@ -144,7 +144,7 @@ def test_a_model_of_others_is_one_that_is_not_there(registry: Registry, rpc: str
     assert told(HIDDEN)[0] is ModelNotFound
 
 
-def test_names_that_are_taken_are_no_way_to_find_out(registry: Registry) -> None:
+def test_a09_names_that_are_taken_are_no_way_to_find_out(registry: Registry) -> None:
     JUDGE.give("bob", "writer", at=at(registry, MINE))
     model_id = registry.get(MINE).model_id
 
@@ -158,7 +158,7 @@ def test_names_that_are_taken_are_no_way_to_find_out(registry: Registry) -> None
         assert registry.models.update(model_id, lambda: {"description": "Words."}).name == MINE
 
 
-def test_a_copy_needs_the_right_to_read_the_files(registry: Registry) -> None:
+def test_a08_a_copy_needs_the_right_to_read_the_files(registry: Registry) -> None:
     JUDGE.hold("bob", Grants())
     JUDGE.give("bob", "models.read", at=at(registry, MINE))
 
@@ -169,7 +169,7 @@ def test_a_copy_needs_the_right_to_read_the_files(registry: Registry) -> None:
         assert registry.sources.origin("default", VersionCopy(MINE, 1))
 
 
-def test_events_and_cursors_tell_nothing_of_other_models(registry: Registry) -> None:
+def test_a03_events_and_cursors_tell_nothing_of_other_models(registry: Registry) -> None:
     seen = events(registry)
     assert {event.model_name for event, _ in seen.events} == {MINE}
     positions = [event.position for event, _ in seen.events]
@@ -246,7 +246,9 @@ MOVES = [
 
 
 @pytest.mark.parametrize(("present", "target", "needed"), MOVES)
-def test_what_a_move_needs_depends_on_the_stages(registry: Registry, present: str, target: str, needed: str) -> None:
+def test_a18_what_a_move_needs_depends_on_the_stages(
+    registry: Registry, present: str, target: str, needed: str
+) -> None:
     registry.a_model()
     registry.a_version(stage=present)
     stages = {"versions.stage", "versions.promote", "versions.archive"}

@@ -113,7 +113,7 @@ def alike(one: ModelryError, other: ModelryError, *names: str) -> bool:
 
 @pytest.mark.parametrize("orders", [[], ["metrics.loss DESC"], ["metrics.none"], ["params.lr"]])
 @pytest.mark.parametrize("filter", ["", "metrics.loss = 1", "params.lr = '1' AND tags.team = 'risk'"])
-def test_runs_of_other_experiments_are_not_found(world: World, orders: list[str], filter: str) -> None:
+def test_a03_runs_of_other_experiments_are_not_found(world: World, orders: list[str], filter: str) -> None:
     world.judge.give("bob", "reader", at=Place(world.workspace, world.mine.experiment_id))
 
     assert runs(world, order_by=orders, filter=filter) == {*world.mine.run_ids}
@@ -139,7 +139,7 @@ def test_deleted_runs_and_experiments_are_found_in_the_part_only(world: World) -
     assert experiments(world, lifecycle=LifecycleFilter.DELETED) == {world.other.experiment_id}
 
 
-def test_pages_have_the_part_only_and_are_judged_anew(world: World) -> None:
+def test_a10_pages_have_the_part_only_and_are_judged_anew(world: World) -> None:
     world.judge.give("bob", "reader", at=Place(world.workspace, world.mine.experiment_id))
     with using("SearchRuns"):
         (first,) = world.room.runs.search(world.workspace, after=None, limit=1)
@@ -229,7 +229,7 @@ def test_an_experiment_that_is_not_seen_is_not_found_by_name(world: World) -> No
     assert found.experiment_id == world.mine.experiment_id
 
 
-def test_names_that_are_taken_are_no_way_to_find_out(world: World) -> None:
+def test_a09_names_that_are_taken_are_no_way_to_find_out(world: World) -> None:
     world.judge.give("bob", "writer", at=Place(world.workspace, world.mine.experiment_id))
     for name in (world.hidden.name, f"experiment {new_id()}"):
         with using("CreateExperiment"), pytest.raises(PermissionMissing):
