@@ -10,7 +10,7 @@
     ├── AlreadyExists: WorkspaceExists, ExperimentExists, RunExists, ParamConflict, ArtifactKindConflict,
     │       SnapshotExists, ModelExists
     ├── PermissionDenied: PermissionMissing
-    ├── ResourceExhausted: TooManyStreams, TooManyCalls
+    ├── ResourceExhausted: TooManyStreams, TooManyCalls, QuotaExceeded
     ├── FailedPrecondition: AnswerTooLarge, LimitReached, ExperimentDeleted, RunDeleted, RunAlreadyEnded, OwnerFrozen,
     │       ModelInUse, VersionInUse, SourceEmpty, LocalFileChanged, DatasetEmpty, ThresholdsNotMet
     ├── Aborted: RequestInFlight, EtagMismatch, BatchGap, UploadBrokenOff
@@ -26,7 +26,9 @@ know is raised as the class of its code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
+
+_Texts: TypeAlias = Mapping[str, str] | None
 
 
 class ModelryError(Exception):
@@ -39,14 +41,7 @@ class ModelryError(Exception):
     code: ClassVar[str] = "UNKNOWN"
     reason: str = ""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        reason: str = "",
-        metadata: Mapping[str, str] | None = None,
-        fields: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, message: str, *, reason: str = "", metadata: _Texts = None, fields: _Texts = None) -> None:
         super().__init__(message)
         self.message = message
         if reason:
@@ -347,6 +342,12 @@ class TooManyCalls(ResourceExhausted):
     """Too many calls wait for their turn at the server, and this connection has the most of them. Try again later."""
 
     reason = "TOO_MANY_CALLS"
+
+
+class QuotaExceeded(ResourceExhausted):
+    """The workspace has as many runs, versions or stored bytes as it may have; the metadata has the numbers."""
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class AnswerTooLarge(FailedPrecondition):

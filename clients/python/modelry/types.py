@@ -28,6 +28,7 @@ from modelry._sdk.nouns.models import Model
 from modelry._sdk.nouns.promotions import Promoted, Promotion
 from modelry._sdk.nouns.runs import HeartbeatsIgnored, Run
 from modelry._sdk.nouns.signatures import Flavor, Signature
+from modelry._sdk.nouns.usage import Used, WorkspaceUsage
 from modelry._sdk.nouns.verification import AuditVerification
 from modelry._sdk.nouns.versions import Version
 from modelry._sdk.nouns.workspaces import Workspace
@@ -69,8 +70,10 @@ __all__ = [
     "Signature",
     "SyncReport",
     "Uploaded",
+    "Used",
     "Verdict",
     "Version",
     "VersionComparison",
     "Workspace",
+    "WorkspaceUsage",
 ]

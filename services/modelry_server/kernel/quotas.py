@@ -4,8 +4,8 @@ No row has the number: all writers would wait for it. It is counted in the datab
 Between two counts a process adds up what it makes itself. It counts again after a few seconds, after a tenth of the
 room that there was, and whenever less than ten times what is wanted is left: so the last ones are counted one by one.
 
-A process never makes more than there is room for. Several processes don't see what the others have under way at the
-same moment: by so much they may exceed a quota together.
+A process never makes more than there is room for. Several processes may exceed a quota together: each of the others by
+what it has under way at that moment, and by a tenth of what all have made in the five seconds before.
 """
 
 import threading

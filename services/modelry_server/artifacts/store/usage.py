@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from modelry_server.artifacts.store.tables import artifacts, owners
 from modelry_server.kernel.sql.statements import Transaction, fetch
 
-_FILES = (
+FILES = (
     sa.select(
         sa.func.coalesce(sa.func.sum(artifacts.c.size_bytes), 0),
         sa.func.coalesce(sa.func.sum(artifacts.c.file_count), 0),
@@ -17,5 +17,5 @@ _FILES = (
 
 def stored(tx: Transaction, workspace: str) -> tuple[int, int]:
     """The bytes and the number of all files, each counted for each run and version that has it."""
-    [(size_bytes, file_count)] = fetch(tx, _FILES, {"workspace": workspace})
+    [(size_bytes, file_count)] = fetch(tx, FILES, {"workspace": workspace})
     return int(size_bytes), int(file_count)

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from modelry_server.kernel.sql.statements import Transaction, fetch
 from modelry_server.tracking.store.tables import experiments, runs
 
-_RUNS = (
+RUNS = (
     sa.select(sa.func.count())
     .select_from(runs)
     .where(
@@ -18,5 +18,5 @@ _RUNS = (
 
 def run_count(tx: Transaction, workspace: str) -> int:
     """How many runs a workspace has, deleted ones among them."""
-    [(count,)] = fetch(tx, _RUNS, {"workspace": workspace})
+    [(count,)] = fetch(tx, RUNS, {"workspace": workspace})
     return int(count)
