@@ -25,7 +25,7 @@ GENERATED = ("clients/python/modelry/api/", "clients/python/modelry/internal/")
 ROOMS = ("access", "tracking", "artifacts", "registry")
 """In the order of calls: a room asks only those that stand before it."""
 
-_PLURALS = {"alias": "aliases", "audit": "audit", "identity": "identities"}
+_PLURALS = {"alias": "aliases", "audit": "audit", "identity": "identities", "usage": "usage"}
 
 
 @cache

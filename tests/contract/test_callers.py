@@ -58,11 +58,13 @@ INSIDE: Mapping[str, frozenset[str]] = {
     "tracking.v1.DatasetService/LogDatasets": WRITERS,
     "tracking.v1.DatasetService/GetDataset": READERS,
     "tracking.v1.DatasetService/SearchDatasets": READERS,
+    "tracking.v1.UsageService/GetUsage": READERS,
     "artifacts.v1.ArtifactService/WriteArtifacts": WRITERS,
     "artifacts.v1.ArtifactService/ReadArtifacts": READERS,
     "artifacts.v1.ArtifactService/ListArtifacts": READERS,
     "artifacts.v1.ArtifactService/GetArtifact": READERS,
     "artifacts.v1.ArtifactService/DeleteArtifact": WRITERS,
+    "artifacts.v1.UsageService/GetUsage": READERS,
     "registry.v1.ModelService/CreateModel": WRITERS,
     "registry.v1.ModelService/GetModel": READERS,
     "registry.v1.ModelService/UpdateModel": WRITERS,
@@ -89,6 +91,7 @@ INSIDE: Mapping[str, frozenset[str]] = {
     "registry.v1.EvaluationService/ListEvaluations": READERS,
     "registry.v1.AuditService/ListAuditRecords": READERS,
     "registry.v1.EventService/ListEvents": READERS,
+    "registry.v1.UsageService/GetUsage": READERS,
 }
 # What only the platform administrator may do; everybody else gets PERMISSION_DENIED.
 OF_THE_PLATFORM = {

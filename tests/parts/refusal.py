@@ -26,6 +26,7 @@ class Refusal:
     resource: tuple[str, str] = ("", "")
     unmet: dict[str, str] = field(default_factory=dict)
     retry: bool = False
+    exceeded: dict[str, str] = field(default_factory=dict)
 
 
 def refused(method: Callable[..., Any], request: Any, *, timeout: float = 20.0, **options: Any) -> Refusal:
@@ -47,6 +48,7 @@ def unpacked(error: Any) -> Refusal:
     for detail in status.details:
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         resource, failure = error_details_pb2.ResourceInfo(), error_details_pb2.PreconditionFailure()
+        quota = error_details_pb2.QuotaFailure()
         if detail.Unpack(info):
             refusal.reason, refusal.domain, refusal.metadata = info.reason, info.domain, dict(info.metadata)
         elif detail.Unpack(bad):
@@ -55,6 +57,8 @@ def unpacked(error: Any) -> Refusal:
             refusal.resource = (resource.resource_type, resource.resource_name)
         elif detail.Unpack(failure):
             refusal.unmet = {each.type: each.description for each in failure.violations}
+        elif detail.Unpack(quota):
+            refusal.exceeded = {each.subject: each.description for each in quota.violations}
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             refusal.retry = True
     return refusal

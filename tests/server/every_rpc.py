@@ -226,12 +226,18 @@ REQUESTS: dict[str, dict[str, Build]] = {
         "GetDataset": lambda of: tracking.GetDatasetRequest(dataset_id=of.dataset_id),
         "SearchDatasets": lambda of: tracking.SearchDatasetsRequest(workspace=of.workspace),
     },
+    "modelry.api.tracking.v1.UsageService": {
+        "GetUsage": lambda of: tracking.GetUsageRequest(workspace=of.workspace),
+    },
     "modelry.api.artifacts.v1.ArtifactService": {
         "WriteArtifacts": lambda of: _upload(of, "other/b.txt"),
         "ReadArtifacts": lambda of: artifacts.ReadArtifactsRequest(owner=of.files, path=FILE),
         "ListArtifacts": lambda of: artifacts.ListArtifactsRequest(owner=of.files, path=FOLDER),
         "GetArtifact": lambda of: artifacts.GetArtifactRequest(owner=of.files, path=FILE),
         "DeleteArtifact": lambda of: artifacts.DeleteArtifactRequest(owner=of.files, path=FILE),
+    },
+    "modelry.api.artifacts.v1.UsageService": {
+        "GetUsage": lambda of: artifacts.GetUsageRequest(workspace=of.workspace),
     },
     "modelry.internal.artifacts.v1.SnapshotService": {
         "CreateSnapshot": lambda of: internal.CreateSnapshotRequest(
@@ -287,6 +293,9 @@ REQUESTS: dict[str, dict[str, Build]] = {
     },
     "modelry.api.registry.v1.EventService": {
         "ListEvents": lambda of: registry.ListEventsRequest(workspace=of.workspace),
+    },
+    "modelry.api.registry.v1.UsageService": {
+        "GetUsage": lambda of: registry.GetUsageRequest(workspace=of.workspace),
     },
 }
 

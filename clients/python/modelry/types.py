@@ -33,6 +33,7 @@ from modelry._sdk.nouns.roles import Role, RoleBinding
 from modelry._sdk.nouns.runs import HeartbeatsIgnored, Run
 from modelry._sdk.nouns.signatures import Flavor, Signature
 from modelry._sdk.nouns.tokens import IssuedToken, Token
+from modelry._sdk.nouns.usage import Used, WorkspaceUsage
 from modelry._sdk.nouns.verification import AuditVerification
 from modelry._sdk.nouns.versions import Version
 from modelry._sdk.nouns.workspaces import Workspace, WorkspaceQuotas
@@ -86,9 +87,11 @@ __all__ = [
     "SyncReport",
     "Token",
     "Uploaded",
+    "Used",
     "Verdict",
     "Version",
     "VersionComparison",
     "Workspace",
     "WorkspaceQuotas",
+    "WorkspaceUsage",
 ]

@@ -1,7 +1,8 @@
 """Artifacts: the files of runs and model versions, and the snapshots that freeze them.
 
 Owns the tables `owners`, `artifacts`, `blobs`, `snapshots`, `artifacts_secrets`, and the object store. Asks `tracking`
-about a run when files are written to it; where a run with files lies is known here from then on.
+about a run when files are written to it; where a run with files lies is known here from then on. Asks `access` for the
+quotas of workspaces.
 
 Always true:
 - a file that is listed has its content in the store, complete and with the SHA-256 of its row;

@@ -75,6 +75,14 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What the files of a workspace take, each counted for each run and version that has it."""
+
+    size_bytes: int
+    file_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The frozen list of files of a version, and the files from which it was made."""
 

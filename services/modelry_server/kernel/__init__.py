@@ -8,6 +8,7 @@ and it has a place in the layers of `pyproject.toml`. From the bottom up:
 - `ownership`: whether folders and files are this user's alone
 - `access`, `audit`: what a caller may do, and where; the text and the chain of audit records
 - `authority`: who callers are and what they may do, in memory
+- `quotas`: the most that a workspace may have of something
 - `config`, `telemetry`, `metrics_port`: settings; logs and metrics; the port of metrics
 - `filter`: the filter language, as text and as a tree
 - `sql`: databases, transactions, statements, filters as SQL

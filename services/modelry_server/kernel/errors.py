@@ -6,7 +6,7 @@ ModelryError
 ├── AlreadyExists
 ├── PermissionDenied ── PermissionMissing
 ├── Unauthenticated ── CredentialMissing, CredentialInvalid, NotAService
-├── ResourceExhausted ── TooManyStreams, TooManyCalls, TooManyFailures
+├── ResourceExhausted ── TooManyStreams, TooManyCalls, TooManyFailures, QuotaExceeded
 ├── FailedPrecondition ── AnswerTooLarge, LimitReached
 ├── Aborted ── RequestInFlight, EtagMismatch
 ├── OutOfRange
@@ -65,9 +65,16 @@ class Unauthenticated(ModelryError):
 
 
 class ResourceExhausted(ModelryError):
-    """A limit is reached; the same call may work later."""
+    """A limit is reached; the same call may work later.
+
+    If it is one that does not pass by itself, `exceeded` maps whose limit it is to what is wrong.
+    """
 
     retry_after_s: float = 1.0
+
+    def __init__(self, message: str, *, exceeded: Mapping[str, str] | None = None, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.exceeded = dict(exceeded or {})
 
 
 class FailedPrecondition(ModelryError):
@@ -216,6 +223,24 @@ class TooManyCalls(ResourceExhausted):
             limit=limit,
             limit_bytes=limit_bytes,
         )
+
+
+class QuotaExceeded(ResourceExhausted):
+    """A workspace has as much of something as it may have. `frees` says what makes room."""
+
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, workspace: str, quota: str, used: int, limit: int, *, wanted: int = 1, frees: str = "") -> None:
+        super().__init__(
+            f"the workspace {workspace!r} has no room for {wanted} more: its {quota} is {used}, and the quota is "
+            f"{limit}; nothing was written; {frees}{', or ' if frees else ''}ask an administrator of the installation "
+            "for a higher quota",
+            workspace=workspace,
+            quota=quota,
+            used=used,
+            limit=limit,
+        )
+        self.exceeded = {f"workspace:{workspace}": self.message}
 
 
 class AnswerTooLarge(FailedPrecondition):

@@ -3,7 +3,7 @@
 Owns the tables `models`, `model_tags`, `versions`, `version_tags`, `aliases`, `promotions`, `evaluations`,
 `evaluation_metrics`, `audit_records`, `events`, `event_positions`, `loose_snapshots`, `registry_requests`,
 `registry_secrets`. Asks `tracking` about runs, `artifacts` to freeze their files, and `access` whether a workspace
-exists; never inside a transaction.
+exists, and for its quotas; never inside a transaction.
 
 Always true:
 - the versions of a model are numbered from 1 without gaps, in the order in which they were created;

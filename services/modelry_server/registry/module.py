@@ -25,6 +25,7 @@ from modelry_server.registry.domain.models import Models
 from modelry_server.registry.domain.promotions import Promotions
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.domain.sources import Sources
+from modelry_server.registry.domain.usage import Usage
 from modelry_server.registry.domain.versions import Versions
 from modelry_server.registry.jobs import jobs
 from modelry_server.registry.rpc.aliases import AliasService
@@ -33,6 +34,7 @@ from modelry_server.registry.rpc.evaluations import EvaluationService
 from modelry_server.registry.rpc.events import EventService
 from modelry_server.registry.rpc.models import ModelService
 from modelry_server.registry.rpc.promotions import PromotionService
+from modelry_server.registry.rpc.usage import UsageService
 from modelry_server.registry.rpc.versions import VersionService
 from modelry_server.registry.store import tables
 
@@ -40,7 +42,7 @@ NEIGHBOURS: tuple[str, ...] = ("artifacts", "tracking", "access")
 
 _SERVICES = (
     *("ModelService", "VersionService", "PromotionService", "AliasService", "EvaluationService", "AuditService"),
-    "EventService",
+    *("EventService", "UsageService"),
 )
 
 
@@ -55,7 +57,8 @@ def build(
     runs = clients.Runs(neighbours["tracking"])
     sources = Sources(db, lookup, runs)
     models = Models(db, requests, lookup, clock, workspaces=workspaces, snapshots=snapshots)
-    drafts = Drafts(db, requests, lookup, clock, sources=sources, snapshots=snapshots)
+    usage = Usage(db, access, workspaces)
+    drafts = Drafts(db, requests, lookup, clock, sources=sources, snapshots=snapshots, usage=usage)
     versions = Versions(db, lookup, clock, workspaces=workspaces, snapshots=snapshots)
     events = Events(db, workspaces, lookup, pager)
     model_service = ModelService(models, pager)
@@ -74,6 +77,7 @@ def build(
         api.add_EvaluationServiceServicer_to_server(evaluation_service, server)
         api.add_AuditServiceServicer_to_server(audit_service, server)
         api.add_EventServiceServicer_to_server(event_service, server)
+        api.add_UsageServiceServicer_to_server(UsageService(usage), server)
 
     return Room(
         name="registry",

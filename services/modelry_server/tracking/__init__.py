@@ -2,7 +2,7 @@
 
 Owns the tables `experiments`, `experiment_tags`, `runs`, `participants`, `heartbeats`, `params`, `tags`,
 `metric_chunks`, `metric_summaries`, `metric_writers`, `datasets`, `dataset_inputs`, `tracking_requests`,
-`tracking_secrets`. Asks `access` whether a workspace exists.
+`tracking_secrets`. Asks `access` whether a workspace exists, and for its quotas.
 
 Always true:
 - an acknowledged point is committed;

@@ -23,17 +23,19 @@ from modelry_server.tracking.domain.metrics import Metrics
 from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.run_creation import RunCreation
 from modelry_server.tracking.domain.runs import Runs
+from modelry_server.tracking.domain.usage import Usage
 from modelry_server.tracking.jobs import jobs
 from modelry_server.tracking.rpc.datasets import DatasetService
 from modelry_server.tracking.rpc.experiments import ExperimentService
 from modelry_server.tracking.rpc.metrics import MetricService
 from modelry_server.tracking.rpc.runs import RunService
+from modelry_server.tracking.rpc.usage import UsageService
 from modelry_server.tracking.store import tables
 
 NEIGHBOURS: tuple[str, ...] = ("access",)
 
 SERVICES = tuple(
-    f"modelry.api.tracking.v1.{name}" for name in ("ExperimentService", "RunService", "MetricService", "DatasetService")
+    f"modelry.api.tracking.v1.{name}Service" for name in ("Experiment", "Run", "Metric", "Dataset", "Usage")
 )
 
 
@@ -48,7 +50,8 @@ def build(
     places = Places(db, access)
     ingest = Ingest(db, group_points=config.group_points, gap_wait_s=config.gap_wait)
     metrics = Metrics(db, places, ingest, chunk_points=config.chunk_points, merge_chunks=config.merge_chunks)
-    run_creation = RunCreation(db, places, requests=requests, clock=clock)
+    usage = Usage(db, access, workspaces)
+    run_creation = RunCreation(db, places, requests=requests, clock=clock, usage=usage)
     runs = Runs(db, places, workspaces=workspaces, ingest=ingest, metrics=metrics, clock=clock)
     experiments = Experiments(db, places, requests=requests, workspaces=workspaces, clock=clock)
     experiment_service = ExperimentService(experiments, pager)
@@ -62,6 +65,7 @@ def build(
         api.add_RunServiceServicer_to_server(run_service, server)
         api.add_MetricServiceServicer_to_server(metric_service, server)
         api.add_DatasetServiceServicer_to_server(dataset_service, server)
+        api.add_UsageServiceServicer_to_server(UsageService(usage), server)
 
     background = jobs(
         db,

@@ -14,13 +14,14 @@ from grpc_status import rpc_status
 
 from modelry.api.common import v1 as common
 from modelry.api.tracking import v1 as tracking
-from modelry_server.artifacts.clients import Runs
+from modelry_server.artifacts.clients import Runs, Workspaces
 from modelry_server.artifacts.domain.artifacts import Artifacts
 from modelry_server.artifacts.domain.garbage import Garbage
 from modelry_server.artifacts.domain.incoming import IncomingFile, announced
 from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.paths import ArtifactPath, folder
 from modelry_server.artifacts.domain.snapshots import Snapshots
+from modelry_server.artifacts.domain.usage import Usage
 from modelry_server.artifacts.domain.writing import FileWriter, Replaced
 from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.store.blobs.local import LocalBlobs
@@ -38,6 +39,8 @@ from tests.parts.judge import HeldJudge
 GRACE_S = 3600
 WORKSPACE = "team"
 MODEL = new_id()
+NOBODY_THERE = "127.0.0.1:1"
+"""An address at which nobody listens: there are no quotas."""
 
 
 class RunNotFound(NotFound):
@@ -115,7 +118,9 @@ def incoming(path: str, content: bytes, *, sha256: str = "", size: int | None = 
 class Files:
     """The domain of artifacts, put together, with short ways to write and read."""
 
-    def __init__(self, url: str, blobs: LocalBlobs, neighbour: Tracking, clock: Clock) -> None:
+    def __init__(
+        self, url: str, blobs: LocalBlobs, neighbour: Tracking, clock: Clock, access: str = NOBODY_THERE
+    ) -> None:
         self.db = Database(url, room="artifacts", migrations=migrations("artifacts"))
         self.db.upgrade()
         self.blobs = blobs
@@ -123,17 +128,26 @@ class Files:
         self.clock = clock
         self.pool = ThreadPoolExecutor(8)
         self.judge = HeldJudge()
+        self.access = Neighbour("access", access)
         self.garbage = Garbage(self.db, blobs, clock, pool=self.pool, grace_s=GRACE_S)
         self._build(neighbour.neighbour, self.judge)
 
     def _build(self, tracking: Neighbour, judge: Judge, most_files: int = 100_000, limit_s: float = 600) -> None:
         access = Access(judge)
+        self.usage = Usage(self.db, access, Workspaces(self.access))
         self.owners = Owners(self.db, Runs(tracking), access)
         self.writer = FileWriter(
-            self.db, self.blobs, self.owners, self.clock, pool=self.pool, most_files=most_files, limit_s=limit_s
+            self.db,
+            self.blobs,
+            self.owners,
+            self.clock,
+            usage=self.usage,
+            pool=self.pool,
+            most_files=most_files,
+            limit_s=limit_s,
         )
         self.artifacts = Artifacts(self.db, self.blobs, self.owners, self.clock, pool=self.pool)
-        self.snapshots = Snapshots(self.db, access, self.owners, self.clock)
+        self.snapshots = Snapshots(self.db, access, self.owners, self.clock, usage=self.usage)
 
     def rebuild(self, *, address: str = "", most_files: int = 100_000, limit_s: float = 600) -> None:
         """Builds the domain anew, as another server on the same data; `address` is where its tracking is."""
@@ -195,6 +209,7 @@ class Files:
     def close(self) -> None:
         """Closes everything."""
         self.pool.shutdown()
+        self.access.close()
         self.db.close()
 
 

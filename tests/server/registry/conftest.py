@@ -27,6 +27,7 @@ from modelry_server.registry.domain.models import Models
 from modelry_server.registry.domain.promotions import Move, Promoted, Promotions
 from modelry_server.registry.domain.snapshots import Snapshots
 from modelry_server.registry.domain.sources import Sources
+from modelry_server.registry.domain.usage import Usage
 from modelry_server.registry.domain.versions import Versions
 from modelry_server.registry.entities import Event, Files, Model, RunFiles, Version
 from modelry_server.registry.store import models as model_rows
@@ -72,7 +73,16 @@ class Registry:
         self.snapshots = Snapshots(self.db, clients.Artifacts(artifacts), self.clock)
         self.sources = Sources(self.db, lookup, clients.Runs(tracking))
         self.models = Models(self.db, requests, lookup, self.clock, workspaces=workspaces, snapshots=self.snapshots)
-        self.drafts = Drafts(self.db, requests, lookup, self.clock, sources=self.sources, snapshots=self.snapshots)
+        self.usage = Usage(self.db, Access(self.judge), workspaces)
+        self.drafts = Drafts(
+            self.db,
+            requests,
+            lookup,
+            self.clock,
+            sources=self.sources,
+            snapshots=self.snapshots,
+            usage=self.usage,
+        )
         self.versions = Versions(self.db, lookup, self.clock, workspaces=workspaces, snapshots=self.snapshots)
         self.promotions = Promotions(self.db, requests, lookup, self.clock)
         self.aliases = Aliases(self.db, lookup, self.clock)

@@ -26,6 +26,7 @@ from modelry_server.tracking.domain.metrics import Metrics, SeriesQuery
 from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.run_creation import RunCreation, RunDraft
 from modelry_server.tracking.domain.runs import Runs
+from modelry_server.tracking.domain.usage import Usage
 from modelry_server.tracking.entities import Batch, Experiment, MetricColumns, MetricSummary
 from modelry_server.tracking.store import experiments as store
 from modelry_server.tracking.store import tables
@@ -74,7 +75,8 @@ class Room:
         self.places = places = Places(self.db, Access(judge or Open()))
         self.metrics = Metrics(self.db, places, self.ingest, chunk_points=chunk_points, merge_chunks=2)
         self.experiments = Experiments(self.db, places, requests=self.requests, workspaces=workspaces, clock=self.clock)
-        self.run_creation = RunCreation(self.db, places, requests=self.requests, clock=self.clock)
+        self.usage = Usage(self.db, Access(judge or Open()), workspaces)
+        self.run_creation = RunCreation(self.db, places, requests=self.requests, clock=self.clock, usage=self.usage)
         self.runs = Runs(
             self.db, places, workspaces=workspaces, ingest=self.ingest, metrics=self.metrics, clock=self.clock
         )

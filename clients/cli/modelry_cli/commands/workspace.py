@@ -9,10 +9,10 @@ import typer
 
 from modelry_cli.options import Description, Limit, NewDescription, within
 from modelry_cli.session import Session, asks
-from modelry_cli.terminal.output import Column
+from modelry_cli.terminal.output import Column, Format
 
 if TYPE_CHECKING:
-    from modelry.types import Workspace
+    from modelry.types import Used, Workspace
 
 app = typer.Typer(help="Workspaces, which separate teams.", no_args_is_help=True)
 
@@ -84,3 +84,26 @@ def update_workspace(
     before = workspaces.get(name)
     changed = dataclasses.replace(before.quotas, **limits)
     session.show(workspaces.update(name, description=description, quotas=changed, etag=before.etag))
+
+
+# --- usage ---------------------------------------------------------------------------------------------------------
+
+
+@asks(app, "usage")
+def workspace_usage(
+    session: Session,
+    name: Annotated[str | None, typer.Argument(help="The workspace. Default: that of the session.")] = None,
+) -> None:
+    """Shows how many runs, versions and bytes a workspace has, and how much of its quotas that is."""
+    usage = session.client.workspaces.usage(name)
+    if session.format is Format.JSON:
+        session.show(usage)
+        return
+    rows = [("runs", usage.runs), ("versions", usage.versions), ("stored bytes", usage.stored_bytes)]
+    columns: list[Column[tuple[str, Used]]] = [
+        Column("WHAT", lambda row: row[0]),
+        Column("USED", lambda row: row[1].used),
+        Column("LIMIT", lambda row: row[1].limit),
+        Column("PERCENT", lambda row: None if row[1].share is None else f"{100 * row[1].share:.1f}"),
+    ]
+    session.show_all(rows, columns)

@@ -102,7 +102,7 @@ class Client:
         """Workspaces."""
         from modelry._sdk.nouns.workspaces import Workspaces
 
-        return Workspaces(self._connection.of("access"), self.workspace)
+        return Workspaces(self._connection.of("access"), self.workspace, self._connection.of)
 
     @cached_property
     def principals(self) -> Principals:

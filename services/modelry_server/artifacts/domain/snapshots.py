@@ -4,6 +4,7 @@ import hashlib
 
 from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.paths import ArtifactPath
+from modelry_server.artifacts.domain.usage import Usage
 from modelry_server.artifacts.entities import Owner, Snapshot
 from modelry_server.artifacts.errors import ArtifactNotFound, OwnerNotFound, SnapshotExists, SnapshotNotFound
 from modelry_server.artifacts.store import artifacts as store
@@ -19,11 +20,12 @@ from modelry_server.permissions import Permission
 class Snapshots:
     """Makes, reads and deletes snapshots."""
 
-    def __init__(self, db: Database, access: Access, source_owners: Owners, clock: Clock) -> None:
+    def __init__(self, db: Database, access: Access, source_owners: Owners, clock: Clock, *, usage: Usage) -> None:
         self._db = db
         self._access = access
         self._owners = source_owners
         self._clock = clock
+        self._usage = usage
 
     def create(self, version_id: str, place: Place, source: Owner, path: ArtifactPath | None) -> Snapshot:
         """Links the files below a path to a version at a place, in one transaction.
@@ -31,7 +33,7 @@ class Snapshots:
         The same request again answers with the snapshot as it was made. A source in another workspace is not found.
         Only services may call it, for a caller who may create versions there and read the files of the source.
 
-        Raises OwnerNotFound, ArtifactNotFound, SnapshotExists, PermissionMissing, ServiceUnavailable.
+        Raises OwnerNotFound, ArtifactNotFound, SnapshotExists, PermissionMissing, ServiceUnavailable, QuotaExceeded.
         """
         version, text = Owner.version(version_id), path.text if path else ""
         for needed in (Kind.SERVICE, Permission.VERSIONS_CREATE):
@@ -48,13 +50,17 @@ class Snapshots:
             raise OwnerNotFound(str(source))
         if stored is None:
             raise ArtifactNotFound(str(source), text)
-        with self._db.write() as tx:
-            for owner, its_place in sorted([(source, source_place), (version, place)], key=lambda each: each[0]):
-                owners.lock(tx, owner, its_place)
-            known = rows.find(tx, version_id)
-            if known:
-                return _same(known, place, source, text)
-            return self._link(tx, version, place, source, text)
+        with self._db.read() as tx:
+            found = store.find(tx, source, text)
+        with self._usage.taking(place.workspace) as taking:
+            taking.take(found.size_bytes if found else 0)
+            with self._db.write() as tx:
+                for owner, its_place in sorted([(source, source_place), (version, place)], key=lambda each: each[0]):
+                    owners.lock(tx, owner, its_place)
+                known = rows.find(tx, version_id)
+                if known:
+                    return _same(known, place, source, text)
+                return self._link(tx, version, place, source, text)
 
     def get(self, version_id: str) -> Snapshot:
         """The snapshot of a version. Raises SnapshotNotFound, PermissionMissing."""

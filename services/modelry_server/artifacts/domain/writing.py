@@ -12,6 +12,7 @@ from modelry_server.artifacts import instruments
 from modelry_server.artifacts.domain.incoming import FileHeader, IncomingFile, PendingBlobs
 from modelry_server.artifacts.domain.owners import Owners
 from modelry_server.artifacts.domain.paths import DEEPEST, ArtifactPath, ancestors, parent
+from modelry_server.artifacts.domain.usage import Usage
 from modelry_server.artifacts.entities import Artifact, Blob, Owner
 from modelry_server.artifacts.errors import (
     ArtifactKindConflict,
@@ -27,6 +28,7 @@ from modelry_server.artifacts.store.blobs import Blobs
 from modelry_server.kernel.access import Place
 from modelry_server.kernel.clock import Clock
 from modelry_server.kernel.errors import FieldInvalid, Unavailable
+from modelry_server.kernel.quotas import Taking
 from modelry_server.kernel.requests.fields import shown
 from modelry_server.kernel.sql.database import ConcurrentChange, Database
 from modelry_server.kernel.sql.statements import Transaction
@@ -69,6 +71,8 @@ class _Stream:
     limit_s: float
     is_wanted: Callable[[], bool]
     pending: PendingBlobs
+    taking: Taking
+    """What it takes of the quota of the workspace."""
     files: dict[str, Artifact] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     blobs: dict[str, Blob] = field(default_factory=dict)
@@ -121,6 +125,7 @@ class FileWriter:
         owners: Owners,
         clock: Clock,
         *,
+        usage: Usage,
         pool: Executor,
         most_files: int,
         limit_s: float,
@@ -129,6 +134,7 @@ class FileWriter:
         self._blobs = blobs
         self._owners = owners
         self._clock = clock
+        self._usage = usage
         self._pool = pool
         self._most_files = most_files
         self._limit_s = limit_s
@@ -147,14 +153,16 @@ class FileWriter:
         `is_wanted` says whether the caller is still there: one who gives up before the answer finds nothing written.
         Raises OwnerFrozen, OwnerNotFound, PermissionMissing, RunDeleted, PathInvalid, FieldInvalid, TooManyFiles,
         TooManyFolders, DigestMismatch, ArtifactKindConflict, StoreUnavailable, ServiceUnavailable, UploadBrokenOff,
-        UploadTooLong.
+        UploadTooLong; QuotaExceeded at the beginning of a file, never later.
         """
         begun = time.monotonic()
         place = self._owners.require_writable(owner)
         pending = PendingBlobs(self._blobs, self._pool)
-        stream = _Stream(owner, place, replaces, self._clock.now(), begun, self._limit_s, is_wanted, pending)
         with ExitStack() as undo:
-            undo.callback(stream.pending.discard)
+            undo.callback(pending.discard)
+            taking = undo.enter_context(self._usage.taking(place.workspace))
+            now, limit_s = self._clock.now(), self._limit_s
+            stream = _Stream(owner, place, replaces, now, begun, limit_s, is_wanted, pending, taking)
             try:
                 self._receive(stream, files)
             except StoreUnavailable:  # it would not delete now: garbage collection does
@@ -194,6 +202,7 @@ class FileWriter:
             if number > self._most_files:
                 raise TooManyFiles(self._most_files)
             stream.require_within(file.header.path)
+            stream.taking.take(file.header.size_bytes)
             blob = stream.pending.put(stream.in_time(file))
             stream.add(self._artifact(stream, file.header, blob.sha256), blob)
             _require_few_folders(stream, self._most_files)

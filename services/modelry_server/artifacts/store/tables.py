@@ -35,6 +35,7 @@ owners = sa.Table(
     sa.Column("model_id", sa.Text, nullable=False),  # of a version; else empty
     sqlite_with_rowid=False,
 )
+sa.Index("owners_by_workspace", owners.c.workspace, owners.c.owner)
 
 artifacts = sa.Table(
     "artifacts",

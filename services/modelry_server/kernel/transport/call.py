@@ -17,6 +17,7 @@ from modelry_server.kernel.errors import (
     DeadlinePassed,
     Draining,
     ModelryError,
+    ResourceExhausted,
     Unavailable,
     UnexpectedError,
 )
@@ -26,6 +27,7 @@ from modelry_server.kernel.transport.doors import Doors
 from modelry_server.kernel.transport.limits.held import ended_total
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_NOT_AGAIN = ("grpc-retry-pushback-ms", "-1")  # to the gRPC of the client: a retry at once can't help
 _log = Log("rpc")
 
 calls_total = prometheus_client.Counter(
@@ -162,7 +164,10 @@ class Call:
         self.end(code)
         _log.debug("rpc.refused", rpc=self.method.rpc, code=code.name, reason=error.reason, message=error.message)
         _let_go(error)
-        self.context.abort_with_status(rpc_status.to_status(answer))
+        sent: Any = rpc_status.to_status(answer)
+        if isinstance(error, ResourceExhausted) and error.exceeded:
+            sent = sent._replace(trailing_metadata=(*sent.trailing_metadata, _NOT_AGAIN))
+        self.context.abort_with_status(sent)
 
 
 def _let_go(error: BaseException | None) -> None:

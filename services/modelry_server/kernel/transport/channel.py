@@ -6,11 +6,13 @@ Never call another service inside a transaction, and only along the order regist
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 import grpc
 
 from modelry_server.kernel import caller
+from modelry_server.kernel.caller import NOBODY, Caller
 from modelry_server.kernel.errors import (
     CallTooLong,
     DeadlinePassed,
@@ -37,8 +39,10 @@ _NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, gr
 # SERVICE_UNAVAILABLE name what is missing, and INTERNAL has an id in the log of the service.
 _OF_ITSELF = frozenset(each.reason for each in (CallTooLong, Draining, TooManyCalls, TooManyStreams))
 _MOST_BELIEVED = 10_000
+_SOON_S = 2.0
 _log = Log("neighbours")
 _Stub = TypeVar("_Stub")
+_Answer = TypeVar("_Answer")
 
 
 class Neighbour:
@@ -180,24 +184,58 @@ class Watched:
         self._stream.cancel()
 
 
-class Believed:
-    """What another service confirmed is believed for five seconds, so that asking costs a hot path nothing.
+class Believed(Generic[_Answer]):
+    """What another service answers about a name is believed for five seconds, so that asking costs a hot path nothing.
 
-    `confirm` asks the service about a name, and raises its answer unless the name is right.
+    `ask` asks the service, and raises its answer if that is an error.
     """
 
-    def __init__(self, confirm: Callable[[str], object]) -> None:
-        self._confirm = confirm
+    def __init__(self, ask: Callable[[str], _Answer]) -> None:
+        self._ask = ask
         self._lock = threading.Lock()
-        self._since: dict[str, float] = {}
+        self._asking = threading.Lock()
+        self._answers: dict[str, tuple[float, _Answer]] = {}
+        self._failed_at = -BELIEVED_S
 
-    def require(self, name: str) -> None:
-        """Does nothing if the name was confirmed lately, or is now."""
+    def require(self, name: str) -> _Answer:
+        """The answer of lately, or of now. Raises the error that the service answers with now."""
         now = time.monotonic()
-        if now - self._since.get(name, -BELIEVED_S) < BELIEVED_S:
-            return
-        self._confirm(name)
+        known = self._answers.get(name)
+        if known is not None and now - known[0] < BELIEVED_S:
+            return known[1]
+        answer = self._ask(name)
         with self._lock:
-            if len(self._since) >= _MOST_BELIEVED:
-                self._since.clear()
-            self._since[name] = now
+            if len(self._answers) >= _MOST_BELIEVED:
+                self._answers.clear()
+            self._answers[name] = now, answer
+        return answer
+
+    def latest(self, name: str, unknown: _Answer) -> _Answer:
+        """The answer of lately, or of now; the last one if there is none now, and `unknown` if there never was one.
+
+        Asks for this service itself, not for the caller; one thread at a time, within two seconds, and not within five
+        seconds after it got no answer.
+        """
+        known = self._answers.get(name)
+        if known is not None and time.monotonic() - known[0] < BELIEVED_S:
+            return known[1]
+        if not self._asking.acquire(blocking=known is None):
+            return known[1] if known else unknown
+        try:
+            if time.monotonic() - self._failed_at >= BELIEVED_S:
+                with caller.using(_itself(_SOON_S)):
+                    return self.require(name)
+        except ModelryError as error:
+            self._failed_at = time.monotonic()
+            _log.seldom("neighbour.not_heard", per="", name=name, reason=error.reason)
+        finally:
+            self._asking.release()
+        known = self._answers.get(name)
+        return known[1] if known else unknown
+
+
+def _itself(longest_s: float) -> Caller:
+    """This service as the caller, for so many seconds of what is left to the present caller."""
+    present, until = caller.current(), time.monotonic() + longest_s
+    deadline = until if present.deadline is None else min(until, present.deadline)
+    return replace(NOBODY, trace_id=present.trace_id, deadline=deadline)

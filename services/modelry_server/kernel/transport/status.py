@@ -1,8 +1,8 @@
 """The mapping between ModelryError and google.rpc.Status with details. There is no other one.
 
 Each detail type occurs at most once: ErrorInfo always, BadRequest with all bad fields, PreconditionFailure with all
-unmet conditions, ResourceInfo with what was not found, RetryInfo if the same call may work later. Long texts are cut,
-because clients refuse trailers of more than 8 KiB.
+unmet conditions, ResourceInfo with what was not found, QuotaFailure with a quota that is used up, RetryInfo if the same
+call may work later. Long texts are cut, because clients refuse trailers of more than 8 KiB.
 """
 
 from typing import Any
@@ -71,7 +71,14 @@ def _status(error: errors.ModelryError, longest: int, entries: int) -> status_pb
             for kind, text in unmet
         ]
         details.append(error_details_pb2.PreconditionFailure(violations=conditions))
-    if isinstance(error, (errors.ResourceExhausted, errors.Unavailable)):
+    exceeded = error.exceeded if isinstance(error, errors.ResourceExhausted) else {}
+    if exceeded:
+        quotas = [
+            error_details_pb2.QuotaFailure.Violation(subject=cut(subject), description=cut(text))
+            for subject, text in list(exceeded.items())[:entries]
+        ]
+        details.append(error_details_pb2.QuotaFailure(violations=quotas))
+    elif isinstance(error, (errors.ResourceExhausted, errors.Unavailable)):
         details.append(error_details_pb2.RetryInfo(retry_delay=Duration(nanos=0, seconds=int(error.retry_after_s))))
     status = status_pb2.Status(code=code(error), message=cut(error.message))
     for detail in details:
@@ -100,6 +107,9 @@ def from_rpc_error(error: Any) -> errors.ModelryError:
         failure = error_details_pb2.PreconditionFailure()
         if isinstance(result, errors.FailedPrecondition) and detail.Unpack(failure):
             result.unmet = {v.type: v.description for v in failure.violations}
+        quota = error_details_pb2.QuotaFailure()
+        if isinstance(result, errors.ResourceExhausted) and detail.Unpack(quota):
+            result.exceeded = {v.subject: v.description for v in quota.violations}
     return result
 
 

@@ -15,7 +15,8 @@ from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.domain import journal, names, sources, stages, versions
 from modelry_server.registry.domain.lookup import Lookup
 from modelry_server.registry.domain.snapshots import Snapshots
-from modelry_server.registry.domain.sources import Sources
+from modelry_server.registry.domain.sources import Origin, Sources
+from modelry_server.registry.domain.usage import Usage
 from modelry_server.registry.entities import Flavor, Signature, SnapshotTarget, Source, Version
 from modelry_server.registry.errors import CreatedVersionDeleted
 from modelry_server.registry.store import models
@@ -46,6 +47,7 @@ class Drafts:
         *,
         sources: Sources,
         snapshots: Snapshots,
+        usage: Usage,
     ) -> None:
         self._db = db
         self._requests = requests
@@ -53,12 +55,13 @@ class Drafts:
         self._clock = clock
         self._sources = sources
         self._snapshots = snapshots
+        self._usage = usage
 
     def create(self, workspace: str, model_name: str, draft: Draft, *, request: Request) -> Version:
         """Creates the next version of a model from files of a run, or from another version of the workspace.
 
-        Raises FieldInvalid, ModelNotFound, VersionNotFound, RunDeleted, SourceEmpty, RequestIdReused, RequestInFlight;
-        what tracking says of the run, and artifacts of the path.
+        Raises FieldInvalid, ModelNotFound, VersionNotFound, RunDeleted, SourceEmpty, RequestIdReused, RequestInFlight,
+        QuotaExceeded; what tracking says of the run, and artifacts of the path.
         """
         names.require(workspace=workspace, model_name=model_name)
         with Fields() as fields:
@@ -70,7 +73,16 @@ class Drafts:
             source = _judged(draft)
             target = SnapshotTarget(id_for(tx, request, model_id), workspace, model_id)
         origin = self._sources.origin(workspace, source)
+        with self._usage.taking(workspace) as taking:
+            taking.take()
+            return self._make(target, origin, draft, model_name, request=request)
+
+    def _make(
+        self, target: SnapshotTarget, origin: Origin, draft: Draft, model_name: str, *, request: Request
+    ) -> Version:
+        """Freezes the files, and writes the version that has them."""
         files = self._snapshots.freeze(target, origin)
+        workspace, model_id = target.workspace, target.model_id
 
         def make() -> tuple[str, Version]:
             self._snapshots.claim(tx, target.version_id)

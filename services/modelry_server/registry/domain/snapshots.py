@@ -10,7 +10,7 @@ from dataclasses import replace
 from modelry_server.kernel import caller
 from modelry_server.kernel.caller import NOBODY, Caller
 from modelry_server.kernel.clock import Clock
-from modelry_server.kernel.errors import DeadlineExceeded, ModelryError, Unavailable
+from modelry_server.kernel.errors import DeadlineExceeded, ModelryError, QuotaExceeded, Unavailable
 from modelry_server.kernel.sql.database import Database
 from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.kernel.telemetry import Log
@@ -25,6 +25,7 @@ LOOSE_MS = 3_600_000
 AGAIN_MS = 60_000
 """After how many milliseconds a failed deletion is tried again; older ones go first."""
 _AT_ONCE = 100
+_NOTHING_MADE = (SourceEmpty.reason, QuotaExceeded.reason)
 _log = Log("registry")
 
 
@@ -47,9 +48,10 @@ class Snapshots:
                 raise VersionInFlight(target.version_id)
         try:
             return origin.freeze(self._artifacts, target)
-        except SourceEmpty:
-            with self._db.write() as tx:
-                store.forget(tx, target.version_id)
+        except ModelryError as error:
+            if error.reason in _NOTHING_MADE:
+                with self._db.write() as tx:
+                    store.forget(tx, target.version_id)
             raise
 
     def claim(self, tx: Transaction, version_id: str) -> None:

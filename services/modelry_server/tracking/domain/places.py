@@ -68,6 +68,15 @@ class Places:
         """Judges at experiments, also deleted ones. Raises ExperimentNotFound, PermissionMissing."""
         self._require(self._experiments, experiment_ids, ExperimentNotFound, permission)
 
+    def workspace_of(self, experiment_id: str) -> str:
+        """The workspace of an experiment for which the caller was judged before. Raises ExperimentNotFound."""
+        place = self._experiments.kept(experiment_id)
+        if place is None:
+            place = self._experiments.read(self._db, [experiment_id]).get(experiment_id)
+        if place is None:
+            raise ExperimentNotFound(experiment_id)
+        return place.workspace
+
     def sees_experiment(self, workspace: str, experiment_id: str) -> bool:
         """Whether the caller has any role at an experiment, which is in that workspace."""
         return self._access.sees(Place(workspace, experiment_id))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.clock import Clock
+from modelry_server.kernel.errors import QuotaExceeded
 from modelry_server.kernel.ids import new_id
 from modelry_server.kernel.requests.fields import DESCRIPTION_LENGTH, KEY_LENGTH, PARAM_VALUE_LENGTH, Fields
 from modelry_server.kernel.requests.idempotency import Request, Requests
@@ -17,6 +18,7 @@ from modelry_server.tracking.domain.metrics import check_columns
 from modelry_server.tracking.domain.places import Places
 from modelry_server.tracking.domain.run_names import random_name
 from modelry_server.tracking.domain.totals import excess_of_metrics, excess_of_params
+from modelry_server.tracking.domain.usage import Usage
 from modelry_server.tracking.entities import Batch, MetricColumns, Run, RunStatus
 from modelry_server.tracking.errors import ExperimentDeleted, ExperimentNotFound, RunExists, RunNotFound
 from modelry_server.tracking.store import experiments as experiment_store
@@ -44,17 +46,18 @@ class RunDraft:
 class RunCreation:
     """Creates runs."""
 
-    def __init__(self, db: Database, places: Places, *, requests: Requests, clock: Clock) -> None:
+    def __init__(self, db: Database, places: Places, *, requests: Requests, clock: Clock, usage: Usage) -> None:
         self._db = db
         self._places = places
         self._requests = requests
         self._clock = clock
+        self._usage = usage
 
     def create(self, new: RunDraft, request: Request) -> Run:
         """Starts a run with everything that is known of it, all or nothing.
 
         If the experiment has a run with this run id already, returns that run as it is. Raises FieldInvalid,
-        ExperimentNotFound, ExperimentDeleted, RunExists, RunNotFound (the parent), RequestIdReused.
+        ExperimentNotFound, ExperimentDeleted, RunExists, RunNotFound (the parent), RequestIdReused, QuotaExceeded.
         """
         self._judge_new(new)
         with Fields() as fields:
@@ -89,9 +92,17 @@ class RunCreation:
         )
         given = gathered([Batch(run.run_id, new.metrics)]).values()
         series = [metric_store.Series(run.run_id, int(run.experiment_id), columns) for columns in given]
-        made = self._add(run, series, request, new.participant)
-        if made is None:
-            made = self._add_or_find(run, series, request, new.participant)
+        try:
+            with self._usage.taking(self._places.workspace_of(new.experiment_id)) as taking:
+                taking.take()
+                made = self._add(run, series, request, new.participant)
+                if made is None:
+                    made = self._add_or_find(run, series, request, new.participant)
+        except QuotaExceeded:
+            known = self._known(run, request)  # a call that is sent again
+            if known is None:
+                raise
+            made = known
         self._places.note_run(made)
         return made
 
@@ -103,6 +114,15 @@ class RunCreation:
         self._places.require_experiments([new.experiment_id])
         if new.parent_run_id:
             self._places.require_runs([new.parent_run_id], permission=Permission.RUNS_READ)
+
+    def _known(self, run: Run, request: Request) -> Run | None:
+        """The run that an earlier call of the same request made, or that has the run id. Raises RunExists."""
+        with self._db.read() as tx:
+            known = self._requests.recall(tx, request)
+            present = store.find(tx, known or run.run_id)
+        if present is not None and present.experiment_id != run.experiment_id:
+            raise RunExists(run.run_id)
+        return present
 
     def _add(self, run: Run, series: Sequence[metric_store.Series], request: Request, participant: str) -> Run | None:
         """Adds a run in one statement, without looking for obstacles first. Returns None if there is one."""

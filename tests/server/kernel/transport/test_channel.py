@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +27,14 @@ from modelry_server.kernel.errors import (
     Internal,
     ModelryError,
     NotFound,
+    QuotaExceeded,
+    ResourceExhausted,
     ServiceUnavailable,
     TooManyCalls,
     TooManyStreams,
     Unavailable,
 )
+from modelry_server.kernel.transport import status
 from modelry_server.kernel.transport.channel import Believed, Neighbour
 from modelry_server.kernel.transport.messages import MESSAGE_BYTES
 from tests.parts import free_port
@@ -271,6 +275,80 @@ def test_what_a_neighbour_confirmed_is_believed_and_what_it_refused_is_asked_aga
             believed.require("missing")
 
     assert asked == ["there", "missing", "missing", "missing"]
+
+
+def test_the_latest_answer_is_asked_for_by_the_service_itself_and_counts_while_there_is_no_other() -> None:
+    seen: list[Caller] = []
+    answers: dict[str, object] = {"red": 1}
+
+    def ask(name: str) -> int:
+        seen.append(caller.current())
+        answer = answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return int(str(answer))
+
+    believed = Believed(ask)
+    client = Caller("ann", "ab" * 16, "ipv4:10.0.0.1:99", time.monotonic() + 5)
+    with caller.using(client):
+        first = [believed.latest("red", 0) for _ in range(3)]
+    answers |= {"red": 2, "blue": Unavailable("away")}
+    _age(believed)
+    again = believed.latest("red", 0)
+    answers["red"] = Unavailable("away")
+    _age(believed)
+    unheard = [believed.latest(name, 0) for name in ("red", "blue", "red", "blue")]
+
+    assert (first, again, unheard) == ([1, 1, 1], 2, [2, 0, 2, 0])
+    assert [each.subject for each in seen] == ["modelry"] * 3  # after no answer it is not asked again at once
+    assert {each.credential for each in seen} == {Credential.SERVICE}
+    left = seen[0].time_left()
+    assert left is not None
+    assert left <= 2
+
+
+def test_while_one_thread_asks_the_others_go_on_with_what_is_known() -> None:
+    is_asking, may_answer = threading.Event(), threading.Event()
+    answers = iter([1, 2])
+
+    def ask(name: str) -> int:
+        answer = next(answers)
+        if answer == 2:
+            is_asking.set()
+            may_answer.wait(10)
+        return answer
+
+    believed = Believed(ask)
+    believed.latest("red", 0)
+    _age(believed)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(believed.latest, "red", 0)
+        is_asking.wait(10)
+        meanwhile = believed.latest("red", 0)
+        may_answer.set()
+
+    assert (meanwhile, asking.result(), believed.latest("red", 0)) == (1, 2, 2)
+
+
+def _age(believed: Believed[int]) -> None:
+    """Makes what is believed six seconds older."""
+    believed._answers = {name: (at - 6, answer) for name, (at, answer) in believed._answers.items()}
+
+
+def test_a_quota_that_a_neighbour_says_is_used_up_reaches_the_client_as_it_was_said() -> None:
+    error = QuotaExceeded("red", "thing_count", 2, 2)
+
+    def act(name: str) -> str:
+        raise error
+
+    with staged(act) as stage, neighbour(stage.internal) as found, pytest.raises(ResourceExhausted) as raised:
+        asked(found)
+
+    said = raised.value
+    assert (said.reason, said.message, said.metadata) == ("QUOTA_EXCEEDED", error.message, error.metadata)
+    assert said.exceeded == error.exceeded == {"workspace:red": error.message}
+    again, first = (status.to_status(each).details for each in (said, error))
+    assert [each.type_url for each in again] == [each.type_url for each in first]
 
 
 def _answered(found: Neighbour) -> str:

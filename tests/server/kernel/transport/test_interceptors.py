@@ -14,15 +14,16 @@ import prometheus_client
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from modelry._sdk.transport.retries import service_config
 from modelry.api.access import v1 as access
 from modelry.api.tracking import v1 as tracking
 from modelry_server.kernel import caller, telemetry
-from modelry_server.kernel.errors import NotFound
+from modelry_server.kernel.errors import NotFound, QuotaExceeded, ResourceExhausted
 from modelry_server.kernel.transport import call, interceptors
 from tests.architecture.tree import rpcs
 from tests.parts.eventually import eventually
 from tests.parts.refusal import refused
-from tests.server.kernel.stage import SERVICE, ask, limits_with, served
+from tests.server.kernel.stage import SERVICE, ask, limits_with, served, staged
 
 GET = f"/{SERVICE}/GetWorkspace"
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
@@ -45,6 +46,25 @@ def test_what_nobody_expected_is_internal_without_its_text_and_in_the_log_under_
     assert line["correlation_id"] == refusal.metadata["correlation_id"]
     assert "swordfish" in line["exception"]
     assert len(line["trace_id"]) == 32
+
+
+def test_what_is_over_a_quota_is_not_sent_again_by_the_grpc_of_a_client() -> None:
+    asked: list[str] = []
+
+    def act(name: str) -> str:
+        asked.append(name)
+        if name == "full":
+            raise QuotaExceeded("red", "thing_count", 1, 1)
+        raise ResourceExhausted("try again")
+
+    options = [("grpc.service_config", service_config()), ("grpc.enable_retries", 1)]
+    with staged(act) as stage, grpc.insecure_channel(stage.address, options=options) as channel:
+        stub = access.WorkspaceServiceStub(channel)
+        refusal = refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="full"))
+        refused(stub.GetWorkspace, access.GetWorkspaceRequest(name="busy"))
+
+    assert (refusal.reason, refusal.retry) == ("QUOTA_EXCEEDED", False)
+    assert asked == ["full", *["busy"] * 4]
 
 
 def test_an_error_of_a_room_reaches_the_caller_with_its_details() -> None:

@@ -73,3 +73,15 @@ def test_what_may_work_later_says_when(error: errors.ModelryError) -> None:
 
     assert any(detail.Unpack(retry) for detail in status.to_status(error).details)
     assert retry.retry_delay.seconds == 1
+
+
+def test_a_quota_that_is_used_up_is_named_and_no_time_for_another_attempt() -> None:
+    error = errors.QuotaExceeded("red", "thing_count", 7, 8, wanted=2)
+
+    found = status.to_status(error)
+
+    kinds = [detail.type_url.rpartition(".")[2] for detail in found.details]
+    failure = error_details_pb2.QuotaFailure()
+    assert kinds == ["ErrorInfo", "QuotaFailure"]
+    assert any(detail.Unpack(failure) for detail in found.details)
+    assert [(each.subject, each.description) for each in failure.violations] == [("workspace:red", error.message)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
 
 from modelry._sdk.nouns import arguments
 from modelry._sdk.nouns.lazy_list import LazyList, listed_by
 from modelry._sdk.nouns.times import time_of
+from modelry._sdk.nouns.usage import WorkspaceUsage, usage_of
 from modelry._sdk.transport.connection import Connection
 from modelry.api.access import v1 as access
 
@@ -44,8 +46,12 @@ _QUOTAS = tuple(each.name for each in fields(WorkspaceQuotas))
 class Workspaces:
     """Creates, reads, lists and changes workspaces."""
 
-    def __init__(self, connection: Connection, workspace: str) -> None:
+    def __init__(
+        self, connection: Connection, workspace: str, connections: Callable[[str], Connection] | None = None
+    ) -> None:
         self._connection = connection
+        self._workspace = workspace
+        self._connections = connections or (lambda service: connection)
 
     def create(self, name: str, *, description: str = "", quotas: WorkspaceQuotas | None = None) -> Workspace:
         """Creates a workspace. Default: without quotas. Raises WorkspaceExists or FieldInvalid."""
@@ -87,6 +93,13 @@ class Workspaces:
         if not request.update_mask.paths:
             return self.get(name)
         return _workspace_of(self._connection.call(access.rpcs.UPDATE_WORKSPACE, request).workspace)
+
+    def usage(self, name: str | None = None) -> WorkspaceUsage:
+        """How many runs, versions and stored bytes a workspace has, and may have; by default that of the client.
+
+        Raises WorkspaceNotFound.
+        """
+        return usage_of(self._connections, self._workspace if name is None else name)
 
 
 def _message_of(quotas: WorkspaceQuotas) -> access.WorkspaceQuotas:

@@ -27,7 +27,7 @@ from modelry._sdk.recording.agenda import Agenda, Flush, Task
 from modelry._sdk.recording.buffer import Buffer
 from modelry._sdk.recording.delivery import FAULTS, Delivery
 from modelry._sdk.recording.heartbeats import Heartbeats
-from modelry._sdk.recording.refusals import Refusals
+from modelry._sdk.recording.refusals import Refusals, is_of_the_run
 from modelry._sdk.recording.source import Backlog
 from modelry._sdk.recording.uploads import Uploads
 from modelry._sdk.transport import process
@@ -431,6 +431,8 @@ class Recorder:
     def _postpone(self, obstacle: ModelryError) -> None:
         if not self._backlog.offline:
             self._backlog.go_offline(obstacle.message)
+        elif is_of_the_run(obstacle):
+            self._backlog.tell_refused(obstacle)
         self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pause))
         self._retry_at = time.monotonic() + self._pause * _random.uniform(0.5, 1.0)
 

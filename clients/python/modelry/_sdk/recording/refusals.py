@@ -27,6 +27,7 @@ _OF_THE_RUN = {
     "EXPERIMENT_DELETED",
     "WORKSPACE_NOT_FOUND",
     "OWNER_NOT_FOUND",
+    "QUOTA_EXCEEDED",
 }
 _PLACES = {"run_id", "parent_run_id", "experiment_id", "workspace"}
 
@@ -34,8 +35,9 @@ _PLACES = {"run_id", "parent_run_id", "experiment_id", "workspace"}
 def is_of_the_run(error: ModelryError) -> bool:
     """Whether a server refuses a run as a whole, and not a metric, a param, a tag or a file of it.
 
-    Such as a run that is deleted or not there, or whose experiment or workspace is, or an id that can't be one. Then
-    nothing of the run can be recorded now, and nothing may be dropped: the cause can be removed.
+    Such as a run that is deleted or not there, or whose experiment or workspace is, an id that can't be one, or a
+    workspace that is at its quota. Then nothing of the run, or no file of it, can be recorded now, and nothing may be
+    dropped: the cause can be removed.
     """
     if not retries.is_refusal(error):
         return False

@@ -75,6 +75,8 @@ class Backlog:
         self._spool_failed = False
         self.offline_was_told = False
         """Whether it was warned of that no server answers, so that there is one warning for one cause."""
+        self._reasons_told: set[str] = set()
+        """Why the server did not take what waits, as far as it was warned of."""
         self.is_over: Callable[[], bool] = lambda: False
         """Whether a delivery has to end now, although it is not time to close."""
         self.delivered = 0
@@ -207,6 +209,12 @@ class Backlog:
         log.log(logging.INFO if self.offline_was_told else logging.WARNING, "%s", text)
         self.offline_was_told = True
 
+    def tell_refused(self, obstacle: ModelryError) -> None:
+        """Warns, once for each reason, that a server that answers takes nothing of what waits in the spool."""
+        if obstacle.reason not in self._reasons_told:
+            self._reasons_told.add(obstacle.reason)
+            log.warning("%s; what is logged is kept in %s and will be sent when the cause is gone", obstacle, self.path)
+
     def go_online(self) -> None:
         """Removes the spool, after everything in it was delivered."""
         if self._spool is None:
@@ -223,6 +231,7 @@ class Backlog:
             log.info("everything in %s was delivered to %s", self._spool.path, self._delivery.target)
         self._spool = None
         self.offline_was_told = False
+        self._reasons_told.clear()
 
     def hand_over(self) -> None:
         """Closes the spool, so that the parent of this process can deliver it. What comes later goes to a new one."""

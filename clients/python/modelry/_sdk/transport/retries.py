@@ -52,6 +52,8 @@ ATTEMPTS = 4
 """How often gRPC sends a repeatable call at most."""
 
 _PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "ABORTED", "CANCELLED"}
+_QUOTA = "QUOTA_EXCEEDED"
+"""The one reason with the code RESOURCE_EXHAUSTED that does not pass by itself; the server tells gRPC so, too."""
 _REFUSING = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE"}
 
 
@@ -66,6 +68,8 @@ _ENDED_HERE = re.compile("Locally cancelled|Channel closed")
 
 def is_passing(error: ModelryError) -> bool:
     """Whether the cause lies outside of the call and passes by itself: the same call may work later."""
+    if error.reason == _QUOTA:
+        return False
     if error.code == "RESOURCE_EXHAUSTED" and not error.reason:
         return not _TOO_LARGE.search(error.message)
     if error.code in {"INTERNAL", "UNKNOWN", "UNIMPLEMENTED"}:
@@ -99,7 +103,7 @@ def is_refusal(error: ModelryError) -> bool:
     What is neither refused nor passing is a fault: one of the server, the answer of somebody else, or a permission
     that is missing now.
     """
-    return error.code in _REFUSING and bool(error.reason)
+    return error.reason == _QUOTA or (error.code in _REFUSING and bool(error.reason))
 
 
 def service_config() -> str:

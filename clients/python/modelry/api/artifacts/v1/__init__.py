@@ -26,6 +26,18 @@ from modelry.api.artifacts.v1.artifact_service_pb2_grpc import (
     ArtifactServiceStub,
     add_ArtifactServiceServicer_to_server,
 )
+from modelry.api.artifacts.v1.usage_pb2 import (
+    Usage,
+)
+from modelry.api.artifacts.v1.usage_service_pb2 import (
+    GetUsageRequest,
+    GetUsageResponse,
+)
+from modelry.api.artifacts.v1.usage_service_pb2_grpc import (
+    UsageServiceServicer,
+    UsageServiceStub,
+    add_UsageServiceServicer_to_server,
+)
 from modelry.api.artifacts.v1 import rpcs
 
 __all__ = [
@@ -42,12 +54,18 @@ __all__ = [
     "DeleteArtifactResponse",
     "GetArtifactRequest",
     "GetArtifactResponse",
+    "GetUsageRequest",
+    "GetUsageResponse",
     "ListArtifactsRequest",
     "ListArtifactsResponse",
     "ReadArtifactsRequest",
     "ReadArtifactsResponse",
+    "Usage",
+    "UsageServiceServicer",
+    "UsageServiceStub",
     "WriteArtifactsRequest",
     "WriteArtifactsResponse",
     "add_ArtifactServiceServicer_to_server",
+    "add_UsageServiceServicer_to_server",
     "rpcs",
 ]

@@ -36,9 +36,13 @@ class ArtifactServiceStub:
     rows at the end may take 60 seconds, or as long as a call without streams if that is longer; then the stream fails
     with `DATABASE_UNAVAILABLE`, and nothing is written.
 
+    The quota of stored bytes is judged at each header, by its `size_bytes`; a file that has begun may end. A file counts
+    in full while the stream is open, also if it replaces another one. If a later file of a stream has no room, the
+    stream fails with `QUOTA_EXCEEDED`, and nothing of it is written.
+
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
     `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `CALL_TOO_LONG`;
-    `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+    `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`; `QUOTA_EXCEEDED`.
     """
     ReadArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.ReadArtifactsRequest, _artifact_service_pb2.ReadArtifactsResponse]
     """Streams a file, or all files of a folder by path: for each file a header, then its content in pieces. The reader
@@ -95,9 +99,13 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         rows at the end may take 60 seconds, or as long as a call without streams if that is longer; then the stream fails
         with `DATABASE_UNAVAILABLE`, and nothing is written.
 
+        The quota of stored bytes is judged at each header, by its `size_bytes`; a file that has begun may end. A file counts
+        in full while the stream is open, also if it replaces another one. If a later file of a stream has no room, the
+        stream fails with `QUOTA_EXCEEDED`, and nothing of it is written.
+
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `OWNER_FROZEN`; `RUN_DELETED`; `DIGEST_MISMATCH`;
         `ARTIFACT_KIND_CONFLICT`; `FIELD_INVALID`; `UPLOAD_BROKEN_OFF`; `TOO_MANY_STREAMS`; `CALL_TOO_LONG`;
-        `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`.
+        `DATABASE_UNAVAILABLE`; `STORE_UNAVAILABLE`; `SERVICE_UNAVAILABLE`; `QUOTA_EXCEEDED`.
         """
 
     @_abc_1.abstractmethod

@@ -13,8 +13,13 @@ from modelry.api.artifacts.v1.artifact_service_pb2 import (
     WriteArtifactsRequest,
     WriteArtifactsResponse,
 )
+from modelry.api.artifacts.v1.usage_service_pb2 import (
+    GetUsageRequest,
+    GetUsageResponse,
+)
 WRITE_ARTIFACTS = Rpc("/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts", WriteArtifactsRequest, WriteArtifactsResponse, False)
 READ_ARTIFACTS = Rpc("/modelry.api.artifacts.v1.ArtifactService/ReadArtifacts", ReadArtifactsRequest, ReadArtifactsResponse, True)
 LIST_ARTIFACTS = Rpc("/modelry.api.artifacts.v1.ArtifactService/ListArtifacts", ListArtifactsRequest, ListArtifactsResponse, True)
 GET_ARTIFACT = Rpc("/modelry.api.artifacts.v1.ArtifactService/GetArtifact", GetArtifactRequest, GetArtifactResponse, True)
 DELETE_ARTIFACT = Rpc("/modelry.api.artifacts.v1.ArtifactService/DeleteArtifact", DeleteArtifactRequest, DeleteArtifactResponse, False)
+GET_USAGE = Rpc("/modelry.api.artifacts.v1.UsageService/GetUsage", GetUsageRequest, GetUsageResponse, True)

@@ -140,6 +140,18 @@ from modelry.api.registry.v1.promotion_service_pb2_grpc import (
     PromotionServiceStub,
     add_PromotionServiceServicer_to_server,
 )
+from modelry.api.registry.v1.usage_pb2 import (
+    Usage,
+)
+from modelry.api.registry.v1.usage_service_pb2 import (
+    GetUsageRequest,
+    GetUsageResponse,
+)
+from modelry.api.registry.v1.usage_service_pb2_grpc import (
+    UsageServiceServicer,
+    UsageServiceStub,
+    add_UsageServiceServicer_to_server,
+)
 from modelry.api.registry.v1.version_service_pb2 import (
     CreateVersionRequest,
     CreateVersionResponse,
@@ -222,6 +234,8 @@ __all__ = [
     "GetModelResponse",
     "GetPromotionRequest",
     "GetPromotionResponse",
+    "GetUsageRequest",
+    "GetUsageResponse",
     "GetVersionRequest",
     "GetVersionResponse",
     "Interval",
@@ -267,6 +281,9 @@ __all__ = [
     "UpdateModelResponse",
     "UpdateVersionRequest",
     "UpdateVersionResponse",
+    "Usage",
+    "UsageServiceServicer",
+    "UsageServiceStub",
     "VERSION_STATE_FAILED",
     "VERSION_STATE_PENDING",
     "VERSION_STATE_READY",
@@ -288,6 +305,7 @@ __all__ = [
     "add_EventServiceServicer_to_server",
     "add_ModelServiceServicer_to_server",
     "add_PromotionServiceServicer_to_server",
+    "add_UsageServiceServicer_to_server",
     "add_VersionServiceServicer_to_server",
     "rpcs",
 ]

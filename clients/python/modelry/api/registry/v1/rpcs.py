@@ -49,6 +49,10 @@ from modelry.api.registry.v1.promotion_service_pb2 import (
     PromoteVersionRequest,
     PromoteVersionResponse,
 )
+from modelry.api.registry.v1.usage_service_pb2 import (
+    GetUsageRequest,
+    GetUsageResponse,
+)
 from modelry.api.registry.v1.version_service_pb2 import (
     CreateVersionRequest,
     CreateVersionResponse,
@@ -85,6 +89,7 @@ DELETE_MODEL_TAGS = Rpc("/modelry.api.registry.v1.ModelService/DeleteModelTags",
 PROMOTE_VERSION = Rpc("/modelry.api.registry.v1.PromotionService/PromoteVersion", PromoteVersionRequest, PromoteVersionResponse, True)
 GET_PROMOTION = Rpc("/modelry.api.registry.v1.PromotionService/GetPromotion", GetPromotionRequest, GetPromotionResponse, True)
 LIST_PROMOTIONS = Rpc("/modelry.api.registry.v1.PromotionService/ListPromotions", ListPromotionsRequest, ListPromotionsResponse, True)
+GET_USAGE = Rpc("/modelry.api.registry.v1.UsageService/GetUsage", GetUsageRequest, GetUsageResponse, True)
 CREATE_VERSION = Rpc("/modelry.api.registry.v1.VersionService/CreateVersion", CreateVersionRequest, CreateVersionResponse, True)
 GET_VERSION = Rpc("/modelry.api.registry.v1.VersionService/GetVersion", GetVersionRequest, GetVersionResponse, True)
 UPDATE_VERSION = Rpc("/modelry.api.registry.v1.VersionService/UpdateVersion", UpdateVersionRequest, UpdateVersionResponse, False)

@@ -87,7 +87,8 @@ class VersionServiceServicer(object):
 
         Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND` (the version to
         copy; or an earlier call with the same `request_id` created the version, and it was deleted since);
-        `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+        `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`;
+        `QUOTA_EXCEEDED` (of versions, or of stored bytes).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

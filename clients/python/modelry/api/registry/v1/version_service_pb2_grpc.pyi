@@ -22,7 +22,8 @@ class VersionServiceStub:
 
     Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND` (the version to
     copy; or an earlier call with the same `request_id` created the version, and it was deleted since);
-    `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+    `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`;
+    `QUOTA_EXCEEDED` (of versions, or of stored bytes).
     """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_version_service_pb2.GetVersionRequest, _version_service_pb2.GetVersionResponse]
     """Reads a version.
@@ -75,7 +76,8 @@ class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: `MODEL_NOT_FOUND`; `FIELD_INVALID`; `RUN_NOT_FOUND`; `RUN_DELETED`; `VERSION_NOT_FOUND` (the version to
         copy; or an earlier call with the same `request_id` created the version, and it was deleted since);
-        `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`.
+        `SOURCE_EMPTY`; `PATH_INVALID`; `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `SERVICE_UNAVAILABLE`;
+        `QUOTA_EXCEEDED` (of versions, or of stored bytes).
         """
 
     @_abc_1.abstractmethod

@@ -100,6 +100,18 @@ from modelry.api.tracking.v1.run_service_pb2_grpc import (
     RunServiceStub,
     add_RunServiceServicer_to_server,
 )
+from modelry.api.tracking.v1.usage_pb2 import (
+    Usage,
+)
+from modelry.api.tracking.v1.usage_service_pb2 import (
+    GetUsageRequest,
+    GetUsageResponse,
+)
+from modelry.api.tracking.v1.usage_service_pb2_grpc import (
+    UsageServiceServicer,
+    UsageServiceStub,
+    add_UsageServiceServicer_to_server,
+)
 from modelry.api.tracking.v1 import rpcs
 
 __all__ = [
@@ -132,6 +144,8 @@ __all__ = [
     "GetExperimentResponse",
     "GetRunRequest",
     "GetRunResponse",
+    "GetUsageRequest",
+    "GetUsageResponse",
     "LogBatchRequest",
     "LogBatchResponse",
     "LogDatasetsRequest",
@@ -173,11 +187,15 @@ __all__ = [
     "UpdateExperimentResponse",
     "UpdateRunRequest",
     "UpdateRunResponse",
+    "Usage",
+    "UsageServiceServicer",
+    "UsageServiceStub",
     "WriteMetricsRequest",
     "WriteMetricsResponse",
     "add_DatasetServiceServicer_to_server",
     "add_ExperimentServiceServicer_to_server",
     "add_MetricServiceServicer_to_server",
     "add_RunServiceServicer_to_server",
+    "add_UsageServiceServicer_to_server",
     "rpcs",
 ]

@@ -59,6 +59,10 @@ from modelry.api.tracking.v1.run_service_pb2 import (
     UpdateRunRequest,
     UpdateRunResponse,
 )
+from modelry.api.tracking.v1.usage_service_pb2 import (
+    GetUsageRequest,
+    GetUsageResponse,
+)
 LOG_DATASETS = Rpc("/modelry.api.tracking.v1.DatasetService/LogDatasets", LogDatasetsRequest, LogDatasetsResponse, True)
 GET_DATASET = Rpc("/modelry.api.tracking.v1.DatasetService/GetDataset", GetDatasetRequest, GetDatasetResponse, True)
 SEARCH_DATASETS = Rpc("/modelry.api.tracking.v1.DatasetService/SearchDatasets", SearchDatasetsRequest, SearchDatasetsResponse, True)
@@ -84,3 +88,4 @@ LOG_HEARTBEATS = Rpc("/modelry.api.tracking.v1.RunService/LogHeartbeats", LogHea
 LOG_BATCH = Rpc("/modelry.api.tracking.v1.RunService/LogBatch", LogBatchRequest, LogBatchResponse, True)
 SET_RUN_TAGS = Rpc("/modelry.api.tracking.v1.RunService/SetRunTags", SetRunTagsRequest, SetRunTagsResponse, True)
 DELETE_RUN_TAGS = Rpc("/modelry.api.tracking.v1.RunService/DeleteRunTags", DeleteRunTagsRequest, DeleteRunTagsResponse, False)
+GET_USAGE = Rpc("/modelry.api.tracking.v1.UsageService/GetUsage", GetUsageRequest, GetUsageResponse, True)

@@ -100,7 +100,7 @@ class RunServiceServicer(object):
         """Starts a run, with everything that is known of it already: all or nothing.
 
         Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`;
-        `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `QUOTA_EXCEEDED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -20,7 +20,7 @@ class RunServiceStub:
     """Starts a run, with everything that is known of it already: all or nothing.
 
     Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`;
-    `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+    `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `QUOTA_EXCEEDED`.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]
     """Reads a run, also a deleted one.
@@ -94,7 +94,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts a run, with everything that is known of it already: all or nothing.
 
         Errors: `FIELD_INVALID`; `EXPERIMENT_NOT_FOUND`; `EXPERIMENT_DELETED`; `RUN_EXISTS`;
-        `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`.
+        `RUN_NOT_FOUND` (the parent); `REQUEST_ID_REUSED`; `REQUEST_IN_FLIGHT`; `QUOTA_EXCEEDED`.
         """
 
     @_abc_1.abstractmethod

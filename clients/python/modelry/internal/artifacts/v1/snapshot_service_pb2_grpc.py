@@ -61,7 +61,7 @@ class SnapshotServiceServicer(object):
         with the snapshot as it was made.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`;
-        `SERVICE_UNAVAILABLE`.
+        `SERVICE_UNAVAILABLE`; `QUOTA_EXCEEDED`: the files count for the version, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,7 +21,7 @@ class SnapshotServiceStub:
     with the snapshot as it was made.
 
     Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`;
-    `SERVICE_UNAVAILABLE`.
+    `SERVICE_UNAVAILABLE`; `QUOTA_EXCEEDED`: the files count for the version, too.
     """
     GetSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshot_service_pb2.GetSnapshotRequest, _snapshot_service_pb2.GetSnapshotResponse]
     """Reads a snapshot.
@@ -47,7 +47,7 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         with the snapshot as it was made.
 
         Errors: `PATH_INVALID`; `OWNER_NOT_FOUND`; `ARTIFACT_NOT_FOUND`; `SNAPSHOT_EXISTS`; `FIELD_INVALID`;
-        `SERVICE_UNAVAILABLE`.
+        `SERVICE_UNAVAILABLE`; `QUOTA_EXCEEDED`: the files count for the version, too.
         """
 
     @_abc_1.abstractmethod
