@@ -49,7 +49,7 @@ class Asking:
     def knows(self, who: Who) -> bool:
         """Whether a token is accepted."""
         try:
-            return self.authority.identify(who.secret).principal_id == who.principal_id
+            return self.authority.identify(who.secret).identity.principal_id == who.principal_id
         except CredentialInvalid:
             return False
 

@@ -74,7 +74,8 @@ def _replaced(things: Things, **fields: str) -> Things:
 
 
 def _upload(of: Things) -> Any:
-    header, *rest = BUILD["/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"](of)  # type: ignore[misc]
+    messages: Any = BUILD["/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"](of)
+    header, *rest = messages
     rest[0].header.path = FILE
     return [header, *rest]
 
