@@ -14,13 +14,18 @@ from tests.architecture.tree import PROTOS, comment_above, rpcs
 
 RPCS = dict(rpcs())
 _OF_A_TOKEN = "principals are never deleted, and a token has one"
+_OF_QUOTA = "workspaces are never deleted, and the quota is that of the workspace of a thing that exists"
 UNREACHABLE = {
     "CreateWorkspace": {"WORKSPACE_NOT_FOUND": "workspaces are never deleted, so a repeated request finds its own"},
     "CreateExperiment": {"EXPERIMENT_NOT_FOUND": "deleted experiments are kept, so a repeated request finds its own"},
     "ListEvents": {"PAGE_TOKEN_INVALID": "it takes a page size from the pager, and no token"},
     "LogBatch": {"BATCH_GAP": "its batches have no number"},
     "WriteMetrics": {"PARAM_CONFLICT": "it has no params"},
+    "CreateRun": {"WORKSPACE_NOT_FOUND": _OF_QUOTA},
+    "WriteArtifacts": {"WORKSPACE_NOT_FOUND": _OF_QUOTA},
+    "CreateSnapshot": {"WORKSPACE_NOT_FOUND": _OF_QUOTA},
     "CreateVersion": {
+        "WORKSPACE_NOT_FOUND": _OF_QUOTA,
         "OWNER_NOT_FOUND": "tracking has just said that the run exists, and deleted runs are kept",
         "SNAPSHOT_EXISTS": "the id of the version is made from the request, and so from its source",
     },

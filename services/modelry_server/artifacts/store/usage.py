@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from modelry_server.artifacts.store.tables import artifacts, owners
-from modelry_server.kernel.sql.statements import Transaction, fetch
+from modelry_server.kernel.sql.statements import Transaction
 
 FILES = (
     sa.select(
@@ -17,5 +17,5 @@ FILES = (
 
 def stored(tx: Transaction, workspace: str) -> tuple[int, int]:
     """The bytes and the number of all files, each counted for each run and version that has it."""
-    [(size_bytes, file_count)] = fetch(tx, FILES, {"workspace": workspace})
+    size_bytes, file_count = tx.execute(FILES, {"workspace": workspace}).one()
     return int(size_bytes), int(file_count)

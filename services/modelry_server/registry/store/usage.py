@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Transaction, fetch
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.registry.store.tables import versions
 
 VERSIONS = sa.select(sa.func.count()).select_from(versions).where(versions.c.workspace == sa.bindparam("workspace"))
@@ -10,5 +10,4 @@ VERSIONS = sa.select(sa.func.count()).select_from(versions).where(versions.c.wor
 
 def version_count(tx: Transaction, workspace: str) -> int:
     """How many versions a workspace has, of all models."""
-    [(count,)] = fetch(tx, VERSIONS, {"workspace": workspace})
-    return int(count)
+    return int(tx.execute(VERSIONS, {"workspace": workspace}).scalar_one())

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from modelry_server.kernel.sql.statements import Transaction, fetch
+from modelry_server.kernel.sql.statements import Transaction
 from modelry_server.tracking.store.tables import experiments, runs
 
 RUNS = (
@@ -18,5 +18,4 @@ RUNS = (
 
 def run_count(tx: Transaction, workspace: str) -> int:
     """How many runs a workspace has, deleted ones among them."""
-    [(count,)] = fetch(tx, RUNS, {"workspace": workspace})
-    return int(count)
+    return int(tx.execute(RUNS, {"workspace": workspace}).scalar_one())
