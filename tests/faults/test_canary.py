@@ -167,7 +167,7 @@ def _break(cage: Cage, locked: Locked, url: str) -> None:
             "SELECT schemaname, tablename FROM pg_tables WHERE tablename IN ('tokens', 'runs', 'models', 'principals')"
         ).fetchall()
         for schema, table in rows:
-            db.execute(f'ALTER TABLE "{schema}"."{table}" RENAME TO "{table}_away"')  # type: ignore[arg-type]
+            db.execute(f'ALTER TABLE "{schema}"."{table}" RENAME TO "{table}_away"')
             renamed.append((schema, table))
         db.commit()
         fresh = "mdy_t_" + "C4n4ri" * 6
@@ -186,7 +186,7 @@ def _break(cage: Cage, locked: Locked, url: str) -> None:
         ):
             _fail(cage, locked, f"/modelry.api.{rpc}", request, metadata)
         for schema, table in renamed:
-            db.execute(f'ALTER TABLE "{schema}"."{table}_away" RENAME TO "{table}"')  # type: ignore[arg-type]
+            db.execute(f'ALTER TABLE "{schema}"."{table}_away" RENAME TO "{table}"')
         db.commit()
     assert len(renamed) >= 4
 

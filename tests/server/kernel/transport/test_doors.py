@@ -205,6 +205,20 @@ def test_a19_tokens_that_begin_alike_are_slowed_down_from_wherever_they_come() -
     counted.check("ipv4:10.9.9.9:99", "mdy_t_ABCdefXYZ")
 
 
+def test_a19_guesses_do_not_lock_out_who_was_known_when_all_is_asked_anew(book: Book) -> None:
+    """Many callers have one address behind a proxy. Access was away for a moment, so that nothing kept is believed."""
+    authority = authority_of(book)
+    with staged(note, authority=authority) as stage, grpc.insecure_channel(stage.address) as channel:
+        ask(channel, "x", metadata=bearer(TOKEN))
+        for number in range(failures.OF_ADDRESS):
+            refusal(channel, bearer(f"guess-{number}"))
+        authority.lost()
+        authority.heard()
+
+        assert ask(channel, "x", metadata=bearer(TOKEN)) == "x"
+        assert refusal(channel, bearer("guess-more")).reason == "TOO_MANY_FAILURES"
+
+
 def test_a19_one_machine_with_many_addresses_is_slowed_down_as_one() -> None:
     counted = failures.Failures()
     for number in range(failures.OF_ADDRESS):
