@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from modelry.api.access import v1 as access
 from modelry.api.artifacts import v1 as artifacts
@@ -23,6 +24,7 @@ from tests.server.every_rpc import BUILD, CONTENT, FILE, FOLDER
 WRITE = "artifacts.v1.ArtifactService/WriteArtifacts"
 BIND = "access.v1.RoleService/CreateRoleBinding"
 PROMOTE = "registry.v1.PromotionService/PromoteVersion"
+DESCRIPTION = FieldMask(paths=["description"])
 CREATE_VERSION = "registry.v1.VersionService/CreateVersion"
 
 
@@ -359,12 +361,14 @@ def test_a17_a_change_after_a_version_was_read_ends_a_promotion_that_was_meant_f
     model, number = staged
     read = registry.GetVersionRequest(**model, version_number=number)
     version = scene.ask(scene.victim, "registry.v1.VersionService/GetVersion", read).version
-    tags = registry.SetVersionTagsRequest(**model, version_number=number, tags={"accuracy": "1.0"})
+    changed = registry.UpdateVersionRequest(
+        version=registry.Version(version_id=version.version_id, description="Another one."), update_mask=DESCRIPTION
+    )
     promote = registry.PromoteVersionRequest(
         **model, version_number=number, stage="Production", etag=version.etag, archive_existing=True
     )
 
-    scene.ask(scene.insider("writer"), "registry.v1.VersionService/SetVersionTags", tags)
+    scene.ask(scene.insider("writer"), "registry.v1.VersionService/UpdateVersion", changed)
 
     assert scene.refusal(scene.insider("approver"), PROMOTE, promote).code in ("ABORTED", "FAILED_PRECONDITION")
     after = scene.ask(scene.victim, "registry.v1.VersionService/GetVersion", read).version

@@ -78,7 +78,7 @@ class Victim:
         def read() -> bool:
             with suppress(grpc.RpcError):  # cut off, see `_ask`
                 request = tracking.ReadMetricsRequest(run_ids=[self.things.run_id])
-                return bool(self.platform.call(READ_METRICS, request, self.metadata, timeout=10) == [])
+                return not self.platform.call(READ_METRICS, request, self.metadata, timeout=10)
             return False
 
         has_read = eventually(read)

@@ -131,6 +131,7 @@ class Authority:
         self._credentials: _Kept[bytes, Known] = _Kept(MOST_KEPT)
         self._grants: _Kept[tuple[str, frozenset[str]], Grants] = _Kept(MOST_KEPT)
         self._unknown: _Kept[bytes, float] = _Kept(_MOST_UNKNOWN)
+        self._accepted: _Kept[bytes, bool] = _Kept(MOST_KEPT)  # lately, also those that must be asked about again
         self._used: set[str] = set()
 
     def heard(self, changes: Iterable[Changed] = ()) -> None:
@@ -166,10 +167,10 @@ class Authority:
         return self._identified(key, lambda: self._asked.certificate(names, fingerprint, expire_time))
 
     def has_judged(self, bearer: str) -> bool:
-        """Whether the credential was accepted, or refused a moment ago. So it is no new guess."""
+        """Whether the credential was accepted lately, or refused a moment ago. So it is no new guess."""
         key = _key_of("bearer", bearer)
         refused = self._unknown.get(key)
-        return self._credentials.get(key) is not None or (refused is not None and self._clock() - refused < _UNKNOWN_S)
+        return self._accepted.get(key) is not None or (refused is not None and self._clock() - refused < _UNKNOWN_S)
 
     def uses(self) -> set[str]:
         """The ids of the credentials that were used since the last time."""
@@ -198,6 +199,7 @@ class Authority:
             raise
         with self._lock:
             self._used.add(known.identity.credential_id)
+            self._accepted.put(key, True)
             if self.changes == before:
                 self._credentials.put(key, known)
                 self._grants.put(_who(known.identity), known.grants)

@@ -205,6 +205,31 @@ def test_a19_tokens_that_begin_alike_are_slowed_down_from_wherever_they_come() -
     counted.check("ipv4:10.9.9.9:99", "mdy_t_ABCdefXYZ")
 
 
+def test_a19_guesses_do_not_lock_out_who_was_known_when_all_is_asked_anew(book: Book) -> None:
+    """Many callers have one address behind a proxy. Access was away for a moment, so that nothing kept is believed."""
+    authority = authority_of(book)
+    with staged(note, authority=authority) as stage, grpc.insecure_channel(stage.address) as channel:
+        ask(channel, "x", metadata=bearer(TOKEN))
+        for number in range(failures.OF_ADDRESS):
+            refusal(channel, bearer(f"guess-{number}"))
+        authority.lost()
+        authority.heard()
+
+        assert ask(channel, "x", metadata=bearer(TOKEN)) == "x"
+        assert refusal(channel, bearer("guess-more")).reason == "TOO_MANY_FAILURES"
+
+
+def test_a19_one_machine_with_many_addresses_is_slowed_down_as_one() -> None:
+    counted = failures.Failures()
+    for number in range(failures.OF_ADDRESS):
+        counted.note(f"ipv6:%5B2001:db8:0:7::{number:x}%5D:{9000 + number}", f"guess-{number}")
+
+    with pytest.raises(Exception, match="credentials that are not accepted"):
+        counted.check("ipv6:%5B2001:db8:0:7:ffff::1%5D:99", "guess")
+    for peer in ("ipv6:%5B2001:db8:0:8::1%5D:99", "ipv6:%5B::ffff:10.0.0.1%5D:99", "ipv4:10.0.0.1:99", "unix:"):
+        counted.check(peer, "guess")
+
+
 @contextmanager
 def streaming(
     authority: Authority,

@@ -4,10 +4,13 @@ Whoever guesses is slowed down without a question to access. The same one again 
 credential that was accepted lately is not affected.
 """
 
+import ipaddress
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
+from urllib.parse import unquote
 
 from modelry_server.kernel.errors import TooManyFailures
 
@@ -59,5 +62,16 @@ def _keys(peer: str, bearer: str) -> list[tuple[tuple[str, str], int]]:
 
 
 def address_of(peer: str) -> str:
-    """The address of a peer without its port, as gRPC writes both: `ipv4:127.0.0.1:5100`, `ipv6:%5B::1%5D:5100`."""
-    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer
+    """The address of a peer without its port, as gRPC writes both: `ipv4:127.0.0.1:5100`, `ipv6:%5B::1%5D:5100`.
+
+    Of IPv6 it is the network of 64 bits: one machine has all addresses of that, and could take another one each time.
+    """
+    kind, _, rest = peer.partition(":")
+    if kind == "ipv4":
+        return peer.rpartition(":")[0]
+    if kind == "ipv6":
+        host = unquote(rest).rpartition(":")[0].strip("[]").partition("%")[0]
+        with suppress(ValueError):
+            address = ipaddress.IPv6Address(host)
+            return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return peer
