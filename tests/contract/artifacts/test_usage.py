@@ -155,7 +155,7 @@ def _is_written(client: Client, run: Owner, size: int, path: str = "more.bin") -
     try:
         client.send([Step(owner=run)], file_steps(path, bytes(size)), [Step(sent_file_count=1)])
     except grpc.RpcError as error:
-        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # type: ignore[attr-defined]
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             raise
         return False
     return True
