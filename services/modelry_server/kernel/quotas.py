@@ -18,7 +18,7 @@ from modelry_server.kernel.errors import QuotaExceeded
 COUNTED_S = 5.0
 """How long a count is good while there is much room, in seconds."""
 FULL_S = 1.0
-"""How long a workspace without room is refused without another count, in seconds."""
+"""How long a workspace without room is refused without another count, in seconds; longer if a count takes long."""
 WAIT_S = 1.0
 """How long a call waits for those that have taken the rest, which may fail or end, in seconds."""
 PART = 10
@@ -82,7 +82,7 @@ class Quota:
             if used.has_much(limit, amount, began):  # somebody else has counted
                 used.open += amount
                 return True
-            if began - used.full_at < FULL_S and used.counted + amount > limit:
+            if began < used.full_until and used.counted + amount > limit:
                 raise self._exceeded(workspace, used.counted, limit, amount)
             added = used.added
         counted = self._count(workspace)
@@ -93,7 +93,8 @@ class Quota:
                 used.open += amount
                 return True
             if counted + amount > limit:
-                used.full_at = began
+                now = self._now()
+                used.full_until = now + max(FULL_S, PART * (now - began))
                 raise self._exceeded(workspace, counted, limit, amount)
             if self._now() >= until:
                 raise self._exceeded(workspace, total, limit, amount)
@@ -134,7 +135,7 @@ class _Used:
         self.changed = threading.Condition()
         """Held to read or change what follows."""
         self.counted = 0
-        self.counted_at = self.full_at = float("-inf")
+        self.counted_at = self.full_until = float("-inf")
         self.added = 0
         """What was made here since the count began, which the count may lack."""
         self.open = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import grpc
+import prometheus_client
 import pytest
 
 from modelry.api.access import v1 as access
@@ -64,7 +65,7 @@ def test_usage_is_asked_for_of_a_workspace_that_exists_and_that_the_caller_sees(
         assert room.usage.get("red") >= 0
 
 
-def test_without_a_quota_nothing_is_counted_and_with_one_a_tenth_of_the_room_costs_one_count(
+def test_without_a_quota_nothing_is_counted_and_with_one_a_tenth_of_the_room_costs_one_count_and_no_call(
     another_room: Rooms, access_address: str, limited: Callable[[int], str]
 ) -> None:
     room = another_room(access=access_address)
@@ -72,12 +73,13 @@ def test_without_a_quota_nothing_is_counted_and_with_one_a_tenth_of_the_room_cos
     room.a_run(free)
     room.a_run(bound)
 
-    before = room.db.reads
+    reads, calls = room.db.reads, _asked()
     for experiment in (free, bound):
         for _ in range(50):
             room.a_run(experiment)
 
-    assert room.db.reads == before
+    assert room.db.reads - reads <= 1  # if more than five seconds have passed
+    assert _asked() - calls <= 2
 
 
 def test_a_run_id_that_is_taken_is_told_at_the_quota_too(
@@ -126,6 +128,12 @@ def test_runs_are_counted_in_an_index(room: Room) -> None:
     assert "runs_by_start" in plan
     assert "SCAN" not in plan  # as SQLite says
     assert "Seq Scan" not in plan  # as PostgreSQL says
+
+
+def _asked() -> float:
+    """How often access, which runs in this process, was asked for a workspace."""
+    labels = {"rpc": "/modelry.api.access.v1.WorkspaceService/GetWorkspace", "code": "OK"}
+    return prometheus_client.REGISTRY.get_sample_value("modelry_rpc_calls_total", labels) or 0
 
 
 def _fill(rooms: list[Room], workspace: str, threads: int, most: int) -> None:
