@@ -74,9 +74,9 @@ def _replaced(things: Things, **fields: str) -> Things:
 
 
 def _upload(of: Things) -> Any:
-    header, *rest = BUILD["/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"](of)  # type: ignore[misc]
-    rest[0].header.path = FILE
-    return [header, *rest]
+    messages: Any = BUILD["/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"](of)
+    messages[1].header.path = FILE
+    return messages
 
 
 def promoted(of: Things, version: registry.Version, stage: str) -> registry.PromoteVersionRequest:
