@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from modelry.api.access import v1 as api
 from tests.contract.access.conftest import World
+from tests.parts.eventually import at_once, eventually
 from tests.parts.locked import Who
 from tests.parts.refusal import Refusal
 
@@ -74,6 +76,28 @@ def test_one_of_two_administrators_may_go(lonely: World) -> None:
     lonely.ask(api.DeleteRoleBindingRequest(binding_id=binding_id))
 
     assert is_last(lonely.refused(disabling(lonely.admin.principal_id)))
+
+
+def test_of_two_administrators_who_go_at_once_one_stays(lonely: World) -> None:
+    root, other = lonely.admin, lonely.locked.somebody("admin")
+    bindings = {each.principal_id: binding_of(lonely, each.principal_id) for each in (root, other)}
+    going = [(root, bindings[other.principal_id]), (other, bindings[root.principal_id])]
+
+    found = at_once([partial(lonely.refusal, api.DeleteRoleBindingRequest(binding_id=b), by) for by, b in going])
+
+    assert None in found
+    [one] = eventually(lambda: _administrators(lonely, [root, other]), within_s=5)
+    if one is other:
+        lonely.ask(api.CreateRoleBindingRequest(role="admin", principal_id=root.principal_id), other)
+        lonely.soon(api.ListAuditRecordsRequest(page_size=1))
+        lonely.ask(api.DeleteRoleBindingRequest(binding_id=bindings[other.principal_id]))
+    assert is_last(lonely.refused(disabling(root.principal_id)))
+
+
+def _administrators(world: World, people: list[Who]) -> list[Who]:
+    """Who of two people is an administrator, once the other one is not any more."""
+    found = [each for each in people if world.refusal(api.ListAuditRecordsRequest(page_size=1), each) is None]
+    return found if len(found) == 1 else []
 
 
 @pytest.mark.parametrize("way", ["disabling", "leaving", "inner", "deleting", "deleting inner", "binding"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from modelry.api.access import v1 as api
 from modelry_server.kernel.ids import new_id
 from tests.contract.access.conftest import World, masked, unique
+from tests.parts.eventually import at_once, of
+from tests.parts.refusal import Refusal
 
 
 def a_person(principal_id: str) -> api.GroupMember:
@@ -182,6 +185,16 @@ def test_a_group_is_never_in_itself(world: World, length: int) -> None:
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "GROUP_CYCLE")
     assert refusal.metadata == {"group": chain[0], "member": chain[-1]}
     assert world.ask(api.ListGroupMembersRequest(name=chain[0])).members == []
+
+
+def test_of_two_groups_that_are_put_into_each_other_at_once_one_is(world: World) -> None:
+    one, two = world.group(), world.group()
+    requests = [api.AddGroupMembersRequest(name=a, members=[a_group(b)]) for a, b in ((one, two), (two, one))]
+
+    found = at_once([partial(world.refusal, request) for request in requests])
+
+    [refusal] = of(Refusal, found)
+    assert refusal.reason == "GROUP_CYCLE"
 
 
 def test_groups_are_in_each_other_up_to_a_limit(world: World) -> None:

@@ -75,9 +75,8 @@ def _replaced(things: Things, **fields: str) -> Things:
 
 def _upload(of: Things) -> Any:
     messages: Any = BUILD["/modelry.api.artifacts.v1.ArtifactService/WriteArtifacts"](of)
-    header, *rest = messages
-    rest[0].header.path = FILE
-    return [header, *rest]
+    messages[1].header.path = FILE
+    return messages
 
 
 def promoted(of: Things, version: registry.Version, stage: str) -> registry.PromoteVersionRequest:

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from modelry_server.kernel.ids import new_id
 from tests.parts import free_port, hostile_issuer
 from tests.parts import oidc_provider as providers
 from tests.parts.certificates import Authority
-from tests.parts.eventually import eventually
+from tests.parts.eventually import at_once, eventually
 from tests.parts.hostile_issuer import HostileIssuer
 from tests.parts.locked import Locked, bearing, code_of, locked
 from tests.parts.oidc_provider import CLIENT, OidcProvider
@@ -190,11 +191,57 @@ def test_a_person_logs_in_appears_by_herself_and_logs_a_run(world: World, way: s
     assert not found.HasField("token")
 
 
+@pytest.mark.parametrize("way", ["token", "login"])
+def test_a_token_of_an_issuer_is_known_to_each_of_four_servers(
+    oidc_provider: OidcProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    (tmp_path / "issuers.toml").write_text(
+        f'[[issuer]]\nname = "company"\nurl = "{oidc_provider.issuer}"\naudiences = ["modelry"]\n'
+        f'client_id = "{CLIENT}"\n'
+    )
+    settings = {"access.issuers-file": str(tmp_path / "issuers.toml")}
+    with locked("split", tmp_path / "platform", settings) as platform:
+        platform.ask("access.v1.GroupService/CreateGroup", access.CreateGroupRequest(name="researchers"))
+        request = access.CreateRoleBindingRequest(role="writer", group="researchers", place=HERE)
+        platform.ask("access.v1.RoleService/CreateRoleBinding", request)
+        for name, value in platform.deployment.environment().items():
+            monkeypatch.setenv(name, value)
+        session.renew()
+        if way == "token":
+            monkeypatch.setenv("MODELRY_TOKEN", oidc_provider.token("ada"))
+        else:
+            credentials.log_in(visit=browser(oidc_provider, "ada"))
+
+        run_id = logs_a_run(platform.deployment.address)
+
+        assert_logged(Client(), run_id)
+        assert Client().runs.get(run_id).creator == "ada"
+        session.renew()
+
+
 def test_a_person_without_a_role_is_known_and_sees_nothing(world: World) -> None:
     client = world.client(world.company.token(name := f"eve-{new_id()}"))
 
     assert isinstance(refusal(lambda: client.experiments.get("0")), NotFound)
     assert world.principal(name).external_id == name
+
+
+def test_people_who_appear_at_once_appear_once_each_with_names_of_their_own(world: World) -> None:
+    name, subjects = f"kim-{new_id()}", [new_id() for _ in range(3)]
+    tokens = [
+        world.partner.token(claims_of(world.partner, subject, preferred_username=name))
+        for subject in subjects
+        for _ in range(4)
+    ]
+    world.who(world.partner.token(claims_of(world.partner, new_id())))  # so that the keys of the issuer are there
+
+    found = at_once([partial(world.who, token) for token in tokens])
+
+    people = [each.principal for each in found if not isinstance(each, Exception)]
+    assert [each for each in found if isinstance(each, Exception)] == []
+    assert len({each.principal_id for each in people}) == 3
+    assert {each.name for each in people} == {name, f"{name} (2)", f"{name} (3)"}
+    assert {each.external_id for each in people} == set(subjects)
 
 
 def test_a_role_of_a_group_holds_as_long_as_it_is_bound(world: World) -> None:
