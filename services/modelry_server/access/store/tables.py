@@ -148,7 +148,7 @@ audit_records = sa.Table(
     "access_audit_records",
     metadata,
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("resource_type", sa.Text, nullable=False),
+    sa.Column("resource_type", _Name, nullable=False),
     sa.Column("resource_id", _Name, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("digest_version", sa.Integer, nullable=False),

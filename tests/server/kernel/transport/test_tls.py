@@ -347,7 +347,7 @@ def test_a_neighbour_is_believed_with_a_certificate_of_the_authority_only(
     request = internal.GetSnapshotRequest(version_id="v")
     with staged(tls=ServerTls(files(pair))) as stage:
         good, bad = (
-            Neighbour("stage", stage.internal, key=KEY, credentials=client_credentials(each.file))
+            Neighbour("access", stage.internal, key=KEY, credentials=client_credentials(each.file))
             for each in (authority, stranger)
         )
         method = good.stub(internal.SnapshotServiceStub).GetSnapshot

@@ -141,7 +141,7 @@ def _create_records() -> None:
     op.create_table(
         "access_audit_records",
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("resource_type", sa.Text, nullable=False),
+        sa.Column("resource_type", _NAME, nullable=False),
         sa.Column("resource_id", _NAME, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.Column("digest_version", sa.Integer, nullable=False),
