@@ -6,12 +6,14 @@ A process asks at the internal listener of access, also if it runs access itself
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
 
 from modelry.api.common import v1 as common
 from modelry.internal.access import v1 as api
+from modelry_server.kernel import caller
 from modelry_server.kernel.authority import FRESH_S, Authority, Changed, Grants, Known
 from modelry_server.kernel.caller import Credential, Identity
 from modelry_server.kernel.errors import CredentialInvalid, ModelryError, Unauthenticated
@@ -73,8 +75,12 @@ class Identities:
         return Known(_identity(answer.identity), _grants(answer.grants, answer.groups))
 
     def _asked(self, method: Any, request: Message) -> Any:
+        """Asks as this service itself: access would have to ask what a caller may do before it answers that."""
+        present = caller.current()
+        itself = replace(caller.NOBODY, deadline=present.deadline, trace_id=present.trace_id, peer=present.peer)
         try:
-            return self._neighbour.call(method, request)
+            with caller.using(itself):
+                return self._neighbour.call(method, request)
         except Unauthenticated as error:
             if error.reason == CredentialInvalid.reason:
                 raise CredentialInvalid(error.message) from None
