@@ -86,8 +86,7 @@ def _banner(config: Config, port: int) -> None:
                 "In another terminal:",
                 "",
                 *(() if port == DEFAULT_PORT and not scheme else (f"  export MODELRY_TRACKING_URI={address}",)),
-                "  modelry experiment list",
-                "  modelry run list",
+                *_next_steps(config),
                 "",
                 "Ctrl-C stops it. The data folder stays.",
             )
