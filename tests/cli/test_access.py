@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +80,7 @@ def test_a_role_is_bound_in_the_workspace_listed_and_taken_away(
     taken = modelry("role", "unbind", name, "--user", ada, "--workspace", name)
 
     assert bound["place"] == {"workspace": name, "experiment_id": "", "model_id": ""}
-    assert f"experiment {experiment} of {name}" in part.out
+    assert f"experiment flights ({experiment}) of {name}" in part.out
     assert re.search(rf"{name} +{ada} +workspace {name}", listed.out)
     assert taken.out.startswith(f"Took the role {name} from {ada}, workspace {name}.")
     (left,) = read("role", "bindings", "--workspace", name)
@@ -137,8 +138,10 @@ def test_the_secret_of_a_token_is_shown_once(modelry: Modelry, read: Read, robot
     listed = modelry("token", "list", "--user", robot)
     got = read("token", "get", document["token_id"])
 
-    (secret,) = re.findall(r"mdy_t_[0-9A-Za-z]{36}", made.out)
+    secret = made.out.removesuffix("\n")
+    assert re.fullmatch(r"mdy_t_[0-9A-Za-z]{36}", secret)
     assert "The secret is shown this once" in made.err
+    assert re.search(r"description +nightly\n", made.err)
     assert secret not in made.err
     assert re.fullmatch(r"mdy_t_[0-9A-Za-z]{36}", document["secret"])
     assert (document["role_cap"], document["workspaces"]) == ("reader", ["default"])
@@ -187,6 +190,27 @@ def test_quotas_stay_unless_they_are_given(modelry: Modelry, read: Read, name: s
     assert changed["quotas"] == {"run_count": 10, "version_count": 0, "stored_bytes": 1 << 40}
     assert modelry("workspace", "update", name).code == 2
     assert modelry("workspace", "update", name, "--most-runs", -1).code == 2
+
+
+def test_quotas_are_shown_in_words(modelry: Modelry, name: str) -> None:
+    made = modelry("workspace", "create", name, "--most-runs", 1000, "--most-versions", 50, "--most-bytes", 10 << 30)
+    changed = modelry("workspace", "update", name, "--most-runs", 0, "--most-versions", 0, "--most-bytes", 0)
+
+    assert re.search(r"quotas +runs 1000, versions 50, 10 GiB\n", made.out)
+    assert re.search(r"quotas +no limits\n", changed.out)
+    assert re.search(r"quotas +no limits\n", modelry("workspace", "get", name).out)
+    assert re.search(rf"{name} +no limits", modelry("workspace", "list", "--limit", 1000).out)
+
+
+def test_a_claimed_name_is_shown_as_it_is(modelry: Modelry, read: Read, name: str) -> None:
+    user = getpass.getuser()
+    read("model", "create", name)
+
+    (record,) = read("audit", "list", name)
+    drawn = modelry("audit", "list", name)
+
+    assert (record["actor"], record["actor_name"], record["credential_kind"]) == (user, user, "NONE")
+    assert re.search(rf"{user} +model\.created", drawn.out)
 
 
 def test_the_changes_in_access_are_listed_and_verified(modelry: Modelry, read: Read, ada: str) -> None:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,119 @@ def test_a_person_gets_the_first_token_from_an_administrator_and_logs_in(
     assert grace.run("token", "create").returncode == 0
     assert second.returncode == 1
     assert "who makes and rotates tokens without help" in second.stderr
+
+
+def test_the_secret_of_a_token_goes_into_a_file_by_itself(installation: Installation, tmp_path: Path) -> None:
+    made = installation.admin.run("token", "create", "--description", "for a file")
+    file = tmp_path / "token"
+    file.write_text(made.stdout)
+    job = Shell(installation.deployment, tmp_path, {"MODELRY_TOKEN_FILE": str(file)})
+
+    rotated = job.run("token", "rotate")
+    file.write_text(rotated.stdout)
+
+    for ran in (made, rotated):
+        assert SECRET.fullmatch(ran.stdout.strip())
+        assert not SECRET.search(ran.stderr)
+        assert re.search(r"description +for a file\n", ran.stderr)
+        assert "The secret is shown this once" in ran.stderr
+    assert job.read("whoami")["token"]["description"] == "for a file"
+
+
+@pytest.fixture
+def grace(installation: Installation, tmp_path: Path, name: str) -> Shell:
+    """A person who has logged in with the first token, and has no role."""
+    installation.admin.read("user", "create", name)
+    shell = Shell(installation.deployment, tmp_path)
+    secret = installation.admin.run("token", "create", "--user", name).stdout
+    assert shell.run("login", "--token", given=secret).returncode == 0
+    return shell
+
+
+def test_a_login_gets_the_new_secret_of_its_token(installation: Installation, grace: Shell, name: str) -> None:
+    file = grace.home / "config" / "modelry" / "credentials.json"
+    before = file.read_text()
+
+    other = grace.run("token", "create").stdout.strip()
+    grace.read("token", "rotate", MODELRY_TOKEN=other)
+    untouched = file.read_text()
+    rotated = grace.run("token", "rotate")
+
+    assert untouched == before
+    assert rotated.returncode == 0, rotated.stderr
+    assert f"The login in {file} has the new one." in rotated.stderr
+    assert rotated.stdout.strip() in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert grace.read("whoami")["token"]["hint"] == rotated.stdout.strip()[-4:]
+
+    by_id = grace.run("token", "rotate", grace.read("whoami")["token"]["token_id"], MODELRY_TOKEN=other)
+    after = grace.read("whoami")
+    logged_in = grace.run("login", "--token", given=other)
+
+    assert "has the new one" in by_id.stderr
+    assert after["token"]["hint"] == by_id.stdout.strip()[-4:]
+    assert logged_in.returncode == 0, logged_in.stderr
+    assert grace.read("whoami")["token"]["token_id"] != after["token"]["token_id"]
+
+
+def test_of_rotations_at_once_a_login_has_the_last_one(grace: Shell) -> None:
+    with ThreadPoolExecutor() as pool:
+        ran = list(pool.map(lambda _: grace.run("token", "rotate"), range(3)))
+
+    own = grace.read("whoami")["token"]
+    kept = (grace.home / "config" / "modelry" / "credentials.json").read_text()
+    (secret,) = SECRET.findall(kept)
+    assert [each.returncode for each in ran] == [0, 0, 0], [each.stderr for each in ran]
+    assert grace.read("token", "get", own["token_id"])["hint"] == secret[-4:]
+
+
+def test_who_has_no_role_is_not_told_to_create_a_workspace(grace: Shell) -> None:
+    for words in (("experiment", "list"), ("workspace", "get", "default"), ("run", "list", "--workspace", "nowhere")):
+        answer = grace.run(*words)
+
+        assert (answer.returncode, answer.stdout) == (1, "")
+        assert "or you have no role in it: `modelry whoami` shows where you have one" in answer.stderr
+        assert "workspace create" not in answer.stderr
+
+
+def test_audit_records_name_who_did_it(installation: Installation, grace: Shell, name: str) -> None:
+    admin, place = installation.admin, ("--workspace", name)
+    admin.read("workspace", "create", name)
+    admin.read("model", "create", "delays", *place)
+    admin.read("role", "bind", "reader", "--user", name, *place, "--model", "delays")
+    root_id = admin.read("whoami")["principal"]["principal_id"]
+    token_id = grace.read("token", "create")["token_id"]
+    grace.read("token", "rotate", token_id, "--expires-in", "2d")
+
+    seen_by_admin = admin.run("audit", "list", "--access", "--kind", "principal")
+    bindings = admin.run("audit", "list", "--access", "--kind", "role_binding")
+    tokens = admin.run("audit", "list", "--access", "--kind", "token", "--of", token_id)
+    seen_by_grace = grace.run("audit", "list", "delays", *place)
+    (record,) = grace.read("audit", "list", "delays", *place)
+
+    assert re.search(r"root +principal\.created +principal ", seen_by_admin.stdout)
+    assert re.search(rf"root +role_binding\.created +role binding reader of {name}, model delays \(", bindings.stdout)
+    assert re.search(rf"{name} +token\.created +token {token_id} of {name}\n", tokens.stdout)
+    assert re.search(rf"{name} +token\.rotated .*expire_time: \d{{4}}-\d\d-\d\d [\d:]+ -> \d{{4}}-", tokens.stdout)
+    assert re.search(r"root +model\.created", seen_by_grace.stdout)
+    assert (record["actor"], record["actor_name"]) == (root_id, "root")
+
+
+def test_places_have_the_names_of_experiments_and_models(installation: Installation, grace: Shell, name: str) -> None:
+    admin, place = installation.admin, ("--workspace", name)
+    admin.read("workspace", "create", name)
+    experiment_id = admin.read("experiment", "create", "flights", *place)["experiment_id"]
+    model_id = admin.read("model", "create", "delays", *place)["model_id"]
+    admin.read("role", "bind", "reader", "--user", name, *place, "--experiment", "flights")
+    admin.read("role", "bind", "reader", "--user", name, *place, "--model", "delays")
+
+    listed, own = admin.run("role", "bindings", *place).stdout, grace.run("whoami").stdout
+
+    for shown in (listed, own):
+        assert f"experiment flights ({experiment_id}) of {name}" in shown
+        assert f"model delays ({model_id}) of {name}" in shown
+    admin.run("model", "delete", "delays", *place, "--yes")
+    assert f"model {model_id} of {name}" in admin.run("role", "bindings", *place).stdout
 
 
 def test_a_role_for_one_workspace_hides_all_others(

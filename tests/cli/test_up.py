@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -38,10 +39,10 @@ def modelry(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def up_in(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def up_in(folder: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`modelry up` at work in a data folder, and its address."""
     up = subprocess.Popen(
-        command("up", "--port", 0, "--data-folder", folder, "--server.drain", "1s", *options),
+        command("up", "--port", 0, "--data-folder", folder, "--server.drain", "1s", *more),
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -87,6 +88,26 @@ def test_up_with_auth_says_how_to_begin_and_lets_nobody_in_before(tmp_path: Path
     assert "modelry login" in refused.stderr
     assert f"--bootstrap-file {folder / 'bootstrap.token'}" in said
     assert (folder / "bootstrap.token").stat().st_mode & 0o777 == 0o600
+
+
+def test_up_says_how_the_first_administrator_is_made_and_then_how_to_log_in(tmp_path: Path) -> None:
+    def told(up: subprocess.Popen[str]) -> str:
+        assert up.stdout is not None
+        return "".join(itertools.takewhile(lambda line: not line.startswith("Ctrl-C"), up.stdout))
+
+    settings = {**environment(), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    with up_in(tmp_path / "kept", "--auth") as (up, address):
+        (line,) = (line for line in told(up).splitlines() if "create-administrator" in line)
+        words = [*shlex.split(line)[1:], "--address", address]
+        made = subprocess.run(command(*words), env=settings, capture_output=True, text=True, timeout=60, check=False)
+        up.send_signal(signal.SIGINT)
+        up.wait(30)
+    with up_in(tmp_path / "kept", "--auth") as (again, _):
+        later = told(again)
+
+    assert made.returncode == 0, made.stderr
+    assert "create-administrator" not in later
+    assert "modelry login" in later
 
 
 def test_up_takes_the_databases_that_it_makes_beside_those_that_are_there(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
@@ -15,7 +14,7 @@ from modelry_cli.terminal import output
 from modelry_cli.terminal.output import Column, Format
 
 if TYPE_CHECKING:
-    from modelry import Client, ModelryError
+    from modelry import Client
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -89,14 +88,6 @@ class Session:
             output.write_text(text)
 
 
-def _advice(refused: ModelryError) -> str:
-    """The command that helps, where there is one."""
-    name = refused.metadata.get("workspace", "")
-    if refused.reason == "WORKSPACE_NOT_FOUND" and name:
-        return f"; create it with: modelry workspace create {shlex.quote(name)}"
-    return ""
-
-
 def fields_of(thing: object) -> dict[str, object]:
     """The fields of a dataclass by name, as they are."""
     import dataclasses
@@ -125,7 +116,7 @@ def asks(
             except BrokenPipeError:
                 raise
             except ModelryError as refused:
-                output.refuse(f"{refused}{_advice(refused)}")
+                output.refuse(str(refused))
                 raise typer.Exit(1) from None
             except OSError as failed:
                 output.refuse(f"{failed.filename}: {failed.strerror}" if failed.filename else str(failed))

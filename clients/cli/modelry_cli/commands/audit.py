@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelry_cli.names import Names
 from modelry_cli.options import Limit, OfVersion
-from modelry_cli.session import Session, asks
+from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.terminal import output
 from modelry_cli.terminal.output import Column, Format
-from modelry_cli.terminal.words import counted, said
+from modelry_cli.terminal.words import counted, moment_of, said
 
 if TYPE_CHECKING:
     from modelry.types import AuditRecord
@@ -46,19 +48,24 @@ def list_records(
         raise typer.BadParameter("--number is for a model")
     if (kind and not access) or (of and not kind):
         raise typer.BadParameter("--kind is for --access, and --of for --kind")
+    names = Names(session)
     columns: list[Column[AuditRecord]] = [
         Column("#", lambda record: record.sequence),
         Column("WHEN", lambda record: record.create_time, spare=1),
-        Column("BY", lambda record: record.actor),
+        Column("BY", lambda record: _actor_name(names, record) or record.actor),
         Column("ACTION", lambda record: record.action),
-        *((Column("OF", _thing, wraps=True),) if access else ()),
+        *((Column("OF", lambda record: _thing(names, record), wraps=True),) if access else ()),
         *(() if access else (Column("VERSION", lambda record: record.version_number or ""),)),
         Column("CHANGE", _change, wraps=True),
         *(() if access else (Column("REASON", _reason, wraps=True),)),
     ]
     audit = session.client.audit
     found = audit.list_access(kind, of) if access else audit.list(model, number, model_id=model_id)
-    session.show_all(found, columns, limit=limit, nothing="No records.")
+
+    def document(record: AuditRecord) -> dict[str, object]:
+        return {**fields_of(record), "actor_name": _actor_name(names, record)}
+
+    session.show_all(found, columns, limit=limit, nothing="No records.", document=document)
 
 
 @asks(app, "verify")
@@ -87,8 +94,27 @@ def _need_one(model: str, model_id: str, access: bool) -> None:
         raise typer.BadParameter("give the name of the model, its --model-id, or --access")
 
 
-def _thing(record: AuditRecord) -> str:
-    return f"{record.resource_type.replace('_', ' ')} {record.resource_name or record.resource_id}"
+def _actor_name(names: Names, record: AuditRecord) -> str:
+    """The name of who made a change. Without authentication it is the name that the client has claimed."""
+    return record.actor if record.credential_kind == "NONE" else names.known(record.actor)
+
+
+def _thing(names: Names, record: AuditRecord) -> str:
+    """What was changed. Of a token also whose it is, and of a binding who has the role by it, and where."""
+    from modelry.types import Place
+
+    thing = f"{record.resource_type.replace('_', ' ')} {record.resource_name or record.resource_id}"
+    state = {key: value for key, value in (record.after or record.before).items() if isinstance(value, str)}
+    if record.resource_type not in ("token", "role_binding"):
+        return thing
+    if principal_id := state.get("principal_id"):
+        thing += f" of {names.of(principal_id)}"
+    elif group := state.get("group"):
+        thing += f" of group {group}"
+    if record.resource_type == "token" or not state:
+        return thing
+    place = Place(*(state.get(key, "") for key in ("workspace", "experiment_id", "model_id")))
+    return f"{thing}, {names.place(place)}"
 
 
 def _reason(record: AuditRecord) -> str:
@@ -104,4 +130,9 @@ def _change(record: AuditRecord) -> str:
         state = after or before
         return said(state) if len(state) <= 2 else ""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return ", ".join(f"{key}: {said(before.get(key)) or '-'} -> {said(after.get(key)) or '-'}" for key in keys)
+    return ", ".join(f"{key}: {_value(key, before)} -> {_value(key, after)}" for key in keys)
+
+
+def _value(key: str, state: Mapping[str, Any]) -> str:
+    value = state.get(key)
+    return moment_of(value) if key.endswith("_time") and isinstance(value, int) else said(value) or "-"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelry_cli.names import Names
 from modelry_cli.options import Description, GroupName, Limit, Yes, agreed
 from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.terminal.output import Column
@@ -87,25 +88,6 @@ def remove_members(session: Session, group: GroupName, users: Users = None, grou
     _need_somebody(users, groups)
     changed = session.client.groups.remove(group, users or (), groups=groups or ())
     session.show(changed, {**fields_of(changed), "removed": _told(users, groups)})
-
-
-class Names:
-    """The names of principals by their ids, for tables. An id stays where its name can't be read."""
-
-    def __init__(self, session: Session) -> None:
-        self._principals = session.client.principals
-        self._known: dict[str, str] = {}
-
-    def of(self, principal_id: str) -> str:
-        """The name of a principal."""
-        from modelry.errors import NotFound, PermissionDenied
-
-        if principal_id not in self._known:
-            try:
-                self._known[principal_id] = self._principals.get(principal_id).name
-            except (NotFound, PermissionDenied):
-                self._known[principal_id] = principal_id
-        return self._known[principal_id]
 
 
 def _need_somebody(users: list[str] | None, groups: list[str] | None) -> None:

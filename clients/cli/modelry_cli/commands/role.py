@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelry_cli.commands.group import Names
+from modelry_cli.names import Names
 from modelry_cli.options import Description, Limit, NewDescription, Yes, agreed
 from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.terminal.output import Column
 
 if TYPE_CHECKING:
-    from modelry.types import Place, Role, RoleBinding
+    from modelry.types import Role, RoleBinding
 
 app = typer.Typer(help="Roles, and who has them where.", no_args_is_help=True)
 
@@ -117,7 +117,7 @@ def unbind_role(
         raise typer.BadParameter("give the role, or the --id of the binding")
     where = _where(session, user, group, experiment=experiment, model=model, everywhere=everywhere)
     wanted = _binding(session, role, user, group, where)
-    who, place = user or f"the group {group}", place_text(wanted.place)
+    who, place = user or f"the group {group}", Names(session).place(wanted.place)
     if role == "admin":
         warning = f"{who[:1].upper()}{who[1:]} can then no longer administer it, unless another role says so."
         agreed(f"Take the role admin from {who}, {place}?", yes, warning=warning)
@@ -150,20 +150,11 @@ def list_bindings(
     columns: list[Column[RoleBinding]] = [
         Column("ROLE", lambda binding: binding.role),
         Column("WHO", lambda binding: _subject(names, binding), wraps=True),
-        Column("WHERE", lambda binding: place_text(binding.place), wraps=True),
+        Column("WHERE", lambda binding: names.place(binding.place), wraps=True),
         Column("SINCE", lambda binding: binding.create_time, spare=2),
         Column("ID", lambda binding: binding.binding_id, whole=True, spare=1),
     ]
     session.show_all(found, columns, limit=limit, nothing="Nobody has a role there.")
-
-
-def place_text(place: Place) -> str:
-    """A place as a table shows it."""
-    if not place.workspace:
-        return "everywhere"
-    if place.experiment_id:
-        return f"experiment {place.experiment_id} of {place.workspace}"
-    return f"model {place.model_id} of {place.workspace}" if place.model_id else f"workspace {place.workspace}"
 
 
 def _place(session: Session, experiment: str, model: str, everywhere: bool) -> dict[str, Any]:
@@ -190,7 +181,7 @@ def _binding(session: Session, role: str, user: str, group: str, where: dict[str
             return binding
     who = user or f"the group {group}"
     raise RoleBindingNotFound(
-        f"{who} does not have the role {role!r} by a binding of its own, {place_text(place)}; "
+        f"{who} does not have the role {role!r} by a binding of its own, {Names(session).place(place)}; "
         "`modelry role bindings` shows what there is",
         metadata={"role": role, "subject": user or group},
     )
@@ -202,4 +193,4 @@ def _subject(names: Names, binding: RoleBinding) -> str:
 
 def _show(session: Session, binding: RoleBinding) -> None:
     drawn = {key: value for key, value in fields_of(binding).items() if key != "place"}
-    session.show(binding, {**drawn, "where": place_text(binding.place)})
+    session.show(binding, {**drawn, "where": Names(session).place(binding.place)})

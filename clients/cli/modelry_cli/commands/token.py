@@ -10,7 +10,8 @@ import typer
 
 from modelry_cli.options import Limit, Yes, agreed
 from modelry_cli.session import Session, asks, fields_of
-from modelry_cli.terminal.output import Column, Format, note
+from modelry_cli.terminal import output
+from modelry_cli.terminal.output import Column, Format
 from modelry_cli.terminal.words import counted
 
 if TYPE_CHECKING:
@@ -86,7 +87,10 @@ def create_token(
     ] = None,
     expires_in: ExpiresIn = None,
 ) -> None:
-    """Makes a token of yours, of a service account, or the first one of a person. Its secret is shown this once."""
+    """Makes a token of yours, of a service account, or the first one of a person. Its secret is shown this once.
+
+    Standard output is the secret alone, so that it can go into a file or a variable.
+    """
     made = session.client.tokens.create(
         principal=user,
         description=description,
@@ -99,9 +103,18 @@ def create_token(
 
 @asks(app, "rotate")
 def rotate_token(session: Session, token_id: OwnTokenId = "", expires_in: ExpiresIn = None) -> None:
-    """Gives a token a new secret, which is shown this once. The old one is accepted for ten minutes more."""
-    made = session.client.tokens.rotate(token_id, expire_time=_duration(expires_in))
-    show_issued(session, made, "The secret before it is accepted for ten minutes more.")
+    """Gives a token a new secret, which is shown this once. The old one is accepted for ten minutes more.
+
+    If `modelry login` keeps this token, the login gets the new secret, too. Standard output is the secret alone.
+    """
+    from modelry import credentials
+
+    made = credentials.rotate_token(token_id, session.address, expire_time=_duration(expires_in))
+    kept = f" The login in {made.kept_in} has the new one." if made.kept_in else ""
+    show_issued(session, made.token, f"The secret before it is accepted for ten minutes more.{kept}")
+    if made.problem:
+        output.refuse(f"the login still has the old secret, because it can't be changed: {made.problem}")
+        raise typer.Exit(1)
 
 
 @asks(app, "revoke")
@@ -135,10 +148,18 @@ def revoke_token(
 
 
 def show_issued(session: Session, token: IssuedToken, more: str = "") -> None:
-    """Shows a token that was just made, with its secret, and says that this is the only time."""
-    session.show(token, {key: value for key, value in fields_of(token).items() if key != "hint"})
-    if session.format is Format.TABLE:
-        note(f"The secret is shown this once, so keep it now. {more}".rstrip())
+    """Shows a token that was just made, and says that this is the only time.
+
+    In the form for people, standard output is the secret alone, so that a shell can put it where it belongs.
+    """
+    if session.format is Format.JSON:
+        session.show(token)
+        return
+    output.write_one(
+        {key: value for key, value in fields_of(token).items() if key not in ("hint", "secret")}, aside=True
+    )
+    output.note(f"The secret is shown this once, so keep it now. {more}".rstrip())
+    output.write_text(token.secret)
 
 
 def _duration(word: str | None) -> timedelta | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from modelry_cli.commands.role import place_text
+from modelry_cli.names import Names
 from modelry_cli.session import Session, asks
 from modelry_cli.terminal import output
 from modelry_cli.terminal.output import Format
@@ -30,7 +30,7 @@ def whoami(session: Session) -> None:
             f"{found.principal.name!r}."
         )
         return
-    principal, token = found.principal, found.token
+    principal, token, names = found.principal, found.token, Names(session)
     drawn = {
         "name": principal.name,
         "display_name": principal.display_name,
@@ -42,7 +42,7 @@ def whoami(session: Session) -> None:
         "token_expires": token and token.expire_time,
         "token_capped_to": token and ", ".join(filter(None, (token.role_cap, *token.workspaces))),
         "may": [
-            {"where": place_text(each.place), "roles": each.roles, "permissions": each.permissions}
+            {"where": names.place(each.place), "roles": each.roles, "permissions": each.permissions}
             for each in found.grants
         ],
     }

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelry_cli.options import Description, Limit, NewDescription, within
-from modelry_cli.session import Session, asks
+from modelry_cli.session import Session, asks, fields_of
 from modelry_cli.terminal.output import Column, Format
+from modelry_cli.terminal.words import size
 
 if TYPE_CHECKING:
-    from modelry.types import Used, Workspace
+    from modelry.types import Used, Workspace, WorkspaceQuotas
 
 app = typer.Typer(help="Workspaces, which separate teams.", no_args_is_help=True)
 
@@ -36,6 +37,7 @@ def list_workspaces(session: Session, limit: Limit = None) -> None:
     columns: list[Column[Workspace]] = [
         Column("NAME", lambda workspace: workspace.name),
         Column("DESCRIPTION", lambda workspace: workspace.description, wraps=True),
+        Column("QUOTAS", lambda workspace: _quotas_text(workspace.quotas), spare=1),
         Column("CREATED", lambda workspace: workspace.create_time),
     ]
     session.show_all(session.client.workspaces.list(), columns, limit=limit)
@@ -44,7 +46,7 @@ def list_workspaces(session: Session, limit: Limit = None) -> None:
 @asks(app, "get")
 def get_workspace(session: Session, name: Name) -> None:
     """Shows a workspace."""
-    session.show(session.client.workspaces.get(name))
+    _show(session, session.client.workspaces.get(name))
 
 
 @asks(app, "create")
@@ -60,7 +62,7 @@ def create_workspace(
     from modelry.types import WorkspaceQuotas
 
     quotas = WorkspaceQuotas(most_runs or 0, most_versions or 0, most_bytes or 0)
-    session.show(session.client.workspaces.create(name, description=description, quotas=quotas))
+    _show(session, session.client.workspaces.create(name, description=description, quotas=quotas))
 
 
 @asks(app, "update")
@@ -79,11 +81,25 @@ def update_workspace(
         raise typer.BadParameter("nothing to change; give --description or a quota")
     workspaces = session.client.workspaces
     if not limits:
-        session.show(workspaces.update(name, description=description))
+        _show(session, workspaces.update(name, description=description))
         return
     before = workspaces.get(name)
     changed = dataclasses.replace(before.quotas, **limits)
-    session.show(workspaces.update(name, description=description, quotas=changed, etag=before.etag))
+    _show(session, workspaces.update(name, description=description, quotas=changed, etag=before.etag))
+
+
+def _show(session: Session, workspace: Workspace) -> None:
+    session.show(workspace, {**fields_of(workspace), "quotas": _quotas_text(workspace.quotas)})
+
+
+def _quotas_text(quotas: WorkspaceQuotas) -> str:
+    """The limits of a workspace in words."""
+    limits = (
+        f"runs {quotas.run_count}" if quotas.run_count else "",
+        f"versions {quotas.version_count}" if quotas.version_count else "",
+        size(quotas.stored_bytes).replace(".0 ", " ") if quotas.stored_bytes else "",
+    )
+    return ", ".join(filter(None, limits)) or "no limits"
 
 
 # --- usage ---------------------------------------------------------------------------------------------------------

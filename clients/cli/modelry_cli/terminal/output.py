@@ -135,8 +135,11 @@ def write_list(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str
         note(f"{shown_items} shown; --limit shows more, --output json shows all.")
 
 
-def write_one(thing: Mapping[str, object]) -> None:
-    """Writes one thing: a line for each value, a table for each mapping and list. Skips empty values."""
+def write_one(thing: Mapping[str, object], *, aside: bool = False) -> None:
+    """Writes one thing: a line for each value, a table for each mapping and list. Skips empty values.
+
+    What is only `aside` goes to standard error.
+    """
     lines = _table(("", True), ("", False), headed=False)
     blocks: list[tuple[str, Table]] = []
     for key, value in thing.items():
@@ -148,11 +151,11 @@ def write_one(thing: Mapping[str, object]) -> None:
             blocks.append((key, _of_rows(value)))
         else:
             lines.add_row(_text(key.replace("_", " "), style="bold"), _text(_when(value)))
-    _draw(lines)
+    _draw(lines, errors=aside)
     for title, table in blocks:
-        _console().print()
-        _console().print(_text(title.replace("_", " "), style="bold"))
-        _draw(table)
+        _console(errors=aside).print()
+        _console(errors=aside).print(_text(title.replace("_", " "), style="bold"))
+        _draw(table, errors=aside)
 
 
 def write_grid(titles: Sequence[str], rows: Iterable[tuple[Sequence[object], bool]]) -> None:
@@ -254,7 +257,7 @@ def _console(*, errors: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _NOT_A_TERMINAL_COLUMNS, highlight=False)
 
 
-def _draw(table: Table) -> None:
+def _draw(table: Table, *, errors: bool = False) -> None:
     """Draws a table. What is long takes several lines in any column, so that it leaves room for the others.
 
     On a screen that is too narrow for it, each row is a block. In a file or a pipe no line ends with blanks, which one
@@ -263,27 +266,27 @@ def _draw(table: Table) -> None:
     for column in table.columns:
         if column.min_width is None and _widest(column) > _WHOLE_COLUMNS:
             column.no_wrap = False
-    console = _console()
+    console = _console(errors=errors)
     least = (_widest(each) if each.no_wrap else min(_widest(each), _LEAST_COLUMNS) for each in table.columns)
     if _beside(least) > console.width:
-        _draw_blocks(table)
+        _draw_blocks(table, console)
         return
-    if sys.stdout.isatty():
+    if console.file.isatty():
         console.print(table)
         return
     with console.capture() as captured:
         console.print(table)
-    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
+    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")), file=console.file)
 
 
-def _draw_blocks(table: Table) -> None:
+def _draw_blocks(table: Table, console: Console) -> None:
     """Draws each row of a table as a block. The terminal breaks what is too long, so it is whole when it is copied."""
     from rich.text import Text
 
     rows = zip(*(column.cells for column in table.columns), strict=True)
     for number, row in enumerate(rows):
         if table.show_header and number:
-            _console().print()
+            console.print()
         line = Text()
         for column, cell in zip(table.columns, row, strict=True):
             if not isinstance(cell, Text) or not cell.plain:
@@ -293,7 +296,7 @@ def _draw_blocks(table: Table) -> None:
                 line += Text(f"{title.plain}: ", style="bold")
             line += cell + "\n" if table.show_header else cell + " "
         line.rstrip()
-        _console().print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _widest(column: DrawnColumn) -> int:
@@ -381,7 +384,8 @@ def _text(value: object, *, keep: Iterable[str] = (), style: str = "") -> Text:
 
 def _when(value: object) -> object:
     if isinstance(value, datetime):
-        return f"{moment(value)} {zone(value)} ({ago(value)})"
+        told, since = f"{moment(value)} {zone(value)}", ago(value)
+        return told if told.startswith(since) else f"{told} ({since})"
     return value
 
 

@@ -141,7 +141,10 @@ class Principals:
         return principal_of(self._connection.call(access.rpcs.CREATE_PRINCIPAL, request).principal)
 
     def get(self, principal: str) -> Principal:
-        """Reads a principal. Who may not read all reads itself only. Raises PrincipalNotFound."""
+        """Reads a principal. Raises PrincipalNotFound.
+
+        Who may not read all reads others by their ids only, and of them the kind, the names and whether it is disabled.
+        """
         return principal_of(read_principal(self._connection, "principal", principal))
 
     def list(

@@ -124,6 +124,7 @@ class Connection:
             server=options.server,
             given=options.token,
             is_chosen=options.origin.is_chosen,
+            certified=bool(options.files.certificate),
         )
         self._advice = Advice(options.origin, address, plain=self._plain, ca=options.files.ca)
         self._lack = ""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 from urllib.parse import quote
 
 from modelry._sdk.credentials import sources
@@ -38,7 +39,7 @@ class Signing:
 
     `server` is the target of the login, which is that of tracking for services with an address of their own. `given` is
     the token of an argument; an empty one stands for calls without a token. `is_chosen` says whether the program or its
-    user names the address.
+    user names the address, and `certified` whether the connection shows a certificate of the caller.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Signing:
         server: str = "",
         given: str | None = None,
         is_chosen: bool = True,
+        certified: bool = False,
     ) -> None:
         self._address = address
         self._exposes = plain and not address.loopback
         self._is_chosen = is_chosen
+        self._certified = certified
         self._argument = given
         self._tracking = server or address.target
         self._named = ""
@@ -84,12 +87,21 @@ class Signing:
             advice = refused or self._sources.advice
         elif error.code == "PERMISSION_DENIED" and token is not None:
             advice = f"called with the token {token.source}"
+        elif error.reason == "WORKSPACE_NOT_FOUND":
+            advice = self._without_workspace(error.metadata.get("workspace", ""), token)
         elif message == error.message:
             return error
         else:
             advice = f"called with the token {token.source}" if token else ""
         said = f"{message} ({advice})"
         return type(error)(said, reason=error.reason, metadata=error.metadata, fields=error.fields)
+
+    def _without_workspace(self, name: str, token: Token | None) -> str:
+        """What to do where a workspace is not there: it may be there for others, if the server knows who calls."""
+        if token is not None or self._certified:
+            return "or you have no role in it: `modelry whoami` shows where you have one"
+        is_shown = 0 < len(name) <= _NAME_LIMIT and all(map(is_printable, name))
+        return f"create it with: modelry workspace create {shlex.quote(name) if is_shown else 'NAME'}"
 
     def require_private(self, source: str) -> None:
         """Raises Unauthenticated if the token of a source must not be sent."""
