@@ -189,7 +189,7 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
         "GetDataset": P.RUNS_READ,
         "SearchDatasets": P.RUNS_READ,
     },
-    "modelry.api.tracking.v1.UsageService": {"GetUsage": SIGNED_IN},
+    "modelry.api.tracking.v1.UsageService": {"GetUsage": P.RUNS_READ},
     "modelry.api.artifacts.v1.ArtifactService": {
         "WriteArtifacts": P.FILES_WRITE,
         "ReadArtifacts": P.FILES_READ,
@@ -197,7 +197,7 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
         "GetArtifact": P.FILES_READ,
         "DeleteArtifact": P.FILES_DELETE,
     },
-    "modelry.api.artifacts.v1.UsageService": {"GetUsage": SIGNED_IN},
+    "modelry.api.artifacts.v1.UsageService": {"GetUsage": P.FILES_READ},
     "modelry.internal.artifacts.v1.SnapshotService": {
         "CreateSnapshot": SERVICE,
         "GetSnapshot": SERVICE,
@@ -240,7 +240,7 @@ _BY_SERVICE: dict[str, dict[str, Permission | Kind]] = {
     },
     "modelry.api.registry.v1.AuditService": {"ListAuditRecords": P.AUDIT_READ},
     "modelry.api.registry.v1.EventService": {"ListEvents": P.MODELS_READ},
-    "modelry.api.registry.v1.UsageService": {"GetUsage": SIGNED_IN},
+    "modelry.api.registry.v1.UsageService": {"GetUsage": P.MODELS_READ},
 }
 
 PERMISSIONS: dict[str, str] = {

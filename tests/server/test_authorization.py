@@ -50,6 +50,9 @@ OF_WORKSPACE = {
         "registry.v1.ModelService/SearchModels",
         "registry.v1.VersionService/SearchVersions",
         "registry.v1.EventService/ListEvents",
+        "tracking.v1.UsageService/GetUsage",
+        "artifacts.v1.UsageService/GetUsage",
+        "registry.v1.UsageService/GetUsage",
     )
 }
 """What is about a workspace as a whole. All else is about something in an experiment or in a model."""

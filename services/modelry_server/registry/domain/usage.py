@@ -22,7 +22,7 @@ class Usage:
         with Fields() as fields:
             if not workspace:
                 fields.refuse("workspace", "is required")
-        self._access.require_seen(Place(workspace))
+        self._access.require(Place(workspace))
         self._workspaces.require(workspace)
         return self._count(workspace)
 

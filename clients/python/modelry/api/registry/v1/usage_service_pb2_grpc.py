@@ -47,7 +47,7 @@ class UsageServiceServicer(object):
     """
 
     def GetUsage(self, request, context):
-        """Counts what a workspace has, now. Everybody who sees the workspace may ask.
+        """Counts what a workspace has, now. Who may read all of the workspace may ask.
 
         Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """

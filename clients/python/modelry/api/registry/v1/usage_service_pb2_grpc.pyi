@@ -17,7 +17,7 @@ class UsageServiceStub:
 
     def __init__(self, channel: _grpc.Channel) -> None: ...
     GetUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.GetUsageRequest, _usage_service_pb2.GetUsageResponse]
-    """Counts what a workspace has, now. Everybody who sees the workspace may ask.
+    """Counts what a workspace has, now. Who may read all of the workspace may ask.
 
     Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
     """
@@ -31,7 +31,7 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.GetUsageRequest,
         context: _grpc.ServicerContext,
     ) -> _usage_service_pb2.GetUsageResponse:
-        """Counts what a workspace has, now. Everybody who sees the workspace may ask.
+        """Counts what a workspace has, now. Who may read all of the workspace may ask.
 
         Errors: `FIELD_INVALID`; `WORKSPACE_NOT_FOUND`; `SERVICE_UNAVAILABLE`.
         """
