@@ -6,7 +6,7 @@ from modelry_server.artifacts.entities import Owner, Stored
 from modelry_server.artifacts.store import usage as store
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Place, WorkspaceNotFound
-from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.errors import FieldInvalid, PermissionMissing
 from tests.parts.explained import explained
 from tests.parts.judge import calling
 from tests.server.artifacts.conftest import Files
@@ -30,13 +30,16 @@ def test_what_is_written_replaced_frozen_and_deleted_is_what_counts(files: Files
     assert steps == [Stored(105, 2), Stored(150, 2), Stored(250, 3), Stored(150, 2)]
 
 
-def test_usage_is_asked_for_of_a_workspace_that_the_caller_sees(files: Files) -> None:
+def test_usage_is_asked_for_of_a_workspace_that_the_caller_reads(files: Files) -> None:
     with pytest.raises(FieldInvalid):
         files.usage.get("")
     with caller.using(calling("ann", "artifacts", "GetUsage")):
         with pytest.raises(WorkspaceNotFound):
             files.usage.get("default")
         files.judge.give("ann", "reader", at=Place("default", "7"))
+        with pytest.raises(PermissionMissing):
+            files.usage.get("default")
+        files.judge.give("ann", "reader", at=Place("default"))
         assert files.usage.get("default") == Stored(0, 0)
 
 

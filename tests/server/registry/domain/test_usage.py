@@ -4,7 +4,7 @@ import pytest
 
 from modelry_server.kernel import caller
 from modelry_server.kernel.access import Place, WorkspaceNotFound
-from modelry_server.kernel.errors import FieldInvalid
+from modelry_server.kernel.errors import FieldInvalid, PermissionMissing
 from modelry_server.registry.store import usage as store
 from tests.parts.explained import explained
 from tests.parts.judge import HeldJudge, calling
@@ -23,7 +23,7 @@ def test_the_versions_of_all_models_of_a_workspace_count(registry: Registry) -> 
     assert (before, registry.usage.get("default")) == (3, 2)
 
 
-def test_usage_is_asked_for_of_a_workspace_that_the_caller_sees(registry: Registry) -> None:
+def test_usage_is_asked_for_of_a_workspace_that_the_caller_reads(registry: Registry) -> None:
     judge = HeldJudge()
     judged = Registry(registry.db, judge=judge)
 
@@ -33,6 +33,9 @@ def test_usage_is_asked_for_of_a_workspace_that_the_caller_sees(registry: Regist
         with pytest.raises(WorkspaceNotFound):
             judged.usage.get("default")
         judge.give("ann", "reader", at=Place("default", model_id="7"))
+        with pytest.raises(PermissionMissing):
+            judged.usage.get("default")
+        judge.give("ann", "reader", at=Place("default"))
         assert judged.usage.get("default") == 0
     judged.close()
 

@@ -11,7 +11,7 @@ import pytest
 from modelry.api.access import v1 as access
 from modelry_server.kernel import caller, quotas
 from modelry_server.kernel.access import Place, WorkspaceNotFound
-from modelry_server.kernel.errors import FieldInvalid, NotFound, QuotaExceeded
+from modelry_server.kernel.errors import FieldInvalid, NotFound, PermissionMissing, QuotaExceeded
 from modelry_server.kernel.ids import new_id
 from modelry_server.tracking.domain.run_creation import RunDraft
 from modelry_server.tracking.errors import RunExists
@@ -48,7 +48,7 @@ def test_the_runs_of_all_experiments_count_and_those_of_other_workspaces_do_not(
     assert (room.usage.get(here), room.usage.get(there)) == (2, 1)
 
 
-def test_usage_is_asked_for_of_a_workspace_that_exists_and_that_the_caller_sees(
+def test_usage_is_asked_for_of_a_workspace_that_exists_and_that_the_caller_reads(
     another_room: Rooms, access_address: str
 ) -> None:
     judge = HeldJudge()
@@ -62,6 +62,9 @@ def test_usage_is_asked_for_of_a_workspace_that_exists_and_that_the_caller_sees(
         with pytest.raises(WorkspaceNotFound):
             room.usage.get("red")
         judge.give("ann", "reader", at=Place("red", "7"))
+        with pytest.raises(PermissionMissing):  # what others have there is not for who has a part of it
+            room.usage.get("red")
+        judge.give("ann", "reader", at=Place("red"))
         assert room.usage.get("red") >= 0
 
 
