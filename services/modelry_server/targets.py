@@ -47,7 +47,8 @@ def build(target: str, config: Config, *, judge: Judge | None = None) -> Server:
     credentials = client_credentials(authorities_file(config)) if files else None
 
     def neighbours(wanted: Sequence[str]) -> dict[str, Neighbour]:
-        options: Any = {"key": met.key, "credentials": credentials, "call_s": server.call_limit}
+        options: Any = {"key": met.key, "knows_callers": server.authentication == "required"}
+        options |= {"credentials": credentials, "call_s": server.call_limit}
         return {name: Neighbour(name, met.reached[name], **options) for name in wanted}
 
     callers = identified(neighbours(["access"])["access"]) if server.authentication == "required" else None

@@ -83,8 +83,10 @@ CLAIMS = (
 def test_a06_nothing_that_a_client_says_of_itself_changes_who_it_is(scene: Scene) -> None:
     root = Identity(scene.locked.admin.principal_id, "root", Credential.API_TOKEN, scene.locked.admin.token_id)
     key = scene.locked.deployment.service_key
-    says_root = vouched(key, "access", Caller("root", "", credential=Credential.API_TOKEN, identity=root))
-    says_service = vouched(key, "access")
+    says_root = vouched(
+        key, "access", Caller("root", "", credential=Credential.API_TOKEN, identity=root), knows_callers=True
+    )
+    says_service = vouched(key, "access", knows_callers=True)
 
     many: list[Any] = [CLAIMS, CLAIMS + CLAIMS, says_root, says_service, (*says_root, *CLAIMS)]
     for claims in many:
@@ -105,9 +107,9 @@ def test_a06_a_client_that_reaches_an_internal_listener_is_nobody_there(scene: S
     deployment = scene.locked.deployment
     get: Any = deployment.internal_channel("tracking").unary_unary("/modelry.api.tracking.v1.RunService/GetRun")
     request = tracking.GetRunRequest(run_id=scene.things.run_id).SerializeToString()
-    forged = vouched("not-the-key-of-this-installation", "tracking")
-    for_another = vouched(deployment.service_key, "registry")
-    [(name, good)] = vouched(deployment.service_key, "tracking")
+    forged = vouched("not-the-key-of-this-installation", "tracking", knows_callers=True)
+    for_another = vouched(deployment.service_key, "registry", knows_callers=True)
+    [(name, good)] = vouched(deployment.service_key, "tracking", knows_callers=True)
     attempts: list[Any] = [scene.locked.admin.metadata, forged, for_another, ((name, good[:-2] + "xx"),), CLAIMS]
 
     for metadata in attempts:

@@ -142,6 +142,11 @@ class Deployment:
         return self._processes[target]
 
     @property
+    def knows_callers(self) -> bool:
+        """Whether callers have to say who they are."""
+        return self.flags.get("server.authentication") == "required"
+
+    @property
     def service_key(self) -> str:
         """The key by which the services know each other."""
         given = self.flags.get("server.service-key")
@@ -171,7 +176,9 @@ class Deployment:
         _, side, room, *_ = kind.__module__.split(".")
         if side == "api":
             return kind(self.channel(room))  # type: ignore[call-arg]
-        vouching = grpc.intercept_channel(self.internal_channel(room), _Vouching(self.service_key, room))
+        vouching = grpc.intercept_channel(
+            self.internal_channel(room), _Vouching(self.service_key, room, self.knows_callers)
+        )
         return kind(vouching)  # type: ignore[call-arg]
 
     def _channel(self, address: str) -> grpc.Channel:
@@ -225,12 +232,15 @@ class Deployment:
 class _Vouching(grpc.UnaryUnaryClientInterceptor):
     """Signs each call as a service does, for itself."""
 
-    def __init__(self, key: str, room: str) -> None:
-        self._key, self._room = key, room
+    def __init__(self, key: str, room: str, knows_callers: bool) -> None:
+        self._key, self._room, self._knows_callers = key, room, knows_callers
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Adds the statement."""
-        metadata = [*(client_call_details.metadata or ()), *vouched(self._key, self._room)]
+        metadata = [
+            *(client_call_details.metadata or ()),
+            *vouched(self._key, self._room, knows_callers=self._knows_callers),
+        ]
         return continuation(client_call_details._replace(metadata=metadata), request)
 
 

@@ -58,7 +58,7 @@ class Locked:
         _, side, room, *_ = rpc.split(".")
         channel = self.deployment.channel(room) if side == "api" else self.deployment.internal_channel(room)
         if side == "internal":
-            metadata = (*metadata, *vouched(self.deployment.service_key, room))
+            metadata = (*metadata, *vouched(self.deployment.service_key, room, knows_callers=True))
         kind = ("stream" if method.client_streaming else "unary") + ("_stream" if method.server_streaming else "_unary")
         callable_ = getattr(channel, kind)(
             rpc,

@@ -29,7 +29,7 @@ class Asking:
     def __init__(self, platform: Locked) -> None:
         deployment = platform.deployment
         address = deployment.internal_address("access")
-        self.neighbour = Neighbour("access", address, key=deployment.service_key, longest_s=2)
+        self.neighbour = Neighbour("access", address, key=deployment.service_key, knows_callers=True, longest_s=2)
         identities = Identities(self.neighbour)
         self.authority = Authority(identities, fresh_s=FRESH_S)
         self.jobs: dict[str, Job] = {each.name: each for each in Watcher(self.authority, identities).jobs()}

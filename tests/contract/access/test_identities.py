@@ -28,7 +28,7 @@ class Service:
     def __init__(self, world: World) -> None:
         deployment = world.locked.deployment
         self.stub = internal.IdentityServiceStub(deployment.internal_channel("access"))
-        self.metadata = vouched(deployment.service_key, "access")
+        self.metadata = vouched(deployment.service_key, "access", knows_callers=True)
 
     def identity(self, **credential: Any) -> internal.GetIdentityResponse:
         """Whose a credential is."""

@@ -48,7 +48,7 @@ _Answer = TypeVar("_Answer")
 class Neighbour:
     """Another service, at the address of its internal listener. The connection opens with the first call.
 
-    `key` is the key of the services. With `credentials` a port is reached by TLS, a Unix socket never. A service that
+    `key` is the key of the services, and `knows_callers` says whether this process knows its callers. With `credentials` a port is reached by TLS, a Unix socket never. A service that
     needs more than `longest_s` seconds counts as unavailable, or more than `call_s` for a call whose work grows with
     what is stored.
     """
@@ -59,13 +59,14 @@ class Neighbour:
         address: str,
         *,
         key: str = "",
+        knows_callers: bool = False,
         credentials: grpc.ChannelCredentials | None = None,
         longest_s: float = 10.0,
         call_s: float = 60.0,
     ) -> None:
         self.name = name
         self.address = address
-        self._voucher = vouching.Voucher(key)
+        self._voucher = vouching.Voucher(key, knows_callers=knows_callers)
         self._longest_s = longest_s
         self._call_s = call_s
         options = [
@@ -121,7 +122,12 @@ class Neighbour:
     def _translated(self, error: Any, *, is_callers_time: bool) -> ModelryError:
         answered = status.from_rpc_error(error)
         if answered.reason == NotAService.reason:  # a mistake in the settings, which the caller can't mend
-            _log.error("neighbour.key_refused", service=self.name, address=self.address, setting="server.service_key")
+            _log.error(
+                "neighbour.key_refused",
+                service=self.name,
+                address=self.address,
+                setting="server.service_key or server.authentication",
+            )
             return ServiceUnavailable(self.name, self.address)
         if answered.reason in _OF_ITSELF:
             return ServiceUnavailable(self.name, self.address, answered.reason)

@@ -169,7 +169,7 @@ class Server:
         for room in rooms:
             if room.name in internal:
                 at = internal[room.name]
-                inside = Inside(room.name, Voucher(key))
+                inside = Inside(room.name, Voucher(key, knows_callers=authority is not None))
                 listener = _Listener([room], room.name, permissions, address=at, inside=inside, **known)
                 listener.listen(tls)
                 self._internal.append(listener)

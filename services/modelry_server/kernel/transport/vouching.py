@@ -36,9 +36,14 @@ class Vouched:
 
 
 class Voucher:
-    """Makes and reads statements with the key of the services."""
+    """Makes and reads statements with the key of the services.
 
-    def __init__(self, key: str, *, now: Callable[[], float] = time.time) -> None:
+    `knows_callers` says whether this process does. Statements of a process with another setting are not good: it would
+    let in everybody, and speak for them here.
+    """
+
+    def __init__(self, key: str, *, knows_callers: bool = False, now: Callable[[], float] = time.time) -> None:
+        self._knows_callers = knows_callers
         self._secret = hashlib.sha256(_PURPOSE + key.encode()).digest()
         self._now = now
 
@@ -46,6 +51,7 @@ class Voucher:
         """The statement that the service `to` takes the caller from."""
         content = {
             "to": to,
+            "knows_callers": self._knows_callers,
             "until": int(self._now()) + LASTS_S,
             "subject": caller.subject,
             "credential": caller.credential.value,
@@ -64,7 +70,11 @@ class Voucher:
             content: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload))
         except (Base64Error, ValueError):
             return None
-        if content["to"] != to or not 0 <= content["until"] - self._now() + LASTS_S <= 3 * LASTS_S:
+        if (
+            content["to"] != to
+            or content["knows_callers"] != self._knows_callers
+            or not 0 <= content["until"] - self._now() + LASTS_S <= 3 * LASTS_S
+        ):
             return None
         identity = content["who"]
         return Vouched(

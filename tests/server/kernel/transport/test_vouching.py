@@ -74,6 +74,14 @@ def test_a06_whatever_is_changed_in_a_statement_it_is_not_believed(data: st.Data
     assert Voucher(KEY).read(statement[:at] + other + statement[at + 1 :], to="tracking") is None
 
 
+@pytest.mark.parametrize("knows_callers", [True, False])
+def test_a_service_with_another_setting_of_authentication_is_not_believed(knows_callers: bool) -> None:
+    statement = Voucher(KEY, knows_callers=knows_callers).say(CALLER, to="tracking")
+
+    assert Voucher(KEY, knows_callers=knows_callers).read(statement, to="tracking") is not None
+    assert Voucher(KEY, knows_callers=not knows_callers).read(statement, to="tracking") is None
+
+
 @pytest.mark.parametrize("statement", ["", ".", "e30.", "e30", "e30." + "0" * 64, "x" * 10_000])
 def test_what_is_no_statement_is_not_believed(statement: str) -> None:
     assert Voucher(KEY).read(statement, to="tracking") is None
