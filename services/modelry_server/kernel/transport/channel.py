@@ -49,8 +49,8 @@ class Neighbour:
     """Another service, at the address of its internal listener. The connection opens with the first call.
 
     `key` is the key of the services, and `knows_callers` says whether this process knows its callers. With
-    `credentials` a port is reached by TLS, a Unix socket never. A service that needs more than `longest_s` seconds counts
-    as unavailable, or more than `call_s` for a call whose work grows with what is stored.
+    `credentials` a port is reached by TLS, a Unix socket never. A service that needs more than `longest_s` seconds
+    counts as unavailable, or more than `call_s` for a call whose work grows with what is stored.
     """
 
     def __init__(
